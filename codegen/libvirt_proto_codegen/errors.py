@@ -1,0 +1,58 @@
+"""Problems of definitions: data first, `file:line:col` with the line and a caret second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .source import Span
+
+#: A longer source line is shown in part, around the caret.
+LINE_WIDTH = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a definition.
+
+    `rule` is a stable identifier (`unknown-name`, `duplicate-number`, …), `message` says what is
+    wrong, `hint` what to do about it, `related` names other places that matter ("first defined
+    here").
+    """
+
+    rule: str
+    span: Span | None
+    message: str
+    hint: str | None = None
+    related: tuple[tuple[Span, str], ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.span}: error: {self.message}" if self.span else f"error: {self.message}"]
+        if self.span:
+            lines += _excerpt(self.span)
+        for span, text in self.related:
+            lines.append(f"{span}: note: {text}")
+            lines += _excerpt(span)
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class DefinitionError(Exception):
+    """Definitions that cannot be used; `problems` holds every one that was found, in file order."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def _excerpt(span: Span) -> list[str]:
+    """The source line and a caret line below it, both without control characters."""
+    line = span.source.line(span.line)
+    start = span.column - 1
+    width = max(1, min(span.end - span.start, len(line) - start))
+    cut = max(0, start - LINE_WIDTH // 2) if len(line) > LINE_WIDTH else 0
+    text = line[cut : cut + LINE_WIDTH]
+    shown = "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    room = max(1, len(shown) - (start - cut))
+    return [f"  {shown}", "  " + " " * (start - cut) + "^" + "~" * (min(width, room) - 1)]

@@ -1,0 +1,67 @@
+"""What every source of bytes gives: Chunks of connections, and Notices of what went wrong."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from ..message import Message
+
+#: Client to server, server to client, or not known.
+Direction = Literal["c2s", "s2c"]
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """One connection. `id` counts from 1 in the order of appearance within a source, `client` and
+    `server` are `address:port` (`[::1]:16509`) or a socket's path; where it is not known which is
+    which, `server` is the one with the well-known or lower port."""
+
+    id: int
+    client: str
+    server: str
+    transport: str = "tcp"
+
+    def __str__(self) -> str:
+        return f"{self.client}-{self.server}" if self.client or self.server else str(self.id)
+
+
+class Chunk(msgspec.Struct, frozen=True, gc=False):
+    """Bytes of one direction of one connection, in order.
+
+    `time_ns` is since the epoch, None where the source has no clock. `lost` is the number of bytes
+    known to be missing right before `data` (0: none; -1: some, but nobody knows how many, as when a
+    capture starts in mid-connection). `end` marks the last chunk of a direction.
+    """
+
+    connection: Connection
+    direction: Direction | None
+    time_ns: int | None
+    data: bytes
+    lost: int = 0
+    end: bool = False
+
+
+class Notice(msgspec.Struct, frozen=True, gc=False):
+    """Something that a person should know: lost bytes, a truncated file, bytes that are no libvirt.
+
+    `code` is stable (`truncated-file`, `lost-bytes`, `not-libvirt`, `resynchronised`, …), `text` a
+    sentence in words. `severity` is "error" when input was lost or wrong (exit status 1), else "note".
+    """
+
+    code: str
+    text: str
+    connection: Connection | None = None
+    direction: Direction | None = None
+    time_ns: int | None = None
+    severity: Literal["note", "error"] = "error"
+
+
+class Captured(msgspec.Struct, frozen=True):
+    """A message with where and when it was seen; `n` counts messages of a source from 1."""
+
+    n: int
+    time_ns: int | None
+    connection: Connection
+    direction: Direction | None
+    message: Message

@@ -1,0 +1,123 @@
+"""Every error of the runtime: data first, a sentence second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ProtocolError(ValueError):
+    """Bytes that are not what the protocol says, or a value that it cannot carry.
+
+    `offset` counts bytes from the start of what was decoded (for messages: from the length word),
+    and is None when encoding. `path` leads to the field (`dom.uuid`, `params[3].value`), empty at
+    the top. `partial` is what was decoded before the error, or None.
+    """
+
+    code = "protocol"
+
+    def __init__(self, *, offset: int | None = None, path: str = "", partial: object = None) -> None:
+        super().__init__()
+        self.offset = offset
+        self.path = path
+        self.partial = partial
+
+    def within(self, step: str) -> ProtocolError:
+        """Put a step before the path: called while unwinding, so good input pays nothing."""
+        join = "" if not self.path or self.path.startswith("[") else "."
+        self.path = f"{step}{join}{self.path}"
+        return self
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, without where."""
+        return "malformed"
+
+    def __str__(self) -> str:
+        where = "" if self.offset is None else f"at byte {self.offset}"
+        if self.path:
+            where += (", " if where else "") + self.path
+        return f"{where}: {self.reason}" if where else self.reason
+
+    def as_dict(self) -> dict[str, Any]:
+        """`message`, `code`, `offset`, `path`, and the figures of the kind of error."""
+        data: dict[str, Any] = {"message": str(self), "code": self.code, "offset": self.offset, "path": self.path}
+        data.update((k, v) for k, v in vars(self).items() if k not in ("offset", "path", "partial"))
+        return data
+
+
+class Truncated(ProtocolError):
+    """A read that needs more bytes than are left."""
+
+    code = "truncated"
+
+    def __init__(self, needed: int, available: int, **where: Any) -> None:
+        super().__init__(**where)
+        self.needed = needed
+        self.available = available
+
+    @property
+    def reason(self) -> str:
+        unit = "byte" if self.needed == 1 else "bytes"
+        return f"needs {self.needed} {unit}, {self.available} left"
+
+
+class OverLimit(ProtocolError):
+    """A length, count or depth above what the definitions or the Limits allow."""
+
+    code = "over-limit"
+
+    def __init__(self, limit: int, actual: int, what: str = "length", **where: Any) -> None:
+        super().__init__(**where)
+        self.limit = limit
+        self.actual = actual
+        self.what = what
+
+    @property
+    def reason(self) -> str:
+        return f"{self.what} {self.actual} is over the limit of {self.limit}"
+
+
+class BadValue(ProtocolError):
+    """A value with no meaning here: a union's discriminant without an arm, a wrong Python type."""
+
+    code = "bad-value"
+
+    def __init__(self, problem: str, **where: Any) -> None:
+        super().__init__(**where)
+        self.problem = problem
+
+    @property
+    def reason(self) -> str:
+        return self.problem
+
+
+class NotCanonical(ProtocolError):
+    """Bytes that a peer would accept, but no encoder writes: padding that is not zero, a boolean
+    that is neither 0 nor 1. `value` and `next` are the value and where reading goes on."""
+
+    code = "not-canonical"
+
+    def __init__(self, problem: str, value: object, next: int, **where: Any) -> None:
+        super().__init__(**where)
+        self.problem = problem
+        self.value = value
+        self.next = next
+
+    @property
+    def reason(self) -> str:
+        return self.problem
+
+
+class FrameError(ProtocolError):
+    """A length word that no message can have; the stream cannot be stepped over."""
+
+    code = "frame"
+
+    def __init__(self, length: int, limit: int, **where: Any) -> None:
+        super().__init__(**where)
+        self.length = length
+        self.limit = limit
+
+    @property
+    def reason(self) -> str:
+        return f"length word {self.length} is not between 28 and {self.limit}"

@@ -1,0 +1,114 @@
+"""What a generated module says of its types, procedures and program: plain frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from .layout import Node, layout_of
+
+#: (buffer, position) → (value, next position). Reads to the end of the buffer at most.
+Decoder = Callable[[bytes, int], tuple[Any, int]]
+#: (value, put): calls put with pieces of bytes.
+Encoder = Callable[[Any, Callable[[bytes], None]], None]
+
+
+@dataclass(frozen=True)
+class XdrType:
+    """A named type of a generated module.
+
+    `name` is the .x's, `hint` the Python class or annotation, `text` its definition in canonical
+    XDR. `decode` and `encode` are the generated functions: they take only canonical XDR and raise
+    bare errors; `libvirt_proto.codec` wraps them for everybody else.
+    """
+
+    name: str
+    hint: Any
+    decode: Decoder
+    encode: Encoder
+    text: str
+    min_size: int
+    max_size: int | None
+
+    @cached_property
+    def node(self) -> Node:
+        return layout_of(self.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRule:
+    """`@acl: object:permission[:flags][:parameter:value]`, `@aclfilter: object:permission`."""
+
+    object: str
+    permission: str
+    flags: str | None = None
+    parameter: str | None = None
+    value: str | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.object}:{self.permission}"
+        if self.flags is not None or self.parameter is not None:
+            text += f":{self.flags or ''}"
+        if self.parameter is not None:
+            text += f":{self.parameter}:{self.value}"
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """What the .x's comment says of a procedure. `acl` is None where nothing is said, and empty
+    for `@acl: none`."""
+
+    generate: str | None = None
+    priority: str | None = None
+    readstream: int | None = None
+    writestream: int | None = None
+    sparseflag: str | None = None
+    acl: tuple[AccessRule, ...] | None = None
+    aclfilter: tuple[AccessRule, ...] = ()
+
+
+NO_ANNOTATIONS = Annotations()
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """`symbol` is the .x's name (`REMOTE_PROC_AUTH_LIST`), `name` the tapset's (`auth_list`).
+    `args`, `ret` and `msg` are None for void."""
+
+    number: int
+    name: str
+    symbol: str
+    args: XdrType | None = None
+    ret: XdrType | None = None
+    msg: XdrType | None = None
+    annotations: Annotations = NO_ANNOTATIONS
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program in one version. `symbol` is its constant in the .x (`REMOTE_PROGRAM`), `name` the
+    tapset's (`remote`); `procedures` are in ascending order of their numbers."""
+
+    name: str
+    symbol: str
+    number: int
+    version: int
+    procedures: tuple[Procedure, ...] = field(repr=False)
+
+    @cached_property
+    def by_number(self) -> Mapping[int, Procedure]:
+        return {procedure.number: procedure for procedure in self.procedures}
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Procedure]:
+        """Procedures by `name` and by `symbol`."""
+        names = {procedure.symbol: procedure for procedure in self.procedures}
+        names.update((procedure.name, procedure) for procedure in self.procedures)
+        return names
+
+    def procedure(self, key: int | str) -> Procedure:
+        """The procedure of a number, name or symbol; raises KeyError."""
+        return self.by_number[key] if isinstance(key, int) else self.by_name[key]
