@@ -1,0 +1,58 @@
+"""libvirt's RPC protocol: frames, messages, and the names of everything in them.
+
+    decode_message(bytes)  → Message        encode_message(Message) → bytes
+    FrameDecoder().feed(bytes) → [Frame]    bytes in pieces of any size
+    registry.program(0x20008086).procedure(66).name                  → "auth_list"
+    registry.load("my-definitions/")                                 → Registry
+
+What is not asked for is not loaded: importing this package loads none of its modules.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import registry
+    from .errors import BadValue, FrameError, NotCanonical, OverLimit, ProtocolError, Truncated
+    from .frame import Frame, FrameDecoder
+    from .message import Header, Message, Status, Type, decode_message, encode_message
+
+__all__ = [
+    "BadValue",
+    "Frame",
+    "FrameDecoder",
+    "FrameError",
+    "Header",
+    "Message",
+    "NotCanonical",
+    "OverLimit",
+    "ProtocolError",
+    "Status",
+    "Truncated",
+    "Type",
+    "decode_message",
+    "encode_message",
+    "registry",
+]
+
+_PLACES = {
+    **dict.fromkeys(
+        ("BadValue", "FrameError", "NotCanonical", "OverLimit", "ProtocolError", "Truncated"), "errors"
+    ),
+    **dict.fromkeys(("Frame", "FrameDecoder"), "frame"),
+    **dict.fromkeys(("Header", "Message", "Status", "Type", "decode_message", "encode_message"), "message"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "registry":
+        return import_module(".registry", __name__)
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_PLACES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

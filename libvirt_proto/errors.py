@@ -21,12 +21,6 @@ class ProtocolError(ValueError):
         self.path = path
         self.partial = partial
 
-    def within(self, step: str) -> ProtocolError:
-        """Put a step before the path: called while unwinding, so good input pays nothing."""
-        join = "" if not self.path or self.path.startswith("[") else "."
-        self.path = f"{step}{join}{self.path}"
-        return self
-
     @property
     def reason(self) -> str:
         """What is wrong, without where."""
@@ -40,7 +34,8 @@ class ProtocolError(ValueError):
 
     def as_dict(self) -> dict[str, Any]:
         """`message`, `code`, `offset`, `path`, and the figures of the kind of error."""
-        data: dict[str, Any] = {"message": str(self), "code": self.code, "offset": self.offset, "path": self.path}
+        data: dict[str, Any] = {"message": str(self), "code": self.code}
+        data |= {"offset": self.offset, "path": self.path}
         data.update((k, v) for k, v in vars(self).items() if k not in ("offset", "path", "partial"))
         return data
 
@@ -57,6 +52,7 @@ class Truncated(ProtocolError):
 
     @property
     def reason(self) -> str:
+        """`needs 16 bytes, 3 left`."""
         unit = "byte" if self.needed == 1 else "bytes"
         return f"needs {self.needed} {unit}, {self.available} left"
 
@@ -74,6 +70,7 @@ class OverLimit(ProtocolError):
 
     @property
     def reason(self) -> str:
+        """`count 70000 is over the limit of 16384`."""
         return f"{self.what} {self.actual} is over the limit of {self.limit}"
 
 
@@ -88,6 +85,7 @@ class BadValue(ProtocolError):
 
     @property
     def reason(self) -> str:
+        """The problem, in words."""
         return self.problem
 
 
@@ -105,6 +103,7 @@ class NotCanonical(ProtocolError):
 
     @property
     def reason(self) -> str:
+        """The problem, in words."""
         return self.problem
 
 
@@ -120,4 +119,5 @@ class FrameError(ProtocolError):
 
     @property
     def reason(self) -> str:
+        """What a length word may be."""
         return f"length word {self.length} is not between 28 and {self.limit}"

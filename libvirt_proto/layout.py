@@ -3,8 +3,8 @@
 A generated class reads
 
     class RemoteNonnullDomain(XdrStruct):
-        name: RemoteNonnullString   # Annotated[str | bytes, String(4194304), Typedef("remote_nonnull_string")]
-        uuid: RemoteUuid            # Annotated[bytes, FixedOpaque(16), Typedef("remote_uuid")]
+        name: RemoteNonnullString  # Annotated[str | bytes, String(4194304), Typedef(…)]
+        uuid: RemoteUuid           # Annotated[bytes, FixedOpaque(16), Typedef("remote_uuid")]
         id: Int
 
 and `layout_of` turns such an annotation into a node: the careful decoder, the presenters and the
@@ -14,7 +14,6 @@ tests walk nodes; the fast decoders never see them.
 from __future__ import annotations
 
 import enum
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -115,9 +114,11 @@ Bool = Annotated[bool, Boolean()]
 
 
 class XdrStruct(msgspec.Struct, frozen=True, gc=False):
-    """Base of generated structs: fields in wire order; `xdr_name` is the .x's name."""
+    """Base of generated structs: fields in wire order; `xdr_name` is the .x's name,
+    `xdr_recursive` marks types that may contain themselves."""
 
     xdr_name: ClassVar[str] = ""
+    xdr_recursive: ClassVar[bool] = False
 
 
 class XdrUnion(msgspec.Struct, frozen=True, gc=False):
@@ -126,6 +127,7 @@ class XdrUnion(msgspec.Struct, frozen=True, gc=False):
     `xdr_default` is the same for the default arm, None where there is none."""
 
     xdr_name: ClassVar[str] = ""
+    xdr_recursive: ClassVar[bool] = False
     xdr_arms: ClassVar[Mapping[int, tuple[str | None, Any]]] = {}
     xdr_default: ClassVar[tuple[str | None, Any] | None] = None
 
@@ -157,6 +159,8 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Optional:
+    """Optional-data: its element, or nothing."""
+
     element: Node
     typedefs: tuple[str, ...] = ()
 
@@ -175,10 +179,12 @@ class StructNode:
 
     @property
     def name(self) -> str:
+        """The .x's name."""
         return self.type.xdr_name
 
     @cached_property
     def fields(self) -> tuple[tuple[str, str, Node], ...]:
+        """(name in the .x, attribute, node) of each field, in wire order."""
         hints = typing.get_type_hints(self.type, include_extras=True)
         pairs = zip(self.type.__struct_encode_fields__, self.type.__struct_fields__, strict=True)
         return tuple((name, attribute, layout_of(hints[attribute])) for name, attribute in pairs)
@@ -192,20 +198,24 @@ class UnionNode:
 
     @property
     def name(self) -> str:
+        """The .x's name."""
         return self.type.xdr_name
 
     @cached_property
     def discriminant(self) -> tuple[str, str, Node]:
+        """(name in the .x, attribute, node)."""
         hints = typing.get_type_hints(self.type, include_extras=True)
         attribute = self.type.__struct_fields__[0]
         return self.type.__struct_encode_fields__[0], attribute, layout_of(hints[attribute])
 
     @cached_property
     def arms(self) -> dict[int, tuple[str | None, Node]]:
+        """Label → (name or None, node)."""
         return {label: self._arm(arm) for label, arm in self.type.xdr_arms.items()}
 
     @cached_property
     def default(self) -> tuple[str | None, Node] | None:
+        """The default arm, None where there is none."""
         arm = self.type.xdr_default
         return None if arm is None else self._arm(arm)
 
@@ -223,13 +233,11 @@ Node = Leaf | Sequence | Optional | VoidNode | StructNode | UnionNode
 
 
 @cache
-def _class_node(type_: type[Any]) -> Node:
-    if issubclass(type_, XdrStruct):
+def _class_node(type_: Any) -> Node:
+    if isinstance(type_, type) and issubclass(type_, XdrStruct):
         return StructNode(type_)
-    if issubclass(type_, XdrUnion):
+    if isinstance(type_, type) and issubclass(type_, XdrUnion):
         return UnionNode(type_)
-    if issubclass(type_, enum.IntEnum):
-        return Leaf(EnumOf(type_))
     raise TypeError(f"{type_!r} is no XDR type")
 
 
@@ -238,10 +246,8 @@ def layout_of(hint: Any) -> Node:
 
     Raises TypeError for a hint that no generated module contains.
     """
-    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
-        return _class_node(hint)
     if typing.get_origin(hint) is not Annotated:
-        raise TypeError(f"{hint!r} is no XDR type")
+        return _class_node(hint)
     base, *marks = typing.get_args(hint)
     typedefs = tuple(mark.name for mark in marks if isinstance(mark, Typedef))
     mark = next((mark for mark in marks if not isinstance(mark, Typedef)), None)

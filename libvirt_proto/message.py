@@ -1,23 +1,45 @@
-"""Messages: a header, and a payload that (type, status) and the procedure decide."""
+"""Messages: a header, and a payload that (type, status) and the procedure decide.
+
+virnetprotocol.x says which payload belongs to which type and status, in its comment "RPC wire
+format"; where that comment and libvirt's code disagree (the descriptor count is four bytes), the
+code is meant.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from struct import Struct
+from typing import Any, Literal
 
 import msgspec
 
-from .errors import ProtocolError
+from .errors import BadValue, FrameError, OverLimit, ProtocolError, Truncated
+from .frame import TYPES_WITH_FDS
+from .generated import virnetprotocol as net
+from .limits import MAX_FDS, MAX_FRAME, MIN_FRAME
+from .program import XdrType
+from .registry import Registry, default
 
+Header = net.VirNetMessageHeader
+Type = net.VirNetMessageType
+Status = net.VirNetMessageStatus
 
-class Header(msgspec.Struct, frozen=True, gc=False):
-    """virNetMessageHeader. `type` and `status` are plain numbers, so that unknown ones fit."""
-
-    prog: int
-    vers: int
-    proc: int
-    type: int
-    serial: int
-    status: int
+_WORD = Struct(">I")
+#: What the payload is: a type of the procedure, or one that is the same for all.
+_KINDS: dict[tuple[int, int], Literal["args", "ret", "msg", "error", "abort", "hole", "data", "nothing"]] = {
+    (Type.VIR_NET_CALL, Status.VIR_NET_OK): "args",
+    (Type.VIR_NET_CALL_WITH_FDS, Status.VIR_NET_OK): "args",
+    (Type.VIR_NET_REPLY, Status.VIR_NET_OK): "ret",
+    (Type.VIR_NET_REPLY_WITH_FDS, Status.VIR_NET_OK): "ret",
+    (Type.VIR_NET_REPLY, Status.VIR_NET_ERROR): "error",
+    (Type.VIR_NET_REPLY_WITH_FDS, Status.VIR_NET_ERROR): "error",
+    (Type.VIR_NET_MESSAGE, Status.VIR_NET_OK): "msg",
+    (Type.VIR_NET_STREAM, Status.VIR_NET_CONTINUE): "data",
+    (Type.VIR_NET_STREAM, Status.VIR_NET_OK): "nothing",
+    (Type.VIR_NET_STREAM, Status.VIR_NET_ERROR): "abort",
+    (Type.VIR_NET_STREAM_HOLE, Status.VIR_NET_CONTINUE): "hole",
+    (Type.VIR_NET_STREAM_HOLE, Status.VIR_NET_OK): "nothing",
+    (Type.VIR_NET_STREAM_HOLE, Status.VIR_NET_ERROR): "abort",
+}
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -28,8 +50,8 @@ class Message(msgspec.Struct, frozen=True):
     for no payload. `payload` is its value (a Partial where it broke off). `data` holds bytes that
     have no type: stream data, or a payload that no definition covers. `spare` are bytes behind a
     complete payload. `raw` is the payload as it was received, kept only where encoding `payload`
-    would give other bytes (padding that is not zero, booleans other than 0 and 1), and `remarks`
-    says why. `error` says what is wrong with the payload.
+    would not give it back (it broke off; padding that is not zero, booleans other than 0 and 1),
+    and `remarks` says what is not canonical. `error` says what is wrong with the payload.
     """
 
     header: Header
@@ -42,3 +64,120 @@ class Message(msgspec.Struct, frozen=True):
     raw: bytes | None = None
     remarks: tuple[str, ...] = ()
     error: ProtocolError | None = None
+
+
+def decode_message(data: bytes, *, direction: str | None = None, registry: Registry | None = None) -> Message:
+    """Decode one whole frame: length word, header, payload.
+
+    `direction` (`c2s` or `s2c`) is not needed; it settles what an aborted stream carries (nothing
+    from a client, an error from the server), which is otherwise told by whether anything is there.
+    `registry` is where types come from, by default the newest release.
+
+    Raises FrameError for a length word that no message can have, Truncated for fewer bytes than it
+    says and BadValue for more. A payload that breaks off raises nothing: see Message.error.
+    """
+    size = len(data)
+    if size < MIN_FRAME:
+        raise Truncated(MIN_FRAME, size, offset=0)
+    (length,) = _WORD.unpack_from(data)
+    if not MIN_FRAME <= length <= MAX_FRAME:
+        raise FrameError(length, MAX_FRAME, offset=0)
+    if length != size:
+        if length > size:
+            raise Truncated(length, size, offset=0)
+        raise BadValue(f"{size - length} bytes are left over", offset=length)
+    header, pos = net.decode_virNetMessageHeader(data, 4)
+    fds = None
+    if header.type in TYPES_WITH_FDS:
+        try:
+            fds, pos = _descriptor_count(data, pos)
+        except ProtocolError as error:
+            return Message(header, length, raw=data[pos:], error=error)
+    type_, typed = _payload(header, pos < size, direction, registry or default())
+    if not typed:
+        return Message(header, length, fds, data=data[pos:])
+    if type_ is None:
+        return Message(header, length, fds, spare=data[pos:])
+    reading = type_.read(data, pos)
+    spare = b"" if reading.error else data[reading.next :]
+    raw = data[pos : size - len(spare)] if reading.error or reading.remarks else None
+    return Message(
+        header,
+        length,
+        fds,
+        type_.name,
+        reading.value,
+        spare=spare,
+        raw=raw,
+        remarks=reading.remarks,
+        error=reading.error,
+    )
+
+
+def encode_message(message: Message, *, registry: Registry | None = None) -> bytes:
+    """The frame of a message, with a right length word; the inverse of decode_message.
+
+    `raw` is written as it is where there is one: make it None after changing the payload. Raises
+    ProtocolError with the path to a value that does not fit its type, OverLimit for a frame or a
+    descriptor count that is too large, and KeyError for a payload_type that the registry lacks.
+    """
+    parts: list[bytes] = []
+    net.encode_virNetMessageHeader(message.header, parts.append)
+    if message.fds is not None:
+        if not 0 <= message.fds <= MAX_FDS:
+            raise OverLimit(MAX_FDS, message.fds, "descriptor count")
+        parts.append(_WORD.pack(message.fds))
+    if message.raw is not None:
+        parts.append(message.raw)
+    elif message.data is not None:
+        parts.append(message.data)
+    elif message.payload_type is not None:
+        registry = registry or default()
+        type_, _ = _payload(message.header, True, None, registry)
+        if type_ is None or type_.name != message.payload_type:
+            type_ = registry.type(message.payload_type)
+        parts.append(type_.to_bytes(message.payload))
+    parts.append(message.spare)
+    body = b"".join(parts)
+    length = 4 + len(body)
+    if length > MAX_FRAME:
+        raise OverLimit(MAX_FRAME, length, "length word")
+    return _WORD.pack(length) + body
+
+
+def _payload(
+    header: Header, filled: bool, direction: str | None, registry: Registry
+) -> tuple[XdrType | None, bool]:
+    """The payload's type, None for no payload; and False for bytes that no definition covers.
+
+    `filled` says whether there are any bytes.
+    """
+    kind = _KINDS.get((header.type, header.status))
+    if kind in ("args", "ret", "msg"):
+        procedure = registry.procedure(header.prog, header.vers, header.proc)
+        return (getattr(procedure, kind), True) if procedure else (None, not filled)
+    match kind:
+        case "nothing":
+            return None, True
+        case "error":
+            return registry.error, True
+        case "abort" if direction == "c2s" or (direction is None and not filled):
+            return None, True
+        case "abort":
+            return registry.error, True
+        case "hole" if registry.stream_hole:
+            return registry.stream_hole, True
+        case "data":
+            return None, False
+        case _:
+            return None, not filled
+
+
+def _descriptor_count(data: bytes, pos: int) -> tuple[int, int]:
+    """The count behind the header of a message that comes with descriptors."""
+    if len(data) - pos < _WORD.size:
+        raise Truncated(_WORD.size, len(data) - pos, offset=pos, path="fds")
+    (count,) = _WORD.unpack_from(data, pos)
+    if count > MAX_FDS:
+        raise OverLimit(MAX_FDS, count, "descriptor count", offset=pos, path="fds")
+    return count, pos + _WORD.size

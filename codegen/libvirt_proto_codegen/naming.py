@@ -1,0 +1,52 @@
+"""Names of the .x → names of Python: keywords, collisions, spelling, in one place."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterable
+
+#: Names that generated functions use for themselves: locals of fields keep clear of them.
+LOCALS = frozenset(("buffer", "pos", "put", "value", "count", "item", "flag", "depth", "result"))
+
+#: Fields that would hide something of the generated classes' bases.
+_MEMBERS = frozenset(("xdr_name", "xdr_arms", "xdr_default", "xdr_recursive"))
+
+#: What `enum` and Python keep for themselves as names of members.
+_ENUM = frozenset(("mro", "name", "value"))
+
+
+def class_name(name: str) -> str:
+    """`remote_nonnull_domain` → `RemoteNonnullDomain`, `virNetMessageError` → `VirNetMessageError`."""
+    words = name.replace(".", "_").split("_")
+    joined = "".join(word[:1].upper() + word[1:] for word in words if word)
+    return joined if joined and not joined[0].isdigit() else f"X{joined}"
+
+
+def module_name(file: str) -> str:
+    """`remote_protocol.x` → `remote`, `virnetprotocol.x` → `virnetprotocol`."""
+    stem = file.rsplit("/", 1)[-1].removesuffix(".x")
+    stem = stem.removesuffix("_protocol") or stem
+    name = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in stem)
+    return identifier(name if name[:1].isalpha() else f"x_{name}")
+
+
+def identifier(name: str, taken: Iterable[str] = ()) -> str:
+    """The name itself, or with underscores behind it while it is a keyword or taken."""
+    taken = taken if isinstance(taken, set | frozenset | dict) else set(taken)
+    while keyword.iskeyword(name) or name in taken:
+        name += "_"
+    return name
+
+
+def field_name(name: str, taken: Iterable[str] = ()) -> str:
+    """The attribute of a field: no keyword, nothing that the class has, no private mangling."""
+    if name.startswith("_"):
+        name = "x" + name
+    return identifier(name, _MEMBERS.union(taken))
+
+
+def member_name(name: str, taken: Iterable[str] = ()) -> str:
+    """An enum member: what `enum` would take for its own gets an underscore behind it."""
+    if name.startswith("_"):
+        name = "x" + name
+    return identifier(name, _ENUM.union(taken))

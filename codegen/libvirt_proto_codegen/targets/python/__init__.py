@@ -1,0 +1,26 @@
+"""The Python target: a package with one module per .x file."""
+
+from __future__ import annotations
+
+from ...render import API_VERSION, Artefact, banner, render
+from ...schema import Module, Schema
+from .module import ModuleView
+from .names import Names
+
+
+def generate(schema: Schema) -> tuple[Artefact, ...]:
+    """`__init__.py`, which says what is where, and a module per .x file: types as classes and
+    annotations, a decoder and an encoder for each, enumerations, constants, procedures."""
+    names = Names(schema)
+    index = {"banner": banner(schema, "python"), "schema": schema, "api": API_VERSION}
+    return (
+        Artefact("__init__.py", render("python", "index.py.j2", index)),
+        *(
+            Artefact(f"{module.name}.py", render("python", "module.py.j2", _view(schema, names, module)))
+            for module in schema.modules
+        ),
+    )
+
+
+def _view(schema: Schema, names: Names, module: Module) -> ModuleView:
+    return ModuleView(names, module, banner(schema, "python", module=module))

@@ -1,0 +1,106 @@
+"""The Python names of a Schema, each given out once."""
+
+from __future__ import annotations
+
+from graphlib import TopologicalSorter
+
+from ... import naming
+from ...schema import Named, Schema
+
+#: What the head of a module imports from the runtime, when the module uses it.
+LAYOUT = frozenset(
+    (
+        *("Char", "UnsignedChar", "Short", "UnsignedShort", "Int", "UnsignedInt", "Hyper", "UnsignedHyper"),
+        *(
+            "Float",
+            "Double",
+            "Quadruple",
+            "Bool",
+            "FixedOpaque",
+            "Opaque",
+            "String",
+            "FixedArrayOf",
+            "ArrayOf",
+        ),
+        *("OptionalOf", "EnumOf", "Typedef", "XdrStruct", "XdrUnion"),
+    )
+)
+XDR = frozenset(
+    (
+        *(
+            "FALSE",
+            "TRUE",
+            "UNBOUNDED",
+            "Put",
+            "bit",
+            "boolean",
+            "check_length",
+            "deeper",
+            "exact",
+            "need_elements",
+        ),
+        *(
+            "no_arm",
+            "no_boolean",
+            "no_value",
+            "read_count",
+            "read_fixed_opaque",
+            "read_numbers",
+            "read_opaque",
+            "read_string",
+        ),
+        *(
+            "require_api",
+            "write_count",
+            "write_fixed_opaque",
+            "write_numbers",
+            "write_opaque",
+            "write_string",
+        ),
+    )
+)
+PROGRAM = frozenset(("AccessRule", "Annotations", "Procedure", "Program", "XdrType"))
+OTHER = frozenset(
+    (
+        *("Annotated", "ClassVar", "Final", "IntEnum", "Mapping", "Struct", "annotations"),
+        *("TYPES", "ENUMS", "CONSTANTS", "PROGRAMS", "Any", "bool", "bytes", "dict", "float", "int", "len"),
+        *("list", "range", "str", "tuple", "type"),
+    )
+)
+
+
+class Names:
+    """The Python names of every type of a Schema, given out once, module by module."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.classes: dict[Named, str] = {}
+        self.functions: dict[Named, str] = {}
+        self.constants: dict[str, dict[str, str]] = {}
+        self.globals: dict[str, set[str]] = {}
+        order = TopologicalSorter({module.name: module.imports for module in schema.modules})
+        for module in map(schema.by_name.__getitem__, order.static_order()):
+            taken = set(LAYOUT | XDR | PROGRAM | OTHER)
+            imported = [key for key in self.classes if key.module in module.imports]
+            taken.update(self.classes[key] for key in imported)
+            for definition in module.types:
+                key = Named(module.name, definition.name)
+                self.classes[key] = self._give(naming.class_name(definition.name), taken)
+                self.functions[key] = self._give_function(definition.name.replace(".", "_"), taken)
+            constants = [external.name for external in module.externals]
+            constants += [constant.name for constant in module.constants]
+            self.constants[module.name] = {name: self._give(name, taken) for name in constants}
+            self.globals[module.name] = taken
+
+    @staticmethod
+    def _give(name: str, taken: set[str]) -> str:
+        name = naming.identifier(name, taken)
+        taken.add(name)
+        return name
+
+    @staticmethod
+    def _give_function(name: str, taken: set[str]) -> str:
+        while any(f"{verb}_{name}" in taken for verb in ("decode", "encode", "as")):
+            name += "_"
+        taken.update(f"{verb}_{name}" for verb in ("decode", "encode", "as"))
+        return name

@@ -1,0 +1,152 @@
+"""One module while it is written: which names it uses, and how its types are annotated."""
+
+from __future__ import annotations
+
+from ...schema import (
+    Array,
+    Boolean,
+    Bound,
+    Enumeration,
+    FixedArray,
+    FixedOpaque,
+    Floating,
+    Integer,
+    Module,
+    Named,
+    Node,
+    Opaque,
+    Optional,
+    Schema,
+    String,
+    Structure,
+    UnionType,
+)
+from .names import Names
+
+
+class Scope:
+    """What a module's text refers to. `used` are names of the runtime, `foreign` names of other
+    modules of the package, `layouts` are `struct` codes and the module's names for them."""
+
+    def __init__(self, names: Names, module: Module) -> None:
+        self.names = names
+        self.schema: Schema = names.schema
+        self.module = module
+        self.used: set[str] = set()
+        self.foreign: dict[str, set[str]] = {}
+        self.layouts: dict[str, str] = {}
+
+    @property
+    def globals(self) -> set[str]:
+        """Every name that means something at module level."""
+        return self.names.globals[self.module.name]
+
+    def use(self, *names: str) -> None:
+        """Note names that the head of the module must import."""
+        self.used.update(names)
+
+    def class_of(self, reference: Named) -> str:
+        """The class, or the alias, of a type."""
+        return self._foreign(reference, self.names.classes[reference])
+
+    def function_of(self, verb: str, reference: Named) -> str:
+        """A type's function: `decode_x`, `encode_x`, and `as_x` for enumerations."""
+        return self._foreign(reference, f"{verb}_{self.names.functions[reference]}")
+
+    def _foreign(self, reference: Named, name: str) -> str:
+        if reference.module != self.module.name:
+            self.foreign.setdefault(reference.module, set()).add(name)
+        return name
+
+    def bound(self, bound: Bound | None) -> str:
+        """A length or bound: by its name where the module has it, else as a number."""
+        if bound is None:
+            self.use("UNBOUNDED")
+            return "UNBOUNDED"
+        return self.names.constants[self.module.name].get(bound.name or "", str(bound.value))
+
+    def layout(self, code: str) -> str:
+        """The module's name for a `struct` layout; runs of one code are counted (`iii` → `3i`)."""
+        if code not in self.layouts:
+            name = f"_{code}" if len(code) <= 24 else f"_layout{len(self.layouts)}"
+            self.layouts[code] = name
+            self.use("Struct")
+        return self.layouts[code]
+
+    def hint(self, node: Node) -> str:
+        """The annotation of a node, in Python."""
+        match node:
+            case Integer() | Floating() | Boolean():
+                name = _alias(node)
+                self.use(name)
+                return name
+            case Named():
+                name = self.class_of(node)
+                if isinstance(self.schema.definition(node).node, Enumeration):
+                    return self.annotated(f"{name} | int", "EnumOf", name)
+                return name
+            case FixedOpaque(size):
+                return self.annotated("bytes", "FixedOpaque", self.bound(size))
+            case Opaque(limit):
+                return self.annotated("bytes", "Opaque", self.limit(limit))
+            case String(limit):
+                return self.annotated("str | bytes", "String", self.limit(limit))
+            case FixedArray(element, size):
+                return self.annotated(f"list[{self.hint(element)}]", "FixedArrayOf", self.bound(size))
+            case Array(element, limit):
+                return self.annotated(f"list[{self.hint(element)}]", "ArrayOf", self.limit(limit))
+            case Optional(element):
+                return self.annotated(f"{self.hint(element)} | None", "OptionalOf", "")
+            case _:
+                raise AssertionError(f"{node!r} stands only behind a name")
+
+    def annotated(self, base: str, mark: str, argument: str) -> str:
+        """`Annotated[base, mark(argument)]`."""
+        self.use("Annotated", mark)
+        return f"Annotated[{base}, {mark}({argument})]"
+
+    def limit(self, limit: Bound | None) -> str:
+        """A bound in an annotation, where None says that there is none."""
+        return "None" if limit is None else self.bound(limit)
+
+    def plain(self, node: Node) -> set[str]:
+        """The Python types that a node's values have, for a union's `value`."""
+        match node:
+            case Named():
+                target = self.schema.definition(node).node
+                if isinstance(target, Structure | UnionType):
+                    return {self.class_of(node)}
+                return {"int"} if isinstance(target, Enumeration) else self.plain(target)
+            case Integer() | Floating() | Boolean():
+                return {_python(node)}
+            case FixedOpaque() | Opaque():
+                return {"bytes"}
+            case String():
+                return {"str", "bytes"}
+            case FixedArray(element) | Array(element):
+                return {f"list[{' | '.join(sorted(self.plain(element)))}]"}
+            case Optional(element):
+                return {*self.plain(element), "None"}
+            case _:
+                return {"None"}
+
+
+def _alias(node: Integer | Floating | Boolean) -> str:
+    """The runtime's name of a scalar's annotation: `unsigned hyper` → `UnsignedHyper`."""
+    match node:
+        case Integer(spelling=spelling):
+            return spelling.title().replace(" ", "")
+        case Floating(bits):
+            return {32: "Float", 64: "Double", 128: "Quadruple"}[bits]
+        case Boolean():
+            return "Bool"
+
+
+def _python(node: Integer | Floating | Boolean) -> str:
+    match node:
+        case Integer():
+            return "int"
+        case Floating(bits):
+            return "bytes" if bits == 128 else "float"
+        case Boolean():
+            return "bool"
