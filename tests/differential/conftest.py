@@ -1,0 +1,43 @@
+"""Fixtures that start the outside judges."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.differential.libvirtd import Libvirtd, started
+from tests.differential.systemtap import PRELOAD, SystemTap
+
+
+@pytest.fixture(scope="session")
+def libvirtd() -> Iterator[Libvirtd]:
+    """A real libvirtd on loopback; tests that use it are marked for the tools."""
+    if os.geteuid() != 0:
+        pytest.skip("tcpdump needs root")
+    with started() as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def systemtap(tmp_path_factory: pytest.TempPathFactory) -> SystemTap:
+    """SystemTap with the kernel headers that are installed; tests that use it are marked for the
+    tools (`stap`, `stapbpf`, `gcc`)."""
+    kernels = sorted(path.parent.name for path in Path("/lib/modules").glob("*/build"))
+    if not kernels:
+        pytest.skip("SystemTap needs kernel headers in /lib/modules")
+    if os.geteuid() != 0:
+        pytest.skip("stapbpf needs root")
+    folder = tmp_path_factory.mktemp("stap")
+    tapsets = folder / "tapset"
+    shutil.copytree(
+        "/usr/share/systemtap/tapset", tapsets, ignore=shutil.ignore_patterns("libvirt_*"), symlinks=True
+    )
+    preload, source = folder / "preload.so", folder / "preload.c"
+    source.write_text(PRELOAD)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(preload), str(source)], check=True)
+    return SystemTap(folder, kernels[-1], tapsets, preload)

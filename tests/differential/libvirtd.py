@@ -1,0 +1,119 @@
+"""A real libvirtd with its test driver, clients that talk to it, and tcpdump beside them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pwd import getpwnam
+from tempfile import TemporaryDirectory
+
+CONFIGURATION = """\
+listen_tls = 0
+listen_tcp = 1
+listen_addr = "127.0.0.1"
+tcp_port = "{port}"
+auth_tcp = "none"
+log_outputs = "4:file:{folder}/log"
+"""
+PATIENCE = 20.0  # seconds
+
+
+class Libvirtd:
+    """A daemon on a port of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def virsh(self, *command: str, fails: bool = False) -> str:
+        """What a virsh command prints: on standard output, or, for one that should fail, as an error."""
+        uri = f"test+tcp://127.0.0.1:{self.port}/default"
+        done = subprocess.run(
+            ["virsh", "-q", "-c", uri, *command],
+            env=os.environ | {"LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert bool(done.returncode) == fails, f"virsh {command}: {done.stdout}{done.stderr}"
+        return done.stderr if fails else done.stdout
+
+    @contextmanager
+    def recorded(self, capture: Path) -> Iterator[None]:
+        """Writes all of the daemon's TCP traffic in the block to a file, in pcap format."""
+        command = ["tcpdump", "-i", "lo", "-s0", "-U", "--immediate-mode", "-w", "-", f"tcp port {self.port}"]
+        with (
+            capture.open("wb") as file,
+            subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE, text=True) as tcpdump,
+        ):
+            try:
+                assert tcpdump.stderr is not None
+                said = tcpdump.stderr.readline()
+                assert "listening on" in said or "data link type" in said, said
+                yield
+                _wait_until_quiet(capture)
+            finally:
+                tcpdump.send_signal(signal.SIGINT)
+                tcpdump.communicate()
+
+
+@contextmanager
+def started() -> Iterator[Libvirtd]:
+    """A libvirtd that shares nothing with others: without root's rights it is a session daemon, which
+    keeps its sockets, locks and state below the folders of its environment."""
+    port = _free_port()
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        configuration = folder / "libvirtd.conf"
+        configuration.write_text(CONFIGURATION.format(port=port, folder=folder))
+        user = None
+        if os.geteuid() == 0:
+            user = getpwnam("nobody").pw_uid
+            os.chown(folder, user, -1)
+        folders = dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"), name)
+        with subprocess.Popen(
+            ["libvirtd", "--listen", "--config", str(configuration), "--pid-file", str(folder / "pid")],
+            env=os.environ | folders,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            user=user,
+        ) as daemon:
+            try:
+                _wait_for(port, daemon)
+                yield Libvirtd(port)
+            finally:
+                daemon.terminate()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, daemon: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError as error:
+            if daemon.poll() is not None or time.monotonic() > end:
+                raise AssertionError(f"libvirtd does not listen on port {port}") from error
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _wait_until_quiet(file: Path) -> None:
+    """Until tcpdump has written nothing more for a while."""
+    size = -1
+    while size != file.stat().st_size:
+        size = file.stat().st_size
+        time.sleep(0.3)
