@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from functools import cache, cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -198,10 +198,10 @@ def load(path: str | os.PathLike[str], *, defines: Mapping[str, int] | None = No
 
 def _key(files: list[Path], path: Path, defines: Mapping[str, int]) -> str:
     """A name for what compiling these files gives."""
-    digest = hashlib.sha256(f"{API_VERSION} {sorted(defines.items())}".encode())
+    maker = f"{version('libvirt-proto')} {API_VERSION} {sorted(defines.items())}"
+    digest = hashlib.sha256(maker.encode())
     beside = sorted(path.glob("*.toml")) if path.is_dir() else sorted(path.parent.glob("*.[xt]*"))
-    code = [Path(__file__).with_name(name) for name in ("program.py", "layout.py", "xdr.py")]
-    for file in (*files, *beside, *code):
+    for file in dict.fromkeys((*files, *beside)):
         digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:32]
 
@@ -215,7 +215,13 @@ def _cache_folder() -> Path:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError:
-        return Path(tempfile.mkdtemp(prefix=f"{CACHE}-"))
+        return Path(_temporary_folder().name)
+
+
+@cache
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Gone with the process."""
+    return tempfile.TemporaryDirectory(prefix=f"{CACHE}-")
 
 
 def _keep(texts: Mapping[str, str], folder: Path) -> None:

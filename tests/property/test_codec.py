@@ -1,0 +1,113 @@
+"""Every type of every program of every release that is shipped: value ↔ bytes, and any bytes."""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from libvirt_proto import ProtocolError, careful, registry
+from libvirt_proto.program import XdrType
+from libvirt_proto.registry import Registry
+from libvirt_proto_codegen.definitions import releases
+
+from .values import values
+
+RELEASES = releases()
+#: Types drawn an example each: the machine's time is spent on many types, not on one.
+QUICK = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+
+
+@cache
+def _registry(release: str) -> Registry:
+    return registry.release(release)
+
+
+@cache
+def _types(release: str) -> list[XdrType]:
+    return [type_ for module in _registry(release).modules() for type_ in module.types.values()]
+
+
+def _modules() -> list[tuple[str, str]]:
+    return [(release, module.name) for release in RELEASES for module in _registry(release).modules()]
+
+
+@pytest.mark.parametrize(("release", "module"), _modules())
+def test_value_to_bytes_to_value_for_every_type(release: str, module: str) -> None:
+    for type_ in _registry(release).module(module).types.values():
+        _round_trip(type_)
+
+
+def _round_trip(type_: XdrType) -> None:
+    @settings(QUICK, max_examples=8)
+    @given(values(type_.node))
+    def holds(value: object) -> None:
+        data = type_.to_bytes(value)
+        assert type_.from_bytes(data) == value
+        assert type_.to_bytes(type_.from_bytes(data)) == data
+        assert careful.write(type_.node, value) == data
+        reading = careful.read(type_.node, data)
+        assert (reading.value, reading.next, reading.error) == (value, len(data), None)
+        assert type_.min_size <= len(data)
+        assert type_.max_size is None or len(data) <= type_.max_size
+
+    holds()
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_any_bytes_give_a_value_or_a_protocol_error(release: str) -> None:
+    types = _types(release)
+
+    @settings(QUICK, max_examples=1500)
+    @given(st.sampled_from(types), st.lists(_words(), max_size=24).map(b"".join))
+    def holds(type_: XdrType, data: bytes) -> None:
+        _value_or_error(type_, data)
+
+    holds()
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_damaged_bytes_give_a_value_or_a_protocol_error(release: str) -> None:
+    types = _types(release)
+
+    @settings(QUICK, max_examples=800)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        type_ = data.draw(st.sampled_from(types))
+        encoded = bytearray(type_.to_bytes(data.draw(values(type_.node))))
+        for _ in range(data.draw(st.integers(0, 3))):
+            if encoded:
+                encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+        cut = data.draw(st.integers(0, len(encoded)))
+        _value_or_error(type_, bytes(encoded[: cut or None]))
+
+    holds()
+
+
+def _words() -> st.SearchStrategy[bytes]:
+    """Four bytes: small numbers, which lead deep into a type, before any."""
+    return st.integers(0, 9).map(struct.Struct(">I").pack) | st.binary(min_size=4, max_size=4)
+
+
+def _value_or_error(type_: XdrType, data: bytes) -> None:
+    """from_bytes gives a value that encodes again, or an error that names a place in the data; the
+    fast way and the careful one agree."""
+    reading = careful.read(type_.node, data)
+    try:
+        value, after = type_.decode(data, 0)
+    except (struct.error, ProtocolError):
+        assert reading.error is not None or reading.remarks
+    else:
+        assert reading.error is None
+        assert not reading.remarks
+        assert (repr(value), after) == (repr(reading.value), reading.next)
+        assert type_.to_bytes(value) == data[:after]
+    if reading.error:
+        assert reading.error.offset is not None
+        assert 0 <= reading.error.offset <= len(data)
+        assert str(reading.error)
+        with pytest.raises(ProtocolError):
+            type_.from_bytes(data)

@@ -1,0 +1,77 @@
+"""Frames: whole, byte by byte, in random pieces, with descriptors' bytes, with bad length words."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libvirt_proto import FrameDecoder, FrameError
+
+HEADER = bytes.fromhex("20008086 00000001 00000001 00000000 00000000 00000000")
+
+
+def frame(payload: bytes = b"", header: bytes = HEADER) -> bytes:
+    return (28 + len(payload)).to_bytes(4) + header + payload
+
+
+def with_fds(count: int) -> bytes:
+    return frame(count.to_bytes(4), HEADER[:12] + (4).to_bytes(4) + HEADER[16:])
+
+
+streams = st.lists(st.binary(max_size=40).map(frame), max_size=6)
+
+
+@given(streams, st.data())
+def test_any_pieces_give_the_same_frames(frames: list[bytes], data: st.DataObject) -> None:
+    stream = b"".join(frames)
+    offsets = [sum(map(len, frames[:index])) for index in range(len(frames))]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    edges = [0, *cuts, len(stream)]
+    pieces = [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    for way in ([stream], [stream[i : i + 1] for i in range(len(stream))], pieces):
+        decoder = FrameDecoder()
+        found = [found for piece in way for found in decoder.feed(piece)]
+        assert [f.data for f in found] == frames
+        assert [f.offset for f in found] == offsets
+        assert decoder.pending == b""
+        assert decoder.offset == len(stream)
+        assert decoder.error is None
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 27, 33554437, 2**31, 2**32 - 1])
+def test_a_length_word_that_no_message_can_have(length: int) -> None:
+    decoder = FrameDecoder()
+    found = decoder.feed(frame(b"good") + length.to_bytes(4) + b"rest")
+    assert [f.data for f in found] == [frame(b"good")]
+    error = decoder.error
+    assert isinstance(error, FrameError)
+    assert (error.length, error.offset, decoder.offset) == (length, 32, 32)
+    assert str(length) in str(error)
+    assert decoder.feed(frame(b"next")) == []
+    assert decoder.pending == length.to_bytes(4) + b"rest" + frame(b"next")
+    found = decoder.resume(8)
+    assert [(f.offset, f.data) for f in found] == [(40, frame(b"next"))]
+    assert decoder.error is None
+
+
+def test_the_largest_frame_is_taken() -> None:
+    decoder = FrameDecoder()
+    assert decoder.feed((33554436).to_bytes(4) + HEADER) == []
+    assert decoder.error is None
+
+
+def test_descriptors_come_with_a_zero_byte_each_on_unix_sockets() -> None:
+    stream = with_fds(2) + b"\0\0" + frame(b"after") + with_fds(1) + b"\0"
+    expected = [with_fds(2), frame(b"after"), with_fds(1)]
+    for step in (1, 7, len(stream)):
+        decoder = FrameDecoder(fd_bytes=True)
+        pieces = [stream[i : i + step] for i in range(0, len(stream), step)]
+        assert [f.data for piece in pieces for f in decoder.feed(piece)] == expected
+        assert decoder.pending == b""
+
+
+def test_without_descriptors_or_with_too_many_nothing_is_passed_over() -> None:
+    for first in (frame(b"1234"), with_fds(0), with_fds(33)):
+        decoder = FrameDecoder(fd_bytes=True)
+        assert [f.data for f in decoder.feed(first + frame(b"after"))] == [first, frame(b"after")]

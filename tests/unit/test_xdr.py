@@ -1,0 +1,159 @@
+"""RFC 4506 primitives: one table of cases, read whole, with bytes behind, and cut at each place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+import pytest
+
+from libvirt_proto import xdr
+from libvirt_proto.errors import BadValue, NotCanonical, OverLimit, ProtocolError, Truncated
+
+Read = Callable[[bytes, int], tuple[Any, int]]
+Write = Callable[[Any, xdr.Put], None]
+
+
+def number(code: str) -> tuple[Read, Write]:
+    layout = Struct(code)
+    return (
+        lambda data, pos: xdr.read_number(layout, data, pos),
+        lambda value, put: xdr.write_number(layout, value, put),
+    )
+
+
+INT, UINT, HYPER, UHYPER, DOUBLE = (number(f">{code}") for code in "iIqQd")
+BOOL = (xdr.read_bool, xdr.write_bool)
+OPAQUE3 = (lambda d, p: xdr.read_fixed_opaque(d, p, 3), lambda v, put: xdr.write_fixed_opaque(v, 3, put))
+OPAQUE4 = (lambda d, p: xdr.read_fixed_opaque(d, p, 4), lambda v, put: xdr.write_fixed_opaque(v, 4, put))
+BYTES = (lambda d, p: xdr.read_opaque(d, p, 8), lambda v, put: xdr.write_opaque(v, 8, put))
+STRING = (lambda d, p: xdr.read_string(d, p, 8), lambda v, put: xdr.write_string(v, 8, put))
+
+#: (section, kind, value, bytes): written from the RFC by hand.
+CASES = [
+    ("4.1", INT, 259, "00000103"),
+    ("4.1", INT, -1, "ffffffff"),
+    ("4.1", INT, -(2**31), "80000000"),
+    ("4.2", UINT, 2**32 - 1, "ffffffff"),
+    ("4.4", BOOL, True, "00000001"),
+    ("4.4", BOOL, False, "00000000"),
+    ("4.5", HYPER, -2, "fffffffffffffffe"),
+    ("4.5", UHYPER, 2**63, "8000000000000000"),
+    ("4.7", DOUBLE, 1.0, "3ff0000000000000"),
+    ("4.7", DOUBLE, -0.5, "bfe0000000000000"),
+    ("4.9", OPAQUE3, b"abc", "61626300"),
+    ("4.9", OPAQUE4, b"abcd", "61626364"),
+    ("4.10", BYTES, b"", "00000000"),
+    ("4.10", BYTES, b"\1\2\3\4\5", "000000050102030405000000"),
+    ("4.10", BYTES, b"12345678", "000000083132333435363738"),
+    ("4.11", STRING, "sillyp", "0000000673696c6c79700000"),
+    ("4.11", STRING, "é", "00000002c3a90000"),
+    ("4.11", STRING, b"\xff", "00000001ff000000"),
+]
+
+
+@pytest.mark.parametrize(("section", "kind", "value", "encoded"), CASES)
+@pytest.mark.parametrize("before", [b"", b"\xee" * 5])
+@pytest.mark.parametrize("behind", [b"", b"\xdd" * 7])
+def test_cases(section: str, kind: tuple[Read, Write], value: Any, encoded: str, before: bytes, behind: bytes) -> None:
+    read, write = kind
+    data = bytes.fromhex(encoded)
+    assert read(before + data + behind, len(before)) == (value, len(before) + len(data))
+    parts: list[bytes] = []
+    write(value, parts.append)
+    assert b"".join(parts) == data
+    for cut in range(len(data)):
+        with pytest.raises(Truncated) as error:
+            read(before + data[:cut], len(before))
+        assert error.value.offset is not None
+        assert len(before) <= error.value.offset <= len(before) + cut
+        assert error.value.available == len(before) + cut - error.value.offset
+        assert error.value.needed > error.value.available
+
+
+@pytest.mark.parametrize(
+    ("read", "data", "value", "after"),
+    [
+        (BOOL[0], "00000002", True, 4),
+        (BOOL[0], "80000000", True, 4),
+        (OPAQUE3[0], "61626301", b"abc", 4),
+        (BYTES[0], "0000000561626364650000ff", b"abcde", 12),
+        (STRING[0], "000000016100ff00", b"a", 8),
+    ],
+)
+def test_what_c_would_take_is_not_canonical(read: Read, data: str, value: Any, after: int) -> None:
+    with pytest.raises(NotCanonical) as error:
+        read(bytes.fromhex(data), 0)
+    assert (error.value.value, error.value.next) == (value, after)
+
+
+def test_a_length_over_its_limit_is_refused_before_anything_is_read() -> None:
+    for read in (BYTES[0], STRING[0]):
+        with pytest.raises(OverLimit) as error:
+            read(bytes.fromhex("00000009"), 0)
+        assert (error.value.limit, error.value.actual, error.value.offset) == (8, 9, 0)
+    with pytest.raises(OverLimit, match="length 9 is over the limit of 8"):
+        STRING[1]("123456789", lambda piece: None)
+
+
+@pytest.mark.parametrize(
+    ("write", "value"),
+    [
+        (INT[1], 2**31),
+        (UINT[1], -1),
+        (INT[1], "1"),
+        (DOUBLE[1], "x"),
+        (BOOL[1], 2),
+        (BYTES[1], "text"),
+        (OPAQUE4[1], b"abc"),
+        (OPAQUE4[1], "abcd"),
+        (STRING[1], "\ud800"),
+        (STRING[1], 5),
+    ],
+)
+def test_values_that_no_bytes_stand_for(write: Write, value: Any) -> None:
+    with pytest.raises(BadValue):
+        write(value, lambda piece: None)
+
+
+def test_counts_are_held_against_what_is_left() -> None:
+    data = bytes.fromhex("00000003") + bytes(12)
+    assert xdr.read_count(data, 0, 3, 4) == (3, 4)
+    with pytest.raises(OverLimit, match="count 3 is over the limit of 2"):
+        xdr.read_count(data, 0, 2, 4)
+    with pytest.raises(Truncated) as error:
+        xdr.read_count(data, 0, 3, 5)
+    assert (error.value.needed, error.value.available, error.value.offset) == (15, 12, 4)
+    with pytest.raises(Truncated):
+        xdr.read_count(b"\xff\xff\xff\xff", 0, xdr.UNBOUNDED, 1)
+    with pytest.raises(OverLimit, match="elements without bytes"):
+        xdr.read_count(b"\xff\xff\xff\xff", 0, xdr.UNBOUNDED, 0)
+    with pytest.raises(OverLimit):
+        xdr.need_elements(b"", 0, 2**32 - 1, 0)
+
+
+def test_numbers_in_a_row() -> None:
+    assert xdr.read_numbers(bytes.fromhex("ff 00000001 fffffffe"), 1, 2, "i") == ([1, -2], 9)
+    with pytest.raises(Truncated) as error:
+        xdr.read_numbers(b"1234567", 0, 1, "q")
+    assert (error.value.needed, error.value.available) == (8, 7)
+    parts: list[bytes] = []
+    xdr.write_numbers([1, 2], "Q", parts.append)
+    assert b"".join(parts).hex() == "0000000000000001" "0000000000000002"
+
+
+def test_errors_are_data_first() -> None:
+    error = Truncated(16, 3, offset=44, path="dom.uuid")
+    assert str(error) == "at byte 44, dom.uuid: needs 16 bytes, 3 left"
+    assert error.as_dict() == {
+        "message": "at byte 44, dom.uuid: needs 16 bytes, 3 left",
+        "code": "truncated",
+        "offset": 44,
+        "path": "dom.uuid",
+        "needed": 16,
+        "available": 3,
+    }
+    assert isinstance(error, ProtocolError)
+    assert isinstance(error, ValueError)
+    assert str(OverLimit(20, 21, "count")) == "count 21 is over the limit of 20"
