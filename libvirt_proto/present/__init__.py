@@ -1,0 +1,1 @@
+"""Messages as text: `pretty` for people, `monitor` as libvirt's rpc-monitor, `jsonl` for programs."""

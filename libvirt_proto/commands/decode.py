@@ -1,0 +1,219 @@
+"""`libvirt-proto decode`: captures in, messages out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from ..capture.chunk import Captured, Notice
+from ..present.text import printable
+from . import names, options
+from .filters import Filter, FilterError
+from .status import Status
+
+if TYPE_CHECKING:
+    from ..present.style import Palette
+    from ..registry import Registry
+
+FORMATS = ("pretty", "monitor", "jsonl")
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "-f",
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    help="pretty: for people, with payloads; monitor: a line per message, as libvirt's rpc-monitor script"
+    " prints it; jsonl: a JSON object per message. Default: pretty on a terminal, otherwise jsonl.",
+)
+@click.option(
+    "--program",
+    "programs",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=names.programs,
+    help="Only this program.",
+)
+@click.option(
+    "--procedure",
+    "procedures",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=names.procedures,
+    help="Only this procedure, in any program.",
+)
+@click.option(
+    "--type",
+    "types",
+    metavar="TYPE",
+    multiple=True,
+    shell_complete=names.message_types,
+    help="Only this type: call, reply, message, stream, call_with_fds, reply_with_fds, stream_hole.",
+)
+@click.option("--conn", "connections", metavar="TEXT", multiple=True, help="Only this connection.")
+@click.option("--errors-only", is_flag=True, help="Only error replies, and messages that are malformed.")
+@click.option(
+    "--port",
+    "ports",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    multiple=True,
+    help="Look for libvirt on this TCP port, too (beside 16509 and 16514).",
+)
+@options.definitions
+@click.option("--full", is_flag=True, help="Show long strings, bytes and arrays to their end (pretty).")
+@options.colour
+@click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
+)
+@click.pass_context
+def decode(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    format_: str | None,
+    ports: tuple[int, ...],
+    registry: Registry,
+    full: bool,
+    color: str,
+    output: Path | None,
+    errors_only: bool,
+    programs: tuple[str, ...],
+    procedures: tuple[str, ...],
+    types: tuple[str, ...],
+    connections: tuple[str, ...],
+) -> None:
+    """Show the messages in captures: pcap and pcapng files, raw byte streams, or hex; what a file holds is
+    found by looking at it. Several files are read one after the other; - is standard input.
+
+    Filters can be repeated: a message is shown if it matches one of each kind. Programs, procedures and types
+    are given by name, by the symbol in libvirt's sources, by number, or as a pattern (domain_*); a procedure
+    can have its program before it (qemu.domain_*). --conn takes the number of a connection or a part of its
+    name (192.0.2.7, :40508).
+
+    pretty cuts strings after 512 characters, bytes after 128 and arrays after 32 elements, and says how much
+    it left out.
+
+    \b
+    Examples:
+      libvirt-proto decode capture.pcap
+      libvirt-proto decode --procedure 'domain_get_*' --type reply capture.pcap
+      libvirt-proto decode --errors-only --format monitor *.pcap
+      libvirt-proto decode --format jsonl capture.pcap | jq -r .procedure | sort | uniq -c
+      tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode -f pretty -
+
+    The exit status is 1 if something in the input was wrong: a damaged file, lost bytes, malformed messages.
+    """
+    _check_files(files, output)
+    try:
+        filter_ = Filter(
+            registry,
+            programs=programs,
+            procedures=procedures,
+            types=types,
+            connections=connections,
+            errors_only=errors_only,
+        )
+    except FilterError as error:
+        raise click.UsageError(str(error)) from None
+    on_terminal = output is None and sys.stdout.isatty()
+    palette = options.stdout_palette("never" if output and color == "auto" else color)
+    format_ = format_ or ("pretty" if on_terminal else "jsonl")
+    talkative = sys.stderr.isatty()
+    status = Status(options.palette(color, sys.stderr), bar=talkative and not on_terminal, summary=talkative)
+    destination = nullcontext(sys.stdout.buffer) if output is None else _create(output)
+    with destination as out, status:
+        for file in files:
+            present = _presenter(format_, registry, palette, full)
+            if format_ == "pretty" and len(files) > 1:
+                out.write(f"{palette.name}== {printable(file)}{palette.off}\n".encode())
+            _decode(file, out, registry, ports, filter_, present, status)
+        out.flush()
+    ctx.exit(1 if status.problems else 0)
+
+
+def _decode(
+    file: str,
+    out: BinaryIO | Any,
+    registry: Registry,
+    ports: tuple[int, ...],
+    filter_: Filter,
+    present: Callable[[Captured], bytes],
+    status: Status,
+) -> None:
+    """One input, from its bytes to the output."""
+    from ..capture.sources import SourceError, open_source
+    from ..capture.stream import messages
+    from ..capture.tcp import LIBVIRT_PORTS
+    from ..message import decode_message
+
+    live = not os.path.isfile(file)
+    name = "standard input" if file == "-" else file
+    status.source(name)
+    decode = partial(decode_message, registry=registry)
+    accepts = filter_ if filter_.active else None
+    seen = 0
+    try:
+        chunks = open_source(file, ports=LIBVIRT_PORTS.union(ports), progress=status.advance)
+        for item in messages(chunks, decode, programs=registry.numbers):
+            if isinstance(item, Notice):
+                out.flush()
+                status.notice(item)
+                continue
+            status.messages += 1
+            status.problems += item.message.error is not None
+            seen = max(seen, item.connection.id)
+            if accepts is None or accepts(item):
+                status.shown += 1
+                out.write(present(item))
+                if live:
+                    out.flush()
+    except SourceError as error:
+        out.flush()
+        status.problem(str(error).removeprefix(f"{name}: "))
+    status.connections += seen
+
+
+def _presenter(format_: str, registry: Registry, palette: Palette, full: bool) -> Callable[[Captured], bytes]:
+    if format_ == "jsonl":
+        from ..present import jsonl
+
+        return jsonl.Presenter(registry)
+    text: Callable[[Captured], str]
+    if format_ == "monitor":
+        from ..present import monitor
+
+        text = monitor.Presenter(registry, palette)
+    else:
+        from ..present import pretty
+
+        text = pretty.Presenter(registry, palette, full=full)
+    encoding = sys.stdout.encoding or "utf-8"
+    return lambda captured: (text(captured) + "\n").encode(encoding, "backslashreplace")
+
+
+def _check_files(files: tuple[str, ...], output: Path | None) -> None:
+    for file in files:
+        if file == "-":
+            continue
+        if not os.path.exists(file):
+            raise click.UsageError(f"{file}: no such file.")
+        if os.path.isdir(file):
+            raise click.UsageError(f"{file} is a folder.")
+        if output is not None and output.exists() and os.path.samefile(file, output):
+            raise click.UsageError(f"{output} is an input, too.")
+
+
+def _create(path: Path) -> BinaryIO:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise click.UsageError(f"cannot write {path}: {error.strerror}.") from None

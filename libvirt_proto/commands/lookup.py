@@ -1,0 +1,149 @@
+"""`libvirt-proto lookup`: what a number or a name means."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from ..present.text import printable
+from . import facts, names, options
+from .facts import Facts
+from .numbers import number
+from .suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from ..present.style import Palette
+    from ..registry import Module, Registry
+
+
+@click.command()
+@click.argument(
+    "words", metavar="WORD...", nargs=-1, required=True, shell_complete=names.types_and_procedures
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per meaning.")
+@options.definitions
+@options.colour
+@click.pass_context
+def lookup(
+    ctx: click.Context,
+    words: tuple[str, ...],
+    as_json: bool,
+    registry: Registry,
+    color: str,
+) -> None:
+    """Say what numbers and names of the protocol mean: programs, procedures, types, enums and their members,
+    constants, and the numbers in errors. A number can be decimal or hexadecimal, and mean several things: all
+    are listed. A procedure can have its program before it (qemu.domain_monitor_command, remote.66).
+
+    \b
+    Examples:
+      libvirt-proto lookup 66
+      libvirt-proto lookup 0x20008086 auth_list
+      libvirt-proto lookup VIR_NET_REPLY remote_nonnull_domain REMOTE_STRING_MAX
+      libvirt-proto lookup --json VIR_ERR_NO_DOMAIN
+
+    The exit status is 1 if a word means nothing.
+    """
+    found = {word: meanings(registry, word) for word in words}
+    if as_json:
+        from msgspec import json
+
+        rows = [{"query": word, **meaning} for word, meant in found.items() for meaning in meant]
+        click.echo(json.format(json.encode(rows), indent=2))
+    else:
+        palette = options.palette(color, sys.stdout)
+        blocks = ("\n".join(_block(meaning, palette)) for meant in found.values() for meaning in meant)
+        text = "\n\n".join(blocks)
+        if text:
+            click.echo(text, color=True)
+    unknown = [word for word, meant in found.items() if not meant]
+    for word in unknown:
+        hint = did_you_mean(word, (meaning["name"] for meaning in everything(registry)))
+        click.echo(f"libvirt-proto: {printable(word)!r} means nothing here.{hint}", err=True)
+    ctx.exit(1 if unknown else 0)
+
+
+def meanings(registry: Registry, word: str) -> list[Facts]:
+    """Everything that a word can mean; case counts only if that leaves anything."""
+    as_number = number(word)
+    if as_number is not None:
+        return [meaning for meaning in everything(registry) if _is_number(meaning, as_number)]
+    found = [meaning for meaning in everything(registry) if word in _names(meaning)]
+    folded = word.lower()
+    return found or [
+        meaning for meaning in everything(registry) if folded in {name.lower() for name in _names(meaning)}
+    ]
+
+
+def everything(registry: Registry) -> Iterator[Facts]:
+    """All that has a name."""
+    for program in registry.programs():
+        yield facts.program(program)
+    for program in registry.programs():
+        for procedure in program.procedures:
+            yield facts.procedure(program, procedure)
+    for module in registry.modules():
+        yield from _module(module)
+    for kind, table in facts.ERRORS.items():
+        for value, name in table.items():
+            yield facts.error_name(kind, value, name)
+
+
+def _module(module: Module) -> Iterator[Facts]:
+    """A module's types, and its enum members and constants that no program or procedure stands for."""
+    for type_ in module.types.values():
+        yield facts.type_(module.file, type_)
+    procedures = {procedure.symbol for program in module.programs for procedure in program.procedures}
+    for enum, members in module.enums.items():
+        for name, member in members.__members__.items():
+            if name not in procedures:
+                yield facts.member(module, enum, name, int(member))
+    programs = {program.symbol for program in module.programs}
+    for name, value in module.constants.items():
+        if name not in programs:
+            yield facts.constant(module, name, value)
+
+
+def _is_number(meaning: Facts, wanted: int) -> bool:
+    """Constants are limits and sizes: a number does not mean one."""
+    return meaning.get("number") == wanted and meaning["kind"] != "constant"
+
+
+def _names(meaning: Facts) -> set[str]:
+    known = {meaning["name"], meaning.get("symbol", meaning["name"])}
+    if meaning["kind"] == "procedure":
+        known |= {meaning["name"].partition(".")[2], f"{meaning['program']}.{meaning['number']}"}
+    return known
+
+
+def _block(meaning: Facts, colour: Palette) -> Iterator[str]:
+    """A meaning as aligned lines under its kind and name."""
+    rest = {key: value for key, value in meaning.items() if key not in ("kind", "name", "text", "program")}
+    yield f"{colour.quiet}{meaning['kind']}{colour.off} {colour.name}{meaning['name']}{colour.off}"
+    if rest.get("since", "") is None:
+        del rest["since"]
+    if "min_size" in rest:
+        rest["size"] = size(rest.pop("min_size"), rest.pop("max_size"))
+    width = max(map(len, rest), default=0)
+    for key, value in rest.items():
+        yield f"  {colour.field}{key:<{width}}{colour.off}  {_spell(meaning, key, value)}"
+    if "text" in meaning:
+        yield from (f"  {colour.quiet}│{colour.off} {line}" for line in meaning["text"].splitlines())
+
+
+def _spell(meaning: Facts, key: str, value: object) -> str:
+    if key == "number" and meaning["kind"] == "program":
+        return f"{value:#010x} ({value})"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "void" if value is None else str(value)
+
+
+def size(least: int, most: int | None) -> str:
+    """`24 bytes`, `24 to 4,194,332 bytes`, `at least 4 bytes`."""
+    if most is None:
+        return f"at least {least:,} bytes"
+    return f"{least:,} bytes" if least == most else f"{least:,} to {most:,} bytes"

@@ -1,0 +1,13 @@
+"""Numbers on the command line."""
+
+from __future__ import annotations
+
+
+def number(text: str) -> int | None:
+    """A decimal, 0x or 0 number as C writes them, or None."""
+    try:
+        digits = text.lower().removeprefix("-")
+        octal = digits.startswith("0") and digits.isdigit()
+        return int(text, 8 if octal else 0)
+    except ValueError:
+        return None

@@ -1,0 +1,105 @@
+"""What `decode` says on standard error: notices, a progress bar, and a line at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from ..capture.chunk import Notice
+from ..present import notices
+from ..present.style import Palette
+from ..present.text import amount, printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+#: Seconds before a bar is worth drawing.
+_PATIENCE = 0.7
+
+
+class Status:
+    """Counts what was seen, and keeps standard error tidy.
+
+    `bar`: whether a progress bar may be drawn (only where it does not run through the output).
+    `summary`: whether leaving it says how many messages, connections and problems there were.
+    """
+
+    def __init__(self, palette: Palette, *, bar: bool, summary: bool) -> None:
+        self._palette = palette
+        self._bar = bar
+        self._summary = summary
+        self._source = ""
+        self._started = time.monotonic()
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self.messages = 0
+        self.shown = 0
+        self.connections = 0
+        self.problems = 0
+
+    def source(self, name: str) -> None:
+        """Go on with another input."""
+        self._source = name
+        self._started = time.monotonic()
+        self._stop_bar()
+
+    def advance(self, done: int, total: int | None) -> None:
+        """So many bytes of the input have been read in all; of how many, if that is known."""
+        if not self._bar or total is None:
+            return
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, total=total)
+        elif time.monotonic() - self._started > _PATIENCE:
+            self._start_bar(total)
+
+    def notice(self, notice: Notice) -> None:
+        """Show a notice; errors count as problems."""
+        self.problems += notice.severity == "error"
+        self._print(notices.line(notice, self._source, self._palette))
+
+    def problem(self, text: str) -> None:
+        """Show an error of the input as a whole."""
+        self.notice(Notice("unreadable", text))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Take the bar away, and if the end was reached, say how it went."""
+        self._stop_bar()
+        if self._summary and kind is None:
+            shown = "" if self.shown == self.messages else f"{self.shown:,} of "
+            parts = [f"{shown}{amount(self.messages, 'message')}", amount(self.connections, "connection")]
+            shade = self._palette.bad if self.problems else self._palette.quiet
+            problems = amount(self.problems, "problem") if self.problems else "no problems"
+            quiet, off = self._palette.quiet, self._palette.off
+            self._print(f"{quiet}── {', '.join(parts)},{off} {shade}{problems}{off}")
+
+    def _print(self, line: str) -> None:
+        if self._progress is None:
+            print(line, file=sys.stderr)
+        else:
+            from rich.text import Text
+
+            self._progress.console.print(Text.from_ansi(line), soft_wrap=True)
+
+    def _start_bar(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(printable(self._source), total=total)
+
+    def _stop_bar(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None

@@ -1,0 +1,109 @@
+"""Messages for people: one head line, then the payload as an indented tree.
+
+Strings and bytes are cut at a stated length, long arrays at a stated number of elements, and what is
+left out is counted; `full` shows everything. Nothing from the wire reaches the output unescaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from ..capture.chunk import Captured, Connection
+from ..layout import Node
+from .names import ERROR_NAMES, ERROR_TYPES, STATUSES, TYPES, Names
+from .style import PLAIN, Palette
+from .text import amount, printable, seconds
+from .tree import DEFAULT_CUT, NO_CUT, Cut, Tree, hex_dump
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+
+#: Where the payload begins: below the names.
+_INDENT: Final = " " * 16
+#: Columns of the program and procedure, and of type and status together: most fit.
+_NAME: Final = 36
+_KIND: Final = 15
+_ARROWS: Final = {"c2s": "→", "s2c": "←", None: "?"}
+#: Connections that are known to have been introduced; more than any real capture has at a time.
+_REMEMBERED: Final = 65536
+
+
+class Presenter:
+    """Captured → lines, without newlines. A connection is introduced by a line of its own before
+    its first message; messages then refer to it by its number."""
+
+    def __init__(self, registry: Registry, palette: Palette = PLAIN, *, full: bool = False) -> None:
+        self._names = Names(registry)
+        self._palette = palette
+        self._cut: Cut = NO_CUT if full else DEFAULT_CUT
+        self._start: int | None = None
+        self._introduced: set[int] = set()
+
+    def __call__(self, captured: Captured) -> str:
+        """The lines of a message, joined."""
+        return "\n".join(self.lines(captured))
+
+    def lines(self, captured: Captured) -> Iterator[str]:
+        """The lines of a message; times count from the first that is asked for."""
+        if self._start is None:
+            self._start = captured.time_ns
+        if captured.connection.id not in self._introduced:
+            if len(self._introduced) >= _REMEMBERED:
+                self._introduced.clear()
+            self._introduced.add(captured.connection.id)
+            yield from self._introduction(captured.connection)
+        yield self._head(captured)
+        yield from self._body(captured)
+
+    def _introduction(self, connection: Connection) -> Iterator[str]:
+        if connection.client or connection.server:
+            colour = self._palette
+            ends = f"{connection.client or '?'} → {connection.server or '?'}"
+            yield (
+                f"{colour.quiet}── connection {connection.id}: {printable(ends)}"
+                f" ({printable(connection.transport)}){colour.off}"
+            )
+
+    def _head(self, captured: Captured) -> str:
+        message, header, colour = captured.message, captured.message.header, self._palette
+        program, procedure = self._names.of(header)
+        name = f"{program or f'{header.prog:#010x}'}.{procedure or header.proc}"
+        type_ = TYPES.get(header.type, f"type {header.type}")
+        status = STATUSES.get(header.status, f"status {header.status}")
+        gap = " " * (_KIND - len(f"{type_} {status}"))
+        shade = colour.bad if header.status == 1 else colour.quiet if header.status == 0 else ""
+        fds = "" if message.fds is None else f"  {amount(message.fds, 'descriptor')}"
+        version = "" if header.vers == 1 else f"  {colour.warn}version {header.vers}{colour.off}"
+        length = amount(message.length, "byte")
+        return (
+            f"{colour.quiet}{seconds(captured.time_ns, self._start, 6)}{colour.off}"
+            f" {captured.connection.id:>2} {_ARROWS[captured.direction]} "
+            f"{colour.name}{name:<{_NAME}}{colour.off} {type_} {shade}{status}{colour.off}{gap}"
+            f" {colour.quiet}#{header.serial:<4} {length:>11}{colour.off}{fds}{version}"
+        )
+
+    def _body(self, captured: Captured) -> Iterator[str]:
+        message, colour = captured.message, self._palette
+        node = self._names.node(message)
+        if node is not None:
+            for line in self._payload(node, message.payload, message.payload_type):
+                yield _INDENT + line
+        if message.data is not None:
+            yield from self._bytes("data", message.data, colour.field)
+        if message.error is not None:
+            yield f"{_INDENT}{colour.bad}✗ {printable(str(message.error))}{colour.off}"
+        for remark in message.remarks:
+            yield f"{_INDENT}{colour.warn}! {printable(remark)}{colour.off}"
+        if message.spare:
+            yield from self._bytes("! spare", message.spare, colour.warn)
+
+    def _payload(self, node: Node, payload: Any, type_: str | None) -> Iterator[str]:
+        notes = ERROR_NAMES if type_ in ERROR_TYPES else {}
+        return Tree(self._palette, self._cut, notes).lines(node, payload)
+
+    def _bytes(self, label: str, data: bytes, shade: str) -> Iterator[str]:
+        colour = self._palette
+        yield f"{_INDENT}{shade}{label}:{colour.off} {amount(len(data), 'byte')}"
+        for line in hex_dump(data, self._cut.opaque):
+            yield f"{_INDENT}  {colour.quiet}{line}{colour.off}"

@@ -1,0 +1,32 @@
+"""Colours of a terminal: the sixteen that every theme defines, so that they suit light and dark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """What is written before a piece of text; `off` is written behind it. All empty: no colour."""
+
+    name: str = ""
+    field: str = ""
+    quiet: str = ""
+    text: str = ""
+    number: str = ""
+    warn: str = ""
+    bad: str = ""
+    off: str = ""
+
+
+PLAIN = Palette()
+COLOUR = Palette(
+    name="\x1b[1m",
+    field="\x1b[36m",
+    quiet="\x1b[2m",
+    text="\x1b[32m",
+    number="",
+    warn="\x1b[33m",
+    bad="\x1b[1;31m",
+    off="\x1b[0m",
+)

@@ -1,0 +1,244 @@
+"""`libvirt-proto lookup`, `list` and `describe`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from libvirt_proto import cli
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli.main, list(words))
+
+
+def lookup(*words: str) -> list[dict[str, Any]]:
+    result = run("lookup", "--json", *words)
+    assert result.exit_code == 0
+    found: list[dict[str, Any]] = json.loads(result.stdout)
+    return found
+
+
+def test_a_procedure() -> None:
+    [found] = lookup("auth_list")
+    assert found == {
+        "query": "auth_list",
+        "kind": "procedure",
+        "name": "remote.auth_list",
+        "number": 66,
+        "symbol": "REMOTE_PROC_AUTH_LIST",
+        "program": "remote",
+        "args": None,
+        "ret": "remote_auth_list_ret",
+        "msg": None,
+        "since": "0.9.7 or earlier",
+        "generate": "none",
+        "priority": "high",
+        "acl": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "word", ["remote.auth_list", "remote.66", "REMOTE_PROC_AUTH_LIST", "remote_proc_auth_list", "AUTH_LIST"]
+)
+def test_a_procedure_by_other_names(word: str) -> None:
+    assert [found["name"] for found in lookup(word)] == ["remote.auth_list"]
+
+
+def test_a_number_means_everything_that_has_it() -> None:
+    found = {(meaning["kind"], meaning["name"]) for meaning in lookup("2")}
+    assert {
+        ("procedure", "remote.connect_close"),
+        ("procedure", "admin.connect_close"),
+        ("procedure", "keepalive.pong"),
+        ("enum member", "VIR_NET_MESSAGE"),
+        ("enum member", "VIR_NET_CONTINUE"),
+        ("error code", "VIR_ERR_NO_MEMORY"),
+        ("error level", "VIR_ERR_ERROR"),
+    } <= found
+    assert not any(kind == "constant" for kind, _ in found)
+
+
+def test_other_kinds() -> None:
+    program, member, type_, constant, error = lookup(
+        "0x20008086", "VIR_NET_REPLY", "remote_nonnull_domain", "REMOTE_STRING_MAX", "VIR_ERR_NO_DOMAIN"
+    )
+    assert (program["kind"], program["name"], program["version"]) == ("program", "remote", 1)
+    assert (member["kind"], member["enum"], member["number"]) == ("enum member", "virNetMessageType", 1)
+    # name: 4 to 4 + 4194304 bytes; uuid: 16; id: 4.
+    assert (type_["kind"], type_["min_size"], type_["max_size"]) == ("struct", 24, 4194328)
+    assert " ".join(type_["text"].split()) == (
+        "struct remote_nonnull_domain { remote_nonnull_string name; remote_uuid uuid; int id; };"
+    )
+    assert (constant["kind"], constant["number"]) == ("constant", 4194304)
+    assert (error["kind"], error["number"]) == ("error code", 42)
+
+
+def test_annotations_and_streams() -> None:
+    [found] = lookup("storage_vol_upload")
+    assert found["writestream"] == 1
+    assert found["acl"] == ["storage_vol:data_write"]
+
+
+@pytest.mark.parametrize(
+    ("word", "release"),
+    [
+        # The releases of the API functions (libvirt-api.xml), where no gap hides them.
+        ("remote.domain_open_graphics", "0.9.7 or earlier"),
+        ("keepalive.ping", "0.9.8"),
+        ("remote.domain_pm_wakeup", "0.9.11"),
+        ("remote.connect_get_all_domain_stats", "1.2.8"),
+        ("remote.domain_get_messages", "4.6.0 to 9.8.0"),
+        ("remote.456", "12.5.0"),
+    ],
+)
+def test_since_when(word: str, release: str) -> None:
+    [found] = lookup(word)
+    assert found["since"] == release
+
+
+def test_text_for_people() -> None:
+    assert run("lookup", "auth_list", "0x20008086").stdout == (
+        "procedure remote.auth_list\n"
+        "  number    66\n"
+        "  symbol    REMOTE_PROC_AUTH_LIST\n"
+        "  args      void\n"
+        "  ret       remote_auth_list_ret\n"
+        "  msg       void\n"
+        "  since     0.9.7 or earlier\n"
+        "  generate  none\n"
+        "  priority  high\n"
+        "  acl       none\n"
+        "\n"
+        "program remote\n"
+        "  number      0x20008086 (536903814)\n"
+        "  symbol      REMOTE_PROGRAM\n"
+        "  version     1\n"
+        "  procedures  456\n"
+    )
+
+
+def test_a_word_that_means_nothing() -> None:
+    result = run("lookup", "auth_lst", "auth_list", "\x1b[31m", "987654321")
+    assert result.exit_code == 1
+    assert "'auth_lst' means nothing here. Did you mean 'remote.auth_list'" in result.stderr
+    assert "'987654321' means nothing here." in result.stderr
+    assert "\x1b" not in result.output
+    assert result.stdout.startswith("procedure remote.auth_list\n")
+
+
+def test_list_programs() -> None:
+    rows = [line.split("\t") for line in run("list", "programs").stdout.splitlines()]
+    assert ["remote", "0x20008086", "1", "456", "REMOTE_PROGRAM"] in rows
+    assert ["log_manager", "0x87539319", "1", "4", "VIR_LOG_MANAGER_PROTOCOL_PROGRAM"] in rows
+    assert len(rows) == 8
+
+
+def test_list_procedures() -> None:
+    rows = [line.split("\t") for line in run("list", "procedures").stdout.splitlines()]
+    assert ["66", "remote.auth_list", "-", "remote_auth_list_ret", "-"] in rows
+    assert sum(row[1].startswith("remote.") for row in rows) == 456
+    narrowed = run("list", "procedures", "--program", "keepalive").stdout
+    assert narrowed == "1\tkeepalive.ping\t-\t-\t-\n2\tkeepalive.pong\t-\t-\t-\n"
+    older = run("list", "procedures", "--program", "remote", "--release", "0.9.7").stdout
+    assert "\tremote.supports_feature\t" in older
+
+
+def test_list_types_and_enums() -> None:
+    types = {row["name"]: row for row in json.loads(run("list", "types", "--json").stdout)}
+    assert types["remote_uuid"]["kind"] == "typedef"
+    assert types["remote_uuid"]["min_size"] == types["remote_uuid"]["max_size"] == 16
+    assert types["virNetMessageHeader"]["min_size"] == 24
+    enums = {row["name"]: row["members"] for row in json.loads(run("list", "enums", "--json").stdout)}
+    assert enums["virNetMessageStatus"] == {"VIR_NET_OK": 0, "VIR_NET_ERROR": 1, "VIR_NET_CONTINUE": 2}
+    only = json.loads(run("list", "types", "--json", "--program", "lxc").stdout)
+    assert {row["file"] for row in only} == {"lxc_protocol.x"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "nothing"], "'nothing'"),
+        (["list", "types", "--program", "remot"], "Did you mean 'remote'?"),
+        (["lookup"], "Missing argument"),
+        (["describe"], "Missing argument"),
+    ],
+)
+def test_wrong_usage(words: list[str], said: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_describe_a_type() -> None:
+    shown = run("describe", "remote_typed_param").stdout
+    places = [
+        shown.index(f" {name}") for name in ("remote_nonnull_string<", "remote_typed_param_value switch")
+    ]
+    assert places == sorted(places)
+    assert "const REMOTE_STRING_MAX = 4194304;\n" in shown
+    # field: 4 to 4 + 4194304; type: 4; arm: 4 to 4 + 4194304.
+    assert "/* remote_typed_param: 12 to 8,388,620 bytes on the wire */" in shown
+    assert "more (--all) */" in shown
+    everyone = run("describe", "remote_typed_param", "--all").stdout
+    assert "remote.domain_get_memory_parameters" in everyone
+    assert "(--all)" not in everyone
+
+
+def test_describe_a_procedure() -> None:
+    assert run("describe", "remote.domain_get_state").stdout == (
+        "/* REMOTE_PROC_DOMAIN_GET_STATE = 212, remote.domain_get_state\n"
+        " *   since libvirt 0.9.7 or earlier\n"
+        " *   @generate: none\n"
+        " *   @priority: high\n"
+        " *   @acl: domain:read\n"
+        " *   args: remote_domain_get_state_args, 28 to 4,194,332 bytes\n"
+        " *   ret: remote_domain_get_state_ret, 8 bytes */\n"
+        "\n"
+        "const REMOTE_STRING_MAX = 4194304;\n"
+        "\n"
+        "/* remote_protocol.x */\n"
+        "typedef string remote_nonnull_string<REMOTE_STRING_MAX>;\n"
+        "\n"
+        "typedef opaque remote_uuid[VIR_UUID_BUFLEN];\n"
+        "\n"
+        "struct remote_nonnull_domain {\n"
+        "    remote_nonnull_string name;\n"
+        "    remote_uuid uuid;\n"
+        "    int id;\n"
+        "};\n"
+        "\n"
+        "struct remote_domain_get_state_args {\n"
+        "    remote_nonnull_domain dom;\n"
+        "    unsigned int flags;\n"
+        "};\n"
+        "\n"
+        "struct remote_domain_get_state_ret {\n"
+        "    int state;\n"
+        "    int reason;\n"
+        "};\n"
+    )
+
+
+def test_describe_takes_types_of_other_files() -> None:
+    """qemu's procedures use remote_protocol.x's domain."""
+    shown = run("describe", "qemu.domain_monitor_command").stdout
+    assert shown.index("/* remote_protocol.x */") < shown.index("/* qemu_protocol.x */")
+
+
+def test_describe_as_json() -> None:
+    [found] = json.loads(run("describe", "remote_nonnull_domain", "--json").stdout)
+    assert [type_["name"] for type_ in found["types"]] == ["remote_nonnull_string", "remote_uuid"]
+    assert "qemu.domain_monitor_command" in found["used_by"]
+    assert "remote.auth_list" not in found["used_by"]
+    both = json.loads(run("describe", "connect_open", "--json").stdout)
+    assert [procedure["name"] for procedure in both] == ["admin.connect_open", "remote.connect_open"]
+
+
+def test_describe_something_unknown() -> None:
+    result = run("describe", "remote_nonnul_domain")
+    assert result.exit_code == 1
+    assert "Did you mean 'remote_nonnull_domain'" in result.stderr

@@ -1,0 +1,186 @@
+"""JSON lines."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from libvirt_proto import registry
+from libvirt_proto.capture.chunk import Captured, Connection
+from libvirt_proto.message import Message, decode_message
+from libvirt_proto.present import jsonl
+from tests.frames import captured, error_payload, frame, hand_made, text, word
+
+KEYS = [
+    "n", "time_ns", "conn", "dir", "length", "prog", "program", "vers", "proc", "procedure", "type", "status",
+    "serial", "fds", "payload_type", "payload", "data", "spare", "error",
+]  # fmt: skip
+
+
+def line(item: Captured) -> dict[str, Any]:
+    shown = jsonl.Presenter(registry.default())(item)
+    assert shown.endswith(b"}\n")
+    assert shown.count(b"\n") == 1
+    value: dict[str, Any] = json.loads(shown)
+    return value
+
+
+def test_the_keys_and_their_order() -> None:
+    assert line(captured(frame())) == {
+        "n": 1,
+        "time_ns": 0,
+        "conn": "127.0.0.1:40508-127.0.0.1:16509",
+        "dir": "c2s",
+        "length": 28,
+        "prog": 536903814,
+        "program": "remote",
+        "vers": 1,
+        "proc": 66,
+        "procedure": "auth_list",
+        "type": "call",
+        "status": "ok",
+        "serial": 0,
+        "fds": None,
+        "payload_type": None,
+        "payload": None,
+        "data": None,
+        "spare": None,
+        "error": None,
+    }
+    assert list(line(captured(frame()))) == KEYS
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(0, "call"), (1, "reply"), (2, "message"), (3, "stream"), (6, "stream_hole"), (7, 7), (-1, -1)],
+)
+def test_types_by_name_or_number(number: int, name: str | int) -> None:
+    assert line(captured(frame(type_=number, status=2)))["type"] == name
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "ok"), (1, "error"), (2, "continue"), (3, 3), (-7, -7)])
+def test_statuses_by_name_or_number(number: int, name: str | int) -> None:
+    assert line(captured(frame(type_=3, status=number)))["status"] == name
+
+
+def test_descriptors() -> None:
+    for number, name in ((4, "call_with_fds"), (5, "reply_with_fds")):
+        shown = line(captured(frame(word(2) + word(7), type_=number, proc=250)))
+        assert (shown["type"], shown["fds"]) == (name, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "program", "procedure"),
+    [
+        ({"prog": 5}, None, None),
+        ({"proc": 99999}, "remote", None),
+        ({"proc": -1}, "remote", None),
+        ({"vers": 2}, "remote", None),
+        ({"prog": 0x87539319, "proc": 1}, "log_manager", "domain_open_log_file"),
+    ],
+)
+def test_unknown_names_are_null(changes: dict[str, int], program: str | None, procedure: str | None) -> None:
+    shown = line(captured(frame(**changes)))
+    assert (shown["program"], shown["procedure"]) == (program, procedure)
+    assert [shown[key] for key in changes] == list(changes.values())
+
+
+def test_bytes_that_no_definition_covers_are_data() -> None:
+    shown = line(captured(frame(b"\x00\xff\x10", prog=5)))
+    assert b64decode(shown["data"]) == b"\x00\xff\x10"
+    assert (shown["payload_type"], shown["payload"], shown["error"]) == (None, None, None)
+
+
+def test_the_end_of_a_stream_is_empty_data() -> None:
+    assert line(captured(frame(type_=3, status=2, proc=209)))["data"] == ""
+    assert line(captured(frame(type_=3, status=0, proc=209)))["data"] is None
+
+
+def test_error_replies_name_their_numbers() -> None:
+    shown = line(captured(frame(error_payload(42, 12, b"Domain not found"), type_=1, status=1, proc=23)))
+    assert shown["payload_type"] == "virNetMessageError"
+    assert shown["payload"] == {
+        "code": 42,
+        "domain": 12,
+        "message": "Domain not found",
+        "level": 2,
+        "dom": None,
+        "str1": "Domain not found",
+        "str2": None,
+        "str3": None,
+        "int1": -1,
+        "int2": -1,
+        "net": None,
+        "code_name": "VIR_ERR_NO_DOMAIN",
+        "domain_name": "VIR_FROM_TEST",
+        "level_name": "VIR_ERR_ERROR",
+    }
+
+
+def test_error_numbers_without_names() -> None:
+    payload = line(captured(frame(error_payload(9999, -3, b"", 77), type_=1, status=1)))["payload"]
+    assert (payload["code"], payload["domain"], payload["level"]) == (9999, -3, 77)
+    assert (payload["code_name"], payload["domain_name"], payload["level_name"]) == (None, None, None)
+
+
+def test_an_error_reply_that_breaks_off() -> None:
+    shown = line(captured(frame(word(42) + word(12), type_=1, status=1)))
+    assert shown["payload"]["code_name"] == "VIR_ERR_NO_DOMAIN"
+    assert shown["payload"]["level_name"] is None
+    assert shown["error"] == {
+        "message": "at byte 36, message: needs 4 bytes, 0 left",
+        "offset": 36,
+        "path": "message",
+    }
+
+
+def test_spare_bytes() -> None:
+    assert line(captured(frame(b"\xde\xad")))["spare"] == "dead"
+
+
+def test_a_payload_that_breaks_off() -> None:
+    """domain_lookup_by_uuid's reply: nonnull_domain dom; its uuid has three bytes of sixteen."""
+    shown = line(captured(frame(text(b"test") + b"\x01\x02\x03", type_=1, proc=24)))
+    assert shown["payload_type"] == "remote_domain_lookup_by_uuid_ret"
+    assert shown["payload"] == {"dom": {"name": "test"}}
+    assert (shown["error"]["offset"], shown["error"]["path"]) == (36, "dom.uuid")
+    assert shown["raw"] == "0000000474657374010203"
+
+
+def test_bytes_that_are_not_canonical_are_kept() -> None:
+    """domain_lookup_by_name's argument with padding that is not zero."""
+    payload = word(2) + b"vmXY"
+    shown = line(captured(frame(payload, proc=23)))
+    assert shown["payload"] == {"name": "vm"}
+    assert shown["error"] is None
+    assert shown["raw"] == payload.hex()
+    assert list(shown) == [*KEYS, "remarks", "raw"]
+    assert len(shown["remarks"]) == 1
+    assert "name" in shown["remarks"][0]
+
+
+def test_unusual_sources() -> None:
+    shown = line(captured(frame(), time_ns=None, direction=None, connection=Connection(7, "", "")))
+    assert (shown["time_ns"], shown["dir"], shown["conn"]) == (None, None, "7")
+    assert line(captured(frame(), connection=Connection(1, "", "/run/\udcff")))["conn"] == "-/run/\\udcff"
+
+
+def test_a_connection_is_not_mixed_up_with_the_one_before() -> None:
+    present = jsonl.Presenter(registry.default())
+    ids = [Connection(1, "", ""), Connection(2, "", ""), Connection(1, "", "")]
+    assert [json.loads(present(captured(frame(), connection=c)))["conn"] for c in ids] == ["1", "2", "1"]
+
+
+def test_the_hand_made_messages(captures: Path, root: Path) -> None:
+    present = jsonl.Presenter(registry.default())
+    shown = b"".join(present(item) for item in hand_made(captures)).decode()
+    assert shown == (root / "tests/golden/present/hand-made.jsonl").read_text()
+
+
+def test_messages_are_as_decoded() -> None:
+    message: Message = decode_message(frame())
+    assert line(captured(message)) == line(captured(frame()))
