@@ -14,6 +14,7 @@ tests walk nodes; the fast decoders never see them.
 from __future__ import annotations
 
 import enum
+import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -185,7 +186,7 @@ class StructNode:
     @cached_property
     def fields(self) -> tuple[tuple[str, str, Node], ...]:
         """(name in the .x, attribute, node) of each field, in wire order."""
-        hints = typing.get_type_hints(self.type, include_extras=True)
+        hints = _hints(self.type)
         pairs = zip(self.type.__struct_encode_fields__, self.type.__struct_fields__, strict=True)
         return tuple((name, attribute, layout_of(hints[attribute])) for name, attribute in pairs)
 
@@ -204,7 +205,7 @@ class UnionNode:
     @cached_property
     def discriminant(self) -> tuple[str, str, Node]:
         """(name in the .x, attribute, node)."""
-        hints = typing.get_type_hints(self.type, include_extras=True)
+        hints = _hints(self.type)
         attribute = self.type.__struct_fields__[0]
         return self.type.__struct_encode_fields__[0], attribute, layout_of(hints[attribute])
 
@@ -262,6 +263,14 @@ def layout_of(hint: Any) -> Node:
             return Optional(layout_of(_not_none(base)), typedefs)
         case _:
             return Leaf(mark, typedefs)
+
+
+def _hints(type_: type[Any]) -> dict[str, Any]:
+    """The annotations of a generated class, read as its module would: without the names of the
+    class itself, for a field may be called `list`."""
+    module = vars(sys.modules[type_.__module__])
+    texts = {name: type_.__annotations__[name] for name in type_.__struct_fields__}
+    return {name: eval(text, module) for name, text in texts.items()}  # noqa: S307 - generated code
 
 
 def _not_none(hint: Any) -> Any:

@@ -6,8 +6,6 @@ from typing import Final
 
 #: Recursion through optional-data (no libvirt type recurses).
 MAX_DEPTH: Final = 200
-#: Elements of an array whose elements take no bytes on the wire.
-MAX_EMPTY_ELEMENTS: Final = 65536
 #: Largest length word: VIR_NET_MESSAGE_MAX and its own four bytes (virnetprotocol.x).
 MAX_FRAME: Final = 33554432 + 4
 #: Length word and header: the smallest message.

@@ -67,6 +67,11 @@ class Module:
         return self.code.CONSTANTS  # type: ignore[no-any-return]
 
     @property
+    def externals(self) -> Mapping[str, tuple[int, str | None]]:
+        """Constants that the .x takes from elsewhere: number and header."""
+        return self.code.EXTERNALS  # type: ignore[no-any-return]
+
+    @property
     def programs(self) -> tuple[Program, ...]:
         """The programs, with their procedures."""
         return self.code.PROGRAMS  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Any, Final
 
 from .errors import BadValue, NotCanonical, OverLimit, ProtocolError, Truncated
-from .limits import MAX_DEPTH, MAX_EMPTY_ELEMENTS
+from .limits import MAX_DEPTH
 
 #: What generated code asks for at its head; raised with a change that old code would not survive.
 API_VERSION: Final = 1
@@ -161,7 +161,8 @@ def write_string(value: str | bytes, limit: int, put: Put) -> None:
 
 def read_count(buffer: bytes, pos: int, limit: int, smallest: int) -> tuple[int, int]:
     """The count of a variable-length array (§4.13): at most `limit`, and no more than what is left
-    can hold of elements that take `smallest` bytes or more each."""
+    can hold of elements that take `smallest` bytes or more each. The generator refuses elements that
+    take none."""
     try:
         (count,) = _unpack_uint(buffer, pos)
     except struct.error:
@@ -171,8 +172,6 @@ def read_count(buffer: bytes, pos: int, limit: int, smallest: int) -> tuple[int,
     after = pos + 4
     if count * smallest > len(buffer) - after:
         raise Truncated(count * smallest, len(buffer) - after, offset=after)
-    if not smallest and count > MAX_EMPTY_ELEMENTS:
-        raise OverLimit(MAX_EMPTY_ELEMENTS, count, "count of elements without bytes", offset=pos)
     return count, after
 
 
@@ -243,8 +242,6 @@ def exact(value: bytes, size: int) -> bytes:
 def need_elements(buffer: bytes, pos: int, count: int, smallest: int) -> int:
     """`count`, when that many elements of at least `smallest` bytes can be left (§4.12)."""
     need(buffer, pos, count * smallest)
-    if not smallest and count > MAX_EMPTY_ELEMENTS:
-        raise OverLimit(MAX_EMPTY_ELEMENTS, count, "count of elements without bytes", offset=pos)
     return count
 
 

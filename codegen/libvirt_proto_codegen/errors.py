@@ -48,11 +48,10 @@ class DefinitionError(Exception):
 
 def _excerpt(span: Span) -> list[str]:
     """The source line and a caret line below it, both without control characters."""
-    line = span.source.line(span.line)
-    start = span.column - 1
-    width = max(1, min(span.end - span.start, len(line) - start))
-    cut = max(0, start - LINE_WIDTH // 2) if len(line) > LINE_WIDTH else 0
-    text = line[cut : cut + LINE_WIDTH]
+    first, last = span.source.bounds(span.line)
+    cut = max(first, span.start - LINE_WIDTH // 2) if last - first > LINE_WIDTH else first
+    text = span.source.text[cut : min(last, cut + LINE_WIDTH)]
     shown = "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    room = max(1, len(shown) - (start - cut))
-    return [f"  {shown}", "  " + " " * (start - cut) + "^" + "~" * (min(width, room) - 1)]
+    caret = span.start - cut
+    width = max(1, min(span.end, cut + len(text)) - span.start)
+    return [f"  {shown}", "  " + " " * caret + "^" + "~" * (width - 1)]

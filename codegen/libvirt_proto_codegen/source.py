@@ -5,6 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
+#: Bytes of one definition file that are read. The largest of libvirt's has a fifth of it.
+MAX_SIZE = 2**20
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
@@ -28,11 +31,16 @@ class Source:
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
-    def line(self, number: int) -> str:
-        """The text of a line (counted from 1), without its line end."""
+    def bounds(self, number: int) -> tuple[int, int]:
+        """Where a line (counted from 1) begins and ends, its line end left out."""
         start = self._starts[number - 1]
         end = self._starts[number] - 1 if number < len(self._starts) else len(self.text)
-        return self.text[start:end].rstrip("\r")
+        return start, end - self.text.endswith("\r", start, end)
+
+    def line(self, number: int) -> str:
+        """The text of a line (counted from 1), without its line end."""
+        start, end = self.bounds(number)
+        return self.text[start:end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +53,12 @@ class Span:
 
     @property
     def line(self) -> int:
+        """The line of its first character, counted from 1."""
         return self.source.position(self.start)[0]
 
     @property
     def column(self) -> int:
+        """The column of its first character, counted from 1."""
         return self.source.position(self.start)[1]
 
     def __str__(self) -> str:

@@ -28,7 +28,6 @@ FORMATS = ("pretty", "monitor", "jsonl")
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option(
-    "-f",
     "--format",
     "format_",
     type=click.Choice(FORMATS),
@@ -108,7 +107,7 @@ def decode(
       libvirt-proto decode --procedure 'domain_get_*' --type reply capture.pcap
       libvirt-proto decode --errors-only --format monitor *.pcap
       libvirt-proto decode --format jsonl capture.pcap | jq -r .procedure | sort | uniq -c
-      tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode -f pretty -
+      tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode --format pretty -
 
     The exit status is 1 if something in the input was wrong: a damaged file, lost bytes, malformed messages.
     """

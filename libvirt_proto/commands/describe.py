@@ -85,6 +85,7 @@ class Graph:
         self._constants: dict[str, int] = {}
         for module in registry.modules():
             self._constants.update(module.constants)
+            self._constants.update((name, number) for name, (number, _) in module.externals.items())
             for name, type_ in module.types.items():
                 self.types.setdefault(name, type_)
                 self._files.setdefault(name, module.file)

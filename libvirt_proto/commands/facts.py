@@ -86,9 +86,9 @@ def member(module: Module, enum: str, name: str, number: int) -> Facts:
     return {"kind": "enum member", "name": name, "number": number, "enum": enum, "file": module.file}
 
 
-def constant(module: Module, name: str, value: int) -> Facts:
-    """A constant."""
-    return {"kind": "constant", "name": name, "number": value, "file": module.file}
+def constant(file: str, name: str, value: int) -> Facts:
+    """A constant, and the file or the C header that has it."""
+    return {"kind": "constant", "name": name, "number": value, "file": file}
 
 
 def error_name(kind: str, number: int, name: str) -> Facts:

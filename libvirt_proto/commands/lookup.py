@@ -87,6 +87,9 @@ def everything(registry: Registry) -> Iterator[Facts]:
             yield facts.procedure(program, procedure)
     for module in registry.modules():
         yield from _module(module)
+    externals = {name: place for module in registry.modules() for name, place in module.externals.items()}
+    for name, (value, header) in externals.items():
+        yield facts.constant(header or "given with --define", name, value)
     for kind, table in facts.ERRORS.items():
         for value, name in table.items():
             yield facts.error_name(kind, value, name)
@@ -104,7 +107,7 @@ def _module(module: Module) -> Iterator[Facts]:
     programs = {program.symbol for program in module.programs}
     for name, value in module.constants.items():
         if name not in programs:
-            yield facts.constant(module, name, value)
+            yield facts.constant(module.file, name, value)
 
 
 def _is_number(meaning: Facts, wanted: int) -> bool:

@@ -1314,6 +1314,17 @@ CONSTANTS: Final[dict[str, int]] = {
     "ADMIN_PROTOCOL_VERSION": ADMIN_PROTOCOL_VERSION,
 }
 
+#: Constants that the .x takes from elsewhere: number, and the header that has it where that is known.
+EXTERNALS: Final[dict[str, tuple[int, str | None]]] = {
+    "VIR_TYPED_PARAM_INT": (VIR_TYPED_PARAM_INT, "include/libvirt/libvirt-common.h.in"),
+    "VIR_TYPED_PARAM_UINT": (VIR_TYPED_PARAM_UINT, "include/libvirt/libvirt-common.h.in"),
+    "VIR_TYPED_PARAM_LLONG": (VIR_TYPED_PARAM_LLONG, "include/libvirt/libvirt-common.h.in"),
+    "VIR_TYPED_PARAM_ULLONG": (VIR_TYPED_PARAM_ULLONG, "include/libvirt/libvirt-common.h.in"),
+    "VIR_TYPED_PARAM_DOUBLE": (VIR_TYPED_PARAM_DOUBLE, "include/libvirt/libvirt-common.h.in"),
+    "VIR_TYPED_PARAM_BOOLEAN": (VIR_TYPED_PARAM_BOOLEAN, "include/libvirt/libvirt-common.h.in"),
+    "VIR_TYPED_PARAM_STRING": (VIR_TYPED_PARAM_STRING, "include/libvirt/libvirt-common.h.in"),
+}
+
 #: The programs, with their procedures.
 PROGRAMS: Final[tuple[Program, ...]] = (
     Program(

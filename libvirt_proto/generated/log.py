@@ -549,6 +549,11 @@ CONSTANTS: Final[dict[str, int]] = {
     "VIR_LOG_MANAGER_PROTOCOL_PROGRAM_VERSION": VIR_LOG_MANAGER_PROTOCOL_PROGRAM_VERSION,
 }
 
+#: Constants that the .x takes from elsewhere: number, and the header that has it where that is known.
+EXTERNALS: Final[dict[str, tuple[int, str | None]]] = {
+    "VIR_UUID_BUFLEN": (VIR_UUID_BUFLEN, "include/libvirt/libvirt-host.h"),
+}
+
 #: The programs, with their procedures.
 PROGRAMS: Final[tuple[Program, ...]] = (
     Program(

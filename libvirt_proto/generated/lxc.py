@@ -125,6 +125,10 @@ CONSTANTS: Final[dict[str, int]] = {
     "LXC_PROTOCOL_VERSION": LXC_PROTOCOL_VERSION,
 }
 
+#: Constants that the .x takes from elsewhere: number, and the header that has it where that is known.
+EXTERNALS: Final[dict[str, tuple[int, str | None]]] = {
+}
+
 #: The programs, with their procedures.
 PROGRAMS: Final[tuple[Program, ...]] = (
     Program(

@@ -84,6 +84,10 @@ CONSTANTS: Final[dict[str, int]] = {
     "KEEPALIVE_PROTOCOL_VERSION": KEEPALIVE_PROTOCOL_VERSION,
 }
 
+#: Constants that the .x takes from elsewhere: number, and the header that has it where that is known.
+EXTERNALS: Final[dict[str, tuple[int, str | None]]] = {
+}
+
 #: The programs, with their procedures.
 PROGRAMS: Final[tuple[Program, ...]] = (
     Program(

@@ -512,6 +512,11 @@ CONSTANTS: Final[dict[str, int]] = {
     "VIR_NET_MESSAGE_HEADER_XDR_LEN": VIR_NET_MESSAGE_HEADER_XDR_LEN,
 }
 
+#: Constants that the .x takes from elsewhere: number, and the header that has it where that is known.
+EXTERNALS: Final[dict[str, tuple[int, str | None]]] = {
+    "VIR_UUID_BUFLEN": (VIR_UUID_BUFLEN, "include/libvirt/libvirt-host.h"),
+}
+
 #: The programs, with their procedures.
 PROGRAMS: Final[tuple[Program, ...]] = (
 )

@@ -199,6 +199,7 @@ def test_describe_a_procedure() -> None:
         " *   ret: remote_domain_get_state_ret, 8 bytes */\n"
         "\n"
         "const REMOTE_STRING_MAX = 4194304;\n"
+        "const VIR_UUID_BUFLEN = 16;\n"
         "\n"
         "/* remote_protocol.x */\n"
         "typedef string remote_nonnull_string<REMOTE_STRING_MAX>;\n"

@@ -86,6 +86,15 @@ class ModuleView:
         names = self._scope.names.constants[self.module.name]
         return [(constant.name, names[constant.name]) for constant in self.module.constants]
 
+    @property
+    def external_names(self) -> list[tuple[str, str, str]]:
+        """(name in the .x, Python name, header as a literal) of constants from elsewhere."""
+        names = self._scope.names.constants[self.module.name]
+        return [
+            (external.name, names[external.name], quoted(external.header) if external.header else "None")
+            for external in self.module.externals
+        ]
+
     def _imports(self, group: Iterable[str]) -> list[str]:
         return sorted(self._scope.used.intersection(group), key=lambda name: (name.upper() != name, name))
 

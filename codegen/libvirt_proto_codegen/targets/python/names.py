@@ -63,7 +63,20 @@ PROGRAM = frozenset(("AccessRule", "Annotations", "Procedure", "Program", "XdrTy
 OTHER = frozenset(
     (
         *("Annotated", "ClassVar", "Final", "IntEnum", "Mapping", "Struct", "annotations"),
-        *("TYPES", "ENUMS", "CONSTANTS", "PROGRAMS", "Any", "bool", "bytes", "dict", "float", "int", "len"),
+        *(
+            "TYPES",
+            "ENUMS",
+            "CONSTANTS",
+            "EXTERNALS",
+            "PROGRAMS",
+            "Any",
+            "bool",
+            "bytes",
+            "dict",
+            "float",
+            "int",
+            "len",
+        ),
         *("list", "range", "str", "tuple", "type"),
     )
 )

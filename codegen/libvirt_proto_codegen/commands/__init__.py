@@ -1,0 +1,1 @@
+"""Commands that need the generator; the command line loads them when they are called."""

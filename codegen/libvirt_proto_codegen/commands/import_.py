@@ -1,0 +1,123 @@
+"""`libvirt-proto import`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from ..errors import DefinitionError
+from ..importer import ImportReport, guess_release, import_release
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_NUMBER = re.compile(r"(-?)(?:0[xX]([0-9a-fA-F]{1,16})|0([0-7]{1,22})|(0|[1-9][0-9]{0,19}))", re.ASCII)
+
+
+class Define(click.ParamType):  # type: ignore[type-arg] # generic in newer versions only
+    """NAME=VALUE, the value decimal, 0x… or octal with a leading 0, as in a .x file."""
+
+    name = "NAME=VALUE"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """The name and the number; a usage error for anything else."""
+        name, equals, text = str(value).partition("=")
+        if not equals or not _NAME.fullmatch(name):
+            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
+        digits = _NUMBER.fullmatch(text)
+        if not digits:
+            self.fail(f"{text!r} is no number: 16, 0x10 or 020", param, ctx)
+        sign, hexadecimal, octal, decimal = digits.groups()
+        number = int(hexadecimal, 16) if hexadecimal else int(octal, 8) if octal else int(decimal)
+        number = -number if sign else number
+        if not -(2**63) <= number < 2**64:
+            self.fail(f"{text} is more than 64 bits hold", param, ctx)
+        return name, number
+
+
+@click.command(name="import")
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--release",
+    metavar="R",
+    help="The release these definitions are of. Default: as SOURCE is named (libvirt-12.6.0.tar.xz).",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("protocol-defs"),
+    show_default=True,
+    help="Where the folder R is written.",
+)
+@click.option(
+    "--define",
+    "defines",
+    type=Define(),
+    multiple=True,
+    help="The value of a constant that the definitions take from a C header. May be repeated.",
+)
+@click.option(
+    "--check", is_flag=True, help="Write nothing; exit with 1 if anything would change, and say what."
+)
+def import_(
+    source: Path, release: str | None, output: Path, defines: tuple[tuple[str, int], ...], check: bool
+) -> None:
+    """Import libvirt's protocol definitions.
+
+    SOURCE is a libvirt source tree, a release archive (.tar, .tar.gz, .tar.bz2, .tar.xz, .zip) or a
+    folder of .x files. All protocol files are found wherever the release had them, and written to
+    protocol-defs/R in canonical form: names, numbers, types, limits and annotations.
+
+    \b
+    Examples:
+      libvirt-proto import libvirt-12.6.0.tar.xz
+      libvirt-proto import ~/src/libvirt --release 12.7.0
+      libvirt-proto import files/ --release 12.6.0 --define VIR_UUID_BUFLEN=16
+      libvirt-proto import libvirt-12.6.0.tar.xz --check
+    """
+    release = release or guess_release(source)
+    if release is None:
+        raise click.UsageError(f"the release cannot be told from {source.name!r}: pass --release")
+    try:
+        report = import_release(source, release, output, defines=dict(defines), check=check)
+    except DefinitionError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    click.echo(summary(report, check=check))
+    if report.differences:
+        click.echo(f"\n{len(report.differences)} files differ:", err=True)
+        for difference in report.differences:
+            click.echo(f"  {difference.kind:8} {difference.path}", err=True)
+        click.echo(f"To mend it: libvirt-proto import {source} --release {release} -o {output}", err=True)
+        sys.exit(1)
+
+
+def summary(report: ImportReport, *, check: bool) -> str:
+    """What was imported, for a reader."""
+    done = "checked against" if check else "written to"
+    lines = [f"libvirt {report.release}: {len(report.files)} files {done} {report.folder}", ""]
+    width = max(len(file.name) for file in report.files)
+    modules = {module.file: module for module in report.schema.modules}
+    for file in report.files:
+        module = modules[file.name]
+        programs = ", ".join(
+            f"{program.short} 0x{program.number:08X} version {program.version}, "
+            f"{len(program.procedures)} procedures"
+            for program in module.programs
+        )
+        lines.append(f"  {file.name:{width}}  {len(module.types):4} types  {programs or 'no program'}")
+        if file.path != file.name:
+            lines.append(f"  {'':{width}}  from {file.path}")
+    if report.missing:
+        lines += ["", "Not in this release: " + ", ".join(report.missing)]
+    if report.externals:
+        lines += ["", "Constants from C headers:"]
+        lines += [
+            f"  {external.name} = {external.value}" + (f"  ({external.header})" if external.header else "")
+            for external in report.externals
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,343 @@
+"""First pass: which file defines which name, and what a file sees.
+
+A file sees its own names and those of the files whose headers it includes, `%#include "X.h"` standing
+for X.x, and what those include. Types, constants, enum members and programs share one name space (RFC
+4506 §6.4 note 3, RFC 5531 §12.3); a struct's fields and a union's discriminant and arms have one of
+their own each (note 4). Two files may define the same name, each for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from .errors import Problem
+from .model import (
+    ConstDef,
+    Declaration,
+    Definition,
+    EnumBody,
+    EnumDef,
+    EnumMember,
+    ProcedureDef,
+    ProgramDef,
+    Shape,
+    Specification,
+    StructBody,
+    StructDef,
+    TypedefDef,
+    TypeName,
+    TypeSpecifier,
+    UnionBody,
+    UnionDef,
+    Value,
+)
+from .naming import module_name
+from .rules import MAX_DEPTH, Rule
+from .source import Span
+
+Body = EnumBody | StructBody | UnionBody
+#: Looking for similar names takes milliseconds; hostile files must not make us do it too often.
+_MAX_SEARCHES = 20
+_MAX_SEARCHED = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A constant or an enum member. Without a value it is one more than the member `after` (0 if None)."""
+
+    name: str
+    value: Value | None
+    span: Span
+    after: str | None = None
+    member: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TypeEntry:
+    """A type definition. `body` is a Declaration for a typedef of something else than a body.
+
+    `written` is what to print for it; nested bodies are entries of their own, called `outer.field`.
+    """
+
+    module: str
+    name: str
+    body: Body | Declaration
+    written: Definition | Declaration
+    span: Span
+    insert: int | None = None
+    anonymous: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The keyword that defines it."""
+        match self.body:
+            case EnumBody():
+                return "enum"
+            case StructBody():
+                return "struct"
+            case UnionBody():
+                return "union"
+            case _:
+                return "typedef"
+
+
+@dataclass(frozen=True)
+class FileNames:
+    """What one file defines; `visible` are the modules it sees, itself first."""
+
+    module: str
+    specification: Specification
+    visible: tuple[str, ...]
+    types: Mapping[str, TypeEntry]
+    numbers: Mapping[str, Number]
+    constants: tuple[ConstDef, ...]
+    programs: tuple[ProgramDef, ...]
+    #: Typedefs that say nothing new: `typedef struct X X;`.
+    restated: tuple[TypeName, ...]
+
+
+class Names:
+    """All files, by module name and in the order given."""
+
+    def __init__(self, files: Mapping[str, FileNames]) -> None:
+        self.files = files
+        self._searches = 0
+
+    def types_named(self, module: str, name: str) -> list[TypeEntry]:
+        """The definitions that `name` may mean in a module: its own, else those of what it includes."""
+        own, *others = (self.files[m].types.get(name) for m in self.files[module].visible)
+        return [own] if own else [entry for entry in others if entry]
+
+    def numbers_named(self, module: str, name: str) -> list[tuple[str, Number]]:
+        """The same for constants and enum members, each with the module that defines it."""
+        found = [(m, self.files[m].numbers.get(name)) for m in self.files[module].visible]
+        defined = [(m, number) for m, number in found if number]
+        return defined[:1] if defined and defined[0][0] == module else defined
+
+    def elsewhere(self, name: str, *, types: bool) -> str | None:
+        """A hint for a name that another file has: how a file comes to see it."""
+        for file in self.files.values():
+            if name in (file.types if types else file.numbers):
+                header = file.specification.file.removesuffix(".x") + ".h"
+                return f'{file.specification.file} defines it: add %#include "{header}"'
+        return None
+
+    def similar(self, module: str, name: str, *, types: bool) -> str | None:
+        """A hint for a name that nobody has: one that a module sees and that looks like it."""
+        known = [
+            other
+            for file in map(self.files.__getitem__, self.files[module].visible)
+            for other in (file.types if types else file.numbers)
+            if "." not in other and abs(len(other) - len(name)) <= 2
+        ]
+        if self._searches == _MAX_SEARCHES or len(known) > _MAX_SEARCHED:
+            return None
+        self._searches += 1
+        similar = get_close_matches(name, known, n=1, cutoff=0.8)
+        return f"did you mean {similar[0]}?" if similar else None
+
+
+def with_article(kind: str) -> str:
+    """`an enum`, `a struct`."""
+    return f"an {kind}" if kind[0] in "aeiou" and kind != "union" else f"a {kind}"
+
+
+def argument_name(program: str, version: str, procedure: str, part: str) -> str:
+    """The name of the type that is made up for a procedure's arguments or result (`args`, `ret`)."""
+    return f"{program}.{version}.{procedure}.{part}"
+
+
+def collect(specifications: Sequence[Specification]) -> tuple[Names, list[Problem]]:
+    """All names of all files. Of a name that is defined twice the first definition stays."""
+    problems: list[Problem] = []
+    by_module: dict[str, Specification] = {}
+    for specification in specifications:
+        module = module_name(specification.file)
+        if module in by_module:
+            first = by_module[module]
+            message = f"{specification.file} is the module {module}, which {first.file} is already"
+            related = ((first.span, "the first one"),)
+            problems.append(Problem(Rule.DUPLICATE_FILE, specification.span, message, related=related))
+        else:
+            by_module[module] = specification
+    headers = {
+        specification.file.removesuffix(".x") + ".h": module for module, specification in by_module.items()
+    }
+    files = {}
+    for module, specification in by_module.items():
+        visible = _visible(module, by_module, headers)
+        files[module] = _Collector(module, specification, visible, problems).collect()
+    return Names(files), problems
+
+
+def _visible(module: str, files: Mapping[str, Specification], headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The module and those whose headers it includes, nearest first."""
+    seen = {module: None}
+    queue = [module]
+    for current in queue:
+        for header in files[current].includes:
+            included = headers.get(header)
+            if included and included not in seen:
+                seen[included] = None
+                queue.append(included)
+    return tuple(seen)
+
+
+class _Collector:
+    """Walks over one file's definitions."""
+
+    def __init__(
+        self, module: str, specification: Specification, visible: tuple[str, ...], problems: list[Problem]
+    ) -> None:
+        self.module = module
+        self.specification = specification
+        self.visible = visible
+        self.problems = problems
+        self.taken: dict[str, Span] = {}
+        self.types: dict[str, TypeEntry] = {}
+        self.numbers: dict[str, Number] = {}
+        self.constants: list[ConstDef] = []
+        self.programs: list[ProgramDef] = []
+        self.restated: list[TypeName] = []
+        #: Bodies whose inside has not been looked at: (name, body, how deep it stands).
+        self.bodies: list[tuple[str, TypeSpecifier, int]] = []
+
+    def collect(self) -> FileNames:
+        for definition in self.specification.definitions:
+            self._definition(definition)
+            while self.bodies:
+                self._inside(*self.bodies.pop())
+        return FileNames(
+            self.module,
+            self.specification,
+            self.visible,
+            self.types,
+            self.numbers,
+            tuple(self.constants),
+            tuple(self.programs),
+            tuple(self.restated),
+        )
+
+    def _definition(self, definition: Definition) -> None:
+        match definition:
+            case ConstDef(name, value):
+                if self._take(name, definition.span):
+                    self.constants.append(definition)
+                    self.numbers[name] = Number(name, value, definition.span)
+            case TypedefDef(declaration):
+                self._typedef(definition, declaration)
+            case ProgramDef():
+                if self._take(definition.name, definition.span):
+                    self.programs.append(definition)
+                    self._program(definition)
+            case EnumDef() | StructDef() | UnionDef():
+                insert = definition.insert if isinstance(definition, StructDef) else None
+                if self._take(definition.name, definition.span):
+                    self._type(definition.name, definition.body, definition, definition.span, insert=insert)
+
+    def _typedef(self, definition: TypedefDef, declaration: Declaration) -> None:
+        type_ = declaration.type
+        plain = declaration.shape is Shape.PLAIN
+        if plain and isinstance(type_, TypeName) and type_.keyword and type_.name == declaration.name:
+            self.restated.append(type_)
+        elif self._take(declaration.name, definition.span):
+            body = type_ if plain and isinstance(type_, Body) else declaration
+            self._type(declaration.name, body, definition, definition.span)
+
+    def _type(
+        self,
+        name: str,
+        body: Body | Declaration,
+        written: Definition | Declaration,
+        span: Span,
+        *,
+        insert: int | None = None,
+        anonymous: bool = False,
+        depth: int = 0,
+    ) -> None:
+        self.types[name] = TypeEntry(self.module, name, body, written, span, insert, anonymous)
+        if isinstance(body, Declaration):
+            self._nested(f"{name}.element", body, depth)
+        else:
+            self.bodies.append((name, body, depth))
+
+    def _nested(self, name: str, declaration: Declaration, depth: int) -> None:
+        """A declaration whose type is a body defines a type without a name."""
+        body = declaration.type
+        if not isinstance(body, Body):
+            return
+        if depth < MAX_DEPTH:
+            self._type(name, body, declaration, declaration.span, anonymous=True, depth=depth + 1)
+        else:
+            text = f"types nest more than {MAX_DEPTH} deep here"
+            self.problems.append(Problem(Rule.TOO_DEEP, declaration.span, text))
+
+    def _inside(self, name: str, body: TypeSpecifier, depth: int) -> None:
+        match body:
+            case EnumBody(members):
+                self._members(members)
+            case StructBody(fields):
+                self._variables(name, fields, depth)
+            case UnionBody(discriminant, cases, default):
+                arms = [case.arm for case in (*cases, *([default] if default else ())) if case.arm]
+                self._variables(name, (discriminant, *arms), depth)
+
+    def _members(self, members: Iterable[EnumMember]) -> None:
+        after: str | None = None
+        for member in members:
+            if self._take(member.name, member.span):
+                self.numbers[member.name] = Number(member.name, member.value, member.span, after, True)
+            after = member.name
+
+    def _variables(self, outer: str, declarations: Iterable[Declaration], depth: int) -> None:
+        names: dict[str, Span] = {}
+        for declaration in declarations:
+            if self._first(names, declaration.name, declaration.span):
+                self._nested(f"{outer}.{declaration.name}", declaration, depth)
+
+    def _program(self, program: ProgramDef) -> None:
+        versions: dict[str, Span] = {}
+        for version in program.versions:
+            if not self._first(versions, version.name, version.span):
+                continue
+            procedures: dict[str, Span] = {}
+            for procedure in version.procedures:
+                if self._first(procedures, procedure.name, procedure.span):
+                    self._procedure(program.name, version.name, procedure)
+
+    def _procedure(self, program: str, version: str, procedure: ProcedureDef) -> None:
+        """Makes up types where arguments or a result are not just one type's name."""
+        args, ret = (argument_name(program, version, procedure.name, part) for part in ("args", "ret"))
+        span = procedure.span
+        if len(procedure.arguments) > 1:
+            fields = tuple(
+                Declaration(f"arg{number}", argument, span=span)
+                for number, argument in enumerate(procedure.arguments, 1)
+            )
+            self._made_up(args, StructBody(fields, span=span), span)
+        elif procedure.arguments:
+            self._made_up(args, procedure.arguments[0], span)
+        if procedure.result is not None:
+            self._made_up(ret, procedure.result, span)
+
+    def _made_up(self, name: str, type_: TypeSpecifier, span: Span) -> None:
+        if isinstance(type_, TypeName):
+            return
+        declaration = Declaration(name.rpartition(".")[2], type_, span=span)
+        body = type_ if isinstance(type_, Body) else declaration
+        self._type(name, body, declaration, span, anonymous=True)
+
+    def _take(self, name: str, span: Span) -> bool:
+        """True if the name was free in the file."""
+        return self._first(self.taken, name, span)
+
+    def _first(self, taken: dict[str, Span], name: str, span: Span) -> bool:
+        """True if the name was free; else a problem."""
+        if name not in taken:
+            taken[name] = span
+            return True
+        related = ((taken[name], "first defined here"),)
+        self.problems.append(Problem(Rule.DUPLICATE_NAME, span, f"{name} is defined twice", related=related))
+        return False

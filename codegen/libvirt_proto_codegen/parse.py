@@ -1,0 +1,178 @@
+"""Definition text to tree: the syntax of RFC 4506 §6.3, nothing of what it means.
+
+Two steps, each of which reports all that it finds: what stands between the tokens is collected
+(comments, `%` lines) or refused (characters that begin no token); then lark makes the tree.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, cast
+
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedToken
+
+from . import syntax_errors
+from .errors import DefinitionError, Problem
+from .source import MAX_SIZE, Source, Span
+
+#: Brackets within each other: bodies, and discriminants that are bodies. libvirt's nest 2, and nothing
+#: that is meant to be read nests this many.
+MAX_NESTING = 32
+
+#: Tokens of one file. libvirt's largest has 11,000; this many take half a second.
+MAX_TOKENS = 100_000
+
+#: A file with more syntax errors than this is something else: the rest is not reported.
+MAX_PROBLEMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Syntax:
+    """A parsed file: its tree, and what stands between the tokens and may still say something."""
+
+    source: Source
+    tree: Tree[Token]
+    comments: tuple[Span, ...]
+    passthrough: tuple[Span, ...]
+
+
+def parse(source: Source) -> Syntax:
+    """The syntax of a definition file.
+
+    Raises DefinitionError with the syntax errors found, at most MAX_PROBLEMS of them.
+    """
+    if len(source.text) > MAX_SIZE:
+        raise DefinitionError([syntax_errors.too_large(source.name)])
+    comments, passthrough = _between_tokens(source)
+    return Syntax(source, _tree(source), comments, passthrough)
+
+
+@cache
+def _grammar() -> Lark:
+    text = resources.files(__package__).joinpath("grammar/xdr.lark").read_text(encoding="utf-8")
+    return Lark(text, parser="lalr", lexer="basic", start="specification", maybe_placeholders=False)
+
+
+@cache
+def _no_token() -> re.Pattern[str]:
+    """Finds what is no token: comments and `%` lines as the grammar has them, then what is nothing."""
+    comment, passthrough = (
+        _grammar().get_terminal(name).pattern.to_regexp() for name in ("COMMENT", "PASSTHROUGH")
+    )
+    return re.compile(
+        rf"(?P<comment>{comment})|(?P<passthrough>{passthrough})"
+        r"|(?P<unclosed>/\*)|(?:-(?![0-9])|[^-A-Za-z0-9_{}()\[\]<>;:,=* \t\r\n\v\f])[^/\n]*"
+    )
+
+
+@cache
+def _resume() -> re.Pattern[str]:
+    """Finds definitions that begin a line, and the comments that they are not to be found in."""
+    comment = _grammar().get_terminal("COMMENT").pattern.to_regexp()
+    return re.compile(
+        rf"(?:{comment})|(?P<definition>^(?:typedef|const|enum|struct|union|program)\b)", re.MULTILINE
+    )
+
+
+def _between_tokens(source: Source) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """The comments and the `%` lines of a source, which after this is certain to be all tokens."""
+    comments: list[Span] = []
+    passthrough: list[Span] = []
+    problems: list[Problem] = []
+    quiet_until = 0  # one problem for each line is enough: stray characters come in swarms
+    for match in _no_token().finditer(source.text):
+        start, end = match.span()
+        if match.lastgroup == "comment":
+            comments.append(Span(source, start, end))
+        elif match.lastgroup == "passthrough":
+            passthrough.append(Span(source, start, end))
+        elif match.lastgroup == "unclosed":
+            problems.append(syntax_errors.unclosed_comment(Span(source, start, end)))
+            break
+        elif start >= quiet_until:
+            if len(problems) == MAX_PROBLEMS:
+                problems.append(syntax_errors.too_many(source.name, MAX_PROBLEMS))
+                break
+            problems.append(syntax_errors.stray_character(Span(source, start, start + 1)))
+            line_end = source.text.find("\n", start)
+            quiet_until = line_end if line_end >= 0 else len(source.text)
+    if problems:
+        raise DefinitionError(problems)
+    return tuple(comments), tuple(passthrough)
+
+
+def _tree(source: Source) -> Tree[Token]:
+    """The tree of a source; raises DefinitionError with the errors of all its definitions."""
+    problems: list[Problem] = []
+    start: int | None = 0
+    while start is not None:
+        try:
+            tree = _tree_from(source, start)
+            break
+        except _SyntaxError as error:
+            problems.append(error.problem)
+            start = error.resume
+            if len(problems) == MAX_PROBLEMS and start is not None:
+                problems.append(syntax_errors.too_many(source.name, MAX_PROBLEMS))
+                break
+    if problems:
+        raise DefinitionError(problems)
+    return tree
+
+
+class _SyntaxError(Exception):
+    """A syntax error, and the offset at which parsing may go on."""
+
+    def __init__(self, problem: Problem, resume: int | None) -> None:
+        super().__init__()
+        self.problem = problem
+        self.resume = resume
+
+
+def _tree_from(source: Source, start: int) -> Tree[Token]:
+    """The tree of what begins at `start`; its offsets count from there. Raises _SyntaxError."""
+    lexer: Any = _grammar().parse_interactive(source.text[start:])
+    parser: Any = _grammar().parse_interactive()
+    last: Token | None = None
+    open_brackets: list[Token] = []
+
+    def span(token: Token) -> Span:
+        offset = start + cast(int, token.start_pos)
+        return Span(source, offset, offset + len(token))
+
+    try:
+        for count, token in enumerate(lexer.lexer_thread.lex(lexer.parser_state)):
+            parser.feed_token(token)
+            last = token
+            if count == MAX_TOKENS:
+                raise _SyntaxError(syntax_errors.too_long(span(token), MAX_TOKENS), None)
+            if token.type in ("LBRACE", "LPAR"):
+                open_brackets.append(token)
+                if len(open_brackets) > MAX_NESTING:
+                    raise _SyntaxError(syntax_errors.nested_too_deeply(span(token), MAX_NESTING), None)
+            elif token.type in ("RBRACE", "RPAR"):
+                open_brackets.pop()
+        return cast("Tree[Token]", parser.feed_eof())
+    except UnexpectedToken as error:
+        token = error.token
+        found = span(token) if token.type != "$END" else None
+        problem = syntax_errors.unexpected(
+            found,
+            token.type,
+            expected=parser.accepts(),
+            last=span(last) if last else None,
+            inside=span(open_brackets[-1]) if open_brackets else None,
+        )
+        raise _SyntaxError(problem, _next_definition(source, found.start) if found else None) from None
+
+
+def _next_definition(source: Source, offset: int) -> int | None:
+    """Where the next definition that begins a line begins, comments passed over."""
+    for match in _resume().finditer(source.text, offset):
+        if match.lastgroup == "definition":
+            return match.start()
+    return None

@@ -1,0 +1,172 @@
+"""Strategies for Specifications: all that RFC 4506, RFC 5531 and libvirt's dialect can say."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import strategies as st
+
+from libvirt_proto_codegen.model import (
+    AccessRule,
+    Annotations,
+    Builtin,
+    Case,
+    ConstDef,
+    Declaration,
+    EnumBody,
+    EnumDef,
+    EnumMember,
+    Literal,
+    ProcedureDef,
+    ProgramDef,
+    Reference,
+    Shape,
+    Specification,
+    StructBody,
+    StructDef,
+    TypedefDef,
+    TypeName,
+    TypeSpecifier,
+    UnionBody,
+    UnionDef,
+    Value,
+    VersionDef,
+)
+from libvirt_proto_codegen.source import Source, Span
+
+#: Spans take no part in equality.
+AT = Span(Source("", ""), 0, 0)
+
+#: RFC 4506 §6.4 and libvirt's char and short; program and version may be names.
+KEYWORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "bool case char const default double enum float hyper int opaque quadruple short string struct "
+        "switch typedef union unsigned void",
+    )
+)
+
+names = st.one_of(
+    st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True),
+    st.sampled_from(["program", "version", "type", "from", "TRUE", "autogen", "insert", "intx", "voidx"]),
+).filter(lambda name: name not in KEYWORDS)
+
+
+@st.composite
+def literals(draw: st.DrawFn) -> Literal:
+    """Every number in each of its spellings."""
+    value = draw(st.integers(-(2**63), 2**64 - 1) | st.integers(-20, 20))
+    sign, size = ("-", -value) if value < 0 else ("", value)
+    spelling = draw(st.sampled_from(["{}", "0{:o}", "0x{:x}", "0x{:X}", "0X{:x}", "0x{:08x}"]))
+    return Literal(value, sign + spelling.format(size), span=AT)
+
+
+references = st.builds(Reference, names, span=st.just(AT))
+values: st.SearchStrategy[Value] = literals() | references
+
+type_names = st.builds(TypeName, names, st.sampled_from([None, "enum", "struct", "union"]), span=st.just(AT))
+plain_types = st.sampled_from([each for each in Builtin if each not in (Builtin.OPAQUE, Builtin.STRING)])
+
+flags = st.lists(st.builds(str.__add__, st.sampled_from(["", "!"]), names), min_size=1, max_size=3).map(
+    "|".join
+)
+short_rules = st.builds(AccessRule, names, names)
+access_rules = st.one_of(
+    short_rules,
+    st.builds(AccessRule, names, names, flags),
+    st.builds(AccessRule, names, names, st.none() | flags, names, names),
+)
+annotations = st.builds(
+    Annotations,
+    generate=st.sampled_from([None, "none", "client", "server", "both"]),
+    priority=st.sampled_from([None, "low", "high"]),
+    readstream=st.none() | st.integers(0, 99),
+    writestream=st.none() | st.integers(0, 99),
+    sparseflag=st.none() | names,
+    acl=st.none() | st.lists(access_rules, max_size=3).map(tuple),
+    aclfilter=st.lists(short_rules, max_size=2).map(tuple),
+).filter(lambda said: said != Annotations())
+
+enum_bodies = st.builds(
+    EnumBody,
+    st.lists(
+        st.builds(EnumMember, names, st.none() | values, st.none() | annotations, span=st.just(AT)),
+        min_size=1,
+        max_size=4,
+    ).map(tuple),
+    span=st.just(AT),
+)
+
+
+@st.composite
+def declarations(
+    draw: st.DrawFn, types: st.SearchStrategy[TypeSpecifier], *, plain: bool = False, inserted: bool = False
+) -> Declaration:
+    """A declaration that RFC 4506 §6.3 allows; only fields have an `insert@N`."""
+    shapes = [Shape.PLAIN] if plain else list(Shape)
+    kinds = types if plain else types | st.sampled_from([Builtin.OPAQUE, Builtin.STRING])
+    kind = draw(kinds)
+    if kind is Builtin.OPAQUE:
+        shapes = [Shape.FIXED, Shape.VARIABLE]
+    elif kind is Builtin.STRING:
+        shapes = [Shape.VARIABLE]
+    shape = draw(st.sampled_from(shapes))
+    size = None
+    if shape is Shape.FIXED:
+        size = draw(values)
+    elif shape is Shape.VARIABLE:
+        size = draw(st.none() | values)
+    insert = draw(st.none() | st.integers(0, 99)) if inserted else None
+    return Declaration(draw(names), kind, shape, size, insert, span=AT)
+
+
+def struct_bodies(types: st.SearchStrategy[TypeSpecifier]) -> st.SearchStrategy[StructBody]:
+    fields = st.lists(declarations(types, inserted=True), max_size=4).map(tuple)
+    return st.builds(StructBody, fields, span=st.just(AT))
+
+
+def union_bodies(types: st.SearchStrategy[TypeSpecifier]) -> st.SearchStrategy[UnionBody]:
+    arms = st.none() | declarations(types)
+    labels = st.lists(values, min_size=1, max_size=3).map(tuple)
+    cases = st.lists(st.builds(Case, labels, arms, span=st.just(AT)), min_size=1, max_size=3).map(tuple)
+    default = st.none() | st.builds(Case, st.just(()), arms, span=st.just(AT))
+    return st.builds(UnionBody, declarations(types, plain=True), cases, default, span=st.just(AT))
+
+
+types: st.SearchStrategy[TypeSpecifier] = st.recursive(
+    plain_types | type_names | enum_bodies,
+    lambda inner: struct_bodies(inner) | union_bodies(inner),
+    max_leaves=4,
+)
+
+procedures = st.builds(
+    ProcedureDef,
+    names,
+    st.none() | plain_types | type_names,
+    st.lists(plain_types | type_names, max_size=3).map(tuple),
+    values,
+    span=st.just(AT),
+)
+versions = st.builds(
+    VersionDef, names, st.lists(procedures, min_size=1, max_size=3).map(tuple), values, span=st.just(AT)
+)
+definitions = st.one_of(
+    st.builds(ConstDef, names, values, span=st.just(AT)),
+    st.builds(TypedefDef, declarations(types), span=st.just(AT)),
+    st.builds(EnumDef, names, enum_bodies, span=st.just(AT)),
+    st.builds(StructDef, names, struct_bodies(types), st.none() | st.integers(0, 99), span=st.just(AT)),
+    st.builds(UnionDef, names, union_bodies(types), span=st.just(AT)),
+    st.builds(
+        ProgramDef, names, st.lists(versions, min_size=1, max_size=2).map(tuple), values, span=st.just(AT)
+    ),
+)
+
+specifications = st.builds(
+    Specification,
+    st.from_regex(re.compile(r"[a-z][a-z0-9_]{0,9}\.x", re.ASCII), fullmatch=True),
+    st.lists(definitions, max_size=6).map(tuple),
+    st.lists(
+        st.from_regex(re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]{0,9}\.h", re.ASCII), fullmatch=True), max_size=3
+    ).map(tuple),
+    span=st.just(AT),
+)

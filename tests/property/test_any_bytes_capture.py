@@ -1,0 +1,127 @@
+"""Any bytes, and damaged real captures, end in Chunks, messages and Notices; never in a traceback."""
+
+from __future__ import annotations
+
+import io
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libvirt_proto.capture.chunk import Captured, Chunk, Notice
+from libvirt_proto.capture.sources import FileFormat, SourceError, read_source
+from libvirt_proto.capture.stream import messages
+from libvirt_proto.message import decode_message
+from tests import packets
+
+PROGRAMS = frozenset((0x20008086, 0x20008087, 0x06900690, 0x6B656570))
+CAPTURES = Path(__file__).resolve().parent.parent / "captures"
+FORMATS: tuple[FileFormat, ...] = ("pcap", "pcapng", "raw", "hex")
+
+
+@cache
+def real(name: str) -> bytes:
+    return (CAPTURES / name).read_bytes()
+
+
+@cache
+def as_pcapng(name: str) -> bytes:
+    """A real capture's packets, in pcapng blocks of each kind."""
+    data, pos, blocks = real(name), 24, [packets.section(), packets.interface()]
+    while pos < len(data):
+        size = int.from_bytes(data[pos + 8 : pos + 12], "little")
+        packet = data[pos + 16 : pos + 16 + size]
+        make = (packets.enhanced(packet, pos), packets.simple(packet), packets.obsolete(packet, pos))
+        blocks.append(make[len(blocks) % 3])
+        pos += 16 + size
+    return b"".join(blocks)
+
+
+def check(data: bytes, format: FileFormat | None = None) -> None:
+    """Read to the end; every value is what its type says."""
+    started = time.monotonic()
+    try:
+        chunks = read_source(io.BytesIO(data), "bytes", format=format)
+    except SourceError:
+        return
+    given_bytes = 0
+
+    def counted():  # type: ignore[no-untyped-def]
+        nonlocal given_bytes
+        for item in chunks:
+            if isinstance(item, Chunk):
+                given_bytes += len(item.data)
+                assert item.lost >= -1
+            yield item
+
+    count = message_bytes = 0
+    for item in messages(counted(), decode_message, programs=PROGRAMS):
+        if isinstance(item, Captured):
+            count += 1
+            assert item.n == count
+            message_bytes += item.message.length
+        else:
+            assert isinstance(item, Notice)
+            assert item.text
+    assert message_bytes <= given_bytes
+    assert time.monotonic() - started < 5
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes(data: bytes) -> None:
+    check(data)
+
+
+@given(st.sampled_from(FORMATS), st.binary(max_size=400))
+def test_any_bytes_as_any_format(format: FileFormat, data: bytes) -> None:
+    starts = {"pcap": packets.pcap([]), "pcapng": packets.section() + packets.interface()}
+    check(starts.get(format, b"") + data, format)
+
+
+@given(st.lists(st.binary(max_size=80), max_size=10), st.sampled_from((0, 1, 12, 108, 113, 276, 5000)))
+def test_any_packets(contents: list[bytes], linktype: int) -> None:
+    check(packets.pcap(contents, linktype=linktype))
+
+
+@given(st.text(st.sampled_from("0123456789abcdefx:|*# \n\r\t,\\"), max_size=300))
+def test_any_hex_text(text: str) -> None:
+    check(text.encode(), "hex")
+    check(text.encode())
+
+
+@st.composite
+def damaged(draw: st.DrawFn, data: bytes) -> bytes:
+    """Some bytes changed, ranges cut out, doubled or filled, the end cut off."""
+    out = bytearray(data)
+    for _ in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, max(0, len(out) - 1)))
+        match draw(st.integers(0, 4)):
+            case 0:
+                out[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
+            case 1:
+                out[at : at + 4] = draw(
+                    st.sampled_from((b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\1"))
+                )
+            case 2:
+                del out[at : at + draw(st.integers(1, 2000))]
+            case 3:
+                out[at:at] = out[at : at + draw(st.integers(1, 2000))]
+            case 4:
+                del out[max(at, len(out) // 4) :]
+    return bytes(out)
+
+
+@pytest.mark.parametrize("name", ["virsh-domname.pcap", "stream-events-keepalive.pcap"])
+@pytest.mark.parametrize("form", [real, as_pcapng])
+@given(data=st.data())
+@settings(deadline=None)
+def test_damaged_captures(name: str, form, data: st.DataObject) -> None:  # type: ignore[no-untyped-def]
+    check(data.draw(damaged(form(name))))
+
+
+@given(damaged(real("hand-made-messages.hex")))
+def test_damaged_hex(data: bytes) -> None:
+    check(data)

@@ -1,0 +1,144 @@
+"""Printing and parsing again changes nothing; any text at all is understood or refused in words."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from libvirt_proto_codegen.errors import DefinitionError
+from libvirt_proto_codegen.front import read_specification, source_of
+from libvirt_proto_codegen.model import ConstDef, Declaration, Definition, Specification, TypedefDef
+from libvirt_proto_codegen.printer import print_declaration, print_definition, print_specification
+from libvirt_proto_codegen.source import Source
+
+from .specifications import AT, declarations, definitions, specifications, types
+
+SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+
+#: What XDR is made of, and what it is not.
+SOUP = (
+    "typedef const enum struct union program version switch case default void int unsigned hyper char "
+    "opaque string bool { } ( ) [ ] < > ; : , = * - a B 0 1 017 08 0xff -5 /*x*/ // \n \n%y\n % $ # é \0 "
+    "/**@generate:both*/ /*autogen /*insert@1*/ */"
+)
+TOKENS = st.sampled_from(SOUP.split(" "))
+
+#: A file with one of everything, to damage.
+WHOLE = """%#include "a.h"
+const A = 0x10; // sixteen
+typedef opaque uuid[A];
+typedef string text<>;
+enum e { /** @generate: both
+ * @acl: domain:read */ X = 1, Y /* autogen skipgen priority:low | readstream@1 */ };
+struct s { /* insert@1 */ uuid id; struct { int x<2>; unsigned *y; } in; /* insert@2 */ };
+union u switch (e kind) { case X: case 5: void; default: s *next; };
+program P { version V { void F(void) = 1; s G(int, u) = 2; } = 1; } = 0x20000000;
+"""
+
+
+def refusal(text: str) -> DefinitionError | None:
+    try:
+        specification = read_specification(Source("a.x", text))
+    except DefinitionError as error:
+        return error
+    assert read_specification(Source("a.x", print_specification(specification))) == specification
+    return None
+
+
+def understood_or_refused(text: str) -> None:
+    """A Specification that prints and parses to itself, or problems that have a place and words."""
+    error = refusal(text)
+    if error is None:
+        return
+    assert error.problems
+    for problem in error.problems:
+        assert problem.message
+        if problem.span:
+            assert 0 <= problem.span.start <= problem.span.end <= len(text)
+    assert re.match(r"a\.x:\d+:\d+: error: \S|error: a\.x: ", str(error))
+
+
+@SLOW
+@given(specifications, st.none() | st.text())
+def test_printed_and_parsed_it_is_the_same(specification: Specification, head: str | None) -> None:
+    text = print_specification(specification, head)
+    again = read_specification(Source(f"some/where/{specification.file}", text))
+    assert again == specification
+    assert print_specification(again, head) == text
+
+
+@SLOW
+@given(definitions)
+def test_without_annotations_it_says_the_same_in_fewer_words(definition: Definition) -> None:
+    text = print_definition(definition, annotations=False)
+    assert "/*" not in text
+    (again,) = read_specification(Source("a.x", text)).definitions
+    assert print_definition(again, annotations=True) == text
+    assert (again.name, type(again)) == (definition.name, type(definition))
+
+
+@SLOW
+@given(declarations(types))
+def test_declarations_print_as_typedefs_without_the_word(declaration: Declaration) -> None:
+    text = print_declaration(declaration)
+    typedef = TypedefDef(declaration, span=AT)
+    assert print_definition(typedef, annotations=False) == f"typedef {text}"
+    assert text.endswith(";")
+
+
+@SLOW
+@given(specifications)
+def test_spaces_and_comments_between_tokens_change_nothing(specification: Specification) -> None:
+    text = print_specification(specification)
+    # A line that begins with % is not made of tokens, and comments are not to be moved from their lines.
+    passthrough, rest = re.match(r"((?:%.*\n)*)((?:.|\n)*)", text).groups()  # type: ignore[union-attr]
+    squeezed = passthrough + re.sub(r"(?<=[;{:])\n +(?!/\*)", " ", rest)
+    assert read_specification(Source(specification.file, squeezed)).definitions == specification.definitions
+    assert read_specification(Source(specification.file, text.replace("\n", "\r\n"))) == specification
+
+
+@given(st.text())
+@example("")
+@example("/*/")
+@example("//")
+@example("%\n%")
+@example("\ufeff")
+@example("\ud800")
+def test_any_text_is_understood_or_refused(text: str) -> None:
+    understood_or_refused(text)
+
+
+@given(st.lists(TOKENS, max_size=40))
+def test_any_tokens_are_understood_or_refused(tokens: list[str]) -> None:
+    understood_or_refused(" ".join(tokens))
+
+
+@given(st.binary())
+def test_any_bytes_are_understood_or_refused(data: bytes) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError as reason:
+        with pytest.raises(DefinitionError, match=f"not UTF-8: byte 0x.. at offset {reason.start}\\b"):
+            source_of("a.x", data)
+    else:
+        understood_or_refused(source_of("a.x", data).text)
+
+
+def test_the_text_to_damage_is_whole() -> None:
+    definitions = read_specification(Source("a.x", WHOLE)).definitions
+    assert len(definitions) == 7
+    assert isinstance(definitions[0], ConstDef)
+
+
+@SLOW
+@given(st.data())
+def test_damaged_text_is_understood_or_refused(data: st.DataObject) -> None:
+    text = WHOLE
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(start, min(len(text), start + 30)))
+        text = text[:start] + data.draw(st.just("") | TOKENS | st.text(max_size=3)) + text[end:]
+    understood_or_refused(text)

@@ -1,0 +1,172 @@
+"""Finding definitions and reading them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libvirt_proto_codegen import definitions
+from libvirt_proto_codegen.definitions import UnknownRelease, load_release, load_schema, version_key
+from libvirt_proto_codegen.errors import DefinitionError
+from libvirt_proto_codegen.externals import ExternalsError, read_externals, write_externals
+from libvirt_proto_codegen.schema import External, FixedOpaque, Input
+
+
+def problem(path: Path) -> tuple[str, str]:
+    with pytest.raises(DefinitionError) as caught:
+        load_schema([path])
+    (only,) = caught.value.problems
+    return only.rule, only.message
+
+
+def test_releases_are_sorted_by_version() -> None:
+    assert definitions.releases() == ("0.9.7", "10.0.0", "12.6.0")
+    assert definitions.newest() == "12.6.0"
+    names = ["0.10.2.8", "0.9.11", "9.0.0", "10.0.0", "0.9.11.10", "0.9.11.9", "10.0.0-rc1"]
+    assert sorted(names, key=version_key) == [
+        "0.9.11",
+        "0.9.11.9",
+        "0.9.11.10",
+        "0.10.2.8",
+        "9.0.0",
+        "10.0.0-rc1",
+        "10.0.0",
+    ]
+
+
+def test_an_unknown_release_says_which_there_are() -> None:
+    with pytest.raises(UnknownRelease, match=r"9\.9\.9 .*0\.9\.7, 10\.0\.0, 12\.6\.0"):
+        definitions.folder("9.9.9")
+    with pytest.raises(UnknownRelease):
+        definitions.folder("../protocol-defs/12.6.0")
+
+
+def test_the_newest_release() -> None:
+    schema = load_release()
+    assert schema.release == "12.6.0"
+    programs = {
+        program.short: (program.number, program.version, len(program.procedures))
+        for module in schema.modules
+        for program in module.programs
+    }
+    assert programs == {
+        "remote": (0x20008086, 1, 456),
+        "qemu": (0x20008087, 1, 7),
+        "lxc": (0x00068000, 1, 1),
+        "admin": (0x06900690, 1, 20),
+        "lock_space": (0x0EA7BEEF, 1, 8),
+        "log_manager": (0x87539319, 1, 4),
+        "lxc_monitor": (0x12341234, 1, 2),
+        "keepalive": (0x6B656570, 1, 2),
+    }
+    assert [module.imports for module in schema.modules if module.name in ("qemu", "lxc")] == [
+        ("remote",),
+        ("remote",),
+    ]
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    first, second = b"typedef opaque id[LENGTH];\r\n", b'%#include "b.h"\nstruct s { id x; };\n'
+    (tmp_path / "b.x").write_bytes(first)
+    (tmp_path / "a.x").write_bytes(b"\xef\xbb\xbf" + second)
+    (tmp_path / "notes.txt").write_text("nothing")
+    (tmp_path / "externals.toml").write_text('[LENGTH]\nvalue = 8\nheader = "ids.h"\n')
+    (tmp_path / "MANIFEST.toml").write_text('release = "1.2.3"\n')
+    schema = load_schema([tmp_path])
+    assert schema.release == "1.2.3"
+    assert schema.inputs == (
+        Input("a.x", hashlib.sha256(b"\xef\xbb\xbf" + second).hexdigest()),
+        Input("b.x", hashlib.sha256(first).hexdigest()),
+    )
+    assert [module.name for module in schema.modules] == ["a", "b"]
+    assert schema.modules[1].externals == (External("LENGTH", 8, "ids.h"),)
+
+
+def test_defines_come_before_externals_toml(tmp_path: Path) -> None:
+    (tmp_path / "a.x").write_text("typedef opaque id[LENGTH];")
+    (tmp_path / "externals.toml").write_text("LENGTH = 8\n")
+    assert load_schema([tmp_path / "a.x"]).modules[0].by_name["id"].min_size == 8
+    node = load_schema([tmp_path], defines={"LENGTH": 12}).modules[0].by_name["id"].node
+    assert isinstance(node, FixedOpaque)
+    assert node.size.value == 12
+
+
+def test_a_file_brings_what_it_includes(tmp_path: Path) -> None:
+    (tmp_path / "a.x").write_text('%#include "b.h"\n%#include <elsewhere.h>\nstruct s { t x; };')
+    (tmp_path / "b.x").write_text('%#include "c.h"\ntypedef u t;')
+    (tmp_path / "c.x").write_text('%#include "a.h"\ntypedef int u;')
+    (tmp_path / "d.x").write_text("this is not read")
+    schema = load_schema([tmp_path / "a.x"])
+    assert [module.file for module in schema.modules] == ["a.x", "b.x", "c.x"]
+    assert [module.file for module in load_schema([tmp_path / "c.x", tmp_path / "b.x"]).modules] == [
+        "c.x",
+        "a.x",
+        "b.x",
+    ]
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert problem(empty)[0] == "no-definitions"
+    rule, message = problem(tmp_path / "nothing.x")
+    assert rule == "unreadable"
+    assert "nothing.x" in message
+    binary = tmp_path / "binary.x"
+    binary.write_bytes(b"const A = 1;\n\xff\xfe")
+    assert problem(binary)[0] == "not-utf-8"
+    large = tmp_path / "large.x"
+    large.write_bytes(b" " * (2**20 + 1))
+    assert problem(large)[0] == "too-large"
+
+
+@pytest.mark.parametrize("text", ["release = 3", "", "release =", "\x00"])
+def test_a_bad_manifest(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.x").write_text("const A = 1;")
+    (tmp_path / "MANIFEST.toml").write_text(text)
+    rule, message = problem(tmp_path)
+    assert rule == "bad-manifest"
+    assert str(tmp_path / "MANIFEST.toml") in message
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("A", "not TOML"),
+        ("A = 1\nA = 2", "not TOML"),
+        ("A = " + "[" * 5000, "not TOML"),
+        ("A = true", "integer"),
+        ("A = 1.5", "integer"),
+        ('A = "1"', "integer"),
+        ("A = 18446744073709551616", "between"),
+        ("[A]\nheader = 'x.h'", "integer"),
+        ("[A]\nvalue = 1\nheader = 2", "string"),
+        ("[A]\nvalue = 1\nfile = 'x.h'", "'file'"),
+        ('"A B" = 1', "no name"),
+    ],
+)
+def test_a_bad_externals_file(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ExternalsError, match=why):
+        read_externals(text)
+    (tmp_path / "a.x").write_text("const A = 1;")
+    (tmp_path / "externals.toml").write_text(text)
+    rule, message = problem(tmp_path)
+    assert rule == "bad-externals"
+    assert "\n" not in message.rstrip()
+
+
+EXTERNALS = st.builds(
+    External,
+    st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True),
+    st.integers(-(2**63), 2**63 - 1),
+    st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+)
+
+
+@given(st.lists(EXTERNALS, unique_by=lambda external: external.name))
+def test_externals_written_and_read(externals: list[External]) -> None:
+    assert read_externals(write_externals(externals)) == {external.name: external for external in externals}
