@@ -1,0 +1,172 @@
+"""What some bytes are: the format of a file, the protocol of a stream."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, Literal
+
+from ..limits import MAX_FRAME, MIN_FRAME
+from .hexdump import looks_like_hex
+from .pcap import PCAP_MAGIC, PCAPNG_MAGIC
+
+FileFormat = Literal["pcap", "pcapng", "hex", "raw"]
+Compression = Literal["gzip", "bzip2", "xz"]
+#: Known by name only: no Python before 3.14 can unpack it.
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+
+#: Enough of a file to tell what it is.
+SNIFF_SIZE: Final = 65_536
+
+#: Procedure numbers are given out one by one; after two decades the largest is below 500.
+MAX_PROCEDURE: Final = 9999
+_MAX_TYPE: Final = 6
+_MAX_STATUS: Final = 2
+_HEADER = Struct(">IIIiiIi").unpack_from
+
+_COMPRESSION: Final[tuple[tuple[bytes, Compression], ...]] = (
+    (b"\x1f\x8b\x08", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+)
+
+
+def plausible_header(data: bytes, offset: int = 0, programs: frozenset[int] | None = None) -> bool:
+    """Whether data[offset:] begins with a length word and a header that libvirt could send: a length
+    that a message can have, version 1, a type and a status that exist, a small procedure number,
+    and one of `programs` (None: any program). False where the bytes do not reach that far.
+    """
+    if len(data) - offset < MIN_FRAME:
+        return False
+    length, program, version, procedure, kind, _, status = _HEADER(data, offset)
+    return (
+        MIN_FRAME <= length <= MAX_FRAME
+        and version == 1
+        and 0 <= kind <= _MAX_TYPE
+        and 0 <= status <= _MAX_STATUS
+        and 0 < procedure <= MAX_PROCEDURE
+        and (programs is None or program in programs)
+    )
+
+
+def compression(head: bytes) -> Compression | None:
+    """How a file is compressed, by its first bytes."""
+    return next((name for magic, name in _COMPRESSION if head.startswith(magic)), None)
+
+
+def file_format(head: bytes) -> FileFormat | None:
+    """The format of a file, by its first bytes (up to SNIFF_SIZE of them); None: not understood.
+
+    A raw stream is told by a plausible header, anywhere in these bytes: it may begin in the middle
+    of a message, or end before its first header does.
+    """
+    if head[:4] in PCAP_MAGIC:
+        return "pcap"
+    if head.startswith(PCAPNG_MAGIC):
+        return "pcapng"
+    if looks_like_hex(head):
+        return "hex"
+    return "raw" if _holds_messages(head) else None
+
+
+def _holds_messages(head: bytes) -> bool:
+    if len(head) < MIN_FRAME:
+        # Too short for a header: as much of it as there is, the version at least.
+        if len(head) < 12:
+            return False
+        rest = b"\x00\x00\x00\x01" if len(head) < 16 else b""
+        return plausible_header((head[: len(head) // 4 * 4] + rest).ljust(MIN_FRAME, b"\x00"))
+    at = head.find(b"\x00\x00\x00\x01", 8)
+    while at >= 0:
+        if plausible_header(head, at - 8):
+            return True
+        at = head.find(b"\x00\x00\x00\x01", at + 1)
+    return False
+
+
+#: What a stream begins with, and what it then is.
+_PROTOCOLS: Final[tuple[tuple[bytes, str], ...]] = (
+    (b"HTTP/", "HTTP (a response)"),
+    (b"PRI * HTTP/2", "HTTP/2"),
+    (b"SSH-", "SSH"),
+    (b"RFB ", "VNC (RFB)"),
+    (b"REDQ", "SPICE"),
+    (b'{"QMP"', "QMP"),
+    (b'{"execute"', "QMP"),
+    (b'{"return"', "QMP"),
+    (b"NBDMAGIC", "NBD"),
+    (b"QEVM", "a QEMU migration stream"),
+    (b"PROXY ", "a PROXY protocol header"),
+    (b"\r\n\r\n\x00\r\nQUIT\n", "a PROXY protocol header"),
+)
+_METHODS: Final = (
+    b"GET ",
+    b"HEAD ",
+    b"POST ",
+    b"PUT ",
+    b"DELETE ",
+    b"OPTIONS ",
+    b"CONNECT ",
+    b"TRACE ",
+    b"PATCH ",
+)
+
+
+def identify(data: bytes) -> str | None:
+    """The name of the protocol that a stream with these first bytes speaks, None if it is not known.
+
+    For HTTP with its request line, for TLS with the server name, where they are there.
+    """
+    for start, name in _PROTOCOLS:
+        if data.startswith(start):
+            return name
+    if data.startswith(_METHODS):
+        line = data[:200].split(b"\n")[0].rstrip(b"\r").decode("ascii", "backslashreplace")
+        return "HTTP (" + "".join(c if c.isprintable() else "?" for c in line) + ")"
+    # A record: content type, version 3.x, length (RFC 8446 §5.1).
+    if len(data) >= 3 and 0x14 <= data[0] <= 0x17 and data[1] == 3 and data[2] <= 4:
+        name_ = _server_name(data)
+        return f"TLS (server name {name_})" if name_ else "TLS"
+    return None
+
+
+def first_bytes(data: bytes) -> str:
+    """The first bytes in hex, for a protocol that is not known."""
+    return data[:12].hex(" ") + (" …" if len(data) > 12 else "")
+
+
+class _Vectors:
+    """Reads TLS's vectors (RFC 8446 §3.4); what is behind the end reads as nothing."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.pos = 0
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+    def take(self, size: int) -> bytes:
+        piece = self.data[self.pos : self.pos + size]
+        self.pos += size
+        return piece
+
+    def vector(self, size: int) -> bytes:
+        return self.take(self.number(size))
+
+
+def _server_name(record: bytes) -> str | None:
+    """The host name of a ClientHello (RFC 8446 §4.1.2, RFC 6066 §3) in a stream's first record."""
+    if record[0] != 0x16 or record[5:6] != b"\x01":
+        return None
+    hello = _Vectors(record[9:])
+    hello.take(34)  # version and random
+    hello.vector(1)  # session
+    hello.vector(2)  # cipher suites
+    hello.vector(1)  # compression methods
+    extensions = _Vectors(hello.vector(2))
+    while extensions.pos < len(extensions.data):
+        kind, body = extensions.number(2), _Vectors(extensions.vector(2))
+        if kind == 0:
+            body.take(3)  # length of the list, type of the first name
+            name = body.vector(2).decode("ascii", "replace")
+            return name if name.isprintable() else None
+    return None

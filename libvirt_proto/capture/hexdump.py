@@ -1,0 +1,137 @@
+"""Hex text to bytes: plain digits, and the dumps of xxd, hexdump -C, od, tcpdump -x and Wireshark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from ..limits import MAX_FRAME
+from .pcap import BLOCK_SIZE, Read
+
+#: `0000:` or `0x0000:`; the bytes end two blanks before the column of characters (xxd, tcpdump).
+_COLON: Final = re.compile(r"(?:0[xX])?([0-9a-fA-F]{4,16}):\s")
+#: `0000 `, then single bytes up to `|` or three blanks (hexdump -C, od -A x -t x1, Wireshark).
+_COLUMN: Final = re.compile(r"([0-9a-fA-F]{4,16})(?:\s+|$)")
+_THREE_BLANKS: Final = re.compile(r"\s{3}")
+#: What may stand between and before plain digits: blanks, commas, colons, `0x`, `\\x`.
+_NOISE: Final = re.compile(r"\b0[xX]|\\x|[\s,:]+")
+_TEXT: Final = frozenset(range(0x20, 0x7F)) | {9, 13}
+#: A message on one line, with `0x` and a comma at each byte.
+_MAX_LINE: Final = 6 * MAX_FRAME
+
+Style = Literal["plain", "colon", "column"]
+
+
+class HexError(ValueError):
+    """A line that is not hex, or that does not follow the one before it."""
+
+
+def looks_like_hex(head: bytes) -> bool:
+    """Whether these first bytes of a file are hex: its first line that is neither empty nor a comment is."""
+    for line in head.splitlines():
+        text = line.strip()
+        if text and not text.startswith(b"#"):
+            if not _TEXT.issuperset(text):
+                return False
+            try:
+                return len(HexGroup().line(text.decode("ascii"))) > 1
+            except HexError:
+                return False
+    return False
+
+
+def lines(read: Read) -> Iterator[str]:
+    """The lines of a text, stripped; bytes outside ASCII become characters that no hex has.
+
+    Raises HexError for a line that is too long for any message.
+    """
+    rest: list[bytes] = []
+    size = 0
+    while block := read(BLOCK_SIZE):
+        *whole, last = block.split(b"\n")
+        for line in whole:
+            yield b"".join([*rest, line]).decode("ascii", "replace").strip()
+            rest, size = [], 0
+        rest.append(last)
+        size += len(last)
+        if size > _MAX_LINE:
+            raise HexError(f"the line is longer than {_MAX_LINE} characters")
+    if size:
+        yield b"".join(rest).decode("ascii", "replace").strip()
+
+
+class HexGroup:
+    """The lines of one message or dump. The first line tells the style: plain digits, or offsets with
+    a colon or in a column of their own; offsets must go on as the bytes do."""
+
+    def __init__(self) -> None:
+        self._style: Style | None = None
+        self._next = 0
+        self._last = b""
+        self._repeat = False
+
+    def line(self, text: str) -> bytes:
+        """The bytes of a line, which is stripped and not empty. Raises HexError."""
+        if self._style is None:
+            self._style, self._next = self._begin(text)
+        if self._style == "plain":
+            return _digits(_NOISE.sub("", text.split("#")[0]))
+        if text == "*":  # lines like the one before are left out
+            self._repeat = True
+            return b""
+        return self._dump_line(text, _COLON if self._style == "colon" else _COLUMN)
+
+    @staticmethod
+    def _begin(text: str) -> tuple[Style, int]:
+        """The style that a first line has, and its offset."""
+        if match := _COLON.match(text):
+            return "colon", int(match[1], 16)
+        # Plain digits may begin with four zeros, too; a dump's bytes stand alone.
+        if (match := _COLUMN.match(text)) and int(match[1], 16) == 0:
+            first = text[match.end() :].split(maxsplit=1)
+            if first and len(first[0]) == 2:
+                return "column", 0
+        return "plain", 0
+
+    def _dump_line(self, text: str, offset: re.Pattern[str]) -> bytes:
+        match = offset.match(text + " ")
+        if match is None:
+            raise HexError(f"{_quoted(text)} does not begin with an offset, as the lines before do")
+        rest = text[match.end() :].lstrip()
+        if self._style == "colon":
+            data = _digits(rest.split("  ")[0].replace(" ", ""))
+        else:
+            tokens = _THREE_BLANKS.split(rest.split("|")[0], maxsplit=1)[0].split()
+            if any(len(token) != 2 for token in tokens):
+                raise HexError(f"{_quoted(text)} has something else than bytes behind its offset")
+            data = _digits("".join(tokens))
+        return self._left_out(int(match[1], 16)) + self._take(data)
+
+    def _left_out(self, offset: int) -> bytes:
+        """What `*` stands for, up to a line with this offset."""
+        gap = offset - self._next
+        repeat, self._repeat = self._repeat, False
+        if not gap:
+            return b""
+        if not (repeat and self._last and 0 < gap <= MAX_FRAME and gap % len(self._last) == 0):
+            raise HexError(f"offset {offset:#x} where {self._next:#x} should follow")
+        self._next = offset
+        return self._last * (gap // len(self._last))
+
+    def _take(self, data: bytes) -> bytes:
+        self._next += len(data)
+        self._last = data
+        return data
+
+
+def _digits(digits: str) -> bytes:
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        what = "an odd number of digits" if re.fullmatch("[0-9a-fA-F]+", digits) else "no hex"
+        raise HexError(f"{_quoted(digits)} is {what}") from None
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "…")

@@ -1,0 +1,56 @@
+"""Streams without packets: raw bytes, and the same as hex."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .chunk import Chunk, Connection, Notice
+from .hexdump import HexError, HexGroup, lines
+from .pcap import BLOCK_SIZE, Read
+
+#: Nobody knows who talks to whom.
+CONNECTION = Connection(1, "", "", "raw")
+
+
+def _chunk(data: bytes, end: bool = False) -> Chunk:
+    return Chunk(CONNECTION, None, None, data, 0, end)
+
+
+def raw_chunks(read: Read) -> Iterator[Chunk]:
+    """One stream of bytes, as they come."""
+    while data := read(BLOCK_SIZE):
+        yield _chunk(data)
+    yield _chunk(b"", end=True)
+
+
+def hex_chunks(read: Read) -> Iterator[Chunk | Notice]:
+    """Hex text: `#` begins a comment, an empty line ends a message (or a stream of them).
+
+    A group with a line that is not hex is given up to there; a Notice `bad-hex` says why.
+    """
+    group, pieces, size, begun, bad, number = HexGroup(), list[bytes](), 0, False, False, 0
+    try:
+        for number, text in enumerate(lines(read), 1):
+            if text.startswith("#"):
+                continue
+            if not text:
+                if begun:
+                    yield _chunk(b"".join(pieces), end=True)
+                group, pieces, size, begun, bad = HexGroup(), [], 0, False, False
+            elif not bad:
+                begun = True
+                try:
+                    data = group.line(text)
+                except HexError as error:
+                    bad = True
+                    yield Notice("bad-hex", f"line {number}: {error}", CONNECTION)
+                    continue
+                pieces.append(data)
+                size += len(data)
+                if size >= BLOCK_SIZE:
+                    yield _chunk(b"".join(pieces))
+                    pieces, size = [], 0
+    except HexError as error:
+        yield Notice("bad-hex", f"line {number + 1}: {error}", CONNECTION)
+    if begun:
+        yield _chunk(b"".join(pieces), end=True)

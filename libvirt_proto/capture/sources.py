@@ -1,0 +1,251 @@
+"""From a file's name to Chunks: opening, unpacking, telling what it is, and the reader for that."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
+
+from .chunk import Chunk, Notice
+from .detect import (
+    SNIFF_SIZE,
+    ZSTD_MAGIC,
+    Compression,
+    FileFormat,
+    compression,
+    file_format,
+    identify,
+    plausible_header,
+)
+from .packet import SegmentDecoder
+from .pcap import DamagedCaptureError, Packet, Read, read_pcap, read_pcapng
+from .raw import hex_chunks, raw_chunks
+from .tcp import LIBVIRT_PORTS, TcpReassembler
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+#: Called with the bytes read so far and the size of the file, None where it has none.
+Progress = Callable[[int, int | None], object]
+
+#: Fewer bytes than this may not tell what a file is, so a pipe is waited for.
+_ENOUGH: Final = 28
+_UNDERSTOOD: Final = (
+    "understood are pcap and pcapng captures, raw streams of libvirt messages, and hex text"
+    " (plain, or as xxd, hexdump -C and tcpdump -x write it), also compressed with gzip, bzip2 or xz"
+)
+
+
+class SourceError(Exception):
+    """An input that cannot be opened, or is nothing that is understood; the text says so in words."""
+
+
+class Input(io.RawIOBase):
+    """A binary file whose first bytes can be looked at, and which says how much was read of it."""
+
+    def __init__(self, file: BinaryIO, progress: Progress | None = None) -> None:
+        super().__init__()
+        self._file = file
+        # Files without a buffer have no read1, but their read does the same.
+        self._read1: Read = getattr(file, "read1", file.read)
+        self._head = b""
+        self._done = 0
+        self._progress = progress
+        self._total = _size(file)
+
+    def head(self, enough: int = _ENOUGH) -> bytes:
+        """The first bytes, without taking them: at least `enough` where there are as many."""
+        while len(self._head) < enough and (block := self._from_file(SNIFF_SIZE)):
+            self._head += block
+        return self._head
+
+    def take(self, size: int) -> bytes:
+        """At most `size` bytes, as soon as there are any; b"" at the end."""
+        if not self._head:
+            return self._from_file(size)
+        data, self._head = self._head[:size], self._head[size:]
+        return data
+
+    def _from_file(self, size: int) -> bytes:
+        data = self._read1(size) or b""
+        self._done += len(data)
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+        return data
+
+    def readable(self) -> bool:  # noqa: D102 (as RawIOBase says)
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:  # noqa: D102
+        view = memoryview(buffer).cast("B")
+        data = self.take(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+def _size(file: BinaryIO) -> int | None:
+    """The size of a regular file."""
+    try:
+        status = os.fstat(file.fileno())
+    except (OSError, AttributeError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def open_source(
+    path: str,
+    *,
+    ports: frozenset[int] = LIBVIRT_PORTS,
+    progress: Progress | None = None,
+    format: FileFormat | None = None,
+) -> Iterator[Chunk | Notice]:
+    """The Chunks of a capture, a raw stream or hex text, told by its content; `-` is standard input.
+
+    `ports` are the TCP ports on which everything is given; of other connections only those that
+    begin as libvirt's do. `progress` is called with the bytes read and the size of the file (None
+    for a pipe). `format` is for files that do not tell what they are.
+
+    Raises SourceError, at once, for what cannot be opened or is not understood. A file that breaks
+    off or is damaged gives what is before that, and then a Notice (`truncated-file`, `corrupt-file`).
+    """
+    if path == "-":
+        if sys.stdin is None:
+            raise SourceError("standard input: is closed")
+        return read_source(sys.stdin.buffer, "standard input", ports=ports, progress=progress, format=format)
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(open(path, "rb"))
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise SourceError(f"{path}: {_words(error)}") from None
+        chunks = read_source(file, path, ports=ports, progress=progress, format=format)
+        return _closing(chunks, opened.pop_all())
+
+
+def _closing(chunks: Iterator[Chunk | Notice], opened: ExitStack) -> Iterator[Chunk | Notice]:
+    with opened:
+        yield from chunks
+
+
+def read_source(
+    file: BinaryIO,
+    name: str,
+    *,
+    ports: frozenset[int] = LIBVIRT_PORTS,
+    progress: Progress | None = None,
+    format: FileFormat | None = None,
+) -> Iterator[Chunk | Notice]:
+    """As open_source, for a binary file that is open, and stays so. `name` is for errors."""
+    source = Input(file, progress)
+    try:
+        packed = compression(source.head())
+        if packed:
+            source = Input(_unpacked(packed, source))
+        head = source.head()
+    except _READ_ERRORS as error:
+        raise SourceError(f"{name}: {_words(error)}") from None
+    kind = format or file_format(head)
+    if kind is None:
+        raise SourceError(f"{name}: {_unknown(head)}")
+    return _chunks(source, kind, ports)
+
+
+#: What reading may raise: the system, or a compressed file that is damaged or breaks off.
+_READ_ERRORS: Final = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+def _words(error: BaseException) -> str:
+    match error:
+        case FileNotFoundError():
+            return "no such file"
+        case IsADirectoryError():
+            return "is a folder, not a file"
+        case PermissionError():
+            return "may not be read (permission denied)"
+        case EOFError():
+            return "the compressed file breaks off"
+        case OSError(strerror=str(text)):
+            return text[:1].lower() + text[1:]
+        case _:
+            return f"the compressed file is damaged ({error})"
+
+
+def _unpacked(packed: Compression, source: Input) -> BinaryIO:
+    """The file inside a compressed one."""
+    openers: dict[Compression, Callable[[BinaryIO], object]] = {
+        "gzip": gzip.open,
+        "bzip2": bz2.open,
+        "xz": lzma.open,
+    }
+    return cast(BinaryIO, openers[packed](io.BufferedReader(source)))
+
+
+def _unknown(head: bytes) -> str:
+    if not head:
+        return "is empty"
+    if head.startswith(ZSTD_MAGIC):
+        return "is compressed with zstd; unpack it first: zstd -dc FILE | libvirt-proto decode -"
+    what = identify(head)
+    return f"{f'looks like {what}' if what else 'is nothing that is known'}; {_UNDERSTOOD}"
+
+
+def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Chunk | Notice]:
+    """What a reader gives; a file that cannot be read further ends it with a Notice."""
+    try:
+        if kind == "raw":
+            yield from raw_chunks(source.take)
+        elif kind == "hex":
+            yield from hex_chunks(source.take)
+        else:
+            read = read_pcap if kind == "pcap" else read_pcapng
+            yield from _connections(read(source.take), ports)
+    except _READ_ERRORS as error:
+        yield Notice("truncated-file", f"nothing more could be read: {_words(error)}")
+
+
+def _connections(batches: Iterator[list[Packet]], ports: frozenset[int]) -> Iterator[Chunk | Notice]:
+    """From packets to the Chunks of their connections."""
+    decoder = SegmentDecoder()
+    tcp = TcpReassembler(server_ports=ports, admit=partial(plausible_header, offset=0))
+    segment_of, feed, out = decoder.segment, tcp.feed, tcp.out
+    time_ns, damage = None, None
+    try:
+        for batch in batches:
+            for time_ns, linktype, buffer, start, end, original in batch:
+                segment = segment_of(linktype, buffer, start, end, original)
+                if segment is not None:
+                    feed(time_ns, segment)
+            yield from out
+            out.clear()
+    except DamagedCaptureError as error:
+        damage = error
+    except _READ_ERRORS as error:
+        damage = DamagedCaptureError("truncated-file", 0, _words(error))
+    tcp.finish(time_ns)
+    yield from out
+    if damage is not None:
+        yield Notice(damage.code, str(damage), time_ns=time_ns)
+    yield from _passed_over(decoder)
+
+
+def _passed_over(decoder: SegmentDecoder) -> Iterator[Notice]:
+    """What of the packets could not be used."""
+    if decoder.fragments:
+        text = f"IP fragments are not put together: {decoder.fragments} packets"
+        yield Notice("ip-fragments", text)
+    if decoder.cut:
+        text = f"the capture cut off the end of {decoder.cut} TCP segments (snapshot length)"
+        yield Notice("cut-packets", text)
+    if decoder.malformed:
+        text = f"packets whose headers break off or contradict themselves: {decoder.malformed}"
+        yield Notice("malformed-packets", text, severity="note")
+    for linktype in sorted(decoder.unknown_links):
+        yield Notice("unknown-link-type", f"packets of link type {linktype} are passed over")

@@ -1,0 +1,382 @@
+"""Chunks to messages: one FrameDecoder per direction, and what to do where it cannot go on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from struct import Struct
+from typing import Final, Literal, Protocol
+
+from ..frame import Frame, FrameDecoder
+from ..limits import MAX_FRAME, MIN_FRAME
+from ..message import Message
+from .chunk import Captured, Chunk, Direction, Notice
+from .detect import first_bytes, identify, plausible_header
+
+_WORD = Struct(">I").unpack_from
+_LENGTH_HEAD = Struct(">I8s").unpack_from
+_TYPE_STATUS = Struct(">16xi4xi").unpack_from
+#: A program number and version 1, as they stand in a header.
+_HEAD = slice(4, 12)
+
+_REMOTE_PROGRAM: Final = 0x20008086
+#: REMOTE_PROC_AUTH_SASL_START and _STEP: after their last reply a security layer may begin.
+_SASL: Final = frozenset((68, 69))
+_REPLY, _OK = 1, 0
+#: How much of a stream is looked at to name what it is.
+_NAME_BYTES: Final = 4096
+#: How much is fed at a time where bytes may be out of step.
+_PIECE: Final = 4096
+
+Severity = Literal["note", "error"]
+
+
+class Decode(Protocol):
+    """`libvirt_proto.message.decode_message`, or anything that is called like it."""
+
+    def __call__(self, data: bytes, *, direction: Direction | None = None) -> Message:
+        """The message of one whole frame."""
+
+
+class _Programs:
+    """The programs that are known, in the shapes in which they are looked for."""
+
+    def __init__(self, programs: frozenset[int]) -> None:
+        self.numbers = programs
+        heads = [number.to_bytes(4, "big") + b"\x00\x00\x00\x01" for number in sorted(programs)]
+        self.heads = frozenset(heads)
+        self.pattern = re.compile(b"|".join(map(re.escape, heads)) or b"(?!)")
+
+    def possible(self, data: bytes) -> bool:
+        """Whether a header can be a message of a connection that is in step: a program that is known, or
+        else a type and a status that exist. (Random bytes pass once in 2^60.)"""
+        if data[_HEAD] in self.heads:
+            return True
+        kind, status = _TYPE_STATUS(data)
+        return bool(0 <= kind <= 6 and 0 <= status <= 2)
+
+    def find(self, data: bytes | bytearray, start: int) -> tuple[int, bool]:
+        """Where the next plausible message begins, and True; or from where to look again when there are
+        more bytes, and False."""
+        for match in self.pattern.finditer(data, start + _HEAD.start):
+            at = match.start() - _HEAD.start
+            if len(data) - at < MIN_FRAME:
+                return at, False
+            if plausible_header(bytes(data[at : at + MIN_FRAME]), 0, self.numbers) and self._confirmed(
+                data, at
+            ):
+                return at, True
+        return max(start, len(data) - _HEAD.stop + 1), False
+
+    def _confirmed(self, data: bytes | bytearray, at: int) -> bool:
+        """Whether what follows a message that was found is one, too, as far as it is there."""
+        (length,) = _WORD(data, at)
+        following = bytes(data[at + length : at + length + MIN_FRAME])
+        return len(following) < MIN_FRAME or self.possible(following)
+
+
+class _Conversation:
+    """What both directions of a connection share."""
+
+    def __init__(self) -> None:
+        self.streams: dict[Direction | None, _Stream] = {}
+        #: Whether a message was found in it.
+        self.understood = False
+        self.sasl = False
+        self.mid = False
+        #: Nothing of it is looked at any more: it is no libvirt, or encrypted.
+        self.passing = False
+
+
+class _Stream:
+    """One direction. It is in step while `search` is None; else `search` is what is left of the bytes
+    that were searched for a message."""
+
+    def __init__(self, chunk: Chunk, conversation: _Conversation) -> None:
+        self.connection = chunk.connection
+        self.direction = chunk.direction
+        self.conversation = conversation
+        self.decoder = FrameDecoder()
+        #: How many bytes the decoder has got, and the position of the last header looked at.
+        self.fed = 0
+        self.checked = -1
+        self.search: bytes | None = None
+        #: Bytes passed over since the last message.
+        self.passed = 0
+        #: Bytes still to come of a message that lost some.
+        self.skip = 0
+        #: The first bytes, if they are nothing that is known.
+        self.unnamed = b""
+        #: Nothing has come yet; what comes first is in the middle of a message, perhaps.
+        self.fresh = True
+        self.mid = False
+        self.ended = False
+        #: In step, with nothing to skip: the decoder can have the next bytes as they are. And
+        #: beyond that, nothing is pending: a message begins with the next byte.
+        self.ready = False
+        self.aligned = False
+
+    def restart(self, search: bytes | None, skip: int = 0) -> None:
+        """A new decoder; in step behind `skip` bytes, or searching."""
+        self.decoder = FrameDecoder()
+        self.fed, self.checked = 0, -1
+        self.search, self.skip = search, skip
+        self.ready = self.aligned = search is None and not skip and not self.conversation.passing
+
+    def feed(self, data: bytes) -> list[Frame]:
+        self.fed += len(data)
+        return self.decoder.feed(data)
+
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for the rest of their message."""
+        return self.fed - self.decoder.offset
+
+    def expected(self) -> int | None:
+        """The length of the message that is pending, None if not even that is there."""
+        return None if self.pending < 4 else int(_WORD(self.decoder.pending)[0])
+
+    def notice(self, code: str, text: str, time_ns: int | None, severity: Severity = "error") -> Notice:
+        return Notice(code, text, self.connection, self.direction, time_ns, severity)
+
+
+def messages(
+    items: Iterable[Chunk | Notice], decode: Decode, *, programs: frozenset[int]
+) -> Iterator[Captured | Notice]:
+    """The messages of a source, with Notices (the source's own and those below) in between.
+
+    `programs` are the numbers of the programs that are known: they tell a header from other bytes.
+    Notices: `lost-bytes`, `mid-connection` (a note: the capture began later than the connection),
+    `incomplete-message`, `bad-frame` (something that is no message where one should begin),
+    `resynchronised` (how many bytes were passed over), `no-message` (how many were, up to the end),
+    `not-libvirt` and `encrypted` (once per connection, the rest of which is passed over).
+    """
+    return _Reader(decode, _Programs(programs)).read(items)
+
+
+class _Reader:
+    def __init__(self, decode: Decode, programs: _Programs) -> None:
+        self._decode = decode
+        self._programs = programs
+        self._conversations: dict[int, _Conversation] = {}
+        self._streams: dict[tuple[int, Direction | None], _Stream] = {}
+        self._count = 0
+
+    def read(self, items: Iterable[Chunk | Notice]) -> Iterator[Captured | Notice]:
+        """The short way: a direction that is in step, bytes in order, programs that are known."""
+        heads, streams = self._programs.heads, self._streams
+        time_ns = None
+        for item in items:
+            if not isinstance(item, Chunk):
+                yield item
+                continue
+            connection, direction, time_ns = item.connection, item.direction, item.time_ns
+            stream = streams.get((connection.id, direction))
+            if stream is None or not stream.ready or item.lost or item.end:
+                yield from self._chunk(stream or self._new(item), item)
+                continue
+            stream.fresh = False
+            data = item.data
+            if stream.aligned and len(data) >= MIN_FRAME:
+                length, head = _LENGTH_HEAD(data)
+                if length == len(data) and head in heads:  # one whole message, as most segments are
+                    yield self._captured(stream, data, time_ns)
+                    continue
+            frames = stream.feed(data)
+            good = 0
+            for frame in frames:
+                if frame.data[_HEAD] not in heads and not self._programs.possible(frame.data):
+                    break
+                yield self._captured(stream, frame.data, time_ns)
+                good += 1
+            stream.aligned = not stream.pending
+            if good < len(frames) or not (stream.aligned or self._in_step(stream)):
+                rest = self._rest(stream, frames[good:])
+                yield from self._trouble(stream, rest, time_ns)
+                yield from self._walk(stream, rest, time_ns)
+        for stream in list(streams.values()):
+            yield from self._end(stream, time_ns)
+
+    def _new(self, chunk: Chunk) -> _Stream:
+        conversation = self._conversations.setdefault(chunk.connection.id, _Conversation())
+        stream = _Stream(chunk, conversation)
+        stream.restart(None)
+        conversation.streams[chunk.direction] = stream
+        self._streams[chunk.connection.id, chunk.direction] = stream
+        return stream
+
+    def _in_step(self, stream: _Stream) -> bool:
+        """Whether what is pending can be the start of a message; looked at once per message."""
+        decoder = stream.decoder
+        if decoder.error:
+            return False
+        if stream.pending < MIN_FRAME or stream.checked == decoder.offset:
+            return True
+        stream.checked = decoder.offset
+        return self._programs.possible(decoder.pending)
+
+    @staticmethod
+    def _rest(stream: _Stream, frames: list[Frame]) -> bytes:
+        """The bytes from a frame on, together with what is pending."""
+        return b"".join([*(frame.data for frame in frames), stream.decoder.pending])
+
+    def _captured(self, stream: _Stream, frame: bytes, time_ns: int | None) -> Captured:
+        message = self._decode(frame, direction=stream.direction)
+        header = message.header
+        self._count += 1
+        stream.conversation.understood = True
+        if header.proc in _SASL and (header.prog, header.type, header.status) == (
+            _REMOTE_PROGRAM,
+            _REPLY,
+            _OK,
+        ):
+            stream.conversation.sasl = True
+        return Captured(self._count, time_ns, stream.connection, stream.direction, message)
+
+    # The long way
+
+    def _chunk(self, stream: _Stream, chunk: Chunk) -> Iterator[Captured | Notice]:
+        """A Chunk behind lost bytes, at an end, or of a direction that is not in step."""
+        conversation, data, time_ns = stream.conversation, chunk.data, chunk.time_ns
+        if not conversation.passing:
+            if chunk.lost:
+                yield from self._lost(stream, chunk)
+            if stream.skip:
+                step = min(stream.skip, len(data))
+                data = data[step:]
+                stream.skip -= step
+                stream.ready = stream.aligned = not stream.skip
+            if data:
+                yield from self._walk(stream, data, time_ns)
+        stream.fresh = stream.fresh and not chunk.data and not chunk.lost
+        if chunk.end:
+            yield from self._end(stream, time_ns)
+
+    def _lost(self, stream: _Stream, chunk: Chunk) -> Iterator[Notice]:
+        """Bytes are missing: say so, and go on behind the message that they belong to if its length is
+        known, else with a search."""
+        conversation, lost, pending = stream.conversation, chunk.lost, stream.pending
+        if lost < 0 and stream.fresh:
+            if not conversation.mid:
+                conversation.mid = True
+                text = "the capture begins in the middle of the connection"
+                yield stream.notice("mid-connection", text, chunk.time_ns, "note")
+            name = None if conversation.understood else identify(chunk.data)
+            if name:
+                yield from self._pass(stream, "not-libvirt", f"this is {name}, not libvirt", chunk.time_ns)
+            else:
+                stream.restart(b"")
+                stream.mid = True
+            return
+        text = f"{_bytes(lost)} lost" if lost > 0 else "an unknown number of bytes is lost"
+        length = stream.expected() if stream.search is None else None
+        rest = stream.skip if length is None else length - pending
+        if length is not None:
+            text += f"; a message of {length} bytes stays incomplete"
+        elif pending:
+            text += f"; the {_bytes(pending, verb=False)} before belong to no whole message"
+        yield stream.notice("lost-bytes", text, chunk.time_ns)
+        if 0 < lost <= rest:
+            stream.restart(None, rest - lost)
+        else:
+            stream.passed += len(stream.search or b"")
+            stream.restart(b"")
+
+    def _walk(self, stream: _Stream, data: bytes, time_ns: int | None) -> Iterator[Captured | Notice]:
+        """Take bytes in small pieces, and search where they are out of step."""
+        pos = 0
+        if stream.search:
+            data, stream.search = stream.search + data, b""
+        while pos < len(data) and not stream.conversation.passing:
+            if stream.search is not None:
+                at, found = self._programs.find(data, pos)
+                stream.passed += at - pos
+                pos = at
+                if not found:
+                    stream.search = data[at:]
+                    if stream.unnamed and not stream.conversation.understood:
+                        yield from self._unnamed(stream, time_ns)
+                    return
+                if stream.passed:
+                    text = f"{_bytes(stream.passed)} passed over before the next message"
+                    yield stream.notice("resynchronised", text, time_ns, "note" if stream.mid else "error")
+                stream.unnamed, stream.mid, stream.passed = b"", False, 0
+                stream.restart(None)
+            frames = stream.feed(data[pos : pos + _PIECE])
+            pos = min(pos + _PIECE, len(data))
+            stream.aligned = not stream.pending
+            good = 0
+            while good < len(frames) and self._programs.possible(frames[good].data):
+                yield self._captured(stream, frames[good].data, time_ns)
+                good += 1
+            if good < len(frames) or not self._in_step(stream):
+                rest = self._rest(stream, frames[good:])
+                yield from self._trouble(stream, rest, time_ns)
+                if len(rest) > pos:  # it began in an earlier Chunk
+                    data, pos = rest + data[pos:], 0
+                else:
+                    pos -= len(rest)
+
+    def _trouble(self, stream: _Stream, rest: bytes, time_ns: int | None) -> Iterator[Notice]:
+        """Where a message should begin there is `rest`: name what it is, or search from there on."""
+        conversation = stream.conversation
+        if conversation.sasl:
+            text = "from here on the connection is encrypted (a security layer of SASL)"
+            yield from self._pass(stream, "encrypted", text, time_ns)
+            return
+        if not conversation.understood:
+            name = identify(rest[:_NAME_BYTES])
+            if name:
+                yield from self._pass(stream, "not-libvirt", f"this is {name}, not libvirt", time_ns)
+                return
+            stream.unnamed = rest[:_NAME_BYTES]
+        else:
+            length = int(_WORD(rest)[0])
+            what = "header" if MIN_FRAME <= length <= MAX_FRAME else f"length word {length}"
+            yield stream.notice("bad-frame", f"no message begins with this {what}", time_ns)
+        stream.restart(b"")
+
+    def _unnamed(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice]:
+        """A connection began with bytes of no known protocol, and no message is in them."""
+        text = (
+            f"this is not libvirt, nor another known protocol (it begins with {first_bytes(stream.unnamed)})"
+        )
+        yield from self._pass(stream, "not-libvirt", text, time_ns)
+
+    @staticmethod
+    def _pass(stream: _Stream, code: str, text: str, time_ns: int | None) -> Iterator[Notice]:
+        """Say what the connection is, and look at no more of it."""
+        # On the network others may try; but a file of such bytes is not what was meant.
+        severity: Severity = "note" if stream.connection.transport == "tcp" else "error"
+        yield stream.notice(code, text, time_ns, severity)
+        stream.conversation.passing = True
+        for each in stream.conversation.streams.values():
+            each.restart(None)
+
+    def _end(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice]:
+        """A direction is over: say what is left of it."""
+        conversation = stream.conversation
+        if stream.search is not None:
+            left = stream.passed + len(stream.search)
+            if left:
+                yield stream.notice(
+                    "no-message", f"no message is in the last {_bytes(left, verb=False)}", time_ns
+                )
+        elif stream.pending:
+            needed = stream.expected() or MIN_FRAME
+            text = f"the last message is incomplete: it needs {needed} bytes, {stream.pending} available"
+            yield stream.notice("incomplete-message", text, time_ns)
+        self._streams.pop((stream.connection.id, stream.direction), None)
+        stream.ended = True
+        both = len(conversation.streams) > 1 or stream.direction is None
+        if both and all(each.ended for each in conversation.streams.values()):
+            del self._conversations[stream.connection.id]
+            if all(each.fresh for each in conversation.streams.values()) and stream.direction:
+                text = "the connection was opened and closed without a byte"
+                yield Notice("not-libvirt", text, stream.connection, None, time_ns, "note")
+
+
+def _bytes(count: int, *, verb: bool = True) -> str:
+    """`1,448 bytes are`."""
+    noun, is_ = ("byte", "is") if count == 1 else ("bytes", "are")
+    return f"{count:,} {noun} {is_}" if verb else f"{count:,} {noun}"
