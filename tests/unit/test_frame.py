@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ def test_any_pieces_give_the_same_frames(frames: list[bytes], data: st.DataObjec
     offsets = [sum(map(len, frames[:index])) for index in range(len(frames))]
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     edges = [0, *cuts, len(stream)]
-    pieces = [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [stream[start:end] for start, end in itertools.pairwise(edges)]
     for way in ([stream], [stream[i : i + 1] for i in range(len(stream))], pieces):
         decoder = FrameDecoder()
         found = [found for piece in way for found in decoder.feed(piece)]

@@ -30,11 +30,14 @@ REMOTE = 0x20008086
 DOMAIN = bytes.fromhex("00000004 74657374 000102030405060708090a0b0c0d0e0f 00000003")
 #: int code, domain; "no"; level; dom, str1, str2, str3 absent; int1, int2; net absent.
 ERROR_PAYLOAD = bytes.fromhex(
-    "0000002a 0000000a 00000001 00000002 6e6f0000 00000002 00000000 00000000 00000000 00000000 ffffffff 00000000 00000000"
+    "0000002a 0000000a 00000001 00000002 6e6f0000 00000002"
+    "00000000 00000000 00000000 00000000 ffffffff 00000000 00000000"
 )
 
 
-def frame(type_: int, status: int, payload: bytes = b"", proc: int = 16, prog: int = REMOTE, vers: int = 1) -> bytes:
+def frame(
+    type_: int, status: int, payload: bytes = b"", proc: int = 16, prog: int = REMOTE, vers: int = 1
+) -> bytes:
     words = (28 + len(payload), prog, vers, proc, type_, 7, status)
     return b"".join(word.to_bytes(4) for word in words) + payload
 
@@ -47,12 +50,24 @@ def back(message: Message) -> bytes:
 #: (what, frame, payload_type, data, spare); procedure 16 is DOMAIN_GET_INFO, 209 STORAGE_VOL_DOWNLOAD.
 CASES: list[tuple[str, bytes, str | None, bytes | None, bytes]] = [
     ("call", frame(CALL, OK, DOMAIN), "remote_domain_get_info_args", None, b""),
-    ("call with spare bytes", frame(CALL, OK, DOMAIN + b"more"), "remote_domain_get_info_args", None, b"more"),
+    (
+        "call with spare bytes",
+        frame(CALL, OK, DOMAIN + b"more"),
+        "remote_domain_get_info_args",
+        None,
+        b"more",
+    ),
     ("call without arguments", frame(CALL, OK, proc=66), None, None, b""),
     ("spare bytes where nothing is due", frame(CALL, OK, b"1234", proc=66), None, None, b"1234"),
     ("reply", frame(REPLY, OK, bytes(32)), "remote_domain_get_info_ret", None, b""),
     ("reply of an error", frame(REPLY, ERROR, ERROR_PAYLOAD), "virNetMessageError", None, b""),
-    ("error of a program nobody knows", frame(REPLY, ERROR, ERROR_PAYLOAD, prog=5), "virNetMessageError", None, b""),
+    (
+        "error of a program nobody knows",
+        frame(REPLY, ERROR, ERROR_PAYLOAD, prog=5),
+        "virNetMessageError",
+        None,
+        b"",
+    ),
     ("stream data", frame(STREAM, CONTINUE, b"12345", proc=209), None, b"12345", b""),
     ("end of a stream", frame(STREAM, CONTINUE, proc=209), None, b"", b""),
     ("finish", frame(STREAM, OK, proc=209), None, None, b""),
@@ -69,7 +84,9 @@ CASES: list[tuple[str, bytes, str | None, bytes | None, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("data", "payload_type", "bytes_", "spare"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("data", "payload_type", "bytes_", "spare"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+)
 def test_payloads(data: bytes, payload_type: str | None, bytes_: bytes | None, spare: bytes) -> None:
     message = decode_message(data)
     assert message.length == len(data)

@@ -17,7 +17,8 @@ from tests.property.values import values
 
 #: RFC 4506 §7: John's file sillyprog, which contains just the data "(quit)".
 FILE = bytes.fromhex(
-    "00000009 73696c6c 7970726f 67000000 00000002 00000004 6c697370 00000004 6a6f686e 00000006 28717569 74290000"
+    "00000009 73696c6c 7970726f 67000000 00000002 00000004 6c697370"
+    "00000004 6a6f686e 00000006 28717569 74290000"
 )
 
 
@@ -80,7 +81,12 @@ def test_names_that_python_keeps(everything: Registry) -> None:
     assert [member.name for member in code.Color] == ["RED", "GREEN", "None_", "from_"]
     assert [int(member) for member in code.Color] == [2, 3, 7, 9]
     fields = code.Everything.__struct_fields__
-    assert fields[fields.index("list") - 3 : fields.index("list") + 1] == ("import_", "value", "buffer", "list")
+    assert fields[fields.index("list") - 3 : fields.index("list") + 1] == (
+        "import_",
+        "value",
+        "buffer",
+        "list",
+    )
     assert "import" in code.Everything.__struct_encode_fields__
 
 
@@ -153,7 +159,9 @@ def test_a_module_for_another_runtime_says_so() -> None:
 
 
 def test_what_is_cut_off_keeps_its_good_part(everything: Registry) -> None:
-    reading = careful.read(everything.type("stringlist").node, bytes.fromhex("00000001 00000002 68690000 0000"))
+    reading = careful.read(
+        everything.type("stringlist").node, bytes.fromhex("00000001 00000002 68690000 0000")
+    )
     assert isinstance(reading.error, Truncated)
     assert (reading.error.offset, reading.error.path) == (12, "next")
     assert (reading.error.needed, reading.error.available) == (4, 2)

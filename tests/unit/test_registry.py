@@ -119,9 +119,7 @@ def test_loaded_definitions_behave_like_the_committed_ones(root: Path, captures:
         assert encode_message(decode_message(data, registry=loaded), registry=loaded) == data
 
 
-def test_loading_keeps_what_it_compiled(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loading_keeps_what_it_compiled(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import sys; from libvirt_proto import registry\n"
         "found = registry.load(sys.argv[1], defines={'SIZE': int(sys.argv[2])}).type('few')\n"
@@ -146,7 +144,10 @@ def test_loading_keeps_what_it_compiled(
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
     source = tmp_path / "few.x"
     source.write_text("typedef opaque few<8>;\n")
-    program = "import sys; from libvirt_proto import registry; print(registry.load(sys.argv[1]).type('few').max_size)"
+    program = (
+        "import sys; from libvirt_proto import registry\n"
+        "print(registry.load(sys.argv[1]).type('few').max_size)"
+    )
     run = subprocess.run(
         [sys.executable, "-c", program, str(source)],
         capture_output=True,

@@ -56,7 +56,9 @@ CASES = [
 @pytest.mark.parametrize(("section", "kind", "value", "encoded"), CASES)
 @pytest.mark.parametrize("before", [b"", b"\xee" * 5])
 @pytest.mark.parametrize("behind", [b"", b"\xdd" * 7])
-def test_cases(section: str, kind: tuple[Read, Write], value: Any, encoded: str, before: bytes, behind: bytes) -> None:
+def test_cases(
+    section: str, kind: tuple[Read, Write], value: Any, encoded: str, before: bytes, behind: bytes
+) -> None:
     read, write = kind
     data = bytes.fromhex(encoded)
     assert read(before + data + behind, len(before)) == (value, len(before) + len(data))
@@ -139,7 +141,7 @@ def test_numbers_in_a_row() -> None:
     assert (error.value.needed, error.value.available) == (8, 7)
     parts: list[bytes] = []
     xdr.write_numbers([1, 2], "Q", parts.append)
-    assert b"".join(parts).hex() == "0000000000000001" "0000000000000002"
+    assert b"".join(parts).hex() == "00000000000000010000000000000002"
 
 
 def test_errors_are_data_first() -> None:
