@@ -1,0 +1,1 @@
+"""The generator: definitions in, code out (the public API is `pipeline`)."""

@@ -62,7 +62,8 @@ def test_check_names_each_difference_and_what_mends_it(run, tmp_path: Path, root
     assert "filedemo/__init__.py differs" in result.output
     assert "filedemo/file.py is missing" in result.output
     assert "filedemo/old.py is not generated any more" in result.output
-    assert "to mend it: libvirt-proto " in result.output
+    mend = f"to mend it: libvirt-proto generate python --defs={definitions} --output=filedemo\n"
+    assert result.output.endswith(mend)
     assert names(tmp_path) == ["filedemo/__init__.py", "filedemo/old.py"]
 
 

@@ -1,0 +1,1 @@
+"""Targets: each turns a Schema into artefacts, and knows none of the others."""
