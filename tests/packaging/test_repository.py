@@ -1,0 +1,88 @@
+"""What the repository looks like: its top level, the size of its files, and what no file may hold."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TOP = {
+    ".ci",
+    ".gitattributes",
+    ".gitignore",
+    "CHANGELOG.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "codegen",
+    "docs",
+    "libvirt_proto",
+    "protocol-defs",
+    "pyproject.toml",
+    "tests",
+    "tools",
+}
+# Bracketed letters keep the patterns from finding themselves.
+UNFINISHED = re.compile(r"[T]ODO|[F]IXME|[X]XX|raise [N]otImplementedError|mark\.[x]fail")
+MACHINE = re.compile(r"(?<![\w.:~-])/(?:work|home|Users|root)/\w")
+REGISTRY = re.compile(r"[p]ypi\.org|[p]ythonhosted|registry\.npm[j]s|[d]eb\.debian\.org|extra-[i]ndex-url")
+
+
+@cache
+def files() -> tuple[Path, ...]:
+    """Every file that git keeps or would keep, relative to the repository."""
+    try:
+        done = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this is no git checkout")
+    return tuple(Path(name) for name in done.stdout.split("\0") if name and (ROOT / name).is_file())
+
+
+def text_of(path: Path) -> str:
+    """A file's text; nothing for a capture or another binary file."""
+    data = (ROOT / path).read_bytes()
+    return "" if b"\0" in data[:8192] else data.decode(errors="replace")
+
+
+def test_top_level() -> None:
+    assert {path.parts[0] for path in files()} == TOP
+
+
+def test_hand_written_modules_stay_under_500_lines() -> None:
+    sizes = {
+        str(path): text_of(path).count("\n")
+        for path in files()
+        if path.suffix in {".py", ".lark", ".j2"}
+        and path.parts[0] in {"libvirt_proto", "codegen", "tools"}
+        and "generated" not in path.parts
+    }
+    assert sizes
+    assert {name: size for name, size in sizes.items() if size > 500} == {}
+
+
+@pytest.mark.parametrize("what", [UNFINISHED, MACHINE, REGISTRY], ids=["unfinished", "machine", "registry"])
+def test_no_file_holds(what: re.Pattern[str]) -> None:
+    found = [
+        f"{path}:{number}: {line.strip()}"
+        for path in files()
+        if path.parts[0] != "protocol-defs"
+        for number, line in enumerate(text_of(path).splitlines(), 1)
+        if what.search(line)
+    ]
+    assert found == []
+
+
+def test_every_program_is_executable() -> None:
+    started = [path for path in files() if text_of(path).startswith("#!")]
+    assert Path(".ci/run") in started
+    assert [str(path) for path in started if not (ROOT / path).stat().st_mode & 0o111] == []

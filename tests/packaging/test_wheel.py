@@ -1,0 +1,196 @@
+"""The wheel, installed alone in an empty environment and run in an empty folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+#: What pip says when it cannot reach an index.
+NO_NETWORK = re.compile(
+    r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ProxyError|No route to host"
+)
+
+#: RFC 4506 §7 in short: definitions that have nothing to do with libvirt.
+SHAPE_X = """\
+enum kind { CIRCLE = 1, SQUARE = 2 };
+union shape switch (kind k) {
+case CIRCLE:
+    unsigned int radius;
+default:
+    void;
+};
+"""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An environment that holds the wheel and its dependencies, and an empty folder to work in."""
+
+    bin: Path
+    folder: Path
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """The standard output of a command; standard error holds no traceback."""
+        done = subprocess.run(
+            [str(self.bin / command[0]), *command[1:]],
+            cwd=self.folder,
+            env={"PATH": f"{self.bin}:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(self.folder)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == status, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+
+def quiet(command: list[str], folder: Path) -> None:
+    """Run a step that needs PyPI."""
+    # pip keeps its own cache; the build must not be measured.
+    environment = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME" and not k.startswith("COV")}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    if done.returncode and NO_NETWORK.search(done.stdout + done.stderr):
+        pytest.skip("PyPI cannot be reached")
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.fixture(scope="module")
+def dist(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    quiet([sys.executable, "-m", "build", "--outdir", str(folder), str(root)], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> Path:
+    (path,) = dist.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    environment = tmp_path_factory.mktemp("environment")
+    quiet([sys.executable, "-m", "venv", str(environment)], environment)
+    quiet([str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", str(wheel)], environment)
+    return Installed(environment / "bin", tmp_path_factory.mktemp("empty"))
+
+
+def test_what_the_wheel_holds(wheel: Path, root: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"libvirt_proto", "libvirt_proto_codegen"}
+    assert not [name for name in names if "test" in name.lower()]
+    for source, place in [
+        (root / "libvirt_proto", "libvirt_proto"),
+        (root / "codegen" / "libvirt_proto_codegen", "libvirt_proto_codegen"),
+        (root / "protocol-defs", "libvirt_proto_codegen/protocol-defs"),
+    ]:
+        expected = {
+            f"{place}/{path.relative_to(source)}"
+            for path in source.rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+        assert expected <= names, place
+
+
+def test_what_the_sdist_holds(dist: Path) -> None:
+    (path,) = dist.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml"} <= names
+    assert {"tests/conftest.py", "tests/captures/tour.pcap", "docs/architecture.md"} <= names
+    assert not [name for name in names if name.startswith((".venv", ".git/", "demo"))]
+
+
+def test_nothing_is_imported_from_the_repository(installed: Installed, root: Path) -> None:
+    script = """
+import json, pkgutil, importlib, sys
+import libvirt_proto, libvirt_proto_codegen
+for package in (libvirt_proto, libvirt_proto_codegen):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+print(json.dumps({"files": [f for f in files if f], "path": sys.path}))
+"""
+    said = json.loads(installed.run("python", "-c", script))
+    assert any("libvirt_proto_codegen" in file for file in said["files"])
+    assert [file for file in said["files"] + said["path"] if file.startswith(str(root))] == []
+
+
+def test_help_and_version(installed: Installed, root: Path) -> None:
+    assert "Usage: libvirt-proto" in installed.run("libvirt-proto", "--help")
+    assert "0.1.0" in installed.run("libvirt-proto", "--version")
+    for command in ("decode", "lookup", "list", "describe", "generate", "import"):
+        assert f"libvirt-proto {command}" in installed.run("libvirt-proto", command, "--help")
+
+
+def test_the_registry_commands(installed: Installed) -> None:
+    assert "0x20008086" in installed.run("libvirt-proto", "list", "programs")
+    assert "auth_list" in installed.run("libvirt-proto", "lookup", "66")
+    assert "struct remote_nonnull_domain" in installed.run(
+        "libvirt-proto", "describe", "remote_nonnull_domain"
+    )
+
+
+@pytest.mark.parametrize("form", ["pretty", "monitor", "jsonl"])
+def test_decode(installed: Installed, captures: Path, form: str) -> None:
+    shutil.copy(captures / "virsh-domname.pcap", installed.folder)
+    out = installed.run("libvirt-proto", "decode", "--format", form, "virsh-domname.pcap")
+    assert "auth_list" in out
+    if form == "jsonl":
+        messages = [json.loads(line) for line in out.splitlines()]
+        assert [message["n"] for message in messages] == list(range(1, len(messages) + 1))
+        assert messages[0]["time_ns"] > 0
+
+
+def test_generate_everything_current(installed: Installed) -> None:
+    out = installed.folder / "everything"
+    installed.run("libvirt-proto", "generate", "-o", str(out))
+    assert [path for path in out.rglob("*") if path.is_file()]
+    installed.run("libvirt-proto", "generate", "--check", "-o", str(out))
+
+
+def test_generate_systemtap(installed: Installed) -> None:
+    installed.run("libvirt-proto", "generate", "systemtap", "-o", "tapset")
+    assert "libvirt_rpc_program_name" in (installed.folder / "tapset" / "libvirt_functions.stp").read_text()
+
+
+def test_generate_python_from_definitions_of_ones_own(installed: Installed) -> None:
+    defs = installed.folder / "shapes"
+    defs.mkdir()
+    (defs / "shape.x").write_text(SHAPE_X, encoding="utf-8")
+    installed.run("libvirt-proto", "generate", "python", "--defs", "shapes", "-o", "shapes_out")
+    assert [path for path in (installed.folder / "shapes_out").rglob("*.py") if "CIRCLE" in path.read_text()]
+
+
+def test_import_of_a_folder(installed: Installed, root: Path) -> None:
+    newest = root / "protocol-defs" / "12.6.0"
+    shutil.copytree(newest, installed.folder / "source")
+    installed.run("libvirt-proto", "import", "source", "--release", "12.6.0", "-o", "imported")
+    for path in newest.glob("*.x"):
+        (copy,) = (installed.folder / "imported").rglob(path.name)
+        assert copy.read_text() == path.read_text(), path.name
+
+
+def test_input_errors_are_said_without_a_traceback(installed: Installed) -> None:
+    (installed.folder / "noise.bin").write_bytes(b"\xff" * 1000)
+    installed.run("libvirt-proto", "decode", "noise.bin", status=1)
+    installed.run("libvirt-proto", "decode", "not-there.pcap", status=2)
+    installed.run("libvirt-proto", "frobnicate", status=2)
