@@ -128,7 +128,12 @@ def test_a_reader_that_goes_away_is_no_error(captures: Path) -> None:
 
 def test_an_interrupt_ends_silently() -> None:
     process = subprocess.Popen(
-        [*COMMAND, "decode", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "decode", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A job in the background, as these tests may be, has it ignored, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -60,9 +60,10 @@ print(value.type.kind.name, TYPES["file"].text.splitlines()[0])
     assert run.stdout == "EXEC struct file {\n"
 
 
-def test_every_type_of_everything_round_trips(everything: Registry) -> None:
-    module = everything.module("everything")
-    assert set(module.types) >= {"color", "stringlist", "stringentry", "tree", "tree.node", "everything"}
+@pytest.mark.parametrize(("file", "count"), [("everything", 11), ("names", 34), ("file", 3)])
+def test_every_type_round_trips(file: str, count: int, definitions: Path) -> None:
+    module = registry.load(definitions / f"{file}.x").module(file)
+    assert len(module.types) == count
     for type_ in module.types.values():
 
         @settings(deadline=None, max_examples=40)
@@ -88,6 +89,18 @@ def test_names_that_python_keeps(everything: Registry) -> None:
         "list",
     )
     assert "import" in code.Everything.__struct_encode_fields__
+
+
+def test_files_whose_names_are_no_names_of_modules(tmp_path: Path) -> None:
+    for name in ("class", "my-file", "9", "__init__"):
+        (tmp_path / f"{name}.x").write_text(f"typedef int t{len(name)};\n")
+    loaded = registry.load(tmp_path)
+    assert {module.file: list(module.types) for module in loaded.modules()} == {
+        "9.x": ["t1"],
+        "__init__.x": ["t8"],
+        "class.x": ["t5"],
+        "my-file.x": ["t7"],
+    }
 
 
 def test_a_linked_list_by_hand(everything: Registry) -> None:
