@@ -12,11 +12,10 @@ from typing import Final
 from .dialect import Dialect
 from .errors import DefinitionError, Problem
 from .externals import ExternalsError, read_externals
-from .front import read_specification, source_of
+from .front import read_bytes, read_specification, source_of
 from .model import Specification
 from .resolve import resolve
 from .schema import External, Input, Schema
-from .source import MAX_SIZE
 
 MANIFEST: Final = "MANIFEST.toml"
 EXTERNALS: Final = "externals.toml"
@@ -92,9 +91,9 @@ def load_schema(
     )
 
 
-def load_release(release: str | None = None) -> Schema:
+def load_release(release: str | None = None, *, defines: Mapping[str, int] | None = None) -> Schema:
     """The Schema of a release of libvirt, None for the newest; raises UnknownRelease."""
-    return load_schema([folder(newest() if release is None else release)])
+    return load_schema([folder(newest() if release is None else release)], defines=defines)
 
 
 class _Reader:
@@ -180,13 +179,10 @@ class _Reader:
 
     def _bytes(self, path: Path) -> bytes | None:
         try:
-            with path.open("rb") as file:
-                data = file.read(MAX_SIZE + 1)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            self._problem("unreadable", f"cannot read {path}: {reason}")
+            return read_bytes(path)
+        except DefinitionError as error:
+            self.problems += error.problems
             return None
-        return data
 
     def _problem(self, rule: str, message: str) -> None:
         self.problems.append(Problem(rule, None, message))

@@ -12,22 +12,29 @@ from .parse import parse
 from .source import MAX_SIZE, Source
 
 
-def read_source(path: Path) -> Source:
-    """The text of a definition file, which is UTF-8.
-
-    Raises DefinitionError for a file that cannot be read, is larger than MAX_SIZE, or is not UTF-8.
-    """
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes; raises DefinitionError if it cannot be read or is larger than MAX_SIZE."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_SIZE + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise DefinitionError([Problem("unreadable", None, f"{path}: {reason}")]) from None
-    return source_of(str(path), data)
+        raise DefinitionError([Problem("unreadable", None, f"cannot read {path}: {reason}")]) from None
+    if len(data) > MAX_SIZE:
+        raise DefinitionError([syntax_errors.too_large(str(path))])
+    return data
+
+
+def read_source(path: Path) -> Source:
+    """The text of a definition file, which is UTF-8.
+
+    Raises DefinitionError as read_bytes and source_of do.
+    """
+    return source_of(str(path), read_bytes(path))
 
 
 def source_of(name: str, data: bytes) -> Source:
-    """The text of a definition file's bytes; raises DefinitionError as read_source does."""
+    """The text of a definition file's bytes; raises DefinitionError for too many, or if it is not UTF-8."""
     if len(data) > MAX_SIZE:
         raise DefinitionError([syntax_errors.too_large(name)])
     try:

@@ -35,7 +35,6 @@ _TYPED_LINKS: Final = {_ETHERNET: (12, 14), 113: (14, 16), 276: (0, 20)}
 #: BSD loopback (the writer's byte order) and OpenBSD's (big-endian): four bytes of address family.
 _LOOPBACK: Final = frozenset((0, 108))
 _RAW: Final = frozenset((12, 14, 101, 228, 229))
-LINK_TYPES: Final = frozenset(_TYPED_LINKS) | _LOOPBACK | _RAW
 
 #: Version and header length; total length; fragment, time to live and protocol in one word; key;
 #: sequence and acknowledgement number; header length and flags in one word.

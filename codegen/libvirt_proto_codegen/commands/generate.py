@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from .. import pipeline
-from ..definitions import UnknownRelease, folder, load_schema, newest, releases
+from ..definitions import UnknownRelease, load_release, load_schema, releases
 from ..errors import DefinitionError
 from ..output import Difference, ForeignFileError, compare, write
 from ..pipeline import TARGETS
 from ..render import Artefact
 from ..schema import Schema
-from .import_ import Define
+from .options import Define
 
 _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in TARGETS.items())
 
@@ -123,7 +123,7 @@ def _write(artefacts: tuple[Artefact, ...], place: Path, force: bool) -> list[Di
 
 def _schema(release: str | None, defs: tuple[Path, ...], defines: dict[str, int]) -> Schema:
     try:
-        return load_schema(defs or [folder(release or newest())], defines=defines)
+        return load_schema(defs, defines=defines) if defs else load_release(release, defines=defines)
     except UnknownRelease as error:
         raise click.UsageError(str(error)) from None
     except DefinitionError as error:
