@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 from click.testing import CliRunner, Result
 
+from libvirt_proto.cli import main
 from libvirt_proto_codegen import source_tree
-from libvirt_proto_codegen.commands.import_ import import_
 from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.headers import HeaderConstants
@@ -303,7 +303,7 @@ def test_the_release_is_guessed_from_the_name(tmp_path: Path, name: str, release
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(import_, [str(argument) for argument in arguments])
+    return CliRunner().invoke(main, ["import", *(str(argument) for argument in arguments)])
 
 
 def test_the_command(tmp_path: Path) -> None:
