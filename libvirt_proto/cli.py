@@ -70,6 +70,8 @@ class Main(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; whatever happens ends in a status, never in a traceback."""
+        if sys.stdout is None:  # closed by whoever started us: what is written goes nowhere
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -86,6 +88,7 @@ class Main(click.Group):
                 raise
             name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
             _complain(f"{name}{error.strerror or error}")
+            _leave_silently()
             ctx.exit(INPUT_ERROR)
         except Exception as error:
             if ctx.params["traceback"]:
@@ -108,7 +111,7 @@ def _complain(text: str) -> None:
 
 
 def _leave_silently() -> None:
-    """Nobody reads on: what is still buffered must not raise when Python closes its files."""
+    """Nobody takes what is still buffered: it must not raise when Python closes its files."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

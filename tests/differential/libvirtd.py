@@ -46,7 +46,9 @@ class Libvirtd:
     @contextmanager
     def recorded(self, capture: Path) -> Iterator[None]:
         """Writes all of the daemon's TCP traffic in the block to a file, in pcap format."""
-        command = ["tcpdump", "-i", "lo", "-s0", "-U", "--immediate-mode", "-w", "-", f"tcp port {self.port}"]
+        # A buffer of 64 MiB (-B counts KiB), for a loaded machine must not make the kernel drop packets.
+        options = ["-i", "lo", "-s0", "-U", "-B", "65536", "--immediate-mode", "-w", "-"]
+        command = ["tcpdump", *options, f"tcp port {self.port}"]
         with (
             capture.open("wb") as file,
             subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE, text=True) as tcpdump,

@@ -146,6 +146,14 @@ def test_an_interrupt_ends_silently() -> None:
     assert errors == b""
 
 
+@pytest.mark.parametrize("words", [["decode", "{capture}"], ["list", "programs"], ["lookup", "66"]])
+def test_a_closed_standard_output_takes_nothing(words: list[str], captures: Path) -> None:
+    command = [word.format(capture=captures / "virsh-domname.pcap") for word in words]
+    shell = ["sh", "-c", '"$@" >&-', "sh", *COMMAND, *command]
+    done = subprocess.run(shell, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
 def test_a_full_disk_is_one_line(captures: Path) -> None:
     with open("/dev/full", "wb") as full:
