@@ -47,7 +47,7 @@ _INTEGERS = {
 _FLOATS = {32: Struct(">f"), 64: Struct(">d")}
 
 
-class Reading(msgspec.Struct, frozen=True):
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """What came of reading a value at a position.
 
     `value` is a Partial (or a shorter list, or None) where `error` says that it broke off; `next`

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
 
@@ -68,39 +70,54 @@ class Main(click.Group):
             ctx.fail(f"there is no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the options; `--help` and `--version` write already here."""
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed by whoever started us: what is written goes nowhere
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - stays open
+        with _ends(traceback=False):
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; whatever happens ends in a status, never in a traceback."""
-        if sys.stdout is None:  # closed by whoever started us: what is written goes nowhere
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
-        try:
+        with _ends(traceback=ctx.params["traceback"]):
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except KeyboardInterrupt:
-            _leave_silently()
-            ctx.exit(INTERRUPTED)
-        except BrokenPipeError:
-            _leave_silently()
-            ctx.exit(BROKEN_PIPE)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except OSError as error:
-            if ctx.params["traceback"]:
-                raise
-            name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-            _complain(f"{name}{error.strerror or error}")
-            _leave_silently()
-            ctx.exit(INPUT_ERROR)
-        except Exception as error:
-            if ctx.params["traceback"]:
-                raise
-            problem = " ".join(str(error).split()) or "no further words"
-            _complain(
-                f"internal error: {type(error).__name__}: {problem}\n"
-                "This is a fault of libvirt-proto. Please report it with the command, the output of "
-                "`libvirt-proto --version`\nand what `libvirt-proto --traceback …` prints."
-            )
-            ctx.exit(INPUT_ERROR)
         return result
+
+
+@contextmanager
+def _ends(*, traceback: bool) -> Iterator[None]:
+    """Turns what a command may raise into a line and an exit status."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _leave_silently()
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        _leave_silently()
+        raise click.exceptions.Exit(BROKEN_PIPE) from None
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except OSError as error:
+        if traceback:
+            raise
+        name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        _complain(f"{name}{error.strerror or error}")
+        _leave_silently()
+        raise click.exceptions.Exit(INPUT_ERROR) from None
+    except Exception as error:
+        if traceback:
+            raise
+        problem = " ".join(str(error).split()) or "no further words"
+        _complain(
+            f"internal error: {type(error).__name__}: {problem}\n"
+            "This is a fault of libvirt-proto. Please report it with the command, the output of "
+            "`libvirt-proto --version`\nand what `libvirt-proto --traceback …` prints."
+        )
+        raise click.exceptions.Exit(INPUT_ERROR) from None
 
 
 def _complain(text: str) -> None:

@@ -42,7 +42,7 @@ _KINDS: dict[tuple[int, int], Literal["args", "ret", "msg", "error", "abort", "h
 }
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A decoded frame.
 
     `length` is the length word (it counts itself). `fds` is the descriptor count of the two
@@ -101,16 +101,9 @@ def decode_message(data: bytes, *, direction: str | None = None, registry: Regis
     reading = type_.read(data, pos)
     spare = b"" if reading.error else data[reading.next :]
     raw = data[pos : size - len(spare)] if reading.error or reading.remarks else None
+    # Positionally: this is where every message with a payload comes out.
     return Message(
-        header,
-        length,
-        fds,
-        type_.name,
-        reading.value,
-        spare=spare,
-        raw=raw,
-        remarks=reading.remarks,
-        error=reading.error,
+        header, length, fds, type_.name, reading.value, None, spare, raw, reading.remarks, reading.error
     )
 
 

@@ -57,7 +57,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     severity: Literal["note", "error"] = "error"
 
 
-class Captured(msgspec.Struct, frozen=True):
+class Captured(msgspec.Struct, frozen=True, gc=False):
     """A message with where and when it was seen; `n` counts messages of a source from 1."""
 
     n: int

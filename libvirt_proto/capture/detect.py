@@ -14,6 +14,19 @@ Compression = Literal["gzip", "bzip2", "xz"]
 #: Known by name only: no Python before 3.14 can unpack it.
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
+#: Captures that are not read; tshark's editcap turns them into pcapng.
+_OTHER_CAPTURES: Final = (
+    (b"snoop\0\0\0", "snoop"),
+    (b"RTSS", "Microsoft Network Monitor"),
+    (b"GMBU", "Microsoft Network Monitor"),
+    (b"TRSNIFF data    \x1a", "Sniffer"),
+    (b"XCP\0", "Sniffer"),
+    (b"ObserverPktBuffer", "Observer"),
+    (b"\xaa\xaa\xaa\xaa", "5Views"),
+    (b"\x34\xcd\xb2\xa1", "modified pcap"),
+    (b"\xa1\xb2\xcd\x34", "modified pcap"),
+)
+
 #: Enough of a file to tell what it is.
 SNIFF_SIZE: Final = 65_536
 
@@ -53,6 +66,11 @@ def compression(head: bytes) -> Compression | None:
     return next((name for magic, name in _COMPRESSION if head.startswith(magic)), None)
 
 
+def other_capture(head: bytes) -> str | None:
+    """The name of a format of captures that is not read, by a file's first bytes."""
+    return next((name for magic, name in _OTHER_CAPTURES if head.startswith(magic)), None)
+
+
 def file_format(head: bytes) -> FileFormat | None:
     """The format of a file, by its first bytes (up to SNIFF_SIZE of them); None: not understood.
 
@@ -63,6 +81,8 @@ def file_format(head: bytes) -> FileFormat | None:
         return "pcap"
     if head.startswith(PCAPNG_MAGIC):
         return "pcapng"
+    if other_capture(head):
+        return None
     if looks_like_hex(head):
         return "hex"
     return "raw" if _holds_messages(head) else None

@@ -13,6 +13,8 @@ from .pcap import BLOCK_SIZE, Read
 _COLON: Final = re.compile(r"(?:0[xX])?([0-9a-fA-F]{4,16}):\s")
 #: `0000 `, then single bytes up to `|` or three blanks (hexdump -C, od -A x -t x1, Wireshark).
 _COLUMN: Final = re.compile(r"([0-9a-fA-F]{4,16})(?:\s+|$)")
+#: od's own offsets: seven digits, octal.
+_OCTAL: Final = re.compile(r"0{7}\s")
 _THREE_BLANKS: Final = re.compile(r"\s{3}")
 #: What may stand between and before plain digits: blanks, commas, colons, `0x`, `\\x`.
 _NOISE: Final = re.compile(r"\b0[xX]|\\x|[\s,:]+")
@@ -67,6 +69,7 @@ class HexGroup:
 
     def __init__(self) -> None:
         self._style: Style | None = None
+        self._base = 16
         self._next = 0
         self._last = b""
         self._repeat = False
@@ -75,6 +78,8 @@ class HexGroup:
         """The bytes of a line, which is stripped and not empty. Raises HexError."""
         if self._style is None:
             self._style, self._next = self._begin(text)
+            if self._style == "column" and _OCTAL.match(text):
+                self._base = 8
         if self._style == "plain":
             return _digits(_NOISE.sub("", text.split("#")[0]))
         if text == "*":  # lines like the one before are left out
@@ -106,7 +111,7 @@ class HexGroup:
             if any(len(token) != 2 for token in tokens):
                 raise HexError(f"{_quoted(text)} has something else than bytes behind its offset")
             data = _digits("".join(tokens))
-        return self._left_out(int(match[1], 16)) + self._take(data)
+        return self._left_out(int(match[1], self._base)) + self._take(data)
 
     def _left_out(self, offset: int) -> bytes:
         """What `*` stands for, up to a line with this offset."""

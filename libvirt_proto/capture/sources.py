@@ -24,6 +24,7 @@ from .detect import (
     compression,
     file_format,
     identify,
+    other_capture,
     plausible_header,
 )
 from .packet import SegmentDecoder
@@ -193,6 +194,9 @@ def _unknown(head: bytes) -> str:
         return "is empty"
     if head.startswith(ZSTD_MAGIC):
         return "is compressed with zstd; unpack it first: zstd -dc FILE | libvirt-proto decode -"
+    capture = other_capture(head)
+    if capture:
+        return f"is a capture in {capture} format; convert it first: editcap FILE capture.pcapng"
     what = identify(head)
     return f"{f'looks like {what}' if what else 'is nothing that is known'}; {_UNDERSTOOD}"
 
@@ -208,7 +212,11 @@ def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[
             read = read_pcap if kind == "pcap" else read_pcapng
             yield from _connections(read(source.take), ports)
     except _READ_ERRORS as error:
-        yield Notice("truncated-file", f"nothing more could be read: {_words(error)}")
+        yield _unreadable(error)
+
+
+def _unreadable(error: BaseException) -> Notice:
+    return Notice("truncated-file", f"nothing more could be read: {_words(error)}")
 
 
 def _connections(batches: Iterator[list[Packet]], ports: frozenset[int]) -> Iterator[Chunk | Notice]:
@@ -216,7 +224,7 @@ def _connections(batches: Iterator[list[Packet]], ports: frozenset[int]) -> Iter
     decoder = SegmentDecoder()
     tcp = TcpReassembler(server_ports=ports, admit=partial(plausible_header, offset=0))
     segment_of, feed, out = decoder.segment, tcp.feed, tcp.out
-    time_ns, damage = None, None
+    time_ns, damage, unread = None, None, None
     try:
         for batch in batches:
             for time_ns, linktype, buffer, start, end, original in batch:
@@ -228,11 +236,13 @@ def _connections(batches: Iterator[list[Packet]], ports: frozenset[int]) -> Iter
     except DamagedCaptureError as error:
         damage = error
     except _READ_ERRORS as error:
-        damage = DamagedCaptureError("truncated-file", 0, _words(error))
+        unread = error
     tcp.finish(time_ns)
     yield from out
     if damage is not None:
         yield Notice(damage.code, str(damage), time_ns=time_ns)
+    if unread is not None:
+        yield _unreadable(unread)
     yield from _passed_over(decoder)
 
 

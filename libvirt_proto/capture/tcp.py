@@ -22,6 +22,9 @@ MAX_HELD_SEGMENTS: Final = 1024
 #: The same over all connections, with an estimate of what keeping a segment costs.
 MAX_HELD_TOTAL: Final = 64 << 20
 _SEGMENT_COST: Final = 128
+#: Acknowledgements of bytes behind a hole that may come before the bytes in it: where packets were
+#: captured in several queues or places, one can stand before the data that it acknowledges.
+MAX_EARLY_ACKS: Final = 16
 #: Connections that are remembered: without any data yet, with data, and done with.
 MAX_SILENT: Final = 4096
 MAX_OPEN: Final = 16_384
@@ -47,6 +50,7 @@ class _Half:
     direction of a connection that is given, so that data in order needs no second look."""
 
     __slots__ = (
+        "acks",
         "connection",
         "direction",
         "ended",
@@ -79,6 +83,8 @@ class _Half:
         #: Out-of-order data: (sequence number, bytes), in order and without overlap.
         self.held: list[tuple[int, bytes]] = []
         self.held_bytes = 0
+        #: How often bytes behind the first hole have been acknowledged.
+        self.acks = 0
 
     def distance(self, seq: int) -> int:
         """How far `seq` is ahead of the next byte, modulo 2^32."""
@@ -130,8 +136,9 @@ class TcpReassembler:
     connections on other ports only those are given whose first bytes, in one direction or the
     other, `admit` agrees to; without `admit` all are given.
 
-    A hole is declared lost when the peer acknowledges bytes behind it, when a direction holds more
-    than MAX_HELD_BYTES or MAX_HELD_SEGMENTS, when the connection is reset, and at the end of the input.
+    A hole is declared lost when the peer acknowledges the FIN, or again and again bytes behind the
+    hole, when a direction holds more than MAX_HELD_BYTES or MAX_HELD_SEGMENTS, when the connection is
+    reset, and at the end of the input.
     """
 
     def __init__(
@@ -360,6 +367,7 @@ class TcpReassembler:
         if count:
             data = b"".join(content for _, content in held[:count])
             del held[:count]
+            half.acks = 0
             half.held_bytes -= len(data)
             self._held_total -= len(data) + count * _SEGMENT_COST
             half.next = seq
@@ -373,17 +381,18 @@ class TcpReassembler:
         self._drain(half, time_ns)
 
     def _acknowledge(self, half: _Half, ack: int, time_ns: int | None) -> None:
-        """The peer has all bytes before `ack`: those that were not captured never will be."""
+        """The peer has all bytes before `ack`: those that are not captured soon never will be."""
         if half.next < 0 or half.ended:
             return
-        while half.held and half.distance(half.held[0][0]) <= half.distance(ack) < _MAX_WINDOW:
-            self._skip_hole(half, time_ns)
-        if (
-            not half.held
-            and half.fin is not None
-            and half.distance(half.fin) < half.distance(ack) < _MAX_WINDOW
-        ):
+        upto = half.distance(ack)
+        if upto >= _MAX_WINDOW:
+            return
+        if half.fin is not None and half.distance(half.fin) < upto:
             self._abandon_holes(half, time_ns)
+        elif half.held and half.distance(half.held[0][0]) <= upto:
+            half.acks += 1
+            if half.acks > MAX_EARLY_ACKS:
+                self._skip_hole(half, time_ns)
 
     def _abandon_holes(self, half: _Half, time_ns: int | None) -> None:
         """Declare every hole lost, the one before a FIN included."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -128,7 +129,7 @@ def decode(
     format_ = format_ or ("pretty" if on_terminal else "jsonl")
     talkative = sys.stderr.isatty()
     status = Status(options.palette(color, sys.stderr), bar=talkative and not on_terminal, summary=talkative)
-    destination = nullcontext(sys.stdout.buffer) if output is None else _create(output)
+    destination = _standard_output() if output is None else _create(output)
     with destination as out, status:
         for file in files:
             present = _presenter(format_, registry, palette, full)
@@ -141,7 +142,7 @@ def decode(
 
 def _decode(
     file: str,
-    out: BinaryIO | Any,
+    out: BinaryIO,
     registry: Registry,
     ports: tuple[int, ...],
     filter_: Filter,
@@ -201,14 +202,29 @@ def _presenter(format_: str, registry: Registry, palette: Palette, full: bool) -
 
 def _check_files(files: tuple[str, ...], output: Path | None) -> None:
     for file in files:
-        if file == "-":
-            continue
-        if not os.path.exists(file):
+        if file != "-" and not os.path.exists(file):
             raise click.UsageError(f"{file}: no such file.")
         if os.path.isdir(file):
             raise click.UsageError(f"{file} is a folder.")
-        if output is not None and output.exists() and os.path.samefile(file, output):
+        if output is not None and output.is_file() and _is_same(file, output):
             raise click.UsageError(f"{output} is an input, too.")
+
+
+def _is_same(file: str, output: Path) -> bool:
+    if file != "-":
+        return os.path.samefile(file, output)
+    try:
+        return os.path.samestat(os.fstat(sys.stdin.fileno()), output.stat())
+    except (OSError, AttributeError):  # it is closed, or no file of the system's
+        return False
+
+
+def _standard_output() -> AbstractContextManager[BinaryIO]:
+    """Standard output with a buffer, also where PYTHONUNBUFFERED takes Python's own away: unbuffered,
+    each line would cost a system call, and one could be written in part."""
+    if isinstance(sys.stdout.buffer, io.RawIOBase):
+        return open(sys.stdout.fileno(), "wb", closefd=False)
+    return nullcontext(sys.stdout.buffer)
 
 
 def _create(path: Path) -> BinaryIO:

@@ -8,6 +8,6 @@ def number(text: str) -> int | None:
     try:
         digits = text.lower().removeprefix("-")
         octal = digits.startswith("0") and digits.isdigit()
-        return int(text, 8 if octal else 0)
+        return int(text, 8 if octal else 0) if text.isascii() else None
     except ValueError:
         return None

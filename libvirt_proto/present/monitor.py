@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..capture.chunk import Captured
+from ..capture.chunk import Captured, Connection
 from .names import STATUSES, TYPES, Names
 from .style import PLAIN, Palette
 from .text import printable, seconds
@@ -28,20 +28,25 @@ class Presenter:
         self._names = Names(registry)
         self._palette = palette
         self._start: int | None = None
+        self._connection: Connection | None = None
+        self._conn = ""
 
     def __call__(self, captured: Captured) -> str:
         """The line of a message; times count from the first that is asked for."""
         if self._start is None:
             self._start = captured.time_ns
         message, header, colour = captured.message, captured.message.header, self._palette
+        if captured.connection is not self._connection:
+            self._connection = captured.connection
+            self._conn = f"{printable(str(captured.connection)):<16}"
         program, procedure = self._names.of(header)
         name = f"{program or f'unknown:{header.prog}'}.{header.vers}.{procedure or f'unknown:{header.proc}'}"
-        type_ = TYPES.get(header.type, f"unknown:{header.type}")
-        status = STATUSES.get(header.status, f"unknown:{header.status}")
+        type_ = TYPES.get(header.type) or f"unknown:{header.type}"
+        status = STATUSES.get(header.status) or f"unknown:{header.status}"
         if header.status == 1 or message.error is not None:
             status = f"{colour.bad}{status}{colour.off}"
         return (
             f"{seconds(captured.time_ns, self._start, 3)} C {_ARROWS[captured.direction]} "
-            f"{colour.quiet}{printable(str(captured.connection)):<16}{colour.off} "
+            f"{colour.quiet}{self._conn}{colour.off} "
             f"msg={colour.name}{name}{colour.off}({type_}, {status}, {header.serial}) len={message.length}"
         )

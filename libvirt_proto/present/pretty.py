@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 #: Where the payload begins: below the names.
 _INDENT: Final = " " * 16
-#: Columns of the program and procedure, and of type and status together: most fit.
-_NAME: Final = 36
-_KIND: Final = 15
+#: Columns of type and status together: all but those of streams and descriptors fit.
+_KIND: Final = 11
 _ARROWS: Final = {"c2s": "→", "s2c": "←", None: "?"}
 #: Connections that are known to have been introduced; more than any real capture has at a time.
 _REMEMBERED: Final = 65536
@@ -69,8 +68,8 @@ class Presenter:
         message, header, colour = captured.message, captured.message.header, self._palette
         program, procedure = self._names.of(header)
         name = f"{program or f'{header.prog:#010x}'}.{procedure or header.proc}"
-        type_ = TYPES.get(header.type, f"type {header.type}")
-        status = STATUSES.get(header.status, f"status {header.status}")
+        type_ = TYPES.get(header.type) or f"type {header.type}"
+        status = STATUSES.get(header.status) or f"status {header.status}"
         gap = " " * (_KIND - len(f"{type_} {status}"))
         shade = colour.bad if header.status == 1 else colour.quiet if header.status == 0 else ""
         fds = "" if message.fds is None else f"  {amount(message.fds, 'descriptor')}"
@@ -79,8 +78,8 @@ class Presenter:
         return (
             f"{colour.quiet}{seconds(captured.time_ns, self._start, 6)}{colour.off}"
             f" {captured.connection.id:>2} {_ARROWS[captured.direction]} "
-            f"{colour.name}{name:<{_NAME}}{colour.off} {type_} {shade}{status}{colour.off}{gap}"
-            f" {colour.quiet}#{header.serial:<4} {length:>11}{colour.off}{fds}{version}"
+            f"{colour.quiet}#{header.serial:<4}{colour.off} {type_} {shade}{status}{colour.off}{gap}"
+            f" {colour.name}{name}{colour.off}  {colour.quiet}{length}{colour.off}{fds}{version}"
         )
 
     def _body(self, captured: Captured) -> Iterator[str]:

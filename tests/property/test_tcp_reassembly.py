@@ -4,12 +4,16 @@ is counted."""
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
+from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto.capture.chunk import Chunk
 from libvirt_proto.capture.packet import SegmentDecoder
+from libvirt_proto.capture.pcap import Packet, read_pcap
 from libvirt_proto.capture.tcp import TcpReassembler
 from tests.packets import ACK, FIN, SYN, Talk
 
@@ -150,3 +154,30 @@ def test_syn_is_part_of_the_builder() -> None:
     assert SYN == 2
     talk.handshake()
     assert talk.seqs == {"c2s": 6, "s2c": 10}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_packets_that_were_captured_a_little_out_of_order(captures: Path, seed: int) -> None:
+    """Of both directions: an acknowledgement may stand before the data that it is for."""
+    with (captures / "tour.pcap").open("rb") as file:
+        packets = [packet for batch in read_pcap(file.read) for packet in batch]
+    random = Random(seed)
+    places = sorted(range(len(packets)), key=lambda place: place + random.uniform(0, 3))
+    expected, found = streams(packets), streams([packets[place] for place in places])
+    assert found == expected
+
+
+def streams(packets: list[Packet]) -> dict[tuple[int, str | None], bytes]:
+    """The bytes of each direction, none of which may be lost."""
+    tcp, decoder = TcpReassembler(), SegmentDecoder()
+    for time_ns, linktype, buffer, start, end, original in packets:
+        segment = decoder.segment(linktype, buffer, start, end, original)
+        assert segment is not None
+        tcp.feed(time_ns, segment)
+    tcp.finish(None)
+    assert not any(chunk.lost for chunk in tcp.out)
+    found: dict[tuple[int, str | None], bytes] = {}
+    for chunk in tcp.out:
+        key = chunk.connection.id, chunk.direction
+        found[key] = found.get(key, b"") + chunk.data
+    return found

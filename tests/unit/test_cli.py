@@ -154,12 +154,19 @@ def test_a_closed_standard_output_takes_nothing(words: list[str], captures: Path
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_closed_standard_error_changes_no_output(captures: Path) -> None:
+    command = [*COMMAND, "decode", str(captures / "virsh-domname.pcap")]
+    done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *command], capture_output=True)
+    assert done.returncode == 0
+    assert done.stdout.count(b"\n") == 18
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
-def test_a_full_disk_is_one_line(captures: Path) -> None:
+@pytest.mark.parametrize("words", [["decode", "{capture}"], ["--version"], ["--help"], ["decode", "--help"]])
+def test_a_full_disk_is_one_line(words: list[str], captures: Path) -> None:
+    command = [*COMMAND, *(word.format(capture=captures / "tour.pcap") for word in words)]
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [*COMMAND, "decode", str(captures / "tour.pcap")], stdout=full, stderr=subprocess.PIPE, text=True
-        )
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert done.stderr == "libvirt-proto: No space left on device\n"
 

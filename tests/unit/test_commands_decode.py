@@ -313,7 +313,8 @@ def test_on_a_terminal(captures: Path) -> None:
     shown = on_terminal("decode", file)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
     assert plain.startswith(
-        "── connection 1: 127.0.0.1:47834 → 127.0.0.1:16509 (tcp)\n  0.000000  1 → remote.auth_list "
+        "── connection 1: 127.0.0.1:47834 → 127.0.0.1:16509 (tcp)\n"
+        "  0.000000  1 → #0    call ok     remote.auth_list "
     )
     assert plain.endswith("── 18 messages, 1 connection, no problems\n")
     assert "\x1b[" in shown
@@ -351,3 +352,28 @@ def test_whole_captures(captures: Path, name: str, format_: str) -> None:
     assert REMOTE
     if format_ == "jsonl":
         assert all(line["error"] is None and line["program"] for line in lines(result))
+
+
+def test_output_is_never_the_file_on_standard_input(captures: Path, tmp_path: Path) -> None:
+    data = (captures / "virsh-domname.pcap").read_bytes()
+    file = tmp_path / "capture.pcap"
+    file.write_bytes(data)
+    command = [sys.executable, "-c", "from libvirt_proto.cli import main; main()", "decode"]
+    with file.open("rb") as stdin:
+        done = subprocess.run([*command, "-o", str(file), "-"], stdin=stdin, capture_output=True, text=True)
+    assert (done.returncode, file.read_bytes()) == (2, data)
+    assert "is an input, too." in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the system does not count system calls")
+def test_output_is_buffered_whatever_python_does(captures: Path) -> None:
+    """With PYTHONUNBUFFERED, as in many containers, lines would cost a system call each."""
+    code = (
+        "import sys\nfrom libvirt_proto.cli import main\ntry: main()\n"
+        "finally: print(open('/proc/self/io').read(), file=sys.stderr)"
+    )
+    command = [sys.executable, "-u", "-c", code, "decode", str(captures / "tour.pcap")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    calls = int(done.stderr.partition("syscw: ")[2].split()[0])
+    assert done.stdout.count("\n") > 5000
+    assert calls < 1000

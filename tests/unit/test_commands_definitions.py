@@ -122,10 +122,11 @@ def test_text_for_people() -> None:
 
 
 def test_a_word_that_means_nothing() -> None:
-    result = run("lookup", "auth_lst", "auth_list", "\x1b[31m", "987654321")
+    result = run("lookup", "auth_lst", "auth_list", "\x1b[31m", "987654321", "\N{ARABIC-INDIC DIGIT THREE}")
     assert result.exit_code == 1
     assert "'auth_lst' means nothing here. Did you mean 'remote.auth_list'" in result.stderr
     assert "'987654321' means nothing here." in result.stderr
+    assert "'\N{ARABIC-INDIC DIGIT THREE}' means nothing here." in result.stderr
     assert "\x1b" not in result.output
     assert result.stdout.startswith("procedure remote.auth_list\n")
 

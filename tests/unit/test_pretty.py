@@ -26,9 +26,15 @@ def show(data: bytes, *, full: bool = False, **where: Any) -> list[str]:
 
 
 def test_the_head_line() -> None:
-    assert show(frame(serial=3)) == [
-        "  0.000000  1 → remote.auth_list                     call ok         #3       28 bytes"
-    ]
+    assert show(frame(serial=3)) == ["  0.000000  1 → #3    call ok     remote.auth_list  28 bytes"]
+
+
+def test_head_lines_are_aligned_whatever_the_procedure() -> None:
+    """No name moves a column, and most heads fit a terminal of 80 columns."""
+    procedures = registry.program("remote").procedures
+    heads = [show(frame(proc=procedure.number, serial=321))[0] for procedure in procedures]
+    assert {head.index("remote.") for head in heads} == {34}
+    assert sum(len(head) <= 80 for head in heads) > 0.75 * len(heads)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +59,7 @@ def test_descriptors_are_counted() -> None:
 
 def test_an_error_reply() -> None:
     shown = show(frame(error_payload(42, 12, b"no domain"), type_=1, status=1, proc=23), direction="s2c")
-    assert shown[0].startswith("  0.000000  1 ← remote.domain_lookup_by_name         reply error")
+    assert shown[0].startswith("  0.000000  1 ← #0    reply error remote.domain_lookup_by_name  ")
     assert [line.strip() for line in shown[1:5]] == [
         "code:    42 VIR_ERR_NO_DOMAIN",
         "domain:  12 VIR_FROM_TEST",

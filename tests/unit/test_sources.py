@@ -78,6 +78,7 @@ def test_raw_stream() -> None:
         "\n".join(f"{at:08x}  {CALL[at : at + 16].hex(' ')}  |ab cd #..|" for at in range(0, 32, 16))
         + "\n00000020",
         "\n".join(f"{at:06x} {CALL[at : at + 16].hex(' ')}" for at in range(0, 32, 16)) + "\n000020\n",
+        "\n".join(f"{at:07o} {CALL[at : at + 16].hex(' ')}" for at in range(0, 32, 16)) + "\n0000040\n",
         "\n".join(f"{at:04x}  {CALL[at : at + 16].hex(' ')}   ab.cd..." for at in range(0, 32, 16)),
     ],
 )
@@ -141,6 +142,7 @@ def test_offsets_of_a_dump_must_go_on(second: str) -> None:
         (b"GET / HTTP/1.0\r\n\r\n", "looks like HTTP"),
         (b"\x16\x03\x01\x02\x00\x01" + bytes(50), "looks like TLS"),
         (b"\x7fELF" + bytes(500), "is nothing that is known; understood are pcap and pcapng captures, raw"),
+        (b"snoop\0\0\0" + capture(), "is a capture in snoop format; convert it first: editcap"),
         (b"\x28\xb5\x2f\xfd" + bytes(40), "compressed with zstd; unpack it first"),
         (gzip.compress(b"hello, world", mtime=0), "is nothing that is known"),
         (gzip.compress(b"", mtime=0), "is empty"),
@@ -201,7 +203,9 @@ def test_truncated_captures(
 def test_truncated_compressed_capture(captures: Path) -> None:
     data = (captures / "tour.pcap").read_bytes()
     items = open_bytes(gzip.compress(data, mtime=0)[:-5000])
-    assert [item.code for item in items if isinstance(item, Notice)] == ["truncated-file"]
+    assert [(item.code, item.text) for item in items if isinstance(item, Notice)] == [
+        ("truncated-file", "nothing more could be read: the compressed file breaks off")
+    ]
     got = content(items, "s2c")
     assert len(got) > 500_000
     assert content(open_bytes(data), "s2c").startswith(got)

@@ -78,13 +78,15 @@ def test_retransmissions_and_overlap_keep_the_first_bytes(network: Network) -> N
     assert seen(network.feed(talk.packet("c2s", b"ghIJkl", seq=at + 6))) == [("c2s", b"ghijkl", 0, False)]
 
 
-def test_hole_is_lost_when_the_peer_acknowledges_it(network: Network) -> None:
+def test_hole_is_lost_when_the_peer_keeps_acknowledging_it(network: Network) -> None:
     talk = Talk()
     network.feed(*talk.handshake())
     network.feed(talk.packet("c2s", b"before"))
     talk.seqs["c2s"] += 1448
     assert network.feed(talk.packet("c2s", b"behind")) == []
-    assert network.feed(talk.packet("s2c", ack=talk.seqs["c2s"] - 6 - 1448)) == []
+    below = talk.packet("s2c", ack=talk.seqs["c2s"] - 6 - 1448)
+    assert network.feed(*[below] * 2 * module.MAX_EARLY_ACKS) == []
+    assert network.feed(*[talk.packet("s2c")] * module.MAX_EARLY_ACKS) == []
     assert seen(network.feed(talk.packet("s2c"))) == [("c2s", b"behind", 1448, False)]
 
 
@@ -95,6 +97,9 @@ def test_acknowledgement_before_the_data_loses_nothing(network: Network) -> None
     one, two = talk.packet("c2s", b"one"), talk.packet("c2s", b"two")
     assert network.feed(talk.packet("s2c")) == []
     assert seen(network.feed(one, two)) == [("c2s", b"one", 0, False), ("c2s", b"two", 0, False)]
+    three, four = talk.packet("c2s", b"three"), talk.packet("c2s", b"four")
+    assert network.feed(four, talk.packet("s2c")) == []
+    assert seen(network.feed(three)) == [("c2s", b"threefour", 0, False)]
 
 
 def test_hole_is_lost_at_the_end_of_the_input(network: Network) -> None:
