@@ -51,7 +51,9 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     have no type: stream data, or a payload that no definition covers. `spare` are bytes behind a
     complete payload. `raw` is the payload as it was received, kept only where encoding `payload`
     would not give it back (it broke off; padding that is not zero, booleans other than 0 and 1),
-    and `remarks` says what is not canonical. `error` says what is wrong with the payload.
+    and `remarks` says what is not canonical. `error` says what is wrong with the payload. `missing` is
+    how many bytes at the end of the frame nobody has seen: lost, or left out by the source; where
+    nothing of the payload was seen, `payload` is None and `payload_type` says what it would have been.
     """
 
     header: Header
@@ -64,6 +66,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     raw: bytes | None = None
     remarks: tuple[str, ...] = ()
     error: ProtocolError | None = None
+    missing: int = 0
 
 
 def decode_message(data: bytes, *, direction: str | None = None, registry: Registry | None = None) -> Message:

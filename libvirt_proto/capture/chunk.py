@@ -1,4 +1,4 @@
-"""What every source of bytes gives: Chunks of connections, and Notices of what went wrong."""
+"""What every source gives: Chunks of connections, ConnectionEvents, and Notices of what went wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
     `time_ns` is since the epoch, None where the source has no clock. `lost` is the number of bytes
     known to be missing right before `data` (0: none; -1: some, but nobody knows how many, as when a
-    capture starts in mid-connection). `end` marks the last chunk of a direction.
+    capture starts in mid-connection). `cut` is the number of bytes right behind `data` that went over the
+    connection too, but that the source does not show: what strace's -s cuts off, the payload that a log
+    line lacks. `end` marks the last chunk of a direction.
+
+    The zero bytes that accompany file descriptors on a unix socket are no data: sources leave them out.
     """
 
     connection: Connection
@@ -40,6 +44,22 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     data: bytes
     lost: int = 0
     end: bool = False
+    cut: int = 0
+
+
+class ConnectionEvent(msgspec.Struct, frozen=True, gc=False):
+    """Something that happened to a connection beside its messages.
+
+    `kind` is the name that libvirt's probes and log lines have for it, in lower case without `RPC_`:
+    `socket_new`, `client_new`, `server_client_new`, `keepalive_start`, `server_client_auth_allow`, …
+    `details` are (name, text) pairs in the order of the source: `thread`, `client` (an object's address),
+    `sock`, `fd`, …
+    """
+
+    kind: str
+    time_ns: int | None
+    connection: Connection | None = None
+    details: tuple[tuple[str, str], ...] = ()
 
 
 class Notice(msgspec.Struct, frozen=True, gc=False):
@@ -65,3 +85,9 @@ class Captured(msgspec.Struct, frozen=True, gc=False):
     connection: Connection
     direction: Direction | None
     message: Message
+
+
+#: What comes out of a source.
+Item = Chunk | ConnectionEvent | Notice
+#: What comes out of `stream.messages`.
+Seen = Captured | ConnectionEvent | Notice

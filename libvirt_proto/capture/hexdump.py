@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 from ..limits import MAX_FRAME
-from .pcap import BLOCK_SIZE, Read
+from .lines import LineTooLongError, text_lines
+from .pcap import Read
 
 #: `0000:` or `0x0000:`; the bytes end two blanks before the column of characters (xxd, tcpdump).
 _COLON: Final = re.compile(r"(?:0[xX])?([0-9a-fA-F]{4,16}):\s")
@@ -48,19 +49,11 @@ def lines(read: Read) -> Iterator[str]:
 
     Raises HexError for a line that is too long for any message.
     """
-    rest: list[bytes] = []
-    size = 0
-    while block := read(BLOCK_SIZE):
-        *whole, last = block.split(b"\n")
-        for line in whole:
-            yield b"".join([*rest, line]).decode("ascii", "replace").strip()
-            rest, size = [], 0
-        rest.append(last)
-        size += len(last)
-        if size > _MAX_LINE:
-            raise HexError(f"the line is longer than {_MAX_LINE} characters")
-    if size:
-        yield b"".join(rest).decode("ascii", "replace").strip()
+    try:
+        for line in text_lines(read, _MAX_LINE):
+            yield line.decode("ascii", "replace").strip()
+    except LineTooLongError as error:
+        raise HexError(str(error)) from None
 
 
 class HexGroup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .chunk import Chunk, Connection, Notice
+from .chunk import Chunk, Connection, Item, Notice
 from .hexdump import HexError, HexGroup, lines
 from .pcap import BLOCK_SIZE, Read
 
@@ -16,14 +16,14 @@ def _chunk(data: bytes, end: bool = False) -> Chunk:
     return Chunk(CONNECTION, None, None, data, 0, end)
 
 
-def raw_chunks(read: Read) -> Iterator[Chunk]:
+def raw_chunks(read: Read) -> Iterator[Item]:
     """One stream of bytes, as they come."""
     while data := read(BLOCK_SIZE):
         yield _chunk(data)
     yield _chunk(b"", end=True)
 
 
-def hex_chunks(read: Read) -> Iterator[Chunk | Notice]:
+def hex_chunks(read: Read) -> Iterator[Item]:
     """Hex text: `#` begins a comment, an empty line ends a message (or a stream of them).
 
     A group with a line that is not hex is given up to there; a Notice `bad-hex` says why.

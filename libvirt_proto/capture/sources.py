@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from .chunk import Chunk, Notice
+from .chunk import Item, Notice
 from .detect import (
     SNIFF_SIZE,
     ZSTD_MAGIC,
@@ -108,7 +108,7 @@ def open_source(
     ports: frozenset[int] = LIBVIRT_PORTS,
     progress: Progress | None = None,
     format: FileFormat | None = None,
-) -> Iterator[Chunk | Notice]:
+) -> Iterator[Item]:
     """The Chunks of a capture, a raw stream or hex text, told by its content; `-` is standard input.
 
     `ports` are the TCP ports on which everything is given; of other connections only those that
@@ -131,7 +131,7 @@ def open_source(
         return _closing(chunks, opened.pop_all())
 
 
-def _closing(chunks: Iterator[Chunk | Notice], opened: ExitStack) -> Iterator[Chunk | Notice]:
+def _closing(chunks: Iterator[Item], opened: ExitStack) -> Iterator[Item]:
     with opened:
         yield from chunks
 
@@ -143,7 +143,7 @@ def read_source(
     ports: frozenset[int] = LIBVIRT_PORTS,
     progress: Progress | None = None,
     format: FileFormat | None = None,
-) -> Iterator[Chunk | Notice]:
+) -> Iterator[Item]:
     """As open_source, for a binary file that is open, and stays so. `name` is for errors."""
     source = Input(file, progress)
     try:
@@ -201,13 +201,18 @@ def _unknown(head: bytes) -> str:
     return f"{f'looks like {what}' if what else 'is nothing that is known'}; {_UNDERSTOOD}"
 
 
-def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Chunk | Notice]:
+#: Readers of what is no capture of packets.
+_STREAMS: Final[dict[FileFormat, Callable[[Read], Iterator[Item]]]] = {
+    "raw": raw_chunks,
+    "hex": hex_chunks,
+}
+
+
+def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
     """What a reader gives; a file that cannot be read further ends it with a Notice."""
     try:
-        if kind == "raw":
-            yield from raw_chunks(source.take)
-        elif kind == "hex":
-            yield from hex_chunks(source.take)
+        if kind in _STREAMS:
+            yield from _STREAMS[kind](source.take)
         else:
             read = read_pcap if kind == "pcap" else read_pcapng
             yield from _connections(read(source.take), ports)
@@ -219,7 +224,7 @@ def _unreadable(error: BaseException) -> Notice:
     return Notice("truncated-file", f"nothing more could be read: {_words(error)}")
 
 
-def _connections(batches: Iterator[list[Packet]], ports: frozenset[int]) -> Iterator[Chunk | Notice]:
+def _connections(batches: Iterator[list[Packet]], ports: frozenset[int]) -> Iterator[Item]:
     """From packets to the Chunks of their connections."""
     decoder = SegmentDecoder()
     tcp = TcpReassembler(server_ports=ports, admit=partial(plausible_header, offset=0))

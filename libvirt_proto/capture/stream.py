@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 from ..frame import Frame, FrameDecoder
 from ..limits import MAX_FRAME, MIN_FRAME
 from ..message import Message
-from .chunk import Captured, Chunk, Direction, Notice
+from .chunk import Captured, Chunk, Direction, Item, Notice, Seen
 from .detect import first_bytes, identify, plausible_header
 
 _WORD = Struct(">I").unpack_from
@@ -140,9 +140,7 @@ class _Stream:
         return Notice(code, text, self.connection, self.direction, time_ns, severity)
 
 
-def messages(
-    items: Iterable[Chunk | Notice], decode: Decode, *, programs: frozenset[int]
-) -> Iterator[Captured | Notice]:
+def messages(items: Iterable[Item], decode: Decode, *, programs: frozenset[int]) -> Iterator[Seen]:
     """The messages of a source, with Notices (the source's own and those below) in between.
 
     `programs` are the numbers of the programs that are known: they tell a header from other bytes.
@@ -162,7 +160,7 @@ class _Reader:
         self._streams: dict[tuple[int, Direction | None], _Stream] = {}
         self._count = 0
 
-    def read(self, items: Iterable[Chunk | Notice]) -> Iterator[Captured | Notice]:
+    def read(self, items: Iterable[Item]) -> Iterator[Seen]:
         """The short way: a direction that is in step, bytes in order, programs that are known."""
         heads, streams = self._programs.heads, self._streams
         time_ns = None

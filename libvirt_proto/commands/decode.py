@@ -7,16 +7,17 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from ..capture.chunk import Captured, Notice
+from ..capture.chunk import Captured
 from ..present.text import printable
 from . import names, options
 from .filters import Filter, FilterError
+from .inputs import Inputs
+from .inputs import inputs as inputs_option
 from .status import Status
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ FORMATS = ("pretty", "monitor", "jsonl")
 
 
 @click.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+@inputs_option
 @click.option(
     "--format",
     "format_",
@@ -61,14 +62,6 @@ FORMATS = ("pretty", "monitor", "jsonl")
 )
 @click.option("--conn", "connections", metavar="TEXT", multiple=True, help="Only this connection.")
 @click.option("--errors-only", is_flag=True, help="Only error replies, and messages that are malformed.")
-@click.option(
-    "--port",
-    "ports",
-    type=click.IntRange(1, 65535),
-    metavar="N",
-    multiple=True,
-    help="Look for libvirt on this TCP port, too (beside 16509 and 16514).",
-)
 @options.definitions
 @click.option("--full", is_flag=True, help="Show long strings, bytes and arrays to their end (pretty).")
 @options.colour
@@ -78,9 +71,8 @@ FORMATS = ("pretty", "monitor", "jsonl")
 @click.pass_context
 def decode(
     ctx: click.Context,
-    files: tuple[str, ...],
+    inputs: Inputs,
     format_: str | None,
-    ports: tuple[int, ...],
     registry: Registry,
     full: bool,
     color: str,
@@ -112,7 +104,7 @@ def decode(
 
     The exit status is 1 if something in the input was wrong: a damaged file, lost bytes, malformed messages.
     """
-    _check_files(files, output)
+    inputs.check(output)
     try:
         filter_ = Filter(
             registry,
@@ -124,6 +116,7 @@ def decode(
         )
     except FilterError as error:
         raise click.UsageError(str(error)) from None
+    accepts = filter_ if filter_.active else None
     on_terminal = output is None and sys.stdout.isatty()
     palette = options.stdout_palette("never" if output and color == "auto" else color)
     format_ = format_ or ("pretty" if on_terminal else "jsonl")
@@ -131,55 +124,19 @@ def decode(
     status = Status(options.palette(color, sys.stderr), bar=talkative and not on_terminal, summary=talkative)
     destination = _standard_output() if output is None else _create(output)
     with destination as out, status:
-        for file in files:
+        for file in inputs.files:
             present = _presenter(format_, registry, palette, full)
-            if format_ == "pretty" and len(files) > 1:
+            if format_ == "pretty" and len(inputs.files) > 1:
                 out.write(f"{palette.name}== {printable(file)}{palette.off}\n".encode())
-            _decode(file, out, registry, ports, filter_, present, status)
+            live = not os.path.isfile(file)
+            for item in inputs.messages(file, registry, status, out.flush):
+                if isinstance(item, Captured) and (accepts is None or accepts(item)):
+                    status.shown += 1
+                    out.write(present(item))
+                    if live:
+                        out.flush()
         out.flush()
     ctx.exit(1 if status.problems else 0)
-
-
-def _decode(
-    file: str,
-    out: BinaryIO,
-    registry: Registry,
-    ports: tuple[int, ...],
-    filter_: Filter,
-    present: Callable[[Captured], bytes],
-    status: Status,
-) -> None:
-    """One input, from its bytes to the output."""
-    from ..capture.sources import SourceError, open_source
-    from ..capture.stream import messages
-    from ..capture.tcp import LIBVIRT_PORTS
-    from ..message import decode_message
-
-    live = not os.path.isfile(file)
-    name = "standard input" if file == "-" else file
-    status.source(name)
-    decode = partial(decode_message, registry=registry)
-    accepts = filter_ if filter_.active else None
-    seen = 0
-    try:
-        chunks = open_source(file, ports=LIBVIRT_PORTS.union(ports), progress=status.advance)
-        for item in messages(chunks, decode, programs=registry.numbers):
-            if isinstance(item, Notice):
-                out.flush()
-                status.notice(item)
-                continue
-            status.messages += 1
-            status.problems += item.message.error is not None
-            seen = max(seen, item.connection.id)
-            if accepts is None or accepts(item):
-                status.shown += 1
-                out.write(present(item))
-                if live:
-                    out.flush()
-    except SourceError as error:
-        out.flush()
-        status.problem(str(error).removeprefix(f"{name}: "))
-    status.connections += seen
 
 
 def _presenter(format_: str, registry: Registry, palette: Palette, full: bool) -> Callable[[Captured], bytes]:
@@ -198,25 +155,6 @@ def _presenter(format_: str, registry: Registry, palette: Palette, full: bool) -
         text = pretty.Presenter(registry, palette, full=full)
     encoding = sys.stdout.encoding or "utf-8"
     return lambda captured: (text(captured) + "\n").encode(encoding, "backslashreplace")
-
-
-def _check_files(files: tuple[str, ...], output: Path | None) -> None:
-    for file in files:
-        if file != "-" and not os.path.exists(file):
-            raise click.UsageError(f"{file}: no such file.")
-        if os.path.isdir(file):
-            raise click.UsageError(f"{file} is a folder.")
-        if output is not None and output.is_file() and _is_same(file, output):
-            raise click.UsageError(f"{output} is an input, too.")
-
-
-def _is_same(file: str, output: Path) -> bool:
-    if file != "-":
-        return os.path.samefile(file, output)
-    try:
-        return os.path.samestat(os.fstat(sys.stdin.fileno()), output.stat())
-    except (OSError, AttributeError):  # it is closed, or no file of the system's
-        return False
 
 
 def _standard_output() -> AbstractContextManager[BinaryIO]:

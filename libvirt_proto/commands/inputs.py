@@ -1,0 +1,107 @@
+"""The files of a command: the options that say how they are read, and what is in them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..capture.chunk import Captured, ConnectionEvent, Item, Notice
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+    from .status import Status
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a user gave: the files (`-` is standard input), and how to read them."""
+
+    files: tuple[str, ...]
+    ports: tuple[int, ...] = ()
+
+    def check(self, output: Path | None) -> None:
+        """Raises click.UsageError for a file that is not there, or that is the output, too."""
+        for file in self.files:
+            if file != "-" and not os.path.exists(file):
+                raise click.UsageError(f"{file}: no such file.")
+            if os.path.isdir(file):
+                raise click.UsageError(f"{file} is a folder.")
+            if output is not None and output.is_file() and _is_same(file, output):
+                raise click.UsageError(f"{output} is an input, too.")
+
+    def items(self, file: str, status: Status) -> Iterator[Item]:
+        """The Chunks and what else there is in one of the files.
+
+        Raises SourceError for what cannot be opened or is not understood.
+        """
+        from ..capture.sources import open_source
+        from ..capture.tcp import LIBVIRT_PORTS
+
+        ports = LIBVIRT_PORTS.union(self.ports)
+        return open_source(file, ports=ports, progress=status.advance)
+
+    def messages(
+        self, file: str, registry: Registry, status: Status, flush: Callable[[], object] = lambda: None
+    ) -> Iterator[Captured | ConnectionEvent]:
+        """The messages and events of one of the files; what a person should know goes to `status`,
+        after `flush` was called so that it comes behind what was written before."""
+        from ..capture.sources import SourceError
+        from ..capture.stream import messages
+        from ..message import decode_message
+
+        name = "standard input" if file == "-" else file
+        status.source(name)
+        decode = partial(decode_message, registry=registry)
+        seen = 0
+        try:
+            for item in messages(self.items(file, status), decode, programs=registry.numbers):
+                if isinstance(item, Notice):
+                    flush()
+                    status.notice(item)
+                    continue
+                if isinstance(item, Captured):
+                    status.messages += 1
+                    status.problems += item.message.error is not None
+                    seen = max(seen, item.connection.id)
+                yield item
+        except SourceError as error:
+            flush()
+            status.problem(str(error).removeprefix(f"{name}: "))
+        status.connections += seen
+
+
+def inputs(command: Command) -> Command:
+    """`FILE...` and the options that say how files are read, as parameter `inputs`."""
+
+    @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+    @click.option(
+        "--port",
+        "ports",
+        type=click.IntRange(1, 65535),
+        metavar="N",
+        multiple=True,
+        help="Look for libvirt on this TCP port, too (beside 16509 and 16514).",
+    )
+    @wraps(command)
+    def with_inputs(*args: Any, files: tuple[str, ...], ports: tuple[int, ...], **rest: Any) -> Any:
+        return command(*args, inputs=Inputs(files, ports), **rest)
+
+    return with_inputs  # type: ignore[return-value]
+
+
+def _is_same(file: str, output: Path) -> bool:
+    if file != "-":
+        return os.path.samefile(file, output)
+    try:
+        return os.path.samestat(os.fstat(sys.stdin.fileno()), output.stat())
+    except (OSError, AttributeError):  # it is closed, or no file of the system's
+        return False
