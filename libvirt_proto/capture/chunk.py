@@ -62,6 +62,13 @@ class ConnectionEvent(msgspec.Struct, frozen=True, gc=False):
     details: tuple[tuple[str, str], ...] = ()
 
 
+class Closed(msgspec.Struct, frozen=True, gc=False):
+    """Both directions of a connection have ended: nothing more comes of it."""
+
+    connection: Connection
+    time_ns: int | None
+
+
 class Notice(msgspec.Struct, frozen=True, gc=False):
     """Something that a person should know: lost bytes, a truncated file, bytes that are no libvirt.
 
@@ -90,4 +97,4 @@ class Captured(msgspec.Struct, frozen=True, gc=False):
 #: What comes out of a source.
 Item = Chunk | ConnectionEvent | Notice
 #: What comes out of `stream.messages`.
-Seen = Captured | ConnectionEvent | Notice
+Seen = Captured | ConnectionEvent | Closed | Notice

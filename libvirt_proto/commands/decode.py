@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from ..capture.chunk import Captured
+from ..capture.chunk import Captured, Closed, ConnectionEvent
 from ..present.text import printable
 from . import names, options
 from .filters import Filter, FilterError
@@ -21,6 +21,7 @@ from .inputs import inputs as inputs_option
 from .status import Status
 
 if TYPE_CHECKING:
+    from ..present import monitor, pretty
     from ..present.style import Palette
     from ..registry import Registry
 
@@ -130,21 +131,28 @@ def decode(
                 out.write(f"{palette.name}== {printable(file)}{palette.off}\n".encode())
             live = not os.path.isfile(file)
             for item in inputs.messages(file, registry, status, out.flush):
-                if isinstance(item, Captured) and (accepts is None or accepts(item)):
+                if isinstance(item, Captured):
+                    if accepts is not None and not accepts(item):
+                        continue
                     status.shown += 1
-                    out.write(present(item))
-                    if live:
-                        out.flush()
+                elif isinstance(item, Closed) or not filter_.of_event(item):
+                    continue
+                out.write(present(item))
+                if live:
+                    out.flush()
         out.flush()
     ctx.exit(1 if status.problems else 0)
 
 
-def _presenter(format_: str, registry: Registry, palette: Palette, full: bool) -> Callable[[Captured], bytes]:
+def _presenter(
+    format_: str, registry: Registry, palette: Palette, full: bool
+) -> Callable[[Captured | ConnectionEvent], bytes]:
     if format_ == "jsonl":
         from ..present import jsonl
 
-        return jsonl.Presenter(registry)
-    text: Callable[[Captured], str]
+        lines = jsonl.Presenter(registry)
+        return lambda item: lines.event(item) if isinstance(item, ConnectionEvent) else lines(item)
+    text: monitor.Presenter | pretty.Presenter
     if format_ == "monitor":
         from ..present import monitor
 
@@ -154,7 +162,12 @@ def _presenter(format_: str, registry: Registry, palette: Palette, full: bool) -
 
         text = pretty.Presenter(registry, palette, full=full)
     encoding = sys.stdout.encoding or "utf-8"
-    return lambda captured: (text(captured) + "\n").encode(encoding, "backslashreplace")
+
+    def encoded(item: Captured | ConnectionEvent) -> bytes:
+        shown = text.event(item) if isinstance(item, ConnectionEvent) else text(item)
+        return (shown + "\n").encode(encoding, "backslashreplace")
+
+    return encoded
 
 
 def _standard_output() -> AbstractContextManager[BinaryIO]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..capture.chunk import Captured, ConnectionEvent, Item, Notice
+from ..capture.chunk import Captured, Closed, ConnectionEvent, Item, Notice
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -51,9 +51,12 @@ class Inputs:
 
     def messages(
         self, file: str, registry: Registry, status: Status, flush: Callable[[], object] = lambda: None
-    ) -> Iterator[Captured | ConnectionEvent]:
-        """The messages and events of one of the files; what a person should know goes to `status`,
-        after `flush` was called so that it comes behind what was written before."""
+    ) -> Iterator[Captured | ConnectionEvent | Closed]:
+        """The messages of one of the files, and what else happened to its connections.
+
+        What a person should know goes to `status`, after `flush` was called, so that it comes behind
+        what was written before.
+        """
         from ..capture.sources import SourceError
         from ..capture.stream import messages
         from ..message import decode_message
@@ -70,7 +73,7 @@ class Inputs:
                     continue
                 if isinstance(item, Captured):
                     status.messages += 1
-                    status.problems += item.message.error is not None
+                    status.problems += item.message.malformed
                     seen = max(seen, item.connection.id)
                 yield item
         except SourceError as error:

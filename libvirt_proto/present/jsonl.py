@@ -1,8 +1,9 @@
 """Messages as JSON lines: one object per message, its keys always there and in one order.
 
-`remarks` and `raw` alone come only where they say something: the payload was not canonical XDR, and
-`raw` is what was received. In error payloads the numbers stay as they are, and `code_name`,
-`domain_name` and `level_name` stand behind the fields of the .x (null for numbers without a name).
+`remarks`, `raw` and `missing` alone come only where they say something: the payload was not canonical
+XDR, and `raw` is what was received; `missing` is how many bytes of the message nobody has seen. In
+error payloads the numbers stay as they are, and `code_name`, `domain_name` and `level_name` stand behind
+the fields of the .x (null for numbers without a name).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..capture.chunk import Captured, Connection
+from ..capture.chunk import Captured, Connection, ConnectionEvent
 from ..errors import ProtocolError
 from ..layout import XdrStruct, XdrUnion
 from ..message import Message
@@ -60,6 +61,17 @@ class Line(msgspec.Struct):
     error: Problem | None
     remarks: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     raw: str | msgspec.UnsetType = msgspec.UNSET
+    missing: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Event(msgspec.Struct):
+    """One line for what happens to a connection beside its messages; `conn` is null where it is not
+    known which one it is."""
+
+    event: str
+    time_ns: int | None
+    conn: str | None
+    details: dict[str, str]
 
 
 class Presenter:
@@ -77,6 +89,12 @@ class Presenter:
         """The line of a message."""
         return self._encode(self.line(captured)) + b"\n"
 
+    def event(self, event: ConnectionEvent) -> bytes:
+        """The line of an event."""
+        conn = None if event.connection is None else _utf8(str(event.connection))
+        details = {_utf8(name): _utf8(text) for name, text in event.details}
+        return self._encode(Event(_utf8(event.kind), event.time_ns, conn, details)) + b"\n"
+
     def line(self, captured: Captured) -> Line:
         """The object of a line."""
         message = captured.message
@@ -84,8 +102,7 @@ class Presenter:
         program, procedure = self._names.of(header)
         if captured.connection is not self._connection:
             self._connection = captured.connection
-            # A socket's path may be any bytes, JSON is UTF-8.
-            self._conn = str(captured.connection).encode("utf-8", "backslashreplace").decode()
+            self._conn = _utf8(str(captured.connection))
         payload = message.payload
         if payload is not None:
             convert = self._converters.get(type(payload)) or self._converter(message)
@@ -115,6 +132,8 @@ class Presenter:
             line.remarks = message.remarks
         if message.raw is not None:
             line.raw = message.raw.hex()
+        if message.missing:
+            line.missing = message.missing
         return line
 
     def _converter(self, message: Message) -> Convert:
@@ -138,6 +157,11 @@ def _with_names(convert: Convert) -> Convert:
         return fields
 
     return named
+
+
+def _utf8(text: str) -> str:
+    """A text for JSON, which is UTF-8: a socket's path may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _problem(error: ProtocolError) -> Problem:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from ..capture.chunk import Captured, Connection
+from ..capture.chunk import Captured, Connection, ConnectionEvent
 from ..layout import Node
 from .names import ERROR_NAMES, ERROR_TYPES, STATUSES, TYPES, Names
 from .style import PLAIN, Palette
@@ -45,17 +45,26 @@ class Presenter:
 
     def lines(self, captured: Captured) -> Iterator[str]:
         """The lines of a message; times count from the first that is asked for."""
-        if self._start is None:
-            self._start = captured.time_ns
-        if captured.connection.id not in self._introduced:
-            if len(self._introduced) >= _REMEMBERED:
-                self._introduced.clear()
-            self._introduced.add(captured.connection.id)
-            yield from self._introduction(captured.connection)
+        yield from self._introduction(captured.connection)
         yield self._head(captured)
         yield from self._body(captured)
 
+    def event(self, event: ConnectionEvent) -> str:
+        """The line of an event, behind the introduction of its connection."""
+        colour, connection = self._palette, event.connection
+        details = "".join(f"  {printable(name)} {printable(text)}" for name, text in event.details)
+        line = (
+            f"{self._time(event.time_ns)} {'' if connection is None else connection.id:>2} · "
+            f"{printable(event.kind).replace('_', ' ')}{colour.quiet}{details}{colour.off}"
+        )
+        return "\n".join([*(() if connection is None else self._introduction(connection)), line])
+
     def _introduction(self, connection: Connection) -> Iterator[str]:
+        if connection.id in self._introduced:
+            return
+        if len(self._introduced) >= _REMEMBERED:
+            self._introduced.clear()
+        self._introduced.add(connection.id)
         if connection.client or connection.server:
             colour = self._palette
             ends = f"{connection.client or '?'} → {connection.server or '?'}"
@@ -63,6 +72,11 @@ class Presenter:
                 f"{colour.quiet}── connection {connection.id}: {printable(ends)}"
                 f" ({printable(connection.transport)}){colour.off}"
             )
+
+    def _time(self, time_ns: int | None) -> str:
+        if self._start is None:
+            self._start = time_ns
+        return f"{self._palette.quiet}{seconds(time_ns, self._start, 6)}{self._palette.off}"
 
     def _head(self, captured: Captured) -> str:
         message, header, colour = captured.message, captured.message.header, self._palette
@@ -76,8 +90,7 @@ class Presenter:
         version = "" if header.vers == 1 else f"  {colour.warn}version {header.vers}{colour.off}"
         length = amount(message.length, "byte")
         return (
-            f"{colour.quiet}{seconds(captured.time_ns, self._start, 6)}{colour.off}"
-            f" {captured.connection.id:>2} {_ARROWS[captured.direction]} "
+            f"{self._time(captured.time_ns)} {captured.connection.id:>2} {_ARROWS[captured.direction]} "
             f"{colour.quiet}#{header.serial:<4}{colour.off} {type_} {shade}{status}{colour.off}{gap}"
             f" {colour.name}{name}{colour.off}  {colour.quiet}{length}{colour.off}{fds}{version}"
         )
@@ -90,7 +103,10 @@ class Presenter:
                 yield _INDENT + line
         if message.data is not None:
             yield from self._bytes("data", message.data, colour.field)
-        if message.error is not None:
+        if message.missing:
+            seen = f"{message.length - message.missing:,} of {amount(message.length, 'byte')}"
+            yield f"{_INDENT}{colour.warn}! only {seen} seen{colour.off}"
+        elif message.error is not None:
             yield f"{_INDENT}{colour.bad}✗ {printable(str(message.error))}{colour.off}"
         for remark in message.remarks:
             yield f"{_INDENT}{colour.warn}! {printable(remark)}{colour.off}"
