@@ -9,6 +9,7 @@ import lzma
 import os
 import stat
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from .detect import (
     other_capture,
     plausible_header,
 )
+from .follow import following
 from .packet import SegmentDecoder
 from .pcap import DamagedCaptureError, Packet, Read, read_pcap, read_pcapng
 from .raw import hex_chunks, raw_chunks
@@ -53,11 +55,12 @@ class SourceError(Exception):
 class Input(io.RawIOBase):
     """A binary file whose first bytes can be looked at, and which says how much was read of it."""
 
-    def __init__(self, file: BinaryIO, progress: Progress | None = None) -> None:
+    def __init__(
+        self, file: BinaryIO, progress: Progress | None = None, follow: threading.Event | None = None
+    ) -> None:
         super().__init__()
-        self._file = file
         # Files without a buffer have no read1, but their read does the same.
-        self._read1: Read = getattr(file, "read1", file.read)
+        self._read1: Read = getattr(file, "read1", file.read) if follow is None else following(file, follow)
         self._head = b""
         self._done = 0
         self._progress = progress
@@ -108,12 +111,14 @@ def open_source(
     ports: frozenset[int] = LIBVIRT_PORTS,
     progress: Progress | None = None,
     format: FileFormat | None = None,
+    follow: threading.Event | None = None,
 ) -> Iterator[Item]:
     """The Chunks of a capture, a raw stream or hex text, told by its content; `-` is standard input.
 
     `ports` are the TCP ports on which everything is given; of other connections only those that
     begin as libvirt's do. `progress` is called with the bytes read and the size of the file (None
-    for a pipe). `format` is for files that do not tell what they are.
+    for a pipe). `format` is for files that do not tell what they are. With `follow`, the end of a file
+    is waited at for what is added to it, until the event is set.
 
     Raises SourceError, at once, for what cannot be opened or is not understood. A file that breaks
     off or is damaged gives what is before that, and then a Notice (`truncated-file`, `corrupt-file`).
@@ -121,13 +126,15 @@ def open_source(
     if path == "-":
         if sys.stdin is None:
             raise SourceError("standard input: is closed")
-        return read_source(sys.stdin.buffer, "standard input", ports=ports, progress=progress, format=format)
+        return read_source(
+            sys.stdin.buffer, "standard input", ports=ports, progress=progress, format=format, follow=follow
+        )
     with ExitStack() as opened:
         try:
             file = opened.enter_context(open(path, "rb"))
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise SourceError(f"{path}: {_words(error)}") from None
-        chunks = read_source(file, path, ports=ports, progress=progress, format=format)
+        chunks = read_source(file, path, ports=ports, progress=progress, format=format, follow=follow)
         return _closing(chunks, opened.pop_all())
 
 
@@ -143,9 +150,10 @@ def read_source(
     ports: frozenset[int] = LIBVIRT_PORTS,
     progress: Progress | None = None,
     format: FileFormat | None = None,
+    follow: threading.Event | None = None,
 ) -> Iterator[Item]:
     """As open_source, for a binary file that is open, and stays so. `name` is for errors."""
-    source = Input(file, progress)
+    source = Input(file, progress, follow)
     try:
         packed = compression(source.head())
         if packed:

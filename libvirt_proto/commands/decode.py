@@ -102,6 +102,7 @@ def decode(
       libvirt-proto decode --errors-only --format monitor *.pcap
       libvirt-proto decode --format jsonl capture.pcap | jq -r .procedure | sort | uniq -c
       tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode --format pretty -
+      libvirt-proto decode --follow --format monitor growing.pcap
 
     The exit status is 1 if something in the input was wrong: a damaged file, lost bytes, malformed messages.
     """
@@ -129,7 +130,7 @@ def decode(
             present = _presenter(format_, registry, palette, full)
             if format_ == "pretty" and len(inputs.files) > 1:
                 out.write(f"{palette.name}== {printable(file)}{palette.off}\n".encode())
-            live = not os.path.isfile(file)
+            live = inputs.follow is not None or not os.path.isfile(file)
             for item in inputs.messages(file, registry, status, out.flush):
                 if isinstance(item, Captured):
                     if accepts is not None and not accepts(item):

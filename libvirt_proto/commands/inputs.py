@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -27,9 +29,13 @@ class Inputs:
 
     files: tuple[str, ...]
     ports: tuple[int, ...] = ()
+    #: Set when a user has asked to end what is followed; None: files are read to their end.
+    follow: threading.Event | None = None
 
     def check(self, output: Path | None) -> None:
         """Raises click.UsageError for a file that is not there, or that is the output, too."""
+        if self.follow is not None and len(self.files) > 1:
+            raise click.UsageError("--follow takes one file, for it never comes to the next.")
         for file in self.files:
             if file != "-" and not os.path.exists(file):
                 raise click.UsageError(f"{file}: no such file.")
@@ -47,7 +53,7 @@ class Inputs:
         from ..capture.tcp import LIBVIRT_PORTS
 
         ports = LIBVIRT_PORTS.union(self.ports)
-        return open_source(file, ports=ports, progress=status.advance)
+        return open_source(file, ports=ports, progress=status.advance, follow=self.follow)
 
     def messages(
         self, file: str, registry: Registry, status: Status, flush: Callable[[], object] = lambda: None
@@ -94,11 +100,31 @@ def inputs(command: Command) -> Command:
         multiple=True,
         help="Look for libvirt on this TCP port, too (beside 16509 and 16514).",
     )
+    @click.option(
+        "-f",
+        "--follow",
+        is_flag=True,
+        help="At the end of the file, wait for what is added to it, until interrupted (Ctrl-C).",
+    )
     @wraps(command)
-    def with_inputs(*args: Any, files: tuple[str, ...], ports: tuple[int, ...], **rest: Any) -> Any:
-        return command(*args, inputs=Inputs(files, ports), **rest)
+    def with_inputs(
+        *args: Any, files: tuple[str, ...], ports: tuple[int, ...], follow: bool, **rest: Any
+    ) -> Any:
+        stop = _stopped_by_signals() if follow else None
+        return command(*args, inputs=Inputs(files, ports, stop), **rest)
 
     return with_inputs  # type: ignore[return-value]
+
+
+def _stopped_by_signals() -> threading.Event:
+    """An event that SIGINT and SIGTERM set: the way to end what has no end is no error.
+
+    The handlers are set whatever was there: a job in the background inherits that SIGINT is ignored.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def _is_same(file: str, output: Path) -> bool:
