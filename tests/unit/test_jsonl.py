@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Captured, Connection
+from libvirt_proto.capture.chunk import Captured, Connection, ConnectionEvent
 from libvirt_proto.message import Message, decode_message
 from libvirt_proto.present import jsonl
 from tests.frames import captured, error_payload, frame, hand_made, text, word
@@ -149,6 +149,28 @@ def test_a_payload_that_breaks_off() -> None:
     assert shown["payload"] == {"dom": {"name": "test"}}
     assert (shown["error"]["offset"], shown["error"]["path"]) == (36, "dom.uuid")
     assert shown["raw"] == "0000000474657374010203"
+
+
+def test_a_message_that_was_not_seen_whole() -> None:
+    data = frame(text(b"test") + bytes(16) + word(7), type_=1, proc=24)
+    shown = line(captured(data[:39], missing=len(data) - 39))
+    assert (shown["length"], shown["missing"]) == (56, 17)
+    assert shown["payload"] == {"dom": {"name": "test"}}
+    assert list(shown)[-2:] == ["raw", "missing"]
+    shown = line(captured(data[:28], missing=len(data) - 28))
+    assert (shown["payload"], shown["payload_type"]) == (None, "remote_domain_lookup_by_uuid_ret")
+    assert (shown["error"], shown["missing"]) == (None, 28)
+    assert "raw" not in shown
+
+
+def test_events() -> None:
+    event = ConnectionEvent("client_new", 5, None, (("fd", "7"), ("path", "\udcff")))
+    assert json.loads(jsonl.Presenter(registry.default()).event(event)) == {
+        "event": "client_new",
+        "time_ns": 5,
+        "conn": None,
+        "details": {"fd": "7", "path": "\\udcff"},
+    }
 
 
 def test_bytes_that_are_not_canonical_are_kept() -> None:
