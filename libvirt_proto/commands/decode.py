@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -63,6 +63,12 @@ FORMATS = ("pretty", "monitor", "jsonl")
 )
 @click.option("--conn", "connections", metavar="TEXT", multiple=True, help="Only this connection.")
 @click.option("--errors-only", is_flag=True, help="Only error replies, and messages that are malformed.")
+@click.option(
+    "--merge",
+    is_flag=True,
+    help="Join two recordings of the same connections, such as one of the client and one of the server, into"
+    " one timeline, and estimate the difference of their clocks.",
+)
 @options.definitions
 @click.option("--full", is_flag=True, help="Show long strings, bytes and arrays to their end (pretty).")
 @options.colour
@@ -79,6 +85,7 @@ def decode(
     color: str,
     output: Path | None,
     errors_only: bool,
+    merge: bool,
     programs: tuple[str, ...],
     procedures: tuple[str, ...],
     types: tuple[str, ...],
@@ -103,10 +110,13 @@ def decode(
       libvirt-proto decode --format jsonl capture.pcap | jq -r .procedure | sort | uniq -c
       tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode --format pretty -
       libvirt-proto decode --follow --format monitor growing.pcap
+      libvirt-proto decode --merge client.pcap server.pcap
 
     The exit status is 1 if something in the input was wrong: a damaged file, lost bytes, malformed messages.
     """
     inputs.check(output)
+    if merge and len(inputs.files) != 2:
+        raise click.UsageError("--merge takes two files.")
     try:
         filter_ = Filter(
             registry,
@@ -118,7 +128,6 @@ def decode(
         )
     except FilterError as error:
         raise click.UsageError(str(error)) from None
-    accepts = filter_ if filter_.active else None
     on_terminal = output is None and sys.stdout.isatty()
     palette = options.stdout_palette("never" if output and color == "auto" else color)
     format_ = format_ or ("pretty" if on_terminal else "jsonl")
@@ -126,23 +135,41 @@ def decode(
     status = Status(options.palette(color, sys.stderr), bar=talkative and not on_terminal, summary=talkative)
     destination = _standard_output() if output is None else _create(output)
     with destination as out, status:
-        for file in inputs.files:
+        if merge:
+            present = _presenter(format_, registry, palette, full)
+            _show(inputs.merged(registry, status, out.flush), out, filter_, present, status)
+        for file in () if merge else inputs.files:
             present = _presenter(format_, registry, palette, full)
             if format_ == "pretty" and len(inputs.files) > 1:
                 out.write(f"{palette.name}== {printable(file)}{palette.off}\n".encode())
+            items = inputs.messages(file, registry, status, out.flush)
             live = inputs.follow is not None or not os.path.isfile(file)
-            for item in inputs.messages(file, registry, status, out.flush):
-                if isinstance(item, Captured):
-                    if accepts is not None and not accepts(item):
-                        continue
-                    status.shown += 1
-                elif isinstance(item, Closed) or not filter_.of_event(item):
-                    continue
-                out.write(present(item))
-                if live:
-                    out.flush()
+            _show(items, out, filter_, present, status, live=live)
         out.flush()
     ctx.exit(1 if status.problems else 0)
+
+
+def _show(
+    items: Iterable[Captured | ConnectionEvent | Closed],
+    out: BinaryIO,
+    filter_: Filter,
+    present: Callable[[Captured | ConnectionEvent], bytes],
+    status: Status,
+    *,
+    live: bool = False,
+) -> None:
+    """Write what the filter lets through; at once, where more may be long in coming."""
+    accepts = filter_ if filter_.active else None
+    for item in items:
+        if isinstance(item, Captured):
+            if accepts is not None and not accepts(item):
+                continue
+            status.shown += 1
+        elif isinstance(item, Closed) or not filter_.of_event(item):
+            continue
+        out.write(present(item))
+        if live:
+            out.flush()
 
 
 def _presenter(

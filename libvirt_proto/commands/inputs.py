@@ -87,6 +87,23 @@ class Inputs:
             status.problem(str(error).removeprefix(f"{name}: "))
         status.connections += seen
 
+    def merged(
+        self, registry: Registry, status: Status, flush: Callable[[], object] = lambda: None
+    ) -> Iterator[Captured | ConnectionEvent]:
+        """As `messages`, for both of two files in one timeline."""
+        from ..capture.merge import merge
+
+        first, second = (
+            [item for item in self.messages(file, registry, status, flush) if not isinstance(item, Closed)]
+            for file in self.files
+        )
+        status.source(" and ".join(self.files))
+        for item in merge(first, second, _short_names(self.files)):
+            if isinstance(item, Notice):
+                status.notice(item)
+            else:
+                yield item
+
 
 def inputs(command: Command) -> Command:
     """`FILE...` and the options that say how files are read, as parameter `inputs`."""
@@ -114,6 +131,12 @@ def inputs(command: Command) -> Command:
         return command(*args, inputs=Inputs(files, ports, stop), **rest)
 
     return with_inputs  # type: ignore[return-value]
+
+
+def _short_names(files: tuple[str, ...]) -> tuple[str, str]:
+    """What two files are called: without their folders, if that tells them apart."""
+    first, second = (os.path.basename(file) for file in files)
+    return (first, second) if first != second else (files[0], files[1])
 
 
 def _stopped_by_signals() -> threading.Event:

@@ -1,9 +1,10 @@
 """Messages as JSON lines: one object per message, its keys always there and in one order.
 
-`remarks`, `raw` and `missing` alone come only where they say something: the payload was not canonical
-XDR, and `raw` is what was received; `missing` is how many bytes of the message nobody has seen. In
-error payloads the numbers stay as they are, and `code_name`, `domain_name` and `level_name` stand behind
-the fields of the .x (null for numbers without a name).
+`remarks`, `raw`, `missing` and `sightings` alone come only where they say something: the payload was not
+canonical XDR, and `raw` is what was received; `missing` is how many bytes of the message nobody has seen;
+`sightings` are the recordings that have it, where two were merged. In error payloads the numbers stay as
+they are, and `code_name`, `domain_name` and `level_name` stand behind the fields of the .x (null for numbers
+without a name).
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
-from ..capture.chunk import Captured, Connection, ConnectionEvent
+from ..capture.chunk import Captured, Connection, ConnectionEvent, Sighting
 from ..errors import ProtocolError
 from ..layout import XdrStruct, XdrUnion
 from ..message import Message
@@ -62,6 +64,7 @@ class Line(msgspec.Struct):
     remarks: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     raw: str | msgspec.UnsetType = msgspec.UNSET
     missing: int | msgspec.UnsetType = msgspec.UNSET
+    sightings: tuple[Sighting, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Event(msgspec.Struct):
@@ -134,6 +137,10 @@ class Presenter:
             line.raw = message.raw.hex()
         if message.missing:
             line.missing = message.missing
+        if captured.sightings:
+            line.sightings = tuple(
+                replace(each, recording=_utf8(each.recording)) for each in captured.sightings
+            )
         return line
 
     def _converter(self, message: Message) -> Convert:

@@ -4,7 +4,8 @@
 
 Seconds since the first message, the client's side of the connection (`>` it sends, `<` it
 receives, `?` not known), the connection where the script prints a pointer, and the message. Of a
-message that was not seen whole, `missing` is how many bytes were not. What else happens to a connection
+message that was not seen whole, `missing` is how many bytes were not; where recordings were merged, `seen`
+says which have it. What else happens to a connection
 has `+` where something begins, `-` where it ends, else `.`.
 """
 
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..capture.chunk import Captured, Connection, ConnectionEvent
 from .names import STATUSES, TYPES, Names
 from .style import PLAIN, Palette
-from .text import printable, seconds
+from .text import printable, seconds, sighted
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -45,10 +46,11 @@ class Presenter:
         if header.status == 1 or message.malformed:
             status = f"{colour.bad}{status}{colour.off}"
         missing = f" {colour.warn}missing={message.missing}{colour.off}" if message.missing else ""
+        seen = f" seen={sighted(captured.sightings).replace(' ', '')}" if captured.sightings else ""
         return (
             f"{self._head(captured.time_ns, _ARROWS[captured.direction], captured.connection)} "
             f"msg={colour.name}{name}{colour.off}({type_}, {status}, {header.serial}) len={message.length}"
-            f"{missing}"
+            f"{missing}{seen}"
         )
 
     def event(self, event: ConnectionEvent) -> str:

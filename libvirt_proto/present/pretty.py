@@ -13,7 +13,7 @@ from ..capture.chunk import Captured, Connection, ConnectionEvent
 from ..layout import Node
 from .names import ERROR_NAMES, ERROR_TYPES, STATUSES, TYPES, Names
 from .style import PLAIN, Palette
-from .text import amount, printable, seconds
+from .text import amount, printable, seconds, sighted
 from .tree import DEFAULT_CUT, NO_CUT, Cut, Tree, hex_dump
 
 if TYPE_CHECKING:
@@ -89,10 +89,12 @@ class Presenter:
         fds = "" if message.fds is None else f"  {amount(message.fds, 'descriptor')}"
         version = "" if header.vers == 1 else f"  {colour.warn}version {header.vers}{colour.off}"
         length = amount(message.length, "byte")
+        seen = f"  {colour.quiet}[{sighted(captured.sightings)}]{colour.off}" if captured.sightings else ""
         return (
             f"{self._time(captured.time_ns)} {captured.connection.id:>2} {_ARROWS[captured.direction]} "
             f"{colour.quiet}#{header.serial:<4}{colour.off} {type_} {shade}{status}{colour.off}{gap}"
             f" {colour.name}{name}{colour.off}  {colour.quiet}{length}{colour.off}{fds}{version}"
+            f"{seen}"
         )
 
     def _body(self, captured: Captured) -> Iterator[str]:
