@@ -111,6 +111,8 @@ class _Log:
     def __init__(self) -> None:
         self._connections: dict[_Key, Connection] = {}
         self._opened = 0
+        #: Connections that have had a message. Of others events alone tell: there is nothing to end.
+        self._spoken: set[int] = set()
         #: By process and address: a socket's local and remote address.
         self._sockets: dict[tuple[str, str], tuple[str, str]] = {}
         #: By process and address: whose socket or keepalive it is.
@@ -196,7 +198,9 @@ class _Log:
         key = line.process, side, _object(values.get("client", ""))
         if key not in self._connections:
             yield from self._open(key, line, "")
-        yield Chunk(self._connections[key], direction, line.time_ns, data, cut=length - MIN_FRAME)
+        connection = self._connections[key]
+        self._spoken.add(connection.id)
+        yield Chunk(connection, direction, line.time_ns, data, cut=length - MIN_FRAME)
 
     def _open(self, key: _Key, line: _Line, sock: str) -> Iterator[Chunk]:
         """A new connection, named after its object and, if they are known, its socket's addresses."""
@@ -215,7 +219,8 @@ class _Log:
 
     def _close(self, key: _Key, line: _Line) -> Iterator[Chunk]:
         connection = self._connections.pop(key, None)
-        if connection is not None:
+        if connection is not None and connection.id in self._spoken:
+            self._spoken.remove(connection.id)
             yield Chunk(connection, "c2s", line.time_ns, b"", end=True)
             yield Chunk(connection, "s2c", line.time_ns, b"", end=True)
 

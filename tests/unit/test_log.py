@@ -164,12 +164,21 @@ def test_a_new_client_whose_predecessor_was_not_seen_to_end() -> None:
     assert [chunk.connection.id for chunk in chunks(items) if chunk.end] == [1, 1, 2, 2]
 
 
+def test_a_connection_without_a_message_is_told_by_events_alone() -> None:
+    items = read("RPC_SERVER_CLIENT_NEW: client=0xa sock=0xb", "RPC_SERVER_CLIENT_DISPOSE: client=0xa")
+    assert [item.kind for item in items if isinstance(item, ConnectionEvent)] == [
+        "server_client_new",
+        "server_client_dispose",
+    ]
+    assert len(items) == 2
+
+
 def test_the_side_that_wrote_the_lines_has_the_object() -> None:
     new = "localAddr=::1;40508, remoteAddr=::1;16514"
     items = read(
         f"RPC_SOCKET_NEW: sock=0x1 fd=1 errfd=-1 pid=0 {new}",
         "RPC_CLIENT_NEW: client=0x2 sock=0x1",
-        "RPC_CLIENT_DISPOSE: client=0x2",
+        CALL.replace("RPC_SERVER_CLIENT_MSG_RX: client=0x1", "RPC_CLIENT_MSG_TX_QUEUE: client=0x2"),
     )
     assert names(items) == ["[::1]:40508@0x2-[::1]:16514"]
 
