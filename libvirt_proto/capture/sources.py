@@ -29,6 +29,7 @@ from .detect import (
     plausible_header,
 )
 from .follow import following
+from .log import log_chunks
 from .packet import SegmentDecoder
 from .pcap import DamagedCaptureError, Packet, Read, read_pcap, read_pcapng
 from .raw import hex_chunks, raw_chunks
@@ -43,7 +44,7 @@ Progress = Callable[[int, int | None], object]
 #: Fewer bytes than this may not tell what a file is, so a pipe is waited for.
 _ENOUGH: Final = 28
 _UNDERSTOOD: Final = (
-    "understood are pcap and pcapng captures, raw streams of libvirt messages, and hex text"
+    "understood are pcap and pcapng captures, raw streams of libvirt messages, libvirt's logs, and hex text"
     " (plain, or as xxd, hexdump -C and tcpdump -x write it), also compressed with gzip, bzip2 or xz"
 )
 
@@ -113,7 +114,7 @@ def open_source(
     format: FileFormat | None = None,
     follow: threading.Event | None = None,
 ) -> Iterator[Item]:
-    """The Chunks of a capture, a raw stream or hex text, told by its content; `-` is standard input.
+    """The Chunks of a capture, a raw stream, hex text or a log, told by its content; `-` is standard input.
 
     `ports` are the TCP ports on which everything is given; of other connections only those that
     begin as libvirt's do. `progress` is called with the bytes read and the size of the file (None
@@ -213,6 +214,7 @@ def _unknown(head: bytes) -> str:
 _STREAMS: Final[dict[FileFormat, Callable[[Read], Iterator[Item]]]] = {
     "raw": raw_chunks,
     "hex": hex_chunks,
+    "log": log_chunks,
 }
 
 

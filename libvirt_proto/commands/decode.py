@@ -91,8 +91,9 @@ def decode(
     types: tuple[str, ...],
     connections: tuple[str, ...],
 ) -> None:
-    """Show the messages in captures: pcap and pcapng files, raw byte streams, or hex; what a file holds is
-    found by looking at it. Several files are read one after the other; - is standard input.
+    """Show the messages in captures: pcap and pcapng files, raw byte streams, hex, or libvirt's own logs (of
+    log_filters="2:rpc"); what a file holds is found by looking at it. Several files are read one after
+    the other; - is standard input.
 
     Filters can be repeated: a message is shown if it matches one of each kind. Programs, procedures and types
     are given by name, by the symbol in libvirt's sources, by number, or as a pattern (domain_*); a procedure

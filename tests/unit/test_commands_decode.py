@@ -356,6 +356,20 @@ def test_whole_captures(captures: Path, name: str, format_: str) -> None:
         assert all(line["error"] is None and line["program"] for line in lines(result))
 
 
+def test_a_log(captures: Path) -> None:
+    """Its messages have everything but their payload."""
+    result = decode("--conn", "0x55bef0a18270", "--errors-only", str(captures / "libvirtd-rpc-info.log"))
+    assert (result.exit_code, result.stderr) == (0, "")
+    (line,) = lines(result)
+    assert (line["procedure"], line["status"], line["length"], line["missing"], line["payload"]) == (
+        "domain_lookup_by_name",
+        "error",
+        112,
+        84,
+        None,
+    )
+
+
 def test_output_is_never_the_file_on_standard_input(captures: Path, tmp_path: Path) -> None:
     data = (captures / "virsh-domname.pcap").read_bytes()
     file = tmp_path / "capture.pcap"
