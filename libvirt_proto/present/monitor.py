@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ..registry import Registry
 
 _ARROWS = {"c2s": ">", "s2c": "<", None: "?"}
+#: Columns of the script's pointer.
+_CONNECTION = 16
 #: By the last word of an event's kind.
 _MARKS = {"new": "+", "start": "+", "dispose": "-", "stop": "-"}
 
@@ -34,7 +36,7 @@ class Presenter:
         self._palette = palette
         self._start: int | None = None
         self._connection: Connection | None = None
-        self._conn = ""
+        self._conn = " " * _CONNECTION
 
     def __call__(self, captured: Captured) -> str:
         """The line of a message; times count from the first that is asked for."""
@@ -65,6 +67,6 @@ class Presenter:
             self._start = time_ns
         if connection is not self._connection:
             self._connection = connection
-            self._conn = f"{printable(str(connection or '')):<16}"
+            self._conn = printable(str(connection or "")).ljust(_CONNECTION)
         colour = self._palette
         return f"{seconds(time_ns, self._start, 3)} C {mark} {colour.quiet}{self._conn}{colour.off}"

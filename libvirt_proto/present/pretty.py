@@ -55,7 +55,7 @@ class Presenter:
         details = "".join(f"  {printable(name)} {printable(text)}" for name, text in event.details)
         line = (
             f"{self._time(event.time_ns)} {'' if connection is None else connection.id:>2} · "
-            f"{printable(event.kind).replace('_', ' ')}{colour.quiet}{details}{colour.off}"
+            f"{printable(event.kind)}{colour.quiet}{details}{colour.off}"
         )
         return "\n".join([*(() if connection is None else self._introduction(connection)), line])
 
@@ -89,6 +89,8 @@ class Presenter:
         fds = "" if message.fds is None else f"  {amount(message.fds, 'descriptor')}"
         version = "" if header.vers == 1 else f"  {colour.warn}version {header.vers}{colour.off}"
         length = amount(message.length, "byte")
+        if message.missing:
+            length += f"{colour.off}, {colour.warn}only {message.length - message.missing:,} seen"
         seen = f"  {colour.quiet}[{sighted(captured.sightings)}]{colour.off}" if captured.sightings else ""
         return (
             f"{self._time(captured.time_ns)} {captured.connection.id:>2} {_ARROWS[captured.direction]} "
@@ -105,10 +107,7 @@ class Presenter:
                 yield _INDENT + line
         if message.data is not None:
             yield from self._bytes("data", message.data, colour.field)
-        if message.missing:
-            seen = f"{message.length - message.missing:,} of {amount(message.length, 'byte')}"
-            yield f"{_INDENT}{colour.warn}! only {seen} seen{colour.off}"
-        elif message.error is not None:
+        if message.malformed:
             yield f"{_INDENT}{colour.bad}✗ {printable(str(message.error))}{colour.off}"
         for remark in message.remarks:
             yield f"{_INDENT}{colour.warn}! {printable(remark)}{colour.off}"
