@@ -2,9 +2,9 @@
 
 `remarks`, `raw`, `missing` and `sightings` alone come only where they say something: the payload was not
 canonical XDR, and `raw` is what was received; `missing` is how many bytes of the message nobody has seen;
-`sightings` are the recordings that have it, where two were merged. In error payloads the numbers stay as
-they are, and `code_name`, `domain_name` and `level_name` stand behind the fields of the .x (null for numbers
-without a name).
+`sightings` are the recordings that have it, where two were merged. In payloads, numbers that libvirt's
+public API has names for stay numbers, and the names stand behind them, `code_name` behind `code` (see
+values).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..capture.chunk import Captured, Connection, ConnectionEvent, Sighting
 from ..errors import ProtocolError
 from ..layout import XdrStruct, XdrUnion
 from ..message import Message
-from .names import ERROR_NAMES, ERROR_TYPES, STATUSES, TYPES, Names
+from .names import STATUSES, TYPES, Names
 from .values import Convert, converter
 
 if TYPE_CHECKING:
@@ -146,24 +146,10 @@ class Presenter:
     def _converter(self, message: Message) -> Convert:
         node = self._names.node(message)
         assert node is not None
-        convert = converter(node)
-        if message.payload_type in ERROR_TYPES:
-            convert = _with_names(convert)
+        convert = converter(node, True)
         if isinstance(message.payload, XdrStruct | XdrUnion):
             self._converters[type(message.payload)] = convert
         return convert
-
-
-def _with_names(convert: Convert) -> Convert:
-    """Errors: behind the fields of the .x, what their numbers are called."""
-
-    def named(value: Any) -> dict[str, Any]:
-        fields: dict[str, Any] = convert(value)
-        for name, names in ERROR_NAMES.items():
-            fields[f"{name}_name"] = names.get(fields[name]) if name in fields else None
-        return fields
-
-    return named
 
 
 def _utf8(text: str) -> str:

@@ -7,11 +7,10 @@ left out is counted; `full` shows everything. Nothing from the wire reaches the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..capture.chunk import Captured, Connection, ConnectionEvent
-from ..layout import Node
-from .names import ERROR_NAMES, ERROR_TYPES, STATUSES, TYPES, Names
+from .names import STATUSES, TYPES, Names
 from .style import PLAIN, Palette
 from .text import amount, printable, seconds, sighted
 from .tree import DEFAULT_CUT, NO_CUT, Cut, Tree, hex_dump
@@ -103,7 +102,7 @@ class Presenter:
         message, colour = captured.message, self._palette
         node = self._names.node(message)
         if node is not None:
-            for line in self._payload(node, message.payload, message.payload_type):
+            for line in Tree(self._palette, self._cut).lines(node, message.payload):
                 yield _INDENT + line
         if message.data is not None:
             yield from self._bytes("data", message.data, colour.field)
@@ -113,10 +112,6 @@ class Presenter:
             yield f"{_INDENT}{colour.warn}! {printable(remark)}{colour.off}"
         if message.spare:
             yield from self._bytes("! spare", message.spare, colour.warn)
-
-    def _payload(self, node: Node, payload: Any, type_: str | None) -> Iterator[str]:
-        notes = ERROR_NAMES if type_ in ERROR_TYPES else {}
-        return Tree(self._palette, self._cut, notes).lines(node, payload)
 
     def _bytes(self, label: str, data: bytes, shade: str) -> Iterator[str]:
         colour = self._palette

@@ -119,6 +119,48 @@ def test_error_replies_name_their_numbers() -> None:
         "domain_name": "VIR_FROM_TEST",
         "level_name": "VIR_ERR_ERROR",
     }
+    # Each stands behind its number.
+    assert list(shown["payload"])[:5] == ["code", "code_name", "domain", "domain_name", "message"]
+
+
+def payload(data: bytes) -> Any:
+    return line(captured(data))["payload"]
+
+
+def test_a_name_that_depends_on_another_field() -> None:
+    """1 is a reason of each state, under a name of its own."""
+    assert payload(frame(word(1) + word(1), type_=1, proc=212)) == {
+        "state": 1,
+        "state_name": "VIR_DOMAIN_RUNNING",
+        "reason": 1,
+        "reason_name": "VIR_DOMAIN_RUNNING_BOOTED",
+    }
+    assert (
+        payload(frame(word(5) + word(1), type_=1, proc=212))["reason_name"] == "VIR_DOMAIN_SHUTOFF_SHUTDOWN"
+    )
+    assert payload(frame(word(99) + word(1), type_=1, proc=212))["state_name"] is None
+    assert payload(frame(word(99) + word(1), type_=1, proc=212))["reason_name"] is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        (0, []),
+        (3, ["VIR_CONNECT_LIST_DOMAINS_ACTIVE", "VIR_CONNECT_LIST_DOMAINS_INACTIVE"]),
+        (0x40000001, ["VIR_CONNECT_LIST_DOMAINS_ACTIVE", 0x40000000]),
+        (0x80000000, [0x80000000]),
+    ],
+)
+def test_a_set_of_bits_is_an_array_of_names(flags: int, shown: list[str | int]) -> None:
+    data = frame(word(1) + word(flags), proc=273)
+    assert payload(data) == {"need_results": 1, "flags": flags, "flags_name": shown}
+
+
+def test_the_type_of_a_typed_parameter() -> None:
+    data = frame(word(1) + text(b"weight") + word(2) + word(50) + word(0), type_=1, proc=57)
+    [parameter] = payload(data)["params"]
+    assert parameter["value"] == {"type": 2, "type_name": "VIR_TYPED_PARAM_UINT", "ui": 50}
+    assert list(parameter["value"]) == ["type", "type_name", "ui"]
 
 
 def test_error_numbers_without_names() -> None:
@@ -130,7 +172,7 @@ def test_error_numbers_without_names() -> None:
 def test_an_error_reply_that_breaks_off() -> None:
     shown = line(captured(frame(word(42) + word(12), type_=1, status=1)))
     assert shown["payload"]["code_name"] == "VIR_ERR_NO_DOMAIN"
-    assert shown["payload"]["level_name"] is None
+    assert "level_name" not in shown["payload"]
     assert shown["error"] == {
         "message": "at byte 36, message: needs 4 bytes, 0 left",
         "offset": 36,
