@@ -18,6 +18,7 @@ from .suggest import did_you_mean
 if TYPE_CHECKING:
     from ..program import Program
     from ..registry import Registry
+    from ..session import Exchange
 
 
 T = TypeVar("T")
@@ -65,6 +66,10 @@ class Filter:
             and (not self._errors_only or header.status == 1 or message.error is not None)
             and (not self._connections or self._has_connection(captured.connection))
         )
+
+    def exchange(self, exchange: Exchange) -> bool:
+        """Whether an exchange is shown: one of its messages is."""
+        return any(map(self, exchange.parts))
 
     def _has_procedure(self, header: Header) -> bool:
         wanted = self._procedures

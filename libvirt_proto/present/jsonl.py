@@ -1,8 +1,9 @@
 """Messages as JSON lines: one object per message, its keys always there and in one order.
 
 `remarks` and `raw` alone come only where they say something: the payload was not canonical XDR, and
-`raw` is what was received. In error payloads the numbers stay as they are, and `code_name`,
-`domain_name` and `level_name` stand behind the fields of the .x (null for numbers without a name).
+`raw` is what was received; `access` comes with calls if it is asked for. In error payloads the numbers
+stay as they are, and `code_name`, `domain_name` and `level_name` stand behind the fields of the .x
+(null for numbers without a name).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ..capture.chunk import Captured, Connection
 from ..errors import ProtocolError
 from ..layout import XdrStruct, XdrUnion
 from ..message import Message
+from .access import Access, Accesses
 from .names import ERROR_NAMES, ERROR_TYPES, STATUSES, TYPES, Names
 from .values import Convert, converter
 
@@ -60,13 +62,15 @@ class Line(msgspec.Struct):
     error: Problem | None
     remarks: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     raw: str | msgspec.UnsetType = msgspec.UNSET
+    access: Access | msgspec.UnsetType = msgspec.UNSET
 
 
 class Presenter:
     """Captured → a line of JSON with its newline, in UTF-8."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, accesses: Accesses | None = None) -> None:
         self._names = Names(registry)
+        self._accesses = accesses
         self._encode = msgspec.json.Encoder().encode
         self._connection: Connection | None = None
         self._conn = ""
@@ -84,8 +88,7 @@ class Presenter:
         program, procedure = self._names.of(header)
         if captured.connection is not self._connection:
             self._connection = captured.connection
-            # A socket's path may be any bytes, JSON is UTF-8.
-            self._conn = str(captured.connection).encode("utf-8", "backslashreplace").decode()
+            self._conn = connection_name(captured.connection)
         payload = message.payload
         if payload is not None:
             convert = self._converters.get(type(payload)) or self._converter(message)
@@ -115,6 +118,8 @@ class Presenter:
             line.remarks = message.remarks
         if message.raw is not None:
             line.raw = message.raw.hex()
+        if self._accesses is not None:
+            line.access = self._accesses.of(captured) or msgspec.UNSET
         return line
 
     def _converter(self, message: Message) -> Convert:
@@ -126,6 +131,11 @@ class Presenter:
         if isinstance(message.payload, XdrStruct | XdrUnion):
             self._converters[type(message.payload)] = convert
         return convert
+
+
+def connection_name(connection: Connection) -> str:
+    """The connection's name; a socket's path may be any bytes, JSON is UTF-8."""
+    return str(connection).encode("utf-8", "backslashreplace").decode()
 
 
 def _with_names(convert: Convert) -> Convert:

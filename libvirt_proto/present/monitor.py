@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..capture.chunk import Captured, Connection
+from .access import Accesses
 from .names import STATUSES, TYPES, Names
 from .style import PLAIN, Palette
 from .text import printable, seconds
@@ -24,8 +25,11 @@ _ARROWS = {"c2s": ">", "s2c": "<", None: "?"}
 class Presenter:
     """Captured → one line, without its newline."""
 
-    def __init__(self, registry: Registry, palette: Palette = PLAIN) -> None:
+    def __init__(
+        self, registry: Registry, palette: Palette = PLAIN, accesses: Accesses | None = None
+    ) -> None:
         self._names = Names(registry)
+        self._accesses = accesses
         self._palette = palette
         self._start: int | None = None
         self._connection: Connection | None = None
@@ -45,8 +49,10 @@ class Presenter:
         status = STATUSES.get(header.status) or f"unknown:{header.status}"
         if header.status == 1 or message.error is not None:
             status = f"{colour.bad}{status}{colour.off}"
+        access = self._accesses and self._accesses.of(captured)
         return (
             f"{seconds(captured.time_ns, self._start, 3)} C {_ARROWS[captured.direction]} "
             f"{colour.quiet}{self._conn}{colour.off} "
             f"msg={colour.name}{name}{colour.off}({type_}, {status}, {header.serial}) len={message.length}"
+            f"{f' {access}' if access else ''}"
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..capture.chunk import Captured, Connection
 from ..layout import Node
+from .access import Accesses
 from .names import ERROR_NAMES, ERROR_TYPES, STATUSES, TYPES, Names
 from .style import PLAIN, Palette
 from .text import amount, printable, seconds
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..registry import Registry
 
 #: Where the payload begins: below the names.
-_INDENT: Final = " " * 16
+INDENT: Final = " " * 16
 #: Columns of type and status together: all but those of streams and descriptors fit.
 _KIND: Final = 11
 _ARROWS: Final = {"c2s": "→", "s2c": "←", None: "?"}
@@ -32,8 +33,16 @@ class Presenter:
     """Captured → lines, without newlines. A connection is introduced by a line of its own before
     its first message; messages then refer to it by its number."""
 
-    def __init__(self, registry: Registry, palette: Palette = PLAIN, *, full: bool = False) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        palette: Palette = PLAIN,
+        accesses: Accesses | None = None,
+        *,
+        full: bool = False,
+    ) -> None:
         self._names = Names(registry)
+        self._accesses = accesses
         self._palette = palette
         self._cut: Cut = NO_CUT if full else DEFAULT_CUT
         self._start: int | None = None
@@ -47,15 +56,17 @@ class Presenter:
         """The lines of a message; times count from the first that is asked for."""
         if self._start is None:
             self._start = captured.time_ns
-        if captured.connection.id not in self._introduced:
-            if len(self._introduced) >= _REMEMBERED:
-                self._introduced.clear()
-            self._introduced.add(captured.connection.id)
-            yield from self._introduction(captured.connection)
+        yield from self.introduction(captured.connection)
         yield self._head(captured)
-        yield from self._body(captured)
+        yield from self.body(captured)
 
-    def _introduction(self, connection: Connection) -> Iterator[str]:
+    def introduction(self, connection: Connection) -> Iterator[str]:
+        """The line that says what a connection is, before anything else of it."""
+        if connection.id in self._introduced:
+            return
+        if len(self._introduced) >= _REMEMBERED:
+            self._introduced.clear()
+        self._introduced.add(connection.id)
         if connection.client or connection.server:
             colour = self._palette
             ends = f"{connection.client or '?'} → {connection.server or '?'}"
@@ -82,18 +93,22 @@ class Presenter:
             f" {colour.name}{name}{colour.off}  {colour.quiet}{length}{colour.off}{fds}{version}"
         )
 
-    def _body(self, captured: Captured) -> Iterator[str]:
+    def body(self, captured: Captured) -> Iterator[str]:
+        """What is below a message's head, indented: what a call needs, its payload, what is wrong with it."""
         message, colour = captured.message, self._palette
         node = self._names.node(message)
+        access = self._accesses and self._accesses.of(captured)
+        if access:
+            yield f"{INDENT}{colour.quiet}{access}{colour.off}"
         if node is not None:
             for line in self._payload(node, message.payload, message.payload_type):
-                yield _INDENT + line
+                yield INDENT + line
         if message.data is not None:
             yield from self._bytes("data", message.data, colour.field)
         if message.error is not None:
-            yield f"{_INDENT}{colour.bad}✗ {printable(str(message.error))}{colour.off}"
+            yield f"{INDENT}{colour.bad}✗ {printable(str(message.error))}{colour.off}"
         for remark in message.remarks:
-            yield f"{_INDENT}{colour.warn}! {printable(remark)}{colour.off}"
+            yield f"{INDENT}{colour.warn}! {printable(remark)}{colour.off}"
         if message.spare:
             yield from self._bytes("! spare", message.spare, colour.warn)
 
@@ -103,6 +118,6 @@ class Presenter:
 
     def _bytes(self, label: str, data: bytes, shade: str) -> Iterator[str]:
         colour = self._palette
-        yield f"{_INDENT}{shade}{label}:{colour.off} {amount(len(data), 'byte')}"
+        yield f"{INDENT}{shade}{label}:{colour.off} {amount(len(data), 'byte')}"
         for line in hex_dump(data, self._cut.opaque):
-            yield f"{_INDENT}  {colour.quiet}{line}{colour.off}"
+            yield f"{INDENT}  {colour.quiet}{line}{colour.off}"
