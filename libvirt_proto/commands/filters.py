@@ -18,6 +18,7 @@ from .suggest import did_you_mean
 if TYPE_CHECKING:
     from ..program import Program
     from ..registry import Registry
+    from ..session import Exchange
 
 
 T = TypeVar("T")
@@ -73,6 +74,10 @@ class Filter:
         return not self._connections or (
             event.connection is not None and self._has_connection(event.connection)
         )
+
+    def exchange(self, exchange: Exchange) -> bool:
+        """Whether an exchange is shown: one of its messages is."""
+        return any(map(self, exchange.parts))
 
     def _has_procedure(self, header: Header) -> bool:
         wanted = self._procedures

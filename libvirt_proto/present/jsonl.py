@@ -2,9 +2,9 @@
 
 `remarks`, `raw`, `missing` and `sightings` alone come only where they say something: the payload was not
 canonical XDR, and `raw` is what was received; `missing` is how many bytes of the message nobody has seen;
-`sightings` are the recordings that have it, where two were merged. In payloads, numbers that libvirt's
-public API has names for stay numbers, and the names stand behind them, `code_name` behind `code` (see
-values).
+`sightings` are the recordings that have it, where two were merged. `access` comes with calls if it is asked
+for. In payloads, numbers that libvirt's public API has names for stay numbers, and the names stand behind
+them, `code_name` behind `code` (see values).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..capture.chunk import Captured, Connection, ConnectionEvent, Sighting
 from ..errors import ProtocolError
 from ..layout import XdrStruct, XdrUnion
 from ..message import Message
+from .access import Access, Accesses
 from .names import STATUSES, TYPES, Names
 from .values import Convert, converter
 
@@ -65,6 +66,7 @@ class Line(msgspec.Struct):
     raw: str | msgspec.UnsetType = msgspec.UNSET
     missing: int | msgspec.UnsetType = msgspec.UNSET
     sightings: tuple[Sighting, ...] | msgspec.UnsetType = msgspec.UNSET
+    access: Access | msgspec.UnsetType = msgspec.UNSET
 
 
 class Event(msgspec.Struct):
@@ -80,8 +82,9 @@ class Event(msgspec.Struct):
 class Presenter:
     """Captured → a line of JSON with its newline, in UTF-8."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, accesses: Accesses | None = None) -> None:
         self._names = Names(registry)
+        self._accesses = accesses
         self._encode = msgspec.json.Encoder().encode
         self._connection: Connection | None = None
         self._conn = ""
@@ -94,7 +97,7 @@ class Presenter:
 
     def event(self, event: ConnectionEvent) -> bytes:
         """The line of an event."""
-        conn = None if event.connection is None else _utf8(str(event.connection))
+        conn = None if event.connection is None else connection_name(event.connection)
         details = {_utf8(name): _utf8(text) for name, text in event.details}
         return self._encode(Event(_utf8(event.kind), event.time_ns, conn, details)) + b"\n"
 
@@ -105,7 +108,7 @@ class Presenter:
         program, procedure = self._names.of(header)
         if captured.connection is not self._connection:
             self._connection = captured.connection
-            self._conn = _utf8(str(captured.connection))
+            self._conn = connection_name(captured.connection)
         payload = message.payload
         if payload is not None:
             convert = self._converters.get(type(payload)) or self._converter(message)
@@ -141,6 +144,8 @@ class Presenter:
             line.sightings = tuple(
                 replace(each, recording=_utf8(each.recording)) for each in captured.sightings
             )
+        if self._accesses is not None:
+            line.access = self._accesses.of(captured) or msgspec.UNSET
         return line
 
     def _converter(self, message: Message) -> Convert:
@@ -150,6 +155,11 @@ class Presenter:
         if isinstance(message.payload, XdrStruct | XdrUnion):
             self._converters[type(message.payload)] = convert
         return convert
+
+
+def connection_name(connection: Connection) -> str:
+    """The connection's name, in UTF-8."""
+    return _utf8(str(connection))
 
 
 def _utf8(text: str) -> str:

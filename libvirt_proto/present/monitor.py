@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..capture.chunk import Captured, Connection, ConnectionEvent
+from .access import Accesses
 from .names import STATUSES, TYPES, Names
 from .style import PLAIN, Palette
 from .text import printable, seconds, sighted
@@ -31,8 +32,11 @@ _MARKS = {"new": "+", "start": "+", "dispose": "-", "stop": "-"}
 class Presenter:
     """Captured → one line, without its newline."""
 
-    def __init__(self, registry: Registry, palette: Palette = PLAIN) -> None:
+    def __init__(
+        self, registry: Registry, palette: Palette = PLAIN, accesses: Accesses | None = None
+    ) -> None:
         self._names = Names(registry)
+        self._accesses = accesses
         self._palette = palette
         self._start: int | None = None
         self._connection: Connection | None = None
@@ -49,10 +53,11 @@ class Presenter:
             status = f"{colour.bad}{status}{colour.off}"
         missing = f" {colour.warn}missing={message.missing}{colour.off}" if message.missing else ""
         seen = f" seen={sighted(captured.sightings).replace(' ', '')}" if captured.sightings else ""
+        access = self._accesses and self._accesses.of(captured)
         return (
             f"{self._head(captured.time_ns, _ARROWS[captured.direction], captured.connection)} "
             f"msg={colour.name}{name}{colour.off}({type_}, {status}, {header.serial}) len={message.length}"
-            f"{missing}{seen}"
+            f"{missing}{f' {access}' if access else ''}{seen}"
         )
 
     def event(self, event: ConnectionEvent) -> str:

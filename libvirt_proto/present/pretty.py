@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ..capture.chunk import Captured, Connection, ConnectionEvent
+from .access import Accesses
 from .names import STATUSES, TYPES, Names
 from .style import PLAIN, Palette
 from .text import amount, printable, seconds, sighted
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..registry import Registry
 
 #: Where the payload begins: below the names.
-_INDENT: Final = " " * 16
+INDENT: Final = " " * 16
 #: Columns of type and status together: all but those of streams and descriptors fit.
 _KIND: Final = 11
 _ARROWS: Final = {"c2s": "→", "s2c": "←", None: "?"}
@@ -31,8 +32,16 @@ class Presenter:
     """Captured → lines, without newlines. A connection is introduced by a line of its own before
     its first message; messages then refer to it by its number."""
 
-    def __init__(self, registry: Registry, palette: Palette = PLAIN, *, full: bool = False) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        palette: Palette = PLAIN,
+        accesses: Accesses | None = None,
+        *,
+        full: bool = False,
+    ) -> None:
         self._names = Names(registry)
+        self._accesses = accesses
         self._palette = palette
         self._cut: Cut = NO_CUT if full else DEFAULT_CUT
         self._start: int | None = None
@@ -44,9 +53,9 @@ class Presenter:
 
     def lines(self, captured: Captured) -> Iterator[str]:
         """The lines of a message; times count from the first that is asked for."""
-        yield from self._introduction(captured.connection)
+        yield from self.introduction(captured.connection)
         yield self._head(captured)
-        yield from self._body(captured)
+        yield from self.body(captured)
 
     def event(self, event: ConnectionEvent) -> str:
         """The line of an event, behind the introduction of its connection."""
@@ -56,9 +65,10 @@ class Presenter:
             f"{self._time(event.time_ns)} {'' if connection is None else connection.id:>2} · "
             f"{printable(event.kind)}{colour.quiet}{details}{colour.off}"
         )
-        return "\n".join([*(() if connection is None else self._introduction(connection)), line])
+        return "\n".join([*(() if connection is None else self.introduction(connection)), line])
 
-    def _introduction(self, connection: Connection) -> Iterator[str]:
+    def introduction(self, connection: Connection) -> Iterator[str]:
+        """The line that says what a connection is, before anything else of it."""
         if connection.id in self._introduced:
             return
         if len(self._introduced) >= _REMEMBERED:
@@ -98,23 +108,27 @@ class Presenter:
             f"{seen}"
         )
 
-    def _body(self, captured: Captured) -> Iterator[str]:
+    def body(self, captured: Captured) -> Iterator[str]:
+        """What is below a message's head, indented: what a call needs, its payload, what is wrong with it."""
         message, colour = captured.message, self._palette
         node = self._names.node(message)
+        access = self._accesses and self._accesses.of(captured)
+        if access:
+            yield f"{INDENT}{colour.quiet}{access}{colour.off}"
         if node is not None:
             for line in Tree(self._palette, self._cut).lines(node, message.payload):
-                yield _INDENT + line
+                yield INDENT + line
         if message.data is not None:
             yield from self._bytes("data", message.data, colour.field)
         if message.malformed:
-            yield f"{_INDENT}{colour.bad}✗ {printable(str(message.error))}{colour.off}"
+            yield f"{INDENT}{colour.bad}✗ {printable(str(message.error))}{colour.off}"
         for remark in message.remarks:
-            yield f"{_INDENT}{colour.warn}! {printable(remark)}{colour.off}"
+            yield f"{INDENT}{colour.warn}! {printable(remark)}{colour.off}"
         if message.spare:
             yield from self._bytes("! spare", message.spare, colour.warn)
 
     def _bytes(self, label: str, data: bytes, shade: str) -> Iterator[str]:
         colour = self._palette
-        yield f"{_INDENT}{shade}{label}:{colour.off} {amount(len(data), 'byte')}"
+        yield f"{INDENT}{shade}{label}:{colour.off} {amount(len(data), 'byte')}"
         for line in hex_dump(data, self._cut.opaque):
-            yield f"{_INDENT}  {colour.quiet}{line}{colour.off}"
+            yield f"{INDENT}  {colour.quiet}{line}{colour.off}"

@@ -54,3 +54,24 @@ def sighted(sightings: Sequence[Sighting]) -> str:
     first, second = sorted(sightings, key=lambda sighting: sighting.time_ns or 0)
     later = ((second.time_ns or 0) - (first.time_ns or 0)) / 1e9
     return f"{printable(first.recording)}, {printable(second.recording)} +{later:.6f}"
+
+
+def duration(ns: int) -> str:
+    """`850 ns`, `131 µs`, `1.24 ms`, `12.3 s`: three digits, and all those before the point."""
+    for scale, unit in ((10**9, "s"), (10**6, "ms"), (10**3, "µs")):
+        if abs(ns) >= scale:
+            return f"{_three(ns / scale)} {unit}"
+    return f"{ns} ns"
+
+
+def size(count: float) -> str:
+    """`28 B`, `1.24 KiB`, `12.3 MiB`."""
+    for scale, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if abs(count) >= scale:
+            return f"{_three(count / scale)} {unit}"
+    return f"{count:.0f} B"
+
+
+def _three(value: float) -> str:
+    decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:,.{decimals}f}"
