@@ -75,19 +75,6 @@ def names(enum: str) -> Mapping[int, str]:
     return {number: name for name, number in reversed([*enums()[enum].names.items()])}
 
 
-def release() -> str:
-    """The libvirt release whose API description the names are from."""
-    imported, _ = _data()
-    text: str = imported["release"]
-    return text
-
-
-@cache
-def structs() -> frozenset[str]:
-    """The structs and unions that have fields with a known meaning, by the names in the .x."""
-    return frozenset(_fields())
-
-
 @cache
 def meanings(struct: str) -> Mapping[str, Meaning]:
     """Field → meaning, for the fields of a struct (or a union's discriminant) whose meaning is known."""
@@ -102,7 +89,7 @@ def _fields() -> Mapping[str, Mapping[str, Any]]:
     found = {**imported["fields"]}
     for struct, fields in by_hand["fields"].items():
         found[struct] = found.get(struct, {}) | fields
-    return found
+    return found | {old: found[new] for old, new in by_hand["renamed"].items()}
 
 
 def _meaning(fields: Mapping[str, Any], said: Any) -> Meaning:
