@@ -18,6 +18,8 @@ listen_tls = 0
 listen_tcp = 1
 listen_addr = "127.0.0.1"
 tcp_port = "{port}"
+max_clients = 1000
+max_anonymous_clients = 1000
 auth_tcp = "none"
 log_outputs = "4:file:{folder}/log"
 """
@@ -25,14 +27,21 @@ PATIENCE = 20.0  # seconds
 
 
 class Libvirtd:
-    """A daemon on a port of its own."""
+    """A daemon on a port of its own, whose files are in `folder`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, folder: Path) -> None:
         self.port = port
+        self.folder = folder
 
-    def virsh(self, *command: str, fails: bool = False) -> str:
-        """What a virsh command prints: on standard output, or, for one that should fail, as an error."""
-        uri = f"test+tcp://127.0.0.1:{self.port}/default"
+    @property
+    def socket(self) -> Path:
+        """Its unix socket."""
+        return self.folder / "libvirt" / "libvirt-sock"
+
+    def virsh(self, *command: str, fails: bool = False, uri: str = "") -> str:
+        """What a virsh command prints: on standard output, or, for one that should fail, as an error. It
+        connects to the port, unless `uri` says where else."""
+        uri = uri or f"test+tcp://127.0.0.1:{self.port}/default"
         done = subprocess.run(
             ["virsh", "-q", "-c", uri, *command],
             env=os.environ | {"LC_ALL": "C"},
@@ -88,7 +97,7 @@ def started() -> Iterator[Libvirtd]:
         ) as daemon:
             try:
                 _wait_for(port, daemon)
-                yield Libvirtd(port)
+                yield Libvirtd(port, folder)
             finally:
                 daemon.terminate()
 
