@@ -17,6 +17,8 @@ CONFIGURATION = """\
 listen_tcp = 1
 listen_addr = "127.0.0.1"
 tcp_port = "{port}"
+max_clients = 1000
+max_anonymous_clients = 1000
 auth_tcp = "none"
 log_filters = "2:rpc"
 log_outputs = "2:file:{folder}/log"
@@ -25,14 +27,25 @@ PATIENCE = 20.0  # seconds
 
 
 class Libvirtd:
-    """A daemon on a port of its own, with a log of its messages."""
+    """A daemon on a port of its own, with a log of its messages; its files are in `folder`."""
 
-    def __init__(self, port: int, log: Path) -> None:
+    def __init__(self, port: int, folder: Path) -> None:
         self.port = port
-        self.log = log
+        self.folder = folder
+
+    @property
+    def socket(self) -> Path:
+        """Its unix socket."""
+        return self.folder / "libvirt" / "libvirt-sock"
+
+    @property
+    def log(self) -> Path:
+        """Its log."""
+        return self.folder / "log"
 
     def virsh(self, *command: str, fails: bool = False, uri: str = "", **environment: str) -> str:
-        """What a virsh command prints: on standard output, or, for one that should fail, as an error."""
+        """What a virsh command prints: on standard output, or, for one that should fail, as an error. It
+        connects to the port, unless `uri` says where else."""
         uri = uri or f"test+tcp://127.0.0.1:{self.port}/default"
         done = subprocess.run(
             ["virsh", "-q", "-c", uri, *command],
@@ -90,7 +103,7 @@ def started(tls: str = "listen_tls = 0\n") -> Iterator[Libvirtd]:
         ) as daemon:
             try:
                 _wait_for(port, daemon)
-                yield Libvirtd(port, folder / "log")
+                yield Libvirtd(port, folder)
             finally:
                 daemon.terminate()
 
