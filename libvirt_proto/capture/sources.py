@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from .chunk import Item, Notice
@@ -34,6 +35,7 @@ from .packet import SegmentDecoder
 from .pcap import DamagedCaptureError, Packet, Read, read_pcap, read_pcapng
 from .raw import hex_chunks, raw_chunks
 from .tcp import LIBVIRT_PORTS, TcpReassembler
+from .tls import NO_TSHARK, decrypting, has_tshark
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -106,6 +108,16 @@ def _size(file: BinaryIO) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
+def _path(file: BinaryIO) -> str | None:
+    """The name by which a program can open a regular file, too."""
+    name = getattr(file, "name", None)
+    try:
+        same = isinstance(name, str) and os.path.samestat(os.stat(name), os.fstat(file.fileno()))
+    except OSError:
+        return None
+    return name if same and _size(file) is not None else None
+
+
 def open_source(
     path: str,
     *,
@@ -113,13 +125,15 @@ def open_source(
     progress: Progress | None = None,
     format: FileFormat | None = None,
     follow: threading.Event | None = None,
+    keylog: str | None = None,
 ) -> Iterator[Item]:
     """The Chunks of a capture, a raw stream, hex text or a log, told by its content; `-` is standard input.
 
     `ports` are the TCP ports on which everything is given; of other connections only those that
     begin as libvirt's do. `progress` is called with the bytes read and the size of the file (None
     for a pipe). `format` is for files that do not tell what they are. With `follow`, the end of a file
-    is waited at for what is added to it, until the event is set.
+    is waited at for what is added to it, until the event is set. `keylog` is a file with the keys of
+    TLS connections, with which tshark decrypts those of a capture.
 
     Raises SourceError, at once, for what cannot be opened or is not understood. A file that breaks
     off or is damaged gives what is before that, and then a Notice (`truncated-file`, `corrupt-file`).
@@ -128,14 +142,22 @@ def open_source(
         if sys.stdin is None:
             raise SourceError("standard input: is closed")
         return read_source(
-            sys.stdin.buffer, "standard input", ports=ports, progress=progress, format=format, follow=follow
+            sys.stdin.buffer,
+            "standard input",
+            ports=ports,
+            progress=progress,
+            format=format,
+            follow=follow,
+            keylog=keylog,
         )
     with ExitStack() as opened:
         try:
             file = opened.enter_context(open(path, "rb"))
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise SourceError(f"{path}: {_words(error)}") from None
-        chunks = read_source(file, path, ports=ports, progress=progress, format=format, follow=follow)
+        chunks = read_source(
+            file, path, ports=ports, progress=progress, format=format, follow=follow, keylog=keylog
+        )
         return _closing(chunks, opened.pop_all())
 
 
@@ -152,6 +174,7 @@ def read_source(
     progress: Progress | None = None,
     format: FileFormat | None = None,
     follow: threading.Event | None = None,
+    keylog: str | None = None,
 ) -> Iterator[Item]:
     """As open_source, for a binary file that is open, and stays so. `name` is for errors."""
     source = Input(file, progress, follow)
@@ -165,7 +188,11 @@ def read_source(
     kind = format or file_format(head)
     if kind is None:
         raise SourceError(f"{name}: {_unknown(head)}")
-    return _chunks(source, kind, ports)
+    if keylog is None or kind in _STREAMS:
+        return _chunks(source, kind, ports)
+    if not has_tshark():
+        raise SourceError(f"{name}: {NO_TSHARK}")
+    return _decrypted(source, kind, ports, keylog, None if packed else _path(file))
 
 
 #: What reading may raise: the system, or a compressed file that is damaged or breaks off.
@@ -228,6 +255,25 @@ def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[
             yield from _connections(read(source.take), ports)
     except _READ_ERRORS as error:
         yield _unreadable(error)
+
+
+def _decrypted(
+    source: Input, kind: FileFormat, ports: frozenset[int], keylog: str, path: str | None
+) -> Iterator[Item]:
+    """As _chunks, with TLS connections decrypted. tshark reads the capture by itself: where that is no file
+    (`path` is None: standard input, or a compressed file) it becomes one."""
+    with ExitStack() as opened:
+        if path is None:
+            file = opened.enter_context(NamedTemporaryFile(prefix="libvirt-proto-"))
+            try:
+                while data := source.take(SNIFF_SIZE):
+                    file.write(data)
+                file.flush()
+            except _READ_ERRORS as error:
+                yield _unreadable(error)
+            file.seek(0)
+            source, path = Input(cast(BinaryIO, file)), file.name
+        yield from decrypting(_chunks(source, kind, ports), path, keylog, ports)
 
 
 def _unreadable(error: BaseException) -> Notice:

@@ -264,7 +264,7 @@ class _Reader:
                 yield stream.notice("mid-connection", text, chunk.time_ns, "note")
             name = None if conversation.understood else identify(chunk.data)
             if name:
-                yield from self._pass(stream, "not-libvirt", f"this is {name}, not libvirt", chunk.time_ns)
+                yield from self._other(stream, name, chunk.time_ns)
             else:
                 stream.restart(b"")
                 stream.mid = True
@@ -355,7 +355,7 @@ class _Reader:
         if not conversation.understood:
             name = identify(rest[:_NAME_BYTES])
             if name:
-                yield from self._pass(stream, "not-libvirt", f"this is {name}, not libvirt", time_ns)
+                yield from self._other(stream, name, time_ns)
                 return
             stream.unnamed = rest[:_NAME_BYTES]
         else:
@@ -363,6 +363,14 @@ class _Reader:
             what = "header" if MIN_FRAME <= length <= MAX_FRAME else f"length word {length}"
             yield stream.notice("bad-frame", f"no message begins with this {what}", time_ns)
         stream.restart(b"")
+
+    def _other(self, stream: _Stream, name: str, time_ns: int | None) -> Iterator[Notice]:
+        """A connection speaks another protocol, or TLS, in which libvirt may be."""
+        if name.startswith("TLS"):
+            text = f"{name}: encrypted; with a key log (--keylog FILE) tshark can decrypt it in a capture"
+            yield from self._pass(stream, "encrypted", text, time_ns)
+        else:
+            yield from self._pass(stream, "not-libvirt", f"this is {name}, not libvirt", time_ns)
 
     def _unnamed(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice]:
         """A connection began with bytes of no known protocol, and no message is in them."""

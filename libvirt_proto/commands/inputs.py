@@ -35,12 +35,16 @@ class Inputs:
     #: Set when a user has asked to end what is followed; None: files are read to their end.
     follow: threading.Event | None = None
     record: Path | None = None
+    #: The keys of TLS connections.
+    keylog: str | None = None
 
     def check(self, output: Path | None) -> None:
         """Raises click.UsageError for a file that is not there, and for one that is to be read and written,
         or written twice."""
         if self.follow is not None and len(self.files) > 1:
             raise click.UsageError("--follow takes one file, for it never comes to the next.")
+        if self.follow is not None and self.keylog is not None:
+            raise click.UsageError("--keylog is for captures that are whole, not for one that is followed.")
         for file in self.files:
             if file != "-" and not os.path.exists(file):
                 raise click.UsageError(f"{file}: no such file.")
@@ -60,7 +64,7 @@ class Inputs:
         from ..capture.tcp import LIBVIRT_PORTS
 
         ports = LIBVIRT_PORTS.union(self.ports)
-        return open_source(file, ports=ports, progress=status.advance, follow=self.follow)
+        return open_source(file, ports=ports, progress=status.advance, follow=self.follow, keylog=self.keylog)
 
     def is_live(self, file: str) -> bool:
         """Whether more may be long in coming."""
@@ -180,6 +184,13 @@ def inputs(command: Command) -> Command:
         help="Look for libvirt on this TCP port, too (beside 16509 and 16514).",
     )
     @click.option(
+        "--keylog",
+        type=click.Path(exists=True, dir_okay=False),
+        metavar="FILE",
+        help="Decrypt TLS connections with the keys in this file: a client or daemon of libvirt that runs"
+        " with SSLKEYLOGFILE=FILE writes it. Needs tshark.",
+    )
+    @click.option(
         "-f",
         "--follow",
         is_flag=True,
@@ -190,12 +201,13 @@ def inputs(command: Command) -> Command:
         *args: Any,
         files: tuple[str, ...],
         ports: tuple[int, ...],
+        keylog: str | None,
         follow: bool,
         record: Path | None = None,
         **rest: Any,
     ) -> Any:
         stop = _stopped_by_signals() if follow else None
-        return command(*args, inputs=Inputs(files, ports, stop, record), **rest)
+        return command(*args, inputs=Inputs(files, ports, stop, record, keylog), **rest)
 
     return with_inputs  # type: ignore[return-value]
 
