@@ -9,8 +9,9 @@ from typing import Final, Literal
 from ..limits import MAX_FRAME, MIN_FRAME
 from .hexdump import looks_like_hex
 from .pcap import PCAP_MAGIC, PCAPNG_MAGIC
+from .strace_line import PREFIX as STRACE_PREFIX
 
-FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log"]
+FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace"]
 Compression = Literal["gzip", "bzip2", "xz"]
 #: Known by name only: no Python before 3.14 can unpack it.
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -32,6 +33,15 @@ _OTHER_CAPTURES: Final = (
 _LOG_LINE: Final = re.compile(
     rb"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+\d{4}(?:: |$)"
     rb'|[^\n"(]{10,200}? (?:libvirt|virt|virsh)[a-z-]{0,32}\[\d{1,10}\]: )',
+    re.MULTILINE,
+)
+#: A call with its result, one that is unfinished, one that is longer than all that is there; or what else
+#: strace writes.
+_STRACE_LINE: Final = re.compile(
+    rb"^(?:" + STRACE_PREFIX + rb"(?:[a-z_]\w{0,40}\((?:[^\n]*(?:\) += (?:-?\d|\?)| <unfinished \.\.\.>$)"
+    rb'|\d+(?:<(?:->|[^<>\n]){0,400}>)?, ["\[{][^\n]*\Z)'
+    rb"|<\.\.\. \w{1,40} resumed>|\+\+\+ exited with \d|--- SIG[A-Z0-9]+ \{)"
+    rb"|strace: Process \d+ attached)",
     re.MULTILINE,
 )
 #: Enough of a file to tell what it is.
@@ -92,6 +102,8 @@ def file_format(head: bytes) -> FileFormat | None:
         return None
     if looks_like_hex(head):
         return "hex"
+    if _STRACE_LINE.search(head):
+        return "strace"
     if _holds_messages(head):
         return "raw"
     return "log" if _LOG_LINE.search(head) else None

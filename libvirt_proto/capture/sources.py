@@ -34,6 +34,7 @@ from .log import log_chunks
 from .packet import SegmentDecoder
 from .pcap import DamagedCaptureError, Packet, Read, read_pcap, read_pcapng
 from .raw import hex_chunks, raw_chunks
+from .strace import strace_chunks
 from .tcp import LIBVIRT_PORTS, TcpReassembler
 from .tls import NO_TSHARK, decrypting, has_tshark
 
@@ -46,7 +47,8 @@ Progress = Callable[[int, int | None], object]
 #: Fewer bytes than this may not tell what a file is, so a pipe is waited for.
 _ENOUGH: Final = 28
 _UNDERSTOOD: Final = (
-    "understood are pcap and pcapng captures, raw streams of libvirt messages, libvirt's logs, and hex text"
+    "understood are pcap and pcapng captures, raw streams of libvirt messages, libvirt's logs,"
+    " strace's output, and hex text"
     " (plain, or as xxd, hexdump -C and tcpdump -x write it), also compressed with gzip, bzip2 or xz"
 )
 
@@ -238,10 +240,11 @@ def _unknown(head: bytes) -> str:
 
 
 #: Readers of what is no capture of packets.
-_STREAMS: Final[dict[FileFormat, Callable[[Read], Iterator[Item]]]] = {
-    "raw": raw_chunks,
-    "hex": hex_chunks,
-    "log": log_chunks,
+_STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]]]] = {
+    "raw": lambda read, _: raw_chunks(read),
+    "hex": lambda read, _: hex_chunks(read),
+    "log": lambda read, _: log_chunks(read),
+    "strace": strace_chunks,
 }
 
 
@@ -249,7 +252,7 @@ def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[
     """What a reader gives; a file that cannot be read further ends it with a Notice."""
     try:
         if kind in _STREAMS:
-            yield from _STREAMS[kind](source.take)
+            yield from _STREAMS[kind](source.take, ports)
         else:
             read = read_pcap if kind == "pcap" else read_pcapng
             yield from _connections(read(source.take), ports)
