@@ -28,7 +28,8 @@ _UNFINISHED: Final = (b" <unfinished ...>", b" <detached ...>")
 _ATTACHED: Final = re.compile(rb"strace: Process (\d{1,7}) attached$")
 _RESULT: Final = re.compile(rb"(-?\d{1,19})(?:<|\s|$)|\?|0x[0-9a-f]+")
 _DURATION: Final = re.compile(rb" <(\d{1,9}\.\d{1,9})>$")
-#: A descriptor with what -y and -yy write behind it; names in that have no `<` and `>` of their own, but `->` between two.
+#: A descriptor with what -y and -yy write behind it; names in that have no `<` and `>` of their own, but
+#: `->` may be between two.
 _DESCRIPTOR: Final = re.compile(rb'(-?\d{1,10})(?:<((?:->|[^<>"-]++|-|"[^"]*"|<[^<>]*>)*+)>)?')
 _LABEL: Final = re.compile(
     rb'(?:(?P<tcp>TCP|TCPv6):\[(?P<names>[^"]*)\]'
@@ -195,14 +196,8 @@ def label(text: bytes) -> Label | None:
         return Label(match["names"], "tcp", local, remote if arrow else None)
     if match["unix"]:
         path = match["path"]
-        name = None
-        if path:
-            abstract = path.startswith(b"@")
-            try:
-                name = _name(abstract, quoted(path, int(abstract))[0])
-            except BadCallError:
-                pass
-        return Label(b"inode " + match["inode"], "unix", name, None)
+        local = address(b"sun_path=" + path) if path else None
+        return Label(b"inode " + match["inode"], "unix", local[1] if local else None, None)
     return Label(b"inode " + match["any"], None, None, None)
 
 
