@@ -58,17 +58,17 @@ def strace_chunks(read: Read, ports: frozenset[int] = LIBVIRT_PORTS) -> Iterator
     is `pid 25234 fd 4`.
 
     Threads share the descriptors of their process if the trace shows how they began. Threads and processes
-    that strace was attached to (-p) have one table of descriptors together, for nothing tells them apart; with
-    -yy descriptors say themselves what they are, so that two processes do not get mixed up.
+    that strace was attached to (-p) have one table of descriptors together, for nothing tells them
+    apart; with -yy descriptors say themselves what they are, so that two processes do not get mixed up.
 
-    `time_ns` is when bytes were sent or had been received. It is since the epoch with -ttt; -t and -tt have no
-    day and no zone: the first day becomes 1970-01-01, and the time of the day UTC; with -r the first
-    line is at 0. Without times it is None.
+    `time_ns` is when a call began to send, or had received. It is since the epoch with -ttt; -t and -tt
+    have no day and no zone: the first day becomes 1970-01-01, and the time of the day UTC; with -r the
+    first line is at 0. Without times it is None.
 
     The byte that comes with file descriptors (SCM_RIGHTS) is left out. Notices: `cut-strings` (how many
     calls strace did not show whole; `cut` says how much of each), `bad-strace` (calls that move a
-    connection's bytes but cannot be read, and lines that are too long), `no-libvirt` (a note: no connection is
-    libvirt's).
+    connection's bytes but cannot be read, and lines that are too long), `no-libvirt` (a note: no connection
+    is libvirt's).
     """
     return _Trace(ports).read(read)
 

@@ -94,8 +94,8 @@ class Calls:
         self.names = frozenset(self._handlers)
 
     def handle(self, call: Call) -> None:
-        """Take a call, of those in `names`. Raises BadCallError if it moves bytes of a connection of libvirt's
-        and cannot be read."""
+        """Take a call, of those in `names`. Raises BadCallError if it moves bytes of a connection of
+        libvirt's and cannot be read."""
         self._handlers[call.name](call)
 
     def exited(self, process: int | None, time_ns: int | None) -> None:

@@ -59,8 +59,8 @@ class Transfer:
         return sum(size for _, size in self.pieces)
 
     def shown(self, count: int) -> list[tuple[bytes, int]]:
-        """The first `count` bytes: (bytes, number of bytes that are not shown behind them), and so on. The byte
-        that brought descriptors, the last one, is no data."""
+        """The first `count` bytes: (bytes, number of bytes that are not shown behind them), and so on. The
+        byte that brought descriptors, the last one, is no data."""
         if self.rights is not None:
             count -= 1
         found: list[tuple[bytes, int]] = []
@@ -81,7 +81,8 @@ class Transfer:
 
 
 def transfers(form: _Form, text: bytes, at: int) -> list[Transfer]:
-    """What the arguments behind the descriptor, which ends at `at`, say of each message. Raises BadCallError."""
+    """What the arguments behind the descriptor, which ends at `at`, say of each message. Raises
+    BadCallError."""
     if form == "buffer":
         return [_buffer(text, at)]
     found, transfer = list[Transfer](), Transfer()

@@ -85,7 +85,7 @@ class Label(NamedTuple):
 
 
 def parse(data: bytes) -> Line | None:
-    """A line of strace's, without its newline; None for any other (a signal, a stack, the program's output)."""
+    """A line of strace's, without its newline; None for any other (a signal, a stack, a program's output)."""
     match = _LINE.match(data)
     if match is None:
         return None

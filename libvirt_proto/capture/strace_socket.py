@@ -1,5 +1,5 @@
-"""A socket of a traced process: whether it is a connection of libvirt's, which side the process is on, and the
-Chunks of it."""
+"""A socket of a traced process: whether it is a connection of libvirt's, which side the process is on, and
+the Chunks of it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ Role = Literal["client", "server"]
 
 
 class Move:
-    """Bytes that were sent or received by one call: (bytes, number of bytes not shown behind them), and so on;
-    or the end of that direction. While it is `open` it is not known yet how many there were."""
+    """Bytes that were sent or received by one call: (bytes, number of bytes not shown behind them), and so
+    on; or the end of that direction. While it is `open` it is not known yet how many there were."""
 
     __slots__ = ("end", "open", "parts", "sent", "time_ns")
 
@@ -195,8 +195,8 @@ class Socket:
             self._missing.add(sent)
 
     def may_be(self, label: Label) -> bool:
-        """Whether it may be what strace names like this now, which it had not named, or named otherwise: a TCP
-        socket that was not connected."""
+        """Whether it may be what strace names like this now and has not named before, or named otherwise:
+        a TCP socket that was not connected."""
         if self.key is None:
             return True
         return self.transport == label.transport == "tcp" and b"->" not in self.key and b"->" in label.key
