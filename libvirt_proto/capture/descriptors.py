@@ -34,19 +34,22 @@ class Descriptors:
     def __init__(self) -> None:
         self.ended: list[Socket] = []
         self._unborn = Table()
-        self._of: dict[int | None, Table] = {}
+        self._of: dict[int, Table] = {}
         self._count = 0
 
     def table(self, process: int | None) -> Table:
-        """The table of a process (None: of the one that strace does not number)."""
-        table = self._of.get(process)
+        """The table of a process (None: of one that strace has not numbered yet)."""
+        table = None if process is None else self._of.get(process)
         if table is None:
-            if process is None and len(self._of) == 1:  # strace numbers only when there are several
-                return next(iter(self._of.values()))
             table = self._unborn
             if process is not None:
                 self._join(process, table)
         return table
+
+    @property
+    def only(self) -> int | None:
+        """The process that is left, if there is one alone: strace does not number it any more."""
+        return next(iter(self._of)) if len(self._of) == 1 else None
 
     def known(self, process: int) -> bool:
         """Whether anything was seen of it."""
@@ -80,7 +83,7 @@ class Descriptors:
     def executed(self, process: int | None) -> None:
         """A process runs another program: what is to be closed then is closed, for itself alone."""
         table = self.table(process)
-        if table.processes > 1 and table is not self._unborn and process is not None:
+        if table.processes > 1 and process is not None:
             own = self._copy(table)
             self._leave(process)
             self._join(process, own)
@@ -91,13 +94,11 @@ class Descriptors:
     def exited(self, process: int | None) -> None:
         """A process or thread has ended."""
         if process is None:
-            (process,) = self._of if len(self._of) == 1 else (None,)
-        if process is None:
             self._empty(self._unborn)
         elif process in self._of:
             self._leave(process)
 
-    def _leave(self, process: int | None) -> None:
+    def _leave(self, process: int) -> None:
         table = self._of.pop(process)
         table.processes -= 1
         if not table.processes:

@@ -91,10 +91,10 @@ class _Trace:
         try:
             for number, data in enumerate(text_lines(read, MAX_LINE), 1):
                 line = parse(data)
+                if data.endswith(b" attached"):
+                    self._attached(line, data)
+                    continue
                 if line is None:
-                    child = attached(data)
-                    if child is not None:
-                        self._attached(child, data)
                     continue
                 try:
                     self._line(line)
@@ -111,7 +111,10 @@ class _Trace:
         yield from self._notices(too_long)
 
     def _line(self, line: Line) -> None:
-        process, calls = line.pid, self._calls
+        calls = self._calls
+        if line.pid is None and (only := calls.descriptors.only) is not None:
+            line = line._replace(pid=only)
+        process = line.pid
         time_ns = self._clock.ns(line.time) if line.time else None
         if process is not None and not calls.descriptors.known(process):
             self._born(process)
@@ -152,10 +155,10 @@ class _Trace:
             return
         self._calls.descriptors.table(process)
 
-    def _attached(self, child: int, data: bytes) -> None:
+    def _attached(self, line: Line | None, data: bytes) -> None:
         """strace says that it follows a new process, in the middle of the line of the call that makes it."""
-        line = parse(data)
-        if line is not None and line.name in CLONES:
+        child = attached(data)
+        if child is not None and line is not None and line.name in CLONES:
             self._calls.descriptors.cloned(line.pid, child, shared=shares(data))
 
     # Unfinished calls

@@ -37,7 +37,8 @@ CALLS: Final[dict[bytes, Io]] = {
 _SIZE: Final = re.compile(rb", (\d{1,19})")
 _BUFFER_SIZE: Final = re.compile(rb", iov_len=(\d{1,19})")
 _TOKEN: Final = re.compile(
-    rb'iov_base=|"|msg_len=(?P<length>\d{1,10})|(?P<rights>cmsg_type=SCM_RIGHTS)(?:, cmsg_data=\[)?|MSG_PEEK'
+    rb'iov_base=|"|(?<!c)msg_len=(?P<length>\d{1,10})'
+    rb"|(?P<rights>cmsg_type=SCM_RIGHTS)(?:, cmsg_data=\[)?|MSG_PEEK"
 )
 
 
