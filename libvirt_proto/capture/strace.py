@@ -29,7 +29,7 @@ MAX_UNFINISHED_TEXT: Final = 2 * MAX_LINE
 MAX_WAITING: Final = 64 << 20
 
 _NOTHING: Final = (
-    "no connection of libvirt's is in this trace; strace has to show the calls with which libvirt reads and"
+    "no bytes of libvirt's are in this trace; strace has to show the calls with which libvirt reads and"
     " writes: strace -f -yy -ttt -xx -s 1048576"
     " -e trace=%network,read,write,readv,writev,close,dup,dup2,dup3,fcntl,clone,clone3,fork,vfork,execve"
     " -o FILE virsh …"
@@ -67,8 +67,8 @@ def strace_chunks(read: Read, ports: frozenset[int] = LIBVIRT_PORTS) -> Iterator
 
     The byte that comes with file descriptors (SCM_RIGHTS) is left out. Notices: `cut-strings` (how many
     calls strace did not show whole; `cut` says how much of each), `bad-strace` (calls that move a
-    connection's bytes but cannot be read, and lines that are too long), `no-libvirt` (a note: no connection
-    is libvirt's).
+    connection's bytes but cannot be read, and lines that are too long), `no-libvirt` (a note: no bytes are
+    libvirt's).
     """
     return _Trace(ports).read(read)
 
@@ -81,6 +81,7 @@ class _Trace:
         self._unfinished_text = 0
         #: Processes that are making another, and whether that will share their descriptors.
         self._cloning: dict[int | None, bool] = {}
+        self._empty = True
         self._cut_calls = self._cut_bytes = 0
         self._bad_calls = 0
         self._first_bad = ""
@@ -224,6 +225,7 @@ class _Trace:
     def _counted(self) -> Iterator[Chunk]:
         """What has come out since the last time."""
         for chunk in self._calls.out:
+            self._empty = self._empty and not chunk.data and not chunk.cut
             if chunk.cut:
                 self._cut_calls += 1
                 self._cut_bytes += chunk.cut
@@ -243,5 +245,5 @@ class _Trace:
                 " it shows them whole with -s 1048576 (or more: the longest message has 33554436 bytes)"
             )
             yield Notice("cut-strings", text)
-        if not self._calls.connections and not too_long:
+        if self._empty and not too_long:
             yield Notice("no-libvirt", _NOTHING, severity="note")

@@ -16,6 +16,9 @@ from .strace_socket import Move, Socket
 #: Sockets of libvirt's of which it may be unknown which side they are.
 MAX_UNDECIDED: Final = 4096
 _MOVE_COST: Final = 512
+#: By their names, or as a number (-X raw), in which CLONE_FILES is this bit (clone(2)).
+_FLAGS: Final = re.compile(rb"flags=(?:0x([0-9a-f]{1,16})|[A-Z_|]*)")
+_FILES: Final = 0x400
 
 #: Calls whose result is a descriptor of something else than a socket.
 _OTHERS: Final = frozenset(
@@ -58,8 +61,7 @@ class Calls:
     def __init__(self, ports: frozenset[int]) -> None:
         self.out: list[Chunk] = []
         self.descriptors = Descriptors()
-        #: How many connections of libvirt's there were.
-        self.connections = 0
+        self._connections = 0
         #: What waits behind calls that are not finished: bytes, with what a call costs.
         self.waiting = 0
         self._ports = ports
@@ -233,8 +235,8 @@ class Calls:
 
     def _give(self, socket: Socket) -> None:
         if socket.connection is None:
-            self.connections += 1
-            socket.connect(self.connections)
+            self._connections += 1
+            socket.connect(self._connections)
             self._undecided.pop(socket, None)
         socket.flush(self.out)
 
@@ -296,7 +298,9 @@ class Calls:
             return
         transport = "unix" if b"AF_UNIX" in call.text else "tcp" if b"AF_INET" in call.text else None
         socket = self._new(call.process, call.value, transport)
-        socket.passed = transport is None or b"SOCK_STREAM" not in call.text
+        socket.passed = (b"AF_" in call.text and transport is None) or (
+            b"SOCK_" in call.text and b"SOCK_STREAM" not in call.text
+        )
         self._place(call, socket, closed_on_exec=b"SOCK_CLOEXEC" in call.text)
 
     def _socketpair(self, call: Call) -> None:
@@ -425,4 +429,5 @@ def _label_of(rest: bytes) -> bytes | None:
 
 def shares(text: bytes) -> bool:
     """Whether a call makes a thread, or a process that shares the descriptors."""
-    return b"CLONE_FILES" in text or b"CLONE_THREAD" in text
+    match = _FLAGS.search(text)
+    return match is not None and (b"CLONE_FILES" in match[0] or bool(int(match[1] or b"0", 16) & _FILES))

@@ -38,7 +38,7 @@ _SIZE: Final = re.compile(rb", (\d{1,19})")
 _BUFFER_SIZE: Final = re.compile(rb", iov_len=(\d{1,19})")
 _TOKEN: Final = re.compile(
     rb'iov_base=|"|(?<!c)msg_len=(?P<length>\d{1,10})'
-    rb"|(?P<rights>cmsg_type=SCM_RIGHTS)(?:, cmsg_data=\[)?|MSG_PEEK"
+    rb"|(?P<rights>cmsg_type=(?:SCM_RIGHTS|0x1)(?![0-9a-f]))(?:, cmsg_data=\[)?|MSG_PEEK"
 )
 
 

@@ -133,8 +133,8 @@ def test_plausible_lengths(length: int, plausible: int) -> None:
         (b"2026-11-22T21:45:08+0000 host virtlogd[123]: hello", "log"),
         (b"2026-11-22 21:45:08.121 INFO nova.compute [-] hello", None),
         (b"Nov 22 21:45:08 host sshd[123]: hello", None),
-        (b'123 21:45:08.1 write(2, "2026-11-22 21:45:08.121+0000: 1: info : a", 41) = 41\n', None),
-        (b'9 sendto(3, "<6>Nov 22 21:45:08 host libvirtd[123]: hello", 44, 0, NULL, 0) = 44\n', None),
+        (b'123 21:45:08.1 write(2, "2026-11-22 21:45:08.121+0000: 1: info : a", 41) = 41\n', "strace"),
+        (b'9 sendto(3, "<6>Nov 22 21:45:08 host libvirtd[123]: hello\", 44, 0, NULL, 0) = 44\n', \"strace\"),
         (message(b"2026-11-22 21:45:08.121+0000: 1: info : a\n"), "raw"),
         (b"", None),
         (b"# only a comment\n", None),
@@ -152,7 +152,7 @@ def test_formats_of_files(head: bytes, form: str | None) -> None:
 
 def test_formats_of_real_files(captures: Path) -> None:
     forms = {path.name: file_format(path.read_bytes()[:65536]) for path in captures.iterdir()}
-    assert forms == {name: name.rsplit(".", 1)[1] for name in forms}
+    assert forms == {name: name.rsplit(".", 1)[1].replace("txt", "strace") for name in forms}
 
 
 @pytest.mark.parametrize(
@@ -167,3 +167,37 @@ def test_formats_of_real_files(captures: Path) -> None:
 )
 def test_compressed_files(head: bytes, name: str | None) -> None:
     assert compression(head) == name
+
+
+STRACE = (
+    b'execve("/usr/bin/virsh", ["virsh"], 0x7ffd0 /* 35 vars */) = 0\n',
+    b'25234 1795384881.935913 connect(4, {sa_family=AF_UNIX, sun_path="/x"}, 110) = 0\n',
+    b"[pid   312] 00:42:22.961884 recvfrom(4,  <unfinished ...>\n",
+    b"7 <... clock_nanosleep resumed>NULL) = 0\n",
+    b"     0.000324 [  53] [00007f4f82e76dfa] close(3)     = 0 <0.000012>\n",
+    b"strace: Process 309 attached with 4 threads\n",
+    b"32704 1795567341.606211 exit_group(0)    = ?\n",
+    b"--- SIGCHLD {si_signo=SIGCHLD, si_pid=1} ---\n",
+    b"7 +++ exited with 0 +++\n",
+    b'read(4<UNIX-STREAM:[41180->42012]>, "\\0\\0\\0\\34',  # a line that is longer than what is there
+)
+
+
+@pytest.mark.parametrize("line", STRACE)
+def test_strace(line: bytes) -> None:
+    assert file_format(line) == "strace"
+    assert file_format(b" Id   Name   State\n\n 1    test   running\n" + line) == "strace"
+
+
+@pytest.mark.parametrize(
+    ("text", "format"),
+    [
+        (b"int main(void)\n{\n    return read(4, buffer, 4);\n}\n", None),
+        (b"read(4, buffer, 4);\n", None),
+        (b"See read(2) and write(2).\n", None),
+        (b"2026-11-22 21:45:10.120+0000: 19725: info : f:1 : RPC_CLIENT_MSG_RX: len=28 (x) = 0\n", "log"),
+        (b"deadbeef00\n", "hex"),
+    ],
+)
+def test_no_strace(text: bytes, format: str | None) -> None:
+    assert file_format(text) == format

@@ -391,6 +391,21 @@ def test_a_pair_of_sockets() -> None:
     assert moved(items) == [("unix:pid 7-unix", "c2s", CALL), ("unix-unix:pid 7", "c2s", CALL)]
 
 
+def test_numbers_instead_of_names() -> None:
+    """strace -X raw."""
+    where = r'{sa_family=0x2, sin_port="\x40\x7d", sin_addr="\x7f\x00\x00\x01"}, 16) = 0'
+    items = read(
+        "7 socket(0x2, 0x80801, 0x6) = 4",
+        f"7 connect(4, {where}",
+        "7 clone3({flags=0x3d0f00, exit_signal=0} => {parent_tid=[8]}, 88) = 8",
+        "7 clone(child_stack=NULL, flags=0x1200000|17, child_tidptr=0x7) = 9",
+        "9 close(4) = 0",
+        write(pid=8),
+        '7 sendmsg(4, {msg_iov=[{iov_base="\\0", iov_len=1}], cmsg_type=0x1, cmsg_data=[5]}, 0) = 1',
+    )
+    assert moved(items) == [("?-127.0.0.1:16509", "c2s", CALL)]
+
+
 # Ends
 
 
@@ -416,7 +431,10 @@ def test_ends(line: str, ended: list[str]) -> None:
 
 
 def test_a_connection_without_a_byte() -> None:
-    assert ends(read(connect(), "7 close(4) = 0")) == [(1, "c2s"), (1, "s2c")]
+    """As when strace shows the calls of its class `network` alone: libvirt reads with read."""
+    items = read(connect(), "7 close(4) = 0")
+    assert ends(items) == [(1, "c2s"), (1, "s2c")]
+    assert [code for code, _ in notices(items)] == ["no-libvirt"]
     failed = connect().replace("= 0", "= -1 ECONNREFUSED (Connection refused)")
     assert not ends(read(failed, "7 close(4) = 0"))
     later = connect().replace("= 0", "= -1 EINPROGRESS (Operation now in progress)")
