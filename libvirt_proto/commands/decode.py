@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import click
 
@@ -18,6 +16,7 @@ from . import names, options
 from .filters import Filter, FilterError
 from .inputs import Inputs
 from .inputs import inputs as inputs_option
+from .output import create, standard_output
 from .status import Status
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ def decode(
     format_ = format_ or ("pretty" if on_terminal else "jsonl")
     talkative = sys.stderr.isatty()
     status = Status(options.palette(color, sys.stderr), bar=talkative and not on_terminal, summary=talkative)
-    destination = _standard_output() if output is None else _create(output)
+    destination = standard_output() if output is None else create(output)
     with destination as out, status:
         for file in inputs.files:
             view: _View
@@ -257,18 +256,3 @@ def _encoded(text: Callable[[T], str]) -> Callable[[T], bytes]:
     """A presenter of text as one of bytes, with the newline."""
     encoding = sys.stdout.encoding or "utf-8"
     return lambda item: (text(item) + "\n").encode(encoding, "backslashreplace")
-
-
-def _standard_output() -> AbstractContextManager[BinaryIO]:
-    """Standard output with a buffer, also where PYTHONUNBUFFERED takes Python's own away: unbuffered,
-    each line would cost a system call, and one could be written in part."""
-    if isinstance(sys.stdout.buffer, io.RawIOBase):
-        return open(sys.stdout.fileno(), "wb", closefd=False)
-    return nullcontext(sys.stdout.buffer)
-
-
-def _create(path: Path) -> BinaryIO:
-    try:
-        return path.open("wb")
-    except OSError as error:
-        raise click.UsageError(f"cannot write {path}: {error.strerror}.") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 from ..capture.chunk import Notice
@@ -37,6 +38,8 @@ class Status:
         self.shown = 0
         self.connections = 0
         self.problems = 0
+        #: By code.
+        self.notices: Counter[str] = Counter()
 
     def source(self, name: str) -> None:
         """Go on with another input."""
@@ -55,6 +58,7 @@ class Status:
 
     def notice(self, notice: Notice) -> None:
         """Show a notice; errors count as problems."""
+        self.notices[notice.code] += 1
         self.problems += notice.severity == "error"
         self._print(notices.line(notice, self._source, self._palette))
 

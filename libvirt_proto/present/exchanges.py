@@ -236,6 +236,6 @@ class Pretty:
 
 
 def _shade(exchange: Exchange, palette: Palette) -> str:
-    if exchange.failed:
+    if exchange.failures:
         return palette.bad
     return palette.quiet if exchange.outcome == "ok" else palette.warn
