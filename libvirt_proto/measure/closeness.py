@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import OverLimit
+from ..errors import OverLimit, ProtocolError
 from ..layout import (
     Leaf,
     Node,
@@ -57,15 +57,16 @@ class Limits:
             self._message.set(message.length, where())
         if message.fds is not None and message.fds > self._fds.longest:
             self._fds.set(message.fds, where())
+        if message.payload is None or message.payload_type is None:
+            return
+        name = message.payload_type
+        if name not in self._walks:
+            self._walks[name] = self._walk(self._registry.type(name).node, name)
+        walk = self._walks[name]
         if message.error is not None:
-            self._over(message, message.error)
-        elif message.payload is not None and message.payload_type is not None:
-            name = message.payload_type
-            if name not in self._walks:
-                self._walks[name] = self._walk(self._registry.type(name).node, name)
-            walk = self._walks[name]
-            if walk is not None:
-                walk(message.payload)
+            self._over(name, message.error)
+        elif walk is not None:
+            walk(message.payload)
 
     def nearest(self, count: int) -> list[Closeness]:
         """The places that came nearest to their limits."""
@@ -75,14 +76,11 @@ class Limits:
         found.sort(key=lambda c: (-c.fraction, -c.longest, c.path))
         return found[:count]
 
-    def _over(self, message: Message, error: Exception) -> None:
+    def _over(self, type_: str, error: ProtocolError) -> None:
         """A payload that breaks off: at what is over its limit, if that is why."""
-        if isinstance(error, OverLimit) and message.payload_type is not None:
-            path = f"{message.payload_type}.{_INDEX.sub('[]', error.path)}".rstrip(".")
-            what = "list" if error.what == "count" else "string"
-            place = self._place(what, path, error.limit)
-            if error.actual > place.longest:
-                place.set(error.actual, self._where())
+        place = self._places.get(_INDEX.sub("[]", f"{type_}.{error.path}" if error.path else type_))
+        if isinstance(error, OverLimit) and place is not None and error.actual > place.longest:
+            place.set(error.actual, self._where())
 
     def _place(self, what: str, path: str, limit: int) -> _Place:
         return self._places.setdefault(path, _Place(what, path, limit))

@@ -172,8 +172,8 @@ class Measure:
             self._enter(self._procedures, key, calls)
         calls.add(exchange)
         connection = self._connections.get((self._totals.files, exchange.connection.id))
-        if connection is not None and calls.procedure is not None:
-            negotiation.note(connection, calls.procedure, exchange)
+        if connection is not None and calls.program is not None and calls.procedure is not None:
+            negotiation.note(connection, calls.program, calls.procedure, exchange)
         failures = exchange.failures
         self._totals.errors += len(failures)
         if connection is not None:
@@ -248,6 +248,7 @@ class _Calls:
     """The exchanges of a procedure."""
 
     def __init__(self, header: Header, program: str | None, procedure: str | None) -> None:
+        self.program = program
         self.procedure = procedure
         self._row = Procedure(
             header.prog, program, header.vers, header.proc, procedure, *(0,) * 8, latency=None, streams=None

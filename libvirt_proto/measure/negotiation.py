@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 _MOST: Final = 256
 
 
-def note(connection: Connection, procedure: str, exchange: Exchange) -> None:
-    """Enter what an exchange says about its connection; `procedure` is its name."""
+def note(connection: Connection, program: str, procedure: str, exchange: Exchange) -> None:
+    """Enter what an exchange says about its connection; `program` and `procedure` are names."""
     if procedure.startswith("auth_"):
         connection.auth = _authentication(connection.auth or Authentication(), procedure, exchange)
     elif procedure == "connect_open":
-        connection.opened = _opened(exchange)
+        connection.opened = _opened(program, exchange)
     elif procedure == "connect_close":
         connection.closed = exchange.outcome == "ok"
     elif procedure == "connect_supports_feature":
@@ -57,10 +57,10 @@ def _method(type_: Any) -> str:
     return name.rpartition("_")[2].lower() if name else str(type_)
 
 
-def _opened(exchange: Exchange) -> Opened:
+def _opened(program: str, exchange: Exchange) -> Opened:
     uri = _field(exchange.call, "name")
     text = uri.decode("utf-8", "backslashreplace") if isinstance(uri, bytes) else uri
-    return Opened(text, _field(exchange.call, "flags") or 0, exchange.outcome)
+    return Opened(program, text, _field(exchange.call, "flags") or 0, exchange.outcome)
 
 
 def _field(captured: Any, name: str) -> Any:

@@ -87,8 +87,10 @@ class Authentication(msgspec.Struct):
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """What the client opened: connect_open's URI, flags, and how it came out."""
+    """What the client opened: connect_open's program (`remote`, `admin`), its URI (None for libvirt's
+    default, and in programs that have none), flags, and how it came out."""
 
+    program: str
     uri: str | None
     flags: int
     result: Outcome

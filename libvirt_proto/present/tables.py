@@ -183,28 +183,37 @@ class Presenter:
             file = f"{quiet}{printable(connection.file)}{off} " if statistics.totals.files > 1 else ""
             ends = f"{connection.client or '?'} → {connection.server or '?'} ({connection.transport})"
             yield f"{file}{connection.id} {printable(ends)}"
-            for line in self._connection(connection):
-                yield f"  {line}"
+            for parts in (self._traffic(connection), _negotiated(connection)):
+                yield from self._wrapped(parts)
         more = len(connections) - self._top
         if more > 0:
             yield f"{quiet}… {amount(more, 'more connection')}, with fewer messages{off}"
 
-    def _connection(self, connection: Connection) -> Iterator[str]:
-        took = connection.duration_ns
-        parts = [] if took is None else [duration(took)]
-        parts += [amount(connection.messages, "message"), amount(connection.calls, "call")]
+    def _traffic(self, connection: Connection) -> Iterator[str]:
+        if connection.duration_ns is not None:
+            yield duration(connection.duration_ns)
+        yield amount(connection.messages, "message")
+        yield amount(connection.calls, "call")
         if connection.errors:
-            parts.append(self._bad(connection.errors, "error"))
+            yield amount(connection.errors, "error")
         if connection.unanswered:
-            parts.append(self._bad(connection.unanswered, "unanswered", "unanswered"))
-        if connection.bytes_unknown:
-            parts.append(size(connection.bytes_unknown))
+            yield f"{connection.unanswered:,} unanswered"
+        if connection.bytes_c2s or connection.bytes_s2c:
+            yield f"{size(connection.bytes_c2s)} sent"
+            yield f"{size(connection.bytes_s2c)} received"
         else:
-            parts.append(f"{size(connection.bytes_c2s)} sent, {size(connection.bytes_s2c)} received")
-        yield ", ".join(parts)
-        parts = list(_negotiated(connection))
-        if parts:
-            yield ", ".join(parts)
+            yield size(connection.bytes_unknown)
+
+    def _wrapped(self, parts: Iterable[str]) -> Iterator[str]:
+        """Parts between commas, in indented lines."""
+        line = ""
+        for part in parts:
+            if line and len(line) + len(part) + 4 > self._width:
+                yield f"{line},"
+                line = ""
+            line = f"{line}, {part}" if line else f"  {part}"
+        if line:
+            yield line
 
     def _limits(self, statistics: Statistics) -> Iterator[str]:
         rows = statistics.limits
@@ -224,7 +233,7 @@ class Presenter:
         start = statistics.totals.start_ns
         yield from self._table(
             [
-                _Column("sent at", [_at(row.call, start) for row in rows]),
+                _Column("at, s", [_at(row.call, start) for row in rows]),
                 _Column("procedure", [_name(row.call) for row in rows], right=False, name=True),
                 _Column("why", [row.outcome for row in rows], right=False),
                 _Column("serial", [str(row.call.serial) for row in rows]),
@@ -241,7 +250,7 @@ class Presenter:
         return self._table(
             [
                 _Column("took", [duration(row.latency_ns) for row in rows]),
-                _Column("sent at", [_at(row.call, start) for row in rows]),
+                _Column("at, s", [_at(row.call, start) for row in rows]),
                 _Column("procedure", [_name(row.call) for row in rows], right=False, name=True),
                 _Column("outcome", [row.outcome for row in rows], right=False),
                 _Column("serial", [str(row.call.serial) for row in rows]),
@@ -254,7 +263,10 @@ class Presenter:
         """Where messages are: their numbers, their connections, and files if there are several."""
         yield _Column("message", [str(place.n) for place in places])
         if len({place.file for place in places}) > 1:
-            yield _Column("file", [printable(place.file) for place in places], right=False)
+            files = [printable(place.file) for place in places]
+            yield _Column(
+                "file", [f if len(f) <= _NAME else f"…{f[1 - _NAME :]}" for f in files], right=False
+            )
         if len({(place.file, place.conn) for place in places}) > 1:
             yield _Column("connection", [printable(place.conn) for place in places], 0, right=False)
 
@@ -292,12 +304,15 @@ _ODD: Final = frozenset({"given-up", "before-capture", "orphan", "repeated", "af
 def _negotiated(connection: Connection) -> Iterator[str]:
     auth, opened = connection.auth, connection.opened
     if auth is not None:
-        how = auth.method or "not known"
+        how = auth.method or "unknown"
         how += f" ({auth.mechanism})" if auth.mechanism else ""
-        how += {"ok": "", "error": " failed", None: " (unknown result)"}.get(auth.result, "")
-        yield printable(f"authentication {how}, offered: {' '.join(auth.offered) or '-'}")
+        how += "" if auth.result == "ok" else " failed" if auth.result else ", result unknown"
+        others = [method for method in auth.offered if method != auth.method]
+        how += f", {' '.join(others)} offered, too" if others else ""
+        yield printable(f"authentication {how}")
     if opened is not None:
-        uri = "the default URI" if opened.uri is None else opened.uri
+        default = "the default URI" if opened.program == "remote" else opened.program
+        uri = default if opened.uri is None else opened.uri
         mode = " read-only" if opened.flags & _READ_ONLY else ""
         failed = "" if opened.result == "ok" else f" ({opened.result})"
         yield printable(f"opened {uri}{mode}{failed}")
@@ -334,7 +349,9 @@ def _count(count: int) -> str:
 
 
 def _percent(fraction: float) -> str:
-    return f"{fraction:.1%}" if fraction >= 0.001 else f"{fraction:.4%}"
+    if fraction < 0.00001:
+        return "<0.001%"
+    return f"{fraction:.1%}" if fraction >= 0.001 else f"{fraction:.3%}"
 
 
 def _width(columns: list[_Column]) -> int:
