@@ -155,13 +155,16 @@ def decode(
             if format_ == "pretty" and len(inputs.files) > 1:
                 out.write(f"{palette.name}== {printable(file)}{palette.off}\n".encode())
             live = not os.path.isfile(file)
-            for item in inputs.messages(file, registry, status, out.flush):
-                for text in view.take(item, status):
+            try:
+                for item in inputs.messages(file, registry, status, out.flush):
+                    for text in view.take(item, status):
+                        out.write(text)
+                        if live:
+                            out.flush()
+            finally:  # also if the user interrupts it: what was never answered is what he waited for
+                for text in view.finish(status):
                     out.write(text)
-                    if live:
-                        out.flush()
-            for text in view.finish(status):
-                out.write(text)
+                out.flush()
         out.flush()
     ctx.exit(1 if status.problems else 0)
 

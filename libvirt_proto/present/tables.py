@@ -56,7 +56,7 @@ class Presenter:
         yield from self._section("Errors", self._errors(statistics))
         yield from self._section("Connections", self._connections(statistics))
         yield from self._section(
-            "Nearest to their limits (a daemon refuses what is over)", self._limits(statistics)
+            "Nearest to their limits (what is over is refused)", self._limits(statistics)
         )
         yield from self._section("Calls without a reply", self._unanswered(statistics))
         yield from self._section("Slowest exchanges", self._slowest(statistics))
