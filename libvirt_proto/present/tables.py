@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ..measure.values import Connection, Procedure, Statistics, Where
+from ..measure.values import Connection, Event, Procedure, Statistics, Where
 from .style import PLAIN, Palette
 from .text import amount, duration, printable, size
 
@@ -332,10 +332,10 @@ def _negotiated(connection: Connection) -> Iterator[str]:
         yield "not closed"
 
 
-def _name(row: Procedure | Where | object) -> str:
-    program = getattr(row, "program", None) or f"{getattr(row, 'prog', 0):#010x}"
-    version = "" if getattr(row, "vers", 1) == 1 else f".{getattr(row, 'vers', 1)}"
-    return f"{program}{version}.{getattr(row, 'procedure', None) or getattr(row, 'proc', 0)}"
+def _name(row: Procedure | Event | Where) -> str:
+    program = row.program or f"{row.prog:#010x}"
+    version = "" if row.vers == 1 else f".{row.vers}"
+    return f"{program}{version}.{row.procedure or row.proc}"
 
 
 def _at(where: Where, start_ns: int | None) -> str:
