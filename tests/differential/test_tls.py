@@ -138,6 +138,13 @@ def test_plain_connections_are_decoded_beside_it(session: Session, tmp_path: Pat
     assert said(second) == [session.expected[1]]
 
 
+def test_what_was_decrypted_can_be_kept(session: Session, tmp_path: Path) -> None:
+    """As a capture of plain TCP, which needs neither keys nor tshark."""
+    kept = tmp_path / "kept.pcapng"
+    ours.run(*options(session), "-w", kept, session.capture)
+    assert said(ours.decode(kept)) == session.expected
+
+
 def test_compressed_and_from_standard_input(session: Session, tmp_path: Path) -> None:
     packed = tmp_path / "capture.gz"
     packed.write_bytes(gzip.compress(session.capture.read_bytes(), mtime=0))
