@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 from ..capture.chunk import Notice
@@ -40,6 +41,8 @@ class Status:
         self.problems = 0
         #: Bytes that were left out, because they came faster than messages can be shown.
         self.dropped = 0
+        #: By code.
+        self.notices: Counter[str] = Counter()
 
     def source(self, name: str) -> None:
         """Go on with another input."""
@@ -58,6 +61,7 @@ class Status:
 
     def notice(self, notice: Notice) -> None:
         """Show a notice; errors count as problems."""
+        self.notices[notice.code] += 1
         self.problems += notice.severity == "error"
         self.encrypted += notice.code == "encrypted"
         self._print(notices.line(notice, self._source, self._palette))
