@@ -96,7 +96,7 @@ def decode_message(data: bytes, *, direction: str | None = None, registry: Regis
             fds, pos = _descriptor_count(data, pos)
         except ProtocolError as error:
             return Message(header, length, raw=data[pos:], error=error)
-    type_, typed = _payload(header, pos < size, direction, registry or default())
+    type_, typed = payload_of(header, pos < size, direction, registry or default())
     if not typed:
         return Message(header, length, fds, data=data[pos:])
     if type_ is None:
@@ -117,8 +117,7 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
     ProtocolError with the path to a value that does not fit its type, OverLimit for a frame or a
     descriptor count that is too large, and KeyError for a payload_type that the registry lacks.
     """
-    parts: list[bytes] = []
-    net.encode_virNetMessageHeader(message.header, parts.append)
+    parts = [net.TYPES["virNetMessageHeader"].to_bytes(message.header)]
     if message.fds is not None:
         if not 0 <= message.fds <= MAX_FDS:
             raise OverLimit(MAX_FDS, message.fds, "descriptor count")
@@ -129,7 +128,7 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
         parts.append(message.data)
     elif message.payload_type is not None:
         registry = registry or default()
-        type_, _ = _payload(message.header, True, None, registry)
+        type_, _ = payload_of(message.header, True, None, registry)
         if type_ is None or type_.name != message.payload_type:
             type_ = registry.type(message.payload_type)
         parts.append(type_.to_bytes(message.payload))
@@ -141,12 +140,12 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
     return _WORD.pack(length) + body
 
 
-def _payload(
+def payload_of(
     header: Header, filled: bool, direction: str | None, registry: Registry
 ) -> tuple[XdrType | None, bool]:
     """The payload's type, None for no payload; and False for bytes that no definition covers.
 
-    `filled` says whether there are any bytes.
+    `filled` says whether there are any bytes, `direction` is as for decode_message.
     """
     kind = _KINDS.get((header.type, header.status))
     if kind in ("args", "ret", "msg"):
