@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,8 +14,9 @@ from ..capture.chunk import Captured
 from ..present.text import printable
 from . import names, options
 from .filters import Filter, FilterError
-from .inputs import Inputs
+from .inputs import Inputs, recording
 from .inputs import inputs as inputs_option
+from .output import destination
 from .status import Status
 
 if TYPE_CHECKING:
@@ -68,6 +67,7 @@ FORMATS = ("pretty", "monitor", "jsonl")
 @click.option(
     "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
 )
+@options.record
 @click.pass_context
 def decode(
     ctx: click.Context,
@@ -91,6 +91,10 @@ def decode(
     can have its program before it (qemu.domain_*). --conn takes the number of a connection or a part of its
     name (192.0.2.7, :40508).
 
+    -w keeps what was read, of libvirt's connections alone, as a capture for Wireshark and this tool; unix
+    sockets and raw streams, too, as TCP on 127.0.0.1 with port 16509, where Wireshark looks for libvirt.
+    Connections that have addresses and ports keep them. Filters do not narrow it.
+
     pretty cuts strings after 512 characters, bytes after 128 and arrays after 32 elements, and says how much
     it left out.
 
@@ -99,6 +103,7 @@ def decode(
       libvirt-proto decode capture.pcap
       libvirt-proto decode --procedure 'domain_get_*' --type reply capture.pcap
       libvirt-proto decode --errors-only --format monitor *.pcap
+      libvirt-proto decode -w libvirt.pcapng everything.pcap
       libvirt-proto decode --format jsonl capture.pcap | jq -r .procedure | sort | uniq -c
       tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode --format pretty -
 
@@ -122,14 +127,13 @@ def decode(
     format_ = format_ or ("pretty" if on_terminal else "jsonl")
     talkative = sys.stderr.isatty()
     status = Status(options.palette(color, sys.stderr), bar=talkative and not on_terminal, summary=talkative)
-    destination = _standard_output() if output is None else _create(output)
-    with destination as out, status:
+    with recording(inputs.record) as recorder, destination(output) as out, status:
         for file in inputs.files:
             present = _presenter(format_, registry, palette, full)
             if format_ == "pretty" and len(inputs.files) > 1:
                 out.write(f"{palette.name}== {printable(file)}{palette.off}\n".encode())
             live = not os.path.isfile(file)
-            for item in inputs.messages(file, registry, status, out.flush):
+            for item in inputs.messages(file, registry, status, out.flush, recorder):
                 if isinstance(item, Captured) and (accepts is None or accepts(item)):
                     status.shown += 1
                     out.write(present(item))
@@ -155,18 +159,3 @@ def _presenter(format_: str, registry: Registry, palette: Palette, full: bool) -
         text = pretty.Presenter(registry, palette, full=full)
     encoding = sys.stdout.encoding or "utf-8"
     return lambda captured: (text(captured) + "\n").encode(encoding, "backslashreplace")
-
-
-def _standard_output() -> AbstractContextManager[BinaryIO]:
-    """Standard output with a buffer, also where PYTHONUNBUFFERED takes Python's own away: unbuffered,
-    each line would cost a system call, and one could be written in part."""
-    if isinstance(sys.stdout.buffer, io.RawIOBase):
-        return open(sys.stdout.fileno(), "wb", closefd=False)
-    return nullcontext(sys.stdout.buffer)
-
-
-def _create(path: Path) -> BinaryIO:
-    try:
-        return path.open("wb")
-    except OSError as error:
-        raise click.UsageError(f"cannot write {path}: {error.strerror}.") from None

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..capture.chunk import Captured, ConnectionEvent, Item, Notice
+from .output import create
 
 if TYPE_CHECKING:
+    from ..capture.record import Recorder
     from ..registry import Registry
     from .status import Status
 
@@ -23,20 +26,24 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a user gave: the files (`-` is standard input), and how to read them."""
+    """What a user gave: the files (`-` is standard input), how to read them, and where to record them."""
 
     files: tuple[str, ...]
     ports: tuple[int, ...] = ()
+    record: Path | None = None
 
     def check(self, output: Path | None) -> None:
-        """Raises click.UsageError for a file that is not there, or that is the output, too."""
+        """Raises click.UsageError for a file that is not there, and for one that is to be read and written,
+        or written twice."""
         for file in self.files:
             if file != "-" and not os.path.exists(file):
                 raise click.UsageError(f"{file}: no such file.")
             if os.path.isdir(file):
                 raise click.UsageError(f"{file} is a folder.")
-            if output is not None and output.is_file() and _is_same(file, output):
-                raise click.UsageError(f"{output} is an input, too.")
+            for written in (output, self.record):
+                if written is not None and written.is_file() and _is_same(file, written):
+                    raise click.UsageError(f"{written} is an input, too.")
+        check_record(self.record, output)
 
     def items(self, file: str, status: Status) -> Iterator[Item]:
         """The Chunks and what else there is in one of the files.
@@ -50,33 +57,83 @@ class Inputs:
         return open_source(file, ports=ports, progress=status.advance)
 
     def messages(
-        self, file: str, registry: Registry, status: Status, flush: Callable[[], object] = lambda: None
+        self,
+        file: str,
+        registry: Registry,
+        status: Status,
+        flush: Callable[[], object] = lambda: None,
+        recorder: Recorder | None = None,
     ) -> Iterator[Captured | ConnectionEvent]:
-        """The messages and events of one of the files; what a person should know goes to `status`,
-        after `flush` was called so that it comes behind what was written before."""
+        """The messages and events of one of the files, which `recorder` gets, too; what a person should know
+        goes to `status`, after `flush` was called so that it comes behind what was written before."""
         from ..capture.sources import SourceError
-        from ..capture.stream import messages
-        from ..message import decode_message
 
         name = "standard input" if file == "-" else file
         status.source(name)
-        decode = partial(decode_message, registry=registry)
-        seen = 0
         try:
-            for item in messages(self.items(file, status), decode, programs=registry.numbers):
-                if isinstance(item, Notice):
-                    flush()
-                    status.notice(item)
-                    continue
-                if isinstance(item, Captured):
-                    status.messages += 1
-                    status.problems += item.message.error is not None
-                    seen = max(seen, item.connection.id)
-                yield item
+            items = self.items(file, status)
+            yield from messages(items, registry, status, flush, recorder, live=not os.path.isfile(file))
         except SourceError as error:
             flush()
             status.problem(str(error).removeprefix(f"{name}: "))
+
+
+def messages(
+    items: Iterable[Item],
+    registry: Registry,
+    status: Status,
+    flush: Callable[[], object],
+    recorder: Recorder | None,
+    *,
+    live: bool,
+) -> Iterator[Captured | ConnectionEvent]:
+    """As Inputs.messages, for the items of any source; what is `live` is recorded as it comes."""
+    from ..capture import stream
+    from ..message import decode_message
+
+    if recorder is not None:
+        from ..capture.record import recorded
+
+        items = recorded(items, recorder, live=live)
+    seen = 0
+    try:
+        for item in stream.messages(
+            items, partial(decode_message, registry=registry), programs=registry.numbers
+        ):
+            if isinstance(item, Notice):
+                flush()
+                status.notice(item)
+                continue
+            if isinstance(item, Captured):
+                status.messages += 1
+                status.problems += item.message.error is not None
+                seen = max(seen, item.connection.id)
+            yield item
+    finally:
         status.connections += seen
+
+
+@contextmanager
+def recording(path: Path | None) -> Iterator[Recorder | None]:
+    """A Recorder that writes to a file, which is made anew; nothing for None."""
+    if path is None:
+        yield None
+        return
+    from ..capture.record import Recorder
+
+    with create(path) as file:
+        yield Recorder(file)
+
+
+def check_record(record: Path | None, output: Path | None) -> None:
+    """Raises click.UsageError for a recording that would go where the messages go."""
+    if record is None:
+        return
+    if str(record) == "-":
+        raise click.UsageError("-w writes a capture, and standard output is for messages: give it a file.")
+    taken = _is_same_fd(sys.stdout, record) if output is None else record.resolve() == output.resolve()
+    if taken or (output is not None and output.is_file() and record.exists() and record.samefile(output)):
+        raise click.UsageError(f"{record} is the output, too.")
 
 
 def inputs(command: Command) -> Command:
@@ -92,16 +149,25 @@ def inputs(command: Command) -> Command:
         help="Look for libvirt on this TCP port, too (beside 16509 and 16514).",
     )
     @wraps(command)
-    def with_inputs(*args: Any, files: tuple[str, ...], ports: tuple[int, ...], **rest: Any) -> Any:
-        return command(*args, inputs=Inputs(files, ports), **rest)
+    def with_inputs(
+        *args: Any, files: tuple[str, ...], ports: tuple[int, ...], record: Path | None = None, **rest: Any
+    ) -> Any:
+        return command(*args, inputs=Inputs(files, ports, record), **rest)
 
     return with_inputs  # type: ignore[return-value]
 
 
-def _is_same(file: str, output: Path) -> bool:
-    if file != "-":
-        return os.path.samefile(file, output)
+def _is_same(file: str, written: Path) -> bool:
+    return os.path.samefile(file, written) if file != "-" else _is_same_fd(sys.stdin, written)
+
+
+def _is_same_fd(stream: IO[Any] | None, written: Path) -> bool:
+    """Whether a standard stream goes to or comes from a file."""
     try:
-        return os.path.samestat(os.fstat(sys.stdin.fileno()), output.stat())
-    except (OSError, AttributeError):  # it is closed, or no file of the system's
+        return (
+            stream is not None
+            and written.is_file()
+            and os.path.samestat(os.fstat(stream.fileno()), written.stat())
+        )
+    except OSError:  # it is closed, or no file of the system's
         return False
