@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from ..capture.chunk import Direction, Notice
+from ..capture.chunk import Chunk, Direction, Notice
 from . import options
 from .filters import Filter
 from .inputs import Inputs
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..parse.jsonl import Parsed
     from ..registry import Registry
 
-FORMATS = ("raw", "hex")
+FORMATS = ("raw", "hex", "pcapng")
 
 
 @click.command()
@@ -119,4 +119,14 @@ def _lines(file: str, registry: Registry) -> Iterator[Parsed | Notice]:
 def _writer(format_: str, out: BinaryIO) -> Callable[[Parsed], object]:
     if format_ == "hex":
         return lambda parsed: out.write(parsed.frame.hex().encode() + b"\n")
+    if format_ == "pcapng":
+        from ..capture.record import Recorder
+
+        recorder = Recorder(out)
+        return lambda parsed: recorder.add(_chunk(parsed))
     return lambda parsed: out.write(parsed.frame)
+
+
+def _chunk(parsed: Parsed) -> Chunk:
+    captured = parsed.captured
+    return Chunk(captured.connection, captured.direction, captured.time_ns, parsed.frame)
