@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..capture.chunk import Captured, ConnectionEvent, Item, Notice
+from ..capture.chunk import Captured, Closed, ConnectionEvent, Item, Notice
 from .output import create
 
 if TYPE_CHECKING:
@@ -30,11 +32,19 @@ class Inputs:
 
     files: tuple[str, ...]
     ports: tuple[int, ...] = ()
+    #: Set when a user has asked to end what is followed; None: files are read to their end.
+    follow: threading.Event | None = None
     record: Path | None = None
+    #: The keys of TLS connections.
+    keylog: str | None = None
 
     def check(self, output: Path | None) -> None:
         """Raises click.UsageError for a file that is not there, and for one that is to be read and written,
         or written twice."""
+        if self.follow is not None and len(self.files) > 1:
+            raise click.UsageError("--follow takes one file, for it never comes to the next.")
+        if self.follow is not None and self.keylog is not None:
+            raise click.UsageError("--keylog is for captures that are whole, not for one that is followed.")
         for file in self.files:
             if file != "-" and not os.path.exists(file):
                 raise click.UsageError(f"{file}: no such file.")
@@ -54,7 +64,11 @@ class Inputs:
         from ..capture.tcp import LIBVIRT_PORTS
 
         ports = LIBVIRT_PORTS.union(self.ports)
-        return open_source(file, ports=ports, progress=status.advance)
+        return open_source(file, ports=ports, progress=status.advance, follow=self.follow, keylog=self.keylog)
+
+    def is_live(self, file: str) -> bool:
+        """Whether more may be long in coming."""
+        return self.follow is not None or not os.path.isfile(file)
 
     def messages(
         self,
@@ -63,54 +77,40 @@ class Inputs:
         status: Status,
         flush: Callable[[], object] = lambda: None,
         recorder: Recorder | None = None,
-    ) -> Iterator[Captured | ConnectionEvent]:
-        """The messages and events of one of the files, which `recorder` gets, too; what a person should know
-        goes to `status`, after `flush` was called so that it comes behind what was written before."""
+    ) -> Iterator[Captured | ConnectionEvent | Closed]:
+        """The messages of one of the files, and what else happened to its connections; `recorder` gets what
+        they are made of.
+
+        What a person should know goes to `status`, after `flush` was called, so that it comes behind
+        what was written before.
+        """
         from ..capture.sources import SourceError
 
         name = "standard input" if file == "-" else file
         status.source(name)
         try:
             items = self.items(file, status)
-            yield from messages(items, registry, status, flush, recorder, live=not os.path.isfile(file))
+            yield from messages(items, registry, status, flush, recorder, live=self.is_live(file))
         except SourceError as error:
             flush()
             status.problem(str(error).removeprefix(f"{name}: "))
 
+    def merged(
+        self, registry: Registry, status: Status, flush: Callable[[], object] = lambda: None
+    ) -> Iterator[Captured | ConnectionEvent]:
+        """As `messages`, for both of two files in one timeline."""
+        from ..capture.merge import merge
 
-def messages(
-    items: Iterable[Item],
-    registry: Registry,
-    status: Status,
-    flush: Callable[[], object],
-    recorder: Recorder | None,
-    *,
-    live: bool,
-) -> Iterator[Captured | ConnectionEvent]:
-    """As Inputs.messages, for the items of any source; what is `live` is recorded as it comes."""
-    from ..capture import stream
-    from ..message import decode_message
-
-    if recorder is not None:
-        from ..capture.record import recorded
-
-        items = recorded(items, recorder, live=live)
-    seen = 0
-    try:
-        for item in stream.messages(
-            items, partial(decode_message, registry=registry), programs=registry.numbers
-        ):
+        first, second = (
+            [item for item in self.messages(file, registry, status, flush) if not isinstance(item, Closed)]
+            for file in self.files
+        )
+        status.source(" and ".join(self.files))
+        for item in merge(first, second, _short_names(self.files)):
             if isinstance(item, Notice):
-                flush()
                 status.notice(item)
-                continue
-            if isinstance(item, Captured):
-                status.messages += 1
-                status.problems += item.message.error is not None
-                seen = max(seen, item.connection.id)
-            yield item
-    finally:
-        status.connections += seen
+            else:
+                yield item
 
 
 @contextmanager
@@ -136,6 +136,41 @@ def check_record(record: Path | None, output: Path | None) -> None:
         raise click.UsageError(f"{record} is the output, too.")
 
 
+def messages(
+    items: Iterable[Item],
+    registry: Registry,
+    status: Status,
+    flush: Callable[[], object],
+    recorder: Recorder | None,
+    *,
+    live: bool,
+) -> Iterator[Captured | ConnectionEvent | Closed]:
+    """As Inputs.messages, for the items of any source; what is `live` is recorded as it comes."""
+    from ..capture import stream
+    from ..message import decode_message
+
+    if recorder is not None:
+        from ..capture.record import recorded
+
+        items = recorded(items, recorder, live=live)
+    seen = 0
+    try:
+        for item in stream.messages(
+            items, partial(decode_message, registry=registry), programs=registry.numbers
+        ):
+            if isinstance(item, Notice):
+                flush()
+                status.notice(item)
+                continue
+            if isinstance(item, Captured):
+                status.messages += 1
+                status.problems += item.message.malformed
+                seen = max(seen, item.connection.id)
+            yield item
+    finally:
+        status.connections += seen
+
+
 def inputs(command: Command) -> Command:
     """`FILE...` and the options that say how files are read, as parameter `inputs`."""
 
@@ -148,13 +183,50 @@ def inputs(command: Command) -> Command:
         multiple=True,
         help="Look for libvirt on this TCP port, too (beside 16509 and 16514).",
     )
+    @click.option(
+        "--keylog",
+        type=click.Path(exists=True, dir_okay=False),
+        metavar="FILE",
+        help="Decrypt TLS connections with the keys in this file: a client or daemon of libvirt that runs"
+        " with SSLKEYLOGFILE=FILE writes it. Needs tshark.",
+    )
+    @click.option(
+        "-f",
+        "--follow",
+        is_flag=True,
+        help="At the end of the file, wait for what is added to it, until interrupted (Ctrl-C).",
+    )
     @wraps(command)
     def with_inputs(
-        *args: Any, files: tuple[str, ...], ports: tuple[int, ...], record: Path | None = None, **rest: Any
+        *args: Any,
+        files: tuple[str, ...],
+        ports: tuple[int, ...],
+        keylog: str | None,
+        follow: bool,
+        record: Path | None = None,
+        **rest: Any,
     ) -> Any:
-        return command(*args, inputs=Inputs(files, ports, record), **rest)
+        stop = _stopped_by_signals() if follow else None
+        return command(*args, inputs=Inputs(files, ports, stop, record, keylog), **rest)
 
     return with_inputs  # type: ignore[return-value]
+
+
+def _short_names(files: tuple[str, ...]) -> tuple[str, str]:
+    """What two files are called: without their folders, if that tells them apart."""
+    first, second = (os.path.basename(file) for file in files)
+    return (first, second) if first != second else (files[0], files[1])
+
+
+def _stopped_by_signals() -> threading.Event:
+    """An event that SIGINT and SIGTERM set: the way to end what has no end is no error.
+
+    The handlers are set whatever was there: a job in the background inherits that SIGINT is ignored.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def _is_same(file: str, written: Path) -> bool:

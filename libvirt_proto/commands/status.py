@@ -37,6 +37,8 @@ class Status:
         self.shown = 0
         self.connections = 0
         self.problems = 0
+        #: Bytes that were left out, because they came faster than messages can be shown.
+        self.dropped = 0
 
     def source(self, name: str) -> None:
         """Go on with another input."""
@@ -71,6 +73,8 @@ class Status:
         if self._summary and kind is None:
             shown = "" if self.shown == self.messages else f"{self.shown:,} of "
             parts = [f"{shown}{amount(self.messages, 'message')}", amount(self.connections, "connection")]
+            if self.dropped:
+                parts.append(f"{amount(self.dropped, 'byte')} left out")
             shade = self._palette.bad if self.problems else self._palette.quiet
             problems = amount(self.problems, "problem") if self.problems else "no problems"
             quiet, off = self._palette.quiet, self._palette.off

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: JSON needs more room than XDR does: a byte of a string takes six as \u0000.
 _MAX_LINE: Final = 8 * MAX_FRAME
-_KEYS: Final = frozenset((*Line.__struct_fields__, "missing"))
+_KEYS: Final = frozenset(Line.__struct_fields__)
 _ADDRESS: Final = re.compile(r".*:\d+")
 
 Fields = Mapping[str, Any]
@@ -89,7 +89,7 @@ class Parser:
             return None
         for key in fields:
             if key not in _KEYS:
-                raise BadValue(f"there is no such key; a message has {', '.join(sorted(_KEYS))}", path=key)
+                raise BadValue("a message has no such key (docs/json.md has them)", path=key)
         direction = _direction(fields)
         message = self._message(fields, direction)
         try:

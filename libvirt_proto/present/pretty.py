@@ -7,20 +7,20 @@ left out is counted; `full` shows everything. Nothing from the wire reaches the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from ..capture.chunk import Captured, Connection
-from ..layout import Node
-from .names import ERROR_NAMES, ERROR_TYPES, STATUSES, TYPES, Names
+from ..capture.chunk import Captured, Connection, ConnectionEvent
+from .access import Accesses
+from .names import STATUSES, TYPES, Names
 from .style import PLAIN, Palette
-from .text import amount, printable, seconds
+from .text import amount, printable, seconds, sighted
 from .tree import DEFAULT_CUT, NO_CUT, Cut, Tree, hex_dump
 
 if TYPE_CHECKING:
     from ..registry import Registry
 
 #: Where the payload begins: below the names.
-_INDENT: Final = " " * 16
+INDENT: Final = " " * 16
 #: Columns of type and status together: all but those of streams and descriptors fit.
 _KIND: Final = 11
 _ARROWS: Final = {"c2s": "→", "s2c": "←", None: "?"}
@@ -32,8 +32,16 @@ class Presenter:
     """Captured → lines, without newlines. A connection is introduced by a line of its own before
     its first message; messages then refer to it by its number."""
 
-    def __init__(self, registry: Registry, palette: Palette = PLAIN, *, full: bool = False) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        palette: Palette = PLAIN,
+        accesses: Accesses | None = None,
+        *,
+        full: bool = False,
+    ) -> None:
         self._names = Names(registry)
+        self._accesses = accesses
         self._palette = palette
         self._cut: Cut = NO_CUT if full else DEFAULT_CUT
         self._start: int | None = None
@@ -45,17 +53,27 @@ class Presenter:
 
     def lines(self, captured: Captured) -> Iterator[str]:
         """The lines of a message; times count from the first that is asked for."""
-        if self._start is None:
-            self._start = captured.time_ns
-        if captured.connection.id not in self._introduced:
-            if len(self._introduced) >= _REMEMBERED:
-                self._introduced.clear()
-            self._introduced.add(captured.connection.id)
-            yield from self._introduction(captured.connection)
+        yield from self.introduction(captured.connection)
         yield self._head(captured)
-        yield from self._body(captured)
+        yield from self.body(captured)
 
-    def _introduction(self, connection: Connection) -> Iterator[str]:
+    def event(self, event: ConnectionEvent) -> str:
+        """The line of an event, behind the introduction of its connection."""
+        colour, connection = self._palette, event.connection
+        details = "".join(f"  {printable(name)} {printable(text)}" for name, text in event.details)
+        line = (
+            f"{self._time(event.time_ns)} {'' if connection is None else connection.id:>2} · "
+            f"{printable(event.kind)}{colour.quiet}{details}{colour.off}"
+        )
+        return "\n".join([*(() if connection is None else self.introduction(connection)), line])
+
+    def introduction(self, connection: Connection) -> Iterator[str]:
+        """The line that says what a connection is, before anything else of it."""
+        if connection.id in self._introduced:
+            return
+        if len(self._introduced) >= _REMEMBERED:
+            self._introduced.clear()
+        self._introduced.add(connection.id)
         if connection.client or connection.server:
             colour = self._palette
             ends = f"{connection.client or '?'} → {connection.server or '?'}"
@@ -63,6 +81,11 @@ class Presenter:
                 f"{colour.quiet}── connection {connection.id}: {printable(ends)}"
                 f" ({printable(connection.transport)}){colour.off}"
             )
+
+    def _time(self, time_ns: int | None) -> str:
+        if self._start is None:
+            self._start = time_ns
+        return f"{self._palette.quiet}{seconds(time_ns, self._start, 6)}{self._palette.off}"
 
     def _head(self, captured: Captured) -> str:
         message, header, colour = captured.message, captured.message.header, self._palette
@@ -75,34 +98,37 @@ class Presenter:
         fds = "" if message.fds is None else f"  {amount(message.fds, 'descriptor')}"
         version = "" if header.vers == 1 else f"  {colour.warn}version {header.vers}{colour.off}"
         length = amount(message.length, "byte")
+        if message.missing:
+            length += f"{colour.off}, {colour.warn}only {message.length - message.missing:,} seen"
+        seen = f"  {colour.quiet}[{sighted(captured.sightings)}]{colour.off}" if captured.sightings else ""
         return (
-            f"{colour.quiet}{seconds(captured.time_ns, self._start, 6)}{colour.off}"
-            f" {captured.connection.id:>2} {_ARROWS[captured.direction]} "
+            f"{self._time(captured.time_ns)} {captured.connection.id:>2} {_ARROWS[captured.direction]} "
             f"{colour.quiet}#{header.serial:<4}{colour.off} {type_} {shade}{status}{colour.off}{gap}"
             f" {colour.name}{name}{colour.off}  {colour.quiet}{length}{colour.off}{fds}{version}"
+            f"{seen}"
         )
 
-    def _body(self, captured: Captured) -> Iterator[str]:
+    def body(self, captured: Captured) -> Iterator[str]:
+        """What is below a message's head, indented: what a call needs, its payload, what is wrong with it."""
         message, colour = captured.message, self._palette
         node = self._names.node(message)
+        access = self._accesses and self._accesses.of(captured)
+        if access:
+            yield f"{INDENT}{colour.quiet}{access}{colour.off}"
         if node is not None:
-            for line in self._payload(node, message.payload, message.payload_type):
-                yield _INDENT + line
+            for line in Tree(self._palette, self._cut).lines(node, message.payload):
+                yield INDENT + line
         if message.data is not None:
             yield from self._bytes("data", message.data, colour.field)
-        if message.error is not None:
-            yield f"{_INDENT}{colour.bad}✗ {printable(str(message.error))}{colour.off}"
+        if message.malformed:
+            yield f"{INDENT}{colour.bad}✗ {printable(str(message.error))}{colour.off}"
         for remark in message.remarks:
-            yield f"{_INDENT}{colour.warn}! {printable(remark)}{colour.off}"
+            yield f"{INDENT}{colour.warn}! {printable(remark)}{colour.off}"
         if message.spare:
             yield from self._bytes("! spare", message.spare, colour.warn)
 
-    def _payload(self, node: Node, payload: Any, type_: str | None) -> Iterator[str]:
-        notes = ERROR_NAMES if type_ in ERROR_TYPES else {}
-        return Tree(self._palette, self._cut, notes).lines(node, payload)
-
     def _bytes(self, label: str, data: bytes, shade: str) -> Iterator[str]:
         colour = self._palette
-        yield f"{_INDENT}{shade}{label}:{colour.off} {amount(len(data), 'byte')}"
+        yield f"{INDENT}{shade}{label}:{colour.off} {amount(len(data), 'byte')}"
         for line in hex_dump(data, self._cut.opaque):
-            yield f"{_INDENT}  {colour.quiet}{line}{colour.off}"
+            yield f"{INDENT}  {colour.quiet}{line}{colour.off}"
