@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import struct
 import subprocess
@@ -23,6 +21,7 @@ from libvirt_proto.commands.suggest import did_you_mean
 from tests import packets
 from tests.differential import ours
 from tests.frames import REMOTE, captured, error_payload, frame, text, word
+from tests.terminal import on_terminal
 
 ADMIN, QEMU = 0x06900690, 0x20008087
 
@@ -286,29 +285,6 @@ def test_definitions_with_problems(tmp_path: Path) -> None:
     assert f"{x}:1:12: error: " in result.stderr
     assert f"{x}:2:12: error: " in result.stderr
     assert "2 problems" in result.stderr
-
-
-def on_terminal(*words: str, env: dict[str, str] | None = None) -> str:
-    """What a terminal shows of standard output and error."""
-    main, other = pty.openpty()
-    command = [sys.executable, "-c", "from libvirt_proto.cli import main; main()", *words]
-    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")} | (
-        env or {"TERM": "xterm"}
-    )
-    with subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment) as process:
-        os.close(other)
-        shown = b""
-        while True:
-            try:
-                block = os.read(main, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not block:
-                break
-            shown += block
-    os.close(main)
-    assert process.returncode in (0, 1)
-    return shown.decode().replace("\r\n", "\n")
 
 
 def test_on_a_terminal(captures: Path) -> None:
