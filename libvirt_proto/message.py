@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from .errors import BadValue, FrameError, OverLimit, ProtocolError, Truncated
 from .frame import TYPES_WITH_FDS
@@ -68,12 +69,20 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     error: ProtocolError | None = None
     missing: int = 0
 
+    @property
+    def malformed(self) -> bool:
+        """Whether something is wrong with what the peer wrote, not only with what was seen of it."""
+        return self.error is not None and not (self.missing and isinstance(self.error, Truncated))
 
-def decode_message(data: bytes, *, direction: str | None = None, registry: Registry | None = None) -> Message:
+
+def decode_message(
+    data: bytes, *, direction: str | None = None, missing: int = 0, registry: Registry | None = None
+) -> Message:
     """Decode one whole frame: length word, header, payload.
 
     `direction` (`c2s` or `s2c`) is not needed; it settles what an aborted stream carries (nothing
     from a client, an error from the server), which is otherwise told by whether anything is there.
+    `missing` is how many bytes of the frame's end are not in `data`, for one that was not seen whole.
     `registry` is where types come from, by default the newest release.
 
     Raises FrameError for a length word that no message can have, Truncated for fewer bytes than it
@@ -85,18 +94,20 @@ def decode_message(data: bytes, *, direction: str | None = None, registry: Regis
     (length,) = _WORD.unpack_from(data)
     if not MIN_FRAME <= length <= MAX_FRAME:
         raise FrameError(length, MAX_FRAME, offset=0)
-    if length != size:
-        if length > size:
-            raise Truncated(length, size, offset=0)
-        raise BadValue(f"{size - length} bytes are left over", offset=length)
+    if length != size + missing:
+        if length > size + missing:
+            raise Truncated(length, size + missing, offset=0)
+        raise BadValue(f"{size + missing - length} bytes are left over", offset=length)
     header, pos = net.decode_virNetMessageHeader(data, 4)
     fds = None
-    if header.type in TYPES_WITH_FDS:
+    if header.type in TYPES_WITH_FDS and (pos < size or not missing):
         try:
             fds, pos = _descriptor_count(data, pos)
         except ProtocolError as error:
-            return Message(header, length, raw=data[pos:], error=error)
-    type_, typed = _payload(header, pos < size, direction, registry or default())
+            return Message(header, length, raw=data[pos:], error=error, missing=missing)
+    type_, typed = payload_of(header, pos < size or missing > 0, direction, registry or default())
+    if missing:
+        return _incomplete(Message(header, length, fds, missing=missing), data, pos, type_, typed)
     if not typed:
         return Message(header, length, fds, data=data[pos:])
     if type_ is None:
@@ -110,6 +121,25 @@ def decode_message(data: bytes, *, direction: str | None = None, registry: Regis
     )
 
 
+def _incomplete(message: Message, data: bytes, pos: int, type_: XdrType | None, typed: bool) -> Message:
+    """A message of whose payload only data[pos:] was seen."""
+    seen, name = data[pos:], None if type_ is None else type_.name
+    if not seen:
+        return replace(message, payload_type=name)
+    if type_ is None:
+        return replace(message, **{"spare" if typed else "data": seen})
+    reading = type_.read(data, pos)
+    return replace(
+        message,
+        payload_type=name,
+        payload=reading.value,
+        spare=b"" if reading.error else data[reading.next :],
+        raw=seen if reading.error or reading.remarks else None,
+        remarks=reading.remarks,
+        error=reading.error,
+    )
+
+
 def encode_message(message: Message, *, registry: Registry | None = None) -> bytes:
     """The frame of a message, with a right length word; the inverse of decode_message.
 
@@ -117,8 +147,9 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
     ProtocolError with the path to a value that does not fit its type, OverLimit for a frame or a
     descriptor count that is too large, and KeyError for a payload_type that the registry lacks.
     """
-    parts: list[bytes] = []
-    net.encode_virNetMessageHeader(message.header, parts.append)
+    if message.missing:
+        raise BadValue(f"{message.missing} bytes of the message were never seen")
+    parts = [net.TYPES["virNetMessageHeader"].to_bytes(message.header)]
     if message.fds is not None:
         if not 0 <= message.fds <= MAX_FDS:
             raise OverLimit(MAX_FDS, message.fds, "descriptor count")
@@ -129,7 +160,7 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
         parts.append(message.data)
     elif message.payload_type is not None:
         registry = registry or default()
-        type_, _ = _payload(message.header, True, None, registry)
+        type_, _ = payload_of(message.header, True, None, registry)
         if type_ is None or type_.name != message.payload_type:
             type_ = registry.type(message.payload_type)
         parts.append(type_.to_bytes(message.payload))
@@ -141,12 +172,12 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
     return _WORD.pack(length) + body
 
 
-def _payload(
+def payload_of(
     header: Header, filled: bool, direction: str | None, registry: Registry
 ) -> tuple[XdrType | None, bool]:
     """The payload's type, None for no payload; and False for bytes that no definition covers.
 
-    `filled` says whether there are any bytes.
+    `filled` says whether there are any bytes, `direction` is as for decode_message.
     """
     kind = _KINDS.get((header.type, header.status))
     if kind in ("args", "ret", "msg"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from .capture.chunk import Captured, Connection, ConnectionEvent, Direction
+from .capture.chunk import Captured, Closed, Connection, Direction
 from .message import Header, Status, Type
 
 if TYPE_CHECKING:
@@ -171,15 +171,13 @@ class Sessions:
         self._connections: OrderedDict[int, _Calls] = OrderedDict()
         self._count = 0
 
-    def feed(self, seen: Captured | ConnectionEvent) -> list[Exchange]:
+    def feed(self, seen: Captured | Closed) -> list[Exchange]:
         """Take a message; the exchanges that are complete with it, often none.
 
-        Events, keepalive and messages of no known type belong to none: see `role`. Of what else happens
-        to a connection, its `end` counts: what is open on it gets no answer any more.
+        Events, keepalive and messages of no known type belong to none: see `role`. What is open on a
+        connection that was closed gets no answer any more.
         """
-        if isinstance(seen, ConnectionEvent):
-            if seen.kind != "end" or seen.connection is None:
-                return []
+        if isinstance(seen, Closed):
             return self._end(seen.connection.id, "unanswered")
         captured, header = seen, seen.message.header
         part = role(header)

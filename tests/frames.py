@@ -48,10 +48,13 @@ def captured(
     time_ns: int | None = 0,
     direction: Direction | None = "c2s",
     connection: Connection = CONNECTION,
+    *,
+    missing: int = 0,
 ) -> Captured:
     """A message as a source gives it."""
-    message = data if isinstance(data, Message) else decode_message(data, direction=direction)
-    return Captured(n, time_ns, connection, direction, message)
+    if not isinstance(data, Message):
+        data = decode_message(data, direction=direction, missing=missing)
+    return Captured(n, time_ns, connection, direction, data)
 
 
 def hand_made(captures: Path) -> list[Captured]:

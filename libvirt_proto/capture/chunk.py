@@ -62,6 +62,13 @@ class ConnectionEvent(msgspec.Struct, frozen=True, gc=False):
     details: tuple[tuple[str, str], ...] = ()
 
 
+class Closed(msgspec.Struct, frozen=True, gc=False):
+    """Both directions of a connection have ended: nothing more comes of it."""
+
+    connection: Connection
+    time_ns: int | None
+
+
 class Notice(msgspec.Struct, frozen=True, gc=False):
     """Something that a person should know: lost bytes, a truncated file, bytes that are no libvirt.
 
@@ -77,17 +84,26 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     severity: Literal["note", "error"] = "error"
 
 
+class Sighting(msgspec.Struct, frozen=True, gc=False):
+    """That a recording has a message, and when on the clock of the merged timeline."""
+
+    recording: str
+    time_ns: int | None
+
+
 class Captured(msgspec.Struct, frozen=True, gc=False):
-    """A message with where and when it was seen; `n` counts messages of a source from 1."""
+    """A message with where and when it was seen; `n` counts messages of a source from 1. Where recordings
+    were merged, `sightings` says which of them have it; else it is empty."""
 
     n: int
     time_ns: int | None
     connection: Connection
     direction: Direction | None
     message: Message
+    sightings: tuple[Sighting, ...] = ()
 
 
 #: What comes out of a source.
 Item = Chunk | ConnectionEvent | Notice
 #: What comes out of `stream.messages`.
-Seen = Captured | ConnectionEvent | Notice
+Seen = Captured | ConnectionEvent | Closed | Notice

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from struct import Struct
 from typing import Final, Literal
 
 from ..limits import MAX_FRAME, MIN_FRAME
 from .hexdump import looks_like_hex
 from .pcap import PCAP_MAGIC, PCAPNG_MAGIC
+from .strace_line import PREFIX
 
-FileFormat = Literal["pcap", "pcapng", "hex", "raw"]
+FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace"]
 Compression = Literal["gzip", "bzip2", "xz"]
 #: Known by name only: no Python before 3.14 can unpack it.
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -27,6 +29,23 @@ _OTHER_CAPTURES: Final = (
     (b"\xa1\xb2\xcd\x34", "modified pcap"),
 )
 
+#: A call, or the end of a thread, as strace writes it.
+_STRACE_LINE: Final = re.compile(
+    rb"^"
+    + PREFIX
+    + rb"(?:(?:read|write|send|recv|readv|writev|sendto|recvfrom|sendmsg|recvmsg|sendmmsg|recvmmsg"
+    rb"|socket|socketpair|connect|bind|listen|accept4?|getsockname|getpeername|[gs]etsockopt|shutdown|close"
+    rb"|dup[23]?|fcntl|execve|brk|openat|access|mmap|clone3?|vfork|poll|ppoll|epoll_[a-z0-9]+|futex"
+    rb"|restart_syscall)\((?:[0-9\[{\"]|AF_|AT_|NULL|child_|resuming|\))"
+    rb"|<\.\.\. [a-z0-9_]+ resumed>|\+\+\+ (?:exited|killed)|--- SIG)",
+    re.MULTILINE,
+)
+#: A line of libvirt's log: its time alone already tells. In the journal, a line of one of its programs.
+_LOG_LINE: Final = re.compile(
+    rb"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+\d{4}(?:: |$)"
+    rb'|[^\n"(]{10,200}? (?:libvirt|virt|virsh)[a-z-]{0,32}\[\d{1,10}\]: )',
+    re.MULTILINE,
+)
 #: Enough of a file to tell what it is.
 SNIFF_SIZE: Final = 65_536
 
@@ -85,7 +104,11 @@ def file_format(head: bytes) -> FileFormat | None:
         return None
     if looks_like_hex(head):
         return "hex"
-    return "raw" if _holds_messages(head) else None
+    if _holds_messages(head):
+        return "raw"
+    if b"\0" not in head and _STRACE_LINE.search(head):
+        return "strace"
+    return "log" if _LOG_LINE.search(head) else None
 
 
 def _holds_messages(head: bytes) -> bool:

@@ -9,10 +9,12 @@ import lzma
 import os
 import stat
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from .chunk import Item, Notice
@@ -27,10 +29,14 @@ from .detect import (
     other_capture,
     plausible_header,
 )
+from .follow import following
+from .log import log_chunks
 from .packet import SegmentDecoder
 from .pcap import DamagedCaptureError, Packet, Read, read_pcap, read_pcapng
 from .raw import hex_chunks, raw_chunks
+from .strace import strace_chunks
 from .tcp import LIBVIRT_PORTS, TcpReassembler
+from .tls import NO_TSHARK, decrypting, has_tshark
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -41,8 +47,9 @@ Progress = Callable[[int, int | None], object]
 #: Fewer bytes than this may not tell what a file is, so a pipe is waited for.
 _ENOUGH: Final = 28
 _UNDERSTOOD: Final = (
-    "understood are pcap and pcapng captures, raw streams of libvirt messages, and hex text"
-    " (plain, or as xxd, hexdump -C and tcpdump -x write it), also compressed with gzip, bzip2 or xz"
+    "understood are pcap and pcapng captures, strace's output, libvirt's logs, raw streams of libvirt"
+    " messages, and hex text (plain, or as xxd, hexdump -C and tcpdump -x write it), also compressed with"
+    " gzip, bzip2 or xz"
 )
 
 
@@ -53,11 +60,12 @@ class SourceError(Exception):
 class Input(io.RawIOBase):
     """A binary file whose first bytes can be looked at, and which says how much was read of it."""
 
-    def __init__(self, file: BinaryIO, progress: Progress | None = None) -> None:
+    def __init__(
+        self, file: BinaryIO, progress: Progress | None = None, follow: threading.Event | None = None
+    ) -> None:
         super().__init__()
-        self._file = file
         # Files without a buffer have no read1, but their read does the same.
-        self._read1: Read = getattr(file, "read1", file.read)
+        self._read1: Read = getattr(file, "read1", file.read) if follow is None else following(file, follow)
         self._head = b""
         self._done = 0
         self._progress = progress
@@ -102,18 +110,32 @@ def _size(file: BinaryIO) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
+def _path(file: BinaryIO) -> str | None:
+    """The name by which a program can open a regular file, too."""
+    name = getattr(file, "name", None)
+    try:
+        same = isinstance(name, str) and os.path.samestat(os.stat(name), os.fstat(file.fileno()))
+    except OSError:
+        return None
+    return name if same and _size(file) is not None else None
+
+
 def open_source(
     path: str,
     *,
     ports: frozenset[int] = LIBVIRT_PORTS,
     progress: Progress | None = None,
     format: FileFormat | None = None,
+    follow: threading.Event | None = None,
+    keylog: str | None = None,
 ) -> Iterator[Item]:
-    """The Chunks of a capture, a raw stream or hex text, told by its content; `-` is standard input.
+    """The Chunks of a capture, a raw stream, hex text or a log, told by its content; `-` is standard input.
 
     `ports` are the TCP ports on which everything is given; of other connections only those that
     begin as libvirt's do. `progress` is called with the bytes read and the size of the file (None
-    for a pipe). `format` is for files that do not tell what they are.
+    for a pipe). `format` is for files that do not tell what they are. With `follow`, the end of a file
+    is waited at for what is added to it, until the event is set. `keylog` is a file with the keys of
+    TLS connections, with which tshark decrypts those of a capture.
 
     Raises SourceError, at once, for what cannot be opened or is not understood. A file that breaks
     off or is damaged gives what is before that, and then a Notice (`truncated-file`, `corrupt-file`).
@@ -121,13 +143,23 @@ def open_source(
     if path == "-":
         if sys.stdin is None:
             raise SourceError("standard input: is closed")
-        return read_source(sys.stdin.buffer, "standard input", ports=ports, progress=progress, format=format)
+        return read_source(
+            sys.stdin.buffer,
+            "standard input",
+            ports=ports,
+            progress=progress,
+            format=format,
+            follow=follow,
+            keylog=keylog,
+        )
     with ExitStack() as opened:
         try:
             file = opened.enter_context(open(path, "rb"))
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise SourceError(f"{path}: {_words(error)}") from None
-        chunks = read_source(file, path, ports=ports, progress=progress, format=format)
+        chunks = read_source(
+            file, path, ports=ports, progress=progress, format=format, follow=follow, keylog=keylog
+        )
         return _closing(chunks, opened.pop_all())
 
 
@@ -143,9 +175,11 @@ def read_source(
     ports: frozenset[int] = LIBVIRT_PORTS,
     progress: Progress | None = None,
     format: FileFormat | None = None,
+    follow: threading.Event | None = None,
+    keylog: str | None = None,
 ) -> Iterator[Item]:
     """As open_source, for a binary file that is open, and stays so. `name` is for errors."""
-    source = Input(file, progress)
+    source = Input(file, progress, follow)
     try:
         packed = compression(source.head())
         if packed:
@@ -156,7 +190,11 @@ def read_source(
     kind = format or file_format(head)
     if kind is None:
         raise SourceError(f"{name}: {_unknown(head)}")
-    return _chunks(source, kind, ports)
+    if keylog is None or kind not in ("pcap", "pcapng"):
+        return _chunks(source, kind, ports)
+    if not has_tshark():
+        raise SourceError(f"{name}: {NO_TSHARK}")
+    return _decrypted(source, kind, ports, keylog, None if packed else _path(file))
 
 
 #: What reading may raise: the system, or a compressed file that is damaged or breaks off.
@@ -205,19 +243,41 @@ def _unknown(head: bytes) -> str:
 _STREAMS: Final[dict[FileFormat, Callable[[Read], Iterator[Item]]]] = {
     "raw": raw_chunks,
     "hex": hex_chunks,
+    "log": log_chunks,
 }
 
 
 def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
     """What a reader gives; a file that cannot be read further ends it with a Notice."""
     try:
-        if kind in _STREAMS:
+        if kind == "strace":
+            yield from strace_chunks(source.take, ports)
+        elif kind in _STREAMS:
             yield from _STREAMS[kind](source.take)
         else:
             read = read_pcap if kind == "pcap" else read_pcapng
             yield from _connections(read(source.take), ports)
     except _READ_ERRORS as error:
         yield _unreadable(error)
+
+
+def _decrypted(
+    source: Input, kind: FileFormat, ports: frozenset[int], keylog: str, path: str | None
+) -> Iterator[Item]:
+    """As _chunks, with TLS connections decrypted. tshark reads the capture by itself: where that is no file
+    (`path` is None: standard input, or a compressed file) it becomes one."""
+    with ExitStack() as opened:
+        if path is None:
+            file = opened.enter_context(NamedTemporaryFile(prefix="libvirt-proto-"))
+            try:
+                while data := source.take(SNIFF_SIZE):
+                    file.write(data)
+                file.flush()
+            except _READ_ERRORS as error:
+                yield _unreadable(error)
+            file.seek(0)
+            source, path = Input(cast(BinaryIO, file)), file.name
+        yield from decrypting(_chunks(source, kind, ports), path, keylog, ports)
 
 
 def _unreadable(error: BaseException) -> Notice:

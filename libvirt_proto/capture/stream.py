@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 from ..frame import Frame, FrameDecoder
 from ..limits import MAX_FRAME, MIN_FRAME
 from ..message import Message
-from .chunk import Captured, Chunk, Direction, Item, Notice, Seen
+from .chunk import Captured, Chunk, Closed, Direction, Item, Notice, Seen
 from .detect import first_bytes, identify, plausible_header
 
 _WORD = Struct(">I").unpack_from
@@ -34,8 +34,8 @@ Severity = Literal["note", "error"]
 class Decode(Protocol):
     """`libvirt_proto.message.decode_message`, or anything that is called like it."""
 
-    def __call__(self, data: bytes, *, direction: Direction | None = None) -> Message:
-        """The message of one whole frame."""
+    def __call__(self, data: bytes, *, direction: Direction | None = None, missing: int = 0) -> Message:
+        """The message of one whole frame, or of one that lacks `missing` bytes at its end."""
 
 
 class _Programs:
@@ -134,7 +134,8 @@ class _Stream:
 
     def expected(self) -> int | None:
         """The length of the message that is pending, None if not even that is there."""
-        return None if self.pending < 4 else int(_WORD(self.decoder.pending)[0])
+        in_step = self.search is None and self.pending >= 4
+        return int(_WORD(self.decoder.pending)[0]) if in_step else None
 
     def notice(self, code: str, text: str, time_ns: int | None, severity: Severity = "error") -> Notice:
         return Notice(code, text, self.connection, self.direction, time_ns, severity)
@@ -170,7 +171,7 @@ class _Reader:
                 continue
             connection, direction, time_ns = item.connection, item.direction, item.time_ns
             stream = streams.get((connection.id, direction))
-            if stream is None or not stream.ready or item.lost or item.end:
+            if stream is None or not stream.ready or item.lost or item.cut or item.end:
                 yield from self._chunk(stream or self._new(item), item)
                 continue
             stream.fresh = False
@@ -193,7 +194,7 @@ class _Reader:
                 yield from self._trouble(stream, rest, time_ns)
                 yield from self._walk(stream, rest, time_ns)
         for stream in list(streams.values()):
-            yield from self._end(stream, time_ns)
+            yield from self._end(stream, time_ns, closed=False)
 
     def _new(self, chunk: Chunk) -> _Stream:
         conversation = self._conversations.setdefault(chunk.connection.id, _Conversation())
@@ -218,8 +219,8 @@ class _Reader:
         """The bytes from a frame on, together with what is pending."""
         return b"".join([*(frame.data for frame in frames), stream.decoder.pending])
 
-    def _captured(self, stream: _Stream, frame: bytes, time_ns: int | None) -> Captured:
-        message = self._decode(frame, direction=stream.direction)
+    def _captured(self, stream: _Stream, frame: bytes, time_ns: int | None, *, missing: int = 0) -> Captured:
+        message = self._decode(frame, direction=stream.direction, missing=missing)
         header = message.header
         self._count += 1
         stream.conversation.understood = True
@@ -233,8 +234,8 @@ class _Reader:
 
     # The long way
 
-    def _chunk(self, stream: _Stream, chunk: Chunk) -> Iterator[Captured | Notice]:
-        """A Chunk behind lost bytes, at an end, or of a direction that is not in step."""
+    def _chunk(self, stream: _Stream, chunk: Chunk) -> Iterator[Seen]:
+        """A Chunk beside lost or cut-off bytes, at an end, or of a direction that is not in step."""
         conversation, data, time_ns = stream.conversation, chunk.data, chunk.time_ns
         if not conversation.passing:
             if chunk.lost:
@@ -246,14 +247,16 @@ class _Reader:
                 stream.ready = stream.aligned = not stream.skip
             if data:
                 yield from self._walk(stream, data, time_ns)
-        stream.fresh = stream.fresh and not chunk.data and not chunk.lost
+            if chunk.cut and not conversation.passing:
+                yield from self._cut(stream, chunk.cut, time_ns)
+        stream.fresh = stream.fresh and not (chunk.data or chunk.lost or chunk.cut)
         if chunk.end:
-            yield from self._end(stream, time_ns)
+            yield from self._end(stream, time_ns, closed=True)
 
-    def _lost(self, stream: _Stream, chunk: Chunk) -> Iterator[Notice]:
+    def _lost(self, stream: _Stream, chunk: Chunk) -> Iterator[Captured | Notice]:
         """Bytes are missing: say so, and go on behind the message that they belong to if its length is
         known, else with a search."""
-        conversation, lost, pending = stream.conversation, chunk.lost, stream.pending
+        conversation, lost = stream.conversation, chunk.lost
         if lost < 0 and stream.fresh:
             if not conversation.mid:
                 conversation.mid = True
@@ -261,21 +264,48 @@ class _Reader:
                 yield stream.notice("mid-connection", text, chunk.time_ns, "note")
             name = None if conversation.understood else identify(chunk.data)
             if name:
-                yield from self._pass(stream, "not-libvirt", f"this is {name}, not libvirt", chunk.time_ns)
+                yield from self._other(stream, name, chunk.time_ns)
             else:
                 stream.restart(b"")
                 stream.mid = True
             return
         text = f"{_bytes(lost)} lost" if lost > 0 else "an unknown number of bytes is lost"
-        length = stream.expected() if stream.search is None else None
-        rest = stream.skip if length is None else length - pending
+        length, pending = stream.expected(), stream.pending
         if length is not None:
             text += f"; a message of {length} bytes stays incomplete"
         elif pending:
             text += f"; the {_bytes(pending, verb=False)} before belong to no whole message"
         yield stream.notice("lost-bytes", text, chunk.time_ns)
-        if 0 < lost <= rest:
-            stream.restart(None, rest - lost)
+        yield from self._incomplete(stream, chunk.time_ns)
+        self._step_over(stream, lost)
+
+    def _cut(self, stream: _Stream, cut: int, time_ns: int | None) -> Iterator[Captured | Notice]:
+        """Bytes that the source does not show, which it has said itself: go on behind them if they end
+        with a message."""
+        length = stream.expected()
+        hidden = cut - (stream.skip if length is None else length - stream.pending)
+        if hidden > 0 and stream.search is None:
+            yield stream.notice("lost-bytes", f"{_bytes(hidden)} not shown by the source", time_ns)
+        elif length is not None and stream.pending < MIN_FRAME:
+            text = f"the header of a message of {length} bytes is not shown by the source"
+            yield stream.notice("lost-bytes", text, time_ns)
+        yield from self._incomplete(stream, time_ns)
+        self._step_over(stream, cut)
+
+    def _incomplete(self, stream: _Stream, time_ns: int | None) -> Iterator[Captured]:
+        """The message that is pending, if its header is there."""
+        length, pending = stream.expected(), stream.pending
+        if length is not None and pending >= MIN_FRAME:
+            yield self._captured(stream, stream.decoder.pending, time_ns, missing=length - pending)
+
+    @staticmethod
+    def _step_over(stream: _Stream, count: int) -> None:
+        """Go on behind so many bytes (-1: nobody knows how many) that have not come: in step if they end
+        with the message that is pending or skipped, or in it; else with a search."""
+        length = stream.expected()
+        rest = stream.skip if length is None else length - stream.pending
+        if 0 < count <= rest:
+            stream.restart(None, rest - count)
         else:
             stream.passed += len(stream.search or b"")
             stream.restart(b"")
@@ -325,7 +355,7 @@ class _Reader:
         if not conversation.understood:
             name = identify(rest[:_NAME_BYTES])
             if name:
-                yield from self._pass(stream, "not-libvirt", f"this is {name}, not libvirt", time_ns)
+                yield from self._other(stream, name, time_ns)
                 return
             stream.unnamed = rest[:_NAME_BYTES]
         else:
@@ -333,6 +363,14 @@ class _Reader:
             what = "header" if MIN_FRAME <= length <= MAX_FRAME else f"length word {length}"
             yield stream.notice("bad-frame", f"no message begins with this {what}", time_ns)
         stream.restart(b"")
+
+    def _other(self, stream: _Stream, name: str, time_ns: int | None) -> Iterator[Notice]:
+        """A connection speaks another protocol, or TLS, in which libvirt may be."""
+        if name.startswith("TLS"):
+            text = f"{name}: encrypted; with a key log (--keylog FILE) tshark can decrypt it in a capture"
+            yield from self._pass(stream, "encrypted", text, time_ns)
+        else:
+            yield from self._pass(stream, "not-libvirt", f"this is {name}, not libvirt", time_ns)
 
     def _unnamed(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice]:
         """A connection began with bytes of no known protocol, and no message is in them."""
@@ -345,14 +383,14 @@ class _Reader:
     def _pass(stream: _Stream, code: str, text: str, time_ns: int | None) -> Iterator[Notice]:
         """Say what the connection is, and look at no more of it."""
         # On the network others may try; but a file of such bytes is not what was meant.
-        severity: Severity = "note" if stream.connection.transport == "tcp" else "error"
+        severity: Severity = "note" if stream.connection.transport != "raw" else "error"
         yield stream.notice(code, text, time_ns, severity)
         stream.conversation.passing = True
         for each in stream.conversation.streams.values():
             each.restart(None)
 
-    def _end(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice]:
-        """A direction is over: say what is left of it."""
+    def _end(self, stream: _Stream, time_ns: int | None, *, closed: bool) -> Iterator[Seen]:
+        """A direction is over (it was closed, or the input ends): say what is left of it."""
         conversation = stream.conversation
         if stream.search is not None:
             left = stream.passed + len(stream.search)
@@ -364,11 +402,14 @@ class _Reader:
             needed = stream.expected() or MIN_FRAME
             text = f"the last message is incomplete: it needs {needed} bytes, {stream.pending} available"
             yield stream.notice("incomplete-message", text, time_ns)
+            yield from self._incomplete(stream, time_ns)
         self._streams.pop((stream.connection.id, stream.direction), None)
         stream.ended = True
         both = len(conversation.streams) > 1 or stream.direction is None
         if both and all(each.ended for each in conversation.streams.values()):
             del self._conversations[stream.connection.id]
+            if closed and stream.direction:  # without one it is a piece of hex, of which there are more
+                yield Closed(stream.connection, time_ns)
             if all(each.fresh for each in conversation.streams.values()) and stream.direction:
                 text = "the connection was opened and closed without a byte"
                 yield Notice("not-libvirt", text, stream.connection, None, time_ns, "note")

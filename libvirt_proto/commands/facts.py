@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errornames import CODES, DOMAINS, LEVELS
 from ..since import since
 
 if TYPE_CHECKING:
@@ -12,8 +12,17 @@ if TYPE_CHECKING:
     from ..registry import Module
 
 Facts = dict[str, Any]
-#: Kind → number → name, for the numbers in an error.
-ERRORS = {"error code": CODES, "error domain": DOMAINS, "error level": LEVELS}
+#: Enums of the API whose numbers are looked up as numbers; members of all others only by name, for a small
+#: number would be in most of them.
+NUMBERS = {
+    "virErrorNumber": "error code",
+    "virErrorDomain": "error domain",
+    "virErrorLevel": "error level",
+    "virDrvFeature": "driver feature",
+    "virDomainEventID": "domain event",
+}
+#: The kind of the others' members.
+API_MEMBER = "API enum member"
 
 
 def program(program: Program) -> Facts:
@@ -91,6 +100,14 @@ def constant(file: str, name: str, value: int) -> Facts:
     return {"kind": "constant", "name": name, "number": value, "file": file}
 
 
-def error_name(kind: str, number: int, name: str) -> Facts:
-    """A number that stands in errors."""
-    return {"kind": kind, "name": name, "number": number}
+def public_enum(name: str, source: str, members: Mapping[str, int]) -> Facts:
+    """An enum of libvirt's public API, as C has it, and its header or what else it is from."""
+    body = "".join(f"    {member} = {number},\n" for member, number in members.items())
+    return {"kind": "API enum", "name": name, "file": source, "text": f"enum {name} {{\n{body}}};"}
+
+
+def public_name(enum: str, source: str, name: str, number: int) -> Facts:
+    """A number that libvirt's public API names; where its kind doesn't say enough, its enum, too."""
+    if enum in NUMBERS:
+        return {"kind": NUMBERS[enum], "name": name, "number": number}
+    return {"kind": API_MEMBER, "name": name, "number": number, "enum": enum, "file": source}

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
 
-from ..capture.chunk import Captured, Connection
+from ..capture.chunk import Captured, Connection, ConnectionEvent
 from ..message import Header
 from ..present.names import TYPES
 from .numbers import number
@@ -63,8 +63,16 @@ class Filter:
             (not self._programs or header.prog in self._programs)
             and (not self._procedures or self._has_procedure(header))
             and (not self._types or header.type in self._types)
-            and (not self._errors_only or header.status == 1 or message.error is not None)
+            and (not self._errors_only or header.status == 1 or message.malformed)
             and (not self._connections or self._has_connection(captured.connection))
+        )
+
+    def of_event(self, event: ConnectionEvent) -> bool:
+        """Whether an event is shown: only a filter that asks for messages lets none through."""
+        if self._programs or self._procedures or self._types or self._errors_only:
+            return False
+        return not self._connections or (
+            event.connection is not None and self._has_connection(event.connection)
         )
 
     def exchange(self, exchange: Exchange) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .. import publicnames
 from ..present.text import printable
 from . import facts, names, options
 from .facts import Facts
@@ -35,14 +36,16 @@ def lookup(
     color: str,
 ) -> None:
     """Say what numbers and names of the protocol mean: programs, procedures, types, enums and their members,
-    constants, and the numbers in errors. A number can be decimal or hexadecimal, and mean several things: all
-    are listed. A procedure can have its program before it (qemu.domain_monitor_command, remote.66).
+    constants, and the names that libvirt's public API has for numbers in payloads. A number can be decimal or
+    hexadecimal, and mean several things: all are listed, but of the API only errors, driver features and the
+    events of domains. A procedure can have its program before it (qemu.domain_monitor_command, remote.66).
 
     \b
     Examples:
       libvirt-proto lookup 66
       libvirt-proto lookup 0x20008086 auth_list
       libvirt-proto lookup VIR_NET_REPLY remote_nonnull_domain REMOTE_STRING_MAX
+      libvirt-proto lookup VIR_DOMAIN_RUNNING virDomainState
       libvirt-proto lookup --json VIR_ERR_NO_DOMAIN
 
     The exit status is 1 if a word means nothing.
@@ -88,11 +91,13 @@ def everything(registry: Registry) -> Iterator[Facts]:
     for module in registry.modules():
         yield from _module(module)
     externals = {name: place for module in registry.modules() for name, place in module.externals.items()}
-    for name, (value, header) in externals.items():
-        yield facts.constant(header or "given with --define", name, value)
-    for kind, table in facts.ERRORS.items():
-        for value, name in table.items():
-            yield facts.error_name(kind, value, name)
+    for constant, (value, header) in externals.items():
+        yield facts.constant(header or "given with --define", constant, value)
+    enums = publicnames.enums()
+    for name in dict.fromkeys((*facts.NUMBERS, *enums)):
+        yield facts.public_enum(name, enums[name].source, enums[name].names)
+        for member, value in enums[name].names.items():
+            yield facts.public_name(name, enums[name].source, member, value)
 
 
 def _module(module: Module) -> Iterator[Facts]:
@@ -112,7 +117,7 @@ def _module(module: Module) -> Iterator[Facts]:
 
 def _is_number(meaning: Facts, wanted: int) -> bool:
     """Constants are limits and sizes: a number does not mean one."""
-    return meaning.get("number") == wanted and meaning["kind"] != "constant"
+    return meaning.get("number") == wanted and meaning["kind"] not in ("constant", facts.API_MEMBER)
 
 
 def _names(meaning: Facts) -> set[str]:

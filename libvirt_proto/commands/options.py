@@ -106,6 +106,17 @@ def colour(command: Command) -> Command:
     )(command)
 
 
+#: `-w`, as parameter `record` (which `inputs` puts into Inputs).
+record = click.option(
+    "-w",
+    "--write",
+    "record",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Record what was seen, as a pcapng capture.",
+)
+
+
 def palette(choice: str, stream: IO[Any]) -> Palette:
     """The colours for a stream (https://no-color.org: NO_COLOR counts when it is not empty)."""
     if choice == "auto":

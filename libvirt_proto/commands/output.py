@@ -1,4 +1,4 @@
-"""Where a command writes: standard output, or the file of `--output`."""
+"""Where a command writes: standard output, or a file that it makes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from typing import BinaryIO
 import click
 
 
-def standard_output() -> AbstractContextManager[BinaryIO]:
+def destination(output: Path | None) -> AbstractContextManager[BinaryIO]:
+    """A file that is made anew; standard output for None."""
+    return _standard_output() if output is None else create(output)
+
+
+def create(path: Path) -> BinaryIO:
+    """A new file, or an old one emptied. Raises click.UsageError where it cannot be written."""
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise click.UsageError(f"cannot write {path}: {error.strerror}.") from None
+
+
+def _standard_output() -> AbstractContextManager[BinaryIO]:
     """Standard output with a buffer, also where PYTHONUNBUFFERED takes Python's own away: unbuffered,
     each line would cost a system call, and one could be written in part."""
     if isinstance(sys.stdout.buffer, io.RawIOBase):
         return open(sys.stdout.fileno(), "wb", closefd=False)
     return nullcontext(sys.stdout.buffer)
-
-
-def create(path: Path) -> BinaryIO:
-    """The file of `--output`; raises click.UsageError for one that cannot be written."""
-    try:
-        return path.open("wb")
-    except OSError as error:
-        raise click.UsageError(f"cannot write {path}: {error.strerror}.") from None

@@ -12,7 +12,7 @@ import click
 from . import options
 from .inputs import Inputs
 from .inputs import inputs as inputs_option
-from .output import create, standard_output
+from .output import destination
 from .status import Status
 
 if TYPE_CHECKING:
@@ -81,9 +81,8 @@ def stats(
     palette = options.stdout_palette("never" if output and color == "auto" else color)
     status = Status(options.palette(color, sys.stderr), bar=sys.stderr.isatty(), summary=False)
     measure = Measure(registry, top)
-    destination = standard_output() if output is None else create(output)
     interrupted = False
-    with destination as out:
+    with destination(output) as out:
         with status:
             try:
                 for file in inputs.files:

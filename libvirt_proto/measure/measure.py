@@ -10,9 +10,9 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from ..capture.chunk import Captured, ConnectionEvent
-from ..errornames import CODES
+from ..capture.chunk import Captured, Closed, ConnectionEvent
 from ..message import Header
+from ..publicnames import names
 from ..session import Exchange, Sessions, Stream, role
 from . import negotiation
 from .closeness import Limits
@@ -72,8 +72,10 @@ class Measure:
         self._file = _text(file)
         self._totals.files += 1
 
-    def add(self, item: Captured | ConnectionEvent) -> None:
+    def add(self, item: Captured | ConnectionEvent | Closed) -> None:
         """Take a message, or what else happened to a connection."""
+        if isinstance(item, ConnectionEvent):
+            return
         if isinstance(item, Captured):
             self._message(item)
         self._exchanges(self._sessions.feed(item))
@@ -108,7 +110,7 @@ class Measure:
             each.end_ns = _most(each.end_ns, captured.time_ns)
             each.messages += 1
         totals.bytes += message.length
-        totals.malformed += message.error is not None
+        totals.malformed += message.malformed
         if connection.start_ns is not None and connection.end_ns is not None:
             connection.duration_ns = connection.end_ns - connection.start_ns
         if captured.direction == "c2s":
@@ -201,7 +203,7 @@ class Measure:
         if error is None:
             text = getattr(payload, "message", None)
             text = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
-            error = Error(code, CODES.get(code), 0, self._where(captured), text)
+            error = Error(code, names("virErrorNumber").get(code), 0, self._where(captured), text)
             self._enter(self._errors, code, error)
         error.count += 1
 

@@ -1,9 +1,10 @@
 """Messages as JSON lines: one object per message, its keys always there and in one order.
 
-`remarks` and `raw` alone come only where they say something: the payload was not canonical XDR, and
-`raw` is what was received; `access` comes with calls if it is asked for. In error payloads the numbers
-stay as they are, and `code_name`, `domain_name` and `level_name` stand behind the fields of the .x
-(null for numbers without a name).
+`remarks`, `raw`, `missing` and `sightings` alone come only where they say something: the payload was not
+canonical XDR, and `raw` is what was received; `missing` is how many bytes of the message nobody has seen;
+`sightings` are the recordings that have it, where two were merged. `access` comes with calls if it is asked
+for. In payloads, numbers that libvirt's public API has names for stay numbers, and the names stand behind
+them, `code_name` behind `code` (see values).
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
-from ..capture.chunk import Captured, Connection
+from ..capture.chunk import Captured, Connection, ConnectionEvent, Sighting
 from ..errors import ProtocolError
 from ..layout import XdrStruct, XdrUnion
 from ..message import Message
 from .access import Access, Accesses
-from .names import ERROR_NAMES, ERROR_TYPES, STATUSES, TYPES, Names
+from .names import STATUSES, TYPES, Names
 from .values import Convert, converter
 
 if TYPE_CHECKING:
@@ -62,7 +64,19 @@ class Line(msgspec.Struct):
     error: Problem | None
     remarks: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     raw: str | msgspec.UnsetType = msgspec.UNSET
+    missing: int | msgspec.UnsetType = msgspec.UNSET
+    sightings: tuple[Sighting, ...] | msgspec.UnsetType = msgspec.UNSET
     access: Access | msgspec.UnsetType = msgspec.UNSET
+
+
+class Event(msgspec.Struct):
+    """One line for what happens to a connection beside its messages; `conn` is null where it is not
+    known which one it is."""
+
+    event: str
+    time_ns: int | None
+    conn: str | None
+    details: dict[str, str]
 
 
 class Presenter:
@@ -80,6 +94,12 @@ class Presenter:
     def __call__(self, captured: Captured) -> bytes:
         """The line of a message."""
         return self._encode(self.line(captured)) + b"\n"
+
+    def event(self, event: ConnectionEvent) -> bytes:
+        """The line of an event."""
+        conn = None if event.connection is None else connection_name(event.connection)
+        details = {_utf8(name): _utf8(text) for name, text in event.details}
+        return self._encode(Event(_utf8(event.kind), event.time_ns, conn, details)) + b"\n"
 
     def line(self, captured: Captured) -> Line:
         """The object of a line."""
@@ -118,6 +138,12 @@ class Presenter:
             line.remarks = message.remarks
         if message.raw is not None:
             line.raw = message.raw.hex()
+        if message.missing:
+            line.missing = message.missing
+        if captured.sightings:
+            line.sightings = tuple(
+                replace(each, recording=_utf8(each.recording)) for each in captured.sightings
+            )
         if self._accesses is not None:
             line.access = self._accesses.of(captured) or msgspec.UNSET
         return line
@@ -125,29 +151,20 @@ class Presenter:
     def _converter(self, message: Message) -> Convert:
         node = self._names.node(message)
         assert node is not None
-        convert = converter(node)
-        if message.payload_type in ERROR_TYPES:
-            convert = _with_names(convert)
+        convert = converter(node, True)
         if isinstance(message.payload, XdrStruct | XdrUnion):
             self._converters[type(message.payload)] = convert
         return convert
 
 
 def connection_name(connection: Connection) -> str:
-    """The connection's name; a socket's path may be any bytes, JSON is UTF-8."""
-    return str(connection).encode("utf-8", "backslashreplace").decode()
+    """The connection's name, in UTF-8."""
+    return _utf8(str(connection))
 
 
-def _with_names(convert: Convert) -> Convert:
-    """Errors: behind the fields of the .x, what their numbers are called."""
-
-    def named(value: Any) -> dict[str, Any]:
-        fields: dict[str, Any] = convert(value)
-        for name, names in ERROR_NAMES.items():
-            fields[f"{name}_name"] = names.get(fields[name]) if name in fields else None
-        return fields
-
-    return named
+def _utf8(text: str) -> str:
+    """A text for JSON, which is UTF-8: a socket's path may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _problem(error: ProtocolError) -> Problem:

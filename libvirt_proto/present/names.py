@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from ..errornames import CODES, DOMAINS, LEVELS
 from ..layout import Node, XdrStruct, XdrUnion, layout_of
 from ..message import Header, Message
 
@@ -25,11 +24,6 @@ TYPES: Final[Mapping[int, str]] = {
 }
 #: virNetMessageStatus.
 STATUSES: Final[Mapping[int, str]] = {0: "ok", 1: "error", 2: "continue"}
-#: The struct of error replies; older releases call it remote_error.
-ERROR_TYPES: Final = frozenset(("virNetMessageError", "remote_error"))
-
-#: Their fields that are numbers with names.
-ERROR_NAMES: Final[Mapping[str, Mapping[int, str]]] = {"code": CODES, "domain": DOMAINS, "level": LEVELS}
 
 
 class Names:

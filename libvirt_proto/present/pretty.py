@@ -7,14 +7,13 @@ left out is counted; `full` shows everything. Nothing from the wire reaches the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from ..capture.chunk import Captured, Connection
-from ..layout import Node
+from ..capture.chunk import Captured, Connection, ConnectionEvent
 from .access import Accesses
-from .names import ERROR_NAMES, ERROR_TYPES, STATUSES, TYPES, Names
+from .names import STATUSES, TYPES, Names
 from .style import PLAIN, Palette
-from .text import amount, printable, seconds
+from .text import amount, printable, seconds, sighted
 from .tree import DEFAULT_CUT, NO_CUT, Cut, Tree, hex_dump
 
 if TYPE_CHECKING:
@@ -54,11 +53,19 @@ class Presenter:
 
     def lines(self, captured: Captured) -> Iterator[str]:
         """The lines of a message; times count from the first that is asked for."""
-        if self._start is None:
-            self._start = captured.time_ns
         yield from self.introduction(captured.connection)
         yield self._head(captured)
         yield from self.body(captured)
+
+    def event(self, event: ConnectionEvent) -> str:
+        """The line of an event, behind the introduction of its connection."""
+        colour, connection = self._palette, event.connection
+        details = "".join(f"  {printable(name)} {printable(text)}" for name, text in event.details)
+        line = (
+            f"{self._time(event.time_ns)} {'' if connection is None else connection.id:>2} · "
+            f"{printable(event.kind)}{colour.quiet}{details}{colour.off}"
+        )
+        return "\n".join([*(() if connection is None else self.introduction(connection)), line])
 
     def introduction(self, connection: Connection) -> Iterator[str]:
         """The line that says what a connection is, before anything else of it."""
@@ -75,6 +82,11 @@ class Presenter:
                 f" ({printable(connection.transport)}){colour.off}"
             )
 
+    def _time(self, time_ns: int | None) -> str:
+        if self._start is None:
+            self._start = time_ns
+        return f"{self._palette.quiet}{seconds(time_ns, self._start, 6)}{self._palette.off}"
+
     def _head(self, captured: Captured) -> str:
         message, header, colour = captured.message, captured.message.header, self._palette
         program, procedure = self._names.of(header)
@@ -86,11 +98,14 @@ class Presenter:
         fds = "" if message.fds is None else f"  {amount(message.fds, 'descriptor')}"
         version = "" if header.vers == 1 else f"  {colour.warn}version {header.vers}{colour.off}"
         length = amount(message.length, "byte")
+        if message.missing:
+            length += f"{colour.off}, {colour.warn}only {message.length - message.missing:,} seen"
+        seen = f"  {colour.quiet}[{sighted(captured.sightings)}]{colour.off}" if captured.sightings else ""
         return (
-            f"{colour.quiet}{seconds(captured.time_ns, self._start, 6)}{colour.off}"
-            f" {captured.connection.id:>2} {_ARROWS[captured.direction]} "
+            f"{self._time(captured.time_ns)} {captured.connection.id:>2} {_ARROWS[captured.direction]} "
             f"{colour.quiet}#{header.serial:<4}{colour.off} {type_} {shade}{status}{colour.off}{gap}"
             f" {colour.name}{name}{colour.off}  {colour.quiet}{length}{colour.off}{fds}{version}"
+            f"{seen}"
         )
 
     def body(self, captured: Captured) -> Iterator[str]:
@@ -101,20 +116,16 @@ class Presenter:
         if access:
             yield f"{INDENT}{colour.quiet}{access}{colour.off}"
         if node is not None:
-            for line in self._payload(node, message.payload, message.payload_type):
+            for line in Tree(self._palette, self._cut).lines(node, message.payload):
                 yield INDENT + line
         if message.data is not None:
             yield from self._bytes("data", message.data, colour.field)
-        if message.error is not None:
+        if message.malformed:
             yield f"{INDENT}{colour.bad}✗ {printable(str(message.error))}{colour.off}"
         for remark in message.remarks:
             yield f"{INDENT}{colour.warn}! {printable(remark)}{colour.off}"
         if message.spare:
             yield from self._bytes("! spare", message.spare, colour.warn)
-
-    def _payload(self, node: Node, payload: Any, type_: str | None) -> Iterator[str]:
-        notes = ERROR_NAMES if type_ in ERROR_TYPES else {}
-        return Tree(self._palette, self._cut, notes).lines(node, payload)
 
     def _bytes(self, label: str, data: bytes, shade: str) -> Iterator[str]:
         colour = self._palette

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..capture.chunk import Sighting
+
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0"}
 
 
@@ -38,6 +44,16 @@ def seconds(time_ns: int | None, start_ns: int | None, decimals: int) -> str:
 def amount(number: int, one: str, many: str | None = None) -> str:
     """`1 byte`, `3,412 bytes`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def sighted(sightings: Sequence[Sighting]) -> str:
+    """`client.pcap, server.pcap +0.000042`: which recordings have a message, in the order in which they saw
+    it, and how much later the second did."""
+    if len(sightings) < 2 or any(sighting.time_ns is None for sighting in sightings):
+        return ", ".join(printable(sighting.recording) for sighting in sightings)
+    first, second = sorted(sightings, key=lambda sighting: sighting.time_ns or 0)
+    later = ((second.time_ns or 0) - (first.time_ns or 0)) / 1e9
+    return f"{printable(first.recording)}, {printable(second.recording)} +{later:.6f}"
 
 
 def duration(ns: int) -> str:

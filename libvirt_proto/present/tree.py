@@ -26,6 +26,8 @@ from ..layout import (
     UnionNode,
     VoidNode,
 )
+from ..publicnames import Meaning
+from .meanings import meanings_of, name_of
 from .style import Palette
 from .text import amount, printable, quoted
 from .values import enum_names, float_text, uuid_text
@@ -76,15 +78,11 @@ _Shown = _Short | list[str]
 
 
 class Tree:
-    """Draws values. `notes` maps a field's name to the names that its numbers have (the codes of
-    an error)."""
+    """Draws values. Behind numbers that libvirt's public API has names for stand the names."""
 
-    def __init__(
-        self, palette: Palette, cut: Cut = DEFAULT_CUT, notes: Mapping[str, Mapping[int, str]] | None = None
-    ) -> None:
+    def __init__(self, palette: Palette, cut: Cut = DEFAULT_CUT) -> None:
         self._palette = palette
         self._cut = cut
-        self._notes = notes or {}
 
     def lines(self, node: Node, value: Any) -> Iterator[str]:
         """The lines of a value, without a name of its own."""
@@ -114,6 +112,8 @@ class Tree:
     # Structs and unions
 
     def _struct(self, node: StructNode, value: Any) -> Iterator[tuple[str, _Shown]]:
+        known = meanings_of(node)
+        there: dict[str, Any] = {}
         for name, attribute, field in node.fields:
             if isinstance(value, Partial):
                 if name not in value.fields:
@@ -121,11 +121,8 @@ class Tree:
                 part = value.fields[name]
             else:
                 part = getattr(value, attribute)
-            shown = self._show(field, part)
-            if name in self._notes and isinstance(shown, _Short):
-                known = self._notes[name].get(part)
-                shown = self._short(f"{part} {known}", self._palette.number) if known else shown
-            yield name, shown
+            there[name] = part
+            yield name, self._number(known[name], part, there) if name in known else self._show(field, part)
 
     def _union(self, node: UnionNode, value: Any) -> Iterator[tuple[str, _Shown]]:
         label, attribute, discriminant = node.discriminant
@@ -135,7 +132,8 @@ class Tree:
             number = value.fields[label]
         else:
             number = getattr(value, attribute)
-        yield label, self._show(discriminant, number)
+        meaning = meanings_of(node).get(label)
+        yield label, self._number(meaning, number, {}) if meaning else self._show(discriminant, number)
         name, arm = node.arm(number) or (None, VoidNode())
         if name is None:
             return
@@ -221,6 +219,16 @@ class Tree:
         yield from (pad + line for line in item[1:])
 
     # Leaves
+
+    def _number(self, meaning: Meaning, number: int, fields: Mapping[str, Any]) -> _Short:
+        """A number and what it is called: `1 VIR_DOMAIN_RUNNING`, `5 VIR_MIGRATE_LIVE | 0x4`."""
+        named = name_of(meaning, number, fields)
+        if isinstance(named, tuple):
+            known = any(isinstance(bit, str) for bit in named)
+            named = (
+                " | ".join(bit if isinstance(bit, str) else f"{bit:#x}" for bit in named) if known else None
+            )
+        return self._short(f"{number} {named}" if named else str(number), self._palette.number)
 
     def _leaf(self, leaf: Leaf, value: Any) -> _Shown:
         colour = self._palette

@@ -14,28 +14,42 @@ from pwd import getpwnam
 from tempfile import TemporaryDirectory
 
 CONFIGURATION = """\
-listen_tls = 0
 listen_tcp = 1
 listen_addr = "127.0.0.1"
 tcp_port = "{port}"
+max_clients = 1000
+max_anonymous_clients = 1000
 auth_tcp = "none"
-log_outputs = "4:file:{folder}/log"
+log_filters = "2:rpc"
+log_outputs = "2:file:{folder}/log"
 """
 PATIENCE = 20.0  # seconds
 
 
 class Libvirtd:
-    """A daemon on a port of its own."""
+    """A daemon on a port of its own, with a log of its messages; its files are in `folder`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, folder: Path) -> None:
         self.port = port
+        self.folder = folder
 
-    def virsh(self, *command: str, fails: bool = False) -> str:
-        """What a virsh command prints: on standard output, or, for one that should fail, as an error."""
-        uri = f"test+tcp://127.0.0.1:{self.port}/default"
+    @property
+    def socket(self) -> Path:
+        """Its unix socket."""
+        return self.folder / "libvirt" / "libvirt-sock"
+
+    @property
+    def log(self) -> Path:
+        """Its log."""
+        return self.folder / "log"
+
+    def virsh(self, *command: str, fails: bool = False, uri: str = "", **environment: str) -> str:
+        """What a virsh command prints: on standard output, or, for one that should fail, as an error. It
+        connects to the port, unless `uri` says where else."""
+        uri = uri or f"test+tcp://127.0.0.1:{self.port}/default"
         done = subprocess.run(
             ["virsh", "-q", "-c", uri, *command],
-            env=os.environ | {"LC_ALL": "C"},
+            env=os.environ | {"LC_ALL": "C"} | environment,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -65,14 +79,15 @@ class Libvirtd:
 
 
 @contextmanager
-def started() -> Iterator[Libvirtd]:
+def started(tls: str = "listen_tls = 0\n") -> Iterator[Libvirtd]:
     """A libvirtd that shares nothing with others: without root's rights it is a session daemon, which
-    keeps its sockets, locks and state below the folders of its environment."""
-    port = _free_port()
+    keeps its sockets, locks and state below the folders of its environment. `tls` is what its configuration
+    says of TLS."""
+    port = free_port()
     with TemporaryDirectory() as name:
         folder = Path(name)
         configuration = folder / "libvirtd.conf"
-        configuration.write_text(CONFIGURATION.format(port=port, folder=folder))
+        configuration.write_text(CONFIGURATION.format(port=port, folder=folder) + tls)
         user = None
         if os.geteuid() == 0:
             user = getpwnam("nobody").pw_uid
@@ -88,12 +103,13 @@ def started() -> Iterator[Libvirtd]:
         ) as daemon:
             try:
                 _wait_for(port, daemon)
-                yield Libvirtd(port)
+                yield Libvirtd(port, folder)
             finally:
                 daemon.terminate()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port on which nobody listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -95,7 +95,7 @@ def test_values_that_virsh_prints(connections: dict[str, Lines], recorded: Recor
     assert f"{info['maxMem']} KiB" == said["Max memory"].strip()
     (parameter,) = payload(connections["schedinfo"], "domain_get_scheduler_parameters")["params"]
     assert parameter["field"] == "weight"
-    assert list(parameter["value"]) == ["type", "ui"]
+    assert list(parameter["value"]) == ["type", "type_name", "ui"]
     assert f"{parameter['field']:<15}: {parameter['value']['ui']}" in printed["schedinfo"]
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Captured, Connection, ConnectionEvent
+from libvirt_proto.capture.chunk import Captured, Closed, Connection
 from libvirt_proto.session import KEEPALIVE, Exchange, Sessions, role
 from tests.frames import REMOTE, captured, frame
 
@@ -16,13 +16,13 @@ PROCEDURES = (59, 211, 208, 4711)
 
 
 @st.composite
-def anything(draw: st.DrawFn) -> list[Captured | ConnectionEvent]:
+def anything(draw: st.DrawFn) -> list[Captured | Closed]:
     """Messages of any type with few serials, so that much collides, and ends of connections."""
-    seen: list[Captured | ConnectionEvent] = []
+    seen: list[Captured | Closed] = []
     for n in range(1, draw(st.integers(0, 40)) + 1):
         connection = draw(st.sampled_from(CONNECTIONS))
         if draw(st.integers(0, 19)) == 0:
-            seen.append(ConnectionEvent("end", n, connection))
+            seen.append(Closed(connection, n))
             continue
         data = frame(
             bytes(4 * draw(st.integers(0, 3))),
@@ -38,14 +38,14 @@ def anything(draw: st.DrawFn) -> list[Captured | ConnectionEvent]:
     return seen
 
 
-def run(seen: list[Captured | ConnectionEvent]) -> list[Exchange]:
+def run(seen: list[Captured | Closed]) -> list[Exchange]:
     sessions = Sessions(registry.default())
     return [exchange for item in seen for exchange in sessions.feed(item)] + sessions.finish()
 
 
 @given(anything())
 def test_every_message_belongs_to_one_exchange_or_to_none_by_its_role(
-    seen: list[Captured | ConnectionEvent],
+    seen: list[Captured | Closed],
 ) -> None:
     done = run(seen)
     messages = [item for item in seen if isinstance(item, Captured)]
@@ -71,7 +71,7 @@ def test_every_message_belongs_to_one_exchange_or_to_none_by_its_role(
 
 
 @given(anything())
-def test_what_is_paired_belongs_together(seen: list[Captured | ConnectionEvent]) -> None:
+def test_what_is_paired_belongs_together(seen: list[Captured | Closed]) -> None:
     for exchange in run(seen):
         for part in exchange.parts:
             header = part.message.header

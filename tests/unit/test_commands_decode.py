@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,10 @@ from libvirt_proto.capture.chunk import Connection
 from libvirt_proto.commands.filters import Filter, FilterError, type_numbers
 from libvirt_proto.commands.numbers import number
 from libvirt_proto.commands.suggest import did_you_mean
+from tests import packets
+from tests.differential import ours
 from tests.frames import REMOTE, captured, error_payload, frame, text, word
+from tests.terminal import on_terminal
 
 ADMIN, QEMU = 0x06900690, 0x20008087
 
@@ -285,29 +287,6 @@ def test_definitions_with_problems(tmp_path: Path) -> None:
     assert "2 problems" in result.stderr
 
 
-def on_terminal(*words: str, env: dict[str, str] | None = None) -> str:
-    """What a terminal shows of standard output and error."""
-    main, other = pty.openpty()
-    command = [sys.executable, "-c", "from libvirt_proto.cli import main; main()", *words]
-    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")} | (
-        env or {"TERM": "xterm"}
-    )
-    with subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment) as process:
-        os.close(other)
-        shown = b""
-        while True:
-            try:
-                block = os.read(main, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not block:
-                break
-            shown += block
-    os.close(main)
-    assert process.returncode in (0, 1)
-    return shown.decode().replace("\r\n", "\n")
-
-
 def test_on_a_terminal(captures: Path) -> None:
     file = str(captures / "virsh-domname.pcap")
     shown = on_terminal("decode", file)
@@ -323,6 +302,26 @@ def test_on_a_terminal(captures: Path) -> None:
     assert on_terminal("decode", "--color", "never", file) == plain
     filtered = on_terminal("decode", "--color", "never", "--procedure", "auth_list", file)
     assert filtered.endswith("── 2 of 18 messages, 1 connection, no problems\n")
+
+
+def test_encrypted_connections_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "tls.pcap"
+    talk = packets.Talk(server=("192.0.2.1", 16514))
+    hello = b"\x16\x03\x01\x00\x06\x01\x00\x00\x02\x03\x03" + bytes(40)
+    file.write_bytes(packets.pcap([*talk.handshake(), talk.packet("c2s", hello), *talk.close()]))
+    shown = on_terminal("decode", "--color", "never", str(file))
+    assert "note: TLS: encrypted; with a key log (--keylog FILE) tshark can decrypt it" in shown
+    assert shown.endswith("── 0 messages, 0 connections, 1 encrypted connection, no problems\n")
+    assert decode(str(file)).exit_code == 0
+
+
+def test_a_key_log_is_for_whole_captures(captures: Path, tmp_path: Path) -> None:
+    result = decode("--keylog", str(tmp_path), str(captures / "virsh-domname.pcap"))
+    assert result.exit_code == 2
+    (tmp_path / "keys").write_text("")
+    result = decode("--follow", "--keylog", str(tmp_path / "keys"), str(captures / "virsh-domname.pcap"))
+    assert result.exit_code == 2
+    assert "--keylog is for captures that are whole" in result.stderr
 
 
 def test_colour_can_be_forced(captures: Path) -> None:
@@ -354,6 +353,20 @@ def test_whole_captures(captures: Path, name: str, format_: str) -> None:
         assert all(line["error"] is None and line["program"] for line in lines(result))
 
 
+def test_a_log(captures: Path) -> None:
+    """Its messages have everything but their payload."""
+    result = decode("--conn", "0x55bef0a18270", "--errors-only", str(captures / "libvirtd-rpc-info.log"))
+    assert (result.exit_code, result.stderr) == (0, "")
+    (line,) = lines(result)
+    assert (line["procedure"], line["status"], line["length"], line["missing"], line["payload"]) == (
+        "domain_lookup_by_name",
+        "error",
+        112,
+        84,
+        None,
+    )
+
+
 def test_output_is_never_the_file_on_standard_input(captures: Path, tmp_path: Path) -> None:
     data = (captures / "virsh-domname.pcap").read_bytes()
     file = tmp_path / "capture.pcap"
@@ -377,3 +390,36 @@ def test_output_is_buffered_whatever_python_does(captures: Path) -> None:
     calls = int(done.stderr.partition("syscw: ")[2].split()[0])
     assert done.stdout.count("\n") > 5000
     assert calls < 1000
+
+
+def test_merge(captures: Path, tmp_path: Path) -> None:
+    """A capture and the same with other times: half an hour ahead, 40 µs later to the server's port and
+    earlier from it, as the server would see it."""
+    data = (captures / "virsh-domname.pcap").read_bytes()
+    out, pos = [data[:24]], 24
+    while pos < len(data):
+        seconds, micros, size, original = struct.unpack_from("<IIII", data, pos)
+        (port,) = struct.unpack_from(">H", data, pos + 16 + 14 + 20 + 2)
+        time = (seconds + 1800) * 1_000_000 + micros + (40 if port == 16509 else -40)
+        out.append(struct.pack("<IIII", *divmod(time, 1_000_000), size, original))
+        out.append(data[pos + 16 : pos + 16 + size])
+        pos += 16 + size
+    server = tmp_path / "server.pcap"
+    server.write_bytes(b"".join(out))
+    client = captures / "virsh-domname.pcap"
+    done = ours.run("decode", "--merge", "--format", "jsonl", client, server)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["n"] for line in lines] == list(range(1, 19))
+    for line in lines:
+        first, second = sorted(line["sightings"], key=lambda sighting: sighting["time_ns"])
+        assert second["time_ns"] - first["time_ns"] == 40_000
+        assert first["recording"] == ("server.pcap" if line["dir"] == "s2c" else "virsh-domname.pcap")
+    assert (
+        "note: the clock of server.pcap is 1800.000000 s ahead of that of virsh-domname.pcap,"
+        " give or take 0.000040 s (from 18 messages) [clock-difference]"
+    ) in done.stderr
+
+
+def test_merge_takes_two_files(captures: Path) -> None:
+    done = ours.run("decode", "--merge", captures / "tour.pcap", status=2)
+    assert "--merge takes two files." in done.stderr

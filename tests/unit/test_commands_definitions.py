@@ -77,6 +77,28 @@ def test_other_kinds() -> None:
     assert (error["kind"], error["number"]) == ("error code", 42)
 
 
+def test_names_of_the_api() -> None:
+    state, feature, enum = lookup("VIR_DOMAIN_RUNNING", "vir_drv_feature_remote", "virDomainBlockedReason")
+    assert state == {
+        "query": "VIR_DOMAIN_RUNNING",
+        "kind": "API enum member",
+        "name": "VIR_DOMAIN_RUNNING",
+        "number": 1,
+        "enum": "virDomainState",
+        "file": "libvirt/libvirt-domain.h",
+    }
+    assert (feature["kind"], feature["number"]) == ("driver feature", 2)
+    assert (enum["kind"], enum["file"]) == ("API enum", "libvirt/libvirt-domain.h")
+    assert enum["text"] == "enum virDomainBlockedReason {\n    VIR_DOMAIN_BLOCKED_UNKNOWN = 0,\n};"
+
+
+def test_a_number_does_not_mean_all_that_the_api_has_for_it() -> None:
+    """1 is in nearly every enum: of these only errors, features and events are listed."""
+    found = {meaning["kind"] for meaning in lookup("1")}
+    assert {"error code", "error domain", "error level", "driver feature", "domain event"} <= found
+    assert "API enum member" not in found
+
+
 def test_annotations_and_streams() -> None:
     [found] = lookup("storage_vol_upload")
     assert found["writestream"] == 1

@@ -125,6 +125,17 @@ def test_plausible_lengths(length: int, plausible: int) -> None:
         (b"00000000: 0000 001c 2000 8086  .... ...", "hex"),
         (b"\t0x0000:  4500 003c d66e 4000 4006 664b 7f00 0001  E..<.n@.@.fK....", "hex"),
         (b"00000000  00 00 00 1c 20 00 80 86  00 00 00 01 00 00 00 42  |.... ..........B|", "hex"),
+        (b"2026-11-22 21:45:08.121+0000", "log"),
+        (b"2026-11-22 21:45:08.121+0000: 19725: info : libvirt version: 9.0.0\n", "log"),
+        (b"  <memory>the end of a document\n2026-11-22 21:45:08.121+0000: 1: error : a:1 : b\n", "log"),
+        (b"Nov 22 21:45:08 host libvirtd[123]: 2026-11-22 21:45:08.121+0000: 1: info : a\n", "log"),
+        (b"-- Logs begin --\nNov 22 21:45:08 host virtqemud[123]: RPC_CLIENT_NEW: client=0x1", "log"),
+        (b"2026-11-22T21:45:08+0000 host virtlogd[123]: hello", "log"),
+        (b"2026-11-22 21:45:08.121 INFO nova.compute [-] hello", None),
+        (b"Nov 22 21:45:08 host sshd[123]: hello", None),
+        (b'123 21:45:08.1 write(2, "2026-11-22 21:45:08.121+0000: 1: info : a", 41) = 41\n', "strace"),
+        (b'9 sendto(3, "<6>Nov 22 21:45:08 host libvirtd[123]: hello", 44, 0, NULL, 0) = 44\n', "strace"),
+        (message(b"2026-11-22 21:45:08.121+0000: 1: info : a\n"), "raw"),
         (b"", None),
         (b"# only a comment\n", None),
         (b"hello, world\n", None),
@@ -141,7 +152,8 @@ def test_formats_of_files(head: bytes, form: str | None) -> None:
 
 def test_formats_of_real_files(captures: Path) -> None:
     forms = {path.name: file_format(path.read_bytes()[:65536]) for path in captures.iterdir()}
-    assert forms == {name: name.rsplit(".", 1)[1] for name in forms}
+    expected = {name: name.rsplit(".", 1)[1].replace("txt", "strace") for name in forms}
+    assert forms == expected
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Captured, Connection
+from libvirt_proto.capture.chunk import Captured, Connection, ConnectionEvent
 from libvirt_proto.message import Message, decode_message
 from libvirt_proto.present import jsonl
 from tests.frames import captured, error_payload, frame, hand_made, text, word
@@ -119,6 +119,48 @@ def test_error_replies_name_their_numbers() -> None:
         "domain_name": "VIR_FROM_TEST",
         "level_name": "VIR_ERR_ERROR",
     }
+    # Each stands behind its number.
+    assert list(shown["payload"])[:5] == ["code", "code_name", "domain", "domain_name", "message"]
+
+
+def payload(data: bytes) -> Any:
+    return line(captured(data))["payload"]
+
+
+def test_a_name_that_depends_on_another_field() -> None:
+    """1 is a reason of each state, under a name of its own."""
+    assert payload(frame(word(1) + word(1), type_=1, proc=212)) == {
+        "state": 1,
+        "state_name": "VIR_DOMAIN_RUNNING",
+        "reason": 1,
+        "reason_name": "VIR_DOMAIN_RUNNING_BOOTED",
+    }
+    assert (
+        payload(frame(word(5) + word(1), type_=1, proc=212))["reason_name"] == "VIR_DOMAIN_SHUTOFF_SHUTDOWN"
+    )
+    assert payload(frame(word(99) + word(1), type_=1, proc=212))["state_name"] is None
+    assert payload(frame(word(99) + word(1), type_=1, proc=212))["reason_name"] is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        (0, []),
+        (3, ["VIR_CONNECT_LIST_DOMAINS_ACTIVE", "VIR_CONNECT_LIST_DOMAINS_INACTIVE"]),
+        (0x40000001, ["VIR_CONNECT_LIST_DOMAINS_ACTIVE", 0x40000000]),
+        (0x80000000, [0x80000000]),
+    ],
+)
+def test_a_set_of_bits_is_an_array_of_names(flags: int, shown: list[str | int]) -> None:
+    data = frame(word(1) + word(flags), proc=273)
+    assert payload(data) == {"need_results": 1, "flags": flags, "flags_name": shown}
+
+
+def test_the_type_of_a_typed_parameter() -> None:
+    data = frame(word(1) + text(b"weight") + word(2) + word(50) + word(0), type_=1, proc=57)
+    [parameter] = payload(data)["params"]
+    assert parameter["value"] == {"type": 2, "type_name": "VIR_TYPED_PARAM_UINT", "ui": 50}
+    assert list(parameter["value"]) == ["type", "type_name", "ui"]
 
 
 def test_error_numbers_without_names() -> None:
@@ -130,7 +172,7 @@ def test_error_numbers_without_names() -> None:
 def test_an_error_reply_that_breaks_off() -> None:
     shown = line(captured(frame(word(42) + word(12), type_=1, status=1)))
     assert shown["payload"]["code_name"] == "VIR_ERR_NO_DOMAIN"
-    assert shown["payload"]["level_name"] is None
+    assert "level_name" not in shown["payload"]
     assert shown["error"] == {
         "message": "at byte 36, message: needs 4 bytes, 0 left",
         "offset": 36,
@@ -149,6 +191,28 @@ def test_a_payload_that_breaks_off() -> None:
     assert shown["payload"] == {"dom": {"name": "test"}}
     assert (shown["error"]["offset"], shown["error"]["path"]) == (36, "dom.uuid")
     assert shown["raw"] == "0000000474657374010203"
+
+
+def test_a_message_that_was_not_seen_whole() -> None:
+    data = frame(text(b"test") + bytes(16) + word(7), type_=1, proc=24)
+    shown = line(captured(data[:39], missing=len(data) - 39))
+    assert (shown["length"], shown["missing"]) == (56, 17)
+    assert shown["payload"] == {"dom": {"name": "test"}}
+    assert list(shown)[-2:] == ["raw", "missing"]
+    shown = line(captured(data[:28], missing=len(data) - 28))
+    assert (shown["payload"], shown["payload_type"]) == (None, "remote_domain_lookup_by_uuid_ret")
+    assert (shown["error"], shown["missing"]) == (None, 28)
+    assert "raw" not in shown
+
+
+def test_events() -> None:
+    event = ConnectionEvent("client_new", 5, None, (("fd", "7"), ("path", "\udcff")))
+    assert json.loads(jsonl.Presenter(registry.default()).event(event)) == {
+        "event": "client_new",
+        "time_ns": 5,
+        "conn": None,
+        "details": {"fd": "7", "path": "\\udcff"},
+    }
 
 
 def test_bytes_that_are_not_canonical_are_kept() -> None:

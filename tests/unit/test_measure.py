@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Captured, Connection, ConnectionEvent
+from libvirt_proto.capture.chunk import Captured, Closed, Connection
 from libvirt_proto.measure import measure
 from libvirt_proto.measure.measure import Measure, latency
 from libvirt_proto.measure.values import Feature, Opened, Registration, Statistics
@@ -26,7 +26,7 @@ def wire() -> Wire:
     return Wire()
 
 
-def run(*messages: Captured | ConnectionEvent, top: int = 10) -> Statistics:
+def run(*messages: Captured | Closed, top: int = 10) -> Statistics:
     taken = Measure(registry.default(), top)
     taken.source("one.pcap")
     for message in messages:
@@ -93,7 +93,7 @@ def test_a_connection(wire: Wire) -> None:
         *call(wire, 316, 4, word(3) + word(0), word(17)),
         *call(wire, 2, 5),
         wire(CALL, 0, connection=OTHER, direction=None),
-        ConnectionEvent("end", 0, OTHER),
+        Closed(OTHER, 0),
     )
     first, second = found.connections
     assert (first.file, first.id, first.client, first.server) == ("one.pcap", 1, *str(CONNECTION).split("-"))
@@ -228,7 +228,7 @@ def test_percentiles_are_by_nearest_rank(values: list[int]) -> None:
 
 
 @given(anything())
-def test_everything_is_counted_once(seen: list[Captured | ConnectionEvent]) -> None:
+def test_everything_is_counted_once(seen: list[Captured | Closed]) -> None:
     found = run(*seen)
     messages = [item for item in seen if isinstance(item, Captured)]
     totals = found.totals

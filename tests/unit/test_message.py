@@ -223,3 +223,53 @@ def test_any_payload_gives_a_message_that_encodes_to_the_same_bytes(
     message = decode_message(data, direction=direction)
     assert encode_message(message) == data
     assert isinstance(message.header, Header)
+
+
+# Messages of which the end was not seen: domain_get_info's call (proc 16) with a domain's 28 bytes.
+
+
+@pytest.mark.parametrize("seen", range(28, 56))
+def test_a_message_that_was_not_seen_whole(seen: int) -> None:
+    whole = frame(CALL, OK, DOMAIN)
+    message = decode_message(whole[:seen], missing=len(whole) - seen)
+    assert (message.length, message.missing, message.header.proc) == (len(whole), len(whole) - seen, 16)
+    assert message.payload_type == "remote_domain_get_info_args"
+    assert not message.malformed
+    assert message.raw == (None if seen == 28 else whole[28:seen])
+    if seen >= 36:  # the name and its length
+        assert isinstance(message.payload, Partial)
+        assert message.payload.fields["dom"].fields["name"] == "test"
+    with pytest.raises(BadValue, match=f"{len(whole) - seen} bytes of the message were never seen"):
+        encode_message(message)
+
+
+@pytest.mark.parametrize(("missing", "error"), [(0, Truncated), (27, Truncated), (29, BadValue)])
+def test_missing_bytes_must_fit_the_length_word(missing: int, error: type[ProtocolError]) -> None:
+    with pytest.raises(error):
+        decode_message(frame(CALL, OK, DOMAIN)[:28], missing=missing)
+
+
+def test_what_is_wrong_in_the_part_that_was_seen_is_malformed() -> None:
+    """A name of 2^32 - 1 bytes is over its limit, whatever follows."""
+    whole = frame(CALL, OK, b"\xff\xff\xff\xff" + bytes(24))
+    message = decode_message(whole[:40], missing=len(whole) - 40)
+    assert message.malformed
+
+
+@pytest.mark.parametrize(
+    ("type_", "status", "seen", "shown"),
+    [
+        (STREAM, CONTINUE, b"abc", {"data": b"abc"}),
+        (STREAM, CONTINUE, b"", {"data": None}),
+        (REPLY, ERROR, b"", {"payload_type": "virNetMessageError", "payload": None}),
+        (STREAM, ERROR, b"", {"payload_type": "virNetMessageError"}),
+        (CALL_WITH_FDS, OK, b"", {"fds": None, "error": None, "payload_type": "remote_domain_get_info_args"}),
+        (CALL_WITH_FDS, OK, b"\0\0\0\2", {"fds": 2, "payload": None}),
+    ],
+)
+def test_kinds_of_messages_that_were_not_seen_whole(
+    type_: int, status: int, seen: bytes, shown: dict[str, Any]
+) -> None:
+    head = frame(type_, status, seen + bytes(60))[: 28 + len(seen)]
+    message = decode_message(head, missing=60)
+    assert {name: getattr(message, name) for name in shown} == shown

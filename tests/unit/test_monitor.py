@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Connection
+from libvirt_proto.capture.chunk import Connection, ConnectionEvent
 from libvirt_proto.present import monitor
 from libvirt_proto.present.style import COLOUR
 from tests.frames import captured, error_payload, frame, hand_made
@@ -85,3 +85,19 @@ def test_the_hand_made_messages(captures: Path, root: Path) -> None:
     present = monitor.Presenter(registry.default())
     shown = "".join(present(item) + "\n" for item in hand_made(captures))
     assert shown == (root / "tests/golden/present/hand-made.monitor").read_text()
+
+
+def test_a_message_that_was_not_seen_whole() -> None:
+    data = frame(bytes(12), type_=3, status=2)
+    line = monitor.Presenter(registry.default())(captured(data[:30], missing=10, connection=POINTER))
+    assert line.endswith("msg=remote.1.auth_list(stream, continue, 0) len=40 missing=10")
+
+
+@pytest.mark.parametrize(
+    ("kind", "mark"),
+    [("client_new", "+"), ("socket_dispose", "-"), ("keepalive_stop", "-"), ("auth_deny", ".")],
+)
+def test_events(kind: str, mark: str) -> None:
+    event = ConnectionEvent(kind, 5_000_000, POINTER, (("client", "0x55\n"),))
+    shown = monitor.Presenter(registry.default()).event(event)
+    assert shown == f"  0.000 C {mark} 1                {kind} client=0x55\\n"

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Connection, Notice
+from libvirt_proto.capture.chunk import Connection, ConnectionEvent, Notice
 from libvirt_proto.present import notices, pretty
 from libvirt_proto.present.style import COLOUR
-from tests.frames import captured, error_payload, frame, hand_made, text, word
+from tests.frames import CONNECTION, captured, error_payload, frame, hand_made, text, word
 from tests.unit.test_tree import HOSTILE, harmless
 
 
@@ -81,6 +81,24 @@ def test_a_payload_that_breaks_off() -> None:
         'name: "test"',
         "✗ at byte 36, dom.uuid: needs 16 bytes, 3 left",
     ]
+
+
+def test_a_message_that_was_not_seen_whole() -> None:
+    data = frame(text(b"test") + bytes(16) + word(7), type_=1, proc=24)
+    item = captured(data[:39], missing=len(data) - 39)
+    shown = list(pretty.Presenter(registry.default()).lines(item))
+    assert shown[1].endswith("remote.domain_lookup_by_uuid  56 bytes, only 39 seen")
+    assert [line.strip() for line in shown[2:]] == ["dom:", 'name: "test"']
+
+
+def test_events() -> None:
+    present = pretty.Presenter(registry.default())
+    details = (("thread", "7"), ("sock", "0x1\x1b"))
+    assert present.event(ConnectionEvent("client_new", 5_000, CONNECTION, details)).split("\n") == [
+        "── connection 1: 127.0.0.1:40508 → 127.0.0.1:16509 (tcp)",
+        "  0.000000  1 · client_new  thread 7  sock 0x1\\x1b",
+    ]
+    assert present.event(ConnectionEvent("socket_new", 1_005_000)) == "  0.001000    · socket_new"
 
 
 def test_spare_bytes_and_remarks() -> None:

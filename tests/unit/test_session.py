@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from libvirt_proto import registry, session
-from libvirt_proto.capture.chunk import Captured, Connection, ConnectionEvent, Direction
+from libvirt_proto.capture.chunk import Captured, Closed, Connection, Direction
 from libvirt_proto.session import Exchange, Sessions, role
 from tests.frames import CONNECTION, captured, error_payload, frame, text, word
 
@@ -52,13 +52,13 @@ def wire() -> Wire:
     return Wire()
 
 
-def run(*messages: Captured | ConnectionEvent, finish: bool = True) -> list[Exchange]:
+def run(*messages: Captured | Closed, finish: bool = True) -> list[Exchange]:
     sessions = Sessions(registry.default())
     done = [exchange for message in messages for exchange in sessions.feed(message)]
     return done + (sessions.finish() if finish else [])
 
 
-def only(*messages: Captured | ConnectionEvent, finish: bool = True) -> Exchange:
+def only(*messages: Captured | Closed, finish: bool = True) -> Exchange:
     (exchange,) = run(*messages, finish=finish)
     return exchange
 
@@ -142,8 +142,8 @@ def test_no_reply_when_the_input_ends(wire: Wire) -> None:
 
 def test_no_reply_when_the_connection_ends(wire: Wire) -> None:
     calls = [wire(CALL, 0), wire(CALL, 0, connection=OTHER)]
-    other_things = [ConnectionEvent("keepalive_start", 0, CONNECTION), ConnectionEvent("end", 0)]
-    done = run(*calls, *other_things, ConnectionEvent("end", 0, CONNECTION))
+    unknown = Closed(Connection(3, "a", "b"), 0)
+    done = run(*calls, unknown, Closed(CONNECTION, 0))
     assert [(e.connection.id, e.outcome) for e in done] == [(1, "unanswered"), (2, "pending")]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from libvirt_proto.capture.chunk import Captured, Chunk, Connection, Direction, Notice
+from libvirt_proto.capture.chunk import Captured, Chunk, Closed, Connection, Direction, Item, Notice
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.message import decode_message
 from tests.packets import message
@@ -23,22 +23,28 @@ def chunk(
     *,
     lost: int = 0,
     end: bool = False,
+    cut: int = 0,
     connection: Connection = ONE,
     time_ns: int = 1,
 ) -> Chunk:
-    return Chunk(connection, direction, time_ns, data, lost, end)
+    return Chunk(connection, direction, time_ns, data, lost, end, cut)
 
 
-def read(items: Iterable[Chunk | Notice]) -> tuple[list[int], list[Notice]]:
-    """The serials of the messages, and the Notices."""
-    serials, notices = [], []
-    for number, item in enumerate(found := list(messages(items, decode_message, programs=PROGRAMS))):
-        if isinstance(item, Captured):
-            serials.append(item.message.header.serial)
-            assert item.n == len(serials), (number, found)
-        else:
-            notices.append(item)
-    return serials, notices
+def captured(items: Iterable[Item]) -> list[Captured]:
+    """The messages, which are counted from 1."""
+    found = [
+        item for item in messages(items, decode_message, programs=PROGRAMS) if isinstance(item, Captured)
+    ]
+    assert [item.n for item in found] == list(range(1, len(found) + 1))
+    return found
+
+
+def read(items: Iterable[Item]) -> tuple[list[int], list[Notice]]:
+    """The serials of the messages that were seen whole, and the Notices."""
+    items = list(items)
+    found = list(messages(items, decode_message, programs=PROGRAMS))
+    serials = [item.message.header.serial for item in captured(items) if not item.message.missing]
+    return serials, [item for item in found if isinstance(item, Notice)]
 
 
 def codes(notices: list[Notice]) -> list[str]:
@@ -214,6 +220,62 @@ def test_start_in_mid_message(step: int) -> None:
     assert notices[1].text.startswith("4,148 bytes are")
 
 
+@pytest.mark.parametrize("lost", [-1, 1, 3000, 9000])
+@pytest.mark.parametrize("seen", [28, 29, 4000])
+def test_what_was_seen_of_a_message_is_shown(seen: int, lost: int) -> None:
+    items = [chunk(CALLS[1]), chunk(BIG[:seen]), chunk(BIG[seen + lost :] if lost > 0 else b"", lost=lost)]
+    (_, part, *_) = captured(items)
+    header = part.message.header
+    assert (header.prog, header.proc, header.serial, header.status) == (0x20008086, 1, 50, 2)
+    assert (part.message.length, part.message.missing) == (5148, 5148 - seen)
+    assert (part.message.data or b"") + (part.message.raw or b"") == BIG[28:seen]
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_what_was_seen_of_the_last_message_is_shown(end: bool) -> None:
+    _, part = captured([chunk(CALLS[1] + BIG[:40], end=end)])
+    assert (part.message.header.serial, part.message.missing) == (50, 5108)
+    assert captured([chunk(CALLS[1] + BIG[:27], end=end)])[1:] == []
+
+
+@pytest.mark.parametrize("seen", [28, 40, 5147])
+def test_cut_off_bytes_of_one_message(seen: int) -> None:
+    """The source has said that it does not show them: nothing is lost."""
+    items = [chunk(CALLS[1]), chunk(BIG[:seen], cut=len(BIG) - seen), chunk(CALLS[2])]
+    assert read(items) == ([1, 2], [])
+    assert [item.message.missing for item in captured(items)] == [0, len(BIG) - seen, 0]
+
+
+def test_cut_off_bytes_in_two_pieces() -> None:
+    """As when a message is read with several calls, each of which is shown in part."""
+    items = [
+        chunk(BIG[:4]),
+        chunk(BIG[4:36], cut=964),
+        chunk(BIG[1000:1032], cut=len(BIG) - 1032),
+        chunk(CALLS[2]),
+    ]
+    assert read(items) == ([2], [])
+    assert [item.message.missing for item in captured(items)] == [len(BIG) - 36, 0]
+
+
+def test_cut_off_bytes_that_hold_more_than_one_message() -> None:
+    items = [chunk(BIG[:40], cut=len(BIG) - 40 + len(CALLS[1])), chunk(CALLS[2]), chunk(CALLS[3])]
+    serials, notices = read(items)
+    assert serials == [2, 3]
+    assert [notice.text for notice in notices] == ["35 bytes are not shown by the source"]
+    serials, notices = read([chunk(CALLS[1], cut=28), chunk(CALLS[2])])
+    assert (serials, codes(notices)) == ([1, 2], ["lost-bytes"])
+
+
+def test_cut_off_header() -> None:
+    items = [chunk(CALLS[1] + BIG[:20], cut=len(BIG) - 20), chunk(CALLS[2])]
+    serials, notices = read(items)
+    assert serials == [1, 2]
+    assert [notice.text for notice in notices] == [
+        "the header of a message of 5148 bytes is not shown by the source"
+    ]
+
+
 def test_interruption() -> None:
     serials, notices = read([chunk(CALLS[1] + BIG[:90]), chunk(BIG[200:] + CALLS[2], lost=-1)])
     assert serials == [1, 2]
@@ -236,7 +298,7 @@ def test_other_protocols_are_named_once(data: bytes, words: str, step: int) -> N
     items += [chunk(data, "s2c"), chunk(CALLS[1], "s2c"), chunk(b"", end=True), chunk(b"", "s2c", end=True)]
     serials, (notice,) = read(items)
     assert serials == []
-    assert (notice.code, notice.severity) == ("not-libvirt", "note")
+    assert (notice.code, notice.severity) == ("encrypted" if words == "TLS" else "not-libvirt", "note")
     assert words in notice.text
 
 
@@ -302,7 +364,10 @@ def test_ended_connections_are_forgotten() -> None:
         connection = Connection(number, "a", "b")
         items += [chunk(CALLS[1], connection=connection), chunk(b"", connection=connection, end=True)]
         items += [chunk(b"", "s2c", connection=connection, end=True)]
-    assert len(list(reader.read(items))) == 49
+    found = list(reader.read(items))
+    assert [item.connection.id for item in found if isinstance(item, Captured)] == list(range(1, 50))
+    assert [item.connection.id for item in found if isinstance(item, Closed)] == list(range(1, 50))
+    assert len(found) == 98
     assert not reader._streams
     assert not reader._conversations
 

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_proto.layout import ArrayOf, Char, FixedArrayOf, Int, Opaque, Partial, String, layout_of
+from libvirt_proto import registry
+from libvirt_proto.layout import (
+    ArrayOf,
+    Char,
+    FixedArrayOf,
+    Int,
+    Opaque,
+    Partial,
+    String,
+    StructNode,
+    layout_of,
+)
 from libvirt_proto.present.style import COLOUR, PLAIN
 from libvirt_proto.present.text import amount, printable, quoted, seconds
 from libvirt_proto.present.tree import NO_CUT, Cut, Tree
@@ -129,10 +140,32 @@ def test_a_whole_struct() -> None:
     ]
 
 
-def test_notes_name_numbers() -> None:
-    tree = Tree(PLAIN, NO_CUT, {"from": {1: "ONE"}})
-    assert list(tree.lines(layout_of(Point), Point(1, 2))) == ["from: 1 ONE", "y:    2"]
-    assert list(tree.lines(layout_of(Point), Point(3, 2))) == ["from: 3", "y:    2"]
+def remote(*names: str) -> list[Any]:
+    """Classes of the remote protocol."""
+    nodes = [registry.default().type(f"remote_{name}").node for name in names]
+    return [node.type for node in nodes if isinstance(node, StructNode)]
+
+
+def test_numbers_are_named() -> None:
+    """Also where a name depends on another number, and bits without a name are shown as such."""
+    state, arguments, domain = remote("domain_get_state_ret", "domain_get_xml_desc_args", "nonnull_domain")
+    migrated = ["state:  1 VIR_DOMAIN_RUNNING", "reason: 2 VIR_DOMAIN_RUNNING_MIGRATED"]
+    assert draw(state, state(1, 2)) == migrated
+    assert draw(state, state(1, -2)) == [migrated[0], "reason: -2"]
+    assert draw(state, state(9, 2)) == ["state:  9", "reason: 2"]
+    for flags, shown in [
+        (0, "0"),
+        (3, "3 VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE"),
+        (65, "65 VIR_DOMAIN_XML_SECURE | 0x40"),
+        (64, "64"),
+    ]:
+        assert draw(arguments, arguments(domain("test", UUID, 1), flags))[-1] == f"flags: {shown}"
+
+
+def test_names_of_what_broke_off() -> None:
+    [state] = remote("domain_get_state_ret")
+    broken = Partial("remote_domain_get_state_ret", {"state": 1})
+    assert draw(state, broken) == ["state: 1 VIR_DOMAIN_RUNNING"]
 
 
 HOSTILE = st.text(

@@ -1,0 +1,166 @@
+"""Where a server listens: `tcp:HOST:PORT`, `tcp:[::1]:PORT`, `unix:PATH`, `unix:@NAME`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import stat
+from typing import Final, Literal
+
+import msgspec
+
+#: Connections that the kernel keeps for us until they are accepted.
+_BACKLOG: Final = 1024
+#: How long a server with a full backlog is asked again, in seconds.
+_PATIENCE: Final = 30.0
+_PAUSE: Final = 0.02
+
+FORMS: Final = "tcp:HOST:PORT, tcp:[::1]:PORT, unix:PATH or unix:@NAME"
+
+
+class AddressError(ValueError):
+    """A text that is no address, or an address at which nothing can listen; in words."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """`name` is a host ("" for all of this one's addresses), a path, or `@` and the name of an abstract
+    socket. `port` is 0 for unix, and for any free port."""
+
+    transport: Literal["tcp", "unix"]
+    name: str
+    port: int = 0
+
+    def __str__(self) -> str:
+        host = f"[{self.name}]" if ":" in self.name else self.name
+        return f"tcp:{host}:{self.port}" if self.transport == "tcp" else f"unix:{self.name}"
+
+    @property
+    def path(self) -> bytes:
+        """A unix socket's address as the system has it."""
+        name = os.fsencode(self.name)
+        return b"\0" + name[1:] if name.startswith(b"@") else name
+
+
+def parse(text: str) -> Address:
+    """The address that a text means. Raises AddressError."""
+    transport, _, rest = text.partition(":")
+    if transport == "unix" and rest not in ("", "@") and "\0" not in rest:
+        return Address("unix", rest)
+    if transport == "tcp":
+        match = re.fullmatch(r"(?:\[(?P<six>[^\[\]\s]+)\]|(?P<host>[^:\[\]\s]*)):(?P<port>[0-9]{1,5})", rest)
+        if match and int(match["port"]) < 1 << 16:
+            return Address("tcp", match["six"] or match["host"] or "", int(match["port"]))
+    raise AddressError(f"{text!r} is no address; write {FORMS}.")
+
+
+def listen(address: Address) -> list[socket.socket]:
+    """Sockets that listen there, which do not block: one for every address that a host's name has, all
+    with the same port. A unix path that nobody listens on any more is used again; its mode is what
+    the umask leaves.
+
+    Raises AddressError for a path that is taken or too long, OSError for what the system refuses.
+    """
+    if address.transport == "unix":
+        return [_listen_unix(address)]
+    found = socket.getaddrinfo(
+        address.name or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, place in dict.fromkeys(found):
+            one = socket.socket(family, kind, protocol)
+            sockets.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            port = sockets[0].getsockname()[1] if len(sockets) > 1 else address.port
+            one.bind((place[0], port, *place[2:]))
+            one.setblocking(False)
+            one.listen(_BACKLOG)
+    except BaseException:
+        for one in sockets:
+            one.close()
+        raise
+    return sockets
+
+
+def _listen_unix(address: Address) -> socket.socket:
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if not address.name.startswith("@"):
+            _make_way(address.name)
+        one.bind(address.path)
+        one.setblocking(False)
+        one.listen(_BACKLOG)
+    except BaseException:
+        one.close()
+        raise
+    return one
+
+
+def _make_way(path: str) -> None:
+    """Remove a socket that nobody listens on."""
+    try:
+        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        raise AddressError(f"{path} exists and is no socket.")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:  # its backlog is full
+            pass
+    raise AddressError(f"{path} is in use: something listens there.")
+
+
+async def connect(address: Address) -> socket.socket:
+    """A socket that is connected there and does not block; of a host's addresses, the first that
+    answers. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    if address.transport == "unix":
+        return await _connect_unix(address)
+    refused: OSError | None = None
+    for family, kind, protocol, _, place in await loop.getaddrinfo(
+        address.name, address.port, type=socket.SOCK_STREAM
+    ):
+        one = socket.socket(family, kind, protocol)
+        try:
+            one.setblocking(False)
+            await loop.sock_connect(one, place)
+        except OSError as error:
+            one.close()
+            refused = error
+        except BaseException:
+            one.close()
+            raise
+        else:
+            return one
+    raise refused or OSError("the host has no address")
+
+
+async def _connect_unix(address: Address) -> socket.socket:
+    """A unix socket's connect never waits; where the server's backlog is full it is to be tried again."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _PATIENCE
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        one.setblocking(False)
+        while True:
+            try:
+                one.connect(address.path)
+            except BlockingIOError:
+                if loop.time() > end:
+                    raise TimeoutError(f"does not accept connections for {_PATIENCE:.0f} s") from None
+                await asyncio.sleep(_PAUSE)
+            else:
+                return one
+    except BaseException:
+        one.close()
+        raise

@@ -1,0 +1,340 @@
+"""Between clients and a server: bytes and descriptors go on unchanged, and Chunks of them into a Feed.
+
+Sources: unix(7) for SCM_RIGHTS: a read stops behind the bytes that descriptors were sent with, and what is
+sent with descriptors gets them with its first byte. libvirt sends each descriptor with a byte of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from array import array
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from .address import Address, connect, listen
+from .chunk import Connection, Direction, Notice
+from .feed import Feed, Tap
+
+#: Bytes that wait for one side to take them before the other side is not read any more.
+MAX_BUFFER: Final = 256 << 10
+_READ_SIZE: Final = 64 << 10
+#: Linux sends no more descriptors than this at once (SCM_MAX_FD).
+_DESCRIPTORS_SIZE: Final = socket.CMSG_SPACE(253 * array("i").itemsize)
+#: How many connections are accepted before others get their turn.
+_ACCEPTED_AT_ONCE: Final = 64
+#: Seconds until connections are accepted again where the system has no descriptors left.
+_PAUSE: Final = 1.0
+
+
+class Relay:
+    """Accepts connections at one address, makes one to another for each, and passes on between them."""
+
+    def __init__(self, listen_at: Address, connect_to: Address, feed: Feed) -> None:
+        self._listen_at = listen_at
+        self._connect_to = connect_to
+        self._feed = feed
+        self._links: set[_Link] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._count = 0
+        self._said_descriptors = False
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[Address], object]) -> None:
+        """Serve until `stop` is set, then close everything. `ready` is called with the address, with the
+        real port, as soon as clients can connect.
+
+        Raises AddressError and OSError where it cannot listen.
+        """
+        listeners = listen(self._listen_at)
+        path = _Path(self._listen_at)
+        try:
+            for listener in listeners:
+                self._accept_from(listener)
+            ready(_real_port(self._listen_at, listeners[0]))
+            await stop.wait()
+        finally:
+            for listener in listeners:
+                asyncio.get_running_loop().remove_reader(listener)
+                listener.close()
+            path.remove()
+            await self._close()
+
+    async def _close(self) -> None:
+        for task in self._connecting:
+            task.cancel()
+        await asyncio.gather(*self._connecting, return_exceptions=True)
+        for link in list(self._links):
+            link.close()
+
+    def _accept_from(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                client, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._notice("not-accepted", f"connections have to wait: {_words(error)}")
+                loop.remove_reader(listener)
+                loop.call_later(_PAUSE, self._accept_from, listener)
+                return
+            client.setblocking(False)
+            task = loop.create_task(self._join(client))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    async def _join(self, client: socket.socket) -> None:
+        """Connect a client to the server."""
+        try:
+            server = await connect(self._connect_to)
+        except OSError as error:
+            self._notice("not-connected", f"no connection to {self._connect_to}: {_words(error)}")
+            client.close()
+            return
+        except BaseException:
+            client.close()
+            raise
+        self._count += 1
+        transport = self._listen_at.transport
+        connection = Connection(self._count, _peer(client), self._server_name(server), transport)
+        link = _Link(client, server, Tap(self._feed, connection), self._descriptors_lost, self._links.discard)
+        self._links.add(link)
+        link.start()
+
+    def _server_name(self, server: socket.socket) -> str:
+        return self._connect_to.name if self._connect_to.transport == "unix" else _peer(server)
+
+    def _descriptors_lost(self, why: str) -> None:
+        """Say so once: what follows is of the same kind."""
+        if not self._said_descriptors:
+            self._said_descriptors = True
+            self._notice("descriptors-lost", f"file descriptors are not passed on: {why}")
+
+    def _notice(self, code: str, text: str) -> None:
+        self._feed.notice(Notice(code, text))
+
+
+class _Link:
+    """A client's connection and the one to the server."""
+
+    def __init__(
+        self,
+        client: socket.socket,
+        server: socket.socket,
+        tap: Tap,
+        descriptors_lost: Callable[[str], None],
+        closed: Callable[[_Link], None],
+    ) -> None:
+        self.tap = tap
+        self.descriptors_lost = descriptors_lost
+        #: Whether both sides can have descriptors.
+        self.passes = client.family == server.family == socket.AF_UNIX
+        self._closed = closed
+        self._sockets = (client, server)
+        self._pumps = (_Pump(self, client, server, "c2s"), _Pump(self, server, client, "s2c"))
+
+    def start(self) -> None:
+        for one in self._sockets:
+            if one.family != socket.AF_UNIX:  # a message that waits for more would be slowed down
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for pump in self._pumps:
+            pump.settle()
+
+    def done(self) -> None:
+        """A direction is over; the connection is when both are."""
+        if all(pump.done for pump in self._pumps):
+            self.close()
+
+    def close(self, *, reset: bool = False) -> None:
+        """Close both sides; `reset`: as one of them was."""
+        for pump in self._pumps:
+            pump.stop()
+        for one in self._sockets:
+            if reset and one.family != socket.AF_UNIX:
+                with suppress(OSError):
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            one.close()
+        self.tap.close()
+        self._closed(self)
+
+
+class _Pump:
+    """One direction: reads from one socket while the other takes what was read."""
+
+    def __init__(
+        self, link: _Link, source: socket.socket, target: socket.socket, direction: Direction
+    ) -> None:
+        self._link = link
+        self._source, self._target = source, target
+        self._direction = direction
+        self._loop = asyncio.get_running_loop()
+        #: What was read and not yet sent; its last byte goes together with the descriptors, if there are any.
+        self._buffer = bytearray()
+        self._descriptors = array("i")
+        self._reading = self._writing = False
+        #: Nothing more comes from the source: it has ended, or it was reset.
+        self._ended = self._reset = False
+        self.done = False
+
+    def settle(self) -> None:
+        """Read if there is room, write if there is something, end if all is done. What waits with
+        descriptors goes out before more is read: they are few."""
+        read = not self._ended and len(self._buffer) < MAX_BUFFER and not self._descriptors
+        if read != self._reading:
+            self._reading = read
+            if read:
+                self._loop.add_reader(self._source, self._read)
+            else:
+                self._loop.remove_reader(self._source)
+        write = bool(self._buffer)
+        if write != self._writing:
+            self._writing = write
+            if write:
+                self._loop.add_writer(self._target, self._write)
+            else:
+                self._loop.remove_writer(self._target)
+        if self._ended and not self._buffer and not self.done:
+            self._finish()
+
+    def stop(self) -> None:
+        """Neither read nor write any more; what waits is dropped."""
+        self._ended = self.done = True
+        self._buffer.clear()
+        self._close_descriptors()
+        self.settle()
+
+    def _read(self) -> None:
+        try:
+            data, descriptors = self._receive()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data, descriptors = b"", array("i")
+            self._reset = True
+        if not data:
+            self._ended = True
+            self._link.tap.end(self._direction)
+            self.settle()
+            return
+        seen = data[:-1] if descriptors else data
+        if seen:
+            self._link.tap.data(self._direction, seen)
+        if descriptors and not self._link.passes:
+            self._link.descriptors_lost("one side of the relay is no unix socket")
+            _close_all(descriptors)
+            descriptors = array("i")
+        self._buffer += data
+        self._descriptors = descriptors
+        if not self._writing:  # else others wait already
+            self._write()
+        else:
+            self.settle()
+
+    def _receive(self) -> tuple[bytes, array[int]]:
+        """What is there, and the descriptors that came with its last byte."""
+        descriptors = array("i")
+        if self._source.family != socket.AF_UNIX:
+            return self._source.recv(_READ_SIZE), descriptors
+        data, ancillary, flags, _ = self._source.recvmsg(
+            _READ_SIZE, _DESCRIPTORS_SIZE, socket.MSG_CMSG_CLOEXEC
+        )
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+        if flags & socket.MSG_CTRUNC:
+            self._link.descriptors_lost("this process may not open as many files")
+        return data, descriptors
+
+    def _write(self) -> None:
+        try:
+            self._send()
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self._broken()
+            return
+        self.settle()
+
+    def _send(self) -> None:
+        """Send until all is sent, or it would have to wait (BlockingIOError)."""
+        buffer = self._buffer
+        while len(buffer) > bool(self._descriptors):
+            with memoryview(buffer) as view:
+                sent = self._target.send(view[: len(buffer) - bool(self._descriptors)])
+            del buffer[:sent]
+        if self._descriptors:
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, self._descriptors)
+            self._target.sendmsg([buffer], [rights])
+            buffer.clear()
+            self._close_descriptors()
+
+    def _finish(self) -> None:
+        """The source has ended, and all of it was sent."""
+        self.done = True
+        if self._reset:
+            self._link.close(reset=True)
+            return
+        with suppress(OSError):  # the other direction will find out
+            self._target.shutdown(socket.SHUT_WR)
+        self._link.done()
+
+    def _broken(self) -> None:
+        """The target takes nothing more, but may still have sent something: only this direction is over."""
+        self.stop()
+        self._link.tap.end(self._direction)
+        with suppress(OSError):
+            self._source.shutdown(socket.SHUT_RD)
+        self._link.done()
+
+    def _close_descriptors(self) -> None:
+        _close_all(self._descriptors)
+        self._descriptors = array("i")
+
+
+class _Path:
+    """The path of a unix socket that was made here; it is removed while it is still the same."""
+
+    def __init__(self, address: Address) -> None:
+        self._path = address.name if address.transport == "unix" and address.name[0] != "@" else None
+        self._made = os.stat(self._path) if self._path else None
+
+    def remove(self) -> None:
+        if self._path and self._made:
+            with suppress(OSError):
+                if os.path.samestat(os.stat(self._path), self._made):
+                    os.unlink(self._path)
+
+
+def _close_all(descriptors: array[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _real_port(address: Address, listener: socket.socket) -> Address:
+    if address.transport == "unix":
+        return address
+    return Address("tcp", address.name, listener.getsockname()[1])
+
+
+def _peer(one: socket.socket) -> str:
+    """Who is at the other end: `address:port`, or the process of a unix socket."""
+    if one.family == socket.AF_UNIX:
+        pid, _, _ = struct.unpack("3i", one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return f"unix:pid {pid}" if pid else "unix"
+    try:
+        host, port = one.getpeername()[:2]
+    except OSError:  # it has gone already
+        return "?"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _words(error: OSError) -> str:
+    text = error.strerror or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,175 @@
+"""What of the messages is shown, in which format, and where: the options that `decode` and `relay` share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+import click
+
+from ..capture.chunk import Captured, Closed, ConnectionEvent
+from . import names, options
+from .filters import Filter, FilterError
+from .status import Status
+from .views import Exchanges, Messages, View
+
+if TYPE_CHECKING:
+    from ..present.style import Palette
+    from ..registry import Registry
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FORMATS = ("pretty", "monitor", "jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """What a user asked for. `output` is None for standard output."""
+
+    registry: Registry
+    filter: Filter
+    format: str
+    full: bool
+    color: str
+    output: Path | None
+    exchanges: bool
+    acl: bool
+
+    @property
+    def palette(self) -> Palette:
+        """The colours of the messages."""
+        return options.stdout_palette("never" if self.output and self.color == "auto" else self.color)
+
+    def status(self, *, summary: bool = False) -> Status:
+        """The lines on standard error; `summary`: the last one always comes, not on a terminal alone."""
+        talkative = sys.stderr.isatty()
+        bar = talkative and not _on_terminal(self.output)
+        return Status(options.palette(self.color, sys.stderr), bar=bar, summary=talkative or summary)
+
+    def view(self) -> View:
+        """What is made of the messages of one source."""
+        make = Exchanges if self.exchanges else Messages
+        return make(self.format, self.registry, self.palette, self.filter, full=self.full, acl=self.acl)
+
+    def write(
+        self,
+        items: Iterable[Captured | ConnectionEvent | Closed],
+        out: BinaryIO,
+        status: Status,
+        *,
+        live: bool = False,
+    ) -> None:
+        """Write what is shown of one source; at once, where more may be long in coming."""
+        view = self.view()
+        try:
+            for item in items:
+                for text in view.take(item, status):
+                    out.write(text)
+                    if live:
+                        out.flush()
+        finally:  # also after an interrupt: calls without a reply may be what the user waited for
+            for text in view.finish(status):
+                out.write(text)
+            out.flush()
+
+
+def show(command: Command) -> Command:
+    """Filters, `--format`, `-o` and what belongs to them, as parameter `show`."""
+
+    @click.option(
+        "--format",
+        "format_",
+        type=click.Choice(FORMATS),
+        help="pretty: for people, with payloads; monitor: a line per message, as libvirt's rpc-monitor script"
+        " prints it; jsonl: a JSON object per message. Default: pretty on a terminal, otherwise jsonl.",
+    )
+    @click.option(
+        "--exchanges",
+        is_flag=True,
+        help="Show calls together with their replies and streams, one exchange at a time instead of one"
+        " message: how it came out, how long the reply took, bytes each way.",
+    )
+    @click.option(
+        "--acl",
+        is_flag=True,
+        help="Add to each call the permissions that it needs, its priority and the direction of its stream.",
+    )
+    @click.option(
+        "--program",
+        "programs",
+        metavar="NAME",
+        multiple=True,
+        shell_complete=names.programs,
+        help="Only this program.",
+    )
+    @click.option(
+        "--procedure",
+        "procedures",
+        metavar="NAME",
+        multiple=True,
+        shell_complete=names.procedures,
+        help="Only this procedure, in any program.",
+    )
+    @click.option(
+        "--type",
+        "types",
+        metavar="TYPE",
+        multiple=True,
+        shell_complete=names.message_types,
+        help="Only this type: call, reply, message, stream, call_with_fds, reply_with_fds, stream_hole.",
+    )
+    @click.option("--conn", "connections", metavar="TEXT", multiple=True, help="Only this connection.")
+    @click.option("--errors-only", is_flag=True, help="Only error replies, and messages that are malformed.")
+    @options.definitions
+    @click.option("--full", is_flag=True, help="Show long strings, bytes and arrays to their end (pretty).")
+    @options.colour
+    @click.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write to a file.",
+    )
+    @wraps(command)
+    def with_show(
+        *args: Any,
+        format_: str | None,
+        programs: tuple[str, ...],
+        procedures: tuple[str, ...],
+        types: tuple[str, ...],
+        connections: tuple[str, ...],
+        errors_only: bool,
+        registry: Registry,
+        full: bool,
+        color: str,
+        output: Path | None,
+        exchanges: bool,
+        acl: bool,
+        **rest: Any,
+    ) -> Any:
+        if exchanges and types:
+            raise click.UsageError("--type picks messages; an exchange (--exchanges) has several types.")
+        try:
+            filter_ = Filter(
+                registry,
+                programs=programs,
+                procedures=procedures,
+                types=types,
+                connections=connections,
+                errors_only=errors_only,
+            )
+        except FilterError as error:
+            raise click.UsageError(str(error)) from None
+        format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
+        shown = Show(registry, filter_, format_, full, color, output, exchanges, acl)
+        return command(*args, show=shown, **rest)
+
+    return with_show  # type: ignore[return-value]
+
+
+def _on_terminal(output: Path | None) -> bool:
+    return output is None and sys.stdout.isatty()

@@ -1,0 +1,128 @@
+"""What is made of the messages of one source: they are shown one by one, or exchange by exchange."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from ..capture.chunk import Captured, Closed, ConnectionEvent
+
+if TYPE_CHECKING:
+    from ..present import monitor, pretty
+    from ..present.access import Accesses
+    from ..present.style import Palette
+    from ..registry import Registry
+    from ..session import Exchange
+    from .filters import Filter
+    from .status import Status
+
+T = TypeVar("T")
+
+
+class View(Protocol):
+    """What is made of one source."""
+
+    def take(self, item: Captured | ConnectionEvent | Closed, status: Status) -> Iterable[bytes]:
+        """What is to be written after one more item; what is shown is counted in `status`."""
+
+    def finish(self, status: Status) -> Iterable[bytes]:
+        """What is to be written at the end."""
+
+
+class Messages:
+    """Message by message, with what happens to connections in between."""
+
+    def __init__(
+        self, format_: str, registry: Registry, palette: Palette, filter_: Filter, *, full: bool, acl: bool
+    ) -> None:
+        self._filter = filter_
+        self._accepts = filter_ if filter_.active else None
+        accesses = _accesses(registry) if acl else None
+        self._present: Callable[[Captured], bytes]
+        self._event: Callable[[ConnectionEvent], bytes]
+        if format_ == "jsonl":
+            from ..present import jsonl
+
+            lines = jsonl.Presenter(registry, accesses)
+            self._present, self._event = lines, lines.event
+            return
+        text: monitor.Presenter | pretty.Presenter
+        if format_ == "monitor":
+            from ..present import monitor
+
+            text = monitor.Presenter(registry, palette, accesses)
+        else:
+            from ..present import pretty
+
+            text = pretty.Presenter(registry, palette, accesses, full=full)
+        self._present, self._event = _encoded(text), _encoded(text.event)
+
+    def take(self, item: Captured | ConnectionEvent | Closed, status: Status) -> Iterable[bytes]:
+        """The line or lines of a message or an event that passes the filter."""
+        if isinstance(item, Captured):
+            if self._accepts is not None and not self._accepts(item):
+                return ()
+            status.shown += 1
+            return (self._present(item),)
+        if isinstance(item, Closed) or not self._filter.of_event(item):
+            return ()
+        return (self._event(item),)
+
+    def finish(self, status: Status) -> Iterable[bytes]:
+        """Nothing is kept."""
+        return ()
+
+
+class Exchanges:
+    """Exchange by exchange; times count from the first message of the source."""
+
+    def __init__(
+        self, format_: str, registry: Registry, palette: Palette, filter_: Filter, *, full: bool, acl: bool
+    ) -> None:
+        from ..present import exchanges
+        from ..session import Sessions
+
+        self._filter = filter_
+        self._sessions = Sessions(registry)
+        self._start: int | None = None
+        accesses = _accesses(registry) if acl else None
+        self._present: Callable[[Exchange], bytes]
+        if format_ == "jsonl":
+            self._present = exchanges.Lines(registry, accesses)
+            return
+        if format_ == "monitor":
+            text: exchanges.Monitor | exchanges.Pretty = exchanges.Monitor(registry, palette, accesses)
+        else:
+            text = exchanges.Pretty(registry, palette, accesses, full=full)
+        self._present = _encoded(lambda exchange: text(exchange, self._start))
+
+    def take(self, item: Captured | ConnectionEvent | Closed, status: Status) -> Iterable[bytes]:
+        """The exchanges that are complete with an item."""
+        if isinstance(item, ConnectionEvent):
+            return ()
+        if self._start is None:
+            self._start = item.time_ns
+        return self._show(self._sessions.feed(item), status)
+
+    def finish(self, status: Status) -> Iterable[bytes]:
+        """The exchanges that were not."""
+        return self._show(self._sessions.finish(), status)
+
+    def _show(self, done: list[Exchange], status: Status) -> Iterator[bytes]:
+        for exchange in done:
+            if not self._filter.active or self._filter.exchange(exchange):
+                status.shown += exchange.messages
+                yield self._present(exchange)
+
+
+def _accesses(registry: Registry) -> Accesses:
+    from ..present.access import Accesses
+
+    return Accesses(registry)
+
+
+def _encoded(text: Callable[[T], str]) -> Callable[[T], bytes]:
+    """A presenter of text as one of bytes, with the newline."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return lambda item: (text(item) + "\n").encode(encoding, "backslashreplace")

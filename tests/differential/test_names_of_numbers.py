@@ -1,0 +1,147 @@
+"""The names of numbers in a real libvirtd's messages, and the words that virsh has for them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.differential import ours
+from tests.differential.libvirtd import PATIENCE, Libvirtd
+
+pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump")
+
+#: One virsh, so that all is of one connection: the test driver forgets when the last one closes.
+STATES = ["suspend test", "resume test", "destroy test", "start test"]
+SCRIPT = "; ".join(f"{command}; domstate test --reason" for command in ["version", *STATES])
+
+Lines = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def recorded(libvirtd: Libvirtd, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lines, dict[str, str]]:
+    """All messages of some commands, and what they printed."""
+    capture = tmp_path_factory.mktemp("capture") / "virsh.pcap"
+    with libvirtd.recorded(capture):
+        printed = {
+            "states": libvirtd.virsh(SCRIPT),
+            "events": libvirtd.virsh("event", "--list"),
+            "event": watched(libvirtd),
+        }
+        libvirtd.virsh("event test --all --timeout 1", fails=True)
+        libvirtd.virsh("list", "--all", "--state-running", "--persistent")
+        # For these the client sets a bit that their documentation does not know; the test driver has neither.
+        libvirtd.virsh("domlaunchsecinfo", "test", fails=True)
+        libvirtd.virsh("node-memory-tune", fails=True)
+        libvirtd.virsh("dumpxml", "test", "--inactive", "--security-info")
+        host = "<host mac='00:11:22:33:44:55' ip='192.168.122.10'/>"
+        libvirtd.virsh("net-update", "default", "add", "ip-dhcp-host", host, "--live")
+    return decoded(capture, libvirtd), printed
+
+
+def decoded(capture: Path, libvirtd: Libvirtd) -> Lines:
+    return ours.decode(capture, "--port", str(libvirtd.port))
+
+
+def watched(libvirtd: Libvirtd) -> str:
+    """What virsh prints of the first lifecycle event that it sees: another one makes them until it has."""
+    uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
+    end = time.monotonic() + PATIENCE
+    with subprocess.Popen(
+        ["virsh", "-q", "-c", uri, "event", "test", "lifecycle"],
+        env=os.environ | {"LC_ALL": "C"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as watch:
+        try:
+            while watch.poll() is None:
+                assert time.monotonic() < end, "no event came"
+                libvirtd.virsh("suspend test; resume test")
+        finally:
+            watch.kill()
+        assert watch.stdout is not None
+        return watch.stdout.read()
+
+
+def payloads(lines: Lines, procedure: str, type_: str) -> list[dict[str, Any]]:
+    return [line["payload"] for line in lines if (line["procedure"], line["type"]) == (procedure, type_)]
+
+
+def words(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix).replace("_", " ").lower()
+
+
+def test_states_and_their_reasons(recorded: tuple[Lines, dict[str, str]]) -> None:
+    """`shut off (destroyed)`: VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_DESTROYED."""
+    lines, printed = recorded
+    said = [line for line in printed["states"].splitlines() if line.endswith(")")]
+    shown = []
+    for reply in payloads(lines, "domain_get_state", "reply"):
+        state, reason = reply["state_name"], reply["reason_name"]
+        shown.append(f"{words(state, 'VIR_DOMAIN_')} ({words(reason, f'{state}_')})")
+    assert shown[: len(said)] == [line.replace("shut off", "shutoff") for line in said]
+    assert len(said) == len(STATES) + 1
+    assert {"running (unknown)", "shutoff (destroyed)"} <= {*shown}
+
+
+def test_an_event_and_its_detail(recorded: tuple[Lines, dict[str, str]]) -> None:
+    """`event 'lifecycle' for domain 'test': Suspended Paused`."""
+    lines, printed = recorded
+    event, detail = printed["event"].splitlines()[0].rpartition(": ")[2].upper().split()
+    first = payloads(lines, "domain_event_callback_lifecycle", "message")[0]["msg"]
+    assert first["event_name"] == f"VIR_DOMAIN_EVENT_{event}"
+    assert first["detail_name"] == f"VIR_DOMAIN_EVENT_{event}_{detail}"
+
+
+def test_the_ids_of_events(recorded: tuple[Lines, dict[str, str]]) -> None:
+    """virsh registers for all events in the order of its list, whose names are the API's but for dashes."""
+    lines, printed = recorded
+    asked = payloads(lines, "connect_domain_event_callback_register_any", "call")
+    names = [words(call["eventID_name"], "VIR_DOMAIN_EVENT_ID_") for call in asked]
+    listed = printed["events"].split()
+    assert len(listed) > 25
+    # The first was asked for by the virsh that watched.
+    assert [name.replace(" ", "") for name in names[1:]] == [name.replace("-", "") for name in listed]
+
+
+def test_flags(recorded: tuple[Lines, dict[str, str]]) -> None:
+    lines, _ = recorded
+    assert [call["flags_name"] for call in payloads(lines, "domain_get_xml_desc", "call")] == [
+        ["VIR_DOMAIN_XML_SECURE", "VIR_DOMAIN_XML_INACTIVE"]
+    ]
+    assert payloads(lines, "connect_list_all_domains", "call")[-1]["flags_name"] == [
+        "VIR_CONNECT_LIST_DOMAINS_ACTIVE",
+        "VIR_CONNECT_LIST_DOMAINS_INACTIVE",
+        "VIR_CONNECT_LIST_DOMAINS_PERSISTENT",
+        "VIR_CONNECT_LIST_DOMAINS_RUNNING",
+    ]
+    assert payloads(lines, "network_update", "call")[0]["flags_name"] == ["VIR_NETWORK_UPDATE_AFFECT_LIVE"]
+
+
+def test_features_by_what_the_client_does(recorded: tuple[Lines, dict[str, str]]) -> None:
+    """Before it updates a network the client asks whether both sides have the order right."""
+    lines, _ = recorded
+    at = next(n for n, line in enumerate(lines) if line["procedure"] == "network_update")
+    asked = payloads(lines[:at], "connect_supports_feature", "call")
+    assert asked[-1]["feature_name"] == "VIR_DRV_FEATURE_NETWORK_UPDATE_HAS_CORRECT_ORDER"
+    assert "VIR_DRV_FEATURE_PROGRAM_KEEPALIVE" in {call["feature_name"] for call in asked}
+
+
+def test_no_bit_of_a_real_client_is_without_a_name(
+    recorded: tuple[Lines, dict[str, str]], captures: Path
+) -> None:
+    """Nor has any field of flags no names at all, where they are not 0. In the test captures, too."""
+    lines, _ = recorded
+    for name in ("tour.pcap", "stream-events-keepalive.pcap"):
+        lines = lines + ours.decode(captures / name)
+    sets = [line["payload"] for line in lines if "flags" in (line["payload"] or {})]
+    types = {line["payload_type"] for line in lines}
+    assert {"remote_domain_get_launch_security_info_args", "remote_node_get_memory_parameters_args"} <= types
+    for payload in sets:
+        if payload["flags"]:
+            assert all(isinstance(name, str) for name in payload["flags_name"]), payload
+    assert sum(payload["flags"] > 0 for payload in sets) > 180

@@ -1,0 +1,97 @@
+"""tshark reads what was recorded: no warning, right checksums, and the same messages as in the original."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from libvirt_proto.capture.chunk import Chunk, Connection, Item
+from libvirt_proto.capture.record import Recorder, recorded
+from tests.differential import ours, tshark
+from tests.frames import frame
+
+pytestmark = pytest.mark.system("tshark")
+
+CHECKS = ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"]
+
+
+def run(capture: Path, *options: str) -> str:
+    command = ["tshark", "-r", str(capture), *CHECKS, *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "appears to" not in done.stderr
+    return done.stdout
+
+
+def grave(capture: Path) -> list[str]:
+    """What tshark's experts say in their two worst grades."""
+    said = run(capture, "-q", "-z", "expert,warn")
+    return re.findall(r"^ +\d+ .*", said, re.MULTILINE)
+
+
+def record(path: Path, items: list[Item]) -> Path:
+    with path.open("wb") as file:
+        assert list(recorded(items, Recorder(file))) == items
+    return path
+
+
+@pytest.mark.parametrize("name", ["tour.pcap", "stream-events-keepalive.pcap"])
+def test_the_messages_of_a_capture(captures: Path, tmp_path: Path, name: str) -> None:
+    if not tshark.has_dissector():
+        pytest.skip("tshark has no libvirt dissector")
+    target = tmp_path / "record.pcapng"
+    ours.run("decode", "-w", target, captures / name)
+    assert grave(target) == []
+    found, expected = tshark.messages(target), tshark.messages(captures / name)
+    assert [(one.time_ns, one.to_port, one.header) for one in found] == [
+        (one.time_ns, one.to_port, one.header) for one in expected
+    ]
+    assert len(found) > 100
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("192.0.2.7:40000", "192.0.2.1:16509", "tcp"),
+        ("[2001:db8::7]:40000", "[2001:db8::1]:16509", "tcp"),
+        ("192.0.2.7:40000", "192.0.2.1:16514", "tls"),
+        ("virsh", "/run/libvirt/libvirt-sock", "unix"),
+    ],
+)
+def test_a_conversation(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    """With messages that go over several packets, and odd lengths."""
+    connections = [Connection(n, *names) for n in (1, 2)]
+    sizes = [0, 4, 1000, 65_001, 300_001]
+    items: list[Item] = []
+    for connection in connections:
+        for n, size in enumerate(sizes):
+            call, reply = (frame(bytes(size), type_=3, status=2, serial=n) for _ in range(2))
+            items.append(Chunk(connection, "c2s", 10**18 + n, call))
+            items.append(Chunk(connection, "s2c", 10**18 + n, reply))
+        items += [Chunk(connection, way, 10**18 + 9, b"", end=True) for way in ("c2s", "s2c")]
+    path = record(tmp_path / "x.pcapng", items)
+    assert grave(path) == []
+    lengths = run(path, "-Y", "libvirt", "-T", "fields", "-e", "libvirt.length").replace(",", "\n").split()
+    assert lengths == [str(size + 28) for size in sizes for _ in range(2)] * 2
+    assert run(path, "-T", "fields", "-e", "tcp.stream").split()[-1] == "1"
+    comments = run(path, "-T", "fields", "-e", "frame.comment").split("\n")
+    kept = names[2] == "tcp"
+    assert comments[0] == ("" if kept else "{} → {} ({})".format(*names))
+
+
+def test_what_is_cut_off_is_shown_up_to_there(tmp_path: Path) -> None:
+    connection = Connection(1, "a", "b", "unix")
+    call = frame(bytes(100), proc=66)
+    items: list[Item] = [
+        Chunk(connection, "c2s", 1, call[:28], cut=100),
+        Chunk(connection, "c2s", 2, call),
+        Chunk(connection, "c2s", 3, b"", lost=70_000),
+        Chunk(connection, "c2s", 4, call),
+        Chunk(connection, "c2s", 5, call, lost=-1),
+    ]
+    path = record(tmp_path / "x.pcapng", items)
+    assert "Malformed" not in run(path, "-V")
+    procedures = run(path, "-Y", "libvirt", "-T", "fields", "-e", "libvirt.procedure").split()
+    assert procedures == ["66"] * 4

@@ -1,0 +1,107 @@
+"""Makes libvirt_proto/publicnames.json from libvirt's API descriptions.
+
+    tools/import_public_names.py [/usr/share/libvirt/api] [--release R] [--check]
+
+The descriptions come with libvirt's development package. Facts alone are taken from them: the enums with
+their names and numbers, and of which enums a function's `flags` are the bits. libvirt's remote procedures
+carry the names of those functions, so the fields of their arguments get the same enums. What the
+descriptions don't say is written by hand, in libvirt_proto/fieldnames.toml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from libvirt_proto import registry
+
+OUTPUT = Path(__file__).resolve().parent.parent / "libvirt_proto" / "publicnames.json"
+SOURCES = ("libvirt-api.xml", "libvirt-admin-api.xml", "libvirt-lxc-api.xml", "libvirt-qemu-api.xml")
+#: How the enum of a flags argument is told: `bitwise-OR of virDomainXMLFlags and virTypedParameterFlags`.
+MENTION = re.compile(r"\bvir[A-Z]\w+")
+
+Roots = list[ElementTree.Element]
+
+
+def enums(roots: Roots) -> dict[str, dict[str, Any]]:
+    """Enum → its header, and name → number in the order of the numbers, without sentinels."""
+    entries = {entry.get("name", ""): entry for root in roots for entry in root.iter("enum")}
+    found: dict[str, dict[str, Any]] = {}
+    for name, entry in entries.items():
+        header = f"libvirt/{entry.get('file')}.h"
+        enum = found.setdefault(entry.get("type", ""), {"header": header, "names": {}})
+        enum["names"][name] = _number(entries, name)
+    sentinels = {name for name in entries if name.endswith("_LAST")}
+    # VIR_DOMAIN_MEMORY_STAT_LAST is VIR_DOMAIN_MEMORY_STAT_NR.
+    sentinels |= {entries[name].get("value", "") for name in sentinels}
+    for enum in found.values():
+        ordered = sorted((number, name) for name, number in enum["names"].items() if name not in sentinels)
+        enum["names"] = {name: number for number, name in ordered}
+    return dict(sorted((name, enum) for name, enum in found.items() if enum["names"]))
+
+
+def _number(entries: dict[str, ElementTree.Element], name: str) -> int:
+    """An entry's value is a number, or another entry's name."""
+    value = entries[name].get("value", "")
+    return _number(entries, value) if value in entries else int(value)
+
+
+def fields(roots: Roots, known: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
+    """Struct → `flags` → the enums, for the arguments of procedures that carry a function's name."""
+    said = {function.lower(): named for function, named in _flags(roots, known)}
+    found = {}
+    for procedure in registry.program("remote").procedures:
+        named = said.get("vir" + procedure.name.replace("_", ""))
+        if procedure.args is not None and named:
+            found[procedure.args.name] = {"flags": named}
+    return dict(sorted(found.items()))
+
+
+def _flags(roots: Roots, known: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    for root in roots:
+        for function in root.iter("function"):
+            for argument in function.iter("arg"):
+                if argument.get("name") == "flags":
+                    mentioned = MENTION.findall(argument.get("info") or "")
+                    yield function.get("name", ""), [name for name in mentioned if name in known]
+
+
+def render(folder: Path, release: str) -> str:
+    roots = [ElementTree.parse(folder / name).getroot() for name in SOURCES]
+    known = enums(roots)
+    facts = {"source": list(SOURCES), "release": release, "enums": known, "fields": fields(roots, known)}
+    return json.dumps(facts, indent=1) + "\n"
+
+
+def installed_release() -> str:
+    """The libvirt that the development package is of."""
+    query = ["pkg-config", "--modversion", "libvirt"]
+    return subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Make libvirt_proto/publicnames.json.")
+    default = Path("/usr/share/libvirt/api")
+    parser.add_argument("folder", nargs="?", type=Path, default=default, help=", ".join(SOURCES))
+    parser.add_argument("--release", help="the libvirt release of the descriptions (default: ask pkg-config)")
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if the file is not current")
+    options = parser.parse_args()
+    text = render(options.folder, options.release or installed_release())
+    if options.check:
+        current = OUTPUT.exists() and OUTPUT.read_text() == text
+        if not current:
+            print(f"{OUTPUT.name} is not current: run tools/import_public_names.py", file=sys.stderr)
+        return 0 if current else 1
+    OUTPUT.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
