@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ..measure.values import Connection, Event, Procedure, Statistics, Where
+from ..measure.values import Connection, Event, Feature, Procedure, Statistics, Where
 from .style import PLAIN, Palette
 from .text import amount, duration, printable, size
 
@@ -317,11 +317,11 @@ def _negotiated(connection: Connection) -> Iterator[str]:
         failed = "" if opened.result == "ok" else f" ({opened.result})"
         yield printable(f"opened {uri}{mode}{failed}")
     if connection.features:
-        answers = {feature.feature: feature.supported for feature in connection.features}
-        yes = [str(number) for number, supported in sorted(answers.items()) if supported]
-        no = [str(number) for number, supported in sorted(answers.items()) if not supported]
-        text = f"features {' '.join(yes) or 'none'}"
-        yield f"{text} (not {' '.join(no)})" if no else text
+        yes = [_feature(feature) for feature in connection.features if feature.supported]
+        no = [_feature(feature) for feature in connection.features if not feature.supported]
+        for word, names in (("features", yes), ("without", no)):
+            if names:
+                yield f"{word} {' '.join(dict.fromkeys(names))}"
     if connection.registrations:
         yield amount(len(connection.registrations), "event callback")
     if connection.events:
@@ -330,6 +330,11 @@ def _negotiated(connection: Connection) -> Iterator[str]:
         yield f"keepalive {amount(connection.pings, 'ping')} {amount(connection.pongs, 'pong')}"
     if not connection.closed:
         yield "not closed"
+
+
+def _feature(feature: Feature) -> str:
+    """`program_keepalive` of VIR_DRV_FEATURE_PROGRAM_KEEPALIVE."""
+    return (feature.name or str(feature.feature)).removeprefix("VIR_DRV_FEATURE_").lower()
 
 
 def _name(row: Procedure | Event | Where) -> str:
