@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from libvirt_proto import cli
+from tests import packets
 from tests.frames import error_payload, frame, text, word
 
 COMMAND = Path(sys.executable).with_name("libvirt-proto")
@@ -234,6 +235,15 @@ def test_calls_without_a_reply_come_last() -> None:
         (1, "ok"),
         (0, "pending"),
     ]
+
+
+def test_a_connection_that_ended_before_the_reply() -> None:
+    """Told apart from a capture that ended before it."""
+    call = frame(proc=59, serial=0)
+    talks = [packets.Talk(), packets.Talk(client=("192.0.2.9", 40001))]
+    sent = [packet for talk in talks for packet in (*talk.handshake(), talk.packet("c2s", call))]
+    shown = exchanges("-", stdin=packets.pcap([*sent, *talks[0].close()]))
+    assert [line["outcome"] for line in shown] == ["unanswered", "pending"]
 
 
 def test_times_count_from_the_first_message(captures: Path) -> None:
