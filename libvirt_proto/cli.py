@@ -17,7 +17,7 @@ import click
 
 #: name → (where the command is, what it does).
 COMMANDS: Final = {
-    "decode": ("libvirt_proto.commands.decode:decode", "Show the messages in a capture."),
+    "decode": ("libvirt_proto.commands.decode:decode", "Show the messages in captures, traces and logs."),
     "relay": ("libvirt_proto.commands.relay:relay", "Show the messages between clients and a daemon."),
     "stats": ("libvirt_proto.commands.stats:stats", "Count and time what is in a capture."),
     "encode": ("libvirt_proto.commands.encode:encode", "Turn JSON lines back into wire bytes."),
