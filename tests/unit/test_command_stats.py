@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -172,6 +173,26 @@ def test_wrong_usage(words: list[str], said: str) -> None:
     result = run(*words)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.output
+
+
+@pytest.mark.parametrize("command", [["stats"], ["decode", "--exchanges"]])
+def test_an_interrupt_shows_what_there_is_so_far(captures: Path, tmp_path: Path, command: list[str]) -> None:
+    data, output = (captures / "tour.pcap").read_bytes(), tmp_path / "out"
+    with subprocess.Popen(
+        [COMMAND, *command, "-o", output, "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(data[:-1000])  # a pipe holds less: when it is written, most has been read
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr.read() == b""
+    lines = output.read_text()
+    if command == ["stats"]:
+        assert json.loads(lines)["totals"]["messages"] > 1000
+    else:
+        assert [json.loads(line)["n"] for line in lines.splitlines()][:1000] == list(range(1, 1001))
 
 
 # decode --exchanges
