@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "decode": ("libvirt_proto.commands.decode:decode", "Show the messages in a capture."),
     "relay": ("libvirt_proto.commands.relay:relay", "Show the messages between clients and a daemon."),
     "encode": ("libvirt_proto.commands.encode:encode", "Turn JSON lines back into wire bytes."),
+    "guess": ("libvirt_proto.commands.guess:guess", "Say what bytes without context may be."),
     "lookup": ("libvirt_proto.commands.lookup:lookup", "Say what a number or a name means."),
     "list": ("libvirt_proto.commands.list:list_", "List programs, procedures, types or enums."),
     "describe": ("libvirt_proto.commands.describe:describe", "Print a type or a procedure as XDR."),
