@@ -101,11 +101,12 @@ def guess(
       libvirt-proto guess core --offset 0x7f40 --length 200
       libvirt-proto guess --format json --all dump.hex
 
-    The exit status is 1 if nothing is recognised, or the hex is damaged.
+    The exit status is 1 if nothing is recognised with some evidence, or if the hex is damaged.
     """
     Inputs((file,)).check(None)
     from ..guess.payloads import MAX_BYTES, Payloads
     from ..guess.search import Search
+    from ..guess.words import strength
     from ..present.names import Names
 
     name = "standard input" if file == "-" else file
@@ -127,7 +128,8 @@ def guess(
         shown.payloads(payloads, top, skipped)
     for problem in problems:
         click.echo(notices.line(problem, name, options.palette(color, sys.stderr)), err=True)
-    ctx.exit(0 if (runs or payloads) and not problems else 1)
+    recognised = runs or any(strength(payload.bits) != "none" for payload in payloads[:1])
+    ctx.exit(0 if recognised and not problems else 1)
 
 
 def _best(runs: Iterator[Run], top: int | None) -> tuple[list[Run], int]:

@@ -25,6 +25,8 @@ _HEADER_SIZE: Final = 24
 _WORD = Struct(">I").unpack_from
 #: How far behind a header without a length word its payload may reach.
 _HEADLESS: Final = 1 << 20
+#: What is looked at of a message after too many wrong lengths.
+_GLANCE: Final = 256
 #: The messages of a run that are kept; the others are counted.
 KEPT: Final = 20
 #: What is not as it should be with a payload: it breaks off; or bytes are behind it.
@@ -33,8 +35,8 @@ _BROKEN, _SPARE = 30.0, 10.0
 
 class Found(msgspec.Struct, frozen=True):
     """A header at `offset`, which is where the length word stands, or the header itself where there is
-    none (`headless`). `message` has what was read; its `missing` is how many bytes are behind the end of the
-    input. `size` is how many bytes of the input it takes."""
+    none (`headless`). `message` has what was read; its `missing` is how many bytes are behind the end of what
+    was looked at. `size` is how many bytes of the input it takes."""
 
     offset: int
     size: int
@@ -65,9 +67,9 @@ class Search:
     def runs(self, data: bytes | mmap) -> Iterator[Run]:
         """All that is found, in the order of the bytes; in linear time, however they look."""
         messages: list[Found] = []
-        count, start, end, bits = 0, 0, 0, 0.0
+        count, start, end, bits, whole = 0, 0, 0, 0.0, False
         for found in self._found(data):
-            if count and found.offset == end and not found.headless:
+            if whole and found.offset == end and not found.headless:
                 count += 1
             else:
                 if count:
@@ -77,6 +79,7 @@ class Search:
                 messages.append(found)
             bits += found.bits
             end = found.offset + found.size
+            whole = _whole(found)
         if count:
             yield Run(start, end - start, count, bits, tuple(messages))
 
@@ -97,12 +100,12 @@ class Search:
             start = at if headless else at - 4
             there = self._until(data, at) if headless else min(length, size - start)
             if there > budget:
-                there = MIN_FRAME
+                there = min(there, _GLANCE)
             budget -= there
             found = self._read(data, start, there, length, headless)
             yield found
-            if found.message.error is None and not found.message.missing and not headless:
-                pos = found.offset + found.size
+            if _whole(found):
+                pos = found.offset + found.size - len(found.message.spare)
 
     def _until(self, data: bytes | mmap, at: int) -> int:
         """How long a message could be whose header is at `at` and whose length nobody knows."""
@@ -121,6 +124,9 @@ class Search:
         else:
             frame = data[start : start + there]
             message = decode_message(frame, missing=length - there, registry=self._registry)
+            if message.missing and message.payload is not None and message.error is None:
+                # Nothing of it is missing: what stands before the header is no length word.
+                return self._read(data, start + 4, there, length, True)
         bits = self._header_bits(message.header) + self._payload_bits(frame, message)
         if not headless:
             bits += word_bits(length) - (0 if start + there == len(data) else 8)
@@ -146,6 +152,12 @@ class Search:
         begin = MIN_FRAME + (4 if message.header.type in TYPES_WITH_FDS else 0)
         body = frame[begin : len(frame) - len(message.spare)]
         return background(body)[-1] - weigh(layout_of(type(message.payload)), message.payload).bits - spare
+
+
+def _whole(found: Found) -> bool:
+    """Whether nothing is wrong with a message, so that its end is where it says."""
+    message = found.message
+    return not found.headless and not message.missing and message.error is None
 
 
 def _plausible(header: Header) -> bool:

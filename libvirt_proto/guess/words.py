@@ -72,11 +72,12 @@ def message(found: Found, names: Names) -> str:
     if found.headless:
         parts.append("a header without its length word")
     elif it.missing:
-        parts.append(f"{it.length:,} bytes, of which {it.missing:,} are behind the end")
+        parts.append(f"{it.length:,} bytes, of which only {it.length - it.missing:,} are here")
     else:
         parts.append(f"{it.length:,} bytes, whole")
-    if it.malformed:
-        parts.append(f"but its payload is none: {printable(str(it.error))}")
+    if it.malformed and it.error is not None:
+        where = f"{it.error.path}: " if it.error.path else ""
+        parts.append(f"but its payload breaks off: {printable(where + it.error.reason)}")
     elif it.payload_type is not None:
         parts.append(f"with {it.payload_type}")
     if it.spare:
