@@ -83,7 +83,7 @@ def started(tls: str = "listen_tls = 0\n") -> Iterator[Libvirtd]:
     """A libvirtd that shares nothing with others: without root's rights it is a session daemon, which
     keeps its sockets, locks and state below the folders of its environment. `tls` is what its configuration
     says of TLS."""
-    port = _free_port()
+    port = free_port()
     with TemporaryDirectory() as name:
         folder = Path(name)
         configuration = folder / "libvirtd.conf"
@@ -108,7 +108,8 @@ def started(tls: str = "listen_tls = 0\n") -> Iterator[Libvirtd]:
                 daemon.terminate()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port on which nobody listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
