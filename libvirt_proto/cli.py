@@ -17,10 +17,11 @@ import click
 
 #: name → (where the command is, what it does).
 COMMANDS: Final = {
-    "decode": ("libvirt_proto.commands.decode:decode", "Show the messages in a capture."),
+    "decode": ("libvirt_proto.commands.decode:decode", "Show the messages in captures, traces and logs."),
     "relay": ("libvirt_proto.commands.relay:relay", "Show the messages between clients and a daemon."),
     "stats": ("libvirt_proto.commands.stats:stats", "Count and time what is in a capture."),
     "encode": ("libvirt_proto.commands.encode:encode", "Turn JSON lines back into wire bytes."),
+    "guess": ("libvirt_proto.commands.guess:guess", "Say what bytes without context may be."),
     "lookup": ("libvirt_proto.commands.lookup:lookup", "Say what a number or a name means."),
     "list": ("libvirt_proto.commands.list:list_", "List programs, procedures, types or enums."),
     "describe": ("libvirt_proto.commands.describe:describe", "Print a type or a procedure as XDR."),

@@ -13,13 +13,11 @@ import click
 from ..capture.chunk import Chunk, Direction, Notice
 from . import options
 from .filters import Filter
-from .inputs import Inputs
+from .inputs import Inputs, open_file
 from .output import destination
 from .status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..parse.jsonl import Parsed
     from ..registry import Registry
 
@@ -76,22 +74,22 @@ def encode(
     A line that is no message, or a value that does not fit, is reported with its line and its path and left
     out; the exit status is then 1.
     """
-    if file == "-" and sys.stdin is not None and sys.stdin.isatty():
-        raise click.UsageError("give a FILE: standard input is a terminal.")
     Inputs((file,)).check(output)
     on_terminal = output is None and sys.stdout.isatty()
     if on_terminal and format_ not in (None, "hex"):
         raise click.UsageError(
             f"a terminal cannot show {format_}: write to a file (-o FILE) or a pipe, or use --format hex."
         )
+    from ..parse.jsonl import parse_lines
+
     accepts = Filter(registry, connections=connections)
     status = Status(options.palette(color, sys.stderr), bar=False, summary=sys.stderr.isatty())
-    with destination(output) as out, status:
+    with open_file(file) as lines, destination(output) as out, status:
         status.source("standard input" if file == "-" else file)
         write = _writer(format_ or ("hex" if on_terminal else "raw"), out)
         live = not os.path.isfile(file)
         seen = 0
-        for item in _lines(file, registry):
+        for item in parse_lines(getattr(lines, "read1", lines.read), registry):
             if isinstance(item, Notice):
                 out.flush()
                 status.notice(item)
@@ -107,13 +105,6 @@ def encode(
         out.flush()
         status.connections = seen
     ctx.exit(1 if status.problems else 0)
-
-
-def _lines(file: str, registry: Registry) -> Iterator[Parsed | Notice]:
-    from ..parse.jsonl import parse_lines
-
-    with sys.stdin.buffer if file == "-" else open(file, "rb") as lines:
-        yield from parse_lines(getattr(lines, "read1", lines.read), registry)
 
 
 def _writer(format_: str, out: BinaryIO) -> Callable[[Parsed], object]:
