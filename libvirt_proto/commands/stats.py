@@ -62,7 +62,7 @@ def stats(
     and 99th percentile, most). Then streams and events; errors by code; what each connection negotiated;
     the lists, strings and messages that came nearest to the most that the definitions allow; calls without
     a reply; and the slowest exchanges. A table shows what fits the terminal's width; JSON has everything,
-    in nanoseconds and bytes.
+    in nanoseconds and bytes. Interrupted (Ctrl-C), it shows the figures so far.
 
     \b
     Examples:
@@ -81,12 +81,16 @@ def stats(
     palette = options.stdout_palette("never" if output and color == "auto" else color)
     status = Status(options.palette(color, sys.stderr), bar=sys.stderr.isatty(), summary=False)
     measure = Measure(registry, top)
+    interrupted = False
     with destination(output) as out:
         with status:
-            for file in inputs.files:
-                measure.source(file)
-                for item in inputs.messages(file, registry, status):
-                    measure.add(item)
+            try:
+                for file in inputs.files:
+                    measure.source(file)
+                    for item in inputs.messages(file, registry, status):
+                        measure.add(item)
+            except KeyboardInterrupt:
+                interrupted = True
         statistics = measure.finish(status.notices)
         if format_ == "json":
             from msgspec import json
@@ -100,4 +104,6 @@ def stats(
             for line in Presenter(width, top, palette)(statistics):
                 out.write(f"{line}\n".encode(encoding, "backslashreplace"))
         out.flush()
+    if interrupted:
+        raise KeyboardInterrupt
     ctx.exit(1 if status.problems else 0)

@@ -1,7 +1,7 @@
 """How near the lists, strings and messages came to what they may have at most.
 
-A daemon refuses what is over a limit, and its clients then see a connection that breaks. For each type
-of payload a tree of functions is put together once, which looks only at what has a limit.
+What is over a limit is refused, by who sends it or by who receives it. For each type of payload a tree of
+functions is put together once, which looks only at what has a limit.
 """
 
 from __future__ import annotations

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ..message import Status
+from ..publicnames import OneOf, meanings
 from .values import Authentication, Connection, Feature, Opened, Registration
 
 if TYPE_CHECKING:
+    from ..capture.chunk import Captured
     from ..session import Exchange
 
 #: Most features and registrations that are kept of a connection.
@@ -26,10 +28,12 @@ def note(connection: Connection, program: str, procedure: str, exchange: Exchang
         feature = _field(exchange.call, "feature")
         if feature is not None and len(connection.features) < _MOST:
             supported = _field(exchange.reply, "supported")
-            connection.features.append(Feature(feature, None if supported is None else bool(supported)))
+            name = _name(exchange.call, "feature", feature)
+            connection.features.append(Feature(feature, name, None if supported is None else bool(supported)))
     elif "event_" in procedure and "_register" in procedure and len(connection.registrations) < _MOST:
         event, callback = _field(exchange.call, "eventID"), _field(exchange.reply, "callbackID")
-        connection.registrations.append(Registration(procedure, event, callback))
+        name = _name(exchange.call, "eventID", event)
+        connection.registrations.append(Registration(procedure, event, name, callback))
 
 
 def _authentication(so_far: Authentication, procedure: str, exchange: Exchange) -> Authentication:
@@ -63,7 +67,14 @@ def _opened(program: str, exchange: Exchange) -> Opened:
     return Opened(program, text, _field(exchange.call, "flags") or 0, exchange.outcome)
 
 
-def _field(captured: Any, name: str) -> Any:
+def _name(captured: Captured | None, field: str, number: Any) -> str | None:
+    """What libvirt calls the number in a field of a payload."""
+    type_ = captured.message.payload_type if captured else None
+    meaning = meanings(type_ or "").get(field)
+    return meaning.names.get(number) if isinstance(meaning, OneOf) else None
+
+
+def _field(captured: Captured | None, name: str) -> Any:
     """A field of a payload; None for an error, for a payload that breaks off before it, for no message."""
     if captured is None or captured.message.header.status != Status.VIR_NET_OK:
         return None

@@ -97,18 +97,21 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Feature(msgspec.Struct, frozen=True):
-    """A feature that the client asked for, by libvirt's internal number, and the answer (None: an error)."""
+    """A feature that the client asked for, by libvirt's internal number and its name (None for a number
+    without one), and the answer (None: an error)."""
 
     feature: int
+    name: str | None
     supported: bool | None
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """A kind of event that the client asked for: the procedure, its event's number (None where it
+    """A kind of event that the client asked for: the procedure, its event's number and name (None where it
     has none) and the callback that the server gave (None: an error, or a procedure without)."""
 
     procedure: str
     event: int | None
+    name: str | None
     callback: int | None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ..measure.values import Connection, Procedure, Statistics, Where
+from ..measure.values import Connection, Event, Feature, Procedure, Statistics, Where
 from .style import PLAIN, Palette
 from .text import amount, duration, printable, size
 
@@ -56,7 +56,7 @@ class Presenter:
         yield from self._section("Errors", self._errors(statistics))
         yield from self._section("Connections", self._connections(statistics))
         yield from self._section(
-            "Nearest to their limits (a daemon refuses what is over)", self._limits(statistics)
+            "Nearest to their limits (what is over is refused)", self._limits(statistics)
         )
         yield from self._section("Calls without a reply", self._unanswered(statistics))
         yield from self._section("Slowest exchanges", self._slowest(statistics))
@@ -317,11 +317,11 @@ def _negotiated(connection: Connection) -> Iterator[str]:
         failed = "" if opened.result == "ok" else f" ({opened.result})"
         yield printable(f"opened {uri}{mode}{failed}")
     if connection.features:
-        answers = {feature.feature: feature.supported for feature in connection.features}
-        yes = [str(number) for number, supported in sorted(answers.items()) if supported]
-        no = [str(number) for number, supported in sorted(answers.items()) if not supported]
-        text = f"features {' '.join(yes) or 'none'}"
-        yield f"{text} (not {' '.join(no)})" if no else text
+        yes = [_feature(feature) for feature in connection.features if feature.supported]
+        no = [_feature(feature) for feature in connection.features if not feature.supported]
+        for word, names in (("features", yes), ("without", no)):
+            if names:
+                yield f"{word} {' '.join(dict.fromkeys(names))}"
     if connection.registrations:
         yield amount(len(connection.registrations), "event callback")
     if connection.events:
@@ -332,10 +332,15 @@ def _negotiated(connection: Connection) -> Iterator[str]:
         yield "not closed"
 
 
-def _name(row: Procedure | Where | object) -> str:
-    program = getattr(row, "program", None) or f"{getattr(row, 'prog', 0):#010x}"
-    version = "" if getattr(row, "vers", 1) == 1 else f".{getattr(row, 'vers', 1)}"
-    return f"{program}{version}.{getattr(row, 'procedure', None) or getattr(row, 'proc', 0)}"
+def _feature(feature: Feature) -> str:
+    """`program_keepalive` of VIR_DRV_FEATURE_PROGRAM_KEEPALIVE."""
+    return (feature.name or str(feature.feature)).removeprefix("VIR_DRV_FEATURE_").lower()
+
+
+def _name(row: Procedure | Event | Where) -> str:
+    program = row.program or f"{row.prog:#010x}"
+    version = "" if row.vers == 1 else f".{row.vers}"
+    return f"{program}{version}.{row.procedure or row.proc}"
 
 
 def _at(where: Where, start_ns: int | None) -> str:

@@ -102,7 +102,7 @@ def started(tls: str = "listen_tls = 0\n") -> Iterator[Libvirtd]:
             user=user,
         ) as daemon:
             try:
-                _wait_for(port, daemon)
+                _wait_for(port, daemon, folder / "log")
                 yield Libvirtd(port, folder)
             finally:
                 daemon.terminate()
@@ -116,14 +116,15 @@ def free_port() -> int:
         return port
 
 
-def _wait_for(port: int, daemon: subprocess.Popen[bytes]) -> None:
+def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError as error:
             if daemon.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"libvirtd does not listen on port {port}") from error
+                said = log.read_text() if log.exists() else "nothing"
+                raise AssertionError(f"libvirtd does not listen on port {port}; its log: {said}") from error
             time.sleep(0.1)
         else:
             return

@@ -220,6 +220,14 @@ def parameter(field: str, **value: Any) -> Any:
     return {"field": field, "value": value}
 
 
+def values_of(parameters: list[Any]) -> dict[str, Any]:
+    """Field → value, without the names that decoding puts beside numbers."""
+    return {
+        each["field"]: {key: part for key, part in each["value"].items() if not key.endswith("_name")}
+        for each in parameters
+    }
+
+
 def test_unions_in_arrays(session: Session) -> None:
     """Typed parameters: other arms, other values, more elements; and what is wrong is named."""
     values = [parameter("hard_limit", type=4, ul=n) for n in (2**22, 2**33 + 1, 2**43, 9007199254740991)]
@@ -235,7 +243,7 @@ def test_unions_in_arrays(session: Session) -> None:
     )
     assert errors(replies) == [None] * 8
     for value, reply in zip(values, replies[1::2], strict=True):
-        assert reply["payload"]["params"][0] == value
+        assert values_of(reply["payload"]["params"]).items() >= values_of([value]).items()
     wrong = [
         parameter("hard_limit", type=7, s="a lot"),
         parameter("hard_limit", type=1, i=-1),
@@ -269,8 +277,8 @@ def test_arrays(session: Session) -> None:
     replies = session.answers(*lines)
     for array, (done, got) in zip(arrays, zip(replies[::2], replies[1::2], strict=True), strict=True):
         assert errors([done, got]) == [None, None]
-        read = {each["field"]: each["value"] for each in got["payload"]["params"]}
-        assert {each["field"]: each["value"] for each in array}.items() <= read.items()
+        read = values_of(got["payload"]["params"])
+        assert values_of(array).items() <= read.items()
 
 
 def test_arrays_of_structs(session: Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import zlib
 from base64 import b64decode
 from collections import defaultdict
@@ -150,6 +151,34 @@ def test_a_screenshot_of_a_real_libvirtd(libvirtd: Libvirtd, tmp_path: Path) -> 
     assert (line["outcome"], line["stream"]["end"]) == ("ok", "finished")
     assert (line["stream"]["bytes_s2c"], line["stream"]["bytes_c2s"]) == (len(data), 0)
     assert line["reply"]["payload"] == {"mime": "image/png"}
+
+
+PYTHON = "/usr/bin/python3"
+ABORTS = """
+import libvirt, sys
+domain = libvirt.open(sys.argv[1]).lookupByName("test")
+for end in ("abort", "finish", "abort"):
+    stream = domain.connect().newStream()
+    domain.screenshot(stream, 0)
+    assert len(stream.recv(1000)) == 1000
+    getattr(stream, end)()
+"""
+
+
+@pytest.mark.system("libvirtd", "tcpdump", PYTHON)
+def test_streams_that_a_client_aborts(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """The daemon confirms it, and its last data may cross the abort. The client is libvirt's Python binding,
+    which the system's Python has."""
+    if subprocess.run([PYTHON, "-c", "import libvirt"], capture_output=True).returncode:
+        pytest.skip("system test: python3-libvirt not installed")
+    capture = tmp_path / "aborts.pcap"
+    with libvirtd.recorded(capture):
+        uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
+        subprocess.run([PYTHON, "-c", ABORTS, uri], check=True, timeout=60)
+    options = ("--port", str(libvirtd.port), "--procedure", "domain_screenshot")
+    lines = ours.decode(capture, *options, "--exchanges")
+    assert [line["stream"]["end"] for line in lines] == ["aborted", "finished", "aborted"]
+    assert sum(line["messages"] for line in lines) == len(ours.decode(capture, *options))
 
 
 @pytest.mark.system("libvirtd", "virsh", "tcpdump")

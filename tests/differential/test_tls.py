@@ -9,6 +9,7 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
@@ -54,9 +55,17 @@ class Session(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as virsh's pkipath, with one certificate for both sides."""
-    folder = tmp_path_factory.mktemp("pki")
+def certificates() -> Iterator[Path]:
+    """A folder as virsh's pkipath, with one certificate for both sides. The daemon runs as another user, and
+    pytest keeps its own folders to itself."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        _make_certificates(folder)
+        yield folder
+
+
+def _make_certificates(folder: Path) -> None:
     (folder / "authority").write_text(AUTHORITY)
     (folder / "host").write_text(HOST)
 
@@ -73,12 +82,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     certtool(
         *("--generate-certificate", "--load-privkey", "clientkey.pem", *signed, "--outfile", "clientcert.pem")
     )
-    # The daemon runs as another user.
     (folder / "clientkey.pem").chmod(0o644)
-    for above in (folder, *folder.parents):
-        if above.stat().st_uid == os.getuid() and above != Path("/"):
-            above.chmod(above.stat().st_mode | 0o055)
-    return folder
 
 
 @pytest.fixture(scope="module", params=PRIORITIES)

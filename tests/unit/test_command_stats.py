@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from libvirt_proto import cli
+from tests import packets
 from tests.frames import error_payload, frame, text, word
 
 COMMAND = Path(sys.executable).with_name("libvirt-proto")
@@ -174,6 +176,26 @@ def test_wrong_usage(words: list[str], said: str) -> None:
     assert said in result.output
 
 
+@pytest.mark.parametrize("command", [["stats"], ["decode", "--exchanges"]])
+def test_an_interrupt_shows_what_there_is_so_far(captures: Path, tmp_path: Path, command: list[str]) -> None:
+    data, output = (captures / "tour.pcap").read_bytes(), tmp_path / "out"
+    with subprocess.Popen(
+        [COMMAND, *command, "-o", output, "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(data[:-1000])  # a pipe holds less: when it is written, most has been read
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr.read() == b""
+    lines = output.read_text()
+    if command == ["stats"]:
+        assert json.loads(lines)["totals"]["messages"] > 1000
+    else:
+        assert [json.loads(line)["n"] for line in lines.splitlines()][:1000] == list(range(1, 1001))
+
+
 # decode --exchanges
 
 
@@ -213,6 +235,15 @@ def test_calls_without_a_reply_come_last() -> None:
         (1, "ok"),
         (0, "pending"),
     ]
+
+
+def test_a_connection_that_ended_before_the_reply() -> None:
+    """Told apart from a capture that ended before it."""
+    call = frame(proc=59, serial=0)
+    talks = [packets.Talk(), packets.Talk(client=("192.0.2.9", 40001))]
+    sent = [packet for talk in talks for packet in (*talk.handshake(), talk.packet("c2s", call))]
+    shown = exchanges("-", stdin=packets.pcap([*sent, *talks[0].close()]))
+    assert [line["outcome"] for line in shown] == ["unanswered", "pending"]
 
 
 def test_times_count_from_the_first_message(captures: Path) -> None:

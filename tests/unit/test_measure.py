@@ -88,7 +88,7 @@ def test_a_connection(wire: Wire) -> None:
     found = run(
         *call(wire, 66, 0, reply=word(2) + word(0) + word(2)),
         *call(wire, 60, 1, word(10), word(1)),
-        *call(wire, 60, 2, word(11), word(0)),
+        *call(wire, 60, 2, word(99), word(0)),
         *call(wire, 1, 3, word(1) + text(b"test:///default") + word(1)),
         *call(wire, 316, 4, word(3) + word(0), word(17)),
         *call(wire, 2, 5),
@@ -102,8 +102,13 @@ def test_a_connection(wire: Wire) -> None:
     assert first.auth is not None
     assert (first.auth.offered, first.auth.method, first.auth.result) == (("none", "polkit"), "none", "ok")
     assert first.opened == Opened("remote", "test:///default", 1, "ok")
-    assert first.features == [Feature(10, True), Feature(11, False)]
-    assert first.registrations == [Registration("connect_domain_event_callback_register_any", 3, 17)]
+    assert first.features == [
+        Feature(10, "VIR_DRV_FEATURE_PROGRAM_KEEPALIVE", True),
+        Feature(99, None, False),
+    ]
+    assert first.registrations == [
+        Registration("connect_domain_event_callback_register_any", 3, "VIR_DOMAIN_EVENT_ID_WATCHDOG", 17)
+    ]
     assert first.closed
     assert (second.id, second.unanswered, second.closed, second.auth) == (2, 1, False, None)
     assert (second.bytes_c2s, second.bytes_unknown) == (0, 28)
