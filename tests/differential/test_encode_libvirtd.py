@@ -60,6 +60,11 @@ def calls(recorded: Path, libvirtd: Libvirtd) -> dict[str, Line]:
     return found
 
 
+def without_names(fields: dict[str, Any]) -> dict[str, Any]:
+    """An object without the names behind its numbers."""
+    return {key: value for key, value in fields.items() if not key.endswith("_name")}
+
+
 class Session:
     """A connection to the daemon on which edited lines are sent."""
 
@@ -100,7 +105,7 @@ class Session:
     def _decode(replies: bytes) -> list[Line]:
         done = subprocess.run([ours.COMMAND, "decode", "-"], input=replies, capture_output=True, timeout=120)
         assert (done.returncode, done.stderr) == (0, b"")
-        lines = list(map(json.loads, done.stdout.splitlines()))
+        lines = [json.loads(line, object_hook=without_names) for line in done.stdout.splitlines()]
         assert {line["type"] for line in lines} == {"reply"}
         return lines
 

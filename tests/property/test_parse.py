@@ -41,6 +41,8 @@ def _round_trip(type_: XdrType) -> None:
         text = msgspec.json.encode(plain(type_.node, value))
         back = unplain(type_.node, msgspec.json.decode(text))
         assert back == value
+        named = msgspec.json.encode(plain(type_.node, value, named=True))
+        assert unplain(type_.node, msgspec.json.decode(named)) == value
         assert type_.to_bytes(back) == type_.to_bytes(value)
 
     holds()
