@@ -17,8 +17,11 @@ import click
 
 #: name → (where the command is, what it does).
 COMMANDS: Final = {
-    "decode": ("libvirt_proto.commands.decode:decode", "Show the messages in a capture."),
+    "decode": ("libvirt_proto.commands.decode:decode", "Show the messages in captures, traces and logs."),
     "relay": ("libvirt_proto.commands.relay:relay", "Show the messages between clients and a daemon."),
+    "stats": ("libvirt_proto.commands.stats:stats", "Count and time what is in a capture."),
+    "encode": ("libvirt_proto.commands.encode:encode", "Turn JSON lines back into wire bytes."),
+    "guess": ("libvirt_proto.commands.guess:guess", "Say what bytes without context may be."),
     "lookup": ("libvirt_proto.commands.lookup:lookup", "Say what a number or a name means."),
     "list": ("libvirt_proto.commands.list:list_", "List programs, procedures, types or enums."),
     "describe": ("libvirt_proto.commands.describe:describe", "Print a type or a procedure as XDR."),
@@ -168,6 +171,7 @@ def main(traceback: bool) -> None:
     Examples:
       libvirt-proto decode capture.pcap
       libvirt-proto decode --errors-only --format monitor capture.pcap
+      libvirt-proto stats capture.pcap
       libvirt-proto lookup 66 auth_list
       libvirt-proto describe remote_nonnull_domain
       libvirt-proto generate systemtap -o tapset

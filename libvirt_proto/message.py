@@ -105,7 +105,7 @@ def decode_message(
             fds, pos = _descriptor_count(data, pos)
         except ProtocolError as error:
             return Message(header, length, raw=data[pos:], error=error, missing=missing)
-    type_, typed = _payload(header, pos < size or missing > 0, direction, registry or default())
+    type_, typed = payload_of(header, pos < size or missing > 0, direction, registry or default())
     if missing:
         return _incomplete(Message(header, length, fds, missing=missing), data, pos, type_, typed)
     if not typed:
@@ -149,8 +149,7 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
     """
     if message.missing:
         raise BadValue(f"{message.missing} bytes of the message were never seen")
-    parts: list[bytes] = []
-    net.encode_virNetMessageHeader(message.header, parts.append)
+    parts = [net.TYPES["virNetMessageHeader"].to_bytes(message.header)]
     if message.fds is not None:
         if not 0 <= message.fds <= MAX_FDS:
             raise OverLimit(MAX_FDS, message.fds, "descriptor count")
@@ -161,7 +160,7 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
         parts.append(message.data)
     elif message.payload_type is not None:
         registry = registry or default()
-        type_, _ = _payload(message.header, True, None, registry)
+        type_, _ = payload_of(message.header, True, None, registry)
         if type_ is None or type_.name != message.payload_type:
             type_ = registry.type(message.payload_type)
         parts.append(type_.to_bytes(message.payload))
@@ -173,12 +172,12 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
     return _WORD.pack(length) + body
 
 
-def _payload(
+def payload_of(
     header: Header, filled: bool, direction: str | None, registry: Registry
 ) -> tuple[XdrType | None, bool]:
     """The payload's type, None for no payload; and False for bytes that no definition covers.
 
-    `filled` says whether there are any bytes.
+    `filled` says whether there are any bytes, `direction` is as for decode_message.
     """
     kind = _KINDS.get((header.type, header.status))
     if kind in ("args", "ret", "msg"):

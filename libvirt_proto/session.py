@@ -134,9 +134,12 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
         return tuple(part for part in parts if part is not None) or (self.first,)
 
     @property
-    def failed(self) -> bool:
-        """Whether the server answered with an error, or ended the stream with one."""
-        return self.outcome == "error" or (self.stream is not None and self.stream.end == "error")
+    def failures(self) -> tuple[Captured, ...]:
+        """The messages in which the server said what went wrong: an error reply, a stream's error."""
+        reply = self.reply
+        failed = reply is not None and reply.message.header.status == Status.VIR_NET_ERROR
+        parts = (reply if failed else None, self.stream.error if self.stream else None)
+        return tuple(part for part in parts if part is not None)
 
 
 def role(header: Header) -> Role:

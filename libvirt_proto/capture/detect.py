@@ -102,10 +102,10 @@ def file_format(head: bytes) -> FileFormat | None:
         return None
     if looks_like_hex(head):
         return "hex"
-    if _STRACE_LINE.search(head):
-        return "strace"
     if _holds_messages(head):
         return "raw"
+    if b"\0" not in head and _STRACE_LINE.search(head):
+        return "strace"
     return "log" if _LOG_LINE.search(head) else None
 
 

@@ -47,9 +47,9 @@ Progress = Callable[[int, int | None], object]
 #: Fewer bytes than this may not tell what a file is, so a pipe is waited for.
 _ENOUGH: Final = 28
 _UNDERSTOOD: Final = (
-    "understood are pcap and pcapng captures, raw streams of libvirt messages, libvirt's logs,"
-    " strace's output, and hex text"
-    " (plain, or as xxd, hexdump -C and tcpdump -x write it), also compressed with gzip, bzip2 or xz"
+    "understood are pcap and pcapng captures, strace's output, libvirt's logs, raw streams of libvirt"
+    " messages, and hex text (plain, or as xxd, hexdump -C and tcpdump -x write it), also compressed with"
+    " gzip, bzip2 or xz"
 )
 
 
@@ -190,7 +190,7 @@ def read_source(
     kind = format or file_format(head)
     if kind is None:
         raise SourceError(f"{name}: {_unknown(head)}")
-    if keylog is None or kind in _STREAMS:
+    if keylog is None or kind not in ("pcap", "pcapng"):
         return _chunks(source, kind, ports)
     if not has_tshark():
         raise SourceError(f"{name}: {NO_TSHARK}")
@@ -240,19 +240,20 @@ def _unknown(head: bytes) -> str:
 
 
 #: Readers of what is no capture of packets.
-_STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]]]] = {
-    "raw": lambda read, _: raw_chunks(read),
-    "hex": lambda read, _: hex_chunks(read),
-    "log": lambda read, _: log_chunks(read),
-    "strace": strace_chunks,
+_STREAMS: Final[dict[FileFormat, Callable[[Read], Iterator[Item]]]] = {
+    "raw": raw_chunks,
+    "hex": hex_chunks,
+    "log": log_chunks,
 }
 
 
 def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
     """What a reader gives; a file that cannot be read further ends it with a Notice."""
     try:
-        if kind in _STREAMS:
-            yield from _STREAMS[kind](source.take, ports)
+        if kind == "strace":
+            yield from strace_chunks(source.take, ports)
+        elif kind in _STREAMS:
+            yield from _STREAMS[kind](source.take)
         else:
             read = read_pcap if kind == "pcap" else read_pcapng
             yield from _connections(read(source.take), ports)

@@ -30,7 +30,7 @@ MAX_WAITING: Final = 64 << 20
 
 _NOTHING: Final = (
     "no bytes of libvirt's are in this trace; strace has to show the calls with which libvirt reads and"
-    " writes: strace -f -yy -ttt -xx -s 1048576"
+    " writes: strace -f -yy -ttt -xx -s 33554436"
     " -e trace=%network,read,write,readv,writev,close,dup,dup2,dup3,fcntl,clone,clone3,fork,vfork,execve"
     " -o FILE virsh …"
 )
@@ -53,9 +53,8 @@ def strace_chunks(read: Read, ports: frozenset[int] = LIBVIRT_PORTS) -> Iterator
 
     Each socket is a connection: where a client and its daemon are in one trace, there are two. Sockets are
     followed if one of their addresses is libvirt's (`ports`, `libvirt-sock` and its siblings), or from the
-    first call on whose bytes begin as a message does. Connections are named by their addresses; a unix
-    socket's client by its process, `unix:pid 25234`; and where not even the kind of a socket is known, it
-    is `pid 25234 fd 4`.
+    first call on whose bytes begin as a message does. Connections are named by their addresses; an end
+    without one is `pid 25234` (with ` fd 4` where nothing is known of the socket), `client` or `server`.
 
     Threads share the descriptors of their process if the trace shows how they began. Threads and processes
     that strace was attached to (-p) have one table of descriptors together, for nothing tells them
@@ -91,7 +90,7 @@ class _Trace:
         too_long = None
         try:
             for number, data in enumerate(text_lines(read, MAX_LINE), 1):
-                line = parse(data)
+                line = parse(data.removesuffix(b"\r"))
                 if data.endswith(b" attached"):
                     self._attached(line, data)
                     continue
@@ -242,7 +241,7 @@ class _Trace:
         if self._cut_calls:
             text = (
                 f"strace did not show {self._cut_bytes:,} bytes of {self._cut_calls:,} calls;"
-                " it shows them whole with -s 1048576 (or more: the longest message has 33554436 bytes)"
+                " it shows all of them with -s 33554436, the size of the longest message"
             )
             yield Notice("cut-strings", text)
         if self._empty and not too_long:

@@ -408,7 +408,7 @@ class _Reader:
         both = len(conversation.streams) > 1 or stream.direction is None
         if both and all(each.ended for each in conversation.streams.values()):
             del self._conversations[stream.connection.id]
-            if closed:
+            if closed and stream.direction:  # without one it is a piece of hex, of which there are more
                 yield Closed(stream.connection, time_ns)
             if all(each.fresh for each in conversation.streams.values()) and stream.direction:
                 text = "the connection was opened and closed without a byte"

@@ -25,9 +25,9 @@ from .show import show as show_options
 @options.record
 @click.pass_context
 def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool) -> None:
-    """Show the messages in captures: pcap and pcapng files, raw byte streams, hex, or libvirt's own logs (of
-    log_filters="2:rpc"); what a file holds is found by looking at it. Several files are read one after
-    the other; - is standard input.
+    """Show the messages in captures: pcap and pcapng files, strace's output, libvirt's own logs (of
+    log_filters="2:rpc"), raw byte streams, or hex; what a file holds is found by looking at it. Several files
+    are read one after the other; - is standard input.
 
     Filters can be repeated: a message is shown if it matches one of each kind. Programs, procedures and types
     are given by name, by the symbol in libvirt's sources, by number, or as a pattern (domain_*); a procedure

@@ -37,6 +37,12 @@ _USE = re.compile(r"\b([A-Za-z]\w*)\b(?=\s+\*?\s*[A-Za-z])")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print a JSON array: a type, or all procedures of this name."
 )
+@click.option(
+    "--json-schema",
+    "as_schema",
+    is_flag=True,
+    help="Print the JSON Schema of a type, or of a procedure's payloads, as decode and encode spell them.",
+)
 @options.definitions
 @options.colour
 @click.pass_context
@@ -45,6 +51,7 @@ def describe(
     name: str,
     all_users: bool,
     as_json: bool,
+    as_schema: bool,
     registry: Registry,
     color: str,
 ) -> None:
@@ -58,7 +65,10 @@ def describe(
       libvirt-proto describe domain_get_info
       libvirt-proto describe qemu.domain_monitor_command
       libvirt-proto describe remote.66 --json
+      libvirt-proto describe --json-schema remote_domain_get_info_ret
     """
+    if as_json and as_schema:
+        raise click.UsageError("--json and --json-schema exclude each other.")
     graph = Graph(registry)
     described = _find(registry, graph, name)
     if not described:
@@ -66,6 +76,9 @@ def describe(
         hint = did_you_mean(name, known)
         click.echo(f"libvirt-proto: there is no type or procedure {printable(name)!r}.{hint}", err=True)
         ctx.exit(1)
+    if as_schema:
+        _print_schema(ctx, name, described)
+        return
     if as_json:
         from msgspec import json
 
@@ -153,6 +166,27 @@ def _find(registry: Registry, graph: Graph, name: str) -> list[XdrType | tuple[P
         for procedure in program.procedures
         if {(program.number, procedure.number), (None, procedure.number)} & wanted
     ]
+
+
+def _print_schema(
+    ctx: click.Context, name: str, described: list[XdrType | tuple[Program, Procedure]]
+) -> None:
+    """The JSON Schema of a type, or of what any message of the procedures can carry."""
+    from msgspec import json
+
+    from ..present.schema import json_schema
+
+    types: dict[str, XdrType] = {}
+    for thing in described:
+        if isinstance(thing, tuple):
+            types.update((type_.name, type_) for type_ in _payloads(thing[1]).values())
+        else:
+            types[thing.name] = thing
+    if not types:
+        click.echo(f"libvirt-proto: {printable(name)} has no payloads", err=True)
+        ctx.exit(1)
+    schema = json_schema(name, {each: type_.node for each, type_ in types.items()})
+    click.echo(json.format(json.encode(schema), indent=2))
 
 
 def _facts(graph: Graph, thing: XdrType | tuple[Program, Procedure]) -> facts.Facts:

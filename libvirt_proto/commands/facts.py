@@ -107,7 +107,7 @@ def public_enum(name: str, source: str, members: Mapping[str, int]) -> Facts:
 
 
 def public_name(enum: str, source: str, name: str, number: int) -> Facts:
-    """A number that libvirt's public API names; where its kind does not tell, with its enum and the header."""
+    """A number that libvirt's public API names; where its kind doesn't say enough, its enum, too."""
     if enum in NUMBERS:
         return {"kind": NUMBERS[enum], "name": name, "number": number}
     return {"kind": API_MEMBER, "name": name, "number": number, "enum": enum, "file": source}

@@ -7,11 +7,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
@@ -169,6 +169,16 @@ def messages(
             yield item
     finally:
         status.connections += seen
+
+
+def open_file(file: str) -> AbstractContextManager[BinaryIO]:
+    """The one file of a command, `-` for standard input, which stays open. Raises click.UsageError where that
+    is a terminal or closed, OSError for a file that cannot be opened."""
+    if file != "-":
+        return open(file, "rb")
+    if sys.stdin is None or sys.stdin.isatty():
+        raise click.UsageError(f"give a FILE: standard input is {'a terminal' if sys.stdin else 'closed'}.")
+    return nullcontext(sys.stdin.buffer)
 
 
 def inputs(command: Command) -> Command:

@@ -65,13 +65,16 @@ class Show:
     ) -> None:
         """Write what is shown of one source; at once, where more may be long in coming."""
         view = self.view()
-        for item in items:
-            for text in view.take(item, status):
+        try:
+            for item in items:
+                for text in view.take(item, status):
+                    out.write(text)
+                    if live:
+                        out.flush()
+        finally:  # also after an interrupt: calls without a reply may be what the user waited for
+            for text in view.finish(status):
                 out.write(text)
-                if live:
-                    out.flush()
-        for text in view.finish(status):
-            out.write(text)
+            out.flush()
 
 
 def show(command: Command) -> Command:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 from ..capture.chunk import Notice
@@ -36,9 +37,12 @@ class Status:
         self.messages = 0
         self.shown = 0
         self.connections = 0
+        self.encrypted = 0
         self.problems = 0
         #: Bytes that were left out, because they came faster than messages can be shown.
         self.dropped = 0
+        #: By code.
+        self.notices: Counter[str] = Counter()
 
     def source(self, name: str) -> None:
         """Go on with another input."""
@@ -57,7 +61,9 @@ class Status:
 
     def notice(self, notice: Notice) -> None:
         """Show a notice; errors count as problems."""
+        self.notices[notice.code] += 1
         self.problems += notice.severity == "error"
+        self.encrypted += notice.code == "encrypted"
         self._print(notices.line(notice, self._source, self._palette))
 
     def problem(self, text: str) -> None:
@@ -75,6 +81,8 @@ class Status:
             parts = [f"{shown}{amount(self.messages, 'message')}", amount(self.connections, "connection")]
             if self.dropped:
                 parts.append(f"{amount(self.dropped, 'byte')} left out")
+            if self.encrypted:
+                parts.append(amount(self.encrypted, "encrypted connection"))
             shade = self._palette.bad if self.problems else self._palette.quiet
             problems = amount(self.problems, "problem") if self.problems else "no problems"
             quiet, off = self._palette.quiet, self._palette.off

@@ -229,13 +229,13 @@ class Pretty:
         parts = [f"{' and '.join(ways) or '0 bytes'} in {amount(stream.messages, 'message')}"]
         if stream.holes:
             parts.append(f"{amount(stream.holes, 'hole')} of {amount(stream.hole_bytes, 'byte')}")
-        if stream.bytes_per_second is not None:
+        if stream.bytes_per_second:
             parts.append(f"{size(stream.bytes_per_second)}/s")
         shade = colour.bad if stream.end == "error" else "" if stream.end == "finished" else colour.warn
         return f"{', '.join(parts)}, {shade}{stream.end}{colour.off if shade else ''}"
 
 
 def _shade(exchange: Exchange, palette: Palette) -> str:
-    if exchange.failed:
+    if exchange.failures:
         return palette.bad
     return palette.quiet if exchange.outcome == "ok" else palette.warn

@@ -4,7 +4,8 @@ Structs are objects by the .x's field names; optional-data is null or the value;
 lower-case hex, a uuid 8-4-4-4-12; an enum is its member's name, or the number where it has none; a
 union is its discriminant and the arm by its name (the discriminant alone for a void arm); a string
 that is not UTF-8 is {"base64": …}; floats that JSON has no number for are "NaN", "Infinity" and
-"-Infinity"; integers of any size, and `char x[32]`, stay numbers; a quadruple is its bytes in hex.
+"-Infinity" ("NaN(0x…)" with its 64 bits for one that is not the usual NaN); integers of any size, and
+`char x[32]`, stay numbers; a quadruple is its bytes in hex.
 
 With names, a number whose meaning is known has a key behind it, `state_name` behind `state`: the name that
 libvirt's public API has for the number, or null; for a set of bits an array of their names, and behind these
@@ -18,6 +19,7 @@ import math
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
+from struct import Struct
 from typing import Any
 
 from ..layout import (
@@ -42,6 +44,9 @@ from .meanings import key, meanings_of, name_of
 
 Convert = Callable[[Any], Any]
 
+_DOUBLE = Struct(">d")
+_NAN = _DOUBLE.pack(math.nan)
+
 
 def plain(node: Node, value: Any, *, named: bool = False) -> Any:
     """A value as dict, list, str, int, float, bool and None; where decoding broke off, what there is.
@@ -62,7 +67,10 @@ def float_text(value: float) -> float | str:
     """A float, or the name of one that JSON has no number for."""
     if math.isfinite(value):
         return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if math.isnan(value):
+        bits = _DOUBLE.pack(value)
+        return "NaN" if bits == _NAN else f"NaN(0x{bits.hex()})"
+    return "Infinity" if value > 0 else "-Infinity"
 
 
 def string_text(value: str | bytes) -> str | dict[str, str]:

@@ -83,7 +83,7 @@ def started(tls: str = "listen_tls = 0\n") -> Iterator[Libvirtd]:
     """A libvirtd that shares nothing with others: without root's rights it is a session daemon, which
     keeps its sockets, locks and state below the folders of its environment. `tls` is what its configuration
     says of TLS."""
-    port = _free_port()
+    port = free_port()
     with TemporaryDirectory() as name:
         folder = Path(name)
         configuration = folder / "libvirtd.conf"
@@ -102,27 +102,29 @@ def started(tls: str = "listen_tls = 0\n") -> Iterator[Libvirtd]:
             user=user,
         ) as daemon:
             try:
-                _wait_for(port, daemon)
+                _wait_for(port, daemon, folder / "log")
                 yield Libvirtd(port, folder)
             finally:
                 daemon.terminate()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port on which nobody listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
 
 
-def _wait_for(port: int, daemon: subprocess.Popen[bytes]) -> None:
+def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError as error:
             if daemon.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"libvirtd does not listen on port {port}") from error
+                said = log.read_text() if log.exists() else "nothing"
+                raise AssertionError(f"libvirtd does not listen on port {port}; its log: {said}") from error
             time.sleep(0.1)
         else:
             return

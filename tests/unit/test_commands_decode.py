@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import struct
 import subprocess
@@ -20,8 +18,10 @@ from libvirt_proto.capture.chunk import Connection
 from libvirt_proto.commands.filters import Filter, FilterError, type_numbers
 from libvirt_proto.commands.numbers import number
 from libvirt_proto.commands.suggest import did_you_mean
+from tests import packets
 from tests.differential import ours
 from tests.frames import REMOTE, captured, error_payload, frame, text, word
+from tests.terminal import on_terminal
 
 ADMIN, QEMU = 0x06900690, 0x20008087
 
@@ -287,29 +287,6 @@ def test_definitions_with_problems(tmp_path: Path) -> None:
     assert "2 problems" in result.stderr
 
 
-def on_terminal(*words: str, env: dict[str, str] | None = None) -> str:
-    """What a terminal shows of standard output and error."""
-    main, other = pty.openpty()
-    command = [sys.executable, "-c", "from libvirt_proto.cli import main; main()", *words]
-    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")} | (
-        env or {"TERM": "xterm"}
-    )
-    with subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment) as process:
-        os.close(other)
-        shown = b""
-        while True:
-            try:
-                block = os.read(main, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not block:
-                break
-            shown += block
-    os.close(main)
-    assert process.returncode in (0, 1)
-    return shown.decode().replace("\r\n", "\n")
-
-
 def test_on_a_terminal(captures: Path) -> None:
     file = str(captures / "virsh-domname.pcap")
     shown = on_terminal("decode", file)
@@ -325,6 +302,26 @@ def test_on_a_terminal(captures: Path) -> None:
     assert on_terminal("decode", "--color", "never", file) == plain
     filtered = on_terminal("decode", "--color", "never", "--procedure", "auth_list", file)
     assert filtered.endswith("── 2 of 18 messages, 1 connection, no problems\n")
+
+
+def test_encrypted_connections_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "tls.pcap"
+    talk = packets.Talk(server=("192.0.2.1", 16514))
+    hello = b"\x16\x03\x01\x00\x06\x01\x00\x00\x02\x03\x03" + bytes(40)
+    file.write_bytes(packets.pcap([*talk.handshake(), talk.packet("c2s", hello), *talk.close()]))
+    shown = on_terminal("decode", "--color", "never", str(file))
+    assert "note: TLS: encrypted; with a key log (--keylog FILE) tshark can decrypt it" in shown
+    assert shown.endswith("── 0 messages, 0 connections, 1 encrypted connection, no problems\n")
+    assert decode(str(file)).exit_code == 0
+
+
+def test_a_key_log_is_for_whole_captures(captures: Path, tmp_path: Path) -> None:
+    result = decode("--keylog", str(tmp_path), str(captures / "virsh-domname.pcap"))
+    assert result.exit_code == 2
+    (tmp_path / "keys").write_text("")
+    result = decode("--follow", "--keylog", str(tmp_path / "keys"), str(captures / "virsh-domname.pcap"))
+    assert result.exit_code == 2
+    assert "--keylog is for captures that are whole" in result.stderr
 
 
 def test_colour_can_be_forced(captures: Path) -> None:

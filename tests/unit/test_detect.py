@@ -134,7 +134,7 @@ def test_plausible_lengths(length: int, plausible: int) -> None:
         (b"2026-11-22 21:45:08.121 INFO nova.compute [-] hello", None),
         (b"Nov 22 21:45:08 host sshd[123]: hello", None),
         (b'123 21:45:08.1 write(2, "2026-11-22 21:45:08.121+0000: 1: info : a", 41) = 41\n', "strace"),
-        (b'9 sendto(3, "<6>Nov 22 21:45:08 host libvirtd[123]: hello\", 44, 0, NULL, 0) = 44\n', \"strace\"),
+        (b'9 sendto(3, "<6>Nov 22 21:45:08 host libvirtd[123]: hello", 44, 0, NULL, 0) = 44\n', "strace"),
         (message(b"2026-11-22 21:45:08.121+0000: 1: info : a\n"), "raw"),
         (b"", None),
         (b"# only a comment\n", None),
@@ -152,7 +152,8 @@ def test_formats_of_files(head: bytes, form: str | None) -> None:
 
 def test_formats_of_real_files(captures: Path) -> None:
     forms = {path.name: file_format(path.read_bytes()[:65536]) for path in captures.iterdir()}
-    assert forms == {name: name.rsplit(".", 1)[1].replace("txt", "strace") for name in forms}
+    expected = {name: name.rsplit(".", 1)[1].replace("txt", "strace") for name in forms}
+    assert forms == expected
 
 
 @pytest.mark.parametrize(

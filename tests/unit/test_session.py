@@ -70,7 +70,7 @@ def outcomes(exchanges: list[Exchange]) -> list[str]:
 def test_a_call_and_its_reply(wire: Wire) -> None:
     call, reply = wire(CALL, 3), wire(REPLY, 3, payload=text(b"host"))
     exchange = only(call, reply, finish=False)
-    assert (exchange.n, exchange.outcome, exchange.failed) == (1, "ok", False)
+    assert (exchange.n, exchange.outcome, exchange.failures) == (1, "ok", ())
     assert (exchange.call, exchange.reply) == (call, reply)
     assert (exchange.latency_ns, exchange.first_ns, exchange.last_ns) == (1_000_000, 1_000_000, 2_000_000)
     assert (exchange.messages, exchange.bytes_c2s, exchange.bytes_s2c) == (2, 28, 36)
@@ -79,8 +79,9 @@ def test_a_call_and_its_reply(wire: Wire) -> None:
 
 
 def test_an_error_is_an_answer(wire: Wire) -> None:
-    exchange = only(wire(CALL, 0), wire(REPLY, 0, ERROR, ERROR_PAYLOAD), finish=False)
-    assert (exchange.outcome, exchange.failed, exchange.latency_ns) == ("error", True, 1_000_000)
+    call, reply = wire(CALL, 0), wire(REPLY, 0, ERROR, ERROR_PAYLOAD)
+    exchange = only(call, reply, finish=False)
+    assert (exchange.outcome, exchange.failures, exchange.latency_ns) == ("error", (reply,), 1_000_000)
 
 
 def test_messages_with_descriptors_pair_too(wire: Wire) -> None:
@@ -160,7 +161,7 @@ def test_a_reply_without_a_call(wire: Wire) -> None:
 def test_a_second_reply(wire: Wire) -> None:
     done = run(wire(CALL, 3), wire(REPLY, 3), wire(REPLY, 3, ERROR, ERROR_PAYLOAD), finish=False)
     assert outcomes(done) == ["ok", "repeated"]
-    assert (done[1].call, done[1].failed) == (None, False)
+    assert (done[1].call, done[1].failures) == (None, (done[1].reply,))
 
 
 def test_a_second_call_with_a_serial_that_is_open(wire: Wire) -> None:
@@ -248,7 +249,7 @@ def test_an_abort_is_confirmed_and_data_may_cross_it(wire: Wire) -> None:
     data = wire(STREAM, 1, CONTINUE, b"data", proc=SCREENSHOT)
     done = only(*begun, abort, data, wire(STREAM, 1, proc=SCREENSHOT), finish=False)
     assert done.stream is not None
-    assert (done.stream.end, done.stream.bytes_s2c, done.failed) == ("aborted", 4, False)
+    assert (done.stream.end, done.stream.bytes_s2c, done.failures) == ("aborted", 4, ())
     unconfirmed = only(*begun, abort)
     assert unconfirmed.stream is not None
     assert unconfirmed.stream.end == "aborted"
@@ -260,7 +261,7 @@ def test_the_servers_error_ends_a_stream(wire: Wire, direction: Direction | None
     done = only(wire(CALL, 1, proc=SCREENSHOT), wire(REPLY, 1, proc=SCREENSHOT), error, finish=False)
     assert done.stream is not None
     assert (done.outcome, done.stream.end, done.stream.error) == ("ok", "error", error)
-    assert done.failed
+    assert done.failures == (error,)
     assert done.parts[2] is error
 
 

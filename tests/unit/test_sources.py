@@ -141,7 +141,10 @@ def test_offsets_of_a_dump_must_go_on(second: str) -> None:
         (b"", "is empty"),
         (b"GET / HTTP/1.0\r\n\r\n", "looks like HTTP"),
         (b"\x16\x03\x01\x02\x00\x01" + bytes(50), "looks like TLS"),
-        (b"\x7fELF" + bytes(500), "is nothing that is known; understood are pcap and pcapng captures, raw"),
+        (
+            b"\x7fELF" + bytes(500),
+            "is nothing that is known; understood are pcap and pcapng captures, strace",
+        ),
         (b"snoop\0\0\0" + capture(), "is a capture in snoop format; convert it first: editcap"),
         (b"\x28\xb5\x2f\xfd" + bytes(40), "compressed with zstd; unpack it first"),
         (gzip.compress(b"hello, world", mtime=0), "is nothing that is known"),

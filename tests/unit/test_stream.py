@@ -298,7 +298,7 @@ def test_other_protocols_are_named_once(data: bytes, words: str, step: int) -> N
     items += [chunk(data, "s2c"), chunk(CALLS[1], "s2c"), chunk(b"", end=True), chunk(b"", "s2c", end=True)]
     serials, (notice,) = read(items)
     assert serials == []
-    assert (notice.code, notice.severity) == ("not-libvirt", "note")
+    assert (notice.code, notice.severity) == ("encrypted" if words == "TLS" else "not-libvirt", "note")
     assert words in notice.text
 
 

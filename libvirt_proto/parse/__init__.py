@@ -1,0 +1,1 @@
+"""From text that people and programs edit to messages: the way back of `present`."""

@@ -1,0 +1,180 @@
+"""The relay between real clients and a real libvirtd: nobody notices it, and it sees all."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.differential import ours, tshark
+from tests.differential.libvirtd import Libvirtd
+from tests.frames import frame, text, word
+from tests.relays import PATIENCE, relay
+
+pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump")
+
+COMMANDS = [
+    ("list", "--all"),
+    ("domuuid", "test"),
+    ("dumpxml", "test"),
+    ("capabilities",),
+    ("net-list", "--all"),
+    ("schedinfo", "test"),
+    ("vol-list", "default-pool"),
+]
+FAILS = ("domid", "nosuch")
+
+
+def end(kind: str, libvirtd: Libvirtd) -> str:
+    return f"unix:{libvirtd.socket}" if kind == "unix" else f"tcp:127.0.0.1:{libvirtd.port}"
+
+
+def front(kind: str, tmp_path: Path) -> str:
+    return f"unix:{tmp_path}/front" if kind == "unix" else "tcp:127.0.0.1:0"
+
+
+def uri(address: str) -> str:
+    kind, _, place = address.partition(":")
+    return f"test+unix:///default?socket={place}" if kind == "unix" else f"test+tcp://{place}/default"
+
+
+def printed(libvirtd: Libvirtd, at: str) -> list[str]:
+    said = [libvirtd.virsh(*command, uri=at) for command in COMMANDS]
+    return [*said, libvirtd.virsh(*FAILS, uri=at, fails=True)]
+
+
+@pytest.mark.parametrize("kinds", ["unix-unix", "tcp-tcp", "unix-tcp", "tcp-unix"])
+def test_virsh_prints_the_same(libvirtd: Libvirtd, tmp_path: Path, kinds: str) -> None:
+    listen, connect = kinds.split("-")
+    expected = printed(libvirtd, uri(end(connect, libvirtd)))
+    options = ["--format", "jsonl", "-o", tmp_path / "out"]
+    with relay(front(listen, tmp_path), end(connect, libvirtd), *options) as running:
+        assert printed(libvirtd, uri(running.address)) == expected
+        status, _, err = running.end()
+    assert (status, err.count(", no problems\n")) == (0, 1)
+    lines = read(tmp_path / "out")
+    calls = Counter(line["conn"] for line in lines if line["type"] == "call")
+    assert all(line["error"] is None for line in lines)
+    if listen == "tcp":
+        assert len(calls) == len(expected)
+    assert {line["procedure"] for line in lines} > {"auth_list", "domain_get_xml_desc", "connect_close"}
+
+
+def test_what_is_shown_is_what_tcpdump_captures(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """And what is recorded: the same in all three but for who the client is."""
+    capture, record, output = (tmp_path / name for name in ("tcpdump", "record", "out"))
+    options = ["--format", "jsonl", "-o", output, "-w", record]
+    with (
+        libvirtd.recorded(capture),
+        relay(front("unix", tmp_path), end("tcp", libvirtd), *options) as running,
+    ):
+        printed(libvirtd, uri(running.address))
+        assert running.end()[0] == 0
+    captured = ours.decode(capture, "--port", str(libvirtd.port))
+    shown = read(output)
+    assert len(shown) > 100
+    assert [what(line) for line in shown] == [what(line) for line in captured]
+    again = ours.decode(record)
+    assert [(what(line), line["time_ns"]) for line in again] == [
+        (what(line), line["time_ns"]) for line in shown
+    ]
+
+
+@pytest.mark.system("tshark")
+def test_tshark_finds_every_message_in_what_is_recorded(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    if not tshark.has_dissector():
+        pytest.skip("tshark has no libvirt dissector")
+    record, output = tmp_path / "record", tmp_path / "out"
+    options = ["--format", "jsonl", "-o", output, "-w", record]
+    with relay(front("unix", tmp_path), end("unix", libvirtd), *options) as running:
+        printed(libvirtd, uri(running.address))
+        assert running.end()[0] == 0
+    found = [
+        (one.time_ns, one.header["serial"][0], one.header["length"][0]) for one in tshark.messages(record)
+    ]
+    assert found == [(line["time_ns"], line["serial"], line["length"]) for line in read(output)]
+
+
+#: auth_list, connect_open("test:///default", 0), connect_get_capabilities, connect_list_domains and
+#: connect_close.
+TALK = [
+    frame(proc=66, serial=0),
+    frame(word(1) + text(b"test:///default") + word(0), proc=1, serial=1),
+    frame(proc=7, serial=2),
+    frame(word(16), proc=37, serial=3),
+    frame(proc=2, serial=4),
+]
+
+
+def talk(one: socket.socket, call: bytes) -> bytes:
+    one.sendall(call)
+    head = one.recv(4, socket.MSG_WAITALL)
+    (length,) = struct.unpack(">I", head)
+    return head + one.recv(length - 4, socket.MSG_WAITALL)
+
+
+def connected(address: str) -> socket.socket:
+    kind, _, place = address.partition(":")
+    if kind == "unix":
+        one = socket.socket(socket.AF_UNIX)
+        one.settimeout(PATIENCE)
+        one.connect(place)
+        return one
+    host, _, port = place.rpartition(":")
+    return socket.create_connection((host, int(port)), PATIENCE)
+
+
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+def test_200_clients_at_once_lose_no_byte(libvirtd: Libvirtd, tmp_path: Path, kind: str) -> None:
+    """All are connected at a time, and a few virsh beside them."""
+    count, virshes = 200, 6
+    with connected(end(kind, libvirtd)) as one:
+        expected = [talk(one, call) for call in TALK]
+    assert len(expected[2]) > 1000
+    output, record = tmp_path / "out", tmp_path / "record"
+    options = ["--format", "jsonl", "-o", output, "-w", record]
+    with relay(front(kind, tmp_path), end(kind, libvirtd), *options) as running:
+        together = threading.Barrier(count)
+
+        def client(number: int) -> list[bytes]:
+            with connected(running.address) as one:
+                replies = [talk(one, TALK[0])]
+                together.wait(PATIENCE)
+                return replies + [talk(one, call) for call in TALK[1:]]
+
+        with ThreadPoolExecutor(count + virshes) as pool:
+            talks = [pool.submit(client, number) for number in range(count)]
+            lists = [
+                pool.submit(libvirtd.virsh, "list", "--all", uri=uri(running.address)) for _ in range(virshes)
+            ]
+            replies = [one.result() for one in talks]
+            assert len({one.result() for one in lists}) == 1
+        status, _, err = running.end()
+    assert replies == [expected] * count
+    assert (status, err.count(", no problems\n")) == (0, 1)
+    shown = read(output)
+    by_serial = Counter(
+        (line["dir"], line["serial"], line["length"]) for line in shown if line["program"] == "remote"
+    )
+    for serial, (call, reply) in enumerate(zip(TALK, expected, strict=True)):  # virsh may say the same
+        assert by_serial["c2s", serial, len(call)] >= count
+        assert by_serial["s2c", serial, len(reply)] >= count
+    assert [what(line) for line in ours.decode(record)] == [what(line) for line in shown]
+    if kind == "tcp":
+        assert len({line["conn"] for line in shown}) == count + virshes
+
+
+def read(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def what(line: dict[str, Any]) -> dict[str, Any]:
+    """All but when, and who it is."""
+    return {key: value for key, value in line.items() if key not in ("time_ns", "conn")}

@@ -1,0 +1,239 @@
+"""A real libvirtd and virsh over TLS: with a key log the same is decoded as over plain TCP."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests import packets
+from tests.differential import ours
+from tests.differential.libvirtd import Libvirtd, free_port, started
+
+pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump", "tshark", "certtool")
+
+COMMANDS = (
+    ("list", "--all"),
+    ("capabilities",),
+    ("dumpxml", "test"),
+    ("screenshot", "test", "/dev/null"),
+)
+AUTHORITY = 'cn = "test"\nca\ncert_signing_key\n'
+HOST = (
+    'cn = "localhost"\ndns_name = "localhost"\nip_address = "127.0.0.1"\n'
+    "tls_www_server\ntls_www_client\nencryption_key\nsigning_key\n"
+)
+CONFIGURATION = """\
+listen_tls = 1
+tls_port = "{port}"
+auth_tls = "none"
+key_file = "{folder}/clientkey.pem"
+cert_file = "{folder}/clientcert.pem"
+ca_file = "{folder}/cacert.pem"
+"""
+#: What virsh asks GnuTLS for.
+PRIORITIES = {"1.3": "NORMAL", "1.2": "NORMAL:-VERS-ALL:+VERS-TLS1.2"}
+SAID = ("dir", "length", "prog", "proc", "type", "status", "serial", "payload_type", "payload", "data")
+
+Said = list[list[tuple[Any, ...]]]
+
+
+class Session(NamedTuple):
+    plain: Path
+    expected: Said
+    capture: Path
+    keys: Path
+    port: str
+
+
+@pytest.fixture(scope="module")
+def certificates() -> Iterator[Path]:
+    """A folder as virsh's pkipath, with one certificate for both sides. The daemon runs as another user, and
+    pytest keeps its own folders to itself."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        _make_certificates(folder)
+        yield folder
+
+
+def _make_certificates(folder: Path) -> None:
+    (folder / "authority").write_text(AUTHORITY)
+    (folder / "host").write_text(HOST)
+
+    def certtool(*arguments: str) -> None:
+        subprocess.run(["certtool", *arguments], cwd=folder, check=True, capture_output=True)
+
+    signed = ("--load-ca-certificate", "cacert.pem", "--load-ca-privkey", "ca.pem", "--template", "host")
+    for name in ("ca.pem", "clientkey.pem"):
+        certtool("--generate-privkey", "--key-type", "rsa", "--bits", "2048", "--outfile", name)
+    certtool(
+        *("--generate-self-signed", "--load-privkey", "ca.pem", "--template", "authority"),
+        *("--outfile", "cacert.pem"),
+    )
+    certtool(
+        *("--generate-certificate", "--load-privkey", "clientkey.pem", *signed, "--outfile", "clientcert.pem")
+    )
+    (folder / "clientkey.pem").chmod(0o644)
+
+
+@pytest.fixture(scope="module", params=PRIORITIES)
+def session(
+    request: pytest.FixtureRequest, certificates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Session:
+    """The same commands over plain TCP and over TLS, at one and the same daemon."""
+    if os.geteuid() != 0:
+        pytest.skip("tcpdump needs root")
+    folder = tmp_path_factory.mktemp("tls")
+    port = free_port()
+    uri = (
+        f"test+tls://localhost:{port}/default?pkipath={certificates}&tls_priority={PRIORITIES[request.param]}"
+    )
+    plain, capture, keys = folder / "plain.pcap", folder / "tls.pcap", folder / "keys"
+    with started(CONFIGURATION.format(port=port, folder=certificates)) as daemon:
+        with daemon.recorded(plain):
+            for command in COMMANDS:
+                daemon.virsh(*command)
+        with Libvirtd(port, daemon.log).recorded(capture):
+            for command in COMMANDS:
+                daemon.virsh(*command, uri=uri, SSLKEYLOGFILE=str(keys))
+    assert keys.read_text().startswith("CLIENT_RANDOM" if request.param == "1.2" else "CLIENT_HANDSHAKE_")
+    return Session(plain, said(ours.decode(plain)), capture, keys, str(port))
+
+
+def said(lines: list[dict[str, Any]]) -> Said:
+    """What each connection says, one after the other."""
+    connections: dict[str, list[tuple[Any, ...]]] = {}
+    for line in lines:
+        assert line["time_ns"] is not None
+        connections.setdefault(line["conn"], []).append(tuple(str(line[name]) for name in SAID))
+    return list(connections.values())
+
+
+def options(session: Session, keys: Path | None = None) -> tuple[str, ...]:
+    return ("decode", "--format", "jsonl", "--port", session.port, "--keylog", str(keys or session.keys))
+
+
+def decrypted(session: Session, capture: Path) -> Said:
+    return said(ours.decode(capture, *options(session)[3:]))
+
+
+def test_the_same_is_decoded_as_over_tcp(session: Session) -> None:
+    assert len(session.expected) == len(COMMANDS)
+    assert decrypted(session, session.capture) == session.expected
+
+
+def test_plain_connections_are_decoded_beside_it(session: Session, tmp_path: Path) -> None:
+    both = tmp_path / "both.pcap"
+    both.write_bytes(session.plain.read_bytes() + session.capture.read_bytes()[24:])
+    lines = ours.decode(both, *options(session)[3:])
+    assert said(lines) == session.expected * 2
+    assert [line["time_ns"] for line in lines] == sorted(line["time_ns"] for line in lines)
+    # They are counted in the order of their appearance.
+    second = ours.decode(both, *options(session)[3:], "--conn", str(len(COMMANDS) + 2))
+    assert said(second) == [session.expected[1]]
+
+
+def test_what_was_decrypted_can_be_kept(session: Session, tmp_path: Path) -> None:
+    """As a capture of plain TCP, which needs neither keys nor tshark."""
+    kept = tmp_path / "kept.pcapng"
+    ours.run(*options(session), "-w", kept, session.capture)
+    assert said(ours.decode(kept)) == session.expected
+
+
+def test_compressed_and_from_standard_input(session: Session, tmp_path: Path) -> None:
+    packed = tmp_path / "capture.gz"
+    packed.write_bytes(gzip.compress(session.capture.read_bytes(), mtime=0))
+    assert decrypted(session, packed) == session.expected
+    whole = ours.run(*options(session), session.capture)
+    with session.capture.open("rb") as file:
+        redirected = subprocess.run([ours.COMMAND, *options(session), "-"], stdin=file, capture_output=True)
+    piped = subprocess.run(
+        [ours.COMMAND, *options(session), "-"], input=session.capture.read_bytes(), capture_output=True
+    )
+    assert redirected.stdout.decode() == piped.stdout.decode() == whole.stdout
+
+
+def frames(capture: Path) -> Iterator[tuple[bytes, bytes]]:
+    """The 16 bytes before each packet, and the packet."""
+    data, pos = capture.read_bytes(), 24
+    while pos < len(data):
+        size = int.from_bytes(data[pos + 8 : pos + 12], "little")
+        yield data[pos : pos + 16], data[pos + 16 : pos + 16 + size]
+        pos += 16 + size
+
+
+def segments(capture: Path, size: int) -> Iterator[list[bytes]]:
+    """The packets of a capture, with data in segments of this size: those of one packet each."""
+    for head, packet in frames(capture):
+        assert packet[12:15] == b"\x08\x00\x45"  # IPv4 without options on Ethernet
+        begin = 34 + (packet[46] >> 4) * 4
+        (sequence,) = struct.unpack(">I", packet[38:42])
+        data = packet[begin : 14 + int.from_bytes(packet[16:18])]
+        pieces = []
+        for at in range(0, len(data), size) or (0,):
+            header = packet[34:38] + struct.pack(">I", (sequence + at) & 0xFFFFFFFF) + packet[42:begin]
+            ip = packet[14:16] + struct.pack(">H", begin - 14 + len(data[at : at + size])) + packet[18:34]
+            whole = packet[:14] + ip + header + data[at : at + size]
+            pieces.append(head[:8] + struct.pack("<II", len(whole), len(whole)) + whole)
+        yield pieces
+
+
+def test_records_across_segments_twice_and_out_of_order(session: Session, tmp_path: Path) -> None:
+    other = tmp_path / "other.pcap"
+    pieces = (packet[::-1] * 2 for packet in segments(session.capture, 700))
+    other.write_bytes(packets.pcap([]).ljust(24)[:24] + b"".join(b"".join(packet) for packet in pieces))
+    assert decrypted(session, other) == session.expected
+
+
+def directions(messages: list[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    c2s, s2c = ([message for message in messages if message[0] == name] for name in ("c2s", "s2c"))
+    return c2s, s2c
+
+
+def test_lost_bytes(session: Session, tmp_path: Path) -> None:
+    """What came before them is there, and the other connections."""
+    last = [packet for packet in frames(session.capture) if len(packet[1]) > 10_000][-1]
+    lossy = tmp_path / "lossy.pcap"
+    lossy.write_bytes(session.capture.read_bytes().replace(b"".join(last), b""))
+    done = ours.run(*options(session), lossy, status=1)
+    assert "error: TLS (" in done.stderr
+    assert "bytes are lost; what follows cannot be decrypted [lost-bytes]" in done.stderr
+    *others, last_said = said([json.loads(line) for line in done.stdout.splitlines()])
+    assert others == session.expected[:-1]
+    c2s, s2c = directions(last_said)
+    all_c2s, all_s2c = directions(session.expected[-1])
+    assert c2s == all_c2s
+    *whole, broken = s2c  # a message of several records, of which some are lost
+    assert whole == all_s2c[: len(whole)]
+    assert broken[:7] == all_s2c[len(whole)][:7]
+    assert len(s2c) < len(all_s2c)
+
+
+def test_without_keys_each_connection_is_named(session: Session, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong keys"
+    wrong.write_text("# none\n")
+    for arguments, words in (
+        (("decode", "--port", session.port), "encrypted; with a key log (--keylog FILE) tshark can"),
+        (options(session, wrong), "encrypted; with this key log tshark cannot decrypt it"),
+    ):
+        done = ours.run(*arguments, session.capture)
+        assert done.stdout == ""
+        assert done.stderr.count(f"note: TLS: {words}") == len(COMMANDS) == done.stderr.count("[encrypted]")
+
+
+def test_a_capture_that_breaks_off(session: Session, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(session.capture.read_bytes()[:-30])
+    done = ours.run(*options(session), cut, status=1)
+    assert "[truncated-file]" in done.stderr
+    assert "tshark could not decrypt all of it: tshark: The file" in done.stderr
+    assert done.stdout.count("\n") == sum(map(len, session.expected))

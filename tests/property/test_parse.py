@@ -1,0 +1,151 @@
+"""Every type of every program: value → its JSON → the same value and the same bytes; and any JSON
+gives a value that can be spelled again, or an error that says where."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from libvirt_proto import ProtocolError, encode_message, registry
+from libvirt_proto.layout import layout_of
+from libvirt_proto.parse.jsonl import Parser
+from libvirt_proto.parse.values import unplain
+from libvirt_proto.present.jsonl import Presenter
+from libvirt_proto.present.values import plain
+from libvirt_proto.program import XdrType
+from tests.frames import REMOTE, captured, frame
+from tests.handmade import Everything
+
+from .values import values
+
+QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
+MODULES = registry.default().modules()
+TYPES = [type_ for module in MODULES for type_ in module.types.values()]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_value_to_json_to_value_for_every_type(module: registry.Module) -> None:
+    for type_ in module.types.values():
+        _round_trip(type_)
+
+
+def _round_trip(type_: XdrType) -> None:
+    @settings(QUICK, max_examples=6)
+    @given(values(type_.node))
+    def holds(value: object) -> None:
+        text = msgspec.json.encode(plain(type_.node, value))
+        back = unplain(type_.node, msgspec.json.decode(text))
+        assert back == value
+        named = msgspec.json.encode(plain(type_.node, value, named=True))
+        assert unplain(type_.node, msgspec.json.decode(named)) == value
+        assert type_.to_bytes(back) == type_.to_bytes(value)
+
+    holds()
+
+
+@settings(QUICK, max_examples=400)
+@given(values(layout_of(Everything)))
+def test_every_kind_of_node(value: Everything) -> None:
+    node = layout_of(Everything)
+    assert unplain(node, json.loads(json.dumps(plain(node, value)))) == value
+
+
+@settings(QUICK, max_examples=400)
+@given(st.sampled_from(TYPES), st.data())
+def test_any_json_in_place_of_a_value(type_: XdrType, data: st.DataObject) -> None:
+    """One place of a right value is replaced by something else."""
+    tree = plain(type_.node, data.draw(values(type_.node)))
+    edited, path = _edit(tree, data)
+    try:
+        value = unplain(type_.node, edited)
+    except ProtocolError as raised:
+        error = raised
+    else:
+        assert unplain(type_.node, plain(type_.node, value)) == value
+        return
+    assert error.offset is None
+    # In a union, another discriminant makes the arm wrong: the error is beside the edit.
+    assert error.path.startswith(path.rpartition(".")[0])
+
+
+def _edit(tree: Any, data: st.DataObject) -> tuple[Any, str]:
+    """The tree with one place changed, and the path to it."""
+    if isinstance(tree, dict) and tree and data.draw(st.booleans()):
+        key = data.draw(st.sampled_from(sorted(tree)))
+        part, path = _edit(tree[key], data)
+        return {**tree, key: part}, f"{key}{'' if path[:1] in ('', '[') else '.'}{path}"
+    if isinstance(tree, list) and tree and data.draw(st.booleans()):
+        index = data.draw(st.integers(0, len(tree) - 1))
+        part, path = _edit(tree[index], data)
+        return [
+            *tree[:index],
+            part,
+            *tree[index + 1 :],
+        ], f"[{index}]{'' if path[:1] in ('', '[') else '.'}{path}"
+    return data.draw(ANY), ""
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(max_size=3), parts, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(QUICK, max_examples=400)
+@given(
+    payload=st.binary(max_size=80),
+    proc=st.integers(-3, 500),
+    type_=st.integers(-1, 8),
+    status=st.integers(-1, 4),
+    direction=st.sampled_from(["c2s", "s2c", None]),
+    prog=st.sampled_from([REMOTE, 0x06900690, 0x6B656570, 5]),
+)
+@example(payload=b"", proc=1, type_=4, status=0, direction=None, prog=REMOTE)
+@example(payload=bytes(3), proc=1, type_=5, status=1, direction="s2c", prog=REMOTE)
+@example(payload=b"", proc=1, type_=3, status=1, direction="s2c", prog=REMOTE)
+@example(payload=b"abcd", proc=1, type_=3, status=1, direction="c2s", prog=REMOTE)
+@example(payload=bytes(4), proc=1, type_=0, status=0, direction=None, prog=5)
+def test_any_message_to_its_line_and_back(
+    payload: bytes, proc: int, type_: int, status: int, direction: Any, prog: int
+) -> None:
+    """Whatever a frame holds, its line gives the same bytes."""
+    data = frame(payload, prog=prog, proc=proc, type_=type_, status=status)
+    line = Presenter(registry.default())(captured(data, direction=direction))
+    parsed = Parser(registry.default())(line)
+    assert parsed is not None
+    assert parsed.frame == data
+
+
+@settings(QUICK, max_examples=300)
+@given(
+    st.dictionaries(
+        st.sampled_from([*json.loads(Presenter(registry.default())(captured(frame()))), "raw", "missing"]),
+        ANY | st.sampled_from(["remote", "auth_list", "call", 1, 0]),
+    )
+)
+def test_any_line_gives_a_message_or_an_error(fields: dict[str, Any]) -> None:
+    _message_or_error(json.dumps(fields).encode())
+
+
+@settings(QUICK, max_examples=300)
+@given(st.binary())
+def test_any_bytes_as_a_line(text: bytes) -> None:
+    _message_or_error(text)
+
+
+def _message_or_error(line: bytes) -> None:
+    try:
+        parsed = Parser(registry.default())(line)
+    except ProtocolError as raised:
+        error = raised
+    else:
+        assert parsed is None or parsed.frame == encode_message(parsed.captured.message)
+        return
+    assert error.reason
+    assert error.offset is None
