@@ -10,6 +10,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -41,10 +42,11 @@ def served(address: Address, handle: Handler) -> Iterator[Address]:
         with suppress(OSError):
             while True:
                 connection, _ = listener.accept()
-                threading.Thread(target=one, args=(connection,), daemon=True).start()
+                threads.append(threading.Thread(target=one, args=(connection,), daemon=True))
+                threads[-1].start()
 
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
+    threads = [threading.Thread(target=accept, daemon=True)]
+    threads[0].start()
     port = listener.getsockname()[1] if address.transport == "tcp" else 0
     try:
         yield Address(address.transport, address.name, port)
@@ -52,7 +54,8 @@ def served(address: Address, handle: Handler) -> Iterator[Address]:
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(PATIENCE)
+        for thread in threads:
+            thread.join(PATIENCE)
 
 
 @contextmanager
@@ -273,24 +276,36 @@ def test_a_descriptor_arrives_with_its_byte_and_works(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_descriptors_and_bytes_in_any_order(tmp_path: Path, seed: int) -> None:
-    """Every byte comes with as many descriptors as without a relay, and none stays open here."""
+    """Every byte comes with as many descriptors as without a relay, also to a server that takes nothing
+    until all buffers on the way are full; and none stays open here."""
     chance = random.Random(seed)
-    pieces = [(chance.randbytes(chance.randint(1, 400)), 0) for _ in range(60)]
-    pieces += [(b"%c" % chance.randrange(256), chance.choice((1, 2, 30, 253))) for _ in range(60)]
+    pieces = [(chance.randbytes(chance.randint(1, 40)), 0) for _ in range(600)]
+    pieces += [(b"%c" % chance.randrange(256), count) for count in [1] * 400 + [2, 30, 253]]
     chance.shuffle(pieces)
     expected = [(bytes([byte]), count) for data, count in pieces for byte in data]
     found: list[tuple[bytes, int]] = []
-    done = threading.Event()
+    go, done = threading.Event(), threading.Event()
 
     def take(connection: socket.socket) -> None:
+        assert go.wait(PATIENCE)
         found.extend(receive_bytewise(connection, len(expected)))
         assert connection.recv(1) == b""
         done.set()
 
     before = set(os.listdir("/proc/self/fd"))
     with through("unix-unix", tmp_path, take) as address, client(address) as one, open(os.devnull) as null:
-        for data, count in pieces:
-            send_with(one, data, [null.fileno()] * count)
+        one.settimeout(0.3)
+        while pieces:
+            data, count = pieces[0]
+            try:
+                send_with(one, data, [null.fileno()] * count)
+            except TimeoutError:
+                assert not go.is_set()
+                go.set()
+                one.settimeout(PATIENCE)
+            else:
+                del pieces[0]
+        assert go.is_set(), "nothing was ever full"
         one.shutdown(socket.SHUT_WR)
         assert done.wait(PATIENCE)
     assert found == expected
@@ -397,6 +412,26 @@ def test_a_server_that_goes_away_does_not_leave_its_client_waiting(tmp_path: Pat
         with suppress(BrokenPipeError, ConnectionResetError):  # TimeoutError where it stays waiting
             while True:
                 one.sendall(bytes(65536))
+
+
+def test_a_server_that_takes_nothing_more_may_still_speak(tmp_path: Path) -> None:
+    speak = threading.Event()
+
+    def half(connection: socket.socket) -> None:
+        connection.shutdown(socket.SHUT_RD)
+        connection.sendall(b"now")
+        assert speak.wait(PATIENCE)
+        connection.sendall(b"still here")
+
+    with through("unix-unix", tmp_path, half) as address, client(address) as one:
+        assert one.recv(3, socket.MSG_WAITALL) == b"now"
+        end = time.monotonic() + PATIENCE
+        with suppress(BrokenPipeError):
+            while one.send(b"x"):
+                assert time.monotonic() < end, "the client is not told"
+                time.sleep(0.01)
+        speak.set()
+        assert read_all(one) == b"still here"
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
