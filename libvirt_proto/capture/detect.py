@@ -104,7 +104,7 @@ def file_format(head: bytes) -> FileFormat | None:
         return "hex"
     if _holds_messages(head):
         return "raw"
-    if b"\0" not in head and _STRACE_LINE.search(head):
+    if _STRACE_LINE.search(head):
         return "strace"
     return "log" if _LOG_LINE.search(head) else None
 

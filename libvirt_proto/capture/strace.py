@@ -30,9 +30,7 @@ MAX_WAITING: Final = 64 << 20
 
 _NOTHING: Final = (
     "no bytes of libvirt's are in this trace; strace has to show the calls with which libvirt reads and"
-    " writes: strace -f -yy -ttt -xx -s 33554436"
-    " -e trace=%network,read,write,readv,writev,close,dup,dup2,dup3,fcntl,clone,clone3,fork,vfork,execve"
-    " -o FILE virsh …"
+    " writes: strace -f -ttt -yy -s 33554436 -e trace=%network,read,write,readv,writev,close -o FILE virsh …"
 )
 
 
@@ -53,8 +51,9 @@ def strace_chunks(read: Read, ports: frozenset[int] = LIBVIRT_PORTS) -> Iterator
 
     Each socket is a connection: where a client and its daemon are in one trace, there are two. Sockets are
     followed if one of their addresses is libvirt's (`ports`, `libvirt-sock` and its siblings), or from the
-    first call on whose bytes begin as a message does. Connections are named by their addresses; an end
-    without one is `pid 25234` (with ` fd 4` where nothing is known of the socket), `client` or `server`.
+    first call on whose bytes begin as a message does. Connections are named by their addresses; of
+    a unix socket that has none, an end is `unix:pid 25234` or `unix`; and where not even the kind of a socket
+    is known, it is `pid 25234 fd 4`.
 
     Threads share the descriptors of their process if the trace shows how they began. Threads and processes
     that strace was attached to (-p) have one table of descriptors together, for nothing tells them

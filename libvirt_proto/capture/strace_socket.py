@@ -238,10 +238,12 @@ class Socket:
 
     def connect(self, number: int) -> None:
         """It is a connection of libvirt's, the `number`th."""
-        here, there = self.local or self.process, self.remote
-        if not here or self.transport is None:
-            here = f"{here} fd {self.number}".lstrip()
-        if self.role == "client":
-            self.connection = Connection(number, here, there or "server", self.transport or "unix")
-        else:
-            self.connection = Connection(number, there or "client", here, self.transport or "unix")
+        here, there = self.local, self.remote
+        if self.transport is None:
+            here = f"{self.process} fd {self.number}".lstrip()
+        elif self.transport == "unix":
+            here = here or (f"unix:{self.process}" if self.process else "unix")
+            there = there or "unix"
+        ends = (here or "?", there or "?")
+        client, server = ends if self.role == "client" else ends[::-1]
+        self.connection = Connection(number, client, server, self.transport or "unix")

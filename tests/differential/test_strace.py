@@ -150,8 +150,8 @@ def test_a_unix_socket_and_file_descriptors(libvirtd: Libvirtd, tmp_path: Path) 
     ours_, theirs = by_connection(ours.decode(client))[0], by_connection(ours.decode(daemon))[0]
     assert apart(ours_) == apart(theirs)
     assert ours_[0]["conn"].endswith(f"-{libvirtd.socket}")
-    assert ours_[0]["conn"].startswith("pid ")
-    assert theirs[0]["conn"] == f"client-{libvirtd.socket}"
+    assert ours_[0]["conn"].startswith("unix:pid ")
+    assert theirs[0]["conn"] == f"unix-{libvirtd.socket}"
     (call,) = (line for line in ours_ if line["type"] == "call_with_fds")
     assert (call["procedure"], call["fds"]) == ("domain_create_xml_with_files", 3)
     assert "cmsg_data" in client.read_text()

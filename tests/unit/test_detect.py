@@ -198,6 +198,7 @@ def test_strace(line: bytes) -> None:
         (b"See read(2) and write(2).\n", None),
         (b"2026-11-22 21:45:10.120+0000: 19725: info : f:1 : RPC_CLIENT_MSG_RX: len=28 (x) = 0\n", "log"),
         (b"deadbeef00\n", "hex"),
+        (message(b"\nread(4, 0x7ffd, 4) = 4\n"), "raw"),
     ],
 )
 def test_no_strace(text: bytes, format: str | None) -> None:

@@ -20,7 +20,7 @@ CALL, REPLY, EVENT = (frame(b"pay\0", type_=number) for number in (0, 1, 2))
 PING = frame(prog=0x6B656570, proc=1, type_=2)
 SIZE = len(CALL)
 CONNECT = '{pid} connect(4, {{sa_family=AF_UNIX, sun_path="/run/libvirt/libvirt-sock"}}, 110) = 0'
-UNIX = "pid 7-/run/libvirt/libvirt-sock"
+UNIX = "unix:pid 7-/run/libvirt/libvirt-sock"
 
 
 def text(lines: tuple[str, ...]) -> bytes:
@@ -68,9 +68,9 @@ def read_(data: bytes = REPLY, fd: str = "4", pid: int = 7) -> str:
 @pytest.mark.parametrize(
     ("name", "connection", "count", "first_ns"),
     [
-        ("plain-unix-list", "pid 25234-/var/run/libvirt/libvirt-sock", 20, 1795384881937323000),
-        ("yy-unix-dominfo", "pid 19806-/var/run/libvirt/libvirt-sock", 18, 78324488309000),
-        ("yy-virt-admin", "pid 19819-/run/libvirt/libvirt-admin-sock", 8, 1795383924633480000),
+        ("plain-unix-list", "unix:pid 25234-/var/run/libvirt/libvirt-sock", 20, 1795384881937323000),
+        ("yy-unix-dominfo", "unix:pid 19806-/var/run/libvirt/libvirt-sock", 18, 78324488309000),
+        ("yy-virt-admin", "unix:pid 19819-/run/libvirt/libvirt-admin-sock", 8, 1795383924633480000),
     ],
 )
 def test_real_traces(captures: Path, name: str, connection: str, count: int, first_ns: int) -> None:
@@ -103,7 +103,7 @@ def test_a_client_and_a_server_in_one_trace_are_two_connections() -> None:
         "7 +++ exited with 0 +++",
         '8 read(9, "", 4) = 0',
     )
-    server = "client-/run/libvirt/libvirt-sock"
+    server = "unix-/run/libvirt/libvirt-sock"
     assert moved(items) == [
         (UNIX, "c2s", CALL),
         (server, "c2s", CALL),
@@ -115,14 +115,14 @@ def test_a_client_and_a_server_in_one_trace_are_two_connections() -> None:
 @pytest.mark.parametrize(
     ("first", "connection", "direction"),
     [
-        (write(CALL), "pid 7 fd 4-server", "c2s"),
-        (write(frame(type_=4, status=0, proc=208)), "pid 7 fd 4-server", "c2s"),
-        (write(REPLY), "client-pid 7 fd 4", "s2c"),
-        (write(EVENT), "client-pid 7 fd 4", "s2c"),
-        (read_(CALL), "client-pid 7 fd 4", "c2s"),
-        (read_(REPLY), "pid 7 fd 4-server", "s2c"),
-        (read_(EVENT), "pid 7 fd 4-server", "s2c"),
-        (read_(frame(b"data", type_=3, status=2)), "pid 7 fd 4-server", "s2c"),
+        (write(CALL), "pid 7 fd 4-?", "c2s"),
+        (write(frame(type_=4, status=0, proc=208)), "pid 7 fd 4-?", "c2s"),
+        (write(REPLY), "?-pid 7 fd 4", "s2c"),
+        (write(EVENT), "?-pid 7 fd 4", "s2c"),
+        (read_(CALL), "?-pid 7 fd 4", "c2s"),
+        (read_(REPLY), "pid 7 fd 4-?", "s2c"),
+        (read_(EVENT), "pid 7 fd 4-?", "s2c"),
+        (read_(frame(b"data", type_=3, status=2)), "pid 7 fd 4-?", "s2c"),
     ],
 )
 def test_the_first_message_tells_who_is_the_client(first: str, connection: str, direction: str) -> None:
@@ -132,9 +132,9 @@ def test_the_first_message_tells_who_is_the_client(first: str, connection: str, 
 def test_keepalive_comes_from_both_sides() -> None:
     items = read(read_(PING), write(PING), read_(CALL))
     assert moved(items) == [
-        ("client-pid 7 fd 4", "c2s", PING),
-        ("client-pid 7 fd 4", "s2c", PING),
-        ("client-pid 7 fd 4", "c2s", CALL),
+        ("?-pid 7 fd 4", "c2s", PING),
+        ("?-pid 7 fd 4", "s2c", PING),
+        ("?-pid 7 fd 4", "c2s", CALL),
     ]
     assert [found[1] for found in moved(read(read_(PING), write(PING)))] == ["s2c", "c2s"]
     assert len(moved(read(*[read_(PING)] * 500))) == 500
@@ -146,8 +146,8 @@ def test_keepalive_comes_from_both_sides() -> None:
         ("TCP:[127.0.0.1:40508->127.0.0.1:16509]", "127.0.0.1:40508-127.0.0.1:16509", "tcp"),
         ("TCP:[127.0.0.1:40508->127.0.0.1:7777]", "127.0.0.1:40508-127.0.0.1:7777", "tcp"),
         ("TCPv6:[[::1]:4->[::1]:16514]", "[::1]:4-[::1]:16514", "tcp"),
-        ("UNIX-STREAM:[41180->42012]", "pid 7-server", "unix"),
-        ("socket:[41180]", "pid 7 fd 4-server", "unix"),
+        ("UNIX-STREAM:[41180->42012]", "unix:pid 7-unix", "unix"),
+        ("socket:[41180]", "pid 7 fd 4-?", "unix"),
     ],
 )
 def test_labels_name_connections(label: str, connection: str, transport: str) -> None:
@@ -161,7 +161,7 @@ def test_labels_of_a_server() -> None:
     unix = '9<UNIX-STREAM:[41->40,"/run/libvirt/virtqemud-sock-ro"]>'
     # Its first bytes do not tell that this is libvirt's.
     assert moved(read(write(b"\x16\x03\x01", tcp)))[0][:2] == ("127.0.0.1:40508-127.0.0.1:16509", "s2c")
-    assert moved(read(read_(b"abc", unix)))[0][:2] == ("client-/run/libvirt/virtqemud-sock-ro", "c2s")
+    assert moved(read(read_(b"abc", unix)))[0][:2] == ("unix-/run/libvirt/virtqemud-sock-ro", "c2s")
 
 
 def test_names_from_getsockname_and_getpeername() -> None:
@@ -213,7 +213,7 @@ def test_a_lookup_of_a_host_is_no_connection() -> None:
 def test_libvirt_is_found_behind_other_bytes() -> None:
     """The descriptor was another's before, and nothing said that it was closed."""
     items = read(read_(b"\x7fELF" + bytes(30)), read_(b"\0\0\0\x20"), read_(b"x" * 30), write(), read_())
-    assert moved(items) == [("pid 7 fd 4-server", "c2s", CALL), ("pid 7 fd 4-server", "s2c", REPLY)]
+    assert moved(items) == [("pid 7 fd 4-?", "c2s", CALL), ("pid 7 fd 4-?", "s2c", REPLY)]
 
 
 def test_other_ports() -> None:
@@ -246,7 +246,7 @@ def test_copies_of_a_descriptor_are_one_connection() -> None:
         *(line for fd in ("4", "5", "6", "10") for line in (write(fd=fd), f"7 close({fd}) = 0")),
         write(fd="4"),
     )
-    assert moved(items) == [(UNIX, "c2s", CALL)] * 4 + [("pid 7 fd 4-server", "c2s", CALL)]
+    assert moved(items) == [(UNIX, "c2s", CALL)] * 4 + [("pid 7 fd 4-?", "c2s", CALL)]
     assert ends(items) == [(1, "c2s"), (1, "s2c")]
     assert [item.end for item in items if isinstance(item, Chunk)] == [False] * 4 + [True] * 2 + [False]
 
@@ -275,7 +275,7 @@ def test_close_works_at_once() -> None:
         connect(8),
         write(pid=8),
     )
-    assert moved(items) == [("pid 8-/run/libvirt/libvirt-sock", "c2s", CALL)]
+    assert moved(items) == [("unix:pid 8-/run/libvirt/libvirt-sock", "c2s", CALL)]
 
 
 def test_close_of_what_is_not_open() -> None:
@@ -327,8 +327,8 @@ def test_strace_numbers_processes_only_when_there_are_several() -> None:
         "+++ exited with 0 +++",
     )
     assert moved(items) == [
-        ("fd 4-/run/libvirt/libvirt-sock", "c2s", CALL),
-        ("fd 4-/run/libvirt/libvirt-sock", "s2c", REPLY),
+        ("unix-/run/libvirt/libvirt-sock", "c2s", CALL),
+        ("unix-/run/libvirt/libvirt-sock", "s2c", REPLY),
     ]
     assert ends(items) == [(1, "c2s"), (1, "s2c")]
     # Without -f the child is not traced, and holds nothing open.
@@ -348,7 +348,7 @@ def test_another_program_keeps_what_is_not_to_be_closed() -> None:
         write(fd="5"),
         write(fd="6"),
     )
-    assert [found[0] for found in moved(items)] == [UNIX, "pid 7 fd 5-server", "pid 7 fd 6-server"]
+    assert [found[0] for found in moved(items)] == [UNIX, "pid 7 fd 5-?", "pid 7 fd 6-?"]
 
 
 def test_another_program_in_a_child() -> None:
@@ -360,7 +360,7 @@ def test_another_program_in_a_child() -> None:
         write(pid=8),
         write(),
     )
-    assert [found[0] for found in moved(items)] == ["pid 8 fd 4-server", UNIX]
+    assert [found[0] for found in moved(items)] == ["pid 8 fd 4-?", UNIX]
 
 
 def test_ranges_of_descriptors() -> None:
@@ -374,10 +374,10 @@ def test_two_processes_that_were_attached_to() -> None:
     one, other = "4<UNIX-STREAM:[1->2]>", "4<UNIX-STREAM:[3->4]>"
     items = read(write(fd=one), write(fd=other, pid=8), read_(fd=one), read_(fd=other, pid=8))
     assert moved(items) == [
-        ("pid 7-server", "c2s", CALL),
-        ("pid 8-server", "c2s", CALL),
-        ("pid 7-server", "s2c", REPLY),
-        ("pid 8-server", "s2c", REPLY),
+        ("unix:pid 7-unix", "c2s", CALL),
+        ("unix:pid 8-unix", "c2s", CALL),
+        ("unix:pid 7-unix", "s2c", REPLY),
+        ("unix:pid 8-unix", "s2c", REPLY),
     ]
 
 
@@ -388,7 +388,7 @@ def test_a_pair_of_sockets() -> None:
         write(fd="3<UNIX-STREAM:[1->2]>"),
         read_(CALL, fd="4<UNIX-STREAM:[2->1]>"),
     )
-    assert moved(items) == [("pid 7-server", "c2s", CALL), ("client-pid 7", "c2s", CALL)]
+    assert moved(items) == [("unix:pid 7-unix", "c2s", CALL), ("unix-unix:pid 7", "c2s", CALL)]
 
 
 def test_numbers_instead_of_names() -> None:
@@ -403,7 +403,7 @@ def test_numbers_instead_of_names() -> None:
         write(pid=8),
         '7 sendmsg(4, {msg_iov=[{iov_base="\\0", iov_len=1}], cmsg_type=0x1, cmsg_data=[5]}, 0) = 1',
     )
-    assert moved(items) == [("pid 7-127.0.0.1:16509", "c2s", CALL)]
+    assert moved(items) == [("?-127.0.0.1:16509", "c2s", CALL)]
 
 
 # Ends
