@@ -235,13 +235,17 @@ class _Trace:
             yield Notice("bad-strace", too_long)
         if self._bad_calls:
             text = self._first_bad
-            more = f" (and {self._bad_calls - 1:,} more calls)" if self._bad_calls > 1 else ""
+            more = f" (and {_calls(self._bad_calls - 1)} more)" if self._bad_calls > 1 else ""
             yield Notice("bad-strace", text + more)
         if self._cut_calls:
             text = (
-                f"strace did not show {self._cut_bytes:,} bytes of {self._cut_calls:,} calls;"
+                f"strace did not show {self._cut_bytes:,} bytes of {_calls(self._cut_calls)};"
                 " it shows all of them with -s 33554436, the size of the longest message"
             )
             yield Notice("cut-strings", text)
         if self._empty and not too_long:
             yield Notice("no-libvirt", _NOTHING, severity="note")
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count:,} calls"

@@ -17,11 +17,13 @@ from tests.differential.libvirtd import PATIENCE, Libvirtd
 
 pytestmark = pytest.mark.system("libvirtd", "virsh", "strace", "tcpdump")
 
-TRACE = "trace=%network,read,write,readv,writev,close,dup,dup2,dup3,fcntl,clone,clone3,fork,vfork,execve"
+TRACE = "trace=%network,read,write,readv,writev,close"
+CLONES = "dup,dup2,dup3,fcntl,clone,clone3,fork,vfork,execve"
 WHOLE = ("-s", "33554436")
 #: Options of strace, by what a trace made with them is good for.
 OPTIONS = {
-    "the one in README": ("-f", "-yy", "-ttt", "-xx", "-e", TRACE, *WHOLE),
+    "the one in README": ("-f", "-ttt", "-yy", *WHOLE, "-e", TRACE),
+    "hexadecimal, nothing but what is needed without names": ("-f", "-xx", "-e", f"{TRACE},{CLONES}", *WHOLE),
     "no names, no times, C's escapes, all calls": ("-f", *WHOLE),
     "one thread": ("-ttt", "-x", *WHOLE),
     "inodes, times of the day, durations": ("-f", "-y", "-tt", "-T", "-v", *WHOLE),
@@ -120,7 +122,7 @@ def apart(lines: Lines) -> tuple[Lines, Lines]:
     return tuple([line for line in messages if line["dir"] == way] for way in ("c2s", "s2c"))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("options", [("-yy", "-ttt", "-xx", *WHOLE), WHOLE], ids=["names", "no names"])
+@pytest.mark.parametrize("options", [("-ttt", "-yy", *WHOLE, "-e", TRACE), WHOLE], ids=["README", "bare"])
 def test_a_daemon(libvirtd: Libvirtd, tmp_path: Path, options: tuple[str, ...]) -> None:
     """strace is attached to it: no descriptor is known before, no thread was seen to begin."""
     capture, trace = tmp_path / "virsh.pcap", tmp_path / "strace.txt"

@@ -216,6 +216,15 @@ def test_libvirt_is_found_behind_other_bytes() -> None:
     assert moved(items) == [("pid 7 fd 4-?", "c2s", CALL), ("pid 7 fd 4-?", "s2c", REPLY)]
 
 
+def test_lines_end_as_in_windows() -> None:
+    lines = (
+        connect(),
+        f"7 write(4, {quote(CALL)}, {SIZE} <unfinished ...>",
+        f"7 <... write resumed>) = {SIZE}",
+    )
+    assert moved(read(*(f"{line}\r" for line in lines))) == [(UNIX, "c2s", CALL)]
+
+
 def test_other_ports() -> None:
     tls = write(b"\x16\x03\x01", "4<TCP:[127.0.0.1:40508->127.0.0.1:7777]>")
     assert not moved(read(tls))
@@ -553,7 +562,7 @@ def test_calls_that_cannot_be_read() -> None:
     assert [item.cut for item in items if isinstance(item, Chunk)] == [0, SIZE, 0]
     assert (
         "bad-strace",
-        "line 4: read has an escape that strace does not write (and 1 more calls)",
+        "line 4: read has an escape that strace does not write (and 1 call more)",
     ) in notices(items)
 
 
