@@ -15,6 +15,7 @@ from .schema import Schema
 TARGETS: Final[Mapping[str, str]] = {
     "python": "a Python package: types, decoders, encoders, procedures",
     "systemtap": "libvirt_functions.stp: program, procedure, type and status numbers to names",
+    "scripts": "SystemTap scripts that show RPC, event loop, QEMU's monitor, locks, stacks (see their heads)",
 }
 
 
