@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -14,11 +15,23 @@ from .errors import DefinitionError, Problem
 from .externals import ExternalsError, read_externals
 from .front import read_bytes, read_specification, source_of
 from .model import Specification
+from .providers.model import Provider
+from .providers.parse import read_provider
 from .resolve import resolve
 from .schema import External, Input, Schema
+from .source import Span
 
 MANIFEST: Final = "MANIFEST.toml"
 EXTERNALS: Final = "externals.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """All probe providers of a set. `release` is libvirt's, None for a user's own."""
+
+    providers: tuple[Provider, ...]
+    release: str | None
+    inputs: tuple[Input, ...]
 
 
 class UnknownRelease(LookupError):
@@ -96,6 +109,34 @@ def load_release(release: str | None = None, *, defines: Mapping[str, int] | Non
     return load_schema([folder(newest() if release is None else release)], defines=defines)
 
 
+def load_providers(paths: Sequence[Path], *, release: str | None = None) -> Providers:
+    """The probe providers of folders (all `*.d`, in the order of their names) or files.
+
+    Raises DefinitionError with the problems of all files.
+    """
+    reader = _Reader()
+    providers = reader.read_providers(paths)
+    if reader.problems:
+        raise DefinitionError(reader.problems)
+    if problems := list(_twice(providers)):
+        raise DefinitionError(problems)
+    return Providers(tuple(providers), release or reader.release, tuple(reader.inputs))
+
+
+def _twice(providers: Sequence[Provider]) -> Iterator[Problem]:
+    """Files that would become the same tapset, and probes that several files have."""
+    files: dict[str, Provider] = {}
+    probes: dict[tuple[str, str], Span] = {}
+    for provider in providers:
+        if (first := files.setdefault(provider.tapset, provider)) is not provider:
+            message = f"{first.file} and {provider.file} would both become {provider.tapset}"
+            yield Problem("ambiguous-file", None, message, "name the folder of one release")
+        for _, probe in provider.probes:
+            if (span := probes.setdefault((provider.name, probe.name), probe.span)) is not probe.span:
+                message = f"a second file has the probe '{probe.name}'"
+                yield Problem("duplicate-name", probe.span, message, related=((span, "the first one"),))
+
+
 class _Reader:
     """Reads files; what is wrong with one is kept, and the next one read."""
 
@@ -114,6 +155,29 @@ class _Reader:
                 self._externals(path.parent)
                 self._file_and_included(path)
         return [specification for specification in self._read.values() if specification]
+
+    def read_providers(self, paths: Sequence[Path]) -> list[Provider]:
+        files: dict[Path, None] = {}
+        for path in paths:
+            if path.is_dir():
+                self._manifest(path)
+                files |= dict.fromkeys(sorted(path.glob("*.d")))
+            elif path.suffix == ".d":
+                files[path] = None
+        if not files:
+            places = ", ".join(map(str, paths))
+            self._problem("no-providers", f"there is no probe provider (.d file) in {places}")
+        return [provider for path in files if (provider := self._provider(path))]
+
+    def _provider(self, path: Path) -> Provider | None:
+        if (data := self._bytes(path)) is None:
+            return None
+        self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
+        try:
+            return read_provider(source_of(str(path), data))
+        except DefinitionError as error:
+            self.problems += error.problems
+            return None
 
     def _folder(self, path: Path) -> None:
         self._externals(path)

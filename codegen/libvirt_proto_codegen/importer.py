@@ -19,6 +19,9 @@ from .front import read_specification, source_of
 from .headers import HeaderConstants
 from .model import Specification
 from .printer import print_specification
+from .providers.model import Provider
+from .providers.parse import read_provider
+from .providers.printer import print_provider
 from .resolve import resolve
 from .schema import External, Input, Schema
 from .source import Source
@@ -74,6 +77,7 @@ class ImportReport:
     #: Files of PROTOCOL_FILES that the source does not have.
     missing: tuple[str, ...]
     schema: Schema
+    providers: tuple[Provider, ...] = ()
     differences: tuple[Difference, ...] = ()
 
     @property
@@ -97,8 +101,8 @@ def import_release(
     defines: Mapping[str, int] | None = None,
     check: bool = False,
 ) -> ImportReport:
-    """Reads the definitions in a source tree, a release archive or a folder of .x files, and writes
-    them to `out/<release>`; with `check` it only compares.
+    """Reads the definitions and probe providers in a source tree, a release archive or a folder of
+    .x and .d files, and writes them to `out/<release>`; with `check` it only compares.
 
     External constants come from `defines`, else from the tree's headers, else from what is known of
     libvirt's. Raises DefinitionError for everything that is wrong with the source or the folder.
@@ -107,21 +111,25 @@ def import_release(
         raise _failure("bad-release", f"{release!r} is no name of a release, such as 12.6.0")
     tree = read_tree(source)
     chosen = _choose(tree, source)
-    specifications = _parse(chosen, tree)
+    specifications, providers = _parse(chosen, tree)
     numbers = tuple(int(part) for part in re.findall(r"[0-9]+", release))
     schema = resolve(
         specifications,
         externals=HeaderConstants(tree.headers, defines or {}, numbers),
         release=release,
-        inputs=tuple(Input(path.name, _sha256(tree.definitions[path])) for path in chosen),
+        inputs=tuple(
+            Input(path.name, _sha256(tree.definitions[path])) for path in chosen if path.suffix == ".x"
+        ),
     )
     texts = {specification.file: _canonical(specification) for specification in specifications}
+    texts |= {provider.file: _canonical_provider(provider) for provider in providers}
     report = ImportReport(
         release,
         out / release,
         tuple(_imported(path, tree.definitions[path], texts[path.name]) for path in chosen),
         tuple(name for name in PROTOCOL_FILES if name not in texts),
         schema,
+        tuple(providers),
     )
     texts[MANIFEST] = _manifest(report)
     texts[EXTERNALS] = write_externals(report.externals)
@@ -148,7 +156,7 @@ def _choose(tree: SourceTree, source: Path) -> list[PurePosixPath]:
     by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
     for path in tree.definitions:
         by_name[path.name].append(path)
-    if not by_name:
+    if not any(name.endswith(".x") for name in by_name):
         raise _failure("no-definitions", f"there is no *protocol.x in {source}")
     problems: list[Problem] = []
     chosen: list[PurePosixPath] = []
@@ -170,17 +178,22 @@ def _is_copy(path: PurePosixPath) -> bool:
     return any(part.lower().startswith(_COPIES) for part in path.parts[:-1])
 
 
-def _parse(chosen: Sequence[PurePosixPath], tree: SourceTree) -> list[Specification]:
+def _parse(chosen: Sequence[PurePosixPath], tree: SourceTree) -> tuple[list[Specification], list[Provider]]:
     specifications: list[Specification] = []
+    providers: list[Provider] = []
     problems: list[Problem] = []
     for path in chosen:
         try:
-            specifications.append(read_specification(source_of(str(path), tree.definitions[path])))
+            source = source_of(str(path), tree.definitions[path])
+            if path.suffix == ".x":
+                specifications.append(read_specification(source))
+            else:
+                providers.append(read_provider(source))
         except DefinitionError as error:
             problems += error.problems
     if problems:
         raise DefinitionError(problems)
-    return specifications
+    return specifications, providers
 
 
 def _canonical(specification: Specification) -> str:
@@ -188,8 +201,20 @@ def _canonical(specification: Specification) -> str:
     text = print_specification(specification)
     again = read_specification(Source(specification.file, text))
     if again != specification:
-        raise _failure("not-equal", f"{specification.file}: printed and parsed again it says something else")
+        raise _not_equal(specification.file)
     return text
+
+
+def _canonical_provider(provider: Provider) -> str:
+    """The text of a probe provider in our own form, which is certain to say the same."""
+    text = print_provider(provider)
+    if read_provider(Source(provider.file, text)) != provider:
+        raise _not_equal(provider.file)
+    return text
+
+
+def _not_equal(file: str) -> DefinitionError:
+    return _failure("not-equal", f"{file}: printed and parsed again it says something else")
 
 
 def _manifest(report: ImportReport) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .render import MARK, Artefact
+from .render import COMMAND, MARK, Artefact
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,17 @@ class ForeignFileError(Exception):
 
 
 def compare(artefacts: Iterable[Artefact], folder: Path) -> list[Difference]:
-    """What `write` would change, in the order of paths."""
+    """What `write` would change, in the order of paths: a folder may hold the files of several targets."""
     found: list[Difference] = []
     texts = {artefact.path: artefact.text for artefact in artefacts}
+    targets = {_target(text.split("\n", 2)[:2]) for text in texts.values()}
     for path, text in texts.items():
         try:
             if (folder / path).read_bytes() != text.encode():
                 found.append(Difference("differs", path))
         except FileNotFoundError:
             found.append(Difference("missing", path))
-    found += [Difference("extra", path) for path in _generated(folder) if path not in texts]
+    found += [Difference("extra", path) for path in _generated(folder, targets) if path not in texts]
     return sorted(found, key=lambda difference: difference.path)
 
 
@@ -85,16 +86,31 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def _generated(folder: Path) -> list[str]:
-    """Files right in the folder that carry the banner."""
+def _generated(folder: Path, targets: Container[str | None]) -> list[str]:
+    """Files right in the folder that carry the banner of one of the targets."""
     if not folder.is_dir():
         return []
-    return [path.name for path in folder.iterdir() if path.suffix in (".py", ".stp") and _is_generated(path)]
+    return [
+        path.name
+        for path in folder.iterdir()
+        if path.suffix in (".py", ".stp") and _is_generated(path) and _target(_first_lines(path)) in targets
+    ]
 
 
 def _is_generated(path: Path) -> bool:
+    return MARK in _first_lines(path)[0]
+
+
+def _first_lines(path: Path) -> list[str]:
+    """The first two lines of a file, as far as a banner goes; empty where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return MARK.encode() in file.readline(200)
+            return [file.readline(200).decode(errors="replace") for _ in range(2)]
     except OSError:
-        return False
+        return ["", ""]
+
+
+def _target(lines: Sequence[str]) -> str | None:
+    """The target that a banner's second line names."""
+    _, command, words = lines[1].partition(COMMAND) if len(lines) == 2 else ("", "", "")
+    return words.split()[0] if command and words.split() else None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from . import definitions
+from .definitions import Providers
+from .providers.binaries import Binary
+from .providers.placement import LeftOut, place
 from .render import Artefact
 from .schema import Schema
 
@@ -16,6 +20,10 @@ TARGETS: Final[Mapping[str, str]] = {
     "python": "a Python package: types, decoders, encoders, procedures",
     "systemtap": "libvirt_functions.stp: program, procedure, type and status numbers to names",
     "scripts": "SystemTap scripts that show RPC, event loop, QEMU's monitor, locks, stacks (see their heads)",
+}
+#: Targets that are made for the libvirt of a machine, from its probe providers.
+PROBE_TARGETS: Final[Mapping[str, str]] = {
+    "probes": "libvirt_probes.stp, libvirt_qemu_probes.stp: SystemTap's names for the probes of a libvirt",
 }
 
 
@@ -26,6 +34,27 @@ def generate(schema: Schema, target: str) -> tuple[Artefact, ...]:
     module = import_module(f".targets.{target}", __package__)
     make: Callable[[Schema], tuple[Artefact, ...]] = module.generate
     return make(schema)
+
+
+def generate_probes(
+    providers: Providers, binaries: Sequence[Binary], *, all_probes: bool = False
+) -> tuple[tuple[Artefact, ...], tuple[LeftOut, ...]]:
+    """The tapsets of probe providers for what is in the binaries, and the probes that were left out.
+
+    A provider without a probe that is in any of them has no tapset.
+    """
+    placements = [place(provider, binaries, all_probes=all_probes) for provider in providers.providers]
+    used = {path for placement in placements for paths in placement.paths.values() for path in paths}
+    options = ["--release", providers.release] if providers.release else []
+    for binary in binaries:
+        options += ["--library", binary.path] if binary.path in used else []
+    options += ["--all-probes"] if all_probes else []
+    module = import_module(".targets.probes", __package__)
+    make: Callable[..., tuple[Artefact, ...]] = module.generate
+    return (
+        make([each for each in placements if each.paths], providers.inputs, shlex.join(["probes", *options])),
+        tuple(each for placement in placements for each in placement.left_out),
+    )
 
 
 def compile(

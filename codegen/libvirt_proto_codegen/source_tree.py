@@ -37,7 +37,7 @@ _COMPRESSED: Final[dict[bytes, Callable[[IO[bytes]], object]]] = {
     b"\xfd7zXZ\x00": lzma.open,
 }
 #: What a definition file is called; the name becomes that of a file we write.
-_DEFINITION: Final = re.compile(r"[A-Za-z0-9_-]*protocol\.x", re.ASCII)
+_DEFINITION: Final = re.compile(r"[A-Za-z0-9_-]*(?:protocol\.x|probes\.d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ _Entry = tuple[PurePosixPath, int, Callable[[], bytes]]
 
 
 def read_tree(source: Path) -> SourceTree:
-    """The definitions (`*protocol.x`) and headers of a folder or archive.
+    """The definitions (`*protocol.x`, `*probes.d`) and headers of a folder or archive.
 
     Raises DefinitionError where it cannot be read, is no archive, or is larger than any libvirt.
     """

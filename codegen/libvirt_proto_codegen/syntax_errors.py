@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from .errors import Problem
 from .source import MAX_SIZE, Span
@@ -40,7 +40,9 @@ _OPEN_BODY = "is a '}' missing above?"
 _BRACE_HINTS = frozenset({_NAMED_BODY, _NAMELESS_BODY, _OPEN_BODY})
 
 #: (the token before, the token found, a terminal that was expected): what to do about it; None is any.
-_HINTS: tuple[tuple[str | None, str | None, str, str], ...] = (
+Hints = Sequence[tuple[str | None, str | None, str, str]]
+
+_HINTS: Hints = (
     (",", "}", "NAME", "the last member has no ',' behind it"),
     ("{", "}", "OPAQUE", "a body is never empty: a struct without fields is written '{ void; }'"),
     ("{", "}", "NAME", "an enum has at least one member"),
@@ -101,14 +103,14 @@ def too_many(name: str, limit: int) -> Problem:
     return Problem("too-many", None, f"{name}: more than {limit} problems: the rest is not shown")
 
 
-def stray_character(span: Span) -> Problem:
-    """A character that begins no token."""
+def stray_character(span: Span, language: str = "XDR", hints: Mapping[str, str] = _STRAY_HINTS) -> Problem:
+    """A character that begins no token of a language; `hints` says what may be done about some."""
     character = span.source.text[span.start]
     name = unicodedata.name(character, "")
     shown = f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
     if name and not character.isascii():
         shown += f" ({name})"
-    return Problem("syntax", span, f"{shown} has no meaning in XDR", _STRAY_HINTS.get(character))
+    return Problem("syntax", span, f"{shown} has no meaning in {language}", hints.get(character))
 
 
 def nested_too_deeply(span: Span, limit: int) -> Problem:
@@ -120,14 +122,19 @@ def nested_too_deeply(span: Span, limit: int) -> Problem:
 
 
 def unexpected(
-    found: Span | None, terminal: str, expected: Set[str], last: Span | None, inside: Span | None
+    found: Span | None,
+    terminal: str,
+    expected: Set[str],
+    last: Span | None,
+    inside: Span | None,
+    hints: Hints = _HINTS,
 ) -> Problem:
     """A token that cannot stand where it does.
 
     `found` is its place, None for the end of the file; `terminal` is the grammar's name for it, `expected`
     holds the names that would do. `last` is the token before it, `inside` the last bracket still open.
     """
-    hint = _hint(_text(last) if last else "", _text(found) if found else "", expected)
+    hint = _hint(hints, _text(last) if last else "", _text(found) if found else "", expected)
     if found is None:
         wanted = "';'" if "SEMICOLON" in expected else _wanted(expected)
         message = f"expected {wanted}, but the file ends here"
@@ -164,8 +171,8 @@ def _behind(span: Span) -> Span:
     return Span(span.source, span.end, span.end)
 
 
-def _hint(before: str, text: str, expected: Set[str]) -> str | None:
-    for last, found, terminal, hint in _HINTS:
+def _hint(hints: Hints, before: str, text: str, expected: Set[str]) -> str | None:
+    for last, found, terminal, hint in hints:
         if last in (None, before) and found in (None, text) and terminal in expected:
             return hint
     return None
@@ -184,6 +191,9 @@ def _words(expected: set[str]) -> Iterator[str]:
     if "OPAQUE" in expected:
         yield "a type"
         expected -= _TYPES | _IDENTIFIERS | {"ENUM", "STRUCT", "UNION", "VOID"}
+    if "C_TYPE" in expected:
+        yield "a type"
+        expected -= {"C_TYPE", "CONST", "TAG", "VOID", "NAME"}
     if "NUMBER" in expected:
         yield "a number" if "NAME" not in expected else "a number or the name of a constant"
         expected -= _IDENTIFIERS | {"NUMBER"}
@@ -191,4 +201,4 @@ def _words(expected: set[str]) -> Iterator[str]:
         yield "an identifier"
         expected -= _IDENTIFIERS | {"STAR"}
     yield from (f"'{sign}'" for terminal, sign in _PUNCTUATION.items() if terminal in expected)
-    yield from sorted(f"'{terminal.lower()}'" for terminal in expected - _PUNCTUATION.keys())
+    yield from sorted(f"'{terminal.lower()}'" for terminal in expected - _PUNCTUATION.keys() - {"ANNOTATION"})

@@ -8,20 +8,21 @@ from pathlib import Path
 import click
 
 from .. import pipeline
-from ..definitions import UnknownRelease, load_release, load_schema, releases
-from ..errors import DefinitionError
+from ..definitions import Providers, folder, load_providers, load_release, load_schema, newest, releases
 from ..output import Difference, ForeignFileError, compare, write
-from ..pipeline import TARGETS
+from ..pipeline import PROBE_TARGETS, TARGETS
 from ..render import Artefact
 from ..schema import Schema
 from .options import Define
+from .probes import load, probes
 
-_TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in TARGETS.items())
+_ALL = {**TARGETS, **PROBE_TARGETS}
+_TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
 
 
 @click.command(
     "generate",
-    help=f"""Generate code from definitions: everything, or the TARGETs that are named.
+    help=f"""Generate code from definitions: the TARGETs that are named, or all but probes.
 
 \b
 Targets:
@@ -30,28 +31,41 @@ Targets:
 The definitions are those of libvirt's newest release, of --release, or your own: a folder of .x
 files or a single .x file (--defs), which need not have anything to do with libvirt.
 
+probes is made for the libvirt of a machine: by default the one installed here, else the binaries that
+--library names, whose ELF notes say which probes they have. A probe that none of them has is left out.
+
 \b
 Files go to DIR. With one TARGET they lie in DIR itself (by default generated/TARGET), with several
 in DIR/TARGET (by default generated/TARGET).
 
 \b
 Examples:
-  libvirt-proto generate                              everything, of the newest release
+  libvirt-proto generate                              all but probes, of the newest release
   libvirt-proto generate systemtap -o tapset          tapset/libvirt_functions.stp
   libvirt-proto generate systemtap --release 10.0.0
+  libvirt-proto generate probes -o tapset             tapset/libvirt_probes.stp, …_qemu_probes.stp
+  libvirt-proto generate probes --library /usr/lib64/libvirt.so.0 --library /usr/sbin/virtqemud
   libvirt-proto generate python --defs file.x -o filedemo
   libvirt-proto generate python -o filedemo --defs file.x --check
 """,
 )
-@click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Choice(list(TARGETS)))
+@click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Choice(list(_ALL)))
 @click.option("--release", metavar="R", help="Definitions of this release of libvirt (see --list-releases).")
 @click.option(
     "--defs",
     metavar="PATH",
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
-    help="Definitions of your own: a folder of .x files, or a .x file. May be repeated.",
+    help="Definitions of your own: a folder of .x files (probes: .d files), or a file. May be repeated.",
 )
+@click.option(
+    "--library",
+    "libraries",
+    metavar="PATH",
+    multiple=True,
+    help="probes: a library or program that has them, instead of the libvirt found here. May be repeated.",
+)
+@click.option("--all-probes", is_flag=True, help="probes: leave none out, whatever the libraries have.")
 @click.option(
     "-o", "--output", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Where files go."
 )
@@ -74,6 +88,8 @@ def generate(
     targets: tuple[str, ...],
     release: str | None,
     defs: tuple[Path, ...],
+    libraries: tuple[str, ...],
+    all_probes: bool,
     output: Path | None,
     defines: tuple[tuple[str, int], ...],
     check: bool,
@@ -87,17 +103,26 @@ def generate(
         return
     if release and defs:
         raise click.UsageError("--release and --defs exclude each other")
-    schema = _schema(release, defs, dict(defines))
+    if (libraries or all_probes) and not PROBE_TARGETS.keys() & set(targets):
+        raise click.UsageError("--library and --all-probes belong to the target probes")
+    made: dict[str, tuple[Artefact, ...]] = {}
+    names = dict.fromkeys(targets or TARGETS)
+    if TARGETS.keys() & names:
+        schema = load(lambda: _definitions(release, defs, dict(defines)))
+        made = {target: pipeline.generate(schema, target) for target in names if target in TARGETS}
+    if PROBE_TARGETS.keys() & names:
+        providers = load(lambda: _providers(release, defs))
+        made["probes"] = probes(providers, libraries, all_probes=all_probes)
     different = False
-    for target in dict.fromkeys(targets or TARGETS):
+    for target in names:
         place = _place(output, target, len(targets) == 1)
-        artefacts = pipeline.generate(schema, target)
+        artefacts = made[target]
         if check:
             found = compare(artefacts, place)
             different |= bool(found)
             _report_check(found, place, target)
             if not found and not quiet:
-                click.echo(f"{target}: {len(artefacts)} files in {place} are current")
+                click.echo(f"{target}: {_files(len(artefacts))} in {place} are current")
             continue
         changes = _write(artefacts, place, force)
         if not quiet:
@@ -105,6 +130,7 @@ def generate(
     if different:
         words = [*targets, *([f"--release={release}"] if release else [])]
         words += [f"--defs={path}" for path in defs] + [f"--define={name}={value}" for name, value in defines]
+        words += [f"--library={path}" for path in libraries] + ["--all-probes"] * all_probes
         words += [f"--output={output}"] if output else []
         click.echo(f"to mend it: {shlex.join(['libvirt-proto', 'generate', *words])}", err=True)
         click.get_current_context().exit(1)
@@ -121,17 +147,12 @@ def _write(artefacts: tuple[Artefact, ...], place: Path, force: bool) -> list[Di
         raise click.ClickException(f"cannot write {error.filename or place}: {error.strerror}") from None
 
 
-def _schema(release: str | None, defs: tuple[Path, ...], defines: dict[str, int]) -> Schema:
-    try:
-        return load_schema(defs, defines=defines) if defs else load_release(release, defines=defines)
-    except UnknownRelease as error:
-        raise click.UsageError(str(error)) from None
-    except DefinitionError as error:
-        count = len(error.problems)
-        click.echo(str(error), err=True)
-        raise click.ClickException(
-            f"{count} problem{'s' if count != 1 else ''} in the definitions, nothing was generated"
-        ) from None
+def _definitions(release: str | None, defs: tuple[Path, ...], defines: dict[str, int]) -> Schema:
+    return load_schema(defs, defines=defines) if defs else load_release(release, defines=defines)
+
+
+def _providers(release: str | None, defs: tuple[Path, ...]) -> Providers:
+    return load_providers(defs or [folder(newest() if release is None else release)])
 
 
 def _place(output: Path | None, target: str, alone: bool) -> Path:
@@ -153,4 +174,8 @@ def _summary(target: str, count: int, place: Path, changes: list[Difference]) ->
         for kind, word in (("missing", "new"), ("differs", "changed"), ("extra", "removed"))
         if (number := kinds.count(kind))  # type: ignore[arg-type]
     ]
-    return f"{target}: {count} file{'s' if count != 1 else ''} in {place} ({', '.join(words) or 'no change'})"
+    return f"{target}: {_files(count)} in {place} ({', '.join(words) or 'no change'})"
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'s' if count != 1 else ''}"

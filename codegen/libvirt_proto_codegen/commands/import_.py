@@ -9,6 +9,7 @@ import click
 
 from ..errors import DefinitionError
 from ..importer import ImportReport, guess_release, import_release
+from ..schema import Module
 from .options import Define
 
 
@@ -40,10 +41,10 @@ from .options import Define
 def import_(
     source: Path, release: str | None, output: Path, defines: tuple[tuple[str, int], ...], check: bool
 ) -> None:
-    """Import libvirt's protocol definitions.
+    """Import libvirt's protocol definitions and probe providers.
 
     SOURCE is a libvirt source tree, a release archive (.tar, .tar.gz, .tar.bz2, .tar.xz, .zip) or a
-    folder of .x files. All protocol files are found wherever the release had them, and written to
+    folder of .x and .d files. All are found wherever the release had them, and written to
     protocol-defs/R in canonical form: names, numbers, types, limits and annotations.
 
     \b
@@ -75,15 +76,10 @@ def summary(report: ImportReport, *, check: bool) -> str:
     done = "checked against" if check else "written to"
     lines = [f"libvirt {report.release}: {len(report.files)} files {done} {report.folder}", ""]
     width = max(len(file.name) for file in report.files)
-    modules = {module.file: module for module in report.schema.modules}
+    said = {module.file: _module(module) for module in report.schema.modules}
+    said |= {provider.file: f"{sum(1 for _ in provider.probes):4} probes" for provider in report.providers}
     for file in report.files:
-        module = modules[file.name]
-        programs = ", ".join(
-            f"{program.short} 0x{program.number:08X} version {program.version}, "
-            f"{len(program.procedures)} procedures"
-            for program in module.programs
-        )
-        lines.append(f"  {file.name:{width}}  {len(module.types):4} types  {programs or 'no program'}")
+        lines.append(f"  {file.name:{width}}  {said[file.name]}")
         if file.path != file.name:
             lines.append(f"  {'':{width}}  from {file.path}")
     if report.missing:
@@ -95,3 +91,12 @@ def summary(report: ImportReport, *, check: bool) -> str:
             for external in report.externals
         ]
     return "\n".join(lines)
+
+
+def _module(module: Module) -> str:
+    programs = ", ".join(
+        f"{program.short} 0x{program.number:08X} version {program.version}, "
+        f"{len(program.procedures)} procedures"
+        for program in module.programs
+    )
+    return f"{len(module.types):4} types  {programs or 'no program'}"

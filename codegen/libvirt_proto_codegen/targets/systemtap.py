@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..quoting import systemtap_string
 from ..render import Artefact, banner, render
 from ..schema import Enumeration, Program, Schema
 
@@ -86,7 +87,7 @@ def generate(schema: Schema) -> tuple[Artefact, ...]:
     view = _View(
         banner=banner(schema, "systemtap"),
         enumerations=tuple(_enumerations(schema)),
-        programs={_signed(program.number): _quote(program.short) for program in _programs(schema)},
+        programs={_signed(program.number): systemtap_string(program.short) for program in _programs(schema)},
         versions=tuple(_version(program) for program in _programs(schema)),
     )
     return (Artefact("libvirt_functions.stp", render("systemtap", "libvirt_functions.stp.j2", view)),)
@@ -100,7 +101,7 @@ def _enumerations(schema: Schema) -> Iterable[_NumberView]:
     for enumeration, prefix, function, parameter, what in _ENUMERATIONS:
         node = definitions.get(enumeration)
         if isinstance(node, Enumeration):
-            names = {m.value: _quote(m.name.removeprefix(prefix).lower()) for m in node.members}
+            names = {m.value: systemtap_string(m.name.removeprefix(prefix).lower()) for m in node.members}
             yield _NumberView(function, parameter, what, names)
 
 
@@ -112,8 +113,8 @@ def _programs(schema: Schema) -> list[Program]:
 
 
 def _version(program: Program) -> _ProgramView:
-    names = {_signed(procedure.number): _quote(procedure.short) for procedure in program.procedures}
-    comment = f"{_quote(program.short)}, {program.number:#010x}"
+    names = {_signed(procedure.number): systemtap_string(procedure.short) for procedure in program.procedures}
+    comment = f"{systemtap_string(program.short)}, {program.number:#010x}"
     return _ProgramView(_signed(program.number), _signed(program.version), comment, _search(_ranges(names)))
 
 
@@ -138,14 +139,3 @@ def _signed(number: int) -> int:
     extend the sign or do not; the generated functions bring both to this form, because the BPF
     runtime of stap 4.8 crashes on literals of 2³¹ and more."""
     return (number & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
-
-
-def _quote(text: str) -> str:
-    r"""A SystemTap string literal: `\` and `"` escaped, what is not printable ASCII in octal."""
-    return '"' + "".join(_escape(byte) for byte in text.encode()) + '"'
-
-
-def _escape(byte: int) -> str:
-    if byte in b'\\"':
-        return "\\" + chr(byte)
-    return chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03o}"

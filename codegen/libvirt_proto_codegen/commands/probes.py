@@ -1,0 +1,76 @@
+"""The target `probes` of `libvirt-proto generate`, and definitions read for the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from .. import pipeline
+from ..definitions import Providers, UnknownRelease
+from ..errors import DefinitionError
+from ..providers.binaries import Binary, BinaryError, installed, read_binary
+from ..providers.placement import warnings
+from ..render import Artefact
+
+Loaded = TypeVar("Loaded")
+
+#: Paths that SystemTap takes literally: it expands patterns, and knows no escapes.
+_PLAIN = re.compile(r"""[^\x00-\x1f\x7f-\U0010ffff"\\*?\[\]{}]+""")
+
+_NO_LIBVIRT = """\
+no libvirt is installed here
+  --library PATH names its library, the driver of QEMU and the daemon, each with a --library of its own;
+  --all-probes generates tapsets for libvirt.so.0, of which nothing is checked"""
+
+
+def load(read: Callable[[], Loaded]) -> Loaded:
+    """What was read from definitions; their problems end the command."""
+    try:
+        return read()
+    except UnknownRelease as error:
+        raise click.UsageError(str(error)) from None
+    except DefinitionError as error:
+        count = len(error.problems)
+        click.echo(str(error), err=True)
+        raise click.ClickException(
+            f"{count} problem{'s' if count != 1 else ''} in the definitions, nothing was generated"
+        ) from None
+
+
+def probes(providers: Providers, libraries: Sequence[str], *, all_probes: bool) -> tuple[Artefact, ...]:
+    """The tapsets for the libraries, or for libvirt as it is installed; warns of probes left out."""
+    binaries = _binaries(libraries, all_probes)
+    artefacts, left_out = pipeline.generate_probes(providers, binaries, all_probes=all_probes)
+    if not artefacts:
+        places = ", ".join(binary.path for binary in binaries)
+        raise click.ClickException(
+            f"none of the probes is in {places}: is this a libvirt that was built without them? "
+            "(--all-probes keeps them)"
+        )
+    for words in warnings(left_out):
+        click.echo(f"warning: {words}", err=True)
+    return artefacts
+
+
+def _binaries(libraries: Sequence[str], all_probes: bool) -> list[Binary]:
+    for path in libraries:
+        if not _PLAIN.fullmatch(path):
+            raise click.UsageError(
+                f"--library {path!r}: SystemTap takes no path that is not ASCII or has quotes, backslashes, "
+                "or the signs of a pattern (* ? [ ] { }) in it"
+            )
+    found = libraries or installed()
+    if not found and not all_probes:
+        raise click.ClickException(_NO_LIBVIRT)
+    try:
+        # What is to be generated whole may be for another machine.
+        return [
+            Binary(path, {}) if all_probes and not Path(path).exists() else read_binary(path)
+            for path in found
+        ]
+    except BinaryError as error:
+        raise click.ClickException(str(error)) from None

@@ -1,0 +1,14 @@
+"""String literals of the languages that several targets write."""
+
+from __future__ import annotations
+
+
+def systemtap_string(text: str) -> str:
+    r"""A SystemTap string literal: `\` and `"` escaped, what is not printable ASCII in octal."""
+    return '"' + "".join(_escape(byte) for byte in text.encode()) + '"'
+
+
+def _escape(byte: int) -> str:
+    if byte in b'\\"':
+        return "\\" + chr(byte)
+    return chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03o}"
