@@ -14,7 +14,7 @@ from ..pipeline import PROBE_TARGETS, TARGETS
 from ..render import Artefact
 from ..schema import Schema
 from .options import Define
-from .probes import load, probes
+from .probes import bpftrace, load, probes
 
 _ALL = {**TARGETS, **PROBE_TARGETS}
 _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
@@ -107,12 +107,15 @@ def generate(
         raise click.UsageError("--library and --all-probes belong to the target probes")
     made: dict[str, tuple[Artefact, ...]] = {}
     names = dict.fromkeys(targets or TARGETS)
-    if TARGETS.keys() & names:
+    if set(names) - {"probes"}:
         schema = load(lambda: _definitions(release, defs, dict(defines)))
         made = {target: pipeline.generate(schema, target) for target in names if target in TARGETS}
     if PROBE_TARGETS.keys() & names:
         providers = load(lambda: _providers(release, defs))
-        made["probes"] = probes(providers, libraries, all_probes=all_probes)
+        if "probes" in names:
+            made["probes"] = probes(providers, libraries, all_probes=all_probes)
+        if "bpftrace" in names:
+            made["bpftrace"] = bpftrace(schema, providers, libraries)
     different = False
     for target in names:
         place = _place(output, target, len(targets) == 1)

@@ -1,4 +1,4 @@
-"""The target `probes` of `libvirt-proto generate`, and definitions read for the command line."""
+"""The targets `probes` and `bpftrace` of `libvirt-proto generate`, and definitions read for the command line."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ..errors import DefinitionError
 from ..providers.binaries import Binary, BinaryError, installed, read_binary
 from ..providers.placement import warnings
 from ..render import Artefact
+from ..schema import Schema
+from ..targets.bpftrace import NoScripts
 
 Loaded = TypeVar("Loaded")
 
@@ -54,6 +56,15 @@ def probes(providers: Providers, libraries: Sequence[str], *, all_probes: bool) 
     for words in warnings(left_out):
         click.echo(f"warning: {words}", err=True)
     return artefacts
+
+
+def bpftrace(schema: Schema, providers: Providers, libraries: Sequence[str]) -> tuple[Artefact, ...]:
+    """bpftrace's scripts for the libraries, or for libvirt as it is installed."""
+    binaries = _binaries(libraries, all_probes=False)
+    try:
+        return pipeline.generate_bpftrace(schema, providers, binaries)
+    except NoScripts as error:
+        raise click.ClickException(f"{error}") from None
 
 
 def _binaries(libraries: Sequence[str], all_probes: bool) -> list[Binary]:
