@@ -180,7 +180,7 @@ def _hint(hints: Hints, before: str, text: str, expected: Set[str]) -> str | Non
 
 def _wanted(expected: Set[str]) -> str:
     """The expected terminals in words: `an identifier, '{' or ';'`."""
-    *words, last = _words(set(expected) - {"$END"})
+    *words, last = list(_words(set(expected) - {"$END"})) or ["the end of the file"]
     return f"{', '.join(words)} or {last}" if words else last
 
 

@@ -26,8 +26,6 @@ _HINTS: Final = (
     (",", ")", "C_TYPE", "the last argument has no ',' behind it"),
     (None, ",", "STAR", _UNNAMED),
     (None, ")", "STAR", _UNNAMED),
-    (None, "[", "STAR", "an array is passed as a pointer: 'char *name'"),
-    (None, ":", "SEMICOLON", "translated arguments have no meaning for SystemTap"),
     (";", ";", "PROBE", "one ';' is enough"),
     (None, "provider", "PROBE", "a file has one provider; or is a '}' missing above?"),
     (None, "provider", "$END", "a file has one provider"),
@@ -199,7 +197,7 @@ def _tree_from(source: Source, start: int) -> Tree[Token]:
         if source.text.startswith("/*", at):
             raise _SyntaxError(syntax_errors.unclosed_comment(Span(source, at, at + 2)), None) from None
         problem = syntax_errors.stray_character(Span(source, at, at + 1), "a provider file", _STRAY_HINTS)
-        raise _SyntaxError(problem, _next_probe(source, at)) from None
+        raise _SyntaxError(problem, _next_probe(source, at + 1)) from None
     except UnexpectedToken as error:
         token = error.token
         found = span(token) if token.type != "$END" else None
@@ -207,16 +205,18 @@ def _tree_from(source: Source, start: int) -> Tree[Token]:
             found,
             token.type,
             expected=parser.accepts(),
-            last=span(last) if last else None,
+            last=span(last) if last else Span(source, start, start),
             inside=span(opened[-1]) if opened else None,
             hints=_HINTS,
         )
-        raise _SyntaxError(problem, _next_probe(source, found.start) if found else None) from None
+        if found and last and token.type == "PROBE" and found.line > span(last).line:
+            raise _SyntaxError(problem, found.start) from None
+        raise _SyntaxError(problem, _next_probe(source, found.end) if found else None) from None
 
 
 def _next_probe(source: Source, offset: int) -> int | None:
     """Where the next probe that begins a line begins, comments passed over."""
-    for match in _resume().finditer(source.text, offset + 1):
+    for match in _resume().finditer(source.text, offset):
         if match.lastgroup == "probe":
             return match.start("probe")
     return None

@@ -76,8 +76,8 @@ def warnings(left_out: Iterable[LeftOut]) -> Iterator[str]:
             for path, numbers in each.others.items():
                 has = " or ".join(map(str, sorted(numbers)))
                 yield (
-                    f"{file}: left out {each.probe.name}: it has {len(each.probe.arguments)} arguments, "
-                    f"in {path} {has}"
+                    f"{file}: left out {each.probe.name}: it has {len(each.probe.arguments)} arguments here, "
+                    f"and {has} in {path}"
                 )
         if nowhere:
             count = "1 probe" if len(nowhere) == 1 else f"{len(nowhere)} probes"

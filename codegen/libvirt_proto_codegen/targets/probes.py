@@ -21,8 +21,8 @@ from ..schema import Input
 
 #: SystemTap's words: an argument of this name is a variable with an underscore behind it.
 _KEYWORDS = frozenset(
-    ("probe", "global", "private", "function", "if", "else", "for", "foreach", "in", "limit", "return")
-    + ("delete", "while", "break", "continue", "next", "string", "long", "try", "catch")
+    {"probe", "global", "private", "function", "if", "else", "for", "foreach", "in", "limit", "return"}
+    | {"delete", "while", "break", "continue", "next", "string", "long", "try", "catch"}
 )
 
 

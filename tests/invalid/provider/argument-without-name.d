@@ -1,0 +1,13 @@
+# argument-without-name.d:11:26: error: expected an identifier or 'const', found ')'
+#       probe a(int x, void *);
+#                            ^
+#   hint: an argument has a type and a name, which becomes the tapset's variable
+# argument-without-name.d:12:18: error: expected an identifier or 'const', found ')'
+#       probe b(pid_t);
+#                    ^
+#   hint: an argument has a type and a name, which becomes the tapset's variable
+
+provider libvirt {
+    probe a(int x, void *);
+    probe b(pid_t);
+};

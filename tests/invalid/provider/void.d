@@ -1,0 +1,8 @@
+# void.d:7:24: error: expected a type or '*', found ')'
+#       probe b(int x, void);
+#                          ^
+#   hint: an argument has a type and a name, which becomes the tapset's variable
+
+provider libvirt {
+    probe b(int x, void);
+};

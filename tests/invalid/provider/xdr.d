@@ -1,0 +1,5 @@
+# xdr.d:5:1: error: expected 'provider', found 'const'
+#   const REMOTE_STRING_MAX = 4194304;
+#   ^~~~~
+
+const REMOTE_STRING_MAX = 4194304;
