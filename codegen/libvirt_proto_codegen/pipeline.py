@@ -58,8 +58,10 @@ def generate_probes(
     )
 
 
-def generate_bpftrace(schema: Schema, providers: Providers, binaries: Sequence[Binary]) -> tuple[Artefact, ...]:
-    """bpftrace's scripts for the first of the binaries that has probes of messages, else for the first binary;
+def generate_bpftrace(
+    schema: Schema, providers: Providers, binaries: Sequence[Binary]
+) -> tuple[Artefact, ...]:
+    """bpftrace's scripts for the first of the binaries that has probes of messages, else the very first;
     raises NoScripts in words."""
     target = import_module(".targets.bpftrace", __package__)
     make: Callable[..., tuple[Artefact, ...]] = target.generate

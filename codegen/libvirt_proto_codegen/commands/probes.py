@@ -1,4 +1,4 @@
-"""The targets `probes` and `bpftrace` of `libvirt-proto generate`, and definitions read for the command line."""
+"""The targets of `libvirt-proto generate` that are for probes, and definitions read for the command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PLAIN = re.compile(r"""[^\x00-\x1f\x7f-\U0010ffff"\\*?\[\]{}]+""")
 _NO_LIBVIRT = """\
 no libvirt is installed here
   --library PATH names its library, the driver of QEMU and the daemon, each with a --library of its own;
-  --all-probes generates tapsets for libvirt.so.0, of which nothing is checked"""
+  --all-probes (probes alone) generates tapsets for libvirt.so.0, of which nothing is checked"""
 
 
 def load(read: Callable[[], Loaded]) -> Loaded:

@@ -46,8 +46,8 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A program or library: its path as given, and for each (provider, probe) the numbers of arguments
-    at its sites, of which there are one or more; the processor it is for (`x64`, `AArch64`); and the sites."""
+    """A program or library: its path as given; for each (provider, probe) the numbers of arguments at its
+    sites, of which there are one or more; the processor it is for (`x64`, `AArch64`); and the sites."""
 
     path: str
     probes: Mapping[tuple[str, str], frozenset[int]]

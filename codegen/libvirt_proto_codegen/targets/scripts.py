@@ -34,7 +34,7 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class _Messages(_View):
-    """Of a script that prints one side's messages, with numbers (`raw`) or names, and an example of its lines."""
+    """Of a script that prints one side's messages, with numbers (`raw`) or names; and example lines."""
 
     side: str
     raw: bool

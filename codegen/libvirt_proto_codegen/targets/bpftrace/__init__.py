@@ -22,11 +22,15 @@ from ...schema import Enumeration, Input, Schema
 from .operands import expression
 
 _SCRIPTS: Final = ("rpc-monitor.bt", "rpc-latency.bt", "rpc-errors.bt")
-_MESSAGES: Final = tuple(f"{side}_msg_{way}" for side in ("client", "server_client") for way in ("tx_queue", "rx"))
+_MESSAGES: Final = tuple(
+    f"{side}_msg_{way}" for side in ("client", "server_client") for way in ("tx_queue", "rx")
+)
 #: What else every release has: where things begin, and descriptors.
 _OTHERS: Final = ("socket_new", "socket_send_fd", "socket_recv_fd", "client_new", "server_client_new")
 #: Where things end; the names depend on the release, and some releases have none.
-_ENDS: Final = tuple(f"{what}_{end}" for what in ("socket", "client", "server_client") for end in ("dispose", "free"))
+_ENDS: Final = tuple(
+    f"{what}_{end}" for what in ("socket", "client", "server_client") for end in ("dispose", "free")
+)
 #: The arguments of a probe that bpftrace knows by name, by the processor's name in pyelftools.
 _NAMED: Final = {"x64": 6, "AArch64": 8}
 #: Paths that bpftrace takes literally where it wants a probe.
@@ -41,8 +45,8 @@ class NoScripts(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """Where an argument is: at each site of the probe the same (one entry, None), or for the last twelve bits of
-    a site's address, which are the same wherever the library is loaded."""
+    """Where an argument is: the same at each site of the probe (one entry, None), or by the last twelve bits
+    of a site's address, which are the same wherever the library is loaded."""
 
     places: Sequence[tuple[int | None, str]]
 
@@ -77,17 +81,19 @@ def generate(
 ) -> tuple[Artefact, ...]:
     """The scripts for a library; raises NoScripts.
 
-    `inputs` are the files that the definitions and the provider are from; `command` is what follows `generate`.
+    `inputs` are the files of the definitions and of the provider; `command` is what follows `generate`.
     """
     types, statuses = _members(schema, "virNetMessageType"), _members(schema, "virNetMessageStatus")
     programs = [program for module in schema.modules for program in module.programs]
     error = next((number for number, name in statuses.items() if name == "error"), None)
     if not types or error is None or not programs:
-        raise NoScripts("bpftrace scripts need libvirt's definitions, virnetprotocol.x and a program at least")
-    points = {name: point for name, point in _points(provider, binary)}
+        raise NoScripts(
+            "bpftrace scripts need libvirt's definitions, virnetprotocol.x and a program at least"
+        )
+    points = dict(_points(provider, binary))
     if missing := [f"rpc_{name}" for name in (*_MESSAGES, *_OTHERS) if name not in points]:
         raise NoScripts(
-            f"{binary.path} has no probe {missing[0]}: libvirt.so.0 has it, unless it was built without probes"
+            f"{binary.path} has no probe {missing[0]}: libvirt.so.0 has it, unless built without probes"
         )
     views = (
         _View(
@@ -97,7 +103,12 @@ def generate(
             points=points,
             programs={program.number & 0xFFFFFFFF: _name(program.short) for program in programs},
             procedures=[
-                (program.number & 0xFFFFFFFF, program.version & 0xFFFFFFFF, each.number & 0xFFFFFFFF, _name(each.short))
+                (
+                    program.number & 0xFFFFFFFF,
+                    program.version & 0xFFFFFFFF,
+                    each.number & 0xFFFFFFFF,
+                    _name(each.short),
+                )
                 for program in programs
                 for each in program.procedures
             ],
@@ -117,7 +128,9 @@ def _members(schema: Schema, name: str) -> dict[int, str]:
     for module in schema.modules:
         definition = module.by_name.get(name)
         if definition and isinstance(definition.node, Enumeration):
-            return {each.value: each.name.removeprefix("VIR_NET_").lower() for each in definition.node.members}
+            return {
+                each.value: each.name.removeprefix("VIR_NET_").lower() for each in definition.node.members
+            }
     return {}
 
 
@@ -128,19 +141,25 @@ def _name(text: str) -> str:
 def _points(provider: Provider, binary: Binary) -> Iterator[tuple[str, _Point]]:
     """Those of the provider's probes of RPC that are in the library."""
     if not _PLAIN.fullmatch(binary.path):
-        raise NoScripts(f"bpftrace takes no path like {binary.path!r}: letters, digits and . _ / + @ ~ - alone")
+        raise NoScripts(
+            f"bpftrace takes no path like {binary.path!r}: letters, digits and . _ / + @ ~ - alone"
+        )
     if binary.machine not in _NAMED:
-        raise NoScripts(f"{binary.path} is for the processor {binary.machine}; scripts are made for x86-64 and AArch64")
+        raise NoScripts(
+            f"{binary.path} is for the processor {binary.machine}; scripts are made for x86-64 and AArch64"
+        )
     wanted = {f"rpc_{name}": name for name in (*_MESSAGES, *_OTHERS, *_ENDS)}
     for _, probe in provider.probes:
         if probe.name in wanted and (provider.name, probe.name) in binary.sites:
             for site in binary.sites[provider.name, probe.name]:
                 if len(site.operands) != len(probe.arguments):
                     raise NoScripts(
-                        f"{probe.name} has {len(probe.arguments)} arguments, in {binary.path} {len(site.operands)}: "
-                        "is that of another release of libvirt? (--release)"
+                        f"{probe.name} has {len(probe.arguments)} arguments, in {binary.path} "
+                        f"{len(site.operands)}: is that of another release of libvirt? (--release)"
                     )
-            arguments = {each.name: _value(provider, probe, binary, n) for n, each in enumerate(probe.arguments)}
+            arguments = {
+                each.name: _value(provider, probe, binary, n) for n, each in enumerate(probe.arguments)
+            }
             yield wanted[probe.name], _Point(f"usdt:{binary.path}:{provider.name}:{probe.name}", arguments)
 
 
@@ -153,7 +172,9 @@ def _value(provider: Provider, probe: Probe, binary: Binary, number: int) -> _Va
         operand = site.operands[number]
         found = expression(operand)
         if found is None:
-            raise NoScripts(f"{binary.path}: bpftrace cannot read an argument of {probe.name} from {operand!r}")
+            raise NoScripts(
+                f"{binary.path}: bpftrace cannot read an argument of {probe.name} from {operand!r}"
+            )
         if places.setdefault(site.address & 0xFFF, found) != found:
             raise NoScripts(f"{binary.path}: two sites of {probe.name} cannot be told apart")
     if len(set(places.values())) == 1:

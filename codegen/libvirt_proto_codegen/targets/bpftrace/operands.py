@@ -14,9 +14,20 @@ _OPERAND: Final = re.compile(
 )
 #: Names of registers and of their lower parts → bpftrace's name.
 _REGISTERS: Final = {
-    f"{prefix}{name}": name for name in ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp") for prefix in ("", "e", "r")
+    f"{prefix}{name}": name
+    for name in ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")
+    for prefix in ("", "e", "r")
 } | {f"r{number}{part}": f"r{number}" for number in range(8, 16) for part in ("", "d", "w", "b")}
-_BYTES: Final = {"al": "ax", "bl": "bx", "cl": "cx", "dl": "dx", "sil": "si", "dil": "di", "bpl": "bp", "spl": "sp"}
+_BYTES: Final = {
+    "al": "ax",
+    "bl": "bx",
+    "cl": "cx",
+    "dl": "dx",
+    "sil": "si",
+    "dil": "di",
+    "bpl": "bp",
+    "spl": "sp",
+}
 
 
 def expression(operand: str) -> str | None:
