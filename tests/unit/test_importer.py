@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 import tomllib
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from libvirt_proto.cli import main
 from libvirt_proto_codegen import source_tree
-from libvirt_proto_codegen.definitions import load_schema
+from libvirt_proto_codegen.definitions import load_providers, load_schema
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.headers import HeaderConstants
 from libvirt_proto_codegen.importer import Difference, guess_release, import_release
@@ -141,6 +142,61 @@ def test_what_is_written(tmp_path: Path) -> None:
         "MODEL": {"value": 257, "header": "include/libvirt/libvirt-host.h"},
         "VIR_UUID_BUFLEN": {"value": 16, "header": "include/libvirt/libvirt-host.h"},
     }
+
+
+PROVIDERS = {
+    "src/libvirt_probes.d": """
+        provider libvirt {
+            # Upstream's comment
+            # file: src/rpc/virnetsocket.c
+            # prefix: rpc
+            probe rpc_socket_new(void *sock, const char *localAddr,
+                                 const char  * remoteAddr);
+        };
+    """,
+    "src/qemu/libvirt_qemu_probes.d": "provider libvirt { probe qemu_monitor_new(void *mon, int fd); };",
+    "build/src/libvirt_probes.d": "a copy",
+    "src/probes.dtd": "nothing",
+}
+
+
+def test_probe_providers(tmp_path: Path) -> None:
+    source = tarball(tmp_path / "libvirt-12.7.0.tar.gz", ":gz", TREE | PROVIDERS)
+    result = run(source, "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "libvirt_qemu_probes.d     1 probes" in result.output
+    assert "from src/qemu/libvirt_qemu_probes.d" in result.output
+    folder = tmp_path / "12.7.0"
+    assert (folder / "libvirt_probes.d").read_text() == (
+        "provider libvirt {\n"
+        "    # file: src/rpc/virnetsocket.c\n"
+        "    # prefix: rpc\n"
+        "    probe rpc_socket_new(void *sock, const char *localAddr, const char *remoteAddr);\n"
+        "};\n"
+    )
+    manifest = tomllib.loads((folder / "MANIFEST.toml").read_text())
+    for file in manifest["file"]:
+        read = {Path(name).name: text for name, text in (TREE | PROVIDERS).items() if "src" in name[:4]}
+        assert file["read-sha256"] == hashlib.sha256(read[file["name"]].encode()).hexdigest()
+        assert file["sha256"] == hashlib.sha256((folder / file["name"]).read_bytes()).hexdigest()
+    assert {file["name"] for file in manifest["file"]} == {
+        *FILES,
+        "libvirt_probes.d",
+        "libvirt_qemu_probes.d",
+    }
+    assert load_schema([folder]).modules
+    assert len(load_providers([folder]).providers) == 2
+    assert run(source, "-o", tmp_path, "--check").exit_code == 0
+
+
+def test_probe_providers_alone_are_no_definitions_and_their_errors_come_with_the_others(
+    tmp_path: Path,
+) -> None:
+    assert rules(folder(tmp_path / "a", {"libvirt_probes.d": "provider p { probe a(); };"}), tmp_path) == [
+        "no-definitions"
+    ]
+    files = {"a_protocol.x": "struct a {", "libvirt_probes.d": "provider p { probe a(int);\n"}
+    assert rules(folder(tmp_path / "b", files), tmp_path) == ["syntax", "syntax"]
 
 
 def test_defines_come_first_and_known_constants_last(tmp_path: Path) -> None:

@@ -40,6 +40,19 @@ def test_what_differs_and_what_is_left_over(tmp_path: Path) -> None:
     assert (tmp_path / "a.py").read_text() == A.text
 
 
+def test_what_another_target_left_is_not_left_over(tmp_path: Path) -> None:
+    """Of the files of several targets in one folder, each target knows its own."""
+    command = "# Command: libvirt-proto generate"
+    probes = Artefact("p.stp", f"{MARK}{command} probes --release 12.6.0\n")
+    old = Artefact("old.stp", f"{MARK}{command} probes\n")
+    functions = Artefact("f.stp", f"{MARK}{command} systemtap --release 12.6.0\n")
+    write([probes, old], tmp_path)
+    assert write([functions], tmp_path) == [Difference("missing", "f.stp")]
+    assert compare([functions], tmp_path) == []
+    assert write([probes], tmp_path) == [Difference("extra", "old.stp")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.stp", "p.stp"]
+
+
 def test_files_that_nobody_generated_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "b.py").write_text("print('mine')\n")
     with pytest.raises(ForeignFileError) as error:

@@ -55,7 +55,8 @@ def test_whole_output(run, tmp_path: Path, root: Path) -> None:  # type: ignore[
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (0, "probes: 1 file in out (1 new)\n")
     assert result.stderr == (
-        "warning: demo_probes.d: left out changed: it has 2 arguments here, and 1 in lib folder/libdemo.so.0\n"
+        "warning: demo_probes.d: left out changed: it has 2 arguments here, and 1 in lib folder/libdemo.so.0"
+        "\n"
         "warning: demo_probes.d: left out changed: it has 2 arguments here, and 1 or 2 in bin/demod\n"
         "warning: demo_probes.d: left out 1 probe that no binary has: gone\n"
     )

@@ -9,10 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.constants import SH_FLAGS
-from elftools.elf.elffile import ELFFile
-
 #: The section of <sys/sdt.h>'s notes, their owner's name and type.
 _SECTION: Final = ".note.stapsdt"
 _OWNER: Final = b"stapsdt\0"
@@ -86,6 +82,10 @@ def installed(root: Path = Path("/")) -> tuple[str, ...]:
 def _notes(path: str) -> tuple[bytes, bool, int, str]:
     """The bytes of a file's probe notes, whether they are little-endian, the size of an address, and the
     processor."""
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.constants import SH_FLAGS
+    from elftools.elf.elffile import ELFFile
+
     try:
         with open(path, "rb") as file:
             elf = ELFFile(file)
