@@ -130,4 +130,4 @@ def _sites(data: bytes, little: bool, width: int) -> Iterator[tuple[tuple[str, s
 
 def _operands(text: str) -> tuple[str, ...]:
     starts = [match.start() for match in _OPERAND.finditer(text)]
-    return tuple(text[start:end].strip() for start, end in zip(starts, [*starts[1:], len(text)], strict=True))
+    return tuple(text[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=False))

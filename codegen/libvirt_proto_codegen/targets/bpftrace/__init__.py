@@ -85,8 +85,10 @@ def generate(
     """
     types, statuses = _members(schema, "virNetMessageType"), _members(schema, "virNetMessageStatus")
     programs = [program for module in schema.modules for program in module.programs]
+    calls = [number for number, name in types.items() if name.startswith("call")]
+    replies = [number for number, name in types.items() if name.startswith("reply")]
     error = next((number for number, name in statuses.items() if name == "error"), None)
-    if not types or error is None or not programs:
+    if not (calls and replies and any(program.procedures for program in programs)) or error is None:
         raise NoScripts(
             "bpftrace scripts need libvirt's definitions, virnetprotocol.x and a program at least"
         )
@@ -114,8 +116,8 @@ def generate(
             ],
             types={number: _name(name) for number, name in types.items()},
             statuses={number: _name(name) for number, name in statuses.items()},
-            calls=[number for number, name in types.items() if name.startswith("call")],
-            replies=[number for number, name in types.items() if name.startswith("reply")],
+            calls=calls,
+            replies=replies,
             error=error,
         )
         for script in _SCRIPTS
