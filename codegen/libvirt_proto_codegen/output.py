@@ -93,7 +93,9 @@ def _generated(folder: Path, targets: Container[str | None]) -> list[str]:
     return [
         path.name
         for path in folder.iterdir()
-        if path.suffix in (".py", ".stp") and _is_generated(path) and _target(_first_lines(path)) in targets
+        if path.suffix in (".py", ".stp", ".bt")
+        and _is_generated(path)
+        and _target(_first_lines(path)) in targets
     ]
 
 

@@ -19,10 +19,12 @@ from .schema import Schema
 TARGETS: Final[Mapping[str, str]] = {
     "python": "a Python package: types, decoders, encoders, procedures",
     "systemtap": "libvirt_functions.stp: program, procedure, type and status numbers to names",
+    "scripts": "SystemTap scripts that show RPC, event loop, QEMU's monitor, locks, stacks (see their heads)",
 }
 #: Targets that are made for the libvirt of a machine, from its probe providers.
 PROBE_TARGETS: Final[Mapping[str, str]] = {
     "probes": "libvirt_probes.stp, libvirt_qemu_probes.stp: SystemTap's names for the probes of a libvirt",
+    "bpftrace": "rpc-monitor.bt, rpc-latency.bt, rpc-errors.bt: libvirt's RPC without SystemTap",
 }
 
 
@@ -54,6 +56,28 @@ def generate_probes(
         make([each for each in placements if each.paths], providers.inputs, shlex.join(["probes", *options])),
         tuple(each for placement in placements for each in placement.left_out),
     )
+
+
+def generate_bpftrace(
+    schema: Schema, providers: Providers, binaries: Sequence[Binary]
+) -> tuple[Artefact, ...]:
+    """bpftrace's scripts for the first of the binaries that has probes of messages, else the very first;
+    raises NoScripts in words."""
+    target = import_module(".targets.bpftrace", __package__)
+    make: Callable[..., tuple[Artefact, ...]] = target.generate
+    binary, provider = next(
+        (
+            (binary, provider)
+            for binary in binaries
+            for provider in providers.providers
+            if (provider.name, "rpc_client_msg_rx") in binary.probes
+        ),
+        (binaries[0], providers.providers[0]),
+    )
+    options = ["--release", providers.release] if providers.release else []
+    command = shlex.join(["bpftrace", *options, "--library", binary.path])
+    inputs = [*schema.inputs, *(each for each in providers.inputs if each.file == provider.file)]
+    return make(schema, provider, binary, inputs, command)
 
 
 def compile(

@@ -8,6 +8,11 @@ def systemtap_string(text: str) -> str:
     return '"' + "".join(_escape(byte) for byte in text.encode()) + '"'
 
 
+def bpftrace_string(text: str) -> str:
+    r"""A string literal of bpftrace, which has the same escapes."""
+    return systemtap_string(text)
+
+
 def _escape(byte: int) -> str:
     if byte in b'\\"':
         return "\\" + chr(byte)

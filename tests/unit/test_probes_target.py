@@ -142,7 +142,7 @@ def test_errors(run, arguments: list[str], status: int, words: str) -> None:  # 
 def test_options_of_another_target(run) -> None:  # type: ignore[no-untyped-def]
     result = CliRunner().invoke(main, ["generate", "systemtap", "--all-probes"])
     assert result.exit_code == 2
-    assert "--library and --all-probes belong to the target probes" in result.stderr
+    assert "--library belongs to the targets probes and bpftrace, --all-probes to probes" in result.stderr
 
 
 def test_beside_the_functions(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from ..pipeline import PROBE_TARGETS, TARGETS
 from ..render import Artefact
 from ..schema import Schema
 from .options import Define
-from .probes import load, probes
+from .probes import bpftrace, load, probes
 
 _ALL = {**TARGETS, **PROBE_TARGETS}
 _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
@@ -22,7 +23,7 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
 
 @click.command(
     "generate",
-    help=f"""Generate code from definitions: the TARGETs that are named, or all but probes.
+    help=f"""Generate code from definitions: the TARGETs that are named, or all but those for probes.
 
 \b
 Targets:
@@ -31,8 +32,9 @@ Targets:
 The definitions are those of libvirt's newest release, of --release, or your own: a folder of .x
 files or a single .x file (--defs), which need not have anything to do with libvirt.
 
-probes is made for the libvirt of a machine: by default the one installed here, else the binaries that
---library names, whose ELF notes say which probes they have. A probe that none of them has is left out.
+probes and bpftrace are made for the libvirt of a machine: by default the one installed here, else the
+binaries that --library names, whose ELF notes say which probes they have. The tapsets leave out a probe that
+none of them has; bpftrace's scripts are for the first that has the probes of messages.
 
 \b
 Files go to DIR. With one TARGET they lie in DIR itself (by default generated/TARGET), with several
@@ -40,10 +42,12 @@ in DIR/TARGET (by default generated/TARGET).
 
 \b
 Examples:
-  libvirt-proto generate                              all but probes, of the newest release
+  libvirt-proto generate                              python, systemtap and scripts of the newest release
   libvirt-proto generate systemtap -o tapset          tapset/libvirt_functions.stp
   libvirt-proto generate systemtap --release 10.0.0
   libvirt-proto generate probes -o tapset             tapset/libvirt_probes.stp, …_qemu_probes.stp
+  libvirt-proto generate scripts -o scripts           scripts/rpc-monitor.stp, …, to be run with the tapset
+  libvirt-proto generate bpftrace -o bt               bt/rpc-monitor.bt, …, which need no tapset
   libvirt-proto generate probes --library /usr/lib64/libvirt.so.0 --library /usr/sbin/virtqemud
   libvirt-proto generate python --defs file.x -o filedemo
   libvirt-proto generate python -o filedemo --defs file.x --check
@@ -63,7 +67,7 @@ Examples:
     "libraries",
     metavar="PATH",
     multiple=True,
-    help="probes: a library or program that has them, instead of the libvirt found here. May be repeated.",
+    help="A library or program that has the probes, instead of the libvirt found here. May be repeated.",
 )
 @click.option("--all-probes", is_flag=True, help="probes: leave none out, whatever the libraries have.")
 @click.option(
@@ -103,16 +107,10 @@ def generate(
         return
     if release and defs:
         raise click.UsageError("--release and --defs exclude each other")
-    if (libraries or all_probes) and not PROBE_TARGETS.keys() & set(targets):
-        raise click.UsageError("--library and --all-probes belong to the target probes")
-    made: dict[str, tuple[Artefact, ...]] = {}
-    names = dict.fromkeys(targets or TARGETS)
-    if TARGETS.keys() & names:
-        schema = load(lambda: _definitions(release, defs, dict(defines)))
-        made = {target: pipeline.generate(schema, target) for target in names if target in TARGETS}
-    if PROBE_TARGETS.keys() & names:
-        providers = load(lambda: _providers(release, defs))
-        made["probes"] = probes(providers, libraries, all_probes=all_probes)
+    if (libraries and not PROBE_TARGETS.keys() & set(targets)) or (all_probes and "probes" not in targets):
+        raise click.UsageError("--library belongs to the targets probes and bpftrace, --all-probes to probes")
+    names = tuple(dict.fromkeys(targets or TARGETS))
+    made = _artefacts(names, release, defs, dict(defines), libraries, all_probes)
     different = False
     for target in names:
         place = _place(output, target, len(targets) == 1)
@@ -134,6 +132,28 @@ def generate(
         words += [f"--output={output}"] if output else []
         click.echo(f"to mend it: {shlex.join(['libvirt-proto', 'generate', *words])}", err=True)
         click.get_current_context().exit(1)
+
+
+def _artefacts(
+    targets: Sequence[str],
+    release: str | None,
+    defs: tuple[Path, ...],
+    defines: dict[str, int],
+    libraries: Sequence[str],
+    all_probes: bool,
+) -> dict[str, tuple[Artefact, ...]]:
+    """What is generated for each target."""
+    made: dict[str, tuple[Artefact, ...]] = {}
+    if set(targets) != {"probes"}:
+        schema = load(lambda: _definitions(release, defs, defines))
+        made = {target: pipeline.generate(schema, target) for target in targets if target in TARGETS}
+    if "probes" in targets:
+        providers = load(lambda: _providers(release, defs))
+        made["probes"] = probes(providers, libraries, all_probes=all_probes)
+    if "bpftrace" in targets:
+        providers = load(lambda: _providers(release, defs))
+        made["bpftrace"] = bpftrace(schema, providers, libraries)
+    return made
 
 
 def _write(artefacts: tuple[Artefact, ...], place: Path, force: bool) -> list[Difference]:

@@ -1,4 +1,4 @@
-"""The target `probes` of `libvirt-proto generate`, and definitions read for the command line."""
+"""The targets of `libvirt-proto generate` that are for probes, and definitions read for the command line."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ..errors import DefinitionError
 from ..providers.binaries import Binary, BinaryError, installed, read_binary
 from ..providers.placement import warnings
 from ..render import Artefact
+from ..schema import Schema
+from ..targets.bpftrace import NoScripts
 
 Loaded = TypeVar("Loaded")
 
@@ -24,7 +26,7 @@ _PLAIN = re.compile(r"""[^\x00-\x1f\x7f-\U0010ffff"\\*?\[\]{}]+""")
 _NO_LIBVIRT = """\
 no libvirt is installed here
   --library PATH names its library, the driver of QEMU and the daemon, each with a --library of its own;
-  --all-probes generates tapsets for libvirt.so.0, of which nothing is checked"""
+  --all-probes (probes alone) generates tapsets for libvirt.so.0, of which nothing is checked"""
 
 
 def load(read: Callable[[], Loaded]) -> Loaded:
@@ -54,6 +56,15 @@ def probes(providers: Providers, libraries: Sequence[str], *, all_probes: bool) 
     for words in warnings(left_out):
         click.echo(f"warning: {words}", err=True)
     return artefacts
+
+
+def bpftrace(schema: Schema, providers: Providers, libraries: Sequence[str]) -> tuple[Artefact, ...]:
+    """bpftrace's scripts for the libraries, or for libvirt as it is installed."""
+    binaries = _binaries(libraries, all_probes=False)
+    try:
+        return pipeline.generate_bpftrace(schema, providers, binaries)
+    except NoScripts as error:
+        raise click.ClickException(f"{error}") from None
 
 
 def _binaries(libraries: Sequence[str], all_probes: bool) -> list[Binary]:

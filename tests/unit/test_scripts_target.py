@@ -1,0 +1,73 @@
+"""The scripts for SystemTap; that they work is for the real stap to say (tests/differential)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from libvirt_proto_codegen.definitions import load_release, load_schema
+from libvirt_proto_codegen.targets.scripts import generate
+
+NAMES = (
+    *("rpc-monitor.stp", "events.stp", "qemu-monitor.stp", "lock.stp", "stacks.stp"),
+    *("client-messages.stp", "client-messages-raw.stp", "server-messages.stp", "server-messages-raw.stp"),
+)
+
+
+@pytest.fixture(scope="module")
+def scripts() -> dict[str, str]:
+    return {artefact.path: artefact.text for artefact in generate(load_release())}
+
+
+def code(text: str) -> str:
+    """A script without comments."""
+    return re.sub(r"^ *#.*\n", "", text, flags=re.MULTILINE)
+
+
+def head(text: str) -> str:
+    """The comment behind the banner."""
+    return re.split(r"\n\n", text)[1]
+
+
+def test_all_of_them(scripts: dict[str, str]) -> None:
+    assert sorted(scripts) == sorted(NAMES)
+    assert {artefact.path: artefact.text for artefact in generate(load_release())} == scripts
+
+
+def test_releases_differ_in_their_banners_alone(scripts: dict[str, str]) -> None:
+    for artefact in generate(load_release("0.9.7")):
+        assert "generate scripts --release 0.9.7\n" in artefact.text
+        assert artefact.text.partition("\n\n")[2] == scripts[artefact.path].partition("\n\n")[2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_says_what_it_shows_how_it_is_run_and_an_example(scripts: dict[str, str], name: str) -> None:
+    said = head(scripts[name])
+    assert re.search(rf"^#   stap .*\b{name}", said, re.MULTILINE)
+    assert re.search(r"^#   +(0\.000 )?begin$", said, re.MULTILINE)
+    assert not re.search(r"{{|{%|%}|@@", scripts[name])
+    assert max(map(len, said.splitlines())) <= 125
+
+
+def test_stacks_say_the_setting_that_they_need(scripts: dict[str, str]) -> None:
+    assert "-DTASK_FINDER_VMA_ENTRY_ITEMS=" in head(scripts["stacks.stp"])
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_messages_raw_and_with_names(scripts: dict[str, str], side: str) -> None:
+    raw, friendly = code(scripts[f"{side}-messages-raw.stp"]), code(scripts[f"{side}-messages.stp"])
+    assert "libvirt_rpc_" not in raw
+    assert len(re.findall(r"libvirt_rpc_(?:program|procedure|type|status)_name\(", friendly)) == 8
+    probes = "libvirt.rpc.server_client_msg" if side == "server" else "libvirt.rpc.client_msg"
+    for text in (raw, friendly):
+        assert re.findall(r"^probe (libvirt\S+)", text, re.MULTILINE) == [
+            f"{probes}_tx_queue",
+            f"{probes}_rx",
+        ]
+        assert re.findall(r"([TR]) (\w+)=%p", text) == [("T", side), ("R", side)]
+
+
+def test_none_for_definitions_that_are_not_libvirts(root: Path) -> None:
+    assert generate(load_schema([root / "tests" / "definitions" / "file.x"])) == ()
