@@ -9,7 +9,7 @@ from struct import unpack
 
 import pytest
 
-from libvirt_proto.capture import objects
+from libvirt_proto.capture import log, objects
 from libvirt_proto.capture.chunk import Chunk, ConnectionEvent, Item, Notice
 from libvirt_proto.capture.log import log_chunks
 from libvirt_proto.capture.sources import read_source
