@@ -187,7 +187,7 @@ def _list(found: list[Probe], color: str) -> None:
     """A table on a terminal; else the same columns separated by tabs, without a head."""
     from ..capture.probes.provider import PROBES
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for probe in found:
         kind, site = probe.kind, probe.site
         names = [argument.name for argument in PROBES[kind]] if kind else [""] * len(probe.operands)
@@ -197,8 +197,8 @@ def _list(found: list[Probe], color: str) -> None:
         )
         semaphore = "-" if site.semaphore is None else f"{site.semaphore:#x}"
         payload = ("yes" if probe.carries_bytes else "no") if kind and kind.partition("_msg_")[1] else "-"
-        row = (site.name, f"{site.offset:#x}", semaphore, payload, arguments, probe.binary.name)
-        rows.append([printable(cell) for cell in row])
+        cells = (site.name, f"{site.offset:#x}", semaphore, payload, arguments, probe.binary.name)
+        rows.append(tuple(map(printable, cells)))
     if not sys.stdout.isatty():
         for row in rows:
             click.echo("\t".join(row))

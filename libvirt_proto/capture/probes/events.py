@@ -8,7 +8,7 @@ event has no room for is `cut`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Generator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -130,7 +130,7 @@ def live(
     wait: Callable[[float], bool],
     idle: Callable[[], object],
     begin: Callable[[], object],
-) -> Iterator[Item]:
+) -> Generator[Item]:
     """The Items of an armed trace until `wait`, which is given seconds, says that it is to end. `idle` is
     called when what was there is taken, `begin` once when all is ready."""
     ring = Ring(instance)

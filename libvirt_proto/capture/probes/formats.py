@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from struct import Struct
-from struct import error as StructError
+import struct
 from typing import Final
 
 _ID: Final = re.compile(r"^ID: (\d+)$", re.MULTILINE)
@@ -30,7 +29,8 @@ class Format:
         if number is None:
             raise FormatError("it has no ID")
         self.id: Final = int(number[1])
-        names, codes, dynamic, at = [], "<", [], 0
+        names: list[str] = []
+        codes, dynamic, at = "<", [], 0
         for field in _FIELD.finditer(text):
             offset, size = int(field["offset"]), int(field["size"])
             if offset < at:
@@ -47,14 +47,14 @@ class Format:
             at = offset + size
         self._names = names
         self._dynamic = dynamic
-        self._struct = Struct(codes)
+        self._struct = struct.Struct(codes)
 
     def values(self, record: bytes) -> dict[str, Value]:
         """The fields of a record by name; text and arrays as bytes. Raises FormatError for one that is too
         short."""
         try:
             values: list[Value] = list(self._struct.unpack_from(record))
-        except StructError:
+        except struct.error:
             raise FormatError("it breaks off") from None
         for index in self._dynamic:
             place = values[index]

@@ -71,12 +71,12 @@ class Probe(NamedTuple):
 
 def probes(binaries: Iterable[Binary]) -> list[Probe]:
     """All probes of libvirt's that the files have."""
-    found = []
-    for binary in binaries:
-        for site in binary.notes.sites:
-            if site.provider == PROVIDER:
-                found.append(_probe(binary, site))
-    return found
+    return [
+        _probe(binary, site)
+        for binary in binaries
+        for site in binary.notes.sites
+        if site.provider == PROVIDER
+    ]
 
 
 def _probe(binary: Binary, site: Site) -> Probe:

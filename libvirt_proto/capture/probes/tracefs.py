@@ -42,7 +42,7 @@ def find() -> Path | None:
 def mount() -> Path:
     """Mount it where it belongs. Raises TraceError."""
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - nothing of it comes from outside
             ["mount", "-t", "tracefs", "tracefs", str(MOUNT_POINT)],  # noqa: S607 - where it is differs
             capture_output=True,
             text=True,
@@ -146,7 +146,7 @@ def _remove(root: Path, group: str) -> bool:
     else:
         return False
     events = [m[2] for m in _DEFINED.finditer(_read(root / "uprobe_events")) if m[1] == group]
-    return all([_delete(root, f"{group}/{event}") for event in events])
+    return sum(not _delete(root, f"{group}/{event}") for event in events) == 0
 
 
 def _delete(root: Path, event: str) -> bool:
