@@ -131,7 +131,7 @@ def trace(
             return
         buffer = buffer or max(_LEAST, _BUFFERS // (os.cpu_count() or 1))
         if print_commands:
-            _print_commands(plan("libvirt_proto", found, buffer, sides))
+            _print_commands(plan("libvirt_proto", found, buffer, sides, pids))
             return
         status = show.status(summary=True)
         status.source("trace")
@@ -269,7 +269,7 @@ def _trace(
     if leftovers:
         what = amount(len(leftovers), "trace")
         click.echo(f"trace: removed what {what} that did not end by themselves left behind", err=True)
-    steps = plan(tracefs.own_group(), found, buffer, wanted.sides)
+    steps = plan(tracefs.own_group(), found, buffer, wanted.sides, wanted.pids)
     with (
         tracefs.armed(root, steps) as instance,
         closing(live(instance, steps, wanted, stop.wait, out.flush, _begin)) as items,

@@ -8,7 +8,7 @@ event has no room for is `cut`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -33,13 +33,14 @@ _STATISTICS: Final = 1.0
 class Selection:
     """Whose events are wanted."""
 
-    def __init__(self, pids: Container[int], comms: Container[str], sides: Sides) -> None:
-        self._pids, self._comms = pids, comms
+    def __init__(self, pids: tuple[int, ...], comms: tuple[str, ...], sides: Sides) -> None:
+        self.pids: Final = pids
+        self._comms = comms
         self.sides: Final = sides
 
     def process(self, process: Process) -> bool:
         """Whether what a process does is wanted."""
-        return (not self._pids or process.pid in self._pids) and (
+        return (not self.pids or process.pid in self.pids) and (
             not self._comms or process.comm in self._comms
         )
 

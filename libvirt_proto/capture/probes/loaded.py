@@ -78,6 +78,14 @@ def processes() -> Iterator[int]:
     return (int(name) for name in os.listdir(_PROC) if name.isdecimal())
 
 
+def threads(pid: int) -> list[int]:
+    """The ids of a process's threads; none if it has gone."""
+    try:
+        return sorted(map(int, os.listdir(_PROC / str(pid) / "task")))
+    except OSError:
+        return []
+
+
 def comm(pid: int) -> str:
     """What a process is called; "" if it has gone."""
     try:

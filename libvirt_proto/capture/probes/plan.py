@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from ..objects import MESSAGES
-from .loaded import Binary
+from .loaded import Binary, threads
 from .notes import Site
 from .operands import Operand, OperandError, operands
 from .provider import PROBES, PROVIDER, kind_of
@@ -93,11 +93,13 @@ def _probe(binary: Binary, site: Site) -> Probe:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The events of a trace, in a group and an instance of this name, with so many KiB for each CPU."""
+    """The events of a trace, in a group and an instance of this name, with so many KiB for each CPU. With
+    `pids`, the kernel leaves out what other processes do."""
 
     group: str
     events: tuple[Event, ...]
     buffer: int
+    pids: tuple[int, ...] = ()
 
     def steps(self) -> Iterator[Step]:
         """What is to be done, in this order."""
@@ -107,6 +109,11 @@ class Plan:
         yield Step(f"{folder}/buffer_size_kb", str(self.buffer))
         # When it is full, what comes next is lost and counted.
         yield Step(f"{folder}/options/overwrite", "0")
+        if self.pids:
+            # It filters by threads; those that these make are added.
+            yield Step(f"{folder}/options/event-fork", "1")
+            own = [str(thread) for pid in self.pids for thread in threads(pid) or [pid]]
+            yield Step(f"{folder}/set_event_pid", " ".join(own))
         for event in self.events:
             yield Step("uprobe_events", f"p:{self.group}/{event.name} {event.definition}", append=True)
             if event.filter:
@@ -116,14 +123,16 @@ class Plan:
         yield Step(f"{folder}/events/{self.group}/enable", "1")
 
 
-def plan(group: str, found: Iterable[Probe], buffer: int, sides: Sides = "both") -> Plan:
+def plan(
+    group: str, found: Iterable[Probe], buffer: int, sides: Sides = "both", pids: tuple[int, ...] = ()
+) -> Plan:
     """The events of all probes of RPC that can be used, of one side or both."""
     events: list[Event] = []
     for number, probe in enumerate(found, 1):
         kind = probe.kind
         if kind is not None and not probe.problem and _is_of(kind, sides):
             events += _events(probe, kind, number)
-    return Plan(group, tuple(events), buffer)
+    return Plan(group, tuple(events), buffer, pids)
 
 
 def _is_of(kind: str, sides: Sides) -> bool:

@@ -6,13 +6,12 @@ bounded by the number of threads that the kernel lets be at a time.
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from .formats import Value
-from .loaded import comm, processes
+from .loaded import comm, processes, threads
 
 _CLONE_THREAD: Final = 0x10000
 
@@ -35,9 +34,8 @@ class Tasks:
         self._processes: dict[int, Process] = {}
         for pid in processes():
             process = Process(pid, comm(pid))
-            with suppress(OSError):
-                for name in os.listdir(f"/proc/{pid}/task"):
-                    self._processes[int(name)] = process
+            for thread in threads(pid):
+                self._processes[thread] = process
 
     def of(self, thread: int) -> Process:
         """The process of a thread. One of which no event has told (it was lost) is looked for."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from .errors import TraceError
+from .loaded import threads
 from .plan import Plan, Step
 
 MOUNT_POINT: Final = Path("/sys/kernel/tracing")
@@ -83,7 +84,9 @@ def armed(root: Path, plan: Plan) -> Iterator[Path]:
     try:
         for step in plan.steps():
             _do(root, step)
-        yield root / "instances" / plan.group
+        instance = root / "instances" / plan.group
+        _add_threads(instance, plan.pids)
+        yield instance
     finally:
         _remove(root, plan.group)
 
@@ -118,6 +121,17 @@ def _do(root: Path, step: Step) -> None:
         if error.errno in (errno.EPERM, errno.EACCES):
             hint = " (kernel lockdown and containers forbid it)"
         raise TraceError(f"the kernel does not take {what}{path}: {error.strerror}{hint}.") from None
+
+
+def _add_threads(instance: Path, pids: tuple[int, ...]) -> None:
+    """Those that began before the ones that made them were listed."""
+    path = instance / "set_event_pid"
+    while pids:
+        known = set(map(int, path.read_text().split()))
+        new = [str(thread) for pid in pids for thread in threads(pid) if thread not in known]
+        if not new:
+            return
+        _write(path, " ".join(new), append=True)
 
 
 def _write(path: Path, text: str, *, append: bool = False) -> None:
