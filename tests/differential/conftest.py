@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from libvirt_proto.capture.probes import tracefs
+from libvirt_proto.capture.probes.errors import TraceError
 from tests.differential.certificates import make
 from tests.differential.libvirtd import Libvirtd, started
 from tests.differential.systemtap import PRELOAD, SystemTap
@@ -23,6 +25,19 @@ def libvirtd() -> Iterator[Libvirtd]:
         pytest.skip("tcpdump needs root")
     with started() as daemon:
         yield daemon
+
+
+@pytest.fixture(scope="session")
+def tracing() -> None:
+    """The kernel lets uprobe events be set."""
+    if os.geteuid() != 0:
+        pytest.skip("uprobes need root")
+    try:
+        root = tracefs.find() or tracefs.mount()
+    except TraceError as error:
+        pytest.skip(str(error))
+    if not (root / "uprobe_events").exists():
+        pytest.skip("this kernel has no uprobe events")
 
 
 @pytest.fixture(scope="session")
