@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from typing import Any
 import pytest
 
 from libvirt_proto.capture.chunk import Chunk
+from libvirt_proto.capture.objects import MESSAGES
+from libvirt_proto.capture.probes.provider import PROBES
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.capture.tcp import LIBVIRT_PORTS
 from tests.differential import certificates as tls
@@ -89,6 +92,31 @@ def bytes_of(file: Path, *ports: int) -> dict[str, bytes]:
             assert (item.lost, item.cut) == (0, 0)
             found[item.direction] += item.data
     return found
+
+
+TAPSET = Path("/usr/share/systemtap/tapset/libvirt_probes.stp")
+ALIAS = re.compile(r"mark\(\"rpc_(\w+)\"\) \{(.*?)\}", re.DOTALL)
+ARGUMENT = re.compile(r"(\w+) = (user_string\()?\$arg\d")
+
+
+def test_names_are_those_of_libvirts_own_tapset() -> None:
+    if not TAPSET.exists():
+        pytest.skip("libvirt's tapset is not installed")
+    aliases = {kind: ARGUMENT.findall(body) for kind, body in ALIAS.findall(TAPSET.read_text())}
+    assert len(aliases) > 25
+    for kind, arguments in aliases.items():
+        assert [(a.name, a.meaning == "text") for a in PROBES[kind]] == [(n, bool(t)) for n, t in arguments]
+
+
+def test_all_probes_of_the_real_libvirt_can_be_set() -> None:
+    done = ours.run("trace", "--probes", "--library", library(), "--library", shutil.which("libvirtd") or "")
+    assert done.stderr == ""
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert {len(row) for row in rows} == {6}
+    payloads = Counter(row[0] for row in rows if row[3] == "yes")
+    assert set(payloads) == {f"rpc_{kind}" for kind in MESSAGES}
+    assert payloads["rpc_client_msg_tx_queue"] == 2
+    assert sum("=\\1 " in row[4] for row in rows) > 0
 
 
 def both_sides(
