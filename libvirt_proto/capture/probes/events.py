@@ -15,6 +15,7 @@ from typing import Final
 from ...limits import MAX_FRAME, MIN_FRAME
 from ..chunk import ConnectionEvent, Item, Notice
 from ..objects import FIELDS, MESSAGES, ObjectError, Objects, header
+from .errors import TraceError
 from .formats import Format, FormatError, Value, event_id
 from .plan import TASK_EVENTS, Event, Plan, Sides
 from .provider import PROBES, Meaning
@@ -133,7 +134,7 @@ def live(
     begin: Callable[[], object],
 ) -> Generator[Item]:
     """The Items of an armed trace until `wait`, which is given seconds, says that it is to end. `idle` is
-    called when what was there is taken, `begin` once when all is ready."""
+    called when what was there is taken, `begin` once when all is ready. Raises TraceError."""
     ring = Ring(instance)
     try:
         reader = Reader(
@@ -164,7 +165,12 @@ def live(
 def _formats(instance: Path, plan: Plan) -> dict[str, Format]:
     names = [*(f"{plan.group}/{event.name}" for event in plan.events), *TASK_EVENTS]
     files = {name.partition("/")[2]: instance / "events" / name / "format" for name in names}
-    return {name: Format(file.read_text()) for name, file in files.items() if file.exists()}
+    try:
+        return {name: Format(file.read_text()) for name, file in files.items() if file.exists()}
+    except FormatError as error:
+        raise TraceError(
+            f"this kernel describes its events in a way that is not understood: {error}."
+        ) from None
 
 
 def _offset() -> int:
