@@ -73,7 +73,7 @@ class Libvirtd:
                 said = tcpdump.stderr.readline()
                 assert "listening on" in said or "data link type" in said, said
                 yield
-                _wait_until_quiet(capture)
+                wait_until_quiet(capture)
             finally:
                 tcpdump.send_signal(signal.SIGINT)
                 tcpdump.communicate()
@@ -131,8 +131,8 @@ def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
             return
 
 
-def _wait_until_quiet(file: Path) -> None:
-    """Until tcpdump has written nothing more for a while."""
+def wait_until_quiet(file: Path) -> None:
+    """Until nothing more has been written to a file for a while."""
     size = -1
     while size != file.stat().st_size:
         size = file.stat().st_size
