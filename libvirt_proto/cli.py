@@ -19,6 +19,7 @@ import click
 COMMANDS: Final = {
     "decode": ("libvirt_proto.commands.decode:decode", "Show the messages in captures, traces and logs."),
     "relay": ("libvirt_proto.commands.relay:relay", "Show the messages between clients and a daemon."),
+    "trace": ("libvirt_proto.commands.trace:trace", "Show the messages of running daemons and clients."),
     "stats": ("libvirt_proto.commands.stats:stats", "Count and time what is in a capture."),
     "encode": ("libvirt_proto.commands.encode:encode", "Turn JSON lines back into wire bytes."),
     "guess": ("libvirt_proto.commands.guess:guess", "Say what bytes without context may be."),

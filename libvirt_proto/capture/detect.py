@@ -9,7 +9,7 @@ from typing import Final, Literal
 from ..limits import MAX_FRAME, MIN_FRAME
 from .hexdump import looks_like_hex
 from .pcap import PCAP_MAGIC, PCAPNG_MAGIC
-from .strace_line import PREFIX
+from .strace_line import PREFIX as STRACE_PREFIX
 
 FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace"]
 Compression = Literal["gzip", "bzip2", "xz"]
@@ -29,21 +29,19 @@ _OTHER_CAPTURES: Final = (
     (b"\xa1\xb2\xcd\x34", "modified pcap"),
 )
 
-#: A call, or the end of a thread, as strace writes it.
-_STRACE_LINE: Final = re.compile(
-    rb"^"
-    + PREFIX
-    + rb"(?:(?:read|write|send|recv|readv|writev|sendto|recvfrom|sendmsg|recvmsg|sendmmsg|recvmmsg"
-    rb"|socket|socketpair|connect|bind|listen|accept4?|getsockname|getpeername|[gs]etsockopt|shutdown|close"
-    rb"|dup[23]?|fcntl|execve|brk|openat|access|mmap|clone3?|vfork|poll|ppoll|epoll_[a-z0-9]+|futex"
-    rb"|restart_syscall)\((?:[0-9\[{\"]|AF_|AT_|NULL|child_|resuming|\))"
-    rb"|<\.\.\. [a-z0-9_]+ resumed>|\+\+\+ (?:exited|killed)|--- SIG)",
-    re.MULTILINE,
-)
 #: A line of libvirt's log: its time alone already tells. In the journal, a line of one of its programs.
 _LOG_LINE: Final = re.compile(
     rb"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+\d{4}(?:: |$)"
     rb'|[^\n"(]{10,200}? (?:libvirt|virt|virsh)[a-z-]{0,32}\[\d{1,10}\]: )',
+    re.MULTILINE,
+)
+#: A call with its result, one that is unfinished, one that is longer than all that is there; or what else
+#: strace writes.
+_STRACE_LINE: Final = re.compile(
+    rb"^(?:" + STRACE_PREFIX + rb"(?:[a-z_]\w{0,40}\((?:[^\n]*(?:\) += (?:-?\d|\?)| <unfinished \.\.\.>$)"
+    rb'|\d+(?:<(?:->|[^<>\n]){0,400}>)?, ["\[{][^\n]*\Z)'
+    rb"|<\.\.\. \w{1,40} resumed>|\+\+\+ exited with \d|--- SIG[A-Z0-9]+ \{)"
+    rb"|strace: Process \d+ attached)",
     re.MULTILINE,
 )
 #: Enough of a file to tell what it is.
@@ -106,7 +104,7 @@ def file_format(head: bytes) -> FileFormat | None:
         return "hex"
     if _holds_messages(head):
         return "raw"
-    if b"\0" not in head and _STRACE_LINE.search(head):
+    if _STRACE_LINE.search(head):
         return "strace"
     return "log" if _LOG_LINE.search(head) else None
 

@@ -16,20 +16,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from struct import Struct
-from typing import Final, Literal, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from ..limits import MAX_FRAME, MIN_FRAME
-from .chunk import Chunk, Connection, ConnectionEvent, Direction, Item, Notice
+from .chunk import Item, Notice
 from .lines import LineTooLongError, text_lines
+from .objects import FIELDS, MESSAGES, ObjectError, Objects, header, quoted
 from .pcap import Read
 
 #: Lines of other areas hold whole documents; none is longer than a message.
 _MAX_LINE: Final = MAX_FRAME
 #: What stands before `RPC_` is shorter than this.
 _MAX_HEAD: Final = 400
-#: Objects of each kind that are known at a time, far more than a daemon lets in.
-_MAX_OBJECTS: Final = 65_536
 
 _RPC: Final = re.compile(rb"(?:^|: )(RPC_[A-Z_]{1,60}): ")
 #: `Nov 22 21:45:08 host libvirtd[123]: `, then what libvirt writes to a file, or the end of it.
@@ -43,24 +41,9 @@ _ISO: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?[+-]\d
 _UNIX: Final = re.compile(rb"(\d{9,11})\.(\d{6})(?= )")
 #: Values may have blanks in them (names of certificates).
 _BETWEEN_WORDS: Final = re.compile(r",? (?=[A-Za-z]\w*=)")
-_OBJECT: Final = re.compile(r"0x[0-9a-f]{1,16}")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}")
-_ADDRESS: Final = re.compile(r"([^;]{1,256});([0-9]{1,5})")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_HEADER = Struct(">7I").pack
-_FIELDS: Final = ("prog", "vers", "proc", "type", "serial", "status")
-
-#: Who writes a line: the peer that connected, or the daemon.
-Side = Literal["client", "server"]
-_MESSAGES: Final[dict[str, tuple[Side, Direction]]] = {
-    "RPC_CLIENT_MSG_TX_QUEUE": ("client", "c2s"),
-    "RPC_CLIENT_MSG_RX": ("client", "s2c"),
-    "RPC_SERVER_CLIENT_MSG_RX": ("server", "c2s"),
-    "RPC_SERVER_CLIENT_MSG_TX_QUEUE": ("server", "s2c"),
-}
-_NEW: Final[dict[str, Side]] = {"RPC_CLIENT_NEW": "client", "RPC_SERVER_CLIENT_NEW": "server"}
-_DISPOSE: Final[dict[str, Side]] = {"RPC_CLIENT_DISPOSE": "client", "RPC_SERVER_CLIENT_DISPOSE": "server"}
 
 _NO_RPC: Final = (
     "no line of this log is about RPC; a daemon writes them with these in its configuration file:"
@@ -71,18 +54,12 @@ _NO_YEAR: Final = (
     "the journal's times have no year here, so the messages get none; journalctl -o short-iso-precise has it"
 )
 
-Value = TypeVar("Value")
-#: Process (empty where the log names none), side and address of a client's object.
-_Key = tuple[str, Side, str]
-
 
 def log_chunks(read: Read) -> Iterator[Item]:
     """What a log says, in its order.
 
     A message is a Chunk of length word and header, `cut` the size of its payload. Lines with len=0 are no
-    messages. A connection is one object of libvirt's between its NEW and DISPOSE, or from its first message
-    on: `client-server@0x55bef0a18050`, where `@` stands at the side that wrote the lines, so the same
-    conversation in the log of both sides is two connections. All other RPC lines become events.
+    messages. Connections are those of `objects`. All other RPC lines become events.
 
     Notices: `bad-log-line`; `no-rpc-lines`, with the settings that are needed; `no-times` (a note).
     """
@@ -109,14 +86,7 @@ class _Line(NamedTuple):
 
 class _Log:
     def __init__(self) -> None:
-        self._connections: dict[_Key, Connection] = {}
-        self._opened = 0
-        #: Connections that have had a message. Of others events alone tell: there is nothing to end.
-        self._spoken: set[int] = set()
-        #: By process and address: a socket's local and remote address.
-        self._sockets: dict[tuple[str, str], tuple[str, str]] = {}
-        #: By process and address: whose socket or keepalive it is.
-        self._owners: dict[tuple[str, str], Connection] = {}
+        self._objects = Objects("log")
         self._untimed = False
 
     def read(self, read: Read) -> Iterator[Item]:
@@ -132,7 +102,7 @@ class _Log:
                     yield Notice("no-times", _NO_YEAR, severity="note")
                 try:
                     yield from self._items(line)
-                except _BadLineError as error:
+                except (_BadLineError, ObjectError) as error:
                     text = f"line {number}: {line.name} {error}"
                     yield Notice("bad-log-line", text, time_ns=line.time_ns)
         except LineTooLongError as error:
@@ -160,99 +130,21 @@ class _Log:
         return _Line(name, time_ns, (head["process"] or b"").decode(), thread, words)
 
     def _items(self, line: _Line) -> Iterator[Item]:
-        if line.name in _MESSAGES:
-            yield from self._message(line, *_MESSAGES[line.name])
-            return
-        values = line.values()
-        client = values.get("client", "")
-        if line.name in _NEW:
-            key = line.process, _NEW[line.name], _object(client)
-            yield from self._close(key, line)  # its DISPOSE is not in the log
-            yield from self._open(key, line, values.get("sock", ""))
-        elif line.name == "RPC_SOCKET_NEW":
-            sock = line.process, _object(values.get("sock", ""))
-            self._owners.pop(sock, None)
-            _remember(self._sockets, sock, (_end(values.get("localAddr")), _end(values.get("remoteAddr"))))
-        connection = self._owner(line, values)
-        if line.name == "RPC_KEEPALIVE_NEW" and connection is not None:
-            _remember(self._owners, (line.process, _object(values.get("ka", ""))), connection)
-        thread = () if line.thread is None else (("thread", line.thread),)
         kind = line.name.removeprefix("RPC_").lower()
-        yield ConnectionEvent(kind, line.time_ns, connection, (*thread, *line.words))
-        if line.name in _DISPOSE:
-            yield from self._close((line.process, _DISPOSE[line.name], client), line)
-        elif line.name in ("RPC_SOCKET_DISPOSE", "RPC_KEEPALIVE_DISPOSE"):
-            own = line.process, values.get("sock") or values.get("ka", "")
-            self._owners.pop(own, None)
-            self._sockets.pop(own, None)
-
-    def _message(self, line: _Line, side: Side, direction: Direction) -> Iterator[Item]:
         values = line.values()
+        if kind not in MESSAGES:
+            thread = () if line.thread is None else (("thread", line.thread),)
+            details = (*thread, *line.words)
+            yield from self._objects.event(kind, line.time_ns, line.process, values, details)
+            return
         length = _number(values, "len")
         if length == 0:  # libvirt's own dummies; they never reach the wire
             return
         if not MIN_FRAME <= length <= MAX_FRAME:
             raise _BadLineError(f"has len={length}, which no message can have")
-        # Numbers may come with their sign extended to 64 bits.
-        data = _HEADER(length, *(_number(values, field) & 0xFFFFFFFF for field in _FIELDS))
-        key = line.process, side, _object(values.get("client", ""))
-        if key not in self._connections:
-            yield from self._open(key, line, "")
-        connection = self._connections[key]
-        self._spoken.add(connection.id)
-        yield Chunk(connection, direction, line.time_ns, data, cut=length - MIN_FRAME)
-
-    def _open(self, key: _Key, line: _Line, sock: str) -> Iterator[Chunk]:
-        """A new connection, named after its object and, if they are known, its socket's addresses."""
-        if len(self._connections) >= _MAX_OBJECTS:
-            yield from self._close(next(iter(self._connections)), line)
-        process, side, address = key
-        local, remote = self._sockets.get((process, sock), ("", ""))
-        client, server = (local, remote) if side == "client" else (remote, local)
-        names = {"client": client or "client", "server": server or "server"}
-        names[side] += f"@{address}"
-        self._opened += 1
-        connection = Connection(self._opened, **names, transport="log")
-        self._connections[key] = connection
-        if (process, sock) in self._sockets:
-            _remember(self._owners, (process, sock), connection)
-
-    def _close(self, key: _Key, line: _Line) -> Iterator[Chunk]:
-        connection = self._connections.pop(key, None)
-        if connection is not None and connection.id in self._spoken:
-            self._spoken.remove(connection.id)
-            yield Chunk(connection, "c2s", line.time_ns, b"", end=True)
-            yield Chunk(connection, "s2c", line.time_ns, b"", end=True)
-
-    def _owner(self, line: _Line, values: dict[str, str]) -> Connection | None:
-        """The connection that an event is about: that of its client object, or of its socket or keepalive."""
+        data = header(length, {field: _number(values, field) for field in FIELDS})
         client = values.get("client", "")
-        for side in _sides(line.name):
-            connection = self._connections.get((line.process, side, client))
-            if connection is not None:
-                return connection
-        return self._owners.get((line.process, values.get("sock") or values.get("ka", "")))
-
-
-def _sides(name: str) -> tuple[Side, ...]:
-    """The sides of which an object may be that a line of this name is about."""
-    if name.startswith("RPC_SERVER_CLIENT_"):
-        return ("server",)
-    return ("client",) if name.startswith("RPC_CLIENT_") else ("server", "client")
-
-
-def _remember(known: dict[tuple[str, str], Value], key: tuple[str, str], value: Value) -> None:
-    """Objects whose DISPOSE never comes must not fill the memory."""
-    known.pop(key, None)
-    if len(known) >= _MAX_OBJECTS:
-        del known[next(iter(known))]
-    known[key] = value
-
-
-def _object(value: str) -> str:
-    if not _OBJECT.fullmatch(value):
-        raise _BadLineError(f"names no object ({_quoted(value)})")
-    return value
+        yield from self._objects.message(kind, line.time_ns, line.process, client, data, length)
 
 
 def _number(values: dict[str, str], word: str) -> int:
@@ -260,21 +152,8 @@ def _number(values: dict[str, str], word: str) -> int:
     if value is None:
         raise _BadLineError(f"breaks off: it has no {word}=")
     if not _NUMBER.fullmatch(value):
-        raise _BadLineError(f"has {word}={_quoted(value)}, which is no number")
+        raise _BadLineError(f"has {word}={quoted(value)}, which is no number")
     return int(value)
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:40] + "…")
-
-
-def _end(address: str | None) -> str:
-    """`127.0.0.1;16509` as `127.0.0.1:16509`; "" for none, and for a unix socket, which has port 0."""
-    match = _ADDRESS.fullmatch(address or "")
-    if match is None or match[2] == "0":
-        return ""
-    host = f"[{match[1]}]" if ":" in match[1] else match[1]
-    return f"{host}:{match[2]}"
 
 
 def _time(text: str) -> int | None:

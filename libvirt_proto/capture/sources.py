@@ -240,20 +240,19 @@ def _unknown(head: bytes) -> str:
 
 
 #: Readers of what is no capture of packets.
-_STREAMS: Final[dict[FileFormat, Callable[[Read], Iterator[Item]]]] = {
-    "raw": raw_chunks,
-    "hex": hex_chunks,
-    "log": log_chunks,
+_STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]]]] = {
+    "raw": lambda read, _: raw_chunks(read),
+    "hex": lambda read, _: hex_chunks(read),
+    "log": lambda read, _: log_chunks(read),
+    "strace": strace_chunks,
 }
 
 
 def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
     """What a reader gives; a file that cannot be read further ends it with a Notice."""
     try:
-        if kind == "strace":
-            yield from strace_chunks(source.take, ports)
-        elif kind in _STREAMS:
-            yield from _STREAMS[kind](source.take)
+        if kind in _STREAMS:
+            yield from _STREAMS[kind](source.take, ports)
         else:
             read = read_pcap if kind == "pcap" else read_pcapng
             yield from _connections(read(source.take), ports)

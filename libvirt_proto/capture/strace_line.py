@@ -1,168 +1,259 @@
-"""One line of strace's output: who called what, when, and with what data.
+"""strace's lines: who made which call when, what it was given, and what it returned.
 
-What the options add to a line, in its order: pid (`-f -o`: `123 `, to a terminal: `[pid   123] `), time
-(`-t`, `-tt`, `-ttt`, `-r`), number or address of the call in brackets (`-n`, `-i`), names of descriptors
-(`-y`, `-yy`: `4<TCP:[192.0.2.7:40508->192.0.2.1:16509]>`), how long it took (`-T`). Strings are C's, or all
-hexadecimal (`-x`, `-xx`), with `...` behind those that `-s` cut off. Source: strace(1).
+    25234 1795384881.938021 read(4<UNIX-STREAM:[41180->42012]>, "\\0\\0\\0$", 4) = 4 <0.000012>
+
+Source: strace(1); how strings, addresses and descriptors look was seen with strace 6.1.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from ipaddress import ip_address
+from typing import Final, Literal, NamedTuple
 
+#: Whose line it is and when: `25234 `, `[pid 25234] `, each with a name behind it (-Y); a time of -ttt, -t
+#: and -tt, or -r; the number of the call (-n) and the address of its instruction (-i).
 PREFIX: Final = (
-    rb"(?:\[pid +(?P<pid>\d{1,10})\] |(?P<pid_>\d{1,10}) +)?"
-    rb" *(?:(?P<clock>\d\d:\d\d:\d\d(?:\.\d{1,9})?)|(?P<seconds>\d{1,12}\.\d{1,9}))? *"
-    rb"(?:\(\+ *(?P<relative>\d{1,12}\.\d{1,9})\) *)?(?:\[[^\]\n]{1,40}\] )*"
+    rb"(?:(?P<pid>\d{1,7})(?:<[^<>\n]{0,64}>)? +|\[pid +(?P<tid>\d{1,7})(?:<[^<>\n]{0,64}>)?\] )?"
+    rb"(?: {0,8}(?P<time>\d{9,12}(?:\.\d{1,9})?|\d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{1,8}\.\d{1,9}) "
+    rb"(?:\(\+ {1,9}\d{1,9}(?:\.\d{1,9})?\) )?)?"
+    rb"(?:\[ *\d{1,4}\] )?(?:\[[0-9a-f?]{8,16}\] )?"
 )
 _LINE: Final = re.compile(
-    PREFIX + rb"(?:(?P<name>[a-z][a-z0-9_]{0,30})\(|<\.\.\. (?P<resumed>[a-z0-9_]{1,30}) resumed>|"
-    rb"(?P<exit>\+\+\+ (?:exited|killed)))"
+    PREFIX + rb"(?:(?P<call>[a-z_]\w{0,40})\(|<\.\.\. (?P<resumed>\w{1,40}) resumed>"
+    rb"|\+\+\+ (?P<end>(?:exited|killed) ))"
 )
-_UNFINISHED: Final = re.compile(rb" ?<unfinished \.\.\.>\r?$")
-_DECORATION: Final = rb'<(?:->|[^<>"-]|-(?!>)|"(?:[^"\\]|\\.)*"|<[^<>]*>)*>'
-#: A result: a number and the descriptor's name, an error or what else stands there, the time it took.
-_RESULT: Final = re.compile(
-    rb"(?P<value>-?\d{1,20}|0x[0-9a-f]{1,16}|\?)(?P<decoration>" + _DECORATION + rb")?"
-    rb"(?: (?P<error>E[A-Z]+)\b)?[^<]*(?:<(?P<took>\d{1,9}\.\d{1,9})>)?\r?$"
+_UNFINISHED: Final = (b" <unfinished ...>", b" <detached ...>")
+#: strace says this in the middle of the line of the clone that made the process.
+_ATTACHED: Final = re.compile(rb"strace: Process (\d{1,7}) attached$")
+_RESULT: Final = re.compile(rb"(-?\d{1,19})(?:<|\s|$)|\?|0x[0-9a-f]+")
+_DURATION: Final = re.compile(rb" <(\d{1,9}\.\d{1,9})>$")
+#: A descriptor with what -y and -yy write behind it; names in that have no `<` and `>` of their own, but
+#: `->` may be between two.
+_DESCRIPTOR: Final = re.compile(rb'(-?\d{1,10})(?:<((?:->|[^<>"-]++|-|"[^"]*"|<[^<>]*>)*+)>)?')
+_LABEL: Final = re.compile(
+    rb'(?:(?P<tcp>TCP|TCPv6):\[(?P<names>[^"]*)\]'
+    rb'|(?P<unix>UNIX|UNIX-STREAM):\[(?P<inode>\d+)(?P<peer>->\d+)?(?:,(?P<path>@?"[^"]*"))?\]'
+    rb"|socket:\[(?P<any>\d+)\])$"
 )
-_DESCRIPTOR: Final = re.compile(rb"(-?\d{1,10})(" + _DECORATION + rb")?")
-_BACKSLASH: Final = 0x5C
-_ESCAPE: Final = re.compile(rb"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.)", re.DOTALL)
-_LETTERS: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f", b"a": b"\a", b"b": b"\b"}
+_ESCAPES: Final = re.compile(
+    rb'(?:[^\\]++|\\(?:[abfnrtv"\\]|[0-3][0-7]{2}|[0-7]{1,2}(?![0-7])|x[0-9a-f]{2}))*+'
+)
+_PATH: Final = re.compile(rb'sun_path=(@?)(?=")')
+_PORT: Final = re.compile(rb'sin6?_port=(?:htons\((\d{1,5})\)|(?="))')
+_HOST: Final = re.compile(rb'(?:inet_addr\(|inet_pton\(AF_INET6, |(sin6?_addr=))(?=")')
+
+Kind = Literal["call", "begun", "resumed", "exit"]
 
 
-class When(NamedTuple):
-    """A line's time as it stands there; each is None where it does not: time of day and seconds (since the
-    epoch, or since the line before)."""
-
-    clock: bytes | None
-    seconds: bytes | None
+class BadCallError(ValueError):
+    """Arguments that strace does not write, or not to their end."""
 
 
 class Line(NamedTuple):
-    """A line that was taken apart. `pid` is the thread's, None where the line has none. Of a call that is
-    resumed `name` is None; of one that is unfinished `result` is; `exited` says that the thread is gone."""
+    """`text` is what stands behind the call's name: all of it, or what there is before an unfinished call is
+    left (`begun`), or from where it is taken up again (`resumed`). An `exit` has none."""
 
+    kind: Kind
     pid: int | None
-    when: When
-    name: str | None
-    resumed: str | None
-    #: What stands between the parentheses, up to the end or the interruption.
-    arguments: bytes
-    result: Result | None
-    exited: bool
+    time: bytes | None
+    name: bytes
+    text: bytes
 
 
 class Result(NamedTuple):
-    """What a call gave: None for `?`; `error` is `EAGAIN` and the like; `took_ns` how long it took."""
+    """What a call returned: a number (None: nothing that is one), and the rest of the line behind it."""
 
     value: int | None
-    decoration: bytes
-    error: str
-    took_ns: int | None
+    text: bytes
+
+    @property
+    def duration_ns(self) -> int:
+        """How long the call took, if the line says so (-T)."""
+        match = _DURATION.search(self.text)
+        return _decimal(match[1]) if match else 0
 
 
-class Text(NamedTuple):
-    """A string among the arguments; `cut` if strace has not shown all of it; it ends before `end`."""
+class Label(NamedTuple):
+    """What -y or -yy say of a stream socket. `key` stays the same as long as the socket is in use, but for a
+    TCP socket that gets its addresses. `local` and `remote` are None where they are not said."""
 
-    data: bytes
-    cut: bool
-    end: int
+    key: bytes
+    transport: str | None
+    local: str | None
+    remote: str | None
 
 
-def parse(line: bytes) -> Line | None:
-    """Take a line apart; None for what is no line of strace's, or of no interest (signals, stacks)."""
-    head = _LINE.match(line)
-    if head is None:
+def parse(data: bytes) -> Line | None:
+    """A line of strace's, without its newline; None for any other (a signal, a stack, a program's output)."""
+    match = _LINE.match(data)
+    if match is None:
         return None
-    pid = head["pid"] or head["pid_"]
-    when = When(head["clock"], head["seconds"] or head["relative"])
-    number = None if pid is None else int(pid)
-    if head["exit"]:
-        return Line(number, when, None, None, b"", None, True)
-    name = head["name"].decode() if head["name"] else None
-    resumed = head["resumed"].decode() if head["resumed"] else None
-    unfinished = _UNFINISHED.search(line, max(head.end(), len(line) - 40))
-    if unfinished:
-        return Line(number, when, name, resumed, line[head.end() : unfinished.start()], None, False)
-    at = len(line)
-    # The last `) = `; what a file is called in the result may have another.
-    for _ in range(4):
-        at = line.rfind(b" = ", head.end(), at)
+    pid, tid, time, name, resumed, _ = match.groups()
+    who = pid or tid
+    number = int(who) if who else None
+    if name:
+        if data.endswith(_UNFINISHED):
+            return Line("begun", number, time, name, data[match.end() : data.rindex(b" <")])
+        return Line("call", number, time, name, data[match.end() :])
+    if resumed:
+        return Line("resumed", number, time, resumed, data[match.end() :])
+    return Line("exit", number, time, b"", b"")
+
+
+def attached(data: bytes) -> int | None:
+    """The process whose beginning strace announces at the end of a line."""
+    match = _ATTACHED.search(data, max(0, len(data) - 40))
+    return int(match[1]) if match else None
+
+
+def result(text: bytes) -> tuple[bytes, Result]:
+    """A call's arguments and its result. Raises BadCallError if the line breaks off before it."""
+    at = len(text)
+    for _ in range(8):  # names in the result's label may have this in them
+        at = text.rfind(b" = ", 0, at)
         if at < 0:
-            return None
-        arguments = line[head.end() : at].rstrip()
-        if arguments.endswith(b")"):
-            found = _RESULT.match(line, at + 3)
-            return found and Line(number, when, name, resumed, arguments[:-1], _result(found), False)
-    return None
-
-
-def _result(found: re.Match[bytes]) -> Result:
-    value = None if found["value"] == b"?" else int(found["value"], 0)
-    took = None if found["took"] is None else nanoseconds(found["took"])
-    return Result(value, found["decoration"] or b"", (found["error"] or b"").decode(), took)
-
-
-def nanoseconds(seconds: bytes) -> int:
-    """`1795384881.935913` in nanoseconds."""
-    whole, _, fraction = seconds.partition(b".")
-    return int(whole) * 10**9 + int(fraction[:9].ljust(9, b"0"))
-
-
-def descriptor(arguments: bytes, at: int = 0) -> tuple[int, bytes, int] | None:
-    """The descriptor at a place: its number, its name in angle brackets (or nothing), and where it ends."""
-    found = _DESCRIPTOR.match(arguments, at)
-    return None if found is None else (int(found[1]), found[2] or b"", found.end())
-
-
-def text(arguments: bytes, at: int) -> Text | None:
-    """The string whose opening quote is at a place, None if there is none or it has no end."""
-    if arguments[at : at + 1] != b'"':
-        return None
-    end = at
-    while True:
-        end = arguments.find(b'"', end + 1)
-        if end < 0:
-            return None
-        before = end - 1
-        while arguments[before] == _BACKSLASH:  # an even number of them escapes each other
-            before -= 1
-        if (end - before) % 2:
             break
-    cut = arguments.startswith(b"...", end + 1)
-    return Text(unescape(arguments[at + 1 : end]), cut, end + (4 if cut else 1))
+        end = at
+        while end and text[end - 1] == 0x20:
+            end -= 1
+        match = _RESULT.match(text, at + 3)
+        if match and text[end - 1 : end] == b")":
+            value = int(match[1]) if match[1] else None
+            return text[: end - 1], Result(value, text[match.end(1) if match[1] else match.end() :])
+    raise BadCallError("has no result")
 
 
-def texts(arguments: bytes, label: bytes, at: int = 0) -> Iterator[tuple[Text | None, int]]:
-    """The strings behind each `label`, and where what follows them begins; None for a pointer that strace did
-    not follow."""
-    while (found := arguments.find(label, at)) >= 0:
-        at = found + len(label)
-        string = text(arguments, at)
-        at = at if string is None else string.end
-        yield string, at
+def quoted(text: bytes, at: int) -> tuple[bytes, bool, int]:
+    """The string whose quote is at `at`, whether it was cut off, and where it ends. Raises BadCallError."""
+    start = at + 1
+    end = text.find(b'"', start)
+    while end > 0 and text[end - 1] == 0x5C:
+        slashes = 1
+        while text[end - 1 - slashes] == 0x5C:
+            slashes += 1
+        if slashes % 2 == 0:
+            break
+        end = text.find(b'"', end + 1)
+    if end < 0:
+        raise BadCallError("breaks off in a string")
+    cut = text.startswith(b"...", end + 1)
+    return _unescape(text[start:end]), cut, end + (4 if cut else 1)
 
 
-def unescape(escaped: bytes) -> bytes:
-    """The bytes of a string as strace writes it."""
-    if b"\\" not in escaped:
-        return escaped
-    if len(escaped) % 4 == 0 and escaped.count(b"\\x") * 4 == len(escaped):
+def _unescape(text: bytes) -> bytes:
+    r"""The bytes of a string: all as `\x00` (-xx), which is quick; or as in C."""
+    if b"\\" not in text:
+        return text
+    count = text.count(b"\\x")
+    if 4 * count == len(text):
         try:
-            return bytes.fromhex(escaped.replace(b"\\x", b"").decode("ascii"))
-        except ValueError:  # not all of them are at their places
+            data = bytes.fromhex(text.replace(b"\\x", b"").decode("latin-1"))
+        except ValueError:
+            data = b""
+        if len(data) == count:
+            return data
+    if _ESCAPES.fullmatch(text):
+        try:
+            return text.decode("unicode_escape").encode("latin-1")
+        except ValueError:
             pass
-    return _ESCAPE.sub(_unescaped, escaped)
+    raise BadCallError("has an escape that strace does not write")
 
 
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    code = found[1]
-    if code[:1] == b"x" and len(code) > 1:
-        return bytes((int(code[1:], 16),))
-    if code[:1].isdigit():
-        return bytes((int(code, 8) & 0xFF,)) if code < b"8" else code
-    return _LETTERS.get(code, code)
+def descriptor(text: bytes, at: int = 0) -> tuple[int, bytes | None, int] | None:
+    """The descriptor that stands there, its label, and where it ends."""
+    match = _DESCRIPTOR.match(text, at)
+    return (int(match[1]), match[2], match.end()) if match else None
+
+
+def descriptors(text: bytes, at: int) -> list[tuple[int, bytes | None]]:
+    """The descriptors of a list (`[3, 4]`) whose first is at `at`."""
+    found = []
+    while one := descriptor(text, at):
+        number, name, at = one
+        found.append((number, name))
+        if not text.startswith(b", ", at):
+            break
+        at += 2
+    return found
+
+
+def label(text: bytes) -> Label | None:
+    """What a descriptor's label says; None for what is no stream socket."""
+    if text.startswith(b"\\x"):  # -y with -xx
+        try:
+            text = _unescape(text)
+        except BadCallError:
+            return None
+    match = _LABEL.match(text)
+    if match is None:
+        return None
+    if match["tcp"]:
+        local, arrow, remote = match["names"].decode("ascii", "replace").partition("->")
+        if local.isdigit():
+            return Label(b"inode " + match["names"], "tcp", None, None)
+        return Label(match["names"], "tcp", local, remote if arrow else None)
+    if match["unix"]:
+        path = match["path"]
+        local = address(b"sun_path=" + path) if path else None
+        return Label(b"inode " + match["inode"], "unix", local[1] if local else None, None)
+    return Label(b"inode " + match["any"], None, None, None)
+
+
+def address(text: bytes) -> tuple[str, str] | None:
+    """The transport and the name of a socket's address in a call's arguments: `address:port`, a path, `@` and
+    an abstract name, "" for a unix socket without a name. None where there is none of these."""
+    try:
+        if match := _PATH.search(text):
+            return "unix", _name(bool(match[1]), quoted(text, match.end())[0])
+        match, host = _PORT.search(text), _HOST.search(text)
+        if match and host:
+            port = int(match[1]) if match[1] else int.from_bytes(quoted(text, match.end())[0], "big")
+            name = quoted(text, host.end())[0]
+            where = str(ip_address(name)) if host[1] else name.decode("ascii", "backslashreplace")
+            return "tcp", f"[{where}]:{port}" if ":" in where else f"{where}:{port}"
+    except ValueError:
+        return None
+    return ("unix", "") if b"sa_family=AF_UNIX" in text else None
+
+
+def _name(abstract: bool, path: bytes) -> str:
+    return "@" * abstract + path.decode("utf-8", "backslashreplace")
+
+
+def _decimal(text: bytes) -> int:
+    """Seconds with a fraction, in ns."""
+    whole, _, fraction = text.partition(b".")
+    return int(whole) * _SECOND + int(fraction.ljust(9, b"0"))
+
+
+_SECOND: Final = 1_000_000_000
+_HOUR: Final = 3600 * _SECOND
+_DAY: Final = 24 * _HOUR
+
+
+class Clock:
+    """The times of lines, in ns. Those of -ttt are since the epoch. Of -t and -tt, which are times of the
+    day, the first day is taken for 1970-01-01 and the local time for UTC; a step back over more than
+    half a day is midnight. Those of -r add up from 0."""
+
+    def __init__(self) -> None:
+        self._now: int | None = None
+
+    def ns(self, text: bytes) -> int:
+        """The time of the next line."""
+        if text[2:3] == b":":
+            time = (int(text[:2]) * 60 + int(text[3:5])) * 60 * _SECOND + _decimal(text[6:])
+            if self._now is not None:
+                time += self._now - self._now % _DAY
+                if self._now - time > _DAY // 2:
+                    time += _DAY
+                elif time - self._now > _DAY - _HOUR and time >= _DAY:  # from before midnight
+                    time -= _DAY
+            self._now = time if self._now is None else max(self._now, time)
+            return time
+        time = _decimal(text)
+        if len(text.partition(b".")[0]) < 9:
+            self._now = time = (self._now or 0) + time
+        return time

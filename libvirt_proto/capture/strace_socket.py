@@ -1,242 +1,249 @@
-"""The sockets of traced processes: whose descriptors they are, and which of them speak libvirt."""
+"""A socket of a traced process: whether it is a connection of libvirt's, which side the process is on, and
+the Chunks of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from struct import Struct
 from typing import Final, Literal
 
 from ..limits import MIN_FRAME
 from .chunk import Chunk, Connection, Direction
 from .detect import plausible_header
-from .socket_address import Named, Peer, of_decoration
+from .strace_line import Label
 
-#: Bytes that went through a call, and how many more did that strace does not show.
-Piece = tuple[bytes, int]
-
-#: Descriptors that a table may have, and tables; far more than any process has, or a machine processes.
-_MAX_DESCRIPTORS: Final = 1 << 20
-_MAX_TABLES: Final = 65_536
-_TYPE: Final = Struct(">16xi").unpack_from
-#: VIR_NET_REPLY, VIR_NET_MESSAGE, VIR_NET_REPLY_WITH_FDS.
-_FROM_SERVER: Final = frozenset((1, 2, 5))
+#: libvirt-sock, libvirt-sock-ro, libvirt-admin-sock, virtqemud-sock, virtlogd-sock, …; not the monitors of
+#: its guests, which are below folders of that name, too.
+_LIBVIRT_PATH: Final = re.compile(r"(?:.*/)?@?(?:libvirt|virt[a-z]{1,20}d)-(?:[a-z]{1,20}-)?sock(?:-ro)?")
+_PROGRAM_TYPE: Final = Struct(">4xI8xi").unpack_from
+_KEEPALIVE: Final = 0x6B656570
+_CALLS: Final = (0, 4)
+_REPLIES: Final = (1, 5)
+_EVENT: Final = 2
+#: A header that is plausible: its end stands in for the part of another that is not there yet.
+_EXAMPLE: Final = b"".join(word.to_bytes(4, "big") for word in (28, 1, 1, 1, 0, 0, 0))
+#: So much of a header tells it from other bytes where strace cut off the rest.
+_ENOUGH: Final = 12
+#: Calls that may wait until it is known which side sent them (keepalive comes from both).
+_MAX_WAITING: Final = 64
 
 Role = Literal["client", "server"]
 
 
+class Move:
+    """Bytes that were sent or received by one call: (bytes, number of bytes not shown behind them), and so
+    on; or the end of that direction. While it is `open` it is not known yet how many there were."""
+
+    __slots__ = ("end", "open", "parts", "sent", "time_ns")
+
+    def __init__(
+        self,
+        sent: bool,
+        time_ns: int | None,
+        parts: list[tuple[bytes, int]],
+        *,
+        end: bool = False,
+        open: bool = False,
+    ) -> None:
+        self.sent = sent
+        self.time_ns = time_ns
+        self.parts = parts
+        self.end = end
+        self.open = open
+
+
 class Socket:
-    """A socket as a process has it. `role` is the process's, None while it is not known."""
+    """`add` takes what is sent and received, in order; as soon as it is known to be libvirt's, and which side
+    is the client, it comes out as Chunks.
 
-    def __init__(self, tables: Tables, pid: int | None) -> None:
-        self._tables = tables
-        self._pid = pid
+    It is libvirt's if one of its addresses is, or when a call moves bytes that begin as a message does. The
+    process is the client if it connected, the server if it accepted; else the port, the path or the
+    first call, reply or event tells. What the other direction had before that is given, too, if it can be
+    the beginning of a message.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_first",
+        "_incomplete",
+        "_missing",
+        "_wanted",
+        "connection",
+        "holders",
+        "key",
+        "label",
+        "local",
+        "number",
+        "opened",
+        "passed",
+        "process",
+        "remote",
+        "role",
+        "transport",
+        "waiting",
+    )
+
+    def __init__(self, process: str, number: int, transport: str | None = None) -> None:
+        #: Where it was seen first: `pid 25234` ("" if the lines have no numbers), and its descriptor.
+        self.process = process
+        self.number = number
+        self.transport = transport
+        #: It is no stream: nothing of it is given.
+        self.passed = False
         self.role: Role | None = None
-        self.local: Peer | None = None
-        self.remote: Peer | None = None
-        #: What `-yy` knows it by.
-        self.key = b""
-        #: How many descriptors it has.
-        self.descriptors = 0
+        #: Whether it was seen how the connection began.
+        self.opened = False
+        self.local: str | None = None
+        self.remote: str | None = None
+        #: What strace calls it (-y), and that in short.
+        self.label: bytes | None = None
+        self.key: bytes | None = None
+        #: How many descriptors mean it.
+        self.holders = 0
         self.connection: Connection | None = None
-        #: By direction (whether the process writes): a call's bytes, if they were four: libvirt reads a
-        #: length word by itself, and then the rest.
-        self._word: dict[bool, tuple[int | None, bytes]] = {}
-        #: Directions in which something went by that began no message.
-        self._missed: set[bool] = set()
+        self.waiting: list[Move] = []
+        self._wanted = False
         self._ended: set[bool] = set()
+        #: Directions of which nothing has been given; of which bytes are missing.
+        self._first = {True, False}
+        self._missing: set[bool] = set()
+        #: By direction: the beginning of a header.
+        self._incomplete = {True: b"", False: b""}
 
-    def name(self, decoration: bytes) -> None:
-        """Take what `-yy` says."""
-        if decoration:
-            self.named(of_decoration(decoration))
+    def named(self, label: Label, text: bytes) -> None:
+        """strace has said what it is."""
+        self.key, self.label = label.key, text
+        self.transport = label.transport or self.transport
+        self.local = label.local or self.local
+        self.remote = label.remote or self.remote
 
-    def named(self, known: Named) -> None:
-        """Take what `-yy` says."""
-        self.key = known.key if known.key != b"TCP" else self.key
-        self.local = known.local or self.local
-        self.remote = known.remote or self.remote
+    def is_libvirt(self, ports: frozenset[int]) -> bool:
+        """Whether its addresses are libvirt's."""
+        return self._is_libvirt(self.local, ports) or self._is_libvirt(self.remote, ports)
 
-    def transfer(
-        self, writes: bool, time_ns: int | None, pieces: list[Piece], *, ended: bool
-    ) -> Iterator[Chunk]:
-        """What a call moved; `ended`: it says that nothing more will come."""
-        if self.connection is None and pieces and not self._is_libvirt(writes, time_ns, pieces):
-            return
-        for data, cut in pieces:
-            yield from self._chunks(writes, time_ns, data, cut)
-        if ended:
-            yield from self.end(writes=writes, time_ns=time_ns)
+    def _is_libvirt(self, address: str | None, ports: frozenset[int]) -> bool:
+        if not address:
+            return False
+        if self.transport == "tcp":
+            port = address.rpartition(":")[2]
+            return port.isdigit() and int(port) in ports
+        return _LIBVIRT_PATH.fullmatch(address) is not None
 
-    def end(self, *, writes: bool, time_ns: int | None) -> Iterator[Chunk]:
-        """A direction has ended."""
-        if self.connection is not None and writes not in self._ended:
-            self._ended.add(writes)
-            yield Chunk(self.connection, self._direction(writes), time_ns, b"", end=True)
-
-    def _chunks(self, writes: bool, time_ns: int | None, data: bytes, cut: int) -> Iterator[Chunk]:
-        assert self.connection is not None
-        if writes in self._ended:
-            return
-        direction, lost = self._direction(writes), -1 if writes in self._missed else 0
-        self._missed.discard(writes)
-        if writes in self._word:
-            before_ns, word = self._word.pop(writes)
-            yield Chunk(self.connection, direction, before_ns, word, lost)
-            lost = 0
-        yield Chunk(self.connection, direction, time_ns, data, lost, cut=cut)
-
-    def _direction(self, writes: bool) -> Direction:
-        return "c2s" if writes == (self.role == "client") else "s2c"
-
-    def _is_libvirt(self, writes: bool, time_ns: int | None, pieces: list[Piece]) -> bool:
-        """Decide by the address, or by this call: messages begin where calls do."""
-        server = self.remote if self.role == "client" else self.local
-        if self.role is not None and server is not None and server.speaks_libvirt(self._tables.ports):
-            self._open()
-            return True
-        begin = b"".join(data for data, _ in pieces[:MIN_FRAME])[:MIN_FRAME]
-        _, word = self._word.get(writes, (None, b""))
-        if word and plausible_header((word + begin)[:MIN_FRAME]):
-            begin = word + begin
-        else:
-            if self._word.pop(writes, None):
-                self._missed.add(writes)
-            if not plausible_header(begin):
-                if len(begin) == 4 and not any(cut for _, cut in pieces):
-                    self._word[writes] = time_ns, begin
-                else:
-                    self._missed.add(writes)
+    def add(self, move: Move, ports: frozenset[int]) -> bool:
+        """Take what a call moved; says whether `flush` has something to give."""
+        if move.end:
+            known = self.connection or self._wanted or (self.opened and self.is_libvirt(ports))
+            if move.sent in self._ended or not known:
                 return False
-        if self.role is None:
-            (kind,) = _TYPE(begin)
-            self.role = "client" if (kind in _FROM_SERVER) != writes else "server"
-        self._open()
-        return True
+            self._ended.add(move.sent)
+        self.waiting.append(move)
+        if self.connection is None:
+            self._look(move, ports)
+        return self.connection is not None or (self._wanted and self.role is not None)
 
-    def _open(self) -> None:
-        ours, theirs = self._end(self.local, own=True), self._end(self.remote, own=False)
-        client, server = (ours, theirs) if self.role == "client" else (theirs, ours)
-        known = self.remote or self.local
-        self.connection = self._tables.connection(client, server, known.transport if known else "unix")
-
-    def _end(self, peer: Peer | None, *, own: bool) -> str:
-        if peer is not None and peer.name:
-            return peer.name
-        if own:
-            return "traced process" if self._pid is None else f"pid {self._pid}"
-        return "server" if self.role == "client" else "client"
-
-
-class Table:
-    """The descriptors of a process, which its threads share."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-        self.threads: set[int | None] = set()
-        self._sockets: dict[int, Socket] = {}
-
-    def socket(self, descriptor: int, decoration: bytes, pid: int | None) -> Socket | None:
-        """The socket of a descriptor; one that was never seen before may be one. `decoration` is what `-yy`
-        calls it; None for what is no socket by that."""
-        socket = self._sockets.get(descriptor)
-        known = of_decoration(decoration) if decoration else None
-        if known is not None:
-            if not known.key:
-                return None
-            if socket is not None and socket.key and known.key not in (socket.key, b"TCP"):
-                self._forget(descriptor)
-                socket = None
-        if socket is None:
-            if len(self._sockets) >= _MAX_DESCRIPTORS:
-                return None
-            socket = Socket(self._tables, pid)
-            self._add(descriptor, socket)
-        if known is not None:
-            socket.named(known)
-        return socket
-
-    def put(self, descriptor: int, socket: Socket, time_ns: int | None) -> Iterator[Chunk]:
-        """A descriptor that is new; what had its number before was closed."""
-        yield from self.close(descriptor, time_ns)
-        self._add(descriptor, socket)
-
-    def duplicate(self, descriptor: int, new: int, time_ns: int | None) -> Iterator[Chunk]:
-        """Another descriptor of the same thing."""
-        socket = self._sockets.get(descriptor)
-        if new != descriptor:
-            yield from self.close(new, time_ns)
-            if socket is not None:
-                self._add(new, socket)
-
-    def close(self, descriptor: int, time_ns: int | None) -> Iterator[Chunk]:
-        """A descriptor is gone; with the last one of a socket, its connection ends."""
-        socket = self._forget(descriptor)
-        if socket is not None and not socket.descriptors:
-            yield from socket.end(writes=True, time_ns=time_ns)
-            yield from socket.end(writes=False, time_ns=time_ns)
-
-    def close_all(self, time_ns: int | None) -> Iterator[Chunk]:
-        """The process is gone."""
-        for descriptor in list(self._sockets):
-            yield from self.close(descriptor, time_ns)
-
-    def copy(self) -> Table:
-        """What a new process gets of it."""
-        table = Table(self._tables)
-        for descriptor, socket in self._sockets.items():
-            table._add(descriptor, socket)
-        return table
-
-    def _add(self, descriptor: int, socket: Socket) -> None:
-        self._sockets[descriptor] = socket
-        socket.descriptors += 1
-
-    def _forget(self, descriptor: int) -> Socket | None:
-        socket = self._sockets.pop(descriptor, None)
-        if socket is not None:
-            socket.descriptors -= 1
-        return socket
-
-
-class Tables:
-    """Whose descriptors are whose, and the connections that were found. `ports` are libvirt's."""
-
-    def __init__(self, ports: frozenset[int]) -> None:
-        self.ports = ports
-        self.opened = 0
-        #: Of threads of which nobody knows to which process they belong.
-        self._unknown = Table(self)
-        self._of: dict[int | None, Table] = {}
-
-    def of(self, pid: int | None) -> Table:
-        """The table of a thread."""
-        table = self._of.get(pid)
-        if table is None:
-            table = self._unknown
-            if len(self._of) < _MAX_TABLES:
-                self._of[pid] = table
-                table.threads.add(pid)
-        return table
-
-    def forked(self, pid: int | None, child: int, shares: bool) -> None:
-        """A thread has made another, which shares its table or gets a copy."""
-        if len(self._of) >= _MAX_TABLES:
+    def _look(self, move: Move, ports: frozenset[int]) -> None:
+        """Decide what can be decided now."""
+        if not self._wanted and self.is_libvirt(ports):
+            self._wanted = True
+        if self._wanted and self.role is None:
+            self._role_by_address(ports)
+        if self._wanted and self.role is not None:
             return
-        table = self.of(pid) if shares else self.of(pid).copy()
-        if child in self._of:  # it was heard of before its parent's call returned
-            self._of[child].threads.discard(child)
-        self._of[child] = table
-        table.threads.add(child)
+        for data, cut in move.parts[:1]:
+            self._header(move.sent, data, cut)
+        if self._wanted and len(self.waiting) >= _MAX_WAITING:
+            self.guess()
 
-    def exited(self, pid: int | None, time_ns: int | None) -> Iterator[Chunk]:
-        """A thread is gone; with the last one its process is."""
-        table = self._of.pop(pid, None)
-        if table is not None:
-            table.threads.discard(pid)
-            if not table.threads:
-                yield from table.close_all(time_ns)
+    def _role_by_address(self, ports: frozenset[int]) -> None:
+        if self._is_libvirt(self.local, ports):
+            self.role = "server"
+        elif self._is_libvirt(self.remote, ports):
+            self.role = "client"
 
-    def connection(self, client: str, server: str, transport: str) -> Connection:
-        """One more connection."""
-        self.opened += 1
-        return Connection(self.opened, client, server, transport)
+    def _header(self, sent: bool, data: bytes, cut: int) -> None:
+        """See whether a message begins with these bytes, or goes on with them that began a moment ago."""
+        begun, self._incomplete[sent] = self._incomplete[sent], b""
+        for head in (begun + data, data) if begun else (data,):
+            padded = head + _EXAMPLE[len(head) :]
+            if head and plausible_header(padded):
+                if len(head) >= MIN_FRAME or (cut and len(head) >= _ENOUGH):
+                    self._wanted = True
+                    self._role_by_header(sent, padded)
+                    return
+                if not cut:
+                    self._incomplete[sent] = head
+                    return
+            if not self._wanted:  # what came before this call is not libvirt's
+                self.waiting = [move for move in self.waiting[:-1] if move.sent != sent] + self.waiting[-1:]
+        if not self._wanted:
+            self.waiting.pop()
+
+    def _role_by_header(self, sent: bool, head: bytes) -> None:
+        program, kind = _PROGRAM_TYPE(head)
+        if self.role is not None or (program == _KEEPALIVE and kind == _EVENT):
+            return
+        if kind in _CALLS:
+            self.role = "client" if sent else "server"
+        elif kind in _REPLIES or kind == _EVENT:
+            self.role = "server" if sent else "client"
+        else:  # streams go in both directions; most clients download
+            self.role = "server" if sent else "client"
+
+    def miss(self, sent: bool) -> None:
+        """An unknown number of bytes of a direction is not in the trace, if there were any."""
+        if self.connection is not None:
+            self._missing.add(sent)
+
+    def may_be(self, label: Label) -> bool:
+        """Whether it may be what strace names like this now and has not named before, or named otherwise:
+        a TCP socket that was not connected."""
+        if self.key is None:
+            return True
+        return self.transport == label.transport == "tcp" and b"->" not in self.key and b"->" in label.key
+
+    def guess(self) -> None:
+        """Nothing more will tell which side this is: the one that is traced most often."""
+        self.role = self.role or "client"
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it is libvirt's, and only its role is not known."""
+        return self._wanted and self.role is None
+
+    def flush(self, out: list[Chunk]) -> None:
+        """Give what waits, up to a call of which it is not known yet what it moved."""
+        count = 0
+        for move in self.waiting:
+            if move.open:
+                break
+            count += 1
+            self.give(out, move)
+        del self.waiting[:count]
+
+    def give(self, out: list[Chunk], move: Move) -> None:
+        """Give it now."""
+        assert self.connection is not None
+        direction: Direction = "c2s" if move.sent == (self.role == "client") else "s2c"
+        parts = move.parts or ([(b"", 0)] if move.end else [])
+        for data, cut in parts:
+            lost = 0
+            if move.sent in self._missing:
+                self._missing.discard(move.sent)
+                lost = -1
+            elif move.sent in self._first:
+                self._first.discard(move.sent)
+                begins = plausible_header(data + _EXAMPLE[len(data) :])
+                lost = -1 if data and not self.opened and not begins else 0
+            out.append(Chunk(self.connection, direction, move.time_ns, data, lost, move.end, cut))
+
+    def connect(self, number: int) -> None:
+        """It is a connection of libvirt's, the `number`th."""
+        here, there = self.local, self.remote
+        if self.transport is None:
+            here = f"{self.process} fd {self.number}".lstrip()
+        elif self.transport == "unix":
+            here = here or (f"unix:{self.process}" if self.process else "unix")
+            there = there or "unix"
+        ends = (here or "?", there or "?")
+        client, server = ends if self.role == "client" else ends[::-1]
+        self.connection = Connection(number, client, server, self.transport or "unix")

@@ -216,7 +216,7 @@ def inputs(command: Command) -> Command:
         record: Path | None = None,
         **rest: Any,
     ) -> Any:
-        stop = _stopped_by_signals() if follow else None
+        stop = stopped_by_signals() if follow else None
         return command(*args, inputs=Inputs(files, ports, stop, record, keylog), **rest)
 
     return with_inputs  # type: ignore[return-value]
@@ -228,7 +228,7 @@ def _short_names(files: tuple[str, ...]) -> tuple[str, str]:
     return (first, second) if first != second else (files[0], files[1])
 
 
-def _stopped_by_signals() -> threading.Event:
+def stopped_by_signals() -> threading.Event:
     """An event that SIGINT and SIGTERM set: the way to end what has no end is no error.
 
     The handlers are set whatever was there: a job in the background inherits that SIGINT is ignored.

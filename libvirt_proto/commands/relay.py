@@ -73,7 +73,7 @@ def relay(
 
     ADDRESS is tcp:HOST:PORT, tcp:[::1]:PORT, unix:PATH, or unix:@NAME for an abstract socket. Port 0 is any
     free port; tcp::PORT listens on all addresses of this host. A line on standard error says when clients
-    can connect. SIGINT (Ctrl-C) and SIGTERM end it.
+    can connect. SIGINT (Ctrl-C) and SIGTERM end it, as soon as all is shown; a second one at once.
 
     File descriptors pass from unix socket to unix socket. The daemon sees the relay's user and process
     instead of the client's. The socket's file has the mode that the umask leaves (umask 077: only you), and
@@ -109,18 +109,20 @@ class _Decoder(Thread):
         self.feed: Final = Feed()
         self.error: BaseException | None = None
         self.status: Final = status
-        self._show, self._recorder, self._out = show, recorder, out
+        self._show, self._out = show, out
+        # Loaded now: while Python loads a large module, no other thread runs.
+        self._view = show.view()
+        show.registry.programs()
+        self._items = messages(
+            self.feed.items(idle=out.flush), show.registry, status, out.flush, recorder, live=True
+        )
         #: Called when it ends because of an error.
         self.failed: Callable[[], object] = lambda: None
 
     def run(self) -> None:
         """Decode and show."""
-        show, status, recorder, out = self._show, self.status, self._recorder, self._out
         try:
-            items = self.feed.items(idle=out.flush)
-            found = messages(items, show.registry, status, out.flush, recorder, live=True)
-            show.write(found, out, status)
-            out.flush()
+            self._show.write(self._items, self._out, self.status, view=self._view)
         except BaseException as error:
             self.error = error
             self.failed()
@@ -170,8 +172,8 @@ async def _relay(listen_at: Address, connect_to: Address, decoder: _Decoder) -> 
     decoder.failed = lambda: _wake(loop, stop)
 
     def ready(address: Address) -> None:
-        click.echo(printable(f"listening on {address}, connecting to {connect_to}"), err=True)
         decoder.start()
+        click.echo(printable(f"listening on {address}, connecting to {connect_to}"), err=True)
 
     try:
         await Relay(listen_at, connect_to, decoder.feed).run(stop, ready)

@@ -62,9 +62,10 @@ class Show:
         status: Status,
         *,
         live: bool = False,
+        view: View | None = None,
     ) -> None:
-        """Write what is shown of one source; at once, where more may be long in coming."""
-        view = self.view()
+        """Write what is shown of one source; at once, where more may be long in coming (`live`)."""
+        view = view or self.view()
         try:
             for item in items:
                 for text in view.take(item, status):

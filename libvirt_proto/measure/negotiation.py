@@ -64,7 +64,7 @@ def _method(type_: Any) -> str:
 def _opened(program: str, exchange: Exchange) -> Opened:
     uri = _field(exchange.call, "name")
     text = uri.decode("utf-8", "backslashreplace") if isinstance(uri, bytes) else uri
-    return Opened(program, text, _field(exchange.call, "flags") or 0, exchange.outcome)
+    return Opened(program, text, _field(exchange.call, "flags"), exchange.outcome)
 
 
 def _name(captured: Captured | None, field: str, number: Any) -> str | None:

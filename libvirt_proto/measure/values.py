@@ -88,11 +88,12 @@ class Authentication(msgspec.Struct):
 
 class Opened(msgspec.Struct, frozen=True):
     """What the client opened: connect_open's program (`remote`, `admin`), its URI (None for libvirt's
-    default, and in programs that have none), flags, and how it came out."""
+    default, and in programs that have none), flags (None where the call's payload was not seen), and how
+    it came out."""
 
     program: str
     uri: str | None
-    flags: int
+    flags: int | None
     result: Outcome
 
 

@@ -7,9 +7,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from libvirt_proto.capture.probes import tracefs
+from libvirt_proto.capture.probes.errors import TraceError
+from tests.differential.certificates import make
 from tests.differential.libvirtd import Libvirtd, started
 from tests.differential.systemtap import PRELOAD, SystemTap
 
@@ -21,6 +25,30 @@ def libvirtd() -> Iterator[Libvirtd]:
         pytest.skip("tcpdump needs root")
     with started() as daemon:
         yield daemon
+
+
+@pytest.fixture(scope="session")
+def tracing() -> None:
+    """The kernel lets uprobe events be set."""
+    if os.geteuid() != 0:
+        pytest.skip("uprobes need root")
+    try:
+        root = tracefs.find() or tracefs.mount()
+    except TraceError as error:
+        pytest.skip(str(error))
+    if not (root / "uprobe_events").exists():
+        pytest.skip("this kernel has no uprobe events")
+
+
+@pytest.fixture(scope="session")
+def certificates() -> Iterator[Path]:
+    """A folder as virsh's pkipath, with one certificate for both sides; tests that use it are marked for
+    certtool. The daemon runs as another user, and pytest keeps its own folders to itself."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        make(folder)
+        yield folder
 
 
 @pytest.fixture(scope="session")

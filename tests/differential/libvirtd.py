@@ -29,9 +29,10 @@ PATIENCE = 20.0  # seconds
 class Libvirtd:
     """A daemon on a port of its own, with a log of its messages; its files are in `folder`."""
 
-    def __init__(self, port: int, folder: Path) -> None:
+    def __init__(self, port: int, folder: Path, pid: int = 0) -> None:
         self.port = port
         self.folder = folder
+        self.pid = pid
 
     @property
     def socket(self) -> Path:
@@ -103,7 +104,7 @@ def started(tls: str = "listen_tls = 0\n") -> Iterator[Libvirtd]:
         ) as daemon:
             try:
                 _wait_for(port, daemon, folder / "log")
-                yield Libvirtd(port, folder)
+                yield Libvirtd(port, folder, daemon.pid)
             finally:
                 daemon.terminate()
 
@@ -131,7 +132,7 @@ def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _wait_until_quiet(file: Path) -> None:
-    """Until tcpdump has written nothing more for a while."""
+    """Until nothing more has been written to a file for a while."""
     size = -1
     while size != file.stat().st_size:
         size = file.stat().st_size

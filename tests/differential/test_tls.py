@@ -9,13 +9,13 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests import packets
 from tests.differential import ours
+from tests.differential.certificates import CONFIGURATION
 from tests.differential.libvirtd import Libvirtd, free_port, started
 
 pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump", "tshark", "certtool")
@@ -26,19 +26,6 @@ COMMANDS = (
     ("dumpxml", "test"),
     ("screenshot", "test", "/dev/null"),
 )
-AUTHORITY = 'cn = "test"\nca\ncert_signing_key\n'
-HOST = (
-    'cn = "localhost"\ndns_name = "localhost"\nip_address = "127.0.0.1"\n'
-    "tls_www_server\ntls_www_client\nencryption_key\nsigning_key\n"
-)
-CONFIGURATION = """\
-listen_tls = 1
-tls_port = "{port}"
-auth_tls = "none"
-key_file = "{folder}/clientkey.pem"
-cert_file = "{folder}/clientcert.pem"
-ca_file = "{folder}/cacert.pem"
-"""
 #: What virsh asks GnuTLS for.
 PRIORITIES = {"1.3": "NORMAL", "1.2": "NORMAL:-VERS-ALL:+VERS-TLS1.2"}
 SAID = ("dir", "length", "prog", "proc", "type", "status", "serial", "payload_type", "payload", "data")
@@ -52,37 +39,6 @@ class Session(NamedTuple):
     capture: Path
     keys: Path
     port: str
-
-
-@pytest.fixture(scope="module")
-def certificates() -> Iterator[Path]:
-    """A folder as virsh's pkipath, with one certificate for both sides. The daemon runs as another user, and
-    pytest keeps its own folders to itself."""
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        _make_certificates(folder)
-        yield folder
-
-
-def _make_certificates(folder: Path) -> None:
-    (folder / "authority").write_text(AUTHORITY)
-    (folder / "host").write_text(HOST)
-
-    def certtool(*arguments: str) -> None:
-        subprocess.run(["certtool", *arguments], cwd=folder, check=True, capture_output=True)
-
-    signed = ("--load-ca-certificate", "cacert.pem", "--load-ca-privkey", "ca.pem", "--template", "host")
-    for name in ("ca.pem", "clientkey.pem"):
-        certtool("--generate-privkey", "--key-type", "rsa", "--bits", "2048", "--outfile", name)
-    certtool(
-        *("--generate-self-signed", "--load-privkey", "ca.pem", "--template", "authority"),
-        *("--outfile", "cacert.pem"),
-    )
-    certtool(
-        *("--generate-certificate", "--load-privkey", "clientkey.pem", *signed, "--outfile", "clientcert.pem")
-    )
-    (folder / "clientkey.pem").chmod(0o644)
 
 
 @pytest.fixture(scope="module", params=PRIORITIES)

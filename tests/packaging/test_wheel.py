@@ -32,6 +32,24 @@ default:
 """
 
 
+COMMANDS = (
+    *(
+        "decode",
+        "relay",
+        "trace",
+        "stats",
+        "encode",
+        "guess",
+        "lookup",
+        "list",
+        "describe",
+        "generate",
+        "import",
+    ),
+    "completion",
+)
+
+
 @dataclass(frozen=True)
 class Installed:
     """An environment that holds the wheel and its dependencies, and an empty folder to work in."""
@@ -137,7 +155,7 @@ print(json.dumps({"files": [f for f in files if f], "path": sys.path}))
 def test_help_and_version(installed: Installed, root: Path) -> None:
     assert "Usage: libvirt-proto" in installed.run("libvirt-proto", "--help")
     assert "0.1.0" in installed.run("libvirt-proto", "--version")
-    for command in ("decode", "lookup", "list", "describe", "generate", "import"):
+    for command in COMMANDS:
         assert f"libvirt-proto {command}" in installed.run("libvirt-proto", command, "--help")
 
 
@@ -158,6 +176,25 @@ def test_decode(installed: Installed, captures: Path, form: str) -> None:
         messages = [json.loads(line) for line in out.splitlines()]
         assert [message["n"] for message in messages] == list(range(1, len(messages) + 1))
         assert messages[0]["time_ns"] > 0
+
+
+def test_there_and_back(installed: Installed, captures: Path) -> None:
+    """What the commands need beside code comes with the wheel: the names of numbers, for one."""
+    shutil.copy(captures / "tour.pcap", installed.folder)
+    reply = ("--procedure", "domain_get_state", "--type", "reply")
+    lines = installed.run("libvirt-proto", "decode", "--format", "jsonl", *reply, "tour.pcap")
+    assert '"state_name":"VIR_DOMAIN_RUNNING"' in lines
+    (installed.folder / "lines.jsonl").write_text(lines, encoding="utf-8")
+    installed.run("libvirt-proto", "encode", "lines.jsonl", "-o", "lines.raw")
+    count = len(lines.splitlines())
+    assert len((installed.folder / "lines.raw").read_bytes()) == count * 36
+    found = json.loads(installed.run("libvirt-proto", "guess", "--format", "json", "lines.raw"))
+    assert "domain_get_state" in json.dumps(found)
+    figures = json.loads(installed.run("libvirt-proto", "stats", "--format", "json", "tour.pcap"))
+    assert figures["totals"]["messages"] == 5012
+    schema = json.loads(installed.run("libvirt-proto", "describe", "--json-schema", "domain_get_state"))
+    assert "remote_domain_get_state_ret" in schema["$defs"]
+    installed.run("libvirt-proto", "relay", "--listen", "nonsense", "--connect", "unix:/x", status=2)
 
 
 def test_generate_everything_current(installed: Installed) -> None:

@@ -19,7 +19,7 @@ from tests import packets
 
 PROGRAMS = frozenset((0x20008086, 0x20008087, 0x06900690, 0x6B656570))
 CAPTURES = Path(__file__).resolve().parent.parent / "captures"
-FORMATS: tuple[FileFormat, ...] = ("pcap", "pcapng", "raw", "hex", "log")
+FORMATS: tuple[FileFormat, ...] = ("pcap", "pcapng", "raw", "hex", "log", "strace")
 
 
 @cache

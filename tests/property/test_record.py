@@ -182,3 +182,19 @@ def test_more_connections_than_are_remembered() -> None:
     items.append(Chunk(Connection(1, "a", "b", "unix"), "c2s", 1, b"again"))
     found = connections(read_back(items))
     assert [data(one)["c2s"] for one in found] == [chunk.data for chunk in items if isinstance(chunk, Chunk)]
+
+
+def test_addresses_are_kept_where_they_are_free() -> None:
+    """Two connections with the same addresses, one after the other and then at once."""
+    names = NAMES[0]
+    items: list[Item] = []
+    for number in (1, 2, 3):
+        items.append(Chunk(Connection(number, *names), "c2s", 1, b"data"))
+        if number == 1:
+            items += [Chunk(Connection(1, *names), way, 1, b"", end=True) for way in ways(names)]
+    found = [item.connection for item in read_back(items) if isinstance(item, Chunk) and item.data]
+    assert [(one.client, one.server) for one in found] == [
+        (names[0], names[1]),
+        (names[0], names[1]),
+        ("127.0.0.1:49152", "127.0.0.1:16509"),
+    ]

@@ -168,3 +168,38 @@ def test_formats_of_real_files(captures: Path) -> None:
 )
 def test_compressed_files(head: bytes, name: str | None) -> None:
     assert compression(head) == name
+
+
+STRACE = (
+    b'execve("/usr/bin/virsh", ["virsh"], 0x7ffd0 /* 35 vars */) = 0\n',
+    b'25234 1795384881.935913 connect(4, {sa_family=AF_UNIX, sun_path="/x"}, 110) = 0\n',
+    b"[pid   312] 00:42:22.961884 recvfrom(4,  <unfinished ...>\n",
+    b"7 <... clock_nanosleep resumed>NULL) = 0\n",
+    b"     0.000324 [  53] [00007f4f82e76dfa] close(3)     = 0 <0.000012>\n",
+    b"strace: Process 309 attached with 4 threads\n",
+    b"32704 1795567341.606211 exit_group(0)    = ?\n",
+    b"--- SIGCHLD {si_signo=SIGCHLD, si_pid=1} ---\n",
+    b"7 +++ exited with 0 +++\n",
+    b'read(4<UNIX-STREAM:[41180->42012]>, "\\0\\0\\0\\34',  # a line that is longer than what is there
+)
+
+
+@pytest.mark.parametrize("line", STRACE)
+def test_strace(line: bytes) -> None:
+    assert file_format(line) == "strace"
+    assert file_format(b" Id   Name   State\n\n 1    test   running\n" + line) == "strace"
+
+
+@pytest.mark.parametrize(
+    ("text", "format"),
+    [
+        (b"int main(void)\n{\n    return read(4, buffer, 4);\n}\n", None),
+        (b"read(4, buffer, 4);\n", None),
+        (b"See read(2) and write(2).\n", None),
+        (b"2026-11-22 21:45:10.120+0000: 19725: info : f:1 : RPC_CLIENT_MSG_RX: len=28 (x) = 0\n", "log"),
+        (b"deadbeef00\n", "hex"),
+        (message(b"\nread(4, 0x7ffd, 4) = 4\n"), "raw"),
+    ],
+)
+def test_no_strace(text: bytes, format: str | None) -> None:
+    assert file_format(text) == format

@@ -9,7 +9,7 @@ from struct import unpack
 
 import pytest
 
-from libvirt_proto.capture import log
+from libvirt_proto.capture import log, objects
 from libvirt_proto.capture.chunk import Chunk, ConnectionEvent, Item, Notice
 from libvirt_proto.capture.log import log_chunks
 from libvirt_proto.capture.sources import read_source
@@ -288,6 +288,6 @@ def test_an_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_objects_that_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest connection is given up, and ended."""
-    monkeypatch.setattr(log, "_MAX_OBJECTS", 2)
+    monkeypatch.setattr(objects, "_MAX_OBJECTS", 2)
     items = read(*(line for n in range(4) for line in session(f"0xa{n}", f"0xb{n}", 5000 + n)[:3]))
     assert [chunk.connection.id for chunk in chunks(items) if chunk.end] == [1, 1, 2, 2]

@@ -14,6 +14,7 @@ from libvirt_proto.capture.chunk import Captured, Closed, Connection
 from libvirt_proto.measure import measure
 from libvirt_proto.measure.measure import Measure, latency
 from libvirt_proto.measure.values import Feature, Opened, Registration, Statistics
+from libvirt_proto.message import decode_message
 from tests.frames import CONNECTION, captured, error_payload, frame, text, word
 from tests.property.test_session import anything
 from tests.unit.test_session import CALL, CONTINUE, ERROR, EVENT, OTHER, REPLY, SCREENSHOT, STREAM, Wire
@@ -256,3 +257,13 @@ def test_a_socket_of_any_name(wire: Wire) -> None:
     found = run(captured(frame(), connection=odd))
     assert found.connections[0].server == "/run/\\udcff"
     assert found.unanswered[0].call.conn == "-/run/\\udcff"
+
+
+def test_what_was_opened_is_not_known_from_a_log(wire: Wire) -> None:
+    """It has no payloads; that is not libvirt's default URI."""
+    payload = word(1) + text(b"test:///default") + word(1)
+    header = frame(payload, proc=1)[:28]
+    call_ = captured(decode_message(header, missing=len(payload)), n=1, time_ns=0)
+    reply = captured(frame(proc=1, type_=1), n=2, time_ns=9, direction="s2c")
+    (connection,) = run(call_, reply).connections
+    assert connection.opened == Opened("remote", None, None, "ok")

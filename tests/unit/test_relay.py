@@ -3,121 +3,24 @@
 from __future__ import annotations
 
 import array
-import asyncio
 import hashlib
 import os
 import random
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from libvirt_proto.capture.address import Address, AddressError, listen, parse
-from libvirt_proto.capture.chunk import Chunk, Direction, Item, Notice
+from libvirt_proto.capture.address import Address
+from libvirt_proto.capture.chunk import Chunk, Direction, Notice
 from libvirt_proto.capture.feed import Feed
-from libvirt_proto.capture.relay import Relay
+from tests.relays import PATIENCE, answer_at_end, client, echo, read_all, relayed, served, through
 
-PATIENCE = 30.0
-Handler = Callable[[socket.socket], None]
 PAIRS = ["unix-unix", "unix-tcp", "tcp-unix", "tcp-tcp", "six-six"]
-
-
-@contextmanager
-def served(address: Address, handle: Handler) -> Iterator[Address]:
-    """A server with a thread for each connection."""
-    (listener,) = listen(address)
-    listener.setblocking(True)
-
-    def one(connection: socket.socket) -> None:
-        with connection, suppress(ConnectionError):
-            connection.settimeout(PATIENCE)
-            handle(connection)
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                threading.Thread(target=one, args=(connection,), daemon=True).start()
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    port = listener.getsockname()[1] if address.transport == "tcp" else 0
-    try:
-        yield Address(address.transport, address.name, port)
-    finally:
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(PATIENCE)
-
-
-@contextmanager
-def relayed(listen_at: Address, connect_to: Address, feed: Feed) -> Iterator[Address]:
-    """A relay in a thread of its own; it is at its end when the block is left."""
-    ready = threading.Event()
-    found: list[Address] = []
-    stops: list[Callable[[], object]] = []
-
-    async def run() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        stops.append(lambda: loop.call_soon_threadsafe(stop.set))
-
-        def listening(address: Address) -> None:
-            found.append(address)
-            ready.set()
-
-        await Relay(listen_at, connect_to, feed).run(stop, listening)
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    try:
-        assert ready.wait(PATIENCE)
-        yield found[0]
-    finally:
-        stops[0]()
-        thread.join(PATIENCE)
-        feed.close()
-        assert not thread.is_alive()
-
-
-@contextmanager
-def through(kinds: str, tmp_path: Path, handle: Handler, feed: Feed | None = None) -> Iterator[Address]:
-    """A relay before a server; where clients connect."""
-    ends = {"tcp": Address("tcp", "127.0.0.1"), "six": Address("tcp", "::1")}
-    front, back = (
-        ends.get(kind) or Address("unix", str(tmp_path / name))
-        for kind, name in zip(kinds.split("-"), ("front", "back"), strict=True)
-    )
-    with served(back, handle) as server, relayed(front, server, feed or Feed()) as address:
-        yield address
-
-
-def client(address: Address) -> socket.socket:
-    if address.transport == "unix":
-        one = socket.socket(socket.AF_UNIX)
-        one.settimeout(PATIENCE)
-        one.connect(address.path)
-        return one
-    return socket.create_connection((address.name, address.port), PATIENCE)
-
-
-def read_all(one: socket.socket) -> bytes:
-    return b"".join(iter(lambda: one.recv(65536), b""))
-
-
-def echo(connection: socket.socket) -> None:
-    while data := connection.recv(65536):
-        connection.sendall(data)
-
-
-def answer_at_end(connection: socket.socket) -> None:
-    """Only when the client has ended its direction is there an answer."""
-    connection.sendall(hashlib.sha256(read_all(connection)).digest())
 
 
 def seen(feed: Feed) -> tuple[dict[tuple[int, Direction | None], bytes], list[Notice], list[Chunk]]:
@@ -273,24 +176,36 @@ def test_a_descriptor_arrives_with_its_byte_and_works(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_descriptors_and_bytes_in_any_order(tmp_path: Path, seed: int) -> None:
-    """Every byte comes with as many descriptors as without a relay, and none stays open here."""
+    """Every byte comes with as many descriptors as without a relay, also to a server that takes nothing
+    until all buffers on the way are full; and none stays open here."""
     chance = random.Random(seed)
-    pieces = [(chance.randbytes(chance.randint(1, 400)), 0) for _ in range(60)]
-    pieces += [(b"%c" % chance.randrange(256), chance.choice((1, 2, 30, 253))) for _ in range(60)]
+    pieces = [(chance.randbytes(chance.randint(1, 40)), 0) for _ in range(600)]
+    pieces += [(b"%c" % chance.randrange(256), count) for count in [1] * 400 + [2, 30, 253]]
     chance.shuffle(pieces)
     expected = [(bytes([byte]), count) for data, count in pieces for byte in data]
     found: list[tuple[bytes, int]] = []
-    done = threading.Event()
+    go, done = threading.Event(), threading.Event()
 
     def take(connection: socket.socket) -> None:
+        assert go.wait(PATIENCE)
         found.extend(receive_bytewise(connection, len(expected)))
         assert connection.recv(1) == b""
         done.set()
 
     before = set(os.listdir("/proc/self/fd"))
     with through("unix-unix", tmp_path, take) as address, client(address) as one, open(os.devnull) as null:
-        for data, count in pieces:
-            send_with(one, data, [null.fileno()] * count)
+        one.settimeout(0.3)
+        while pieces:
+            data, count = pieces[0]
+            try:
+                send_with(one, data, [null.fileno()] * count)
+            except TimeoutError:
+                assert not go.is_set()
+                go.set()
+                one.settimeout(PATIENCE)
+            else:
+                del pieces[0]
+        assert go.is_set(), "nothing was ever full"
         one.shutdown(socket.SHUT_WR)
         assert done.wait(PATIENCE)
     assert found == expected
@@ -399,6 +314,26 @@ def test_a_server_that_goes_away_does_not_leave_its_client_waiting(tmp_path: Pat
                 one.sendall(bytes(65536))
 
 
+def test_a_server_that_takes_nothing_more_may_still_speak(tmp_path: Path) -> None:
+    speak = threading.Event()
+
+    def half(connection: socket.socket) -> None:
+        connection.shutdown(socket.SHUT_RD)
+        connection.sendall(b"now")
+        assert speak.wait(PATIENCE)
+        connection.sendall(b"still here")
+
+    with through("unix-unix", tmp_path, half) as address, client(address) as one:
+        assert one.recv(3, socket.MSG_WAITALL) == b"now"
+        end = time.monotonic() + PATIENCE
+        with suppress(BrokenPipeError):
+            while one.send(b"x"):
+                assert time.monotonic() < end, "the client is not told"
+                time.sleep(0.01)
+        speak.set()
+        assert read_all(one) == b"still here"
+
+
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     feed = Feed()
     front, back = (Address("unix", str(tmp_path / name)) for name in ("front", "back"))
@@ -430,125 +365,3 @@ def test_a_path_that_is_another_s_by_now_is_left_alone(tmp_path: Path) -> None:
         Path(address.name).unlink()
         Path(address.name).write_text("mine")
     assert Path(address.name).read_text() == "mine"
-
-
-# The feed
-
-
-def test_what_nobody_shows_is_dropped_and_counted_and_holds_nobody_up(tmp_path: Path) -> None:
-    feed = Feed(limit=100_000)
-    body = random.Random(3).randbytes(1_000_000)
-    # Nobody takes from the feed while this goes on.
-    with through("unix-unix", tmp_path, answer_at_end, feed) as address, client(address) as one:
-        one.sendall(body)
-        one.shutdown(socket.SHUT_WR)
-        assert read_all(one) == hashlib.sha256(body).digest()
-    items = list(feed.items())
-    chunks = [item for item in items if isinstance(item, Chunk)]
-    assert feed.dropped > 500_000
-    there = [chunk for chunk in chunks if chunk.direction == "c2s"]
-    assert sum(chunk.lost + len(chunk.data) for chunk in there) == len(body)
-    place = 0
-    for chunk in there:
-        place += chunk.lost
-        assert chunk.data == body[place : place + len(chunk.data)]
-        place += len(chunk.data)
-    assert [chunk.direction for chunk in chunks if chunk.end] == ["c2s", "s2c"]
-    total = sum(chunk.lost for chunk in chunks)
-    assert total == feed.dropped
-    (notice,) = [item for item in items if isinstance(item, Notice)]
-    assert notice.code == "dropped-bytes"
-    assert notice.text.startswith(f"{feed.dropped:,} bytes")
-
-
-def test_connections_that_were_dropped_as_a_whole_cost_nothing(tmp_path: Path) -> None:
-    feed = Feed(limit=1)
-    with through("unix-unix", tmp_path, echo, feed) as address:
-        for _ in range(50):
-            with client(address) as one:
-                one.sendall(b"hello")
-                one.shutdown(socket.SHUT_WR)
-                assert read_all(one) == b"hello"
-    ids = {item.connection.id for item in feed.items() if isinstance(item, Chunk)}
-    assert ids == {1}
-
-
-def test_showing_goes_on_after_a_drop(tmp_path: Path) -> None:
-    """The Notice comes before what follows the drop."""
-    feed = Feed(limit=1)
-    with through("unix-unix", tmp_path, echo, feed) as address, client(address) as one:
-        items: Iterator[Item] = feed.items()
-        one.sendall(b"first")
-        assert one.recv(5, socket.MSG_WAITALL) == b"first"
-        one.sendall(b"dropped")
-        assert one.recv(7, socket.MSG_WAITALL) == b"dropped"
-        assert one.send(b"") == 0
-        first = next(items)
-        assert isinstance(first, Chunk)
-        assert (first.direction, first.data) == ("c2s", b"first")
-        one.sendall(b"third")
-        assert one.recv(5, socket.MSG_WAITALL) == b"third"
-        notice, third = next(items), next(items)
-        assert isinstance(notice, Notice)
-        assert notice.text.startswith("19 bytes")  # first and dropped from the server, dropped to it
-        assert isinstance(third, Chunk)
-        assert (third.direction, third.data, third.lost) == ("c2s", b"third", 7)
-
-
-# Addresses
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("tcp:127.0.0.1:16509", Address("tcp", "127.0.0.1", 16509)),
-        ("tcp:[::1]:16509", Address("tcp", "::1", 16509)),
-        ("tcp:host.example:0", Address("tcp", "host.example", 0)),
-        ("tcp::16510", Address("tcp", "", 16510)),
-        ("unix:/run/libvirt/libvirt-sock", Address("unix", "/run/libvirt/libvirt-sock")),
-        ("unix:a:b", Address("unix", "a:b")),
-        ("unix:@name", Address("unix", "@name")),
-    ],
-)
-def test_addresses(text: str, address: Address) -> None:
-    assert parse(text) == address
-    assert str(address) == text
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "x", "unix:", "unix:@", "unix:a\0b", "tcp:", "tcp:host", "tcp:host:", "tcp:host:x", "tcp:host:65536",
-     "tcp:::1:16509", "tcp:[::1]", "tcp:[]:1", "tcp:a b:1", "/run/libvirt/libvirt-sock", "udp:a:1"],
-)  # fmt: skip
-def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(AddressError, match="tcp:HOST:PORT"):
-        parse(text)
-
-
-def test_a_path_that_is_taken(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
-    address = Address("unix", str(path))
-    (first,) = listen(address)
-    with first, pytest.raises(AddressError, match="something listens there"):
-        listen(address)
-    assert path.is_socket(), "a socket that nobody listens on any more"
-    (second,) = listen(address)
-    second.close()
-    path.unlink()
-    path.write_text("a file")
-    with pytest.raises(AddressError, match="is no socket"):
-        listen(address)
-    assert path.read_text() == "a file"
-
-
-def test_an_abstract_socket_and_all_addresses() -> None:
-    name = f"@libvirt-proto-test-{os.getpid()}"
-    (one,) = listen(parse(f"unix:{name}"))
-    with one:
-        assert one.getsockname() == b"\0" + name[1:].encode()
-        with client(Address("unix", name)):
-            pass
-    sockets = listen(parse("tcp::0"))
-    assert len({one.getsockname()[1] for one in sockets}) == 1
-    for one in sockets:
-        one.close()

@@ -1,0 +1,1 @@
+"""libvirt's static probes, live: found in ELF notes, set as uprobe events of tracefs, read as Items."""

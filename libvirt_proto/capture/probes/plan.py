@@ -1,0 +1,166 @@
+"""What is written to tracefs for a trace: first as values, so that it can be shown as well as done.
+
+Each place of a probe is an event, and those of messages are two: one with the first bytes of short messages,
+one with more for long ones, told apart by the kernel's filter; most messages are short, and the buffer holds
+many more of them so. The bytes are read through the length argument: it is the member of virNetMessage
+right behind the pointer to the buffer. Source: virnetmessage.h, the kernel's uprobetracer document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from ..objects import MESSAGES
+from .loaded import Binary, threads
+from .notes import Site
+from .operands import Operand, OperandError, operands
+from .provider import PROBES, PROVIDER, kind_of
+
+#: Words of 64 bits of a short message, and of a long one: an array has at most 64 elements, and an event at
+#: most 3,072 bytes of arguments.
+SHORT: Final = (32,)
+LONG: Final = (64,) * 5
+_SHORT_BYTES: Final = 8 * sum(SHORT)
+
+#: What tells which process a thread is of, and when it ends. Fields: the kernel's events/task, events/sched.
+TASK_EVENTS: Final = ("task/task_newtask", "task/task_rename", "sched/sched_process_exit")
+
+Sides = Literal["client", "server", "both"]
+
+
+class Event(NamedTuple):
+    """A uprobe event: `definition` is what stands behind its name, `filter` the kernel's. `binary` is the
+    file's name for people; `arrays` is how many fields (p0, p1, …) have the message's first bytes."""
+
+    kind: str
+    name: str
+    definition: str
+    filter: str
+    binary: str
+    arrays: int = 0
+
+
+class Step(NamedTuple):
+    """Make the folder `path`, or write to that file, or append to it."""
+
+    path: str
+    text: str | None
+    append: bool = False
+
+
+class Probe(NamedTuple):
+    """A place of a probe, with the operands of its arguments, or why they cannot be used."""
+
+    binary: Binary
+    site: Site
+    operands: tuple[Operand, ...]
+    problem: str = ""
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of its events, None if it is not about RPC."""
+        return kind_of(self.site.name)
+
+    @property
+    def carries_bytes(self) -> bool:
+        """Whether a message's bytes can be read."""
+        return self.kind in MESSAGES and not self.problem and self.operands[1].displacement is not None
+
+
+def probes(binaries: Iterable[Binary]) -> list[Probe]:
+    """All probes of libvirt's that the files have."""
+    return [
+        _probe(binary, site)
+        for binary in binaries
+        for site in binary.notes.sites
+        if site.provider == PROVIDER
+    ]
+
+
+def _probe(binary: Binary, site: Site) -> Probe:
+    try:
+        found = operands(site.arguments, binary.notes.machine)
+    except OperandError as error:
+        return Probe(binary, site, (), str(error))
+    kind = kind_of(site.name)
+    if kind is not None and len(found) != len(PROBES[kind]):
+        expected = len(PROBES[kind])
+        return Probe(binary, site, found, f"it has {len(found)} arguments instead of {expected}")
+    return Probe(binary, site, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The events of a trace, in a group and an instance of this name, with so many KiB for each CPU. With
+    `pids`, the kernel leaves out what other processes do."""
+
+    group: str
+    events: tuple[Event, ...]
+    buffer: int
+    pids: tuple[int, ...] = ()
+
+    def steps(self) -> Iterator[Step]:
+        """What is to be done, in this order."""
+        folder = f"instances/{self.group}"
+        yield Step(folder, None)
+        yield Step(f"{folder}/trace_clock", "boot")
+        yield Step(f"{folder}/buffer_size_kb", str(self.buffer))
+        # When it is full, what comes next is lost and counted.
+        yield Step(f"{folder}/options/overwrite", "0")
+        if self.pids:
+            # It filters by threads; those that these make are added.
+            yield Step(f"{folder}/options/event-fork", "1")
+            own = [str(thread) for pid in self.pids for thread in threads(pid) or [pid]]
+            yield Step(f"{folder}/set_event_pid", " ".join(own))
+        for event in self.events:
+            yield Step("uprobe_events", f"p:{self.group}/{event.name} {event.definition}", append=True)
+            if event.filter:
+                yield Step(f"{folder}/events/{self.group}/{event.name}/filter", event.filter)
+        for name in TASK_EVENTS:
+            yield Step(f"{folder}/events/{name}/enable", "1")
+        yield Step(f"{folder}/events/{self.group}/enable", "1")
+
+
+def plan(
+    group: str, found: Iterable[Probe], buffer: int, sides: Sides = "both", pids: tuple[int, ...] = ()
+) -> Plan:
+    """The events of all probes of RPC that can be used, of one side or both."""
+    events: list[Event] = []
+    for number, probe in enumerate(found, 1):
+        kind = probe.kind
+        if kind is not None and not probe.problem and _is_of(kind, sides):
+            events += _events(probe, kind, number)
+    return Plan(group, tuple(events), buffer, pids)
+
+
+def _is_of(kind: str, sides: Sides) -> bool:
+    """Sockets, keepalive and TLS are of both sides."""
+    if kind.startswith("server_client_"):
+        return sides != "client"
+    return sides != "server" or not kind.startswith("client_")
+
+
+def _events(probe: Probe, kind: str, number: int) -> Iterator[Event]:
+    place = f"{probe.binary.path}:{probe.site.offset:#x}"
+    if probe.site.semaphore is not None:
+        place += f"({probe.site.semaphore:#x})"
+    words = [
+        f"{argument.name}={operand.string if argument.meaning == 'text' else operand.fetch}"
+        for argument, operand in zip(PROBES[kind], probe.operands, strict=True)
+    ]
+    name, binary = f"{kind}_{number}", probe.binary.name
+    if not probe.carries_bytes:
+        condition = "len > 0" if kind in MESSAGES else ""
+        yield Event(kind, name, " ".join((place, *words)), condition, binary)
+        return
+    for suffix, arrays, condition in (
+        ("", SHORT, f"len > 0 && len <= {_SHORT_BYTES}"),
+        ("_long", LONG, f"len > {_SHORT_BYTES}"),
+    ):
+        at, parts = 0, []
+        for index, count in enumerate(arrays):
+            parts.append(f"p{index}={probe.operands[1].array(at, count)}")
+            at += 8 * count
+        yield Event(kind, name + suffix, " ".join((place, *words, *parts)), condition, binary, len(arrays))

@@ -1,0 +1,127 @@
+"""The kernel's ring buffer: pages as `trace_pipe_raw` gives them, to records with their times.
+
+A page has the time of its first record, the number of bytes that are in use, and records: a 32-bit word of
+which the low 5 bits are the kind or the length in words, the others the time since the record before.
+Sources: ring_buffer.h, events/header_event. All processors that are supported are little-endian.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from struct import Struct
+from typing import Final, NamedTuple
+
+#: As much is asked for at a time as the largest page has; one page is given.
+_READ_SIZE: Final = 1 << 16
+#: Pages of one CPU that are read before the others get their turn.
+_PAGES: Final = 1024
+_HEAD = Struct("<QQ")
+_WORD = Struct("<I")
+#: Above the number of bytes there are flags (events are missing before the page).
+_SIZE: Final = (1 << 20) - 1
+_PADDING, _TIME_EXTEND, _TIME_STAMP = 29, 30, 31
+_DELTA_BITS: Final = 27
+#: A time stamp has this many bits; those above are those of the time before.
+_STAMP_BITS: Final = 59
+
+
+class Record(NamedTuple):
+    """An event's bytes, and its time on the trace's clock in nanoseconds."""
+
+    time: int
+    data: bytes
+
+
+def records(page: bytes) -> Iterator[Record]:
+    """The records of a page, as far as they are whole."""
+    if len(page) < _HEAD.size:
+        return
+    time, size = _HEAD.unpack_from(page)
+    at, end = _HEAD.size, min(_HEAD.size + (size & _SIZE), len(page))
+    while at + 4 <= end:
+        (word,) = _WORD.unpack_from(page, at)
+        kind, delta = word & 31, word >> 5
+        at += 4
+        if 1 <= kind < _PADDING:
+            length = 4 * kind
+        elif at + 4 > end or (kind == _PADDING and not delta):
+            return  # the rest of the page is empty
+        else:
+            (second,) = _WORD.unpack_from(page, at)
+            if kind == _TIME_EXTEND:
+                delta += second << _DELTA_BITS
+                length = 4
+            elif kind == _TIME_STAMP:
+                stamp = delta + (second << _DELTA_BITS) & ((1 << _STAMP_BITS) - 1)
+                time, delta, length = (time >> _STAMP_BITS << _STAMP_BITS) + stamp, 0, 4
+            elif kind == _PADDING:
+                length = second
+            else:
+                at, length = at + 4, second - 4
+        time += delta
+        if length < 0 or at + length > end:
+            return
+        if kind < _PADDING:
+            yield Record(time, page[at : at + length])
+        at += (length + 3) & ~3
+
+
+class Ring:
+    """The buffers of an instance, one for each CPU, read without waiting."""
+
+    def __init__(self, instance: Path) -> None:
+        self._folders = sorted(
+            folder for folder in (instance / "per_cpu").iterdir() if re.fullmatch(r"cpu\d+", folder.name)
+        )
+        self._files: list[int] = []
+        self._pending: list[Record] = []
+        try:
+            for folder in self._folders:
+                self._files.append(os.open(folder / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK))
+        except OSError:
+            self.close()
+            raise
+
+    def take(self, until: int) -> list[Record]:
+        """The records before a time at which all CPUs have written what they had to, in order."""
+        pending = self._pending
+        for file in self._files:
+            for _ in range(_PAGES):
+                try:
+                    page = os.read(file, _READ_SIZE)
+                except BlockingIOError:
+                    break
+                if not page:
+                    break
+                pending += records(page)
+            else:  # there is more: what the other CPUs have may be later
+                until = min(until, pending[-1].time if pending else until)
+        pending.sort(key=lambda record: record.time)
+        ready = next((i for i, record in enumerate(pending) if record.time >= until), len(pending))
+        self._pending = pending[ready:]
+        return pending[:ready]
+
+    def rest(self) -> list[Record]:
+        """What is left when nothing more is written."""
+        taken: list[Record] = []
+        while more := self.take(1 << 64):
+            taken += more
+        taken += self._pending
+        self._pending = []
+        return taken
+
+    def lost(self) -> int:
+        """How many events found no room, up to now."""
+        count = 0
+        for folder in self._folders:
+            stats = (folder / "stats").read_text()
+            count += sum(map(int, re.findall(r"(?:overrun|dropped events): (\d+)", stats)))
+        return count
+
+    def close(self) -> None:
+        """Let go of the buffers."""
+        while self._files:
+            os.close(self._files.pop())

@@ -1,0 +1,344 @@
+"""Live traces of a real libvirtd and virsh, and packet captures of the same conversations.
+
+Others on this machine may have a libvirt, too: every trace here is of processes of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from libvirt_proto.capture.chunk import Chunk
+from libvirt_proto.capture.objects import MESSAGES
+from libvirt_proto.capture.probes.provider import PROBES
+from libvirt_proto.capture.sources import open_source
+from libvirt_proto.capture.tcp import LIBVIRT_PORTS
+from tests.differential import certificates as tls
+from tests.differential import ours
+from tests.differential.libvirtd import PATIENCE, Libvirtd, free_port, started
+from tests.differential.tracing import Tracer, trace
+
+pytestmark = [pytest.mark.system("libvirtd", "virsh", "tcpdump", "ss"), pytest.mark.usefixtures("tracing")]
+
+LIBRARY = "libvirt.so.0"
+FITS = 2560
+HEADER = ("dir", "length", "prog", "program", "vers", "proc", "procedure", "type", "status", "serial")
+PAYLOAD = ("fds", "payload_type", "payload", "data", "spare", "error")
+
+#: Calls that are answered at once, as fast as they go, from one connection.
+LOOP = """\
+import sys, libvirt
+connection = libvirt.open(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    connection.getLibVersion()
+"""
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture
+def virsh(tmp_path: Path) -> Path:
+    """A virsh of a name that no other process has."""
+    name = tmp_path / f"vsh{os.getpid()}"
+    name.symlink_to(shutil.which("virsh") or "")
+    return name
+
+
+def run(virsh: Path, uri: str, *command: str) -> str:
+    done = subprocess.run(
+        [virsh, "-q", "-c", uri, *command],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=os.environ | {"LC_ALL": "C"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def library() -> str:
+    listed = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    return next(line.split(" => ")[1] for line in listed.splitlines() if line.strip().startswith(LIBRARY))
+
+
+def lines(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def apart(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The messages of each direction: what one thread sends another may receive at the same time."""
+    by_direction: dict[str, list[dict[str, Any]]] = {"c2s": [], "s2c": []}
+    for line in found:
+        if "event" not in line:
+            words = (*HEADER, *PAYLOAD) if line["length"] <= FITS else HEADER
+            by_direction[line["dir"]].append({word: line[word] for word in words})
+    return by_direction
+
+
+def bytes_of(file: Path, *ports: int) -> dict[str, bytes]:
+    found = {"c2s": b"", "s2c": b""}
+    for item in open_source(str(file), ports=LIBVIRT_PORTS.union(ports)):
+        if isinstance(item, Chunk):
+            assert item.direction is not None
+            assert (item.lost, item.cut) == (0, 0)
+            found[item.direction] += item.data
+    return found
+
+
+TAPSET = Path("/usr/share/systemtap/tapset/libvirt_probes.stp")
+ALIAS = re.compile(r"mark\(\"rpc_(\w+)\"\) \{(.*?)\}", re.DOTALL)
+ARGUMENT = re.compile(r"(\w+) = (user_string\()?\$arg\d")
+
+
+def test_names_are_those_of_libvirts_own_tapset() -> None:
+    if not TAPSET.exists():
+        pytest.skip("libvirt's tapset is not installed")
+    aliases = {kind: ARGUMENT.findall(body) for kind, body in ALIAS.findall(TAPSET.read_text())}
+    assert len(aliases) > 25
+    for kind, arguments in aliases.items():
+        assert [(a.name, a.meaning == "text") for a in PROBES[kind]] == [(n, bool(t)) for n, t in arguments]
+
+
+def test_all_probes_of_the_real_libvirt_can_be_set() -> None:
+    done = ours.run("trace", "--probes", "--library", library(), "--library", shutil.which("libvirtd") or "")
+    assert done.stderr == ""
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert {len(row) for row in rows} == {6}
+    payloads = Counter(row[0] for row in rows if row[3] == "yes")
+    assert set(payloads) == {f"rpc_{kind}" for kind in MESSAGES}
+    assert payloads["rpc_client_msg_tx_queue"] == 2
+    assert sum("=\\1 " in row[4] for row in rows) > 0
+
+
+def both_sides(
+    daemon: Libvirtd, virsh: Path, uri: str, *command: str, folder: Path, capture: Path
+) -> dict[str, Path]:
+    """Trace a command at both of its ends at once; the folder gets NAME.jsonl and NAME.pcapng."""
+
+    def options(name: str, *more: str) -> list[str | Path]:
+        return ["--format", "jsonl", "-o", folder / f"{name}.jsonl", "-w", folder / f"{name}.pcapng", *more]
+
+    with (
+        trace(*options("server", "--server-only", "--pid", str(daemon.pid))) as server,
+        trace(*options("client", "--client-only", "--comm", virsh.name, "--library", library())) as client,
+        daemon.recorded(capture),
+    ):
+        run(virsh, uri, *command)
+        for tracer, name in ((server, "server"), (client, "client")):
+            _wait_for(folder / f"{name}.jsonl", '"connect_close","type":"reply"')
+            status, err = tracer.end()
+            assert (status, err.count("no problems")) == (0, 1), err
+    return {name: folder / name for name in ("server", "client")}
+
+
+def _wait_for(file: Path, text: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not file.exists() or text not in file.read_text():
+        assert time.monotonic() < end, f"{text} does not come in {file}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("command", [("domname", "1"), ("dumpxml", "test"), ("capabilities",)])
+def test_what_is_traced_is_what_tcpdump_captures(
+    libvirtd: Libvirtd, virsh: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    capture = tmp_path / "capture.pcap"
+    uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
+    sides = both_sides(libvirtd, virsh, uri, *command, folder=tmp_path, capture=capture)
+    captured = ours.decode(capture, "--port", str(libvirtd.port))
+    expected = apart(captured)
+    assert sum(map(len, expected.values())) > 8
+    for side in sides.values():
+        traced = lines(side.with_suffix(".jsonl"))
+        assert apart(traced) == expected
+        for line in traced:
+            missing = max(0, line.get("length", 0) - FITS)
+            assert line.get("missing", 0) == missing
+        if all(line["length"] <= FITS for line in captured):
+            assert bytes_of(side.with_suffix(".pcapng")) == bytes_of(capture, libvirtd.port)
+
+
+def test_events_of_a_connection(libvirtd: Libvirtd, virsh: Path, tmp_path: Path) -> None:
+    """Its objects, and its addresses as the packets have them; the client's end closes it."""
+    capture = tmp_path / "capture.pcap"
+    uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
+    sides = both_sides(libvirtd, virsh, uri, "domname", "1", folder=tmp_path, capture=capture)
+    (name,) = {line["conn"] for line in ours.decode(capture, "--port", str(libvirtd.port))}
+    client, server = name.split("-")
+    for side, path in sides.items():
+        traced = lines(path.with_suffix(".jsonl"))
+        (conn,) = {line["conn"] for line in traced}
+        ends = [end.partition("@")[0] for end in conn.split("-")]
+        assert ends == [client, server]
+        kinds = Counter(line["event"] for line in traced if "event" in line)
+        assert kinds["client_new" if side == "client" else "server_client_new"] == 1
+        assert kinds["keepalive_new"] == 1
+
+
+@pytest.mark.system("certtool")
+def test_tls_in_the_clear(virsh: Path, certificates: Path, tmp_path: Path) -> None:
+    """The capture of the connection shows no message; the trace has what one over TCP has."""
+    port = free_port()
+    configuration = tls.CONFIGURATION.format(port=port, folder=certificates)
+    plain, encrypted = tmp_path / "plain.pcap", tmp_path / "tls.pcap"
+    uri = f"test+tls://localhost:{port}/default?pkipath={certificates}"
+    with started(configuration) as daemon:
+        with daemon.recorded(plain):
+            run(virsh, f"test+tcp://127.0.0.1:{daemon.port}/default", "domname", "1")
+        secure = Libvirtd(port, daemon.folder, daemon.pid)
+        sides = both_sides(secure, virsh, uri, "domname", "1", folder=tmp_path, capture=encrypted)
+        expected = apart(ours.decode(plain, "--port", str(daemon.port)))
+        raw = bytes_of(plain, daemon.port)
+    for side in sides.values():
+        assert apart(lines(side.with_suffix(".jsonl"))) == expected
+        assert bytes_of(side.with_suffix(".pcapng")) == raw
+    done = ours.run("decode", "--port", str(port), encrypted)
+    assert done.stdout == ""
+    assert "[encrypted]" in done.stderr
+
+
+def test_unix_sockets_and_descriptors(libvirtd: Libvirtd, virsh: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with trace("--pid", str(libvirtd.pid), "--format", "jsonl", "-o", output) as tracer:
+        run(virsh, f"test+unix:///default?socket={libvirtd.socket}", "domname", "1")
+        _wait_for(output, '"connect_close","type":"reply"')
+        assert tracer.end()[0] == 0
+    found = lines(output)
+    (reply,) = [
+        line for line in found if line.get("procedure") == "domain_lookup_by_id" and line["type"] == "reply"
+    ]
+    assert reply["payload"]["dom"]["name"] == "test"
+    assert "server_client_auth_allow" not in {line.get("event") for line in found}  # the test driver's unix
+    (conn,) = {line["conn"] for line in found if "event" not in line}
+    assert conn.startswith("client-server@")
+
+
+def loop(libvirtd: Libvirtd, calls: int) -> float:
+    """Seconds that so many calls take."""
+    uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
+    began = time.monotonic()
+    subprocess.run([SYSTEM_PYTHON, "-c", LOOP, uri, str(calls)], check=True, timeout=120)
+    return time.monotonic() - began
+
+
+def needs_bindings() -> None:
+    if subprocess.run([SYSTEM_PYTHON, "-c", "import libvirt"], capture_output=True).returncode:
+        pytest.skip("python3-libvirt is not installed")
+
+
+def test_twenty_thousand_messages_at_full_speed(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """None is lost; or, where this machine is too busy to read as fast, exactly so many are reported."""
+    needs_bindings()
+    calls, output = 10_000, tmp_path / "out"
+    before = loop(libvirtd, calls)
+    with trace("--pid", str(libvirtd.pid), "--format", "jsonl", "-o", output) as tracer:
+        during = loop(libvirtd, calls)
+        _settled(output)
+        status, err = tracer.end()
+    print(
+        f"{calls} calls took {before:.2f} s, and {during:.2f} s traced: {during / before:.2f} times as long"
+    )
+    found = [line for line in lines(output) if line.get("procedure") == "connect_get_lib_version"]
+    lost = _lost(err)
+    assert status == bool(lost), err
+    if lost:
+        assert len(found) < 2 * calls <= len(found) + lost
+        return
+    assert Counter(line["type"] for line in found) == {"call": calls, "reply": calls}
+    assert [line["serial"] for line in apart(found)["c2s"]] == sorted({line["serial"] for line in found})
+
+
+def test_what_is_lost_is_counted_exactly(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """With a small buffer, and a tracer that is stopped while the daemon goes on."""
+    needs_bindings()
+    few, many = 10, 5_000
+    options = ("--pid", str(libvirtd.pid), "--format", "jsonl", "-o")
+    with trace(*options, tmp_path / "few") as tracer:
+        loop(libvirtd, few)
+        _settled(tmp_path / "few")
+        assert tracer.end()[0] == 0
+    with trace(*options, tmp_path / "many", "--buffer", "64") as tracer:
+        tracer.process.send_signal(signal.SIGSTOP)
+        loop(libvirtd, many)
+        _wait_until_idle(libvirtd)
+        tracer.process.send_signal(signal.SIGCONT)
+        status, err = tracer.end()
+    # One more line is one more event; all but the calls in the loop is the same.
+    everything = len(lines(tmp_path / "few")) + 2 * (many - few)
+    assert status == 1
+    assert _lost(err) > 0
+    assert len(lines(tmp_path / "many")) + _lost(err) == everything
+
+
+def _lost(err: str) -> int:
+    words = [line.split() for line in err.splitlines() if "[lost-events]" in line]
+    return int(words[-1][words[-1].index("in") - 1].lstrip("(").replace(",", "")) if words else 0
+
+
+def _settled(file: Path) -> None:
+    """Until the connection is closed, and so all is written."""
+    _wait_for(file, '"server_client_dispose"')
+
+
+def _wait_until_idle(libvirtd: Libvirtd) -> None:
+    """Until the client has gone, and the daemon knows."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        established = subprocess.run(
+            ["ss", "-Htn", "state", "established", f"( sport = :{libvirtd.port} )"],
+            capture_output=True,
+            text=True,
+        ).stdout
+        if not established:
+            return
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_what_a_killed_trace_left_is_removed_by_the_next(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    pid = str(libvirtd.pid)
+    with (
+        trace("--pid", pid, "-o", tmp_path / "one") as other,
+        trace("--pid", pid, "-o", tmp_path / "a") as dead,
+    ):
+        dead.kill()
+        assert len(dead.left) == 1
+        with trace("--pid", pid, "--format", "jsonl", "-o", tmp_path / "b") as next_:
+            assert "left behind" in next_.said or dead.left == []
+            assert dead.left == []
+            assert len(other.left) == 1
+            libvirtd.virsh("domname", "1")
+            for name in ("one", "b"):
+                _wait_for(tmp_path / name, "connect_close")
+            _ends_well(next_, other)
+
+
+def _ends_well(*tracers: Tracer) -> None:
+    for number, tracer in zip((signal.SIGINT, signal.SIGTERM), tracers, strict=True):
+        status, err = tracer.end(number)
+        assert (status, "no problems" in err) == (0, True), err
+
+
+def test_processes_that_begin_and_end(virsh: Path, libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """The daemon of the trace's beginning may end, and others of the same library may begin."""
+    output = tmp_path / "out"
+    with trace("--comm", virsh.name, "--library", library(), "--format", "jsonl", "-o", output) as tracer:
+        for _ in range(3):
+            with started() as daemon:
+                run(virsh, f"test+tcp://127.0.0.1:{daemon.port}/default", "domname", "1")
+                _wait_for(output, f":{daemon.port}")
+        _wait_for(output, "connect_close")
+        assert tracer.end()[0] == 0
+    servers = {
+        line["conn"].rpartition("-")[2] for line in lines(output) if line["conn"] and "event" not in line
+    }
+    assert len(servers) == 3

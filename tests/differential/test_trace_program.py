@@ -1,0 +1,177 @@
+"""Traces of a program of our own: what a libvirt of another build may do, and what it must not lead to."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from libvirt_proto.capture.chunk import Chunk
+from libvirt_proto.capture.probes import tracefs
+from libvirt_proto.capture.sources import open_source
+from tests.differential import ours
+from tests.differential.tracing import ours_in_tracefs, trace
+from tests.frames import frame, text
+from tests.probes import program
+
+pytestmark = [pytest.mark.system("gcc"), pytest.mark.usefixtures("tracing")]
+
+SECRET = b"not for anybody's eyes"
+CALL = frame(proc=66, serial=3)
+#: REMOTE_PROC_DOMAIN_GET_XML_DESC's reply.
+LONG = frame(text(b"<domain>" * 400), proc=14, type_=1, serial=4)
+
+
+def talk(binary: Path, *said: tuple[str, int, bytes]) -> int:
+    """Run the program, and have it report these; its process id."""
+    sent = "".join(f"{kind} {length} {data.hex()}\n" for kind, length, data in said)
+    with subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        out, _ = process.communicate(sent, timeout=60)
+    assert (process.returncode, out) == (0, "done\n" * len(said))
+    return process.pid
+
+
+def traced(
+    binary: Path, folder: Path, *said: tuple[str, int, bytes], status: int = 0
+) -> tuple[list[dict[str, Any]], str]:
+    """The lines of the trace, and what it wrote on standard error. The trace has the program alone."""
+    output, record = folder / "out", folder / "record"
+    options = (
+        "--library",
+        binary,
+        "--comm",
+        binary.name[:15],
+        "--format",
+        "jsonl",
+        "-o",
+        output,
+        "-w",
+        record,
+    )
+    with trace(*options) as tracer:
+        talk(binary, *said)
+        # Events that happened before the end are read before it.
+        ended, err = tracer.end()
+    assert ended == status, err
+    assert SECRET not in output.read_bytes()
+    assert SECRET not in record.read_bytes()
+    return [json.loads(line) for line in output.read_text().splitlines()], err
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return program(tmp_path_factory.mktemp("good"), name="traced-program")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return program(tmp_path_factory.mktemp("other"), "-DOTHER", name="other-program")
+
+
+def test_messages_at_all_places_of_a_probe(good: Path, tmp_path: Path) -> None:
+    found, err = traced(good, tmp_path, *[(kind, len(CALL), CALL) for kind in "tur"])
+    messages = [line for line in found if "event" not in line]
+    assert [(line["dir"], line["serial"], line["procedure"]) for line in messages] == [
+        ("c2s", 3, "auth_list"),
+        ("c2s", 3, "auth_list"),
+        ("s2c", 3, "auth_list"),
+    ]
+    assert "no problems" in err
+
+
+def test_no_byte_behind_a_message(good: Path, tmp_path: Path) -> None:
+    """Not of short messages, nor of long ones, nor where a message is said to be longer than it is."""
+    said = [
+        ("t", len(CALL), CALL + SECRET),
+        ("r", len(LONG), LONG + SECRET),
+        ("r", len(CALL) + 4, CALL + SECRET),
+    ]
+    found, _ = traced(good, tmp_path, *said)
+    messages = [line for line in found if "event" not in line]
+    assert [line["length"] for line in messages] == [len(CALL), len(LONG), len(CALL) + 4]
+    assert [line.get("missing", 0) for line in messages] == [0, len(LONG) - 2560, 4]
+    chunks = [item for item in open_source(str(tmp_path / "record")) if isinstance(item, Chunk) and item.data]
+    assert [chunk.data for chunk in chunks] == [CALL, LONG[:2560], b"\0\0\0\x20" + CALL[4:]]
+
+
+def test_dummies_are_no_messages(good: Path, tmp_path: Path) -> None:
+    found, err = traced(good, tmp_path, ("t", 0, bytes(28)), ("r", 0, bytes(28)), ("t", len(CALL), CALL))
+    assert [line["serial"] for line in found if "event" not in line] == [3]
+    assert "no problems" in err
+
+
+def test_another_build_has_headers_alone(other: Path, tmp_path: Path) -> None:
+    found, err = traced(other, tmp_path, ("r", len(LONG), LONG + SECRET), ("t", len(CALL), CALL))
+    messages = [line for line in found if "event" not in line]
+    assert [(line["length"], line["serial"], line.get("missing", 0)) for line in messages] == [
+        (len(LONG), 4, len(LONG) - 28),
+        (len(CALL), 3, 0),
+    ]
+    assert err.count("[no-payloads]") == 1
+
+
+def test_a_length_that_no_message_has(good: Path, tmp_path: Path) -> None:
+    found, err = traced(good, tmp_path, ("t", 27, CALL), ("t", len(CALL), CALL), status=1)
+    assert [line["serial"] for line in found if "event" not in line] == [3]
+    assert "has len=27, which no message can have" in err
+
+
+def test_texts_and_constants(good: Path, tmp_path: Path) -> None:
+    """Text that is there, text that is not, text for a terminal; constants below zero."""
+    found, _ = traced(good, tmp_path, *[(kind, 0, b"\x1b[31m;7\n") for kind in "sad"])
+    events = {line["event"]: line["details"] for line in found}
+    new = events["socket_new"]
+    assert (new["fd"], new["errfd"], new["pid"]) == ("7", "-1", "0")
+    assert (new["localAddr"], new["remoteAddr"]) == ("127.0.0.1;5", "\x1b[31m;7\n")
+    allow, deny = events["server_client_auth_allow"], events["server_client_auth_deny"]
+    assert (allow["authtype"], allow["identity"]) == ("1", "somebody")
+    assert (deny["authtype"], deny["identity"]) == ("2", "")
+
+
+def test_the_end_of_a_process_ends_its_connections(good: Path, tmp_path: Path) -> None:
+    """Calls that it never got a reply to are shown then, and another process has a connection of its own."""
+    output = tmp_path / "out"
+    options = ("--library", good, "--comm", good.name[:15], "--exchanges", "--format", "jsonl", "-o", output)
+    with trace(*options) as tracer:
+        pids = [talk(good, ("t", len(CALL), CALL)) for _ in range(2)]
+        assert tracer.end()[0] == 0
+    names = [json.loads(line)["conn"] for line in output.read_text().splitlines()]
+    assert [f"[{pid}]" in name for pid, name in zip(pids, names, strict=True)] == [True, True]
+
+
+def test_printed_commands_can_be_used_by_hand(good: Path, tmp_path: Path) -> None:
+    """Setting, reading and removing, as a shell does it; under a name that nobody else has."""
+    said = ours.run("trace", "--library", good, "--print-commands").stdout
+    name = f"by_hand_{os.getpid()}"
+    set_up, rest = said.replace("libvirt_proto", name).split("\n# See", 1)
+    remove = rest.split("\n# Remove", 1)[1].partition("\n")[2]
+    root = tracefs.find()
+    assert root is not None
+    try:
+        subprocess.run(["sh", "-e", "-c", set_up], check=True)
+        talk(good, ("t", len(CALL), CALL), ("r", len(LONG), LONG))
+        found = (root / "instances" / name / "trace").read_text()
+        assert re.search(r" client_msg_tx_queue_\d: .* len=28 ", found)
+        assert re.search(rf" client_msg_rx_\d_long: .* len={len(LONG)} ", found)
+    finally:
+        subprocess.run(["sh", "-c", f"cd {root}; {remove}"], check=True)
+    assert name not in (root / "uprobe_events").read_text()
+    assert not (root / "instances" / name).exists()
+
+
+def test_nobody_takes_the_output(good: Path) -> None:
+    """As with `| head -1`: it ends with the next message, and nothing of it is left."""
+    words = [ours.COMMAND, "trace", "--library", good, "--format", "jsonl"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stderr.readline() == "begin\n"
+        process.stdout.close()
+        talk(good, ("t", len(CALL), CALL))
+        assert process.wait(60) == 141
+    assert [name for name in ours_in_tracefs() if f"_{process.pid}_" in name] == []

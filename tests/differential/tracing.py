@@ -1,0 +1,69 @@
+"""`libvirt-proto trace` as its user has it, and what is in tracefs meanwhile."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from libvirt_proto.capture.probes import tracefs
+from tests.differential import ours
+
+PATIENCE = 60.0
+
+
+class Tracer:
+    """A trace that has begun; `said` is what it wrote on standard error before."""
+
+    def __init__(self, process: subprocess.Popen[str], said: str) -> None:
+        self.process = process
+        self.said = said
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Its exit status, and what it wrote on standard error after `begin`."""
+        self.process.send_signal(number)
+        _, err = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, err
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=PATIENCE)
+
+    @property
+    def left(self) -> list[str]:
+        """What of it is in tracefs."""
+        return [name for name in ours_in_tracefs() if f"_{self.process.pid}_" in name]
+
+
+@contextmanager
+def trace(*options: str | Path) -> Iterator[Tracer]:
+    """With standard output going nowhere: give it -o."""
+    with subprocess.Popen(
+        [ours.COMMAND, "trace", *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            said = ""
+            while not said.endswith("begin\n"):
+                line = process.stderr.readline()
+                assert line, said
+                said += line
+            tracer = Tracer(process, said)
+            yield tracer
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=PATIENCE)
+        if process.returncode != -signal.SIGKILL:
+            assert tracer.left == []
+
+
+def ours_in_tracefs() -> list[str]:
+    """The groups of events and the instances of all traces."""
+    root = tracefs.find()
+    assert root is not None
+    groups = re.findall(r"^p:(libvirt_proto\w*)/", (root / "uprobe_events").read_text(), re.MULTILINE)
+    return sorted({*groups, *(path.name for path in (root / "instances").iterdir())})
