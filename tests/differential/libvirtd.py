@@ -73,7 +73,7 @@ class Libvirtd:
                 said = tcpdump.stderr.readline()
                 assert "listening on" in said or "data link type" in said, said
                 yield
-                wait_until_quiet(capture)
+                _wait_until_quiet(capture)
             finally:
                 tcpdump.send_signal(signal.SIGINT)
                 tcpdump.communicate()
@@ -131,7 +131,7 @@ def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
             return
 
 
-def wait_until_quiet(file: Path) -> None:
+def _wait_until_quiet(file: Path) -> None:
     """Until nothing more has been written to a file for a while."""
     size = -1
     while size != file.stat().st_size:
