@@ -84,6 +84,23 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     severity: Literal["note", "error"] = "error"
 
 
+class Fired(msgspec.Struct, frozen=True, gc=False):
+    """A probe that is not about RPC was passed.
+
+    `kind` is its name (`event_glib_add_handle`, `qemu_monitor_send_msg`, …), `arguments` are its arguments in
+    their order, by the names that its provider has for them; addresses of objects are `0x55bef0a18050`. With
+    `cut`, the text among them may go on.
+    """
+
+    kind: str
+    time_ns: int
+    pid: int
+    comm: str
+    thread: int
+    arguments: dict[str, int | str]
+    cut: bool = False
+
+
 class Sighting(msgspec.Struct, frozen=True, gc=False):
     """That a recording has a message, and when on the clock of the merged timeline."""
 

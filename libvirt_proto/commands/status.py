@@ -37,6 +37,8 @@ class Status:
         self.messages = 0
         self.shown = 0
         self.connections = 0
+        #: Of a trace of what is no message; None: it is of messages.
+        self.events: int | None = None
         self.encrypted = 0
         self.problems = 0
         #: Bytes that were left out, because they came faster than messages can be shown.
@@ -79,6 +81,8 @@ class Status:
         if self._summary and kind is None:
             shown = "" if self.shown == self.messages else f"{self.shown:,} of "
             parts = [f"{shown}{amount(self.messages, 'message')}", amount(self.connections, "connection")]
+            if self.events is not None:
+                parts = [amount(self.events, "event")]
             if self.dropped:
                 parts.append(f"{amount(self.dropped, 'byte')} left out")
             if self.encrypted:

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto.capture.chunk import Chunk, ConnectionEvent, Item, Notice
-from libvirt_proto.capture.probes.events import Reader, Selection
+from libvirt_proto.capture.probes.events import RpcReader
 from libvirt_proto.capture.probes.formats import Format, FormatError
+from libvirt_proto.capture.probes.live import Selection
 from libvirt_proto.capture.probes.plan import Event
 from libvirt_proto.capture.probes.ring import Record
 from libvirt_proto.capture.probes.tasks import Tasks
@@ -84,7 +85,7 @@ def message(
     return Record(1000, common(7, thread) + words + data.ljust(size, b"\xee")[:size])
 
 
-def reader(arrays: int = 2, wanted: Selection | None = None, kind: str = "client_msg_tx_queue") -> Reader:
+def reader(arrays: int = 2, wanted: Selection | None = None, kind: str = "client_msg_tx_queue") -> RpcReader:
     events = {
         "message": Event(kind, "message", "", "", "libvirt.so.0", arrays),
         "socket": Event("socket_new", "socket", "", "", "libvirt.so.0"),
@@ -95,7 +96,7 @@ def reader(arrays: int = 2, wanted: Selection | None = None, kind: str = "client
         "task_newtask": TASK,
         "sched_process_exit": EXIT,
     }
-    return Reader(events, formats, Tasks(), wanted or Selection((), (), "both"), 500)
+    return RpcReader(events, formats, Tasks(), wanted or Selection((), (), "both"), 500)
 
 
 def read(record: Record, **options: Any) -> list[Item]:

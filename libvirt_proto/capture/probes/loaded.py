@@ -1,4 +1,5 @@
-"""The files with libvirt's probes that running processes have loaded: its library, and the daemons' programs.
+"""The files with libvirt's probes that running processes have loaded: its library or a driver, and their
+programs.
 
 A file may have another name where it is looked at from than where it was loaded (a container), or none any
 more (an upgrade). Then it is named by the process that has it, which the kernel understands as long as that
@@ -20,7 +21,7 @@ from .provider import PROVIDER
 
 _PROC: Final = Path("/proc")
 _MAPPED: Final = re.compile(
-    r"(?P<range>[0-9a-f]+-[0-9a-f]+) ..x. \S+ \S+ \d+ +(?P<path>/.*/libvirt\.so\.0[^/\n]*)"
+    r"(?P<range>[0-9a-f]+-[0-9a-f]+) ..x. \S+ \S+ \d+ +(?P<path>/.*/(?P<name>[^/\n]*))"
 )
 _DELETED: Final = " (deleted)"
 
@@ -49,14 +50,15 @@ def named(path: str) -> Binary:
     return Binary(real, path, notes)
 
 
-def loaded(pids: Container[int] = (), comms: Container[str] = ()) -> list[Binary]:
-    """What running processes have loaded (of all, if none are named), each file once. Raises TraceError."""
+def loaded(library: str, pids: Container[int] = (), comms: Container[str] = ()) -> list[Binary]:
+    """The library (`libvirt.so.0`, with whatever version behind it) that running processes have loaded (of
+    all, if none are named), and their programs, each file once. Raises TraceError."""
     found: dict[tuple[int, int], Binary] = {}
     problems = []
     for pid in processes():
         if (pids and pid not in pids) or (comms and comm(pid) not in comms):
             continue
-        for path, name in _files(pid):
+        for path, name in _files(pid, library):
             try:
                 with open(path, "rb") as file:
                     stat = os.fstat(file.fileno())
@@ -94,7 +96,7 @@ def comm(pid: int) -> str:
         return ""
 
 
-def _files(pid: int) -> Iterator[tuple[str, str]]:
+def _files(pid: int, library: str) -> Iterator[tuple[str, str]]:
     """The library that a process has loaded, and its program: what the kernel is told, and the name."""
     folder = _PROC / str(pid)
     try:
@@ -102,7 +104,11 @@ def _files(pid: int) -> Iterator[tuple[str, str]]:
         program = os.readlink(folder / "exe")
     except OSError:  # it has gone, belongs to somebody else, or is the kernel's
         return
-    mapped = [match for line in maps.splitlines() if (match := _MAPPED.match(line))]
+    mapped = [
+        match
+        for line in maps.splitlines()
+        if (match := _MAPPED.match(line)) and match["name"].startswith(library)
+    ]
     for match in mapped:
         yield _name(match["path"], folder / "map_files" / match["range"])
     if mapped:

@@ -61,6 +61,12 @@ class Operand(NamedTuple):
         assert self.displacement is not None
         return f"+{at}({self.displacement - 8:+d}(%{self.register})):x64[{count}]"
 
+    def words(self, at: int, count: int) -> str:
+        """The fetch argument of `count` words of 64 bits, from `at` bytes behind what it points to. The
+        operand must be no constant."""
+        assert self.register is not None
+        return f"+{at}({self.place}):x64[{count}]"
+
 
 def operands(arguments: str, machine: str) -> tuple[Operand, ...]:
     """The operands of a note. Raises OperandError for one that cannot be translated."""

@@ -3,7 +3,11 @@
 Each place of a probe is an event, and those of messages are two: one with the first bytes of short messages,
 one with more for long ones, told apart by the kernel's filter; most messages are short, and the buffer holds
 many more of them so. The bytes are read through the length argument: it is the member of virNetMessage
-right behind the pointer to the buffer. Source: virnetmessage.h, the kernel's uprobetracer document.
+right behind the pointer to the buffer.
+
+Lines of the monitor are read as words, too: of a string of 4,096 bytes or more the kernel gives nothing, and
+an event that a shorter one makes too long is lost without being counted (seen with Linux 6.18).
+Source: virnetmessage.h, the kernel's uprobetracer document.
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ from ..objects import MESSAGES
 from .loaded import Binary, threads
 from .notes import Site
 from .operands import Operand, OperandError, operands
-from .provider import PROBES, PROVIDER, kind_of
+from .provider import KINDS, PROBES, PROVIDER, Subject
 
 #: Words of 64 bits of a short message, and of a long one: an array has at most 64 elements, and an event at
 #: most 3,072 bytes of arguments.
 SHORT: Final = (32,)
 LONG: Final = (64,) * 5
+#: Words of a line.
+LINE: Final = (*(64,) * 5, 58)
 _SHORT_BYTES: Final = 8 * sum(SHORT)
 
 #: What tells which process a thread is of, and when it ends. Fields: the kernel's events/task, events/sched.
@@ -32,7 +38,8 @@ Sides = Literal["client", "server", "both"]
 
 class Event(NamedTuple):
     """A uprobe event: `definition` is what stands behind its name, `filter` the kernel's. `binary` is the
-    file's name for people; `arrays` is how many fields (p0, p1, …) have the message's first bytes."""
+    file's name for people; `arrays` is how many fields (p0, p1, …) have the first bytes of the message or the
+    line."""
 
     kind: str
     name: str
@@ -59,9 +66,14 @@ class Probe(NamedTuple):
     problem: str = ""
 
     @property
+    def subject(self) -> Subject | None:
+        """What its events are about, None for a probe that is not traced."""
+        return KINDS.get(self.site.name, (None, None))[0]
+
+    @property
     def kind(self) -> str | None:
-        """The kind of its events, None if it is not about RPC."""
-        return kind_of(self.site.name)
+        """The kind of its events, None for a probe that is not traced."""
+        return KINDS.get(self.site.name, (None, None))[1]
 
     @property
     def carries_bytes(self) -> bool:
@@ -84,7 +96,7 @@ def _probe(binary: Binary, site: Site) -> Probe:
         found = operands(site.arguments, binary.notes.machine)
     except OperandError as error:
         return Probe(binary, site, (), str(error))
-    kind = kind_of(site.name)
+    _, kind = KINDS.get(site.name, (None, None))
     if kind is not None and len(found) != len(PROBES[kind]):
         expected = len(PROBES[kind])
         return Probe(binary, site, found, f"it has {len(found)} arguments instead of {expected}")
@@ -124,13 +136,18 @@ class Plan:
 
 
 def plan(
-    group: str, found: Iterable[Probe], buffer: int, sides: Sides = "both", pids: tuple[int, ...] = ()
+    group: str,
+    found: Iterable[Probe],
+    buffer: int,
+    subject: Subject = "rpc",
+    sides: Sides = "both",
+    pids: tuple[int, ...] = (),
 ) -> Plan:
-    """The events of all probes of RPC that can be used, of one side or both."""
+    """The events of all probes of a subject that can be used, of one side or both."""
     events: list[Event] = []
     for number, probe in enumerate(found, 1):
         kind = probe.kind
-        if kind is not None and not probe.problem and _is_of(kind, sides):
+        if kind is not None and probe.subject == subject and not probe.problem and _is_of(kind, sides):
             events += _events(probe, kind, number)
     return Plan(group, tuple(events), buffer, pids)
 
@@ -151,6 +168,11 @@ def _events(probe: Probe, kind: str, number: int) -> Iterator[Event]:
         for argument, operand in zip(PROBES[kind], probe.operands, strict=True)
     ]
     name, binary = f"{kind}_{number}", probe.binary.name
+    lines = [o for a, o in zip(PROBES[kind], probe.operands, strict=True) if a.meaning == "line"]
+    if lines and lines[0].register is not None:
+        parts = [f"p{i}={lines[0].words(8 * sum(LINE[:i]), count)}" for i, count in enumerate(LINE)]
+        yield Event(kind, name, " ".join((place, *words, *parts)), "", binary, len(LINE))
+        return
     if not probe.carries_bytes:
         condition = "len > 0" if kind in MESSAGES else ""
         yield Event(kind, name, " ".join((place, *words)), condition, binary)

@@ -1,6 +1,8 @@
-"""The probes of libvirt's RPC: their arguments, by the names that its log has for them, and what they are.
+"""The probes that are traced, by subject: their arguments, by the names that libvirt has for them, and what
+they are.
 
-A probe's name is the kind of its events behind `rpc_`. Source: libvirt_probes.d and the PROBE macros.
+A probe's name is the kind of its events; that of RPC's has `rpc_` before it, which its log leaves out.
+Source: libvirt_probes.d, libvirt_qemu_probes.d and the PROBE macros.
 """
 
 from __future__ import annotations
@@ -10,20 +12,26 @@ from typing import Final, Literal, NamedTuple
 from ..objects import MESSAGES
 
 PROVIDER: Final = "libvirt"
-_PREFIX: Final = "rpc_"
 
-#: An object's address; a number, 32 bits of which count, with and without a sign; text in memory.
-Meaning = Literal["object", "signed", "unsigned", "text"]
+#: What a trace is about: messages, the event loop, or the monitors of virtual machines.
+Subject = Literal["rpc", "events", "qemu-monitor"]
+
+#: An object's address; a number, 32 bits of which count, with and without a sign; text in memory, which is
+#: short; or text that may have any length, a line of the monitor.
+Meaning = Literal["object", "signed", "unsigned", "text", "line"]
 _MEANINGS: Final[dict[str, Meaning]] = {
     **dict.fromkeys(("client", "sock", "ka", "ctxt", "sess"), "object"),
     **dict.fromkeys(("localAddr", "remoteAddr", "identity", "cacert", "cacrl", "cert", "key"), "text"),
     **dict.fromkeys(("dname", "hostname"), "text"),
     **dict.fromkeys(("fd", "errfd", "pid", "interval", "coundToDeath"), "signed"),
     **dict.fromkeys(("proc", "type", "status"), "signed"),
+    **dict.fromkeys(("cb", "opaque", "ff", "mon"), "object"),
+    **dict.fromkeys(("watch", "events", "timer", "frequency", "nfds", "timeout"), "signed"),
+    **dict.fromkeys(("msg", "reply", "event"), "line"),
 }
 
 _MESSAGE: Final = "client len prog vers proc type status serial"
-_ARGUMENTS: Final = {
+_RPC: Final = {
     **dict.fromkeys(MESSAGES, _MESSAGE),
     "socket_new": "sock fd errfd pid localAddr remoteAddr",
     "socket_dispose": "sock",
@@ -53,6 +61,38 @@ _ARGUMENTS: Final = {
     "keepalive_received": "ka client prog vers proc",
     "keepalive_timeout": "ka client coundToDeath idle",
 }
+#: Before libvirt 6.1 the event loop is its own, after that GLib's.
+_EVENTS: Final = {
+    "event_glib_add_handle": "watch fd events cb opaque ff",
+    "event_glib_update_handle": "watch events",
+    "event_glib_dispatch_handle": "watch events cb opaque",
+    "event_glib_remove_handle": "watch",
+    "event_glib_add_timeout": "timer frequency cb opaque ff",
+    "event_glib_update_timeout": "timer frequency",
+    "event_glib_dispatch_timeout": "timer cb opaque",
+    "event_glib_remove_timeout": "timer",
+    "event_poll_add_handle": "watch fd events cb opaque ff",
+    "event_poll_update_handle": "watch events",
+    "event_poll_dispatch_handle": "watch events",
+    "event_poll_remove_handle": "watch",
+    "event_poll_purge_handle": "watch",
+    "event_poll_add_timeout": "timer frequency cb opaque ff",
+    "event_poll_update_timeout": "timer frequency",
+    "event_poll_dispatch_timeout": "timer",
+    "event_poll_remove_timeout": "timer",
+    "event_poll_purge_timeout": "timer",
+    "event_poll_run": "nfds timeout",
+}
+_QEMU_MONITOR: Final = {
+    "qemu_monitor_send_msg": "mon msg fd",
+    "qemu_monitor_recv_reply": "mon reply",
+    "qemu_monitor_recv_event": "mon event",
+}
+_ARGUMENTS: Final[dict[Subject, dict[str, str]]] = {
+    "rpc": _RPC,
+    "events": _EVENTS,
+    "qemu-monitor": _QEMU_MONITOR,
+}
 
 
 class Argument(NamedTuple):
@@ -65,11 +105,12 @@ class Argument(NamedTuple):
 #: By kind of event: the probe's arguments.
 PROBES: Final = {
     kind: tuple(Argument(name, _MEANINGS.get(name, "unsigned")) for name in names.split())
-    for kind, names in _ARGUMENTS.items()
+    for kinds in _ARGUMENTS.values()
+    for kind, names in kinds.items()
 }
-
-
-def kind_of(probe: str) -> str | None:
-    """The kind of a probe's events; None for a probe that is not about RPC, or one that is not known."""
-    kind = probe.removeprefix(_PREFIX)
-    return kind if probe.startswith(_PREFIX) and kind in PROBES else None
+#: By the name of a probe: its subject, and the kind of its events.
+KINDS: Final[dict[str, tuple[Subject, str]]] = {
+    f"rpc_{kind}" if subject == "rpc" else kind: (subject, kind)
+    for subject, kinds in _ARGUMENTS.items()
+    for kind in kinds
+}
