@@ -165,14 +165,16 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
     help="Show the version and exit.",
 )
 def main(traceback: bool) -> None:
-    """Read libvirt's RPC: decode its messages from captures, look up its numbers and names, and generate
-    code from its definitions.
+    """Read libvirt's RPC: show its messages from captures, traces and logs or as they happen, look up its
+    numbers and names, and generate code from its definitions.
 
     \b
     Examples:
       libvirt-proto decode capture.pcap
-      libvirt-proto decode --errors-only --format monitor capture.pcap
-      libvirt-proto stats capture.pcap
+      libvirt-proto decode --errors-only --format monitor strace.txt
+      libvirt-proto stats libvirtd.log
+      libvirt-proto relay --listen unix:/tmp/relay.sock --connect unix:/run/libvirt/libvirt-sock
+      libvirt-proto trace --server-only
       libvirt-proto lookup 66 auth_list
       libvirt-proto describe remote_nonnull_domain
       libvirt-proto generate systemtap -o tapset

@@ -132,7 +132,7 @@ def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _wait_until_quiet(file: Path) -> None:
-    """Until tcpdump has written nothing more for a while."""
+    """Until nothing more has been written to a file for a while."""
     size = -1
     while size != file.stat().st_size:
         size = file.stat().st_size

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,10 @@ from typing import Any
 import pytest
 
 from libvirt_proto.capture.chunk import Chunk
+from libvirt_proto.capture.probes import tracefs
 from libvirt_proto.capture.sources import open_source
-from tests.differential.tracing import trace
+from tests.differential import ours
+from tests.differential.tracing import ours_in_tracefs, trace
 from tests.frames import frame, text
 from tests.probes import program
 
@@ -138,3 +142,36 @@ def test_the_end_of_a_process_ends_its_connections(good: Path, tmp_path: Path) -
         assert tracer.end()[0] == 0
     names = [json.loads(line)["conn"] for line in output.read_text().splitlines()]
     assert [f"[{pid}]" in name for pid, name in zip(pids, names, strict=True)] == [True, True]
+
+
+def test_printed_commands_can_be_used_by_hand(good: Path, tmp_path: Path) -> None:
+    """Setting, reading and removing, as a shell does it; under a name that nobody else has."""
+    said = ours.run("trace", "--library", good, "--print-commands").stdout
+    name = f"by_hand_{os.getpid()}"
+    set_up, rest = said.replace("libvirt_proto", name).split("\n# See", 1)
+    remove = rest.split("\n# Remove", 1)[1].partition("\n")[2]
+    root = tracefs.find()
+    assert root is not None
+    try:
+        subprocess.run(["sh", "-e", "-c", set_up], check=True)
+        talk(good, ("t", len(CALL), CALL), ("r", len(LONG), LONG))
+        found = (root / "instances" / name / "trace").read_text()
+        assert re.search(r" client_msg_tx_queue_\d: .* len=28 ", found)
+        assert re.search(rf" client_msg_rx_\d_long: .* len={len(LONG)} ", found)
+    finally:
+        subprocess.run(["sh", "-c", f"cd {root}; {remove}"], check=True)
+    assert name not in (root / "uprobe_events").read_text()
+    assert not (root / "instances" / name).exists()
+
+
+def test_nobody_takes_the_output(good: Path) -> None:
+    """As with `| head -1`: it ends with the next message, and nothing of it is left."""
+    words = [ours.COMMAND, "trace", "--library", good, "--format", "jsonl"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stderr.readline() == "begin\n"
+        process.stdout.close()
+        talk(good, ("t", len(CALL), CALL))
+        assert process.wait(60) == 141
+    assert [name for name in ours_in_tracefs() if f"_{process.pid}_" in name] == []

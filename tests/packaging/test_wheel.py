@@ -33,7 +33,19 @@ default:
 
 
 COMMANDS = (
-    *("decode", "relay", "stats", "encode", "guess", "lookup", "list", "describe", "generate", "import"),
+    *(
+        "decode",
+        "relay",
+        "trace",
+        "stats",
+        "encode",
+        "guess",
+        "lookup",
+        "list",
+        "describe",
+        "generate",
+        "import",
+    ),
     "completion",
 )
 

@@ -68,7 +68,7 @@ def test_without_semaphores(tmp_path: Path) -> None:
     subprocess.run(["gcc", "-o", str(target), str(source)], check=True)
     (site,) = read(target.read_bytes()).sites
     assert (site.name, site.semaphore, site.arguments) == ("lonely", None, "")
-    assert target.read_bytes()[site.offset] == 0x90 or site.offset > 0
+    assert target.read_bytes()[site.offset :][:1] in (b"\x90", b"\x1f")  # a nop, of either processor
 
 
 def moved(data: bytes, by: int) -> bytes:
@@ -141,19 +141,23 @@ def test_a_user_names_a_file(binary: Path, tmp_path: Path) -> None:
         named(__file__)
 
 
-def test_places_with_too_many_arguments_or_unknown_ones_are_left_out(binary: Path) -> None:
+def test_places_with_fewer_arguments_or_unknown_ones_are_left_out(binary: Path) -> None:
     data = binary.read_bytes()
-    for old, new, words in (
-        (b"8@%r12 8@%rax\0", b"8@%r12       \0", "arguments"),
-        (b"-4@$2 ", b"-4@x2 ", "form"),
+    found = re.search(rb"rpc_client_new\0([^\0]+)\0", data)
+    assert found is not None
+    size = len(found[1])
+    one = b"8@%s(%%rax)" if named(str(binary)).notes.machine == "x86_64" else b"8@[x0,%s]"
+    for arguments, words in (
+        (b"8@%" + b"?" * (size - 3), "tracefs has no word for"),
+        (one % (b"0" * (size - len(one % b""))), "1 arguments instead of 2"),
     ):
-        if old not in data:  # another compiler
-            continue
+        assert len(arguments) == size
         changed = binary.with_name("changed")
-        changed.write_bytes(data.replace(old, new, 1))
-        found = probes([named(str(changed))])
-        (problem,) = [probe for probe in found if probe.problem]
-        assert words in problem.problem
-        assert problem.kind is not None
-        events = plan("group", found, 1).events
-        assert len(events) == len(plan("group", probes([named(str(binary))]), 1).events) - 1
+        changed.write_bytes(data[: found.start(1)] + arguments + data[found.end(1) :])
+        places = probes([named(str(changed))])
+        (problem,) = [probe for probe in places if probe.problem]
+        assert (problem.kind, words in problem.problem) == ("client_new", True)
+        kinds = {event.kind for event in plan("group", places, 1).events}
+        assert {event.kind for event in plan("group", probes([named(str(binary))]), 1).events} - kinds == {
+            "client_new"
+        }

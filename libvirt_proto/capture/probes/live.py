@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 
 from ..chunk import Notice
 from ..objects import ObjectError
+from .errors import TraceError
 from .formats import Format, FormatError, Value, event_id
 from .plan import TASK_EVENTS, Event, Plan, Sides
 from .provider import Meaning
@@ -102,7 +103,7 @@ def live(
     begin: Callable[[], object],
 ) -> Generator[Made | Notice]:
     """What a reader makes of an armed trace until `wait`, which is given seconds, says that it is to end.
-    `idle` is called when what was there is taken, `begin` once when all is ready."""
+    `idle` is called when what was there is taken, `begin` once when all is ready. Raises TraceError."""
     ring = Ring(instance)
     try:
         events = {event.name: event for event in plan.events}
@@ -132,7 +133,12 @@ def live(
 def _formats(instance: Path, plan: Plan) -> dict[str, Format]:
     names = [*(f"{plan.group}/{event.name}" for event in plan.events), *TASK_EVENTS]
     files = {name.partition("/")[2]: instance / "events" / name / "format" for name in names}
-    return {name: Format(file.read_text()) for name, file in files.items() if file.exists()}
+    try:
+        return {name: Format(file.read_text()) for name, file in files.items() if file.exists()}
+    except FormatError as error:
+        raise TraceError(
+            f"this kernel describes its events in a way that is not understood: {error}."
+        ) from None
 
 
 def _offset() -> int:
