@@ -1,4 +1,4 @@
-"""A program of our own with libvirt's probes, compiled with SystemTap's <sys/sdt.h>."""
+"""Programs of our own with libvirt's probes, compiled with SystemTap's <sys/sdt.h>."""
 
 from __future__ import annotations
 
@@ -86,10 +86,65 @@ int main(void) {
 }
 """
 
+#: The QEMU monitor of libvirt, and the event loop of releases before 6.1. Each line of standard input: the
+#: kind, a number, and text in hex. The text is at a place where malloc might put it, and behind the last 8
+#: bytes that it needs there is no memory.
+OTHERS = r"""
+#define _GNU_SOURCE
+#define _SDT_HAS_SEMAPHORES 1
+#include <sys/sdt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 
-def program(folder: Path, *options: str, name: str = "program") -> Path:
-    """Compile it."""
+#define SEMAPHORE(name) \
+    __extension__ volatile unsigned short libvirt_##name##_semaphore \
+        __attribute__((unused)) __attribute__((section(".probes")));
+SEMAPHORE(qemu_monitor_send_msg)
+SEMAPHORE(qemu_monitor_recv_reply)
+SEMAPHORE(qemu_monitor_recv_event)
+SEMAPHORE(event_poll_add_handle)
+SEMAPHORE(event_poll_purge_handle)
+SEMAPHORE(event_poll_dispatch_timeout)
+SEMAPHORE(event_poll_run)
+
+enum { PAGES = 16 << 12 };
+
+int main(void) {
+    static char line[1 << 18], bytes[1 << 17];
+    char *memory = mmap(0, PAGES + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED || munmap(memory + PAGES, 4096)) return 1;
+    while (fgets(line, sizeof line, stdin)) {
+        char kind;
+        long number;
+        int at;
+        size_t count = 0;
+        if (sscanf(line, "%c %ld %n", &kind, &number, &at) < 2) return 1;
+        for (char *p = line + at; sscanf(p, "%2hhx", &bytes[count]) == 1; p += 2) count++;
+        bytes[count++] = 0;
+        memset(memory, 'S', PAGES);
+        char *text = memory + PAGES - ((count + 7) & ~(size_t) 7);
+        memcpy(text, bytes, count);
+        void *mon = (void *) 0x7f5dc4004a90;
+        if (kind == 's') DTRACE_PROBE3(libvirt, qemu_monitor_send_msg, mon, text, number);
+        if (kind == 'n') DTRACE_PROBE3(libvirt, qemu_monitor_send_msg, mon, (char *) (number - number), -1);
+        if (kind == 'r') DTRACE_PROBE2(libvirt, qemu_monitor_recv_reply, mon, text);
+        if (kind == 'e') DTRACE_PROBE2(libvirt, qemu_monitor_recv_event, mon, text);
+        if (kind == 'h') DTRACE_PROBE6(libvirt, event_poll_add_handle, 7, (int) number, 1, mon, text, 0);
+        if (kind == 'p') DTRACE_PROBE1(libvirt, event_poll_purge_handle, (int) number);
+        if (kind == 't') DTRACE_PROBE1(libvirt, event_poll_dispatch_timeout, (int) number);
+        if (kind == '~') DTRACE_PROBE2(libvirt, event_poll_run, 3, (int) number);
+        puts("done");
+        fflush(stdout);
+    }
+    return 0;
+}
+"""
+
+
+def program(folder: Path, *options: str, name: str = "program", text: str = PROGRAM) -> Path:
+    """Compile one."""
     source, target = folder / f"{name}.c", folder / name
-    source.write_text(PROGRAM)
+    source.write_text(text)
     subprocess.run(["gcc", "-O2", *options, "-o", str(target), str(source)], check=True)
     return target

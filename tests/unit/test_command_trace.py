@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 
+from libvirt_proto import cli
 from libvirt_proto.capture.probes.plan import Event, Plan
 from tests.probes import program
 
@@ -124,3 +126,35 @@ def test_without_root(binary: Path) -> None:
 def test_usage(tmp_path: Path) -> None:
     for options in (("--pid", "0"), ("--buffer", "1"), ("-w", "-"), ("--format", "xml"), ("FILE",)):
         run(*options, status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--comm", "virsh", "events"], "--comm stands before events"),
+        (["--format", "jsonl", "qemu-monitor"], "--format stands before qemu-monitor"),
+        (["event"], "No such command 'event'"),
+        (["events", "--server-only"], "No such option '--server-only'"),
+        (["events", "-w", "x"], "No such option '-w'"),
+        (["events", "--format", "pretty"], "'pretty' is not one of 'monitor', 'jsonl'"),
+        (["events", "--pretty-json"], "No such option '--pretty-json'"),
+        (["qemu-monitor", "--pretty-json", "--format", "jsonl"], "--pretty-json is for --format monitor"),
+    ],
+)
+def test_options_of_one_kind_are_not_those_of_another(arguments: list[str], words: str) -> None:
+    assert words in run(*arguments, status=2).stderr
+
+
+def test_probes_of_other_kinds(binary: Path) -> None:
+    """A listing has those of its kind, and a file without them is an error."""
+    for word, what in (("events", "event loop"), ("qemu-monitor", "QEMU monitor")):
+        err = run(word, "--library", binary, "--probes", status=1).stderr
+        assert f"{binary}: no probe of libvirt's {what} is in there" in err
+
+
+def test_completion() -> None:
+    complete = ShellComplete(cli.main, {}, "libvirt-proto", "_X")
+    assert {item.value for item in complete.get_completions(["trace"], "")} == {"events", "qemu-monitor"}
+    found = {item.value for item in complete.get_completions(["trace", "qemu-monitor"], "--")}
+    assert {"--pretty-json", "--pid", "--probes"} <= found
+    assert "--server-only" not in found

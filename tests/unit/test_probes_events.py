@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_proto.capture.chunk import Chunk, ConnectionEvent, Item, Notice
+from libvirt_proto.capture.chunk import Chunk, ConnectionEvent, Fired, Item, Notice
 from libvirt_proto.capture.probes.events import RpcReader
+from libvirt_proto.capture.probes.fired import FiredReader
 from libvirt_proto.capture.probes.formats import Format, FormatError
 from libvirt_proto.capture.probes.live import Selection
 from libvirt_proto.capture.probes.plan import Event
@@ -278,3 +279,37 @@ def test_any_format(content: str) -> None:
             Format(whole).values(bytes(400))
         except FormatError:
             continue
+
+
+MONITOR = Format(
+    COMMON.format(name="qemu_monitor_recv_reply_1", id=7)
+    + "\tfield:u64 mon;\toffset:8;\tsize:8;\tsigned:0;\n"
+    + "\tfield:u64 reply;\toffset:16;\tsize:8;\tsigned:0;\n"
+    + "\tfield:u64 p0[32];\toffset:24;\tsize:256;\tsigned:0;\n"
+    + "\tfield:u64 p1[32];\toffset:280;\tsize:256;\tsigned:0;\n"
+)
+
+
+def monitor(memory: bytes, pointer: int = 0x1234) -> list[Fired | Notice]:
+    event = Event("qemu_monitor_recv_reply", "reply", "", "", "driver.so", 2)
+    one = FiredReader({"reply": event}, {"reply": MONITOR}, Tasks(), Selection((), (), "both"), 500)
+    return list(one.items(Record(1000, common(7) + struct.pack("<2Q", 0x55D0, pointer) + memory)))
+
+
+@given(st.binary(max_size=700))
+def test_no_byte_behind_a_line(memory: bytes) -> None:
+    (item,) = monitor(memory)
+    if len(memory) < 512:
+        assert isinstance(item, Notice)
+        return
+    assert isinstance(item, Fired)
+    assert (item.time_ns, item.pid, item.arguments["mon"]) == (1500, PID, "0x55d0")
+    line = memory[:512].split(b"\0")[0]
+    assert item.arguments["reply"] == line.decode("utf-8", "backslashreplace")
+    assert item.cut == (b"\0" not in memory[:512])
+
+
+def test_no_text_at_all() -> None:
+    (item,) = monitor(b"secret" + bytes(506), pointer=0)
+    assert isinstance(item, Fired)
+    assert (item.arguments["reply"], item.cut) == ("", False)

@@ -16,6 +16,7 @@ from libvirt_proto.capture.probes.errors import TraceError
 from libvirt_proto.capture.probes.loaded import named
 from libvirt_proto.capture.probes.notes import Notes, NotesError, read_notes
 from libvirt_proto.capture.probes.plan import plan, probes
+from libvirt_proto.capture.probes.provider import KINDS, PROBES
 from tests.probes import program
 
 pytestmark = pytest.mark.system("gcc", "readelf")
@@ -161,3 +162,36 @@ def test_places_with_fewer_arguments_or_unknown_ones_are_left_out(binary: Path) 
         assert {event.kind for event in plan("group", probes([named(str(binary))]), 1).events} - kinds == {
             "client_new"
         }
+
+
+PROBE = re.compile(r"^ *probe (\w+)\((.*)\);$", re.MULTILINE)
+MEANINGS = {
+    "char *": {"text", "line"},
+    "void *": {"object"},
+    "int ": {"signed", "unsigned"},
+    "pid_t ": {"signed"},
+}
+
+
+@pytest.mark.parametrize("release", ["10.0.0", "12.6.0"])
+def test_names_are_those_of_libvirts_providers(release: str, root: Path) -> None:
+    """As far as a provider has them: arguments in their order, text as text. Of the event loop all but what
+    happens later to what was removed are traced."""
+    found = {
+        name: [re.fullmatch(r"(?:const )?(.*[ *])(\w+)", argument) for argument in arguments.split(", ")]
+        for file in (root / "protocol-defs" / release).glob("libvirt*_probes.d")
+        for name, arguments in PROBE.findall(file.read_text())
+    }
+    common = found.keys() & KINDS.keys()
+    assert {name for name in found if name.startswith("event_")} - common == {
+        "event_glib_remove_handle_idle",
+        "event_glib_remove_timeout_idle",
+    }
+    assert sum(name.startswith("qemu_monitor_") for name in common) == 3
+    assert sum(name.startswith("rpc_") for name in common) > 25
+    for name in common:
+        arguments = PROBES[KINDS[name][1]]
+        assert [match[2] for match in found[name] if match] == [argument.name for argument in arguments]
+        for match, argument in zip(found[name], arguments, strict=True):
+            assert match
+            assert argument.meaning in MEANINGS[match[1]]
