@@ -17,6 +17,7 @@ from lark.exceptions import UnexpectedToken
 
 from . import syntax_errors
 from .errors import DefinitionError, Problem
+from .recovery import SyntaxProblem, parsed
 from .source import MAX_SIZE, Source, Span
 
 #: Brackets within each other: bodies, and discriminants that are bodies. libvirt's nest 2, and nothing
@@ -48,7 +49,7 @@ def parse(source: Source) -> Syntax:
     if len(source.text) > MAX_SIZE:
         raise DefinitionError([syntax_errors.too_large(source.name)])
     comments, passthrough = _between_tokens(source)
-    return Syntax(source, _tree(source), comments, passthrough)
+    return Syntax(source, parsed(source, _tree_from, MAX_PROBLEMS), comments, passthrough)
 
 
 @cache
@@ -105,36 +106,8 @@ def _between_tokens(source: Source) -> tuple[tuple[Span, ...], tuple[Span, ...]]
     return tuple(comments), tuple(passthrough)
 
 
-def _tree(source: Source) -> Tree[Token]:
-    """The tree of a source; raises DefinitionError with the errors of all its definitions."""
-    problems: list[Problem] = []
-    start: int | None = 0
-    while start is not None:
-        try:
-            tree = _tree_from(source, start)
-            break
-        except _SyntaxError as error:
-            problems.append(error.problem)
-            start = error.resume
-            if len(problems) == MAX_PROBLEMS and start is not None:
-                problems.append(syntax_errors.too_many(source.name, MAX_PROBLEMS))
-                break
-    if problems:
-        raise DefinitionError(problems)
-    return tree
-
-
-class _SyntaxError(Exception):
-    """A syntax error, and the offset at which parsing may go on."""
-
-    def __init__(self, problem: Problem, resume: int | None) -> None:
-        super().__init__()
-        self.problem = problem
-        self.resume = resume
-
-
 def _tree_from(source: Source, start: int) -> Tree[Token]:
-    """The tree of what begins at `start`; its offsets count from there. Raises _SyntaxError."""
+    """The tree of what begins at `start`; its offsets count from there. Raises SyntaxProblem."""
     lexer: Any = _grammar().parse_interactive(source.text[start:])
     parser: Any = _grammar().parse_interactive()
     last: Token | None = None
@@ -149,11 +122,11 @@ def _tree_from(source: Source, start: int) -> Tree[Token]:
             parser.feed_token(token)
             last = token
             if count == MAX_TOKENS:
-                raise _SyntaxError(syntax_errors.too_long(span(token), MAX_TOKENS), None)
+                raise SyntaxProblem(syntax_errors.too_long(span(token), MAX_TOKENS), None)
             if token.type in ("LBRACE", "LPAR"):
                 open_brackets.append(token)
                 if len(open_brackets) > MAX_NESTING:
-                    raise _SyntaxError(syntax_errors.nested_too_deeply(span(token), MAX_NESTING), None)
+                    raise SyntaxProblem(syntax_errors.nested_too_deeply(span(token), MAX_NESTING), None)
             elif token.type in ("RBRACE", "RPAR"):
                 open_brackets.pop()
         return cast("Tree[Token]", parser.feed_eof())
@@ -167,7 +140,7 @@ def _tree_from(source: Source, start: int) -> Tree[Token]:
             last=span(last) if last else None,
             inside=span(open_brackets[-1]) if open_brackets else None,
         )
-        raise _SyntaxError(problem, _next_definition(source, found.start) if found else None) from None
+        raise SyntaxProblem(problem, _next_definition(source, found.start) if found else None) from None
 
 
 def _next_definition(source: Source, offset: int) -> int | None:

@@ -8,7 +8,7 @@ length; connections are, if their messages are.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median_low
 from typing import Final
@@ -24,6 +24,8 @@ Timed = Captured | ConnectionEvent
 
 #: Connections that share a message with so many others are not told apart by it.
 _COMMON: Final = 100
+#: How many connections that look the same are looked at to tell where they begin.
+_COMPARED: Final = 100
 #: The part of the shorter connection's messages that the other must have, too.
 _ALIKE: Final = 0.5
 
@@ -108,10 +110,10 @@ def _by_all_messages(talk: _Talk) -> object:
     return tuple((direction, tuple(keys)) for direction, keys in sorted(talk.keys.items(), key=str))
 
 
-def _grouped(talks: list[_Talk], same: object) -> dict[object, list[_Talk]]:
+def _grouped(talks: list[_Talk], same: Callable[[_Talk], object]) -> dict[object, list[_Talk]]:
     groups: dict[object, list[_Talk]] = defaultdict(list)
     for talk in talks:
-        groups[same(talk)].append(talk)  # type: ignore[operator]
+        groups[same(talk)].append(talk)
     return groups
 
 
@@ -127,7 +129,7 @@ def _in_turn(left: list[_Talk], right: list[_Talk]) -> list[tuple[_Talk, _Talk]]
         return [(one, two) for two, one in _in_turn(right, left)]
 
     def spread(shift: int) -> int:
-        pairs = zip(left, right[shift:], strict=False)
+        pairs = zip(left[:_COMPARED], right[shift : shift + _COMPARED], strict=False)
         apart = [
             two.start_ns - one.start_ns
             for one, two in pairs

@@ -16,6 +16,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 from .. import syntax_errors
 from ..errors import DefinitionError, Problem
 from ..parse import MAX_PROBLEMS, MAX_TOKENS
+from ..recovery import SyntaxProblem, parsed
 from ..source import MAX_SIZE, Source, Span
 from ..syntax_errors import quoted
 from .model import Argument, Probe, Provider, Section
@@ -49,7 +50,7 @@ def read_provider(source: Source) -> Provider:
     """
     if len(source.text) > MAX_SIZE:
         raise DefinitionError([syntax_errors.too_large(source.name)])
-    return _Builder(source).provider(_tree(source))
+    return _Builder(source).provider(parsed(source, _tree_from, MAX_PROBLEMS))
 
 
 class _Builder:
@@ -142,36 +143,8 @@ def _resume() -> re.Pattern[str]:
     return re.compile(rf"(?:{comment})|^[ \t]*(?P<probe>probe\b)", re.MULTILINE)
 
 
-def _tree(source: Source) -> Tree[Token]:
-    """The tree of a source; raises DefinitionError with the syntax errors of all its probes."""
-    problems: list[Problem] = []
-    start: int | None = 0
-    while start is not None:
-        try:
-            tree = _tree_from(source, start)
-            break
-        except _SyntaxError as error:
-            problems.append(error.problem)
-            start = error.resume
-            if len(problems) == MAX_PROBLEMS and start is not None:
-                problems.append(syntax_errors.too_many(source.name, MAX_PROBLEMS))
-                break
-    if problems:
-        raise DefinitionError(problems)
-    return tree
-
-
-class _SyntaxError(Exception):
-    """A syntax error, and the offset at which parsing may go on."""
-
-    def __init__(self, problem: Problem, resume: int | None) -> None:
-        super().__init__()
-        self.problem = problem
-        self.resume = resume
-
-
 def _tree_from(source: Source, start: int) -> Tree[Token]:
-    """The tree of what begins at `start`; its offsets count from there. Raises _SyntaxError."""
+    """The tree of what begins at `start`; its offsets count from there. Raises SyntaxProblem."""
     rule = "rest" if start else "provider"
     parser: Any = _grammar().parse_interactive(source.text[start:], start=rule)
     last: Token | None = None
@@ -186,7 +159,7 @@ def _tree_from(source: Source, start: int) -> Tree[Token]:
             parser.feed_token(token)
             last = token
             if count == MAX_TOKENS:
-                raise _SyntaxError(syntax_errors.too_long(span(token), MAX_TOKENS), None)
+                raise SyntaxProblem(syntax_errors.too_long(span(token), MAX_TOKENS), None)
             if token.type in ("LBRACE", "LPAR"):
                 opened.append(token)
             elif token.type in ("RBRACE", "RPAR") and opened:
@@ -195,9 +168,9 @@ def _tree_from(source: Source, start: int) -> Tree[Token]:
     except UnexpectedCharacters as error:
         at = start + cast(int, error.pos_in_stream)
         if source.text.startswith("/*", at):
-            raise _SyntaxError(syntax_errors.unclosed_comment(Span(source, at, at + 2)), None) from None
+            raise SyntaxProblem(syntax_errors.unclosed_comment(Span(source, at, at + 2)), None) from None
         problem = syntax_errors.stray_character(Span(source, at, at + 1), "a provider file", _STRAY_HINTS)
-        raise _SyntaxError(problem, _next_probe(source, at + 1)) from None
+        raise SyntaxProblem(problem, _next_probe(source, at + 1)) from None
     except UnexpectedToken as error:
         token = error.token
         found = span(token) if token.type != "$END" else None
@@ -210,8 +183,8 @@ def _tree_from(source: Source, start: int) -> Tree[Token]:
             hints=_HINTS,
         )
         if found and last and token.type == "PROBE" and found.line > span(last).line:
-            raise _SyntaxError(problem, found.start) from None
-        raise _SyntaxError(problem, _next_probe(source, found.end) if found else None) from None
+            raise SyntaxProblem(problem, found.start) from None
+        raise SyntaxProblem(problem, _next_probe(source, found.end) if found else None) from None
 
 
 def _next_probe(source: Source, offset: int) -> int | None:
