@@ -17,7 +17,7 @@ from ..present.text import printable
 from . import options
 from .inputs import check_record, messages, recording
 from .output import destination
-from .show import Show
+from .show import Show, live_figures
 from .show import show as show_options
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def _address(_ctx: click.Context, option: click.Parameter, text: str) -> Address
     help="Where the daemon is.",
 )
 @show_options
+@live_figures("relay")
 @options.record
 @click.pass_context
 def relay(

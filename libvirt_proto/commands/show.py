@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -15,7 +15,7 @@ from ..capture.chunk import Captured, Closed, ConnectionEvent
 from . import names, options
 from .filters import Filter, FilterError
 from .status import Status
-from .views import Exchanges, Messages, View
+from .views import Exchanges, Figures, Messages, View
 
 if TYPE_CHECKING:
     from ..present.style import Palette
@@ -38,6 +38,8 @@ class Show:
     output: Path | None
     exchanges: bool
     acl: bool
+    #: Not messages, but figures at the end, of a source of this name.
+    figures_of: str | None = None
 
     @property
     def palette(self) -> Palette:
@@ -52,6 +54,15 @@ class Show:
 
     def view(self) -> View:
         """What is made of the messages of one source."""
+        if self.figures_of is not None:
+            return Figures(
+                self.figures_of,
+                self.format,
+                self.registry,
+                self.palette,
+                self.filter,
+                fit=self.output is None,
+            )
         make = Exchanges if self.exchanges else Messages
         return make(self.format, self.registry, self.palette, self.filter, full=self.full, acl=self.acl)
 
@@ -76,6 +87,29 @@ class Show:
             for text in view.finish(status):
                 out.write(text)
             out.flush()
+
+
+def live_figures(name: str) -> Callable[[Command], Command]:
+    """`--stats` for a source that is read as it comes and is called `name`; below `show`, whose parameter
+    it changes. (For files there is the command `stats`.)"""
+
+    def decorate(command: Command) -> Command:
+        @click.option(
+            "--stats",
+            "figures",
+            is_flag=True,
+            help="Show nothing until the end, and then figures, as the command stats does: tables, or JSON"
+            " for --format jsonl.",
+        )
+        @wraps(command)
+        def with_figures(*args: Any, figures: bool, show: Show, **rest: Any) -> Any:
+            if figures and show.exchanges:
+                raise click.UsageError("--stats and --exchanges exclude each other.")
+            return command(*args, show=replace(show, figures_of=name) if figures else show, **rest)
+
+        return with_figures  # type: ignore[return-value]
+
+    return decorate
 
 
 def show(command: Command) -> Command:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options
+from .figures import rendered
 from .inputs import Inputs
 from .inputs import inputs as inputs_option
 from .output import destination
@@ -17,9 +17,6 @@ from .status import Status
 
 if TYPE_CHECKING:
     from ..registry import Registry
-
-#: Columns where there is no terminal to fit.
-_WIDE = 10_000
 
 
 @click.command()
@@ -92,17 +89,9 @@ def stats(
             except KeyboardInterrupt:
                 interrupted = True
         statistics = measure.finish(status.notices)
-        if format_ == "json":
-            from msgspec import json
-
-            out.write(json.format(json.encode(statistics), indent=2) + b"\n")
-        else:
-            from ..present.tables import Presenter
-
-            width = shutil.get_terminal_size((_WIDE, 0)).columns if output is None else _WIDE
-            encoding = sys.stdout.encoding or "utf-8"
-            for line in Presenter(width, top, palette)(statistics):
-                out.write(f"{line}\n".encode(encoding, "backslashreplace"))
+        fit = output is None
+        for text in rendered(statistics, as_json=format_ == "json", top=top, palette=palette, fit=fit):
+            out.write(text)
         out.flush()
     if interrupted:
         raise KeyboardInterrupt

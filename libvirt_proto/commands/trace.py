@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from . import options
 from .inputs import check_record, messages, recording
 from .output import destination
-from .show import Show
+from .show import Show, live_figures
 from .show import show as show_options
 from .trace_others import events, qemu_monitor
 from .tracing import Tracing, begin, failing_in_words, tracing
@@ -23,6 +23,7 @@ from .tracing import Tracing, begin, failing_in_words, tracing
 @click.option("--client-only", "side", flag_value="client", help="Only clients' side of connections.")
 @click.option("--server-only", "side", flag_value="server", help="Only daemons' side of connections.")
 @show_options
+@live_figures("trace")
 @options.record
 @click.pass_context
 def trace(
@@ -53,6 +54,7 @@ def trace(
       libvirt-proto trace
       libvirt-proto trace --server-only --format monitor
       libvirt-proto trace --comm virsh --exchanges -w virsh.pcapng
+      libvirt-proto trace --server-only --stats
       libvirt-proto trace --probes --library /usr/lib/x86_64-linux-gnu/libvirt.so.0
       libvirt-proto trace --print-commands | less
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from ..capture.chunk import Captured, Closed, ConnectionEvent
+from .figures import rendered
 
 if TYPE_CHECKING:
     from ..present import monitor, pretty
@@ -114,6 +115,37 @@ class Exchanges:
             if not self._filter.active or self._filter.exchange(exchange):
                 status.shown += exchange.messages
                 yield self._present(exchange)
+
+
+class Figures:
+    """Nothing but figures of all, at the end; only messages that pass the filter count."""
+
+    #: Rows of the long tables.
+    TOP: Final = 10
+
+    def __init__(
+        self, name: str, format_: str, registry: Registry, palette: Palette, filter_: Filter, *, fit: bool
+    ) -> None:
+        from ..measure.measure import Measure
+
+        self._measure = Measure(registry, self.TOP)
+        self._measure.source(name)
+        self._as_json, self._palette, self._fit = format_ == "jsonl", palette, fit
+        self._accepts = filter_ if filter_.active else None
+
+    def take(self, item: Captured | ConnectionEvent | Closed, status: Status) -> Iterable[bytes]:
+        """Count an item."""
+        if isinstance(item, Captured):
+            if self._accepts is not None and not self._accepts(item):
+                return ()
+            status.shown += 1
+        self._measure.add(item)
+        return ()
+
+    def finish(self, status: Status) -> Iterable[bytes]:
+        """The figures."""
+        statistics = self._measure.finish(status.notices)
+        return rendered(statistics, as_json=self._as_json, top=self.TOP, palette=self._palette, fit=self._fit)
 
 
 def _accesses(registry: Registry) -> Accesses:

@@ -87,6 +87,23 @@ def test_what_is_shown_is_what_tcpdump_captures(libvirtd: Libvirtd, tmp_path: Pa
     ]
 
 
+def test_figures_are_those_of_the_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """`--stats`, against `stats` of what tcpdump wrote (which tshark judges in test_stats.py)."""
+    capture, output = tmp_path / "tcpdump", tmp_path / "out"
+    options = ["--stats", "--format", "jsonl", "-o", output]
+    with (
+        libvirtd.recorded(capture),
+        relay(front("unix", tmp_path), end("tcp", libvirtd), *options) as running,
+    ):
+        printed(libvirtd, uri(running.address))
+        assert running.end()[0] == 0
+    found = json.loads(output.read_text())
+    done = ours.run("stats", "--format", "json", "--port", str(libvirtd.port), capture)
+    expected = json.loads(done.stdout)
+    assert counts(found) == counts(expected)
+    assert found["totals"]["messages"] == expected["totals"]["messages"] > 100
+
+
 @pytest.mark.system("tshark")
 def test_tshark_finds_every_message_in_what_is_recorded(libvirtd: Libvirtd, tmp_path: Path) -> None:
     if not tshark.has_dissector():
@@ -169,6 +186,12 @@ def test_200_clients_at_once_lose_no_byte(libvirtd: Libvirtd, tmp_path: Path, ki
     assert [what(line) for line in ours.decode(record)] == [what(line) for line in shown]
     if kind == "tcp":
         assert len({line["conn"] for line in shown}) == count + virshes
+
+
+def counts(figures: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Per procedure what does not depend on the clock."""
+    keys = ("calls", "errors", "unanswered", "bytes_c2s", "bytes_s2c")
+    return {each["procedure"]: tuple(each[key] for key in keys) for each in figures["procedures"]}
 
 
 def read(output: Path) -> list[dict[str, Any]]:

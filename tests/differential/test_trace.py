@@ -167,6 +167,26 @@ def test_what_is_traced_is_what_tcpdump_captures(
             assert bytes_of(side.with_suffix(".pcapng")) == bytes_of(capture, libvirtd.port)
 
 
+def test_figures(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """`--stats` of the daemon's side, against `stats` of the packet capture."""
+    capture, output = tmp_path / "capture.pcap", tmp_path / "out"
+    options = ("--stats", "--format", "jsonl", "-o", output)
+    with libvirtd.recorded(capture), trace("--pid", str(libvirtd.pid), *options) as tracer:
+        for command in (["domname", "1"], ["nodeinfo"], ["dominfo", "test"]):
+            libvirtd.virsh(*command)
+        libvirtd.virsh("domname", "77", fails=True)
+        status, err = tracer.end(signal.SIGINT)
+    assert status == 0, err
+    keys = ("procedure", "calls", "errors", "unanswered", "bytes_c2s", "bytes_s2c")
+    done = ours.run("stats", "--format", "json", "--port", str(libvirtd.port), capture)
+    traced, captured = (
+        sorted(tuple(each[key] for key in keys) for each in figures["procedures"])
+        for figures in (json.loads(output.read_text()), json.loads(done.stdout))
+    )
+    assert traced == captured
+    assert ("domain_lookup_by_id", 2, 1) in {each[:3] for each in traced}
+
+
 def test_events_of_a_connection(libvirtd: Libvirtd, virsh: Path, tmp_path: Path) -> None:
     """Its objects, and its addresses as the packets have them; the client's end closes it."""
     capture = tmp_path / "capture.pcap"
