@@ -1,0 +1,43 @@
+"""What `diff` and `lint` find in definitions: data first, sentences second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .source import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a rule found.
+
+    `rule` is a stable identifier in capitals (`FIELD_TYPE_CHANGED`), `category` one of the command's
+    (WIRE, LIMIT, SOURCE, ADDED), `program` a program's short name (None for what belongs to none), `name` what
+    it is about (`remote_domain_get_info_ret.state`). `message` says what is so, `effect` what a peer sees
+    of it. `old` and `new` are the places on the two sides; lint has `new` alone. `reaches` names the procedures
+    whose payload it is in (`remote.domain_get_info`), in the order of their numbers.
+    """
+
+    rule: str
+    category: str
+    program: str | None
+    name: str
+    message: str
+    effect: str | None = None
+    old: Span | None = None
+    new: Span | None = None
+    reaches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRule:
+    """A rule: its identifier, the category of its findings, and what it looks for, in one sentence."""
+
+    id: str
+    category: str
+    summary: str
+
+
+#: Identifier → rule, in the order in which reports list them.
+Rules = Mapping[str, FindingRule]
