@@ -26,7 +26,7 @@ from .xdr import API_VERSION
 
 #: Where compiled definitions are kept; without a home, a temporary folder.
 CACHE = "libvirt-proto"
-#: Entry points of what compiles definitions: `python`, and `release` for a release's folder.
+#: Entry points of what compiles definitions: `python`, and `release` for the files of a release.
 GROUP = "libvirt_proto.compiler"
 
 
@@ -177,11 +177,14 @@ def program(key: int | str, version: int | None = None) -> Program:
 
 
 def release(name: str) -> Registry:
-    """A release that comes with the package (`10.0.0`); raises LookupError that names them all."""
+    """A release whose definitions come with the package (`10.0.0`); raises LookupError in words."""
     if name == default().release:
         return default()
-    folder: Path = _compiler("release")(name)
-    return load(folder)
+    files: Mapping[str, bytes] = _compiler("release")(name)
+    with tempfile.TemporaryDirectory(prefix=f"{CACHE}-") as folder:
+        for file, content in files.items():
+            Path(folder, file).write_bytes(content)
+        return load(folder)
 
 
 def load(path: str | os.PathLike[str], *, defines: Mapping[str, int] | None = None) -> Registry:

@@ -6,7 +6,6 @@ import hashlib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +16,11 @@ from .front import read_bytes, read_specification, source_of
 from .model import Specification
 from .providers.model import Provider
 from .providers.parse import read_provider
+from .releases import MANIFEST, find, newest, texts
 from .resolve import resolve
 from .schema import External, Input, Schema
 from .source import Span
 
-MANIFEST: Final = "MANIFEST.toml"
 EXTERNALS: Final = "externals.toml"
 
 
@@ -32,47 +31,6 @@ class Providers:
     providers: tuple[Provider, ...]
     release: str | None
     inputs: tuple[Input, ...]
-
-
-class UnknownRelease(LookupError):
-    """No definitions of this release are here; says which are."""
-
-
-@cache
-def root() -> Path:
-    """The folder of all releases: in an installed package inside it, else in the repository."""
-    package = Path(__file__).resolve().parent
-    packaged = package / "protocol-defs"
-    return packaged if packaged.is_dir() else package.parent.parent / "protocol-defs"
-
-
-def releases() -> tuple[str, ...]:
-    """The releases whose definitions are here, the newest last."""
-    if not root().is_dir():
-        return ()
-    found = [path.name for path in root().iterdir() if (path / MANIFEST).is_file()]
-    return tuple(sorted(found, key=version_key))
-
-
-def newest() -> str:
-    """The newest release; raises UnknownRelease if there is none at all."""
-    found = releases()
-    if not found:
-        raise UnknownRelease(f"there are no definitions in {root()}")
-    return found[-1]
-
-
-def folder(release: str) -> Path:
-    """The definitions of a release; raises UnknownRelease."""
-    if release not in releases():
-        known = ", ".join(releases()) or "none"
-        raise UnknownRelease(f"no definitions of libvirt {release} are here (there are: {known})")
-    return root() / release
-
-
-def version_key(release: str) -> tuple[tuple[int, int | str], ...]:
-    """Sorts releases by their numbers: 9.0.0 before 10.0.0."""
-    return tuple((1, int(part)) if part.isdecimal() else (0, part) for part in release.split("."))
 
 
 def load_schema(
@@ -93,20 +51,32 @@ def load_schema(
     """
     reader = _Reader()
     specifications = reader.read(paths)
+    reader.release = release or reader.release
+    return _schema(reader, specifications, defines, dialect)
+
+
+def load_release(release: str | None = None, *, defines: Mapping[str, int] | None = None) -> Schema:
+    """The Schema of a release of libvirt, None for the newest; raises UnknownRelease."""
+    reader = _Reader()
+    specifications = reader.read_release(newest() if release is None else release)
+    return _schema(reader, specifications, defines)
+
+
+def _schema(
+    reader: _Reader,
+    specifications: list[Specification],
+    defines: Mapping[str, int] | None,
+    dialect: Dialect = "auto",
+) -> Schema:
     if reader.problems:
         raise DefinitionError(reader.problems)
     return resolve(
         specifications,
         externals={**reader.externals, **(defines or {})},
-        release=release or reader.release,
+        release=reader.release,
         inputs=tuple(reader.inputs),
         dialect=dialect,
     )
-
-
-def load_release(release: str | None = None, *, defines: Mapping[str, int] | None = None) -> Schema:
-    """The Schema of a release of libvirt, None for the newest; raises UnknownRelease."""
-    return load_schema([folder(newest() if release is None else release)], defines=defines)
 
 
 def load_providers(paths: Sequence[Path], *, release: str | None = None) -> Providers:
@@ -116,11 +86,23 @@ def load_providers(paths: Sequence[Path], *, release: str | None = None) -> Prov
     """
     reader = _Reader()
     providers = reader.read_providers(paths)
+    reader.release = release or reader.release
+    return _providers(reader, providers)
+
+
+def load_release_providers(release: str | None = None) -> Providers:
+    """The probe providers of a release of libvirt, None for the newest; raises UnknownRelease."""
+    reader = _Reader()
+    providers = reader.read_release_providers(newest() if release is None else release)
+    return _providers(reader, providers)
+
+
+def _providers(reader: _Reader, providers: list[Provider]) -> Providers:
     if reader.problems:
         raise DefinitionError(reader.problems)
     if problems := list(_twice(providers)):
         raise DefinitionError(problems)
-    return Providers(tuple(providers), release or reader.release, tuple(reader.inputs))
+    return Providers(tuple(providers), reader.release, tuple(reader.inputs))
 
 
 def _twice(providers: Sequence[Provider]) -> Iterator[Problem]:
@@ -156,6 +138,26 @@ class _Reader:
                 self._file_and_included(path)
         return [specification for specification in self._read.values() if specification]
 
+    def read_release(self, name: str) -> list[Specification]:
+        files = self._release(name)
+        self._take_externals(f"{name}/{EXTERNALS}", files.get(EXTERNALS))
+        return [
+            specification
+            for file, data in files.items()
+            if file.endswith(".x") and (specification := self._specification(Path(name, file), data))
+        ]
+
+    def read_release_providers(self, name: str) -> list[Provider]:
+        found = [(file, data) for file, data in self._release(name).items() if file.endswith(".d")]
+        if not found:
+            self._problem("no-providers", f"libvirt {name} has no probe provider (.d file)")
+        return [provider for file, data in found if (provider := self._provider(Path(name, file), data))]
+
+    def _release(self, name: str) -> Mapping[str, bytes]:
+        """File → content of a release."""
+        self.release = name
+        return texts(find(name))
+
     def read_providers(self, paths: Sequence[Path]) -> list[Provider]:
         files: dict[Path, None] = {}
         for path in paths:
@@ -167,11 +169,13 @@ class _Reader:
         if not files:
             places = ", ".join(map(str, paths))
             self._problem("no-providers", f"there is no probe provider (.d file) in {places}")
-        return [provider for path in files if (provider := self._provider(path))]
+        return [
+            provider
+            for path in files
+            if (data := self._bytes(path)) is not None and (provider := self._provider(path, data))
+        ]
 
-    def _provider(self, path: Path) -> Provider | None:
-        if (data := self._bytes(path)) is None:
-            return None
+    def _provider(self, path: Path, data: bytes) -> Provider | None:
         self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
         try:
             return read_provider(source_of(str(path), data))
@@ -202,32 +206,33 @@ class _Reader:
         if key not in self._read:
             self._read[key] = None
             if (data := self._bytes(path)) is not None:
-                self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
-                self._read[key] = self._parse(str(path), data)
+                self._read[key] = self._specification(path, data)
         return self._read[key]
 
-    def _parse(self, name: str, data: bytes) -> Specification | None:
+    def _specification(self, path: Path, data: bytes) -> Specification | None:
+        self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
         try:
-            return read_specification(source_of(name, data))
+            return read_specification(source_of(str(path), data))
         except DefinitionError as error:
             self.problems += error.problems
             return None
 
     def _externals(self, path: Path) -> None:
-        text = self._text(path / EXTERNALS)
-        if text is None:
+        self._take_externals(str(path / EXTERNALS), self._optional(path / EXTERNALS))
+
+    def _take_externals(self, name: str, data: bytes | None) -> None:
+        if data is None:
             return
         try:
-            self.externals.update(read_externals(text))
+            self.externals.update(read_externals(data.decode("utf-8", errors="replace")))
         except ExternalsError as error:
-            self._problem("bad-externals", f"{path / EXTERNALS}: {error}")
+            self._problem("bad-externals", f"{name}: {error}")
 
     def _manifest(self, path: Path) -> None:
-        text = self._text(path / MANIFEST)
-        if text is None:
+        if (data := self._optional(path / MANIFEST)) is None:
             return
         try:
-            release = tomllib.loads(text).get("release")
+            release = tomllib.loads(data.decode("utf-8", errors="replace")).get("release")
         except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
             self._problem("bad-manifest", f"{path / MANIFEST}: not TOML: {error}")
             return
@@ -236,10 +241,9 @@ class _Reader:
         else:
             self.release = release
 
-    def _text(self, path: Path) -> str | None:
+    def _optional(self, path: Path) -> bytes | None:
         """A file that need not be there."""
-        data = self._bytes(path) if path.exists() else None
-        return None if data is None else data.decode("utf-8", errors="replace")
+        return self._bytes(path) if path.exists() else None
 
     def _bytes(self, path: Path) -> bytes | None:
         try:

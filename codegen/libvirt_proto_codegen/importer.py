@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from .definitions import EXTERNALS, MANIFEST
+from .definitions import EXTERNALS
 from .errors import DefinitionError, Problem
 from .externals import toml_string, write_externals
 from .front import read_specification, source_of
@@ -22,6 +22,8 @@ from .printer import print_specification
 from .providers.model import Provider
 from .providers.parse import read_provider
 from .providers.printer import print_provider
+from .releases import MANIFEST
+from .releases.version import SAFE
 from .resolve import resolve
 from .schema import External, Input, Schema
 from .source import Source
@@ -44,7 +46,6 @@ _RELEASE = re.compile(r"[0-9]+(?:\.[0-9]+)+(?:-?rc[0-9]+)?")
 _NAMED_RELEASE = re.compile(
     rf"libvirt[-_]v?(?P<named>{_RELEASE.pattern})|^v?(?P<alone>{_RELEASE.pattern})(?:\.(?:tar|t[gx]z|zip).*)?$"
 )
-_SAFE_RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", re.ASCII)
 #: Folders that hold copies.
 _COPIES: Final = ("test", "build", "_build", "dist")
 
@@ -107,7 +108,7 @@ def import_release(
     External constants come from `defines`, else from the tree's headers, else from what is known of
     libvirt's. Raises DefinitionError for everything that is wrong with the source or the folder.
     """
-    if not _SAFE_RELEASE.fullmatch(release):
+    if not SAFE.fullmatch(release):
         raise _failure("bad-release", f"{release!r} is no name of a release, such as 12.6.0")
     tree = read_tree(source)
     chosen = _choose(tree, source)

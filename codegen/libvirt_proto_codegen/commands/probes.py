@@ -10,10 +10,11 @@ from typing import TypeVar
 import click
 
 from .. import pipeline
-from ..definitions import Providers, UnknownRelease
+from ..definitions import Providers
 from ..errors import DefinitionError
 from ..providers.binaries import Binary, BinaryError, installed, read_binary
 from ..providers.placement import warnings
+from ..releases import UnknownRelease
 from ..render import Artefact
 from ..schema import Schema
 from ..targets.bpftrace import NoScripts
