@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from .providers.parse import read_provider
 from .releases import MANIFEST, find, newest, texts
 from .resolve import resolve
 from .schema import External, Input, Schema
-from .source import Span
+from .source import Source, Span
 
 EXTERNALS: Final = "externals.toml"
 
@@ -57,9 +57,20 @@ def load_schema(
 
 def load_release(release: str | None = None, *, defines: Mapping[str, int] | None = None) -> Schema:
     """The Schema of a release of libvirt, None for the newest; raises UnknownRelease."""
-    reader = _Reader()
-    specifications = reader.read_release(newest() if release is None else release)
-    return _schema(reader, specifications, defines)
+    name = newest() if release is None else release
+    return schema_of(texts(find(name)), name, defines=defines)
+
+
+def schema_of(
+    files: Mapping[str, bytes],
+    release: str,
+    *,
+    defines: Mapping[str, int] | None = None,
+    read: Callable[[Source], Specification] = read_specification,
+) -> Schema:
+    """The Schema of a release from the files of its folder, name → content. `read` may know a file already."""
+    reader = _Reader(read)
+    return _schema(reader, reader.read_release(release, files), defines)
 
 
 def _schema(
@@ -92,8 +103,9 @@ def load_providers(paths: Sequence[Path], *, release: str | None = None) -> Prov
 
 def load_release_providers(release: str | None = None) -> Providers:
     """The probe providers of a release of libvirt, None for the newest; raises UnknownRelease."""
+    name = newest() if release is None else release
     reader = _Reader()
-    providers = reader.read_release_providers(newest() if release is None else release)
+    providers = reader.read_release_providers(name, texts(find(name)))
     return _providers(reader, providers)
 
 
@@ -122,7 +134,8 @@ def _twice(providers: Sequence[Provider]) -> Iterator[Problem]:
 class _Reader:
     """Reads files; what is wrong with one is kept, and the next one read."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[Source], Specification] = read_specification) -> None:
+        self._read_specification = read
         self.problems: list[Problem] = []
         self.externals: dict[str, External] = {}
         self.inputs: list[Input] = []
@@ -138,8 +151,8 @@ class _Reader:
                 self._file_and_included(path)
         return [specification for specification in self._read.values() if specification]
 
-    def read_release(self, name: str) -> list[Specification]:
-        files = self._release(name)
+    def read_release(self, name: str, files: Mapping[str, bytes]) -> list[Specification]:
+        self.release = name
         self._take_externals(f"{name}/{EXTERNALS}", files.get(EXTERNALS))
         return [
             specification
@@ -147,16 +160,12 @@ class _Reader:
             if file.endswith(".x") and (specification := self._specification(Path(name, file), data))
         ]
 
-    def read_release_providers(self, name: str) -> list[Provider]:
-        found = [(file, data) for file, data in self._release(name).items() if file.endswith(".d")]
+    def read_release_providers(self, name: str, files: Mapping[str, bytes]) -> list[Provider]:
+        self.release = name
+        found = [(Path(name, file), data) for file, data in files.items() if file.endswith(".d")]
         if not found:
             self._problem("no-providers", f"libvirt {name} has no probe provider (.d file)")
-        return [provider for file, data in found if (provider := self._provider(Path(name, file), data))]
-
-    def _release(self, name: str) -> Mapping[str, bytes]:
-        """File → content of a release."""
-        self.release = name
-        return texts(find(name))
+        return [provider for path, data in found if (provider := self._provider(path, data))]
 
     def read_providers(self, paths: Sequence[Path]) -> list[Provider]:
         files: dict[Path, None] = {}
@@ -212,7 +221,7 @@ class _Reader:
     def _specification(self, path: Path, data: bytes) -> Specification | None:
         self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
         try:
-            return read_specification(source_of(str(path), data))
+            return self._read_specification(source_of(str(path), data))
         except DefinitionError as error:
             self.problems += error.problems
             return None

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -70,7 +70,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What was found in a source tree, and what was written or, with `check`, differs."""
+    """What was found in a source tree, and what was written to `folder` or, with `check`, differs there."""
 
     release: str
     folder: Path
@@ -79,6 +79,8 @@ class ImportReport:
     missing: tuple[str, ...]
     schema: Schema
     providers: tuple[Provider, ...] = ()
+    #: File → text in canonical form, externals.toml among them.
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
     differences: tuple[Difference, ...] = ()
 
     @property
@@ -108,11 +110,28 @@ def import_release(
     External constants come from `defines`, else from the tree's headers, else from what is known of
     libvirt's. Raises DefinitionError for everything that is wrong with the source or the folder.
     """
+    report = read_release(read_tree(source), release, source, defines=defines)
+    report = replace(report, folder=out / release)
+    texts = {**report.texts, MANIFEST: _manifest(report)}
+    if check:
+        return replace(report, differences=_differences(report.folder, texts))
+    _write(report.folder, texts)
+    return report
+
+
+def read_release(
+    tree: SourceTree,
+    release: str,
+    source: Path,
+    *,
+    defines: Mapping[str, int] | None = None,
+    parser: Parser | None = None,
+) -> ImportReport:
+    """What a source tree has of a release, in canonical form; `source` is what problems call it."""
     if not SAFE.fullmatch(release):
         raise _failure("bad-release", f"{release!r} is no name of a release, such as 12.6.0")
-    tree = read_tree(source)
     chosen = _choose(tree, source)
-    specifications, providers = _parse(chosen, tree)
+    specifications, providers, texts = (parser or Parser()).parse(chosen, tree)
     numbers = tuple(int(part) for part in re.findall(r"[0-9]+", release))
     schema = resolve(
         specifications,
@@ -122,22 +141,15 @@ def import_release(
             Input(path.name, _sha256(tree.definitions[path])) for path in chosen if path.suffix == ".x"
         ),
     )
-    texts = {specification.file: _canonical(specification) for specification in specifications}
-    texts |= {provider.file: _canonical_provider(provider) for provider in providers}
     report = ImportReport(
         release,
-        out / release,
+        Path(release),
         tuple(_imported(path, tree.definitions[path], texts[path.name]) for path in chosen),
         tuple(name for name in PROTOCOL_FILES if name not in texts),
         schema,
         tuple(providers),
     )
-    texts[MANIFEST] = _manifest(report)
-    texts[EXTERNALS] = write_externals(report.externals)
-    if check:
-        return replace(report, differences=_differences(report.folder, texts))
-    _write(report.folder, texts)
-    return report
+    return replace(report, texts={**texts, EXTERNALS: write_externals(report.externals)})
 
 
 def _imported(path: PurePosixPath, read: bytes, text: str) -> ImportedFile:
@@ -179,22 +191,46 @@ def _is_copy(path: PurePosixPath) -> bool:
     return any(part.lower().startswith(_COPIES) for part in path.parts[:-1])
 
 
-def _parse(chosen: Sequence[PurePosixPath], tree: SourceTree) -> tuple[list[Specification], list[Provider]]:
-    specifications: list[Specification] = []
-    providers: list[Provider] = []
-    problems: list[Problem] = []
-    for path in chosen:
-        try:
-            source = source_of(str(path), tree.definitions[path])
-            if path.suffix == ".x":
-                specifications.append(read_specification(source))
+class Parser:
+    """Parses files and prints them in canonical form; one that comes again, in another release, only once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bytes], tuple[Specification | Provider, str]] = {}
+
+    def parse(
+        self, chosen: Sequence[PurePosixPath], tree: SourceTree
+    ) -> tuple[list[Specification], list[Provider], dict[str, str]]:
+        """The definitions and providers in some files, and the canonical text of each, by its name."""
+        specifications: list[Specification] = []
+        providers: list[Provider] = []
+        texts: dict[str, str] = {}
+        problems: list[Problem] = []
+        for path in chosen:
+            try:
+                parsed, texts[path.name] = self._file(path, tree.definitions[path])
+            except DefinitionError as error:
+                problems += error.problems
+                continue
+            if isinstance(parsed, Provider):
+                providers.append(parsed)
             else:
-                providers.append(read_provider(source))
-        except DefinitionError as error:
-            problems += error.problems
-    if problems:
-        raise DefinitionError(problems)
-    return specifications, providers
+                specifications.append(parsed)
+        if problems:
+            raise DefinitionError(problems)
+        return specifications, providers, texts
+
+    def _file(self, path: PurePosixPath, data: bytes) -> tuple[Specification | Provider, str]:
+        if (path.name, data) not in self._known:
+            source = source_of(str(path), data)
+            known: tuple[Specification | Provider, str]
+            if path.suffix == ".x":
+                specification = read_specification(source)
+                known = specification, _canonical(specification)
+            else:
+                provider = read_provider(source)
+                known = provider, _canonical_provider(provider)
+            self._known[path.name, data] = known
+        return self._known[path.name, data]
 
 
 def _canonical(specification: Specification) -> str:
