@@ -65,7 +65,7 @@ class Types:
         self._renamed(self._pair(old, new))
 
     def declared(self, rule: str, place: Place, old: Node, new: Node) -> bool:
-        """Findings about what something is declared as. Says whether it has other bytes, the case of `rule`."""
+        """Findings about what something is declared as; `rule` is for other bytes. True where it applies."""
         changes = self._nodes.changes(old, new)
         for change in changes:
             match change:
