@@ -34,15 +34,15 @@ class Finding:
     """One thing that a rule found.
 
     `rule` is a stable identifier in capitals (`FIELD_TYPE_CHANGED`), `category` one of the command's
-    (WIRE, LIMIT, SOURCE, ADDED), `program` a program's short name (None for what belongs to none), `name` what
-    it is about (`remote_domain_get_info_ret.state`). `message` says what is so, `effect` what a peer sees
-    of it. `old` and `new` are the places on the two sides; lint has `new` alone. `reaches` names the procedures
-    whose payload it is in (`remote.domain_get_info`), in the order of their numbers.
+    (WIRE, LIMIT, SOURCE, ADDED), `program` a program's short name (None for what belongs to none), `name`
+    what it is about (`remote_domain_get_info_ret.state`). `message` says what is so, `effect` what a peer
+    sees of it. `old` and `new` are the places on the two sides; lint has `new` alone. `reaches` names the
+    procedures whose payload it is in (`remote.domain_get_info`), in the order of their numbers.
 
-    The rest is for programs, and no sentence needs to be parsed: `symbol` as the new side calls it (the old
-    side, for what left); `old_symbol` the same thing on the old side, None for what is new; `before` and `after`
-    the number or the XDR that changed, None where there was none. `payloads` are the payload types that
-    contain it, on the side of `symbol`.
+    The rest is for programs, so that none needs to take sentences apart: `symbol` as the new side calls it
+    (for what left, the old side); `old_symbol` the same thing on the old side, None for what is new;
+    `before` and `after` the number or the XDR that changed, None where there was none. `payloads` are the
+    payload types that contain it, on the side of `symbol`.
     """
 
     rule: str
