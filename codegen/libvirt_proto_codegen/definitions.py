@@ -68,7 +68,7 @@ def schema_of(
     defines: Mapping[str, int] | None = None,
     read: Callable[[Source], Specification] = read_specification,
 ) -> Schema:
-    """The Schema of a release from the files of its folder, name → content. `read` may know a file already."""
+    """The Schema of a release from the files of its folder, name → content; `read` may know them already."""
     reader = _Reader(read)
     return _schema(reader, reader.read_release(release, files), defines)
 

@@ -18,11 +18,13 @@ from .externals import toml_string, write_externals
 from .front import read_specification, source_of
 from .headers import HeaderConstants
 from .model import Specification
+from .output import replace_file
 from .printer import print_specification
 from .providers.model import Provider
 from .providers.parse import read_provider
 from .providers.printer import print_provider
 from .releases import MANIFEST
+from .releases.update import Progress, has_archive, updated
 from .releases.version import SAFE
 from .resolve import resolve
 from .schema import External, Input, Schema
@@ -81,6 +83,8 @@ class ImportReport:
     providers: tuple[Provider, ...] = ()
     #: File → text in canonical form, externals.toml among them.
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: The archive and the history, where these were written, too.
+    kept_in: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
 
     @property
@@ -101,22 +105,55 @@ def import_release(
     release: str,
     out: Path,
     *,
+    tree: SourceTree | None = None,
     defines: Mapping[str, int] | None = None,
+    same: Sequence[tuple[str, str]] = (),
     check: bool = False,
+    progress: Progress | None = None,
 ) -> ImportReport:
     """Reads the definitions and probe providers in a source tree, a release archive or a folder of
-    .x and .d files, and writes them to `out/<release>`; with `check` it only compares.
+    .x and .d files (or in the part `tree` of one), and writes them to `out/<release>`; with `check` it only
+    compares. If `out` keeps an archive of releases, it and their history get the release, too; `same` has
+    ranges (first, last) of releases with the same declarations.
 
     External constants come from `defines`, else from the tree's headers, else from what is known of
     libvirt's. Raises DefinitionError for everything that is wrong with the source or the folder.
     """
-    report = read_release(read_tree(source), release, source, defines=defines)
-    report = replace(report, folder=out / release)
+    report = replace(
+        read_release(tree or read_tree(source), release, source, defines=defines), folder=out / release
+    )
     texts = {**report.texts, MANIFEST: _manifest(report)}
+    files = {}
+    if has_archive(out):
+        files = updated(out, {release: report.texts}, same=same, progress=progress)
     if check:
-        return replace(report, differences=_differences(report.folder, texts))
+        found = (*_differences(report.folder, texts), *file_differences(out, files))
+        return replace(report, differences=found)
     _write(report.folder, texts)
-    return report
+    write_files(out, files)
+    return replace(report, kept_in=tuple(files))
+
+
+def file_differences(folder: Path, texts: Mapping[str, str]) -> tuple[Difference, ...]:
+    """Which files in a folder do not have these texts."""
+    found = []
+    for name, text in sorted(texts.items()):
+        path = folder / name
+        if not path.is_file():
+            found.append(Difference(path, "missing"))
+        elif path.read_bytes() != text.encode():
+            found.append(Difference(path, "differs"))
+    return tuple(found)
+
+
+def write_files(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write those files in a folder that have another text, each so that nobody reads half of it."""
+    for difference in file_differences(folder, texts):
+        try:
+            replace_file(difference.path, texts[difference.path.name])
+        except OSError as error:
+            message = f"cannot write {difference.path}: {error.strerror or error}"
+            raise _failure("unwritable", message) from None
 
 
 def read_release(
@@ -271,15 +308,8 @@ def _manifest(report: ImportReport) -> str:
 
 
 def _differences(folder: Path, texts: Mapping[str, str]) -> tuple[Difference, ...]:
-    found = []
-    for name, text in sorted(texts.items()):
-        path = folder / name
-        if not path.is_file():
-            found.append(Difference(path, "missing"))
-        elif path.read_bytes() != text.encode():
-            found.append(Difference(path, "differs"))
     extra = [path for path in folder.iterdir() if path.name not in texts] if folder.is_dir() else []
-    return tuple(found + [Difference(path, "extra") for path in sorted(extra)])
+    return (*file_differences(folder, texts), *(Difference(path, "extra") for path in sorted(extra)))
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:

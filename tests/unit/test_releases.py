@@ -145,8 +145,8 @@ def test_any_text_is_an_archive_or_an_error(text: str) -> None:
 
 def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "releases.weave").write_bytes(b"\xff")
-    with pytest.raises(DefinitionError, match=r"releases\.weave is not UTF-8\n  hint: libvirt-proto import"):
-        releases.archive(tmp_path)
+    with pytest.raises(DefinitionError, match=r"releases\.weave is not UTF-8\n  hint: without it"):
+        releases.archive_of(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_which_release_comes_next(before: str, release: str, expected: bool) -> 
 
 
 def test_the_folders_and_the_archive_agree() -> None:
-    archive = releases.archive(releases.root())
+    archive = releases.archive_of(releases.root())
     assert len(archive.names) >= 133
     for release in releases.folders():
         folder = {

@@ -14,7 +14,7 @@ from ..front import read_bytes
 from .archive import ARCHIVE, Archive, ArchiveError, Release, UnknownRelease, read_archive
 from .version import version_key
 
-__all__ = ["UnknownRelease", "find", "folders", "newest", "releases", "root", "texts"]
+__all__ = ["UnknownRelease", "archive_of", "find", "folders", "newest", "releases", "root", "texts"]
 
 MANIFEST: Final = "MANIFEST.toml"
 
@@ -37,7 +37,7 @@ def folders() -> tuple[str, ...]:
 
 def newest() -> str:
     """The newest release; raises UnknownRelease if there is none at all."""
-    found = folders() or archive(root()).names
+    found = folders() or _archive().names
     if not found:
         raise UnknownRelease(f"there are no definitions in {root()}")
     return max(found, key=version_key)
@@ -46,7 +46,7 @@ def newest() -> str:
 def releases() -> tuple[Release, ...]:
     """All releases whose definitions are here, the newest last."""
     found = {name: Release(name, name, name) for name in folders()}
-    found |= {release.name: release for release in archive(root()).releases}
+    found |= {release.name: release for release in _archive().releases}
     return tuple(sorted(found.values(), key=lambda release: version_key(release.name)))
 
 
@@ -61,11 +61,15 @@ def texts(release: Release) -> dict[str, bytes]:
     if release.name in folders():
         files = (path for path in folder.iterdir() if path.suffix in (".x", ".d", ".toml"))
         return {path.name: read_bytes(path) for path in sorted(files)}
-    return {file: text.encode() for file, text in archive(root()).texts(release.name).items()}
+    return {file: text.encode() for file, text in _archive().texts(release.name).items()}
 
 
 @cache
-def archive(folder: Path) -> Archive:
+def _archive() -> Archive:
+    return archive_of(root())
+
+
+def archive_of(folder: Path) -> Archive:
     """The archive in a folder, empty where it has none; raises DefinitionError for one that is damaged."""
     path = folder / ARCHIVE
     try:
@@ -76,5 +80,5 @@ def archive(folder: Path) -> Archive:
         message = f"{path} is not UTF-8"
     except ArchiveError as error:
         message = f"{path}: {error}"
-    hint = "libvirt-proto import writes it anew, from an archive of many releases"
+    hint = "without it, libvirt-proto import makes a new one of all releases that it is given"
     raise DefinitionError([Problem("bad-archive", None, message, hint)])

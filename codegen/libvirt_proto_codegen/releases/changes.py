@@ -19,7 +19,7 @@ _NEW_WORDS: Final = ("acl", "aclfilter")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference; `key` is that of the new release (of the old one, for what left), the rest as in Event."""
+    """One difference; `key` is the new release's (the old one's, for what left), all else as in Event."""
 
     key: Key
     kind: Kind
@@ -54,7 +54,7 @@ def _goes_on(key: Key, renamed: Mapping[Key, Key]) -> Key:
     if key in renamed:
         return renamed[key]
     above = owner(key)
-    return (key[0], renamed[above][1], *key[2:]) if above in renamed else key
+    return (key[0], renamed[above][1], *key[2:]) if above is not None and above in renamed else key
 
 
 def _changes(
@@ -72,7 +72,7 @@ def _changes(
             continue
         goes_on = keys[key]
         if key[-1] != goes_on[-1]:
-            yield Change(goes_on, "renamed", None, key[-1], goes_on[-1])
+            yield Change(goes_on, "renamed", before=key[-1])
         yield from _aspects(goes_on, before[key], after[goes_on], {**names, key[-1]: goes_on[-1]})
     for key in after:
         if key in came and owner(key) not in came:
@@ -85,7 +85,7 @@ def _aspects(key: Key, before: Aspects, after: Aspects, names: Mapping[str, str]
         one, other = before.get(what), after.get(what)
         if what == "name":
             if one != other:
-                yield Change(key, "renamed", None, one, other)
+                yield Change(key, "renamed", before=one)
         elif _with_names(one, names) != other and not (one is None and what in _NEW_WORDS):
             yield Change(key, "changed", what, one, other)
 

@@ -13,6 +13,9 @@ from typing import Any, Final, Literal
 
 from .symbols import Key, owner
 
+#: The history's name beside the archive.
+HISTORY: Final = "history.json"
+
 Kind = Literal["changed", "renamed", "left", "came"]
 KINDS: Final[tuple[Kind, ...]] = ("changed", "renamed", "left", "came")
 
@@ -30,8 +33,8 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class Event:
     """What happened to a thing after it came. `what` is the aspect that changed (`number`, `xdr`, `args`,
-    `acl`), `before` and `after` its values; a rename has the old and the new name there. `also` names
-    maintenance releases that have this, too. A thing that `left` can have `came` again."""
+    `acl`), `before` and `after` its values; a rename has the old name in `before`. `also` names maintenance
+    releases that have this, too. A thing that `left` can have `came` again."""
 
     kind: Kind
     when: Span
@@ -143,14 +146,12 @@ def _read_events(entries: list[dict[str, Any]]) -> Iterator[Event]:
         if entry["kind"] not in KINDS:
             raise ValueError(f"{entry['kind']!r} is no kind of event")
         what = entry.get("what")
-        values = [entry.get("before"), entry.get("after")]
-        if not all(value is None or type(value) in (int, str) for value in values):
-            raise ValueError("a value must be a number or a string")
         yield Event(
             entry["kind"],
             _read_span(entry["in"]),
             None if what is None else _text(what),
-            *values,
+            _value(entry.get("before")),
+            _value(entry.get("after")),
             tuple(map(_text, entry.get("also", ()))),
         )
 
@@ -160,6 +161,13 @@ def _read_span(plain: Any) -> Span:
         return Span(plain)
     after, by = plain
     return Span(after=None if after is None else _text(after), by=_text(by))
+
+
+def _value(plain: Any) -> int | str | None:
+    if plain is not None and type(plain) not in (int, str):
+        raise TypeError(f"{plain!r} is neither a number nor a string")
+    found: int | str | None = plain
+    return found
 
 
 def _text(plain: Any) -> str:

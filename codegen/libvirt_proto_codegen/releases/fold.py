@@ -10,7 +10,6 @@ from ..schema import Schema
 from .archive import Release
 from .changes import Change, changes
 from .facts import Event, Facts, History, Span
-from .symbols import Key
 from .version import follows, is_maintenance
 
 Load = Callable[[Release], Schema]
@@ -72,10 +71,12 @@ def _with_branch(history: History, release: Release, found: Sequence[Change]) ->
 
 def _with_also(known: Facts | None, change: Change, release: str) -> Facts:
     """The facts, with a maintenance release added to what it shares with a later one."""
-    if change.kind == "came" and known is not None and known.since is not None:
+    if known is None:
+        return _with_change(None, change, Span(release))
+    if change.kind == "came" and known.since is not None:
         return replace(known, also=(*known.also, release))
     told = (change.kind, change.what, change.before, change.after)
-    for event in known.events if known else ():
+    for event in known.events:
         if (event.kind, event.what, event.before, event.after) == told:
             shared = replace(event, also=(*event.also, release))
             return replace(known, events=tuple(shared if each is event else each for each in known.events))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..dialect import version_names
-from ..schema import Arm, Enumeration, Module, Procedure, Program, Schema, Structure, TypeDef, UnionType
+from ..schema import Arm, Enumeration, Module, Procedure, Schema, Structure, TypeDef, UnionType
 
 #: The words of a key. A program is known by its number and a procedure by its own, all else by name.
 Key = tuple[str, ...]
