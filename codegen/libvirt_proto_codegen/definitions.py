@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,8 @@ from .front import read_bytes, read_specification, source_of
 from .model import Specification
 from .providers.model import Provider
 from .providers.parse import read_provider
-from .releases import MANIFEST, find, newest, texts
+from .releases import MANIFEST, find, functions, history, newest, texts
+from .releases.narrow import narrowed
 from .resolve import resolve
 from .schema import External, Input, Schema
 from .source import Source, Span
@@ -56,9 +57,11 @@ def load_schema(
 
 
 def load_release(release: str | None = None, *, defines: Mapping[str, int] | None = None) -> Schema:
-    """The Schema of a release of libvirt, None for the newest; raises UnknownRelease."""
+    """The Schema of a release of libvirt, None for the newest, with its history; raises UnknownRelease."""
     name = newest() if release is None else release
-    return schema_of(texts(find(name)), name, defines=defines)
+    schema = schema_of(texts(find(name)), name, defines=defines)
+    known = history()
+    return replace(schema, history=known and narrowed(known, functions(), schema))
 
 
 def schema_of(

@@ -50,7 +50,10 @@ def lookup(
 
     The exit status is 1 if a word means nothing.
     """
-    found = {word: meanings(registry, word) for word in words}
+    found = {
+        word: [facts.with_history(registry, meaning) for meaning in meanings(registry, word)]
+        for word in words
+    }
     if as_json:
         from msgspec import json
 
@@ -131,13 +134,19 @@ def _block(meaning: Facts, colour: Palette) -> Iterator[str]:
     """A meaning as aligned lines under its kind and name."""
     rest = {key: value for key, value in meaning.items() if key not in ("kind", "name", "text", "program")}
     yield f"{colour.quiet}{meaning['kind']}{colour.off} {colour.name}{meaning['name']}{colour.off}"
-    if rest.get("since", "") is None:
+    if "since" in rest and (since := facts.came(meaning)) is not None:
+        rest["since"] = since
+    elif "since" in rest:
         del rest["since"]
+    rest.pop("function", None)
+    events = rest.pop("history", [])
     if "min_size" in rest:
         rest["size"] = size(rest.pop("min_size"), rest.pop("max_size"))
-    width = max(map(len, rest), default=0)
+    width = max(map(len, [*rest, *(["history"] if events else [])]), default=0)
     for key, value in rest.items():
         yield f"  {colour.field}{key:<{width}}{colour.off}  {_spell(meaning, key, value)}"
+    for label, event in zip(["history", *[""] * len(events)], events, strict=False):
+        yield f"  {colour.field}{label:<{width}}{colour.off}  {event['text']}"
     if "text" in meaning:
         yield from (f"  {colour.quiet}│{colour.off} {line}" for line in meaning["text"].splitlines())
 

@@ -5,18 +5,35 @@ A folder wins where both have a release; a test holds that they agree.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ..errors import DefinitionError, Problem
 from ..front import read_bytes
 from .archive import ARCHIVE, Archive, ArchiveError, Release, UnknownRelease, read_archive
+from .facts import HISTORY, History, read_history
+from .narrow import FUNCTIONS, Functions, read_functions
 from .version import version_key
 
-__all__ = ["UnknownRelease", "archive_of", "find", "folders", "newest", "releases", "root", "texts"]
+__all__ = [
+    "MANIFEST",
+    "UnknownRelease",
+    "archive_of",
+    "find",
+    "folders",
+    "functions",
+    "history",
+    "newest",
+    "releases",
+    "root",
+    "texts",
+]
 
 MANIFEST: Final = "MANIFEST.toml"
+
+Content = TypeVar("Content")
 
 
 @cache
@@ -82,3 +99,25 @@ def archive_of(folder: Path) -> Archive:
         message = f"{path}: {error}"
     hint = "without it, libvirt-proto import makes a new one of all releases that it is given"
     raise DefinitionError([Problem("bad-archive", None, message, hint)])
+
+
+def history() -> History | None:
+    """What is known of the releases' history, None where it was not imported; raises DefinitionError."""
+    return _beside(HISTORY, read_history)
+
+
+def functions() -> Functions:
+    """The public API's functions of procedures, none where they were not imported; raises DefinitionError."""
+    return _beside(FUNCTIONS, read_functions) or {}
+
+
+@cache
+def _beside(name: str, read: Callable[[str], Content]) -> Content | None:
+    """A file beside the releases that need not be there."""
+    path = root() / name
+    if not path.is_file():
+        return None
+    try:
+        return read(read_bytes(path).decode())
+    except ValueError as error:
+        raise DefinitionError([Problem("bad-history", None, f"{path}: {error}")]) from None

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..schema import Schema
-from .facts import Kind
+from .facts import Key, Kind, owner
 from .renames import renames
-from .symbols import Aspects, Key, owner, symbols
+from .symbols import Aspects, symbols
 
 _WORD: Final = re.compile(r"\w+")
 #: Where these said nothing before, the language did not have them yet: nothing has changed.

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from .symbols import Key, owner
-
 #: The history's name beside the archive.
 HISTORY: Final = "history.json"
 
+#: The words of a key (`symbols` says which there are).
+Key = tuple[str, ...]
 Kind = Literal["changed", "renamed", "left", "came"]
 KINDS: Final[tuple[Kind, ...]] = ("changed", "renamed", "left", "came")
 
@@ -46,11 +46,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a thing; `also` as in Event, for `since`."""
+    """What is known of a thing; `also` as in Event, for `since`. `function` is one of the public API that a
+    procedure serves, with the release that brought it, where this narrows `since`; histories are kept
+    without it."""
 
     since: Span | None = None
     events: tuple[Event, ...] = ()
     also: tuple[str, ...] = ()
+    function: tuple[str, str] | None = None
 
     @property
     def gone(self) -> bool:
@@ -78,6 +81,11 @@ class History:
             return facts.since
         above = owner(key)
         return self.since(above) if above is not None else Span(by=self.first)
+
+
+def owner(key: Key) -> Key | None:
+    """The type of a field or a member; None for all else."""
+    return ("type", key[1]) if key[0] in ("field", "member") else None
 
 
 class HistoryError(ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..compare import compare
 from ..findings import Symbol
 from ..schema import Schema
-from .symbols import Key
+from .facts import Key
 
 
 def renames(old: Schema, new: Schema) -> dict[Key, Key]:

@@ -1,4 +1,5 @@
-"""All that a Schema names, each by a key that the next release has, too, with what can change of it.
+"""All that a Schema names, each by a key that the next release has, too, with what can change of it. A
+program is known by its number and a procedure by its own, all else by name.
 
 program 0x20008086                       procedure 0x20008086 422
 type remote_domain_get_info_ret          field remote_domain_get_info_ret maxMem
@@ -11,9 +12,8 @@ from collections.abc import Iterator, Mapping
 
 from ..dialect import version_names
 from ..schema import Arm, Enumeration, Module, Procedure, Schema, Structure, TypeDef, UnionType
+from .facts import Key
 
-#: The words of a key. A program is known by its number and a procedure by its own, all else by name.
-Key = tuple[str, ...]
 #: What can change of a thing: `number`, `xdr`, `name`, `args`, … → its value.
 Aspects = Mapping[str, int | str | None]
 
@@ -35,11 +35,6 @@ def program_key(number: int) -> Key:
 def procedure_key(program: int, number: int) -> Key:
     """The key of a procedure."""
     return "procedure", f"{program:#010x}", str(number)
-
-
-def owner(key: Key) -> Key | None:
-    """The type of a field or a member; None for all else."""
-    return ("type", key[1]) if key[0] in ("field", "member") else None
 
 
 def _module(module: Module) -> Iterator[tuple[Key, Aspects]]:
