@@ -6,7 +6,7 @@ loaded when the first thing is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -112,6 +112,19 @@ def parts(type_: str) -> Mapping[str, Facts]:
     """The history of a type's fields or members, of those alone that have one of their own."""
     found = (tuple(key.split(" ")) for key in _data().FACTS)
     return {key[2]: of(key) for key in found if key[0] in ("field", "member") and key[1] == type_}
+
+
+def told_of(name: str) -> Iterator[tuple[Key, Facts]]:
+    """Things that had another name in an older release, and things of that name that left: by the name in the
+    .x or, for a procedure, the short one (`get_type` for `REMOTE_PROC_GET_TYPE`). Case does not count."""
+    wanted, short = name.upper(), f"_PROC_{name.upper()}"
+    for text, (_, _, events, _) in _data().FACTS.items():
+        key = tuple(text.split(" "))
+        older = [str(before).upper() for kind, _, _, before, *_ in events if kind == "renamed"]
+        gone = bool(events) and events[-1][0] == "left" and key[-1].upper() == wanted
+        renamed = wanted in older or (key[0] == "procedure" and any(each.endswith(short) for each in older))
+        if gone or renamed:
+            yield key, of(key)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +136,30 @@ def with_history(registry: Registry, facts: Facts) -> Facts:
     if events:
         more["history"] = events
     return facts | more
+
+
+def former(registry: Registry, word: str) -> Iterator[Facts]:
+    """What older releases of libvirt have by a name that these definitions do not have: `now` is what that is
+    called, null for what left; all else is as `with_history` gives it."""
+    for key, found in history.told_of(word) if registry.release is not None else ():
+        yield {
+            "kind": f"older {key[0]}",
+            "name": word,
+            "now": None if found.events[-1].kind == "left" else _spelled(registry, key),
+            "since": str(replace(found, function=None)),
+            "history": [_event(event) for event in found.events],
+        }
+
+
+def _spelled(registry: Registry, key: history.Key) -> str:
+    """What the definitions call a thing now."""
+    if key[0] not in ("program", "procedure"):
+        return ".".join(key[1:])
+    program = next((each for each in registry.programs() if f"{each.number:#010x}" == key[1]), None)
+    if program is None:
+        return " ".join(key[1:])
+    procedure = program.by_number.get(int(key[2])) if len(key) > 2 else None
+    return f"{program.name}.{procedure.name}" if procedure else program.name
 
 
 def came(facts: Facts) -> str | None:

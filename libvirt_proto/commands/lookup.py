@@ -39,6 +39,8 @@ def lookup(
     constants, and the names that libvirt's public API has for numbers in payloads. A number can be decimal or
     hexadecimal, and mean several things: all are listed, but of the API only errors, driver features and the
     events of domains. A procedure can have its program before it (qemu.domain_monitor_command, remote.66).
+    Of what is in libvirt's definitions it says which release it came with, and what changed since; names that
+    older releases have are known, too.
 
     \b
     Examples:
@@ -47,11 +49,13 @@ def lookup(
       libvirt-proto lookup VIR_NET_REPLY remote_nonnull_domain REMOTE_STRING_MAX
       libvirt-proto lookup VIR_DOMAIN_RUNNING virDomainState
       libvirt-proto lookup --json VIR_ERR_NO_DOMAIN
+      libvirt-proto lookup REMOTE_PROC_GET_TYPE
 
     The exit status is 1 if a word means nothing.
     """
     found = {
         word: [facts.with_history(registry, meaning) for meaning in meanings(registry, word)]
+        or list(facts.former(registry, word))
         for word in words
     }
     if as_json:
@@ -156,7 +160,9 @@ def _spell(meaning: Facts, key: str, value: object) -> str:
         return f"{value:#010x} ({value})"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return "void" if value is None else str(value)
+    if value is None:
+        return "nothing" if key == "now" else "void"
+    return str(value)
 
 
 def size(least: int, most: int | None) -> str:

@@ -26349,34 +26349,34 @@ PROGRAMS: Final[tuple[Program, ...]] = (
         0x20008086,
         1,
         (
-            Procedure(  # since 0.0.3, by virConnectOpen of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 1,
                 "connect_open",
                 "REMOTE_PROC_CONNECT_OPEN",
                 args=TYPES["remote_connect_open_args"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "getattr"),)),
             ),
-            Procedure(  # since 0.0.3, by virConnectClose of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 2,
                 "connect_close",
                 "REMOTE_PROC_CONNECT_CLOSE",
                 annotations=Annotations(generate="none", priority="high", acl=()),
             ),
-            Procedure(  # since 0.0.3, by virConnectGetType of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 3,
                 "connect_get_type",
                 "REMOTE_PROC_CONNECT_GET_TYPE",
                 ret=TYPES["remote_connect_get_type_ret"],
                 annotations=Annotations(generate="server", priority="high", acl=(AccessRule("connect", "getattr"),)),
             ),
-            Procedure(  # since 0.0.3, by virConnectGetVersion of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 4,
                 "connect_get_version",
                 "REMOTE_PROC_CONNECT_GET_VERSION",
                 ret=TYPES["remote_connect_get_version_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "getattr"),)),
             ),
-            Procedure(  # since 0.2.1, by virConnectGetMaxVcpus of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 5,
                 "connect_get_max_vcpus",
                 "REMOTE_PROC_CONNECT_GET_MAX_VCPUS",
@@ -26384,28 +26384,28 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_get_max_vcpus_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(  # since 0.1.0, by virNodeGetInfo of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 6,
                 "node_get_info",
                 "REMOTE_PROC_NODE_GET_INFO",
                 ret=TYPES["remote_node_get_info_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(  # since 0.2.1, by virConnectGetCapabilities of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 7,
                 "connect_get_capabilities",
                 "REMOTE_PROC_CONNECT_GET_CAPABILITIES",
                 ret=TYPES["remote_connect_get_capabilities_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(  # since 0.1.9, by virDomainAttachDevice of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 8,
                 "domain_attach_device",
                 "REMOTE_PROC_DOMAIN_ATTACH_DEVICE",
                 args=TYPES["remote_domain_attach_device_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(  # since 0.1.1, by virDomainCreate of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 9,
                 "domain_create",
                 "REMOTE_PROC_DOMAIN_CREATE",
@@ -26420,7 +26420,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_create_xml_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "start"))),
             ),
-            Procedure(  # since 0.1.1, by virDomainDefineXML of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 11,
                 "domain_define_xml",
                 "REMOTE_PROC_DOMAIN_DEFINE_XML",
@@ -26428,21 +26428,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_define_xml_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"), AccessRule("domain", "save"))),
             ),
-            Procedure(  # since 0.0.3, by virDomainDestroy of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 12,
                 "domain_destroy",
                 "REMOTE_PROC_DOMAIN_DESTROY",
                 args=TYPES["remote_domain_destroy_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "stop"),)),
             ),
-            Procedure(  # since 0.1.9, by virDomainDetachDevice of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 13,
                 "domain_detach_device",
                 "REMOTE_PROC_DOMAIN_DETACH_DEVICE",
                 args=TYPES["remote_domain_detach_device_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(  # since 0.0.3, by virDomainGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 14,
                 "domain_get_xml_desc",
                 "REMOTE_PROC_DOMAIN_GET_XML_DESC",
@@ -26450,7 +26450,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"), AccessRule("domain", "read_secure", flags="VIR_DOMAIN_XML_SECURE"), AccessRule("domain", "read_secure", flags="VIR_DOMAIN_XML_MIGRATABLE"))),
             ),
-            Procedure(  # since 0.2.1, by virDomainGetAutostart of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 15,
                 "domain_get_autostart",
                 "REMOTE_PROC_DOMAIN_GET_AUTOSTART",
@@ -26458,7 +26458,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_autostart_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(  # since 0.0.3, by virDomainGetInfo of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 16,
                 "domain_get_info",
                 "REMOTE_PROC_DOMAIN_GET_INFO",
@@ -26466,7 +26466,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_info_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(  # since 0.0.3, by virDomainGetMaxMemory of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 17,
                 "domain_get_max_memory",
                 "REMOTE_PROC_DOMAIN_GET_MAX_MEMORY",
@@ -26474,7 +26474,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_max_memory_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(  # since 0.2.1, by virDomainGetMaxVcpus of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 18,
                 "domain_get_max_vcpus",
                 "REMOTE_PROC_DOMAIN_GET_MAX_VCPUS",
@@ -26482,7 +26482,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_max_vcpus_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(  # since 0.0.3, by virDomainGetOSType of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 19,
                 "domain_get_os_type",
                 "REMOTE_PROC_DOMAIN_GET_OS_TYPE",
@@ -26490,7 +26490,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_os_type_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(  # since 0.1.4, by virDomainGetVcpus of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 20,
                 "domain_get_vcpus",
                 "REMOTE_PROC_DOMAIN_GET_VCPUS",
@@ -26498,7 +26498,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_vcpus_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(  # since 0.1.1, by virConnectListDefinedDomains of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 21,
                 "connect_list_defined_domains",
                 "REMOTE_PROC_CONNECT_LIST_DEFINED_DOMAINS",
@@ -26506,7 +26506,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_defined_domains_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(  # since 0.0.3, by virDomainLookupByID of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 22,
                 "domain_lookup_by_id",
                 "REMOTE_PROC_DOMAIN_LOOKUP_BY_ID",
@@ -26514,7 +26514,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_lookup_by_id_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(  # since 0.0.3, by virDomainLookupByName of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 23,
                 "domain_lookup_by_name",
                 "REMOTE_PROC_DOMAIN_LOOKUP_BY_NAME",
@@ -26522,7 +26522,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_lookup_by_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(  # since 0.0.5, by virDomainLookupByUUID of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 24,
                 "domain_lookup_by_uuid",
                 "REMOTE_PROC_DOMAIN_LOOKUP_BY_UUID",
@@ -26530,84 +26530,84 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_lookup_by_uuid_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(  # since 0.1.5, by virConnectNumOfDefinedDomains of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 25,
                 "connect_num_of_defined_domains",
                 "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_DOMAINS",
                 ret=TYPES["remote_connect_num_of_defined_domains_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(  # since 0.1.4, by virDomainPinVcpu of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 26,
                 "domain_pin_vcpu",
                 "REMOTE_PROC_DOMAIN_PIN_VCPU",
                 args=TYPES["remote_domain_pin_vcpu_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(  # since 0.1.0, by virDomainReboot of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 27,
                 "domain_reboot",
                 "REMOTE_PROC_DOMAIN_REBOOT",
                 args=TYPES["remote_domain_reboot_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "init_control"), AccessRule("domain", "write", flags="VIR_DOMAIN_REBOOT_GUEST_AGENT"))),
             ),
-            Procedure(  # since 0.0.3, by virDomainResume of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 28,
                 "domain_resume",
                 "REMOTE_PROC_DOMAIN_RESUME",
                 args=TYPES["remote_domain_resume_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "suspend"),)),
             ),
-            Procedure(  # since 0.2.1, by virDomainSetAutostart of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 29,
                 "domain_set_autostart",
                 "REMOTE_PROC_DOMAIN_SET_AUTOSTART",
                 args=TYPES["remote_domain_set_autostart_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(  # since 0.0.3, by virDomainSetMaxMemory of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 30,
                 "domain_set_max_memory",
                 "REMOTE_PROC_DOMAIN_SET_MAX_MEMORY",
                 args=TYPES["remote_domain_set_max_memory_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(  # since 0.1.1, by virDomainSetMemory of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 31,
                 "domain_set_memory",
                 "REMOTE_PROC_DOMAIN_SET_MEMORY",
                 args=TYPES["remote_domain_set_memory_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(  # since 0.1.4, by virDomainSetVcpus of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 32,
                 "domain_set_vcpus",
                 "REMOTE_PROC_DOMAIN_SET_VCPUS",
                 args=TYPES["remote_domain_set_vcpus_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(  # since 0.0.3, by virDomainShutdown of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 33,
                 "domain_shutdown",
                 "REMOTE_PROC_DOMAIN_SHUTDOWN",
                 args=TYPES["remote_domain_shutdown_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "init_control"),)),
             ),
-            Procedure(  # since 0.0.3, by virDomainSuspend of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 34,
                 "domain_suspend",
                 "REMOTE_PROC_DOMAIN_SUSPEND",
                 args=TYPES["remote_domain_suspend_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "suspend"),)),
             ),
-            Procedure(  # since 0.1.1, by virDomainUndefine of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 35,
                 "domain_undefine",
                 "REMOTE_PROC_DOMAIN_UNDEFINE",
                 args=TYPES["remote_domain_undefine_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "delete"),)),
             ),
-            Procedure(  # since 0.2.0, by virConnectListDefinedNetworks of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 36,
                 "connect_list_defined_networks",
                 "REMOTE_PROC_CONNECT_LIST_DEFINED_NETWORKS",
@@ -26615,7 +26615,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_defined_networks_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(  # since 0.0.3, by virConnectListDomains of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 37,
                 "connect_list_domains",
                 "REMOTE_PROC_CONNECT_LIST_DOMAINS",
@@ -26623,7 +26623,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_domains_ret"],
                 annotations=Annotations(generate="server", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(  # since 0.2.0, by virConnectListNetworks of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 38,
                 "connect_list_networks",
                 "REMOTE_PROC_CONNECT_LIST_NETWORKS",
@@ -26631,14 +26631,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_networks_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(  # since 0.2.0, by virNetworkCreate of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 39,
                 "network_create",
                 "REMOTE_PROC_NETWORK_CREATE",
                 args=TYPES["remote_network_create_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("network", "start"),)),
             ),
-            Procedure(  # since 0.2.0, by virNetworkCreateXML of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 40,
                 "network_create_xml",
                 "REMOTE_PROC_NETWORK_CREATE_XML",
@@ -26646,7 +26646,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_create_xml_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("network", "write"), AccessRule("network", "start"))),
             ),
-            Procedure(  # since 0.2.0, by virNetworkDefineXML of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 41,
                 "network_define_xml",
                 "REMOTE_PROC_NETWORK_DEFINE_XML",
@@ -26654,14 +26654,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_define_xml_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "write"), AccessRule("network", "save"))),
             ),
-            Procedure(  # since 0.2.0, by virNetworkDestroy of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 42,
                 "network_destroy",
                 "REMOTE_PROC_NETWORK_DESTROY",
                 args=TYPES["remote_network_destroy_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "stop"),)),
             ),
-            Procedure(  # since 0.2.0, by virNetworkGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 43,
                 "network_get_xml_desc",
                 "REMOTE_PROC_NETWORK_GET_XML_DESC",
@@ -26669,7 +26669,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
             ),
-            Procedure(  # since 0.2.1, by virNetworkGetAutostart of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 44,
                 "network_get_autostart",
                 "REMOTE_PROC_NETWORK_GET_AUTOSTART",
@@ -26677,7 +26677,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_get_autostart_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
             ),
-            Procedure(  # since 0.2.0, by virNetworkGetBridgeName of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 45,
                 "network_get_bridge_name",
                 "REMOTE_PROC_NETWORK_GET_BRIDGE_NAME",
@@ -26685,7 +26685,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_get_bridge_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
             ),
-            Procedure(  # since 0.2.0, by virNetworkLookupByName of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 46,
                 "network_lookup_by_name",
                 "REMOTE_PROC_NETWORK_LOOKUP_BY_NAME",
@@ -26693,7 +26693,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_lookup_by_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(  # since 0.2.0, by virNetworkLookupByUUID of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 47,
                 "network_lookup_by_uuid",
                 "REMOTE_PROC_NETWORK_LOOKUP_BY_UUID",
@@ -26701,63 +26701,63 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_lookup_by_uuid_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(  # since 0.2.1, by virNetworkSetAutostart of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 48,
                 "network_set_autostart",
                 "REMOTE_PROC_NETWORK_SET_AUTOSTART",
                 args=TYPES["remote_network_set_autostart_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "write"),)),
             ),
-            Procedure(  # since 0.2.0, by virNetworkUndefine of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 49,
                 "network_undefine",
                 "REMOTE_PROC_NETWORK_UNDEFINE",
                 args=TYPES["remote_network_undefine_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "delete"),)),
             ),
-            Procedure(  # since 0.2.0, by virConnectNumOfDefinedNetworks of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 50,
                 "connect_num_of_defined_networks",
                 "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_NETWORKS",
                 ret=TYPES["remote_connect_num_of_defined_networks_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(  # since 0.0.3, by virConnectNumOfDomains of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 51,
                 "connect_num_of_domains",
                 "REMOTE_PROC_CONNECT_NUM_OF_DOMAINS",
                 ret=TYPES["remote_connect_num_of_domains_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(  # since 0.2.0, by virConnectNumOfNetworks of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 52,
                 "connect_num_of_networks",
                 "REMOTE_PROC_CONNECT_NUM_OF_NETWORKS",
                 ret=TYPES["remote_connect_num_of_networks_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(  # since 0.1.9, by virDomainCoreDump of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 53,
                 "domain_core_dump",
                 "REMOTE_PROC_DOMAIN_CORE_DUMP",
                 args=TYPES["remote_domain_core_dump_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "core_dump"),)),
             ),
-            Procedure(  # since 0.0.3, by virDomainRestore of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 54,
                 "domain_restore",
                 "REMOTE_PROC_DOMAIN_RESTORE",
                 args=TYPES["remote_domain_restore_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "start"), AccessRule("domain", "write"))),
             ),
-            Procedure(  # since 0.0.3, by virDomainSave of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 55,
                 "domain_save",
                 "REMOTE_PROC_DOMAIN_SAVE",
                 args=TYPES["remote_domain_save_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "hibernate"),)),
             ),
-            Procedure(  # since 0.2.3, by virDomainGetSchedulerType of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 56,
                 "domain_get_scheduler_type",
                 "REMOTE_PROC_DOMAIN_GET_SCHEDULER_TYPE",
@@ -26765,7 +26765,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_scheduler_type_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(  # since 0.2.3, by virDomainGetSchedulerParameters of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 57,
                 "domain_get_scheduler_parameters",
                 "REMOTE_PROC_DOMAIN_GET_SCHEDULER_PARAMETERS",
@@ -26773,14 +26773,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_scheduler_parameters_ret"],
                 annotations=Annotations(generate="client", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(  # since 0.2.3, by virDomainSetSchedulerParameters of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 58,
                 "domain_set_scheduler_parameters",
                 "REMOTE_PROC_DOMAIN_SET_SCHEDULER_PARAMETERS",
                 args=TYPES["remote_domain_set_scheduler_parameters_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(  # since 0.3.0, by virConnectGetHostname of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 59,
                 "connect_get_hostname",
                 "REMOTE_PROC_CONNECT_GET_HOSTNAME",
@@ -27169,7 +27169,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_finish2_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(  # since 0.3.0, by virConnectGetURI of the public API (the definitions say: 0.9.7 or earlier)
+            Procedure(  # since 0.9.7 or earlier
                 110,
                 "connect_get_uri",
                 "REMOTE_PROC_CONNECT_GET_URI",

@@ -16,6 +16,9 @@ from .version import version_key
 #: The file's name beside the history.
 FUNCTIONS: Final = "functions.json"
 
+#: The release that brought the remote protocol: older functions were served by it later than they came.
+_FIRST_PROTOCOL: Final = "0.3.0"
+
 #: Procedure → function and release.
 Functions = Mapping[Key, tuple[str, str]]
 
@@ -52,4 +55,4 @@ def narrows(span: Span, release: str) -> bool:
     """Whether a release says more than the span that it lies in."""
     if span.by is None or version_key(release) > version_key(span.by):
         return False
-    return span.after is None or version_key(span.after) < version_key(release)
+    return version_key(span.after or _FIRST_PROTOCOL) < version_key(release)
