@@ -47,16 +47,25 @@ def updated(
     is to be made `anew`. Raises DefinitionError for files that cannot be read and for ranges that cannot be.
     """
     old = archive_of(folder)
-    texts = {name: old.texts(name) for name in old.names} | {
-        name: dict(files) for name, files in news.items()
-    }
-    known = {release.name: release for release in old.releases}
-    releases = {name: known.get(name, Release(name, name, name)) for name in texts}
-    new = make_archive(_with_ranges(releases, list(same)), texts)
+    new = _with_news(old, news, list(same))
     history = None if anew else _grown(_history(folder), old, new, progress)
     if history is None:
         history = fold(new.releases, Schemas(new, progress))
     return {ARCHIVE: write_archive(new), HISTORY: write_history(history)}
+
+
+def _with_news(
+    old: Archive, news: Mapping[str, Mapping[str, str]], same: Sequence[tuple[str, str]]
+) -> Archive:
+    """The archive with more releases, or with others in their place."""
+    known = {release.name: release for release in old.releases}
+    texts = {name: old.texts(name) for name in old.names}
+    releases = _with_ranges(
+        known | {name: Release(name, name, name) for name in news if name not in known}, same
+    )
+    if tuple(releases) == old.releases and all(texts[name] == files for name, files in news.items()):
+        return old
+    return make_archive(releases, {**texts, **news})
 
 
 def _grown(history: History | None, old: Archive, new: Archive, progress: Progress | None) -> History | None:
