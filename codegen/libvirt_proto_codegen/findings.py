@@ -13,10 +13,10 @@ class Finding:
     """One thing that a rule found.
 
     `rule` is a stable identifier in capitals (`FIELD_TYPE_CHANGED`), `category` one of the command's
-    (WIRE, LIMIT, SOURCE, ADDED), `program` a program's short name (None for what belongs to none), `name` what
-    it is about (`remote_domain_get_info_ret.state`). `message` says what is so, `effect` what a peer sees
-    of it. `old` and `new` are the places on the two sides; lint has `new` alone. `reaches` names the procedures
-    whose payload it is in (`remote.domain_get_info`), in the order of their numbers.
+    (WIRE, LIMIT, SOURCE, ADDED), `program` a program's short name (None for what belongs to none), `name`
+    what it is about (`remote_domain_get_info_ret.state`). `message` says what is so, `effect` what a peer
+    sees of it. `old` and `new` are the places on the two sides; lint has `new` alone. `reaches` names the
+    procedures whose payload it is in (`remote.domain_get_info`), in the order of their numbers.
     """
 
     rule: str
