@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from .source import Span
 
@@ -13,10 +14,10 @@ class Finding:
     """One thing that a rule found.
 
     `rule` is a stable identifier in capitals (`FIELD_TYPE_CHANGED`), `category` one of the command's
-    (WIRE, LIMIT, SOURCE, ADDED), `program` a program's short name (None for what belongs to none), `name` what
-    it is about (`remote_domain_get_info_ret.state`). `message` says what is so, `effect` what a peer sees
-    of it. `old` and `new` are the places on the two sides; lint has `new` alone. `reaches` names the procedures
-    whose payload it is in (`remote.domain_get_info`), in the order of their numbers.
+    (WIRE, LIMIT, SOURCE, ADDED), `program` a program's short name (None for what belongs to none), `name`
+    what it is about (`remote_domain_get_info_ret.state`). `message` says what is so, `effect` what a peer
+    sees of it. `old` and `new` are the places on the two sides; lint has `new` alone. `reaches` names the
+    procedures whose payload it is in (`remote.domain_get_info`), in the order of their numbers.
     """
 
     rule: str
@@ -41,3 +42,21 @@ class FindingRule:
 
 #: Identifier → rule, in the order in which reports list them.
 Rules = Mapping[str, FindingRule]
+
+
+#: How much a category matters to who runs the command, as CI systems call it.
+Level = Literal["error", "warning", "notice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """What findings of a kind have in common: the identifier, and in a few words what it means for who
+    changes definitions. The level `error` makes the command fail, unless --fail-on says otherwise."""
+
+    id: str
+    level: Level
+    summary: str
+
+
+#: Identifier → category, the gravest first.
+Categories = Mapping[str, Category]
