@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from libvirt_proto_codegen.findings import Category, Finding, FindingRule
+from libvirt_proto_codegen.findings import Category, Finding, FindingRule, Symbol
 from libvirt_proto_codegen.reports.ignores import Ignore, first_match
 from libvirt_proto_codegen.reports.report import Judged, Report
 from libvirt_proto_codegen.source import Source, Span
@@ -31,6 +31,10 @@ TYPE_CHANGED = Finding(
     old=Span(OLD, 28, 34),
     new=Span(NEW, 15, 23),
     reaches=("demo.read", "demo.write"),
+    symbol=Symbol("field", "c", "file.x", owner="b"),
+    before="int c;",
+    after="hyper c;",
+    payloads=("demo_read_args",),
 )
 LOWERED = Finding("LIMIT_LOWERED", "LIMIT", "demo", "d", "the limit was 20 and is 10")
 ADDED = Finding("PROCEDURE_ADDED", "ADDED", "demo", "DEMO_PROC_NEW", "a new procedure", new=Span(NEW, 0, 6))

@@ -129,7 +129,9 @@ class _Reader:
         if number is None or version is None:
             return None
         procedures.sort(key=lambda procedure: procedure.number)
-        return Program(constant.name, short_program(constant.name), number, version, tuple(procedures))
+        return Program(
+            constant.name, short_program(constant.name), number, version, tuple(procedures), constant.span
+        )
 
     def report_unclaimed(self) -> None:
         """Every struct that is named as arguments, result or event must have found its procedure."""
@@ -145,7 +147,9 @@ class _Reader:
         key = type_key(prefix + name)
         args, ret, msg = (self._claim(member, key, part) for part in ("args", "ret", "msg"))
         annotations = member.annotations or Annotations()
-        return Procedure(number, member.name, short_procedure(member.name), args, ret, msg, annotations)
+        return Procedure(
+            number, member.name, short_procedure(member.name), args, ret, msg, annotations, member.span
+        )
 
     def _claim(self, member: EnumMember, key: str, part: str) -> Named | None:
         entries = self._candidates.get((key, part))

@@ -8,6 +8,26 @@ from typing import Literal
 
 from .source import Span
 
+SymbolKind = Literal["program", "procedure", "type", "field", "arm", "member", "constant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """What a finding is about, to look it up in a Schema.
+
+    `name` is that of the .x (`REMOTE_PROC_AUTH_LIST`; an arm's is its field's, or `case 7` and `default`
+    where it has none). `owner` is the type that holds a field, an arm or an enum member, `program` the
+    number of the program that a program or procedure is (in), `number` a procedure's. `file` is the base name
+    of the .x that defines it; None for a constant that no file defines.
+    """
+
+    kind: SymbolKind
+    name: str
+    file: str | None = None
+    owner: str | None = None
+    program: int | None = None
+    number: int | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -18,6 +38,11 @@ class Finding:
     what it is about (`remote_domain_get_info_ret.state`). `message` says what is so, `effect` what a peer
     sees of it. `old` and `new` are the places on the two sides; lint has `new` alone. `reaches` names the
     procedures whose payload it is in (`remote.domain_get_info`), in the order of their numbers.
+
+    The rest is for programs, so that none needs to take sentences apart: `symbol` as the new side calls it
+    (the old side, for what left); `old_symbol` the same thing on the old side, None for what is new;
+    `before` and `after` the number or the XDR that changed, None where there was none. `payloads` are the
+    payload types that contain it, on the side of `symbol`.
     """
 
     rule: str
@@ -29,6 +54,11 @@ class Finding:
     old: Span | None = None
     new: Span | None = None
     reaches: tuple[str, ...] = ()
+    symbol: Symbol | None = None
+    old_symbol: Symbol | None = None
+    before: int | str | None = None
+    after: int | str | None = None
+    payloads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..findings import Finding
+from ..findings import Finding, Symbol
 from ..source import Span
 from .ignores import Ignore
 from .places import file_of
@@ -25,21 +25,23 @@ def as_json(report: Report) -> str:
             for category in report.categories
         },
         "ignored": len(report.judged) - len(report.findings),
-        "unused_ignores": [_ignore(ignore) for ignore in report.unused],
+        "unused_ignores": [_object(ignore) for ignore in report.unused],
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
 def _finding(finding: Finding, ignore: Ignore | None, report: Report) -> dict[str, Any]:
-    said = {field.name: _plain(getattr(finding, field.name)) for field in fields(finding)}
-    return said | {"level": report.level(finding.category), "ignored": _ignore(ignore) if ignore else None}
+    return _object(finding) | {"level": report.level(finding.category), "ignored": _plain(ignore)}
 
 
-def _ignore(ignore: Ignore) -> dict[str, Any]:
-    return {field.name: _plain(getattr(ignore, field.name)) for field in fields(ignore)}
+def _object(value: Finding | Ignore | Symbol) -> dict[str, Any]:
+    """A key per field, so that what a finding comes to say some day is written, too."""
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Symbol | Ignore):
+        return _object(value)
     if isinstance(value, Span):
         return {"file": _plain(file_of(value)), "line": value.line, "column": value.column}
     if isinstance(value, str):  # the name of a file may hold bytes that are no UTF-8
