@@ -40,7 +40,7 @@ class Finding:
     procedures whose payload it is in (`remote.domain_get_info`), in the order of their numbers.
 
     The rest is for programs, so that none needs to take sentences apart: `symbol` as the new side calls it
-    (the old side, for what left); `old_symbol` the same thing on the old side, None for what is new;
+    (for what left, the old side); `old_symbol` the same thing on the old side, None for what is new;
     `before` and `after` the number or the XDR that changed, None where there was none. `payloads` are the
     payload types that contain it, on the side of `symbol`.
     """
