@@ -28,6 +28,11 @@ class Symbol:
     program: int | None = None
     number: int | None = None
 
+    @property
+    def qualified(self) -> str:
+        """The name behind that of its owner, if any: `remote_domain_get_info_ret.state`."""
+        return f"{self.owner}.{self.name}" if self.owner else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
