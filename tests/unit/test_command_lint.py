@@ -78,7 +78,7 @@ def too_high(*words: str) -> list[str]:
 
 
 def test_constants_of_libvirts_headers_are_known(tmp_path: Path) -> None:
-    """What is said of them is right all the same: --define before externals.toml, both before what is known."""
+    """And yet others are taken where they are given: by --define, else by an externals.toml."""
     path = tmp_path / "file.x"
     path.write_text("struct id { opaque uuid<VIR_UUID_BUFLEN>; };\n")
     assert too_high(str(path)) == []
