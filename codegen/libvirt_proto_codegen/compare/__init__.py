@@ -62,8 +62,8 @@ def _types_alone(
     programs: Programs, old: Side, new: Side, left: set[Named], came: set[Named], report: Report
 ) -> None:
     """Findings about types that are on one side only, and that no procedure took along."""
-    with_left = old.contents(_payload_types(programs.removed, [p.removed for p in programs.pairs]))
-    with_came = new.contents(_payload_types(programs.added, [p.added for p in programs.pairs]))
+    with_left = old.contents(_brought(programs.removed, [pair.removed for pair in programs.pairs]))
+    with_came = new.contents(_brought(programs.added, [pair.added for pair in programs.pairs]))
     for reference, definition in old.types.items():
         alone = reference in left and reference not in with_left and reference not in old.procedure_enums
         if alone and not definition.anonymous and reference.name not in new.types_by_name:
@@ -79,8 +79,11 @@ def _types_alone(
             report.add("TYPE_ADDED", None, at, f"the type {reference.name} is new", program=program)
 
 
-def _payload_types(programs: Iterable[Placed], procedures: Iterable[Iterable[Procedure]]) -> Iterator[Named]:
-    """The payload types of programs and of single procedures."""
+def _brought(programs: Iterable[Placed], procedures: Iterable[Iterable[Procedure]]) -> Iterator[Named]:
+    """The types that come with whole programs (all of their files) and the payloads of single procedures."""
+    for each in programs:
+        if len(each.module.programs) == 1:
+            yield from (Named(each.module.name, definition.name) for definition in each.module.types)
     for procedure in chain(*(each.program.procedures for each in programs), *procedures):
         yield from (type_ for part in PARTS if (type_ := getattr(procedure, part)))
 

@@ -36,17 +36,17 @@ def compare_arms(
         what = f"the discriminant {_values(labels)}"
         if not at_old:
             effect = effects.refused("old", pair.reached, what)
-            message = f"the arm `{xdr_new}` is new"
+            message = f"{pair.new.name} has the new arm `{xdr_new}`"
             pair.report(report, "ARM_ADDED", None, at_new, message, effect, (None, xdr_new))
         elif not at_new:
             effect = effects.refused("new", pair.reached, what)
-            message = f"the arm `{xdr_old}` is gone"
+            message = f"{pair.old.name} has lost the arm `{xdr_old}`"
             pair.report(report, "ARM_REMOVED", at_old, None, message, effect, (xdr_old, None))
         elif before and after and xdr_old and xdr_new:
-            place = Place(pair, at_old, at_new, xdr_old, xdr_new)
+            place = Place(pair, at_old, at_new, f"an arm of {pair.new.name}", xdr_old, xdr_new)
             retyped = declared("ARM_TYPE_CHANGED", place, before.node, after.node)
             if not retyped and before.name != after.name:
-                message = f"the arm `{xdr_new}` was `{xdr_old}`"
+                message = f"{at_new.name} was called {before.name}"
                 pair.report(report, "ARM_RENAMED", at_old, at_new, message, effects.SOURCE)
 
 
