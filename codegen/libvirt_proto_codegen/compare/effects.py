@@ -48,13 +48,14 @@ def unknown(by: str, payloads: Collection[Payload], number: str) -> str:
 
 def longer(contents: Contents, limit: int) -> str:
     """Data that a limit does not allow."""
+    more = f"more than {limit:,} "
     match contents:
         case "list":
-            return f"more than {limit:,} element{'s' if limit != 1 else ''}"
+            return more + ("element" if limit == 1 else "elements")
         case "string":
-            return f"a string of more than {limit:,} bytes"
+            return f"a string of {more}" + ("byte" if limit == 1 else "bytes")
         case "data":
-            return f"more than {limit:,} bytes of data"
+            return more + ("byte of data" if limit == 1 else "bytes of data")
 
 
 def missing(procedure: Procedure, gone_from: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..schema import Procedure
+from ..schema import Named, Procedure
 from . import effects
 from .reach import Payload
 from .report import At, Report
-from .side import PARTS, Placed, Side
+from .side import PARTS, Placed, Side, payload_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,16 @@ class ProgramPair:
         known = {new.name for _, new in self.procedures}
         return tuple(each for each in self.new.program.procedures if each.name not in known)
 
+    def left(self) -> Iterator[Named]:
+        """Payload types of the old side where the new side has no payload."""
+        yield from payload_types(self.removed)
+        yield from _types_instead_of_none(self.procedures)
+
+    def came(self) -> Iterator[Named]:
+        """Payload types of the new side where the old side has no payload."""
+        yield from payload_types(self.added)
+        yield from _types_instead_of_none((new, old) for old, new in self.procedures)
+
     def old_at(self, procedure: Procedure) -> At:
         """A procedure of the old side, with its place."""
         return At(self.old.procedure_symbol(procedure), procedure.span, self._name(procedure))
@@ -51,6 +61,11 @@ class ProgramPair:
                 if before and after:
                     place = (self.new.program.number, new.number, at)
                     yield Payload(place, self.new.program.short, new.short, part, before, after)
+
+
+def _types_instead_of_none(procedures: Iterable[tuple[Procedure, Procedure]]) -> Iterator[Named]:
+    for one, other in procedures:
+        yield from (type_ for part in PARTS if (type_ := getattr(one, part)) and not getattr(other, part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +143,7 @@ def _program_pair(pair: ProgramPair, report: Report) -> None:
     if old.name != new.name:
         message = f"{new.name} ({_hex(pair.new)}) was called {old.name}"
         _program(report, "PROGRAM_RENAMED", pair.old, pair.new, message, effects.SOURCE)
-    if pair.old.module.file != pair.new.module.file:
+    if pair.old.module.file != pair.new.module.file and not report.single_files:
         message = f"{new.name} is defined in {pair.new.module.file}, and was in {pair.old.module.file}"
         effect = "the same bytes on the wire; code that includes the old file must follow"
         _program(report, "PROGRAM_MOVED", pair.old, pair.new, message, effect)

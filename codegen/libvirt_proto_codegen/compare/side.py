@@ -35,6 +35,12 @@ from ..sizes import references
 PARTS: Final = ("args", "ret", "msg")
 
 
+def payload_types(procedures: Iterable[Procedure]) -> Iterator[Named]:
+    """The types of all payloads of some procedures."""
+    for procedure in procedures:
+        yield from (type_ for part in PARTS if (type_ := getattr(procedure, part)))
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """A program and the module that defines it."""
