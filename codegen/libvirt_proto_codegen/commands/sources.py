@@ -1,4 +1,4 @@
-"""Definitions as the command line names them: a release, a folder, .x files."""
+"""Definitions as the command line names them: a release, a folder, .x files, a git revision."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from ..definitions import UnknownRelease, load_release, load_schema, releases
 from ..errors import DefinitionError
+from ..revisions import PREFIX, RevisionError, load_revision
 from ..schema import Schema
 
 Loaded = TypeVar("Loaded")
@@ -19,7 +21,7 @@ def load(read: Callable[[], Loaded], *, then: str) -> Loaded:
     """What was read from definitions; their problems end the command, and `then` says what came of it."""
     try:
         return read()
-    except UnknownRelease as error:
+    except (UnknownRelease, RevisionError) as error:
         raise click.UsageError(str(error)) from None
     except DefinitionError as error:
         count = len(error.problems)
@@ -33,7 +35,7 @@ def read_sources(sources: Sequence[str], defines: Mapping[str, int]) -> tuple[Sc
     """A Schema per release and folder, and one of all files together; the newest release's where nothing
     is named. What libvirt's own headers define need not be given.
 
-    Raises UnknownRelease or DefinitionError.
+    Raises as read_source does.
     """
     if not sources:
         return (load_release(defines=defines),)
@@ -41,11 +43,31 @@ def read_sources(sources: Sequence[str], defines: Mapping[str, int]) -> tuple[Sc
     files = [path for path in paths.values() if path.is_file() or (path.suffix == ".x" and not path.is_dir())]
     schemas = [load_schema(files, defines=defines, known=True)] if files else []
     for source, path in paths.items():
-        if path.is_dir():
-            schemas.append(load_schema([path], defines=defines, known=True))
-        elif path not in files:
-            if source not in releases():
-                known = ", ".join(releases())
-                raise UnknownRelease(f"{source!r} is no file, no folder, and none of the releases {known}")
-            schemas.append(load_release(source, defines=defines))
+        if path not in files:
+            schemas.append(read_source(source, defines))
     return tuple(schemas)
+
+
+def read_source(source: str, defines: Mapping[str, int]) -> Schema:
+    """The Schema of a release, a folder, a .x file with those that it includes, or `git:REV:PATH`. What is a
+    path is no release. What libvirt's own headers define need not be given.
+
+    Raises UnknownRelease, RevisionError or DefinitionError.
+    """
+    if source.startswith(PREFIX):
+        return load_revision(source, defines=defines)
+    path = Path(source)
+    if "/" in source or path.suffix == ".x" or path.exists():
+        return load_schema([path], defines=defines, known=True)
+    if source in releases():
+        return load_release(source, defines=defines)
+    known = ", ".join(releases())
+    raise UnknownRelease(f"{source!r} is no file, no folder, and none of the releases {known}")
+
+
+def complete_source(
+    _ctx: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Releases that begin with what was typed; the shell adds files."""
+    known = [CompletionItem(name) for name in releases() if name.startswith(incomplete)]
+    return [CompletionItem(incomplete, type="file"), *known]
