@@ -95,3 +95,13 @@ def test_colours_are_for_terminals() -> None:
     assert "\x1b" not in plain
     for environment in ({"NO_COLOR": "1", "TERM": "xterm"}, {"TERM": "dumb"}):
         assert on_terminal("lint", BAD, status=1, env=environment) == plain
+
+
+def test_a_file_of_a_revision_is_no_file_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`git:HEAD:file.x` looks like one."""
+    monkeypatch.chdir(tmp_path)
+    done = run("git:HEAD:file.x")
+    assert done.exit_code == 2
+    assert "cannot read" not in done.stderr
