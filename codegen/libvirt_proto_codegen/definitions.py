@@ -12,7 +12,7 @@ from typing import Final
 
 from .dialect import Dialect
 from .errors import DefinitionError, Problem
-from .externals import ExternalsError, read_externals
+from .externals import KNOWN, ExternalsError, read_externals
 from .front import read_bytes, read_specification, source_of
 from .model import Specification
 from .providers.model import Provider
@@ -81,13 +81,14 @@ def load_schema(
     defines: Mapping[str, int] | None = None,
     release: str | None = None,
     dialect: Dialect = "auto",
+    known: bool = False,
 ) -> Schema:
     """The Schema of folders or files.
 
     Of a folder all `*.x` are read, in the order of their names, its MANIFEST.toml says the release,
     and its externals.toml the external constants. Beside a file those that it includes are read as
     well, where they stand beside it, and an externals.toml there counts, too. `defines` come before
-    what an externals.toml says.
+    what an externals.toml says; with `known`, constants of libvirt's C headers need neither.
 
     Raises DefinitionError with the problems of all files.
     """
@@ -97,7 +98,7 @@ def load_schema(
         raise DefinitionError(reader.problems)
     return resolve(
         specifications,
-        externals={**reader.externals, **(defines or {})},
+        externals={**(KNOWN if known else {}), **reader.externals, **(defines or {})},
         release=release or reader.release,
         inputs=tuple(reader.inputs),
         dialect=dialect,
