@@ -24,6 +24,8 @@ from .source import MAX_SIZE
 PREFIX: Final = "git:"
 #: More files than any release has.
 _MAX_FILES: Final = 1000
+#: How git's entries for files begin; links and submodules are others.
+_FILE: Final = "100"
 
 
 class RevisionError(LookupError):
@@ -82,9 +84,8 @@ def _below(revision: str, path: PurePosixPath) -> list[_Blob]:
     folder = path.parent if path.suffix == ".x" else path
     below = [] if folder == PurePosixPath(".") else [f"{folder}/"]
     listed = _git("ls-tree", "-r", "-l", "-z", "--full-tree", tree.decode().strip(), "--", *below)
-    blobs = [
-        _blob(entry) for entry in listed.decode("utf-8", "surrogateescape").split("\0") if " blob " in entry
-    ]
+    entries = listed.decode("utf-8", "surrogateescape").split("\0")
+    blobs = [_blob(entry) for entry in entries if entry.startswith(_FILE)]
     wanted = [blob for blob in blobs if blob.path.suffix == ".x" or blob.path.name == EXTERNALS]
     if path.suffix == ".x":
         wanted = [blob for blob in wanted if blob.path.parent == folder]
@@ -167,6 +168,8 @@ def _git(*words: str, missing: str | None = None) -> bytes:
     if done.returncode == 0:
         return done.stdout
     said = done.stderr.decode("utf-8", errors="replace").strip().removeprefix("fatal: ")
+    if said.startswith("not a git repository"):
+        raise RevisionError("the current directory is in no git repository")
     if missing is not None and not said:
         return missing.encode()
     raise RevisionError(f"git {words[0]}: {said or f'exit status {done.returncode}'}")
