@@ -11,7 +11,7 @@ from typing import Final
 
 from .dialect import Dialect
 from .errors import DefinitionError, Problem
-from .externals import ExternalsError, read_externals
+from .externals import KNOWN, ExternalsError, read_externals
 from .front import read_bytes, read_specification, source_of
 from .model import Specification
 from .providers.model import Provider
@@ -40,20 +40,21 @@ def load_schema(
     defines: Mapping[str, int] | None = None,
     release: str | None = None,
     dialect: Dialect = "auto",
+    known: bool = False,
 ) -> Schema:
     """The Schema of folders or files.
 
     Of a folder all `*.x` are read, in the order of their names, its MANIFEST.toml says the release,
     and its externals.toml the external constants. Beside a file those that it includes are read as
     well, where they stand beside it, and an externals.toml there counts, too. `defines` come before
-    what an externals.toml says.
+    what an externals.toml says; with `known`, constants of libvirt's C headers need neither.
 
     Raises DefinitionError with the problems of all files.
     """
     reader = _Reader()
     specifications = reader.read(paths)
     reader.release = release or reader.release
-    return _schema(reader, specifications, defines, dialect)
+    return _schema(reader, specifications, defines, dialect, known=known)
 
 
 def load_release(release: str | None = None, *, defines: Mapping[str, int] | None = None) -> Schema:
@@ -81,12 +82,14 @@ def _schema(
     specifications: list[Specification],
     defines: Mapping[str, int] | None,
     dialect: Dialect = "auto",
+    *,
+    known: bool = False,
 ) -> Schema:
     if reader.problems:
         raise DefinitionError(reader.problems)
     return resolve(
         specifications,
-        externals={**reader.externals, **(defines or {})},
+        externals={**(KNOWN if known else {}), **reader.externals, **(defines or {})},
         release=reader.release,
         inputs=tuple(reader.inputs),
         dialect=dialect,

@@ -28,6 +28,11 @@ class Symbol:
     program: int | None = None
     number: int | None = None
 
+    @property
+    def qualified(self) -> str:
+        """The name behind that of its owner, if any: `remote_domain_get_info_ret.state`."""
+        return f"{self.owner}.{self.name}" if self.owner else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -72,3 +77,21 @@ class FindingRule:
 
 #: Identifier → rule, in the order in which reports list them.
 Rules = Mapping[str, FindingRule]
+
+
+#: How much a category matters to who runs the command, as CI systems call it.
+Level = Literal["error", "warning", "notice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """What findings of a kind have in common: the identifier, and in a few words what it means for who
+    changes definitions. The level `error` makes the command fail, unless --fail-on says otherwise."""
+
+    id: str
+    level: Level
+    summary: str
+
+
+#: Identifier → category, the gravest first.
+Categories = Mapping[str, Category]

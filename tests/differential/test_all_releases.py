@@ -4,19 +4,17 @@ against upstream's own record of the compiled layout."""
 from __future__ import annotations
 
 import re
-import tarfile
-from collections import defaultdict
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.externals import KNOWN
-from libvirt_proto_codegen.front import read_specification
-from libvirt_proto_codegen.model import Specification
-from libvirt_proto_codegen.resolve import resolve
+from libvirt_proto_codegen.releases import archive_of, root
+from libvirt_proto_codegen.releases.archive import Release
+from libvirt_proto_codegen.releases.facts import read_history
+from libvirt_proto_codegen.releases.fold import fold
 from libvirt_proto_codegen.schema import (
     Array,
     Enumeration,
@@ -34,7 +32,7 @@ from libvirt_proto_codegen.schema import (
     TypeDef,
     UnionType,
 )
-from libvirt_proto_codegen.source import Source
+from tests.differential.releases import canonical, schema_of
 
 #: Programs' numbers, as the wire has them.
 NUMBERS = {
@@ -54,31 +52,6 @@ NUMBERS = {
 OLD_MONITOR = dict.fromkeys(["0.10.0", "0.10.1", "0.10.2", "1.0.0", "1.0.1"], "lxc")
 OLD_MONITOR |= {f"0.10.2.{patch}": "lxc" for patch in range(1, 9)}
 OLD_MONITOR |= {"1.0.2": "lxc_monitor", "1.0.3": "lxc_monitor"}
-
-
-@cache
-def specification(file: str, text: str) -> Specification:
-    """Many releases have the same files: parsing them once is enough."""
-    return read_specification(Source(file, text))
-
-
-@pytest.fixture(scope="module")
-def releases(shared: Path) -> dict[str, dict[str, str]]:
-    """Release → file → text."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    with tarfile.open(shared / "libvirt" / "all-releases.tar.xz") as archive:
-        for member in archive:
-            if member.name.endswith(".x"):
-                _, release, file = member.name.split("/")
-                content = archive.extractfile(member)
-                assert content is not None
-                found[release][file] = content.read().decode()
-    return found
-
-
-def schema_of(texts: dict[str, str], release: str) -> Schema:
-    specifications = [specification(file, text) for file, text in sorted(texts.items())]
-    return resolve(specifications, externals=KNOWN, release=release, inputs=())
 
 
 def plain(text: str) -> str:
@@ -124,10 +97,14 @@ def check_procedures(module: Module, text: str) -> int:
 
 @pytest.mark.parametrize("part", range(7))
 def test_all_releases(releases: dict[str, dict[str, str]], part: int) -> None:
-    """All 133 parse and resolve, and nothing of them is lost."""
+    """All 133 parse and resolve, and nothing of them is lost: the archive that is shipped has them all, in the
+    form that the importer prints (printed and parsed again, it says the same)."""
     assert len(releases) == 133
+    archive = archive_of(root())
     for release, texts in sorted(releases.items())[part::7]:
         schema = schema_of(texts, release)
+        kept = {file: text for file, text in archive.texts(release).items() if file.endswith(".x")}
+        assert kept == {file: canonical(file, text) for file, text in texts.items()}
         assert [module.file for module in schema.modules] == sorted(texts)
         programs = [
             (program.name, program.short, program.number)
@@ -147,6 +124,26 @@ def test_all_releases(releases: dict[str, dict[str, str]], part: int) -> None:
             check_counts(module, text)
             total += check_procedures(module, text)
         assert total > 250
+
+
+def test_the_history_that_is_shipped(releases: dict[str, dict[str, str]]) -> None:
+    """It is what folding upstream's own texts gives."""
+    schemas: dict[str, Schema] = {}
+
+    def load(release: Release) -> Schema:
+        texts = releases[release.name]
+        key = repr(sorted(texts.items()))
+        if key not in schemas:
+            schemas[key] = schema_of(texts, "")
+        return schemas[key]
+
+    archive = archive_of(root())
+    assert set(archive.names) >= releases.keys()
+    known = [release for release in archive.releases if release.name in releases]
+    history = fold(known, load)
+    shipped = read_history((root() / "history.json").read_text())
+    if shipped.last == history.last:  # else a newer release was imported since
+        assert history == shipped
 
 
 # What upstream recorded of the compiled C: rpcgen's types, printed by pdwtags.

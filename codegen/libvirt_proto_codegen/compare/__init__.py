@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from ..findings import Finding
-from ..schema import Named, Procedure, Schema
+from ..schema import Named, Schema
 from . import effects
 from .bounds import Bounds
 from .constants import report_constants
@@ -14,11 +14,11 @@ from .payloads import compare_payloads
 from .programs import Programs, match_programs, report_programs
 from .reach import Reach
 from .report import At, Report
-from .rules import RULES, Category
-from .side import PARTS, Placed, Side
+from .rules import CATEGORIES, RULES
+from .side import Placed, Side, payload_types
 from .types import Types
 
-__all__ = ["RULES", "Category", "compare"]
+__all__ = ["CATEGORIES", "RULES", "compare"]
 
 
 def compare(old: Schema, new: Schema) -> tuple[Finding, ...]:
@@ -62,8 +62,8 @@ def _types_alone(
     programs: Programs, old: Side, new: Side, left: set[Named], came: set[Named], report: Report
 ) -> None:
     """Findings about types that are on one side only, and that no procedure took along."""
-    with_left = old.contents(_payload_types(programs.removed, [p.removed for p in programs.pairs]))
-    with_came = new.contents(_payload_types(programs.added, [p.added for p in programs.pairs]))
+    with_left = old.contents(_brought(programs.removed, *(pair.left() for pair in programs.pairs)))
+    with_came = new.contents(_brought(programs.added, *(pair.came() for pair in programs.pairs)))
     for reference, definition in old.types.items():
         alone = reference in left and reference not in with_left and reference not in old.procedure_enums
         if alone and not definition.anonymous and reference.name not in new.types_by_name:
@@ -79,10 +79,13 @@ def _types_alone(
             report.add("TYPE_ADDED", None, at, f"the type {reference.name} is new", program=program)
 
 
-def _payload_types(programs: Iterable[Placed], procedures: Iterable[Iterable[Procedure]]) -> Iterator[Named]:
-    """The payload types of programs and of single procedures."""
-    for procedure in chain(*(each.program.procedures for each in programs), *procedures):
-        yield from (type_ for part in PARTS if (type_ := getattr(procedure, part)))
+def _brought(programs: Iterable[Placed], *payloads: Iterable[Named]) -> Iterator[Named]:
+    """The types that come with whole programs, all of their files, and with payloads."""
+    for each in programs:
+        if len(each.module.programs) == 1:
+            yield from (Named(each.module.name, definition.name) for definition in each.module.types)
+        yield from payload_types(each.program.procedures)
+    yield from chain(*payloads)
 
 
 def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..findings import Symbol
-from ..schema import Bound, Constant, Named
+from ..schema import Bound, Named
 from . import effects
 from .nodes import Rebound
 from .pair import Pair
@@ -70,29 +70,33 @@ class Bounds:
         return not self._defines(self._new, old.name) and not self._defines(self._old, new.name)
 
     def _defines(self, side: Side, name: str) -> bool:
-        return name in side.constant_uses or any(known == name for _, known in side.constants)
+        return name in side.constant_uses or name in side.constant_homes
 
     def _at_constant(self, group: Sequence[BoundChange]) -> None:
         first = group[0]
         change = first.change
-        reached = self._reached(group)
+        assert change.old, "a constant on both sides"
+        assert change.new, "a constant on both sides"
+        reached = in_order(payload for each in group for payload in each.pair.reached)
         old = self._constant(self._old, first.pair.old, change.old, first.old)
         new = self._constant(self._new, first.pair.new, change.new, first.new)
         home = self._home(self._new, first.pair.new, change.new)
         program = self._report.program_of(self._new, home, reached)
         if change.same_number:
-            message = f"{old.symbol.name} is called {new.symbol.name}"
+            message = f"{new.name} was called {old.name}"
             self._report.add(
                 "CONSTANT_RENAMED", old, new, message, effects.SOURCE, program=program, reached=reached
             )
             return
-        called = "" if old.symbol.name == new.symbol.name else f", and was called {old.symbol.name}"
-        message = f"{_said(change)}{called}; it bounds {_places(each.new for each in group)}"
+        was = "was" if old.name == new.name else f"was called {old.name}, and was"
+        numbers = f"{change.new.value:,}, and {was} {change.old.value:,}"
+        message = f"{new.name} is {numbers}; it bounds {_places(each.new for each in group)}"
         self._finding(change, old, new, message, program, reached)
 
     def _in_place(self, each: BoundChange) -> None:
         pair = each.pair
-        self._finding(each.change, each.old, each.new, _said(each.change), pair.program, pair.reached)
+        message = _said(each.new.name, each.change)
+        self._finding(each.change, each.old, each.new, message, pair.program, pair.reached)
 
     def _finding(
         self, change: Rebound, old: At, new: At, message: str, program: str | None, reached: Sequence[Payload]
@@ -112,35 +116,29 @@ class Bounds:
         values = (before, after)
         self._report.add(rule, old, new, message, effect, program=program, values=values, reached=reached)
 
-    def _reached(self, group: Iterable[BoundChange]) -> tuple[Payload, ...]:
-        return in_order(payload for each in group for payload in each.pair.reached)
-
     def _home(self, side: Side, user: Named, bound: Bound | None) -> str | None:
         """The module that defines the constant of a limit."""
         return side.constant_home(user.module, bound.name) if bound and bound.name else None
 
-    def _constant(self, side: Side, user: Named, bound: Bound | None, used: At) -> At:
+    def _constant(self, side: Side, user: Named, bound: Bound, used: At) -> At:
         """The constant's own place; where it is used, if no file defines it."""
-        assert bound, "asked for limits on both sides"
-        assert bound.name, "and named ones"
+        assert bound.name, "asked for a constant"
         home = self._home(side, user, bound)
         if home is None:
             return At(Symbol("constant", bound.name), used.span)
-        constant: Constant = side.constants[home, bound.name]
+        constant = side.constants[home, bound.name]
         return At(Symbol("constant", bound.name, side.file(home)), constant.span)
 
 
-def _said(change: Rebound) -> str:
-    what = "the length" if change.fixed else "the limit"
+def _said(name: str, change: Rebound) -> str:
+    what = "length" if change.fixed else "limit"
     match change.old, change.new:
         case None, Bound() as new:
-            return f"a {change.contents} has {what} {_bound(new)}, and had none"
+            return f"{name} has the limit {_bound(new)}, and had none"
         case Bound() as old, None:
-            return f"a {change.contents} has no limit, and had {_bound(old)}"
-        case Bound() as old, Bound() as new if old.name == new.name:
-            return f"{what} is {new.value:,}, and was {old.value:,}"
+            return f"{name} has no limit, and had {_bound(old)}"
         case Bound() as old, Bound() as new:
-            return f"{what} is {_bound(new)}, and was {_bound(old)}"
+            return f"{name} has the {what} {_bound(new)}, and had {_bound(old)}"
         case _:
             raise AssertionError(change)
 
@@ -150,5 +148,5 @@ def _bound(bound: Bound) -> str:
 
 
 def _places(places: Iterable[At]) -> str:
-    names = [f"{at.symbol.owner}.{at.symbol.name}" if at.symbol.owner else at.symbol.name for at in places]
+    names = [at.name for at in places]
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 from ..findings import Symbol
 from ..schema import Named
@@ -16,18 +16,16 @@ def report_constants(
     new: Side,
     report: Report,
     said: Collection[str],
-    left: Collection[Named],
-    came: Collection[Named],
+    left: Set[Named],
+    came: Set[Named],
 ) -> None:
     """`said` are the names that limits told of; what only types use that `left` or `came` goes with them."""
-    names_old = {name for _, name in old.constants}
-    names_new = {name for _, name in new.constants}
 
     def at(side: Side, module: str, name: str) -> At:
         return At(Symbol("constant", name, side.file(module)), side.constants[module, name].span)
 
     for module, name in old.constants:
-        if name not in names_new and name not in said and not _goes_with(old, name, left):
+        if name not in new.constant_homes and name not in said and not _goes_with(old, name, left):
             message = f"the constant {name} is gone"
             program = report.program_of(old, module)
             report.add(
@@ -40,7 +38,7 @@ def report_constants(
             )
     for (module, name), constant in new.constants.items():
         program = report.program_of(new, module)
-        if name not in names_old:
+        if name not in old.constant_homes:
             if name not in said and not _goes_with(new, name, came):
                 message = f"the constant {name} is new"
                 report.add("CONSTANT_ADDED", None, at(new, module, name), message, program=program)
@@ -54,13 +52,13 @@ def report_constants(
                 "CONSTANT_CHANGED",
                 at(old, home, name),
                 at(new, module, name),
-                f"{name} is {constant.value}, and was {before.value}; it bounds nothing",
-                effects.NOTHING_SENT,
+                f"{name} is {constant.value}, and was {before.value}; it bounds no type",
+                effects.UNBOUND,
                 program=program,
                 values=(before.value, constant.value),
             )
 
 
-def _goes_with(side: Side, name: str, types: Collection[Named]) -> bool:
+def _goes_with(side: Side, name: str, types: Set[Named]) -> bool:
     users = side.constant_uses.get(name, set())
-    return bool(users) and users <= set(types)
+    return bool(users) and users <= types

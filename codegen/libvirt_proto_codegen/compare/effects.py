@@ -13,16 +13,19 @@ from .reach import Payload
 
 SOURCE = "the same bytes on the wire; code that uses the old name must follow"
 NOTHING_SENT = "nothing on the wire; code that uses it must follow"
+UNBOUND = "nothing that definitions tell; code that counts on the number must follow"
 DECLARED = "the same bytes on the wire; generated code has another type"
 
 
 def refused(by: str, payloads: Collection[Payload], what: str) -> str:
     """That one side (old or new) refuses `what` when the other sends it."""
     parts = {payload.part for payload in payloads}
-    said = [f"{by} servers refuse calls with {what}"] if "args" in parts else []
-    if sent := _sent(parts - {"args"}):
-        said.append(f"{by} clients refuse {sent} with {what}")
-    return "; ".join(said) or f"{by} peers refuse {what}"
+    sent = _sent(parts - {"args"})
+    if "args" not in parts:
+        return f"{by} clients refuse {sent} with {what}" if sent else f"{by} peers refuse {what}"
+    if sent:
+        return f"{by} servers refuse calls, and {by} clients {sent}, with {what}"
+    return f"{by} servers refuse calls with {what}"
 
 
 def misread(payloads: Collection[Payload], where: str = "there") -> str:
@@ -45,13 +48,14 @@ def unknown(by: str, payloads: Collection[Payload], number: str) -> str:
 
 def longer(contents: Contents, limit: int) -> str:
     """Data that a limit does not allow."""
+    more = f"more than {limit:,} "
     match contents:
         case "list":
-            return f"more than {limit:,} elements"
+            return more + ("element" if limit == 1 else "elements")
         case "string":
-            return f"a string of more than {limit:,} bytes"
+            return f"a string of {more}" + ("byte" if limit == 1 else "bytes")
         case "data":
-            return f"more than {limit:,} bytes of data"
+            return more + ("byte of data" if limit == 1 else "bytes of data")
 
 
 def missing(procedure: Procedure, gone_from: str) -> str:

@@ -36,15 +36,15 @@ def compare_members(
             pair.report(report, "MEMBER_RENUMBERED", before(member), after(here), message, effect, values)
         elif not here and (successor := successors.get(member.value)):
             renamed.add(successor.name)
-            message = f"{member.value} is called {successor.name}, and was {member.name}"
+            message = f"{successor.name} = {member.value} was called {member.name}"
             pair.report(report, "MEMBER_RENAMED", before(member), after(successor), message, effects.SOURCE)
         elif not here:
-            message = f"{member.name} = {member.value} is gone"
+            message = f"{pair.old.name} has lost {member.name} = {member.value}"
             effect = effects.unknown("new", pair.reached, str(member.value))
             pair.report(report, "MEMBER_REMOVED", before(member), None, message, effect, (member.value, None))
     for member in new.members:
         if member.name not in names_old and member.name not in renamed:
-            message = f"{member.name} = {member.value} is new"
+            message = f"{pair.new.name} has the new {member.name} = {member.value}"
             known = member.value in numbers_old
             unknown = None if known else effects.unknown("old", pair.reached, str(member.value))
             pair.report(report, "MEMBER_ADDED", None, after(member), message, unknown, (None, member.value))

@@ -36,14 +36,16 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Something in a pair that is on both sides: a field, an arm, a typedef. `before` and `after` are XDR."""
+    """Something in a pair that is on both sides; messages call it `what`. `before` and `after` are XDR."""
 
     pair: Pair
     old: At
     new: At
+    what: str
     before: str
     after: str
 
-    def report(self, report: Report, rule: str, message: str, effect: str) -> None:
-        """A finding about it, with the XDR of both sides."""
+    def report(self, report: Report, rule: str, effect: str) -> None:
+        """A finding about it, which says what it was and what it is."""
+        message = f"{self.what} is `{self.after}`, and was `{self.before}`"
         self.pair.report(report, rule, self.old, self.new, message, effect, (self.before, self.after))

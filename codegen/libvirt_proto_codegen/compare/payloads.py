@@ -10,7 +10,8 @@ from .report import At, Report
 from .side import PARTS, Side
 from .types import Types
 
-_WORDS = {"args": "arguments have", "ret": "result has", "msg": "event has"}
+#: What a procedure does with its payloads, now and before.
+_VERBS = {"args": ("takes", "took"), "ret": ("returns", "returned"), "msg": ("sends", "sent")}
 
 
 def compare_payloads(programs: ProgramPair, old: Side, new: Side, types: Types, report: Report) -> None:
@@ -23,7 +24,8 @@ def compare_payloads(programs: ProgramPair, old: Side, new: Side, types: Types, 
             left, right = getattr(procedure, part), getattr(successor, part)
             if payload := both.get((successor.number, part)):
                 pair = Pair(payload.old, payload.new, (payload,), program)
-                place = Place(pair, before, after, payload.old.name, payload.new.name)
+                what = f"what {successor.name} {_VERBS[part][0]}"
+                place = Place(pair, before, after, what, payload.old.name, payload.new.name)
                 types.declared("PAYLOAD_TYPE_CHANGED", place, payload.old, payload.new)
             elif left or right:
                 empty = _is_empty(old, left) or _is_empty(new, right)
@@ -45,11 +47,9 @@ def _one_sided(
     empty: bool,
 ) -> None:
     rule = "DECLARATION_CHANGED" if empty else "PAYLOAD_ADDED" if new else "PAYLOAD_REMOVED"
-    message = (
-        f"its {_WORDS[part]} the type {new.name}, and had none" if new else f"its {_WORDS[part]} no data"
-    )
-    if old:
-        message += f", and had the type {old.name}"
-    effect = effects.DECLARED if empty else effects.expected(part)
+    does, did = _VERBS[part]
     values = (old.name if old else None, new.name if new else None)
+    was, now = (f"`{name}`" if name else "nothing" for name in values)
+    message = f"{at[1].symbol.name} {does} {now}, and {did} {was}"
+    effect = effects.DECLARED if empty else effects.expected(part)
     report.add(rule, *at, message, effect, program=program, values=values, reaches=(at[1].name,))

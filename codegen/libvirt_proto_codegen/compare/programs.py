@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..schema import Procedure
+from ..schema import Named, Procedure
 from . import effects
 from .reach import Payload
 from .report import At, Report
-from .side import PARTS, Placed, Side
+from .side import PARTS, Placed, Side, payload_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,16 @@ class ProgramPair:
         known = {new.name for _, new in self.procedures}
         return tuple(each for each in self.new.program.procedures if each.name not in known)
 
+    def left(self) -> Iterator[Named]:
+        """Payload types of the old side where the new side has no payload."""
+        yield from payload_types(self.removed)
+        yield from _types_instead_of_none(self.procedures)
+
+    def came(self) -> Iterator[Named]:
+        """Payload types of the new side where the old side has no payload."""
+        yield from payload_types(self.added)
+        yield from _types_instead_of_none((new, old) for old, new in self.procedures)
+
     def old_at(self, procedure: Procedure) -> At:
         """A procedure of the old side, with its place."""
         return At(self.old.procedure_symbol(procedure), procedure.span, self._name(procedure))
@@ -51,6 +61,11 @@ class ProgramPair:
                 if before and after:
                     place = (self.new.program.number, new.number, at)
                     yield Payload(place, self.new.program.short, new.short, part, before, after)
+
+
+def _types_instead_of_none(procedures: Iterable[tuple[Procedure, Procedure]]) -> Iterator[Named]:
+    for one, other in procedures:
+        yield from (type_ for part in PARTS if (type_ := getattr(one, part)) and not getattr(other, part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +117,13 @@ def _match_procedures(old: Placed, new: Placed) -> tuple[tuple[Procedure, Proced
 def report_programs(programs: Programs, report: Report) -> None:
     """Findings about programs, and about procedures as far as name and number go."""
     for each in programs.removed:
-        message = f"the program {_hex(each)} is gone"
+        message = f"the program {each.program.name} ({_hex(each)}) is gone"
         effect = "new servers refuse all calls of old clients to it"
         _program(report, "PROGRAM_REMOVED", each, None, message, effect)
     for each in programs.added:
         count = len(each.program.procedures)
-        message = f"a new program, {_hex(each)} version {each.program.version}, with {count} procedures"
+        message = f"the program {each.program.name} ({_hex(each)}) is new, with {count} "
+        message += "procedure" if count == 1 else "procedures"
         _program(report, "PROGRAM_ADDED", None, each, message, "old servers do not know the program")
     for pair in programs.pairs:
         _program_pair(pair, report)
@@ -117,18 +133,18 @@ def _program_pair(pair: ProgramPair, report: Report) -> None:
     old, new = pair.old.program, pair.new.program
     unknown = "old and new peers refuse each other's calls: neither knows the other's program"
     if old.number != new.number:
-        message = f"the program has the number {_hex(pair.new)}, and had {_hex(pair.old)}"
+        message = f"{new.name} is {_hex(pair.new)}, and was {_hex(pair.old)}"
         values = (old.number, new.number)
         _program(report, "PROGRAM_NUMBER_CHANGED", pair.old, pair.new, message, unknown, values)
     if old.version != new.version:
-        message = f"the program has the version {new.version}, and had {old.version}"
+        message = f"{new.name} has the version {new.version}, and had {old.version}"
         values = (old.version, new.version)
         _program(report, "PROGRAM_VERSION_CHANGED", pair.old, pair.new, message, unknown, values)
     if old.name != new.name:
-        message = f"{old.name} is called {new.name}"
+        message = f"{new.name} ({_hex(pair.new)}) was called {old.name}"
         _program(report, "PROGRAM_RENAMED", pair.old, pair.new, message, effects.SOURCE)
-    if pair.old.module.file != pair.new.module.file:
-        message = f"{_hex(pair.new)} is defined in {pair.new.module.file}, and was in {pair.old.module.file}"
+    if pair.old.module.file != pair.new.module.file and not report.single_files:
+        message = f"{new.name} is defined in {pair.new.module.file}, and was in {pair.old.module.file}"
         effect = "the same bytes on the wire; code that includes the old file must follow"
         _program(report, "PROGRAM_MOVED", pair.old, pair.new, message, effect)
     _procedures(pair, report)
@@ -138,7 +154,7 @@ def _procedures(pair: ProgramPair, report: Report) -> None:
     numbers = {procedure.number: procedure for procedure in pair.new.program.procedures}
     for removed in pair.removed:
         if taken := numbers.get(removed.number):
-            message = f"{removed.name} is gone, and its number {removed.number} is {taken.name}"
+            message = f"{removed.name} is gone, and {removed.number} is {taken.name}"
             effect = f"old and new peers take number {removed.number} for different procedures"
         else:
             message = f"{removed.name} = {removed.number} is gone"
@@ -146,15 +162,15 @@ def _procedures(pair: ProgramPair, report: Report) -> None:
         _procedure(report, "PROCEDURE_REMOVED", pair, removed, None, message, effect)
     for old, new in pair.procedures:
         if old.number != new.number:
-            message = f"{new.name} has the number {new.number}, and had {old.number}"
+            message = f"{new.name} is {new.number}, and was {old.number}"
             effect = "old and new peers take a number for different procedures, or do not know it"
-            numbers_ = (old.number, new.number)
-            _procedure(report, "PROCEDURE_RENUMBERED", pair, old, new, message, effect, numbers_)
+            values = (old.number, new.number)
+            _procedure(report, "PROCEDURE_RENUMBERED", pair, old, new, message, effect, values)
         elif old.name != new.name:
-            message = f"number {new.number} is called {new.name}, and was {old.name}"
+            message = f"{new.name} = {new.number} was called {old.name}"
             _procedure(report, "PROCEDURE_RENAMED", pair, old, new, message, effects.SOURCE)
     for added in pair.added:
-        message = f"number {added.number} is new: {added.name}"
+        message = f"{added.name} = {added.number} is new"
         effect = effects.missing(added, "old")
         _procedure(report, "PROCEDURE_ADDED", pair, None, added, message, effect)
 

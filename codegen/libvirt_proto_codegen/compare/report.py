@@ -36,6 +36,8 @@ class Report:
         self._old = old
         self._new = new
         self._reach = reach
+        #: Whether a file is compared with a file, which then may be called as they like.
+        self.single_files = len(old.schema.modules) == len(new.schema.modules) == 1
 
     def add(
         self,

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from enum import StrEnum
 from typing import Final
 
-from ..findings import FindingRule, Rules
+from ..findings import Categories, Category, FindingRule, Rules
 
-
-class Category(StrEnum):
-    """What a difference means to a peer that has the other side's definitions."""
-
-    #: Old and new peers read the same bytes differently, or refuse what they took before.
-    WIRE = "WIRE"
-    #: An old peer refuses what a new one may send; all that old peers send is still good.
-    LIMIT = "LIMIT"
-    #: The same bytes; code that uses the old name must follow.
-    SOURCE = "SOURCE"
-    #: Only those who use it need it.
-    ADDED = "ADDED"
-
+CATEGORIES: Final[Categories] = {
+    category.id: category
+    for category in (
+        Category(
+            "WIRE", "error", "old and new peers read the same bytes differently, or refuse what they took"
+        ),
+        Category("LIMIT", "warning", "old peers refuse what new ones may send, and not the other way round"),
+        Category("SOURCE", "notice", "the same bytes, but code that uses the definitions must follow"),
+        Category("ADDED", "notice", "what only those need who use it"),
+    )
+}
 
 _SUMMARIES: Final = {
-    Category.WIRE: {
+    "WIRE": {
         "PROGRAM_REMOVED": "A program's number is gone.",
         "PROGRAM_NUMBER_CHANGED": "A program has another number.",
         "PROGRAM_VERSION_CHANGED": "A program has another version.",
@@ -46,11 +42,11 @@ _SUMMARIES: Final = {
         "LIMIT_LOWERED": "A list, string or opaque may be less long than before.",
         "LIMIT_ADDED": "A list, string or opaque has a limit where there was none.",
     },
-    Category.LIMIT: {
+    "LIMIT": {
         "LIMIT_RAISED": "A list, string or opaque may be longer than before.",
         "LIMIT_REMOVED": "A list, string or opaque has no limit any more.",
     },
-    Category.SOURCE: {
+    "SOURCE": {
         "PROGRAM_RENAMED": "A program has another name, and the same number.",
         "PROGRAM_MOVED": "A program is defined in another file.",
         "PROCEDURE_RENAMED": "A procedure has another name, and the same number.",
@@ -62,9 +58,9 @@ _SUMMARIES: Final = {
         "DECLARATION_CHANGED": "Something is declared by another type that has the same bytes.",
         "CONSTANT_RENAMED": "A limit has another name, and the same number.",
         "CONSTANT_REMOVED": "A constant is gone.",
-        "CONSTANT_CHANGED": "A constant that bounds nothing has another number.",
+        "CONSTANT_CHANGED": "A constant that bounds no type has another number.",
     },
-    Category.ADDED: {
+    "ADDED": {
         "PROGRAM_ADDED": "A program is new.",
         "PROCEDURE_ADDED": "A procedure is new.",
         "TYPE_ADDED": "A type is new that no new procedure brought.",
@@ -74,11 +70,9 @@ _SUMMARIES: Final = {
 }
 
 
-def _rules() -> Iterator[FindingRule]:
-    for category, summaries in _SUMMARIES.items():
-        for id_, summary in summaries.items():
-            yield FindingRule(id_, category, summary)
-
-
-#: All rules, by category, what breaks most first.
-RULES: Final[Rules] = {rule.id: rule for rule in _rules()}
+#: Identifier → rule, by category.
+RULES: Final[Rules] = {
+    id_: FindingRule(id_, category, summary)
+    for category, summaries in _SUMMARIES.items()
+    for id_, summary in summaries.items()
+}

@@ -35,6 +35,12 @@ from ..sizes import references
 PARTS: Final = ("args", "ret", "msg")
 
 
+def payload_types(procedures: Iterable[Procedure]) -> Iterator[Named]:
+    """The types of all payloads of some procedures."""
+    for procedure in procedures:
+        yield from (type_ for part in PARTS if (type_ := getattr(procedure, part)))
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """A program and the module that defines it."""
@@ -155,9 +161,17 @@ class Side:
             if (module.name, constant.name) not in left_out
         }
 
+    @cached_property
+    def constant_homes(self) -> dict[str, list[str]]:
+        """Name of a constant → the modules that define it."""
+        homes: dict[str, list[str]] = {}
+        for module, name in self.constants:
+            homes.setdefault(name, []).append(module)
+        return homes
+
     def constant_home(self, module: str, name: str) -> str | None:
         """The module of a constant that a module uses; None for an enum member, and if no file has it."""
-        homes = [home for home, known in self.constants if known == name]
+        homes = self.constant_homes.get(name, [])
         return module if module in homes else next(iter(homes), None)
 
     @cached_property

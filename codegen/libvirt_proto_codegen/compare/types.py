@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from ..findings import Symbol
 from ..schema import Enumeration, Field, Named, Node, Structure, UnionType
@@ -41,7 +41,7 @@ class Types:
         while self._queue:
             self._compare(self._pair(*self._queue.popleft()))
 
-    def compare_by_name(self, *, but: Iterable[Named]) -> None:
+    def compare_by_name(self, *, but: Collection[Named]) -> None:
         """Compare the types that no payload led to, except some, under their names."""
         met = {new for _, new in self._seen} | set(but)
         for new, definition in self._new.types.items():
@@ -74,11 +74,9 @@ class Types:
                 case Rebound():
                     self._bounds.add(BoundChange(change, place.old, place.new, place.pair))
                 case Retyped():
-                    message = f"`{place.after}` was `{place.before}`"
-                    place.report(self._report, rule, message, effects.misread(place.pair.reached))
+                    place.report(self._report, rule, effects.misread(place.pair.reached))
                 case Respelled():
-                    message = f"`{place.after}` was `{place.before}`"
-                    place.report(self._report, "DECLARATION_CHANGED", message, effects.DECLARED)
+                    place.report(self._report, "DECLARATION_CHANGED", effects.DECLARED)
         return Retyped() in changes
 
     def _pair(self, old: Named, new: Named) -> Pair:
@@ -93,10 +91,9 @@ class Types:
 
     def _compare(self, pair: Pair) -> None:
         before, after = self._old.definition(pair.old), self._new.definition(pair.new)
-        place = Place(pair, *self._at(pair), _short(before.xdr), _short(after.xdr))
+        place = Place(pair, *self._at(pair), pair.new.name, _short(before.xdr), _short(after.xdr))
         if kind(before) != kind(after):
-            message = f"a {kind(after)}, and was a {kind(before)}"
-            place.report(self._report, "TYPE_CHANGED", message, effects.misread(pair.reached))
+            place.report(self._report, "TYPE_CHANGED", effects.misread(pair.reached))
             return
         self._renamed(pair)
         match before.node, after.node:
@@ -117,25 +114,26 @@ class Types:
         if pair.old.name == pair.new.name or self._new.definition(pair.new).anonymous:
             return
         old, new = self._at(pair)
-        message = f"{pair.old.name} is called {pair.new.name}"
+        message = f"{pair.new.name} was called {pair.old.name}"
         pair.report(self._report, "TYPE_RENAMED", old, new, message, effects.SOURCE)
 
     def _compare_fields(self, pair: Pair, old: Structure, new: Structure) -> None:
         alignment = align(old.fields, new.fields, self._nodes.alike)
         old_file, new_file = self._files(pair)
         if alignment.moved:
-            before, after = (", ".join(field.name for field in each.fields) for each in (old, new))
-            place = Place(pair, *self._at(pair), before, after)
-            message = f"the fields stand in the order {after}, and stood in the order {before}"
-            place.report(self._report, "FIELD_ORDER_CHANGED", message, effects.misread(pair.reached))
+            orders = [", ".join(field.name for field in each.fields) for each in (old, new)]
+            place = Place(pair, *self._at(pair), f"the order of {pair.new.name}", *orders)
+            place.report(self._report, "FIELD_ORDER_CHANGED", effects.misread(pair.reached))
         for field in alignment.removed:
             at = At(Symbol("field", field.name, old_file, pair.old.name), field.span)
             xdr, effect = _short(field.xdr), effects.misread(pair.reached)
-            pair.report(self._report, "FIELD_REMOVED", at, None, f"`{xdr}` is gone", effect, (xdr, None))
+            message = f"{pair.old.name} has lost the field `{xdr}`"
+            pair.report(self._report, "FIELD_REMOVED", at, None, message, effect, (xdr, None))
         for field in alignment.added:
             at = At(Symbol("field", field.name, new_file, pair.new.name), field.span)
             xdr, effect = _short(field.xdr), effects.misread(pair.reached)
-            pair.report(self._report, "FIELD_ADDED", None, at, f"`{xdr}` is new", effect, (None, xdr))
+            message = f"{pair.new.name} has the new field `{xdr}`"
+            pair.report(self._report, "FIELD_ADDED", None, at, message, effect, (None, xdr))
         for before_field, after_field in alignment.pairs:
             self._field("FIELD_TYPE_CHANGED", pair, before_field, after_field)
 
@@ -143,9 +141,9 @@ class Types:
         old_file, new_file = self._files(pair)
         before = At(Symbol("field", old.name, old_file, pair.old.name), old.span)
         after = At(Symbol("field", new.name, new_file, pair.new.name), new.span)
-        place = Place(pair, before, after, _short(old.xdr), _short(new.xdr))
+        place = Place(pair, before, after, after.name, _short(old.xdr), _short(new.xdr))
         if not self.declared(rule, place, old.node, new.node) and old.name != new.name:
-            message = f"{old.name} is called {new.name}"
+            message = f"{after.name} was called {old.name}"
             pair.report(self._report, "FIELD_RENAMED", before, after, message, effects.SOURCE)
 
 

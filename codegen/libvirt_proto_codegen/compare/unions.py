@@ -33,20 +33,20 @@ def compare_arms(
         at_old = At(_symbol(before, files[0], pair.old.name, labels), before.span) if before else None
         at_new = At(_symbol(after, files[1], pair.new.name, labels), after.span) if after else None
         xdr_old, xdr_new = (_xdr(arm, labels) if arm else None for arm in (before, after))
-        what = f"the discriminant {_values(labels)}"
+        what = _discriminant(labels)
         if not at_old:
             effect = effects.refused("old", pair.reached, what)
-            message = f"the arm `{xdr_new}` is new"
+            message = f"{pair.new.name} has the new arm `{xdr_new}`"
             pair.report(report, "ARM_ADDED", None, at_new, message, effect, (None, xdr_new))
         elif not at_new:
             effect = effects.refused("new", pair.reached, what)
-            message = f"the arm `{xdr_old}` is gone"
+            message = f"{pair.old.name} has lost the arm `{xdr_old}`"
             pair.report(report, "ARM_REMOVED", at_old, None, message, effect, (xdr_old, None))
         elif before and after and xdr_old and xdr_new:
-            place = Place(pair, at_old, at_new, xdr_old, xdr_new)
+            place = Place(pair, at_old, at_new, f"an arm of {pair.new.name}", xdr_old, xdr_new)
             retyped = declared("ARM_TYPE_CHANGED", place, before.node, after.node)
             if not retyped and before.name != after.name:
-                message = f"the arm `{xdr_new}` was `{xdr_old}`"
+                message = f"{at_new.name} was called {before.name}"
                 pair.report(report, "ARM_RENAMED", at_old, at_new, message, effects.SOURCE)
 
 
@@ -65,5 +65,8 @@ def _case(arm: Arm, labels: Sequence[int | None]) -> str:
     return f"case {', '.join(words)}" if words else "default"
 
 
-def _values(labels: Sequence[int | None]) -> str:
-    return " or ".join("that has no case" if label is None else str(label) for label in labels)
+def _discriminant(labels: Sequence[int | None]) -> str:
+    numbers = " or ".join(str(label) for label in labels if label is not None)
+    if not numbers:
+        return "a discriminant that has no case"
+    return f"the discriminant {numbers}" + (" or one that has no case" if None in labels else "")
