@@ -67,7 +67,7 @@ class AsOf:
         for what is over its limits."""
         release = self._old.release
         for (name, key), count in self._absent.items():
-            since = f" (since {history.of(key)})" if self._registry.release is not None else ""
+            since = f" ({_since(history.of(key))})" if self._registry.release is not None else ""
             text = f"{name} is not in libvirt {release}{since}: {_times(count)}"
             yield Notice("not-in-release", text, severity="note")
         for path, (count, limit, most) in self._over.items():
@@ -121,6 +121,12 @@ class AsOf:
             self._absent[f"{new.name}.{name}", ("field", new.name, name)] += 1
         else:
             self._walk(getattr(value, held), now[1], then[1], f"{path}.{name}")
+
+
+def _since(facts: history.Facts) -> str:
+    if facts.function is None:
+        return f"since {facts.since}"
+    return f"since {facts.function[1]}, by the public API"
 
 
 def _times(count: int) -> str:

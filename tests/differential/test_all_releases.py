@@ -97,8 +97,8 @@ def check_procedures(module: Module, text: str) -> int:
 
 @pytest.mark.parametrize("part", range(7))
 def test_all_releases(releases: dict[str, dict[str, str]], part: int) -> None:
-    """All 133 parse and resolve, and nothing of them is lost: the archive that is shipped has them all, in the
-    form that the importer prints (printed and parsed again, it says the same)."""
+    """All 133 parse and resolve, and nothing of them is lost. The archive that is shipped has them all, as
+    the importer prints them."""
     assert len(releases) == 133
     archive = archive_of(root())
     for release, texts in sorted(releases.items())[part::7]:
