@@ -140,6 +140,8 @@ def test_ranges_are_stated_once(tmp_path: Path) -> None:
         assert result.exit_code == 1
         assert words in result.stderr
     assert run(source, "-o", out, "--same", "1.0.2").exit_code == 2
+    alone = run(source / "1.0.2", "-o", tmp_path / "other", "--same", "1.0.2:1.0.6")
+    assert (alone.exit_code, "which is not there" in alone.stderr) == (2, True)
     assert files(out) == before
 
 

@@ -19,7 +19,7 @@ from ..importer import ImportReport, guess_release, import_release
 from ..releases.archive import ARCHIVE
 from ..releases.collection import by_release
 from ..releases.facts import HISTORY
-from ..releases.update import Progress
+from ..releases.update import Progress, has_archive
 from ..releases.version import follows, is_maintenance
 from ..schema import Module
 from ..source_tree import read_tree
@@ -98,6 +98,8 @@ def import_(
                 release = release or guess_release(source)
                 if release is None:
                     raise click.UsageError(f"the release cannot be told from {source.name!r}: pass --release")
+                if same and not has_archive(output):
+                    raise click.UsageError(f"--same is kept in {output / ARCHIVE}, which is not there")
                 part = trees.get(release, tree)
                 report = import_release(source, release, output, tree=part, progress=progress, **how)
                 said, differences = summary(report, check=check), report.differences
