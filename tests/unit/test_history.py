@@ -291,6 +291,31 @@ def test_maintenance_releases_are_told_of_beside() -> None:
     }
 
 
+def test_a_maintenance_release_from_before_a_rename() -> None:
+    two = ONE.replace("X_MAX = 16", "X_MAX = 32")
+    renamed = (
+        ONE.replace("X_MAX", "X_NAME_MAX").replace("x_open_args", "x_start_args").replace("_OPEN", "_START")
+    )
+    own = ONE.replace("unsigned int flags", "hyper flags")
+    texts = {
+        "1.1.3": ONE,
+        "1.1.3.1": two,
+        "1.1.4": renamed,
+        "1.1.5": renamed.replace("16", "32"),
+        "1.1.3.2": own,
+    }
+    assert told(history_of(dict(sorted(texts.items(), key=lambda pair: version_key(pair[0]))))) == {
+        "constant X_NAME_MAX": [
+            "renamed  X_MAX>None 1.1.4",
+            "changed number 16>32 1.1.5+1.1.3.1",
+            "changed number 32>16 1.1.3.2",
+        ],
+        "type x_start_args": ["renamed  x_open_args>None 1.1.4"],
+        "procedure 0x20000001 1": ["renamed  X_PROC_OPEN>None 1.1.4"],
+        "field x_start_args flags": ["changed xdr unsigned int flags;>hyper flags; 1.1.3.2"],
+    }
+
+
 VARIANTS = st.lists(
     st.tuples(st.sampled_from([16, 32]), st.sampled_from(["", "int a;", "int b;"]), st.booleans()), max_size=4
 )

@@ -115,6 +115,25 @@ def test_a_release_that_is_taken_out_and_put_back(tmp_path: Path, last: str) -> 
     assert run(tmp_path / "last" / last, "--release", last, "-o", out, "--check").exit_code == 0
 
 
+def test_a_release_that_has_what_a_maintenance_release_had(tmp_path: Path) -> None:
+    """Added later or at once: the history is the same."""
+    texts = {
+        **RELEASES,
+        "1.0.1.1": RELEASES["1.0.1"].replace("32", "64"),
+        "1.0.3": RELEASES["1.0.2"].replace("32", "64"),
+    }
+    run(tree(tmp_path / "all", texts), "-o", tmp_path / "whole")
+    newest = texts.pop("1.0.3")
+    out = tmp_path / "defs"
+    run(tree(tmp_path / "others", texts), "-o", out)
+    run(tree(tmp_path / "newest", {"1.0.3": newest}) / "1.0.3", "-o", out)
+    assert (out / "history.json").read_bytes() == (tmp_path / "whole" / "history.json").read_bytes()
+    assert (
+        '"in": "1.0.3", "what": "number", "before": 32, "after": 64, "also": ["1.0.1.1"]'
+        in (out / "history.json").read_text()
+    )
+
+
 def test_one_release_of_many(tmp_path: Path) -> None:
     result = run(tarball(tmp_path / "all.tar.xz", RELEASES), "--release", "1.0.1", "-o", tmp_path / "defs")
     assert result.exit_code == 0, result.output

@@ -16,7 +16,7 @@ from ..schema import Schema
 from ..source import Source
 from . import archive_of
 from .archive import ARCHIVE, Archive, Release, make_archive, write_archive
-from .facts import HISTORY, History, HistoryError, read_history, write_history
+from .facts import HISTORY, Facts, History, HistoryError, read_history, write_history
 from .fold import extend, fold
 from .version import is_maintenance, version_key
 
@@ -69,13 +69,15 @@ def _with_news(
 
 
 def _grown(history: History | None, old: Archive, new: Archive, progress: Progress | None) -> History | None:
-    """The history with the releases behind its last one; None where it is not of the old archive, or the new
-    one has more than that."""
+    """The history with the releases behind its last one; None where it is not of the old archive, where the
+    new one has more than that, and where a maintenance release has what a new one may have, too."""
     kept = new.releases[: len(old.releases)] == old.releases and all(
         old.texts(name) == new.texts(name) for name in old.names
     )
     added = new.releases[len(old.releases) :]
     if history is None or not kept or any(is_maintenance(release.name) for release in added):
+        return None
+    if added and any(_is_of_maintenance(facts) for facts in history.facts.values()):
         return None
     main = [release for release in old.releases if not is_maintenance(release.name)]
     if not main or (history.first, history.last) != (main[0].first, main[-1].name):
@@ -84,6 +86,12 @@ def _grown(history: History | None, old: Archive, new: Archive, progress: Progre
     for before, release in zip([main[-1], *added], added, strict=False):
         history = extend(history, before, release, load)
     return history
+
+
+def _is_of_maintenance(facts: Facts) -> bool:
+    """Whether only a maintenance release has a thing, or something of it."""
+    spans = [facts.since, *(event.when for event in facts.events)]
+    return any(span and span.release and is_maintenance(span.release) for span in spans)
 
 
 def _history(folder: Path) -> History | None:
