@@ -123,8 +123,23 @@ def _string(limit: int | None, rng: Random) -> str | bytes:
         return data
 
 
-#: Words that counts, lengths, labels and flags are likely to be compared with.
-_WORDS = (0, 1, 2, 3, 4, 5, 0xFF, 0x100, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFD, 0xFFFFFFFE, 0xFFFFFFFF)
+#: Words that counts, lengths, labels and flags are likely to be compared with, and a signalling NaN.
+_WORDS = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    0xFF,
+    0x100,
+    0x7F800001,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFD,
+    0xFFFFFFFE,
+    0xFFFFFFFF,
+)
 
 
 def damaged(data: bytes, rng: Random) -> bytes:

@@ -14,7 +14,7 @@ from tests.differential import soak
 from tests.differential.rpcgen import ACCEPTED, NOT_ENCODED, REFUSED, Answer, Judge
 from tests.differential.verdicts import Case, Origin, Tally
 
-pytestmark = [pytest.mark.system("rpcgen"), pytest.mark.system("gcc")]
+pytestmark = pytest.mark.system("rpcgen", "gcc")
 
 
 @pytest.fixture(scope="module")
