@@ -1,4 +1,7 @@
-"""How much work a function does, in counts that are the same on every machine of a Python version."""
+"""How much work a function does, in counts that are the same on every machine, and how much it may do.
+
+Of four times the input it may be four times as much, and a little.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,11 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+#: What decoding may hold at a time: so many bytes per byte of input, and some more.
+MULTIPLE, MORE = 32, 1 << 16
+#: How much more than linear is noise: buffers and lists that grow in steps.
+NOISE = 1.15
 
 
 class Work(NamedTuple):
@@ -43,3 +51,20 @@ def work(function: Callable[[], object]) -> Work:
     finally:
         tracemalloc.stop()
     return Work(calls, allocated, top - before)
+
+
+def grown(act: Callable[[int], Callable[[], object]], size: int) -> tuple[Work, Work]:
+    """The work at a size and at four times the size; what is done for the first time alone is not counted."""
+    act(1)()
+    return work(act(size)), work(act(4 * size))
+
+
+def assert_linear(small: Work, large: Work) -> None:
+    """`large` is what four times as much took."""
+    assert large.calls <= 4 * NOISE * small.calls
+    assert large.allocated <= 4 * NOISE * small.allocated + MORE
+
+
+def assert_within(done: Work, size: int, multiple: int = MULTIPLE, more: int = MORE) -> None:
+    """What was held at a time is a multiple of the input's size at most, and some more."""
+    assert done.peak <= multiple * size + more

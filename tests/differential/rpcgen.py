@@ -133,7 +133,8 @@ def build(files: Sequence[Path], types: Sequence[str], folder: Path) -> Judge:
     rows = "\n".join(f"    {{ (xdrproc_t) xdr_{name}, sizeof({name}) }}," for name in types)
     (folder / "filter.c").write_text(_FILTER % {"includes": includes, "types": rows})
     sources = ["filter.c", *(file.with_suffix(".c").name for file in files)]
-    options = ["-w", "-O1", "-I.", f"-I{TIRPC}", "-include", "stdint.h", *_defines(files)]
+    # A plain char is what the ABI says: signed on x86, where libvirt's peers mostly are.
+    options = ["-w", "-O1", "-fsigned-char", "-I.", f"-I{TIRPC}", "-include", "stdint.h", *_defines(files)]
     _run(["gcc", *options, "-o", "filter", *sources, "-ltirpc"], folder)
     return Judge(folder, types)
 
