@@ -12,7 +12,7 @@ GENERATE := generate python -o libvirt_proto/generated
 CAPTURE := tests/captures/virsh-domname.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check static generate release-definitions format clean
+.PHONY: help demo test soak check static generate release-definitions format clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -32,6 +32,9 @@ demo: $(VENV)/run.stamp ## Decode a real capture and generate the tapset into de
 
 test: $(VENV)/test.stamp ## Run the whole test suite; tests that need a tool of the system say so and skip
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+soak: $(VENV)/test.stamp ## Compare a million values and a million mutated byte strings with rpcgen's C
+	$(BIN)/python -m tests.differential.soak $(ARGS)
 
 check: static ## Everything that must hold: static checks, then the tests with branch coverage
 	$(MAKE) --no-print-directory test ARGS='--cov $(ARGS)'
