@@ -54,8 +54,7 @@ def test_what_is_ignored_does_not_fail(tmp_path: Path) -> None:
     known.write_text('[[ignore]]\nrule = "FIELD_TYPE_CHANGED"\nreason = "both sides read 4 bytes"\n')
     done = run("type", "--ignore", str(known))
     assert done.exit_code == 0
-    assert f"    ignored: both sides read 4 bytes ({known}:1)\n" in done.output
-    assert done.output.endswith("\nno findings; 1 ignored\n")
+    assert done.output == "no findings; 1 ignored\n"
 
 
 def test_an_entry_that_matches_nothing_is_reported(tmp_path: Path) -> None:

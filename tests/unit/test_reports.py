@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,6 @@ new/file.x:2:5: FIELD_TYPE_CHANGED: int became hyper
     before: old/file.x:3:5
     reaches demo.read, demo.write
 old/file.x:1:1: FIELD_REMOVED: the field is gone
-
-LIMIT: a peer refuses what the other sends
-LIMIT_LOWERED: the limit was 20 and is 10
-    ignored: no released client calls it (known.toml:7)
 
 ADDED: what is new
 new/file.x:1:1: PROCEDURE_ADDED: a new procedure
@@ -200,3 +197,18 @@ def test_junit() -> None:
     assert skip.message == "ignored: no released client calls it"
     assert added.is_passed
     assert added.system_out == "new/file.x:1:1: a new procedure"
+
+
+def test_the_documentation_has_every_key(root: Path) -> None:
+    text = (root / "docs" / "findings.md").read_text(encoding="utf-8")
+    report_keys, finding_keys = (
+        {
+            key
+            for row in re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
+            for key in re.findall(r"`(\w+)`", row)
+        }
+        for table in re.findall(r"^\| key \| what \|\n(?:\|.*\n)+", text, re.MULTILINE)
+    )
+    written = json.loads(as_json(report(TYPE_CHANGED)))
+    assert report_keys == set(written)
+    assert finding_keys == set(written["findings"][0])

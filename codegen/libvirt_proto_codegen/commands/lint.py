@@ -7,11 +7,11 @@ import click
 from ..lint.rules import CATEGORIES, RULES, lint
 from .options import Define
 from .reporting import Reporter, reporting
-from .sources import load, read_sources
+from .sources import complete_source, load, read_sources
 
 
 @click.command("lint")
-@click.argument("sources", metavar="[SOURCE]...", nargs=-1)
+@click.argument("sources", metavar="[SOURCE]...", nargs=-1, shell_complete=complete_source)
 @click.option(
     "--define",
     "defines",
@@ -23,7 +23,8 @@ from .sources import load, read_sources
 def lint_(sources: tuple[str, ...], defines: tuple[tuple[str, int], ...], report: Reporter) -> None:
     """Check definitions for what libvirt's reviewers look at.
 
-    SOURCE is a release (12.6.0), a folder of .x files, or .x files, which are read together. Without
+    SOURCE is a release (12.6.0), a folder of .x files, .x files, which are read together, or
+    git:REV:PATH: what is below PATH in a revision of the repository in the current directory. Without
     any, the newest release is checked.
 
     Each finding says where it is, what comes of it, and which procedures it reaches. The exit status is

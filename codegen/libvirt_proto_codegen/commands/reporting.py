@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
@@ -152,8 +154,10 @@ def _list_rules(ctx: click.Context, rules: Rules, categories: Categories) -> Non
 
 
 def _print(written: str | Text) -> None:
-    """Text as long as its lines are, with colours on a terminal alone."""
-    if isinstance(written, Text):
-        Console(highlight=False, soft_wrap=True).print(written, end="")
-    else:
+    """Text as long as its lines are; styled on a terminal alone, unless NO_COLOR is set."""
+    if isinstance(written, str):
         click.echo(written, nl=False)
+    elif os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        click.echo(written.plain, nl=False)
+    else:
+        Console(highlight=False, soft_wrap=True).print(written, end="")

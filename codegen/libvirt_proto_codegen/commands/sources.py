@@ -40,12 +40,17 @@ def read_sources(sources: Sequence[str], defines: Mapping[str, int]) -> tuple[Sc
     if not sources:
         return (load_release(defines=defines),)
     paths = {source: Path(source) for source in sources}
-    files = [path for path in paths.values() if path.is_file() or (path.suffix == ".x" and not path.is_dir())]
+    files = [path for source, path in paths.items() if _is_file(source, path)]
     schemas = [load_schema(files, defines=defines, known=True)] if files else []
     for source, path in paths.items():
         if path not in files:
             schemas.append(read_source(source, defines))
     return tuple(schemas)
+
+
+def _is_file(source: str, path: Path) -> bool:
+    """Whether a source is a .x file, or was meant as one."""
+    return not source.startswith(PREFIX) and (path.is_file() or (path.suffix == ".x" and not path.is_dir()))
 
 
 def read_source(source: str, defines: Mapping[str, int]) -> Schema:
