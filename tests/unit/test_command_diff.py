@@ -55,9 +55,9 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_two_files() -> None:
     result = run(RAISED / "previous.x", RAISED / "current.x")
     assert result.exit_code == 0
-    assert "DEMO_LIST_MAX is 1,024, and was 256; it bounds demo_name" in result.stdout
+    assert "DEMO_LIST_MAX is 8, and was 4; it bounds demo_name" in result.stdout
     assert (
-        "old servers refuse calls, and old clients events, with a string of more than 256 bytes"
+        "old servers refuse calls, and old clients events, with a string of more than 4 bytes"
         in result.stdout
     )
     assert "reaches demo.lookup, demo.event_gone" in result.stdout
