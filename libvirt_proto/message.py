@@ -226,6 +226,12 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
     return _WORD.pack(length) + body
 
 
+def payload_kind(header: Header) -> Literal["args", "ret", "msg"] | None:
+    """Which of a procedure's types the payload is; None for one that is not of the procedure."""
+    kind = _KINDS.get((header.type, header.status))
+    return kind if kind == "args" or kind == "ret" or kind == "msg" else None
+
+
 def payload_of(
     header: Header, filled: bool, direction: str | None, registry: Registry
 ) -> tuple[XdrType | None, bool]:

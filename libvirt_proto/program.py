@@ -46,7 +46,8 @@ class XdrType:
     @property
     def text(self) -> str:
         """The definition in canonical XDR."""
-        return self.definition or inspect.cleandoc(self._class.__doc__ or "")
+        # It has no empty line: what stands behind one in a docstring is the history.
+        return self.definition or inspect.cleandoc(self._class.__doc__ or "").partition("\n\n")[0]
 
     @property
     def _class(self) -> type[Any]:
