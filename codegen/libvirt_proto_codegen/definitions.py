@@ -12,7 +12,7 @@ from typing import Final
 
 from .dialect import Dialect
 from .errors import DefinitionError, Problem
-from .externals import ExternalsError, read_externals
+from .externals import KNOWN, ExternalsError, read_externals
 from .front import read_bytes, read_specification, source_of
 from .model import Specification
 from .providers.model import Provider
@@ -142,7 +142,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
-        self.externals: dict[str, External] = {}
+        self.externals: dict[str, External] = dict(KNOWN)
         self.inputs: list[Input] = []
         self.release: str | None = None
         self._read: dict[Path, Specification | None] = {}
