@@ -20,6 +20,7 @@ from .providers.parse import read_provider
 from .resolve import resolve
 from .schema import External, Input, Schema
 from .source import Span
+from .source_tree import find_files
 
 MANIFEST: Final = "MANIFEST.toml"
 EXTERNALS: Final = "externals.toml"
@@ -84,10 +85,11 @@ def load_schema(
 ) -> Schema:
     """The Schema of folders or files.
 
-    Of a folder all `*.x` are read, in the order of their names, its MANIFEST.toml says the release,
-    and its externals.toml the external constants. Beside a file those that it includes are read as
-    well, where they stand beside it, and an externals.toml there counts, too. `defines` come before
-    what an externals.toml says.
+    Of a folder all `*.x` are read, in the order of their names, or all of the folders below it where it has
+    none (libvirt's src/). Its MANIFEST.toml says the release, and its externals.toml the external constants.
+    Beside a file those that it includes are read as well, where they stand beside it, and an externals.toml
+    there counts, too. `defines` come before what an externals.toml says, and both before what is known of
+    libvirt's headers.
 
     Raises DefinitionError with the problems of all files.
     """
@@ -110,7 +112,7 @@ def load_release(release: str | None = None, *, defines: Mapping[str, int] | Non
 
 
 def load_providers(paths: Sequence[Path], *, release: str | None = None) -> Providers:
-    """The probe providers of folders (all `*.d`, in the order of their names) or files.
+    """The probe providers of folders (all `*.d`, found as load_schema finds `*.x`) or files.
 
     Raises DefinitionError with the problems of all files.
     """
@@ -161,7 +163,7 @@ class _Reader:
         for path in paths:
             if path.is_dir():
                 self._manifest(path)
-                files |= dict.fromkeys(sorted(path.glob("*.d")))
+                files |= dict.fromkeys(self._files(path, ".d"))
             elif path.suffix == ".d":
                 files[path] = None
         if not files:
@@ -182,11 +184,18 @@ class _Reader:
     def _folder(self, path: Path) -> None:
         self._externals(path)
         self._manifest(path)
-        files = sorted(path.glob("*.x"))
+        files = self._files(path, ".x")
         if not files:
             self._problem("no-definitions", f"there is no .x file in {path}")
         for file in files:
             self._file(file)
+
+    def _files(self, folder: Path, suffix: str) -> list[Path]:
+        try:
+            return find_files(folder, suffix)
+        except DefinitionError as error:
+            self.problems += error.problems
+            return []
 
     def _file_and_included(self, path: Path) -> None:
         queue = [path]

@@ -31,9 +31,10 @@ class ForeignFileError(Exception):
 
 def compare(artefacts: Iterable[Artefact], folder: Path) -> list[Difference]:
     """What `write` would change, in the order of paths: a folder may hold the files of several targets."""
+    artefacts = tuple(artefacts)
     found: list[Difference] = []
     texts = {artefact.path: artefact.text for artefact in artefacts}
-    targets = {_target(text.split("\n", 2)[:2]) for text in texts.values()} - {None}
+    targets = {_target(each.text.split("\n", 2)[:2]) for each in artefacts if each.replaces == MARK}
     for path, text in texts.items():
         try:
             if (folder / path).read_bytes() != text.encode():

@@ -1,31 +1,32 @@
 """Layout files, as libvirt keeps them beside its sources to lock its ABI (`remote_protocol-structs`).
 
-Upstream makes them from compiled code: rpcgen's C types as pdwtags prints them from debugging information,
-without comments. A file here says the same, from the .x alone, to the byte:
+Upstream makes them from compiled code: rpcgen's C types, as pdwtags prints them from debugging
+information, without comments. A file here says the same, from the .x alone, to the byte:
 
-- A struct or union of the .x is a struct of C, in the order of the definitions; an enum is an enum. Typedefs and
-  constants are left out: their names stand in the fields, and their numbers as the sizes of arrays.
-- Names of fields stand in one column, 35 at any depth; a type that is too long for it is followed by one space.
-- A file begins with the types of other files that its own use, in whatever depth (qemu's and lxc's with
+- A struct or union of the .x is a struct of C, in the order of the definitions; an enum is an enum.
+  Typedefs and constants are left out: their names stand in the fields, their numbers as sizes of arrays.
+- Names of fields stand in one column, 35 at any depth. A type that is too long for it is followed by
+  one space.
+- A file begins with the types of other files that its own use, directly or not (qemu's and lxc's with
   `remote_nonnull_domain`).
-- Upstream prints only types whose names begin as its own programs' do, and the log manager's are not among
-  them. So there is no file for `log_protocol.x`, unless these are the only definitions.
+- Upstream prints only types whose names begin as those of its programs do, and the log manager's are not
+  among them. So there is no file for `log_protocol.x`, unless these are the only definitions.
 
-One thing in the old files is of no .x: the anonymous enum of VIR_TYPED_PARAM_* that heads remote and admin. The
-compiler kept it because the unions' case labels are its members, so these labels give it. Known: it is there
-in 0.9.7 and 2.0.0, and still was during 5.x, before 5.5.0; it is not in 6.2.0 or later, where upstream's script lets
-no anonymous enum through. The boundary lies in 4.6.0 to 6.2.0, and we take 5.5.0, whose definitions can be told by a
-type that they brought, so that no release needs to be named. A guess: that 5.5.0 to 6.1.0 have none, and that all
-releases from 0.9.7 to 5.4.0 have it.
+One thing in the old files is of no .x: the anonymous enum of VIR_TYPED_PARAM_* that heads remote and
+admin. The compiler keeps it because case labels of unions are its members, so these labels give it.
+Known: it is there in 0.9.7, 2.0.0, and in a state of 5.x before 5.5.0; it is not there in 6.2.0 and later,
+where upstream's script lets no anonymous enum through (compilers and pdwtags still show it). A guess: that
+all releases up to 5.4.0 have it, and none since 5.5.0. Nobody must name a release for it: 5.5.0 brought a
+type by which its definitions can be told.
 
-Of definitions that have nothing to do with libvirt every type is printed. An anonymous body, which rpcgen does not
-take, stands where the .x has it.
+Of definitions that have nothing to do with libvirt every type is printed. An anonymous body, which rpcgen
+does not take, stands where the .x has it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..render import Artefact, render
@@ -69,6 +70,9 @@ _INTEGERS: Final = {
 }
 _FLOATS: Final = {32: "float", 64: "double", 128: "quadruple"}
 
+#: What C has of the keywords that an .x may write before the name of a type (libvirt's do, until 1.2.17).
+_KEYWORDS: Final = {"struct": "struct ", "union": "struct ", "enum": "enum "}
+
 #: The file that upstream has no layout of.
 _NOT_KEPT: Final = "log_protocol.x"
 #: A type of every release of libvirt, and one that came with 5.5.0.
@@ -86,8 +90,8 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """A struct, union or enum. `head` is what stands before the brace (`struct remote_error`, `union`), `name` what
-    follows it: nothing for a definition."""
+    """A struct, union or enum. `head` is what stands before the brace (`struct remote_error`, `union`),
+    `name` what follows it: nothing for a definition."""
 
     head: str
     entries: tuple[_Entry | _Group, ...] = ()
@@ -102,7 +106,7 @@ class _View:
 
 
 def generate(schema: Schema) -> tuple[Artefact, ...]:
-    """A layout file for each module of a Schema (`remote_protocol-structs`), that of the log manager left out."""
+    """A layout file for each module of a Schema (`remote_protocol-structs`), but none for the log manager."""
     return tuple(
         Artefact(f"{module.file.removesuffix('.x')}-structs", _text(schema, module), replaces=HEAD)
         for module in schema.modules
@@ -176,36 +180,34 @@ class _Layout:
         self._schema = schema
 
     def definition(self, type_: TypeDef) -> _Group | None:
-        """A definition; None for a typedef, of which C's layout knows no more than the name."""
-        match type_.node:
-            case Structure() | UnionType() | Enumeration():
-                return self._group(type_, type_.name, type_.name)
-            case Named() as body if (inside := self._schema.definition(body)).anonymous:
-                return self._group(inside, type_.name, "", before="typedef ", name=type_.name)
-            case _:
-                return None
+        """A definition; None for a typedef, which has no layout of its own unless a body stands in it."""
+        if isinstance(type_.node, Structure | UnionType | Enumeration):
+            return self._body(type_, type_.name, tag=f" {type_.name}")
+        if any(self._schema.definition(to).anonymous for to, _ in references(type_.node)):
+            field = self._field(type_.node, type_.name, type_, type_.xdr)
+            return replace(field, head=f"typedef {field.head}") if isinstance(field, _Group) else None
+        return None
 
-    def _group(self, type_: TypeDef, owner: str, tag: str, *, before: str = "", name: str = "") -> _Group:
+    def _body(self, type_: TypeDef, owner: str, *, tag: str = "", name: str = "") -> _Group:
         """The body of a type. `owner` is the name that a union's part is called after."""
-        end = f" {tag}" if tag else ""
         match type_.node:
             case Enumeration(members):
-                return _Group(f"{before}enum{end}", members=members, name=name)
+                return _Group(f"enum{tag}", members=members, name=name)
             case Structure(fields):
-                entries = [self._field(field.node, field.name, type_) for field in fields]
-                return _Group(f"{before}struct{end}", tuple(entries), name=name)
+                entries = [self._field(field.node, field.name, type_, field.xdr) for field in fields]
+                return _Group(f"struct{tag}", tuple(entries), name=name)
             case UnionType(discriminant, arms, default):
-                tag_field = self._field(discriminant.node, discriminant.name, type_)
+                kind = self._field(discriminant.node, discriminant.name, type_, discriminant.xdr)
                 union = _Group("union", tuple(self._arms((*arms, default), type_)), name=f"{owner}_u")
-                return _Group(f"{before}struct{end}", (tag_field, union), name=name)
+                return _Group(f"struct{tag}", (kind, union), name=name)
         raise AssertionError(f"{type_.name} is a typedef")
 
     def _arms(self, arms: Iterable[Arm | None], type_: TypeDef) -> Iterator[_Entry | _Group]:
         for arm in arms:
             if arm and arm.name:
-                yield self._field(arm.node, arm.name, type_)
+                yield self._field(arm.node, arm.name, type_, arm.xdr)
 
-    def _field(self, node: Node, name: str, inside: TypeDef) -> _Entry | _Group:
+    def _field(self, node: Node, name: str, inside: TypeDef, xdr: str) -> _Entry | _Group:
         """A field, as rpcgen declares it in the struct of `inside`."""
         match node:
             case FixedOpaque(size):
@@ -215,27 +217,27 @@ class _Layout:
             case Opaque():
                 return self._counted(_Entry("char *", f"{name}_val"), name)
             case FixedArray(element, size):
-                return self._element(element, "", f"{name}[{size.value}]", inside)
+                return self._element(element, "", f"{name}[{size.value}]", inside, xdr)
             case Array(element):
-                return self._counted(self._element(element, " *", f"{name}_val", inside), name)
+                return self._counted(self._element(element, " *", f"{name}_val", inside, xdr), name)
             case Optional(element):
-                return self._element(element, " *", name, inside)
+                return self._element(element, " *", name, inside, xdr)
             case _:
-                return self._element(node, "", name, inside)
+                return self._element(node, "", name, inside, xdr)
 
     def _counted(self, values: _Entry | _Group, name: str) -> _Group:
         return _Group("struct", (_Entry("u_int", f"{name}_len"), values), name=name)
 
-    def _element(self, node: Node, pointer: str, name: str, inside: TypeDef) -> _Entry | _Group:
-        if isinstance(node, Named):
-            type_ = self._schema.definition(node)
-            if type_.anonymous:
-                plain = type_.name.rpartition(".")[2]
-                return self._group(type_, plain, "", name=f"{pointer.lstrip()} {name}".lstrip())
-            # rpcgen's typedef of a struct follows it
-            keyword = "struct " if type_ is inside else ""
-            return _Entry(f"{keyword}{node.name}{pointer}", name)
-        return _Entry(f"{_scalar(node)}{pointer}", name)
+    def _element(self, node: Node, pointer: str, name: str, inside: TypeDef, xdr: str) -> _Entry | _Group:
+        if not isinstance(node, Named):
+            return _Entry(f"{_scalar(node)}{pointer}", name)
+        type_ = self._schema.definition(node)
+        if type_.anonymous:
+            return self._body(type_, type_.name.rpartition(".")[2], name=f"{pointer} {name}".lstrip())
+        # In its own body a struct is no typedef yet; elsewhere C has a keyword where the .x has it.
+        written = _KEYWORDS.get(xdr.partition(" ")[0], "")
+        keyword = "struct " if type_ is inside else written
+        return _Entry(f"{keyword}{node.name}{pointer}", name)
 
 
 def _scalar(node: Node) -> str:
