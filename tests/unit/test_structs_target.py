@@ -159,7 +159,7 @@ struct nothing {
 def test_bodies_within_bodies() -> None:
     text = """
         struct outer { struct { int a; } in[2]; enum { P = 1 } kind;
-                       union switch (int k) { case 1: int n; default: void; } u; struct { int q; } *perhaps; };
+            union switch (int k) { case 1: int n; default: void; } u; struct { int q; } *perhaps; };
         typedef struct { int x; } named;
         typedef struct { int y; } list<4>;
     """

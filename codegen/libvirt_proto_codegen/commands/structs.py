@@ -28,17 +28,17 @@ def check(artefacts: Iterable[Artefact], place: Path, *, quiet: bool) -> bool:
             text = path.read_bytes().decode(errors="replace")
         except FileNotFoundError:
             good = False
-            click.echo(f"structs: {path} is missing")
+            click.echo(f"structs: {path}: missing")
             continue
         except OSError as error:
             raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
         found = compare_layouts(text, artefact.text)
         if found.verdict in ("equal", "white space"):
             if not quiet:
-                click.echo(f"structs: {path} {_verdict(found)}")
+                click.echo(f"structs: {path}: {_verdict(found)}")
             continue
         good = False
-        click.echo(f"structs: {path} {_verdict(found)}")
+        click.echo(f"structs: {path}: {_verdict(found)}")
         _changes(found.changes)
         _diff(text, artefact.text, path)
     return good
@@ -47,17 +47,17 @@ def check(artefacts: Iterable[Artefact], place: Path, *, quiet: bool) -> bool:
 def _verdict(found: Comparison) -> str:
     match found.verdict:
         case "equal":
-            return "is equal"
+            return "equal"
         case "white space":
-            return f"is equal but for white space in {_numbers(found.lines)}"
+            return f"equal but for white space in {_numbers(found.lines)}"
         case "spelling":
-            return "has the same layout, but is not written as the definitions give it"
+            return "the same layout, but not written as the definitions give it"
         case "unreadable":
-            return f"is no layout file: {found.why}"
+            return f"no layout file: {found.why}"
     count = len({change.type for change in found.changes if change.type})
     if not count:
-        return "has its definitions in another order; the wire stays"
-    return f"differs: the ABI of {count} type{'s' if count != 1 else ''}; {_WIRE[found.wire]}"
+        return f"its definitions stand in another order; {_WIRE[found.wire]}"
+    return f"the ABI of {count} type{'s' if count != 1 else ''} differs; {_WIRE[found.wire]}"
 
 
 def _changes(changes: Sequence[Change]) -> None:
