@@ -163,7 +163,7 @@ class _Reader:
         for path in paths:
             if path.is_dir():
                 self._manifest(path)
-                files |= dict.fromkeys(self._files(path, ".d"))
+                files |= dict.fromkeys(find_files(path, ".d"))
             elif path.suffix == ".d":
                 files[path] = None
         if not files:
@@ -184,18 +184,11 @@ class _Reader:
     def _folder(self, path: Path) -> None:
         self._externals(path)
         self._manifest(path)
-        files = self._files(path, ".x")
+        files = find_files(path, ".x")
         if not files:
             self._problem("no-definitions", f"there is no .x file in {path}")
         for file in files:
             self._file(file)
-
-    def _files(self, folder: Path, suffix: str) -> list[Path]:
-        try:
-            return find_files(folder, suffix)
-        except DefinitionError as error:
-            self.problems += error.problems
-            return []
 
     def _file_and_included(self, path: Path) -> None:
         queue = [path]

@@ -11,7 +11,7 @@ from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.externals import KNOWN
 from libvirt_proto_codegen.front import read_specification
 from libvirt_proto_codegen.resolve import resolve
-from libvirt_proto_codegen.schema import Schema
+from libvirt_proto_codegen.schema import Schema, Structure
 from libvirt_proto_codegen.source import Source
 from libvirt_proto_codegen.targets.structs import generate
 
@@ -290,3 +290,20 @@ def test_releases(root: Path, release: str) -> None:
         assert defined
         printed = re.findall(r"^(?:struct|enum) (\w+) \{$", found[path], re.MULTILINE)
         assert printed[len(printed) - len(defined) :] == defined
+
+
+@pytest.mark.parametrize("file", ["everything.x", "file.x", "names.x"])
+def test_nothing_is_lost(root: Path, file: str) -> None:
+    """Of any definitions, every struct's fields follow its name, in order, each once."""
+    loaded = load_schema([root / "tests" / "definitions" / file])
+    texts = {artefact.path: artefact.text for artefact in generate(loaded)}
+    structs = 0
+    for module in loaded.modules:
+        text = texts[f"{module.name}-structs"]
+        for type_ in module.types:
+            if isinstance(type_.node, Structure) and not type_.anonymous:
+                (body,) = re.findall(rf"^struct {type_.name} \{{\n(.*?)^\}};", text, re.DOTALL | re.MULTILINE)
+                found = re.findall(r"^ {8}\S.*?(\w+)(?:\[\d+\])?;$", body, re.MULTILINE)
+                assert found == [field.name for field in type_.node.fields]
+                structs += 1
+    assert structs
