@@ -37,8 +37,9 @@ any, as libvirt's src/, all folders below it are searched.
 
 structs writes the layout files that libvirt keeps in src/ to lock its ABI, equal to what its build
 compares with, but needs neither compiler nor debugging information. With --check it compares those in DIR
-as libvirt does, white space ignored, and says which types differ and whether the wire changes. There is
-none for log_protocol.x, as in libvirt, unless --defs names that file alone.
+as libvirt does, white space ignored, and says which types differ and whether the wire changes. These files
+have no limits and no case labels, and not what typedefs stand for; nor has their comparison. There is none
+for log_protocol.x, as in libvirt, unless --defs names that file alone.
 
 probes and bpftrace are made for the libvirt of a machine: by default the one installed here, else the
 binaries that --library names, whose ELF notes say which probes they have. The tapsets leave out a probe that
