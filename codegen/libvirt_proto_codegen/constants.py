@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .errors import Problem
+from .externals import KNOWN
 from .model import Literal, Reference, Value
 from .names import Names, Number, with_article
 from .rules import Rule
@@ -133,7 +134,10 @@ class Numbers:
         if hint := self._names.elsewhere(name, types=False):
             self.problems.append(Problem(Rule.UNKNOWN_NAME, reference.span, f"unknown constant {name}", hint))
             return
-        pass_on = f"pass --define {name}=VALUE, or add `{name} = VALUE` to externals.toml"
+        value = KNOWN[name].value if name in KNOWN else "VALUE"
+        pass_on = f"pass --define {name}={value}, or add `{name} = {value}` to externals.toml"
+        if name in KNOWN:
+            pass_on += f" (libvirt's {KNOWN[name].header})"
         similar = self._names.similar(module, name, types=False)
         hint = f"{similar} If not, {pass_on}" if similar else pass_on
         message = f"no file defines the constant {name}"

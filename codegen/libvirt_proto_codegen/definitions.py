@@ -82,14 +82,16 @@ def load_schema(
     defines: Mapping[str, int] | None = None,
     release: str | None = None,
     dialect: Dialect = "auto",
+    known: bool = False,
 ) -> Schema:
     """The Schema of folders or files.
 
-    Of a folder all `*.x` are read, in the order of their names, or all of the folders below it where it has
-    none (libvirt's src/). Its MANIFEST.toml says the release, and its externals.toml the external constants.
-    Beside a file those that it includes are read as well, where they stand beside it, and an externals.toml
-    there counts, too. `defines` come before what an externals.toml says, and both before what is known of
-    libvirt's headers.
+    Of a folder all `*.x` are read, in the order of their names, its MANIFEST.toml says the release,
+    and its externals.toml the external constants. Beside a file those that it includes are read as
+    well, where they stand beside it, and an externals.toml there counts, too. `defines` come before
+    what an externals.toml says; with `known`, constants of libvirt's C headers need neither.
+
+    Of a folder that has none, as libvirt's src/, the `*.x` of all folders below it are read.
 
     Raises DefinitionError with the problems of all files.
     """
@@ -99,7 +101,7 @@ def load_schema(
         raise DefinitionError(reader.problems)
     return resolve(
         specifications,
-        externals={**reader.externals, **(defines or {})},
+        externals={**(KNOWN if known else {}), **reader.externals, **(defines or {})},
         release=release or reader.release,
         inputs=tuple(reader.inputs),
         dialect=dialect,
@@ -144,7 +146,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
-        self.externals: dict[str, External] = dict(KNOWN)
+        self.externals: dict[str, External] = {}
         self.inputs: list[Input] = []
         self.release: str | None = None
         self._read: dict[Path, Specification | None] = {}

@@ -183,7 +183,7 @@ FILES = {"0.9.7": 3, "2.0.0": 8, "10.0.0": 8}
 def test_upstreams_layout_files(shared: Path, release: str) -> None:
     """Byte for byte but for those lines, which are equal but for white space."""
     folder = shared / "libvirt" / release
-    made = {artefact.path: artefact.text for artefact in structs.generate(load_schema([folder]))}
+    made = {artefact.path: artefact.text for artefact in structs.generate(load_schema([folder], known=True))}
     theirs = {path.name: path.read_bytes().decode() for path in folder.glob("*-structs")}
     assert len(theirs) == FILES[release]
     assert made.keys() == theirs.keys()

@@ -176,7 +176,7 @@ def _write(artefacts: tuple[Artefact, ...], place: Path, force: bool) -> list[Di
 
 
 def _definitions(release: str | None, defs: tuple[Path, ...], defines: dict[str, int]) -> Schema:
-    return load_schema(defs, defines=defines) if defs else load_release(release, defines=defines)
+    return load_schema(defs, defines=defines, known=True) if defs else load_release(release, defines=defines)
 
 
 def _providers(release: str | None, defs: tuple[Path, ...]) -> Providers:
