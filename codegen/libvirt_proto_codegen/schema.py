@@ -106,6 +106,7 @@ class Member:
 
     name: str
     value: int
+    span: Span | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class Field:
     node: Node
     xdr: str
     insert: int | None = None
+    span: Span | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ class Arm:
     name: str | None
     node: Node
     xdr: str
+    span: Span | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +235,7 @@ class Procedure:
     ret: Named | None = None
     msg: Named | None = None
     annotations: Annotations = Annotations()
+    span: Span | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +248,7 @@ class Program:
     number: int
     version: int
     procedures: tuple[Procedure, ...]
+    span: Span | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

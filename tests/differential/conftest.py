@@ -15,7 +15,14 @@ from libvirt_proto.capture.probes import tracefs
 from libvirt_proto.capture.probes.errors import TraceError
 from tests.differential.certificates import make
 from tests.differential.libvirtd import Libvirtd, started
+from tests.differential.releases import read_releases
 from tests.differential.systemtap import PRELOAD, SystemTap
+
+
+@pytest.fixture(scope="session")
+def releases(shared: Path) -> dict[str, dict[str, str]]:
+    """The definitions of all versions: release → file → text."""
+    return read_releases(shared / "libvirt" / "all-releases.tar.xz")
 
 
 @pytest.fixture(scope="session")

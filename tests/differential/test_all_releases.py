@@ -4,8 +4,6 @@ against upstream's own layout files."""
 from __future__ import annotations
 
 import re
-import tarfile
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -13,14 +11,10 @@ from pathlib import Path
 import pytest
 
 from libvirt_proto_codegen.definitions import load_schema
-from libvirt_proto_codegen.externals import KNOWN
-from libvirt_proto_codegen.front import read_specification
 from libvirt_proto_codegen.layouts import Comparison, compare_layouts
-from libvirt_proto_codegen.model import Specification
-from libvirt_proto_codegen.resolve import resolve
-from libvirt_proto_codegen.schema import Enumeration, Module, Schema, Structure, UnionType
-from libvirt_proto_codegen.source import Source
+from libvirt_proto_codegen.schema import Enumeration, Module, Structure, UnionType
 from libvirt_proto_codegen.targets import structs
+from tests.differential.releases import schema_of
 
 #: Programs' numbers, as the wire has them.
 NUMBERS = {
@@ -40,31 +34,6 @@ NUMBERS = {
 OLD_MONITOR = dict.fromkeys(["0.10.0", "0.10.1", "0.10.2", "1.0.0", "1.0.1"], "lxc")
 OLD_MONITOR |= {f"0.10.2.{patch}": "lxc" for patch in range(1, 9)}
 OLD_MONITOR |= {"1.0.2": "lxc_monitor", "1.0.3": "lxc_monitor"}
-
-
-@cache
-def specification(file: str, text: str) -> Specification:
-    """Many releases have the same files: parsing them once is enough."""
-    return read_specification(Source(file, text))
-
-
-@pytest.fixture(scope="module")
-def releases(shared: Path) -> dict[str, dict[str, str]]:
-    """Release → file → text."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    with tarfile.open(shared / "libvirt" / "all-releases.tar.xz") as archive:
-        for member in archive:
-            if member.name.endswith(".x"):
-                _, release, file = member.name.split("/")
-                content = archive.extractfile(member)
-                assert content is not None
-                found[release][file] = content.read().decode()
-    return found
-
-
-def schema_of(texts: dict[str, str], release: str) -> Schema:
-    specifications = [specification(file, text) for file, text in sorted(texts.items())]
-    return resolve(specifications, externals=KNOWN, release=release, inputs=())
 
 
 def plain(text: str) -> str:

@@ -16,10 +16,12 @@ from ..render import Artefact
 from ..schema import Schema
 from . import structs
 from .options import Define
-from .probes import bpftrace, load, probes
+from .probes import bpftrace, probes
+from .sources import load
 
 _ALL = {**TARGETS, **PROBE_TARGETS}
 _DEFAULT = f"{', '.join(DEFAULT_TARGETS[:-1])} and {DEFAULT_TARGETS[-1]}"
+_NOTHING = "nothing was generated"
 _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
 
 
@@ -153,13 +155,13 @@ def _artefacts(
     """What is generated for each target."""
     made: dict[str, tuple[Artefact, ...]] = {}
     if set(targets) != {"probes"}:
-        schema = load(lambda: _definitions(release, defs, defines))
+        schema = load(lambda: _definitions(release, defs, defines), then=_NOTHING)
         made = {target: pipeline.generate(schema, target) for target in targets if target in TARGETS}
     if "probes" in targets:
-        providers = load(lambda: _providers(release, defs))
+        providers = load(lambda: _providers(release, defs), then=_NOTHING)
         made["probes"] = probes(providers, libraries, all_probes=all_probes)
     if "bpftrace" in targets:
-        providers = load(lambda: _providers(release, defs))
+        providers = load(lambda: _providers(release, defs), then=_NOTHING)
         made["bpftrace"] = bpftrace(schema, providers, libraries)
     return made
 
