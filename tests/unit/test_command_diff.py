@@ -163,7 +163,7 @@ def test_a_file_takes_along_what_it_includes(repository: Path) -> None:
         ("git:HEAD", "is not git:REV:PATH"),
         ("git::src", "is not git:REV:PATH"),
         ("git:HEAD:s\nrc", "has a line end in it"),
-        ("0.0.1", "'0.0.1' is no file, no folder, and none of the releases"),
+        ("0.0.1", "'0.0.1' is no file and no folder, and no definitions of libvirt 0.0.1 are here"),
     ],
 )
 def test_wrong_usage(repository: Path, side: str, said: str) -> None:
