@@ -117,7 +117,7 @@ def generate(
 ) -> None:
     """See the help text above."""
     if list_releases:
-        click.echo("\n".join(load(_list_releases, then="nothing was listed")))
+        click.echo("\n".join(load(_list_releases, then=_NOTHING)))
         return
     if release and defs:
         raise click.UsageError("--release and --defs exclude each other")

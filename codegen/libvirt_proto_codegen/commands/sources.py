@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from ..definitions import load_release, load_schema
 from ..errors import DefinitionError
-from ..releases import UnknownRelease, releases
+from ..releases import UnknownRelease, find, releases
 from ..revisions import PREFIX, RevisionError, load_revision
 from ..schema import Schema
 
@@ -66,15 +66,15 @@ def read_source(source: str, defines: Mapping[str, int]) -> Schema:
     if "/" in source or path.suffix == ".x" or path.exists():
         return load_schema([path], defines=defines, known=True)
     try:
-        return load_release(source, defines=defines)
+        find(source)
     except UnknownRelease as error:
         raise UnknownRelease(f"{source!r} is no file and no folder, and {error}") from None
+    return load_release(source, defines=defines)
 
 
 def complete_source(
     _ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Releases that begin with what was typed; the shell adds files."""
-    names = [release.name for release in releases()]
-    known = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    known = [CompletionItem(each.name) for each in releases() if each.name.startswith(incomplete)]
     return [CompletionItem(incomplete, type="file"), *known]
