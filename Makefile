@@ -52,10 +52,11 @@ generate: $(VENV)/run.stamp ## Write the generated modules again
 release-definitions: $(VENV)/run.stamp ## Take in a release: SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0
 	@if [ -z "$(SOURCE)" ] || [ -z "$(RELEASE)" ]; then \
 	    echo 'usage: make release-definitions SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0' >&2; \
-	    echo '(SOURCE: a source tree, a release archive, or a folder of .x and .d files of libvirt)' >&2; \
+	    echo 'SOURCE: a source tree, a release archive, or a folder of .x and .d files of libvirt.' >&2; \
+	    echo 'SAME=12.7.0:12.8.0, if you like: no declaration changed between these.' >&2; \
 	    exit 2; \
 	fi
-	$(BIN)/libvirt-proto import '$(SOURCE)' --release '$(RELEASE)'
+	$(BIN)/libvirt-proto import '$(SOURCE)' --release '$(RELEASE)' $(SAME:%=--same '%')
 	$(BIN)/libvirt-proto $(GENERATE)
 	$(BIN)/python tools/changelog_entry.py '$(RELEASE)'
 	@echo
