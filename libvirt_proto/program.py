@@ -60,8 +60,9 @@ class XdrType:
         """Read a value at `pos`; whatever the bytes are, the Reading says what came of it."""
         try:
             return Reading(*self.decode(data, pos))
-        except (struct.error, ProtocolError):
-            return careful.read(self.node, data, pos)
+        except (struct.error, ProtocolError, RecursionError):
+            pass  # and drop the error: its traceback holds all that was decoded
+        return careful.read(self.node, data, pos)
 
     def from_bytes(self, data: bytes) -> Any:
         """The value of exactly these bytes.
@@ -81,7 +82,7 @@ class XdrType:
         parts: list[bytes] = []
         try:
             self.encode(value, parts.append)
-        except (struct.error, ProtocolError, AttributeError, TypeError, OverflowError):
+        except (struct.error, ProtocolError, AttributeError, TypeError, OverflowError, RecursionError):
             return careful.write(self.node, value)
         return b"".join(parts)
 
