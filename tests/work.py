@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 #: What decoding may hold at a time: so many bytes per byte of input, and some more.
-MULTIPLE, MORE = 32, 1 << 16
+MULTIPLE, MORE = 24, 1 << 16
 #: How much more than linear is noise: buffers and lists that grow in steps.
 NOISE = 1.15
 

@@ -84,6 +84,16 @@ def test_messages_take_linear_work(name: str) -> None:
     assert_within(large, len(payload(200)))
 
 
+def test_what_breaks_off_is_held_once() -> None:
+    """The fast way's values are gone when the careful way begins, and an error holds no stack."""
+    payload = word(4001) + text(SNAKE) * 4000
+    data = reply("connect_list_all_node_devices", payload + word(1))
+    assert_within(work(partial(decode_message, data)), len(data))
+    error = decode_message(data).error
+    assert error is not None
+    assert (error.path, error.__traceback__, error.__context__) == ("devices[4000].name", None, None)
+
+
 def test_strings_at_their_limit() -> None:
     """4 MiB, of which one character makes Python take four bytes for each."""
     for content in (b"a" * 4194304, b"a" * 4194300 + SNAKE, b"a" * 4194303 + b"\xff"):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from libvirt_proto import decode_message
+from libvirt_proto.capture.chunk import Notice
 from libvirt_proto.capture.detect import SNIFF_SIZE, file_format
 from libvirt_proto.capture.pcap import BLOCK_SIZE
 from libvirt_proto.capture.sources import FileFormat, read_source
@@ -146,6 +147,10 @@ def test_stars_of_a_dump_stand_for_one_message_at_most() -> None:
     few, many = (work(act_on("hex", dump * count)) for count in (3, 300))
     assert many.allocated <= few.allocated + MAX_FRAME
     assert many.peak <= 4 * MAX_FRAME
+    (notice,) = [
+        item for item in read_source(io.BytesIO(dump * 3), "bytes", format="hex") if isinstance(item, Notice)
+    ]
+    assert notice.text == "line 11: `*` stands for 16777214 bytes, 8 may still be left out"
 
 
 @pytest.mark.parametrize(
