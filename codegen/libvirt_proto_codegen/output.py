@@ -66,11 +66,11 @@ def write(artefacts: Iterable[Artefact], folder: Path, *, force: bool = False) -
         if change.kind == "extra":
             path.unlink()
         else:
-            _replace(path, texts[change.path])
+            replace_file(path, texts[change.path])
     return changes
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file so that nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -8,8 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from . import definitions
+from . import definitions, releases
 from .definitions import Providers
+from .externals import toml_string
 from .providers.binaries import Binary
 from .providers.placement import LeftOut, place
 from .render import Artefact
@@ -102,6 +103,8 @@ def compile_python(paths: Sequence[Path], *, defines: Mapping[str, int] | None =
     }
 
 
-def release_folder(release: str) -> Path:
-    """Where the definitions of a release are (entry point `release`); raises LookupError in words."""
-    return definitions.folder(release)
+def release_texts(release: str) -> dict[str, bytes]:
+    """File → content of a folder with the definitions of a release (entry point `release`); raises
+    LookupError in words."""
+    manifest = f"release = {toml_string(release)}\n".encode()
+    return {**releases.texts(releases.find(release)), releases.MANIFEST: manifest}

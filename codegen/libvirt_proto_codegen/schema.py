@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from .model import Annotations
 from .source import Span
+
+if TYPE_CHECKING:
+    from .releases.facts import History
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,11 +284,13 @@ class Input:
 
 @dataclass(frozen=True)
 class Schema:
-    """All modules of one set of definitions. `release` is libvirt's, None for a user's own."""
+    """All modules of one set of definitions. `release` is libvirt's, None for a user's own; `history` is
+    known of libvirt's alone."""
 
     modules: tuple[Module, ...]
     release: str | None = None
     inputs: tuple[Input, ...] = ()
+    history: History | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def by_name(self) -> dict[str, Module]:

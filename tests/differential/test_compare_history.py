@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from libvirt_proto_codegen.compare import compare
-from libvirt_proto_codegen.definitions import version_key
 from libvirt_proto_codegen.findings import Finding
+from libvirt_proto_codegen.releases.version import version_key
 from tests.differential.releases import schema_of
 
 Texts = dict[str, dict[str, str]]

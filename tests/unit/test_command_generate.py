@@ -102,7 +102,7 @@ def test_constants_from_elsewhere(run, tmp_path: Path) -> None:  # type: ignore[
     ("arguments", "words"),
     [
         (["cobol"], "is not one of"),
-        (["--release", "1.2.3"], "no definitions of libvirt 1.2.3 are here"),
+        (["--release", "5.0.0"], "no definitions of libvirt 5.0.0 are here"),
         (["--release", "12.6.0", "--defs", "."], "exclude each other"),
         (["--defs", "nowhere.x"], "does not exist"),
         (["--define", "SIZE"], "NAME=VALUE"),
@@ -115,4 +115,6 @@ def test_usage_errors(run, arguments: list[str], words: str) -> None:  # type: i
 
 
 def test_list_releases(run) -> None:  # type: ignore[no-untyped-def]
-    assert run("--list-releases").output == "0.9.7\n10.0.0\n12.6.0\n"
+    lines = run("--list-releases").output.splitlines()
+    assert len(lines) >= 133
+    assert {"0.9.7", "1.0.5.9", "10.0.0    (the same from 9.8.0 to 10.0.0)"} <= set(lines)

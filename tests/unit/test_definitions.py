@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_proto_codegen import definitions
-from libvirt_proto_codegen.definitions import UnknownRelease, load_release, load_schema, version_key
+from libvirt_proto_codegen import releases
+from libvirt_proto_codegen.definitions import load_release, load_schema
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.externals import ExternalsError, read_externals, write_externals
+from libvirt_proto_codegen.releases import UnknownRelease
+from libvirt_proto_codegen.releases.version import version_key
 from libvirt_proto_codegen.schema import External, FixedOpaque, Input
 
 
@@ -24,8 +27,8 @@ def problem(path: Path) -> tuple[str, str]:
 
 
 def test_releases_are_sorted_by_version() -> None:
-    assert definitions.releases() == ("0.9.7", "10.0.0", "12.6.0")
-    assert definitions.newest() == "12.6.0"
+    assert releases.folders() == ("0.9.7", "10.0.0", "12.6.0")
+    assert releases.newest() == "12.6.0"
     names = ["0.10.2.8", "0.9.11", "9.0.0", "10.0.0", "0.9.11.10", "0.9.11.9", "10.0.0-rc1"]
     assert sorted(names, key=version_key) == [
         "0.9.11",
@@ -38,11 +41,21 @@ def test_releases_are_sorted_by_version() -> None:
     ]
 
 
-def test_an_unknown_release_says_which_there_are() -> None:
-    with pytest.raises(UnknownRelease, match=r"9\.9\.9 .*0\.9\.7, 10\.0\.0, 12\.6\.0"):
-        definitions.folder("9.9.9")
-    with pytest.raises(UnknownRelease):
-        definitions.folder("../protocol-defs/12.6.0")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("4.6.0", "libvirt 4.6.0 are here: its neighbours here are 4.5.0 and 9.8.0"),
+        ("9.7.0", "its neighbours here are 4.5.0 and 9.8.0"),
+        ("1.2.9.4", "its neighbours here are 1.2.9.3 and 1.2.10"),
+        ("0.9.6", "the oldest is 0.9.7"),
+        ("12.7.0", "the newest is 12.6.0"),
+        ("11", "no definitions of libvirt 11 are here"),
+        ("../protocol-defs/12.6.0", "no definitions of libvirt"),
+    ],
+)
+def test_an_unknown_release_says_which_are_near(name: str, words: str) -> None:
+    with pytest.raises(UnknownRelease, match=re.escape(words)):
+        load_release(name)
 
 
 def test_the_newest_release() -> None:

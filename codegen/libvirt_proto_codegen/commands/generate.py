@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from .. import pipeline
-from ..definitions import Providers, folder, load_providers, load_release, load_schema, newest, releases
+from ..definitions import Providers, load_providers, load_release, load_release_providers, load_schema
 from ..output import Difference, ForeignFileError, compare, write
 from ..pipeline import PROBE_TARGETS, TARGETS
+from ..releases import releases
 from ..render import Artefact
 from ..schema import Schema
 from .options import Define
@@ -105,7 +106,7 @@ def generate(
 ) -> None:
     """See the help text above."""
     if list_releases:
-        click.echo("\n".join(releases()))
+        click.echo("\n".join(load(_list_releases, then="nothing was listed")))
         return
     if release and defs:
         raise click.UsageError("--release and --defs exclude each other")
@@ -158,6 +159,15 @@ def _artefacts(
     return made
 
 
+def _list_releases() -> list[str]:
+    return [
+        f"{release.name:<9} (the same from {release.first} to {release.last})"
+        if release.stands_for_others
+        else release.name
+        for release in releases()
+    ]
+
+
 def _write(artefacts: tuple[Artefact, ...], place: Path, force: bool) -> list[Difference]:
     try:
         return write(artefacts, place, force=force)
@@ -174,7 +184,7 @@ def _definitions(release: str | None, defs: tuple[Path, ...], defines: dict[str,
 
 
 def _providers(release: str | None, defs: tuple[Path, ...]) -> Providers:
-    return load_providers(defs or [folder(newest() if release is None else release)])
+    return load_providers(defs) if defs else load_release_providers(release)
 
 
 def _place(output: Path | None, target: str, alone: bool) -> Path:

@@ -9,8 +9,9 @@ from typing import TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from ..definitions import UnknownRelease, load_release, load_schema, releases
+from ..definitions import load_release, load_schema
 from ..errors import DefinitionError
+from ..releases import UnknownRelease, releases
 from ..revisions import PREFIX, RevisionError, load_revision
 from ..schema import Schema
 
@@ -64,15 +65,16 @@ def read_source(source: str, defines: Mapping[str, int]) -> Schema:
     path = Path(source)
     if "/" in source or path.suffix == ".x" or path.exists():
         return load_schema([path], defines=defines, known=True)
-    if source in releases():
+    try:
         return load_release(source, defines=defines)
-    known = ", ".join(releases())
-    raise UnknownRelease(f"{source!r} is no file, no folder, and none of the releases {known}")
+    except UnknownRelease as error:
+        raise UnknownRelease(f"{source!r} is no file and no folder, and {error}") from None
 
 
 def complete_source(
     _ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Releases that begin with what was typed; the shell adds files."""
-    known = [CompletionItem(name) for name in releases() if name.startswith(incomplete)]
+    names = [release.name for release in releases()]
+    known = [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return [CompletionItem(incomplete, type="file"), *known]
