@@ -270,3 +270,25 @@ def test_many_users_of_one_type() -> None:
     started = time.monotonic()
     assert brief(compare(before, after)) == [("FIELD_TYPE_CHANGED", "x.i")]
     assert time.monotonic() - started < 10
+
+
+def test_a_limit_by_another_name() -> None:
+    """The number is the same, and nothing took the place of anything."""
+    text = ONE + "const X = 3; struct a_one_args { opaque o<@1>; };"
+    assert found(put(text, "3"), put(text, "X")) == ()
+
+
+def test_what_goes_with_a_procedure() -> None:
+    """Its types, and the limits of these, are part of the finding: both when it goes and when it comes."""
+    two = HEAD + "enum a_procedure { A_PROC_ONE = 1, A_PROC_TWO = 2 }; const X = 3; typedef opaque o<X>;"
+    two += "struct a_two_args { o data; };"
+    assert brief(found(two, ONE)) == [("PROCEDURE_REMOVED", "a.two")]
+    assert brief(found(ONE, two)) == [("PROCEDURE_ADDED", "a.two")]
+
+
+def test_types_of_the_same_name_in_two_files() -> None:
+    """What no procedure has is compared with its own file's."""
+    both = schema("struct x { int i; };", "struct x { hyper h; };")
+    assert compare(both, both) == ()
+    moved = schema("struct y { int i; };", "struct x { hyper h; };")
+    assert brief(compare(both, moved)) == [("TYPE_ADDED", "y")]
