@@ -17,7 +17,7 @@ from pathlib import Path
 from libvirt_proto_codegen.compare import CATEGORIES, compare
 from libvirt_proto_codegen.definitions import load_release
 from libvirt_proto_codegen.releases import releases
-from libvirt_proto_codegen.releases.version import version_key
+from libvirt_proto_codegen.releases.version import is_maintenance, version_key
 
 CHANGELOG = Path(__file__).resolve().parent.parent / "CHANGELOG.md"
 HEADING = "### Definitions"
@@ -27,7 +27,7 @@ _ENTRY = re.compile(r"^- libvirt (?P<release>\S+), compared with .*\n(?:[ ]+.*\n
 
 def entry(release: str) -> str:
     """The lines of a release."""
-    known = [each.name for each in releases()]
+    known = [each.name for each in releases() if each.name == release or not is_maintenance(each.name)]
     before = known[known.index(release) - 1]
     findings = compare(load_release(before), load_release(release))
     text = f"libvirt {release}, compared with {before}:{'' if findings else ' nothing changed.'}"
@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("--changelog", type=Path, default=CHANGELOG)
     parser.add_argument("--check", action="store_true", help="write nothing, fail if the file would change")
     options = parser.parse_args()
-    if options.release not in [each.name for each in releases()]:
+    if options.release not in (each.name for each in releases()):
         parser.error(f"the definitions of {options.release} are not here: import them first")
     text = options.changelog.read_text()
     new = with_entry(text, options.release, entry(options.release))

@@ -21,6 +21,7 @@ from .releases.narrow import narrowed
 from .resolve import resolve
 from .schema import External, Input, Schema
 from .source import Source, Span
+from .source_tree import find_files
 
 EXTERNALS: Final = "externals.toml"
 
@@ -48,6 +49,8 @@ def load_schema(
     and its externals.toml the external constants. Beside a file those that it includes are read as
     well, where they stand beside it, and an externals.toml there counts, too. `defines` come before
     what an externals.toml says; with `known`, constants of libvirt's C headers need neither.
+
+    Of a folder that has none, as libvirt's src/, the `*.x` of all folders below it are read.
 
     Raises DefinitionError with the problems of all files.
     """
@@ -97,7 +100,7 @@ def _schema(
 
 
 def load_providers(paths: Sequence[Path], *, release: str | None = None) -> Providers:
-    """The probe providers of folders (all `*.d`, in the order of their names) or files.
+    """The probe providers of folders (all `*.d`, found as load_schema finds `*.x`) or files.
 
     Raises DefinitionError with the problems of all files.
     """
@@ -178,7 +181,7 @@ class _Reader:
         for path in paths:
             if path.is_dir():
                 self._manifest(path)
-                files |= dict.fromkeys(sorted(path.glob("*.d")))
+                files |= dict.fromkeys(find_files(path, ".d"))
             elif path.suffix == ".d":
                 files[path] = None
         if not files:
@@ -201,7 +204,7 @@ class _Reader:
     def _folder(self, path: Path) -> None:
         self._externals(path)
         self._manifest(path)
-        files = sorted(path.glob("*.x"))
+        files = find_files(path, ".x")
         if not files:
             self._problem("no-definitions", f"there is no .x file in {path}")
         for file in files:

@@ -21,7 +21,10 @@ TARGETS: Final[Mapping[str, str]] = {
     "python": "a Python package: types, decoders, encoders, procedures",
     "systemtap": "libvirt_functions.stp: program, procedure, type and status numbers to names",
     "scripts": "SystemTap scripts that show RPC, event loop, QEMU's monitor, locks, stacks (see their heads)",
+    "structs": "remote_protocol-structs and its siblings: the layout files that lock libvirt's ABI",
 }
+#: What is generated where no target is named. Layout files belong into libvirt's sources.
+DEFAULT_TARGETS: Final = ("python", "systemtap", "scripts")
 #: Targets that are made for the libvirt of a machine, from its probe providers.
 PROBE_TARGETS: Final[Mapping[str, str]] = {
     "probes": "libvirt_probes.stp, libvirt_qemu_probes.stp: SystemTap's names for the probes of a libvirt",
@@ -83,7 +86,7 @@ def generate_bpftrace(
 
 def compile(
     paths: Sequence[Path],
-    targets: Sequence[str] = tuple(TARGETS),
+    targets: Sequence[str] = DEFAULT_TARGETS,
     *,
     defines: Mapping[str, int] | None = None,
 ) -> dict[str, tuple[Artefact, ...]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from libvirt_proto_codegen.externals import KNOWN
 from libvirt_proto_codegen.front import read_specification
 from libvirt_proto_codegen.model import Specification
+from libvirt_proto_codegen.printer import print_specification
 from libvirt_proto_codegen.resolve import resolve
 from libvirt_proto_codegen.schema import Schema
 from libvirt_proto_codegen.source import Source
@@ -32,6 +33,12 @@ def read_releases(archive: Path) -> dict[str, dict[str, str]]:
 def specification(file: str, text: str) -> Specification:
     """Many releases have the same files: parsing them once is enough."""
     return read_specification(Source(file, text))
+
+
+@cache
+def canonical(file: str, text: str) -> str:
+    """The file as the importer prints it."""
+    return print_specification(specification(file, text))
 
 
 def schema_of(texts: dict[str, str], release: str) -> Schema:

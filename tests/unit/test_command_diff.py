@@ -76,8 +76,9 @@ def test_an_ignored_finding_does_not(tmp_path: Path) -> None:
     ignores = tmp_path / "ignores.toml"
     ignores.write_text('[[ignore]]\nrule = "FIELD_ADDED"\nname = "demo_*"\nreason = "no peer is older"\n')
     result = run(BROKEN / "previous.x", BROKEN / "current.x", "--ignore", ignores)
-    assert result.exit_code == 0
-    assert result.stdout == "no findings; 1 ignored\n"
+    assert (result.exit_code, result.stdout) == (0, "no findings; 1 ignored\n")
+    result = run(BROKEN / "previous.x", BROKEN / "current.x", "--ignore", ignores, "--format", "json")
+    assert '"no peer is older"' in result.stdout
 
 
 @pytest.mark.parametrize("format_", ["json", "github", "junit"])
@@ -108,6 +109,40 @@ def test_two_releases() -> None:
         f["symbol"]["number"] for f in json.loads(result.stdout)["findings"] if f["rule"] != "FIELD_RENAMED"
     ]
     assert sorted(numbers) == [20, *range(447, 457)]
+
+
+def test_the_renames_of_1_0_5() -> None:
+    """42 procedures, 41 in remote and one in qemu, and 60 payload types; one procedure came."""
+    result = run("1.0.4", "1.0.5", "--format", "json")
+    found = [(finding["rule"], finding["program"]) for finding in json.loads(result.stdout)["findings"]]
+    assert {each: found.count(each) for each in found} == {
+        ("PROCEDURE_RENAMED", "remote"): 41,
+        ("PROCEDURE_RENAMED", "qemu"): 1,
+        ("TYPE_RENAMED", "remote"): 58,
+        ("TYPE_RENAMED", "qemu"): 2,
+        ("PROCEDURE_ADDED", "remote"): 1,
+    }
+
+
+def test_the_rename_of_11_6_0() -> None:
+    result = run("11.2.0", "11.6.0")
+    assert result.stdout.count(".bandwidth was called resource\n") == 8
+    assert result.stdout.endswith("\n8 findings: 8 SOURCE\n")
+
+
+def test_the_limits_of_1_1_2() -> None:
+    result = run("1.1.1", "1.1.2")
+    assert result.exit_code == 1
+    assert result.stdout.endswith("\n28 findings: 17 WIRE, 11 SOURCE\n")
+
+
+def test_a_source_tree(repository: Path) -> None:
+    """A folder that has no .x file itself has them below it, as in a revision."""
+    assert rules(run("git:HEAD:src", "src", "--format", "json")) == ["LIMIT_RAISED", "LIMIT_RAISED"]
+    Path("empty").mkdir()
+    result = run("src", "empty")
+    assert result.exit_code == 1
+    assert "there is no .x file in empty" in result.stderr
 
 
 def test_a_path_is_no_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +198,10 @@ def test_a_file_takes_along_what_it_includes(repository: Path) -> None:
         ("git:HEAD", "is not git:REV:PATH"),
         ("git::src", "is not git:REV:PATH"),
         ("git:HEAD:s\nrc", "has a line end in it"),
-        ("0.0.1", "'0.0.1' is no file, no folder, and none of the releases"),
+        (
+            "0.0.1",
+            "'0.0.1' is no file and no folder, and no definitions of libvirt 0.0.1 are here: the oldest",
+        ),
     ],
 )
 def test_wrong_usage(repository: Path, side: str, said: str) -> None:

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from ..definitions import load_release, load_schema
 from ..errors import DefinitionError
-from ..releases import UnknownRelease, releases
+from ..releases import UnknownRelease, find, releases
 from ..revisions import PREFIX, RevisionError, load_revision
 from ..schema import Schema
 
@@ -55,8 +55,9 @@ def _is_file(source: str, path: Path) -> bool:
 
 
 def read_source(source: str, defines: Mapping[str, int]) -> Schema:
-    """The Schema of a release, a folder, a .x file with those that it includes, or `git:REV:PATH`. What is a
-    path is no release. What libvirt's own headers define need not be given.
+    """The Schema of a release, a folder, a .x file with those that it includes, or `git:REV:PATH`. Of a
+    folder without .x files, such as a source tree, those below it are read. What is a path is no release.
+    What libvirt's own headers define need not be given.
 
     Raises UnknownRelease, RevisionError or DefinitionError.
     """
@@ -64,17 +65,23 @@ def read_source(source: str, defines: Mapping[str, int]) -> Schema:
         return load_revision(source, defines=defines)
     path = Path(source)
     if "/" in source or path.suffix == ".x" or path.exists():
-        return load_schema([path], defines=defines, known=True)
+        return load_schema(_below(path), defines=defines, known=True)
     try:
-        return load_release(source, defines=defines)
+        find(source)
     except UnknownRelease as error:
         raise UnknownRelease(f"{source!r} is no file and no folder, and {error}") from None
+    return load_release(source, defines=defines)
+
+
+def _below(path: Path) -> list[Path]:
+    if not path.is_dir() or any(path.glob("*.x")):
+        return [path]
+    return sorted(path.rglob("*.x")) or [path]
 
 
 def complete_source(
     _ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Releases that begin with what was typed; the shell adds files."""
-    names = [release.name for release in releases()]
-    known = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    known = [CompletionItem(each.name) for each in releases() if each.name.startswith(incomplete)]
     return [CompletionItem(incomplete, type="file"), *known]
