@@ -187,6 +187,37 @@ def test_a_file_takes_along_what_it_includes(repository: Path) -> None:
     assert rules(run("git:HEAD:src/a/user.x", "src/a", "--format", "json")) == []
 
 
+def test_constants_in_a_revision(repository: Path) -> None:
+    """An externals.toml counts as in a folder."""
+    Path("src/c").mkdir()
+    Path("src/c/c.x").write_text("typedef opaque label[LENGTH];\n")
+    assert "no file defines the constant LENGTH" in commit_and_run("git:HEAD:src/c", "src/c").stderr
+    Path("src/c/externals.toml").write_text("LENGTH = 3\n")
+    assert commit_and_run("git:HEAD:src/c", "src/c").stdout == "no findings\n"
+    Path("src/c/externals.toml").write_text("LENGTH = true\n")
+    assert (
+        "HEAD:src/c/externals.toml: LENGTH: its value must be"
+        in commit_and_run("git:HEAD:src/c", "src/c").stderr
+    )
+
+
+def commit_and_run(*sides: str) -> Result:
+    git("add", "-A")
+    git("commit", "-q", "-m", "again")
+    return run(*sides)
+
+
+def test_a_file_that_is_too_large(repository: Path) -> None:
+    Path("src/a/a.x").write_text("/*" + "x" * 2**20 + "*/")
+    assert "HEAD:src/a/a.x is larger than 1,048,576 bytes" in commit_and_run("git:HEAD:src", "src").stderr
+
+
+def test_a_folder_without_definitions(repository: Path) -> None:
+    Path("docs").mkdir()
+    Path("docs/a.txt").write_text("")
+    assert "there is no .x file in git:HEAD:docs" in commit_and_run("git:HEAD:docs", "src").stderr
+
+
 @pytest.mark.parametrize(
     ("side", "said"),
     [
