@@ -111,6 +111,40 @@ def test_two_releases() -> None:
     assert sorted(numbers) == [20, *range(447, 457)]
 
 
+def test_the_renames_of_1_0_5() -> None:
+    """42 procedures, 41 in remote and one in qemu, and 60 payload types; one procedure came."""
+    result = run("1.0.4", "1.0.5", "--format", "json")
+    found = [(finding["rule"], finding["program"]) for finding in json.loads(result.stdout)["findings"]]
+    assert {each: found.count(each) for each in found} == {
+        ("PROCEDURE_RENAMED", "remote"): 41,
+        ("PROCEDURE_RENAMED", "qemu"): 1,
+        ("TYPE_RENAMED", "remote"): 58,
+        ("TYPE_RENAMED", "qemu"): 2,
+        ("PROCEDURE_ADDED", "remote"): 1,
+    }
+
+
+def test_the_rename_of_11_6_0() -> None:
+    result = run("11.2.0", "11.6.0")
+    assert result.stdout.count(".bandwidth was called resource\n") == 8
+    assert result.stdout.endswith("\n8 findings: 8 SOURCE\n")
+
+
+def test_the_limits_of_1_1_2() -> None:
+    result = run("1.1.1", "1.1.2")
+    assert result.exit_code == 1
+    assert result.stdout.endswith("\n28 findings: 17 WIRE, 11 SOURCE\n")
+
+
+def test_a_source_tree(repository: Path) -> None:
+    """A folder that has no .x file itself has them below it, as in a revision."""
+    assert rules(run("git:HEAD:src", "src", "--format", "json")) == ["LIMIT_RAISED", "LIMIT_RAISED"]
+    Path("empty").mkdir()
+    result = run("src", "empty")
+    assert result.exit_code == 1
+    assert "there is no .x file in empty" in result.stderr
+
+
 def test_a_path_is_no_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("10.0.0").mkdir()
@@ -151,6 +185,37 @@ def test_a_file_takes_along_what_it_includes(repository: Path) -> None:
     git("add", "-A")
     git("commit", "-q", "-m", "second")
     assert rules(run("git:HEAD:src/a/user.x", "src/a", "--format", "json")) == []
+
+
+def test_constants_in_a_revision(repository: Path) -> None:
+    """An externals.toml counts as in a folder."""
+    Path("src/c").mkdir()
+    Path("src/c/c.x").write_text("typedef opaque label[LENGTH];\n")
+    assert "no file defines the constant LENGTH" in commit_and_run("git:HEAD:src/c", "src/c").stderr
+    Path("src/c/externals.toml").write_text("LENGTH = 3\n")
+    assert commit_and_run("git:HEAD:src/c", "src/c").stdout == "no findings\n"
+    Path("src/c/externals.toml").write_text("LENGTH = true\n")
+    assert (
+        "HEAD:src/c/externals.toml: LENGTH: its value must be"
+        in commit_and_run("git:HEAD:src/c", "src/c").stderr
+    )
+
+
+def commit_and_run(*sides: str) -> Result:
+    git("add", "-A")
+    git("commit", "-q", "-m", "again")
+    return run(*sides)
+
+
+def test_a_file_that_is_too_large(repository: Path) -> None:
+    Path("src/a/a.x").write_text("/*" + "x" * 2**20 + "*/")
+    assert "HEAD:src/a/a.x is larger than 1,048,576 bytes" in commit_and_run("git:HEAD:src", "src").stderr
+
+
+def test_a_folder_without_definitions(repository: Path) -> None:
+    Path("docs").mkdir()
+    Path("docs/a.txt").write_text("")
+    assert "there is no .x file in git:HEAD:docs" in commit_and_run("git:HEAD:docs", "src").stderr
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,38 @@ def test_a_type_of_another_name_with_the_same_bytes() -> None:
     assert brief(found(put(text, "x"), put(text, "y"))) == [("FIELD_TYPE_CHANGED", "a_one_args.f")]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("enum @ { A@ = 1, B@ = 2 };", "enum @ { A@ = 2, B@ = 1 };", True),
+        ("enum @ { A@ = 1, B@ = 2 };", "enum @ { A@ = 1, B@ = 3 };", False),
+        ("union @ switch (int t) { case 1: int i; };", "union @ switch (int k) { case 1: int j; };", True),
+        ("union @ switch (int t) { case 1: int i; };", "union @ switch (int k) { case 2: int j; };", False),
+        ("union @ switch (int t) { case 1: int i; };", "union @ switch (int k) { case 1: hyper j; };", False),
+        ("struct @ { int i[3]; string s<4>; };", "struct @ { int j[3]; string t<4>; };", True),
+        ("struct @ { int i[3]; };", "struct @ { int j[4]; };", False),
+        ("struct @ { string s<4>; };", "struct @ { string t<>; };", False),
+        ("struct @ { opaque s[4]; };", "struct @ { opaque t[4]; };", True),
+        ("struct @ { opaque s[4]; };", "struct @ { opaque t<4>; };", False),
+        ("struct @ { int i; };", "struct @ { int i; int j; };", False),
+        ("struct @ { double d; bool b; };", "struct @ { double e; bool c; };", True),
+        ("struct @ { double d; };", "struct @ { float e; };", False),
+        ("struct @ { int i; };", "enum @ { A@ = 1 };", False),
+    ],
+)
+def test_which_types_have_the_same_bytes(one: str, other: str, same: bool) -> None:
+    """A field that is declared by another type, which is there on both sides."""
+    text = ONE + one.replace("@", "x") + other.replace("@", "y") + "struct a_one_args { @1 f; };"
+    [finding] = found(put(text, "x"), put(text, "y"))
+    assert finding.rule == ("DECLARATION_CHANGED" if same else "FIELD_TYPE_CHANGED")
+
+
+def test_a_type_of_another_kind() -> None:
+    text = ONE + "@1 struct a_one_args { x f; };"
+    [finding] = found(put(text, "struct x { int i; };"), put(text, "enum x { A = 1 };"))
+    assert (finding.rule, finding.name, finding.reaches) == ("TYPE_CHANGED", "x", ("a.one",))
+
+
 def test_a_type_within_itself() -> None:
     """It is compared once, and a copy of it under another name is the same bytes."""
     text = ONE + "struct x { @1 i; x *next; }; struct y { @1 i; y *next; }; struct a_one_args { @2 *f; };"
@@ -262,6 +294,17 @@ def test_large_definitions_take_seconds(text: str) -> None:
     assert time.monotonic() - started < 10
 
 
+def test_many_fields_of_one_type() -> None:
+    many = 4000
+    fields = "{ " + " ".join(f"int i{at};" for at in range(many)) + " };"
+    text = ONE + f"struct x {fields} struct y {fields} struct a_one_args {{ "
+    text += " ".join(f"@1 f{at};" for at in range(many)) + " };"
+    before, after = schema(put(text, "x")), schema(put(text, "y"))
+    started = time.monotonic()
+    assert {finding.rule for finding in compare(before, after)} == {"DECLARATION_CHANGED"}
+    assert time.monotonic() - started < 10
+
+
 def test_many_users_of_one_type() -> None:
     many = 3000
     text = ONE + "struct x { @1 i; };\n" + "".join(f"struct u{at} {{ x f; }};" for at in range(many))
@@ -270,3 +313,25 @@ def test_many_users_of_one_type() -> None:
     started = time.monotonic()
     assert brief(compare(before, after)) == [("FIELD_TYPE_CHANGED", "x.i")]
     assert time.monotonic() - started < 10
+
+
+def test_a_limit_by_another_name() -> None:
+    """The number is the same, and nothing took the place of anything."""
+    text = ONE + "const X = 3; struct a_one_args { opaque o<@1>; };"
+    assert found(put(text, "3"), put(text, "X")) == ()
+
+
+def test_what_goes_with_a_procedure() -> None:
+    """Its types, and the limits of these, are part of the finding: both when it goes and when it comes."""
+    two = HEAD + "enum a_procedure { A_PROC_ONE = 1, A_PROC_TWO = 2 }; const X = 3; typedef opaque o<X>;"
+    two += "struct a_two_args { o data; };"
+    assert brief(found(two, ONE)) == [("PROCEDURE_REMOVED", "a.two")]
+    assert brief(found(ONE, two)) == [("PROCEDURE_ADDED", "a.two")]
+
+
+def test_types_of_the_same_name_in_two_files() -> None:
+    """What no procedure has is compared with its own file's."""
+    both = schema("struct x { int i; };", "struct x { hyper h; };")
+    assert compare(both, both) == ()
+    moved = schema("struct y { int i; };", "struct x { hyper h; };")
+    assert brief(compare(both, moved)) == [("TYPE_ADDED", "y")]

@@ -24,8 +24,9 @@ from .sources import complete_source, load, read_source
 def diff(old: str, new: str, defines: tuple[tuple[str, int], ...], report: Reporter) -> None:
     """Compare two versions of definitions, and say what a peer would see.
 
-    OLD and NEW are releases (12.6.0), folders of .x files, .x files (with those they include), or
-    git:REV:PATH: what is below PATH in a revision of the repository in the current directory.
+    OLD and NEW are releases (12.6.0), folders with .x files in them or below them, .x files (with those
+    they include), or git:REV:PATH: what is below PATH in a revision of the repository in the current
+    directory.
 
     Programs and procedures are matched by number, and types by where they stand in payloads. Each finding
     says where it is on both sides, what a peer with the other definitions sees, and which procedures it
@@ -37,8 +38,8 @@ def diff(old: str, new: str, defines: tuple[tuple[str, int], ...], report: Repor
     \b
     Examples:
       libvirt-proto diff 1.0.4 1.0.5
-      libvirt-proto diff 10.0.0 ~/src/libvirt/src/remote --format json
-      libvirt-proto diff git:origin/master:src/remote src/remote --format github
+      libvirt-proto diff 12.6.0 ~/src/libvirt/src --format json
+      libvirt-proto diff git:origin/master:src src --format github
       libvirt-proto diff --fail-on WIRE --fail-on LIMIT --ignore known.toml v1/ v2/
 
     \b

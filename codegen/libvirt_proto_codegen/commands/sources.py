@@ -55,8 +55,9 @@ def _is_file(source: str, path: Path) -> bool:
 
 
 def read_source(source: str, defines: Mapping[str, int]) -> Schema:
-    """The Schema of a release, a folder, a .x file with those that it includes, or `git:REV:PATH`. What is a
-    path is no release. What libvirt's own headers define need not be given.
+    """The Schema of a release, a folder, a .x file with those that it includes, or `git:REV:PATH`. Of a
+    folder without .x files, such as a source tree, those below it are read. What is a path is no release.
+    What libvirt's own headers define need not be given.
 
     Raises UnknownRelease, RevisionError or DefinitionError.
     """
@@ -64,12 +65,18 @@ def read_source(source: str, defines: Mapping[str, int]) -> Schema:
         return load_revision(source, defines=defines)
     path = Path(source)
     if "/" in source or path.suffix == ".x" or path.exists():
-        return load_schema([path], defines=defines, known=True)
+        return load_schema(_below(path), defines=defines, known=True)
     try:
         find(source)
     except UnknownRelease as error:
         raise UnknownRelease(f"{source!r} is no file and no folder, and {error}") from None
     return load_release(source, defines=defines)
+
+
+def _below(path: Path) -> list[Path]:
+    if not path.is_dir() or any(path.glob("*.x")):
+        return [path]
+    return sorted(path.rglob("*.x")) or [path]
 
 
 def complete_source(

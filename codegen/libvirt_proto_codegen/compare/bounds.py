@@ -90,7 +90,8 @@ class Bounds:
             return
         was = "was" if old.name == new.name else f"was called {old.name}, and was"
         numbers = f"{change.new.value:,}, and {was} {change.old.value:,}"
-        message = f"{new.name} is {numbers}; it bounds {_places(each.new for each in group)}"
+        verb = "is the length of" if change.fixed else "bounds"
+        message = f"{new.name} is {numbers}; it {verb} {_places(each.new for each in group)}"
         self._finding(change, old, new, message, program, reached)
 
     def _in_place(self, each: BoundChange) -> None:

@@ -75,6 +75,8 @@ class Nodes:
     def __init__(self, old: Side, new: Side) -> None:
         self._old = old
         self._new = new
+        #: Many fields may ask about the same two types.
+        self._same_bytes: dict[tuple[Node, Node], bool] = {}
 
     def changes(self, old: Node, new: Node) -> list[NodeChange]:
         """All that differs; a type that both name the same, or that was renamed, is Followed."""
@@ -123,12 +125,14 @@ class Nodes:
         """Another name, or a name on one side only: what is behind it counts."""
         before, after = self._old.schema.resolved(old), self._new.schema.resolved(new)
         if isinstance(before, _BODIES) or isinstance(after, _BODIES):
-            yield Respelled() if self.same_bytes(old, new) else Retyped()
+            if (old, new) not in self._same_bytes:
+                self._same_bytes[old, new] = self._compare_bytes(old, new)
+            yield Respelled() if self._same_bytes[old, new] else Retyped()
         else:
             yield Respelled()
             yield from self._changes(before, after)
 
-    def same_bytes(self, old: Node, new: Node) -> bool:
+    def _compare_bytes(self, old: Node, new: Node) -> bool:
         """Whether two nodes are the same on the wire all the way down, whatever their names."""
         queue, seen = [(old, new)], set()
         while queue:
