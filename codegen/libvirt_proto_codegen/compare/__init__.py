@@ -7,6 +7,7 @@ from itertools import chain
 
 from ..findings import Finding
 from ..schema import Named, Schema
+from ..side import Placed, Side, payload_types
 from . import effects
 from .bounds import Bounds
 from .constants import report_constants
@@ -15,7 +16,6 @@ from .programs import Programs, match_programs, report_programs
 from .reach import Reach
 from .report import At, Report
 from .rules import CATEGORIES, RULES
-from .side import Placed, Side, payload_types
 from .types import Types
 
 __all__ = ["CATEGORIES", "RULES", "compare"]

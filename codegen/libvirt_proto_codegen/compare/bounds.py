@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from ..findings import Symbol
 from ..schema import Bound, Named
+from ..side import Side
 from . import effects
 from .nodes import Rebound
 from .pair import Pair
 from .reach import Payload, in_order
 from .report import At, Report
-from .side import Side
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Collection, Set
 
 from ..findings import Symbol
 from ..schema import Named
+from ..side import Side
 from . import effects
 from .report import At, Report
-from .side import Side
 
 
 def report_constants(

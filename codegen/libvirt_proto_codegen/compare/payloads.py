@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..schema import Named
+from ..side import PARTS, Side
 from . import effects
 from .pair import Pair, Place
 from .programs import ProgramPair
 from .report import At, Report
-from .side import PARTS, Side
 from .types import Types
 
 #: What a procedure does with its payloads, now and before.

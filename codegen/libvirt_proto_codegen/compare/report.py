@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from ..findings import Finding, Symbol
 from ..schema import Named
+from ..side import Side
 from ..source import Span
 from .reach import Payload, Reach
 from .rules import RULES
-from .side import Side
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from ..findings import Symbol
 from ..schema import Enumeration, Field, Named, Node, Structure, UnionType
+from ..side import Side
 from . import effects
 from .align import align
 from .bounds import BoundChange, Bounds
@@ -14,7 +15,6 @@ from .enums import compare_members
 from .nodes import Followed, Nodes, Rebound, Respelled, Retyped, kind
 from .pair import Pair, Place
 from .report import At, Report
-from .side import Side
 from .unions import compare_arms
 
 

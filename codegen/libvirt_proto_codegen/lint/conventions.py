@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..compare.side import PARTS
 from ..findings import Symbol
 from ..schema import Array, Integer, Opaque, String, Structure
+from ..side import PARTS
 from .view import Hit, View
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")

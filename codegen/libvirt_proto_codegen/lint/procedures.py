@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..compare.side import Placed
 from ..model import Annotations
 from ..schema import Procedure
+from ..side import Placed
 from .view import Hit, View
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from ..compare.side import PARTS, Placed, Side
 from ..findings import Symbol, SymbolKind
 from ..schema import (
     Array,
@@ -21,6 +20,7 @@ from ..schema import (
     TypeDef,
     UnionType,
 )
+from ..side import PARTS, Placed, Side
 from ..source import Span
 
 #: What a message may carry in libvirt since 1.2.0: 32 MiB without the header.

@@ -1,4 +1,4 @@
-"""One of two Schemas, with the look-ups that comparing it takes."""
+"""A Schema with the look-ups that findings take: a side of a comparison, or what is checked."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from ..dialect import version_names
-from ..findings import Symbol
-from ..schema import (
+from .dialect import version_names
+from .findings import Symbol
+from .schema import (
     Array,
     Bound,
     Constant,
@@ -29,7 +29,7 @@ from ..schema import (
     TypeDef,
     UnionType,
 )
-from ..sizes import references
+from .sizes import references
 
 #: The payloads that a procedure may have.
 PARTS: Final = ("args", "ret", "msg")
