@@ -68,7 +68,7 @@ def read(node: Node, data: bytes, pos: int = 0) -> Reading:
         value, after = reader.read(node, pos)
     except ProtocolError as error:
         error.path = reader.path()
-        return Reading(error.partial, error.offset or pos, tuple(reader.remarks), error)
+        return Reading(error.partial, error.offset or pos, tuple(reader.remarks), error.kept())
     return Reading(value, after, tuple(reader.remarks))
 
 

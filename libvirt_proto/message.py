@@ -104,7 +104,7 @@ def decode_message(
         try:
             fds, pos = _descriptor_count(data, pos)
         except ProtocolError as error:
-            return Message(header, length, raw=data[pos:], error=error, missing=missing)
+            return Message(header, length, raw=data[pos:], error=error.kept(), missing=missing)
     type_, typed = payload_of(header, pos < size or missing > 0, direction, registry or default())
     if missing:
         return _incomplete(Message(header, length, fds, missing=missing), data, pos, type_, typed)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -273,3 +276,35 @@ def test_kinds_of_messages_that_were_not_seen_whole(
     head = frame(type_, status, seen + bytes(60))[: 28 + len(seen)]
     message = decode_message(head, missing=60)
     assert {name: getattr(message, name) for name in shown} == shown
+
+
+class Local:
+    """Something in a function that meets an error."""
+
+
+def breaks_off() -> object:
+    return decode_message(frame(CALL, OK, b"\0\0\0\4tes", proc=23))
+
+
+def lacks_the_descriptor_count() -> object:
+    return decode_message(frame(CALL_WITH_FDS, OK, b"\0\0"))
+
+
+def has_no_value() -> object:
+    with pytest.raises(ProtocolError) as caught:
+        registry.default().type("remote_domain_lookup_by_name_args").from_bytes(b"\0\0\0\4tes")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("meet", [breaks_off, lacks_the_descriptor_count, has_no_value])
+def test_an_error_that_is_kept_keeps_nothing_else(meet: Callable[[], object]) -> None:
+    """The frames of the callers least of all: a million malformed messages took 5 GB."""
+
+    def caller() -> weakref.ref[Local]:
+        local, met = Local(), meet()
+        assert met
+        return weakref.ref(local)
+
+    of_the_caller = caller()
+    gc.collect()
+    assert of_the_caller() is None
