@@ -308,3 +308,119 @@ def test_an_error_that_is_kept_keeps_nothing_else(meet: Callable[[], object]) ->
     of_the_caller = caller()
     gc.collect()
     assert of_the_caller() is None
+
+
+# What nothing else noticed when it was changed (make mutate).
+
+LIFECYCLE = DOMAIN + bytes.fromhex("00000002 00000001")
+
+
+def test_an_event_of_a_procedure() -> None:
+    message = decode_message(frame(EVENT, OK, LIFECYCLE, proc=107))
+    assert message.payload_type == "remote_domain_event_lifecycle_msg"
+    assert (message.payload.dom.name, message.payload.event, message.payload.detail) == ("test", 2, 1)
+    assert message.raw is message.error is message.data is None
+
+
+@pytest.mark.parametrize(("type_", "status"), [(STREAM, OK), (STREAM_HOLE, OK)])
+def test_what_is_behind_the_end_of_a_stream_is_spare(type_: int, status: int) -> None:
+    message = decode_message(frame(type_, status, b"1234", proc=209))
+    assert (message.payload_type, message.data, message.spare) == (None, None, b"1234")
+
+
+@pytest.mark.parametrize(
+    ("payload", "error"),
+    [
+        (b"", "at byte 28, fds: needs 4 bytes, 0 left"),
+        (b"\0\0\0", "at byte 28, fds: needs 4 bytes, 3 left"),
+        (b"\0\0\0\x21", "at byte 28, fds: descriptor count 33 is over the limit of 32"),
+    ],
+)
+def test_a_descriptor_count_that_is_none(payload: bytes, error: str) -> None:
+    message = decode_message(frame(CALL_WITH_FDS, OK, payload))
+    assert str(message.error) == error
+    assert (message.fds, message.payload_type, message.raw) == (None, None, payload)
+    assert isinstance(message.error, OverLimit | Truncated)
+    assert message.error.as_dict()["path"] == "fds"
+    if isinstance(message.error, OverLimit):
+        assert (message.error.limit, message.error.actual) == (32, 33)
+
+
+@pytest.mark.parametrize("count", [0, 1, 32])
+def test_descriptor_counts_that_are_allowed(count: int) -> None:
+    data = frame(CALL_WITH_FDS, OK, count.to_bytes(4, "big") + DOMAIN)
+    message = decode_message(data)
+    assert (message.fds, message.error, message.payload_type) == (count, None, "remote_domain_get_info_args")
+    assert encode_message(message) == data
+
+
+@pytest.mark.parametrize("count", [-1, 33])
+def test_descriptor_counts_that_cannot_be_written(count: int) -> None:
+    message = msgspec.structs.replace(decode_message(frame(CALL_WITH_FDS, OK, bytes(4) + DOMAIN)), fds=count)
+    with pytest.raises(OverLimit) as caught:
+        encode_message(message)
+    assert str(caught.value) == f"descriptor count {count} is over the limit of 32"
+
+
+def test_the_largest_message() -> None:
+    message = decode_message(frame(STREAM, CONTINUE, proc=209))
+    largest = msgspec.structs.replace(message, data=bytes(33554436 - 28))
+    assert encode_message(largest)[:4] == (33554436).to_bytes(4, "big")
+    with pytest.raises(OverLimit) as caught:
+        encode_message(msgspec.structs.replace(message, data=bytes(33554436 - 27)))
+    assert str(caught.value) == "length word 33554437 is over the limit of 33554436"
+
+
+def test_a_payload_of_another_type_than_the_header_says() -> None:
+    """Whoever builds a message may say so: the type's name counts."""
+    message = decode_message(frame(CALL, OK, DOMAIN))
+    other = registry.default().type("remote_domain_lookup_by_name_args")
+    changed = msgspec.structs.replace(
+        message, payload_type=other.name, payload=other.from_bytes(bytes.fromhex("00000002 68690000"))
+    )
+    assert encode_message(changed) == frame(CALL, OK, bytes.fromhex("00000002 68690000"))
+    unknown = msgspec.structs.replace(changed, header=msgspec.structs.replace(message.header, proc=9999))
+    assert encode_message(unknown)[28:] == bytes.fromhex("00000002 68690000")
+    with pytest.raises(KeyError, match="no_such_type"):
+        encode_message(msgspec.structs.replace(changed, payload_type="no_such_type"))
+
+
+def test_an_abort_that_carries_an_error_encodes_again() -> None:
+    """Without a direction, its payload decides; the type that it has is not the procedure's."""
+    data = frame(STREAM, ERROR, ERROR_PAYLOAD, proc=209)
+    message = decode_message(data)
+    assert msgspec.structs.replace(message, raw=None).payload_type == "virNetMessageError"
+    assert encode_message(message) == data
+
+
+def seen_of(data: bytes, count: int) -> Message:
+    return decode_message(data[:count], missing=len(data) - count)
+
+
+def test_what_was_seen_of_a_message_without_a_type() -> None:
+    unknown = seen_of(frame(CALL, OK, b"12345678", proc=9999), 32)
+    assert (unknown.data, unknown.spare, unknown.missing) == (b"1234", b"", 4)
+    nothing_due = seen_of(frame(CALL, OK, b"12345678", proc=66), 32)
+    assert (nothing_due.data, nothing_due.spare) == (None, b"1234")
+
+
+def test_what_was_seen_of_a_message_with_a_type() -> None:
+    broken = seen_of(frame(CALL, OK, DOMAIN), 40)
+    assert isinstance(broken.error, Truncated)
+    assert (broken.payload.fields["dom"].fields, broken.raw, broken.spare) == (
+        {"name": "test"},
+        DOMAIN[:12],
+        b"",
+    )
+    assert not broken.malformed
+    # The payload is all there, and what is missing is behind it.
+    whole = seen_of(frame(CALL, OK, DOMAIN + b"behind"), 28 + len(DOMAIN) + 2)
+    assert (whole.error, whole.raw, whole.remarks, whole.spare) == (None, None, (), b"be")
+    assert whole.payload.dom.id == 3
+    # Padding that is not zero: a remark, and the bytes themselves.
+    payload = bytes.fromhex("00000003 616263ff")
+    odd = seen_of(frame(CALL, OK, payload + b"behind", proc=23), 28 + len(payload))
+    assert (odd.payload.name, odd.raw, odd.spare) == ("abc", payload, b"")
+    assert odd.remarks == ("at byte 35, name: padding ff is not zero",)
+    with pytest.raises(BadValue, match="6 bytes of the message were never seen"):
+        encode_message(odd)
