@@ -424,3 +424,10 @@ def test_what_was_seen_of_a_message_with_a_type() -> None:
     assert odd.remarks == ("at byte 35, name: padding ff is not zero",)
     with pytest.raises(BadValue, match="6 bytes of the message were never seen"):
         encode_message(odd)
+
+
+def test_bytes_that_are_left_over_are_no_value() -> None:
+    type_ = registry.default().type("remote_domain_lookup_by_id_args")
+    with pytest.raises(BadValue) as caught:
+        type_.from_bytes(bytes.fromhex("00000001 0000"))
+    assert str(caught.value) == "at byte 4: 2 bytes are left over"
