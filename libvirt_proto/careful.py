@@ -222,7 +222,7 @@ def _read_leaf(mark: Any, data: bytes, pos: int) -> tuple[Any, int]:
             except NotCanonical as error:
                 error.value = xdr.text(error.value) if isinstance(error.value, bytes) else error.value
                 raise
-    raise TypeError(f"{mark!r} is no mark")
+    raise TypeError(f"{mark!r} is no mark")  # pragma: no cover - there are no others
 
 
 def _named(type_: type[enum.IntEnum], number: int) -> int:

@@ -170,3 +170,28 @@ EXTERNALS = st.builds(
 @given(st.lists(EXTERNALS, unique_by=lambda external: external.name))
 def test_externals_written_and_read(externals: list[External]) -> None:
     assert read_externals(write_externals(externals)) == {external.name: external for external in externals}
+
+
+def test_without_any_definitions_it_says_where_they_should_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(definitions, "root", lambda: tmp_path / "missing")
+    assert definitions.releases() == ()
+    with pytest.raises(definitions.UnknownRelease, match="there are no definitions in .*missing"):
+        definitions.newest()
+    with pytest.raises(definitions.UnknownRelease, match=r"libvirt 1\.2\.3 are here \(there are: none\)"):
+        definitions.folder("1.2.3")
+
+
+def test_providers_that_cannot_be_read_are_reported_together(tmp_path: Path) -> None:
+    (tmp_path / "a_probes.d").write_text("provider libvirt {\n    probe p(int);\n};\n")
+    (tmp_path / "b_probes.d").mkdir()
+    (tmp_path / "c_probes.d").write_text("no provider\n")
+    with pytest.raises(DefinitionError) as caught:
+        definitions.load_providers([tmp_path])
+    said = str(caught.value)
+    assert [name for name in ("a_probes.d", "b_probes.d", "c_probes.d") if name in said] == [
+        "a_probes.d",
+        "b_probes.d",
+        "c_probes.d",
+    ]

@@ -191,7 +191,7 @@ def loads(folder: Path, environment: dict[str, str]) -> str:
     )
     run = subprocess.run(
         [sys.executable, "-c", program, str(folder / "mine.x")],
-        env={"PATH": os.environ["PATH"], **environment},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=True,
