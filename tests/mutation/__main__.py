@@ -161,6 +161,8 @@ def _mutant(name: str, function: str) -> Mutant:
     for line in _mutmut("show", name).stdout.splitlines():
         if line[:1] in changed and not line.startswith(("---", "+++")):
             changed[line[0]].append(line[1:].strip())
+    if not any(changed.values()):
+        raise click.ClickException(f"mutmut does not say what it changed in {name}")
     return Mutant(function, "\n".join(changed["-"]), "\n".join(changed["+"]))
 
 

@@ -177,7 +177,7 @@ def test_without_any_definitions_it_says_where_they_should_be(
 ) -> None:
     monkeypatch.setattr(definitions, "root", lambda: tmp_path / "missing")
     assert definitions.releases() == ()
-    with pytest.raises(definitions.UnknownRelease, match="there are no definitions in .*missing"):
+    with pytest.raises(definitions.UnknownRelease, match=r"there are no definitions in .*missing"):
         definitions.newest()
     with pytest.raises(definitions.UnknownRelease, match=r"libvirt 1\.2\.3 are here \(there are: none\)"):
         definitions.folder("1.2.3")

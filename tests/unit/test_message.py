@@ -25,6 +25,7 @@ from libvirt_proto import (
     registry,
 )
 from libvirt_proto.layout import Partial
+from tests.frames import word
 
 CALL, REPLY, EVENT, STREAM, CALL_WITH_FDS, REPLY_WITH_FDS, STREAM_HOLE = range(7)
 OK, ERROR, CONTINUE = range(3)
@@ -431,3 +432,43 @@ def test_bytes_that_are_left_over_are_no_value() -> None:
     with pytest.raises(BadValue) as caught:
         type_.from_bytes(bytes.fromhex("00000001 0000"))
     assert str(caught.value) == "at byte 4: 2 bytes are left over"
+
+
+@pytest.mark.parametrize(
+    ("data", "missing", "error"),
+    [
+        (bytes(27), 0, "at byte 0: needs 28 bytes, 27 left"),
+        (b"", 40, "at byte 0: needs 28 bytes, 0 left"),
+        (word(27) + bytes(24), 0, "at byte 0: length word 27 is not between 28 and 33554436"),
+        (word(33554437) + bytes(24), 0, "at byte 0: length word 33554437 is not between 28 and 33554436"),
+        (word(40) + bytes(24), 0, "at byte 0: needs 40 bytes, 28 left"),
+        (word(40) + bytes(24), 5, "at byte 0: needs 40 bytes, 33 left"),
+        (word(28) + bytes(28), 0, "at byte 28: 4 bytes are left over"),
+        (word(28) + bytes(28), 3, "at byte 28: 7 bytes are left over"),
+    ],
+)
+def test_frames_that_are_none(data: bytes, missing: int, error: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode_message(data, missing=missing)
+    assert str(caught.value) == error
+
+
+def test_the_largest_message_comes_back() -> None:
+    data = frame(STREAM, CONTINUE, bytes(33554436 - 28), proc=209)
+    assert decode_message(data).length == len(data) == 33554436
+
+
+def test_a_descriptor_count_of_which_a_part_was_seen() -> None:
+    message = decode_message(frame(CALL_WITH_FDS, OK, b"\0\0\0\1" + DOMAIN)[:30], missing=30)
+    assert str(message.error) == "at byte 28, fds: needs 4 bytes, 2 left"
+    assert (message.length, message.missing, message.raw, message.fds) == (60, 30, b"\0\0", None)
+    assert not message.malformed
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_payload_of_which_nothing_was_seen_is_not_none(missing: int) -> None:
+    """An aborted stream carries an error or nothing: it is what its length says."""
+    data = frame(STREAM, ERROR, bytes(missing), proc=209)
+    message = decode_message(data[:28], missing=missing)
+    assert message.payload_type == ("virNetMessageError" if missing else None)
+    assert (message.payload, message.missing) == (None, missing)
