@@ -9,10 +9,15 @@ PYTHON ?= python3 python3.13 python3.12 python3.11
 # More for pytest: `make test ARGS='-k frame'`.
 ARGS ?=
 GENERATE := generate python -o libvirt_proto/generated
+# Seconds for each fuzz target, and which of them: `make fuzz TIME=300 TARGETS='pcap generator'`.
+TIME ?= 30
+TARGETS ?=
+# Processes of a mutation run.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CAPTURE := tests/captures/virsh-domname.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check static generate release-definitions format clean
+.PHONY: help demo test soak check static fuzz mutate generate release-definitions format clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -46,6 +51,12 @@ static: $(VENV)/dev.stamp ## Format, lint, types, import contracts, drift of gen
 	$(BIN)/lint-imports
 	$(BIN)/libvirt-proto $(GENERATE) --check
 
+fuzz: $(VENV)/fuzz.stamp ## Fuzz every reader, parser and the generator for TIME seconds each (30), or TARGETS
+	$(BIN)/python -m tests.fuzz --time $(TIME) $(TARGETS)
+
+mutate: $(VENV)/mutate.stamp ## Change the codec, messages and the Python target, and say what no test notices
+	$(BIN)/python -m tests.mutation --jobs $(JOBS)
+
 generate: $(VENV)/run.stamp ## Write the generated modules again
 	$(BIN)/libvirt-proto $(GENERATE)
 
@@ -67,10 +78,10 @@ format: $(VENV)/dev.stamp ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format
 
 clean: ## Remove .venv and all that was built
-	rm -rf $(VENV) build dist demo .coverage .coverage.* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist demo .coverage .coverage.* .fuzz .mutate .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What .venv holds: the package; with what the tests need; with what the static checks need.
+# What .venv holds: the package; with what the tests, the static checks, fuzzing, mutating need.
 $(VENV)/run.stamp: pyproject.toml | $(BIN)/python
 	@echo 'Installing into $(VENV)'
 	@$(PIP) 'pip>=25.1' # the first that knows dependency groups
@@ -83,6 +94,14 @@ $(VENV)/test.stamp: pyproject.toml | $(VENV)/run.stamp
 
 $(VENV)/dev.stamp: pyproject.toml | $(VENV)/run.stamp
 	@$(PIP) --editable . --group dev
+	@touch $@
+
+$(VENV)/fuzz.stamp: pyproject.toml | $(VENV)/run.stamp
+	@$(PIP) --editable . --group fuzz
+	@touch $@
+
+$(VENV)/mutate.stamp: pyproject.toml | $(VENV)/run.stamp
+	@$(PIP) --editable . --group mutate
 	@touch $@
 
 $(BIN)/python:

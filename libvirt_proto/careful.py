@@ -70,8 +70,7 @@ def read(node: Node, data: bytes, pos: int = 0) -> Reading:
         value, after = reader.read(node, pos)
     except ProtocolError as error:
         error.path = reader.path()
-        error.__traceback__ = error.__context__ = None  # they hold the reader's frames
-        return Reading(error.partial, error.offset or pos, reader.remarks(), error)
+        return Reading(error.partial, error.offset or pos, reader.remarks(), error.kept())
     except RecursionError:
         return Reading(None, pos, reader.remarks(), BadValue(_TOO_DEEP, offset=pos))
     return Reading(value, after, reader.remarks())
@@ -238,7 +237,7 @@ def _read_leaf(mark: Any, data: bytes, pos: int) -> tuple[Any, int]:
             except NotCanonical as error:
                 error.value = xdr.text(error.value) if isinstance(error.value, bytes) else error.value
                 raise
-    raise TypeError(f"{mark!r} is no mark")
+    raise TypeError(f"{mark!r} is no mark")  # pragma: no cover - there are no others
 
 
 def _named(type_: type[enum.IntEnum], number: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 
 class ProtocolError(ValueError):
@@ -31,6 +31,12 @@ class ProtocolError(ValueError):
         if self.path:
             where += (", " if where else "") + self.path
         return f"{where}: {self.reason}" if where else self.reason
+
+    def kept(self) -> Self:
+        """The error itself, as part of a value: without the frames it was raised through. They would keep all
+        that was in them alive, and Python could not tell that nobody needs it, for values are not tracked."""
+        self.__traceback__ = self.__context__ = None
+        return self
 
     def as_dict(self) -> dict[str, Any]:
         """`message`, `code`, `offset`, `path`, and the figures of the kind of error."""

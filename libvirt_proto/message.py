@@ -126,7 +126,7 @@ class MessageDecoder:
                 type_, status, payload = known
                 try:
                     value, end = payload.decode(data, _START.size) if payload else (None, _START.size)
-                except (struct.error, ProtocolError):
+                except (struct.error, ProtocolError, RecursionError):
                     end = None  # not canonical, or broken
                 if end == length:
                     header = Header(prog, vers, proc, type_, serial, status)
@@ -150,7 +150,7 @@ class MessageDecoder:
             try:
                 fds, pos = _descriptor_count(data, pos)
             except ProtocolError as error:
-                return Message(header, length, raw=data[pos:], error=error, missing=missing)
+                return Message(header, length, raw=data[pos:], error=error.kept(), missing=missing)
         type_, typed = payload_of(header, pos < size or missing > 0, direction, self._registry)
         if typed and (header.type, header.status) in _SETTLED and len(self._known) < _MAX_KNOWN:
             key = (header.prog, header.vers, header.proc, header.type, header.status)

@@ -71,8 +71,9 @@ class XdrType:
         are left over. Bytes that are not canonical, but understood, are taken.
         """
         reading = self.read(data)
-        if reading.error:
-            raise reading.error
+        if error := reading.error:
+            del reading  # else error, frame and reading would hold each other for ever
+            raise error
         if reading.next != len(data):
             raise BadValue(f"{len(data) - reading.next} bytes are left over", offset=reading.next)
         return reading.value

@@ -5,8 +5,11 @@ from __future__ import annotations
 import keyword
 from collections.abc import Iterable
 
-#: Names that generated functions use for themselves: locals of fields keep clear of them.
-LOCALS = frozenset(("buffer", "pos", "put", "value", "count", "item", "flag", "depth", "result"))
+#: Names that generated functions use for themselves: locals of fields keep clear of them, and so does what
+#: the functions refer to.
+LOCALS = frozenset(
+    ("buffer", "pos", "put", "value", "count", "item", "flag", "depth", "result", "number", "_")
+)
 
 #: Fields that would hide something of the generated classes' bases.
 _MEMBERS = frozenset(("xdr_name", "xdr_arms", "xdr_default", "xdr_recursive"))
@@ -36,6 +39,14 @@ def identifier(name: str, taken: Iterable[str] = ()) -> str:
     while keyword.iskeyword(name) or name in taken:
         name += "_"
     return name
+
+
+def constant_name(name: str) -> str:
+    """A constant of a module: no keyword, no local of the functions, and nothing that Python mangles within a
+    class or keeps for itself."""
+    if name.startswith("__"):
+        name = "x" + name
+    return identifier(name, LOCALS)
 
 
 def field_name(name: str, taken: Iterable[str] = ()) -> str:

@@ -93,6 +93,8 @@ def read_pcap(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
     size = window.fill(0, 24)
     if size < 24:
         raise _truncated(0, "the file's header", 24, size)
+    if window.buffer[:4] not in PCAP_MAGIC:  # somebody said that it is one
+        raise _corrupt(0, f"begins with {window.buffer[:4].hex()}, which is not pcap")
     order, scale = PCAP_MAGIC[window.buffer[:4]]
     snaplen, network = Struct(order + "II").unpack_from(window.buffer, 16)
     linktype = network & 0xFFFF  # the upper bits say how long a frame check sequence is

@@ -152,7 +152,7 @@ def _leaf(mark: Any) -> Schema:
             return _string(limit)
         case EnumOf(type_):
             return {"anyOf": [{"enum": list(type_.__members__)}, _integer(32, True)]}
-    raise TypeError(f"{mark!r} is no mark")
+    raise TypeError(f"{mark!r} is no mark")  # pragma: no cover - there are no others
 
 
 def _integer(bits: int, signed: bool) -> Schema:

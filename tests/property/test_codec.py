@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from libvirt_proto import ProtocolError, careful, registry
+from libvirt_proto import careful, registry
 from libvirt_proto.program import XdrType
 from libvirt_proto.registry import Registry
 from libvirt_proto_codegen.releases import folders
+from tests.oracles import value_or_error
 
 from .values import values
 
@@ -64,7 +65,7 @@ def test_any_bytes_give_a_value_or_a_protocol_error(release: str) -> None:
     @settings(QUICK, max_examples=1500)
     @given(st.sampled_from(types), st.lists(_words(), max_size=24).map(b"".join))
     def holds(type_: XdrType, data: bytes) -> None:
-        _value_or_error(type_, data)
+        value_or_error(type_, data)
 
     holds()
 
@@ -82,7 +83,7 @@ def test_damaged_bytes_give_a_value_or_a_protocol_error(release: str) -> None:
             if encoded:
                 encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
         cut = data.draw(st.integers(0, len(encoded)))
-        _value_or_error(type_, bytes(encoded[: cut or None]))
+        value_or_error(type_, bytes(encoded[: cut or None]))
 
     holds()
 
@@ -90,24 +91,3 @@ def test_damaged_bytes_give_a_value_or_a_protocol_error(release: str) -> None:
 def _words() -> st.SearchStrategy[bytes]:
     """Four bytes: small numbers, which lead deep into a type, before any."""
     return st.integers(0, 9).map(struct.Struct(">I").pack) | st.binary(min_size=4, max_size=4)
-
-
-def _value_or_error(type_: XdrType, data: bytes) -> None:
-    """from_bytes gives a value that encodes again, or an error that names a place in the data; the
-    fast way and the careful one agree."""
-    reading = careful.read(type_.node, data)
-    try:
-        value, after = type_.decode(data, 0)
-    except (struct.error, ProtocolError):
-        assert reading.error is not None or reading.remarks
-    else:
-        assert reading.error is None
-        assert not reading.remarks
-        assert (repr(value), after) == (repr(reading.value), reading.next)
-        assert type_.to_bytes(value) == data[:after]
-    if reading.error:
-        assert reading.error.offset is not None
-        assert 0 <= reading.error.offset <= len(data)
-        assert str(reading.error)
-        with pytest.raises(ProtocolError):
-            type_.from_bytes(data)

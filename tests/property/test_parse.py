@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from libvirt_proto import ProtocolError, encode_message, registry
+from libvirt_proto import ProtocolError, registry
 from libvirt_proto.layout import layout_of
 from libvirt_proto.parse.jsonl import Parser
 from libvirt_proto.parse.values import unplain
@@ -20,6 +20,7 @@ from libvirt_proto.present.values import plain
 from libvirt_proto.program import XdrType
 from tests.frames import REMOTE, captured, frame
 from tests.handmade import Everything
+from tests.oracles import line_or_error
 
 from .values import values
 
@@ -130,22 +131,10 @@ def test_any_message_to_its_line_and_back(
     )
 )
 def test_any_line_gives_a_message_or_an_error(fields: dict[str, Any]) -> None:
-    _message_or_error(json.dumps(fields).encode())
+    line_or_error(json.dumps(fields).encode())
 
 
 @settings(QUICK, max_examples=300)
 @given(st.binary())
 def test_any_bytes_as_a_line(text: bytes) -> None:
-    _message_or_error(text)
-
-
-def _message_or_error(line: bytes) -> None:
-    try:
-        parsed = Parser(registry.default())(line)
-    except ProtocolError as raised:
-        error = raised
-    else:
-        assert parsed is None or parsed.frame == encode_message(parsed.captured.message)
-        return
-    assert error.reason
-    assert error.offset is None
+    line_or_error(text)

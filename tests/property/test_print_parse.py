@@ -13,6 +13,7 @@ from libvirt_proto_codegen.front import read_specification, source_of
 from libvirt_proto_codegen.model import ConstDef, Declaration, Definition, Specification, TypedefDef
 from libvirt_proto_codegen.printer import print_declaration, print_definition, print_specification
 from libvirt_proto_codegen.source import Source
+from tests.oracles import understood_or_refused
 
 from .specifications import AT, declarations, definitions, specifications, types
 
@@ -37,28 +38,6 @@ struct s { /* insert@1 */ uuid id; struct { int x<2>; unsigned *y; } in; /* inse
 union u switch (e kind) { case X: case 5: void; default: s *next; };
 program P { version V { void F(void) = 1; s G(int, u) = 2; } = 1; } = 0x20000000;
 """
-
-
-def refusal(text: str) -> DefinitionError | None:
-    try:
-        specification = read_specification(Source("a.x", text))
-    except DefinitionError as error:
-        return error
-    assert read_specification(Source("a.x", print_specification(specification))) == specification
-    return None
-
-
-def understood_or_refused(text: str) -> None:
-    """A Specification that prints and parses to itself, or problems that have a place and words."""
-    error = refusal(text)
-    if error is None:
-        return
-    assert error.problems
-    for problem in error.problems:
-        assert problem.message
-        if problem.span:
-            assert 0 <= problem.span.start <= problem.span.end <= len(text)
-    assert re.match(r"a\.x:\d+:\d+: error: \S|error: a\.x: ", str(error))
 
 
 @SLOW

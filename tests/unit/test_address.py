@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from libvirt_proto.capture.address import Address, AddressError, listen, parse
+from libvirt_proto.capture import address as module
+from libvirt_proto.capture.address import Address, AddressError, connect, listen, parse
 from tests.relays import client
 
 
@@ -65,3 +69,31 @@ def test_an_abstract_socket_and_all_addresses() -> None:
     assert len({one.getsockname()[1] for one in sockets}) == 1
     for one in sockets:
         one.close()
+
+
+def test_no_address_of_a_host_answers() -> None:
+    """The first that answers is taken; where none does, the last says why."""
+    (one,) = listen(parse("tcp:127.0.0.1:0"))
+    port = one.getsockname()[1]
+    one.close()
+    with pytest.raises(ConnectionRefusedError):
+        asyncio.run(connect(Address("tcp", "127.0.0.1", port)))
+
+
+def test_a_server_that_takes_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its backlog is full: it is tried again for a while, and whoever wants to listen there cannot."""
+    monkeypatch.setattr(module, "_PATIENCE", 0.1)
+    path = str(tmp_path / "socket")
+    with ExitStack() as opened:
+        server = opened.enter_context(socket.socket(socket.AF_UNIX))
+        server.bind(path)
+        server.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                waiting = opened.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(path)
+        with pytest.raises(TimeoutError, match="does not accept connections"):
+            asyncio.run(connect(Address("unix", path)))
+        with pytest.raises(AddressError, match="something listens there"):
+            listen(Address("unix", path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shlex
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
+from click.testing import CliRunner
 
 from libvirt_proto import cli
 from libvirt_proto.capture.probes.plan import Event, Plan
 from tests.probes import program
+from tests.terminal import on_terminal
 
 pytestmark = pytest.mark.system("gcc")
 COMMAND = [sys.executable, "-c", "from libvirt_proto.cli import main; main()", "trace"]
@@ -158,3 +161,37 @@ def test_completion() -> None:
     found = {item.value for item in complete.get_completions(["trace", "qemu-monitor"], "--")}
     assert {"--pretty-json", "--pid", "--probes"} <= found
     assert "--server-only" not in found
+
+
+def test_probes_on_a_terminal_are_a_table(binary: Path) -> None:
+    lines = on_terminal("trace", "--probes", "--color", "never", "--library", str(binary)).splitlines()
+    assert lines[0].split() == ["probe", "site", "semaphore", "payload", "arguments", "file"]
+    (new,) = [line for line in lines if line.startswith("rpc_socket_new ")]
+    assert new.index("0x") == lines[0].index("site")
+    assert new.endswith(str(binary))
+
+
+def test_where_nothing_has_loaded_the_library() -> None:
+    """Whose processes were looked at is said, and what to do."""
+    words = run("--pid", str(1 << 22), "--comm", "nosuch", "--probes", status=1).stderr
+    assert "no libvirt.so.0 with probes is loaded by process 4194304 or a process called 'nosuch'" in words
+    assert "name the file with --library PATH" in words
+    words = run("qemu-monitor", "--pid", str(1 << 22), "--probes", status=1).stderr
+    assert "no libvirt_driver_qemu.so with probes is loaded by process 4194304" in words
+    assert "start libvirtd or virtqemud first" in words
+
+
+def test_only_root_may_set_probes(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    done = CliRunner().invoke(cli.main, ["trace", "--library", str(binary)])
+    assert done.exit_code == 1
+    assert "only root may set probes: run this with sudo." in done.output
+
+
+def test_a_library_for_another_processor(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    done = CliRunner().invoke(cli.main, ["trace", "--library", str(binary)])
+    assert done.exit_code == 1
+    assert f"{binary} is for " in done.output
+    assert "and this one is riscv64." in done.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from libvirt_proto import cli
+from tests.terminal import on_terminal
 
 
 def run(*words: str) -> Result:
@@ -347,3 +349,29 @@ def test_describe_something_unknown() -> None:
     result = run("describe", "remote_nonnul_domain")
     assert result.exit_code == 1
     assert "Did you mean 'remote_nonnull_domain'" in result.stderr
+
+
+def test_lists_on_a_terminal_are_tables() -> None:
+    """With a head; numbers to the right, text to the left, nothing behind the last column."""
+    lines = on_terminal("list", "programs", "--color", "never").splitlines()
+    assert lines[0].split() == ["name", "number", "version", "procedures", "symbol"]
+    remote = next(line for line in lines if line.startswith("remote "))
+    assert remote.split()[1:3] == ["0x20008086", "1"]
+    assert remote.split()[4] == "REMOTE_PROGRAM"
+    ends = {len("".join(re.findall(r"\S+ *", line)[:4]).rstrip()) for line in lines[1:]}
+    assert len(ends) == 1
+    assert not any(line.endswith(" ") for line in lines)
+    assert "\x1b[" in on_terminal("list", "programs", "--color", "always").splitlines()[0]
+
+
+def test_lists_elsewhere_are_columns_between_tabs() -> None:
+    rows = [line.split("\t") for line in run("list", "enums").stdout.splitlines()]
+    assert ["virNetMessageStatus", "virnetprotocol.x", "3"] in rows
+    procedures = run("list", "procedures", "--program", "keepalive").stdout
+    assert procedures == "1\tkeepalive.ping\t-\t-\t-\n2\tkeepalive.pong\t-\t-\t-\n"
+
+
+def test_a_list_of_a_program_that_there_is_not() -> None:
+    result = run("list", "types", "--program", "nosuch")
+    assert result.exit_code == 2
+    assert "nosuch" in result.output

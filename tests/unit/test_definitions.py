@@ -215,3 +215,17 @@ def test_a_folder_that_is_no_source_tree(tmp_path: Path, monkeypatch: pytest.Mon
     rule, message = problem(tmp_path)
     assert rule == "unreadable"
     assert message.startswith("more than 3 files in ")
+
+
+def test_providers_that_cannot_be_read_are_reported_together(tmp_path: Path) -> None:
+    (tmp_path / "a_probes.d").write_text("provider libvirt {\n    probe p(int);\n};\n")
+    (tmp_path / "b_probes.d").mkdir()
+    (tmp_path / "c_probes.d").write_text("no provider\n")
+    with pytest.raises(DefinitionError) as caught:
+        load_providers([tmp_path])
+    said = str(caught.value)
+    assert [name for name in ("a_probes.d", "b_probes.d", "c_probes.d") if name in said] == [
+        "a_probes.d",
+        "b_probes.d",
+        "c_probes.d",
+    ]

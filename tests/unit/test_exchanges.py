@@ -224,3 +224,10 @@ def test_durations(ns: int, words: str) -> None:
 )
 def test_sizes(count: int, words: str) -> None:
     assert size(count) == words
+
+
+def test_a_block_of_a_call_that_others_overtook_and_of_another_version(wire: Wire) -> None:
+    call, other = wire(CALL, 6, proc=2, vers=2), wire(CALL, 7, proc=2)
+    done = run(call, other, wire(REPLY, 7, proc=2), wire(REPLY, 6, proc=2, vers=2))
+    assert pretty(done[1])[0].endswith("28 + 28 bytes, overtaken by 1 later call, version 2")
+    assert pretty(done[0])[0].endswith("28 + 28 bytes")

@@ -12,13 +12,15 @@ from libvirt_proto import FrameDecoder, FrameError
 
 HEADER = bytes.fromhex("20008086 00000001 00000001 00000000 00000000 00000000")
 
+WITH_FDS = HEADER[:12] + (4).to_bytes(4) + HEADER[16:]
+
 
 def frame(payload: bytes = b"", header: bytes = HEADER) -> bytes:
     return (28 + len(payload)).to_bytes(4) + header + payload
 
 
 def with_fds(count: int) -> bytes:
-    return frame(count.to_bytes(4), HEADER[:12] + (4).to_bytes(4) + HEADER[16:])
+    return frame(count.to_bytes(4), WITH_FDS)
 
 
 streams = st.lists(st.binary(max_size=40).map(frame), max_size=6)
@@ -77,3 +79,36 @@ def test_without_descriptors_or_with_too_many_nothing_is_passed_over() -> None:
     for first in (frame(b"1234"), with_fds(0), with_fds(33)):
         decoder = FrameDecoder(fd_bytes=True)
         assert [f.data for f in decoder.feed(first + frame(b"after"))] == [first, frame(b"after")]
+
+
+def test_descriptors_bring_bytes_only_where_that_is_said() -> None:
+    """By default a stream is TCP's: the length word alone says where a frame ends."""
+    data = with_fds(1) + frame()
+    assert [found.offset for found in FrameDecoder().feed(data)] == [0, 32]
+    assert [found.offset for found in FrameDecoder(fd_bytes=True).feed(data[:32] + b"\0" + data[32:])] == [
+        0,
+        33,
+    ]
+
+
+@pytest.mark.parametrize(("count", "bytes_behind"), [(0, 0), (32, 32), (33, 0)])
+def test_how_many_bytes_come_with_fds(count: int, bytes_behind: int) -> None:
+    data = with_fds(count) + bytes(bytes_behind) + frame()
+    assert [found.offset for found in FrameDecoder(fd_bytes=True).feed(data)] == [0, 32 + bytes_behind]
+
+
+def test_a_frame_that_should_have_a_descriptor_count_and_ends() -> None:
+    data = frame(header=WITH_FDS) + frame()
+    assert [found.offset for found in FrameDecoder(fd_bytes=True).feed(data)] == [0, 28]
+
+
+def test_an_error_stays_the_same_while_bytes_come() -> None:
+    decoder = FrameDecoder()
+    decoder.feed(b"\0\0\0\x1b")
+    error = decoder.error
+    assert error is not None
+    assert str(error) == "at byte 0: length word 27 is not between 28 and 33554436"
+    assert decoder.feed(frame()) == []
+    assert decoder.error is error
+    assert decoder.pending == b"\0\0\0\x1b" + frame()
+    assert [found.offset for found in decoder.resume(4)] == [4]

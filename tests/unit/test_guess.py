@@ -19,11 +19,11 @@ from libvirt_proto.guess.evidence import background, weigh
 from libvirt_proto.guess.payloads import MAX_BYTES, Payload, Payloads, layout
 from libvirt_proto.guess.search import KEPT, Run, Search
 from libvirt_proto.guess.words import ambiguity, message, reasons, strength
-from libvirt_proto.layout import layout_of
+from libvirt_proto.layout import Double, layout_of
 from libvirt_proto.message import Message
 from libvirt_proto.present.names import Names
 from tests.frames import error_payload, frame, text, word
-from tests.handmade import UUID, Domain, Everything, Link, everything
+from tests.handmade import UUID, Colour, Domain, Everything, Flag, Link, Point, Shape, everything
 from tests.property.values import values
 
 CAPTURES = ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"]
@@ -327,3 +327,13 @@ def test_an_older_release() -> None:
     [run] = Search(old).runs(LOOKUP)
     assert run.count == 1
     assert partial(message, names=Names(old))(run.messages[0]).startswith("remote.domain_lookup_by_name call")
+
+
+def test_a_payload_of_a_union_s_default_arm_and_of_zero() -> None:
+    """What is no label says less than what is one; a float of zero, less than any other."""
+    shape, flag = layout_of(Shape), layout_of(Flag)
+    assert weigh(shape, Shape(Colour.GREEN, Point(1, 2))).arms == weigh(shape, Shape(7, b"")).arms == 1
+    assert weigh(shape, Shape(7, b"")).bits > weigh(shape, Shape(Colour.RED, None)).bits
+    assert weigh(flag, Flag(False, None)).bits < weigh(flag, Flag(True, Colour.RED)).bits
+    double = layout_of(Double)
+    assert weigh(double, 0.0).bits < weigh(double, 0.5).bits < weigh(double, 1e300).bits

@@ -407,3 +407,77 @@ def test_the_repositorys_definitions(root: Path, shared: Path) -> None:
     for release in ("0.9.7", "10.0.0", "12.6.0"):
         report = import_release(shared / "libvirt" / release, release, root / "protocol-defs", check=True)
         assert report.differences == ()
+
+
+def constants(**texts: str) -> HeaderConstants:
+    """Headers a.h, b.h, … of these texts."""
+    headers = {PurePosixPath(f"{name}.h"): text.encode() for name, text in texts.items()}
+    return HeaderConstants(headers, {}, (1,))
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        ("(BASE - 6)", 250),
+        ("BASE * 2 + 1", 513),
+        ("1 << 4 | 3", 19),
+        ("-1", -1),
+        ("BASE - NOWHERE", None),
+        ("NOWHERE", None),
+        ("1 <<", None),
+        ("08", None),
+        ("1 << 99", None),
+        ("1 / 1", None),
+        ("(" * 150 + "1" + ")" * 49, None),
+    ],
+)
+def test_constant_expressions_of_c(value: str, number: int | None) -> None:
+    found = constants(a=f"#define BASE 256\n#define SOUGHT {value}\n")
+    if number is None:
+        with pytest.raises(KeyError):
+            found["SOUGHT"]
+    else:
+        assert found["SOUGHT"] == External("SOUGHT", number, "a.h")
+    assert list(found) == ([] if number is None else ["SOUGHT"])
+    assert len(found) == (number is not None)
+
+
+def test_a_folder_that_cannot_be_replaced_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second renaming fails, when the old folder is away already."""
+    source, target = folder(tmp_path / "libvirt"), tmp_path / "out"
+    assert run(source, "--release", "9.9.9", "-o", target).exit_code == 0
+    before = {path.name: path.read_bytes() for path in (target / "9.9.9").iterdir()}
+    rename = Path.rename
+
+    def once(path: Path, to: Path) -> Path:
+        if path.name == "new":
+            raise OSError(28, "No space left on device")
+        return rename(path, to)
+
+    (source / "src/new/future_protocol.x").write_text("const FUTURE = 2;\n")
+    monkeypatch.setattr(Path, "rename", once)
+    done = run(source, "--release", "9.9.9", "-o", target)
+    assert done.exit_code == 1
+    assert "cannot write" in done.output
+    assert "No space left on device" in done.output
+    assert {path.name: path.read_bytes() for path in (target / "9.9.9").iterdir()} == before
+    assert [path.name for path in target.iterdir()] == ["9.9.9"]
+
+
+def test_more_definitions_than_any_libvirt_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_tree, "MAX_KEPT", 500)
+    with pytest.raises(DefinitionError, match="of more than 500 bytes: this is no libvirt"):
+        source_tree.read_tree(folder(tmp_path / "libvirt"))
+
+
+def test_a_folder_with_files_that_are_none(tmp_path: Path) -> None:
+    root = folder(tmp_path / "libvirt")
+    (root / "src" / "gone_protocol.x").symlink_to("nowhere")
+    assert "gone_protocol.x" not in {path.name for path in source_tree.read_tree(root).definitions}
+
+
+def test_an_archive_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match=r"cannot read .*missing\.tar: No such file or directory"):
+        source_tree.read_tree(tmp_path / "missing.tar")

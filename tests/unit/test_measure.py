@@ -267,3 +267,8 @@ def test_what_was_opened_is_not_known_from_a_log(wire: Wire) -> None:
     reply = captured(frame(proc=1, type_=1), n=2, time_ns=9, direction="s2c")
     (connection,) = run(call_, reply).connections
     assert connection.opened == Opened("remote", None, None, "ok")
+
+
+def test_nothing_is_close_to_a_limit_that_is_not_there(wire: Wire) -> None:
+    statistics = run(wire(CALL, 1, proc=66))
+    assert [limit.what for limit in statistics.limits] == ["message"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -23,6 +26,7 @@ from libvirt_proto import (
 )
 from libvirt_proto.layout import Partial
 from libvirt_proto.message import MessageDecoder
+from tests.frames import word
 
 CALL, REPLY, EVENT, STREAM, CALL_WITH_FDS, REPLY_WITH_FDS, STREAM_HOLE = range(7)
 OK, ERROR, CONTINUE = range(3)
@@ -310,3 +314,198 @@ def test_kinds_without_end_take_no_memory_without_end() -> None:
         decode(frame(CALL, OK, b"", proc))
     assert len(decode._known) <= 4096
     assert decode(frame(CALL, OK, DOMAIN)).payload_type == "remote_domain_get_info_args"
+
+
+class Local:
+    """Something in a function that meets an error."""
+
+
+def breaks_off() -> object:
+    return decode_message(frame(CALL, OK, b"\0\0\0\4tes", proc=23))
+
+
+def lacks_the_descriptor_count() -> object:
+    return decode_message(frame(CALL_WITH_FDS, OK, b"\0\0"))
+
+
+def has_no_value() -> object:
+    with pytest.raises(ProtocolError) as caught:
+        registry.default().type("remote_domain_lookup_by_name_args").from_bytes(b"\0\0\0\4tes")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("meet", [breaks_off, lacks_the_descriptor_count, has_no_value])
+def test_an_error_that_is_kept_keeps_nothing_else(meet: Callable[[], object]) -> None:
+    """The frames of the callers least of all: a million malformed messages took 5 GB."""
+
+    def caller() -> weakref.ref[Local]:
+        local, met = Local(), meet()
+        assert met
+        return weakref.ref(local)
+
+    of_the_caller = caller()
+    gc.collect()
+    assert of_the_caller() is None
+
+
+# What nothing else noticed when it was changed (make mutate).
+
+LIFECYCLE = DOMAIN + bytes.fromhex("00000002 00000001")
+
+
+def test_an_event_of_a_procedure() -> None:
+    message = decode_message(frame(EVENT, OK, LIFECYCLE, proc=107))
+    assert message.payload_type == "remote_domain_event_lifecycle_msg"
+    assert (message.payload.dom.name, message.payload.event, message.payload.detail) == ("test", 2, 1)
+    assert message.raw is message.error is message.data is None
+
+
+@pytest.mark.parametrize(("type_", "status"), [(STREAM, OK), (STREAM_HOLE, OK)])
+def test_what_is_behind_the_end_of_a_stream_is_spare(type_: int, status: int) -> None:
+    message = decode_message(frame(type_, status, b"1234", proc=209))
+    assert (message.payload_type, message.data, message.spare) == (None, None, b"1234")
+
+
+@pytest.mark.parametrize(
+    ("payload", "error"),
+    [
+        (b"", "at byte 28, fds: needs 4 bytes, 0 left"),
+        (b"\0\0\0", "at byte 28, fds: needs 4 bytes, 3 left"),
+        (b"\0\0\0\x21", "at byte 28, fds: descriptor count 33 is over the limit of 32"),
+    ],
+)
+def test_a_descriptor_count_that_is_none(payload: bytes, error: str) -> None:
+    message = decode_message(frame(CALL_WITH_FDS, OK, payload))
+    assert str(message.error) == error
+    assert (message.fds, message.payload_type, message.raw) == (None, None, payload)
+    assert isinstance(message.error, OverLimit | Truncated)
+    assert message.error.as_dict()["path"] == "fds"
+    if isinstance(message.error, OverLimit):
+        assert (message.error.limit, message.error.actual) == (32, 33)
+
+
+@pytest.mark.parametrize("count", [0, 1, 32])
+def test_descriptor_counts_that_are_allowed(count: int) -> None:
+    data = frame(CALL_WITH_FDS, OK, count.to_bytes(4, "big") + DOMAIN)
+    message = decode_message(data)
+    assert (message.fds, message.error, message.payload_type) == (count, None, "remote_domain_get_info_args")
+    assert encode_message(message) == data
+
+
+@pytest.mark.parametrize("count", [-1, 33])
+def test_descriptor_counts_that_cannot_be_written(count: int) -> None:
+    message = msgspec.structs.replace(decode_message(frame(CALL_WITH_FDS, OK, bytes(4) + DOMAIN)), fds=count)
+    with pytest.raises(OverLimit) as caught:
+        encode_message(message)
+    assert str(caught.value) == f"descriptor count {count} is over the limit of 32"
+
+
+def test_the_largest_message() -> None:
+    message = decode_message(frame(STREAM, CONTINUE, proc=209))
+    largest = msgspec.structs.replace(message, data=bytes(33554436 - 28))
+    assert encode_message(largest)[:4] == (33554436).to_bytes(4, "big")
+    with pytest.raises(OverLimit) as caught:
+        encode_message(msgspec.structs.replace(message, data=bytes(33554436 - 27)))
+    assert str(caught.value) == "length word 33554437 is over the limit of 33554436"
+
+
+def test_a_payload_of_another_type_than_the_header_says() -> None:
+    """Whoever builds a message may say so: the type's name counts."""
+    message = decode_message(frame(CALL, OK, DOMAIN))
+    other = registry.default().type("remote_domain_lookup_by_name_args")
+    changed = msgspec.structs.replace(
+        message, payload_type=other.name, payload=other.from_bytes(bytes.fromhex("00000002 68690000"))
+    )
+    assert encode_message(changed) == frame(CALL, OK, bytes.fromhex("00000002 68690000"))
+    unknown = msgspec.structs.replace(changed, header=msgspec.structs.replace(message.header, proc=9999))
+    assert encode_message(unknown)[28:] == bytes.fromhex("00000002 68690000")
+    with pytest.raises(KeyError, match="no_such_type"):
+        encode_message(msgspec.structs.replace(changed, payload_type="no_such_type"))
+
+
+def test_an_abort_that_carries_an_error_encodes_again() -> None:
+    """Without a direction, its payload decides; the type that it has is not the procedure's."""
+    data = frame(STREAM, ERROR, ERROR_PAYLOAD, proc=209)
+    message = decode_message(data)
+    assert msgspec.structs.replace(message, raw=None).payload_type == "virNetMessageError"
+    assert encode_message(message) == data
+
+
+def seen_of(data: bytes, count: int) -> Message:
+    return decode_message(data[:count], missing=len(data) - count)
+
+
+def test_what_was_seen_of_a_message_without_a_type() -> None:
+    unknown = seen_of(frame(CALL, OK, b"12345678", proc=9999), 32)
+    assert (unknown.data, unknown.spare, unknown.missing) == (b"1234", b"", 4)
+    nothing_due = seen_of(frame(CALL, OK, b"12345678", proc=66), 32)
+    assert (nothing_due.data, nothing_due.spare) == (None, b"1234")
+
+
+def test_what_was_seen_of_a_message_with_a_type() -> None:
+    broken = seen_of(frame(CALL, OK, DOMAIN), 40)
+    assert isinstance(broken.error, Truncated)
+    assert (broken.payload.fields["dom"].fields, broken.raw, broken.spare) == (
+        {"name": "test"},
+        DOMAIN[:12],
+        b"",
+    )
+    assert not broken.malformed
+    # The payload is all there, and what is missing is behind it.
+    whole = seen_of(frame(CALL, OK, DOMAIN + b"behind"), 28 + len(DOMAIN) + 2)
+    assert (whole.error, whole.raw, whole.remarks, whole.spare) == (None, None, (), b"be")
+    assert whole.payload.dom.id == 3
+    # Padding that is not zero: a remark, and the bytes themselves.
+    payload = bytes.fromhex("00000003 616263ff")
+    odd = seen_of(frame(CALL, OK, payload + b"behind", proc=23), 28 + len(payload))
+    assert (odd.payload.name, odd.raw, odd.spare) == ("abc", payload, b"")
+    assert odd.remarks == ("at byte 35, name: padding ff is not zero",)
+    with pytest.raises(BadValue, match="6 bytes of the message were never seen"):
+        encode_message(odd)
+
+
+def test_bytes_that_are_left_over_are_no_value() -> None:
+    type_ = registry.default().type("remote_domain_lookup_by_id_args")
+    with pytest.raises(BadValue) as caught:
+        type_.from_bytes(bytes.fromhex("00000001 0000"))
+    assert str(caught.value) == "at byte 4: 2 bytes are left over"
+
+
+@pytest.mark.parametrize(
+    ("data", "missing", "error"),
+    [
+        (bytes(27), 0, "at byte 0: needs 28 bytes, 27 left"),
+        (b"", 40, "at byte 0: needs 28 bytes, 0 left"),
+        (word(27) + bytes(24), 0, "at byte 0: length word 27 is not between 28 and 33554436"),
+        (word(33554437) + bytes(24), 0, "at byte 0: length word 33554437 is not between 28 and 33554436"),
+        (word(40) + bytes(24), 0, "at byte 0: needs 40 bytes, 28 left"),
+        (word(40) + bytes(24), 5, "at byte 0: needs 40 bytes, 33 left"),
+        (word(28) + bytes(28), 0, "at byte 28: 4 bytes are left over"),
+        (word(28) + bytes(28), 3, "at byte 28: 7 bytes are left over"),
+    ],
+)
+def test_frames_that_are_none(data: bytes, missing: int, error: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode_message(data, missing=missing)
+    assert str(caught.value) == error
+
+
+def test_the_largest_message_comes_back() -> None:
+    data = frame(STREAM, CONTINUE, bytes(33554436 - 28), proc=209)
+    assert decode_message(data).length == len(data) == 33554436
+
+
+def test_a_descriptor_count_of_which_a_part_was_seen() -> None:
+    message = decode_message(frame(CALL_WITH_FDS, OK, b"\0\0\0\1" + DOMAIN)[:30], missing=30)
+    assert str(message.error) == "at byte 28, fds: needs 4 bytes, 2 left"
+    assert (message.length, message.missing, message.raw, message.fds) == (60, 30, b"\0\0", None)
+    assert not message.malformed
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_payload_of_which_nothing_was_seen_is_not_none(missing: int) -> None:
+    """An aborted stream carries an error or nothing: it is what its length says."""
+    data = frame(STREAM, ERROR, bytes(missing), proc=209)
+    message = decode_message(data[:28], missing=missing)
+    assert message.payload_type == ("virNetMessageError" if missing else None)
+    assert (message.payload, message.missing) == (None, missing)

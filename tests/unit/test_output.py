@@ -68,3 +68,22 @@ def test_a_failed_write_leaves_no_litter(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         write([A], tmp_path, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["a.py"]
+
+
+def test_a_write_that_fails_in_the_middle_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write([A], tmp_path)
+    monkeypatch.setattr(
+        os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    with pytest.raises(OSError, match="No space left"):
+        write([Artefact("a.py", f"{MARK}a = 2\n")], tmp_path)
+    assert (tmp_path / "a.py").read_text() == A.text
+    assert [path.name for path in tmp_path.iterdir()] == ["a.py"]
+
+
+def test_a_folder_with_the_name_of_a_file_is_nobody_s_output(tmp_path: Path) -> None:
+    (tmp_path / "b.py").mkdir()
+    write([A], tmp_path)
+    assert compare([A], tmp_path) == []

@@ -174,3 +174,17 @@ def test_malformed_packets_are_counted(packet: bytes) -> None:
     decoder = SegmentDecoder()
     assert segment(1, packet, decoder=decoder) is None
     assert decoder.malformed == 2
+
+
+def test_an_extension_header_that_breaks_off() -> None:
+    decoder = SegmentDecoder()
+    packet = packets.ethernet(packets.ipv6(bytes(7), next_header=60), 0x86DD)
+    assert decoder.segment(1, packet, 0, len(packet), len(packet)) is None
+    assert decoder.malformed == 1
+
+
+def test_link_types_are_not_remembered_without_end() -> None:
+    decoder = SegmentDecoder()
+    for linktype in range(1000, 1200):
+        assert decoder.segment(linktype, bytes(60), 0, 60, 60) is None
+    assert decoder.unknown_links == set(range(1000, 1064))

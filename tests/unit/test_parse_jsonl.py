@@ -311,3 +311,22 @@ def test_connections_are_counted_as_they_appear() -> None:
     lines = (json.dumps(line(LOOKUP) | {"conn": name}).encode() for name in ("a-b", "c-d", "a-b"))
     parsed = parsed_lines(*lines)
     assert [each.captured.connection.id for each in parsed if isinstance(each, Parsed)] == [1, 2, 1]
+
+
+def test_raw_beside_a_payload_with_lists() -> None:
+    """Padding that is not zero behind a list: nothing was edited as long as both say the same."""
+    keys = word(3) + b"".join(map(word, (1, 2, 3)))
+    payload = text(b"abc")[:-1] + b"!" + bytes(16) + word(1) + word(0) * 2 + keys + word(0)
+    data = frame(payload, proc=226)
+    fields = line(data)
+    assert fields["raw"]
+    assert encoded(fields) == data
+    for edited in ([1, 2], [1, 2, 4], {"0": 1}):
+        payload_too = fields["payload"] | {"keycodes": edited}
+        assert "is not what payload says" in error(fields | {"payload": payload_too})
+
+
+def test_a_line_that_nests_without_end() -> None:
+    (notice,) = parsed_lines(b"[" * 100_000)
+    assert isinstance(notice, Notice)
+    assert notice.text.startswith("line 1: is n")

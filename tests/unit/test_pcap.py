@@ -180,3 +180,9 @@ def test_truncated_pcapng() -> None:
     with pytest.raises(DamagedCaptureError, match="in a block: needs 36 bytes, 33 available") as caught:
         next(reader)
     assert caught.value.code == "truncated-file"
+
+
+def test_what_is_called_pcap_and_is_not() -> None:
+    with pytest.raises(DamagedCaptureError, match="begins with 01ffffff, which is not pcap") as caught:
+        list(read_pcap(io.BytesIO(b"\x01\xff\xff\xff" + bytes(40)).read))
+    assert caught.value.code == "corrupt-file"

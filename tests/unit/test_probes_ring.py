@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from struct import pack
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_proto.capture.probes.ring import Record, records
+from libvirt_proto.capture.probes import ring as module
+from libvirt_proto.capture.probes.ring import Record, Ring, records
 
 PAGE = 4096
 RECORDS = st.lists(st.tuples(st.integers(0, 1 << 40), st.binary(min_size=4, max_size=200)), max_size=15)
@@ -64,3 +68,52 @@ def test_any_page(content: bytes, size: int) -> None:
     for data in (content, pack("<QQ", 1, size & (1 << 63) - 1) + content):
         for record in records(data):
             assert len(record.data) <= len(content)
+
+
+def instance(folder: Path, *cpus: bytes) -> Path:
+    """An instance whose buffers are plain files, which end where the kernel's would have to be waited for."""
+    for number, content in enumerate(cpus):
+        cpu = folder / "per_cpu" / f"cpu{number}"
+        cpu.mkdir(parents=True)
+        (cpu / "trace_pipe_raw").write_bytes(content)
+        (cpu / "stats").write_text(f"entries: 1\noverrun: {number}\ncommit overrun: 7\ndropped events: 10\n")
+    return folder
+
+
+def whole(time: int, content: bytes) -> bytes:
+    return page(time, content).ljust(PAGE, b"\0")
+
+
+def test_buffers_of_several_processors_are_one_row(tmp_path: Path) -> None:
+    first = whole(100, event(1, b"101.") + event(9, b"110."))
+    second = whole(100, event(5, b"105.") + event(95, b"200."))
+    ring = Ring(instance(tmp_path, first, second))
+    assert [record.data for record in ring.take(110)] == [b"101.", b"105."]
+    assert [record.data for record in ring.rest()] == [b"110.", b"200."]
+    # Overwritten, given up by an interrupt within an interrupt, and dropped: of each processor.
+    assert ring.lost() == (0 + 7 + 10) + (1 + 7 + 10)
+    ring.close()
+
+
+def test_where_one_has_more_than_is_taken_at_once_the_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is still to come of the first may be earlier than what the second has."""
+    monkeypatch.setattr(module, "_PAGES", 100)
+    monkeypatch.setattr(module, "_READ_SIZE", PAGE)  # the kernel gives a page at a time, a file all it has
+    busy = b"".join(whole(time, event(0, b"busy")) for time in range(1000))
+    ring = Ring(instance(tmp_path, busy, whole(500, event(0, b"late"))))
+    taken = ring.take(1 << 64)
+    assert b"late" not in [record.data for record in taken]
+    times = [record.time for record in (*taken, *ring.rest())]
+    assert times == sorted(times)
+    assert len(times) == 1001
+    ring.close()
+
+
+def test_a_buffer_that_cannot_be_opened_closes_the_others(tmp_path: Path) -> None:
+    (instance(tmp_path, b"", b"") / "per_cpu" / "cpu1" / "trace_pipe_raw").unlink()
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(FileNotFoundError):
+        Ring(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before

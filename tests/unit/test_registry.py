@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -171,3 +172,61 @@ def test_importing_the_package_loads_nothing() -> None:
     program = "import sys, libvirt_proto; print([m for m in sys.modules if m.startswith('libvirt_proto.')])"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_module_says_its_name() -> None:
+    assert repr(registry.default().module("remote")) == "Module('remote')"
+
+
+DEFINITIONS = "const A = 1;\ntypedef int t;\n"
+
+
+def loads(folder: Path, environment: dict[str, str]) -> str:
+    """What a process of its own finds in a file, and where it keeps what was compiled."""
+    (folder / "mine.x").write_text(DEFINITIONS)
+    program = (
+        "import sys; from libvirt_proto import registry\n"
+        "module = registry.load(sys.argv[1]).module('mine')\n"
+        "print(sorted(module.types), module.code.__file__)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(folder / "mine.x")],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return run.stdout
+
+
+def test_what_was_compiled_is_kept(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    out = loads(tmp_path, {"XDG_CACHE_HOME": str(cache)})
+    assert out.startswith(f"['t'] {cache}/libvirt-proto/")
+    (kept,) = (cache / "libvirt-proto").iterdir()
+    assert sorted(path.name for path in kept.glob("*.py")) == ["__init__.py", "mine.py"]
+    assert loads(tmp_path, {"XDG_CACHE_HOME": str(cache)}) == out
+
+
+def test_without_a_place_to_keep_it_a_temporary_folder_does(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    out = loads(tmp_path, {"XDG_CACHE_HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)})
+    place = Path(out.split()[1])
+    assert out.startswith("['t'] ")
+    assert place.is_relative_to(tmp_path)
+    assert not place.exists(), "gone with the process"
+
+
+def test_a_package_that_cannot_be_imported_is_not_remembered(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text("raise ImportError('generated for API 99')\n")
+    for _ in range(2):
+        with pytest.raises(ImportError, match="generated for API 99"):
+            registry.load(tmp_path)
+    (tmp_path / "__init__.py").write_text("RELEASE = None\nMODULES = {}\n")
+    assert registry.load(tmp_path).modules() == ()
+
+
+def test_without_a_compiler_it_says_which_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "GROUP", "no.such.group")
+    with pytest.raises(LookupError, match=r"nothing that compiles .* installed .*no\.such\.group: release"):
+        registry.release("0.9.7")

@@ -6,6 +6,7 @@ import array
 import hashlib
 import os
 import random
+import resource
 import socket
 import struct
 import threading
@@ -365,3 +366,30 @@ def test_a_path_that_is_another_s_by_now_is_left_alone(tmp_path: Path) -> None:
         Path(address.name).unlink()
         Path(address.name).write_text("mine")
     assert Path(address.name).read_text() == "mine"
+
+
+def test_no_more_descriptors_for_clients_make_them_wait(tmp_path: Path) -> None:
+    """The limit on open files: those that are there go on, others wait until there is room."""
+    feed = Feed()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with through("unix-unix", tmp_path, echo, feed) as address, client(address) as one:
+        one.sendall(b"first")
+        assert one.recv(5, socket.MSG_WAITALL) == b"first"
+        waiting = socket.socket(socket.AF_UNIX)
+        with waiting:
+            waiting.settimeout(PATIENCE)
+            lowest = os.dup(waiting.fileno())
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+            try:
+                waiting.connect(address.path)
+                one.sendall(b"again")
+                assert one.recv(5, socket.MSG_WAITALL) == b"again"
+                time.sleep(0.2)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            waiting.sendall(b"later")
+            assert waiting.recv(5, socket.MSG_WAITALL) == b"later"
+    _, notices, _ = seen(feed)
+    assert "not-accepted" in {notice.code for notice in notices}
+    assert "connections have to wait: " in notices[0].text

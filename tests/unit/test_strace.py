@@ -612,3 +612,45 @@ def test_undecided_sockets_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(strace_calls, "MAX_UNDECIDED", 10)
     items = read(*(read_(PING, str(number)) for number in range(30)))
     assert [item.connection.id for item in items if isinstance(item, Chunk)] == list(range(1, 31))
+
+
+# Calls that fail or say little
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "7 socket(AF_UNIX, SOCK_STREAM, 0) = -1 EMFILE (Too many open files)",
+        "7 accept4(4, NULL, NULL, 0) = -1 EAGAIN (Resource temporarily unavailable)",
+        "7 dup(4) = -1 EBADF (Bad file descriptor)",
+        "7 dup2(4, 4) = 4",
+        "7 close_range(3, 5, 0) = -1 EINVAL (Invalid argument)",
+        "7 close(4) = -1 EBADF (Bad file descriptor)",
+        "7 clone(child_stack=NULL, flags=SIGCHLD) = -1 EAGAIN (Resource temporarily unavailable)",
+        "7 socketpair(AF_UNIX, SOCK_DGRAM, 0, [4, 5]) = 0",
+        "7 fcntl(4, F_SETFD, 0) = 0",
+        "7 shutdown(4, SHUT_WR) = -1 ENOTCONN (Transport endpoint is not connected)",
+        '7 bind(4, {sa_family=AF_UNIX, sun_path="/x"}, 110) = -1 EADDRINUSE (Address already in use)',
+    ],
+)
+def test_a_call_that_changes_nothing(line: str) -> None:
+    """The connection goes on as if it were not there."""
+    without = read(connect(), write(), read_(), "7 close(4) = 0")
+    with_it = read(connect(), write(), line, read_(), "7 close(4) = 0")
+    assert moved(with_it) == moved(without) == [(UNIX, "c2s", CALL), (UNIX, "s2c", REPLY)]
+    assert ends(with_it) == ends(without)
+    assert notices(with_it) == []
+
+
+def test_descriptors_that_an_exec_closes() -> None:
+    lines = (
+        connect(),
+        write(),
+        "7 close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) = 0",
+        read_(),
+        '7 execve("/bin/true", ["true"], []) = 0',
+    )
+    assert ends(read(*lines[:4])) == []
+    assert ends(read(*lines)) == [(1, "c2s"), (1, "s2c")]
+    kept = read(*lines[:3], "7 fcntl(4, F_SETFD, 0) = 0", *lines[3:])
+    assert ends(kept) == []

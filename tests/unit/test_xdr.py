@@ -158,3 +158,119 @@ def test_errors_are_data_first() -> None:
     assert isinstance(error, ProtocolError)
     assert isinstance(error, ValueError)
     assert str(OverLimit(20, 21, "count")) == "count 21 is over the limit of 20"
+
+
+def raised(function: Callable[..., Any], *arguments: Any) -> ProtocolError:
+    with pytest.raises(ProtocolError) as caught:
+        function(*arguments)
+    return caught.value
+
+
+def nothing(_: bytes) -> None:
+    """A `put` that is not to be called."""
+    pytest.fail("something was written")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: INT[0](b"\0\0\0", 1), "at byte 1: needs 4 bytes, 2 left"),
+        (lambda: INT[0](b"", 7), "at byte 7: needs 4 bytes, 0 left"),
+        (lambda: UHYPER[0](bytes(7), 0), "at byte 0: needs 8 bytes, 7 left"),
+        (lambda: xdr.read_bool(b"\0\0", 1), "at byte 1: needs 4 bytes, 1 left"),
+        (lambda: xdr.read_bool(b"....\0\0\0\2", 4), "at byte 4: boolean 2 is neither 0 nor 1"),
+        (lambda: xdr.need(b"1234", 2, 3), "at byte 2: needs 3 bytes, 2 left"),
+        (lambda: xdr.need(b"1234", 9, 1), "at byte 9: needs 1 byte, 0 left"),
+        (lambda: xdr.read_fixed_opaque(b"..abc", 2, 3), "at byte 2: needs 4 bytes, 3 left"),
+        (lambda: xdr.read_fixed_opaque(b"..abc!", 2, 3), "at byte 5: padding 21 is not zero"),
+        (lambda: xdr.read_fixed_opaque(b"..abc", 2, 4), "at byte 2: needs 4 bytes, 3 left"),
+        (lambda: xdr.read_opaque(b"..\0\0\0", 2, 9), "at byte 2: needs 4 bytes, 3 left"),
+        (lambda: xdr.read_opaque(b"", 2, 9), "at byte 2: needs 4 bytes, 0 left"),
+        (lambda: xdr.read_opaque(b"..\0\0\0\5hello", 2, 9), "at byte 6: needs 8 bytes, 5 left"),
+        (lambda: xdr.read_opaque(b"\0\0\0\2ab\1\0", 0, 9), "at byte 6: padding 0100 is not zero"),
+        (lambda: xdr.read_opaque(b"..\0\0\0\5", 2, 4), "at byte 2: length 5 is over the limit of 4"),
+        (lambda: xdr.read_count(b"..\0\0\0", 2, 9, 4), "at byte 2: needs 4 bytes, 3 left"),
+        (lambda: xdr.read_count(b"", 2, 9, 4), "at byte 2: needs 4 bytes, 0 left"),
+        (lambda: xdr.read_count(b"..\0\0\0\3", 2, 2, 4), "at byte 2: count 3 is over the limit of 2"),
+        (lambda: xdr.read_count(b"..\0\0\0\3abcd", 2, 3, 4), "at byte 6: needs 12 bytes, 4 left"),
+        (lambda: xdr.need_elements(b"..abcd", 2, 2, 4), "at byte 2: needs 8 bytes, 4 left"),
+        (lambda: xdr.read_numbers(bytes(9), 2, 2, "i"), "at byte 2: needs 8 bytes, 7 left"),
+        (lambda: xdr.read_numbers(bytes(9), 2, 1, "d"), "at byte 2: needs 8 bytes, 7 left"),
+        (lambda: xdr.deeper(200, 5),
+         "at byte 5: depth 201 is over the limit of 200"),
+        (lambda: xdr.write_bool(2, nothing), "2 is no boolean"),  # type: ignore[arg-type]
+        (lambda: xdr.write_bool("", nothing), "'' is no boolean"),  # type: ignore[arg-type]
+        (lambda: xdr.write_fixed_opaque("ab", 2, nothing), "'ab' is not bytes"),  # type: ignore[arg-type]
+        (lambda: xdr.write_fixed_opaque(b"ab", 3, nothing), "has 2 bytes, must have 3"),
+        (lambda: xdr.write_opaque("ab", 2, nothing), "'ab' is not bytes"),  # type: ignore[arg-type]
+        (lambda: xdr.write_opaque(b"abc", 2, nothing), "length 3 is over the limit of 2"),
+        (lambda: xdr.write_string("é", 1, nothing), "length 2 is over the limit of 1"),
+        (lambda: xdr.write_string("\ud800", 9, nothing),
+         r"'\ud800' cannot be written as UTF-8: surrogates not allowed"),
+        (lambda: xdr.write_count(3, 2, nothing), "count 3 is over the limit of 2"),
+        (lambda: xdr.check_length([1], 2), "has 1 elements, must have 2"),
+        (lambda: xdr.no_value(0), "0 in a void arm"),  # type: ignore[arg-type]
+        (lambda: xdr.deeper(200), "depth 201 is over the limit of 200"),
+        (lambda: xdr.boolean(2), "boolean 2 is neither 0 nor 1"),
+        (lambda: xdr.bit(2), "2 is no boolean"),  # type: ignore[arg-type]
+        (lambda: xdr.exact(b"abc", 2), "has 3 bytes, must have 2"),
+    ],
+)  # fmt: skip
+def test_every_error_in_words(call: Callable[[], Any], error: str) -> None:
+    found = raised(call)
+    assert str(found) == error
+    assert found.as_dict()["message"] == error
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(2**31, "2147483648 does not fit: "), ("x", "'x' does not fit: ")]
+)
+def test_numbers_that_do_not_fit_say_why(value: Any, words: str) -> None:
+    assert str(raised(INT[1], value, nothing)).startswith(words)
+    assert len(str(raised(INT[1], value, nothing))) > len(words)
+
+
+def test_errors_for_generated_code() -> None:
+    """They have no path: whoever meets them reads again with care."""
+    assert str(xdr.no_boolean(12)) == "at byte 12: neither 0 nor 1"
+    assert str(xdr.no_arm(7, 4)) == "at byte 4: no arm for discriminant 7"
+    assert str(xdr.no_arm(True)) == "no arm for discriminant 1"
+
+
+def test_what_is_at_the_edge_is_taken() -> None:
+    parts: list[bytes] = []
+    xdr.write_opaque(memoryview(b"abc"), 3, parts.append)
+    xdr.write_fixed_opaque(bytearray(b"ab"), 2, parts.append)
+    xdr.write_count(3, 3, parts.append)
+    xdr.check_length([1, 2], 2)
+    xdr.no_value(None)
+    xdr.write_bool(1, parts.append)
+    assert b"".join(parts).hex(" ", 4) == "00000003 61626300 61620000 00000003 00000001"
+    assert all(type(part) is bytes for part in parts)
+    assert xdr.deeper(199) == 200
+    assert (xdr.boolean(0), xdr.boolean(1)) == (False, True)
+    assert (xdr.bit(False), xdr.bit(True)) == (0, 1)
+    assert xdr.exact(b"ab", 2) == b"ab"
+    assert xdr.read_count(b"\0\0\0\0", 0, 0, 4) == (0, 4)
+    assert xdr.read_opaque(b"\0\0\0\4abcd", 0, 4) == (b"abcd", 8)
+    assert xdr.read_numbers(b"", 0, 0, "i") == ([], 0)
+    for code, numbers in (("q", [-1]), ("Q", [1]), ("d", [0.5]), ("f", [0.5, 2.0]), ("I", [1, 2])):
+        xdr.write_numbers(numbers, code, parts.append)
+        assert xdr.read_numbers(parts[-1], 0, len(numbers), code) == (numbers, 8)
+
+
+def test_a_string_is_text_where_it_can_be() -> None:
+    assert (xdr.text(b"\xc3\xa9"), xdr.text(b"\xff")) == ("é", b"\xff")
+    assert xdr.read_string(b"..\0\0\0\1\xff\0\0\0", 2, 1) == (b"\xff", 10)
+    assert xdr.read_string(b"..\0\0\0\1a\0\0\0", 2, 1) == ("a", 10)
+
+
+def test_not_canonical_says_what_a_peer_would_take() -> None:
+    for call, value, after in (
+        (lambda: xdr.read_bool(b"\0\0\0\2", 0), True, 4),
+        (lambda: xdr.read_fixed_opaque(b".ab\0\1", 1, 2), b"ab", 5),
+        (lambda: xdr.read_opaque(b".\0\0\0\2ab\0\1", 1, 2), b"ab", 9),
+    ):
+        found = raised(call)
+        assert isinstance(found, NotCanonical)
+        assert (found.value, found.next) == (value, after)

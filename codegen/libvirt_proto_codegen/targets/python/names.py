@@ -102,7 +102,9 @@ class Names:
                 self.functions[key] = self._give_function(definition.name.replace(".", "_"), taken)
             constants = [external.name for external in module.externals]
             constants += [constant.name for constant in module.constants]
-            self.constants[module.name] = {name: self._give(name, taken) for name in constants}
+            self.constants[module.name] = {
+                name: self._give(naming.constant_name(name), taken) for name in constants
+            }
             self.globals[module.name] = taken
 
     @staticmethod

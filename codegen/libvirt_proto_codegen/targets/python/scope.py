@@ -69,6 +69,8 @@ class Scope:
         """The module's name for a `struct` layout; runs of one code are counted (`iii` → `3i`)."""
         if code not in self.layouts:
             name = f"_{code}" if len(code) <= 24 else f"_layout{len(self.layouts)}"
+            while not self.globals.isdisjoint((name, f"{name}_from", f"{name}_to")):
+                name += "_"
             self.layouts[code] = name
             self.use("Struct")
         return self.layouts[code]

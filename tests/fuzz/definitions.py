@@ -1,0 +1,125 @@
+"""Fuzz targets of definitions: the parsers, and the generator with what it writes."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from libvirt_proto import careful, layout
+from libvirt_proto.program import XdrType
+from libvirt_proto_codegen import pipeline
+from libvirt_proto_codegen.definitions import load_schema
+from libvirt_proto_codegen.errors import DefinitionError
+from libvirt_proto_codegen.front import read_specification, source_of
+from libvirt_proto_codegen.printer import print_specification
+from libvirt_proto_codegen.providers.parse import read_provider
+from libvirt_proto_codegen.providers.printer import print_provider
+from libvirt_proto_codegen.schema import Schema
+from libvirt_proto_codegen.source import Source
+from tests.oracles import placed_in_words, understood_or_refused, value_or_error
+
+from .taker import Taker
+from .writer import TooLarge, Writer, value
+
+
+def xdr(data: bytes) -> None:
+    """A .x file is refused with places and words, or understood; printed it parses to the same."""
+    try:
+        text = source_of("a.x", data).text
+    except DefinitionError as error:
+        assert error.problems
+        return
+    understood_or_refused(text)
+
+
+def provider(data: bytes) -> None:
+    """The same of a provider file."""
+    try:
+        text = source_of("a_probes.d", data).text
+        found = read_provider(Source("a_probes.d", text))
+    except DefinitionError as error:
+        placed_in_words(error, len(data))
+        return
+    again = read_provider(Source("a_probes.d", print_provider(found)))
+    assert again == found
+    assert print_provider(again) == print_provider(found)
+
+
+def generator(data: bytes) -> None:
+    """The first two bytes: how much is for values; whether the rest is a .x file, or what one is made from.
+
+    Definitions are refused with places and words, or all targets can be made of them. Printed definitions
+    give the same Python but for the head. It imports; values of every type come back from their bytes, fast
+    and careful; and any bytes give a value or a ProtocolError."""
+    taker = Taker(data)
+    split, written = taker.number(1), taker.below(2)
+    values = Taker(taker.take(split))
+    text = taker.rest().decode(errors="replace") if written else Writer(taker).text()
+    with tempfile.TemporaryDirectory(prefix="libvirt-proto-fuzz-") as folder:
+        schema = _schema(Path(folder), text)
+        if schema is None:
+            return
+        python, *_ = (
+            {artefact.path: artefact.text for artefact in pipeline.generate(schema, target)}
+            for target in ("python", "systemtap")
+        )
+        printed = print_specification(read_specification(Source("fuzzed.x", text)))
+        again = _schema(Path(folder), printed)
+        assert again is not None
+        same = {artefact.path: artefact.text for artefact in pipeline.generate(again, "python")}
+    assert _bodies(same) == _bodies(python)
+    with _imported(python["fuzzed.py"]) as module:
+        for type_ in module.TYPES.values():
+            understood_or_refused(type_.text)
+            _round_trip(type_, values)
+
+
+def _schema(folder: Path, text: str) -> Schema | None:
+    path = folder / "fuzzed.x"
+    path.write_bytes(text.encode("utf-8", "replace"))
+    try:
+        return load_schema([path])
+    except DefinitionError as error:
+        placed_in_words(error, len(text))
+        return None
+
+
+def _bodies(texts: Mapping[str, str]) -> dict[str, str]:
+    """Files without their heads, which have the definitions' SHA-256."""
+    return {name: text.partition('"""')[2] for name, text in texts.items()}
+
+
+@contextmanager
+def _imported(text: str) -> Iterator[ModuleType]:
+    """The module, and nothing of it afterwards: the fuzzer makes millions."""
+    module = ModuleType("_fuzzed")
+    sys.modules["_fuzzed"] = module
+    try:
+        exec(compile(text, "fuzzed.py", "exec"), vars(module))
+        yield module
+    finally:
+        del sys.modules["_fuzzed"]
+        for function in (layout._class_node, careful.min_size):
+            function.cache_clear()
+
+
+def _round_trip(type_: XdrType, taker: Taker) -> None:
+    try:
+        one = value(type_.node, taker)
+    except TooLarge:
+        pass
+    else:
+        data = type_.to_bytes(one)
+        assert type_.from_bytes(data) == one
+        assert type_.to_bytes(type_.from_bytes(data)) == data
+        assert careful.write(type_.node, one) == data
+        reading = careful.read(type_.node, data)
+        assert (reading.value, reading.next, reading.error) == (one, len(data), None)
+        assert type_.min_size <= len(data)
+        assert type_.max_size is None or len(data) <= type_.max_size
+        value_or_error(type_, data[:-1])
+    value_or_error(type_, taker.take(40))

@@ -1,0 +1,210 @@
+"""The fuzz targets by name: what judges an input, what to begin with, and words to try."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from libvirt_proto import registry
+from libvirt_proto.capture.chunk import Captured
+from libvirt_proto.capture.stream import messages
+from libvirt_proto.message import decode_message, encode_message
+from libvirt_proto.present.jsonl import Presenter
+from tests.oracles import PROGRAMS, items
+from tests.packets import Talk, enhanced, interface, obsolete, option, pcap, section, simple
+
+from . import captures, definitions, wire
+
+TESTS = Path(__file__).resolve().parent.parent
+#: The committed inputs, a folder for each target.
+CORPUS = TESTS / "fuzz" / "corpus"
+#: Longer seeds say nothing that shorter ones don't, and make every run slower.
+LONGEST = 2000
+
+
+@dataclass(frozen=True)
+class Target:
+    """`check` raises for an input that breaks a promise. `seeds` are inputs made from the captures and
+    definitions of this repository; `words` come up in inputs; `longest` is the length to which they grow."""
+
+    check: Callable[[bytes], None]
+    seeds: Callable[[], Iterator[bytes]]
+    words: tuple[bytes, ...] = ()
+    longest: int = 1024
+
+
+def _read(name: str) -> bytes:
+    return (TESTS / "captures" / name).read_bytes()
+
+
+def _captured() -> Iterator[tuple[Captured, bytes]]:
+    """A message of each kind from the captures, and its frame."""
+    seen = set()
+    for name in ("virsh-domname.pcap", "stream-events-keepalive.pcap", "tour.pcap", "hand-made-messages.hex"):
+        for one in messages(items(_read(name)) or [], decode_message, programs=PROGRAMS):
+            if isinstance(one, Captured) and one.message.length <= 300 and not one.message.missing:
+                header = one.message.header
+                key = header.prog, header.proc, header.type, header.status
+                if key not in seen:
+                    seen.add(key)
+                    yield one, encode_message(one.message)
+
+
+def _messages() -> Iterator[bytes]:
+    for one, frame in _captured():
+        direction = (None, "c2s", "s2c").index(one.direction)
+        yield bytes([direction]) + frame[4:]
+        yield bytes([direction | 64]) + frame
+        yield bytes([direction | 128 | 20]) + frame[4:]
+
+
+def _frames() -> Iterator[bytes]:
+    stream = b""
+    for _, frame in _captured():
+        stream += frame
+        if len(stream) > 600:
+            yield bytes([0x33, 4, 3, 17, 40]) + stream
+            yield bytes([0x07, 0]) + stream
+            yield bytes([0x12, 5, 9]) + stream[:200] + b"\xff" + stream[200:]
+            stream = b""
+
+
+def _lines() -> Iterator[bytes]:
+    present = Presenter(registry.default())
+    for number, (one, _) in enumerate(_captured()):
+        if number % 8 == 0:
+            yield present(one)
+
+
+def _packets() -> list[bytes]:
+    talk = Talk()
+    packets = talk.handshake()
+    for number, (_, frame) in enumerate(_captured()):
+        if number < 6:
+            packets.append(talk.packet("c2s" if number % 2 else "s2c", frame))
+    return packets + talk.close()
+
+
+def _pcaps() -> Iterator[bytes]:
+    yield b"\xff" + _read("virsh-domname.pcap")[:LONGEST]
+    packets = _packets()
+    for order, nanoseconds, linktype in (
+        ("<", False, 1),
+        (">", True, 1),
+        ("<", False, 101),
+        ("<", False, 276),
+    ):
+        yield b"\x0f" + pcap(packets[:6], order=order, nanoseconds=nanoseconds, linktype=linktype)
+    for linktype in (0, 12, 108, 113):
+        yield b"\x0f" + pcap([packet[14:] for packet in packets[:4]], linktype=linktype)
+
+
+def _pcapngs() -> Iterator[bytes]:
+    packets = _packets()[:5]
+    for order in ("<", ">"):
+        head = section(order) + interface(order, options=option(9, b"\x09", order) + option(0, b"", order))
+        yield b"\x0f" + head + b"".join(enhanced(packet, n << 30, order) for n, packet in enumerate(packets))
+        yield b"\x0f" + head + b"".join(simple(packet, order) for packet in packets)
+        yield b"\x0f" + head + b"".join(obsolete(packet, n << 30, order) for n, packet in enumerate(packets))
+
+
+def _texts(*names: str, lines: int = 8) -> Iterator[bytes]:
+    """Files in pieces of a few lines each."""
+    for name in names:
+        whole = _read(name).splitlines(keepends=True)
+        for start in range(0, min(len(whole), 200), lines):
+            yield b"\x3f" + b"".join(whole[start : start + lines])[:LONGEST]
+
+
+def _hex() -> Iterator[bytes]:
+    yield from _texts("hand-made-messages.hex")
+    yield b"\x05" + b"\n".join(b"%08x: %s" % (at, b"2000 8086 0000 0001") for at in range(0, 64, 8))
+    yield b"\x05" + b"00000000  00 00 00 1c 20 00 80 86  00 00 00 01 00 00 00 42  |.... ...|\n"
+
+
+def _any_file() -> Iterator[bytes]:
+    for make in (_pcaps, _pcapngs, _hex, _strace, _log):
+        yield next(make())
+    for _, frame in _captured():
+        yield b"\x0f" + frame
+        return
+
+
+def _strace() -> Iterator[bytes]:
+    return _texts("strace-plain-unix-list.txt", "strace-yy-unix-dominfo.txt", "strace-yy-virt-admin.txt")
+
+
+def _log() -> Iterator[bytes]:
+    return _texts("libvirtd-rpc-info.log", lines=5)
+
+
+def _random(count: int, size: int) -> Iterator[bytes]:
+    """Scripts: what they mean, every byte of them decides."""
+    random = Random(1)
+    for _ in range(count):
+        yield bytes([random.randrange(0, 90, 2)]) + random.randbytes(random.randrange(8, size))
+
+
+def _definition_texts(longest: int) -> Iterator[bytes]:
+    folders = ("invalid/syntax", "invalid/semantic", "definitions")
+    for path in sorted(path for folder in folders for path in (TESTS / folder).rglob("*.x")):
+        text = re.sub(rb"\A(?://.*\n|/\*\n(?s:.*?)\*/\n)+", b"", path.read_bytes())
+        if len(text) <= longest:
+            yield text
+    for path in sorted((TESTS.parent / "protocol-defs").glob("*/*.x")):
+        yield path.read_bytes()[:600].rpartition(b"\n\n")[0]
+
+
+def _generator() -> Iterator[bytes]:
+    for seed in _random(60, 120):
+        yield seed[:1] + b"\0" + seed[2:]
+    for text in _definition_texts(800):
+        yield b"\x08\x01" + bytes(range(8)) + text
+
+
+def _providers() -> Iterator[bytes]:
+    for path in sorted((TESTS / "invalid" / "provider").glob("*.d")):
+        yield path.read_bytes().rpartition(b"\n\n")[2][:LONGEST]
+    yield (TESTS / "golden" / "probes" / "demo_probes.d").read_bytes()
+    for path in sorted((TESTS.parent / "protocol-defs").glob("*/*.d")):
+        yield path.read_bytes()[:700].rpartition(b"\n")[0] + b"\n};\n"
+
+
+_XDR_WORDS = tuple(
+    (
+        b"typedef const enum struct union program version switch case default void int unsigned hyper char"
+        b" short opaque string bool float double quadruple TRUE FALSE <> [4] <4> 0x7fffffff -1 017 /** */ //"
+        b" %#include @generate: @acl: @priority: @readstream: @aclfilter: domain:read insert@1 autogen"
+    ).split()
+)
+_STRACE_WORDS = (
+    *(b"read write readv writev sendmsg recvmsg sendto recvfrom socket connect accept4 close dup2").split(),
+    *(b"clone fork fcntl pipe2 socketpair execve", b" <unfinished ...>", b"<... read resumed>", b") = "),
+    *(b"<UNIX-STREAM:[1->2]>", b"<TCP:[127.0.0.1:1->127.0.0.1:16509]>", b"SCM_RIGHTS", b"iov_base=", b'"...'),
+    *(b"libvirt-sock", b"+++ exited with 0 +++", b"\\0\\0\\0\\34 \\0\\200\\206", b" (Inappropriate ioctl)"),
+)
+_LOG_WORDS = (
+    *(b"RPC_SERVER_CLIENT_MSG_RX: ", b"RPC_CLIENT_MSG_TX_QUEUE: ", b"RPC_SOCKET_NEW: ", b"client=0x55"),
+    *(b" len=28 prog=536903814 vers=1 proc=66 type=0 status=0 serial=0", b"2026-11-22 21:45:10.120+0000: "),
+    *(b"RPC_SERVER_CLIENT_DISPOSE: ", b"libvirtd[1]: ", b" : virNetSocketNew:1 : ", b"fd=-1", b"localAddr="),
+)
+
+TARGETS: dict[str, Target] = {
+    "message": Target(wire.message, _messages, longest=512),
+    "frame": Target(wire.frames, _frames),
+    "jsonl": Target(wire.line, _lines),
+    "pcap": Target(captures.Reader("pcap"), _pcaps, longest=LONGEST),
+    "pcapng": Target(captures.Reader("pcapng"), _pcapngs, longest=LONGEST),
+    "tcp": Target(captures.segments, partial(_random, 60, 200), longest=600),
+    "strace": Target(captures.Reader("strace"), _strace, _STRACE_WORDS),
+    "log": Target(captures.Reader("log"), _log, _LOG_WORDS),
+    "hex": Target(captures.Reader("hex"), _hex),
+    "file": Target(captures.Reader(None), _any_file, longest=LONGEST),
+    "xdr": Target(definitions.xdr, partial(_definition_texts, LONGEST), _XDR_WORDS),
+    "provider": Target(definitions.provider, _providers, _XDR_WORDS[:4]),
+    "generator": Target(definitions.generator, _generator, _XDR_WORDS, longest=300),
+}

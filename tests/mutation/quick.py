@@ -1,0 +1,72 @@
+"""The Python target in a moment, for the mutation run: what is read once is not read for each mutant.
+
+The same is asked of it by `libvirt-proto generate --check` (the committed modules are current),
+tests/unit/test_python_target.py and the fuzzer's corpus, which take seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+
+import pytest
+
+from libvirt_proto import careful, registry
+from libvirt_proto_codegen import pipeline
+from libvirt_proto_codegen.definitions import load_release, load_schema
+from tests.fuzz.taker import Taker
+from tests.fuzz.targets import CORPUS
+from tests.fuzz.writer import TooLarge, Writer, value
+from tests.oracles import value_or_error
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GENERATED = ROOT / "libvirt_proto" / "generated"
+RELEASE = load_release()
+FILES = sorted((ROOT / "tests" / "definitions").glob("*.x"))
+SCHEMAS = {path.stem: load_schema([path]) for path in FILES}
+#: Definitions that the fuzzer made, the largest of them.
+with TemporaryDirectory() as folder:
+    for path in sorted((CORPUS / "generator").iterdir(), key=lambda path: -path.stat().st_size)[:60]:
+        taker = Taker(path.read_bytes())
+        if not (taker.take(1) and taker.below(2)):
+            made = Path(folder, "made.x")
+            made.write_text(Writer(taker).text())
+            SCHEMAS[path.name] = load_schema([made])
+
+
+def test_the_committed_modules_are_current() -> None:
+    made = {artefact.path: artefact.text for artefact in pipeline.generate(RELEASE, "python")}
+    assert set(made) == {path.name for path in GENERATED.glob("*.py")}
+    assert all((GENERATED / name).read_text() == text for name, text in made.items())
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_values_come_back(name: str) -> None:
+    made = {artefact.path: artefact.text for artefact in pipeline.generate(SCHEMAS[name], "python")}
+    (text,) = (text for path, text in made.items() if path != "__init__.py")
+    module = ModuleType("_mutated")
+    sys.modules["_mutated"] = module
+    exec(compile(text, "mutated.py", "exec"), vars(module))
+    for type_ in module.TYPES.values():
+        for seed in range(2):
+            _round_trip(type_, Taker(bytes((seed * 83 + at * 31 + at * at) & 0xFF for at in range(400))))
+
+
+def _round_trip(type_: registry.XdrType, taker: Taker) -> None:
+    try:
+        one = value(type_.node, taker)
+    except TooLarge:
+        return
+    data = type_.to_bytes(one)
+    parts: list[bytes] = []
+    type_.encode(one, parts.append)  # the fast way has to do it, not the careful one in its stead
+    assert b"".join(parts) == data == careful.write(type_.node, one)
+    assert type_.decode(data, 0) == (one, len(data))
+    assert type_.decode(b"!" + data + b"?", 1) == (one, len(data) + 1)
+    assert type_.min_size <= len(data)
+    assert type_.max_size is None or len(data) <= type_.max_size
+    for cut in range(0, len(data), 4 + len(data) // 24 * 4):
+        value_or_error(type_, data[:cut])
+        value_or_error(type_, data[:cut] + b"\0\0\0\7" + data[cut + 4 :])
