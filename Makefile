@@ -16,7 +16,7 @@ CAPTURE := tests/captures/virsh-domname.pcap
 .DELETE_ON_ERROR:
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 # Prints a command as a user would type it, then runs it.
 define show
