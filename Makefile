@@ -12,11 +12,11 @@ GENERATE := generate python -o libvirt_proto/generated
 CAPTURE := tests/captures/virsh-domname.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check static generate format bench bench-compare clean
+.PHONY: help demo test soak check static generate release-definitions format bench bench-compare clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 27
 
 # Prints a command as a user would type it, then runs it.
 define show
@@ -33,6 +33,9 @@ demo: $(VENV)/run.stamp ## Decode a real capture and generate the tapset into de
 test: $(VENV)/test.stamp ## Run the whole test suite; tests that need a tool of the system say so and skip
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
+soak: $(VENV)/test.stamp ## Compare a million values and a million mutated byte strings with rpcgen's C
+	$(BIN)/python -m tests.differential.soak $(ARGS)
+
 check: static ## Everything that must hold: static checks, then the tests with branch coverage
 	$(MAKE) --no-print-directory test ARGS='--cov $(ARGS)'
 
@@ -45,6 +48,19 @@ static: $(VENV)/dev.stamp ## Format, lint, types, import contracts, drift of gen
 
 generate: $(VENV)/run.stamp ## Write the generated modules again
 	$(BIN)/libvirt-proto $(GENERATE)
+
+release-definitions: $(VENV)/run.stamp ## Take in a release: SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0
+	@if [ -z "$(SOURCE)" ] || [ -z "$(RELEASE)" ]; then \
+	    echo 'usage: make release-definitions SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0' >&2; \
+	    echo 'SOURCE: a source tree, a release archive, or a folder of .x and .d files of libvirt.' >&2; \
+	    echo 'SAME=12.7.0:12.8.0, if you like: no declaration changed between these.' >&2; \
+	    exit 2; \
+	fi
+	$(BIN)/libvirt-proto import '$(SOURCE)' --release '$(RELEASE)' $(SAME:%=--same '%')
+	$(BIN)/libvirt-proto $(GENERATE)
+	$(BIN)/python tools/changelog_entry.py '$(RELEASE)'
+	@echo
+	@echo 'CHANGELOG.md says what is new. What is left to do: make check, and a commit.'
 
 format: $(VENV)/dev.stamp ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix

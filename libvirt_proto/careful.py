@@ -36,7 +36,7 @@ from .layout import (
     UnionNode,
     VoidNode,
 )
-from .limits import MAX_DEPTH
+from .limits import MAX_DEPTH, MAX_REMARKS
 
 _INTEGERS = {
     (32, True): Struct(">i"),
@@ -45,6 +45,8 @@ _INTEGERS = {
     (64, False): Struct(">Q"),
 }
 _FLOATS = {32: Struct(">f"), 64: Struct(">d")}
+#: Of types within themselves by way of many others, which count as one level.
+_TOO_DEEP = "nests deeper than Python's stack"
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
@@ -52,7 +54,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
     `value` is a Partial (or a shorter list, or None) where `error` says that it broke off; `next`
     is where the value ends, or where the error is. `remarks` are sentences on what is not
-    canonical, each with its path.
+    canonical, each with its path; at most MAX_REMARKS, and one that counts the others.
     """
 
     value: Any
@@ -68,8 +70,11 @@ def read(node: Node, data: bytes, pos: int = 0) -> Reading:
         value, after = reader.read(node, pos)
     except ProtocolError as error:
         error.path = reader.path()
-        return Reading(error.partial, error.offset or pos, tuple(reader.remarks), error)
-    return Reading(value, after, tuple(reader.remarks))
+        error.__traceback__ = error.__context__ = None  # they hold the reader's frames
+        return Reading(error.partial, error.offset or pos, reader.remarks(), error)
+    except RecursionError:
+        return Reading(None, pos, reader.remarks(), BadValue(_TOO_DEEP, offset=pos))
+    return Reading(value, after, reader.remarks())
 
 
 def write(node: Node, value: Any) -> bytes:
@@ -81,6 +86,8 @@ def write(node: Node, value: Any) -> bytes:
     except ProtocolError as error:
         error.path = writer.path()
         raise
+    except RecursionError:
+        raise BadValue(_TOO_DEEP) from None
     return b"".join(parts)
 
 
@@ -108,7 +115,13 @@ class _Reader(_Walker):
     def __init__(self, data: bytes) -> None:
         super().__init__()
         self._data = data
-        self.remarks: list[str] = []
+        self._remarks: list[str] = []
+        self._left_out = 0
+
+    def remarks(self) -> tuple[str, ...]:
+        """What is not canonical, in sentences."""
+        more = (f"not canonical in {self._left_out:,} more places",) if self._left_out else ()
+        return (*self._remarks, *more)
 
     def read(self, node: Node, pos: int) -> tuple[Any, int]:
         match node:
@@ -133,8 +146,11 @@ class _Reader(_Walker):
                 return None, pos
 
     def _remark(self, error: NotCanonical) -> tuple[Any, int]:
-        error.path = self.path()
-        self.remarks.append(str(error))
+        if len(self._remarks) < MAX_REMARKS:
+            error.path = self.path()
+            self._remarks.append(str(error))
+        else:
+            self._left_out += 1
         return error.value, error.next
 
     def _struct(self, node: StructNode, pos: int) -> tuple[Any, int]:

@@ -28,6 +28,8 @@ COMMANDS: Final = {
     "describe": ("libvirt_proto.commands.describe:describe", "Print a type or a procedure as XDR."),
     "generate": ("libvirt_proto_codegen.commands.generate:generate", "Generate code from definitions."),
     "import": ("libvirt_proto_codegen.commands.import_:import_", "Take definitions from a libvirt release."),
+    "diff": ("libvirt_proto_codegen.commands.diff:diff", "Say what changed between two sets of definitions."),
+    "lint": ("libvirt_proto_codegen.commands.lint:lint_", "Check definitions as libvirt's reviewers do."),
     "completion": ("libvirt_proto.commands.completion:completion", "Print a shell's completion script."),
 }
 

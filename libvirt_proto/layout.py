@@ -233,6 +233,16 @@ class UnionNode:
 Node = Leaf | Sequence | Optional | VoidNode | StructNode | UnionNode
 
 
+def parts_of(node: Node) -> tuple[str, ...]:
+    """The names of a struct's fields, or of a union's discriminant and arms; none of anything else."""
+    if isinstance(node, StructNode):
+        return tuple(name for name, _, _ in node.fields)
+    if isinstance(node, UnionNode):
+        arms = [*node.arms.values(), *([node.default] if node.default else [])]
+        return (node.discriminant[0], *(name for name, _ in arms if name is not None))
+    return ()
+
+
 @cache
 def _class_node(type_: Any) -> Node:
     if isinstance(type_, type) and issubclass(type_, XdrStruct):

@@ -7,8 +7,10 @@ code is meant.
 
 from __future__ import annotations
 
+import struct
+from functools import lru_cache
 from struct import Struct
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -25,6 +27,8 @@ Type = net.VirNetMessageType
 Status = net.VirNetMessageStatus
 
 _WORD = Struct(">I")
+#: The length word, and a header as virNetMessageHeader has it.
+_START = Struct(">IIIiiIi")
 #: What the payload is: a type of the procedure, or one that is the same for all.
 _KINDS: dict[tuple[int, int], Literal["args", "ret", "msg", "error", "abort", "hole", "data", "nothing"]] = {
     (Type.VIR_NET_CALL, Status.VIR_NET_OK): "args",
@@ -41,6 +45,14 @@ _KINDS: dict[tuple[int, int], Literal["args", "ret", "msg", "error", "abort", "h
     (Type.VIR_NET_STREAM_HOLE, Status.VIR_NET_OK): "nothing",
     (Type.VIR_NET_STREAM_HOLE, Status.VIR_NET_ERROR): "abort",
 }
+#: Those in which nothing but the payload stands behind the header, of a type that the header alone says.
+_SETTLED: Final = frozenset(
+    key
+    for key, kind in _KINDS.items()
+    if kind in ("args", "ret", "msg", "error") and key[0] not in TYPES_WITH_FDS
+)
+#: So many kinds of messages are remembered; libvirt has some 1,400, a hostile peer any number.
+_MAX_KNOWN: Final = 4096
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -80,45 +92,87 @@ def decode_message(
 ) -> Message:
     """Decode one whole frame: length word, header, payload.
 
-    `direction` (`c2s` or `s2c`) is not needed; it settles what an aborted stream carries (nothing
-    from a client, an error from the server), which is otherwise told by whether anything is there.
-    `missing` is how many bytes of the frame's end are not in `data`, for one that was not seen whole.
-    `registry` is where types come from, by default the newest release.
-
-    Raises FrameError for a length word that no message can have, Truncated for fewer bytes than it
-    says and BadValue for more. A payload that breaks off raises nothing: see Message.error.
+    `registry` is where types come from, by default the newest release. For the rest, and for what is
+    raised, see MessageDecoder, which is quicker for many.
     """
-    size = len(data)
-    if size < MIN_FRAME:
-        raise Truncated(MIN_FRAME, size, offset=0)
-    (length,) = _WORD.unpack_from(data)
-    if not MIN_FRAME <= length <= MAX_FRAME:
-        raise FrameError(length, MAX_FRAME, offset=0)
-    if length != size + missing:
-        if length > size + missing:
-            raise Truncated(length, size + missing, offset=0)
-        raise BadValue(f"{size + missing - length} bytes are left over", offset=length)
-    header, pos = net.decode_virNetMessageHeader(data, 4)
-    fds = None
-    if header.type in TYPES_WITH_FDS and (pos < size or not missing):
-        try:
-            fds, pos = _descriptor_count(data, pos)
-        except ProtocolError as error:
-            return Message(header, length, raw=data[pos:], error=error, missing=missing)
-    type_, typed = payload_of(header, pos < size or missing > 0, direction, registry or default())
-    if missing:
-        return _incomplete(Message(header, length, fds, missing=missing), data, pos, type_, typed)
-    if not typed:
-        return Message(header, length, fds, data=data[pos:])
-    if type_ is None:
-        return Message(header, length, fds, spare=data[pos:])
-    reading = type_.read(data, pos)
-    spare = b"" if reading.error else data[reading.next :]
-    raw = data[pos : size - len(spare)] if reading.error or reading.remarks else None
-    # Positionally: this is where every message with a payload comes out.
-    return Message(
-        header, length, fds, type_.name, reading.value, None, spare, raw, reading.remarks, reading.error
-    )
+    return _decoder(registry)(data, direction=direction, missing=missing)
+
+
+class MessageDecoder:
+    """Decodes whole frames: length word, header, payload. Types come from `registry`, by default the newest
+    release."""
+
+    def __init__(self, registry: Registry | None = None) -> None:
+        self._registry = registry or default()
+        #: Program, version, procedure, type, status → what `_decode` found out about such messages.
+        self._known: dict[
+            tuple[int, int, int, int, int], tuple[Type | int, Status | int, XdrType | None]
+        ] = {}
+
+    def __call__(self, data: bytes, *, direction: str | None = None, missing: int = 0) -> Message:
+        """The message of a frame.
+
+        `direction` (`c2s` or `s2c`) is not needed; it settles what an aborted stream carries (nothing
+        from a client, an error from the server), which is otherwise told by whether anything is there.
+        `missing` is how many bytes of the frame's end are not in `data`, for one that was not seen whole.
+
+        Raises FrameError for a length word that no message can have, Truncated for fewer bytes than it
+        says and BadValue for more. A payload that breaks off raises nothing: see Message.error.
+        """
+        if not missing and MIN_FRAME <= len(data) <= MAX_FRAME:
+            length, prog, vers, proc, type_, serial, status = _START.unpack_from(data)
+            known = self._known.get((prog, vers, proc, type_, status))
+            if known is not None and length == len(data):  # nearly every message
+                type_, status, payload = known
+                try:
+                    value, end = payload.decode(data, _START.size) if payload else (None, _START.size)
+                except (struct.error, ProtocolError):
+                    end = None  # not canonical, or broken
+                if end == length:
+                    header = Header(prog, vers, proc, type_, serial, status)
+                    return Message(header, length, None, payload.name if payload else None, value)
+        return self._decode(data, direction, missing)
+
+    def _decode(self, data: bytes, direction: str | None, missing: int) -> Message:
+        size = len(data)
+        if size < MIN_FRAME:
+            raise Truncated(MIN_FRAME, size, offset=0)
+        (length,) = _WORD.unpack_from(data)
+        if not MIN_FRAME <= length <= MAX_FRAME:
+            raise FrameError(length, MAX_FRAME, offset=0)
+        if length != size + missing:
+            if length > size + missing:
+                raise Truncated(length, size + missing, offset=0)
+            raise BadValue(f"{size + missing - length} bytes are left over", offset=length)
+        header, pos = net.decode_virNetMessageHeader(data, 4)
+        fds = None
+        if header.type in TYPES_WITH_FDS and (pos < size or not missing):
+            try:
+                fds, pos = _descriptor_count(data, pos)
+            except ProtocolError as error:
+                return Message(header, length, raw=data[pos:], error=error, missing=missing)
+        type_, typed = payload_of(header, pos < size or missing > 0, direction, self._registry)
+        if typed and (header.type, header.status) in _SETTLED and len(self._known) < _MAX_KNOWN:
+            key = (header.prog, header.vers, header.proc, header.type, header.status)
+            self._known[key] = (header.type, header.status, type_)
+        if missing:
+            return _incomplete(Message(header, length, fds, missing=missing), data, pos, type_, typed)
+        if not typed:
+            return Message(header, length, fds, data=data[pos:])
+        if type_ is None:
+            return Message(header, length, fds, spare=data[pos:])
+        reading = type_.read(data, pos)
+        spare = b"" if reading.error else data[reading.next :]
+        raw = data[pos : size - len(spare)] if reading.error or reading.remarks else None
+        # Positionally: this is where every message with a payload comes out.
+        return Message(
+            header, length, fds, type_.name, reading.value, None, spare, raw, reading.remarks, reading.error
+        )
+
+
+@lru_cache(4)
+def _decoder(registry: Registry | None) -> MessageDecoder:
+    return MessageDecoder(registry)
 
 
 def _incomplete(message: Message, data: bytes, pos: int, type_: XdrType | None, typed: bool) -> Message:
@@ -170,6 +224,12 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
     if length > MAX_FRAME:
         raise OverLimit(MAX_FRAME, length, "length word")
     return _WORD.pack(length) + body
+
+
+def payload_kind(header: Header) -> Literal["args", "ret", "msg"] | None:
+    """Which of a procedure's types the payload is; None for one that is not of the procedure."""
+    kind = _KINDS.get((header.type, header.status))
+    return kind if kind == "args" or kind == "ret" or kind == "msg" else None
 
 
 def payload_of(

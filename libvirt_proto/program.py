@@ -46,7 +46,8 @@ class XdrType:
     @property
     def text(self) -> str:
         """The definition in canonical XDR."""
-        return self.definition or inspect.cleandoc(self._class.__doc__ or "")
+        # It has no empty line: what stands behind one in a docstring is the history.
+        return self.definition or inspect.cleandoc(self._class.__doc__ or "").partition("\n\n")[0]
 
     @property
     def _class(self) -> type[Any]:
@@ -59,8 +60,9 @@ class XdrType:
         """Read a value at `pos`; whatever the bytes are, the Reading says what came of it."""
         try:
             return Reading(*self.decode(data, pos))
-        except (struct.error, ProtocolError):
-            return careful.read(self.node, data, pos)
+        except (struct.error, ProtocolError, RecursionError):
+            pass  # and drop the error: its traceback holds all that was decoded
+        return careful.read(self.node, data, pos)
 
     def from_bytes(self, data: bytes) -> Any:
         """The value of exactly these bytes.
@@ -80,7 +82,7 @@ class XdrType:
         parts: list[bytes] = []
         try:
             self.encode(value, parts.append)
-        except (struct.error, ProtocolError, AttributeError, TypeError, OverflowError):
+        except (struct.error, ProtocolError, AttributeError, TypeError, OverflowError, RecursionError):
             return careful.write(self.node, value)
         return b"".join(parts)
 

@@ -21,12 +21,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .history import Facts, Key, Span
+from .history import of as history_of
+from .layout import parts_of
 from .program import Procedure, Program, XdrType
 from .xdr import API_VERSION
 
 #: Where compiled definitions are kept; without a home, a temporary folder.
 CACHE = "libvirt-proto"
-#: Entry points of what compiles definitions: `python`, and `release` for a release's folder.
+#: Entry points of what compiles definitions: `python`, and `release` for the files of a release.
 GROUP = "libvirt_proto.compiler"
 
 
@@ -159,6 +162,41 @@ class Registry:
         """virnetprotocol, of the default set where this one has none."""
         return self._modules.get("virnetprotocol") or default().module("virnetprotocol")
 
+    def history(self, name: str) -> Facts:
+        """When a thing came to libvirt, and what happened to it since.
+
+        `name` is a program's (`remote`), a procedure's (`remote.domain_get_info`, `REMOTE_PROC_AUTH_LIST`),
+        a type's, a field's (`remote_typed_param_value.s`), an enum member's or a constant's. Raises KeyError
+        for a name that these definitions do not have, and for all names of definitions of one's own.
+        """
+        if self.release is None:
+            raise KeyError(name)
+        return history_of(self._history_key(name))
+
+    def since(self, name: str) -> Span:
+        """When a thing came to libvirt: `default().since("remote.domain_get_info")`; see `history`."""
+        return self.history(name).since
+
+    def _history_key(self, name: str) -> Key:
+        owner, dot, part = name.rpartition(".")
+        for program in self.programs():
+            number = f"{program.number:#010x}"
+            if name in (program.name, program.symbol):
+                return "program", number
+            if owner in ("", program.name) and (found := program.by_name.get(part)):
+                return "procedure", number, str(found.number)
+        for module in self.modules():
+            if name in module.types:
+                return "type", name
+            if name in module.constants:
+                return "constant", name
+            if dot and owner in module.types and part in parts_of(module.types[owner].node):
+                return "field", owner, part
+            for enum, members in module.enums.items():
+                if part in members.__members__ and owner in ("", enum):
+                    return "member", enum, part
+        raise KeyError(name)
+
     def procedure(self, number: int, version: int, procedure: int) -> Procedure | None:
         """The procedure of three numbers, None where there is none."""
         program = self.find(number, version)
@@ -177,11 +215,14 @@ def program(key: int | str, version: int | None = None) -> Program:
 
 
 def release(name: str) -> Registry:
-    """A release that comes with the package (`10.0.0`); raises LookupError that names them all."""
+    """A release whose definitions come with the package (`10.0.0`); raises LookupError in words."""
     if name == default().release:
         return default()
-    folder: Path = _compiler("release")(name)
-    return load(folder)
+    files: Mapping[str, bytes] = _compiler("release")(name)
+    with tempfile.TemporaryDirectory(prefix=f"{CACHE}-") as folder:
+        for file, content in files.items():
+            Path(folder, file).write_bytes(content)
+        return load(folder)
 
 
 def load(path: str | os.PathLike[str], *, defines: Mapping[str, int] | None = None) -> Registry:

@@ -142,11 +142,16 @@ def text(value: bytes) -> str | bytes:
 
 def read_string(buffer: bytes, pos: int, limit: int) -> tuple[str | bytes, int]:
     """§4.11; see `text` for what is not UTF-8."""
-    value, after = read_opaque(buffer, pos, limit)
     try:
-        return value.decode(), after
-    except UnicodeDecodeError:
-        return value, after
+        (size,) = _unpack_uint(buffer, pos)
+        stop = pos + 4 + size
+        after = stop + (-size & 3)
+        if size <= limit and after <= len(buffer) and buffer[stop:after] == _PAD[size & 3]:
+            return buffer[pos + 4 : stop].decode(), after
+    except (struct.error, UnicodeDecodeError):
+        pass  # read_opaque says what is wrong, if anything is
+    value, after = read_opaque(buffer, pos, limit)
+    return text(value), after
 
 
 def write_string(value: str | bytes, limit: int, put: Put) -> None:

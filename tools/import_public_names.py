@@ -1,11 +1,12 @@
-"""Makes libvirt_proto/publicnames.json from libvirt's API descriptions.
+"""Makes libvirt_proto/publicnames.json and protocol-defs/functions.json from libvirt's API descriptions.
 
     tools/import_public_names.py [/usr/share/libvirt/api] [--release R] [--check]
 
 The descriptions come with libvirt's development package. Facts alone are taken from them: the enums with
-their names and numbers, and of which enums a function's `flags` are the bits. libvirt's remote procedures
-carry the names of those functions, so the fields of their arguments get the same enums. What the
-descriptions don't say is written by hand, in libvirt_proto/fieldnames.toml.
+their names and numbers, and of which enums a function's `flags` are the bits. libvirt's procedures carry
+the names of those functions, so the fields of their arguments get the same enums. What the descriptions
+don't say is written by hand, in libvirt_proto/fieldnames.toml. The second file has the function of each
+procedure, with the release that brought the function; histories narrow their spans with it.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ from xml.etree import ElementTree
 
 from libvirt_proto import registry
 
-OUTPUT = Path(__file__).resolve().parent.parent / "libvirt_proto" / "publicnames.json"
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = ROOT / "libvirt_proto" / "publicnames.json"
+FUNCTIONS = ROOT / "protocol-defs" / "functions.json"
 SOURCES = ("libvirt-api.xml", "libvirt-admin-api.xml", "libvirt-lxc-api.xml", "libvirt-qemu-api.xml")
 #: How the enum of a flags argument is told: `bitwise-OR of virDomainXMLFlags and virTypedParameterFlags`.
 MENTION = re.compile(r"\bvir[A-Z]\w+")
+
+#: Program → what its functions' names have and its procedures' names have not.
+INFIXES = {"remote": "", "qemu": "qemu", "lxc": "lxc", "admin": "adm"}
 
 Roots = list[ElementTree.Element]
 
@@ -73,11 +79,36 @@ def _flags(roots: Roots, known: dict[str, Any]) -> Iterator[tuple[str, list[str]
                     yield function.get("name", ""), [name for name in mentioned if name in known]
 
 
-def render(folder: Path, release: str) -> str:
+def functions(roots: Roots) -> dict[str, list[str]]:
+    """Procedure, as histories know it → its function, and the release that brought that."""
+    versions = {
+        function.get("name", ""): function.get("version", "")
+        for root in roots
+        for function in root.iter("function")
+        if function.get("version")
+    }
+    found = {}
+    for program, infix in INFIXES.items():
+        names = {
+            name.lower().replace(infix, "", 1): name for name in sorted(versions) if infix in name.lower()
+        }
+        program_ = registry.program(program)
+        for procedure in program_.procedures:
+            if (name := names.get("vir" + procedure.name.replace("_", ""))) is not None:
+                key = f"procedure {program_.number:#010x} {procedure.number}"
+                found[key] = [name, versions[name]]
+    return found
+
+
+def render(folder: Path, release: str) -> dict[Path, str]:
+    """File → its text."""
     roots = [ElementTree.parse(folder / name).getroot() for name in SOURCES]
     known = enums(roots)
-    facts = {"source": list(SOURCES), "release": release, "enums": known, "fields": fields(roots, known)}
-    return json.dumps(facts, indent=1) + "\n"
+    made_of = {"source": list(SOURCES), "release": release}
+    facts = {**made_of, "enums": known, "fields": fields(roots, known)}
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(said)}" for key, said in functions(roots).items())
+    head = json.dumps(made_of)[:-1]
+    return {NAMES: json.dumps(facts, indent=1) + "\n", FUNCTIONS: f'{head}, "functions": {{\n{lines}\n}}}}\n'}
 
 
 def installed_release() -> str:
@@ -93,14 +124,14 @@ def main() -> int:
     parser.add_argument("--release", help="the libvirt release of the descriptions (default: ask pkg-config)")
     parser.add_argument("--check", action="store_true", help="write nothing, fail if the file is not current")
     options = parser.parse_args()
-    text = render(options.folder, options.release or installed_release())
-    if options.check:
-        current = OUTPUT.exists() and OUTPUT.read_text() == text
-        if not current:
-            print(f"{OUTPUT.name} is not current: run tools/import_public_names.py", file=sys.stderr)
-        return 0 if current else 1
-    OUTPUT.write_text(text)
-    return 0
+    texts = render(options.folder, options.release or installed_release())
+    stale = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if options.check:
+            print(f"{path.name} is not current: run tools/import_public_names.py", file=sys.stderr)
+        else:
+            path.write_text(texts[path])
+    return 1 if stale and options.check else 0
 
 
 if __name__ == "__main__":

@@ -35,8 +35,9 @@ class Numbers:
                 self._evaluate((module, name))
 
     def defined(self, module: str, name: str) -> int | None:
-        """The value of a constant or enum member that the module itself defines."""
-        return self._values[module, name]
+        """The value of a constant or enum member that the module itself defines; None also for a member whose
+        name is a type's, which has been reported."""
+        return self._values.get((module, name))
 
     def value(self, module: str, value: Value) -> int | None:
         """The number of a value that is written in a module."""

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from .dialect import Dialect
 from .errors import DefinitionError, Problem
-from .externals import ExternalsError, read_externals
+from .externals import KNOWN, ExternalsError, read_externals
 from .front import read_bytes, read_specification, source_of
 from .model import Specification
 from .providers.model import Provider
 from .providers.parse import read_provider
+from .releases import MANIFEST, find, functions, history, newest, texts
+from .releases.narrow import narrowed
 from .resolve import resolve
 from .schema import External, Input, Schema
-from .source import Span
+from .source import Source, Span
+from .source_tree import find_files
 
-MANIFEST: Final = "MANIFEST.toml"
 EXTERNALS: Final = "externals.toml"
 
 
@@ -34,93 +35,95 @@ class Providers:
     inputs: tuple[Input, ...]
 
 
-class UnknownRelease(LookupError):
-    """No definitions of this release are here; says which are."""
-
-
-@cache
-def root() -> Path:
-    """The folder of all releases: in an installed package inside it, else in the repository."""
-    package = Path(__file__).resolve().parent
-    packaged = package / "protocol-defs"
-    return packaged if packaged.is_dir() else package.parent.parent / "protocol-defs"
-
-
-def releases() -> tuple[str, ...]:
-    """The releases whose definitions are here, the newest last."""
-    if not root().is_dir():
-        return ()
-    found = [path.name for path in root().iterdir() if (path / MANIFEST).is_file()]
-    return tuple(sorted(found, key=version_key))
-
-
-def newest() -> str:
-    """The newest release; raises UnknownRelease if there is none at all."""
-    found = releases()
-    if not found:
-        raise UnknownRelease(f"there are no definitions in {root()}")
-    return found[-1]
-
-
-def folder(release: str) -> Path:
-    """The definitions of a release; raises UnknownRelease."""
-    if release not in releases():
-        known = ", ".join(releases()) or "none"
-        raise UnknownRelease(f"no definitions of libvirt {release} are here (there are: {known})")
-    return root() / release
-
-
-def version_key(release: str) -> tuple[tuple[int, int | str], ...]:
-    """Sorts releases by their numbers: 9.0.0 before 10.0.0."""
-    return tuple((1, int(part)) if part.isdecimal() else (0, part) for part in release.split("."))
-
-
 def load_schema(
     paths: Sequence[Path],
     *,
     defines: Mapping[str, int] | None = None,
     release: str | None = None,
     dialect: Dialect = "auto",
+    known: bool = False,
 ) -> Schema:
     """The Schema of folders or files.
 
     Of a folder all `*.x` are read, in the order of their names, its MANIFEST.toml says the release,
     and its externals.toml the external constants. Beside a file those that it includes are read as
     well, where they stand beside it, and an externals.toml there counts, too. `defines` come before
-    what an externals.toml says.
+    what an externals.toml says; with `known`, constants of libvirt's C headers need neither.
+
+    Of a folder that has none, as libvirt's src/, the `*.x` of all folders below it are read.
 
     Raises DefinitionError with the problems of all files.
     """
     reader = _Reader()
     specifications = reader.read(paths)
+    reader.release = release or reader.release
+    return _schema(reader, specifications, defines, dialect, known=known)
+
+
+def load_release(release: str | None = None, *, defines: Mapping[str, int] | None = None) -> Schema:
+    """The Schema of a release of libvirt, None for the newest, with its history; raises UnknownRelease."""
+    name = newest() if release is None else release
+    schema = schema_of(texts(find(name)), name, defines=defines)
+    known = history()
+    return replace(schema, history=known and narrowed(known, functions(), schema))
+
+
+def schema_of(
+    files: Mapping[str, bytes],
+    release: str,
+    *,
+    defines: Mapping[str, int] | None = None,
+    read: Callable[[Source], Specification] = read_specification,
+) -> Schema:
+    """The Schema of a release from the files of its folder, name → content; `read` may know them already."""
+    reader = _Reader(read)
+    return _schema(reader, reader.read_release(release, files), defines)
+
+
+def _schema(
+    reader: _Reader,
+    specifications: list[Specification],
+    defines: Mapping[str, int] | None,
+    dialect: Dialect = "auto",
+    *,
+    known: bool = False,
+) -> Schema:
     if reader.problems:
         raise DefinitionError(reader.problems)
     return resolve(
         specifications,
-        externals={**reader.externals, **(defines or {})},
-        release=release or reader.release,
+        externals={**(KNOWN if known else {}), **reader.externals, **(defines or {})},
+        release=reader.release,
         inputs=tuple(reader.inputs),
         dialect=dialect,
     )
 
 
-def load_release(release: str | None = None, *, defines: Mapping[str, int] | None = None) -> Schema:
-    """The Schema of a release of libvirt, None for the newest; raises UnknownRelease."""
-    return load_schema([folder(newest() if release is None else release)], defines=defines)
-
-
 def load_providers(paths: Sequence[Path], *, release: str | None = None) -> Providers:
-    """The probe providers of folders (all `*.d`, in the order of their names) or files.
+    """The probe providers of folders (all `*.d`, found as load_schema finds `*.x`) or files.
 
     Raises DefinitionError with the problems of all files.
     """
     reader = _Reader()
     providers = reader.read_providers(paths)
+    reader.release = release or reader.release
+    return _providers(reader, providers)
+
+
+def load_release_providers(release: str | None = None) -> Providers:
+    """The probe providers of a release of libvirt, None for the newest; raises UnknownRelease."""
+    name = newest() if release is None else release
+    reader = _Reader()
+    providers = reader.read_release_providers(name, texts(find(name)))
+    return _providers(reader, providers)
+
+
+def _providers(reader: _Reader, providers: list[Provider]) -> Providers:
     if reader.problems:
         raise DefinitionError(reader.problems)
     if problems := list(_twice(providers)):
         raise DefinitionError(problems)
-    return Providers(tuple(providers), release or reader.release, tuple(reader.inputs))
+    return Providers(tuple(providers), reader.release, tuple(reader.inputs))
 
 
 def _twice(providers: Sequence[Provider]) -> Iterator[Problem]:
@@ -140,7 +143,8 @@ def _twice(providers: Sequence[Provider]) -> Iterator[Problem]:
 class _Reader:
     """Reads files; what is wrong with one is kept, and the next one read."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[Source], Specification] = read_specification) -> None:
+        self._read_specification = read
         self.problems: list[Problem] = []
         self.externals: dict[str, External] = {}
         self.inputs: list[Input] = []
@@ -156,22 +160,40 @@ class _Reader:
                 self._file_and_included(path)
         return [specification for specification in self._read.values() if specification]
 
+    def read_release(self, name: str, files: Mapping[str, bytes]) -> list[Specification]:
+        self.release = name
+        self._take_externals(f"{name}/{EXTERNALS}", files.get(EXTERNALS))
+        return [
+            specification
+            for file, data in files.items()
+            if file.endswith(".x") and (specification := self._specification(Path(name, file), data))
+        ]
+
+    def read_release_providers(self, name: str, files: Mapping[str, bytes]) -> list[Provider]:
+        self.release = name
+        found = [(Path(name, file), data) for file, data in files.items() if file.endswith(".d")]
+        if not found:
+            self._problem("no-providers", f"libvirt {name} has no probe provider (.d file)")
+        return [provider for path, data in found if (provider := self._provider(path, data))]
+
     def read_providers(self, paths: Sequence[Path]) -> list[Provider]:
         files: dict[Path, None] = {}
         for path in paths:
             if path.is_dir():
                 self._manifest(path)
-                files |= dict.fromkeys(sorted(path.glob("*.d")))
+                files |= dict.fromkeys(find_files(path, ".d"))
             elif path.suffix == ".d":
                 files[path] = None
         if not files:
             places = ", ".join(map(str, paths))
             self._problem("no-providers", f"there is no probe provider (.d file) in {places}")
-        return [provider for path in files if (provider := self._provider(path))]
+        return [
+            provider
+            for path in files
+            if (data := self._bytes(path)) is not None and (provider := self._provider(path, data))
+        ]
 
-    def _provider(self, path: Path) -> Provider | None:
-        if (data := self._bytes(path)) is None:
-            return None
+    def _provider(self, path: Path, data: bytes) -> Provider | None:
         self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
         try:
             return read_provider(source_of(str(path), data))
@@ -182,7 +204,7 @@ class _Reader:
     def _folder(self, path: Path) -> None:
         self._externals(path)
         self._manifest(path)
-        files = sorted(path.glob("*.x"))
+        files = find_files(path, ".x")
         if not files:
             self._problem("no-definitions", f"there is no .x file in {path}")
         for file in files:
@@ -202,32 +224,33 @@ class _Reader:
         if key not in self._read:
             self._read[key] = None
             if (data := self._bytes(path)) is not None:
-                self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
-                self._read[key] = self._parse(str(path), data)
+                self._read[key] = self._specification(path, data)
         return self._read[key]
 
-    def _parse(self, name: str, data: bytes) -> Specification | None:
+    def _specification(self, path: Path, data: bytes) -> Specification | None:
+        self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
         try:
-            return read_specification(source_of(name, data))
+            return self._read_specification(source_of(str(path), data))
         except DefinitionError as error:
             self.problems += error.problems
             return None
 
     def _externals(self, path: Path) -> None:
-        text = self._text(path / EXTERNALS)
-        if text is None:
+        self._take_externals(str(path / EXTERNALS), self._optional(path / EXTERNALS))
+
+    def _take_externals(self, name: str, data: bytes | None) -> None:
+        if data is None:
             return
         try:
-            self.externals.update(read_externals(text))
+            self.externals.update(read_externals(data.decode("utf-8", errors="replace")))
         except ExternalsError as error:
-            self._problem("bad-externals", f"{path / EXTERNALS}: {error}")
+            self._problem("bad-externals", f"{name}: {error}")
 
     def _manifest(self, path: Path) -> None:
-        text = self._text(path / MANIFEST)
-        if text is None:
+        if (data := self._optional(path / MANIFEST)) is None:
             return
         try:
-            release = tomllib.loads(text).get("release")
+            release = tomllib.loads(data.decode("utf-8", errors="replace")).get("release")
         except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
             self._problem("bad-manifest", f"{path / MANIFEST}: not TOML: {error}")
             return
@@ -236,10 +259,9 @@ class _Reader:
         else:
             self.release = release
 
-    def _text(self, path: Path) -> str | None:
+    def _optional(self, path: Path) -> bytes | None:
         """A file that need not be there."""
-        data = self._bytes(path) if path.exists() else None
-        return None if data is None else data.decode("utf-8", errors="replace")
+        return self._bytes(path) if path.exists() else None
 
     def _bytes(self, path: Path) -> bytes | None:
         try:

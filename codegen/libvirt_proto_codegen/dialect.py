@@ -67,6 +67,11 @@ def short_procedure(name: str) -> str:
     return name.partition(_PROC)[2].lower() or name.lower()
 
 
+def version_names(program: str) -> tuple[str, ...]:
+    """What the constant may be called that holds a program's version."""
+    return tuple(program.removesuffix(_PROGRAM) + ending for ending in _VERSIONS)
+
+
 def type_key(name: str) -> str:
     """What procedures' and types' names are compared by."""
     return name.replace("_", "").lower()
@@ -129,7 +134,9 @@ class _Reader:
         if number is None or version is None:
             return None
         procedures.sort(key=lambda procedure: procedure.number)
-        return Program(constant.name, short_program(constant.name), number, version, tuple(procedures))
+        return Program(
+            constant.name, short_program(constant.name), number, version, tuple(procedures), constant.span
+        )
 
     def report_unclaimed(self) -> None:
         """Every struct that is named as arguments, result or event must have found its procedure."""
@@ -145,7 +152,9 @@ class _Reader:
         key = type_key(prefix + name)
         args, ret, msg = (self._claim(member, key, part) for part in ("args", "ret", "msg"))
         annotations = member.annotations or Annotations()
-        return Procedure(number, member.name, short_procedure(member.name), args, ret, msg, annotations)
+        return Procedure(
+            number, member.name, short_procedure(member.name), args, ret, msg, annotations, member.span
+        )
 
     def _claim(self, member: EnumMember, key: str, part: str) -> Named | None:
         entries = self._candidates.get((key, part))
@@ -168,12 +177,12 @@ class _Reader:
         return None
 
     def _version(self, program: ConstDef) -> int | None:
-        prefix = program.name.removesuffix(_PROGRAM)
+        names = version_names(program.name)
         for constant in self._file.constants:
-            if constant.name in (prefix + ending for ending in _VERSIONS):
+            if constant.name in names:
                 return self._number(constant)
         message = f"the program {program.name} has no version"
-        hint = " or ".join(f"const {prefix}{ending} = 1;" for ending in _VERSIONS)
+        hint = " or ".join(f"const {name} = 1;" for name in names)
         self.problems.append(Problem(Rule.INCOMPLETE_PROGRAM, program.span, message, f"add {hint}"))
         return None
 

@@ -8,20 +8,24 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from .definitions import EXTERNALS, MANIFEST
+from .definitions import EXTERNALS
 from .errors import DefinitionError, Problem
 from .externals import toml_string, write_externals
 from .front import read_specification, source_of
 from .headers import HeaderConstants
 from .model import Specification
+from .output import replace_file
 from .printer import print_specification
 from .providers.model import Provider
 from .providers.parse import read_provider
 from .providers.printer import print_provider
+from .releases import MANIFEST
+from .releases.update import Progress, has_archive, updated
+from .releases.version import SAFE
 from .resolve import resolve
 from .schema import External, Input, Schema
 from .source import Source
@@ -44,7 +48,6 @@ _RELEASE = re.compile(r"[0-9]+(?:\.[0-9]+)+(?:-?rc[0-9]+)?")
 _NAMED_RELEASE = re.compile(
     rf"libvirt[-_]v?(?P<named>{_RELEASE.pattern})|^v?(?P<alone>{_RELEASE.pattern})(?:\.(?:tar|t[gx]z|zip).*)?$"
 )
-_SAFE_RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", re.ASCII)
 #: Folders that hold copies.
 _COPIES: Final = ("test", "build", "_build", "dist")
 
@@ -69,7 +72,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What was found in a source tree, and what was written or, with `check`, differs."""
+    """What was found in a source tree, and what was written to `folder` or, with `check`, differs there."""
 
     release: str
     folder: Path
@@ -78,6 +81,10 @@ class ImportReport:
     missing: tuple[str, ...]
     schema: Schema
     providers: tuple[Provider, ...] = ()
+    #: File → text in canonical form, externals.toml among them.
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: The archive and the history, where these were written, too.
+    kept_in: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
 
     @property
@@ -98,20 +105,70 @@ def import_release(
     release: str,
     out: Path,
     *,
+    tree: SourceTree | None = None,
     defines: Mapping[str, int] | None = None,
+    same: Sequence[tuple[str, str]] = (),
     check: bool = False,
+    progress: Progress | None = None,
 ) -> ImportReport:
     """Reads the definitions and probe providers in a source tree, a release archive or a folder of
-    .x and .d files, and writes them to `out/<release>`; with `check` it only compares.
+    .x and .d files (or in the part `tree` of one), and writes them to `out/<release>`; with `check` it only
+    compares. If `out` keeps an archive of releases, it and their history get the release, too; `same` has
+    ranges (first, last) of releases with the same declarations.
 
     External constants come from `defines`, else from the tree's headers, else from what is known of
     libvirt's. Raises DefinitionError for everything that is wrong with the source or the folder.
     """
-    if not _SAFE_RELEASE.fullmatch(release):
+    report = replace(
+        read_release(tree or read_tree(source), release, source, defines=defines), folder=out / release
+    )
+    texts = {**report.texts, MANIFEST: _manifest(report)}
+    files = {}
+    if has_archive(out):
+        files = updated(out, {release: report.texts}, same=same, progress=progress)
+    if check:
+        found = (*_differences(report.folder, texts), *file_differences(out, files))
+        return replace(report, differences=found)
+    _write(report.folder, texts)
+    write_files(out, files)
+    return replace(report, kept_in=tuple(files))
+
+
+def file_differences(folder: Path, texts: Mapping[str, str]) -> tuple[Difference, ...]:
+    """Which files in a folder do not have these texts."""
+    found = []
+    for name, text in sorted(texts.items()):
+        path = folder / name
+        if not path.is_file():
+            found.append(Difference(path, "missing"))
+        elif path.read_bytes() != text.encode():
+            found.append(Difference(path, "differs"))
+    return tuple(found)
+
+
+def write_files(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write those files in a folder that have another text, each so that nobody reads half of it."""
+    for difference in file_differences(folder, texts):
+        try:
+            replace_file(difference.path, texts[difference.path.name])
+        except OSError as error:
+            message = f"cannot write {difference.path}: {error.strerror or error}"
+            raise _failure("unwritable", message) from None
+
+
+def read_release(
+    tree: SourceTree,
+    release: str,
+    source: Path,
+    *,
+    defines: Mapping[str, int] | None = None,
+    parser: Parser | None = None,
+) -> ImportReport:
+    """What a source tree has of a release, in canonical form; `source` is what problems call it."""
+    if not SAFE.fullmatch(release):
         raise _failure("bad-release", f"{release!r} is no name of a release, such as 12.6.0")
-    tree = read_tree(source)
     chosen = _choose(tree, source)
-    specifications, providers = _parse(chosen, tree)
+    specifications, providers, texts = (parser or Parser()).parse(chosen, tree)
     numbers = tuple(int(part) for part in re.findall(r"[0-9]+", release))
     schema = resolve(
         specifications,
@@ -121,22 +178,15 @@ def import_release(
             Input(path.name, _sha256(tree.definitions[path])) for path in chosen if path.suffix == ".x"
         ),
     )
-    texts = {specification.file: _canonical(specification) for specification in specifications}
-    texts |= {provider.file: _canonical_provider(provider) for provider in providers}
     report = ImportReport(
         release,
-        out / release,
+        Path(release),
         tuple(_imported(path, tree.definitions[path], texts[path.name]) for path in chosen),
         tuple(name for name in PROTOCOL_FILES if name not in texts),
         schema,
         tuple(providers),
     )
-    texts[MANIFEST] = _manifest(report)
-    texts[EXTERNALS] = write_externals(report.externals)
-    if check:
-        return replace(report, differences=_differences(report.folder, texts))
-    _write(report.folder, texts)
-    return report
+    return replace(report, texts={**texts, EXTERNALS: write_externals(report.externals)})
 
 
 def _imported(path: PurePosixPath, read: bytes, text: str) -> ImportedFile:
@@ -178,22 +228,46 @@ def _is_copy(path: PurePosixPath) -> bool:
     return any(part.lower().startswith(_COPIES) for part in path.parts[:-1])
 
 
-def _parse(chosen: Sequence[PurePosixPath], tree: SourceTree) -> tuple[list[Specification], list[Provider]]:
-    specifications: list[Specification] = []
-    providers: list[Provider] = []
-    problems: list[Problem] = []
-    for path in chosen:
-        try:
-            source = source_of(str(path), tree.definitions[path])
-            if path.suffix == ".x":
-                specifications.append(read_specification(source))
+class Parser:
+    """Parses files and prints them in canonical form; one that comes again, in another release, only once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bytes], tuple[Specification | Provider, str]] = {}
+
+    def parse(
+        self, chosen: Sequence[PurePosixPath], tree: SourceTree
+    ) -> tuple[list[Specification], list[Provider], dict[str, str]]:
+        """The definitions and providers in some files, and the canonical text of each, by its name."""
+        specifications: list[Specification] = []
+        providers: list[Provider] = []
+        texts: dict[str, str] = {}
+        problems: list[Problem] = []
+        for path in chosen:
+            try:
+                parsed, texts[path.name] = self._file(path, tree.definitions[path])
+            except DefinitionError as error:
+                problems += error.problems
+                continue
+            if isinstance(parsed, Provider):
+                providers.append(parsed)
             else:
-                providers.append(read_provider(source))
-        except DefinitionError as error:
-            problems += error.problems
-    if problems:
-        raise DefinitionError(problems)
-    return specifications, providers
+                specifications.append(parsed)
+        if problems:
+            raise DefinitionError(problems)
+        return specifications, providers, texts
+
+    def _file(self, path: PurePosixPath, data: bytes) -> tuple[Specification | Provider, str]:
+        if (path.name, data) not in self._known:
+            source = source_of(str(path), data)
+            known: tuple[Specification | Provider, str]
+            if path.suffix == ".x":
+                specification = read_specification(source)
+                known = specification, _canonical(specification)
+            else:
+                provider = read_provider(source)
+                known = provider, _canonical_provider(provider)
+            self._known[path.name, data] = known
+        return self._known[path.name, data]
 
 
 def _canonical(specification: Specification) -> str:
@@ -234,15 +308,8 @@ def _manifest(report: ImportReport) -> str:
 
 
 def _differences(folder: Path, texts: Mapping[str, str]) -> tuple[Difference, ...]:
-    found = []
-    for name, text in sorted(texts.items()):
-        path = folder / name
-        if not path.is_file():
-            found.append(Difference(path, "missing"))
-        elif path.read_bytes() != text.encode():
-            found.append(Difference(path, "differs"))
     extra = [path for path in folder.iterdir() if path.name not in texts] if folder.is_dir() else []
-    return tuple(found + [Difference(path, "extra") for path in sorted(extra)])
+    return (*file_differences(folder, texts), *(Difference(path, "extra") for path in sorted(extra)))
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:

@@ -289,7 +289,8 @@ class _Collector:
         for member in members:
             if self._take(member.name, member.span):
                 self.numbers[member.name] = Number(member.name, member.value, member.span, after, True)
-            after = member.name
+            if member.name in self.numbers:  # and no type or program has it
+                after = member.name
 
     def _variables(self, outer: str, declarations: Iterable[Declaration], depth: int) -> None:
         names: dict[str, Span] = {}

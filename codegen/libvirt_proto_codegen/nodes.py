@@ -166,11 +166,11 @@ class _Resolver:
         return Named(entry.module, entry.name)
 
     def _member(self, module: str, member: EnumMember) -> Member:
-        return Member(member.name, self._numbers.defined(module, member.name) or 0)
+        return Member(member.name, self._numbers.defined(module, member.name) or 0, member.span)
 
     def _field(self, entry: TypeEntry, field: Declaration) -> Field:
         node = self._declared(entry.module, field, f"{entry.name}.{field.name}")
-        return Field(field.name, node, print_declaration(field), field.insert)
+        return Field(field.name, node, print_declaration(field), field.insert, field.span)
 
     def _union(self, entry: TypeEntry, body: UnionBody) -> UnionType:
         return UnionType(
@@ -186,9 +186,9 @@ class _Resolver:
             if (value := self._numbers.value(entry.module, label)) is not None
         )
         if case.arm is None:
-            return Arm(labels, None, Void(), "void;")
+            return Arm(labels, None, Void(), "void;", case.span)
         field = self._field(entry, case.arm)
-        return Arm(labels, field.name, field.node, field.xdr)
+        return Arm(labels, field.name, field.node, field.xdr, case.span)
 
     def _declared(self, module: str, declaration: Declaration, nested: str) -> Node:
         """The node of a declaration; `nested` is what its type is called if it is a body."""

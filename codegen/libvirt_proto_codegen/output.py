@@ -31,9 +31,10 @@ class ForeignFileError(Exception):
 
 def compare(artefacts: Iterable[Artefact], folder: Path) -> list[Difference]:
     """What `write` would change, in the order of paths: a folder may hold the files of several targets."""
+    artefacts = tuple(artefacts)
     found: list[Difference] = []
     texts = {artefact.path: artefact.text for artefact in artefacts}
-    targets = {_target(text.split("\n", 2)[:2]) for text in texts.values()}
+    targets = {_target(each.text.split("\n", 2)[:2]) for each in artefacts if each.replaces == MARK}
     for path, text in texts.items():
         try:
             if (folder / path).read_bytes() != text.encode():
@@ -48,15 +49,17 @@ def write(artefacts: Iterable[Artefact], folder: Path, *, force: bool = False) -
     """Make the folder as generated, and give what was not so before.
 
     Files that an earlier run generated and this one does not are removed. Raises ForeignFileError, before it
-    writes anything, for files in the way that carry no banner, unless `force` is set.
+    writes anything, for files in the way that an artefact does not replace (most replace what has a banner),
+    unless `force` is set.
     """
     artefacts = tuple(artefacts)
     changes = compare(artefacts, folder)
     if not force:
+        marks = {artefact.path: artefact.replaces for artefact in artefacts}
         theirs = [
             folder / change.path
             for change in changes
-            if change.kind == "differs" and not _is_generated(folder / change.path)
+            if change.kind == "differs" and marks[change.path] not in _first_lines(folder / change.path)[0]
         ]
         if theirs:
             raise ForeignFileError(theirs)
@@ -66,11 +69,11 @@ def write(artefacts: Iterable[Artefact], folder: Path, *, force: bool = False) -
         if change.kind == "extra":
             path.unlink()
         else:
-            _replace(path, texts[change.path])
+            replace_file(path, texts[change.path])
     return changes
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file so that nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -94,13 +97,9 @@ def _generated(folder: Path, targets: Container[str | None]) -> list[str]:
         path.name
         for path in folder.iterdir()
         if path.suffix in (".py", ".stp", ".bt")
-        and _is_generated(path)
+        and MARK in _first_lines(path)[0]
         and _target(_first_lines(path)) in targets
     ]
-
-
-def _is_generated(path: Path) -> bool:
-    return MARK in _first_lines(path)[0]
 
 
 def _first_lines(path: Path) -> list[str]:

@@ -8,8 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from . import definitions
+from . import definitions, releases
 from .definitions import Providers
+from .externals import toml_string
 from .providers.binaries import Binary
 from .providers.placement import LeftOut, place
 from .render import Artefact
@@ -20,7 +21,10 @@ TARGETS: Final[Mapping[str, str]] = {
     "python": "a Python package: types, decoders, encoders, procedures",
     "systemtap": "libvirt_functions.stp: program, procedure, type and status numbers to names",
     "scripts": "SystemTap scripts that show RPC, event loop, QEMU's monitor, locks, stacks (see their heads)",
+    "structs": "remote_protocol-structs and its siblings: the layout files that lock libvirt's ABI",
 }
+#: What is generated where no target is named. Layout files belong into libvirt's sources.
+DEFAULT_TARGETS: Final = ("python", "systemtap", "scripts")
 #: Targets that are made for the libvirt of a machine, from its probe providers.
 PROBE_TARGETS: Final[Mapping[str, str]] = {
     "probes": "libvirt_probes.stp, libvirt_qemu_probes.stp: SystemTap's names for the probes of a libvirt",
@@ -82,7 +86,7 @@ def generate_bpftrace(
 
 def compile(
     paths: Sequence[Path],
-    targets: Sequence[str] = tuple(TARGETS),
+    targets: Sequence[str] = DEFAULT_TARGETS,
     *,
     defines: Mapping[str, int] | None = None,
 ) -> dict[str, tuple[Artefact, ...]]:
@@ -102,6 +106,8 @@ def compile_python(paths: Sequence[Path], *, defines: Mapping[str, int] | None =
     }
 
 
-def release_folder(release: str) -> Path:
-    """Where the definitions of a release are (entry point `release`); raises LookupError in words."""
-    return definitions.folder(release)
+def release_texts(release: str) -> dict[str, bytes]:
+    """File → content of a folder with the definitions of a release (entry point `release`); raises
+    LookupError in words."""
+    manifest = f"release = {toml_string(release)}\n".encode()
+    return {**releases.texts(releases.find(release)), releases.MANIFEST: manifest}

@@ -84,7 +84,7 @@ class _Reader:
             return None
         in_order = sorted((p for p, _ in procedures), key=lambda procedure: procedure.number)
         short = definition.name.lower().removesuffix("_program").removesuffix("_prog")
-        return Program(definition.name, short, number, version_number, tuple(in_order))
+        return Program(definition.name, short, number, version_number, tuple(in_order), version.span)
 
     def _procedure(self, program: str, version: str, procedure: ProcedureDef, number: int) -> Procedure:
         arguments = procedure.arguments
@@ -95,6 +95,7 @@ class _Reader:
             procedure.name.lower(),
             self._type(arguments[0] if len(arguments) == 1 else None, args),
             self._type(procedure.result, ret),
+            span=procedure.span,
         )
 
     def _type(self, type_: TypeSpecifier | None, made_up: str) -> Named | None:

@@ -21,10 +21,15 @@ COMMAND = "Command: libvirt-proto generate "
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """One output file: its path below the output folder, with `/`, and its text."""
+    """One output file: its path below the output folder, with `/`, and its text.
+
+    A file that is there already may be replaced if `replaces` is in its first line: the banner, for all that
+    have one.
+    """
 
     path: str
     text: str
+    replaces: str = MARK
 
 
 @cache

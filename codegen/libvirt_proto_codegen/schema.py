@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from .model import Annotations
 from .source import Span
+
+if TYPE_CHECKING:
+    from .releases.facts import History
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ class Member:
 
     name: str
     value: int
+    span: Span | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,7 @@ class Field:
     node: Node
     xdr: str
     insert: int | None = None
+    span: Span | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,7 @@ class Arm:
     name: str | None
     node: Node
     xdr: str
+    span: Span | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +239,7 @@ class Procedure:
     ret: Named | None = None
     msg: Named | None = None
     annotations: Annotations = Annotations()
+    span: Span | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +252,7 @@ class Program:
     number: int
     version: int
     procedures: tuple[Procedure, ...]
+    span: Span | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -275,11 +284,13 @@ class Input:
 
 @dataclass(frozen=True)
 class Schema:
-    """All modules of one set of definitions. `release` is libvirt's, None for a user's own."""
+    """All modules of one set of definitions. `release` is libvirt's, None for a user's own; `history` is
+    known of libvirt's alone."""
 
     modules: tuple[Module, ...]
     release: str | None = None
     inputs: tuple[Input, ...] = ()
+    history: History | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def by_name(self) -> dict[str, Module]:

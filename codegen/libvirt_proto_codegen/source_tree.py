@@ -1,4 +1,4 @@
-"""What `import` needs of a libvirt source tree: its definitions and headers, wherever they lie.
+"""A libvirt source tree: its definitions, and for `import` the headers, wherever they lie.
 
 A tree is a folder, a tar archive or a zip archive. Archives are read in memory and nothing is
 extracted; links and devices are passed over, and sizes are capped.
@@ -72,6 +72,22 @@ def read_tree(source: Path) -> SourceTree:
         raise _failure(f"cannot read {source}: {error}") from None
 
 
+def find_files(root: Path, suffix: str) -> list[Path]:
+    """The files of a folder that are called so: those right in it, else those of all folders below it.
+
+    Raises DefinitionError where these are more than any libvirt has.
+    """
+    if beside := sorted(root.glob(f"*{suffix}")):
+        return beside
+    found = []
+    for number, path in enumerate(_paths(root)):
+        if number == MAX_MEMBERS:
+            raise _failure(f"more than {MAX_MEMBERS} files in {root}: this is no source tree of libvirt")
+        if path.name.endswith(suffix):
+            found.append(path)
+    return found
+
+
 def _failure(message: str) -> DefinitionError:
     return DefinitionError([Problem("unreadable", None, message)])
 
@@ -100,13 +116,18 @@ def _kept(entries: Iterator[_Entry]) -> SourceTree:
 
 
 def _folder(root: Path) -> Iterator[_Entry]:
+    for path in _paths(root):
+        inside = PurePosixPath(path.relative_to(root).as_posix())
+        yield inside, path.stat().st_size, path.read_bytes
+
+
+def _paths(root: Path) -> Iterator[Path]:
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED)
         for name in sorted(files):
             path = Path(folder, name)
             if path.is_file():
-                inside = PurePosixPath(path.relative_to(root).as_posix())
-                yield inside, path.stat().st_size, path.read_bytes
+                yield path
 
 
 def _zip(source: Path) -> SourceTree:

@@ -58,9 +58,11 @@ def lines(read: Read) -> Iterator[str]:
 
 class HexGroup:
     """The lines of one message or dump. The first line tells the style: plain digits, or offsets with
-    a colon or in a column of their own; offsets must go on as the bytes do."""
+    a colon or in a column of their own; offsets must go on as the bytes do. `room` is how many bytes may be
+    left out (`*`), and becomes what is left of that: a few characters must not stand for any number."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = MAX_FRAME) -> None:
+        self.room = room
         self._style: Style | None = None
         self._base = 16
         self._next = 0
@@ -112,8 +114,11 @@ class HexGroup:
         repeat, self._repeat = self._repeat, False
         if not gap:
             return b""
-        if not (repeat and self._last and 0 < gap <= MAX_FRAME and gap % len(self._last) == 0):
+        if not (repeat and self._last and gap > 0 and gap % len(self._last) == 0):
             raise HexError(f"offset {offset:#x} where {self._next:#x} should follow")
+        if gap > self.room:
+            raise HexError(f"`*` stands for {gap} bytes, {self.room} may still be left out")
+        self.room -= gap
         self._next = offset
         return self._last * (gap // len(self._last))
 

@@ -36,7 +36,7 @@ def hex_chunks(read: Read) -> Iterator[Item]:
             if not text:
                 if begun:
                     yield _chunk(b"".join(pieces), end=True)
-                group, pieces, size, begun, bad = HexGroup(), [], 0, False, False
+                group, pieces, size, begun, bad = HexGroup(group.room), [], 0, False, False
             elif not bad:
                 begun = True
                 try:

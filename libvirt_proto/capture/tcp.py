@@ -55,6 +55,7 @@ class _Half:
         "direction",
         "ended",
         "fin",
+        "first",
         "flow",
         "held",
         "held_bytes",
@@ -83,6 +84,8 @@ class _Half:
         #: Out-of-order data: (sequence number, bytes), in order and without overlap.
         self.held: list[tuple[int, bytes]] = []
         self.held_bytes = 0
+        #: The first bytes, up to ADMIT_BYTES, while nobody knows whether the connection is wanted.
+        self.first = b""
         #: How often bytes behind the first hole have been acknowledged.
         self.acks = 0
 
@@ -440,6 +443,7 @@ class TcpReassembler:
             if not flow.known:
                 flow.undecided.append((half, time_ns, data, lost, end))
                 flow.undecided_bytes += len(data)
+                half.first += data[: ADMIT_BYTES - len(half.first)]
                 self._decide(flow, time_ns)
                 return
             self._name(flow)
@@ -456,13 +460,11 @@ class TcpReassembler:
         assert self._admit is not None
         refused = 0
         for half in (flow.c2s, flow.s2c):
-            pieces = [piece for piece in flow.undecided if piece[0] is half]
-            first = b"".join(data for _, _, data, _, _ in pieces)[:ADMIT_BYTES]
-            if self._admit(first):
+            if self._admit(half.first):
                 self._name(flow)
                 self._give_undecided(flow)
                 return
-            refused += half.ended or len(first) == ADMIT_BYTES
+            refused += half.ended or len(half.first) == ADMIT_BYTES
         too_much = flow.undecided_bytes > MAX_UNDECIDED_BYTES or len(flow.undecided) > MAX_UNDECIDED_PIECES
         if refused == 2 or too_much:
             self._reject(flow, time_ns)

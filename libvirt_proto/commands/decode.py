@@ -57,6 +57,9 @@ def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: in
     With --exchanges an exchange is shown as soon as it is complete, if one of its messages passes the
     filters. Events and keepalive belong to no exchange and are left out; calls without a reply come last.
 
+    --as-of says at the end, on standard error, what an older libvirt would not understand of the messages
+    that were shown: procedures and fields that it does not have yet, and what is over its limits.
+
     pretty cuts strings after 512 characters, bytes after 128 and arrays after 32 elements, and says how much
     it left out.
 
@@ -72,6 +75,7 @@ def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: in
       libvirt-proto decode --follow --format monitor growing.pcap
       libvirt-proto decode --merge client.pcap server.pcap
       libvirt-proto decode --jobs 4 --format monitor monday.pcap tuesday.pcap wednesday.pcap
+      libvirt-proto decode --as-of 1.2.9 --format monitor -o /dev/null capture.pcap
 
     The exit status is 1 if something in the input was wrong: a damaged file, lost bytes, malformed messages.
     """

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ..present.text import amount, printable
-from ..since import since
 from . import facts, names, options
 from .filters import FilterError, procedure_numbers
 from .lookup import size
@@ -102,7 +101,7 @@ class Graph:
             for name, type_ in module.types.items():
                 self.types.setdefault(name, type_)
                 self._files.setdefault(name, module.file)
-        self._registry = registry
+        self.registry = registry
 
     def file(self, name: str) -> str:
         """The .x file that defines a type."""
@@ -117,6 +116,11 @@ class Graph:
         """The constants that these types' definitions use."""
         words = dict.fromkeys(word for name in names for word in _WORD.findall(self.types[name].text))
         return {word: self._constants[word] for word in words if word in self._constants}
+
+    def events(self, constant: str) -> list[str]:
+        """What happened to a constant, in words."""
+        known = facts.with_history(self.registry, facts.constant(".x", constant, self._constants[constant]))
+        return [event["text"] for event in known.get("history", [])]
 
     def closure(self, names: Iterable[str]) -> list[str]:
         """The types and all that they are made of: parts before what has them."""
@@ -138,7 +142,7 @@ class Graph:
     def users(self) -> dict[str, list[str]]:
         """Type → the procedures (`program.name`) whose messages contain it."""
         users: dict[str, list[str]] = {}
-        for program in self._registry.programs():
+        for program in self.registry.programs():
             for procedure in program.procedures:
                 for name in self.closure(type_.name for type_ in _payloads(procedure).values()):
                     users.setdefault(name, []).append(f"{program.name}.{procedure.name}")
@@ -192,10 +196,11 @@ def _print_schema(
 def _facts(graph: Graph, thing: XdrType | tuple[Program, Procedure]) -> facts.Facts:
     if isinstance(thing, tuple):
         made_of = graph.closure(type_.name for type_ in _payloads(thing[1]).values())
-        return {**facts.procedure(*thing), "types": [_type_facts(graph, name) for name in made_of]}
+        said = facts.with_history(graph.registry, facts.procedure(*thing))
+        return {**said, "types": [_type_facts(graph, name) for name in made_of]}
     made_of = [name for name in graph.closure([thing.name]) if name != thing.name]
     return {
-        **_type_facts(graph, thing.name),
+        **facts.with_history(graph.registry, _type_facts(graph, thing.name)),
         "types": [_type_facts(graph, name) for name in made_of],
         "used_by": graph.users.get(thing.name, []),
     }
@@ -213,7 +218,9 @@ def _block(
         return
     yield from _definitions(graph, [thing.name], colour)
     yield ""
-    yield from _comment([f"{thing.name}: {size(thing.min_size, thing.max_size)} on the wire"], colour)
+    about = [f"{thing.name}: {size(thing.min_size, thing.max_size)} on the wire"]
+    about += [f"  {line}" for line in _history_lines(graph, _type_facts(graph, thing.name))]
+    yield from _comment(about, colour)
     users = graph.users.get(thing.name, [])
     shown = users if all_users else users[:USERS]
     if users:
@@ -225,9 +232,7 @@ def _block(
 
 def _procedure_lines(graph: Graph, program: Program, procedure: Procedure, colour: Palette) -> Iterator[str]:
     lines = [f"{procedure.symbol} = {procedure.number}, {program.name}.{procedure.name}"]
-    release = since(program.number, procedure.number)
-    if release is not None:
-        lines.append(f"  since libvirt {release}")
+    lines += [f"  {line}" for line in _history_lines(graph, facts.procedure(program, procedure))]
     for key, value in facts.said_of(procedure.annotations).items():
         values = value if isinstance(value, list) else [value]
         lines += [f"  @{key}: {one}" for one in values or ["none"]]
@@ -235,6 +240,8 @@ def _procedure_lines(graph: Graph, program: Program, procedure: Procedure, colou
         type_ = getattr(procedure, role)
         if type_ is not None:
             lines.append(f"  {role}: {type_.name}, {size(type_.min_size, type_.max_size)}")
+            known = facts.with_history(graph.registry, _type_facts(graph, type_.name))
+            lines += [f"    {event['text']}" for event in known.get("history", [])]
         elif role != "msg":
             lines.append(f"  {role}: void")
     yield from _comment(lines, colour)
@@ -244,13 +251,24 @@ def _procedure_lines(graph: Graph, program: Program, procedure: Procedure, colou
         yield from _definitions(graph, names, colour)
 
 
+def _history_lines(graph: Graph, said: facts.Facts) -> Iterator[str]:
+    """When a thing came, and what happened to it, a line each."""
+    known = facts.with_history(graph.registry, said)
+    if (since := facts.came(known)) is not None:
+        yield f"since libvirt {since}" if since[0].isdecimal() else f"since: {since}"
+    yield from (event["text"] for event in known.get("history", []))
+
+
 def _definitions(graph: Graph, names: list[str], colour: Palette) -> Iterator[str]:
     """Definitions in an order in which each comes after all that it needs, after the constants in
     them; the file is named where it changes."""
     file = None
     all_names = graph.closure(names)
     constants = graph.constants(all_names)
-    yield from (f"const {name} = {value};" for name, value in constants.items())
+    for name, value in constants.items():
+        said = graph.events(name)
+        note = f" {colour.quiet}/* {'; '.join(said)} */{colour.off}" if said else ""
+        yield f"const {name} = {value};{note}"
     for index, name in enumerate(all_names):
         if index or constants:
             yield ""

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -147,27 +147,29 @@ def messages(
 ) -> Iterator[Captured | ConnectionEvent | Closed]:
     """As Inputs.messages, for the items of any source; what is `live` is recorded as it comes."""
     from ..capture import stream
-    from ..message import decode_message
+    from ..message import MessageDecoder
 
     if recorder is not None:
         from ..capture.record import recorded
 
         items = recorded(items, recorder, live=live)
-    seen = 0
+    count = problems = seen = 0
     try:
-        for item in stream.messages(
-            items, partial(decode_message, registry=registry), programs=registry.numbers
-        ):
-            if isinstance(item, Notice):
+        for item in stream.messages(items, MessageDecoder(registry), programs=registry.numbers):
+            if isinstance(item, Captured):
+                count += 1
+                if item.message.error is not None:
+                    problems += item.message.malformed
+                if item.connection.id > seen:
+                    seen = item.connection.id
+            elif isinstance(item, Notice):
                 flush()
                 status.notice(item)
                 continue
-            if isinstance(item, Captured):
-                status.messages += 1
-                status.problems += item.message.malformed
-                seen = max(seen, item.connection.id)
             yield item
     finally:
+        status.messages += count
+        status.problems += problems
         status.connections += seen
 
 

@@ -78,7 +78,11 @@ def _rows(registry: Registry, what: str, wanted: set[int] | None) -> list[facts.
         case "programs":
             return [facts.program(program) for program in programs]
         case "procedures":
-            return [facts.procedure(program, p) for program in programs for p in program.procedures]
+            return [
+                facts.with_history(registry, facts.procedure(program, p))
+                for program in programs
+                for p in program.procedures
+            ]
         case "types":
             return [facts.type_(module.file, type_) for module in modules for type_ in module.types.values()]
         case _:

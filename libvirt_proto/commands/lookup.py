@@ -39,6 +39,8 @@ def lookup(
     constants, and the names that libvirt's public API has for numbers in payloads. A number can be decimal or
     hexadecimal, and mean several things: all are listed, but of the API only errors, driver features and the
     events of domains. A procedure can have its program before it (qemu.domain_monitor_command, remote.66).
+    Of what is in libvirt's definitions it says which release it came with, and what changed since; names that
+    older releases have are known, too.
 
     \b
     Examples:
@@ -47,10 +49,15 @@ def lookup(
       libvirt-proto lookup VIR_NET_REPLY remote_nonnull_domain REMOTE_STRING_MAX
       libvirt-proto lookup VIR_DOMAIN_RUNNING virDomainState
       libvirt-proto lookup --json VIR_ERR_NO_DOMAIN
+      libvirt-proto lookup REMOTE_PROC_GET_TYPE
 
     The exit status is 1 if a word means nothing.
     """
-    found = {word: meanings(registry, word) for word in words}
+    found = {
+        word: [facts.with_history(registry, meaning) for meaning in meanings(registry, word)]
+        or list(facts.former(registry, word))
+        for word in words
+    }
     if as_json:
         from msgspec import json
 
@@ -131,13 +138,19 @@ def _block(meaning: Facts, colour: Palette) -> Iterator[str]:
     """A meaning as aligned lines under its kind and name."""
     rest = {key: value for key, value in meaning.items() if key not in ("kind", "name", "text", "program")}
     yield f"{colour.quiet}{meaning['kind']}{colour.off} {colour.name}{meaning['name']}{colour.off}"
-    if rest.get("since", "") is None:
+    if "since" in rest and (since := facts.came(meaning)) is not None:
+        rest["since"] = since
+    elif "since" in rest:
         del rest["since"]
+    rest.pop("function", None)
+    events = rest.pop("history", [])
     if "min_size" in rest:
         rest["size"] = size(rest.pop("min_size"), rest.pop("max_size"))
-    width = max(map(len, rest), default=0)
+    width = max(map(len, [*rest, *(["history"] if events else [])]), default=0)
     for key, value in rest.items():
         yield f"  {colour.field}{key:<{width}}{colour.off}  {_spell(meaning, key, value)}"
+    for label, event in zip(["history", *[""] * len(events)], events, strict=False):
+        yield f"  {colour.field}{label:<{width}}{colour.off}  {event['text']}"
     if "text" in meaning:
         yield from (f"  {colour.quiet}│{colour.off} {line}" for line in meaning["text"].splitlines())
 
@@ -147,7 +160,9 @@ def _spell(meaning: Facts, key: str, value: object) -> str:
         return f"{value:#010x} ({value})"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return "void" if value is None else str(value)
+    if value is None:
+        return "nothing" if key == "now" else "void"
+    return str(value)
 
 
 def size(least: int, most: int | None) -> str:

@@ -18,6 +18,7 @@ from .status import Status
 from .views import Exchanges, Figures, Messages, View
 
 if TYPE_CHECKING:
+    from ..as_of import AsOf
     from ..present.style import Palette
     from ..registry import Registry
 
@@ -38,6 +39,8 @@ class Show:
     output: Path | None
     exchanges: bool
     acl: bool
+    #: A release that what is shown is looked at beside.
+    as_of: Registry | None = None
     #: Not messages, but figures at the end, of a source of this name.
     figures_of: str | None = None
 
@@ -77,8 +80,11 @@ class Show:
     ) -> None:
         """Write what is shown of one source; at once, where more may be long in coming (`live`)."""
         view = view or self.view()
+        as_of = self._as_of()
         try:
             for item in items:
+                if as_of and isinstance(item, Captured) and (not self.filter.active or self.filter(item)):
+                    as_of.add(item.message)
                 for text in view.take(item, status):
                     out.write(text)
                     if live:
@@ -87,6 +93,15 @@ class Show:
             for text in view.finish(status):
                 out.write(text)
             out.flush()
+            for notice in as_of.notices() if as_of else ():
+                status.notice(notice)
+
+    def _as_of(self) -> AsOf | None:
+        if self.as_of is None:
+            return None
+        from ..as_of import AsOf
+
+        return AsOf(self.registry, self.as_of)
 
 
 def live_figures(name: str) -> Callable[[Command], Command]:
@@ -160,6 +175,13 @@ def show(command: Command) -> Command:
     @click.option("--conn", "connections", metavar="TEXT", multiple=True, help="Only this connection.")
     @click.option("--errors-only", is_flag=True, help="Only error replies, and messages that are malformed.")
     @options.definitions
+    @click.option(
+        "--as-of",
+        "as_of",
+        metavar="R",
+        help="Say at the end what of it this libvirt release would not understand: procedures and fields"
+        " that it does not have, and what is over its limits (that counts as an error).",
+    )
     @click.option("--full", is_flag=True, help="Show long strings, bytes and arrays to their end (pretty).")
     @options.colour
     @click.option(
@@ -179,6 +201,7 @@ def show(command: Command) -> Command:
         connections: tuple[str, ...],
         errors_only: bool,
         registry: Registry,
+        as_of: str | None,
         full: bool,
         color: str,
         output: Path | None,
@@ -200,7 +223,8 @@ def show(command: Command) -> Command:
         except FilterError as error:
             raise click.UsageError(str(error)) from None
         format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
-        shown = Show(registry, filter_, format_, full, color, output, exchanges, acl)
+        old = None if as_of is None else options.open_registry(as_of, None, {})
+        shown = Show(registry, filter_, format_, full, color, output, exchanges, acl, old)
         return command(*args, show=shown, **rest)
 
     return with_show  # type: ignore[return-value]

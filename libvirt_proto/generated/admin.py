@@ -82,6 +82,8 @@ _QI_from, _QI_to = _QI.unpack_from, _QI.pack
 
 
 # typedef string admin_nonnull_string<ADMIN_STRING_MAX>;
+# Since: 1.2.17.
+# Changed in 1.2.18, was typedef string admin_nonnull_string<REMOTE_STRING_MAX>;.
 AdminNonnullString = Annotated[str | bytes, String(ADMIN_STRING_MAX), Typedef("admin_nonnull_string")]
 
 
@@ -95,6 +97,7 @@ def encode_admin_nonnull_string(value: AdminNonnullString, put: Put) -> None:
 
 
 # typedef admin_nonnull_string *admin_string;
+# Since: 1.2.17.
 AdminString = Annotated[AdminNonnullString | None, OptionalOf(), Typedef("admin_string")]
 
 
@@ -136,6 +139,8 @@ class AdminTypedParamValue(XdrUnion, frozen=True):
         case VIR_TYPED_PARAM_STRING:
             admin_nonnull_string s;
     };
+
+    Since: 1.3.4.
     """
 
     xdr_name = "admin_typed_param_value"
@@ -207,6 +212,8 @@ class AdminTypedParam(XdrStruct, frozen=True):
         admin_nonnull_string field;
         admin_typed_param_value value;
     };
+
+    Since: 1.3.4.
     """
 
     xdr_name = "admin_typed_param"
@@ -230,6 +237,8 @@ class AdminNonnullServer(XdrStruct, frozen=True):
     struct admin_nonnull_server {
         admin_nonnull_string name;
     };
+
+    Since: 1.3.2.
     """
 
     xdr_name = "admin_nonnull_server"
@@ -253,6 +262,8 @@ class AdminNonnullClient(XdrStruct, frozen=True):
         hyper timestamp;
         unsigned int transport;
     };
+
+    Since: 1.3.5.
     """
 
     xdr_name = "admin_nonnull_client"
@@ -278,6 +289,10 @@ class AdminConnectOpenArgs(XdrStruct, frozen=True):
     struct admin_connect_open_args {
         unsigned int flags;
     };
+
+    Since: 1.2.17.
+    Renamed in 1.3.0, was admin_connect_open_args.
+    Renamed in 1.3.1, was admin_daemon_open_args.
     """
 
     xdr_name = "admin_connect_open_args"
@@ -297,6 +312,9 @@ class AdminConnectGetLibVersionRet(XdrStruct, frozen=True):
     struct admin_connect_get_lib_version_ret {
         unsigned hyper libVer;
     };
+
+    Since: 1.3.0.
+    Renamed in 1.3.1, was admin_daemon_get_version_ret.
     """
 
     xdr_name = "admin_connect_get_lib_version_ret"
@@ -317,6 +335,8 @@ class AdminConnectListServersArgs(XdrStruct, frozen=True):
         unsigned int need_results;
         unsigned int flags;
     };
+
+    Since: 1.3.2.
     """
 
     xdr_name = "admin_connect_list_servers_args"
@@ -338,6 +358,8 @@ class AdminConnectListServersRet(XdrStruct, frozen=True):
         admin_nonnull_server servers<ADMIN_SERVER_LIST_MAX>;
         unsigned int ret;
     };
+
+    Since: 1.3.2.
     """
 
     xdr_name = "admin_connect_list_servers_ret"
@@ -368,6 +390,8 @@ class AdminConnectLookupServerArgs(XdrStruct, frozen=True):
         admin_nonnull_string name;
         unsigned int flags;
     };
+
+    Since: 1.3.3.
     """
 
     xdr_name = "admin_connect_lookup_server_args"
@@ -391,6 +415,8 @@ class AdminConnectLookupServerRet(XdrStruct, frozen=True):
     struct admin_connect_lookup_server_ret {
         admin_nonnull_server srv;
     };
+
+    Since: 1.3.3.
     """
 
     xdr_name = "admin_connect_lookup_server_ret"
@@ -412,6 +438,8 @@ class AdminServerGetThreadpoolParametersArgs(XdrStruct, frozen=True):
         admin_nonnull_server srv;
         unsigned int flags;
     };
+
+    Since: 1.3.4.
     """
 
     xdr_name = "admin_server_get_threadpool_parameters_args"
@@ -435,6 +463,8 @@ class AdminServerGetThreadpoolParametersRet(XdrStruct, frozen=True):
     struct admin_server_get_threadpool_parameters_ret {
         admin_typed_param params<ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX>;
     };
+
+    Since: 1.3.4.
     """
 
     xdr_name = "admin_server_get_threadpool_parameters_ret"
@@ -463,6 +493,8 @@ class AdminServerSetThreadpoolParametersArgs(XdrStruct, frozen=True):
         admin_typed_param params<ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX>;
         unsigned int flags;
     };
+
+    Since: 1.3.4.
     """
 
     xdr_name = "admin_server_set_threadpool_parameters_args"
@@ -497,6 +529,8 @@ class AdminServerListClientsArgs(XdrStruct, frozen=True):
         unsigned int need_results;
         unsigned int flags;
     };
+
+    Since: 1.3.5.
     """
 
     xdr_name = "admin_server_list_clients_args"
@@ -522,6 +556,8 @@ class AdminServerListClientsRet(XdrStruct, frozen=True):
         admin_nonnull_client clients<ADMIN_CLIENT_LIST_MAX>;
         unsigned int ret;
     };
+
+    Since: 1.3.5.
     """
 
     xdr_name = "admin_server_list_clients_ret"
@@ -553,6 +589,8 @@ class AdminServerLookupClientArgs(XdrStruct, frozen=True):
         unsigned hyper id;
         unsigned int flags;
     };
+
+    Since: 1.3.5.
     """
 
     xdr_name = "admin_server_lookup_client_args"
@@ -577,6 +615,8 @@ class AdminServerLookupClientRet(XdrStruct, frozen=True):
     struct admin_server_lookup_client_ret {
         admin_nonnull_client clnt;
     };
+
+    Since: 1.3.5.
     """
 
     xdr_name = "admin_server_lookup_client_ret"
@@ -598,6 +638,8 @@ class AdminClientGetInfoArgs(XdrStruct, frozen=True):
         admin_nonnull_client clnt;
         unsigned int flags;
     };
+
+    Since: 1.3.5.
     """
 
     xdr_name = "admin_client_get_info_args"
@@ -621,6 +663,8 @@ class AdminClientGetInfoRet(XdrStruct, frozen=True):
     struct admin_client_get_info_ret {
         admin_typed_param params<ADMIN_CLIENT_INFO_PARAMETERS_MAX>;
     };
+
+    Since: 1.3.5.
     """
 
     xdr_name = "admin_client_get_info_ret"
@@ -648,6 +692,8 @@ class AdminClientCloseArgs(XdrStruct, frozen=True):
         admin_nonnull_client clnt;
         unsigned int flags;
     };
+
+    Since: 1.3.5.
     """
 
     xdr_name = "admin_client_close_args"
@@ -672,6 +718,8 @@ class AdminServerGetClientLimitsArgs(XdrStruct, frozen=True):
         admin_nonnull_server srv;
         unsigned int flags;
     };
+
+    Since: 1.3.5.
     """
 
     xdr_name = "admin_server_get_client_limits_args"
@@ -695,6 +743,8 @@ class AdminServerGetClientLimitsRet(XdrStruct, frozen=True):
     struct admin_server_get_client_limits_ret {
         admin_typed_param params<ADMIN_SERVER_CLIENT_LIMITS_MAX>;
     };
+
+    Since: 1.3.5.
     """
 
     xdr_name = "admin_server_get_client_limits_ret"
@@ -723,6 +773,8 @@ class AdminServerSetClientLimitsArgs(XdrStruct, frozen=True):
         admin_typed_param params<ADMIN_SERVER_CLIENT_LIMITS_MAX>;
         unsigned int flags;
     };
+
+    Since: 1.3.5.
     """
 
     xdr_name = "admin_server_set_client_limits_args"
@@ -756,6 +808,8 @@ class AdminServerUpdateTlsFilesArgs(XdrStruct, frozen=True):
         admin_nonnull_server srv;
         unsigned int flags;
     };
+
+    Since: after 4.5.0, by 9.8.0.
     """
 
     xdr_name = "admin_server_update_tls_files_args"
@@ -779,6 +833,8 @@ class AdminConnectGetLoggingOutputsArgs(XdrStruct, frozen=True):
     struct admin_connect_get_logging_outputs_args {
         unsigned int flags;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "admin_connect_get_logging_outputs_args"
@@ -799,6 +855,8 @@ class AdminConnectGetLoggingOutputsRet(XdrStruct, frozen=True):
         admin_nonnull_string outputs;
         unsigned int noutputs;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "admin_connect_get_logging_outputs_ret"
@@ -822,6 +880,8 @@ class AdminConnectGetLoggingFiltersArgs(XdrStruct, frozen=True):
     struct admin_connect_get_logging_filters_args {
         unsigned int flags;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "admin_connect_get_logging_filters_args"
@@ -842,6 +902,8 @@ class AdminConnectGetLoggingFiltersRet(XdrStruct, frozen=True):
         admin_string filters;
         unsigned int nfilters;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "admin_connect_get_logging_filters_ret"
@@ -866,6 +928,8 @@ class AdminConnectSetLoggingOutputsArgs(XdrStruct, frozen=True):
         admin_string outputs;
         unsigned int flags;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "admin_connect_set_logging_outputs_args"
@@ -890,6 +954,8 @@ class AdminConnectSetLoggingFiltersArgs(XdrStruct, frozen=True):
         admin_string filters;
         unsigned int flags;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "admin_connect_set_logging_filters_args"
@@ -914,6 +980,8 @@ class AdminConnectSetDaemonTimeoutArgs(XdrStruct, frozen=True):
         unsigned int timeout;
         unsigned int flags;
     };
+
+    Since: 8.6.0, by virAdmConnectSetDaemonTimeout of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "admin_connect_set_daemon_timeout_args"
@@ -934,6 +1002,8 @@ class AdminConnectDaemonShutdownArgs(XdrStruct, frozen=True):
     struct admin_connect_daemon_shutdown_args {
         unsigned int flags;
     };
+
+    Since: 11.2.0.
     """
 
     xdr_name = "admin_connect_daemon_shutdown_args"
@@ -972,6 +1042,8 @@ class AdminProcedure(IntEnum):
         ADMIN_PROC_CONNECT_SET_DAEMON_TIMEOUT = 19,
         ADMIN_PROC_CONNECT_DAEMON_SHUTDOWN = 20
     };
+
+    Since: 1.2.17.
     """
 
     ADMIN_PROC_CONNECT_OPEN = 1
@@ -1333,27 +1405,27 @@ PROGRAMS: Final[tuple[Program, ...]] = (
         0x06900690,
         1,
         (
-            Procedure(
+            Procedure(  # since 1.2.17
                 1,
                 "connect_open",
                 "ADMIN_PROC_CONNECT_OPEN",
                 args=TYPES["admin_connect_open_args"],
                 annotations=Annotations(generate="none"),
             ),
-            Procedure(
+            Procedure(  # since 1.2.17
                 2,
                 "connect_close",
                 "ADMIN_PROC_CONNECT_CLOSE",
                 annotations=Annotations(generate="none"),
             ),
-            Procedure(
+            Procedure(  # since 1.3.0
                 3,
                 "connect_get_lib_version",
                 "ADMIN_PROC_CONNECT_GET_LIB_VERSION",
                 ret=TYPES["admin_connect_get_lib_version_ret"],
                 annotations=Annotations(generate="both"),
             ),
-            Procedure(
+            Procedure(  # since 1.3.2
                 4,
                 "connect_list_servers",
                 "ADMIN_PROC_CONNECT_LIST_SERVERS",
@@ -1361,7 +1433,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["admin_connect_list_servers_ret"],
                 annotations=Annotations(generate="both"),
             ),
-            Procedure(
+            Procedure(  # since 1.3.3
                 5,
                 "connect_lookup_server",
                 "ADMIN_PROC_CONNECT_LOOKUP_SERVER",
@@ -1369,7 +1441,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["admin_connect_lookup_server_ret"],
                 annotations=Annotations(generate="both"),
             ),
-            Procedure(
+            Procedure(  # since 1.3.4
                 6,
                 "server_get_threadpool_parameters",
                 "ADMIN_PROC_SERVER_GET_THREADPOOL_PARAMETERS",
@@ -1377,14 +1449,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["admin_server_get_threadpool_parameters_ret"],
                 annotations=Annotations(generate="none"),
             ),
-            Procedure(
+            Procedure(  # since 1.3.4
                 7,
                 "server_set_threadpool_parameters",
                 "ADMIN_PROC_SERVER_SET_THREADPOOL_PARAMETERS",
                 args=TYPES["admin_server_set_threadpool_parameters_args"],
                 annotations=Annotations(generate="none"),
             ),
-            Procedure(
+            Procedure(  # since 1.3.5
                 8,
                 "server_list_clients",
                 "ADMIN_PROC_SERVER_LIST_CLIENTS",
@@ -1392,7 +1464,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["admin_server_list_clients_ret"],
                 annotations=Annotations(generate="both"),
             ),
-            Procedure(
+            Procedure(  # since 1.3.5
                 9,
                 "server_lookup_client",
                 "ADMIN_PROC_SERVER_LOOKUP_CLIENT",
@@ -1400,7 +1472,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["admin_server_lookup_client_ret"],
                 annotations=Annotations(generate="both"),
             ),
-            Procedure(
+            Procedure(  # since 1.3.5
                 10,
                 "client_get_info",
                 "ADMIN_PROC_CLIENT_GET_INFO",
@@ -1408,14 +1480,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["admin_client_get_info_ret"],
                 annotations=Annotations(generate="none"),
             ),
-            Procedure(
+            Procedure(  # since 1.3.5
                 11,
                 "client_close",
                 "ADMIN_PROC_CLIENT_CLOSE",
                 args=TYPES["admin_client_close_args"],
                 annotations=Annotations(generate="both"),
             ),
-            Procedure(
+            Procedure(  # since 1.3.5
                 12,
                 "server_get_client_limits",
                 "ADMIN_PROC_SERVER_GET_CLIENT_LIMITS",
@@ -1423,14 +1495,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["admin_server_get_client_limits_ret"],
                 annotations=Annotations(generate="none"),
             ),
-            Procedure(
+            Procedure(  # since 1.3.5
                 13,
                 "server_set_client_limits",
                 "ADMIN_PROC_SERVER_SET_CLIENT_LIMITS",
                 args=TYPES["admin_server_set_client_limits_args"],
                 annotations=Annotations(generate="none"),
             ),
-            Procedure(
+            Procedure(  # since 3.0.0
                 14,
                 "connect_get_logging_outputs",
                 "ADMIN_PROC_CONNECT_GET_LOGGING_OUTPUTS",
@@ -1438,7 +1510,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["admin_connect_get_logging_outputs_ret"],
                 annotations=Annotations(generate="none"),
             ),
-            Procedure(
+            Procedure(  # since 3.0.0
                 15,
                 "connect_get_logging_filters",
                 "ADMIN_PROC_CONNECT_GET_LOGGING_FILTERS",
@@ -1446,35 +1518,35 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["admin_connect_get_logging_filters_ret"],
                 annotations=Annotations(generate="none"),
             ),
-            Procedure(
+            Procedure(  # since 3.0.0
                 16,
                 "connect_set_logging_outputs",
                 "ADMIN_PROC_CONNECT_SET_LOGGING_OUTPUTS",
                 args=TYPES["admin_connect_set_logging_outputs_args"],
                 annotations=Annotations(generate="both"),
             ),
-            Procedure(
+            Procedure(  # since 3.0.0
                 17,
                 "connect_set_logging_filters",
                 "ADMIN_PROC_CONNECT_SET_LOGGING_FILTERS",
                 args=TYPES["admin_connect_set_logging_filters_args"],
                 annotations=Annotations(generate="both"),
             ),
-            Procedure(
+            Procedure(  # since after 4.5.0, by 9.8.0
                 18,
                 "server_update_tls_files",
                 "ADMIN_PROC_SERVER_UPDATE_TLS_FILES",
                 args=TYPES["admin_server_update_tls_files_args"],
                 annotations=Annotations(generate="both"),
             ),
-            Procedure(
+            Procedure(  # since 8.6.0, by virAdmConnectSetDaemonTimeout of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 19,
                 "connect_set_daemon_timeout",
                 "ADMIN_PROC_CONNECT_SET_DAEMON_TIMEOUT",
                 args=TYPES["admin_connect_set_daemon_timeout_args"],
                 annotations=Annotations(generate="both"),
             ),
-            Procedure(
+            Procedure(  # since 11.2.0
                 20,
                 "connect_daemon_shutdown",
                 "ADMIN_PROC_CONNECT_DAEMON_SHUTDOWN",

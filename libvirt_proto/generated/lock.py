@@ -55,6 +55,7 @@ _i_from, _i_to = _i.unpack_from, _i.pack
 
 
 # typedef opaque virLockSpaceProtocolUUID[VIR_UUID_BUFLEN];
+# Since: 1.0.1.
 VirLockSpaceProtocolUUID = Annotated[bytes, FixedOpaque(VIR_UUID_BUFLEN), Typedef("virLockSpaceProtocolUUID")]
 
 
@@ -69,6 +70,7 @@ def encode_virLockSpaceProtocolUUID(value: VirLockSpaceProtocolUUID, put: Put) -
 
 
 # typedef string virLockSpaceProtocolNonNullString<VIR_LOCK_SPACE_PROTOCOL_STRING_MAX>;
+# Since: 1.0.1.
 VirLockSpaceProtocolNonNullString = Annotated[str | bytes, String(VIR_LOCK_SPACE_PROTOCOL_STRING_MAX), Typedef("virLockSpaceProtocolNonNullString")]
 
 
@@ -82,6 +84,7 @@ def encode_virLockSpaceProtocolNonNullString(value: VirLockSpaceProtocolNonNullS
 
 
 # typedef virLockSpaceProtocolNonNullString *virLockSpaceProtocolString;
+# Since: 1.0.1.
 VirLockSpaceProtocolString = Annotated[VirLockSpaceProtocolNonNullString | None, OptionalOf(), Typedef("virLockSpaceProtocolString")]
 
 
@@ -113,6 +116,8 @@ class VirLockSpaceProtocolOwner(XdrStruct, frozen=True):
         unsigned int id;
         unsigned int pid;
     };
+
+    Since: 1.0.1.
     """
 
     xdr_name = "virLockSpaceProtocolOwner"
@@ -142,6 +147,8 @@ class VirLockSpaceProtocolRegisterArgs(XdrStruct, frozen=True):
         virLockSpaceProtocolOwner owner;
         unsigned int flags;
     };
+
+    Since: 1.0.1.
     """
 
     xdr_name = "virLockSpaceProtocolRegisterArgs"
@@ -165,6 +172,8 @@ class VirLockSpaceProtocolRestrictArgs(XdrStruct, frozen=True):
     struct virLockSpaceProtocolRestrictArgs {
         unsigned int flags;
     };
+
+    Since: 1.0.1.
     """
 
     xdr_name = "virLockSpaceProtocolRestrictArgs"
@@ -185,6 +194,8 @@ class VirLockSpaceProtocolNewArgs(XdrStruct, frozen=True):
         virLockSpaceProtocolNonNullString path;
         unsigned int flags;
     };
+
+    Since: 1.0.1.
     """
 
     xdr_name = "virLockSpaceProtocolNewArgs"
@@ -210,6 +221,8 @@ class VirLockSpaceProtocolCreateResourceArgs(XdrStruct, frozen=True):
         virLockSpaceProtocolNonNullString name;
         unsigned int flags;
     };
+
+    Since: 1.0.1.
     """
 
     xdr_name = "virLockSpaceProtocolCreateResourceArgs"
@@ -238,6 +251,8 @@ class VirLockSpaceProtocolDeleteResourceArgs(XdrStruct, frozen=True):
         virLockSpaceProtocolNonNullString name;
         unsigned int flags;
     };
+
+    Since: 1.0.1.
     """
 
     xdr_name = "virLockSpaceProtocolDeleteResourceArgs"
@@ -266,6 +281,8 @@ class VirLockSpaceProtocolAcquireResourceArgs(XdrStruct, frozen=True):
         virLockSpaceProtocolNonNullString name;
         unsigned int flags;
     };
+
+    Since: 1.0.1.
     """
 
     xdr_name = "virLockSpaceProtocolAcquireResourceArgs"
@@ -294,6 +311,8 @@ class VirLockSpaceProtocolReleaseResourceArgs(XdrStruct, frozen=True):
         virLockSpaceProtocolNonNullString name;
         unsigned int flags;
     };
+
+    Since: 1.0.1.
     """
 
     xdr_name = "virLockSpaceProtocolReleaseResourceArgs"
@@ -320,6 +339,8 @@ class VirLockSpaceProtocolCreateLockSpaceArgs(XdrStruct, frozen=True):
     struct virLockSpaceProtocolCreateLockSpaceArgs {
         virLockSpaceProtocolNonNullString path;
     };
+
+    Since: 1.0.1.
     """
 
     xdr_name = "virLockSpaceProtocolCreateLockSpaceArgs"
@@ -347,6 +368,8 @@ class VirLockSpaceProtocolProcedure(IntEnum):
         VIR_LOCK_SPACE_PROTOCOL_PROC_RELEASE_RESOURCE = 7,
         VIR_LOCK_SPACE_PROTOCOL_PROC_CREATE_LOCKSPACE = 8
     };
+
+    Since: 1.0.1.
     """
 
     VIR_LOCK_SPACE_PROTOCOL_PROC_REGISTER = 1
@@ -510,56 +533,56 @@ PROGRAMS: Final[tuple[Program, ...]] = (
         0x0ea7beef,
         1,
         (
-            Procedure(
+            Procedure(  # since 1.0.1
                 1,
                 "register",
                 "VIR_LOCK_SPACE_PROTOCOL_PROC_REGISTER",
                 args=TYPES["virLockSpaceProtocolRegisterArgs"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.0.1
                 2,
                 "restrict",
                 "VIR_LOCK_SPACE_PROTOCOL_PROC_RESTRICT",
                 args=TYPES["virLockSpaceProtocolRestrictArgs"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.0.1
                 3,
                 "new",
                 "VIR_LOCK_SPACE_PROTOCOL_PROC_NEW",
                 args=TYPES["virLockSpaceProtocolNewArgs"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.0.1
                 4,
                 "create_resource",
                 "VIR_LOCK_SPACE_PROTOCOL_PROC_CREATE_RESOURCE",
                 args=TYPES["virLockSpaceProtocolCreateResourceArgs"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.0.1
                 5,
                 "delete_resource",
                 "VIR_LOCK_SPACE_PROTOCOL_PROC_DELETE_RESOURCE",
                 args=TYPES["virLockSpaceProtocolDeleteResourceArgs"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.0.1
                 6,
                 "acquire_resource",
                 "VIR_LOCK_SPACE_PROTOCOL_PROC_ACQUIRE_RESOURCE",
                 args=TYPES["virLockSpaceProtocolAcquireResourceArgs"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.0.1
                 7,
                 "release_resource",
                 "VIR_LOCK_SPACE_PROTOCOL_PROC_RELEASE_RESOURCE",
                 args=TYPES["virLockSpaceProtocolReleaseResourceArgs"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.0.1
                 8,
                 "create_lockspace",
                 "VIR_LOCK_SPACE_PROTOCOL_PROC_CREATE_LOCKSPACE",

@@ -59,6 +59,7 @@ _QI_from, _QI_to = _QI.unpack_from, _QI.pack
 
 
 # typedef opaque virLogManagerProtocolUUID[VIR_UUID_BUFLEN];
+# Since: 1.3.0.
 VirLogManagerProtocolUUID = Annotated[bytes, FixedOpaque(VIR_UUID_BUFLEN), Typedef("virLogManagerProtocolUUID")]
 
 
@@ -73,6 +74,7 @@ def encode_virLogManagerProtocolUUID(value: VirLogManagerProtocolUUID, put: Put)
 
 
 # typedef string virLogManagerProtocolNonNullString<VIR_LOG_MANAGER_PROTOCOL_STRING_MAX>;
+# Since: 1.3.0.
 VirLogManagerProtocolNonNullString = Annotated[str | bytes, String(VIR_LOG_MANAGER_PROTOCOL_STRING_MAX), Typedef("virLogManagerProtocolNonNullString")]
 
 
@@ -86,6 +88,7 @@ def encode_virLogManagerProtocolNonNullString(value: VirLogManagerProtocolNonNul
 
 
 # typedef virLogManagerProtocolNonNullString *virLogManagerProtocolString;
+# Since: 1.3.0.
 VirLogManagerProtocolString = Annotated[VirLogManagerProtocolNonNullString | None, OptionalOf(), Typedef("virLogManagerProtocolString")]
 
 
@@ -115,6 +118,8 @@ class VirLogManagerProtocolDomain(XdrStruct, frozen=True):
         virLogManagerProtocolUUID uuid;
         virLogManagerProtocolNonNullString name;
     };
+
+    Since: 1.3.0.
     """
 
     xdr_name = "virLogManagerProtocolDomain"
@@ -140,6 +145,8 @@ class VirLogManagerProtocolLogFilePosition(XdrStruct, frozen=True):
         unsigned hyper inode;
         unsigned hyper offset;
     };
+
+    Since: 1.3.0.
     """
 
     xdr_name = "virLogManagerProtocolLogFilePosition"
@@ -160,6 +167,8 @@ class VirLogManagerProtocolDomainOpenLogFileFlags(IntEnum):
     enum virLogManagerProtocolDomainOpenLogFileFlags {
         VIR_LOG_MANAGER_PROTOCOL_DOMAIN_OPEN_LOG_FILE_TRUNCATE = 1
     };
+
+    Since: 1.3.3.
     """
 
     VIR_LOG_MANAGER_PROTOCOL_DOMAIN_OPEN_LOG_FILE_TRUNCATE = 1
@@ -185,6 +194,8 @@ class VirLogManagerProtocolDomainOpenLogFileArgs(XdrStruct, frozen=True):
         virLogManagerProtocolNonNullString path;
         unsigned int flags;
     };
+
+    Since: 1.3.0.
     """
 
     xdr_name = "virLogManagerProtocolDomainOpenLogFileArgs"
@@ -214,6 +225,8 @@ class VirLogManagerProtocolDomainOpenLogFileRet(XdrStruct, frozen=True):
     struct virLogManagerProtocolDomainOpenLogFileRet {
         virLogManagerProtocolLogFilePosition pos;
     };
+
+    Since: 1.3.0.
     """
 
     xdr_name = "virLogManagerProtocolDomainOpenLogFileRet"
@@ -235,6 +248,8 @@ class VirLogManagerProtocolDomainGetLogFilePositionArgs(XdrStruct, frozen=True):
         virLogManagerProtocolNonNullString path;
         unsigned int flags;
     };
+
+    Since: 1.3.0.
     """
 
     xdr_name = "virLogManagerProtocolDomainGetLogFilePositionArgs"
@@ -258,6 +273,8 @@ class VirLogManagerProtocolDomainGetLogFilePositionRet(XdrStruct, frozen=True):
     struct virLogManagerProtocolDomainGetLogFilePositionRet {
         virLogManagerProtocolLogFilePosition pos;
     };
+
+    Since: 1.3.0.
     """
 
     xdr_name = "virLogManagerProtocolDomainGetLogFilePositionRet"
@@ -281,6 +298,8 @@ class VirLogManagerProtocolDomainReadLogFileArgs(XdrStruct, frozen=True):
         unsigned hyper maxlen;
         unsigned int flags;
     };
+
+    Since: 1.3.0.
     """
 
     xdr_name = "virLogManagerProtocolDomainReadLogFileArgs"
@@ -308,6 +327,8 @@ class VirLogManagerProtocolDomainReadLogFileRet(XdrStruct, frozen=True):
     struct virLogManagerProtocolDomainReadLogFileRet {
         virLogManagerProtocolNonNullString data;
     };
+
+    Since: 1.3.0.
     """
 
     xdr_name = "virLogManagerProtocolDomainReadLogFileRet"
@@ -332,6 +353,8 @@ class VirLogManagerProtocolDomainAppendLogFileArgs(XdrStruct, frozen=True):
         virLogManagerProtocolNonNullString message;
         unsigned int flags;
     };
+
+    Since: 2.0.0.
     """
 
     xdr_name = "virLogManagerProtocolDomainAppendLogFileArgs"
@@ -364,6 +387,8 @@ class VirLogManagerProtocolDomainAppendLogFileRet(XdrStruct, frozen=True):
     struct virLogManagerProtocolDomainAppendLogFileRet {
         int ret;
     };
+
+    Since: 2.0.0.
     """
 
     xdr_name = "virLogManagerProtocolDomainAppendLogFileRet"
@@ -386,6 +411,8 @@ class VirLogManagerProtocolProcedure(IntEnum):
         VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_READ_LOG_FILE = 3,
         VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_APPEND_LOG_FILE = 4
     };
+
+    Since: 1.3.0.
     """
 
     VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_OPEN_LOG_FILE = 1
@@ -562,7 +589,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
         0x87539319,
         1,
         (
-            Procedure(
+            Procedure(  # since 1.3.0
                 1,
                 "domain_open_log_file",
                 "VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_OPEN_LOG_FILE",
@@ -570,7 +597,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["virLogManagerProtocolDomainOpenLogFileRet"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.3.0
                 2,
                 "domain_get_log_file_position",
                 "VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_GET_LOG_FILE_POSITION",
@@ -578,7 +605,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["virLogManagerProtocolDomainGetLogFilePositionRet"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.3.0
                 3,
                 "domain_read_log_file",
                 "VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_READ_LOG_FILE",
@@ -586,7 +613,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["virLogManagerProtocolDomainReadLogFileRet"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 2.0.0
                 4,
                 "domain_append_log_file",
                 "VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_APPEND_LOG_FILE",

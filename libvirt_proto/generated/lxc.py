@@ -51,6 +51,8 @@ class LxcDomainOpenNamespaceArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 1.0.2.
     """
 
     xdr_name = "lxc_domain_open_namespace_args"
@@ -74,6 +76,8 @@ class LxcProcedure(IntEnum):
     enum lxc_procedure {
         LXC_PROC_DOMAIN_OPEN_NAMESPACE = 1
     };
+
+    Since: 1.0.2.
     """
 
     LXC_PROC_DOMAIN_OPEN_NAMESPACE = 1
@@ -137,7 +141,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
         0x00068000,
         1,
         (
-            Procedure(
+            Procedure(  # since 1.0.2
                 1,
                 "domain_open_namespace",
                 "LXC_PROC_DOMAIN_OPEN_NAMESPACE",

@@ -45,6 +45,9 @@ class VirLXCMonitorExitStatus(IntEnum):
         VIR_LXC_MONITOR_EXIT_STATUS_SHUTDOWN = 1,
         VIR_LXC_MONITOR_EXIT_STATUS_REBOOT = 2
     };
+
+    Since: 0.10.0.
+    Renamed in 1.0.4, was virLXCProtocolExitStatus.
     """
 
     VIR_LXC_MONITOR_EXIT_STATUS_ERROR = 0
@@ -69,6 +72,10 @@ class VirLXCMonitorExitEventMsg(XdrStruct, frozen=True):
     struct virLXCMonitorExitEventMsg {
         virLXCMonitorExitStatus status;
     };
+
+    Since: 0.10.0.
+    Renamed in 1.0.4, was virLXCProtocolExitEventMsg.
+    status: Changed in 1.2.18, was enum virLXCMonitorExitStatus status;.
     """
 
     xdr_name = "virLXCMonitorExitEventMsg"
@@ -89,6 +96,9 @@ class VirLXCMonitorInitEventMsg(XdrStruct, frozen=True):
     struct virLXCMonitorInitEventMsg {
         unsigned hyper initpid;
     };
+
+    Since: 1.0.1.
+    Renamed in 1.0.4, was virLXCProtocolInitEventMsg.
     """
 
     xdr_name = "virLXCMonitorInitEventMsg"
@@ -109,6 +119,9 @@ class VirLXCMonitorProcedure(IntEnum):
         VIR_LXC_MONITOR_PROC_EXIT_EVENT = 1,
         VIR_LXC_MONITOR_PROC_INIT_EVENT = 2
     };
+
+    Since: 0.10.0.
+    Renamed in 1.0.4, was virLXCProtocolProcedure.
     """
 
     VIR_LXC_MONITOR_PROC_EXIT_EVENT = 1
@@ -190,14 +203,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
         0x12341234,
         1,
         (
-            Procedure(
+            Procedure(  # since 0.10.0
                 1,
                 "exit_event",
                 "VIR_LXC_MONITOR_PROC_EXIT_EVENT",
                 msg=TYPES["virLXCMonitorExitEventMsg"],
                 annotations=Annotations(generate="none"),
             ),
-            Procedure(
+            Procedure(  # since 1.0.1
                 2,
                 "init_event",
                 "VIR_LXC_MONITOR_PROC_INIT_EVENT",

@@ -69,6 +69,9 @@ class QemuDomainMonitorCommandArgs(XdrStruct, frozen=True):
         remote_nonnull_string cmd;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was qemu_monitor_command_args.
     """
 
     xdr_name = "qemu_domain_monitor_command_args"
@@ -95,6 +98,9 @@ class QemuDomainMonitorCommandRet(XdrStruct, frozen=True):
     struct qemu_domain_monitor_command_ret {
         remote_nonnull_string result;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was qemu_monitor_command_ret.
     """
 
     xdr_name = "qemu_domain_monitor_command_ret"
@@ -116,6 +122,9 @@ class QemuDomainAttachArgs(XdrStruct, frozen=True):
         unsigned int pid_value;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
+    pid_value: Renamed in 0.9.11, was pid.
     """
 
     xdr_name = "qemu_domain_attach_args"
@@ -136,6 +145,8 @@ class QemuDomainAttachRet(XdrStruct, frozen=True):
     struct qemu_domain_attach_ret {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "qemu_domain_attach_ret"
@@ -159,6 +170,8 @@ class QemuDomainAgentCommandArgs(XdrStruct, frozen=True):
         int timeout;
         unsigned int flags;
     };
+
+    Since: 0.10.0.
     """
 
     xdr_name = "qemu_domain_agent_command_args"
@@ -186,6 +199,8 @@ class QemuDomainAgentCommandRet(XdrStruct, frozen=True):
     struct qemu_domain_agent_command_ret {
         remote_string result;
     };
+
+    Since: 0.10.0.
     """
 
     xdr_name = "qemu_domain_agent_command_ret"
@@ -208,6 +223,8 @@ class QemuConnectDomainMonitorEventRegisterArgs(XdrStruct, frozen=True):
         remote_string event;
         unsigned int flags;
     };
+
+    Since: 1.2.3.
     """
 
     xdr_name = "qemu_connect_domain_monitor_event_register_args"
@@ -234,6 +251,8 @@ class QemuConnectDomainMonitorEventRegisterRet(XdrStruct, frozen=True):
     struct qemu_connect_domain_monitor_event_register_ret {
         int callbackID;
     };
+
+    Since: 1.2.3.
     """
 
     xdr_name = "qemu_connect_domain_monitor_event_register_ret"
@@ -253,6 +272,8 @@ class QemuConnectDomainMonitorEventDeregisterArgs(XdrStruct, frozen=True):
     struct qemu_connect_domain_monitor_event_deregister_args {
         int callbackID;
     };
+
+    Since: 1.2.3.
     """
 
     xdr_name = "qemu_connect_domain_monitor_event_deregister_args"
@@ -277,6 +298,8 @@ class QemuDomainMonitorEventMsg(XdrStruct, frozen=True):
         unsigned int micros;
         remote_string details;
     };
+
+    Since: 1.2.3.
     """
 
     xdr_name = "qemu_domain_monitor_event_msg"
@@ -314,6 +337,8 @@ class QemuDomainMonitorCommandWithFilesArgs(XdrStruct, frozen=True):
         remote_nonnull_string cmd;
         unsigned int flags;
     };
+
+    Since: 8.2.0, by virDomainQemuMonitorCommandWithFiles of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "qemu_domain_monitor_command_with_files_args"
@@ -340,6 +365,8 @@ class QemuDomainMonitorCommandWithFilesRet(XdrStruct, frozen=True):
     struct qemu_domain_monitor_command_with_files_ret {
         remote_nonnull_string result;
     };
+
+    Since: 8.2.0, by virDomainQemuMonitorCommandWithFiles of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "qemu_domain_monitor_command_with_files_ret"
@@ -366,6 +393,8 @@ class QemuProcedure(IntEnum):
         QEMU_PROC_DOMAIN_MONITOR_EVENT = 6,
         QEMU_PROC_DOMAIN_MONITOR_COMMAND_WITH_FILES = 7
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     QEMU_PROC_DOMAIN_MONITOR_COMMAND = 1
@@ -523,7 +552,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
         0x20008087,
         1,
         (
-            Procedure(
+            Procedure(  # since 0.8.3, by virDomainQemuMonitorCommand of the public API (the definitions say: 0.9.7 or earlier)
                 1,
                 "domain_monitor_command",
                 "QEMU_PROC_DOMAIN_MONITOR_COMMAND",
@@ -531,7 +560,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["qemu_domain_monitor_command_ret"],
                 annotations=Annotations(generate="none", priority="low", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.4, by virDomainQemuAttach of the public API (the definitions say: 0.9.7 or earlier)
                 2,
                 "domain_attach",
                 "QEMU_PROC_DOMAIN_ATTACH",
@@ -539,7 +568,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["qemu_domain_attach_ret"],
                 annotations=Annotations(generate="both", priority="low", acl=(AccessRule("domain", "start"), AccessRule("domain", "write"))),
             ),
-            Procedure(
+            Procedure(  # since 0.10.0
                 3,
                 "domain_agent_command",
                 "QEMU_PROC_DOMAIN_AGENT_COMMAND",
@@ -547,7 +576,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["qemu_domain_agent_command_ret"],
                 annotations=Annotations(generate="both", priority="low", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.3
                 4,
                 "connect_domain_monitor_event_register",
                 "QEMU_PROC_CONNECT_DOMAIN_MONITOR_EVENT_REGISTER",
@@ -555,21 +584,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["qemu_connect_domain_monitor_event_register_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_domains"), AccessRule("connect", "write")), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.3
                 5,
                 "connect_domain_monitor_event_deregister",
                 "QEMU_PROC_CONNECT_DOMAIN_MONITOR_EVENT_DEREGISTER",
                 args=TYPES["qemu_connect_domain_monitor_event_deregister_args"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.3
                 6,
                 "domain_monitor_event",
                 "QEMU_PROC_DOMAIN_MONITOR_EVENT",
                 msg=TYPES["qemu_domain_monitor_event_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 8.2.0, by virDomainQemuMonitorCommandWithFiles of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 7,
                 "domain_monitor_command_with_files",
                 "QEMU_PROC_DOMAIN_MONITOR_COMMAND_WITH_FILES",

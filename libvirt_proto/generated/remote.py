@@ -221,6 +221,7 @@ _3I_from, _3I_to = _3I.unpack_from, _3I.pack
 
 
 # typedef string remote_nonnull_string<REMOTE_STRING_MAX>;
+# Since: 0.9.7 or earlier.
 RemoteNonnullString = Annotated[str | bytes, String(REMOTE_STRING_MAX), Typedef("remote_nonnull_string")]
 
 
@@ -234,6 +235,7 @@ def encode_remote_nonnull_string(value: RemoteNonnullString, put: Put) -> None:
 
 
 # typedef opaque remote_uuid[VIR_UUID_BUFLEN];
+# Since: 0.9.7 or earlier.
 RemoteUuid = Annotated[bytes, FixedOpaque(VIR_UUID_BUFLEN), Typedef("remote_uuid")]
 
 
@@ -254,6 +256,8 @@ class RemoteNonnullDomain(XdrStruct, frozen=True):
         remote_uuid uuid;
         int id;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nonnull_domain"
@@ -274,6 +278,7 @@ def encode_remote_nonnull_domain(value: RemoteNonnullDomain, put: Put) -> None:
 
 
 # typedef remote_nonnull_string *remote_string;
+# Since: 0.9.7 or earlier.
 RemoteString = Annotated[RemoteNonnullString | None, OptionalOf(), Typedef("remote_string")]
 
 
@@ -298,6 +303,7 @@ def encode_remote_string(value: RemoteString, put: Put) -> None:
 
 
 # typedef remote_nonnull_domain *remote_domain;
+# Since: 0.9.7 or earlier.
 RemoteDomain = Annotated[RemoteNonnullDomain | None, OptionalOf(), Typedef("remote_domain")]
 
 
@@ -327,6 +333,8 @@ class RemoteNonnullNetwork(XdrStruct, frozen=True):
         remote_nonnull_string name;
         remote_uuid uuid;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nonnull_network"
@@ -351,6 +359,8 @@ class RemoteNonnullNetworkPort(XdrStruct, frozen=True):
         remote_nonnull_network net;
         remote_uuid uuid;
     };
+
+    Since: after 4.5.0, by 9.8.0.
     """
 
     xdr_name = "remote_nonnull_network_port"
@@ -375,6 +385,8 @@ class RemoteNonnullNwfilter(XdrStruct, frozen=True):
         remote_nonnull_string name;
         remote_uuid uuid;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nonnull_nwfilter"
@@ -399,6 +411,8 @@ class RemoteNonnullNwfilterBinding(XdrStruct, frozen=True):
         remote_nonnull_string portdev;
         remote_nonnull_string filtername;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_nonnull_nwfilter_binding"
@@ -423,6 +437,8 @@ class RemoteNonnullInterface(XdrStruct, frozen=True):
         remote_nonnull_string name;
         remote_nonnull_string mac;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nonnull_interface"
@@ -447,6 +463,8 @@ class RemoteNonnullStoragePool(XdrStruct, frozen=True):
         remote_nonnull_string name;
         remote_uuid uuid;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nonnull_storage_pool"
@@ -472,6 +490,8 @@ class RemoteNonnullStorageVol(XdrStruct, frozen=True):
         remote_nonnull_string name;
         remote_nonnull_string key;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nonnull_storage_vol"
@@ -498,6 +518,8 @@ class RemoteNonnullNodeDevice(XdrStruct, frozen=True):
     struct remote_nonnull_node_device {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nonnull_node_device"
@@ -520,6 +542,8 @@ class RemoteNonnullSecret(XdrStruct, frozen=True):
         int usageType;
         remote_nonnull_string usageID;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nonnull_secret"
@@ -546,6 +570,8 @@ class RemoteNonnullDomainCheckpoint(XdrStruct, frozen=True):
         remote_nonnull_string name;
         remote_nonnull_domain dom;
     };
+
+    Since: after 4.5.0, by 9.8.0.
     """
 
     xdr_name = "remote_nonnull_domain_checkpoint"
@@ -570,6 +596,8 @@ class RemoteNonnullDomainSnapshot(XdrStruct, frozen=True):
         remote_nonnull_string name;
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nonnull_domain_snapshot"
@@ -589,6 +617,7 @@ def encode_remote_nonnull_domain_snapshot(value: RemoteNonnullDomainSnapshot, pu
 
 
 # typedef remote_nonnull_network *remote_network;
+# Since: 0.9.7 or earlier.
 RemoteNetwork = Annotated[RemoteNonnullNetwork | None, OptionalOf(), Typedef("remote_network")]
 
 
@@ -613,6 +642,7 @@ def encode_remote_network(value: RemoteNetwork, put: Put) -> None:
 
 
 # typedef remote_nonnull_network_port *remote_network_port;
+# Since: after 4.5.0, by 9.8.0.
 RemoteNetworkPort = Annotated[RemoteNonnullNetworkPort | None, OptionalOf(), Typedef("remote_network_port")]
 
 
@@ -637,6 +667,7 @@ def encode_remote_network_port(value: RemoteNetworkPort, put: Put) -> None:
 
 
 # typedef remote_nonnull_nwfilter *remote_nwfilter;
+# Since: 0.9.7 or earlier.
 RemoteNwfilter = Annotated[RemoteNonnullNwfilter | None, OptionalOf(), Typedef("remote_nwfilter")]
 
 
@@ -661,6 +692,7 @@ def encode_remote_nwfilter(value: RemoteNwfilter, put: Put) -> None:
 
 
 # typedef remote_nonnull_nwfilter_binding *remote_nwfilter_binding;
+# Since: 4.5.0.
 RemoteNwfilterBinding = Annotated[RemoteNonnullNwfilterBinding | None, OptionalOf(), Typedef("remote_nwfilter_binding")]
 
 
@@ -685,6 +717,7 @@ def encode_remote_nwfilter_binding(value: RemoteNwfilterBinding, put: Put) -> No
 
 
 # typedef remote_nonnull_storage_pool *remote_storage_pool;
+# Since: 0.9.7 or earlier.
 RemoteStoragePool = Annotated[RemoteNonnullStoragePool | None, OptionalOf(), Typedef("remote_storage_pool")]
 
 
@@ -709,6 +742,7 @@ def encode_remote_storage_pool(value: RemoteStoragePool, put: Put) -> None:
 
 
 # typedef remote_nonnull_storage_vol *remote_storage_vol;
+# Since: 0.9.7 or earlier.
 RemoteStorageVol = Annotated[RemoteNonnullStorageVol | None, OptionalOf(), Typedef("remote_storage_vol")]
 
 
@@ -733,6 +767,7 @@ def encode_remote_storage_vol(value: RemoteStorageVol, put: Put) -> None:
 
 
 # typedef remote_nonnull_node_device *remote_node_device;
+# Since: 0.9.7 or earlier.
 RemoteNodeDevice = Annotated[RemoteNonnullNodeDevice | None, OptionalOf(), Typedef("remote_node_device")]
 
 
@@ -757,6 +792,7 @@ def encode_remote_node_device(value: RemoteNodeDevice, put: Put) -> None:
 
 
 # typedef remote_nonnull_secret *remote_secret;
+# Since: 3.0.0.
 RemoteSecret = Annotated[RemoteNonnullSecret | None, OptionalOf(), Typedef("remote_secret")]
 
 
@@ -795,6 +831,8 @@ class RemoteError(XdrStruct, frozen=True):
         int int2;
         remote_network net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_error"
@@ -846,6 +884,8 @@ class RemoteAuthType(IntEnum):
         REMOTE_AUTH_SASL = 1,
         REMOTE_AUTH_POLKIT = 2
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     REMOTE_AUTH_NONE = 0
@@ -873,6 +913,8 @@ class RemoteVcpuInfo(XdrStruct, frozen=True):
         unsigned hyper cpu_time;
         int cpu;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_vcpu_info"
@@ -908,6 +950,9 @@ class RemoteTypedParamValue(XdrUnion, frozen=True):
         case VIR_TYPED_PARAM_STRING:
             remote_nonnull_string s;
     };
+
+    Since: 0.9.7 or earlier.
+    s: since 0.9.8.
     """
 
     xdr_name = "remote_typed_param_value"
@@ -979,6 +1024,8 @@ class RemoteTypedParam(XdrStruct, frozen=True):
         remote_nonnull_string field;
         remote_typed_param_value value;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_typed_param"
@@ -1003,6 +1050,8 @@ class RemoteNodeGetCpuStats(XdrStruct, frozen=True):
         remote_nonnull_string field;
         unsigned hyper value;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_get_cpu_stats"
@@ -1027,6 +1076,8 @@ class RemoteNodeGetMemoryStats(XdrStruct, frozen=True):
         remote_nonnull_string field;
         unsigned hyper value;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_get_memory_stats"
@@ -1051,6 +1102,8 @@ class RemoteDomainDiskError(XdrStruct, frozen=True):
         remote_nonnull_string disk;
         int error;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_domain_disk_error"
@@ -1075,6 +1128,9 @@ class RemoteConnectOpenArgs(XdrStruct, frozen=True):
         remote_string name;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_open_args.
     """
 
     xdr_name = "remote_connect_open_args"
@@ -1098,6 +1154,9 @@ class RemoteConnectSupportsFeatureArgs(XdrStruct, frozen=True):
     struct remote_connect_supports_feature_args {
         int feature;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_supports_feature_args.
     """
 
     xdr_name = "remote_connect_supports_feature_args"
@@ -1117,6 +1176,9 @@ class RemoteConnectSupportsFeatureRet(XdrStruct, frozen=True):
     struct remote_connect_supports_feature_ret {
         int supported;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_supports_feature_ret.
     """
 
     xdr_name = "remote_connect_supports_feature_ret"
@@ -1136,6 +1198,9 @@ class RemoteConnectGetTypeRet(XdrStruct, frozen=True):
     struct remote_connect_get_type_ret {
         remote_nonnull_string type;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_get_type_ret.
     """
 
     xdr_name = "remote_connect_get_type_ret"
@@ -1156,6 +1221,9 @@ class RemoteConnectGetVersionRet(XdrStruct, frozen=True):
     struct remote_connect_get_version_ret {
         unsigned hyper hv_ver;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_get_version_ret.
     """
 
     xdr_name = "remote_connect_get_version_ret"
@@ -1175,6 +1243,9 @@ class RemoteConnectGetLibVersionRet(XdrStruct, frozen=True):
     struct remote_connect_get_lib_version_ret {
         unsigned hyper lib_ver;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_get_lib_version_ret.
     """
 
     xdr_name = "remote_connect_get_lib_version_ret"
@@ -1194,6 +1265,9 @@ class RemoteConnectGetHostnameRet(XdrStruct, frozen=True):
     struct remote_connect_get_hostname_ret {
         remote_nonnull_string hostname;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_get_hostname_ret.
     """
 
     xdr_name = "remote_connect_get_hostname_ret"
@@ -1214,6 +1288,9 @@ class RemoteConnectGetSysinfoArgs(XdrStruct, frozen=True):
     struct remote_connect_get_sysinfo_args {
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_get_sysinfo_args.
     """
 
     xdr_name = "remote_connect_get_sysinfo_args"
@@ -1233,6 +1310,9 @@ class RemoteConnectGetSysinfoRet(XdrStruct, frozen=True):
     struct remote_connect_get_sysinfo_ret {
         remote_nonnull_string sysinfo;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_get_sysinfo_ret.
     """
 
     xdr_name = "remote_connect_get_sysinfo_ret"
@@ -1253,6 +1333,9 @@ class RemoteConnectGetUriRet(XdrStruct, frozen=True):
     struct remote_connect_get_uri_ret {
         remote_nonnull_string uri;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_get_uri_ret.
     """
 
     xdr_name = "remote_connect_get_uri_ret"
@@ -1273,6 +1356,9 @@ class RemoteConnectGetMaxVcpusArgs(XdrStruct, frozen=True):
     struct remote_connect_get_max_vcpus_args {
         remote_string type;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_get_max_vcpus_args.
     """
 
     xdr_name = "remote_connect_get_max_vcpus_args"
@@ -1293,6 +1379,9 @@ class RemoteConnectGetMaxVcpusRet(XdrStruct, frozen=True):
     struct remote_connect_get_max_vcpus_ret {
         int max_vcpus;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_get_max_vcpus_ret.
     """
 
     xdr_name = "remote_connect_get_max_vcpus_ret"
@@ -1319,6 +1408,8 @@ class RemoteNodeGetInfoRet(XdrStruct, frozen=True):
         int cores;
         int threads;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_get_info_ret"
@@ -1349,6 +1440,9 @@ class RemoteConnectGetCapabilitiesRet(XdrStruct, frozen=True):
     struct remote_connect_get_capabilities_ret {
         remote_nonnull_string capabilities;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_get_capabilities_ret.
     """
 
     xdr_name = "remote_connect_get_capabilities_ret"
@@ -1373,6 +1467,8 @@ class RemoteConnectGetDomainCapabilitiesArgs(XdrStruct, frozen=True):
         remote_string virttype;
         unsigned int flags;
     };
+
+    Since: 1.2.7.
     """
 
     xdr_name = "remote_connect_get_domain_capabilities_args"
@@ -1405,6 +1501,8 @@ class RemoteConnectGetDomainCapabilitiesRet(XdrStruct, frozen=True):
     struct remote_connect_get_domain_capabilities_ret {
         remote_nonnull_string capabilities;
     };
+
+    Since: 1.2.7.
     """
 
     xdr_name = "remote_connect_get_domain_capabilities_ret"
@@ -1427,6 +1525,8 @@ class RemoteNodeGetCpuStatsArgs(XdrStruct, frozen=True):
         int nparams;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_get_cpu_stats_args"
@@ -1449,6 +1549,8 @@ class RemoteNodeGetCpuStatsRet(XdrStruct, frozen=True):
         remote_node_get_cpu_stats params<REMOTE_NODE_CPU_STATS_MAX>;
         int nparams;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_get_cpu_stats_ret"
@@ -1480,6 +1582,8 @@ class RemoteNodeGetMemoryStatsArgs(XdrStruct, frozen=True):
         int cellNum;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_get_memory_stats_args"
@@ -1502,6 +1606,8 @@ class RemoteNodeGetMemoryStatsRet(XdrStruct, frozen=True):
         remote_node_get_memory_stats params<REMOTE_NODE_MEMORY_STATS_MAX>;
         int nparams;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_get_memory_stats_ret"
@@ -1532,6 +1638,8 @@ class RemoteNodeGetCellsFreeMemoryArgs(XdrStruct, frozen=True):
         int startCell;
         int maxcells;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_get_cells_free_memory_args"
@@ -1552,6 +1660,8 @@ class RemoteNodeGetCellsFreeMemoryRet(XdrStruct, frozen=True):
     struct remote_node_get_cells_free_memory_ret {
         unsigned hyper cells<REMOTE_NODE_MAX_CELLS>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_get_cells_free_memory_ret"
@@ -1574,6 +1684,8 @@ class RemoteNodeGetFreeMemoryRet(XdrStruct, frozen=True):
     struct remote_node_get_free_memory_ret {
         unsigned hyper freeMem;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_get_free_memory_ret"
@@ -1593,6 +1705,8 @@ class RemoteDomainGetSchedulerTypeArgs(XdrStruct, frozen=True):
     struct remote_domain_get_scheduler_type_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_scheduler_type_args"
@@ -1614,6 +1728,8 @@ class RemoteDomainGetSchedulerTypeRet(XdrStruct, frozen=True):
         remote_nonnull_string type;
         int nparams;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_scheduler_type_ret"
@@ -1638,6 +1754,8 @@ class RemoteDomainGetSchedulerParametersArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         int nparams;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_scheduler_parameters_args"
@@ -1661,6 +1779,8 @@ class RemoteDomainGetSchedulerParametersRet(XdrStruct, frozen=True):
     struct remote_domain_get_scheduler_parameters_ret {
         remote_typed_param params<REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_scheduler_parameters_ret"
@@ -1689,6 +1809,8 @@ class RemoteDomainGetSchedulerParametersFlagsArgs(XdrStruct, frozen=True):
         int nparams;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_scheduler_parameters_flags_args"
@@ -1713,6 +1835,8 @@ class RemoteDomainGetSchedulerParametersFlagsRet(XdrStruct, frozen=True):
     struct remote_domain_get_scheduler_parameters_flags_ret {
         remote_typed_param params<REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_scheduler_parameters_flags_ret"
@@ -1740,6 +1864,8 @@ class RemoteDomainSetSchedulerParametersArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         remote_typed_param params<REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_set_scheduler_parameters_args"
@@ -1771,6 +1897,8 @@ class RemoteDomainSetSchedulerParametersFlagsArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX>;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_set_scheduler_parameters_flags_args"
@@ -1805,6 +1933,8 @@ class RemoteDomainSetBlkioParametersArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX>;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_set_blkio_parameters_args"
@@ -1839,6 +1969,8 @@ class RemoteDomainGetBlkioParametersArgs(XdrStruct, frozen=True):
         int nparams;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_blkio_parameters_args"
@@ -1864,6 +1996,8 @@ class RemoteDomainGetBlkioParametersRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX>;
         int nparams;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_blkio_parameters_ret"
@@ -1895,6 +2029,8 @@ class RemoteDomainSetMemoryParametersArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX>;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_set_memory_parameters_args"
@@ -1929,6 +2065,8 @@ class RemoteDomainGetMemoryParametersArgs(XdrStruct, frozen=True):
         int nparams;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_memory_parameters_args"
@@ -1954,6 +2092,8 @@ class RemoteDomainGetMemoryParametersRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX>;
         int nparams;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_memory_parameters_ret"
@@ -1986,6 +2126,8 @@ class RemoteDomainBlockResizeArgs(XdrStruct, frozen=True):
         unsigned hyper size;
         unsigned int flags;
     };
+
+    Since: 0.9.8.
     """
 
     xdr_name = "remote_domain_block_resize_args"
@@ -2015,6 +2157,8 @@ class RemoteDomainSetNumaParametersArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_NUMA_PARAMETERS_MAX>;
         unsigned int flags;
     };
+
+    Since: 0.9.9.
     """
 
     xdr_name = "remote_domain_set_numa_parameters_args"
@@ -2049,6 +2193,8 @@ class RemoteDomainGetNumaParametersArgs(XdrStruct, frozen=True):
         int nparams;
         unsigned int flags;
     };
+
+    Since: 0.9.9.
     """
 
     xdr_name = "remote_domain_get_numa_parameters_args"
@@ -2074,6 +2220,8 @@ class RemoteDomainGetNumaParametersRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_NUMA_PARAMETERS_MAX>;
         int nparams;
     };
+
+    Since: 0.9.9.
     """
 
     xdr_name = "remote_domain_get_numa_parameters_ret"
@@ -2105,6 +2253,8 @@ class RemoteDomainSetPerfEventsArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_PERF_EVENTS_MAX>;
         unsigned int flags;
     };
+
+    Since: 1.3.3.
     """
 
     xdr_name = "remote_domain_set_perf_events_args"
@@ -2138,6 +2288,8 @@ class RemoteDomainGetPerfEventsArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 1.3.3.
     """
 
     xdr_name = "remote_domain_get_perf_events_args"
@@ -2161,6 +2313,8 @@ class RemoteDomainGetPerfEventsRet(XdrStruct, frozen=True):
     struct remote_domain_get_perf_events_ret {
         remote_typed_param params<REMOTE_DOMAIN_PERF_EVENTS_MAX>;
     };
+
+    Since: 1.3.3.
     """
 
     xdr_name = "remote_domain_get_perf_events_ret"
@@ -2188,6 +2342,8 @@ class RemoteDomainBlockStatsArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         remote_nonnull_string path;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_block_stats_args"
@@ -2215,6 +2371,8 @@ class RemoteDomainBlockStatsRet(XdrStruct, frozen=True):
         hyper wr_bytes;
         hyper errs;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_block_stats_ret"
@@ -2241,6 +2399,8 @@ class RemoteDomainBlockStatsFlagsArgs(XdrStruct, frozen=True):
         int nparams;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_block_stats_flags_args"
@@ -2269,6 +2429,8 @@ class RemoteDomainBlockStatsFlagsRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX>;
         int nparams;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_block_stats_flags_ret"
@@ -2299,6 +2461,9 @@ class RemoteDomainInterfaceStatsArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         remote_nonnull_string device;
     };
+
+    Since: 0.9.7 or earlier.
+    device: Renamed in 3.9.0, was path.
     """
 
     xdr_name = "remote_domain_interface_stats_args"
@@ -2329,6 +2494,8 @@ class RemoteDomainInterfaceStatsRet(XdrStruct, frozen=True):
         hyper tx_errs;
         hyper tx_drop;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_interface_stats_ret"
@@ -2358,6 +2525,8 @@ class RemoteDomainSetInterfaceParametersArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX>;
         unsigned int flags;
     };
+
+    Since: 0.9.9.
     """
 
     xdr_name = "remote_domain_set_interface_parameters_args"
@@ -2396,6 +2565,8 @@ class RemoteDomainGetInterfaceParametersArgs(XdrStruct, frozen=True):
         int nparams;
         unsigned int flags;
     };
+
+    Since: 0.9.9.
     """
 
     xdr_name = "remote_domain_get_interface_parameters_args"
@@ -2424,6 +2595,8 @@ class RemoteDomainGetInterfaceParametersRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX>;
         int nparams;
     };
+
+    Since: 0.9.9.
     """
 
     xdr_name = "remote_domain_get_interface_parameters_ret"
@@ -2455,6 +2628,8 @@ class RemoteDomainMemoryStatsArgs(XdrStruct, frozen=True):
         unsigned int maxStats;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_memory_stats_args"
@@ -2480,6 +2655,8 @@ class RemoteDomainMemoryStat(XdrStruct, frozen=True):
         int tag;
         unsigned hyper val;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_memory_stat"
@@ -2500,6 +2677,8 @@ class RemoteDomainMemoryStatsRet(XdrStruct, frozen=True):
     struct remote_domain_memory_stats_ret {
         remote_domain_memory_stat stats<REMOTE_DOMAIN_MEMORY_STATS_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_memory_stats_ret"
@@ -2530,6 +2709,8 @@ class RemoteDomainBlockPeekArgs(XdrStruct, frozen=True):
         unsigned int size;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_block_peek_args"
@@ -2558,6 +2739,8 @@ class RemoteDomainBlockPeekRet(XdrStruct, frozen=True):
     struct remote_domain_block_peek_ret {
         opaque buffer<REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_block_peek_ret"
@@ -2581,6 +2764,8 @@ class RemoteDomainMemoryPeekArgs(XdrStruct, frozen=True):
         unsigned int size;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_memory_peek_args"
@@ -2606,6 +2791,8 @@ class RemoteDomainMemoryPeekRet(XdrStruct, frozen=True):
     struct remote_domain_memory_peek_ret {
         opaque buffer<REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_memory_peek_ret"
@@ -2628,6 +2815,8 @@ class RemoteDomainGetBlockInfoArgs(XdrStruct, frozen=True):
         remote_nonnull_string path;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_block_info_args"
@@ -2656,6 +2845,8 @@ class RemoteDomainGetBlockInfoRet(XdrStruct, frozen=True):
         unsigned hyper capacity;
         unsigned hyper physical;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_block_info_ret"
@@ -2677,6 +2868,9 @@ class RemoteConnectListDomainsArgs(XdrStruct, frozen=True):
     struct remote_connect_list_domains_args {
         int maxids;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_domains_args.
     """
 
     xdr_name = "remote_connect_list_domains_args"
@@ -2696,6 +2890,10 @@ class RemoteConnectListDomainsRet(XdrStruct, frozen=True):
     struct remote_connect_list_domains_ret {
         int ids<REMOTE_DOMAIN_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_domains_ret.
+    ids: Changed in 1.1.2, was int ids<REMOTE_DOMAIN_ID_LIST_MAX>;.
     """
 
     xdr_name = "remote_connect_list_domains_ret"
@@ -2718,6 +2916,9 @@ class RemoteConnectNumOfDomainsRet(XdrStruct, frozen=True):
     struct remote_connect_num_of_domains_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_num_of_domains_ret.
     """
 
     xdr_name = "remote_connect_num_of_domains_ret"
@@ -2738,6 +2939,8 @@ class RemoteDomainCreateXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml_desc;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_create_xml_args"
@@ -2761,6 +2964,8 @@ class RemoteDomainCreateXmlRet(XdrStruct, frozen=True):
     struct remote_domain_create_xml_ret {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_create_xml_ret"
@@ -2782,6 +2987,8 @@ class RemoteDomainCreateXmlWithFilesArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml_desc;
         unsigned int flags;
     };
+
+    Since: 1.1.1.
     """
 
     xdr_name = "remote_domain_create_xml_with_files_args"
@@ -2805,6 +3012,8 @@ class RemoteDomainCreateXmlWithFilesRet(XdrStruct, frozen=True):
     struct remote_domain_create_xml_with_files_ret {
         remote_nonnull_domain dom;
     };
+
+    Since: 1.1.1.
     """
 
     xdr_name = "remote_domain_create_xml_with_files_ret"
@@ -2825,6 +3034,8 @@ class RemoteDomainLookupByIdArgs(XdrStruct, frozen=True):
     struct remote_domain_lookup_by_id_args {
         int id;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_lookup_by_id_args"
@@ -2844,6 +3055,8 @@ class RemoteDomainLookupByIdRet(XdrStruct, frozen=True):
     struct remote_domain_lookup_by_id_ret {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_lookup_by_id_ret"
@@ -2864,6 +3077,8 @@ class RemoteDomainLookupByUuidArgs(XdrStruct, frozen=True):
     struct remote_domain_lookup_by_uuid_args {
         remote_uuid uuid;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_lookup_by_uuid_args"
@@ -2883,6 +3098,8 @@ class RemoteDomainLookupByUuidRet(XdrStruct, frozen=True):
     struct remote_domain_lookup_by_uuid_ret {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_lookup_by_uuid_ret"
@@ -2903,6 +3120,8 @@ class RemoteDomainLookupByNameArgs(XdrStruct, frozen=True):
     struct remote_domain_lookup_by_name_args {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_lookup_by_name_args"
@@ -2923,6 +3142,8 @@ class RemoteDomainLookupByNameRet(XdrStruct, frozen=True):
     struct remote_domain_lookup_by_name_ret {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_lookup_by_name_ret"
@@ -2943,6 +3164,8 @@ class RemoteDomainSuspendArgs(XdrStruct, frozen=True):
     struct remote_domain_suspend_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_suspend_args"
@@ -2963,6 +3186,8 @@ class RemoteDomainResumeArgs(XdrStruct, frozen=True):
     struct remote_domain_resume_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_resume_args"
@@ -2986,6 +3211,8 @@ class RemoteDomainPmSuspendForDurationArgs(XdrStruct, frozen=True):
         unsigned hyper duration;
         unsigned int flags;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_domain_pm_suspend_for_duration_args"
@@ -3012,6 +3239,8 @@ class RemoteDomainPmWakeupArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.11.
     """
 
     xdr_name = "remote_domain_pm_wakeup_args"
@@ -3035,6 +3264,8 @@ class RemoteDomainShutdownArgs(XdrStruct, frozen=True):
     struct remote_domain_shutdown_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_shutdown_args"
@@ -3056,6 +3287,8 @@ class RemoteDomainRebootArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_reboot_args"
@@ -3080,6 +3313,8 @@ class RemoteDomainResetArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_reset_args"
@@ -3103,6 +3338,8 @@ class RemoteDomainDestroyArgs(XdrStruct, frozen=True):
     struct remote_domain_destroy_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_destroy_args"
@@ -3124,6 +3361,8 @@ class RemoteDomainDestroyFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_destroy_flags_args"
@@ -3147,6 +3386,8 @@ class RemoteDomainGetOsTypeArgs(XdrStruct, frozen=True):
     struct remote_domain_get_os_type_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_os_type_args"
@@ -3167,6 +3408,8 @@ class RemoteDomainGetOsTypeRet(XdrStruct, frozen=True):
     struct remote_domain_get_os_type_ret {
         remote_nonnull_string type;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_os_type_ret"
@@ -3187,6 +3430,8 @@ class RemoteDomainGetMaxMemoryArgs(XdrStruct, frozen=True):
     struct remote_domain_get_max_memory_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_max_memory_args"
@@ -3207,6 +3452,8 @@ class RemoteDomainGetMaxMemoryRet(XdrStruct, frozen=True):
     struct remote_domain_get_max_memory_ret {
         unsigned hyper memory;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_max_memory_ret"
@@ -3227,6 +3474,8 @@ class RemoteDomainSetMaxMemoryArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned hyper memory;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_set_max_memory_args"
@@ -3251,6 +3500,8 @@ class RemoteDomainSetMemoryArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned hyper memory;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_set_memory_args"
@@ -3276,6 +3527,8 @@ class RemoteDomainSetMemoryFlagsArgs(XdrStruct, frozen=True):
         unsigned hyper memory;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_set_memory_flags_args"
@@ -3302,6 +3555,8 @@ class RemoteDomainSetMemoryStatsPeriodArgs(XdrStruct, frozen=True):
         int period;
         unsigned int flags;
     };
+
+    Since: 1.1.1.
     """
 
     xdr_name = "remote_domain_set_memory_stats_period_args"
@@ -3326,6 +3581,8 @@ class RemoteDomainGetInfoArgs(XdrStruct, frozen=True):
     struct remote_domain_get_info_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_info_args"
@@ -3350,6 +3607,8 @@ class RemoteDomainGetInfoRet(XdrStruct, frozen=True):
         unsigned short nrVirtCpu;
         unsigned hyper cpuTime;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_info_ret"
@@ -3374,6 +3633,8 @@ class RemoteDomainSaveArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         remote_nonnull_string to;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_save_args"
@@ -3400,6 +3661,8 @@ class RemoteDomainSaveFlagsArgs(XdrStruct, frozen=True):
         remote_string dxml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_save_flags_args"
@@ -3431,6 +3694,8 @@ class RemoteDomainSaveParamsArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_SAVE_PARAMS_MAX>;
         unsigned int flags;
     };
+
+    Since: 8.4.0, by virDomainSaveParams of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_save_params_args"
@@ -3463,6 +3728,8 @@ class RemoteDomainRestoreArgs(XdrStruct, frozen=True, rename={'from_': 'from'}):
     struct remote_domain_restore_args {
         remote_nonnull_string from;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_restore_args"
@@ -3485,6 +3752,8 @@ class RemoteDomainRestoreFlagsArgs(XdrStruct, frozen=True, rename={'from_': 'fro
         remote_string dxml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_restore_flags_args"
@@ -3512,6 +3781,8 @@ class RemoteDomainRestoreParamsArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_SAVE_PARAMS_MAX>;
         unsigned int flags;
     };
+
+    Since: 8.4.0, by virDomainRestoreParams of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_restore_params_args"
@@ -3542,6 +3813,8 @@ class RemoteDomainSaveImageGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_string file;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_save_image_get_xml_desc_args"
@@ -3565,6 +3838,8 @@ class RemoteDomainSaveImageGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_domain_save_image_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_save_image_get_xml_desc_ret"
@@ -3587,6 +3862,8 @@ class RemoteDomainSaveImageDefineXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string dxml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_save_image_define_xml_args"
@@ -3615,6 +3892,8 @@ class RemoteDomainCoreDumpArgs(XdrStruct, frozen=True):
         remote_nonnull_string to;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_core_dump_args"
@@ -3644,6 +3923,8 @@ class RemoteDomainCoreDumpWithFormatArgs(XdrStruct, frozen=True):
         unsigned int dumpformat;
         unsigned int flags;
     };
+
+    Since: 1.2.3.
     """
 
     xdr_name = "remote_domain_core_dump_with_format_args"
@@ -3673,6 +3954,8 @@ class RemoteDomainScreenshotArgs(XdrStruct, frozen=True):
         unsigned int screen;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_screenshot_args"
@@ -3697,6 +3980,8 @@ class RemoteDomainScreenshotRet(XdrStruct, frozen=True):
     struct remote_domain_screenshot_ret {
         remote_string mime;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_screenshot_ret"
@@ -3718,6 +4003,8 @@ class RemoteDomainGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_xml_desc_args"
@@ -3741,6 +4028,8 @@ class RemoteDomainGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_domain_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_xml_desc_ret"
@@ -3764,6 +4053,9 @@ class RemoteDomainMigratePrepareArgs(XdrStruct, frozen=True):
         remote_string dname;
         unsigned hyper bandwidth;
     };
+
+    Since: 0.9.7 or earlier.
+    bandwidth: Renamed in 11.6.0, was resource.
     """
 
     xdr_name = "remote_domain_migrate_prepare_args"
@@ -3795,6 +4087,8 @@ class RemoteDomainMigratePrepareRet(XdrStruct, frozen=True):
         opaque cookie<REMOTE_MIGRATE_COOKIE_MAX>;
         remote_string uri_out;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_prepare_ret"
@@ -3823,6 +4117,9 @@ class RemoteDomainMigratePerformArgs(XdrStruct, frozen=True):
         remote_string dname;
         unsigned hyper bandwidth;
     };
+
+    Since: 0.9.7 or earlier.
+    bandwidth: Renamed in 11.6.0, was resource.
     """
 
     xdr_name = "remote_domain_migrate_perform_args"
@@ -3862,6 +4159,8 @@ class RemoteDomainMigrateFinishArgs(XdrStruct, frozen=True):
         remote_nonnull_string uri;
         unsigned hyper flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_finish_args"
@@ -3891,6 +4190,8 @@ class RemoteDomainMigrateFinishRet(XdrStruct, frozen=True):
     struct remote_domain_migrate_finish_ret {
         remote_nonnull_domain ddom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_finish_ret"
@@ -3915,6 +4216,9 @@ class RemoteDomainMigratePrepare2Args(XdrStruct, frozen=True):
         unsigned hyper bandwidth;
         remote_nonnull_string dom_xml;
     };
+
+    Since: 0.9.7 or earlier.
+    bandwidth: Renamed in 11.6.0, was resource.
     """
 
     xdr_name = "remote_domain_migrate_prepare2_args"
@@ -3950,6 +4254,8 @@ class RemoteDomainMigratePrepare2Ret(XdrStruct, frozen=True):
         opaque cookie<REMOTE_MIGRATE_COOKIE_MAX>;
         remote_string uri_out;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_prepare2_ret"
@@ -3977,6 +4283,8 @@ class RemoteDomainMigrateFinish2Args(XdrStruct, frozen=True):
         unsigned hyper flags;
         int retcode;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_finish2_args"
@@ -4007,6 +4315,8 @@ class RemoteDomainMigrateFinish2Ret(XdrStruct, frozen=True):
     struct remote_domain_migrate_finish2_ret {
         remote_nonnull_domain ddom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_finish2_ret"
@@ -4027,6 +4337,9 @@ class RemoteConnectListDefinedDomainsArgs(XdrStruct, frozen=True):
     struct remote_connect_list_defined_domains_args {
         int maxnames;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_defined_domains_args.
     """
 
     xdr_name = "remote_connect_list_defined_domains_args"
@@ -4046,6 +4359,9 @@ class RemoteConnectListDefinedDomainsRet(XdrStruct, frozen=True):
     struct remote_connect_list_defined_domains_ret {
         remote_nonnull_string names<REMOTE_DOMAIN_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_defined_domains_ret.
     """
 
     xdr_name = "remote_connect_list_defined_domains_ret"
@@ -4072,6 +4388,9 @@ class RemoteConnectNumOfDefinedDomainsRet(XdrStruct, frozen=True):
     struct remote_connect_num_of_defined_domains_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_num_of_defined_domains_ret.
     """
 
     xdr_name = "remote_connect_num_of_defined_domains_ret"
@@ -4091,6 +4410,8 @@ class RemoteDomainCreateArgs(XdrStruct, frozen=True):
     struct remote_domain_create_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_create_args"
@@ -4112,6 +4433,8 @@ class RemoteDomainCreateWithFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_create_with_flags_args"
@@ -4135,6 +4458,8 @@ class RemoteDomainCreateWithFlagsRet(XdrStruct, frozen=True):
     struct remote_domain_create_with_flags_ret {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_create_with_flags_ret"
@@ -4156,6 +4481,8 @@ class RemoteDomainCreateWithFilesArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 1.1.1.
     """
 
     xdr_name = "remote_domain_create_with_files_args"
@@ -4179,6 +4506,8 @@ class RemoteDomainCreateWithFilesRet(XdrStruct, frozen=True):
     struct remote_domain_create_with_files_ret {
         remote_nonnull_domain dom;
     };
+
+    Since: 1.1.1.
     """
 
     xdr_name = "remote_domain_create_with_files_ret"
@@ -4199,6 +4528,8 @@ class RemoteDomainDefineXmlArgs(XdrStruct, frozen=True):
     struct remote_domain_define_xml_args {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_define_xml_args"
@@ -4219,6 +4550,8 @@ class RemoteDomainDefineXmlRet(XdrStruct, frozen=True):
     struct remote_domain_define_xml_ret {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_define_xml_ret"
@@ -4240,6 +4573,8 @@ class RemoteDomainDefineXmlFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 1.2.12.
     """
 
     xdr_name = "remote_domain_define_xml_flags_args"
@@ -4263,6 +4598,8 @@ class RemoteDomainDefineXmlFlagsRet(XdrStruct, frozen=True):
     struct remote_domain_define_xml_flags_ret {
         remote_nonnull_domain dom;
     };
+
+    Since: 1.2.12.
     """
 
     xdr_name = "remote_domain_define_xml_flags_ret"
@@ -4283,6 +4620,8 @@ class RemoteDomainUndefineArgs(XdrStruct, frozen=True):
     struct remote_domain_undefine_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_undefine_args"
@@ -4304,6 +4643,8 @@ class RemoteDomainUndefineFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_undefine_flags_args"
@@ -4328,6 +4669,8 @@ class RemoteDomainInjectNmiArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_inject_nmi_args"
@@ -4355,6 +4698,8 @@ class RemoteDomainSendKeyArgs(XdrStruct, frozen=True):
         unsigned int keycodes<REMOTE_DOMAIN_SEND_KEY_MAX>;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_send_key_args"
@@ -4391,6 +4736,8 @@ class RemoteDomainSendProcessSignalArgs(XdrStruct, frozen=True):
         unsigned int signum;
         unsigned int flags;
     };
+
+    Since: 1.0.1.
     """
 
     xdr_name = "remote_domain_send_process_signal_args"
@@ -4417,6 +4764,8 @@ class RemoteDomainSetVcpusArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int nvcpus;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_set_vcpus_args"
@@ -4442,6 +4791,8 @@ class RemoteDomainSetVcpusFlagsArgs(XdrStruct, frozen=True):
         unsigned int nvcpus;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_set_vcpus_flags_args"
@@ -4467,6 +4818,8 @@ class RemoteDomainGetVcpusFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_vcpus_flags_args"
@@ -4490,6 +4843,8 @@ class RemoteDomainGetVcpusFlagsRet(XdrStruct, frozen=True):
     struct remote_domain_get_vcpus_flags_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_vcpus_flags_ret"
@@ -4511,6 +4866,8 @@ class RemoteDomainPinVcpuArgs(XdrStruct, frozen=True):
         unsigned int vcpu;
         opaque cpumap<REMOTE_CPUMAP_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_pin_vcpu_args"
@@ -4541,6 +4898,8 @@ class RemoteDomainPinVcpuFlagsArgs(XdrStruct, frozen=True):
         opaque cpumap<REMOTE_CPUMAP_MAX>;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_pin_vcpu_flags_args"
@@ -4574,6 +4933,8 @@ class RemoteDomainGetVcpuPinInfoArgs(XdrStruct, frozen=True):
         int maplen;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_vcpu_pin_info_args"
@@ -4600,6 +4961,8 @@ class RemoteDomainGetVcpuPinInfoRet(XdrStruct, frozen=True):
         opaque cpumaps<REMOTE_CPUMAPS_MAX>;
         int num;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_vcpu_pin_info_ret"
@@ -4625,6 +4988,8 @@ class RemoteDomainPinEmulatorArgs(XdrStruct, frozen=True):
         opaque cpumap<REMOTE_CPUMAP_MAX>;
         unsigned int flags;
     };
+
+    Since: 0.10.0.
     """
 
     xdr_name = "remote_domain_pin_emulator_args"
@@ -4653,6 +5018,8 @@ class RemoteDomainGetEmulatorPinInfoArgs(XdrStruct, frozen=True):
         int maplen;
         unsigned int flags;
     };
+
+    Since: 0.10.0.
     """
 
     xdr_name = "remote_domain_get_emulator_pin_info_args"
@@ -4678,6 +5045,8 @@ class RemoteDomainGetEmulatorPinInfoRet(XdrStruct, frozen=True):
         opaque cpumaps<REMOTE_CPUMAPS_MAX>;
         int ret;
     };
+
+    Since: 0.10.0.
     """
 
     xdr_name = "remote_domain_get_emulator_pin_info_ret"
@@ -4703,6 +5072,8 @@ class RemoteDomainGetVcpusArgs(XdrStruct, frozen=True):
         int maxinfo;
         int maplen;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_vcpus_args"
@@ -4728,6 +5099,8 @@ class RemoteDomainGetVcpusRet(XdrStruct, frozen=True):
         remote_vcpu_info info<REMOTE_VCPUINFO_MAX>;
         opaque cpumaps<REMOTE_CPUMAPS_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_vcpus_ret"
@@ -4757,6 +5130,8 @@ class RemoteDomainGetMaxVcpusArgs(XdrStruct, frozen=True):
     struct remote_domain_get_max_vcpus_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_max_vcpus_args"
@@ -4777,6 +5152,8 @@ class RemoteDomainGetMaxVcpusRet(XdrStruct, frozen=True):
     struct remote_domain_get_max_vcpus_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_max_vcpus_ret"
@@ -4797,6 +5174,8 @@ class RemoteDomainIothreadInfo(XdrStruct, frozen=True):
         unsigned int iothread_id;
         opaque cpumap<REMOTE_CPUMAP_MAX>;
     };
+
+    Since: 1.2.14.
     """
 
     xdr_name = "remote_domain_iothread_info"
@@ -4822,6 +5201,8 @@ class RemoteDomainGetIothreadInfoArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 1.2.14.
     """
 
     xdr_name = "remote_domain_get_iothread_info_args"
@@ -4846,6 +5227,8 @@ class RemoteDomainGetIothreadInfoRet(XdrStruct, frozen=True):
         remote_domain_iothread_info info<REMOTE_IOTHREAD_INFO_MAX>;
         unsigned int ret;
     };
+
+    Since: 1.2.14.
     """
 
     xdr_name = "remote_domain_get_iothread_info_ret"
@@ -4878,6 +5261,8 @@ class RemoteDomainPinIothreadArgs(XdrStruct, frozen=True):
         opaque cpumap<REMOTE_CPUMAP_MAX>;
         unsigned int flags;
     };
+
+    Since: 1.2.14.
     """
 
     xdr_name = "remote_domain_pin_iothread_args"
@@ -4910,6 +5295,8 @@ class RemoteDomainAddIothreadArgs(XdrStruct, frozen=True):
         unsigned int iothread_id;
         unsigned int flags;
     };
+
+    Since: 1.2.15.
     """
 
     xdr_name = "remote_domain_add_iothread_args"
@@ -4936,6 +5323,8 @@ class RemoteDomainDelIothreadArgs(XdrStruct, frozen=True):
         unsigned int iothread_id;
         unsigned int flags;
     };
+
+    Since: 1.2.15.
     """
 
     xdr_name = "remote_domain_del_iothread_args"
@@ -4963,6 +5352,8 @@ class RemoteDomainSetIothreadParamsArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX>;
         unsigned int flags;
     };
+
+    Since: 4.10.0, by virDomainSetIOThreadParams of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_set_iothread_params_args"
@@ -4999,6 +5390,8 @@ class RemoteDomainGetSecurityLabelArgs(XdrStruct, frozen=True):
     struct remote_domain_get_security_label_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_security_label_args"
@@ -5020,6 +5413,8 @@ class RemoteDomainGetSecurityLabelRet(XdrStruct, frozen=True):
         char label<REMOTE_SECURITY_LABEL_MAX>;
         int enforcing;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_security_label_ret"
@@ -5045,6 +5440,8 @@ class RemoteDomainGetSecurityLabelListArgs(XdrStruct, frozen=True):
     struct remote_domain_get_security_label_list_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.10.0.
     """
 
     xdr_name = "remote_domain_get_security_label_list_args"
@@ -5066,6 +5463,8 @@ class RemoteDomainGetSecurityLabelListRet(XdrStruct, frozen=True):
         remote_domain_get_security_label_ret labels<REMOTE_SECURITY_LABEL_LIST_MAX>;
         int ret;
     };
+
+    Since: 0.10.0.
     """
 
     xdr_name = "remote_domain_get_security_label_list_ret"
@@ -5096,6 +5495,8 @@ class RemoteNodeGetSecurityModelRet(XdrStruct, frozen=True):
         char model<REMOTE_SECURITY_MODEL_MAX>;
         char doi<REMOTE_SECURITY_DOI_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_get_security_model_ret"
@@ -5124,6 +5525,8 @@ class RemoteDomainAttachDeviceArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_attach_device_args"
@@ -5149,6 +5552,8 @@ class RemoteDomainAttachDeviceFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_attach_device_flags_args"
@@ -5176,6 +5581,8 @@ class RemoteDomainDetachDeviceArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_detach_device_args"
@@ -5201,6 +5608,8 @@ class RemoteDomainDetachDeviceFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_detach_device_flags_args"
@@ -5229,6 +5638,8 @@ class RemoteDomainUpdateDeviceFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_update_device_flags_args"
@@ -5257,6 +5668,8 @@ class RemoteDomainDetachDeviceAliasArgs(XdrStruct, frozen=True):
         remote_nonnull_string alias;
         unsigned int flags;
     };
+
+    Since: 4.4.0.
     """
 
     xdr_name = "remote_domain_detach_device_alias_args"
@@ -5283,6 +5696,8 @@ class RemoteDomainGetAutostartArgs(XdrStruct, frozen=True):
     struct remote_domain_get_autostart_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_autostart_args"
@@ -5303,6 +5718,8 @@ class RemoteDomainGetAutostartRet(XdrStruct, frozen=True):
     struct remote_domain_get_autostart_ret {
         int autostart;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_autostart_ret"
@@ -5323,6 +5740,8 @@ class RemoteDomainSetAutostartArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         int autostart;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_set_autostart_args"
@@ -5351,6 +5770,8 @@ class RemoteDomainSetMetadataArgs(XdrStruct, frozen=True):
         remote_string uri;
         unsigned int flags;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_domain_set_metadata_args"
@@ -5390,6 +5811,8 @@ class RemoteDomainGetMetadataArgs(XdrStruct, frozen=True):
         remote_string uri;
         unsigned int flags;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_domain_get_metadata_args"
@@ -5420,6 +5843,8 @@ class RemoteDomainGetMetadataRet(XdrStruct, frozen=True):
     struct remote_domain_get_metadata_ret {
         remote_nonnull_string metadata;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_domain_get_metadata_ret"
@@ -5442,6 +5867,8 @@ class RemoteDomainBlockJobAbortArgs(XdrStruct, frozen=True):
         remote_nonnull_string path;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_block_job_abort_args"
@@ -5470,6 +5897,8 @@ class RemoteDomainGetBlockJobInfoArgs(XdrStruct, frozen=True):
         remote_nonnull_string path;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_block_job_info_args"
@@ -5500,6 +5929,8 @@ class RemoteDomainGetBlockJobInfoRet(XdrStruct, frozen=True):
         unsigned hyper cur;
         unsigned hyper end;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_block_job_info_ret"
@@ -5526,6 +5957,8 @@ class RemoteDomainBlockJobSetSpeedArgs(XdrStruct, frozen=True):
         unsigned hyper bandwidth;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_block_job_set_speed_args"
@@ -5556,6 +5989,8 @@ class RemoteDomainBlockPullArgs(XdrStruct, frozen=True):
         unsigned hyper bandwidth;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_block_pull_args"
@@ -5587,6 +6022,8 @@ class RemoteDomainBlockRebaseArgs(XdrStruct, frozen=True):
         unsigned hyper bandwidth;
         unsigned int flags;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_domain_block_rebase_args"
@@ -5621,6 +6058,8 @@ class RemoteDomainBlockCopyArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX>;
         unsigned int flags;
     };
+
+    Since: 1.2.9.
     """
 
     xdr_name = "remote_domain_block_copy_args"
@@ -5664,6 +6103,8 @@ class RemoteDomainBlockCommitArgs(XdrStruct, frozen=True):
         unsigned hyper bandwidth;
         unsigned int flags;
     };
+
+    Since: 0.10.2.
     """
 
     xdr_name = "remote_domain_block_commit_args"
@@ -5700,6 +6141,8 @@ class RemoteDomainSetBlockIoTuneArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX>;
         unsigned int flags;
     };
+
+    Since: 0.9.8.
     """
 
     xdr_name = "remote_domain_set_block_io_tune_args"
@@ -5738,6 +6181,8 @@ class RemoteDomainGetBlockIoTuneArgs(XdrStruct, frozen=True):
         int nparams;
         unsigned int flags;
     };
+
+    Since: 0.9.8.
     """
 
     xdr_name = "remote_domain_get_block_io_tune_args"
@@ -5766,6 +6211,8 @@ class RemoteDomainGetBlockIoTuneRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX>;
         int nparams;
     };
+
+    Since: 0.9.8.
     """
 
     xdr_name = "remote_domain_get_block_io_tune_ret"
@@ -5798,6 +6245,8 @@ class RemoteDomainSetThrottleGroupArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX>;
         unsigned int flags;
     };
+
+    Since: 11.2.0.
     """
 
     xdr_name = "remote_domain_set_throttle_group_args"
@@ -5835,6 +6284,8 @@ class RemoteDomainDelThrottleGroupArgs(XdrStruct, frozen=True):
         remote_string group;
         unsigned int flags;
     };
+
+    Since: 11.2.0.
     """
 
     xdr_name = "remote_domain_del_throttle_group_args"
@@ -5865,6 +6316,8 @@ class RemoteDomainGetCpuStatsArgs(XdrStruct, frozen=True):
         unsigned int ncpus;
         unsigned int flags;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_domain_get_cpu_stats_args"
@@ -5892,6 +6345,8 @@ class RemoteDomainGetCpuStatsRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_GET_CPU_STATS_MAX>;
         int nparams;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_domain_get_cpu_stats_ret"
@@ -5922,6 +6377,8 @@ class RemoteDomainGetHostnameArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.10.0.
     """
 
     xdr_name = "remote_domain_get_hostname_args"
@@ -5945,6 +6402,8 @@ class RemoteDomainGetHostnameRet(XdrStruct, frozen=True):
     struct remote_domain_get_hostname_ret {
         remote_nonnull_string hostname;
     };
+
+    Since: 0.10.0.
     """
 
     xdr_name = "remote_domain_get_hostname_ret"
@@ -5965,6 +6424,9 @@ class RemoteConnectNumOfNetworksRet(XdrStruct, frozen=True):
     struct remote_connect_num_of_networks_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_num_of_networks_ret.
     """
 
     xdr_name = "remote_connect_num_of_networks_ret"
@@ -5984,6 +6446,9 @@ class RemoteConnectListNetworksArgs(XdrStruct, frozen=True):
     struct remote_connect_list_networks_args {
         int maxnames;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_networks_args.
     """
 
     xdr_name = "remote_connect_list_networks_args"
@@ -6003,6 +6468,9 @@ class RemoteConnectListNetworksRet(XdrStruct, frozen=True):
     struct remote_connect_list_networks_ret {
         remote_nonnull_string names<REMOTE_NETWORK_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_networks_ret.
     """
 
     xdr_name = "remote_connect_list_networks_ret"
@@ -6029,6 +6497,9 @@ class RemoteConnectNumOfDefinedNetworksRet(XdrStruct, frozen=True):
     struct remote_connect_num_of_defined_networks_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_num_of_defined_networks_ret.
     """
 
     xdr_name = "remote_connect_num_of_defined_networks_ret"
@@ -6048,6 +6519,9 @@ class RemoteConnectListDefinedNetworksArgs(XdrStruct, frozen=True):
     struct remote_connect_list_defined_networks_args {
         int maxnames;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_defined_networks_args.
     """
 
     xdr_name = "remote_connect_list_defined_networks_args"
@@ -6067,6 +6541,9 @@ class RemoteConnectListDefinedNetworksRet(XdrStruct, frozen=True):
     struct remote_connect_list_defined_networks_ret {
         remote_nonnull_string names<REMOTE_NETWORK_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_defined_networks_ret.
     """
 
     xdr_name = "remote_connect_list_defined_networks_ret"
@@ -6093,6 +6570,8 @@ class RemoteNetworkLookupByUuidArgs(XdrStruct, frozen=True):
     struct remote_network_lookup_by_uuid_args {
         remote_uuid uuid;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_lookup_by_uuid_args"
@@ -6112,6 +6591,8 @@ class RemoteNetworkLookupByUuidRet(XdrStruct, frozen=True):
     struct remote_network_lookup_by_uuid_ret {
         remote_nonnull_network net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_lookup_by_uuid_ret"
@@ -6132,6 +6613,8 @@ class RemoteNetworkLookupByNameArgs(XdrStruct, frozen=True):
     struct remote_network_lookup_by_name_args {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_lookup_by_name_args"
@@ -6152,6 +6635,8 @@ class RemoteNetworkLookupByNameRet(XdrStruct, frozen=True):
     struct remote_network_lookup_by_name_ret {
         remote_nonnull_network net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_lookup_by_name_ret"
@@ -6172,6 +6657,8 @@ class RemoteNetworkCreateXmlArgs(XdrStruct, frozen=True):
     struct remote_network_create_xml_args {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_create_xml_args"
@@ -6192,6 +6679,8 @@ class RemoteNetworkCreateXmlRet(XdrStruct, frozen=True):
     struct remote_network_create_xml_ret {
         remote_nonnull_network net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_create_xml_ret"
@@ -6213,6 +6702,8 @@ class RemoteNetworkCreateXmlFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 7.8.0, by virNetworkCreateXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_create_xml_flags_args"
@@ -6236,6 +6727,8 @@ class RemoteNetworkCreateXmlFlagsRet(XdrStruct, frozen=True):
     struct remote_network_create_xml_flags_ret {
         remote_nonnull_network net;
     };
+
+    Since: 7.8.0, by virNetworkCreateXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_create_xml_flags_ret"
@@ -6256,6 +6749,8 @@ class RemoteNetworkDefineXmlArgs(XdrStruct, frozen=True):
     struct remote_network_define_xml_args {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_define_xml_args"
@@ -6276,6 +6771,8 @@ class RemoteNetworkDefineXmlRet(XdrStruct, frozen=True):
     struct remote_network_define_xml_ret {
         remote_nonnull_network net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_define_xml_ret"
@@ -6297,6 +6794,8 @@ class RemoteNetworkDefineXmlFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 7.7.0, by virNetworkDefineXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_define_xml_flags_args"
@@ -6320,6 +6819,8 @@ class RemoteNetworkDefineXmlFlagsRet(XdrStruct, frozen=True):
     struct remote_network_define_xml_flags_ret {
         remote_nonnull_network net;
     };
+
+    Since: 7.7.0, by virNetworkDefineXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_define_xml_flags_ret"
@@ -6340,6 +6841,8 @@ class RemoteNetworkUndefineArgs(XdrStruct, frozen=True):
     struct remote_network_undefine_args {
         remote_nonnull_network net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_undefine_args"
@@ -6365,6 +6868,8 @@ class RemoteNetworkUpdateArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 0.10.2.
     """
 
     xdr_name = "remote_network_update_args"
@@ -6397,6 +6902,8 @@ class RemoteNetworkCreateArgs(XdrStruct, frozen=True):
     struct remote_network_create_args {
         remote_nonnull_network net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_create_args"
@@ -6417,6 +6924,8 @@ class RemoteNetworkDestroyArgs(XdrStruct, frozen=True):
     struct remote_network_destroy_args {
         remote_nonnull_network net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_destroy_args"
@@ -6438,6 +6947,8 @@ class RemoteNetworkGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_network net;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_get_xml_desc_args"
@@ -6461,6 +6972,8 @@ class RemoteNetworkGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_network_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_get_xml_desc_ret"
@@ -6481,6 +6994,8 @@ class RemoteNetworkGetBridgeNameArgs(XdrStruct, frozen=True):
     struct remote_network_get_bridge_name_args {
         remote_nonnull_network net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_get_bridge_name_args"
@@ -6501,6 +7016,8 @@ class RemoteNetworkGetBridgeNameRet(XdrStruct, frozen=True):
     struct remote_network_get_bridge_name_ret {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_get_bridge_name_ret"
@@ -6521,6 +7038,8 @@ class RemoteNetworkGetAutostartArgs(XdrStruct, frozen=True):
     struct remote_network_get_autostart_args {
         remote_nonnull_network net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_get_autostart_args"
@@ -6541,6 +7060,8 @@ class RemoteNetworkGetAutostartRet(XdrStruct, frozen=True):
     struct remote_network_get_autostart_ret {
         int autostart;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_get_autostart_ret"
@@ -6561,6 +7082,8 @@ class RemoteNetworkSetAutostartArgs(XdrStruct, frozen=True):
         remote_nonnull_network net;
         int autostart;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_set_autostart_args"
@@ -6584,6 +7107,9 @@ class RemoteConnectNumOfNwfiltersRet(XdrStruct, frozen=True):
     struct remote_connect_num_of_nwfilters_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_num_of_nwfilters_ret.
     """
 
     xdr_name = "remote_connect_num_of_nwfilters_ret"
@@ -6603,6 +7129,9 @@ class RemoteConnectListNwfiltersArgs(XdrStruct, frozen=True):
     struct remote_connect_list_nwfilters_args {
         int maxnames;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_nwfilters_args.
     """
 
     xdr_name = "remote_connect_list_nwfilters_args"
@@ -6622,6 +7151,9 @@ class RemoteConnectListNwfiltersRet(XdrStruct, frozen=True):
     struct remote_connect_list_nwfilters_ret {
         remote_nonnull_string names<REMOTE_NWFILTER_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_nwfilters_ret.
     """
 
     xdr_name = "remote_connect_list_nwfilters_ret"
@@ -6648,6 +7180,8 @@ class RemoteNwfilterLookupByUuidArgs(XdrStruct, frozen=True):
     struct remote_nwfilter_lookup_by_uuid_args {
         remote_uuid uuid;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nwfilter_lookup_by_uuid_args"
@@ -6667,6 +7201,8 @@ class RemoteNwfilterLookupByUuidRet(XdrStruct, frozen=True):
     struct remote_nwfilter_lookup_by_uuid_ret {
         remote_nonnull_nwfilter nwfilter;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nwfilter_lookup_by_uuid_ret"
@@ -6687,6 +7223,8 @@ class RemoteNwfilterLookupByNameArgs(XdrStruct, frozen=True):
     struct remote_nwfilter_lookup_by_name_args {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nwfilter_lookup_by_name_args"
@@ -6707,6 +7245,8 @@ class RemoteNwfilterLookupByNameRet(XdrStruct, frozen=True):
     struct remote_nwfilter_lookup_by_name_ret {
         remote_nonnull_nwfilter nwfilter;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nwfilter_lookup_by_name_ret"
@@ -6727,6 +7267,8 @@ class RemoteNwfilterDefineXmlArgs(XdrStruct, frozen=True):
     struct remote_nwfilter_define_xml_args {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nwfilter_define_xml_args"
@@ -6747,6 +7289,8 @@ class RemoteNwfilterDefineXmlRet(XdrStruct, frozen=True):
     struct remote_nwfilter_define_xml_ret {
         remote_nonnull_nwfilter nwfilter;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nwfilter_define_xml_ret"
@@ -6768,6 +7312,8 @@ class RemoteNwfilterDefineXmlFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 7.7.0, by virNWFilterDefineXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_nwfilter_define_xml_flags_args"
@@ -6791,6 +7337,8 @@ class RemoteNwfilterDefineXmlFlagsRet(XdrStruct, frozen=True):
     struct remote_nwfilter_define_xml_flags_ret {
         remote_nonnull_nwfilter nwfilter;
     };
+
+    Since: 7.7.0, by virNWFilterDefineXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_nwfilter_define_xml_flags_ret"
@@ -6811,6 +7359,8 @@ class RemoteNwfilterUndefineArgs(XdrStruct, frozen=True):
     struct remote_nwfilter_undefine_args {
         remote_nonnull_nwfilter nwfilter;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nwfilter_undefine_args"
@@ -6832,6 +7382,8 @@ class RemoteNwfilterGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_nwfilter nwfilter;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nwfilter_get_xml_desc_args"
@@ -6855,6 +7407,8 @@ class RemoteNwfilterGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_nwfilter_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_nwfilter_get_xml_desc_ret"
@@ -6875,6 +7429,9 @@ class RemoteConnectNumOfInterfacesRet(XdrStruct, frozen=True):
     struct remote_connect_num_of_interfaces_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_num_of_interfaces_ret.
     """
 
     xdr_name = "remote_connect_num_of_interfaces_ret"
@@ -6894,6 +7451,9 @@ class RemoteConnectListInterfacesArgs(XdrStruct, frozen=True):
     struct remote_connect_list_interfaces_args {
         int maxnames;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_interfaces_args.
     """
 
     xdr_name = "remote_connect_list_interfaces_args"
@@ -6913,6 +7473,9 @@ class RemoteConnectListInterfacesRet(XdrStruct, frozen=True):
     struct remote_connect_list_interfaces_ret {
         remote_nonnull_string names<REMOTE_INTERFACE_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_interfaces_ret.
     """
 
     xdr_name = "remote_connect_list_interfaces_ret"
@@ -6939,6 +7502,9 @@ class RemoteConnectNumOfDefinedInterfacesRet(XdrStruct, frozen=True):
     struct remote_connect_num_of_defined_interfaces_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_num_of_defined_interfaces_ret.
     """
 
     xdr_name = "remote_connect_num_of_defined_interfaces_ret"
@@ -6958,6 +7524,9 @@ class RemoteConnectListDefinedInterfacesArgs(XdrStruct, frozen=True):
     struct remote_connect_list_defined_interfaces_args {
         int maxnames;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_defined_interfaces_args.
     """
 
     xdr_name = "remote_connect_list_defined_interfaces_args"
@@ -6977,6 +7546,10 @@ class RemoteConnectListDefinedInterfacesRet(XdrStruct, frozen=True):
     struct remote_connect_list_defined_interfaces_ret {
         remote_nonnull_string names<REMOTE_INTERFACE_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_defined_interfaces_ret.
+    names: Changed in 1.1.2, was remote_nonnull_string names<REMOTE_DEFINED_INTERFACE_NAME_LIST_MAX>;.
     """
 
     xdr_name = "remote_connect_list_defined_interfaces_ret"
@@ -7003,6 +7576,8 @@ class RemoteInterfaceLookupByNameArgs(XdrStruct, frozen=True):
     struct remote_interface_lookup_by_name_args {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_lookup_by_name_args"
@@ -7023,6 +7598,8 @@ class RemoteInterfaceLookupByNameRet(XdrStruct, frozen=True):
     struct remote_interface_lookup_by_name_ret {
         remote_nonnull_interface iface;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_lookup_by_name_ret"
@@ -7043,6 +7620,8 @@ class RemoteInterfaceLookupByMacStringArgs(XdrStruct, frozen=True):
     struct remote_interface_lookup_by_mac_string_args {
         remote_nonnull_string mac;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_lookup_by_mac_string_args"
@@ -7063,6 +7642,8 @@ class RemoteInterfaceLookupByMacStringRet(XdrStruct, frozen=True):
     struct remote_interface_lookup_by_mac_string_ret {
         remote_nonnull_interface iface;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_lookup_by_mac_string_ret"
@@ -7084,6 +7665,8 @@ class RemoteInterfaceGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_interface iface;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_get_xml_desc_args"
@@ -7107,6 +7690,8 @@ class RemoteInterfaceGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_interface_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_get_xml_desc_ret"
@@ -7128,6 +7713,8 @@ class RemoteInterfaceDefineXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_define_xml_args"
@@ -7151,6 +7738,8 @@ class RemoteInterfaceDefineXmlRet(XdrStruct, frozen=True):
     struct remote_interface_define_xml_ret {
         remote_nonnull_interface iface;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_define_xml_ret"
@@ -7171,6 +7760,8 @@ class RemoteInterfaceUndefineArgs(XdrStruct, frozen=True):
     struct remote_interface_undefine_args {
         remote_nonnull_interface iface;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_undefine_args"
@@ -7192,6 +7783,8 @@ class RemoteInterfaceCreateArgs(XdrStruct, frozen=True):
         remote_nonnull_interface iface;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_create_args"
@@ -7216,6 +7809,8 @@ class RemoteInterfaceDestroyArgs(XdrStruct, frozen=True):
         remote_nonnull_interface iface;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_destroy_args"
@@ -7239,6 +7834,8 @@ class RemoteInterfaceChangeBeginArgs(XdrStruct, frozen=True):
     struct remote_interface_change_begin_args {
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_change_begin_args"
@@ -7258,6 +7855,8 @@ class RemoteInterfaceChangeCommitArgs(XdrStruct, frozen=True):
     struct remote_interface_change_commit_args {
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_change_commit_args"
@@ -7277,6 +7876,8 @@ class RemoteInterfaceChangeRollbackArgs(XdrStruct, frozen=True):
     struct remote_interface_change_rollback_args {
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_change_rollback_args"
@@ -7296,6 +7897,8 @@ class RemoteAuthListRet(XdrStruct, frozen=True):
     struct remote_auth_list_ret {
         remote_auth_type types<REMOTE_AUTH_TYPE_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_auth_list_ret"
@@ -7319,6 +7922,8 @@ class RemoteAuthSaslInitRet(XdrStruct, frozen=True):
     struct remote_auth_sasl_init_ret {
         remote_nonnull_string mechlist;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_auth_sasl_init_ret"
@@ -7341,6 +7946,8 @@ class RemoteAuthSaslStartArgs(XdrStruct, frozen=True):
         int nil;
         char data<REMOTE_AUTH_SASL_DATA_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_auth_sasl_start_args"
@@ -7372,6 +7979,8 @@ class RemoteAuthSaslStartRet(XdrStruct, frozen=True):
         int nil;
         char data<REMOTE_AUTH_SASL_DATA_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_auth_sasl_start_ret"
@@ -7400,6 +8009,8 @@ class RemoteAuthSaslStepArgs(XdrStruct, frozen=True):
         int nil;
         char data<REMOTE_AUTH_SASL_DATA_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_auth_sasl_step_args"
@@ -7428,6 +8039,8 @@ class RemoteAuthSaslStepRet(XdrStruct, frozen=True):
         int nil;
         char data<REMOTE_AUTH_SASL_DATA_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_auth_sasl_step_ret"
@@ -7455,6 +8068,8 @@ class RemoteAuthPolkitRet(XdrStruct, frozen=True):
     struct remote_auth_polkit_ret {
         int complete;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_auth_polkit_ret"
@@ -7474,6 +8089,9 @@ class RemoteConnectNumOfStoragePoolsRet(XdrStruct, frozen=True):
     struct remote_connect_num_of_storage_pools_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_num_of_storage_pools_ret.
     """
 
     xdr_name = "remote_connect_num_of_storage_pools_ret"
@@ -7493,6 +8111,9 @@ class RemoteConnectListStoragePoolsArgs(XdrStruct, frozen=True):
     struct remote_connect_list_storage_pools_args {
         int maxnames;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_storage_pools_args.
     """
 
     xdr_name = "remote_connect_list_storage_pools_args"
@@ -7512,6 +8133,9 @@ class RemoteConnectListStoragePoolsRet(XdrStruct, frozen=True):
     struct remote_connect_list_storage_pools_ret {
         remote_nonnull_string names<REMOTE_STORAGE_POOL_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_storage_pools_ret.
     """
 
     xdr_name = "remote_connect_list_storage_pools_ret"
@@ -7538,6 +8162,9 @@ class RemoteConnectNumOfDefinedStoragePoolsRet(XdrStruct, frozen=True):
     struct remote_connect_num_of_defined_storage_pools_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_num_of_defined_storage_pools_ret.
     """
 
     xdr_name = "remote_connect_num_of_defined_storage_pools_ret"
@@ -7557,6 +8184,9 @@ class RemoteConnectListDefinedStoragePoolsArgs(XdrStruct, frozen=True):
     struct remote_connect_list_defined_storage_pools_args {
         int maxnames;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_defined_storage_pools_args.
     """
 
     xdr_name = "remote_connect_list_defined_storage_pools_args"
@@ -7576,6 +8206,9 @@ class RemoteConnectListDefinedStoragePoolsRet(XdrStruct, frozen=True):
     struct remote_connect_list_defined_storage_pools_ret {
         remote_nonnull_string names<REMOTE_STORAGE_POOL_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_defined_storage_pools_ret.
     """
 
     xdr_name = "remote_connect_list_defined_storage_pools_ret"
@@ -7604,6 +8237,9 @@ class RemoteConnectFindStoragePoolSourcesArgs(XdrStruct, frozen=True):
         remote_string srcSpec;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_find_storage_pool_sources_args.
     """
 
     xdr_name = "remote_connect_find_storage_pool_sources_args"
@@ -7630,6 +8266,9 @@ class RemoteConnectFindStoragePoolSourcesRet(XdrStruct, frozen=True):
     struct remote_connect_find_storage_pool_sources_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_find_storage_pool_sources_ret.
     """
 
     xdr_name = "remote_connect_find_storage_pool_sources_ret"
@@ -7650,6 +8289,8 @@ class RemoteStoragePoolLookupByUuidArgs(XdrStruct, frozen=True):
     struct remote_storage_pool_lookup_by_uuid_args {
         remote_uuid uuid;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_lookup_by_uuid_args"
@@ -7669,6 +8310,8 @@ class RemoteStoragePoolLookupByUuidRet(XdrStruct, frozen=True):
     struct remote_storage_pool_lookup_by_uuid_ret {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_lookup_by_uuid_ret"
@@ -7689,6 +8332,8 @@ class RemoteStoragePoolLookupByNameArgs(XdrStruct, frozen=True):
     struct remote_storage_pool_lookup_by_name_args {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_lookup_by_name_args"
@@ -7709,6 +8354,8 @@ class RemoteStoragePoolLookupByNameRet(XdrStruct, frozen=True):
     struct remote_storage_pool_lookup_by_name_ret {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_lookup_by_name_ret"
@@ -7729,6 +8376,8 @@ class RemoteStoragePoolLookupByVolumeArgs(XdrStruct, frozen=True):
     struct remote_storage_pool_lookup_by_volume_args {
         remote_nonnull_storage_vol vol;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_lookup_by_volume_args"
@@ -7749,6 +8398,8 @@ class RemoteStoragePoolLookupByVolumeRet(XdrStruct, frozen=True):
     struct remote_storage_pool_lookup_by_volume_ret {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_lookup_by_volume_ret"
@@ -7769,6 +8420,8 @@ class RemoteStoragePoolLookupByTargetPathArgs(XdrStruct, frozen=True):
     struct remote_storage_pool_lookup_by_target_path_args {
         remote_nonnull_string path;
     };
+
+    Since: 4.1.0.
     """
 
     xdr_name = "remote_storage_pool_lookup_by_target_path_args"
@@ -7789,6 +8442,8 @@ class RemoteStoragePoolLookupByTargetPathRet(XdrStruct, frozen=True):
     struct remote_storage_pool_lookup_by_target_path_ret {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 4.1.0.
     """
 
     xdr_name = "remote_storage_pool_lookup_by_target_path_ret"
@@ -7810,6 +8465,8 @@ class RemoteStoragePoolCreateXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_create_xml_args"
@@ -7833,6 +8490,8 @@ class RemoteStoragePoolCreateXmlRet(XdrStruct, frozen=True):
     struct remote_storage_pool_create_xml_ret {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_create_xml_ret"
@@ -7854,6 +8513,8 @@ class RemoteStoragePoolDefineXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_define_xml_args"
@@ -7877,6 +8538,8 @@ class RemoteStoragePoolDefineXmlRet(XdrStruct, frozen=True):
     struct remote_storage_pool_define_xml_ret {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_define_xml_ret"
@@ -7898,6 +8561,8 @@ class RemoteStoragePoolBuildArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_pool pool;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_build_args"
@@ -7921,6 +8586,8 @@ class RemoteStoragePoolUndefineArgs(XdrStruct, frozen=True):
     struct remote_storage_pool_undefine_args {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_undefine_args"
@@ -7942,6 +8609,8 @@ class RemoteStoragePoolCreateArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_pool pool;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_create_args"
@@ -7965,6 +8634,8 @@ class RemoteStoragePoolDestroyArgs(XdrStruct, frozen=True):
     struct remote_storage_pool_destroy_args {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_destroy_args"
@@ -7986,6 +8657,8 @@ class RemoteStoragePoolDeleteArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_pool pool;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_delete_args"
@@ -8010,6 +8683,8 @@ class RemoteStoragePoolRefreshArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_pool pool;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_refresh_args"
@@ -8034,6 +8709,8 @@ class RemoteStoragePoolGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_pool pool;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_get_xml_desc_args"
@@ -8057,6 +8734,8 @@ class RemoteStoragePoolGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_storage_pool_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_get_xml_desc_ret"
@@ -8077,6 +8756,8 @@ class RemoteStoragePoolGetInfoArgs(XdrStruct, frozen=True):
     struct remote_storage_pool_get_info_args {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_get_info_args"
@@ -8100,6 +8781,8 @@ class RemoteStoragePoolGetInfoRet(XdrStruct, frozen=True):
         unsigned hyper allocation;
         unsigned hyper available;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_get_info_ret"
@@ -8122,6 +8805,8 @@ class RemoteStoragePoolGetAutostartArgs(XdrStruct, frozen=True):
     struct remote_storage_pool_get_autostart_args {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_get_autostart_args"
@@ -8142,6 +8827,8 @@ class RemoteStoragePoolGetAutostartRet(XdrStruct, frozen=True):
     struct remote_storage_pool_get_autostart_ret {
         int autostart;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_get_autostart_ret"
@@ -8162,6 +8849,8 @@ class RemoteStoragePoolSetAutostartArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_pool pool;
         int autostart;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_set_autostart_args"
@@ -8185,6 +8874,8 @@ class RemoteStoragePoolNumOfVolumesArgs(XdrStruct, frozen=True):
     struct remote_storage_pool_num_of_volumes_args {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_num_of_volumes_args"
@@ -8205,6 +8896,8 @@ class RemoteStoragePoolNumOfVolumesRet(XdrStruct, frozen=True):
     struct remote_storage_pool_num_of_volumes_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_num_of_volumes_ret"
@@ -8225,6 +8918,8 @@ class RemoteStoragePoolListVolumesArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_pool pool;
         int maxnames;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_list_volumes_args"
@@ -8248,6 +8943,8 @@ class RemoteStoragePoolListVolumesRet(XdrStruct, frozen=True):
     struct remote_storage_pool_list_volumes_ret {
         remote_nonnull_string names<REMOTE_STORAGE_VOL_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_list_volumes_ret"
@@ -8275,6 +8972,8 @@ class RemoteStorageVolLookupByNameArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_pool pool;
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_lookup_by_name_args"
@@ -8298,6 +8997,8 @@ class RemoteStorageVolLookupByNameRet(XdrStruct, frozen=True):
     struct remote_storage_vol_lookup_by_name_ret {
         remote_nonnull_storage_vol vol;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_lookup_by_name_ret"
@@ -8318,6 +9019,8 @@ class RemoteStorageVolLookupByKeyArgs(XdrStruct, frozen=True):
     struct remote_storage_vol_lookup_by_key_args {
         remote_nonnull_string key;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_lookup_by_key_args"
@@ -8338,6 +9041,8 @@ class RemoteStorageVolLookupByKeyRet(XdrStruct, frozen=True):
     struct remote_storage_vol_lookup_by_key_ret {
         remote_nonnull_storage_vol vol;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_lookup_by_key_ret"
@@ -8358,6 +9063,8 @@ class RemoteStorageVolLookupByPathArgs(XdrStruct, frozen=True):
     struct remote_storage_vol_lookup_by_path_args {
         remote_nonnull_string path;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_lookup_by_path_args"
@@ -8378,6 +9085,8 @@ class RemoteStorageVolLookupByPathRet(XdrStruct, frozen=True):
     struct remote_storage_vol_lookup_by_path_ret {
         remote_nonnull_storage_vol vol;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_lookup_by_path_ret"
@@ -8400,6 +9109,8 @@ class RemoteStorageVolCreateXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_create_xml_args"
@@ -8426,6 +9137,8 @@ class RemoteStorageVolCreateXmlRet(XdrStruct, frozen=True):
     struct remote_storage_vol_create_xml_ret {
         remote_nonnull_storage_vol vol;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_create_xml_ret"
@@ -8449,6 +9162,8 @@ class RemoteStorageVolCreateXmlFromArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_vol clonevol;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_create_xml_from_args"
@@ -8478,6 +9193,8 @@ class RemoteStorageVolCreateXmlFromRet(XdrStruct, frozen=True):
     struct remote_storage_vol_create_xml_from_ret {
         remote_nonnull_storage_vol vol;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_create_xml_from_ret"
@@ -8499,6 +9216,8 @@ class RemoteStorageVolDeleteArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_vol vol;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_delete_args"
@@ -8523,6 +9242,8 @@ class RemoteStorageVolWipeArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_vol vol;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_wipe_args"
@@ -8548,6 +9269,8 @@ class RemoteStorageVolWipePatternArgs(XdrStruct, frozen=True):
         unsigned int algorithm;
         unsigned int flags;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_storage_vol_wipe_pattern_args"
@@ -8573,6 +9296,8 @@ class RemoteStorageVolGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_vol vol;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_get_xml_desc_args"
@@ -8596,6 +9321,8 @@ class RemoteStorageVolGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_storage_vol_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_get_xml_desc_ret"
@@ -8616,6 +9343,8 @@ class RemoteStorageVolGetInfoArgs(XdrStruct, frozen=True):
     struct remote_storage_vol_get_info_args {
         remote_nonnull_storage_vol vol;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_get_info_args"
@@ -8638,6 +9367,8 @@ class RemoteStorageVolGetInfoRet(XdrStruct, frozen=True):
         unsigned hyper capacity;
         unsigned hyper allocation;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_get_info_ret"
@@ -8660,6 +9391,8 @@ class RemoteStorageVolGetInfoFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_storage_vol vol;
         unsigned int flags;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "remote_storage_vol_get_info_flags_args"
@@ -8685,6 +9418,8 @@ class RemoteStorageVolGetInfoFlagsRet(XdrStruct, frozen=True):
         unsigned hyper capacity;
         unsigned hyper allocation;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "remote_storage_vol_get_info_flags_ret"
@@ -8706,6 +9441,8 @@ class RemoteStorageVolGetPathArgs(XdrStruct, frozen=True):
     struct remote_storage_vol_get_path_args {
         remote_nonnull_storage_vol vol;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_get_path_args"
@@ -8726,6 +9463,8 @@ class RemoteStorageVolGetPathRet(XdrStruct, frozen=True):
     struct remote_storage_vol_get_path_ret {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_get_path_ret"
@@ -8748,6 +9487,8 @@ class RemoteStorageVolResizeArgs(XdrStruct, frozen=True):
         unsigned hyper capacity;
         unsigned int flags;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_storage_vol_resize_args"
@@ -8773,6 +9514,8 @@ class RemoteNodeNumOfDevicesArgs(XdrStruct, frozen=True):
         remote_string cap;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_num_of_devices_args"
@@ -8796,6 +9539,8 @@ class RemoteNodeNumOfDevicesRet(XdrStruct, frozen=True):
     struct remote_node_num_of_devices_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_num_of_devices_ret"
@@ -8817,6 +9562,8 @@ class RemoteNodeListDevicesArgs(XdrStruct, frozen=True):
         int maxnames;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_list_devices_args"
@@ -8841,6 +9588,8 @@ class RemoteNodeListDevicesRet(XdrStruct, frozen=True):
     struct remote_node_list_devices_ret {
         remote_nonnull_string names<REMOTE_NODE_DEVICE_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_list_devices_ret"
@@ -8867,6 +9616,8 @@ class RemoteNodeDeviceLookupByNameArgs(XdrStruct, frozen=True):
     struct remote_node_device_lookup_by_name_args {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_lookup_by_name_args"
@@ -8887,6 +9638,8 @@ class RemoteNodeDeviceLookupByNameRet(XdrStruct, frozen=True):
     struct remote_node_device_lookup_by_name_ret {
         remote_nonnull_node_device dev;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_lookup_by_name_ret"
@@ -8909,6 +9662,8 @@ class RemoteNodeDeviceLookupScsiHostByWwnArgs(XdrStruct, frozen=True):
         remote_nonnull_string wwpn;
         unsigned int flags;
     };
+
+    Since: 1.0.3.
     """
 
     xdr_name = "remote_node_device_lookup_scsi_host_by_wwn_args"
@@ -8935,6 +9690,8 @@ class RemoteNodeDeviceLookupScsiHostByWwnRet(XdrStruct, frozen=True):
     struct remote_node_device_lookup_scsi_host_by_wwn_ret {
         remote_nonnull_node_device dev;
     };
+
+    Since: 1.0.3.
     """
 
     xdr_name = "remote_node_device_lookup_scsi_host_by_wwn_ret"
@@ -8956,6 +9713,8 @@ class RemoteNodeDeviceGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_get_xml_desc_args"
@@ -8979,6 +9738,8 @@ class RemoteNodeDeviceGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_node_device_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_get_xml_desc_ret"
@@ -8999,6 +9760,8 @@ class RemoteNodeDeviceGetParentArgs(XdrStruct, frozen=True):
     struct remote_node_device_get_parent_args {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_get_parent_args"
@@ -9019,6 +9782,9 @@ class RemoteNodeDeviceGetParentRet(XdrStruct, frozen=True):
     struct remote_node_device_get_parent_ret {
         remote_string parentName;
     };
+
+    Since: 0.9.7 or earlier.
+    parentName: Renamed in 4.3.0, was parent.
     """
 
     xdr_name = "remote_node_device_get_parent_ret"
@@ -9039,6 +9805,8 @@ class RemoteNodeDeviceNumOfCapsArgs(XdrStruct, frozen=True):
     struct remote_node_device_num_of_caps_args {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_num_of_caps_args"
@@ -9059,6 +9827,8 @@ class RemoteNodeDeviceNumOfCapsRet(XdrStruct, frozen=True):
     struct remote_node_device_num_of_caps_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_num_of_caps_ret"
@@ -9079,6 +9849,8 @@ class RemoteNodeDeviceListCapsArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
         int maxnames;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_list_caps_args"
@@ -9102,6 +9874,8 @@ class RemoteNodeDeviceListCapsRet(XdrStruct, frozen=True):
     struct remote_node_device_list_caps_ret {
         remote_nonnull_string names<REMOTE_NODE_DEVICE_CAPS_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_list_caps_ret"
@@ -9128,6 +9902,8 @@ class RemoteNodeDeviceDettachArgs(XdrStruct, frozen=True):
     struct remote_node_device_dettach_args {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_dettach_args"
@@ -9150,6 +9926,8 @@ class RemoteNodeDeviceDetachFlagsArgs(XdrStruct, frozen=True):
         remote_string driverName;
         unsigned int flags;
     };
+
+    Since: 1.0.5.
     """
 
     xdr_name = "remote_node_device_detach_flags_args"
@@ -9176,6 +9954,8 @@ class RemoteNodeDeviceReAttachArgs(XdrStruct, frozen=True):
     struct remote_node_device_re_attach_args {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_re_attach_args"
@@ -9196,6 +9976,8 @@ class RemoteNodeDeviceResetArgs(XdrStruct, frozen=True):
     struct remote_node_device_reset_args {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_reset_args"
@@ -9217,6 +9999,8 @@ class RemoteNodeDeviceCreateXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml_desc;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_create_xml_args"
@@ -9240,6 +10024,8 @@ class RemoteNodeDeviceCreateXmlRet(XdrStruct, frozen=True):
     struct remote_node_device_create_xml_ret {
         remote_nonnull_node_device dev;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_create_xml_ret"
@@ -9260,6 +10046,8 @@ class RemoteNodeDeviceDestroyArgs(XdrStruct, frozen=True):
     struct remote_node_device_destroy_args {
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_node_device_destroy_args"
@@ -9281,6 +10069,8 @@ class RemoteNodeDeviceDefineXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml_desc;
         unsigned int flags;
     };
+
+    Since: 7.3.0, by virNodeDeviceDefineXML of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_node_device_define_xml_args"
@@ -9304,6 +10094,8 @@ class RemoteNodeDeviceDefineXmlRet(XdrStruct, frozen=True):
     struct remote_node_device_define_xml_ret {
         remote_nonnull_node_device dev;
     };
+
+    Since: 7.3.0, by virNodeDeviceDefineXML of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_node_device_define_xml_ret"
@@ -9325,6 +10117,8 @@ class RemoteNodeDeviceUndefineArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
         unsigned int flags;
     };
+
+    Since: 7.3.0, by virNodeDeviceUndefine of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_node_device_undefine_args"
@@ -9349,6 +10143,8 @@ class RemoteNodeDeviceCreateArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
         unsigned int flags;
     };
+
+    Since: 7.3.0, by virNodeDeviceCreate of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_node_device_create_args"
@@ -9372,6 +10168,8 @@ class RemoteNodeDeviceGetAutostartArgs(XdrStruct, frozen=True):
     struct remote_node_device_get_autostart_args {
         remote_nonnull_string name;
     };
+
+    Since: 7.8.0, by virNodeDeviceGetAutostart of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_node_device_get_autostart_args"
@@ -9392,6 +10190,8 @@ class RemoteNodeDeviceGetAutostartRet(XdrStruct, frozen=True):
     struct remote_node_device_get_autostart_ret {
         int autostart;
     };
+
+    Since: 7.8.0, by virNodeDeviceGetAutostart of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_node_device_get_autostart_ret"
@@ -9412,6 +10212,8 @@ class RemoteNodeDeviceSetAutostartArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
         int autostart;
     };
+
+    Since: 7.8.0, by virNodeDeviceSetAutostart of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_node_device_set_autostart_args"
@@ -9435,6 +10237,8 @@ class RemoteNodeDeviceIsPersistentArgs(XdrStruct, frozen=True):
     struct remote_node_device_is_persistent_args {
         remote_nonnull_string name;
     };
+
+    Since: 7.8.0, by virNodeDeviceIsPersistent of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_node_device_is_persistent_args"
@@ -9455,6 +10259,8 @@ class RemoteNodeDeviceIsPersistentRet(XdrStruct, frozen=True):
     struct remote_node_device_is_persistent_ret {
         int persistent;
     };
+
+    Since: 7.8.0, by virNodeDeviceIsPersistent of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_node_device_is_persistent_ret"
@@ -9474,6 +10280,8 @@ class RemoteNodeDeviceIsActiveArgs(XdrStruct, frozen=True):
     struct remote_node_device_is_active_args {
         remote_nonnull_string name;
     };
+
+    Since: 7.8.0, by virNodeDeviceIsActive of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_node_device_is_active_args"
@@ -9494,6 +10302,8 @@ class RemoteNodeDeviceIsActiveRet(XdrStruct, frozen=True):
     struct remote_node_device_is_active_ret {
         int active;
     };
+
+    Since: 7.8.0, by virNodeDeviceIsActive of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_node_device_is_active_ret"
@@ -9515,6 +10325,8 @@ class RemoteNodeDeviceUpdateArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml_desc;
         unsigned int flags;
     };
+
+    Since: 10.1.0.
     """
 
     xdr_name = "remote_node_device_update_args"
@@ -9541,6 +10353,9 @@ class RemoteConnectDomainEventRegisterRet(XdrStruct, frozen=True):
     struct remote_connect_domain_event_register_ret {
         int cb_registered;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_domain_events_register_ret.
     """
 
     xdr_name = "remote_connect_domain_event_register_ret"
@@ -9560,6 +10375,9 @@ class RemoteConnectDomainEventDeregisterRet(XdrStruct, frozen=True):
     struct remote_connect_domain_event_deregister_ret {
         int cb_registered;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_domain_events_deregister_ret.
     """
 
     xdr_name = "remote_connect_domain_event_deregister_ret"
@@ -9581,6 +10399,8 @@ class RemoteDomainEventLifecycleMsg(XdrStruct, frozen=True):
         int event;
         int detail;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_event_lifecycle_msg"
@@ -9606,6 +10426,8 @@ class RemoteDomainEventCallbackLifecycleMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_lifecycle_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_lifecycle_msg"
@@ -9632,6 +10454,9 @@ class RemoteConnectDomainXmlFromNativeArgs(XdrStruct, frozen=True):
         remote_nonnull_string nativeConfig;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_domain_xml_from_native_args.
     """
 
     xdr_name = "remote_connect_domain_xml_from_native_args"
@@ -9658,6 +10483,9 @@ class RemoteConnectDomainXmlFromNativeRet(XdrStruct, frozen=True):
     struct remote_connect_domain_xml_from_native_ret {
         remote_nonnull_string domainXml;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_domain_xml_from_native_ret.
     """
 
     xdr_name = "remote_connect_domain_xml_from_native_ret"
@@ -9680,6 +10508,9 @@ class RemoteConnectDomainXmlToNativeArgs(XdrStruct, frozen=True):
         remote_nonnull_string domainXml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_domain_xml_to_native_args.
     """
 
     xdr_name = "remote_connect_domain_xml_to_native_args"
@@ -9706,6 +10537,9 @@ class RemoteConnectDomainXmlToNativeRet(XdrStruct, frozen=True):
     struct remote_connect_domain_xml_to_native_ret {
         remote_nonnull_string nativeConfig;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_domain_xml_to_native_ret.
     """
 
     xdr_name = "remote_connect_domain_xml_to_native_ret"
@@ -9726,6 +10560,9 @@ class RemoteConnectNumOfSecretsRet(XdrStruct, frozen=True):
     struct remote_connect_num_of_secrets_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_num_of_secrets_ret.
     """
 
     xdr_name = "remote_connect_num_of_secrets_ret"
@@ -9745,6 +10582,9 @@ class RemoteConnectListSecretsArgs(XdrStruct, frozen=True):
     struct remote_connect_list_secrets_args {
         int maxuuids;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_secrets_args.
     """
 
     xdr_name = "remote_connect_list_secrets_args"
@@ -9764,6 +10604,9 @@ class RemoteConnectListSecretsRet(XdrStruct, frozen=True):
     struct remote_connect_list_secrets_ret {
         remote_nonnull_string uuids<REMOTE_SECRET_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_list_secrets_ret.
     """
 
     xdr_name = "remote_connect_list_secrets_ret"
@@ -9790,6 +10633,8 @@ class RemoteSecretLookupByUuidArgs(XdrStruct, frozen=True):
     struct remote_secret_lookup_by_uuid_args {
         remote_uuid uuid;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_secret_lookup_by_uuid_args"
@@ -9809,6 +10654,8 @@ class RemoteSecretLookupByUuidRet(XdrStruct, frozen=True):
     struct remote_secret_lookup_by_uuid_ret {
         remote_nonnull_secret secret;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_secret_lookup_by_uuid_ret"
@@ -9830,6 +10677,8 @@ class RemoteSecretDefineXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_secret_define_xml_args"
@@ -9853,6 +10702,8 @@ class RemoteSecretDefineXmlRet(XdrStruct, frozen=True):
     struct remote_secret_define_xml_ret {
         remote_nonnull_secret secret;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_secret_define_xml_ret"
@@ -9874,6 +10725,8 @@ class RemoteSecretGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_secret secret;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_secret_get_xml_desc_args"
@@ -9897,6 +10750,8 @@ class RemoteSecretGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_secret_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_secret_get_xml_desc_ret"
@@ -9919,6 +10774,8 @@ class RemoteSecretSetValueArgs(XdrStruct, frozen=True):
         opaque value<REMOTE_SECRET_VALUE_MAX>;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_secret_set_value_args"
@@ -9946,6 +10803,8 @@ class RemoteSecretGetValueArgs(XdrStruct, frozen=True):
         remote_nonnull_secret secret;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_secret_get_value_args"
@@ -9969,6 +10828,8 @@ class RemoteSecretGetValueRet(XdrStruct, frozen=True):
     struct remote_secret_get_value_ret {
         opaque value<REMOTE_SECRET_VALUE_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_secret_get_value_ret"
@@ -9989,6 +10850,8 @@ class RemoteSecretUndefineArgs(XdrStruct, frozen=True):
     struct remote_secret_undefine_args {
         remote_nonnull_secret secret;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_secret_undefine_args"
@@ -10010,6 +10873,8 @@ class RemoteSecretLookupByUsageArgs(XdrStruct, frozen=True):
         int usageType;
         remote_nonnull_string usageID;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_secret_lookup_by_usage_args"
@@ -10034,6 +10899,8 @@ class RemoteSecretLookupByUsageRet(XdrStruct, frozen=True):
     struct remote_secret_lookup_by_usage_ret {
         remote_nonnull_secret secret;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_secret_lookup_by_usage_ret"
@@ -10057,6 +10924,9 @@ class RemoteDomainMigratePrepareTunnelArgs(XdrStruct, frozen=True):
         unsigned hyper bandwidth;
         remote_nonnull_string dom_xml;
     };
+
+    Since: 0.9.7 or earlier.
+    bandwidth: Renamed in 11.6.0, was resource.
     """
 
     xdr_name = "remote_domain_migrate_prepare_tunnel_args"
@@ -10088,6 +10958,9 @@ class RemoteConnectIsSecureRet(XdrStruct, frozen=True):
     struct remote_connect_is_secure_ret {
         int secure;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_is_secure_ret.
     """
 
     xdr_name = "remote_connect_is_secure_ret"
@@ -10107,6 +10980,8 @@ class RemoteDomainIsActiveArgs(XdrStruct, frozen=True):
     struct remote_domain_is_active_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_is_active_args"
@@ -10127,6 +11002,8 @@ class RemoteDomainIsActiveRet(XdrStruct, frozen=True):
     struct remote_domain_is_active_ret {
         int active;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_is_active_ret"
@@ -10146,6 +11023,8 @@ class RemoteDomainIsPersistentArgs(XdrStruct, frozen=True):
     struct remote_domain_is_persistent_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_is_persistent_args"
@@ -10166,6 +11045,8 @@ class RemoteDomainIsPersistentRet(XdrStruct, frozen=True):
     struct remote_domain_is_persistent_ret {
         int persistent;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_is_persistent_ret"
@@ -10185,6 +11066,8 @@ class RemoteDomainIsUpdatedArgs(XdrStruct, frozen=True):
     struct remote_domain_is_updated_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_is_updated_args"
@@ -10205,6 +11088,8 @@ class RemoteDomainIsUpdatedRet(XdrStruct, frozen=True):
     struct remote_domain_is_updated_ret {
         int updated;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_is_updated_ret"
@@ -10224,6 +11109,8 @@ class RemoteNetworkIsActiveArgs(XdrStruct, frozen=True):
     struct remote_network_is_active_args {
         remote_nonnull_network net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_is_active_args"
@@ -10244,6 +11131,8 @@ class RemoteNetworkIsActiveRet(XdrStruct, frozen=True):
     struct remote_network_is_active_ret {
         int active;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_is_active_ret"
@@ -10263,6 +11152,8 @@ class RemoteNetworkIsPersistentArgs(XdrStruct, frozen=True):
     struct remote_network_is_persistent_args {
         remote_nonnull_network net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_is_persistent_args"
@@ -10283,6 +11174,8 @@ class RemoteNetworkIsPersistentRet(XdrStruct, frozen=True):
     struct remote_network_is_persistent_ret {
         int persistent;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_network_is_persistent_ret"
@@ -10302,6 +11195,8 @@ class RemoteStoragePoolIsActiveArgs(XdrStruct, frozen=True):
     struct remote_storage_pool_is_active_args {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_is_active_args"
@@ -10322,6 +11217,8 @@ class RemoteStoragePoolIsActiveRet(XdrStruct, frozen=True):
     struct remote_storage_pool_is_active_ret {
         int active;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_is_active_ret"
@@ -10341,6 +11238,8 @@ class RemoteStoragePoolIsPersistentArgs(XdrStruct, frozen=True):
     struct remote_storage_pool_is_persistent_args {
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_is_persistent_args"
@@ -10361,6 +11260,8 @@ class RemoteStoragePoolIsPersistentRet(XdrStruct, frozen=True):
     struct remote_storage_pool_is_persistent_ret {
         int persistent;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_pool_is_persistent_ret"
@@ -10380,6 +11281,8 @@ class RemoteInterfaceIsActiveArgs(XdrStruct, frozen=True):
     struct remote_interface_is_active_args {
         remote_nonnull_interface iface;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_is_active_args"
@@ -10400,6 +11303,8 @@ class RemoteInterfaceIsActiveRet(XdrStruct, frozen=True):
     struct remote_interface_is_active_ret {
         int active;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_interface_is_active_ret"
@@ -10420,6 +11325,9 @@ class RemoteConnectCompareCpuArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_cpu_compare_args.
     """
 
     xdr_name = "remote_connect_compare_cpu_args"
@@ -10443,6 +11351,9 @@ class RemoteConnectCompareCpuRet(XdrStruct, frozen=True):
     struct remote_connect_compare_cpu_ret {
         int result;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_cpu_compare_ret.
     """
 
     xdr_name = "remote_connect_compare_cpu_ret"
@@ -10463,6 +11374,9 @@ class RemoteConnectBaselineCpuArgs(XdrStruct, frozen=True):
         remote_nonnull_string xmlCPUs<REMOTE_CPU_BASELINE_MAX>;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_cpu_baseline_args.
     """
 
     xdr_name = "remote_connect_baseline_cpu_args"
@@ -10492,6 +11406,9 @@ class RemoteConnectBaselineCpuRet(XdrStruct, frozen=True):
     struct remote_connect_baseline_cpu_ret {
         remote_nonnull_string cpu;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_cpu_baseline_ret.
     """
 
     xdr_name = "remote_connect_baseline_cpu_ret"
@@ -10512,6 +11429,8 @@ class RemoteDomainGetJobInfoArgs(XdrStruct, frozen=True):
     struct remote_domain_get_job_info_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_job_info_args"
@@ -10543,6 +11462,8 @@ class RemoteDomainGetJobInfoRet(XdrStruct, frozen=True):
         unsigned hyper fileProcessed;
         unsigned hyper fileRemaining;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_job_info_ret"
@@ -10574,6 +11495,8 @@ class RemoteDomainGetJobStatsArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 1.0.3.
     """
 
     xdr_name = "remote_domain_get_job_stats_args"
@@ -10598,6 +11521,9 @@ class RemoteDomainGetJobStatsRet(XdrStruct, frozen=True):
         int type;
         remote_typed_param params<REMOTE_DOMAIN_JOB_STATS_MAX>;
     };
+
+    Since: 1.0.3.
+    params: Changed in 1.1.2, was remote_typed_param params<>;.
     """
 
     xdr_name = "remote_domain_get_job_stats_ret"
@@ -10628,6 +11554,8 @@ class RemoteDomainAbortJobArgs(XdrStruct, frozen=True):
     struct remote_domain_abort_job_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_abort_job_args"
@@ -10649,6 +11577,8 @@ class RemoteDomainAbortJobFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 8.5.0, by virDomainAbortJobFlags of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_abort_job_flags_args"
@@ -10673,6 +11603,8 @@ class RemoteDomainMigrateGetMaxDowntimeArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 3.7.0.
     """
 
     xdr_name = "remote_domain_migrate_get_max_downtime_args"
@@ -10696,6 +11628,8 @@ class RemoteDomainMigrateGetMaxDowntimeRet(XdrStruct, frozen=True):
     struct remote_domain_migrate_get_max_downtime_ret {
         unsigned hyper downtime;
     };
+
+    Since: 3.7.0.
     """
 
     xdr_name = "remote_domain_migrate_get_max_downtime_ret"
@@ -10717,6 +11651,8 @@ class RemoteDomainMigrateSetMaxDowntimeArgs(XdrStruct, frozen=True):
         unsigned hyper downtime;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_set_max_downtime_args"
@@ -10742,6 +11678,8 @@ class RemoteDomainMigrateGetCompressionCacheArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 1.0.3.
     """
 
     xdr_name = "remote_domain_migrate_get_compression_cache_args"
@@ -10765,6 +11703,8 @@ class RemoteDomainMigrateGetCompressionCacheRet(XdrStruct, frozen=True):
     struct remote_domain_migrate_get_compression_cache_ret {
         unsigned hyper cacheSize;
     };
+
+    Since: 1.0.3.
     """
 
     xdr_name = "remote_domain_migrate_get_compression_cache_ret"
@@ -10786,6 +11726,8 @@ class RemoteDomainMigrateSetCompressionCacheArgs(XdrStruct, frozen=True):
         unsigned hyper cacheSize;
         unsigned int flags;
     };
+
+    Since: 1.0.3.
     """
 
     xdr_name = "remote_domain_migrate_set_compression_cache_args"
@@ -10812,6 +11754,8 @@ class RemoteDomainMigrateSetMaxSpeedArgs(XdrStruct, frozen=True):
         unsigned hyper bandwidth;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_set_max_speed_args"
@@ -10837,6 +11781,8 @@ class RemoteDomainMigrateGetMaxSpeedArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_get_max_speed_args"
@@ -10860,6 +11806,8 @@ class RemoteDomainMigrateGetMaxSpeedRet(XdrStruct, frozen=True):
     struct remote_domain_migrate_get_max_speed_ret {
         unsigned hyper bandwidth;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_get_max_speed_ret"
@@ -10879,6 +11827,9 @@ class RemoteConnectDomainEventRegisterAnyArgs(XdrStruct, frozen=True):
     struct remote_connect_domain_event_register_any_args {
         int eventID;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_domain_events_register_any_args.
     """
 
     xdr_name = "remote_connect_domain_event_register_any_args"
@@ -10898,6 +11849,9 @@ class RemoteConnectDomainEventDeregisterAnyArgs(XdrStruct, frozen=True):
     struct remote_connect_domain_event_deregister_any_args {
         int eventID;
     };
+
+    Since: 0.9.7 or earlier.
+    Renamed in 1.0.5, was remote_domain_events_deregister_any_args.
     """
 
     xdr_name = "remote_connect_domain_event_deregister_any_args"
@@ -10918,6 +11872,8 @@ class RemoteConnectDomainEventCallbackRegisterAnyArgs(XdrStruct, frozen=True):
         int eventID;
         remote_domain dom;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_connect_domain_event_callback_register_any_args"
@@ -10942,6 +11898,8 @@ class RemoteConnectDomainEventCallbackRegisterAnyRet(XdrStruct, frozen=True):
     struct remote_connect_domain_event_callback_register_any_ret {
         int callbackID;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_connect_domain_event_callback_register_any_ret"
@@ -10961,6 +11919,8 @@ class RemoteConnectDomainEventCallbackDeregisterAnyArgs(XdrStruct, frozen=True):
     struct remote_connect_domain_event_callback_deregister_any_args {
         int callbackID;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_connect_domain_event_callback_deregister_any_args"
@@ -10980,6 +11940,8 @@ class RemoteDomainEventRebootMsg(XdrStruct, frozen=True):
     struct remote_domain_event_reboot_msg {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_event_reboot_msg"
@@ -11001,6 +11963,8 @@ class RemoteDomainEventCallbackRebootMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_reboot_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_reboot_msg"
@@ -11026,6 +11990,8 @@ class RemoteDomainEventRtcChangeMsg(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         hyper offset;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_event_rtc_change_msg"
@@ -11050,6 +12016,8 @@ class RemoteDomainEventCallbackRtcChangeMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_rtc_change_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_rtc_change_msg"
@@ -11075,6 +12043,8 @@ class RemoteDomainEventWatchdogMsg(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         int action;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_event_watchdog_msg"
@@ -11099,6 +12069,8 @@ class RemoteDomainEventCallbackWatchdogMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_watchdog_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_watchdog_msg"
@@ -11126,6 +12098,8 @@ class RemoteDomainEventIoErrorMsg(XdrStruct, frozen=True):
         remote_nonnull_string devAlias;
         int action;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_event_io_error_msg"
@@ -11156,6 +12130,8 @@ class RemoteDomainEventCallbackIoErrorMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_io_error_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_io_error_msg"
@@ -11184,6 +12160,8 @@ class RemoteDomainEventIoErrorReasonMsg(XdrStruct, frozen=True):
         int action;
         remote_nonnull_string reason;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_event_io_error_reason_msg"
@@ -11218,6 +12196,8 @@ class RemoteDomainEventCallbackIoErrorReasonMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_io_error_reason_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_io_error_reason_msg"
@@ -11244,6 +12224,8 @@ class RemoteDomainEventGraphicsAddress(XdrStruct, frozen=True):
         remote_nonnull_string node;
         remote_nonnull_string service;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_event_graphics_address"
@@ -11272,6 +12254,8 @@ class RemoteDomainEventGraphicsIdentity(XdrStruct, frozen=True):
         remote_nonnull_string type;
         remote_nonnull_string name;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_event_graphics_identity"
@@ -11300,6 +12284,8 @@ class RemoteDomainEventGraphicsMsg(XdrStruct, frozen=True):
         remote_nonnull_string authScheme;
         remote_domain_event_graphics_identity subject<REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_event_graphics_msg"
@@ -11343,6 +12329,8 @@ class RemoteDomainEventCallbackGraphicsMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_graphics_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_graphics_msg"
@@ -11370,6 +12358,8 @@ class RemoteDomainEventBlockJobMsg(XdrStruct, frozen=True):
         int type;
         int status;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_event_block_job_msg"
@@ -11398,6 +12388,8 @@ class RemoteDomainEventCallbackBlockJobMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_block_job_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_block_job_msg"
@@ -11426,6 +12418,8 @@ class RemoteDomainEventDiskChangeMsg(XdrStruct, frozen=True):
         remote_nonnull_string devAlias;
         int reason;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_event_disk_change_msg"
@@ -11459,6 +12453,8 @@ class RemoteDomainEventCallbackDiskChangeMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_disk_change_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_disk_change_msg"
@@ -11485,6 +12481,8 @@ class RemoteDomainEventTrayChangeMsg(XdrStruct, frozen=True):
         remote_nonnull_string devAlias;
         int reason;
     };
+
+    Since: 0.9.11.
     """
 
     xdr_name = "remote_domain_event_tray_change_msg"
@@ -11512,6 +12510,8 @@ class RemoteDomainEventCallbackTrayChangeMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_tray_change_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_tray_change_msg"
@@ -11536,6 +12536,8 @@ class RemoteDomainEventPmwakeupMsg(XdrStruct, frozen=True):
     struct remote_domain_event_pmwakeup_msg {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.11.
     """
 
     xdr_name = "remote_domain_event_pmwakeup_msg"
@@ -11558,6 +12560,8 @@ class RemoteDomainEventCallbackPmwakeupMsg(XdrStruct, frozen=True):
         int reason;
         remote_domain_event_pmwakeup_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_pmwakeup_msg"
@@ -11583,6 +12587,8 @@ class RemoteDomainEventPmsuspendMsg(XdrStruct, frozen=True):
     struct remote_domain_event_pmsuspend_msg {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.11.
     """
 
     xdr_name = "remote_domain_event_pmsuspend_msg"
@@ -11605,6 +12611,8 @@ class RemoteDomainEventCallbackPmsuspendMsg(XdrStruct, frozen=True):
         int reason;
         remote_domain_event_pmsuspend_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_pmsuspend_msg"
@@ -11631,6 +12639,8 @@ class RemoteDomainEventBalloonChangeMsg(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned hyper actual;
     };
+
+    Since: 0.10.0.
     """
 
     xdr_name = "remote_domain_event_balloon_change_msg"
@@ -11655,6 +12665,8 @@ class RemoteDomainEventCallbackBalloonChangeMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_balloon_change_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_balloon_change_msg"
@@ -11679,6 +12691,8 @@ class RemoteDomainEventPmsuspendDiskMsg(XdrStruct, frozen=True):
     struct remote_domain_event_pmsuspend_disk_msg {
         remote_nonnull_domain dom;
     };
+
+    Since: 1.0.0.
     """
 
     xdr_name = "remote_domain_event_pmsuspend_disk_msg"
@@ -11701,6 +12715,8 @@ class RemoteDomainEventCallbackPmsuspendDiskMsg(XdrStruct, frozen=True):
         int reason;
         remote_domain_event_pmsuspend_disk_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_pmsuspend_disk_msg"
@@ -11727,6 +12743,8 @@ class RemoteDomainManagedSaveArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_managed_save_args"
@@ -11751,6 +12769,8 @@ class RemoteDomainHasManagedSaveImageArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_has_managed_save_image_args"
@@ -11774,6 +12794,8 @@ class RemoteDomainHasManagedSaveImageRet(XdrStruct, frozen=True):
     struct remote_domain_has_managed_save_image_ret {
         int result;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_has_managed_save_image_ret"
@@ -11794,6 +12816,8 @@ class RemoteDomainManagedSaveRemoveArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_managed_save_remove_args"
@@ -11818,6 +12842,8 @@ class RemoteDomainManagedSaveGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 3.7.0.
     """
 
     xdr_name = "remote_domain_managed_save_get_xml_desc_args"
@@ -11841,6 +12867,8 @@ class RemoteDomainManagedSaveGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_domain_managed_save_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 3.7.0.
     """
 
     xdr_name = "remote_domain_managed_save_get_xml_desc_ret"
@@ -11863,6 +12891,8 @@ class RemoteDomainManagedSaveDefineXmlArgs(XdrStruct, frozen=True):
         remote_string dxml;
         unsigned int flags;
     };
+
+    Since: 3.7.0.
     """
 
     xdr_name = "remote_domain_managed_save_define_xml_args"
@@ -11891,6 +12921,8 @@ class RemoteDomainSnapshotCreateXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml_desc;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_create_xml_args"
@@ -11917,6 +12949,8 @@ class RemoteDomainSnapshotCreateXmlRet(XdrStruct, frozen=True):
     struct remote_domain_snapshot_create_xml_ret {
         remote_nonnull_domain_snapshot snap;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_create_xml_ret"
@@ -11938,6 +12972,8 @@ class RemoteDomainSnapshotGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_domain_snapshot snap;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_get_xml_desc_args"
@@ -11961,6 +12997,8 @@ class RemoteDomainSnapshotGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_domain_snapshot_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_get_xml_desc_ret"
@@ -11982,6 +13020,8 @@ class RemoteDomainSnapshotNumArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_num_args"
@@ -12005,6 +13045,8 @@ class RemoteDomainSnapshotNumRet(XdrStruct, frozen=True):
     struct remote_domain_snapshot_num_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_num_ret"
@@ -12026,6 +13068,8 @@ class RemoteDomainSnapshotListNamesArgs(XdrStruct, frozen=True):
         int maxnames;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_list_names_args"
@@ -12050,6 +13094,8 @@ class RemoteDomainSnapshotListNamesRet(XdrStruct, frozen=True):
     struct remote_domain_snapshot_list_names_ret {
         remote_nonnull_string names<REMOTE_DOMAIN_SNAPSHOT_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_list_names_ret"
@@ -12078,6 +13124,8 @@ class RemoteDomainListAllSnapshotsArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 0.9.13.
     """
 
     xdr_name = "remote_domain_list_all_snapshots_args"
@@ -12103,6 +13151,9 @@ class RemoteDomainListAllSnapshotsRet(XdrStruct, frozen=True):
         remote_nonnull_domain_snapshot snapshots<REMOTE_DOMAIN_SNAPSHOT_LIST_MAX>;
         int ret;
     };
+
+    Since: 0.9.13.
+    snapshots: Changed in 1.1.2, was remote_nonnull_domain_snapshot snapshots<>;.
     """
 
     xdr_name = "remote_domain_list_all_snapshots_ret"
@@ -12133,6 +13184,8 @@ class RemoteDomainSnapshotNumChildrenArgs(XdrStruct, frozen=True):
         remote_nonnull_domain_snapshot snap;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_num_children_args"
@@ -12156,6 +13209,8 @@ class RemoteDomainSnapshotNumChildrenRet(XdrStruct, frozen=True):
     struct remote_domain_snapshot_num_children_ret {
         int num;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_num_children_ret"
@@ -12177,6 +13232,8 @@ class RemoteDomainSnapshotListChildrenNamesArgs(XdrStruct, frozen=True):
         int maxnames;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_list_children_names_args"
@@ -12201,6 +13258,8 @@ class RemoteDomainSnapshotListChildrenNamesRet(XdrStruct, frozen=True):
     struct remote_domain_snapshot_list_children_names_ret {
         remote_nonnull_string names<REMOTE_DOMAIN_SNAPSHOT_LIST_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_list_children_names_ret"
@@ -12229,6 +13288,8 @@ class RemoteDomainSnapshotListAllChildrenArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 0.9.13.
     """
 
     xdr_name = "remote_domain_snapshot_list_all_children_args"
@@ -12254,6 +13315,9 @@ class RemoteDomainSnapshotListAllChildrenRet(XdrStruct, frozen=True):
         remote_nonnull_domain_snapshot snapshots<REMOTE_DOMAIN_SNAPSHOT_LIST_MAX>;
         int ret;
     };
+
+    Since: 0.9.13.
+    snapshots: Changed in 1.1.2, was remote_nonnull_domain_snapshot snapshots<>;.
     """
 
     xdr_name = "remote_domain_snapshot_list_all_children_ret"
@@ -12285,6 +13349,8 @@ class RemoteDomainSnapshotLookupByNameArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_lookup_by_name_args"
@@ -12311,6 +13377,8 @@ class RemoteDomainSnapshotLookupByNameRet(XdrStruct, frozen=True):
     struct remote_domain_snapshot_lookup_by_name_ret {
         remote_nonnull_domain_snapshot snap;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_lookup_by_name_ret"
@@ -12332,6 +13400,8 @@ class RemoteDomainHasCurrentSnapshotArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_has_current_snapshot_args"
@@ -12355,6 +13425,8 @@ class RemoteDomainHasCurrentSnapshotRet(XdrStruct, frozen=True):
     struct remote_domain_has_current_snapshot_ret {
         int result;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_has_current_snapshot_ret"
@@ -12375,6 +13447,8 @@ class RemoteDomainSnapshotGetParentArgs(XdrStruct, frozen=True):
         remote_nonnull_domain_snapshot snap;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_get_parent_args"
@@ -12398,6 +13472,8 @@ class RemoteDomainSnapshotGetParentRet(XdrStruct, frozen=True):
     struct remote_domain_snapshot_get_parent_ret {
         remote_nonnull_domain_snapshot snap;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_get_parent_ret"
@@ -12419,6 +13495,8 @@ class RemoteDomainSnapshotCurrentArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_current_args"
@@ -12442,6 +13520,8 @@ class RemoteDomainSnapshotCurrentRet(XdrStruct, frozen=True):
     struct remote_domain_snapshot_current_ret {
         remote_nonnull_domain_snapshot snap;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_current_ret"
@@ -12463,6 +13543,8 @@ class RemoteDomainSnapshotIsCurrentArgs(XdrStruct, frozen=True):
         remote_nonnull_domain_snapshot snap;
         unsigned int flags;
     };
+
+    Since: 0.9.13.
     """
 
     xdr_name = "remote_domain_snapshot_is_current_args"
@@ -12486,6 +13568,8 @@ class RemoteDomainSnapshotIsCurrentRet(XdrStruct, frozen=True):
     struct remote_domain_snapshot_is_current_ret {
         int current;
     };
+
+    Since: 0.9.13.
     """
 
     xdr_name = "remote_domain_snapshot_is_current_ret"
@@ -12506,6 +13590,8 @@ class RemoteDomainSnapshotHasMetadataArgs(XdrStruct, frozen=True):
         remote_nonnull_domain_snapshot snap;
         unsigned int flags;
     };
+
+    Since: 0.9.13.
     """
 
     xdr_name = "remote_domain_snapshot_has_metadata_args"
@@ -12529,6 +13615,8 @@ class RemoteDomainSnapshotHasMetadataRet(XdrStruct, frozen=True):
     struct remote_domain_snapshot_has_metadata_ret {
         int metadata;
     };
+
+    Since: 0.9.13.
     """
 
     xdr_name = "remote_domain_snapshot_has_metadata_ret"
@@ -12549,6 +13637,8 @@ class RemoteDomainRevertToSnapshotArgs(XdrStruct, frozen=True):
         remote_nonnull_domain_snapshot snap;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_revert_to_snapshot_args"
@@ -12573,6 +13663,8 @@ class RemoteDomainSnapshotDeleteArgs(XdrStruct, frozen=True):
         remote_nonnull_domain_snapshot snap;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_snapshot_delete_args"
@@ -12598,6 +13690,8 @@ class RemoteDomainOpenConsoleArgs(XdrStruct, frozen=True):
         remote_string dev_name;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_open_console_args"
@@ -12626,6 +13720,8 @@ class RemoteDomainOpenChannelArgs(XdrStruct, frozen=True):
         remote_string name;
         unsigned int flags;
     };
+
+    Since: 1.0.2.
     """
 
     xdr_name = "remote_domain_open_channel_args"
@@ -12655,6 +13751,8 @@ class RemoteStorageVolUploadArgs(XdrStruct, frozen=True):
         unsigned hyper length;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_upload_args"
@@ -12683,6 +13781,8 @@ class RemoteStorageVolDownloadArgs(XdrStruct, frozen=True):
         unsigned hyper length;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_storage_vol_download_args"
@@ -12709,6 +13809,8 @@ class RemoteDomainGetStateArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_state_args"
@@ -12733,6 +13835,8 @@ class RemoteDomainGetStateRet(XdrStruct, frozen=True):
         int state;
         int reason;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_state_ret"
@@ -12757,6 +13861,9 @@ class RemoteDomainMigrateBegin3Args(XdrStruct, frozen=True):
         remote_string dname;
         unsigned hyper bandwidth;
     };
+
+    Since: 0.9.7 or earlier.
+    bandwidth: Renamed in 11.6.0, was resource.
     """
 
     xdr_name = "remote_domain_migrate_begin3_args"
@@ -12791,6 +13898,8 @@ class RemoteDomainMigrateBegin3Ret(XdrStruct, frozen=True):
         opaque cookie_out<REMOTE_MIGRATE_COOKIE_MAX>;
         remote_nonnull_string xml;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_begin3_ret"
@@ -12819,6 +13928,9 @@ class RemoteDomainMigratePrepare3Args(XdrStruct, frozen=True):
         unsigned hyper bandwidth;
         remote_nonnull_string dom_xml;
     };
+
+    Since: 0.9.7 or earlier.
+    bandwidth: Renamed in 11.6.0, was resource.
     """
 
     xdr_name = "remote_domain_migrate_prepare3_args"
@@ -12857,6 +13969,8 @@ class RemoteDomainMigratePrepare3Ret(XdrStruct, frozen=True):
         opaque cookie_out<REMOTE_MIGRATE_COOKIE_MAX>;
         remote_string uri_out;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_prepare3_ret"
@@ -12884,6 +13998,9 @@ class RemoteDomainMigratePrepareTunnel3Args(XdrStruct, frozen=True):
         unsigned hyper bandwidth;
         remote_nonnull_string dom_xml;
     };
+
+    Since: 0.9.7 or earlier.
+    bandwidth: Renamed in 11.6.0, was resource.
     """
 
     xdr_name = "remote_domain_migrate_prepare_tunnel3_args"
@@ -12918,6 +14035,8 @@ class RemoteDomainMigratePrepareTunnel3Ret(XdrStruct, frozen=True):
     struct remote_domain_migrate_prepare_tunnel3_ret {
         opaque cookie_out<REMOTE_MIGRATE_COOKIE_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_prepare_tunnel3_ret"
@@ -12945,6 +14064,9 @@ class RemoteDomainMigratePerform3Args(XdrStruct, frozen=True):
         remote_string dname;
         unsigned hyper bandwidth;
     };
+
+    Since: 0.9.7 or earlier.
+    bandwidth: Renamed in 11.6.0, was resource.
     """
 
     xdr_name = "remote_domain_migrate_perform3_args"
@@ -12987,6 +14109,8 @@ class RemoteDomainMigratePerform3Ret(XdrStruct, frozen=True):
     struct remote_domain_migrate_perform3_ret {
         opaque cookie_out<REMOTE_MIGRATE_COOKIE_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_perform3_ret"
@@ -13012,6 +14136,8 @@ class RemoteDomainMigrateFinish3Args(XdrStruct, frozen=True):
         unsigned hyper flags;
         int cancelled;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_finish3_args"
@@ -13046,6 +14172,8 @@ class RemoteDomainMigrateFinish3Ret(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         opaque cookie_out<REMOTE_MIGRATE_COOKIE_MAX>;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_finish3_ret"
@@ -13072,6 +14200,8 @@ class RemoteDomainMigrateConfirm3Args(XdrStruct, frozen=True):
         unsigned hyper flags;
         int cancelled;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_migrate_confirm3_args"
@@ -13099,6 +14229,8 @@ class RemoteDomainEventControlErrorMsg(XdrStruct, frozen=True):
     struct remote_domain_event_control_error_msg {
         remote_nonnull_domain dom;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_event_control_error_msg"
@@ -13120,6 +14252,8 @@ class RemoteDomainEventCallbackControlErrorMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_control_error_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_control_error_msg"
@@ -13145,6 +14279,8 @@ class RemoteDomainGetControlInfoArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_control_info_args"
@@ -13170,6 +14306,8 @@ class RemoteDomainGetControlInfoRet(XdrStruct, frozen=True):
         unsigned int details;
         unsigned hyper stateTime;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_get_control_info_ret"
@@ -13193,6 +14331,8 @@ class RemoteDomainOpenGraphicsArgs(XdrStruct, frozen=True):
         unsigned int idx;
         unsigned int flags;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "remote_domain_open_graphics_args"
@@ -13219,6 +14359,8 @@ class RemoteDomainOpenGraphicsFdArgs(XdrStruct, frozen=True):
         unsigned int idx;
         unsigned int flags;
     };
+
+    Since: 1.2.8.
     """
 
     xdr_name = "remote_domain_open_graphics_fd_args"
@@ -13245,6 +14387,8 @@ class RemoteNodeSuspendForDurationArgs(XdrStruct, frozen=True):
         unsigned hyper duration;
         unsigned int flags;
     };
+
+    Since: 0.9.8.
     """
 
     xdr_name = "remote_node_suspend_for_duration_args"
@@ -13267,6 +14411,8 @@ class RemoteDomainShutdownFlagsArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_domain_shutdown_flags_args"
@@ -13292,6 +14438,8 @@ class RemoteDomainGetDiskErrorsArgs(XdrStruct, frozen=True):
         unsigned int maxerrors;
         unsigned int flags;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_domain_get_disk_errors_args"
@@ -13317,6 +14465,8 @@ class RemoteDomainGetDiskErrorsRet(XdrStruct, frozen=True):
         remote_domain_disk_error errors<REMOTE_DOMAIN_DISK_ERRORS_MAX>;
         int nerrors;
     };
+
+    Since: 0.9.10.
     """
 
     xdr_name = "remote_domain_get_disk_errors_ret"
@@ -13347,6 +14497,8 @@ class RemoteConnectListAllDomainsArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 0.9.13.
     """
 
     xdr_name = "remote_connect_list_all_domains_args"
@@ -13368,6 +14520,9 @@ class RemoteConnectListAllDomainsRet(XdrStruct, frozen=True):
         remote_nonnull_domain domains<REMOTE_DOMAIN_LIST_MAX>;
         unsigned int ret;
     };
+
+    Since: 0.9.13.
+    domains: Changed in 1.1.2, was remote_nonnull_domain domains<>;.
     """
 
     xdr_name = "remote_connect_list_all_domains_ret"
@@ -13398,6 +14553,8 @@ class RemoteConnectListAllStoragePoolsArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 0.10.2.
     """
 
     xdr_name = "remote_connect_list_all_storage_pools_args"
@@ -13419,6 +14576,9 @@ class RemoteConnectListAllStoragePoolsRet(XdrStruct, frozen=True):
         remote_nonnull_storage_pool pools<REMOTE_STORAGE_POOL_LIST_MAX>;
         unsigned int ret;
     };
+
+    Since: 0.10.2.
+    pools: Changed in 1.1.2, was remote_nonnull_storage_pool pools<>;.
     """
 
     xdr_name = "remote_connect_list_all_storage_pools_ret"
@@ -13450,6 +14610,8 @@ class RemoteStoragePoolListAllVolumesArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 0.10.2.
     """
 
     xdr_name = "remote_storage_pool_list_all_volumes_args"
@@ -13475,6 +14637,9 @@ class RemoteStoragePoolListAllVolumesRet(XdrStruct, frozen=True):
         remote_nonnull_storage_vol vols<REMOTE_STORAGE_VOL_LIST_MAX>;
         unsigned int ret;
     };
+
+    Since: 0.10.2.
+    vols: Changed in 1.1.2, was remote_nonnull_storage_vol vols<>;.
     """
 
     xdr_name = "remote_storage_pool_list_all_volumes_ret"
@@ -13505,6 +14670,8 @@ class RemoteConnectListAllNetworksArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 0.10.2.
     """
 
     xdr_name = "remote_connect_list_all_networks_args"
@@ -13526,6 +14693,9 @@ class RemoteConnectListAllNetworksRet(XdrStruct, frozen=True):
         remote_nonnull_network nets<REMOTE_NETWORK_LIST_MAX>;
         unsigned int ret;
     };
+
+    Since: 0.10.2.
+    nets: Changed in 1.1.2, was remote_nonnull_network nets<>;.
     """
 
     xdr_name = "remote_connect_list_all_networks_ret"
@@ -13556,6 +14726,8 @@ class RemoteConnectListAllInterfacesArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 0.10.2.
     """
 
     xdr_name = "remote_connect_list_all_interfaces_args"
@@ -13577,6 +14749,9 @@ class RemoteConnectListAllInterfacesRet(XdrStruct, frozen=True):
         remote_nonnull_interface ifaces<REMOTE_INTERFACE_LIST_MAX>;
         unsigned int ret;
     };
+
+    Since: 0.10.2.
+    ifaces: Changed in 1.1.2, was remote_nonnull_interface ifaces<>;.
     """
 
     xdr_name = "remote_connect_list_all_interfaces_ret"
@@ -13607,6 +14782,8 @@ class RemoteConnectListAllNodeDevicesArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 0.10.2.
     """
 
     xdr_name = "remote_connect_list_all_node_devices_args"
@@ -13628,6 +14805,9 @@ class RemoteConnectListAllNodeDevicesRet(XdrStruct, frozen=True):
         remote_nonnull_node_device devices<REMOTE_NODE_DEVICE_LIST_MAX>;
         unsigned int ret;
     };
+
+    Since: 0.10.2.
+    devices: Changed in 1.1.2, was remote_nonnull_node_device devices<>;.
     """
 
     xdr_name = "remote_connect_list_all_node_devices_ret"
@@ -13658,6 +14838,8 @@ class RemoteConnectListAllNwfiltersArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 0.10.2.
     """
 
     xdr_name = "remote_connect_list_all_nwfilters_args"
@@ -13679,6 +14861,9 @@ class RemoteConnectListAllNwfiltersRet(XdrStruct, frozen=True):
         remote_nonnull_nwfilter filters<REMOTE_NWFILTER_LIST_MAX>;
         unsigned int ret;
     };
+
+    Since: 0.10.2.
+    filters: Changed in 1.1.2, was remote_nonnull_nwfilter filters<>;.
     """
 
     xdr_name = "remote_connect_list_all_nwfilters_ret"
@@ -13709,6 +14894,8 @@ class RemoteConnectListAllSecretsArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 0.10.2.
     """
 
     xdr_name = "remote_connect_list_all_secrets_args"
@@ -13730,6 +14917,9 @@ class RemoteConnectListAllSecretsRet(XdrStruct, frozen=True):
         remote_nonnull_secret secrets<REMOTE_SECRET_LIST_MAX>;
         unsigned int ret;
     };
+
+    Since: 0.10.2.
+    secrets: Changed in 1.1.2, was remote_nonnull_secret secrets<>;.
     """
 
     xdr_name = "remote_connect_list_all_secrets_ret"
@@ -13760,6 +14950,8 @@ class RemoteNodeSetMemoryParametersArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_NODE_MEMORY_PARAMETERS_MAX>;
         unsigned int flags;
     };
+
+    Since: 0.10.2.
     """
 
     xdr_name = "remote_node_set_memory_parameters_args"
@@ -13790,6 +14982,8 @@ class RemoteNodeGetMemoryParametersArgs(XdrStruct, frozen=True):
         int nparams;
         unsigned int flags;
     };
+
+    Since: 0.10.2.
     """
 
     xdr_name = "remote_node_get_memory_parameters_args"
@@ -13811,6 +15005,8 @@ class RemoteNodeGetMemoryParametersRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_NODE_MEMORY_PARAMETERS_MAX>;
         int nparams;
     };
+
+    Since: 0.10.2.
     """
 
     xdr_name = "remote_node_get_memory_parameters_ret"
@@ -13842,6 +15038,8 @@ class RemoteNodeGetCpuMapArgs(XdrStruct, frozen=True):
         int need_online;
         unsigned int flags;
     };
+
+    Since: 1.0.0.
     """
 
     xdr_name = "remote_node_get_cpu_map_args"
@@ -13865,6 +15063,8 @@ class RemoteNodeGetCpuMapRet(XdrStruct, frozen=True):
         unsigned int online;
         int ret;
     };
+
+    Since: 1.0.0.
     """
 
     xdr_name = "remote_node_get_cpu_map_ret"
@@ -13892,6 +15092,8 @@ class RemoteDomainFstrimArgs(XdrStruct, frozen=True):
         unsigned hyper minimum;
         unsigned int flags;
     };
+
+    Since: 1.0.1.
     """
 
     xdr_name = "remote_domain_fstrim_args"
@@ -13920,6 +15122,8 @@ class RemoteDomainGetTimeArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 1.2.5.
     """
 
     xdr_name = "remote_domain_get_time_args"
@@ -13944,6 +15148,8 @@ class RemoteDomainGetTimeRet(XdrStruct, frozen=True):
         hyper seconds;
         unsigned int nseconds;
     };
+
+    Since: 1.2.5.
     """
 
     xdr_name = "remote_domain_get_time_ret"
@@ -13967,6 +15173,8 @@ class RemoteDomainSetTimeArgs(XdrStruct, frozen=True):
         unsigned int nseconds;
         unsigned int flags;
     };
+
+    Since: 1.2.5.
     """
 
     xdr_name = "remote_domain_set_time_args"
@@ -13994,6 +15202,9 @@ class RemoteDomainMigrateBegin3ParamsArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX>;
         unsigned int flags;
     };
+
+    Since: 1.1.0.
+    params: Changed in 1.1.2, was remote_typed_param params<>;.
     """
 
     xdr_name = "remote_domain_migrate_begin3_params_args"
@@ -14027,6 +15238,8 @@ class RemoteDomainMigrateBegin3ParamsRet(XdrStruct, frozen=True):
         opaque cookie_out<REMOTE_MIGRATE_COOKIE_MAX>;
         remote_nonnull_string xml;
     };
+
+    Since: 1.1.0.
     """
 
     xdr_name = "remote_domain_migrate_begin3_params_ret"
@@ -14052,6 +15265,9 @@ class RemoteDomainMigratePrepare3ParamsArgs(XdrStruct, frozen=True):
         opaque cookie_in<REMOTE_MIGRATE_COOKIE_MAX>;
         unsigned int flags;
     };
+
+    Since: 1.1.0.
+    params: Changed in 1.1.2, was remote_typed_param params<>;.
     """
 
     xdr_name = "remote_domain_migrate_prepare3_params_args"
@@ -14085,6 +15301,8 @@ class RemoteDomainMigratePrepare3ParamsRet(XdrStruct, frozen=True):
         opaque cookie_out<REMOTE_MIGRATE_COOKIE_MAX>;
         remote_string uri_out;
     };
+
+    Since: 1.1.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare3_params_ret"
@@ -14110,6 +15328,9 @@ class RemoteDomainMigratePrepareTunnel3ParamsArgs(XdrStruct, frozen=True):
         opaque cookie_in<REMOTE_MIGRATE_COOKIE_MAX>;
         unsigned int flags;
     };
+
+    Since: 1.1.0.
+    params: Changed in 1.1.2, was remote_typed_param params<>;.
     """
 
     xdr_name = "remote_domain_migrate_prepare_tunnel3_params_args"
@@ -14142,6 +15363,8 @@ class RemoteDomainMigratePrepareTunnel3ParamsRet(XdrStruct, frozen=True):
     struct remote_domain_migrate_prepare_tunnel3_params_ret {
         opaque cookie_out<REMOTE_MIGRATE_COOKIE_MAX>;
     };
+
+    Since: 1.1.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare_tunnel3_params_ret"
@@ -14166,6 +15389,9 @@ class RemoteDomainMigratePerform3ParamsArgs(XdrStruct, frozen=True):
         opaque cookie_in<REMOTE_MIGRATE_COOKIE_MAX>;
         unsigned int flags;
     };
+
+    Since: 1.1.0.
+    params: Changed in 1.1.2, was remote_typed_param params<>;.
     """
 
     xdr_name = "remote_domain_migrate_perform3_params_args"
@@ -14204,6 +15430,8 @@ class RemoteDomainMigratePerform3ParamsRet(XdrStruct, frozen=True):
     struct remote_domain_migrate_perform3_params_ret {
         opaque cookie_out<REMOTE_MIGRATE_COOKIE_MAX>;
     };
+
+    Since: 1.1.0.
     """
 
     xdr_name = "remote_domain_migrate_perform3_params_ret"
@@ -14227,6 +15455,9 @@ class RemoteDomainMigrateFinish3ParamsArgs(XdrStruct, frozen=True):
         unsigned int flags;
         int cancelled;
     };
+
+    Since: 1.1.0.
+    params: Changed in 1.1.2, was remote_typed_param params<>;.
     """
 
     xdr_name = "remote_domain_migrate_finish3_params_args"
@@ -14261,6 +15492,8 @@ class RemoteDomainMigrateFinish3ParamsRet(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         opaque cookie_out<REMOTE_MIGRATE_COOKIE_MAX>;
     };
+
+    Since: 1.1.0.
     """
 
     xdr_name = "remote_domain_migrate_finish3_params_ret"
@@ -14288,6 +15521,9 @@ class RemoteDomainMigrateConfirm3ParamsArgs(XdrStruct, frozen=True):
         unsigned int flags;
         int cancelled;
     };
+
+    Since: 1.1.0.
+    params: Changed in 1.1.2, was remote_typed_param params<>;.
     """
 
     xdr_name = "remote_domain_migrate_confirm3_params_args"
@@ -14325,6 +15561,8 @@ class RemoteDomainEventDeviceRemovedMsg(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         remote_nonnull_string devAlias;
     };
+
+    Since: 1.1.1.
     """
 
     xdr_name = "remote_domain_event_device_removed_msg"
@@ -14349,6 +15587,8 @@ class RemoteDomainEventCallbackDeviceRemovedMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_domain_event_device_removed_msg msg;
     };
+
+    Since: 1.2.2.
     """
 
     xdr_name = "remote_domain_event_callback_device_removed_msg"
@@ -14377,6 +15617,8 @@ class RemoteDomainEventBlockJob2Msg(XdrStruct, frozen=True):
         int type;
         int status;
     };
+
+    Since: 1.2.6.
     """
 
     xdr_name = "remote_domain_event_block_job_2_msg"
@@ -14413,6 +15655,8 @@ class RemoteDomainEventBlockThresholdMsg(XdrStruct, frozen=True):
         unsigned hyper threshold;
         unsigned hyper excess;
     };
+
+    Since: 3.2.0.
     """
 
     xdr_name = "remote_domain_event_block_threshold_msg"
@@ -14449,6 +15693,8 @@ class RemoteDomainEventCallbackTunableMsg(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         remote_typed_param params<REMOTE_DOMAIN_EVENT_TUNABLE_MAX>;
     };
+
+    Since: 1.2.9.
     """
 
     xdr_name = "remote_domain_event_callback_tunable_msg"
@@ -14484,6 +15730,8 @@ class RemoteDomainEventCallbackDeviceAddedMsg(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         remote_nonnull_string devAlias;
     };
+
+    Since: 1.2.15.
     """
 
     xdr_name = "remote_domain_event_callback_device_added_msg"
@@ -14511,6 +15759,8 @@ class RemoteConnectEventConnectionClosedMsg(XdrStruct, frozen=True):
     struct remote_connect_event_connection_closed_msg {
         int reason;
     };
+
+    Since: 1.3.3.
     """
 
     xdr_name = "remote_connect_event_connection_closed_msg"
@@ -14532,6 +15782,8 @@ class RemoteConnectGetCpuModelNamesArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 1.1.3.
     """
 
     xdr_name = "remote_connect_get_cpu_model_names_args"
@@ -14557,6 +15809,8 @@ class RemoteConnectGetCpuModelNamesRet(XdrStruct, frozen=True):
         remote_nonnull_string models<REMOTE_CONNECT_CPU_MODELS_MAX>;
         int ret;
     };
+
+    Since: 1.1.3.
     """
 
     xdr_name = "remote_connect_get_cpu_model_names_ret"
@@ -14587,6 +15841,8 @@ class RemoteConnectNetworkEventRegisterAnyArgs(XdrStruct, frozen=True):
         int eventID;
         remote_network net;
     };
+
+    Since: 1.2.1.
     """
 
     xdr_name = "remote_connect_network_event_register_any_args"
@@ -14611,6 +15867,8 @@ class RemoteConnectNetworkEventRegisterAnyRet(XdrStruct, frozen=True):
     struct remote_connect_network_event_register_any_ret {
         int callbackID;
     };
+
+    Since: 1.2.1.
     """
 
     xdr_name = "remote_connect_network_event_register_any_ret"
@@ -14630,6 +15888,8 @@ class RemoteConnectNetworkEventDeregisterAnyArgs(XdrStruct, frozen=True):
     struct remote_connect_network_event_deregister_any_args {
         int callbackID;
     };
+
+    Since: 1.2.1.
     """
 
     xdr_name = "remote_connect_network_event_deregister_any_args"
@@ -14652,6 +15912,8 @@ class RemoteNetworkEventLifecycleMsg(XdrStruct, frozen=True):
         int event;
         int detail;
     };
+
+    Since: 1.2.1.
     """
 
     xdr_name = "remote_network_event_lifecycle_msg"
@@ -14683,6 +15945,8 @@ class RemoteNetworkEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
         int type;
         remote_string nsuri;
     };
+
+    Since: after 4.5.0, by 9.8.0.
     """
 
     xdr_name = "remote_network_event_callback_metadata_change_msg"
@@ -14719,6 +15983,8 @@ class RemoteNetworkSetMetadataArgs(XdrStruct, frozen=True):
         remote_string uri;
         unsigned int flags;
     };
+
+    Since: after 4.5.0, by 9.8.0.
     """
 
     xdr_name = "remote_network_set_metadata_args"
@@ -14758,6 +16024,8 @@ class RemoteNetworkGetMetadataArgs(XdrStruct, frozen=True):
         remote_string uri;
         unsigned int flags;
     };
+
+    Since: after 4.5.0, by 9.8.0.
     """
 
     xdr_name = "remote_network_get_metadata_args"
@@ -14788,6 +16056,8 @@ class RemoteNetworkGetMetadataRet(XdrStruct, frozen=True):
     struct remote_network_get_metadata_ret {
         remote_nonnull_string metadata;
     };
+
+    Since: after 4.5.0, by 9.8.0.
     """
 
     xdr_name = "remote_network_get_metadata_ret"
@@ -14809,6 +16079,8 @@ class RemoteConnectStoragePoolEventRegisterAnyArgs(XdrStruct, frozen=True):
         int eventID;
         remote_storage_pool pool;
     };
+
+    Since: 2.0.0.
     """
 
     xdr_name = "remote_connect_storage_pool_event_register_any_args"
@@ -14833,6 +16105,8 @@ class RemoteConnectStoragePoolEventRegisterAnyRet(XdrStruct, frozen=True):
     struct remote_connect_storage_pool_event_register_any_ret {
         int callbackID;
     };
+
+    Since: 2.0.0.
     """
 
     xdr_name = "remote_connect_storage_pool_event_register_any_ret"
@@ -14852,6 +16126,8 @@ class RemoteConnectStoragePoolEventDeregisterAnyArgs(XdrStruct, frozen=True):
     struct remote_connect_storage_pool_event_deregister_any_args {
         int callbackID;
     };
+
+    Since: 2.0.0.
     """
 
     xdr_name = "remote_connect_storage_pool_event_deregister_any_args"
@@ -14874,6 +16150,8 @@ class RemoteStoragePoolEventLifecycleMsg(XdrStruct, frozen=True):
         int event;
         int detail;
     };
+
+    Since: 2.0.0.
     """
 
     xdr_name = "remote_storage_pool_event_lifecycle_msg"
@@ -14903,6 +16181,8 @@ class RemoteStoragePoolEventRefreshMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_nonnull_storage_pool pool;
     };
+
+    Since: 2.0.0.
     """
 
     xdr_name = "remote_storage_pool_event_refresh_msg"
@@ -14928,6 +16208,8 @@ class RemoteConnectNodeDeviceEventRegisterAnyArgs(XdrStruct, frozen=True):
         int eventID;
         remote_node_device dev;
     };
+
+    Since: 2.2.0.
     """
 
     xdr_name = "remote_connect_node_device_event_register_any_args"
@@ -14952,6 +16234,8 @@ class RemoteConnectNodeDeviceEventRegisterAnyRet(XdrStruct, frozen=True):
     struct remote_connect_node_device_event_register_any_ret {
         int callbackID;
     };
+
+    Since: 2.2.0.
     """
 
     xdr_name = "remote_connect_node_device_event_register_any_ret"
@@ -14971,6 +16255,8 @@ class RemoteConnectNodeDeviceEventDeregisterAnyArgs(XdrStruct, frozen=True):
     struct remote_connect_node_device_event_deregister_any_args {
         int callbackID;
     };
+
+    Since: 2.2.0.
     """
 
     xdr_name = "remote_connect_node_device_event_deregister_any_args"
@@ -14993,6 +16279,8 @@ class RemoteNodeDeviceEventLifecycleMsg(XdrStruct, frozen=True):
         int event;
         int detail;
     };
+
+    Since: 2.2.0.
     """
 
     xdr_name = "remote_node_device_event_lifecycle_msg"
@@ -15022,6 +16310,8 @@ class RemoteNodeDeviceEventUpdateMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_nonnull_node_device dev;
     };
+
+    Since: 2.2.0.
     """
 
     xdr_name = "remote_node_device_event_update_msg"
@@ -15048,6 +16338,8 @@ class RemoteDomainFsfreezeArgs(XdrStruct, frozen=True):
         remote_nonnull_string mountpoints<REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX>;
         unsigned int flags;
     };
+
+    Since: 1.2.5.
     """
 
     xdr_name = "remote_domain_fsfreeze_args"
@@ -15080,6 +16372,8 @@ class RemoteDomainFsfreezeRet(XdrStruct, frozen=True):
     struct remote_domain_fsfreeze_ret {
         int filesystems;
     };
+
+    Since: 1.2.5.
     """
 
     xdr_name = "remote_domain_fsfreeze_ret"
@@ -15101,6 +16395,8 @@ class RemoteDomainFsthawArgs(XdrStruct, frozen=True):
         remote_nonnull_string mountpoints<REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX>;
         unsigned int flags;
     };
+
+    Since: 1.2.5.
     """
 
     xdr_name = "remote_domain_fsthaw_args"
@@ -15133,6 +16429,8 @@ class RemoteDomainFsthawRet(XdrStruct, frozen=True):
     struct remote_domain_fsthaw_ret {
         int filesystems;
     };
+
+    Since: 1.2.5.
     """
 
     xdr_name = "remote_domain_fsthaw_ret"
@@ -15155,6 +16453,8 @@ class RemoteNodeGetFreePagesArgs(XdrStruct, frozen=True):
         unsigned int cellCount;
         unsigned int flags;
     };
+
+    Since: 1.2.6.
     """
 
     xdr_name = "remote_node_get_free_pages_args"
@@ -15182,6 +16482,8 @@ class RemoteNodeGetFreePagesRet(XdrStruct, frozen=True):
     struct remote_node_get_free_pages_ret {
         unsigned hyper counts<REMOTE_NODE_MAX_CELLS>;
     };
+
+    Since: 1.2.6.
     """
 
     xdr_name = "remote_node_get_free_pages_ret"
@@ -15208,6 +16510,8 @@ class RemoteNodeAllocPagesArgs(XdrStruct, frozen=True):
         unsigned int cellCount;
         unsigned int flags;
     };
+
+    Since: 1.2.9.
     """
 
     xdr_name = "remote_node_alloc_pages_args"
@@ -15240,6 +16544,8 @@ class RemoteNodeAllocPagesRet(XdrStruct, frozen=True):
     struct remote_node_alloc_pages_ret {
         int ret;
     };
+
+    Since: 1.2.9.
     """
 
     xdr_name = "remote_node_alloc_pages_ret"
@@ -15267,6 +16573,8 @@ class RemoteNetworkDhcpLease(XdrStruct, frozen=True):
         remote_string hostname;
         remote_string clientid;
     };
+
+    Since: 1.2.6.
     """
 
     xdr_name = "remote_network_dhcp_lease"
@@ -15314,6 +16622,8 @@ class RemoteNetworkGetDhcpLeasesArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 1.2.6.
     """
 
     xdr_name = "remote_network_get_dhcp_leases_args"
@@ -15342,6 +16652,8 @@ class RemoteNetworkGetDhcpLeasesRet(XdrStruct, frozen=True):
         remote_network_dhcp_lease leases<REMOTE_NETWORK_DHCP_LEASES_MAX>;
         unsigned int ret;
     };
+
+    Since: 1.2.6.
     """
 
     xdr_name = "remote_network_get_dhcp_leases_ret"
@@ -15372,6 +16684,8 @@ class RemoteDomainStatsRecord(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         remote_typed_param params<REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX>;
     };
+
+    Since: 1.2.8.
     """
 
     xdr_name = "remote_domain_stats_record"
@@ -15403,6 +16717,8 @@ class RemoteConnectGetAllDomainStatsArgs(XdrStruct, frozen=True):
         unsigned int stats;
         unsigned int flags;
     };
+
+    Since: 1.2.8.
     """
 
     xdr_name = "remote_connect_get_all_domain_stats_args"
@@ -15436,6 +16752,8 @@ class RemoteDomainEventCallbackAgentLifecycleMsg(XdrStruct, frozen=True):
         int state;
         int reason;
     };
+
+    Since: 1.2.11.
     """
 
     xdr_name = "remote_domain_event_callback_agent_lifecycle_msg"
@@ -15464,6 +16782,8 @@ class RemoteConnectGetAllDomainStatsRet(XdrStruct, frozen=True):
     struct remote_connect_get_all_domain_stats_ret {
         remote_domain_stats_record retStats<REMOTE_DOMAIN_LIST_MAX>;
     };
+
+    Since: 1.2.8.
     """
 
     xdr_name = "remote_connect_get_all_domain_stats_ret"
@@ -15493,6 +16813,8 @@ class RemoteDomainFsinfo(XdrStruct, frozen=True):
         remote_nonnull_string fstype;
         remote_nonnull_string dev_aliases<REMOTE_DOMAIN_FSINFO_DISKS_MAX>;
     };
+
+    Since: 1.2.11.
     """
 
     xdr_name = "remote_domain_fsinfo"
@@ -15529,6 +16851,8 @@ class RemoteDomainGetFsinfoArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 1.2.11.
     """
 
     xdr_name = "remote_domain_get_fsinfo_args"
@@ -15553,6 +16877,8 @@ class RemoteDomainGetFsinfoRet(XdrStruct, frozen=True):
         remote_domain_fsinfo info<REMOTE_DOMAIN_FSINFO_MAX>;
         unsigned int ret;
     };
+
+    Since: 1.2.11.
     """
 
     xdr_name = "remote_domain_get_fsinfo_ret"
@@ -15584,6 +16910,8 @@ class RemoteDomainIpAddr(XdrStruct, frozen=True):
         remote_nonnull_string addr;
         unsigned int prefix;
     };
+
+    Since: 1.2.14.
     """
 
     xdr_name = "remote_domain_ip_addr"
@@ -15613,6 +16941,8 @@ class RemoteDomainInterface(XdrStruct, frozen=True):
         remote_string hwaddr;
         remote_domain_ip_addr addrs<REMOTE_DOMAIN_IP_ADDR_MAX>;
     };
+
+    Since: 1.2.14.
     """
 
     xdr_name = "remote_domain_interface"
@@ -15647,6 +16977,8 @@ class RemoteDomainInterfaceAddressesArgs(XdrStruct, frozen=True):
         unsigned int source;
         unsigned int flags;
     };
+
+    Since: 1.2.14.
     """
 
     xdr_name = "remote_domain_interface_addresses_args"
@@ -15671,6 +17003,8 @@ class RemoteDomainInterfaceAddressesRet(XdrStruct, frozen=True):
     struct remote_domain_interface_addresses_ret {
         remote_domain_interface ifaces<REMOTE_DOMAIN_INTERFACE_MAX>;
     };
+
+    Since: 1.2.14.
     """
 
     xdr_name = "remote_domain_interface_addresses_ret"
@@ -15700,6 +17034,8 @@ class RemoteDomainSetUserPasswordArgs(XdrStruct, frozen=True):
         remote_string password;
         unsigned int flags;
     };
+
+    Since: 1.2.16.
     """
 
     xdr_name = "remote_domain_set_user_password_args"
@@ -15731,6 +17067,8 @@ class RemoteDomainRenameArgs(XdrStruct, frozen=True):
         remote_string new_name;
         unsigned int flags;
     };
+
+    Since: 1.2.19.
     """
 
     xdr_name = "remote_domain_rename_args"
@@ -15757,6 +17095,8 @@ class RemoteDomainRenameRet(XdrStruct, frozen=True):
     struct remote_domain_rename_ret {
         int retcode;
     };
+
+    Since: 1.2.19.
     """
 
     xdr_name = "remote_domain_rename_ret"
@@ -15778,6 +17118,8 @@ class RemoteDomainEventCallbackMigrationIterationMsg(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         int iteration;
     };
+
+    Since: 1.3.2.
     """
 
     xdr_name = "remote_domain_event_callback_migration_iteration_msg"
@@ -15807,6 +17149,8 @@ class RemoteDomainEventCallbackJobCompletedMsg(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         remote_typed_param params<REMOTE_DOMAIN_JOB_STATS_MAX>;
     };
+
+    Since: 1.3.3.
     """
 
     xdr_name = "remote_domain_event_callback_job_completed_msg"
@@ -15841,6 +17185,8 @@ class RemoteDomainMigrateStartPostCopyArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 1.3.3.
     """
 
     xdr_name = "remote_domain_migrate_start_post_copy_args"
@@ -15866,6 +17212,8 @@ class RemoteDomainEventCallbackDeviceRemovalFailedMsg(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         remote_nonnull_string devAlias;
     };
+
+    Since: 1.3.4.
     """
 
     xdr_name = "remote_domain_event_callback_device_removal_failed_msg"
@@ -15894,6 +17242,8 @@ class RemoteDomainGetGuestVcpusArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 2.0.0.
     """
 
     xdr_name = "remote_domain_get_guest_vcpus_args"
@@ -15917,6 +17267,8 @@ class RemoteDomainGetGuestVcpusRet(XdrStruct, frozen=True):
     struct remote_domain_get_guest_vcpus_ret {
         remote_typed_param params<REMOTE_DOMAIN_GUEST_VCPU_PARAMS_MAX>;
     };
+
+    Since: 2.0.0.
     """
 
     xdr_name = "remote_domain_get_guest_vcpus_ret"
@@ -15946,6 +17298,8 @@ class RemoteDomainSetGuestVcpusArgs(XdrStruct, frozen=True):
         int state;
         unsigned int flags;
     };
+
+    Since: 2.0.0.
     """
 
     xdr_name = "remote_domain_set_guest_vcpus_args"
@@ -15976,6 +17330,8 @@ class RemoteDomainSetVcpuArgs(XdrStruct, frozen=True):
         int state;
         unsigned int flags;
     };
+
+    Since: 3.1.0.
     """
 
     xdr_name = "remote_domain_set_vcpu_args"
@@ -16006,6 +17362,8 @@ class RemoteDomainEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
         int type;
         remote_string nsuri;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "remote_domain_event_callback_metadata_change_msg"
@@ -16041,6 +17399,8 @@ class RemoteDomainEventMemoryFailureMsg(XdrStruct, frozen=True):
         int action;
         unsigned int flags;
     };
+
+    Since: after 4.5.0, by 9.8.0.
     """
 
     xdr_name = "remote_domain_event_memory_failure_msg"
@@ -16071,6 +17431,8 @@ class RemoteConnectSecretEventRegisterAnyArgs(XdrStruct, frozen=True):
         int eventID;
         remote_secret secret;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "remote_connect_secret_event_register_any_args"
@@ -16095,6 +17457,8 @@ class RemoteConnectSecretEventRegisterAnyRet(XdrStruct, frozen=True):
     struct remote_connect_secret_event_register_any_ret {
         int callbackID;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "remote_connect_secret_event_register_any_ret"
@@ -16114,6 +17478,8 @@ class RemoteConnectSecretEventDeregisterAnyArgs(XdrStruct, frozen=True):
     struct remote_connect_secret_event_deregister_any_args {
         int callbackID;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "remote_connect_secret_event_deregister_any_args"
@@ -16136,6 +17502,8 @@ class RemoteSecretEventLifecycleMsg(XdrStruct, frozen=True):
         int event;
         int detail;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "remote_secret_event_lifecycle_msg"
@@ -16165,6 +17533,8 @@ class RemoteSecretEventValueChangedMsg(XdrStruct, frozen=True):
         int callbackID;
         remote_nonnull_secret secret;
     };
+
+    Since: 3.0.0.
     """
 
     xdr_name = "remote_secret_event_value_changed_msg"
@@ -16192,6 +17562,8 @@ class RemoteDomainSetBlockThresholdArgs(XdrStruct, frozen=True):
         unsigned hyper threshold;
         unsigned int flags;
     };
+
+    Since: 3.2.0.
     """
 
     xdr_name = "remote_domain_set_block_threshold_args"
@@ -16222,6 +17594,8 @@ class RemoteDomainSetLifecycleActionArgs(XdrStruct, frozen=True):
         unsigned int action;
         unsigned int flags;
     };
+
+    Since: 3.9.0.
     """
 
     xdr_name = "remote_domain_set_lifecycle_action_args"
@@ -16252,6 +17626,8 @@ class RemoteConnectCompareHypervisorCpuArgs(XdrStruct, frozen=True):
         remote_nonnull_string xmlCPU;
         unsigned int flags;
     };
+
+    Since: 4.4.0.
     """
 
     xdr_name = "remote_connect_compare_hypervisor_cpu_args"
@@ -16287,6 +17663,8 @@ class RemoteConnectCompareHypervisorCpuRet(XdrStruct, frozen=True):
     struct remote_connect_compare_hypervisor_cpu_ret {
         int result;
     };
+
+    Since: 4.4.0.
     """
 
     xdr_name = "remote_connect_compare_hypervisor_cpu_ret"
@@ -16311,6 +17689,8 @@ class RemoteConnectBaselineHypervisorCpuArgs(XdrStruct, frozen=True):
         remote_nonnull_string xmlCPUs<REMOTE_CPU_BASELINE_MAX>;
         unsigned int flags;
     };
+
+    Since: 4.4.0.
     """
 
     xdr_name = "remote_connect_baseline_hypervisor_cpu_args"
@@ -16352,6 +17732,8 @@ class RemoteConnectBaselineHypervisorCpuRet(XdrStruct, frozen=True):
     struct remote_connect_baseline_hypervisor_cpu_ret {
         remote_nonnull_string cpu;
     };
+
+    Since: 4.4.0.
     """
 
     xdr_name = "remote_connect_baseline_hypervisor_cpu_ret"
@@ -16373,6 +17755,8 @@ class RemoteNodeGetSevInfoArgs(XdrStruct, frozen=True):
         int nparams;
         unsigned int flags;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_node_get_sev_info_args"
@@ -16394,6 +17778,8 @@ class RemoteNodeGetSevInfoRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_NODE_SEV_INFO_MAX>;
         int nparams;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_node_get_sev_info_ret"
@@ -16424,6 +17810,8 @@ class RemoteDomainGetLaunchSecurityInfoArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_domain_get_launch_security_info_args"
@@ -16447,6 +17835,8 @@ class RemoteDomainGetLaunchSecurityInfoRet(XdrStruct, frozen=True):
     struct remote_domain_get_launch_security_info_ret {
         remote_typed_param params<REMOTE_DOMAIN_LAUNCH_SECURITY_INFO_PARAMS_MAX>;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_domain_get_launch_security_info_ret"
@@ -16475,6 +17865,8 @@ class RemoteDomainSetLaunchSecurityStateArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX>;
         unsigned int flags;
     };
+
+    Since: 8.0.0, by virDomainSetLaunchSecurityState of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_set_launch_security_state_args"
@@ -16507,6 +17899,8 @@ class RemoteNwfilterBindingLookupByPortDevArgs(XdrStruct, frozen=True):
     struct remote_nwfilter_binding_lookup_by_port_dev_args {
         remote_nonnull_string name;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_nwfilter_binding_lookup_by_port_dev_args"
@@ -16527,6 +17921,8 @@ class RemoteNwfilterBindingLookupByPortDevRet(XdrStruct, frozen=True):
     struct remote_nwfilter_binding_lookup_by_port_dev_ret {
         remote_nonnull_nwfilter_binding nwfilter;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_nwfilter_binding_lookup_by_port_dev_ret"
@@ -16548,6 +17944,8 @@ class RemoteNwfilterBindingCreateXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_nwfilter_binding_create_xml_args"
@@ -16571,6 +17969,8 @@ class RemoteNwfilterBindingCreateXmlRet(XdrStruct, frozen=True):
     struct remote_nwfilter_binding_create_xml_ret {
         remote_nonnull_nwfilter_binding nwfilter;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_nwfilter_binding_create_xml_ret"
@@ -16591,6 +17991,8 @@ class RemoteNwfilterBindingDeleteArgs(XdrStruct, frozen=True):
     struct remote_nwfilter_binding_delete_args {
         remote_nonnull_nwfilter_binding nwfilter;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_nwfilter_binding_delete_args"
@@ -16612,6 +18014,8 @@ class RemoteNwfilterBindingGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_nwfilter_binding nwfilter;
         unsigned int flags;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_nwfilter_binding_get_xml_desc_args"
@@ -16635,6 +18039,8 @@ class RemoteNwfilterBindingGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_nwfilter_binding_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_nwfilter_binding_get_xml_desc_ret"
@@ -16656,6 +18062,8 @@ class RemoteConnectListAllNwfilterBindingsArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_connect_list_all_nwfilter_bindings_args"
@@ -16677,6 +18085,8 @@ class RemoteConnectListAllNwfilterBindingsRet(XdrStruct, frozen=True):
         remote_nonnull_nwfilter_binding bindings<REMOTE_NWFILTER_BINDING_LIST_MAX>;
         unsigned int ret;
     };
+
+    Since: 4.5.0.
     """
 
     xdr_name = "remote_connect_list_all_nwfilter_bindings_ret"
@@ -16706,6 +18116,8 @@ class RemoteConnectGetStoragePoolCapabilitiesArgs(XdrStruct, frozen=True):
     struct remote_connect_get_storage_pool_capabilities_args {
         unsigned int flags;
     };
+
+    Since: 5.2.0, by virConnectGetStoragePoolCapabilities of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_connect_get_storage_pool_capabilities_args"
@@ -16725,6 +18137,8 @@ class RemoteConnectGetStoragePoolCapabilitiesRet(XdrStruct, frozen=True):
     struct remote_connect_get_storage_pool_capabilities_ret {
         remote_nonnull_string capabilities;
     };
+
+    Since: 5.2.0, by virConnectGetStoragePoolCapabilities of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_connect_get_storage_pool_capabilities_ret"
@@ -16747,6 +18161,8 @@ class RemoteNetworkListAllPortsArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 5.5.0, by virNetworkListAllPorts of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_list_all_ports_args"
@@ -16772,6 +18188,8 @@ class RemoteNetworkListAllPortsRet(XdrStruct, frozen=True):
         remote_nonnull_network_port ports<REMOTE_NETWORK_PORT_LIST_MAX>;
         unsigned int ret;
     };
+
+    Since: 5.5.0, by virNetworkListAllPorts of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_list_all_ports_ret"
@@ -16802,6 +18220,8 @@ class RemoteNetworkPortLookupByUuidArgs(XdrStruct, frozen=True):
         remote_nonnull_network network;
         remote_uuid uuid;
     };
+
+    Since: 5.5.0, by virNetworkPortLookupByUUID of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_port_lookup_by_uuid_args"
@@ -16825,6 +18245,8 @@ class RemoteNetworkPortLookupByUuidRet(XdrStruct, frozen=True):
     struct remote_network_port_lookup_by_uuid_ret {
         remote_nonnull_network_port port;
     };
+
+    Since: 5.5.0, by virNetworkPortLookupByUUID of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_port_lookup_by_uuid_ret"
@@ -16847,6 +18269,8 @@ class RemoteNetworkPortCreateXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml;
         unsigned int flags;
     };
+
+    Since: 5.5.0, by virNetworkPortCreateXML of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_port_create_xml_args"
@@ -16873,6 +18297,8 @@ class RemoteNetworkPortCreateXmlRet(XdrStruct, frozen=True):
     struct remote_network_port_create_xml_ret {
         remote_nonnull_network_port port;
     };
+
+    Since: 5.5.0, by virNetworkPortCreateXML of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_port_create_xml_ret"
@@ -16895,6 +18321,8 @@ class RemoteNetworkPortSetParametersArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_NETWORK_PORT_PARAMETERS_MAX>;
         unsigned int flags;
     };
+
+    Since: 5.5.0, by virNetworkPortSetParameters of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_port_set_parameters_args"
@@ -16929,6 +18357,8 @@ class RemoteNetworkPortGetParametersArgs(XdrStruct, frozen=True):
         int nparams;
         unsigned int flags;
     };
+
+    Since: 5.5.0, by virNetworkPortGetParameters of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_port_get_parameters_args"
@@ -16954,6 +18384,8 @@ class RemoteNetworkPortGetParametersRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_NETWORK_PORT_PARAMETERS_MAX>;
         int nparams;
     };
+
+    Since: 5.5.0, by virNetworkPortGetParameters of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_port_get_parameters_ret"
@@ -16984,6 +18416,8 @@ class RemoteNetworkPortGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_network_port port;
         unsigned int flags;
     };
+
+    Since: 5.5.0, by virNetworkPortGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_port_get_xml_desc_args"
@@ -17007,6 +18441,8 @@ class RemoteNetworkPortGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_network_port_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 5.5.0, by virNetworkPortGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_port_get_xml_desc_ret"
@@ -17028,6 +18464,8 @@ class RemoteNetworkPortDeleteArgs(XdrStruct, frozen=True):
         remote_nonnull_network_port port;
         unsigned int flags;
     };
+
+    Since: 5.5.0, by virNetworkPortDelete of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_port_delete_args"
@@ -17053,6 +18491,8 @@ class RemoteDomainCheckpointCreateXmlArgs(XdrStruct, frozen=True):
         remote_nonnull_string xml_desc;
         unsigned int flags;
     };
+
+    Since: 5.6.0, by virDomainCheckpointCreateXML of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_checkpoint_create_xml_args"
@@ -17079,6 +18519,8 @@ class RemoteDomainCheckpointCreateXmlRet(XdrStruct, frozen=True):
     struct remote_domain_checkpoint_create_xml_ret {
         remote_nonnull_domain_checkpoint checkpoint;
     };
+
+    Since: 5.6.0, by virDomainCheckpointCreateXML of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_checkpoint_create_xml_ret"
@@ -17100,6 +18542,8 @@ class RemoteDomainCheckpointGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint checkpoint;
         unsigned int flags;
     };
+
+    Since: 5.6.0, by virDomainCheckpointGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_checkpoint_get_xml_desc_args"
@@ -17123,6 +18567,8 @@ class RemoteDomainCheckpointGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_domain_checkpoint_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 5.6.0, by virDomainCheckpointGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_checkpoint_get_xml_desc_ret"
@@ -17145,6 +18591,8 @@ class RemoteDomainListAllCheckpointsArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 5.6.0, by virDomainListAllCheckpoints of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_list_all_checkpoints_args"
@@ -17170,6 +18618,8 @@ class RemoteDomainListAllCheckpointsRet(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint checkpoints<REMOTE_DOMAIN_CHECKPOINT_LIST_MAX>;
         int ret;
     };
+
+    Since: 5.6.0, by virDomainListAllCheckpoints of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_list_all_checkpoints_ret"
@@ -17201,6 +18651,8 @@ class RemoteDomainCheckpointListAllChildrenArgs(XdrStruct, frozen=True):
         int need_results;
         unsigned int flags;
     };
+
+    Since: 5.6.0, by virDomainCheckpointListAllChildren of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_checkpoint_list_all_children_args"
@@ -17226,6 +18678,8 @@ class RemoteDomainCheckpointListAllChildrenRet(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint checkpoints<REMOTE_DOMAIN_CHECKPOINT_LIST_MAX>;
         int ret;
     };
+
+    Since: 5.6.0, by virDomainCheckpointListAllChildren of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_checkpoint_list_all_children_ret"
@@ -17257,6 +18711,8 @@ class RemoteDomainCheckpointLookupByNameArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
         unsigned int flags;
     };
+
+    Since: 5.6.0, by virDomainCheckpointLookupByName of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_checkpoint_lookup_by_name_args"
@@ -17283,6 +18739,8 @@ class RemoteDomainCheckpointLookupByNameRet(XdrStruct, frozen=True):
     struct remote_domain_checkpoint_lookup_by_name_ret {
         remote_nonnull_domain_checkpoint checkpoint;
     };
+
+    Since: 5.6.0, by virDomainCheckpointLookupByName of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_checkpoint_lookup_by_name_ret"
@@ -17304,6 +18762,8 @@ class RemoteDomainCheckpointGetParentArgs(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint checkpoint;
         unsigned int flags;
     };
+
+    Since: 5.6.0, by virDomainCheckpointGetParent of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_checkpoint_get_parent_args"
@@ -17327,6 +18787,8 @@ class RemoteDomainCheckpointGetParentRet(XdrStruct, frozen=True):
     struct remote_domain_checkpoint_get_parent_ret {
         remote_nonnull_domain_checkpoint parent;
     };
+
+    Since: 5.6.0, by virDomainCheckpointGetParent of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_checkpoint_get_parent_ret"
@@ -17348,6 +18810,8 @@ class RemoteDomainCheckpointDeleteArgs(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint checkpoint;
         unsigned int flags;
     };
+
+    Since: 5.6.0, by virDomainCheckpointDelete of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_checkpoint_delete_args"
@@ -17373,6 +18837,8 @@ class RemoteDomainGetGuestInfoArgs(XdrStruct, frozen=True):
         unsigned int types;
         unsigned int flags;
     };
+
+    Since: 5.7.0, by virDomainGetGuestInfo of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_get_guest_info_args"
@@ -17397,6 +18863,8 @@ class RemoteDomainGetGuestInfoRet(XdrStruct, frozen=True):
     struct remote_domain_get_guest_info_ret {
         remote_typed_param params<REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX>;
     };
+
+    Since: 5.7.0, by virDomainGetGuestInfo of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_get_guest_info_ret"
@@ -17424,6 +18892,8 @@ class RemoteConnectSetIdentityArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_CONNECT_IDENTITY_PARAMS_MAX>;
         unsigned int flags;
     };
+
+    Since: 5.8.0, by virConnectSetIdentity of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_connect_set_identity_args"
@@ -17455,6 +18925,8 @@ class RemoteDomainAgentSetResponseTimeoutArgs(XdrStruct, frozen=True):
         int timeout;
         unsigned int flags;
     };
+
+    Since: 5.10.0, by virDomainAgentSetResponseTimeout of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_agent_set_response_timeout_args"
@@ -17479,6 +18951,8 @@ class RemoteDomainAgentSetResponseTimeoutRet(XdrStruct, frozen=True):
     struct remote_domain_agent_set_response_timeout_ret {
         int result;
     };
+
+    Since: 5.10.0, by virDomainAgentSetResponseTimeout of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_agent_set_response_timeout_ret"
@@ -17501,6 +18975,8 @@ class RemoteDomainBackupBeginArgs(XdrStruct, frozen=True):
         remote_string checkpoint_xml;
         unsigned int flags;
     };
+
+    Since: 6.0.0, by virDomainBackupBegin of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_backup_begin_args"
@@ -17531,6 +19007,8 @@ class RemoteDomainBackupGetXmlDescArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 6.0.0, by virDomainBackupGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_backup_get_xml_desc_args"
@@ -17554,6 +19032,8 @@ class RemoteDomainBackupGetXmlDescRet(XdrStruct, frozen=True):
     struct remote_domain_backup_get_xml_desc_ret {
         remote_nonnull_string xml;
     };
+
+    Since: 6.0.0, by virDomainBackupGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_backup_get_xml_desc_ret"
@@ -17576,6 +19056,8 @@ class RemoteDomainAuthorizedSshKeysGetArgs(XdrStruct, frozen=True):
         remote_nonnull_string user;
         unsigned int flags;
     };
+
+    Since: 6.10.0, by virDomainAuthorizedSSHKeysGet of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_authorized_ssh_keys_get_args"
@@ -17602,6 +19084,8 @@ class RemoteDomainAuthorizedSshKeysGetRet(XdrStruct, frozen=True):
     struct remote_domain_authorized_ssh_keys_get_ret {
         remote_nonnull_string keys<REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX>;
     };
+
+    Since: 6.10.0, by virDomainAuthorizedSSHKeysGet of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_authorized_ssh_keys_get_ret"
@@ -17631,6 +19115,8 @@ class RemoteDomainAuthorizedSshKeysSetArgs(XdrStruct, frozen=True):
         remote_nonnull_string keys<REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX>;
         unsigned int flags;
     };
+
+    Since: 6.10.0, by virDomainAuthorizedSSHKeysSet of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_authorized_ssh_keys_set_args"
@@ -17667,6 +19153,8 @@ class RemoteDomainGetMessagesArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int flags;
     };
+
+    Since: 7.1.0, by virDomainGetMessages of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_get_messages_args"
@@ -17690,6 +19178,8 @@ class RemoteDomainGetMessagesRet(XdrStruct, frozen=True):
     struct remote_domain_get_messages_ret {
         remote_nonnull_string msgs<REMOTE_DOMAIN_MESSAGES_MAX>;
     };
+
+    Since: 7.1.0, by virDomainGetMessages of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_get_messages_ret"
@@ -17718,6 +19208,8 @@ class RemoteDomainStartDirtyRateCalcArgs(XdrStruct, frozen=True):
         int seconds;
         unsigned int flags;
     };
+
+    Since: 7.2.0, by virDomainStartDirtyRateCalc of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_start_dirty_rate_calc_args"
@@ -17744,6 +19236,8 @@ class RemoteDomainGraphicsReloadArgs(XdrStruct, frozen=True):
         unsigned int type;
         unsigned int flags;
     };
+
+    Since: 10.2.0.
     """
 
     xdr_name = "remote_domain_graphics_reload_args"
@@ -17771,6 +19265,8 @@ class RemoteDomainEventMemoryDeviceSizeChangeMsg(XdrStruct, frozen=True):
         remote_nonnull_string alias;
         unsigned hyper size;
     };
+
+    Since: after 4.5.0, by 9.8.0.
     """
 
     xdr_name = "remote_domain_event_memory_device_size_change_msg"
@@ -17803,6 +19299,8 @@ class RemoteDomainEventVcpuRemovedMsg(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         unsigned int vcpuid;
     };
+
+    Since: 12.4.0.
     """
 
     xdr_name = "remote_domain_event_vcpu_removed_msg"
@@ -17832,6 +19330,8 @@ class RemoteDomainFdAssociateArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
         unsigned int flags;
     };
+
+    Since: 9.0.0, by virDomainFDAssociate of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_domain_fd_associate_args"
@@ -17858,6 +19358,8 @@ class RemoteDomainGetAutostartOnceArgs(XdrStruct, frozen=True):
     struct remote_domain_get_autostart_once_args {
         remote_nonnull_domain dom;
     };
+
+    Since: 11.2.0.
     """
 
     xdr_name = "remote_domain_get_autostart_once_args"
@@ -17878,6 +19380,8 @@ class RemoteDomainGetAutostartOnceRet(XdrStruct, frozen=True):
     struct remote_domain_get_autostart_once_ret {
         int autostart;
     };
+
+    Since: 11.2.0.
     """
 
     xdr_name = "remote_domain_get_autostart_once_ret"
@@ -17898,6 +19402,8 @@ class RemoteDomainSetAutostartOnceArgs(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
         int autostart;
     };
+
+    Since: 11.2.0.
     """
 
     xdr_name = "remote_domain_set_autostart_once_args"
@@ -17925,6 +19431,8 @@ class RemoteDomainEventNicMacChangeMsg(XdrStruct, frozen=True):
         remote_nonnull_string oldMAC;
         remote_nonnull_string newMAC;
     };
+
+    Since: 11.2.0.
     """
 
     xdr_name = "remote_domain_event_nic_mac_change_msg"
@@ -17962,6 +19470,8 @@ class RemoteDomainEventCallbackChannelLifecycleMsg(XdrStruct, frozen=True):
         int state;
         int reason;
     };
+
+    Since: 12.4.0.
     """
 
     xdr_name = "remote_domain_event_callback_channel_lifecycle_msg"
@@ -17996,6 +19506,8 @@ class RemoteDomainAnnounceInterfaceArgs(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_ANNOUNCE_INTERFACE_PARAMS_MAX>;
         unsigned int flags;
     };
+
+    Since: 12.5.0.
     """
 
     xdr_name = "remote_domain_announce_interface_args"
@@ -18486,6 +19998,8 @@ class RemoteProcedure(IntEnum):
         REMOTE_PROC_DOMAIN_EVENT_CALLBACK_CHANNEL_LIFECYCLE = 455,
         REMOTE_PROC_DOMAIN_ANNOUNCE_INTERFACE = 456
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     REMOTE_PROC_CONNECT_OPEN = 1
@@ -24835,34 +26349,34 @@ PROGRAMS: Final[tuple[Program, ...]] = (
         0x20008086,
         1,
         (
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 1,
                 "connect_open",
                 "REMOTE_PROC_CONNECT_OPEN",
                 args=TYPES["remote_connect_open_args"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 2,
                 "connect_close",
                 "REMOTE_PROC_CONNECT_CLOSE",
                 annotations=Annotations(generate="none", priority="high", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 3,
                 "connect_get_type",
                 "REMOTE_PROC_CONNECT_GET_TYPE",
                 ret=TYPES["remote_connect_get_type_ret"],
                 annotations=Annotations(generate="server", priority="high", acl=(AccessRule("connect", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 4,
                 "connect_get_version",
                 "REMOTE_PROC_CONNECT_GET_VERSION",
                 ret=TYPES["remote_connect_get_version_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 5,
                 "connect_get_max_vcpus",
                 "REMOTE_PROC_CONNECT_GET_MAX_VCPUS",
@@ -24870,35 +26384,35 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_get_max_vcpus_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 6,
                 "node_get_info",
                 "REMOTE_PROC_NODE_GET_INFO",
                 ret=TYPES["remote_node_get_info_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 7,
                 "connect_get_capabilities",
                 "REMOTE_PROC_CONNECT_GET_CAPABILITIES",
                 ret=TYPES["remote_connect_get_capabilities_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 8,
                 "domain_attach_device",
                 "REMOTE_PROC_DOMAIN_ATTACH_DEVICE",
                 args=TYPES["remote_domain_attach_device_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 9,
                 "domain_create",
                 "REMOTE_PROC_DOMAIN_CREATE",
                 args=TYPES["remote_domain_create_args"],
                 annotations=Annotations(generate="server", acl=(AccessRule("domain", "start"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.5.0, by virDomainCreateXML of the public API (the definitions say: 0.9.7 or earlier)
                 10,
                 "domain_create_xml",
                 "REMOTE_PROC_DOMAIN_CREATE_XML",
@@ -24906,7 +26420,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_create_xml_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "start"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 11,
                 "domain_define_xml",
                 "REMOTE_PROC_DOMAIN_DEFINE_XML",
@@ -24914,21 +26428,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_define_xml_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"), AccessRule("domain", "save"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 12,
                 "domain_destroy",
                 "REMOTE_PROC_DOMAIN_DESTROY",
                 args=TYPES["remote_domain_destroy_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "stop"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 13,
                 "domain_detach_device",
                 "REMOTE_PROC_DOMAIN_DETACH_DEVICE",
                 args=TYPES["remote_domain_detach_device_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 14,
                 "domain_get_xml_desc",
                 "REMOTE_PROC_DOMAIN_GET_XML_DESC",
@@ -24936,7 +26450,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"), AccessRule("domain", "read_secure", flags="VIR_DOMAIN_XML_SECURE"), AccessRule("domain", "read_secure", flags="VIR_DOMAIN_XML_MIGRATABLE"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 15,
                 "domain_get_autostart",
                 "REMOTE_PROC_DOMAIN_GET_AUTOSTART",
@@ -24944,7 +26458,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_autostart_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 16,
                 "domain_get_info",
                 "REMOTE_PROC_DOMAIN_GET_INFO",
@@ -24952,7 +26466,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_info_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 17,
                 "domain_get_max_memory",
                 "REMOTE_PROC_DOMAIN_GET_MAX_MEMORY",
@@ -24960,7 +26474,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_max_memory_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 18,
                 "domain_get_max_vcpus",
                 "REMOTE_PROC_DOMAIN_GET_MAX_VCPUS",
@@ -24968,7 +26482,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_max_vcpus_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 19,
                 "domain_get_os_type",
                 "REMOTE_PROC_DOMAIN_GET_OS_TYPE",
@@ -24976,7 +26490,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_os_type_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 20,
                 "domain_get_vcpus",
                 "REMOTE_PROC_DOMAIN_GET_VCPUS",
@@ -24984,7 +26498,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_vcpus_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 21,
                 "connect_list_defined_domains",
                 "REMOTE_PROC_CONNECT_LIST_DEFINED_DOMAINS",
@@ -24992,7 +26506,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_defined_domains_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 22,
                 "domain_lookup_by_id",
                 "REMOTE_PROC_DOMAIN_LOOKUP_BY_ID",
@@ -25000,7 +26514,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_lookup_by_id_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 23,
                 "domain_lookup_by_name",
                 "REMOTE_PROC_DOMAIN_LOOKUP_BY_NAME",
@@ -25008,7 +26522,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_lookup_by_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 24,
                 "domain_lookup_by_uuid",
                 "REMOTE_PROC_DOMAIN_LOOKUP_BY_UUID",
@@ -25016,84 +26530,84 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_lookup_by_uuid_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 25,
                 "connect_num_of_defined_domains",
                 "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_DOMAINS",
                 ret=TYPES["remote_connect_num_of_defined_domains_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 26,
                 "domain_pin_vcpu",
                 "REMOTE_PROC_DOMAIN_PIN_VCPU",
                 args=TYPES["remote_domain_pin_vcpu_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 27,
                 "domain_reboot",
                 "REMOTE_PROC_DOMAIN_REBOOT",
                 args=TYPES["remote_domain_reboot_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "init_control"), AccessRule("domain", "write", flags="VIR_DOMAIN_REBOOT_GUEST_AGENT"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 28,
                 "domain_resume",
                 "REMOTE_PROC_DOMAIN_RESUME",
                 args=TYPES["remote_domain_resume_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "suspend"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 29,
                 "domain_set_autostart",
                 "REMOTE_PROC_DOMAIN_SET_AUTOSTART",
                 args=TYPES["remote_domain_set_autostart_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 30,
                 "domain_set_max_memory",
                 "REMOTE_PROC_DOMAIN_SET_MAX_MEMORY",
                 args=TYPES["remote_domain_set_max_memory_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 31,
                 "domain_set_memory",
                 "REMOTE_PROC_DOMAIN_SET_MEMORY",
                 args=TYPES["remote_domain_set_memory_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 32,
                 "domain_set_vcpus",
                 "REMOTE_PROC_DOMAIN_SET_VCPUS",
                 args=TYPES["remote_domain_set_vcpus_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 33,
                 "domain_shutdown",
                 "REMOTE_PROC_DOMAIN_SHUTDOWN",
                 args=TYPES["remote_domain_shutdown_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "init_control"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 34,
                 "domain_suspend",
                 "REMOTE_PROC_DOMAIN_SUSPEND",
                 args=TYPES["remote_domain_suspend_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "suspend"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 35,
                 "domain_undefine",
                 "REMOTE_PROC_DOMAIN_UNDEFINE",
                 args=TYPES["remote_domain_undefine_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "delete"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 36,
                 "connect_list_defined_networks",
                 "REMOTE_PROC_CONNECT_LIST_DEFINED_NETWORKS",
@@ -25101,7 +26615,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_defined_networks_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 37,
                 "connect_list_domains",
                 "REMOTE_PROC_CONNECT_LIST_DOMAINS",
@@ -25109,7 +26623,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_domains_ret"],
                 annotations=Annotations(generate="server", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 38,
                 "connect_list_networks",
                 "REMOTE_PROC_CONNECT_LIST_NETWORKS",
@@ -25117,14 +26631,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_networks_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 39,
                 "network_create",
                 "REMOTE_PROC_NETWORK_CREATE",
                 args=TYPES["remote_network_create_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("network", "start"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 40,
                 "network_create_xml",
                 "REMOTE_PROC_NETWORK_CREATE_XML",
@@ -25132,7 +26646,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_create_xml_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("network", "write"), AccessRule("network", "start"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 41,
                 "network_define_xml",
                 "REMOTE_PROC_NETWORK_DEFINE_XML",
@@ -25140,14 +26654,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_define_xml_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "write"), AccessRule("network", "save"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 42,
                 "network_destroy",
                 "REMOTE_PROC_NETWORK_DESTROY",
                 args=TYPES["remote_network_destroy_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "stop"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 43,
                 "network_get_xml_desc",
                 "REMOTE_PROC_NETWORK_GET_XML_DESC",
@@ -25155,7 +26669,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 44,
                 "network_get_autostart",
                 "REMOTE_PROC_NETWORK_GET_AUTOSTART",
@@ -25163,7 +26677,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_get_autostart_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 45,
                 "network_get_bridge_name",
                 "REMOTE_PROC_NETWORK_GET_BRIDGE_NAME",
@@ -25171,7 +26685,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_get_bridge_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 46,
                 "network_lookup_by_name",
                 "REMOTE_PROC_NETWORK_LOOKUP_BY_NAME",
@@ -25179,7 +26693,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_lookup_by_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 47,
                 "network_lookup_by_uuid",
                 "REMOTE_PROC_NETWORK_LOOKUP_BY_UUID",
@@ -25187,63 +26701,63 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_lookup_by_uuid_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 48,
                 "network_set_autostart",
                 "REMOTE_PROC_NETWORK_SET_AUTOSTART",
                 args=TYPES["remote_network_set_autostart_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 49,
                 "network_undefine",
                 "REMOTE_PROC_NETWORK_UNDEFINE",
                 args=TYPES["remote_network_undefine_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "delete"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 50,
                 "connect_num_of_defined_networks",
                 "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_NETWORKS",
                 ret=TYPES["remote_connect_num_of_defined_networks_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 51,
                 "connect_num_of_domains",
                 "REMOTE_PROC_CONNECT_NUM_OF_DOMAINS",
                 ret=TYPES["remote_connect_num_of_domains_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 52,
                 "connect_num_of_networks",
                 "REMOTE_PROC_CONNECT_NUM_OF_NETWORKS",
                 ret=TYPES["remote_connect_num_of_networks_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 53,
                 "domain_core_dump",
                 "REMOTE_PROC_DOMAIN_CORE_DUMP",
                 args=TYPES["remote_domain_core_dump_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "core_dump"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 54,
                 "domain_restore",
                 "REMOTE_PROC_DOMAIN_RESTORE",
                 args=TYPES["remote_domain_restore_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "start"), AccessRule("domain", "write"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 55,
                 "domain_save",
                 "REMOTE_PROC_DOMAIN_SAVE",
                 args=TYPES["remote_domain_save_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "hibernate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 56,
                 "domain_get_scheduler_type",
                 "REMOTE_PROC_DOMAIN_GET_SCHEDULER_TYPE",
@@ -25251,7 +26765,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_scheduler_type_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 57,
                 "domain_get_scheduler_parameters",
                 "REMOTE_PROC_DOMAIN_GET_SCHEDULER_PARAMETERS",
@@ -25259,21 +26773,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_scheduler_parameters_ret"],
                 annotations=Annotations(generate="client", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 58,
                 "domain_set_scheduler_parameters",
                 "REMOTE_PROC_DOMAIN_SET_SCHEDULER_PARAMETERS",
                 args=TYPES["remote_domain_set_scheduler_parameters_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 59,
                 "connect_get_hostname",
                 "REMOTE_PROC_CONNECT_GET_HOSTNAME",
                 ret=TYPES["remote_connect_get_hostname_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 60,
                 "connect_supports_feature",
                 "REMOTE_PROC_CONNECT_SUPPORTS_FEATURE",
@@ -25281,7 +26795,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_supports_feature_ret"],
                 annotations=Annotations(generate="client", priority="high", acl=(AccessRule("connect", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 61,
                 "domain_migrate_prepare",
                 "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE",
@@ -25289,14 +26803,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_prepare_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 62,
                 "domain_migrate_perform",
                 "REMOTE_PROC_DOMAIN_MIGRATE_PERFORM",
                 args=TYPES["remote_domain_migrate_perform_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 63,
                 "domain_migrate_finish",
                 "REMOTE_PROC_DOMAIN_MIGRATE_FINISH",
@@ -25304,7 +26818,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_finish_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.3.2, by virDomainBlockStats of the public API (the definitions say: 0.9.7 or earlier)
                 64,
                 "domain_block_stats",
                 "REMOTE_PROC_DOMAIN_BLOCK_STATS",
@@ -25312,7 +26826,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_block_stats_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.3.2, by virDomainInterfaceStats of the public API (the definitions say: 0.9.7 or earlier)
                 65,
                 "domain_interface_stats",
                 "REMOTE_PROC_DOMAIN_INTERFACE_STATS",
@@ -25320,21 +26834,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_interface_stats_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 66,
                 "auth_list",
                 "REMOTE_PROC_AUTH_LIST",
                 ret=TYPES["remote_auth_list_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 67,
                 "auth_sasl_init",
                 "REMOTE_PROC_AUTH_SASL_INIT",
                 ret=TYPES["remote_auth_sasl_init_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 68,
                 "auth_sasl_start",
                 "REMOTE_PROC_AUTH_SASL_START",
@@ -25342,7 +26856,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_auth_sasl_start_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 69,
                 "auth_sasl_step",
                 "REMOTE_PROC_AUTH_SASL_STEP",
@@ -25350,21 +26864,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_auth_sasl_step_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 70,
                 "auth_polkit",
                 "REMOTE_PROC_AUTH_POLKIT",
                 ret=TYPES["remote_auth_polkit_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virConnectNumOfStoragePools of the public API (the definitions say: 0.9.7 or earlier)
                 71,
                 "connect_num_of_storage_pools",
                 "REMOTE_PROC_CONNECT_NUM_OF_STORAGE_POOLS",
                 ret=TYPES["remote_connect_num_of_storage_pools_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_storage_pools"),), aclfilter=(AccessRule("storage_pool", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virConnectListStoragePools of the public API (the definitions say: 0.9.7 or earlier)
                 72,
                 "connect_list_storage_pools",
                 "REMOTE_PROC_CONNECT_LIST_STORAGE_POOLS",
@@ -25372,14 +26886,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_storage_pools_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_storage_pools"),), aclfilter=(AccessRule("storage_pool", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virConnectNumOfDefinedStoragePools of the public API (the definitions say: 0.9.7 or earlier)
                 73,
                 "connect_num_of_defined_storage_pools",
                 "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_STORAGE_POOLS",
                 ret=TYPES["remote_connect_num_of_defined_storage_pools_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_storage_pools"),), aclfilter=(AccessRule("storage_pool", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virConnectListDefinedStoragePools of the public API (the definitions say: 0.9.7 or earlier)
                 74,
                 "connect_list_defined_storage_pools",
                 "REMOTE_PROC_CONNECT_LIST_DEFINED_STORAGE_POOLS",
@@ -25387,7 +26901,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_defined_storage_pools_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_storage_pools"),), aclfilter=(AccessRule("storage_pool", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.5, by virConnectFindStoragePoolSources of the public API (the definitions say: 0.9.7 or earlier)
                 75,
                 "connect_find_storage_pool_sources",
                 "REMOTE_PROC_CONNECT_FIND_STORAGE_POOL_SOURCES",
@@ -25395,7 +26909,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_find_storage_pool_sources_ret"],
                 annotations=Annotations(generate="server", acl=(AccessRule("connect", "detect_storage_pools"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolCreateXML of the public API (the definitions say: 0.9.7 or earlier)
                 76,
                 "storage_pool_create_xml",
                 "REMOTE_PROC_STORAGE_POOL_CREATE_XML",
@@ -25403,7 +26917,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_create_xml_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("storage_pool", "start"), AccessRule("storage_pool", "write"))),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolDefineXML of the public API (the definitions say: 0.9.7 or earlier)
                 77,
                 "storage_pool_define_xml",
                 "REMOTE_PROC_STORAGE_POOL_DEFINE_XML",
@@ -25411,49 +26925,49 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_define_xml_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "write"), AccessRule("storage_pool", "save"))),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolCreate of the public API (the definitions say: 0.9.7 or earlier)
                 78,
                 "storage_pool_create",
                 "REMOTE_PROC_STORAGE_POOL_CREATE",
                 args=TYPES["remote_storage_pool_create_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("storage_pool", "start"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolBuild of the public API (the definitions say: 0.9.7 or earlier)
                 79,
                 "storage_pool_build",
                 "REMOTE_PROC_STORAGE_POOL_BUILD",
                 args=TYPES["remote_storage_pool_build_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("storage_pool", "format"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolDestroy of the public API (the definitions say: 0.9.7 or earlier)
                 80,
                 "storage_pool_destroy",
                 "REMOTE_PROC_STORAGE_POOL_DESTROY",
                 args=TYPES["remote_storage_pool_destroy_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "stop"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolDelete of the public API (the definitions say: 0.9.7 or earlier)
                 81,
                 "storage_pool_delete",
                 "REMOTE_PROC_STORAGE_POOL_DELETE",
                 args=TYPES["remote_storage_pool_delete_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("storage_pool", "format"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolUndefine of the public API (the definitions say: 0.9.7 or earlier)
                 82,
                 "storage_pool_undefine",
                 "REMOTE_PROC_STORAGE_POOL_UNDEFINE",
                 args=TYPES["remote_storage_pool_undefine_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "delete"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolRefresh of the public API (the definitions say: 0.9.7 or earlier)
                 83,
                 "storage_pool_refresh",
                 "REMOTE_PROC_STORAGE_POOL_REFRESH",
                 args=TYPES["remote_storage_pool_refresh_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("storage_pool", "refresh"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolLookupByName of the public API (the definitions say: 0.9.7 or earlier)
                 84,
                 "storage_pool_lookup_by_name",
                 "REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_NAME",
@@ -25461,7 +26975,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_lookup_by_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolLookupByUUID of the public API (the definitions say: 0.9.7 or earlier)
                 85,
                 "storage_pool_lookup_by_uuid",
                 "REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_UUID",
@@ -25469,7 +26983,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_lookup_by_uuid_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolLookupByVolume of the public API (the definitions say: 0.9.7 or earlier)
                 86,
                 "storage_pool_lookup_by_volume",
                 "REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_VOLUME",
@@ -25477,7 +26991,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_lookup_by_volume_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolGetInfo of the public API (the definitions say: 0.9.7 or earlier)
                 87,
                 "storage_pool_get_info",
                 "REMOTE_PROC_STORAGE_POOL_GET_INFO",
@@ -25485,7 +26999,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_get_info_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
                 88,
                 "storage_pool_get_xml_desc",
                 "REMOTE_PROC_STORAGE_POOL_GET_XML_DESC",
@@ -25493,7 +27007,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolGetAutostart of the public API (the definitions say: 0.9.7 or earlier)
                 89,
                 "storage_pool_get_autostart",
                 "REMOTE_PROC_STORAGE_POOL_GET_AUTOSTART",
@@ -25501,14 +27015,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_get_autostart_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolSetAutostart of the public API (the definitions say: 0.9.7 or earlier)
                 90,
                 "storage_pool_set_autostart",
                 "REMOTE_PROC_STORAGE_POOL_SET_AUTOSTART",
                 args=TYPES["remote_storage_pool_set_autostart_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolNumOfVolumes of the public API (the definitions say: 0.9.7 or earlier)
                 91,
                 "storage_pool_num_of_volumes",
                 "REMOTE_PROC_STORAGE_POOL_NUM_OF_VOLUMES",
@@ -25516,7 +27030,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_num_of_volumes_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "search_storage_vols"),), aclfilter=(AccessRule("storage_vol", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStoragePoolListVolumes of the public API (the definitions say: 0.9.7 or earlier)
                 92,
                 "storage_pool_list_volumes",
                 "REMOTE_PROC_STORAGE_POOL_LIST_VOLUMES",
@@ -25524,7 +27038,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_list_volumes_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "search_storage_vols"),), aclfilter=(AccessRule("storage_vol", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStorageVolCreateXML of the public API (the definitions say: 0.9.7 or earlier)
                 93,
                 "storage_vol_create_xml",
                 "REMOTE_PROC_STORAGE_VOL_CREATE_XML",
@@ -25532,14 +27046,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_vol_create_xml_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("storage_vol", "create"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStorageVolDelete of the public API (the definitions say: 0.9.7 or earlier)
                 94,
                 "storage_vol_delete",
                 "REMOTE_PROC_STORAGE_VOL_DELETE",
                 args=TYPES["remote_storage_vol_delete_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("storage_vol", "delete"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStorageVolLookupByName of the public API (the definitions say: 0.9.7 or earlier)
                 95,
                 "storage_vol_lookup_by_name",
                 "REMOTE_PROC_STORAGE_VOL_LOOKUP_BY_NAME",
@@ -25547,7 +27061,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_vol_lookup_by_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_vol", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStorageVolLookupByKey of the public API (the definitions say: 0.9.7 or earlier)
                 96,
                 "storage_vol_lookup_by_key",
                 "REMOTE_PROC_STORAGE_VOL_LOOKUP_BY_KEY",
@@ -25555,7 +27069,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_vol_lookup_by_key_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_vol", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStorageVolLookupByPath of the public API (the definitions say: 0.9.7 or earlier)
                 97,
                 "storage_vol_lookup_by_path",
                 "REMOTE_PROC_STORAGE_VOL_LOOKUP_BY_PATH",
@@ -25563,7 +27077,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_vol_lookup_by_path_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_vol", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStorageVolGetInfo of the public API (the definitions say: 0.9.7 or earlier)
                 98,
                 "storage_vol_get_info",
                 "REMOTE_PROC_STORAGE_VOL_GET_INFO",
@@ -25571,7 +27085,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_vol_get_info_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_vol", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStorageVolGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
                 99,
                 "storage_vol_get_xml_desc",
                 "REMOTE_PROC_STORAGE_VOL_GET_XML_DESC",
@@ -25579,7 +27093,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_vol_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_vol", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.1, by virStorageVolGetPath of the public API (the definitions say: 0.9.7 or earlier)
                 100,
                 "storage_vol_get_path",
                 "REMOTE_PROC_STORAGE_VOL_GET_PATH",
@@ -25587,7 +27101,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_vol_get_path_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_vol", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.3.3, by virNodeGetCellsFreeMemory of the public API (the definitions say: 0.9.7 or earlier)
                 101,
                 "node_get_cells_free_memory",
                 "REMOTE_PROC_NODE_GET_CELLS_FREE_MEMORY",
@@ -25595,14 +27109,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_get_cells_free_memory_ret"],
                 annotations=Annotations(generate="server", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.3.3, by virNodeGetFreeMemory of the public API (the definitions say: 0.9.7 or earlier)
                 102,
                 "node_get_free_memory",
                 "REMOTE_PROC_NODE_GET_FREE_MEMORY",
                 ret=TYPES["remote_node_get_free_memory_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.2, by virDomainBlockPeek of the public API (the definitions say: 0.9.7 or earlier)
                 103,
                 "domain_block_peek",
                 "REMOTE_PROC_DOMAIN_BLOCK_PEEK",
@@ -25610,7 +27124,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_block_peek_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "block_read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.4.2, by virDomainMemoryPeek of the public API (the definitions say: 0.9.7 or earlier)
                 104,
                 "domain_memory_peek",
                 "REMOTE_PROC_DOMAIN_MEMORY_PEEK",
@@ -25618,28 +27132,28 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_memory_peek_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "mem_read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.5.0, by virConnectDomainEventRegister of the public API (the definitions say: 0.9.7 or earlier)
                 105,
                 "connect_domain_event_register",
                 "REMOTE_PROC_CONNECT_DOMAIN_EVENT_REGISTER",
                 ret=TYPES["remote_connect_domain_event_register_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.5.0, by virConnectDomainEventDeregister of the public API (the definitions say: 0.9.7 or earlier)
                 106,
                 "connect_domain_event_deregister",
                 "REMOTE_PROC_CONNECT_DOMAIN_EVENT_DEREGISTER",
                 ret=TYPES["remote_connect_domain_event_deregister_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 107,
                 "domain_event_lifecycle",
                 "REMOTE_PROC_DOMAIN_EVENT_LIFECYCLE",
                 msg=TYPES["remote_domain_event_lifecycle_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 108,
                 "domain_migrate_prepare2",
                 "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE2",
@@ -25647,7 +27161,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_prepare2_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 109,
                 "domain_migrate_finish2",
                 "REMOTE_PROC_DOMAIN_MIGRATE_FINISH2",
@@ -25655,14 +27169,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_finish2_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 110,
                 "connect_get_uri",
                 "REMOTE_PROC_CONNECT_GET_URI",
                 ret=TYPES["remote_connect_get_uri_ret"],
                 annotations=Annotations(generate="server", priority="high", acl=(AccessRule("connect", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.5.0, by virNodeNumOfDevices of the public API (the definitions say: 0.9.7 or earlier)
                 111,
                 "node_num_of_devices",
                 "REMOTE_PROC_NODE_NUM_OF_DEVICES",
@@ -25670,7 +27184,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_num_of_devices_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_node_devices"),), aclfilter=(AccessRule("node_device", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.5.0, by virNodeListDevices of the public API (the definitions say: 0.9.7 or earlier)
                 112,
                 "node_list_devices",
                 "REMOTE_PROC_NODE_LIST_DEVICES",
@@ -25678,7 +27192,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_list_devices_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_node_devices"),), aclfilter=(AccessRule("node_device", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.5.0, by virNodeDeviceLookupByName of the public API (the definitions say: 0.9.7 or earlier)
                 113,
                 "node_device_lookup_by_name",
                 "REMOTE_PROC_NODE_DEVICE_LOOKUP_BY_NAME",
@@ -25686,7 +27200,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_device_lookup_by_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.5.0, by virNodeDeviceGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
                 114,
                 "node_device_get_xml_desc",
                 "REMOTE_PROC_NODE_DEVICE_GET_XML_DESC",
@@ -25694,7 +27208,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_device_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("node_device", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.5.0, by virNodeDeviceGetParent of the public API (the definitions say: 0.9.7 or earlier)
                 115,
                 "node_device_get_parent",
                 "REMOTE_PROC_NODE_DEVICE_GET_PARENT",
@@ -25702,7 +27216,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_device_get_parent_ret"],
                 annotations=Annotations(generate="client", priority="high", acl=(AccessRule("node_device", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.5.0, by virNodeDeviceNumOfCaps of the public API (the definitions say: 0.9.7 or earlier)
                 116,
                 "node_device_num_of_caps",
                 "REMOTE_PROC_NODE_DEVICE_NUM_OF_CAPS",
@@ -25710,7 +27224,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_device_num_of_caps_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.5.0, by virNodeDeviceListCaps of the public API (the definitions say: 0.9.7 or earlier)
                 117,
                 "node_device_list_caps",
                 "REMOTE_PROC_NODE_DEVICE_LIST_CAPS",
@@ -25718,28 +27232,28 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_device_list_caps_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.1, by virNodeDeviceDettach of the public API (the definitions say: 0.9.7 or earlier)
                 118,
                 "node_device_dettach",
                 "REMOTE_PROC_NODE_DEVICE_DETTACH",
                 args=TYPES["remote_node_device_dettach_args"],
                 annotations=Annotations(generate="server", acl=(AccessRule("node_device", "detach"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.1, by virNodeDeviceReAttach of the public API (the definitions say: 0.9.7 or earlier)
                 119,
                 "node_device_re_attach",
                 "REMOTE_PROC_NODE_DEVICE_RE_ATTACH",
                 args=TYPES["remote_node_device_re_attach_args"],
                 annotations=Annotations(generate="server", acl=(AccessRule("node_device", "detach"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.1, by virNodeDeviceReset of the public API (the definitions say: 0.9.7 or earlier)
                 120,
                 "node_device_reset",
                 "REMOTE_PROC_NODE_DEVICE_RESET",
                 args=TYPES["remote_node_device_reset_args"],
                 annotations=Annotations(generate="server", acl=(AccessRule("node_device", "detach"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.1, by virDomainGetSecurityLabel of the public API (the definitions say: 0.9.7 or earlier)
                 121,
                 "domain_get_security_label",
                 "REMOTE_PROC_DOMAIN_GET_SECURITY_LABEL",
@@ -25747,14 +27261,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_security_label_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.1, by virNodeGetSecurityModel of the public API (the definitions say: 0.9.7 or earlier)
                 122,
                 "node_get_security_model",
                 "REMOTE_PROC_NODE_GET_SECURITY_MODEL",
                 ret=TYPES["remote_node_get_security_model_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.3, by virNodeDeviceCreateXML of the public API (the definitions say: 0.9.7 or earlier)
                 123,
                 "node_device_create_xml",
                 "REMOTE_PROC_NODE_DEVICE_CREATE_XML",
@@ -25762,14 +27276,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_device_create_xml_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("node_device", "write"), AccessRule("node_device", "start"))),
             ),
-            Procedure(
+            Procedure(  # since 0.6.3, by virNodeDeviceDestroy of the public API (the definitions say: 0.9.7 or earlier)
                 124,
                 "node_device_destroy",
                 "REMOTE_PROC_NODE_DEVICE_DESTROY",
                 args=TYPES["remote_node_device_destroy_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "stop"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.4, by virStorageVolCreateXMLFrom of the public API (the definitions say: 0.9.7 or earlier)
                 125,
                 "storage_vol_create_xml_from",
                 "REMOTE_PROC_STORAGE_VOL_CREATE_XML_FROM",
@@ -25777,14 +27291,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_vol_create_xml_from_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("storage_vol", "create"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.4, by virConnectNumOfInterfaces of the public API (the definitions say: 0.9.7 or earlier)
                 126,
                 "connect_num_of_interfaces",
                 "REMOTE_PROC_CONNECT_NUM_OF_INTERFACES",
                 ret=TYPES["remote_connect_num_of_interfaces_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_interfaces"),), aclfilter=(AccessRule("interface", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.4, by virConnectListInterfaces of the public API (the definitions say: 0.9.7 or earlier)
                 127,
                 "connect_list_interfaces",
                 "REMOTE_PROC_CONNECT_LIST_INTERFACES",
@@ -25792,7 +27306,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_interfaces_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_interfaces"),), aclfilter=(AccessRule("interface", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.4, by virInterfaceLookupByName of the public API (the definitions say: 0.9.7 or earlier)
                 128,
                 "interface_lookup_by_name",
                 "REMOTE_PROC_INTERFACE_LOOKUP_BY_NAME",
@@ -25800,7 +27314,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_interface_lookup_by_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("interface", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.4, by virInterfaceLookupByMACString of the public API (the definitions say: 0.9.7 or earlier)
                 129,
                 "interface_lookup_by_mac_string",
                 "REMOTE_PROC_INTERFACE_LOOKUP_BY_MAC_STRING",
@@ -25808,7 +27322,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_interface_lookup_by_mac_string_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("interface", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.4, by virInterfaceGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
                 130,
                 "interface_get_xml_desc",
                 "REMOTE_PROC_INTERFACE_GET_XML_DESC",
@@ -25816,7 +27330,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_interface_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("interface", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.4, by virInterfaceDefineXML of the public API (the definitions say: 0.9.7 or earlier)
                 131,
                 "interface_define_xml",
                 "REMOTE_PROC_INTERFACE_DEFINE_XML",
@@ -25824,28 +27338,28 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_interface_define_xml_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("interface", "write"), AccessRule("interface", "save"))),
             ),
-            Procedure(
+            Procedure(  # since 0.6.4, by virInterfaceUndefine of the public API (the definitions say: 0.9.7 or earlier)
                 132,
                 "interface_undefine",
                 "REMOTE_PROC_INTERFACE_UNDEFINE",
                 args=TYPES["remote_interface_undefine_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("interface", "delete"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.4, by virInterfaceCreate of the public API (the definitions say: 0.9.7 or earlier)
                 133,
                 "interface_create",
                 "REMOTE_PROC_INTERFACE_CREATE",
                 args=TYPES["remote_interface_create_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("interface", "start"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.4, by virInterfaceDestroy of the public API (the definitions say: 0.9.7 or earlier)
                 134,
                 "interface_destroy",
                 "REMOTE_PROC_INTERFACE_DESTROY",
                 args=TYPES["remote_interface_destroy_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("interface", "stop"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.4, by virConnectDomainXMLFromNative of the public API (the definitions say: 0.9.7 or earlier)
                 135,
                 "connect_domain_xml_from_native",
                 "REMOTE_PROC_CONNECT_DOMAIN_XML_FROM_NATIVE",
@@ -25853,7 +27367,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_domain_xml_from_native_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.6.4, by virConnectDomainXMLToNative of the public API (the definitions say: 0.9.7 or earlier)
                 136,
                 "connect_domain_xml_to_native",
                 "REMOTE_PROC_CONNECT_DOMAIN_XML_TO_NATIVE",
@@ -25861,14 +27375,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_domain_xml_to_native_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.0, by virConnectNumOfDefinedInterfaces of the public API (the definitions say: 0.9.7 or earlier)
                 137,
                 "connect_num_of_defined_interfaces",
                 "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_INTERFACES",
                 ret=TYPES["remote_connect_num_of_defined_interfaces_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_interfaces"),), aclfilter=(AccessRule("interface", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.0, by virConnectListDefinedInterfaces of the public API (the definitions say: 0.9.7 or earlier)
                 138,
                 "connect_list_defined_interfaces",
                 "REMOTE_PROC_CONNECT_LIST_DEFINED_INTERFACES",
@@ -25876,14 +27390,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_defined_interfaces_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_interfaces"),), aclfilter=(AccessRule("interface", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.1, by virConnectNumOfSecrets of the public API (the definitions say: 0.9.7 or earlier)
                 139,
                 "connect_num_of_secrets",
                 "REMOTE_PROC_CONNECT_NUM_OF_SECRETS",
                 ret=TYPES["remote_connect_num_of_secrets_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_secrets"),), aclfilter=(AccessRule("secret", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.1, by virConnectListSecrets of the public API (the definitions say: 0.9.7 or earlier)
                 140,
                 "connect_list_secrets",
                 "REMOTE_PROC_CONNECT_LIST_SECRETS",
@@ -25891,7 +27405,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_secrets_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_secrets"),), aclfilter=(AccessRule("secret", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.1, by virSecretLookupByUUID of the public API (the definitions say: 0.9.7 or earlier)
                 141,
                 "secret_lookup_by_uuid",
                 "REMOTE_PROC_SECRET_LOOKUP_BY_UUID",
@@ -25899,7 +27413,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_secret_lookup_by_uuid_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("secret", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.1, by virSecretDefineXML of the public API (the definitions say: 0.9.7 or earlier)
                 142,
                 "secret_define_xml",
                 "REMOTE_PROC_SECRET_DEFINE_XML",
@@ -25907,7 +27421,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_secret_define_xml_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("secret", "write"), AccessRule("secret", "save"))),
             ),
-            Procedure(
+            Procedure(  # since 0.7.1, by virSecretGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
                 143,
                 "secret_get_xml_desc",
                 "REMOTE_PROC_SECRET_GET_XML_DESC",
@@ -25915,14 +27429,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_secret_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("secret", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.1, by virSecretSetValue of the public API (the definitions say: 0.9.7 or earlier)
                 144,
                 "secret_set_value",
                 "REMOTE_PROC_SECRET_SET_VALUE",
                 args=TYPES["remote_secret_set_value_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("secret", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.1, by virSecretGetValue of the public API (the definitions say: 0.9.7 or earlier)
                 145,
                 "secret_get_value",
                 "REMOTE_PROC_SECRET_GET_VALUE",
@@ -25930,14 +27444,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_secret_get_value_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("secret", "read_secure"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.1, by virSecretUndefine of the public API (the definitions say: 0.9.7 or earlier)
                 146,
                 "secret_undefine",
                 "REMOTE_PROC_SECRET_UNDEFINE",
                 args=TYPES["remote_secret_undefine_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("secret", "delete"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.1, by virSecretLookupByUsage of the public API (the definitions say: 0.9.7 or earlier)
                 147,
                 "secret_lookup_by_usage",
                 "REMOTE_PROC_SECRET_LOOKUP_BY_USAGE",
@@ -25945,21 +27459,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_secret_lookup_by_usage_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("secret", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 148,
                 "domain_migrate_prepare_tunnel",
                 "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE_TUNNEL",
                 args=TYPES["remote_domain_migrate_prepare_tunnel_args"],
                 annotations=Annotations(generate="both", writestream=1, acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
             ),
-            Procedure(
+            Procedure(  # since 0.7.3, by virConnectIsSecure of the public API (the definitions say: 0.9.7 or earlier)
                 149,
                 "connect_is_secure",
                 "REMOTE_PROC_CONNECT_IS_SECURE",
                 ret=TYPES["remote_connect_is_secure_ret"],
                 annotations=Annotations(generate="server", priority="high", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.7.3, by virDomainIsActive of the public API (the definitions say: 0.9.7 or earlier)
                 150,
                 "domain_is_active",
                 "REMOTE_PROC_DOMAIN_IS_ACTIVE",
@@ -25967,7 +27481,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_is_active_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.3, by virDomainIsPersistent of the public API (the definitions say: 0.9.7 or earlier)
                 151,
                 "domain_is_persistent",
                 "REMOTE_PROC_DOMAIN_IS_PERSISTENT",
@@ -25975,7 +27489,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_is_persistent_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.3, by virNetworkIsActive of the public API (the definitions say: 0.9.7 or earlier)
                 152,
                 "network_is_active",
                 "REMOTE_PROC_NETWORK_IS_ACTIVE",
@@ -25983,7 +27497,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_is_active_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.3, by virNetworkIsPersistent of the public API (the definitions say: 0.9.7 or earlier)
                 153,
                 "network_is_persistent",
                 "REMOTE_PROC_NETWORK_IS_PERSISTENT",
@@ -25991,7 +27505,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_is_persistent_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.3, by virStoragePoolIsActive of the public API (the definitions say: 0.9.7 or earlier)
                 154,
                 "storage_pool_is_active",
                 "REMOTE_PROC_STORAGE_POOL_IS_ACTIVE",
@@ -25999,7 +27513,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_is_active_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.3, by virStoragePoolIsPersistent of the public API (the definitions say: 0.9.7 or earlier)
                 155,
                 "storage_pool_is_persistent",
                 "REMOTE_PROC_STORAGE_POOL_IS_PERSISTENT",
@@ -26007,7 +27521,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_is_persistent_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.3, by virInterfaceIsActive of the public API (the definitions say: 0.9.7 or earlier)
                 156,
                 "interface_is_active",
                 "REMOTE_PROC_INTERFACE_IS_ACTIVE",
@@ -26015,14 +27529,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_interface_is_active_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("interface", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.3, by virConnectGetLibVersion of the public API (the definitions say: 0.9.7 or earlier)
                 157,
                 "connect_get_lib_version",
                 "REMOTE_PROC_CONNECT_GET_LIB_VERSION",
                 ret=TYPES["remote_connect_get_lib_version_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.5, by virConnectCompareCPU of the public API (the definitions say: 0.9.7 or earlier)
                 158,
                 "connect_compare_cpu",
                 "REMOTE_PROC_CONNECT_COMPARE_CPU",
@@ -26030,7 +27544,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_compare_cpu_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.5, by virDomainMemoryStats of the public API (the definitions say: 0.9.7 or earlier)
                 159,
                 "domain_memory_stats",
                 "REMOTE_PROC_DOMAIN_MEMORY_STATS",
@@ -26038,21 +27552,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_memory_stats_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.7, by virDomainAttachDeviceFlags of the public API (the definitions say: 0.9.7 or earlier)
                 160,
                 "domain_attach_device_flags",
                 "REMOTE_PROC_DOMAIN_ATTACH_DEVICE_FLAGS",
                 args=TYPES["remote_domain_attach_device_flags_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.7.7, by virDomainDetachDeviceFlags of the public API (the definitions say: 0.9.7 or earlier)
                 161,
                 "domain_detach_device_flags",
                 "REMOTE_PROC_DOMAIN_DETACH_DEVICE_FLAGS",
                 args=TYPES["remote_domain_detach_device_flags_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.7.7, by virConnectBaselineCPU of the public API (the definitions say: 0.9.7 or earlier)
                 162,
                 "connect_baseline_cpu",
                 "REMOTE_PROC_CONNECT_BASELINE_CPU",
@@ -26060,7 +27574,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_baseline_cpu_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.7, by virDomainGetJobInfo of the public API (the definitions say: 0.9.7 or earlier)
                 163,
                 "domain_get_job_info",
                 "REMOTE_PROC_DOMAIN_GET_JOB_INFO",
@@ -26068,84 +27582,84 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_job_info_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.7.7, by virDomainAbortJob of the public API (the definitions say: 0.9.7 or earlier)
                 164,
                 "domain_abort_job",
                 "REMOTE_PROC_DOMAIN_ABORT_JOB",
                 args=TYPES["remote_domain_abort_job_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virStorageVolWipe of the public API (the definitions say: 0.9.7 or earlier)
                 165,
                 "storage_vol_wipe",
                 "REMOTE_PROC_STORAGE_VOL_WIPE",
                 args=TYPES["remote_storage_vol_wipe_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("storage_vol", "format"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainMigrateSetMaxDowntime of the public API (the definitions say: 0.9.7 or earlier)
                 166,
                 "domain_migrate_set_max_downtime",
                 "REMOTE_PROC_DOMAIN_MIGRATE_SET_MAX_DOWNTIME",
                 args=TYPES["remote_domain_migrate_set_max_downtime_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virConnectDomainEventRegisterAny of the public API (the definitions say: 0.9.7 or earlier)
                 167,
                 "connect_domain_event_register_any",
                 "REMOTE_PROC_CONNECT_DOMAIN_EVENT_REGISTER_ANY",
                 args=TYPES["remote_connect_domain_event_register_any_args"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virConnectDomainEventDeregisterAny of the public API (the definitions say: 0.9.7 or earlier)
                 168,
                 "connect_domain_event_deregister_any",
                 "REMOTE_PROC_CONNECT_DOMAIN_EVENT_DEREGISTER_ANY",
                 args=TYPES["remote_connect_domain_event_deregister_any_args"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 169,
                 "domain_event_reboot",
                 "REMOTE_PROC_DOMAIN_EVENT_REBOOT",
                 msg=TYPES["remote_domain_event_reboot_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 170,
                 "domain_event_rtc_change",
                 "REMOTE_PROC_DOMAIN_EVENT_RTC_CHANGE",
                 msg=TYPES["remote_domain_event_rtc_change_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 171,
                 "domain_event_watchdog",
                 "REMOTE_PROC_DOMAIN_EVENT_WATCHDOG",
                 msg=TYPES["remote_domain_event_watchdog_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 172,
                 "domain_event_io_error",
                 "REMOTE_PROC_DOMAIN_EVENT_IO_ERROR",
                 msg=TYPES["remote_domain_event_io_error_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 173,
                 "domain_event_graphics",
                 "REMOTE_PROC_DOMAIN_EVENT_GRAPHICS",
                 msg=TYPES["remote_domain_event_graphics_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainUpdateDeviceFlags of the public API (the definitions say: 0.9.7 or earlier)
                 174,
                 "domain_update_device_flags",
                 "REMOTE_PROC_DOMAIN_UPDATE_DEVICE_FLAGS",
                 args=TYPES["remote_domain_update_device_flags_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virNWFilterLookupByName of the public API (the definitions say: 0.9.7 or earlier)
                 175,
                 "nwfilter_lookup_by_name",
                 "REMOTE_PROC_NWFILTER_LOOKUP_BY_NAME",
@@ -26153,7 +27667,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_nwfilter_lookup_by_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virNWFilterLookupByUUID of the public API (the definitions say: 0.9.7 or earlier)
                 176,
                 "nwfilter_lookup_by_uuid",
                 "REMOTE_PROC_NWFILTER_LOOKUP_BY_UUID",
@@ -26161,7 +27675,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_nwfilter_lookup_by_uuid_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virNWFilterGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
                 177,
                 "nwfilter_get_xml_desc",
                 "REMOTE_PROC_NWFILTER_GET_XML_DESC",
@@ -26169,14 +27683,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_nwfilter_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virConnectNumOfNWFilters of the public API (the definitions say: 0.9.7 or earlier)
                 178,
                 "connect_num_of_nwfilters",
                 "REMOTE_PROC_CONNECT_NUM_OF_NWFILTERS",
                 ret=TYPES["remote_connect_num_of_nwfilters_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_nwfilters"),), aclfilter=(AccessRule("nwfilter", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virConnectListNWFilters of the public API (the definitions say: 0.9.7 or earlier)
                 179,
                 "connect_list_nwfilters",
                 "REMOTE_PROC_CONNECT_LIST_NWFILTERS",
@@ -26184,7 +27698,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_nwfilters_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_nwfilters"),), aclfilter=(AccessRule("nwfilter", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virNWFilterDefineXML of the public API (the definitions say: 0.9.7 or earlier)
                 180,
                 "nwfilter_define_xml",
                 "REMOTE_PROC_NWFILTER_DEFINE_XML",
@@ -26192,21 +27706,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_nwfilter_define_xml_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter", "write"), AccessRule("nwfilter", "save"))),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virNWFilterUndefine of the public API (the definitions say: 0.9.7 or earlier)
                 181,
                 "nwfilter_undefine",
                 "REMOTE_PROC_NWFILTER_UNDEFINE",
                 args=TYPES["remote_nwfilter_undefine_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter", "delete"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainManagedSave of the public API (the definitions say: 0.9.7 or earlier)
                 182,
                 "domain_managed_save",
                 "REMOTE_PROC_DOMAIN_MANAGED_SAVE",
                 args=TYPES["remote_domain_managed_save_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "hibernate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainHasManagedSaveImage of the public API (the definitions say: 0.9.7 or earlier)
                 183,
                 "domain_has_managed_save_image",
                 "REMOTE_PROC_DOMAIN_HAS_MANAGED_SAVE_IMAGE",
@@ -26214,14 +27728,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_has_managed_save_image_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainManagedSaveRemove of the public API (the definitions say: 0.9.7 or earlier)
                 184,
                 "domain_managed_save_remove",
                 "REMOTE_PROC_DOMAIN_MANAGED_SAVE_REMOVE",
                 args=TYPES["remote_domain_managed_save_remove_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "hibernate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainSnapshotCreateXML of the public API (the definitions say: 0.9.7 or earlier)
                 185,
                 "domain_snapshot_create_xml",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_CREATE_XML",
@@ -26229,7 +27743,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_snapshot_create_xml_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "snapshot"), AccessRule("domain", "fs_freeze", flags="VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE"))),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainSnapshotGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
                 186,
                 "domain_snapshot_get_xml_desc",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_GET_XML_DESC",
@@ -26237,7 +27751,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_snapshot_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"), AccessRule("domain", "read_secure", flags="VIR_DOMAIN_SNAPSHOT_XML_SECURE"))),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainSnapshotNum of the public API (the definitions say: 0.9.7 or earlier)
                 187,
                 "domain_snapshot_num",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_NUM",
@@ -26245,7 +27759,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_snapshot_num_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainSnapshotListNames of the public API (the definitions say: 0.9.7 or earlier)
                 188,
                 "domain_snapshot_list_names",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_LIST_NAMES",
@@ -26253,7 +27767,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_snapshot_list_names_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainSnapshotLookupByName of the public API (the definitions say: 0.9.7 or earlier)
                 189,
                 "domain_snapshot_lookup_by_name",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_LOOKUP_BY_NAME",
@@ -26261,7 +27775,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_snapshot_lookup_by_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainHasCurrentSnapshot of the public API (the definitions say: 0.9.7 or earlier)
                 190,
                 "domain_has_current_snapshot",
                 "REMOTE_PROC_DOMAIN_HAS_CURRENT_SNAPSHOT",
@@ -26269,7 +27783,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_has_current_snapshot_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainSnapshotCurrent of the public API (the definitions say: 0.9.7 or earlier)
                 191,
                 "domain_snapshot_current",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_CURRENT",
@@ -26277,21 +27791,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_snapshot_current_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainRevertToSnapshot of the public API (the definitions say: 0.9.7 or earlier)
                 192,
                 "domain_revert_to_snapshot",
                 "REMOTE_PROC_DOMAIN_REVERT_TO_SNAPSHOT",
                 args=TYPES["remote_domain_revert_to_snapshot_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "snapshot"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.0, by virDomainSnapshotDelete of the public API (the definitions say: 0.9.7 or earlier)
                 193,
                 "domain_snapshot_delete",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_DELETE",
                 args=TYPES["remote_domain_snapshot_delete_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "snapshot"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.1, by virDomainGetBlockInfo of the public API (the definitions say: 0.9.7 or earlier)
                 194,
                 "domain_get_block_info",
                 "REMOTE_PROC_DOMAIN_GET_BLOCK_INFO",
@@ -26299,14 +27813,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_block_info_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 195,
                 "domain_event_io_error_reason",
                 "REMOTE_PROC_DOMAIN_EVENT_IO_ERROR_REASON",
                 msg=TYPES["remote_domain_event_io_error_reason_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.8.2, by virDomainCreateWithFlags of the public API (the definitions say: 0.9.7 or earlier)
                 196,
                 "domain_create_with_flags",
                 "REMOTE_PROC_DOMAIN_CREATE_WITH_FLAGS",
@@ -26314,14 +27828,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_create_with_flags_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "start"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.5, by virDomainSetMemoryParameters of the public API (the definitions say: 0.9.7 or earlier)
                 197,
                 "domain_set_memory_parameters",
                 "REMOTE_PROC_DOMAIN_SET_MEMORY_PARAMETERS",
                 args=TYPES["remote_domain_set_memory_parameters_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.8.5, by virDomainGetMemoryParameters of the public API (the definitions say: 0.9.7 or earlier)
                 198,
                 "domain_get_memory_parameters",
                 "REMOTE_PROC_DOMAIN_GET_MEMORY_PARAMETERS",
@@ -26329,14 +27843,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_memory_parameters_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.5, by virDomainSetVcpusFlags of the public API (the definitions say: 0.9.7 or earlier)
                 199,
                 "domain_set_vcpus_flags",
                 "REMOTE_PROC_DOMAIN_SET_VCPUS_FLAGS",
                 args=TYPES["remote_domain_set_vcpus_flags_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"), AccessRule("domain", "write", flags="VIR_DOMAIN_VCPU_GUEST"))),
             ),
-            Procedure(
+            Procedure(  # since 0.8.5, by virDomainGetVcpusFlags of the public API (the definitions say: 0.9.7 or earlier)
                 200,
                 "domain_get_vcpus_flags",
                 "REMOTE_PROC_DOMAIN_GET_VCPUS_FLAGS",
@@ -26344,14 +27858,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_vcpus_flags_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"), AccessRule("domain", "write", flags="VIR_DOMAIN_VCPU_GUEST"))),
             ),
-            Procedure(
+            Procedure(  # since 0.8.6, by virDomainOpenConsole of the public API (the definitions say: 0.9.7 or earlier)
                 201,
                 "domain_open_console",
                 "REMOTE_PROC_DOMAIN_OPEN_CONSOLE",
                 args=TYPES["remote_domain_open_console_args"],
                 annotations=Annotations(generate="both", readstream=2, acl=(AccessRule("domain", "open_device"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.6, by virDomainIsUpdated of the public API (the definitions say: 0.9.7 or earlier)
                 202,
                 "domain_is_updated",
                 "REMOTE_PROC_DOMAIN_IS_UPDATED",
@@ -26359,7 +27873,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_is_updated_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.8.8, by virConnectGetSysinfo of the public API (the definitions say: 0.9.7 or earlier)
                 203,
                 "connect_get_sysinfo",
                 "REMOTE_PROC_CONNECT_GET_SYSINFO",
@@ -26367,21 +27881,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_get_sysinfo_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.0, by virDomainSetMemoryFlags of the public API (the definitions say: 0.9.7 or earlier)
                 204,
                 "domain_set_memory_flags",
                 "REMOTE_PROC_DOMAIN_SET_MEMORY_FLAGS",
                 args=TYPES["remote_domain_set_memory_flags_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.0, by virDomainSetBlkioParameters of the public API (the definitions say: 0.9.7 or earlier)
                 205,
                 "domain_set_blkio_parameters",
                 "REMOTE_PROC_DOMAIN_SET_BLKIO_PARAMETERS",
                 args=TYPES["remote_domain_set_blkio_parameters_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.0, by virDomainGetBlkioParameters of the public API (the definitions say: 0.9.7 or earlier)
                 206,
                 "domain_get_blkio_parameters",
                 "REMOTE_PROC_DOMAIN_GET_BLKIO_PARAMETERS",
@@ -26389,35 +27903,35 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_blkio_parameters_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.0, by virDomainMigrateSetMaxSpeed of the public API (the definitions say: 0.9.7 or earlier)
                 207,
                 "domain_migrate_set_max_speed",
                 "REMOTE_PROC_DOMAIN_MIGRATE_SET_MAX_SPEED",
                 args=TYPES["remote_domain_migrate_set_max_speed_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.0, by virStorageVolUpload of the public API (the definitions say: 0.9.7 or earlier)
                 208,
                 "storage_vol_upload",
                 "REMOTE_PROC_STORAGE_VOL_UPLOAD",
                 args=TYPES["remote_storage_vol_upload_args"],
                 annotations=Annotations(generate="both", writestream=1, sparseflag="VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM", acl=(AccessRule("storage_vol", "data_write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.0, by virStorageVolDownload of the public API (the definitions say: 0.9.7 or earlier)
                 209,
                 "storage_vol_download",
                 "REMOTE_PROC_STORAGE_VOL_DOWNLOAD",
                 args=TYPES["remote_storage_vol_download_args"],
                 annotations=Annotations(generate="both", readstream=1, sparseflag="VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM", acl=(AccessRule("storage_vol", "data_read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.2, by virDomainInjectNMI of the public API (the definitions say: 0.9.7 or earlier)
                 210,
                 "domain_inject_nmi",
                 "REMOTE_PROC_DOMAIN_INJECT_NMI",
                 args=TYPES["remote_domain_inject_nmi_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "inject_nmi"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.2, by virDomainScreenshot of the public API (the definitions say: 0.9.7 or earlier)
                 211,
                 "domain_screenshot",
                 "REMOTE_PROC_DOMAIN_SCREENSHOT",
@@ -26425,7 +27939,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_screenshot_ret"],
                 annotations=Annotations(generate="both", readstream=1, acl=(AccessRule("domain", "screenshot"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.2, by virDomainGetState of the public API (the definitions say: 0.9.7 or earlier)
                 212,
                 "domain_get_state",
                 "REMOTE_PROC_DOMAIN_GET_STATE",
@@ -26433,7 +27947,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_state_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 213,
                 "domain_migrate_begin3",
                 "REMOTE_PROC_DOMAIN_MIGRATE_BEGIN3",
@@ -26441,7 +27955,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_begin3_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 214,
                 "domain_migrate_prepare3",
                 "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE3",
@@ -26449,7 +27963,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_prepare3_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 215,
                 "domain_migrate_prepare_tunnel3",
                 "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE_TUNNEL3",
@@ -26457,7 +27971,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_prepare_tunnel3_ret"],
                 annotations=Annotations(generate="server", writestream=1, acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 216,
                 "domain_migrate_perform3",
                 "REMOTE_PROC_DOMAIN_MIGRATE_PERFORM3",
@@ -26465,7 +27979,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_perform3_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 217,
                 "domain_migrate_finish3",
                 "REMOTE_PROC_DOMAIN_MIGRATE_FINISH3",
@@ -26473,42 +27987,42 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_finish3_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 218,
                 "domain_migrate_confirm3",
                 "REMOTE_PROC_DOMAIN_MIGRATE_CONFIRM3",
                 args=TYPES["remote_domain_migrate_confirm3_args"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.2, by virDomainSetSchedulerParametersFlags of the public API (the definitions say: 0.9.7 or earlier)
                 219,
                 "domain_set_scheduler_parameters_flags",
                 "REMOTE_PROC_DOMAIN_SET_SCHEDULER_PARAMETERS_FLAGS",
                 args=TYPES["remote_domain_set_scheduler_parameters_flags_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.2, by virInterfaceChangeBegin of the public API (the definitions say: 0.9.7 or earlier)
                 220,
                 "interface_change_begin",
                 "REMOTE_PROC_INTERFACE_CHANGE_BEGIN",
                 args=TYPES["remote_interface_change_begin_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "interface_transaction"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.2, by virInterfaceChangeCommit of the public API (the definitions say: 0.9.7 or earlier)
                 221,
                 "interface_change_commit",
                 "REMOTE_PROC_INTERFACE_CHANGE_COMMIT",
                 args=TYPES["remote_interface_change_commit_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "interface_transaction"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.2, by virInterfaceChangeRollback of the public API (the definitions say: 0.9.7 or earlier)
                 222,
                 "interface_change_rollback",
                 "REMOTE_PROC_INTERFACE_CHANGE_ROLLBACK",
                 args=TYPES["remote_interface_change_rollback_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "interface_transaction"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.2, by virDomainGetSchedulerParametersFlags of the public API (the definitions say: 0.9.7 or earlier)
                 223,
                 "domain_get_scheduler_parameters_flags",
                 "REMOTE_PROC_DOMAIN_GET_SCHEDULER_PARAMETERS_FLAGS",
@@ -26516,28 +28030,28 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_scheduler_parameters_flags_ret"],
                 annotations=Annotations(generate="client", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 224,
                 "domain_event_control_error",
                 "REMOTE_PROC_DOMAIN_EVENT_CONTROL_ERROR",
                 msg=TYPES["remote_domain_event_control_error_msg"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.3, by virDomainPinVcpuFlags of the public API (the definitions say: 0.9.7 or earlier)
                 225,
                 "domain_pin_vcpu_flags",
                 "REMOTE_PROC_DOMAIN_PIN_VCPU_FLAGS",
                 args=TYPES["remote_domain_pin_vcpu_flags_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.3, by virDomainSendKey of the public API (the definitions say: 0.9.7 or earlier)
                 226,
                 "domain_send_key",
                 "REMOTE_PROC_DOMAIN_SEND_KEY",
                 args=TYPES["remote_domain_send_key_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "send_input"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.3, by virNodeGetCPUStats of the public API (the definitions say: 0.9.7 or earlier)
                 227,
                 "node_get_cpu_stats",
                 "REMOTE_PROC_NODE_GET_CPU_STATS",
@@ -26545,7 +28059,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_get_cpu_stats_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.3, by virNodeGetMemoryStats of the public API (the definitions say: 0.9.7 or earlier)
                 228,
                 "node_get_memory_stats",
                 "REMOTE_PROC_NODE_GET_MEMORY_STATS",
@@ -26553,7 +28067,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_get_memory_stats_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.3, by virDomainGetControlInfo of the public API (the definitions say: 0.9.7 or earlier)
                 229,
                 "domain_get_control_info",
                 "REMOTE_PROC_DOMAIN_GET_CONTROL_INFO",
@@ -26561,7 +28075,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_control_info_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.3, by virDomainGetVcpuPinInfo of the public API (the definitions say: 0.9.7 or earlier)
                 230,
                 "domain_get_vcpu_pin_info",
                 "REMOTE_PROC_DOMAIN_GET_VCPU_PIN_INFO",
@@ -26569,35 +28083,35 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_vcpu_pin_info_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.4, by virDomainUndefineFlags of the public API (the definitions say: 0.9.7 or earlier)
                 231,
                 "domain_undefine_flags",
                 "REMOTE_PROC_DOMAIN_UNDEFINE_FLAGS",
                 args=TYPES["remote_domain_undefine_flags_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "delete"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.4, by virDomainSaveFlags of the public API (the definitions say: 0.9.7 or earlier)
                 232,
                 "domain_save_flags",
                 "REMOTE_PROC_DOMAIN_SAVE_FLAGS",
                 args=TYPES["remote_domain_save_flags_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "hibernate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.4, by virDomainRestoreFlags of the public API (the definitions say: 0.9.7 or earlier)
                 233,
                 "domain_restore_flags",
                 "REMOTE_PROC_DOMAIN_RESTORE_FLAGS",
                 args=TYPES["remote_domain_restore_flags_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "start"), AccessRule("domain", "write"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.4, by virDomainDestroyFlags of the public API (the definitions say: 0.9.7 or earlier)
                 234,
                 "domain_destroy_flags",
                 "REMOTE_PROC_DOMAIN_DESTROY_FLAGS",
                 args=TYPES["remote_domain_destroy_flags_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "stop"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.4, by virDomainSaveImageGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
                 235,
                 "domain_save_image_get_xml_desc",
                 "REMOTE_PROC_DOMAIN_SAVE_IMAGE_GET_XML_DESC",
@@ -26605,21 +28119,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_save_image_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.4, by virDomainSaveImageDefineXML of the public API (the definitions say: 0.9.7 or earlier)
                 236,
                 "domain_save_image_define_xml",
                 "REMOTE_PROC_DOMAIN_SAVE_IMAGE_DEFINE_XML",
                 args=TYPES["remote_domain_save_image_define_xml_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"), AccessRule("domain", "hibernate"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.4, by virDomainBlockJobAbort of the public API (the definitions say: 0.9.7 or earlier)
                 237,
                 "domain_block_job_abort",
                 "REMOTE_PROC_DOMAIN_BLOCK_JOB_ABORT",
                 args=TYPES["remote_domain_block_job_abort_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.4, by virDomainGetBlockJobInfo of the public API (the definitions say: 0.9.7 or earlier)
                 238,
                 "domain_get_block_job_info",
                 "REMOTE_PROC_DOMAIN_GET_BLOCK_JOB_INFO",
@@ -26627,28 +28141,28 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_block_job_info_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.4, by virDomainBlockJobSetSpeed of the public API (the definitions say: 0.9.7 or earlier)
                 239,
                 "domain_block_job_set_speed",
                 "REMOTE_PROC_DOMAIN_BLOCK_JOB_SET_SPEED",
                 args=TYPES["remote_domain_block_job_set_speed_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.4, by virDomainBlockPull of the public API (the definitions say: 0.9.7 or earlier)
                 240,
                 "domain_block_pull",
                 "REMOTE_PROC_DOMAIN_BLOCK_PULL",
                 args=TYPES["remote_domain_block_pull_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "block_write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 241,
                 "domain_event_block_job",
                 "REMOTE_PROC_DOMAIN_EVENT_BLOCK_JOB",
                 msg=TYPES["remote_domain_event_block_job_msg"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.5, by virDomainMigrateGetMaxSpeed of the public API (the definitions say: 0.9.7 or earlier)
                 242,
                 "domain_migrate_get_max_speed",
                 "REMOTE_PROC_DOMAIN_MIGRATE_GET_MAX_SPEED",
@@ -26656,7 +28170,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_get_max_speed_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.5, by virDomainBlockStatsFlags of the public API (the definitions say: 0.9.7 or earlier)
                 243,
                 "domain_block_stats_flags",
                 "REMOTE_PROC_DOMAIN_BLOCK_STATS_FLAGS",
@@ -26664,7 +28178,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_block_stats_flags_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7, by virDomainSnapshotGetParent of the public API (the definitions say: 0.9.7 or earlier)
                 244,
                 "domain_snapshot_get_parent",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_GET_PARENT",
@@ -26672,14 +28186,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_snapshot_get_parent_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7, by virDomainReset of the public API (the definitions say: 0.9.7 or earlier)
                 245,
                 "domain_reset",
                 "REMOTE_PROC_DOMAIN_RESET",
                 args=TYPES["remote_domain_reset_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "reset"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7, by virDomainSnapshotNumChildren of the public API (the definitions say: 0.9.7 or earlier)
                 246,
                 "domain_snapshot_num_children",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_NUM_CHILDREN",
@@ -26687,7 +28201,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_snapshot_num_children_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7, by virDomainSnapshotListChildrenNames of the public API (the definitions say: 0.9.7 or earlier)
                 247,
                 "domain_snapshot_list_children_names",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES",
@@ -26695,42 +28209,42 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_snapshot_list_children_names_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7 or earlier
                 248,
                 "domain_event_disk_change",
                 "REMOTE_PROC_DOMAIN_EVENT_DISK_CHANGE",
                 msg=TYPES["remote_domain_event_disk_change_msg"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.7, by virDomainOpenGraphics of the public API (the definitions say: 0.9.7 or earlier)
                 249,
                 "domain_open_graphics",
                 "REMOTE_PROC_DOMAIN_OPEN_GRAPHICS",
                 args=TYPES["remote_domain_open_graphics_args"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "open_graphics"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.8
                 250,
                 "node_suspend_for_duration",
                 "REMOTE_PROC_NODE_SUSPEND_FOR_DURATION",
                 args=TYPES["remote_node_suspend_for_duration_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "pm_control"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.8
                 251,
                 "domain_block_resize",
                 "REMOTE_PROC_DOMAIN_BLOCK_RESIZE",
                 args=TYPES["remote_domain_block_resize_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "block_write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.8
                 252,
                 "domain_set_block_io_tune",
                 "REMOTE_PROC_DOMAIN_SET_BLOCK_IO_TUNE",
                 args=TYPES["remote_domain_set_block_io_tune_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.8
                 253,
                 "domain_get_block_io_tune",
                 "REMOTE_PROC_DOMAIN_GET_BLOCK_IO_TUNE",
@@ -26738,14 +28252,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_block_io_tune_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.9
                 254,
                 "domain_set_numa_parameters",
                 "REMOTE_PROC_DOMAIN_SET_NUMA_PARAMETERS",
                 args=TYPES["remote_domain_set_numa_parameters_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.9
                 255,
                 "domain_get_numa_parameters",
                 "REMOTE_PROC_DOMAIN_GET_NUMA_PARAMETERS",
@@ -26753,14 +28267,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_numa_parameters_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.9
                 256,
                 "domain_set_interface_parameters",
                 "REMOTE_PROC_DOMAIN_SET_INTERFACE_PARAMETERS",
                 args=TYPES["remote_domain_set_interface_parameters_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.9
                 257,
                 "domain_get_interface_parameters",
                 "REMOTE_PROC_DOMAIN_GET_INTERFACE_PARAMETERS",
@@ -26768,35 +28282,35 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_interface_parameters_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.10
                 258,
                 "domain_shutdown_flags",
                 "REMOTE_PROC_DOMAIN_SHUTDOWN_FLAGS",
                 args=TYPES["remote_domain_shutdown_flags_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "init_control"), AccessRule("domain", "write", flags="VIR_DOMAIN_SHUTDOWN_GUEST_AGENT"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.10
                 259,
                 "storage_vol_wipe_pattern",
                 "REMOTE_PROC_STORAGE_VOL_WIPE_PATTERN",
                 args=TYPES["remote_storage_vol_wipe_pattern_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("storage_vol", "format"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.10
                 260,
                 "storage_vol_resize",
                 "REMOTE_PROC_STORAGE_VOL_RESIZE",
                 args=TYPES["remote_storage_vol_resize_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("storage_vol", "resize"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.10
                 261,
                 "domain_pm_suspend_for_duration",
                 "REMOTE_PROC_DOMAIN_PM_SUSPEND_FOR_DURATION",
                 args=TYPES["remote_domain_pm_suspend_for_duration_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "pm_control"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.10
                 262,
                 "domain_get_cpu_stats",
                 "REMOTE_PROC_DOMAIN_GET_CPU_STATS",
@@ -26804,7 +28318,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_cpu_stats_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.10
                 263,
                 "domain_get_disk_errors",
                 "REMOTE_PROC_DOMAIN_GET_DISK_ERRORS",
@@ -26812,14 +28326,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_disk_errors_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.10
                 264,
                 "domain_set_metadata",
                 "REMOTE_PROC_DOMAIN_SET_METADATA",
                 args=TYPES["remote_domain_set_metadata_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.9.10
                 265,
                 "domain_get_metadata",
                 "REMOTE_PROC_DOMAIN_GET_METADATA",
@@ -26827,42 +28341,42 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_metadata_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.10
                 266,
                 "domain_block_rebase",
                 "REMOTE_PROC_DOMAIN_BLOCK_REBASE",
                 args=TYPES["remote_domain_block_rebase_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "block_write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.11
                 267,
                 "domain_pm_wakeup",
                 "REMOTE_PROC_DOMAIN_PM_WAKEUP",
                 args=TYPES["remote_domain_pm_wakeup_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "pm_control"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.11
                 268,
                 "domain_event_tray_change",
                 "REMOTE_PROC_DOMAIN_EVENT_TRAY_CHANGE",
                 msg=TYPES["remote_domain_event_tray_change_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.11
                 269,
                 "domain_event_pmwakeup",
                 "REMOTE_PROC_DOMAIN_EVENT_PMWAKEUP",
                 msg=TYPES["remote_domain_event_pmwakeup_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.11
                 270,
                 "domain_event_pmsuspend",
                 "REMOTE_PROC_DOMAIN_EVENT_PMSUSPEND",
                 msg=TYPES["remote_domain_event_pmsuspend_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.9.13
                 271,
                 "domain_snapshot_is_current",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_IS_CURRENT",
@@ -26870,7 +28384,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_snapshot_is_current_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.13
                 272,
                 "domain_snapshot_has_metadata",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_HAS_METADATA",
@@ -26878,7 +28392,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_snapshot_has_metadata_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.13
                 273,
                 "connect_list_all_domains",
                 "REMOTE_PROC_CONNECT_LIST_ALL_DOMAINS",
@@ -26886,7 +28400,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_all_domains_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.13
                 274,
                 "domain_list_all_snapshots",
                 "REMOTE_PROC_DOMAIN_LIST_ALL_SNAPSHOTS",
@@ -26894,7 +28408,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_list_all_snapshots_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.9.13
                 275,
                 "domain_snapshot_list_all_children",
                 "REMOTE_PROC_DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN",
@@ -26902,14 +28416,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_snapshot_list_all_children_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.0
                 276,
                 "domain_event_balloon_change",
                 "REMOTE_PROC_DOMAIN_EVENT_BALLOON_CHANGE",
                 msg=TYPES["remote_domain_event_balloon_change_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 0.10.0
                 277,
                 "domain_get_hostname",
                 "REMOTE_PROC_DOMAIN_GET_HOSTNAME",
@@ -26917,7 +28431,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_hostname_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.0
                 278,
                 "domain_get_security_label_list",
                 "REMOTE_PROC_DOMAIN_GET_SECURITY_LABEL_LIST",
@@ -26925,14 +28439,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_security_label_list_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.0
                 279,
                 "domain_pin_emulator",
                 "REMOTE_PROC_DOMAIN_PIN_EMULATOR",
                 args=TYPES["remote_domain_pin_emulator_args"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 0.10.0
                 280,
                 "domain_get_emulator_pin_info",
                 "REMOTE_PROC_DOMAIN_GET_EMULATOR_PIN_INFO",
@@ -26940,7 +28454,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_emulator_pin_info_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.2
                 281,
                 "connect_list_all_storage_pools",
                 "REMOTE_PROC_CONNECT_LIST_ALL_STORAGE_POOLS",
@@ -26948,7 +28462,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_all_storage_pools_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_storage_pools"),), aclfilter=(AccessRule("storage_pool", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.2
                 282,
                 "storage_pool_list_all_volumes",
                 "REMOTE_PROC_STORAGE_POOL_LIST_ALL_VOLUMES",
@@ -26956,7 +28470,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_list_all_volumes_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "search_storage_vols"),), aclfilter=(AccessRule("storage_vol", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.2
                 283,
                 "connect_list_all_networks",
                 "REMOTE_PROC_CONNECT_LIST_ALL_NETWORKS",
@@ -26964,7 +28478,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_all_networks_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.2
                 284,
                 "connect_list_all_interfaces",
                 "REMOTE_PROC_CONNECT_LIST_ALL_INTERFACES",
@@ -26972,7 +28486,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_all_interfaces_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_interfaces"),), aclfilter=(AccessRule("interface", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.2
                 285,
                 "connect_list_all_node_devices",
                 "REMOTE_PROC_CONNECT_LIST_ALL_NODE_DEVICES",
@@ -26980,7 +28494,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_all_node_devices_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_node_devices"),), aclfilter=(AccessRule("node_device", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.2
                 286,
                 "connect_list_all_nwfilters",
                 "REMOTE_PROC_CONNECT_LIST_ALL_NWFILTERS",
@@ -26988,7 +28502,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_all_nwfilters_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_nwfilters"),), aclfilter=(AccessRule("nwfilter", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.2
                 287,
                 "connect_list_all_secrets",
                 "REMOTE_PROC_CONNECT_LIST_ALL_SECRETS",
@@ -26996,14 +28510,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_all_secrets_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_secrets"),), aclfilter=(AccessRule("secret", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.2
                 288,
                 "node_set_memory_parameters",
                 "REMOTE_PROC_NODE_SET_MEMORY_PARAMETERS",
                 args=TYPES["remote_node_set_memory_parameters_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.2
                 289,
                 "node_get_memory_parameters",
                 "REMOTE_PROC_NODE_GET_MEMORY_PARAMETERS",
@@ -27011,28 +28525,28 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_get_memory_parameters_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.2
                 290,
                 "domain_block_commit",
                 "REMOTE_PROC_DOMAIN_BLOCK_COMMIT",
                 args=TYPES["remote_domain_block_commit_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "block_write"),)),
             ),
-            Procedure(
+            Procedure(  # since 0.10.2
                 291,
                 "network_update",
                 "REMOTE_PROC_NETWORK_UPDATE",
                 args=TYPES["remote_network_update_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "write"), AccessRule("network", "save", flags="!VIR_NETWORK_UPDATE_AFFECT_CONFIG|VIR_NETWORK_UPDATE_AFFECT_LIVE"), AccessRule("network", "save", flags="VIR_NETWORK_UPDATE_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 1.0.0
                 292,
                 "domain_event_pmsuspend_disk",
                 "REMOTE_PROC_DOMAIN_EVENT_PMSUSPEND_DISK",
                 msg=TYPES["remote_domain_event_pmsuspend_disk_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.0.0
                 293,
                 "node_get_cpu_map",
                 "REMOTE_PROC_NODE_GET_CPU_MAP",
@@ -27040,28 +28554,28 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_get_cpu_map_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.0.1
                 294,
                 "domain_fstrim",
                 "REMOTE_PROC_DOMAIN_FSTRIM",
                 args=TYPES["remote_domain_fstrim_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "fs_trim"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.0.1
                 295,
                 "domain_send_process_signal",
                 "REMOTE_PROC_DOMAIN_SEND_PROCESS_SIGNAL",
                 args=TYPES["remote_domain_send_process_signal_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "send_signal"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.0.2
                 296,
                 "domain_open_channel",
                 "REMOTE_PROC_DOMAIN_OPEN_CHANNEL",
                 args=TYPES["remote_domain_open_channel_args"],
                 annotations=Annotations(generate="both", readstream=2, acl=(AccessRule("domain", "open_device"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.0.3
                 297,
                 "node_device_lookup_scsi_host_by_wwn",
                 "REMOTE_PROC_NODE_DEVICE_LOOKUP_SCSI_HOST_BY_WWN",
@@ -27069,7 +28583,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_device_lookup_scsi_host_by_wwn_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.0.3
                 298,
                 "domain_get_job_stats",
                 "REMOTE_PROC_DOMAIN_GET_JOB_STATS",
@@ -27077,7 +28591,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_job_stats_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.0.3
                 299,
                 "domain_migrate_get_compression_cache",
                 "REMOTE_PROC_DOMAIN_MIGRATE_GET_COMPRESSION_CACHE",
@@ -27085,21 +28599,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_get_compression_cache_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.0.3
                 300,
                 "domain_migrate_set_compression_cache",
                 "REMOTE_PROC_DOMAIN_MIGRATE_SET_COMPRESSION_CACHE",
                 args=TYPES["remote_domain_migrate_set_compression_cache_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.0.5
                 301,
                 "node_device_detach_flags",
                 "REMOTE_PROC_NODE_DEVICE_DETACH_FLAGS",
                 args=TYPES["remote_node_device_detach_flags_args"],
                 annotations=Annotations(generate="server", acl=(AccessRule("node_device", "detach"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.1.0
                 302,
                 "domain_migrate_begin3_params",
                 "REMOTE_PROC_DOMAIN_MIGRATE_BEGIN3_PARAMS",
@@ -27107,7 +28621,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_begin3_params_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.1.0
                 303,
                 "domain_migrate_prepare3_params",
                 "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE3_PARAMS",
@@ -27115,7 +28629,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_prepare3_params_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
             ),
-            Procedure(
+            Procedure(  # since 1.1.0
                 304,
                 "domain_migrate_prepare_tunnel3_params",
                 "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS",
@@ -27123,7 +28637,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_prepare_tunnel3_params_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
             ),
-            Procedure(
+            Procedure(  # since 1.1.0
                 305,
                 "domain_migrate_perform3_params",
                 "REMOTE_PROC_DOMAIN_MIGRATE_PERFORM3_PARAMS",
@@ -27131,7 +28645,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_perform3_params_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.1.0
                 306,
                 "domain_migrate_finish3_params",
                 "REMOTE_PROC_DOMAIN_MIGRATE_FINISH3_PARAMS",
@@ -27139,21 +28653,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_finish3_params_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.1.0
                 307,
                 "domain_migrate_confirm3_params",
                 "REMOTE_PROC_DOMAIN_MIGRATE_CONFIRM3_PARAMS",
                 args=TYPES["remote_domain_migrate_confirm3_params_args"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.1.1
                 308,
                 "domain_set_memory_stats_period",
                 "REMOTE_PROC_DOMAIN_SET_MEMORY_STATS_PERIOD",
                 args=TYPES["remote_domain_set_memory_stats_period_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 1.1.1
                 309,
                 "domain_create_xml_with_files",
                 "REMOTE_PROC_DOMAIN_CREATE_XML_WITH_FILES",
@@ -27161,7 +28675,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_create_xml_with_files_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"), AccessRule("domain", "start"))),
             ),
-            Procedure(
+            Procedure(  # since 1.1.1
                 310,
                 "domain_create_with_files",
                 "REMOTE_PROC_DOMAIN_CREATE_WITH_FILES",
@@ -27169,14 +28683,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_create_with_files_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "start"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.1.1
                 311,
                 "domain_event_device_removed",
                 "REMOTE_PROC_DOMAIN_EVENT_DEVICE_REMOVED",
                 msg=TYPES["remote_domain_event_device_removed_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.1.3
                 312,
                 "connect_get_cpu_model_names",
                 "REMOTE_PROC_CONNECT_GET_CPU_MODEL_NAMES",
@@ -27184,7 +28698,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_get_cpu_model_names_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.1
                 313,
                 "connect_network_event_register_any",
                 "REMOTE_PROC_CONNECT_NETWORK_EVENT_REGISTER_ANY",
@@ -27192,21 +28706,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_network_event_register_any_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.1
                 314,
                 "connect_network_event_deregister_any",
                 "REMOTE_PROC_CONNECT_NETWORK_EVENT_DEREGISTER_ANY",
                 args=TYPES["remote_connect_network_event_deregister_any_args"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.1
                 315,
                 "network_event_lifecycle",
                 "REMOTE_PROC_NETWORK_EVENT_LIFECYCLE",
                 msg=TYPES["remote_network_event_lifecycle_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 316,
                 "connect_domain_event_callback_register_any",
                 "REMOTE_PROC_CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY",
@@ -27214,133 +28728,133 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_domain_event_callback_register_any_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 317,
                 "connect_domain_event_callback_deregister_any",
                 "REMOTE_PROC_CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY",
                 args=TYPES["remote_connect_domain_event_callback_deregister_any_args"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 318,
                 "domain_event_callback_lifecycle",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_LIFECYCLE",
                 msg=TYPES["remote_domain_event_callback_lifecycle_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 319,
                 "domain_event_callback_reboot",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_REBOOT",
                 msg=TYPES["remote_domain_event_callback_reboot_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 320,
                 "domain_event_callback_rtc_change",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_RTC_CHANGE",
                 msg=TYPES["remote_domain_event_callback_rtc_change_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 321,
                 "domain_event_callback_watchdog",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_WATCHDOG",
                 msg=TYPES["remote_domain_event_callback_watchdog_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 322,
                 "domain_event_callback_io_error",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_IO_ERROR",
                 msg=TYPES["remote_domain_event_callback_io_error_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 323,
                 "domain_event_callback_graphics",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_GRAPHICS",
                 msg=TYPES["remote_domain_event_callback_graphics_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 324,
                 "domain_event_callback_io_error_reason",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_IO_ERROR_REASON",
                 msg=TYPES["remote_domain_event_callback_io_error_reason_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 325,
                 "domain_event_callback_control_error",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_CONTROL_ERROR",
                 msg=TYPES["remote_domain_event_callback_control_error_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 326,
                 "domain_event_callback_block_job",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_BLOCK_JOB",
                 msg=TYPES["remote_domain_event_callback_block_job_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 327,
                 "domain_event_callback_disk_change",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_DISK_CHANGE",
                 msg=TYPES["remote_domain_event_callback_disk_change_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 328,
                 "domain_event_callback_tray_change",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_TRAY_CHANGE",
                 msg=TYPES["remote_domain_event_callback_tray_change_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 329,
                 "domain_event_callback_pmwakeup",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_PMWAKEUP",
                 msg=TYPES["remote_domain_event_callback_pmwakeup_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 330,
                 "domain_event_callback_pmsuspend",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_PMSUSPEND",
                 msg=TYPES["remote_domain_event_callback_pmsuspend_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 331,
                 "domain_event_callback_balloon_change",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_BALLOON_CHANGE",
                 msg=TYPES["remote_domain_event_callback_balloon_change_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 332,
                 "domain_event_callback_pmsuspend_disk",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_PMSUSPEND_DISK",
                 msg=TYPES["remote_domain_event_callback_pmsuspend_disk_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.2
                 333,
                 "domain_event_callback_device_removed",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_DEVICE_REMOVED",
                 msg=TYPES["remote_domain_event_callback_device_removed_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.3
                 334,
                 "domain_core_dump_with_format",
                 "REMOTE_PROC_DOMAIN_CORE_DUMP_WITH_FORMAT",
                 args=TYPES["remote_domain_core_dump_with_format_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "core_dump"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.5
                 335,
                 "domain_fsfreeze",
                 "REMOTE_PROC_DOMAIN_FSFREEZE",
@@ -27348,7 +28862,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_fsfreeze_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "fs_freeze"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.5
                 336,
                 "domain_fsthaw",
                 "REMOTE_PROC_DOMAIN_FSTHAW",
@@ -27356,7 +28870,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_fsthaw_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "fs_freeze"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.5
                 337,
                 "domain_get_time",
                 "REMOTE_PROC_DOMAIN_GET_TIME",
@@ -27364,21 +28878,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_time_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.5
                 338,
                 "domain_set_time",
                 "REMOTE_PROC_DOMAIN_SET_TIME",
                 args=TYPES["remote_domain_set_time_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "set_time"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.6
                 339,
                 "domain_event_block_job_2",
                 "REMOTE_PROC_DOMAIN_EVENT_BLOCK_JOB_2",
                 msg=TYPES["remote_domain_event_block_job_2_msg"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.6
                 340,
                 "node_get_free_pages",
                 "REMOTE_PROC_NODE_GET_FREE_PAGES",
@@ -27386,7 +28900,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_get_free_pages_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.6
                 341,
                 "network_get_dhcp_leases",
                 "REMOTE_PROC_NETWORK_GET_DHCP_LEASES",
@@ -27394,7 +28908,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_get_dhcp_leases_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("network", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.7
                 342,
                 "connect_get_domain_capabilities",
                 "REMOTE_PROC_CONNECT_GET_DOMAIN_CAPABILITIES",
@@ -27402,14 +28916,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_get_domain_capabilities_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.8
                 343,
                 "domain_open_graphics_fd",
                 "REMOTE_PROC_DOMAIN_OPEN_GRAPHICS_FD",
                 args=TYPES["remote_domain_open_graphics_fd_args"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "open_graphics"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.8
                 344,
                 "connect_get_all_domain_stats",
                 "REMOTE_PROC_CONNECT_GET_ALL_DOMAIN_STATS",
@@ -27417,21 +28931,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_get_all_domain_stats_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.9
                 345,
                 "domain_block_copy",
                 "REMOTE_PROC_DOMAIN_BLOCK_COPY",
                 args=TYPES["remote_domain_block_copy_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "block_write"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.9
                 346,
                 "domain_event_callback_tunable",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_TUNABLE",
                 msg=TYPES["remote_domain_event_callback_tunable_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.9
                 347,
                 "node_alloc_pages",
                 "REMOTE_PROC_NODE_ALLOC_PAGES",
@@ -27439,14 +28953,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_alloc_pages_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("connect", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.11
                 348,
                 "domain_event_callback_agent_lifecycle",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_AGENT_LIFECYCLE",
                 msg=TYPES["remote_domain_event_callback_agent_lifecycle_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.11
                 349,
                 "domain_get_fsinfo",
                 "REMOTE_PROC_DOMAIN_GET_FSINFO",
@@ -27454,7 +28968,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_fsinfo_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "fs_freeze"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.12
                 350,
                 "domain_define_xml_flags",
                 "REMOTE_PROC_DOMAIN_DEFINE_XML_FLAGS",
@@ -27462,7 +28976,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_define_xml_flags_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"), AccessRule("domain", "save"))),
             ),
-            Procedure(
+            Procedure(  # since 1.2.14
                 351,
                 "domain_get_iothread_info",
                 "REMOTE_PROC_DOMAIN_GET_IOTHREAD_INFO",
@@ -27470,14 +28984,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_iothread_info_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.14
                 352,
                 "domain_pin_iothread",
                 "REMOTE_PROC_DOMAIN_PIN_IOTHREAD",
                 args=TYPES["remote_domain_pin_iothread_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 1.2.14
                 353,
                 "domain_interface_addresses",
                 "REMOTE_PROC_DOMAIN_INTERFACE_ADDRESSES",
@@ -27485,35 +28999,35 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_interface_addresses_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"), AccessRule("domain", "write", parameter="source", value="VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT"))),
             ),
-            Procedure(
+            Procedure(  # since 1.2.15
                 354,
                 "domain_event_callback_device_added",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_DEVICE_ADDED",
                 msg=TYPES["remote_domain_event_callback_device_added_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.2.15
                 355,
                 "domain_add_iothread",
                 "REMOTE_PROC_DOMAIN_ADD_IOTHREAD",
                 args=TYPES["remote_domain_add_iothread_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 1.2.15
                 356,
                 "domain_del_iothread",
                 "REMOTE_PROC_DOMAIN_DEL_IOTHREAD",
                 args=TYPES["remote_domain_del_iothread_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 1.2.16
                 357,
                 "domain_set_user_password",
                 "REMOTE_PROC_DOMAIN_SET_USER_PASSWORD",
                 args=TYPES["remote_domain_set_user_password_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "set_password"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.2.19
                 358,
                 "domain_rename",
                 "REMOTE_PROC_DOMAIN_RENAME",
@@ -27521,47 +29035,47 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_rename_ret"],
                 annotations=Annotations(generate="server", acl=(AccessRule("domain", "write"), AccessRule("domain", "save"))),
             ),
-            Procedure(
+            Procedure(  # since 1.3.2
                 359,
                 "domain_event_callback_migration_iteration",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_MIGRATION_ITERATION",
                 msg=TYPES["remote_domain_event_callback_migration_iteration_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.3.3
                 360,
                 "connect_register_close_callback",
                 "REMOTE_PROC_CONNECT_REGISTER_CLOSE_CALLBACK",
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.3.3
                 361,
                 "connect_unregister_close_callback",
                 "REMOTE_PROC_CONNECT_UNREGISTER_CLOSE_CALLBACK",
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.3.3
                 362,
                 "connect_event_connection_closed",
                 "REMOTE_PROC_CONNECT_EVENT_CONNECTION_CLOSED",
                 msg=TYPES["remote_connect_event_connection_closed_msg"],
                 annotations=Annotations(generate="none", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.3.3
                 363,
                 "domain_event_callback_job_completed",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_JOB_COMPLETED",
                 msg=TYPES["remote_domain_event_callback_job_completed_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 1.3.3
                 364,
                 "domain_migrate_start_post_copy",
                 "REMOTE_PROC_DOMAIN_MIGRATE_START_POST_COPY",
                 args=TYPES["remote_domain_migrate_start_post_copy_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.3.3
                 365,
                 "domain_get_perf_events",
                 "REMOTE_PROC_DOMAIN_GET_PERF_EVENTS",
@@ -27569,21 +29083,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_perf_events_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.3.3
                 366,
                 "domain_set_perf_events",
                 "REMOTE_PROC_DOMAIN_SET_PERF_EVENTS",
                 args=TYPES["remote_domain_set_perf_events_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 1.3.4
                 367,
                 "domain_event_callback_device_removal_failed",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_DEVICE_REMOVAL_FAILED",
                 msg=TYPES["remote_domain_event_callback_device_removal_failed_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 2.0.0
                 368,
                 "connect_storage_pool_event_register_any",
                 "REMOTE_PROC_CONNECT_STORAGE_POOL_EVENT_REGISTER_ANY",
@@ -27591,21 +29105,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_storage_pool_event_register_any_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_storage_pools"),), aclfilter=(AccessRule("storage_pool", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 2.0.0
                 369,
                 "connect_storage_pool_event_deregister_any",
                 "REMOTE_PROC_CONNECT_STORAGE_POOL_EVENT_DEREGISTER_ANY",
                 args=TYPES["remote_connect_storage_pool_event_deregister_any_args"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 2.0.0
                 370,
                 "storage_pool_event_lifecycle",
                 "REMOTE_PROC_STORAGE_POOL_EVENT_LIFECYCLE",
                 msg=TYPES["remote_storage_pool_event_lifecycle_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 2.0.0
                 371,
                 "domain_get_guest_vcpus",
                 "REMOTE_PROC_DOMAIN_GET_GUEST_VCPUS",
@@ -27613,21 +29127,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_guest_vcpus_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 2.0.0
                 372,
                 "domain_set_guest_vcpus",
                 "REMOTE_PROC_DOMAIN_SET_GUEST_VCPUS",
                 args=TYPES["remote_domain_set_guest_vcpus_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 2.0.0
                 373,
                 "storage_pool_event_refresh",
                 "REMOTE_PROC_STORAGE_POOL_EVENT_REFRESH",
                 msg=TYPES["remote_storage_pool_event_refresh_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 2.2.0
                 374,
                 "connect_node_device_event_register_any",
                 "REMOTE_PROC_CONNECT_NODE_DEVICE_EVENT_REGISTER_ANY",
@@ -27635,28 +29149,28 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_node_device_event_register_any_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_node_devices"),), aclfilter=(AccessRule("node_device", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 2.2.0
                 375,
                 "connect_node_device_event_deregister_any",
                 "REMOTE_PROC_CONNECT_NODE_DEVICE_EVENT_DEREGISTER_ANY",
                 args=TYPES["remote_connect_node_device_event_deregister_any_args"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 2.2.0
                 376,
                 "node_device_event_lifecycle",
                 "REMOTE_PROC_NODE_DEVICE_EVENT_LIFECYCLE",
                 msg=TYPES["remote_node_device_event_lifecycle_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 2.2.0
                 377,
                 "node_device_event_update",
                 "REMOTE_PROC_NODE_DEVICE_EVENT_UPDATE",
                 msg=TYPES["remote_node_device_event_update_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 3.0.0
                 378,
                 "storage_vol_get_info_flags",
                 "REMOTE_PROC_STORAGE_VOL_GET_INFO_FLAGS",
@@ -27664,14 +29178,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_vol_get_info_flags_ret"],
                 annotations=Annotations(generate="server", priority="high", acl=(AccessRule("storage_vol", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 3.0.0
                 379,
                 "domain_event_callback_metadata_change",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_METADATA_CHANGE",
                 msg=TYPES["remote_domain_event_callback_metadata_change_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 3.0.0
                 380,
                 "connect_secret_event_register_any",
                 "REMOTE_PROC_CONNECT_SECRET_EVENT_REGISTER_ANY",
@@ -27679,49 +29193,49 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_secret_event_register_any_ret"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_secrets"),), aclfilter=(AccessRule("secret", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 3.0.0
                 381,
                 "connect_secret_event_deregister_any",
                 "REMOTE_PROC_CONNECT_SECRET_EVENT_DEREGISTER_ANY",
                 args=TYPES["remote_connect_secret_event_deregister_any_args"],
                 annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 3.0.0
                 382,
                 "secret_event_lifecycle",
                 "REMOTE_PROC_SECRET_EVENT_LIFECYCLE",
                 msg=TYPES["remote_secret_event_lifecycle_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 3.0.0
                 383,
                 "secret_event_value_changed",
                 "REMOTE_PROC_SECRET_EVENT_VALUE_CHANGED",
                 msg=TYPES["remote_secret_event_value_changed_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 3.1.0
                 384,
                 "domain_set_vcpu",
                 "REMOTE_PROC_DOMAIN_SET_VCPU",
                 args=TYPES["remote_domain_set_vcpu_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 3.2.0
                 385,
                 "domain_event_block_threshold",
                 "REMOTE_PROC_DOMAIN_EVENT_BLOCK_THRESHOLD",
                 msg=TYPES["remote_domain_event_block_threshold_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 3.2.0
                 386,
                 "domain_set_block_threshold",
                 "REMOTE_PROC_DOMAIN_SET_BLOCK_THRESHOLD",
                 args=TYPES["remote_domain_set_block_threshold_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 3.7.0
                 387,
                 "domain_migrate_get_max_downtime",
                 "REMOTE_PROC_DOMAIN_MIGRATE_GET_MAX_DOWNTIME",
@@ -27729,7 +29243,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_migrate_get_max_downtime_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
             ),
-            Procedure(
+            Procedure(  # since 3.7.0
                 388,
                 "domain_managed_save_get_xml_desc",
                 "REMOTE_PROC_DOMAIN_MANAGED_SAVE_GET_XML_DESC",
@@ -27737,21 +29251,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_managed_save_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"), AccessRule("domain", "read_secure", flags="VIR_DOMAIN_SAVE_IMAGE_XML_SECURE"))),
             ),
-            Procedure(
+            Procedure(  # since 3.7.0
                 389,
                 "domain_managed_save_define_xml",
                 "REMOTE_PROC_DOMAIN_MANAGED_SAVE_DEFINE_XML",
                 args=TYPES["remote_domain_managed_save_define_xml_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "hibernate"))),
             ),
-            Procedure(
+            Procedure(  # since 3.9.0
                 390,
                 "domain_set_lifecycle_action",
                 "REMOTE_PROC_DOMAIN_SET_LIFECYCLE_ACTION",
                 args=TYPES["remote_domain_set_lifecycle_action_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 4.1.0
                 391,
                 "storage_pool_lookup_by_target_path",
                 "REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_TARGET_PATH",
@@ -27759,14 +29273,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_storage_pool_lookup_by_target_path_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 4.4.0
                 392,
                 "domain_detach_device_alias",
                 "REMOTE_PROC_DOMAIN_DETACH_DEVICE_ALIAS",
                 args=TYPES["remote_domain_detach_device_alias_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 4.4.0
                 393,
                 "connect_compare_hypervisor_cpu",
                 "REMOTE_PROC_CONNECT_COMPARE_HYPERVISOR_CPU",
@@ -27774,7 +29288,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_compare_hypervisor_cpu_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 4.4.0
                 394,
                 "connect_baseline_hypervisor_cpu",
                 "REMOTE_PROC_CONNECT_BASELINE_HYPERVISOR_CPU",
@@ -27782,7 +29296,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_baseline_hypervisor_cpu_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 4.5.0
                 395,
                 "node_get_sev_info",
                 "REMOTE_PROC_NODE_GET_SEV_INFO",
@@ -27790,7 +29304,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_get_sev_info_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 4.5.0
                 396,
                 "domain_get_launch_security_info",
                 "REMOTE_PROC_DOMAIN_GET_LAUNCH_SECURITY_INFO",
@@ -27798,7 +29312,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_launch_security_info_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 4.5.0
                 397,
                 "nwfilter_binding_lookup_by_port_dev",
                 "REMOTE_PROC_NWFILTER_BINDING_LOOKUP_BY_PORT_DEV",
@@ -27806,7 +29320,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_nwfilter_binding_lookup_by_port_dev_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter_binding", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 4.5.0
                 398,
                 "nwfilter_binding_get_xml_desc",
                 "REMOTE_PROC_NWFILTER_BINDING_GET_XML_DESC",
@@ -27814,7 +29328,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_nwfilter_binding_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter_binding", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 4.5.0
                 399,
                 "nwfilter_binding_create_xml",
                 "REMOTE_PROC_NWFILTER_BINDING_CREATE_XML",
@@ -27822,14 +29336,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_nwfilter_binding_create_xml_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter_binding", "create"),)),
             ),
-            Procedure(
+            Procedure(  # since 4.5.0
                 400,
                 "nwfilter_binding_delete",
                 "REMOTE_PROC_NWFILTER_BINDING_DELETE",
                 args=TYPES["remote_nwfilter_binding_delete_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter_binding", "delete"),)),
             ),
-            Procedure(
+            Procedure(  # since 4.5.0
                 401,
                 "connect_list_all_nwfilter_bindings",
                 "REMOTE_PROC_CONNECT_LIST_ALL_NWFILTER_BINDINGS",
@@ -27837,14 +29351,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_list_all_nwfilter_bindings_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_nwfilter_bindings"),), aclfilter=(AccessRule("nwfilter_binding", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 4.10.0, by virDomainSetIOThreadParams of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 402,
                 "domain_set_iothread_params",
                 "REMOTE_PROC_DOMAIN_SET_IOTHREAD_PARAMS",
                 args=TYPES["remote_domain_set_iothread_params_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 5.2.0, by virConnectGetStoragePoolCapabilities of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 403,
                 "connect_get_storage_pool_capabilities",
                 "REMOTE_PROC_CONNECT_GET_STORAGE_POOL_CAPABILITIES",
@@ -27852,7 +29366,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_connect_get_storage_pool_capabilities_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("connect", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.5.0, by virNetworkListAllPorts of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 404,
                 "network_list_all_ports",
                 "REMOTE_PROC_NETWORK_LIST_ALL_PORTS",
@@ -27860,7 +29374,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_list_all_ports_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "search_ports"),), aclfilter=(AccessRule("network_port", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.5.0, by virNetworkPortLookupByUUID of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 405,
                 "network_port_lookup_by_uuid",
                 "REMOTE_PROC_NETWORK_PORT_LOOKUP_BY_UUID",
@@ -27868,7 +29382,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_port_lookup_by_uuid_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network_port", "getattr"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.5.0, by virNetworkPortCreateXML of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 406,
                 "network_port_create_xml",
                 "REMOTE_PROC_NETWORK_PORT_CREATE_XML",
@@ -27876,7 +29390,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_port_create_xml_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("network_port", "create"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.5.0, by virNetworkPortGetParameters of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 407,
                 "network_port_get_parameters",
                 "REMOTE_PROC_NETWORK_PORT_GET_PARAMETERS",
@@ -27884,14 +29398,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_port_get_parameters_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("network_port", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.5.0, by virNetworkPortSetParameters of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 408,
                 "network_port_set_parameters",
                 "REMOTE_PROC_NETWORK_PORT_SET_PARAMETERS",
                 args=TYPES["remote_network_port_set_parameters_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("network_port", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.5.0, by virNetworkPortGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 409,
                 "network_port_get_xml_desc",
                 "REMOTE_PROC_NETWORK_PORT_GET_XML_DESC",
@@ -27899,14 +29413,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_port_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("network_port", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.5.0, by virNetworkPortDelete of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 410,
                 "network_port_delete",
                 "REMOTE_PROC_NETWORK_PORT_DELETE",
                 args=TYPES["remote_network_port_delete_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("network_port", "delete"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.6.0, by virDomainCheckpointCreateXML of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 411,
                 "domain_checkpoint_create_xml",
                 "REMOTE_PROC_DOMAIN_CHECKPOINT_CREATE_XML",
@@ -27914,7 +29428,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_checkpoint_create_xml_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "checkpoint"), AccessRule("domain", "fs_freeze", flags="VIR_DOMAIN_CHECKPOINT_CREATE_QUIESCE"))),
             ),
-            Procedure(
+            Procedure(  # since 5.6.0, by virDomainCheckpointGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 412,
                 "domain_checkpoint_get_xml_desc",
                 "REMOTE_PROC_DOMAIN_CHECKPOINT_GET_XML_DESC",
@@ -27922,7 +29436,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_checkpoint_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"), AccessRule("domain", "read_secure", flags="VIR_DOMAIN_CHECKPOINT_XML_SECURE"))),
             ),
-            Procedure(
+            Procedure(  # since 5.6.0, by virDomainListAllCheckpoints of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 413,
                 "domain_list_all_checkpoints",
                 "REMOTE_PROC_DOMAIN_LIST_ALL_CHECKPOINTS",
@@ -27930,7 +29444,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_list_all_checkpoints_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.6.0, by virDomainCheckpointListAllChildren of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 414,
                 "domain_checkpoint_list_all_children",
                 "REMOTE_PROC_DOMAIN_CHECKPOINT_LIST_ALL_CHILDREN",
@@ -27938,7 +29452,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_checkpoint_list_all_children_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.6.0, by virDomainCheckpointLookupByName of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 415,
                 "domain_checkpoint_lookup_by_name",
                 "REMOTE_PROC_DOMAIN_CHECKPOINT_LOOKUP_BY_NAME",
@@ -27946,7 +29460,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_checkpoint_lookup_by_name_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.6.0, by virDomainCheckpointGetParent of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 416,
                 "domain_checkpoint_get_parent",
                 "REMOTE_PROC_DOMAIN_CHECKPOINT_GET_PARENT",
@@ -27954,14 +29468,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_checkpoint_get_parent_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.6.0, by virDomainCheckpointDelete of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 417,
                 "domain_checkpoint_delete",
                 "REMOTE_PROC_DOMAIN_CHECKPOINT_DELETE",
                 args=TYPES["remote_domain_checkpoint_delete_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "checkpoint"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.7.0, by virDomainGetGuestInfo of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 418,
                 "domain_get_guest_info",
                 "REMOTE_PROC_DOMAIN_GET_GUEST_INFO",
@@ -27969,14 +29483,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_guest_info_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.8.0, by virConnectSetIdentity of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 419,
                 "connect_set_identity",
                 "REMOTE_PROC_CONNECT_SET_IDENTITY",
                 args=TYPES["remote_connect_set_identity_args"],
                 annotations=Annotations(generate="client", acl=(AccessRule("connect", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 5.10.0, by virDomainAgentSetResponseTimeout of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 420,
                 "domain_agent_set_response_timeout",
                 "REMOTE_PROC_DOMAIN_AGENT_SET_RESPONSE_TIMEOUT",
@@ -27984,14 +29498,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_agent_set_response_timeout_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 6.0.0, by virDomainBackupBegin of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 421,
                 "domain_backup_begin",
                 "REMOTE_PROC_DOMAIN_BACKUP_BEGIN",
                 args=TYPES["remote_domain_backup_begin_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "checkpoint"), AccessRule("domain", "block_write"))),
             ),
-            Procedure(
+            Procedure(  # since 6.0.0, by virDomainBackupGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 422,
                 "domain_backup_get_xml_desc",
                 "REMOTE_PROC_DOMAIN_BACKUP_GET_XML_DESC",
@@ -27999,14 +29513,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_backup_get_xml_desc_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since after 4.5.0, by 9.8.0
                 423,
                 "domain_event_memory_failure",
                 "REMOTE_PROC_DOMAIN_EVENT_MEMORY_FAILURE",
                 msg=TYPES["remote_domain_event_memory_failure_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 6.10.0, by virDomainAuthorizedSSHKeysGet of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 424,
                 "domain_authorized_ssh_keys_get",
                 "REMOTE_PROC_DOMAIN_AUTHORIZED_SSH_KEYS_GET",
@@ -28014,14 +29528,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_authorized_ssh_keys_get_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 6.10.0, by virDomainAuthorizedSSHKeysSet of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 425,
                 "domain_authorized_ssh_keys_set",
                 "REMOTE_PROC_DOMAIN_AUTHORIZED_SSH_KEYS_SET",
                 args=TYPES["remote_domain_authorized_ssh_keys_set_args"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 7.1.0, by virDomainGetMessages of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 426,
                 "domain_get_messages",
                 "REMOTE_PROC_DOMAIN_GET_MESSAGES",
@@ -28029,14 +29543,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_messages_ret"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 7.2.0, by virDomainStartDirtyRateCalc of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 427,
                 "domain_start_dirty_rate_calc",
                 "REMOTE_PROC_DOMAIN_START_DIRTY_RATE_CALC",
                 args=TYPES["remote_domain_start_dirty_rate_calc_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 7.3.0, by virNodeDeviceDefineXML of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 428,
                 "node_device_define_xml",
                 "REMOTE_PROC_NODE_DEVICE_DEFINE_XML",
@@ -28044,21 +29558,21 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_device_define_xml_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("node_device", "write"), AccessRule("node_device", "save"))),
             ),
-            Procedure(
+            Procedure(  # since 7.3.0, by virNodeDeviceUndefine of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 429,
                 "node_device_undefine",
                 "REMOTE_PROC_NODE_DEVICE_UNDEFINE",
                 args=TYPES["remote_node_device_undefine_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "delete"),)),
             ),
-            Procedure(
+            Procedure(  # since 7.3.0, by virNodeDeviceCreate of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 430,
                 "node_device_create",
                 "REMOTE_PROC_NODE_DEVICE_CREATE",
                 args=TYPES["remote_node_device_create_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "start"),)),
             ),
-            Procedure(
+            Procedure(  # since 7.7.0, by virNWFilterDefineXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 431,
                 "nwfilter_define_xml_flags",
                 "REMOTE_PROC_NWFILTER_DEFINE_XML_FLAGS",
@@ -28066,7 +29580,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_nwfilter_define_xml_flags_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter", "write"), AccessRule("nwfilter", "save"))),
             ),
-            Procedure(
+            Procedure(  # since 7.7.0, by virNetworkDefineXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 432,
                 "network_define_xml_flags",
                 "REMOTE_PROC_NETWORK_DEFINE_XML_FLAGS",
@@ -28074,7 +29588,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_define_xml_flags_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "write"), AccessRule("network", "save"))),
             ),
-            Procedure(
+            Procedure(  # since 7.8.0, by virNodeDeviceGetAutostart of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 433,
                 "node_device_get_autostart",
                 "REMOTE_PROC_NODE_DEVICE_GET_AUTOSTART",
@@ -28082,14 +29596,14 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_device_get_autostart_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 7.8.0, by virNodeDeviceSetAutostart of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 434,
                 "node_device_set_autostart",
                 "REMOTE_PROC_NODE_DEVICE_SET_AUTOSTART",
                 args=TYPES["remote_node_device_set_autostart_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 7.8.0, by virNodeDeviceIsPersistent of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 435,
                 "node_device_is_persistent",
                 "REMOTE_PROC_NODE_DEVICE_IS_PERSISTENT",
@@ -28097,7 +29611,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_device_is_persistent_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 7.8.0, by virNodeDeviceIsActive of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 436,
                 "node_device_is_active",
                 "REMOTE_PROC_NODE_DEVICE_IS_ACTIVE",
@@ -28105,7 +29619,7 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_node_device_is_active_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 7.8.0, by virNetworkCreateXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 437,
                 "network_create_xml_flags",
                 "REMOTE_PROC_NETWORK_CREATE_XML_FLAGS",
@@ -28113,56 +29627,56 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_create_xml_flags_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "write"), AccessRule("network", "start"))),
             ),
-            Procedure(
+            Procedure(  # since after 4.5.0, by 9.8.0
                 438,
                 "domain_event_memory_device_size_change",
                 "REMOTE_PROC_DOMAIN_EVENT_MEMORY_DEVICE_SIZE_CHANGE",
                 msg=TYPES["remote_domain_event_memory_device_size_change_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 8.0.0, by virDomainSetLaunchSecurityState of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 439,
                 "domain_set_launch_security_state",
                 "REMOTE_PROC_DOMAIN_SET_LAUNCH_SECURITY_STATE",
                 args=TYPES["remote_domain_set_launch_security_state_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 8.4.0, by virDomainSaveParams of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 440,
                 "domain_save_params",
                 "REMOTE_PROC_DOMAIN_SAVE_PARAMS",
                 args=TYPES["remote_domain_save_params_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "hibernate"),)),
             ),
-            Procedure(
+            Procedure(  # since 8.4.0, by virDomainRestoreParams of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 441,
                 "domain_restore_params",
                 "REMOTE_PROC_DOMAIN_RESTORE_PARAMS",
                 args=TYPES["remote_domain_restore_params_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "start"), AccessRule("domain", "write"))),
             ),
-            Procedure(
+            Procedure(  # since 8.5.0, by virDomainAbortJobFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 442,
                 "domain_abort_job_flags",
                 "REMOTE_PROC_DOMAIN_ABORT_JOB_FLAGS",
                 args=TYPES["remote_domain_abort_job_flags_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 9.0.0, by virDomainFDAssociate of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 443,
                 "domain_fd_associate",
                 "REMOTE_PROC_DOMAIN_FD_ASSOCIATE",
                 args=TYPES["remote_domain_fd_associate_args"],
                 annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since after 4.5.0, by 9.8.0
                 444,
                 "network_set_metadata",
                 "REMOTE_PROC_NETWORK_SET_METADATA",
                 args=TYPES["remote_network_set_metadata_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("network", "write"), AccessRule("network", "save", flags="!VIR_NETWORK_UPDATE_AFFECT_CONFIG|VIR_NETWORK_UPDATE_AFFECT_LIVE"), AccessRule("network", "save", flags="VIR_NETWORK_UPDATE_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since after 4.5.0, by 9.8.0
                 445,
                 "network_get_metadata",
                 "REMOTE_PROC_NETWORK_GET_METADATA",
@@ -28170,28 +29684,28 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_network_get_metadata_ret"],
                 annotations=Annotations(generate="both", acl=(AccessRule("network", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since after 4.5.0, by 9.8.0
                 446,
                 "network_event_callback_metadata_change",
                 "REMOTE_PROC_NETWORK_EVENT_CALLBACK_METADATA_CHANGE",
                 msg=TYPES["remote_network_event_callback_metadata_change_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 10.1.0
                 447,
                 "node_device_update",
                 "REMOTE_PROC_NODE_DEVICE_UPDATE",
                 args=TYPES["remote_node_device_update_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "write"), AccessRule("node_device", "save", flags="!VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG|VIR_NODE_DEVICE_UPDATE_AFFECT_LIVE"), AccessRule("node_device", "save", flags="VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 10.2.0
                 448,
                 "domain_graphics_reload",
                 "REMOTE_PROC_DOMAIN_GRAPHICS_RELOAD",
                 args=TYPES["remote_domain_graphics_reload_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 11.2.0
                 449,
                 "domain_get_autostart_once",
                 "REMOTE_PROC_DOMAIN_GET_AUTOSTART_ONCE",
@@ -28199,49 +29713,49 @@ PROGRAMS: Final[tuple[Program, ...]] = (
                 ret=TYPES["remote_domain_get_autostart_once_ret"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
             ),
-            Procedure(
+            Procedure(  # since 11.2.0
                 450,
                 "domain_set_autostart_once",
                 "REMOTE_PROC_DOMAIN_SET_AUTOSTART_ONCE",
                 args=TYPES["remote_domain_set_autostart_once_args"],
                 annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"),)),
             ),
-            Procedure(
+            Procedure(  # since 11.2.0
                 451,
                 "domain_set_throttle_group",
                 "REMOTE_PROC_DOMAIN_SET_THROTTLE_GROUP",
                 args=TYPES["remote_domain_set_throttle_group_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 11.2.0
                 452,
                 "domain_del_throttle_group",
                 "REMOTE_PROC_DOMAIN_DEL_THROTTLE_GROUP",
                 args=TYPES["remote_domain_del_throttle_group_args"],
                 annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
             ),
-            Procedure(
+            Procedure(  # since 11.2.0
                 453,
                 "domain_event_nic_mac_change",
                 "REMOTE_PROC_DOMAIN_EVENT_NIC_MAC_CHANGE",
                 msg=TYPES["remote_domain_event_nic_mac_change_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 12.4.0
                 454,
                 "domain_event_vcpu_removed",
                 "REMOTE_PROC_DOMAIN_EVENT_VCPU_REMOVED",
                 msg=TYPES["remote_domain_event_vcpu_removed_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 12.4.0
                 455,
                 "domain_event_callback_channel_lifecycle",
                 "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_CHANNEL_LIFECYCLE",
                 msg=TYPES["remote_domain_event_callback_channel_lifecycle_msg"],
                 annotations=Annotations(generate="both", acl=()),
             ),
-            Procedure(
+            Procedure(  # since 12.5.0
                 456,
                 "domain_announce_interface",
                 "REMOTE_PROC_DOMAIN_ANNOUNCE_INTERFACE",

@@ -40,6 +40,8 @@ class KeepaliveProcedure(IntEnum):
         KEEPALIVE_PROC_PING = 1,
         KEEPALIVE_PROC_PONG = 2
     };
+
+    Since: 0.9.8.
     """
 
     KEEPALIVE_PROC_PING = 1
@@ -96,12 +98,12 @@ PROGRAMS: Final[tuple[Program, ...]] = (
         0x6b656570,
         1,
         (
-            Procedure(
+            Procedure(  # since 0.9.8
                 1,
                 "ping",
                 "KEEPALIVE_PROC_PING",
             ),
-            Procedure(
+            Procedure(  # since 0.9.8
                 2,
                 "pong",
                 "KEEPALIVE_PROC_PONG",

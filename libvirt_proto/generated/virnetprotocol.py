@@ -77,6 +77,8 @@ class VirNetMessageType(IntEnum):
         VIR_NET_REPLY_WITH_FDS = 5,
         VIR_NET_STREAM_HOLE = 6
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     VIR_NET_CALL = 0
@@ -107,6 +109,8 @@ class VirNetMessageStatus(IntEnum):
         VIR_NET_ERROR = 1,
         VIR_NET_CONTINUE = 2
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     VIR_NET_OK = 0
@@ -136,6 +140,8 @@ class VirNetMessageHeader(XdrStruct, frozen=True):
         unsigned int serial;
         virNetMessageStatus status;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "virNetMessageHeader"
@@ -157,6 +163,7 @@ def encode_virNetMessageHeader(value: VirNetMessageHeader, put: Put) -> None:
 
 
 # typedef opaque virNetMessageUUID[VIR_UUID_BUFLEN];
+# Since: 0.9.7 or earlier.
 VirNetMessageUUID = Annotated[bytes, FixedOpaque(VIR_UUID_BUFLEN), Typedef("virNetMessageUUID")]
 
 
@@ -171,6 +178,7 @@ def encode_virNetMessageUUID(value: VirNetMessageUUID, put: Put) -> None:
 
 
 # typedef string virNetMessageNonnullString<VIR_NET_MESSAGE_STRING_MAX>;
+# Since: 0.9.7 or earlier.
 VirNetMessageNonnullString = Annotated[str | bytes, String(VIR_NET_MESSAGE_STRING_MAX), Typedef("virNetMessageNonnullString")]
 
 
@@ -184,6 +192,7 @@ def encode_virNetMessageNonnullString(value: VirNetMessageNonnullString, put: Pu
 
 
 # typedef virNetMessageNonnullString *virNetMessageString;
+# Since: 0.9.7 or earlier.
 VirNetMessageString = Annotated[VirNetMessageNonnullString | None, OptionalOf(), Typedef("virNetMessageString")]
 
 
@@ -214,6 +223,8 @@ class VirNetMessageNonnullDomain(XdrStruct, frozen=True):
         virNetMessageUUID uuid;
         int id;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "virNetMessageNonnullDomain"
@@ -239,6 +250,8 @@ class VirNetMessageNonnullNetwork(XdrStruct, frozen=True):
         virNetMessageNonnullString name;
         virNetMessageUUID uuid;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "virNetMessageNonnullNetwork"
@@ -258,6 +271,7 @@ def encode_virNetMessageNonnullNetwork(value: VirNetMessageNonnullNetwork, put: 
 
 
 # typedef virNetMessageNonnullDomain *virNetMessageDomain;
+# Since: 0.9.7 or earlier.
 VirNetMessageDomain = Annotated[VirNetMessageNonnullDomain | None, OptionalOf(), Typedef("virNetMessageDomain")]
 
 
@@ -282,6 +296,7 @@ def encode_virNetMessageDomain(value: VirNetMessageDomain, put: Put) -> None:
 
 
 # typedef virNetMessageNonnullNetwork *virNetMessageNetwork;
+# Since: 0.9.7 or earlier.
 VirNetMessageNetwork = Annotated[VirNetMessageNonnullNetwork | None, OptionalOf(), Typedef("virNetMessageNetwork")]
 
 
@@ -320,6 +335,8 @@ class VirNetMessageError(XdrStruct, frozen=True):
         int int2;
         virNetMessageNetwork net;
     };
+
+    Since: 0.9.7 or earlier.
     """
 
     xdr_name = "virNetMessageError"
@@ -370,6 +387,8 @@ class VirNetStreamHole(XdrStruct, frozen=True):
         hyper length;
         unsigned int flags;
     };
+
+    Since: 3.4.0.
     """
 
     xdr_name = "virNetStreamHole"

@@ -180,9 +180,12 @@ class Presenter:
         connections = sorted(statistics.connections, key=lambda c: -c.messages)
         quiet, off = self._palette.quiet, self._palette.off
         for connection in connections[: self._top]:
-            file = f"{quiet}{printable(connection.file)}{off} " if statistics.totals.files > 1 else ""
             ends = f"{connection.client or '?'} → {connection.server or '?'} ({connection.transport})"
-            yield f"{file}{connection.id} {printable(ends)}"
+            which = f"{connection.id} {printable(ends)}"
+            if statistics.totals.files > 1:
+                file = _end(printable(connection.file), self._width - len(which) - 1)
+                which = f"{quiet}{file}{off} {which}"
+            yield which
             for parts in (self._traffic(connection), _negotiated(connection)):
                 yield from self._wrapped(parts)
         more = len(connections) - self._top
@@ -264,9 +267,7 @@ class Presenter:
         yield _Column("message", [str(place.n) for place in places])
         if len({place.file for place in places}) > 1:
             files = [printable(place.file) for place in places]
-            yield _Column(
-                "file", [f if len(f) <= _NAME else f"…{f[1 - _NAME :]}" for f in files], right=False
-            )
+            yield _Column("file", [_end(file, _NAME) for file in files], right=False)
         if len({(place.file, place.conn) for place in places}) > 1:
             yield _Column("connection", [printable(place.conn) for place in places], 0, right=False)
 
@@ -371,3 +372,9 @@ def _cut(text: str, width: int) -> str:
         return text
     tail = (width - 1) // 2
     return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def _end(text: str, width: int) -> str:
+    """The end of a path that is too long; of 24 characters at least."""
+    width = max(width, _NAME)
+    return text if len(text) <= width else f"…{text[1 - width :]}"

@@ -13,9 +13,18 @@ import pytest
 
 from libvirt_proto.capture.probes import tracefs
 from libvirt_proto.capture.probes.errors import TraceError
+from tests.differential import soak
 from tests.differential.certificates import make
 from tests.differential.libvirtd import Libvirtd, started
+from tests.differential.releases import read_releases
+from tests.differential.rpcgen import Judge, missing
 from tests.differential.systemtap import PRELOAD, SystemTap
+
+
+@pytest.fixture(scope="session")
+def releases(shared: Path) -> dict[str, dict[str, str]]:
+    """The definitions of all versions: release → file → text."""
+    return read_releases(shared / "libvirt" / "all-releases.tar.xz")
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +78,11 @@ def systemtap(tmp_path_factory: pytest.TempPathFactory) -> SystemTap:
     source.write_text(PRELOAD)
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(preload), str(source)], check=True)
     return SystemTap(folder, kernels[-1], tapsets, preload)
+
+
+@pytest.fixture(scope="session")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    """rpcgen's C for every type; tests that use it are marked for rpcgen and gcc."""
+    if lack := missing():
+        pytest.skip(lack)
+    return soak.judge_of_all(soak.all_types(), tmp_path_factory.mktemp("rpcgen"))

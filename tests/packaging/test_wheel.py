@@ -136,6 +136,21 @@ def test_what_the_sdist_holds(dist: Path) -> None:
     assert not [name for name in names if name.startswith((".venv", ".git/", "demo"))]
 
 
+def test_builds_are_reproducible(dist: Path, tmp_path: Path) -> None:
+    """Built again from the sdist, elsewhere, with other times and another umask: the same bytes."""
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "source", filter="data")
+    (source,) = (tmp_path / "source").iterdir()
+    for path in source.rglob("*"):
+        os.utime(path, (10**9, 10**9))
+        path.chmod(path.stat().st_mode & 0o700)
+    quiet([sys.executable, "-m", "build", "--outdir", str(tmp_path / "dist"), str(source)], tmp_path)
+    built = {path.name: path.read_bytes() for path in (tmp_path / "dist").iterdir()}
+    assert len(built) == 2
+    assert built == {path.name: path.read_bytes() for path in dist.iterdir()}
+
+
 def test_nothing_is_imported_from_the_repository(installed: Installed, root: Path) -> None:
     script = """
 import json, pkgutil, importlib, sys

@@ -170,3 +170,55 @@ specifications = st.builds(
     ).map(tuple),
     span=st.just(AT),
 )
+
+
+@st.composite
+def dialect_specifications(draw: st.DrawFn) -> Specification:
+    """One program by libvirt's conventions, more or less well kept, that resolves: names are distinct, and
+    types hold by value only such as stand before them."""
+    limits: list[Value | None] = [None, Literal(7, "7", span=AT), Reference("DEMO_MAX", span=AT)]
+    count = draw(st.integers(1, 4))
+    held = [f"demo_type{number}" for number in range(count)]
+
+    def declaration(name: str, before: int) -> Declaration:
+        shape = draw(st.sampled_from(Shape))
+        kinds: list[TypeSpecifier] = [Builtin.INT, Builtin.UNSIGNED_HYPER, Builtin.DOUBLE]
+        by_value = shape in (Shape.PLAIN, Shape.FIXED)
+        kinds += [TypeName(each, span=AT) for each in (held[:before] if by_value else held)]
+        if shape in (Shape.FIXED, Shape.VARIABLE):
+            kinds.append(Builtin.OPAQUE)
+        if shape is Shape.VARIABLE:
+            kinds.append(Builtin.STRING)
+        sizes = {Shape.FIXED: limits[1:], Shape.VARIABLE: limits}.get(shape, [None])
+        return Declaration(name, draw(st.sampled_from(kinds)), shape, draw(st.sampled_from(sizes)), span=AT)
+
+    def struct(name: str, before: int) -> StructDef:
+        fields = [declaration(each, before) for each in draw(st.permutations(["flags", "a", "b"]))]
+        return StructDef(name, StructBody(tuple(fields[: draw(st.integers(1, 3))]), span=AT), span=AT)
+
+    def union(name: str, before: int) -> UnionDef:
+        arms = [None, declaration("a", before), declaration("b", before)]
+        cases = [Case((Literal(at, str(at), span=AT),), arm, span=AT) for at, arm in enumerate(arms)]
+        discriminant = Declaration("kind", Builtin.INT, span=AT)
+        return UnionDef(name, UnionBody(discriminant, tuple(cases), None, span=AT), span=AT)
+
+    defined: list[ConstDef | StructDef | UnionDef | EnumDef] = [
+        ConstDef(name, Literal(value, str(value), span=AT), span=AT)
+        for name, value in (("DEMO_MAX", 2**26), ("DEMO_PROGRAM", 9), ("DEMO_PROTOCOL_VERSION", 1))
+    ]
+    defined += [draw(st.sampled_from([struct, union]))(name, before) for before, name in enumerate(held)]
+    numbers = draw(st.lists(st.integers(0, 6), min_size=1, max_size=4, unique=True))
+    members = []
+    for number in numbers:
+        prefix, stem = draw(st.sampled_from(["DEMO_PROC_", "OTHER_PROC_", ""])), f"P{number}_EVENT"
+        name = prefix + draw(st.sampled_from([stem, stem.removesuffix("_EVENT")]))
+        type_ = name.replace("PROC_", "").lower()
+        value = Literal(number, str(number), span=AT)
+        members.append(EnumMember(name, value, draw(st.none() | annotations), span=AT))
+        for part in draw(st.lists(st.sampled_from(["args", "ret", "msg"]), unique=True)):
+            capitals = type_.title().replace("_", "") + part.title()
+            other = type_.replace("_", "", 1) + f"_{part}"
+            spelt = draw(st.sampled_from([f"{type_}_{part}", capitals, other]))
+            defined.append(struct(spelt, count))
+    defined.append(EnumDef("demo_procedure", EnumBody(tuple(members), span=AT), span=AT))
+    return Specification("demo_protocol.x", tuple(defined), span=AT)

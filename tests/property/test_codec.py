@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from libvirt_proto import ProtocolError, careful, registry
 from libvirt_proto.program import XdrType
 from libvirt_proto.registry import Registry
-from libvirt_proto_codegen.definitions import releases
+from libvirt_proto_codegen.releases import folders
 
 from .values import values
 
-RELEASES = releases()
+RELEASES = folders()
 #: Types drawn an example each: the machine's time is spent on many types, not on one.
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 

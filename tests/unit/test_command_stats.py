@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +75,17 @@ def test_a_table(captures: Path) -> None:
     ]  # fmt: skip
     assert "… 2 more connections, with fewer messages" in lines
     assert len(lines) - lines.index("Slowest exchanges") == 1 + 1 + 3
+
+
+def test_long_paths_leave_room_for_the_addresses(captures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a-folder-with-a-long-name" / "and-another-one-inside-of-it"
+    folder.mkdir(parents=True)
+    files = [shutil.copy(captures / name, folder) for name in ("virsh-domname.pcap", "tour.pcap")]
+    result = run("stats", "--format", "table", *files, env={"COLUMNS": "100"})
+    lines = result.stdout.splitlines()
+    (tour,) = (line for line in lines if line.endswith("tour.pcap 1 127.0.0.1:40938 → 127.0.0.1:16509 (tcp)"))
+    assert tour.startswith("…")
+    assert max(map(len, lines)) == len(tour) == 100
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 120, 160])

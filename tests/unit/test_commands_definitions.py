@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,7 +114,7 @@ def test_annotations_and_streams() -> None:
         ("keepalive.ping", "0.9.8"),
         ("remote.domain_pm_wakeup", "0.9.11"),
         ("remote.connect_get_all_domain_stats", "1.2.8"),
-        ("remote.domain_get_messages", "4.6.0 to 9.8.0"),
+        ("remote.domain_get_messages", "after 4.5.0, by 9.8.0"),
         ("remote.456", "12.5.0"),
     ],
 )
@@ -122,8 +123,80 @@ def test_since_when(word: str, release: str) -> None:
     assert found["since"] == release
 
 
+@pytest.mark.parametrize(
+    ("word", "lines"),
+    [
+        (
+            "domain_backup_begin",
+            ["since     6.0.0, by virDomainBackupBegin of the public API"
+             " (the definitions say: after 4.5.0, by 9.8.0)"],
+        ),
+        ("connect_get_type",
+         ["since     0.9.7 or earlier", "history   renamed in 1.0.5, was REMOTE_PROC_GET_TYPE"]),
+        (
+            "REMOTE_STRING_MAX",
+            ["history  raised from 65536 to 1048576 in 0.9.13",
+             "         raised from 1048576 to 4194304 in 1.0.6"],
+        ),
+        ("VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX",
+         ["since    1.1.3", "history  lowered from 262144 to 262120 in 1.1.4 (also in 1.1.3.1)"]),
+        ("remote_typed_param_value", ["since    0.9.7 or earlier", "history  s: since 0.9.8"]),
+        ("remote_domain_migrate_perform_args", ["history  bandwidth: renamed in 11.6.0, was resource"]),
+        ("VIR_NET_STREAM_HOLE", ["since   3.4.0"]),
+        ("lxc_monitor", ["since       0.10.0", "history     renamed in 1.0.4, was VIR_LXC_PROTOCOL_PROGRAM"]),
+        ("get_type", ["older procedure get_type", "now      remote.connect_get_type"]),
+        ("remote_open_args", ["older type remote_open_args", "now      remote_connect_open_args"]),
+        ("REMOTE_DOMAIN_ID_LIST_MAX", ["older constant", "now      nothing", "history  left in 1.1.2"]),
+        ("resource", ["older field resource", "now      remote_domain_migrate_perform_args.bandwidth"]),
+        ("keepalive.ping", ["since   0.9.8"]),
+    ],
+)  # fmt: skip
+def test_the_history_of_things(word: str, lines: list[str]) -> None:
+    shown = run("lookup", word).stdout
+    assert all(line in shown for line in lines), shown
+
+
+def test_the_history_as_data() -> None:
+    backup, limit, union, older = lookup(
+        "domain_backup_begin", "VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX", "remote_typed_param_value", "GET_TYPE"
+    )
+    assert backup["since"] == "after 4.5.0, by 9.8.0"
+    assert backup["function"] == {"name": "virDomainBackupBegin", "since": "6.0.0"}
+    assert limit["history"] == [
+        {
+            "event": "changed",
+            "in": {"release": "1.1.4"},
+            "what": "number",
+            "before": 262144,
+            "after": 262120,
+            "also": ["1.1.3.1"],
+            "text": "lowered from 262144 to 262120 in 1.1.4 (also in 1.1.3.1)",
+        }
+    ]
+    assert union["history"] == [
+        {"part": "s", "event": "came", "in": {"release": "0.9.8"}, "text": "s: since 0.9.8"}
+    ]
+    assert (older["kind"], older["now"]) == ("older procedure", "remote.connect_get_type")
+
+
+def test_definitions_of_ones_own_have_no_history(tmp_path: Path) -> None:
+    (tmp_path / "own.x").write_text(
+        "const REMOTE_STRING_MAX = 5; struct remote_typed_param_value { int i; };"
+    )
+    result = run("lookup", "--defs", str(tmp_path), "REMOTE_STRING_MAX", "remote_typed_param_value")
+    assert "since" not in result.stdout
+    assert run("lookup", "--defs", str(tmp_path), "get_type").exit_code == 1
+
+
+def test_the_history_in_a_description() -> None:
+    shown = run("describe", "domain_migrate_perform").stdout
+    assert "/* raised from 16384 to 4194304 in 1.2.6 */" in shown
+    assert " *     bandwidth: renamed in 11.6.0, was resource\n" in shown
+    assert "since: after 4.5.0, by 9.8.0" in run("describe", "remote_nonnull_domain_checkpoint").stdout
+
+
 def test_text_for_people() -> None:
-    assert run("lookup", "auth_list", "0x20008086").stdout == (
+    assert run("lookup", "--release", "12.6.0", "auth_list", "0x20008086").stdout == (
         "procedure remote.auth_list\n"
         "  number    66\n"
         "  symbol    REMOTE_PROC_AUTH_LIST\n"
@@ -140,6 +213,7 @@ def test_text_for_people() -> None:
         "  symbol      REMOTE_PROGRAM\n"
         "  version     1\n"
         "  procedures  456\n"
+        "  since       0.9.7 or earlier\n"
     )
 
 
@@ -154,14 +228,14 @@ def test_a_word_that_means_nothing() -> None:
 
 
 def test_list_programs() -> None:
-    rows = [line.split("\t") for line in run("list", "programs").stdout.splitlines()]
+    rows = [line.split("\t") for line in run("list", "programs", "--release", "12.6.0").stdout.splitlines()]
     assert ["remote", "0x20008086", "1", "456", "REMOTE_PROGRAM"] in rows
     assert ["log_manager", "0x87539319", "1", "4", "VIR_LOG_MANAGER_PROTOCOL_PROGRAM"] in rows
     assert len(rows) == 8
 
 
 def test_list_procedures() -> None:
-    rows = [line.split("\t") for line in run("list", "procedures").stdout.splitlines()]
+    rows = [line.split("\t") for line in run("list", "procedures", "--release", "12.6.0").stdout.splitlines()]
     assert ["66", "remote.auth_list", "-", "remote_auth_list_ret", "-"] in rows
     assert sum(row[1].startswith("remote.") for row in rows) == 456
     narrowed = run("list", "procedures", "--program", "keepalive").stdout
@@ -202,9 +276,14 @@ def test_describe_a_type() -> None:
         shown.index(f" {name}") for name in ("remote_nonnull_string<", "remote_typed_param_value switch")
     ]
     assert places == sorted(places)
-    assert "const REMOTE_STRING_MAX = 4194304;\n" in shown
+    assert (
+        "const REMOTE_STRING_MAX = 4194304; /* raised from 65536 to 1048576 in 0.9.13;"
+        " raised from 1048576 to 4194304 in 1.0.6 */\n"
+    ) in shown
     # field: 4 to 4 + 4194304; type: 4; arm: 4 to 4 + 4194304.
-    assert "/* remote_typed_param: 12 to 8,388,620 bytes on the wire */" in shown
+    assert (
+        "/* remote_typed_param: 12 to 8,388,620 bytes on the wire\n *   since libvirt 0.9.7 or earlier */"
+    ) in shown
     assert "more (--all) */" in shown
     everyone = run("describe", "remote_typed_param", "--all").stdout
     assert "remote.domain_get_memory_parameters" in everyone
@@ -214,14 +293,16 @@ def test_describe_a_type() -> None:
 def test_describe_a_procedure() -> None:
     assert run("describe", "remote.domain_get_state").stdout == (
         "/* REMOTE_PROC_DOMAIN_GET_STATE = 212, remote.domain_get_state\n"
-        " *   since libvirt 0.9.7 or earlier\n"
+        " *   since libvirt 0.9.2, by virDomainGetState of the public API"
+        " (the definitions say: 0.9.7 or earlier)\n"
         " *   @generate: none\n"
         " *   @priority: high\n"
         " *   @acl: domain:read\n"
         " *   args: remote_domain_get_state_args, 28 to 4,194,332 bytes\n"
         " *   ret: remote_domain_get_state_ret, 8 bytes */\n"
         "\n"
-        "const REMOTE_STRING_MAX = 4194304;\n"
+        "const REMOTE_STRING_MAX = 4194304; /* raised from 65536 to 1048576 in 0.9.13;"
+        " raised from 1048576 to 4194304 in 1.0.6 */\n"
         "const VIR_UUID_BUFLEN = 16;\n"
         "\n"
         "/* remote_protocol.x */\n"

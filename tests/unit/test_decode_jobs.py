@@ -35,7 +35,7 @@ def run(*words: str) -> tuple[bytes, bytes, int]:
     [
         ("9", ("--format", "jsonl")),
         ("2", ("--format", "monitor", "--color", "always")),
-        ("2", ("--format", "pretty", "--errors-only")),
+        ("2", ("--format", "pretty", "--errors-only", "--as-of", "0.9.7")),
         ("2", ("--exchanges", "--format", "jsonl", "--acl")),
         ("2", ("--format", "monitor", "--procedure", "domain_get_*", "--type", "reply", "--conn", ":16509")),
     ],

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_proto_codegen import definitions
-from libvirt_proto_codegen.definitions import UnknownRelease, load_release, load_schema, version_key
+from libvirt_proto_codegen import releases, source_tree
+from libvirt_proto_codegen.definitions import load_providers, load_release, load_schema
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.externals import ExternalsError, read_externals, write_externals
-from libvirt_proto_codegen.schema import External, FixedOpaque, Input
+from libvirt_proto_codegen.releases import UnknownRelease
+from libvirt_proto_codegen.releases.version import version_key
+from libvirt_proto_codegen.schema import Bound, External, FixedOpaque, Input
 
 
 def problem(path: Path) -> tuple[str, str]:
@@ -24,8 +27,8 @@ def problem(path: Path) -> tuple[str, str]:
 
 
 def test_releases_are_sorted_by_version() -> None:
-    assert definitions.releases() == ("0.9.7", "10.0.0", "12.6.0")
-    assert definitions.newest() == "12.6.0"
+    assert releases.folders() == ("0.9.7", "10.0.0", "12.6.0")
+    assert releases.newest() == "12.6.0"
     names = ["0.10.2.8", "0.9.11", "9.0.0", "10.0.0", "0.9.11.10", "0.9.11.9", "10.0.0-rc1"]
     assert sorted(names, key=version_key) == [
         "0.9.11",
@@ -38,11 +41,21 @@ def test_releases_are_sorted_by_version() -> None:
     ]
 
 
-def test_an_unknown_release_says_which_there_are() -> None:
-    with pytest.raises(UnknownRelease, match=r"9\.9\.9 .*0\.9\.7, 10\.0\.0, 12\.6\.0"):
-        definitions.folder("9.9.9")
-    with pytest.raises(UnknownRelease):
-        definitions.folder("../protocol-defs/12.6.0")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("4.6.0", "libvirt 4.6.0 are here: its neighbours here are 4.5.0 and 9.8.0"),
+        ("9.7.0", "its neighbours here are 4.5.0 and 9.8.0"),
+        ("1.2.9.4", "its neighbours here are 1.2.9.3 and 1.2.10"),
+        ("0.9.6", "the oldest is 0.9.7"),
+        ("12.7.0", "the newest is 12.6.0"),
+        ("11", "no definitions of libvirt 11 are here"),
+        ("../protocol-defs/12.6.0", "no definitions of libvirt"),
+    ],
+)
+def test_an_unknown_release_says_which_are_near(name: str, words: str) -> None:
+    with pytest.raises(UnknownRelease, match=re.escape(words)):
+        load_release(name)
 
 
 def test_the_newest_release() -> None:
@@ -170,3 +183,35 @@ EXTERNALS = st.builds(
 @given(st.lists(EXTERNALS, unique_by=lambda external: external.name))
 def test_externals_written_and_read(externals: list[External]) -> None:
     assert read_externals(write_externals(externals)) == {external.name: external for external in externals}
+
+
+def test_libvirts_own_constants_are_known(tmp_path: Path) -> None:
+    """A source tree's definitions need nothing else; what is said of a constant counts for more."""
+    file = tmp_path / "a.x"
+    file.write_text("typedef opaque uuid[VIR_UUID_BUFLEN];\n")
+    (definition,) = load_schema([file], known=True).modules[0].types
+    assert definition.node == FixedOpaque(Bound(16, "VIR_UUID_BUFLEN"))
+    (tmp_path / "externals.toml").write_text("VIR_UUID_BUFLEN = 8\n")
+    assert load_schema([file], known=True).modules[0].types[0].max_size == 8
+    schema = load_schema([file], defines={"VIR_UUID_BUFLEN": 4}, known=True)
+    assert schema.modules[0].types[0].max_size == 4
+
+
+def test_a_source_tree(tmp_path: Path) -> None:
+    """Of a folder without definitions all folders below it are read, but not those of version control."""
+    for name in ("src/remote/b.x", "src/a.x", ".git/c.x", "src/probes/p.d"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        text = "provider p {\n  probe q(int x);\n};\n" if name.endswith(".d") else "const N = 1;\n"
+        (tmp_path / name).write_text(text)
+    assert [module.file for module in load_schema([tmp_path]).modules] == ["a.x", "b.x"]
+    assert [module.file for module in load_schema([tmp_path / "src"]).modules] == ["a.x"]
+    assert [provider.file for provider in load_providers([tmp_path]).providers] == ["p.d"]
+
+
+def test_a_folder_that_is_no_source_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_tree, "MAX_MEMBERS", 3)
+    for number in range(4):
+        (tmp_path / f"{number}.txt").touch()
+    rule, message = problem(tmp_path)
+    assert rule == "unreadable"
+    assert message.startswith("more than 3 files in ")

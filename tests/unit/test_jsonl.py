@@ -7,6 +7,7 @@ from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from libvirt_proto import registry
@@ -52,6 +53,23 @@ def test_the_keys_and_their_order() -> None:
         "error": None,
     }
     assert list(line(captured(frame()))) == KEYS
+
+
+def test_a_line_is_the_same_whatever_was_written_before(captures: Path) -> None:
+    """Lines of one kind are filled into a form, which the first of them leaves."""
+    used = jsonl.Presenter(registry.default())
+    items = [*hand_made(captures), *hand_made(captures)]
+    others = [
+        msgspec.structs.replace(
+            item, connection=Connection(2, "a %d %b", "%s"), direction=direction, time_ns=time
+        )
+        for item in items
+        for direction in ("c2s", "s2c", None)
+        for time in (None, -1, 2**63)
+    ]
+    for item in [*items, *others, *items]:
+        assert used(item) == jsonl.Presenter(registry.default())(item)
+        assert used(item) == msgspec.json.encode(used.line(item)) + b"\n"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from libvirt_proto import (
     registry,
 )
 from libvirt_proto.layout import Partial
+from libvirt_proto.message import MessageDecoder
 
 CALL, REPLY, EVENT, STREAM, CALL_WITH_FDS, REPLY_WITH_FDS, STREAM_HOLE = range(7)
 OK, ERROR, CONTINUE = range(3)
@@ -273,3 +274,39 @@ def test_kinds_of_messages_that_were_not_seen_whole(
     head = frame(type_, status, seen + bytes(60))[: 28 + len(seen)]
     message = decode_message(head, missing=60)
     assert {name: getattr(message, name) for name in shown} == shown
+
+
+def _variants(data: bytes) -> list[tuple[bytes, str | None, int]]:
+    """A frame whole, cut off in every way, damaged, longer, and as a frame of other kinds."""
+    found: list[tuple[bytes, str | None, int]] = []
+    for direction in (None, "c2s", "s2c"):
+        found += [(data[:size], direction, len(data) - size) for size in range(28, len(data) + 1)]
+        longer = (len(data) + 4).to_bytes(4) + data[4:]
+        found += [(longer + b"more", direction, 0), (longer, direction, 4)]
+        found += [(data[:at] + b"\xff" + data[at + 1 :], direction, 0) for at in range(28, len(data), 3)]
+    return found
+
+
+def test_what_was_seen_before_changes_nothing() -> None:
+    """A decoder that has seen many messages, in any order, says what a new one says."""
+    frames = [
+        frame(type_, status, payload, proc)
+        for type_ in range(8)
+        for status in range(4)
+        for payload in (b"", DOMAIN, ERROR_PAYLOAD, bytes(4), bytes(16))
+        for proc in (16, 66, 209, 9999)
+    ]
+    used = MessageDecoder()
+    cases = [variant for data in frames for variant in _variants(data)]
+    for order in (cases, cases[::-1]):
+        for data, direction, missing in order[:: max(1, len(cases) // 3000)]:
+            new = MessageDecoder()(data, direction=direction, missing=missing)
+            assert repr(used(data, direction=direction, missing=missing)) == repr(new)
+
+
+def test_kinds_without_end_take_no_memory_without_end() -> None:
+    decode = MessageDecoder()
+    for proc in range(20_000):
+        decode(frame(CALL, OK, b"", proc))
+    assert len(decode._known) <= 4096
+    assert decode(frame(CALL, OK, DOMAIN)).payload_type == "remote_domain_get_info_args"

@@ -21,7 +21,7 @@ from libvirt_proto.layout import Integer, Leaf, Node, StructNode, UnionNode
 from libvirt_proto.present.meanings import meanings_of, name_keys
 from libvirt_proto.present.values import plain
 from libvirt_proto.publicnames import Bits, By, OneOf
-from libvirt_proto_codegen.definitions import releases
+from libvirt_proto_codegen.releases import folders
 
 HEADERS = Path("/usr/include")
 #: The Python that libvirt's binding is installed for.
@@ -131,7 +131,7 @@ def test_the_names_are_those_of_libvirts_python_binding() -> None:
 def test_every_field_of_the_table_is_an_integer_of_the_newest_release(struct: str) -> None:
     fields = publicnames.meanings(struct)
     assert fields
-    node = types(releases()[-1])[struct]
+    node = types(folders()[-1])[struct]
     assert fields.keys() <= integers(node)
     for meaning in fields.values():
         assert meaning.names
@@ -184,7 +184,7 @@ def test_the_bits_of_a_number_are_all_there(struct: str, flags: int) -> None:
     assert Bits({1: "A"}).of(-2) == (-2,)
 
 
-@pytest.mark.parametrize("release", releases()[:-1])
+@pytest.mark.parametrize("release", folders()[:-1])
 def test_structs_that_had_other_names(release: str) -> None:
     """Procedures keep their numbers: whatever a release calls their structs, the same fields are named."""
     older = registry.release(release)
@@ -203,7 +203,7 @@ def test_structs_that_had_other_names(release: str) -> None:
 # The keys
 
 
-@pytest.mark.parametrize("release", releases())
+@pytest.mark.parametrize("release", folders())
 def test_no_key_takes_the_place_of_a_field(release: str) -> None:
     """Over all types: with names there is everything that there is without, and the table fits."""
     named = 0

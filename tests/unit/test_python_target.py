@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from libvirt_proto import BadValue, ProtocolError, Truncated, careful, registry, xdr
+from libvirt_proto.limits import MAX_DEPTH
 from libvirt_proto.registry import Registry
 from libvirt_proto_codegen import pipeline
 from tests.property.values import values
@@ -121,12 +122,12 @@ def test_recursion_has_an_end(everything: Registry) -> None:
     with pytest.raises(ProtocolError) as error:
         everything.type("stringlist").from_bytes(link * levels + bytes(4) + rest * levels)
     assert error.value.code == "over-limit"
-    entry = everything.type("stringlist").from_bytes(link * 200 + bytes(4) + rest * 200)
-    assert everything.type("stringlist").to_bytes(entry) == link * 200 + bytes(4) + rest * 200
+    entry = everything.type("stringlist").from_bytes(link * MAX_DEPTH + bytes(4) + rest * MAX_DEPTH)
+    assert everything.type("stringlist").to_bytes(entry) == link * MAX_DEPTH + bytes(4) + rest * MAX_DEPTH
     deeper = entry
     for _ in range(3):
         deeper = type(entry)("", deeper, list(entry.both), [])
-    with pytest.raises(ProtocolError, match="depth 201 is over the limit of 200"):
+    with pytest.raises(ProtocolError, match=f"depth {MAX_DEPTH + 1} is over the limit of {MAX_DEPTH}"):
         everything.type("stringlist").to_bytes(deeper)
 
 

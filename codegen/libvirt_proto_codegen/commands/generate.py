@@ -9,28 +9,40 @@ from pathlib import Path
 import click
 
 from .. import pipeline
-from ..definitions import Providers, folder, load_providers, load_release, load_schema, newest, releases
+from ..definitions import Providers, load_providers, load_release, load_release_providers, load_schema
 from ..output import Difference, ForeignFileError, compare, write
-from ..pipeline import PROBE_TARGETS, TARGETS
+from ..pipeline import DEFAULT_TARGETS, PROBE_TARGETS, TARGETS
+from ..releases import releases
 from ..render import Artefact
 from ..schema import Schema
+from . import structs
 from .options import Define
-from .probes import bpftrace, load, probes
+from .probes import bpftrace, probes
+from .sources import load
 
 _ALL = {**TARGETS, **PROBE_TARGETS}
+_DEFAULT = f"{', '.join(DEFAULT_TARGETS[:-1])} and {DEFAULT_TARGETS[-1]}"
+_NOTHING = "nothing was generated"
 _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
 
 
 @click.command(
     "generate",
-    help=f"""Generate code from definitions: the TARGETs that are named, or all but those for probes.
+    help=f"""Generate code from definitions: the TARGETs that are named, or {_DEFAULT}.
 
 \b
 Targets:
 {_TARGETS}
 
 The definitions are those of libvirt's newest release, of --release, or your own: a folder of .x
-files or a single .x file (--defs), which need not have anything to do with libvirt.
+files or a single .x file (--defs), which need not have anything to do with libvirt. Of a folder without
+any, as libvirt's src/, all folders below it are searched.
+
+structs writes the layout files that libvirt keeps in src/ to lock its ABI, equal to what its build
+compares with, but needs neither compiler nor debugging information. With --check it compares those in DIR
+as libvirt does, white space ignored, and says which types differ and whether the wire changes. These files
+have no limits and no case labels, and not what typedefs stand for; nor has their comparison. There is none
+for log_protocol.x, as in libvirt, unless --defs names that file alone.
 
 probes and bpftrace are made for the libvirt of a machine: by default the one installed here, else the
 binaries that --library names, whose ELF notes say which probes they have. The tapsets leave out a probe that
@@ -48,6 +60,8 @@ Examples:
   libvirt-proto generate probes -o tapset             tapset/libvirt_probes.stp, …_qemu_probes.stp
   libvirt-proto generate scripts -o scripts           scripts/rpc-monitor.stp, …, to be run with the tapset
   libvirt-proto generate bpftrace -o bt               bt/rpc-monitor.bt, …, which need no tapset
+  libvirt-proto generate structs --defs src -o src    src/remote_protocol-structs, … (libvirt's own)
+  libvirt-proto generate structs --defs src -o src --check
   libvirt-proto generate probes --library /usr/lib64/libvirt.so.0 --library /usr/sbin/virtqemud
   libvirt-proto generate python --defs file.x -o filedemo
   libvirt-proto generate python -o filedemo --defs file.x --check
@@ -103,24 +117,20 @@ def generate(
 ) -> None:
     """See the help text above."""
     if list_releases:
-        click.echo("\n".join(releases()))
+        click.echo("\n".join(load(_list_releases, then=_NOTHING)))
         return
     if release and defs:
         raise click.UsageError("--release and --defs exclude each other")
     if (libraries and not PROBE_TARGETS.keys() & set(targets)) or (all_probes and "probes" not in targets):
         raise click.UsageError("--library belongs to the targets probes and bpftrace, --all-probes to probes")
-    names = tuple(dict.fromkeys(targets or TARGETS))
+    names = tuple(dict.fromkeys(targets or DEFAULT_TARGETS))
     made = _artefacts(names, release, defs, dict(defines), libraries, all_probes)
     different = False
     for target in names:
         place = _place(output, target, len(targets) == 1)
         artefacts = made[target]
         if check:
-            found = compare(artefacts, place)
-            different |= bool(found)
-            _report_check(found, place, target)
-            if not found and not quiet:
-                click.echo(f"{target}: {_files(len(artefacts))} in {place} are current")
+            different |= not _check(target, artefacts, place, quiet)
             continue
         changes = _write(artefacts, place, force)
         if not quiet:
@@ -130,7 +140,8 @@ def generate(
         words += [f"--defs={path}" for path in defs] + [f"--define={name}={value}" for name, value in defines]
         words += [f"--library={path}" for path in libraries] + ["--all-probes"] * all_probes
         words += [f"--output={output}"] if output else []
-        click.echo(f"to mend it: {shlex.join(['libvirt-proto', 'generate', *words])}", err=True)
+        what = "if this is meant" if names == ("structs",) else "to mend it"
+        click.echo(f"{what}: {shlex.join(['libvirt-proto', 'generate', *words])}", err=True)
         click.get_current_context().exit(1)
 
 
@@ -145,15 +156,24 @@ def _artefacts(
     """What is generated for each target."""
     made: dict[str, tuple[Artefact, ...]] = {}
     if set(targets) != {"probes"}:
-        schema = load(lambda: _definitions(release, defs, defines))
+        schema = load(lambda: _definitions(release, defs, defines), then=_NOTHING)
         made = {target: pipeline.generate(schema, target) for target in targets if target in TARGETS}
     if "probes" in targets:
-        providers = load(lambda: _providers(release, defs))
+        providers = load(lambda: _providers(release, defs), then=_NOTHING)
         made["probes"] = probes(providers, libraries, all_probes=all_probes)
     if "bpftrace" in targets:
-        providers = load(lambda: _providers(release, defs))
+        providers = load(lambda: _providers(release, defs), then=_NOTHING)
         made["bpftrace"] = bpftrace(schema, providers, libraries)
     return made
+
+
+def _list_releases() -> list[str]:
+    return [
+        f"{release.name:<9} (the same from {release.first} to {release.last})"
+        if release.stands_for_others
+        else release.name
+        for release in releases()
+    ]
 
 
 def _write(artefacts: tuple[Artefact, ...], place: Path, force: bool) -> list[Difference]:
@@ -168,11 +188,11 @@ def _write(artefacts: tuple[Artefact, ...], place: Path, force: bool) -> list[Di
 
 
 def _definitions(release: str | None, defs: tuple[Path, ...], defines: dict[str, int]) -> Schema:
-    return load_schema(defs, defines=defines) if defs else load_release(release, defines=defines)
+    return load_schema(defs, defines=defines, known=True) if defs else load_release(release, defines=defines)
 
 
 def _providers(release: str | None, defs: tuple[Path, ...]) -> Providers:
-    return load_providers(defs or [folder(newest() if release is None else release)])
+    return load_providers(defs) if defs else load_release_providers(release)
 
 
 def _place(output: Path | None, target: str, alone: bool) -> Path:
@@ -181,10 +201,17 @@ def _place(output: Path | None, target: str, alone: bool) -> Path:
     return output if alone else output / target
 
 
-def _report_check(found: list[Difference], place: Path, target: str) -> None:
+def _check(target: str, artefacts: tuple[Artefact, ...], place: Path, quiet: bool) -> bool:
+    """Says what is not as it would be generated; True if all is."""
+    if target == "structs":
+        return structs.check(artefacts, place, quiet=quiet)
+    found = compare(artefacts, place)
     words = {"differs": "differs", "missing": "is missing", "extra": "is not generated any more"}
     for difference in found:
         click.echo(f"{target}: {place / difference.path} {words[difference.kind]}", err=True)
+    if not found and not quiet:
+        click.echo(f"{target}: {_files(len(artefacts))} in {place} are current")
+    return not found
 
 
 def _summary(target: str, count: int, place: Path, changes: list[Difference]) -> str:

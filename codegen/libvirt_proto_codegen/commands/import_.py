@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import TypedDict
 
 import click
 
 from ..errors import DefinitionError
+from ..import_many import ManyReport, import_releases
 from ..importer import ImportReport, guess_release, import_release
+from ..releases.archive import ARCHIVE
+from ..releases.collection import by_release
+from ..releases.facts import HISTORY
+from ..releases.update import Progress, has_archive
+from ..releases.version import follows, is_maintenance
 from ..schema import Module
-from .options import Define
+from ..source_tree import read_tree
+from .options import Define, Range
 
 
 @click.command(name="import")
@@ -36,16 +49,34 @@ from .options import Define
     help="The value of a constant that the definitions take from a C header. May be repeated.",
 )
 @click.option(
+    "--same",
+    "same",
+    metavar="A:B",
+    type=Range(),
+    multiple=True,
+    help="No declaration changed from release A to B, of which one is imported. May be repeated.",
+)
+@click.option(
     "--check", is_flag=True, help="Write nothing; exit with 1 if anything would change, and say what."
 )
 def import_(
-    source: Path, release: str | None, output: Path, defines: tuple[tuple[str, int], ...], check: bool
+    source: Path,
+    release: str | None,
+    output: Path,
+    defines: tuple[tuple[str, int], ...],
+    same: tuple[tuple[str, str], ...],
+    check: bool,
 ) -> None:
     """Import libvirt's protocol definitions and probe providers.
 
     SOURCE is a libvirt source tree, a release archive (.tar, .tar.gz, .tar.bz2, .tar.xz, .zip) or a
     folder of .x and .d files. All are found wherever the release had them, and written to
-    protocol-defs/R in canonical form: names, numbers, types, limits and annotations.
+    protocol-defs/R in canonical form: names, numbers, types, limits and annotations. If there is a file
+    releases.weave beside it, which keeps the definitions of many releases, it gets the release, too, and so
+    does history.json, which says when everything came and changed.
+
+    A SOURCE with a folder for each of many releases makes these two files (with --release, that
+    release alone is imported).
 
     \b
     Examples:
@@ -53,22 +84,60 @@ def import_(
       libvirt-proto import ~/src/libvirt --release 12.7.0
       libvirt-proto import files/ --release 12.6.0 --define VIR_UUID_BUFLEN=16
       libvirt-proto import libvirt-12.6.0.tar.xz --check
+      libvirt-proto import all-releases.tar.xz --same 9.8.0:10.0.0 --same 12.5.0:12.6.0
     """
-    release = release or guess_release(source)
-    if release is None:
-        raise click.UsageError(f"the release cannot be told from {source.name!r}: pass --release")
+    how: _How = {"defines": dict(defines), "same": same, "check": check}
     try:
-        report = import_release(source, release, output, defines=dict(defines), check=check)
+        tree = read_tree(source)
+        trees = by_release(tree)
+        with _progress() as progress:
+            if trees and release is None:
+                many = import_releases(trees, source, output, progress=progress, **how)
+                said, differences = summary_of_many(many, output, check=check), many.differences
+            else:
+                release = release or guess_release(source)
+                if release is None:
+                    raise click.UsageError(f"the release cannot be told from {source.name!r}: pass --release")
+                if same and not has_archive(output):
+                    raise click.UsageError(f"--same is kept in {output / ARCHIVE}, which is not there")
+                part = trees.get(release, tree)
+                report = import_release(source, release, output, tree=part, progress=progress, **how)
+                said, differences = summary(report, check=check), report.differences
     except DefinitionError as error:
         click.echo(str(error), err=True)
         sys.exit(1)
-    click.echo(summary(report, check=check))
-    if report.differences:
-        click.echo(f"\n{len(report.differences)} files differ:", err=True)
-        for difference in report.differences:
+    click.echo(said)
+    if differences:
+        click.echo(
+            f"\n{len(differences)} file{'s differ' if len(differences) > 1 else ' differs'}:", err=True
+        )
+        for difference in differences:
             click.echo(f"  {difference.kind:8} {difference.path}", err=True)
-        click.echo(f"To mend it: libvirt-proto import {source} --release {release} -o {output}", err=True)
+        words = [str(source), *(["--release", release] if release else []), "-o", str(output)]
+        words += [f"--define={name}={value}" for name, value in defines]
+        words += [f"--same={first}:{last}" for first, last in same]
+        click.echo(f"To mend it: {shlex.join(['libvirt-proto', 'import', *words])}", err=True)
         sys.exit(1)
+
+
+class _How(TypedDict):
+    """What one release and many are imported with."""
+
+    defines: dict[str, int]
+    same: tuple[tuple[str, str], ...]
+    check: bool
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """Shows on a terminal what is being done."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("Reading files") as status:
+        yield lambda what, release: status.update(f"{what} libvirt {release}")
 
 
 def summary(report: ImportReport, *, check: bool) -> str:
@@ -84,12 +153,40 @@ def summary(report: ImportReport, *, check: bool) -> str:
             lines.append(f"  {'':{width}}  from {file.path}")
     if report.missing:
         lines += ["", "Not in this release: " + ", ".join(report.missing)]
+    if report.kept_in:
+        lines += ["", f"Also in {' and '.join(report.kept_in)} of {report.folder.parent}"]
     if report.externals:
         lines += ["", "Constants from C headers:"]
         lines += [
             f"  {external.name} = {external.value}" + (f"  ({external.header})" if external.header else "")
             for external in report.externals
         ]
+    return "\n".join(lines)
+
+
+def summary_of_many(report: ManyReport, folder: Path, *, check: bool) -> str:
+    """What came of many releases, for a reader."""
+    releases = report.archive.releases
+    facts = report.history.facts
+    counts = Counter(key[0] for key in facts)
+    done = "checked against" if check else "written to"
+    lines = [
+        f"{len(report.read)} releases read, {report.read[0]} to {report.read[-1]}, and {done} {folder}",
+        "",
+        *(f"  {name:<14}  {size:9,} bytes" for name, size in report.sizes.items()),
+        "",
+        f"Releases in {ARCHIVE}: {len(releases)}, {releases[0].name} to {releases[-1].name}",
+    ]
+    lines += [
+        f"  {release.name:<8} stands for {release.first} to {release.last}"
+        for release in releases
+        if release.stands_for_others
+    ]
+    main = [release for release in releases if not is_maintenance(release.name)]
+    gaps = [(old, new) for old, new in pairwise(main) if not follows(new.first, old.last)]
+    lines += [f"  between {old.last} and {new.first} there may be more: spans are given" for old, new in gaps]
+    kinds = ", ".join(f"{count} of {kind}s" for kind, count in counts.items())
+    lines += ["", f"Facts in {HISTORY}: {len(facts)} ({kinds})"]
     return "\n".join(lines)
 
 

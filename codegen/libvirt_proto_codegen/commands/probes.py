@@ -1,24 +1,20 @@
-"""The targets of `libvirt-proto generate` that are for probes, and definitions read for the command line."""
+"""The targets of `libvirt-proto generate` that are for probes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
 from .. import pipeline
-from ..definitions import Providers, UnknownRelease
-from ..errors import DefinitionError
+from ..definitions import Providers
 from ..providers.binaries import Binary, BinaryError, installed, read_binary
 from ..providers.placement import warnings
 from ..render import Artefact
 from ..schema import Schema
 from ..targets.bpftrace import NoScripts
-
-Loaded = TypeVar("Loaded")
 
 #: Paths that SystemTap takes literally: it expands patterns, and knows no escapes.
 _PLAIN = re.compile(r"""[^\x00-\x1f\x7f-\U0010ffff"\\*?\[\]{}]+""")
@@ -27,20 +23,6 @@ _NO_LIBVIRT = """\
 no libvirt is installed here
   --library PATH names its library, the driver of QEMU and the daemon, each with a --library of its own;
   --all-probes (probes alone) generates tapsets for libvirt.so.0, of which nothing is checked"""
-
-
-def load(read: Callable[[], Loaded]) -> Loaded:
-    """What was read from definitions; their problems end the command."""
-    try:
-        return read()
-    except UnknownRelease as error:
-        raise click.UsageError(str(error)) from None
-    except DefinitionError as error:
-        count = len(error.problems)
-        click.echo(str(error), err=True)
-        raise click.ClickException(
-            f"{count} problem{'s' if count != 1 else ''} in the definitions, nothing was generated"
-        ) from None
 
 
 def probes(providers: Providers, libraries: Sequence[str], *, all_probes: bool) -> tuple[Artefact, ...]:

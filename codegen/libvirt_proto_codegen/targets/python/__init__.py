@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from ...render import API_VERSION, Artefact, banner, render
 from ...schema import Module, Schema
+from .history import rows
 from .module import ModuleView
 from .names import Names
 
 
 def generate(schema: Schema) -> tuple[Artefact, ...]:
     """`__init__.py`, which says what is where, and a module per .x file: types as classes and
-    annotations, a decoder and an encoder for each, enumerations, constants, procedures."""
+    annotations, a decoder and an encoder for each, enumerations, constants, procedures. With a history,
+    docstrings show it, and history.py has it as data."""
     names = Names(schema)
     index = {"banner": banner(schema, "python"), "schema": schema, "api": API_VERSION}
     return (
@@ -19,7 +21,20 @@ def generate(schema: Schema) -> tuple[Artefact, ...]:
             Artefact(f"{module.name}.py", render("python", "module.py.j2", _view(schema, names, module)))
             for module in schema.modules
         ),
+        *_history(schema),
     )
+
+
+def _history(schema: Schema) -> tuple[Artefact, ...]:
+    if schema.history is None:
+        return ()
+    view = {
+        "banner": banner(schema, "python"),
+        "first": repr(schema.history.first),
+        "last": repr(schema.history.last),
+        "rows": rows(schema.history),
+    }
+    return (Artefact("history.py", render("python", "history.py.j2", view)),)
 
 
 def _view(schema: Schema, names: Names, module: Module) -> ModuleView:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ...model import AccessRule, Annotations
 from ...render import API_VERSION
 from ...schema import Module, Named, Procedure, Program
+from .history import procedure_line, type_lines
 from .names import LAYOUT, PROGRAM, XDR, Names
 from .scope import Scope
 from .types import Types, TypeView
@@ -25,12 +26,22 @@ class ModuleView:
         types = Types(scope)
         recursive = any(definition.recursive for definition in module.types)
         self.types: list[TypeView] = [types.of(definition, recursive) for definition in module.types]
+        self._history = names.schema.history
+        if self._history is not None:
+            for view in self.types:
+                view.history = type_lines(self._history, view.definition)
         if recursive:  # annotations of classes wait until they are asked for, aliases do not
             self.types.sort(key=lambda view: view.kind == "typedef")
         if self.types:
             scope.use("Put")
-        self.programs: list[tuple[Program, list[tuple[Procedure, list[str]]]]] = [
-            (program, [(procedure, self._arguments(procedure)) for procedure in program.procedures])
+        self.programs: list[tuple[Program, list[tuple[Procedure, str, list[str]]]]] = [
+            (
+                program,
+                [
+                    (procedure, self._since(program, procedure), self._arguments(procedure))
+                    for procedure in program.procedures
+                ],
+            )
             for program in module.programs
         ]
 
@@ -97,6 +108,10 @@ class ModuleView:
 
     def _imports(self, group: Iterable[str]) -> list[str]:
         return sorted(self._scope.used.intersection(group), key=lambda name: (name.upper() != name, name))
+
+    def _since(self, program: Program, procedure: Procedure) -> str:
+        """When a procedure came, as a comment; empty without a history."""
+        return procedure_line(self._history, program, procedure) if self._history else ""
 
     def _arguments(self, procedure: Procedure) -> list[str]:
         """The keyword arguments of a procedure that has more than numbers and names."""

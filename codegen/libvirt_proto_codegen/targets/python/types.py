@@ -34,11 +34,14 @@ class TypeView:
     value_hint: str = ""
     value_name: str = ""
     late_arms: bool = False
+    #: When it and its fields came and changed, a line each.
+    history: list[str] = field(default_factory=list)
 
     @property
     def doc(self) -> str:
-        """The definition in XDR, indented as a docstring."""
-        return indent(self.definition.xdr.strip(), "    ").lstrip()
+        """The definition in XDR and, behind an empty line, its history, indented as a docstring."""
+        text = "\n".join([self.definition.xdr.strip(), *(["", *self.history] if self.history else [])])
+        return indent(text, "    ").lstrip()
 
     @property
     def recursive(self) -> bool:

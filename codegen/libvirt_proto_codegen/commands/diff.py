@@ -1,0 +1,55 @@
+"""`libvirt-proto diff`."""
+
+from __future__ import annotations
+
+import click
+
+from ..compare import CATEGORIES, RULES, compare
+from .options import Define
+from .reporting import Reporter, reporting
+from .sources import complete_source, load, read_source
+
+
+@click.command("diff")
+@click.argument("old", shell_complete=complete_source)
+@click.argument("new", shell_complete=complete_source)
+@click.option(
+    "--define",
+    "defines",
+    type=Define(),
+    multiple=True,
+    help="A constant that the definitions take from elsewhere, on both sides. May be repeated.",
+)
+@reporting(RULES, CATEGORIES)
+def diff(old: str, new: str, defines: tuple[tuple[str, int], ...], report: Reporter) -> None:
+    """Compare two versions of definitions, and say what a peer would see.
+
+    OLD and NEW are releases (12.6.0), folders of .x files, .x files (with those they include), or
+    git:REV:PATH: what is below PATH in a revision of the repository in the current directory.
+
+    Programs and procedures are matched by number, and types by where they stand in payloads. Each finding
+    says where it is on both sides, what a peer with the other definitions sees, and which procedures it
+    reaches. WIRE breaks peers, LIMIT only old ones, SOURCE changes names alone, ADDED is new.
+
+    The exit status is 0, 1 if there are findings of a category of --fail-on (or the definitions cannot
+    be read), or 2 if the command was used wrongly.
+
+    \b
+    Examples:
+      libvirt-proto diff 1.0.4 1.0.5
+      libvirt-proto diff 10.0.0 ~/src/libvirt/src/remote --format json
+      libvirt-proto diff git:origin/master:src/remote src/remote --format github
+      libvirt-proto diff --fail-on WIRE --fail-on LIMIT --ignore known.toml v1/ v2/
+
+    \b
+    An ignore file says what is known and right:
+      [[ignore]]
+      rule = "LIMIT_ADDED"
+      name = "remote_connect_list_all_*"
+      reason = "no server has more of them"
+    """
+    constants = dict(defines)
+    before, after = load(
+        lambda: (read_source(old, constants), read_source(new, constants)), then="nothing was compared"
+    )
+    report(compare(before, after))

@@ -1,0 +1,51 @@
+"""`libvirt-proto lint`."""
+
+from __future__ import annotations
+
+import click
+
+from ..lint.rules import CATEGORIES, RULES, lint
+from .options import Define
+from .reporting import Reporter, reporting
+from .sources import complete_source, load, read_sources
+
+
+@click.command("lint")
+@click.argument("sources", metavar="[SOURCE]...", nargs=-1, shell_complete=complete_source)
+@click.option(
+    "--define",
+    "defines",
+    type=Define(),
+    multiple=True,
+    help="A constant that the definitions take from elsewhere. May be repeated.",
+)
+@reporting(RULES, CATEGORIES)
+def lint_(sources: tuple[str, ...], defines: tuple[tuple[str, int], ...], report: Reporter) -> None:
+    """Check definitions for what libvirt's reviewers look at.
+
+    SOURCE is a release (12.6.0), a folder of .x files, .x files, which are read together, or
+    git:REV:PATH: what is below PATH in a revision of the repository in the current directory. Without
+    any, the newest release is checked.
+
+    Each finding says where it is, what comes of it, and which procedures it reaches. The exit status is
+    0, 1 if there are findings of a category of --fail-on (or the definitions cannot be read), or 2 if the
+    command was used wrongly.
+
+    \b
+    Examples:
+      libvirt-proto lint
+      libvirt-proto lint --list-rules
+      libvirt-proto lint ~/src/libvirt/src/remote/*.x
+      libvirt-proto lint --fail-on LIMIT --fail-on CONVENTION my_protocol.x
+      libvirt-proto lint --ignore known.toml --format junit -o lint.xml
+
+    \b
+    An ignore file says what is known and right:
+      [[ignore]]
+      rule = "ACL_NONE"
+      program = "remote"
+      name = "REMOTE_PROC_AUTH_*"
+      reason = "they come before anybody is authenticated"
+    """
+    schemas = load(lambda: read_sources(sources, dict(defines)), then="nothing was checked")
+    report(finding for schema in schemas for finding in lint(schema))

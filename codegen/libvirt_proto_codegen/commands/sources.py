@@ -1,0 +1,80 @@
+"""Definitions as the command line names them: a release, a folder, .x files, a git revision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from ..definitions import load_release, load_schema
+from ..errors import DefinitionError
+from ..releases import UnknownRelease, find, releases
+from ..revisions import PREFIX, RevisionError, load_revision
+from ..schema import Schema
+
+Loaded = TypeVar("Loaded")
+
+
+def load(read: Callable[[], Loaded], *, then: str) -> Loaded:
+    """What was read from definitions; their problems end the command, and `then` says what came of it."""
+    try:
+        return read()
+    except (UnknownRelease, RevisionError) as error:
+        raise click.UsageError(str(error)) from None
+    except DefinitionError as error:
+        count = len(error.problems)
+        click.echo(str(error), err=True)
+        raise click.ClickException(
+            f"{count} problem{'s' if count != 1 else ''} in the definitions, {then}"
+        ) from None
+
+
+def read_sources(sources: Sequence[str], defines: Mapping[str, int]) -> tuple[Schema, ...]:
+    """A Schema per release and folder, and one of all files together; the newest release's where nothing
+    is named. What libvirt's own headers define need not be given.
+
+    Raises as read_source does.
+    """
+    if not sources:
+        return (load_release(defines=defines),)
+    paths = {source: Path(source) for source in sources}
+    files = [path for source, path in paths.items() if _is_file(source, path)]
+    schemas = [load_schema(files, defines=defines, known=True)] if files else []
+    for source, path in paths.items():
+        if path not in files:
+            schemas.append(read_source(source, defines))
+    return tuple(schemas)
+
+
+def _is_file(source: str, path: Path) -> bool:
+    """Whether a source is a .x file, or was meant as one."""
+    return not source.startswith(PREFIX) and (path.is_file() or (path.suffix == ".x" and not path.is_dir()))
+
+
+def read_source(source: str, defines: Mapping[str, int]) -> Schema:
+    """The Schema of a release, a folder, a .x file with those that it includes, or `git:REV:PATH`. What is a
+    path is no release. What libvirt's own headers define need not be given.
+
+    Raises UnknownRelease, RevisionError or DefinitionError.
+    """
+    if source.startswith(PREFIX):
+        return load_revision(source, defines=defines)
+    path = Path(source)
+    if "/" in source or path.suffix == ".x" or path.exists():
+        return load_schema([path], defines=defines, known=True)
+    try:
+        find(source)
+    except UnknownRelease as error:
+        raise UnknownRelease(f"{source!r} is no file and no folder, and {error}") from None
+    return load_release(source, defines=defines)
+
+
+def complete_source(
+    _ctx: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Releases that begin with what was typed; the shell adds files."""
+    known = [CompletionItem(each.name) for each in releases() if each.name.startswith(incomplete)]
+    return [CompletionItem(incomplete, type="file"), *known]

@@ -1,0 +1,85 @@
+"""`libvirt-proto generate structs --check`: layout files compared as libvirt's build does, with a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import unified_diff
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ..layouts import Change, Comparison, compare_layouts, squeezed
+from ..render import Artefact
+
+#: Differences in words, per file; the diff below them has all.
+_SHOWN: Final = 20
+_WIRE: Final = {"changes": "the wire changes", "unclear": "the wire may change", "same": "the wire stays"}
+_COLOURS: Final = {"-": "red", "+": "green", "@": "cyan"}
+
+
+def check(artefacts: Iterable[Artefact], place: Path, *, quiet: bool) -> bool:
+    """Says of each file how it compares with what the definitions give; True if all are equal, white space
+    aside."""
+    good = True
+    for artefact in artefacts:
+        path = place / artefact.path
+        try:
+            text = path.read_bytes().decode(errors="replace")
+        except FileNotFoundError:
+            good = False
+            click.echo(f"structs: {path}: missing")
+            continue
+        except OSError as error:
+            raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
+        found = compare_layouts(text, artefact.text)
+        if found.verdict in ("equal", "white space"):
+            if not quiet:
+                click.echo(f"structs: {path}: {_verdict(found)}")
+            continue
+        good = False
+        click.echo(f"structs: {path}: {_verdict(found)}")
+        _changes(found.changes)
+        _diff(text, artefact.text, path)
+    return good
+
+
+def _verdict(found: Comparison) -> str:
+    match found.verdict:
+        case "equal":
+            return "equal"
+        case "white space":
+            return f"equal but for white space in {_numbers(found.lines)}"
+        case "spelling":
+            return "the same layout, but not written as the definitions give it"
+        case "unreadable":
+            return f"no layout file: {found.why}"
+    count = len({change.type for change in found.changes if change.type})
+    if not count:
+        return f"its definitions stand in another order; {_WIRE[found.wire]}"
+    return f"the ABI of {count} type{'s' if count != 1 else ''} differs; {_WIRE[found.wire]}"
+
+
+def _changes(changes: Sequence[Change]) -> None:
+    """The differences, those of the wire first."""
+    ordered = sorted(changes, key=lambda change: list(_WIRE).index(change.wire))
+    for change in ordered[:_SHOWN]:
+        click.echo(f"  {change.name}: {change.what}; {_WIRE[change.wire]}")
+    if len(ordered) > _SHOWN:
+        click.echo(f"  and {len(ordered) - _SHOWN} more, in the diff below")
+
+
+def _diff(file: str, ours: str, path: Path) -> None:
+    """A unified diff that ignores what `diff -b` does."""
+    lines = ours.splitlines()
+    spelled = {squeezed(line): line for line in lines}
+    theirs = [spelled.get(squeezed(line), line) for line in file.splitlines()]
+    for line in unified_diff(theirs, lines, str(path), "what the definitions give", lineterm=""):
+        click.echo(click.style(line, fg=_COLOURS.get(line[:1])))
+
+
+def _numbers(lines: Sequence[int]) -> str:
+    words = [str(line) for line in lines]
+    if len(words) == 1:
+        return f"line {words[0]}"
+    return f"lines {', '.join(words[:-1])} and {words[-1]}"

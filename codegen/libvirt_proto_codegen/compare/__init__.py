@@ -1,0 +1,98 @@
+"""Compares two sets of definitions: Schema × Schema → Findings, by the rules of RULES."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from ..findings import Finding
+from ..schema import Named, Schema
+from . import effects
+from .bounds import Bounds
+from .constants import report_constants
+from .payloads import compare_payloads
+from .programs import Programs, match_programs, report_programs
+from .reach import Reach
+from .report import At, Report
+from .rules import CATEGORIES, RULES
+from .side import Placed, Side, payload_types
+from .types import Types
+
+__all__ = ["CATEGORIES", "RULES", "compare"]
+
+
+def compare(old: Schema, new: Schema) -> tuple[Finding, ...]:
+    """All that differs between two sets of definitions, in the order of RULES and then of the files.
+
+    Programs and procedures are matched by their numbers, types by where they stand in payloads, fields by
+    name and place; so what is renamed is found without guessing. A limit that changed is one finding, at its
+    constant. What a new (or a removed) procedure brings along is part of that finding: its types and
+    their limits have none of their own.
+    """
+    before, after = Side(old), Side(new)
+    programs = match_programs(before, after)
+    payloads = [payload for pair in programs.pairs for payload in pair.payloads()]
+    report = Report(before, after, Reach(before, after, payloads))
+    bounds = Bounds(before, after, report)
+    types = Types(before, after, report, bounds)
+
+    report_programs(programs, report)
+    for pair in programs.pairs:
+        compare_payloads(pair, before, after, types, report)
+    types.compare()
+    types.compare_by_name(but={*before.procedure_enums, *after.procedure_enums})
+    _procedure_enums(programs, before, after, types)
+    said = bounds.report()
+    left, came = types.unmatched()
+    _types_alone(programs, before, after, left, came, report)
+    report_constants(before, after, report, said, left, came)
+    return _in_order(report.findings)
+
+
+def _procedure_enums(programs: Programs, old: Side, new: Side, types: Types) -> None:
+    """The enums that number procedures: their members are the procedures, which leaves their names."""
+    enums_old = {placed: reference for reference, placed in old.procedure_enums.items()}
+    enums_new = {placed: reference for reference, placed in new.procedure_enums.items()}
+    for pair in programs.pairs:
+        if pair.old in enums_old and pair.new in enums_new:
+            types.renamed(enums_old[pair.old], enums_new[pair.new])
+
+
+def _types_alone(
+    programs: Programs, old: Side, new: Side, left: set[Named], came: set[Named], report: Report
+) -> None:
+    """Findings about types that are on one side only, and that no procedure took along."""
+    with_left = old.contents(_brought(programs.removed, *(pair.left() for pair in programs.pairs)))
+    with_came = new.contents(_brought(programs.added, *(pair.came() for pair in programs.pairs)))
+    for reference, definition in old.types.items():
+        alone = reference in left and reference not in with_left and reference not in old.procedure_enums
+        if alone and not definition.anonymous and reference.name not in new.types_by_name:
+            at = At(old.symbol(reference), definition.span)
+            program = report.program_of(old, reference.module)
+            message = f"the type {reference.name} is gone"
+            report.add("TYPE_REMOVED", at, None, message, effects.NOTHING_SENT, program=program)
+    for reference, definition in new.types.items():
+        alone = reference in came and reference not in with_came and reference not in new.procedure_enums
+        if alone and not definition.anonymous and reference.name not in old.types_by_name:
+            at = At(new.symbol(reference), definition.span)
+            program = report.program_of(new, reference.module)
+            report.add("TYPE_ADDED", None, at, f"the type {reference.name} is new", program=program)
+
+
+def _brought(programs: Iterable[Placed], *payloads: Iterable[Named]) -> Iterator[Named]:
+    """The types that come with whole programs, all of their files, and with payloads."""
+    for each in programs:
+        if len(each.module.programs) == 1:
+            yield from (Named(each.module.name, definition.name) for definition in each.module.types)
+        yield from payload_types(each.program.procedures)
+    yield from chain(*payloads)
+
+
+def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    rules = {rule: at for at, rule in enumerate(RULES)}
+
+    def key(finding: Finding) -> tuple[int, str, int, str]:
+        span = finding.new or finding.old
+        return rules[finding.rule], span.source.name if span else "", span.start if span else 0, finding.name
+
+    return tuple(sorted(findings, key=key))

@@ -1,0 +1,226 @@
+"""What differs between two nodes: what a field, an arm or a typedef is declared as on the two sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ..schema import (
+    Arm,
+    Array,
+    Bound,
+    Enumeration,
+    FixedArray,
+    FixedOpaque,
+    Integer,
+    Named,
+    Node,
+    Opaque,
+    Optional,
+    String,
+    Structure,
+    TypeDef,
+    UnionType,
+    Void,
+)
+from .side import Side
+
+Contents = Literal["list", "string", "data"]
+#: What is compared as a type of its own.
+_BODIES = Enumeration | Structure | UnionType
+_VOID: Final = Void()
+
+
+@dataclass(frozen=True, slots=True)
+class Retyped:
+    """Other bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Respelled:
+    """Other words for the same bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebound:
+    """Another limit or, where `fixed`, another length; None is no limit. The same number under another name
+    is a change, too."""
+
+    contents: Contents
+    old: Bound | None
+    new: Bound | None
+    fixed: bool = False
+
+    @property
+    def same_number(self) -> bool:
+        """Whether only the name differs."""
+        return _number(self.old) == _number(self.new)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A type that goes on as another: to be compared by itself."""
+
+    old: Named
+    new: Named
+
+
+NodeChange = Retyped | Respelled | Rebound | Followed
+
+
+class Nodes:
+    """Compares nodes of two sides."""
+
+    def __init__(self, old: Side, new: Side) -> None:
+        self._old = old
+        self._new = new
+
+    def changes(self, old: Node, new: Node) -> list[NodeChange]:
+        """All that differs; a type that both name the same, or that was renamed, is Followed."""
+        found = list(dict.fromkeys(self._changes(old, new)))
+        if Retyped() in found:
+            found = [change for change in found if not isinstance(change, Respelled)]
+        return found
+
+    def alike(self, old: Node, new: Node) -> bool:
+        """Whether both may be the same thing under two names: nothing but limits differs at first sight."""
+        return Retyped() not in self.changes(old, new)
+
+    def goes_on(self, old: Named, new: Named) -> bool:
+        """Whether a type goes on as another: under its name, or under a new one that took its place."""
+        before, after = self._old.definition(old), self._new.definition(new)
+        if before.anonymous or after.anonymous:
+            return before.anonymous and after.anonymous
+        if old.name == new.name:
+            return True
+        replaced = old.name not in self._new.types_by_name and new.name not in self._old.types_by_name
+        return replaced and kind(before) == kind(after)
+
+    def _changes(self, old: Node, new: Node) -> Iterator[NodeChange]:
+        match old, new:
+            case Named(), Named() if self.goes_on(old, new):
+                yield Followed(old, new)
+            case (Named(), _) | (_, Named()):
+                yield from self._through_names(old, new)
+            case Integer(), Integer():
+                if (old.bits, old.signed) != (new.bits, new.signed):
+                    yield Retyped()
+                elif old != new:
+                    yield Respelled()
+            case Optional(), Optional():
+                yield from self._changes(old.element, new.element)
+            case _ if type(old) is not type(new) or isinstance(old, _BODIES):
+                yield Retyped()
+            case _ if (before := _measured(old)) and (after := _measured(new)):
+                if before.bound != after.bound:
+                    yield Rebound(before.contents, before.bound, after.bound, before.fixed)
+                yield from self._changes(before.element, after.element)
+            case _ if old != new:
+                yield Retyped()
+
+    def _through_names(self, old: Node, new: Node) -> Iterator[NodeChange]:
+        """Another name, or a name on one side only: what is behind it counts."""
+        before, after = self._old.schema.resolved(old), self._new.schema.resolved(new)
+        if isinstance(before, _BODIES) or isinstance(after, _BODIES):
+            yield Respelled() if self.same_bytes(old, new) else Retyped()
+        else:
+            yield Respelled()
+            yield from self._changes(before, after)
+
+    def same_bytes(self, old: Node, new: Node) -> bool:
+        """Whether two nodes are the same on the wire all the way down, whatever their names."""
+        queue, seen = [(old, new)], set()
+        while queue:
+            left, right = queue.pop()
+            if isinstance(left, Named) and isinstance(right, Named):
+                if (left, right) in seen:
+                    continue
+                seen.add((left, right))
+            before, after = self._old.schema.resolved(left), self._new.schema.resolved(right)
+            inside = _inside(before, after)
+            if inside is None:
+                return False
+            queue += inside
+        return True
+
+
+def _inside(old: Node, new: Node) -> list[tuple[Node, Node]] | None:
+    """The pairs that must be alike for two nodes to be, neither of them Named; None where that cannot be."""
+    match old, new:
+        case Enumeration(), Enumeration():
+            return _if({member.value for member in old.members} == {member.value for member in new.members})
+        case Structure(), Structure():
+            if len(old.fields) != len(new.fields):
+                return None
+            return [(a.node, b.node) for a, b in zip(old.fields, new.fields, strict=True)]
+        case UnionType(), UnionType():
+            arms, others = by_label(old), by_label(new)
+            if arms.keys() != others.keys():
+                return None
+            pairs = [(arm.node, others[value].node) for value, arm in arms.items()]
+            return [(old.discriminant.node, new.discriminant.node), *pairs]
+        case Optional(), Optional():
+            return [(old.element, new.element)]
+        case Integer(), Integer():
+            return _if((old.bits, old.signed) == (new.bits, new.signed))
+        case _ if (before := _measured(old)) and (after := _measured(new)):
+            alike = type(old) is type(new) and _number(before.bound) == _number(after.bound)
+            return [(before.element, after.element)] if alike else None
+        case _:
+            return _if(old == new)
+
+
+def _if(alike: bool) -> list[tuple[Node, Node]] | None:
+    return [] if alike else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What has a limit or a length, and how much of what it is."""
+
+    contents: Contents
+    bound: Bound | None
+    fixed: bool = False
+    element: Node = _VOID
+
+
+def _measured(node: Node) -> _Measured | None:
+    match node:
+        case String(limit):
+            return _Measured("string", limit)
+        case Opaque(limit):
+            return _Measured("data", limit)
+        case FixedOpaque(size):
+            return _Measured("data", size, True)
+        case Array(element, limit):
+            return _Measured("list", limit, False, element)
+        case FixedArray(element, size):
+            return _Measured("list", size, True, element)
+        case _:
+            return None
+
+
+def _number(limit: Bound | None) -> int | None:
+    return None if limit is None else limit.value
+
+
+def by_label(union: UnionType) -> dict[int | None, Arm]:
+    """A union's arms by the values of their discriminant, None for all others."""
+    arms: dict[int | None, Arm] = {label.value: arm for arm in union.arms for label in arm.labels}
+    if union.default:
+        arms[None] = union.default
+    return arms
+
+
+def kind(definition: TypeDef) -> str:
+    """The keyword of a definition."""
+    match definition.node:
+        case Structure():
+            return "struct"
+        case UnionType():
+            return "union"
+        case Enumeration():
+            return "enum"
+        case _:
+            return "typedef"

@@ -1,0 +1,86 @@
+"""Makes Findings of what the comparison meets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..findings import Finding, Symbol
+from ..schema import Named
+from ..source import Span
+from .reach import Payload, Reach
+from .rules import RULES
+from .side import Side
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Something on one side, and where it is. `called` is its name where its symbol does not say it."""
+
+    symbol: Symbol
+    span: Span | None
+    called: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What findings call it."""
+        symbol = self.symbol
+        return self.called or (f"{symbol.owner}.{symbol.name}" if symbol.owner else symbol.name)
+
+
+class Report:
+    """The findings so far."""
+
+    def __init__(self, old: Side, new: Side, reach: Reach) -> None:
+        self.findings: list[Finding] = []
+        self._old = old
+        self._new = new
+        self._reach = reach
+        #: Whether a file is compared with a file, which then may be called as they like.
+        self.single_files = len(old.schema.modules) == len(new.schema.modules) == 1
+
+    def add(
+        self,
+        rule: str,
+        old: At | None,
+        new: At | None,
+        message: str,
+        effect: str | None = None,
+        *,
+        program: str | None,
+        values: tuple[int | str | None, int | str | None] = (None, None),
+        reached: Sequence[Payload] = (),
+        reaches: Sequence[str] = (),
+    ) -> None:
+        """One finding; `values` are the numbers or the XDR before and after. What it reaches is taken from
+        `reached`, if `reaches` does not say it."""
+        now = new or old
+        assert now is not None, "a finding is about something"
+        self.findings.append(
+            Finding(
+                rule,
+                RULES[rule].category,
+                program,
+                now.name,
+                message,
+                effect,
+                old.span if old else None,
+                new.span if new else None,
+                tuple(reaches)
+                or tuple(dict.fromkeys(f"{each.program}.{each.procedure}" for each in reached)),
+                now.symbol,
+                old.symbol if old else None,
+                *values,
+                tuple(dict.fromkeys(each.new.name for each in reached)),
+            )
+        )
+
+    def reached(self, old: Named, new: Named) -> tuple[Payload, ...]:
+        """The payloads that contain a type on both sides."""
+        return self._reach.of(old, new)
+
+    def program_of(self, side: Side, module: str | None, reached: Sequence[Payload] = ()) -> str | None:
+        """The program that a module's types and constants belong to: its own, or the only one they reach."""
+        own = [each.program.short for each in side.programs if each.module.name == module]
+        found = own if len(own) == 1 else list(dict.fromkeys(payload.program for payload in reached))
+        return found[0] if len(found) == 1 else None

@@ -1,0 +1,216 @@
+"""One of two Schemas, with the look-ups that comparing it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from ..dialect import version_names
+from ..findings import Symbol
+from ..schema import (
+    Array,
+    Bound,
+    Constant,
+    Enumeration,
+    FixedArray,
+    FixedOpaque,
+    Module,
+    Named,
+    Node,
+    Opaque,
+    Optional,
+    Procedure,
+    Program,
+    Schema,
+    String,
+    Structure,
+    TypeDef,
+    UnionType,
+)
+from ..sizes import references
+
+#: The payloads that a procedure may have.
+PARTS: Final = ("args", "ret", "msg")
+
+
+def payload_types(procedures: Iterable[Procedure]) -> Iterator[Named]:
+    """The types of all payloads of some procedures."""
+    for procedure in procedures:
+        yield from (type_ for part in PARTS if (type_ := getattr(procedure, part)))
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A program and the module that defines it."""
+
+    module: Module
+    program: Program
+
+    @property
+    def symbol(self) -> Symbol:
+        """The program, as findings name it."""
+        return Symbol("program", self.program.name, self.module.file, program=self.program.number)
+
+    def procedure_symbol(self, procedure: Procedure) -> Symbol:
+        """One of its procedures, as findings name it."""
+        return Symbol(
+            "procedure",
+            procedure.name,
+            self.module.file,
+            program=self.program.number,
+            number=procedure.number,
+        )
+
+
+class Side:
+    """A Schema's programs, types and constants, found by name and by use."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.programs = tuple(
+            Placed(module, program) for module in schema.modules for program in module.programs
+        )
+        self._roots: dict[Named, frozenset[Named]] = {}
+
+    def definition(self, reference: Named) -> TypeDef:
+        """The definition that a reference names."""
+        return self.schema.definition(reference)
+
+    def symbol(self, reference: Named) -> Symbol:
+        """A type, as findings name it."""
+        return Symbol("type", reference.name, self.file(reference.module))
+
+    def file(self, module: str) -> str:
+        """The base name of a module's .x file."""
+        return self.schema.by_name[module].file
+
+    @cached_property
+    def types(self) -> dict[Named, TypeDef]:
+        """All types, in the order of the files."""
+        return {
+            Named(module.name, definition.name): definition
+            for module in self.schema.modules
+            for definition in module.types
+        }
+
+    @cached_property
+    def types_by_name(self) -> dict[str, list[Named]]:
+        """Two files may define the same name, each for itself."""
+        found: dict[str, list[Named]] = {}
+        for reference in self.types:
+            found.setdefault(reference.name, []).append(reference)
+        return found
+
+    @cached_property
+    def procedure_enums(self) -> dict[Named, Placed]:
+        """The enums that number a program's procedures, in libvirt's dialect."""
+        programs = {frozenset(p.name for p in each.program.procedures): each for each in self.programs}
+        return {
+            reference: programs[names]
+            for reference, definition in self.types.items()
+            if isinstance(definition.node, Enumeration)
+            and (names := frozenset(member.name for member in definition.node.members)) in programs
+        }
+
+    @cached_property
+    def _users(self) -> dict[Named, list[Named]]:
+        users: dict[Named, list[Named]] = {}
+        for user, definition in self.types.items():
+            for used, _ in references(definition.node):
+                users.setdefault(used, []).append(user)
+        return users
+
+    def containers(self, reference: Named) -> frozenset[Named]:
+        """The types that contain a type, itself among them."""
+        if reference not in self._roots:
+            found, queue = {reference}, [reference]
+            while queue:
+                for user in self._users.get(queue.pop(), ()):
+                    if user not in found:
+                        found.add(user)
+                        queue.append(user)
+            self._roots[reference] = frozenset(found)
+        return self._roots[reference]
+
+    def contents(self, start: Iterable[Named]) -> set[Named]:
+        """The types that some types contain, themselves among them."""
+        queue = list(start)
+        found = set(queue)
+        while queue:
+            for used, _ in references(self.definition(queue.pop()).node):
+                if used not in found:
+                    found.add(used)
+                    queue.append(used)
+        return found
+
+    @cached_property
+    def constants(self) -> dict[tuple[str, str], Constant]:
+        """(module, name) → constant; those that are a program's number or version are left out, since
+        the program says the same."""
+        left_out = {
+            (each.module.name, name)
+            for each in self.programs
+            for name in (each.program.name, *version_names(each.program.name))
+        }
+        return {
+            (module.name, constant.name): constant
+            for module in self.schema.modules
+            for constant in module.constants
+            if (module.name, constant.name) not in left_out
+        }
+
+    @cached_property
+    def constant_homes(self) -> dict[str, list[str]]:
+        """Name of a constant → the modules that define it."""
+        homes: dict[str, list[str]] = {}
+        for module, name in self.constants:
+            homes.setdefault(name, []).append(module)
+        return homes
+
+    def constant_home(self, module: str, name: str) -> str | None:
+        """The module of a constant that a module uses; None for an enum member, and if no file has it."""
+        homes = self.constant_homes.get(name, [])
+        return module if module in homes else next(iter(homes), None)
+
+    @cached_property
+    def constant_uses(self) -> dict[str, set[Named]]:
+        """Name of a constant → the types that have it as a limit, a length or a label."""
+        uses: dict[str, set[Named]] = {}
+        for reference, definition in self.types.items():
+            for name in _constants_in(definition.node):
+                uses.setdefault(name, set()).add(reference)
+        for constant in reversed(self.constants.values()):  # one that stands for another uses it, too
+            if constant.name in uses:
+                uses.setdefault(constant.text, set()).update(uses[constant.name])
+        return uses
+
+
+def _constants_in(node: Node) -> Iterator[str]:
+    """The names that stand for a limit, a length or a label in a node."""
+    bound: Bound | None = None
+    match node:
+        case FixedOpaque(size):
+            bound = size
+        case Opaque(limit) | String(limit):
+            bound = limit
+        case FixedArray(element, size):
+            bound = size
+            yield from _constants_in(element)
+        case Array(element, limit):
+            bound = limit
+            yield from _constants_in(element)
+        case Optional(element):
+            yield from _constants_in(element)
+        case Structure(fields):
+            for field in fields:
+                yield from _constants_in(field.node)
+        case UnionType(_, arms, default):
+            for arm in arms:
+                yield from (label.name for label in arm.labels if label.name)
+                yield from _constants_in(arm.node)
+            if default:
+                yield from _constants_in(default.node)
+    if bound and bound.name:
+        yield bound.name

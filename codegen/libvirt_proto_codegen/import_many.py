@@ -1,0 +1,59 @@
+"""`libvirt-proto import` of many releases at once: they become an archive and its history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .importer import Difference, Parser, file_differences, read_release, write_files
+from .releases.archive import ARCHIVE, Archive, read_archive
+from .releases.facts import HISTORY, History, read_history
+from .releases.update import Progress, updated
+from .source_tree import SourceTree
+
+
+@dataclass(frozen=True, slots=True)
+class ManyReport:
+    """What came of many releases: those that were read, all that the archive has now, and their history."""
+
+    read: tuple[str, ...]
+    archive: Archive
+    history: History
+    #: Bytes of the two files, by their names.
+    sizes: Mapping[str, int]
+    differences: tuple[Difference, ...] = ()
+
+
+def import_releases(
+    trees: Mapping[str, SourceTree],
+    source: Path,
+    out: Path,
+    *,
+    defines: Mapping[str, int] | None = None,
+    same: Sequence[tuple[str, str]] = (),
+    check: bool = False,
+    progress: Progress | None = None,
+) -> ManyReport:
+    """Writes the archive of releases and their history in `out`; with `check` it only compares.
+
+    `trees` has each release's part of `source`. Releases that the archive has beside these stay; the history
+    is made anew. `defines`, `same` and errors are as for `import_release`.
+    """
+    parser = Parser()
+    news = {}
+    for release, tree in trees.items():
+        if progress is not None:
+            progress("Reading", release)
+        news[release] = read_release(tree, release, source, defines=defines, parser=parser).texts
+    texts = updated(out, news, same=same, anew=True, progress=progress)
+    differences = file_differences(out, texts) if check else ()
+    if not check:
+        write_files(out, texts)
+    return ManyReport(
+        tuple(trees),
+        read_archive(texts[ARCHIVE]),
+        read_history(texts[HISTORY]),
+        {name: len(text.encode()) for name, text in texts.items()},
+        differences,
+    )

@@ -1,0 +1,95 @@
+"""CONVENTION: names and forms that hold all over libvirt's definitions, and that its C code relies on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..compare.side import PARTS
+from ..findings import Symbol
+from ..schema import Array, Integer, Opaque, String, Structure
+from .view import Hit, View
+
+_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
+
+
+def procedure_name(view: View) -> Iterator[Hit]:
+    """Procedures whose names do not begin as their program's."""
+    for placed, procedure in view.procedures():
+        prefix = f"{placed.program.name.removesuffix('_PROGRAM')}_PROC_"
+        if not procedure.name.startswith(prefix):
+            message = f"{procedure.name} does not begin with {prefix}"
+            effect = "the generator takes the names of types and functions from it"
+            yield Hit(placed.procedure_symbol(procedure), procedure.span, message, effect)
+
+
+def event_name(view: View) -> Iterator[Hit]:
+    """Events that are not called so."""
+    for placed, procedure in view.procedures():
+        if procedure.msg and "EVENT" not in procedure.name.split("_"):
+            message = f"{procedure.name} is an event ({procedure.msg.name}), and its name lacks EVENT"
+            effect = "the generator takes it for a call"
+            yield Hit(placed.procedure_symbol(procedure), procedure.span, message, effect)
+
+
+def event_and_call(view: View) -> Iterator[Hit]:
+    """Procedures that are an event and a call."""
+    for placed, procedure in view.procedures():
+        called = procedure.args or procedure.ret
+        if procedure.msg and called:
+            message = f"{procedure.name} has both {called.name} and {procedure.msg.name}"
+            effect = "it is either a call or an event"
+            yield Hit(placed.procedure_symbol(procedure), procedure.span, message, effect)
+
+
+def type_name(view: View) -> Iterator[Hit]:
+    """Types of payloads that are not called as their procedure is."""
+    for _, procedure in view.procedures():
+        stem = procedure.name.replace("_PROC_", "_", 1).lower()
+        for part in PARTS:
+            payload = getattr(procedure, part)
+            if payload and _words(payload.name) != f"{stem}_{part}":
+                wanted = f"{stem}_{part}" if "_" in payload.name else _capitals(payload.name, stem, part)
+                message = f"{payload.name} belongs to {procedure.name}, and would be called {wanted}"
+                effect = "who looks for one by the name of the other does not find it"
+                definition = view.definition(payload)
+                yield Hit(view.symbol(payload), definition.span, message, effect, payload)
+
+
+def _words(name: str) -> str:
+    """`virLXCMonitorExitEventMsg` as vir_lxc_monitor_exit_event_msg; a name with underscores as it is."""
+    return name if "_" in name else "_".join(_WORD.findall(name)).lower()
+
+
+def _capitals(name: str, stem: str, part: str) -> str:
+    """The name that a type would have, with as much of its own spelling as fits."""
+    wanted = "".join(word.capitalize() for word in [*stem.split("_"), part])
+    return name[:1] + wanted[1:]
+
+
+def limit_unnamed(view: View) -> Iterator[Hit]:
+    """Limits that are written as numbers."""
+    for declared in view.declarations():
+        if declared.holder.module not in view.dialect_modules:
+            continue
+        for node in declared.parts():
+            if isinstance(node, Array | String | Opaque) and node.limit and node.limit.name is None:
+                message = f"the limit of {declared.name} is the number {node.limit.value:,}, and no constant"
+                effect = "C code that checks it must repeat the number"
+                yield Hit(declared.symbol, declared.span, message, effect, declared.holder)
+
+
+def flags_type(view: View) -> Iterator[Hit]:
+    """Arguments called flags that are no unsigned number; an unsigned hyper is a C function's unsigned long,
+    as migration has it."""
+    for _, procedure in view.procedures():
+        holder = procedure.args
+        node = view.definition(holder).node if holder else None
+        if holder is None or not isinstance(node, Structure):
+            continue
+        for field in node.fields:
+            kind = view.schema.resolved(field.node)
+            if field.name == "flags" and not (isinstance(kind, Integer) and not kind.signed):
+                message = f"{holder.name} has `{field.xdr}`, and flags are an unsigned int"
+                symbol = Symbol("field", field.name, view.file(holder.module), owner=holder.name)
+                yield Hit(symbol, field.span, message, "a high bit changes the sign", holder)

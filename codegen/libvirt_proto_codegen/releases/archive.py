@@ -1,0 +1,209 @@
+"""The definitions of many releases in one file, `protocol-defs/releases.weave`.
+
+    release 12.4.0
+    release 12.6.0 = 12.5.0:12.6.0   no declaration changed from 12.5.0 to 12.6.0
+    file remote_protocol.x
+    @ 0.9.7:                         lines that all releases from 0.9.7 to the newest have
+     const REMOTE_STRING_MAX = 4194304;
+    @ 0.9.7:1.0.4 1.0.6              … from 0.9.7 to 1.0.4, and 1.0.6
+     const REMOTE_AUTH_SASL_DATA_MAX = 65536;
+
+A line of a definition stands behind a blank; an empty one has none. Read from top to bottom, the lines that
+a release has are its file in canonical form. A new release adds its own lines and closes the ranges of those
+that it does not have; all else stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from typing import Final
+
+from .version import SAFE, version_key
+from .weave import Run, unweave, weave
+
+#: The archive's name beside the folders of releases.
+ARCHIVE: Final = "releases.weave"
+
+_HEAD: Final = """\
+# libvirt's protocol definitions, release by release, written by `libvirt-proto import`. Each line of a file
+# stands here once, below the releases that have it: `A:B` from A to B, `A:` from A to the newest.
+"""
+_FILE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9]+", re.ASCII)
+
+
+class ArchiveError(ValueError):
+    """An archive that cannot be used; says why, with the number of the line."""
+
+
+class UnknownRelease(LookupError):
+    """No definitions of this release are here; says which are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release whose definitions are known. Those of all releases from `first` to `last` are the same."""
+
+    name: str
+    first: str
+    last: str
+
+    @property
+    def stands_for_others(self) -> bool:
+        """Whether it is more than one release."""
+        return self.first != self.last
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Releases in the order of their versions, and for each file the weave of its texts."""
+
+    releases: tuple[Release, ...] = ()
+    files: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The releases' names."""
+        return tuple(release.name for release in self.releases)
+
+    def find(self, name: str) -> Release:
+        """The release that has the definitions of the release `name`; raises UnknownRelease in words."""
+        key = version_key(name)
+        for release in self.releases:
+            inside = version_key(release.first) <= key <= version_key(release.last) and name.count(".") > 1
+            if name == release.name or inside:
+                return release
+        before = [release.last for release in self.releases if version_key(release.last) < key][-1:]
+        behind = [release.first for release in self.releases if version_key(release.first) > key][:1]
+        neighbours = " and ".join(before + behind)
+        if before and behind:
+            known = f"its neighbours here are {neighbours}"
+        else:
+            known = (
+                f"the {'newest' if before else 'oldest'} is {neighbours}" if neighbours else "there are none"
+            )
+        raise UnknownRelease(f"no definitions of libvirt {name} are here: {known}")
+
+    def texts(self, name: str) -> dict[str, str]:
+        """File → text of a release that is in `names`; raises ValueError for another."""
+        index = self.names.index(name)
+        texts = ((file, unweave(runs, index)) for file, runs in self.files.items())
+        return {file: text for file, text in texts if text is not None}
+
+
+def make_archive(releases: Iterable[Release], texts: Mapping[str, Mapping[str, str]]) -> Archive:
+    """The archive of releases, in any order; `texts` has file → text for each of their names."""
+    ordered = sorted(releases, key=lambda release: version_key(release.name))
+    files = sorted({file for release in ordered for file in texts[release.name]})
+    return Archive(
+        tuple(ordered),
+        {file: weave(texts[release.name].get(file) for release in ordered) for file in files},
+    )
+
+
+def write_archive(archive: Archive) -> str:
+    """The archive's file."""
+    lines = [_HEAD]
+    for release in archive.releases:
+        others = f" = {release.first}:{release.last}" if release.stands_for_others else ""
+        lines.append(f"release {release.name}{others}\n")
+    for file, runs in archive.files.items():
+        lines.append(f"file {file}\n")
+        for run in runs:
+            lines.append(f"@ {_spell(run.versions, archive.names)}\n")
+            lines += [f" {line}\n" if line else "\n" for line in run.lines]
+    return "".join(lines)
+
+
+def _spell(versions: frozenset[int], names: Sequence[str]) -> str:
+    """`0.9.7:1.0.4 1.0.6`."""
+    words = []
+    for _, group in groupby(enumerate(sorted(versions)), lambda pair: pair[1] - pair[0]):
+        run = [version for _, version in group]
+        first, last = run[0], run[-1]
+        if last == len(names) - 1:
+            words.append(f"{names[first]}:")
+        else:
+            words.append(names[first] if first == last else f"{names[first]}:{names[last]}")
+    return " ".join(words)
+
+
+def read_archive(text: str) -> Archive:
+    """What `write_archive` wrote; raises ArchiveError for anything else."""
+    reader = _Reader()
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
+        try:
+            reader.take(line)
+        except (ValueError, KeyError) as error:
+            raise ArchiveError(f"line {number}: {error.args[0]}") from None
+    return reader.archive()
+
+
+class _Reader:
+    """Takes an archive line by line; raises ValueError in words."""
+
+    def __init__(self) -> None:
+        self._releases: dict[str, Release] = {}
+        self._indexes: dict[str, int] = {}
+        self._files: dict[str, list[tuple[frozenset[int], list[str]]]] = {}
+        self._runs: list[tuple[frozenset[int], list[str]]] | None = None
+        self._known: dict[str, frozenset[int]] = {}
+
+    def archive(self) -> Archive:
+        files = {
+            file: tuple(Run(versions, tuple(lines)) for versions, lines in runs)
+            for file, runs in self._files.items()
+        }
+        return Archive(tuple(self._releases.values()), files)
+
+    def take(self, line: str) -> None:
+        if line.startswith(" ") or not line:
+            if not self._runs:
+                raise ValueError("a line of a file must stand behind `file` and `@`")
+            self._runs[-1][1].append(line[1:])
+        elif line.startswith("@ "):
+            if self._runs is None:
+                raise ValueError("`@` must stand behind `file`")
+            self._runs.append((self._versions(line[2:]), []))
+        elif line.startswith("file "):
+            self._file(line[5:])
+        elif line.startswith("release "):
+            self._release(line[8:])
+        elif not line.startswith("#"):
+            raise ValueError("this is neither `release`, `file`, `@` nor a line of a file")
+
+    def _release(self, words: str) -> None:
+        name, equals, others = words.partition(" = ")
+        first, _, last = others.partition(":") if equals else (name, "", name)
+        for each in (name, first, last):
+            if not SAFE.fullmatch(each):
+                raise ValueError(f"{each!r} is no name of a release")
+        ordered = [version_key(each) for each in (*list(self._releases)[-1:], name)]
+        if self._files or name in self._releases or ordered != sorted(ordered):
+            raise ValueError("releases must stand before files, in the order of their versions")
+        self._indexes[name] = len(self._releases)
+        self._releases[name] = Release(name, first, last)
+
+    def _file(self, name: str) -> None:
+        if not _FILE.fullmatch(name) or name in self._files:
+            raise ValueError(f"{name!r} is no name of a file, or a second one of that name")
+        self._runs = self._files[name] = []
+
+    def _versions(self, words: str) -> frozenset[int]:
+        if words not in self._known:
+            found: set[int] = set()
+            for word in words.split(" "):
+                first, colon, last = word.partition(":")
+                start = self._index(first)
+                stop = self._index(last) if last else len(self._releases) - 1 if colon else start
+                found.update(range(start, stop + 1))
+            self._known[words] = frozenset(found)
+        return self._known[words]
+
+    def _index(self, name: str) -> int:
+        if name not in self._indexes:
+            raise ValueError(f"{name!r} is none of the releases above")
+        return self._indexes[name]

@@ -1,0 +1,94 @@
+"""What differs between a release and the next, thing by thing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..schema import Schema
+from .facts import Key, Kind, owner
+from .renames import renames
+from .symbols import Aspects, symbols
+
+_WORD: Final = re.compile(r"\w+")
+#: Where these said nothing before, the language did not have them yet: nothing has changed.
+_NEW_WORDS: Final = ("acl", "aclfilter")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference; `key` is the new release's (the old one's, for what left), all else as in Event."""
+
+    key: Key
+    kind: Kind
+    what: str | None = None
+    before: int | str | None = None
+    after: int | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """All differences, and for each key of the old release the one that it has in the new release."""
+
+    all: tuple[Change, ...] = ()
+    keys: Mapping[Key, Key] = field(default_factory=dict)
+
+
+def changes(old: Schema, new: Schema) -> Changes:
+    """What makes the new release of the old one. Fields and members that come and go with their type are
+    left out."""
+    if old.modules == new.modules:
+        return Changes()
+    before, after = symbols(old), symbols(new)
+    renamed = {
+        one: other for one, other in renames(old, new).items() if one not in after and other not in before
+    }
+    keys = {key: goes_on for key in before if (goes_on := _goes_on(key, renamed)) in after}
+    return Changes(tuple(_changes(before, after, keys, renamed)), keys)
+
+
+def _goes_on(key: Key, renamed: Mapping[Key, Key]) -> Key:
+    """The key of the same thing in the new release, if it is there; fields go on with their type."""
+    if key in renamed:
+        return renamed[key]
+    above = owner(key)
+    return (key[0], renamed[above][1], *key[2:]) if above is not None and above in renamed else key
+
+
+def _changes(
+    before: Mapping[Key, Aspects],
+    after: Mapping[Key, Aspects],
+    keys: Mapping[Key, Key],
+    renamed: Mapping[Key, Key],
+) -> Iterator[Change]:
+    names = {one[-1]: other[-1] for one, other in renamed.items() if one[0] in ("type", "constant")}
+    came = after.keys() - keys.values()
+    for key in before:
+        if key not in keys:
+            if owner(key) is None or owner(key) in keys:
+                yield Change(key, "left")
+            continue
+        goes_on = keys[key]
+        if key[-1] != goes_on[-1]:
+            yield Change(goes_on, "renamed", before=key[-1])
+        yield from _aspects(goes_on, before[key], after[goes_on], {**names, key[-1]: goes_on[-1]})
+    for key in after:
+        if key in came and owner(key) not in came:
+            yield Change(key, "came")
+
+
+def _aspects(key: Key, before: Aspects, after: Aspects, names: Mapping[str, str]) -> Iterator[Change]:
+    """What changed of a thing, but for names; `names` has the new ones of what its declaration names."""
+    for what in dict.fromkeys((*before, *after)):
+        one, other = before.get(what), after.get(what)
+        if what == "name":
+            if one != other:
+                yield Change(key, "renamed", before=one)
+        elif _with_names(one, names) != other and not (one is None and what in _NEW_WORDS):
+            yield Change(key, "changed", what, one, other)
+
+
+def _with_names(value: int | str | None, names: Mapping[str, str]) -> int | str | None:
+    return _WORD.sub(lambda word: names.get(word[0], word[0]), value) if isinstance(value, str) else value

@@ -1,0 +1,42 @@
+"""A folder or an archive with the definitions of many releases, a folder each, named after the release."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Final
+
+from ..source_tree import SourceTree
+from .version import version_key
+
+_RELEASE: Final = re.compile(r"(?:libvirt-)?v?([0-9]+(?:\.[0-9]+)+(?:-?rc[0-9]+)?)")
+
+
+def by_release(tree: SourceTree) -> Mapping[str, SourceTree]:
+    """Release → its part of the tree, in the order of the versions; empty where not all .x files lie in
+    folders of releases, or all in that of one."""
+    found: dict[str, dict[PurePosixPath, bytes]] = defaultdict(dict)
+    for path, data in tree.definitions.items():
+        release = _release_of(path)
+        if release is not None:
+            found[release][path] = data
+        elif path.suffix == ".x":
+            return {}
+    found = {release: files for release, files in found.items() if any(path.suffix == ".x" for path in files)}
+    if len(found) < 2:
+        return {}
+    headers: dict[str, dict[PurePosixPath, bytes]] = defaultdict(dict)
+    for path, data in tree.headers.items():
+        if (release := _release_of(path)) is not None:
+            headers[release][path] = data
+    return {
+        release: SourceTree(found[release], headers[release]) for release in sorted(found, key=version_key)
+    }
+
+
+def _release_of(path: PurePosixPath) -> str | None:
+    """The outermost folder that is named after a release."""
+    names = (match[1] for part in path.parts[:-1] if (match := _RELEASE.fullmatch(part)))
+    return next(names, None)

@@ -1,0 +1,184 @@
+"""When things of the definitions came, changed, were renamed and left: plain values, and their JSON.
+
+Only what is not so by itself is kept: a thing without `since` came with its owner (a field with its type), or
+was there in the first release that is known, or before it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+#: The history's name beside the archive.
+HISTORY: Final = "history.json"
+
+#: The words of a key (`symbols` says which there are).
+Key = tuple[str, ...]
+Kind = Literal["changed", "renamed", "left", "came"]
+KINDS: Final[tuple[Kind, ...]] = ("changed", "renamed", "left", "came")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When something happened: in `release`; or, where that is not known, after the release `after` (None
+    for no matter when) and by the release `by`."""
+
+    release: str | None = None
+    after: str | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a thing after it came. `what` is the aspect that changed (`number`, `xdr`, `args`,
+    `acl`), `before` and `after` its values; a rename has the old name in `before`. `also` names maintenance
+    releases that have this, too. A thing that `left` can have `came` again."""
+
+    kind: Kind
+    when: Span
+    what: str | None = None
+    before: int | str | None = None
+    after: int | str | None = None
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a thing; `also` as in Event, for `since`. `function` is one of the public API that a
+    procedure serves, with the release that brought it, where this narrows `since`; histories are kept
+    without it."""
+
+    since: Span | None = None
+    events: tuple[Event, ...] = ()
+    also: tuple[str, ...] = ()
+    function: tuple[str, str] | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the newest release does not have it."""
+        last = [event.kind for event in self.events if event.kind in ("left", "came")][-1:]
+        return last == ["left"]
+
+    def with_event(self, event: Event) -> Facts:
+        """The facts with one more event."""
+        return replace(self, events=(*self.events, event))
+
+
+@dataclass(frozen=True)
+class History:
+    """The facts of all releases from `first` to `last`."""
+
+    first: str
+    last: str
+    facts: Mapping[Key, Facts] = field(default_factory=dict)
+
+    def since(self, key: Key) -> Span:
+        """When a thing came that the definitions have or had."""
+        facts = self.facts.get(key)
+        if facts is not None and facts.since is not None:
+            return facts.since
+        above = owner(key)
+        return self.since(above) if above is not None else Span(by=self.first)
+
+
+def owner(key: Key) -> Key | None:
+    """The type of a field or a member; None for all else."""
+    return ("type", key[1]) if key[0] in ("field", "member") else None
+
+
+class HistoryError(ValueError):
+    """A history file that cannot be used; says why."""
+
+
+def write_history(history: History) -> str:
+    """The history as JSON, a thing a line, in the order of the keys."""
+    lines = [
+        f" {json.dumps(' '.join(key))}: {json.dumps(_plain(history.facts[key]), ensure_ascii=False)}"
+        for key in sorted(history.facts, key=_order)
+    ]
+    head = f'{{"first": {json.dumps(history.first)}, "last": {json.dumps(history.last)}, "facts": {{\n'
+    return head + ",\n".join(lines) + "\n}}\n"
+
+
+def _order(key: Key) -> tuple[tuple[int, str], ...]:
+    """Numbers count as numbers."""
+    return tuple((int(word), "") if word.isdecimal() else (-1, word) for word in key)
+
+
+def _plain(facts: Facts) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    if facts.since is not None:
+        plain["since"] = _span(facts.since)
+    if facts.also:
+        plain["also"] = list(facts.also)
+    if facts.events:
+        plain["events"] = [_event(event) for event in facts.events]
+    return plain
+
+
+def _event(event: Event) -> dict[str, Any]:
+    plain: dict[str, Any] = {"kind": event.kind, "in": _span(event.when)}
+    for name in ("what", "before", "after"):
+        if getattr(event, name) is not None:
+            plain[name] = getattr(event, name)
+    return plain | ({"also": list(event.also)} if event.also else {})
+
+
+def _span(span: Span) -> str | list[str | None]:
+    """A release, or a pair of the one before and the last that it can be."""
+    return span.release if span.release is not None else [span.after, span.by]
+
+
+def read_history(text: str) -> History:
+    """What `write_history` wrote; raises HistoryError for anything else."""
+    try:
+        plain = json.loads(text)
+        facts = {tuple(key.split(" ")): _read_facts(entry) for key, entry in plain["facts"].items()}
+        return History(_text(plain["first"]), _text(plain["last"]), facts)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise HistoryError(f"this is no history of releases: {error}") from None
+
+
+def _read_facts(entry: dict[str, Any]) -> Facts:
+    since = entry.get("since")
+    events = tuple(_read_events(entry.get("events", [])))
+    return Facts(
+        None if since is None else _read_span(since), events, tuple(map(_text, entry.get("also", ())))
+    )
+
+
+def _read_events(entries: list[dict[str, Any]]) -> Iterator[Event]:
+    for entry in entries:
+        if entry["kind"] not in KINDS:
+            raise ValueError(f"{entry['kind']!r} is no kind of event")
+        what = entry.get("what")
+        yield Event(
+            entry["kind"],
+            _read_span(entry["in"]),
+            None if what is None else _text(what),
+            _value(entry.get("before")),
+            _value(entry.get("after")),
+            tuple(map(_text, entry.get("also", ()))),
+        )
+
+
+def _read_span(plain: Any) -> Span:
+    if isinstance(plain, str):
+        return Span(plain)
+    after, by = plain
+    return Span(after=None if after is None else _text(after), by=_text(by))
+
+
+def _value(plain: Any) -> int | str | None:
+    if plain is not None and type(plain) not in (int, str):
+        raise TypeError(f"{plain!r} is neither a number nor a string")
+    found: int | str | None = plain
+    return found
+
+
+def _text(plain: Any) -> str:
+    if not isinstance(plain, str):
+        raise TypeError(f"{plain!r} is no string")
+    return plain

@@ -1,0 +1,28 @@
+"""Which thing of a release is which of the next one, where their names differ."""
+
+from __future__ import annotations
+
+from ..compare import compare
+from ..findings import Symbol
+from ..schema import Schema
+from .facts import Key
+
+
+def renames(old: Schema, new: Schema) -> dict[Key, Key]:
+    """Old key → new key of types, fields, members and constants that go on under another name."""
+    found: dict[Key, Key] = {}
+    for finding in compare(old, new):
+        if finding.rule.endswith("_RENAMED") and finding.old_symbol and finding.symbol:
+            one, other = _key(finding.old_symbol), _key(finding.symbol)
+            if one is not None and other is not None and other not in found.values():
+                found.setdefault(one, other)
+    return found
+
+
+def _key(symbol: Symbol) -> Key | None:
+    """The key of what a finding is about; programs and procedures keep theirs."""
+    if symbol.kind in ("type", "constant"):
+        return symbol.kind, symbol.name
+    if symbol.owner is None:
+        return None
+    return "member" if symbol.kind == "member" else "field", symbol.owner, symbol.name

@@ -1,0 +1,94 @@
+"""All that a Schema names, each by a key that the next release has, too, with what can change of it. A
+program is known by its number and a procedure by its own, all else by name.
+
+program 0x20008086                       procedure 0x20008086 422
+type remote_domain_get_info_ret          field remote_domain_get_info_ret maxMem
+member virNetMessageType VIR_NET_CALL    constant REMOTE_STRING_MAX
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..dialect import version_names
+from ..schema import Arm, Enumeration, Module, Procedure, Schema, Structure, TypeDef, UnionType
+from .facts import Key
+
+#: What can change of a thing: `number`, `xdr`, `name`, `args`, … → its value.
+Aspects = Mapping[str, int | str | None]
+
+
+def symbols(schema: Schema) -> dict[Key, Aspects]:
+    """Everything that has a name, with its aspects. The fields of unions are their discriminants and arms."""
+    found: dict[Key, Aspects] = {}
+    for module in schema.modules:
+        for key, aspects in _module(module):
+            found.setdefault(key, aspects)
+    return found
+
+
+def program_key(number: int) -> Key:
+    """The key of a program."""
+    return "program", f"{number:#010x}"
+
+
+def procedure_key(program: int, number: int) -> Key:
+    """The key of a procedure."""
+    return "procedure", f"{program:#010x}", str(number)
+
+
+def _module(module: Module) -> Iterator[tuple[Key, Aspects]]:
+    spoken_for = {name for each in module.programs for name in (each.name, *version_names(each.name))}
+    for program in module.programs:
+        yield program_key(program.number), {"name": program.name, "version": program.version}
+        for procedure in program.procedures:
+            spoken_for.add(procedure.name)
+            yield procedure_key(program.number, procedure.number), _procedure(procedure)
+    for definition in module.types:
+        yield from _type(definition, spoken_for)
+    for constant in module.constants:
+        if constant.name not in spoken_for:
+            yield ("constant", constant.name), {"number": constant.value}
+
+
+def _procedure(procedure: Procedure) -> Aspects:
+    said = procedure.annotations
+    payloads = {part: getattr(procedure, part) for part in ("args", "ret", "msg")}
+    return {
+        "name": procedure.name,
+        **{part: reference and reference.name for part, reference in payloads.items()},
+        "priority": said.priority,
+        "readstream": said.readstream,
+        "writestream": said.writestream,
+        "sparseflag": said.sparseflag,
+        "acl": None if said.acl is None else ", ".join(map(str, said.acl)) or "none",
+        "aclfilter": ", ".join(map(str, said.aclfilter)) or None,
+    }
+
+
+def _type(definition: TypeDef, spoken_for: set[str]) -> Iterator[tuple[Key, Aspects]]:
+    name, key = definition.name, ("type", definition.name)
+    match definition.node:
+        case Structure(fields):
+            yield key, {"kind": "struct"}
+            for field in fields:
+                yield ("field", name, field.name), {"xdr": field.xdr}
+        case UnionType(discriminant, arms, default):
+            yield key, {"kind": "union"}
+            yield ("field", name, discriminant.name), {"xdr": discriminant.xdr}
+            for arm in (*arms, *([default] if default else [])):
+                yield ("field", name, arm_name(arm)), {"xdr": arm.xdr}
+        case Enumeration(members):
+            yield key, {"kind": "enum"}
+            for member in members:
+                if member.name not in spoken_for:
+                    yield ("member", name, member.name), {"number": member.value}
+        case _:
+            yield key, {"kind": "typedef", "xdr": definition.xdr}
+
+
+def arm_name(arm: Arm) -> str:
+    """The name of an arm's field; of one without, its label: `case 7`, `default`."""
+    if arm.name is not None:
+        return arm.name
+    return f"case {arm.labels[0].value}" if arm.labels else "default"

@@ -1,0 +1,41 @@
+"""Names of releases: their order, and which one comes next."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+#: What a release may be called: it becomes the name of a folder.
+SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", re.ASCII)
+#: Since 3.0.0 the first number is that of a year, which has at least ten releases (0 to 10 or so).
+_YEARS: Final = 3
+_LAST_OF_A_YEAR: Final = 10
+
+
+def version_key(release: str) -> tuple[tuple[int, int | str], ...]:
+    """Sorts releases by their numbers: 9.0.0 before 10.0.0."""
+    return tuple((1, int(part)) if part.isdecimal() else (0, part) for part in release.split("."))
+
+
+def is_maintenance(release: str) -> bool:
+    """Whether it is of a maintenance branch: 1.2.9.3 came after 1.2.10, and does not have what that has."""
+    return release.count(".") > 2
+
+
+def follows(release: str, before: str) -> bool:
+    """Whether no release came between the two, as far as their numbers tell.
+
+    4.0.0 follows 3.10.0 and 2.0.0 follows 1.3.5, but 13.0.0 does not follow 12.6.0.
+    """
+    try:
+        (major, minor, micro), (old_major, old_minor, old_micro) = (
+            tuple(map(int, name.split("."))) for name in (release, before)
+        )
+    except ValueError:
+        return False
+    if (major, minor) == (old_major, old_minor):
+        return micro == old_micro + 1
+    if major == old_major:
+        return (minor, micro) == (old_minor + 1, 0)
+    complete = old_major < _YEARS or old_minor >= _LAST_OF_A_YEAR
+    return (major, minor, micro) == (old_major + 1, 0, 0) and complete

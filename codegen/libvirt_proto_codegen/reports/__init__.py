@@ -1,0 +1,1 @@
+"""Findings → text for people, JSON, GitHub's workflow commands, JUnit's XML."""

@@ -1,0 +1,48 @@
+"""Places and texts of definitions as every format writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from ..findings import Finding
+from ..source import Span
+
+#: Procedures that a sentence names; JSON names all.
+_REACHES: Final = 5
+
+
+def file_of(span: Span) -> str:
+    """A file's name, below the current folder without the way there: editors and CI find it."""
+    path = Path(span.source.name)
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return span.source.name
+
+
+def place(span: Span) -> str:
+    """`remote_protocol.x:12:5`."""
+    return f"{file_of(span)}:{span.line}:{span.column}"
+
+
+def main_span(finding: Finding) -> Span | None:
+    """Where a finding is: in the new definitions, or in the old ones where it is no more."""
+    return finding.new or finding.old
+
+
+def sentences(finding: Finding) -> tuple[str, ...]:
+    """What comes behind the message, in sentences."""
+    said = [] if finding.effect is None else [finding.effect]
+    if finding.old and finding.new:
+        said.append(f"before: {place(finding.old)}")
+    if finding.reaches:
+        more = len(finding.reaches) - _REACHES
+        said.append(f"reaches {', '.join(finding.reaches[:_REACHES])}" + (f" and {more} more" * (more > 0)))
+    return tuple(said)
+
+
+def printable(text: str) -> str:
+    r"""The text with everything that is not printable escaped (`\x1b`): what a definition or a file's name
+    holds can neither steer a terminal nor break a line or a format."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

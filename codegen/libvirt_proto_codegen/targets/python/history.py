@@ -1,0 +1,73 @@
+"""When things came and changed: for docstrings and comments, and as the data of history.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...releases import words
+from ...releases.facts import Event, Facts, History, Key, Span
+from ...releases.symbols import procedure_key
+from ...schema import Procedure, Program, Structure, TypeDef, UnionType
+
+
+def type_lines(history: History, definition: TypeDef) -> list[str]:
+    """A type's history and that of its fields, a line each."""
+    key = ("type", definition.name)
+    lines = [f"Since: {_since(history, key)}.", *_events(history, key)]
+    match definition.node:
+        case Structure(fields):
+            names = [field.name for field in fields]
+        case UnionType(discriminant, arms, default):
+            every = (*arms, *([default] if default else []))
+            names = [discriminant.name, *(arm.name for arm in every if arm.name)]
+        case _:
+            names = []
+    for name in names:
+        field = ("field", definition.name, name)
+        facts = history.facts.get(field)
+        if facts is not None and facts.since is not None:
+            lines.append(f"{name}: since {_since(history, field)}.")
+        lines += [f"{name}: {line}" for line in _events(history, field)]
+    return [_plain(line) for line in lines]
+
+
+def procedure_line(history: History, program: Program, procedure: Procedure) -> str:
+    """When a procedure came: `since 1.0.5`."""
+    return _plain(f"since {_since(history, procedure_key(program.number, procedure.number))}")
+
+
+def _since(history: History, key: Key) -> str:
+    facts = history.facts.get(key, Facts())
+    return words.since(history.since(key), facts.function)
+
+
+def _events(history: History, key: Key) -> Iterator[str]:
+    return (f"{words.capital(line)}." for line in words.events(history.facts.get(key, Facts())))
+
+
+def _plain(text: str) -> str:
+    """What can neither end a docstring nor begin an escape."""
+    return "".join(c if c.isprintable() and c not in '"\\' else "?" for c in text)
+
+
+def rows(history: History) -> list[tuple[str, str]]:
+    """(key, value) of everything, as literals that libvirt_proto.history reads: when it came, which function
+    of the public API tells more, what happened to it, and which maintenance releases have it, too."""
+    return [
+        (repr(" ".join(key)), repr((_span(facts.since), facts.function, _event_rows(facts), facts.also)))
+        for key, facts in history.facts.items()
+    ]
+
+
+def _span(span: Span | None) -> str | tuple[str | None, str | None] | None:
+    if span is None:
+        return None
+    return (span.after, span.by) if span.release is None else span.release
+
+
+def _event_rows(facts: Facts) -> tuple[object, ...]:
+    return tuple(_event(event) for event in facts.events)
+
+
+def _event(event: Event) -> tuple[object, ...]:
+    return event.kind, _span(event.when), event.what, event.before, event.after, event.also

@@ -1,0 +1,166 @@
+"""What we make of some bytes beside what C makes of them.
+
+We *accept* bytes when decoding gives no error: what decode_message then shows as the payload, perhaps with
+remarks. Compared are whether both accept, how many bytes both took, and what both encode again from the
+value. Bytes behind a complete value are not looked at by either. docs/disagreements.md explains what may
+differ.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from libvirt_proto.careful import Reading
+from libvirt_proto.errors import OverLimit
+from libvirt_proto.layout import (
+    Integer,
+    Leaf,
+    Node,
+    Optional,
+    Sequence,
+    String,
+    StructNode,
+    UnionNode,
+)
+from libvirt_proto.program import XdrType
+
+from .drawing import NARROW
+from .rpcgen import ACCEPTED, REFUSED, Answer
+
+#: The kinds of explained disagreement, as docs/disagreements.md calls them.
+NUL, NARROWED, QUIET, DEEP = "nul", "narrow", "quiet-nan", "depth"
+KINDS = (NUL, NARROWED, QUIET, DEEP)
+
+
+class Origin(Enum):
+    """Where the bytes of a case come from, which may settle what must become of them."""
+
+    VALUE = "our encoding of a value"
+    MUTATED = "a mutated encoding"
+    AT_LIMIT = "a length at its limit"
+    OVER_LIMIT = "a length above its limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Bytes to be read as a type."""
+
+    type: XdrType
+    data: bytes
+    origin: Origin
+
+
+@dataclass
+class Tally:
+    """Counts of cases; `unexplained` are sentences."""
+
+    types: set[str] = field(default_factory=set)
+    origins: Counter[Origin] = field(default_factory=Counter)
+    accepted: int = 0
+    refused: int = 0
+    remarked: int = 0
+    explained: Counter[str] = field(default_factory=Counter)
+    unexplained: list[str] = field(default_factory=list)
+
+    def count(self, case: Case, answer: Answer) -> None:
+        """Take in one case."""
+        type_, data, origin = case.type, case.data, case.origin
+        ours, again = judged(type_, data)
+        self.types.add(type_.name)
+        self.origins[origin] += 1
+        kinds, problem = compared(type_, ours, again, answer)
+        problem = problem or _demanded(case, ours)
+        self.explained.update(kinds)
+        if problem:
+            self.unexplained.append(f"{type_.name} ({origin.value}) {data.hex()[:1000]}: {problem[:1000]}")
+        elif not kinds:
+            self.accepted += answer.verdict == ACCEPTED
+            self.refused += answer.verdict == REFUSED
+            self.remarked += bool(ours.remarks)
+
+
+def _demanded(case: Case, ours: Reading) -> str:
+    """What is wrong with the outcome for bytes of this origin, which both agree on."""
+    whole = not ours.error and not ours.remarks and ours.next == len(case.data)
+    match case.origin:
+        case Origin.VALUE | Origin.AT_LIMIT if not whole:
+            return f"refused, or not taken as a whole: {ours.error or ours.next}"
+        case Origin.OVER_LIMIT if not isinstance(ours.error, OverLimit):
+            return f"not refused for its limit: {ours.error}"
+    return ""
+
+
+def judged(type_: XdrType, data: bytes) -> tuple[Reading, bytes]:
+    """What we make of bytes: what was read, and its encoding."""
+    ours = type_.read(data)
+    return ours, b"" if ours.error else type_.to_bytes(ours.value)
+
+
+def compared(type_: XdrType, ours: Reading, again: bytes, answer: Answer) -> tuple[set[str], str]:
+    """The kinds of explained disagreement; and a sentence on one that nothing explains."""
+    if ours.error:
+        if answer.verdict == REFUSED:
+            return set(), ""
+        if isinstance(ours.error, OverLimit) and ours.error.what == "depth":
+            return {DEEP}, ""
+        return set(), f"C takes {answer.taken} bytes, we say {ours.error}"
+    if answer.verdict != ACCEPTED:
+        return set(), f"C refuses (verdict {answer.verdict}), we read {ours.value!r}"
+    if answer.taken != ours.next:
+        return set(), f"C takes {answer.taken} bytes, we take {ours.next}"
+    if again == answer.again:
+        return set(), ""
+    kinds: set[str] = set()
+    expected = type_.to_bytes(as_c_holds(type_.node, ours.value, kinds))
+    if expected != answer.again and _quieted(expected, answer.again):
+        kinds.add(QUIET)
+        expected = answer.again
+    if kinds and expected == answer.again:
+        return kinds, ""
+    return set(), f"C encodes {answer.again.hex()}, we {again.hex()}"
+
+
+def as_c_holds(node: Node, value: Any, kinds: set[str]) -> Any:
+    """A value as C's memory has it: strings end at their first NUL, numbers of fewer than four bytes are
+    cut to their size. `kinds` gets what was changed."""
+    match node:
+        case Leaf(String()):
+            short = value.split("\0" if isinstance(value, str) else b"\0", 1)[0]
+            return _noted(NUL, value, short, kinds)
+        case Leaf(Integer(_, _, spelling)) if spelling in NARROW:
+            bits, signed = NARROW[spelling]
+            number = value & ((1 << bits) - 1)
+            number -= (1 << bits) if signed and number >> (bits - 1) else 0
+            return _noted(NARROWED, value, number, kinds)
+        case Sequence(element):
+            return [as_c_holds(element, item, kinds) for item in value]
+        case Optional(element):
+            return None if value is None else as_c_holds(element, value, kinds)
+        case StructNode():
+            parts = [as_c_holds(child, getattr(value, name), kinds) for _, name, child in node.fields]
+            return node.type(*parts)
+        case UnionNode():
+            label = getattr(value, node.discriminant[1])
+            arm = node.arm(label)
+            assert arm
+            return node.type(label, as_c_holds(arm[1], value.value, kinds))
+        case _:
+            return value
+
+
+def _noted(kind: str, before: Any, after: Any, kinds: set[str]) -> Any:
+    if before != after:
+        kinds.add(kind)
+    return after
+
+
+def _quieted(ours: bytes, theirs: bytes) -> bool:
+    """Whether all that differs is the quiet bit of 32-bit NaNs, which theirs lack."""
+    if len(ours) != len(theirs):
+        return False
+    words = zip(struct.iter_unpack(">I", ours), struct.iter_unpack(">I", theirs), strict=True)
+    return all(a == b or (a == b | 0x400000 and b & 0x7FC00000 == 0x7F800000) for (a,), (b,) in words)

@@ -1,0 +1,100 @@
+"""`make release-definitions`, in a copy of the repository, with a release that is made by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.system("make")
+
+COMMAND = str(Path(sys.executable).with_name("libvirt-proto"))
+ENTRY = """\
+### Definitions
+
+- libvirt 99.1.0, compared with {newest}:
+  - LIMIT: REMOTE_DOMAIN_LIST_MAX is 32,768, and was 16,384; it bounds
+    remote_connect_list_defined_domains_ret.names and 4 more
+  - ADDED: REMOTE_PROC_DOMAIN_SING = 999 is new
+- libvirt {newest}, compared with """
+
+
+class Copy:
+    """A copy of what the target needs; commands in it see its files instead of the repository's."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.folder = folder
+        ignored = shutil.ignore_patterns("__pycache__")
+        for name in ("libvirt_proto", "codegen", "protocol-defs", "tools"):
+            shutil.copytree(root / name, folder / name, ignore=ignored)
+        for name in ("Makefile", "CHANGELOG.md", "pyproject.toml"):
+            shutil.copy(root / name, folder)
+
+    def run(self, *command: str, status: int = 0) -> str:
+        path = os.pathsep.join([str(self.folder), str(self.folder / "codegen")])
+        done = subprocess.run(
+            command, cwd=self.folder, env={**os.environ, "PYTHONPATH": path},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def make(self, *words: str, status: int = 0) -> str:
+        """`-o`: the environment is there already, and is not installed into."""
+        venv = sys.prefix
+        return self.run("make", "-o", f"{venv}/run.stamp", f"VENV={venv}", *words, status=status)
+
+    def files(self) -> dict[str, bytes]:
+        found = (path for path in self.folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in found}
+
+
+@pytest.fixture
+def copy(root: Path, tmp_path: Path) -> Copy:
+    (tmp_path / "copy").mkdir()
+    return Copy(root, tmp_path / "copy")
+
+
+def newest(copy: Copy) -> str:
+    program = "from libvirt_proto_codegen.releases import newest; print(newest())"
+    return copy.run(sys.executable, "-c", program).strip()
+
+
+def test_the_next_release(copy: Copy, tmp_path: Path) -> None:
+    before = newest(copy)
+    source = tmp_path / "source"
+    shutil.copytree(copy.folder / "protocol-defs" / before, source)
+    text = (source / "remote_protocol.x").read_text()
+    for old, new in (
+        ("const REMOTE_DOMAIN_LIST_MAX = 16384;", "const REMOTE_DOMAIN_LIST_MAX = 32768;"),
+        (
+            "enum remote_procedure {",
+            "struct remote_domain_sing_args {\n    int song;\n};\n\nenum remote_procedure {",
+        ),
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
+    head, tail = text.rstrip().rsplit("\n}", 1)
+    text = f"{head},\n\n    /** @acl: domain:write */\n    REMOTE_PROC_DOMAIN_SING = 999\n}}{tail}\n"
+    (source / "remote_protocol.x").write_text(text)
+
+    words = ("release-definitions", f"SOURCE={source}", "RELEASE=99.1.0")
+    assert "CHANGELOG.md says what is new." in copy.make(*words)
+    assert newest(copy) == "99.1.0"
+    assert ENTRY.format(newest=before) in (copy.folder / "CHANGELOG.md").read_text()
+    assert f"  since   after {before}, by 99.1.0\n" in copy.run(COMMAND, "lookup", "domain_sing")
+    copy.run(COMMAND, "generate", "python", "-o", "libvirt_proto/generated", "--check")
+    after = copy.files()
+    copy.make(*words)
+    assert copy.files() == after, "the same again changes nothing"
+
+
+def test_what_is_missing_is_said(copy: Copy) -> None:
+    said = copy.make("release-definitions", status=2)
+    assert "usage: make release-definitions SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0" in said
+    said = copy.make("release-definitions", "SOURCE=not-there.tar.xz", "RELEASE=99.1.0", status=2)
+    assert "'not-there.tar.xz' does not exist" in said

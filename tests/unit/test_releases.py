@@ -1,0 +1,221 @@
+"""Many releases in one file: the weave, the archive, and the one that is shipped."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from libvirt_proto_codegen import releases
+from libvirt_proto_codegen.definitions import load_release, load_release_providers
+from libvirt_proto_codegen.errors import DefinitionError
+from libvirt_proto_codegen.releases.archive import (
+    ArchiveError,
+    Release,
+    UnknownRelease,
+    make_archive,
+    read_archive,
+    write_archive,
+)
+from libvirt_proto_codegen.releases.version import follows, version_key
+from libvirt_proto_codegen.releases.weave import unweave, weave
+
+#: Versions of a text: lines that come back often, in paragraphs, and any text at all.
+LINES = st.lists(st.sampled_from(["", "", "a", "b", "};", "    void;", "    int a;"]), max_size=12)
+TEXTS = st.none() | LINES.map("\n".join) | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+def plain(name: str) -> Release:
+    return Release(name, name, name)
+
+
+@given(st.lists(TEXTS, max_size=8))
+@example(["", None, "\n", "a\r\nb\x0bc\u2028d", ""])
+def test_any_texts_come_back(texts: list[str | None]) -> None:
+    woven = weave(texts)
+    assert [unweave(woven, version) for version in range(len(texts))] == texts
+    assert all(run.lines and run.versions for run in woven)
+    assert all(one.versions != two.versions for one, two in itertools.pairwise(woven))
+
+
+@given(st.lists(LINES.map("\n".join), max_size=6), LINES.map("\n".join))
+def test_one_more_version_leaves_the_others_lines_in_their_order(texts: list[str], text: str) -> None:
+    """Without the new one, the weave of all is the weave of the others."""
+    more = weave([*texts, text])
+    without = [
+        (versions, line) for run in more for line in run.lines if (versions := run.versions - {len(texts)})
+    ]
+    assert without == [(run.versions, line) for run in weave(texts) for line in run.lines]
+
+
+VERSIONS = st.lists(
+    st.tuples(st.integers(0, 12), st.integers(0, 11), st.integers(0, 3)), unique=True, min_size=1, max_size=6
+).map(lambda versions: [".".join(map(str, version)) for version in versions])
+
+
+@given(VERSIONS, st.data())
+def test_an_archive_comes_back(names: list[str], data: st.DataObject) -> None:
+    files = st.dictionaries(
+        st.sampled_from(["a.x", "b.x", "p.d"]), TEXTS.filter(lambda text: text is not None)
+    )
+    texts = {name: data.draw(files) for name in names}
+    archive = make_archive(map(plain, names), texts)
+    assert archive.names == tuple(sorted(names, key=version_key))
+    again = read_archive(write_archive(archive))
+    assert again == archive
+    assert {name: again.texts(name) for name in names} == texts
+    assert all(again.find(name).name == name for name in names)
+
+
+def test_the_file_of_an_archive() -> None:
+    old, new = "const A = 1;\n\nstruct s {\n    int a;\n};\n", "const A = 2;\n\nstruct s {\n    int a;\n};\n"
+    texts = {"1.0.0": {"a.x": old}, "1.0.1": {"a.x": new}, "1.1.0": {"a.x": new}}
+    made = [plain("1.0.0"), Release("1.0.1", "1.0.1", "1.0.2"), plain("1.1.0")]
+    text = write_archive(make_archive(made, texts))
+    assert [line for line in text.splitlines() if not line.startswith("#")] == [
+        "release 1.0.0",
+        "release 1.0.1 = 1.0.1:1.0.2",
+        "release 1.1.0",
+        "file a.x",
+        "@ 1.0.0",
+        " const A = 1;",
+        "@ 1.0.1:",
+        " const A = 2;",
+        "@ 1.0.0:",
+        "",
+        " struct s {",
+        "     int a;",
+        " };",
+        "",
+    ]
+    assert [read_archive(text).find(name).name for name in ("1.0.1", "1.0.2", "1.1.0")] == [
+        "1.0.1",
+        "1.0.1",
+        "1.1.0",
+    ]
+    more = write_archive(make_archive([*made, plain("1.1.1")], {**texts, "1.1.1": {"a.x": old}}))
+    assert "\n".join(more.splitlines()[2:]) == "\n".join(text.splitlines()[2:]).replace(
+        "release 1.1.0", "release 1.1.0\nrelease 1.1.1"
+    ).replace(
+        "@ 1.0.0\n const A = 1;\n@ 1.0.1:\n const A = 2;",
+        "@ 1.0.0\n const A = 1;\n@ 1.0.1:1.1.0\n const A = 2;\n@ 1.1.1:\n const A = 1;",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("release ../x", "line 1: '../x' is no name of a release"),
+        ("release 1.0 = 1.0", "line 1: '' is no name of a release"),
+        ("release 2.0\nrelease 1.0", "line 2: releases must stand before files, in the order"),
+        ("release 1.0\nrelease 1.0", "line 2: releases must stand before files, in the order"),
+        ("release 1.0\nfile ../a.x", "line 2: '../a.x' is no name of a file"),
+        ("release 1.0\nfile a.x\nfile a.x", "line 3: 'a.x' is no name of a file, or a second one"),
+        ("release 1.0\n x", "line 2: a line of a file must stand behind"),
+        ("release 1.0\nfile a.x\n x", "line 3: a line of a file must stand behind"),
+        ("release 1.0\n@ 1.0", "line 2: `@` must stand behind `file`"),
+        ("release 1.0\nfile a.x\n@ 1.1", "line 3: '1.1' is none of the releases above"),
+        ("release 1.0\nfile a.x\n@ 1.0:1.1", "line 3: '1.1' is none of the releases above"),
+        ("release 1.0\nfile a.x\n@ ", "line 3: '' is none of the releases above"),
+        ("<<<<<<< HEAD", "line 1: this is neither"),
+    ],
+)
+def test_a_damaged_archive_is_told_in_words(text: str, words: str) -> None:
+    with pytest.raises(ArchiveError) as caught:
+        read_archive(text)
+    assert words in str(caught.value)
+
+
+@given(
+    st.text()
+    | st.lists(st.sampled_from(["release 1", "release 2", "file a.x", "@ 1:", "@ 2:1", " x", ""])).map(
+        "\n".join
+    )
+)
+def test_any_text_is_an_archive_or_an_error(text: str) -> None:
+    try:
+        archive = read_archive(text)
+    except ArchiveError:
+        return
+    assert all(isinstance(archive.texts(name), dict) for name in archive.names)
+
+
+def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "releases.weave").write_bytes(b"\xff")
+    with pytest.raises(DefinitionError, match=r"releases\.weave is not UTF-8\n  hint: without it"):
+        releases.archive_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("before", "release", "expected"),
+    [
+        ("0.9.13", "0.10.0", True),
+        ("0.10.2", "1.0.0", True),
+        ("1.2.9", "1.2.10", True),
+        ("1.3.5", "2.0.0", True),
+        ("3.10.0", "4.0.0", True),
+        ("11.10.0", "12.0.0", True),
+        ("12.6.0", "12.7.0", True),
+        ("12.6.0", "13.0.0", False),
+        ("12.6.0", "12.8.0", False),
+        ("4.5.0", "9.8.0", False),
+        ("2.2.0", "2.2.1", True),
+        ("2.2.1", "2.3.0", True),
+        ("1.0", "1.1", False),
+        ("12.6.0", "12.7.0-rc1", False),
+        ("12.6.0", "12.6.0", False),
+    ],
+)
+def test_which_release_comes_next(before: str, release: str, expected: bool) -> None:
+    assert follows(release, before) is expected
+
+
+# The archive that is shipped
+
+
+def test_the_folders_and_the_archive_agree() -> None:
+    archive = releases.archive_of(releases.root())
+    assert len(archive.names) >= 133
+    for release in releases.folders():
+        folder = {
+            path.name: path.read_text()
+            for path in (releases.root() / release).iterdir()
+            if path.name != releases.MANIFEST
+        }
+        assert archive.texts(release) == folder
+
+
+def test_every_release_has_a_name_and_those_that_are_the_same_have_it_too() -> None:
+    assert [releases.find(name).name for name in ("0.9.7", "1.0.5.9", "10.0.0", "12.6.0")] == [
+        "0.9.7",
+        "1.0.5.9",
+        "10.0.0",
+        "12.6.0",
+    ]
+    same = {"9.8.0": "10.0.0", "9.10.0": "10.0.0", "11.1.0": "10.2.0", "11.5.0": "11.2.0", "12.3.0": "11.6.0"}
+    assert {name: releases.find(name).name for name in same} == same
+    with pytest.raises(UnknownRelease):
+        releases.find("9.7.0")
+
+
+@pytest.mark.parametrize(
+    ("release", "procedures"),
+    [("0.9.8", 253), ("1.0.4", 300), ("4.5.0", 401), ("11.0.0", 448), ("12.5.0", 456)],
+)
+def test_the_schema_of_a_release_without_a_folder(release: str, procedures: int) -> None:
+    schema = load_release(release)
+    assert schema.release == release
+    remote = next(program for program in schema.by_name["remote"].programs if program.short == "remote")
+    assert len(remote.procedures) == procedures
+    assert {each.file for each in schema.inputs} == {module.file for module in schema.modules}
+
+
+def test_the_probes_of_a_release_without_a_folder() -> None:
+    providers = load_release_providers("2.0.0")
+    assert (providers.release, [each.file for each in providers.inputs]) == (
+        "2.0.0",
+        ["libvirt_probes.d", "libvirt_qemu_probes.d"],
+    )
