@@ -17,7 +17,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CAPTURE := tests/captures/virsh-domname.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check static fuzz mutate generate release-definitions format clean
+.PHONY: help demo test soak check static fuzz mutate bench bench-compare generate release-definitions format clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -77,11 +77,17 @@ format: $(VENV)/dev.stamp ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+bench: $(VENV)/bench.stamp ## Measure speed beside peers, write docs/performance.md; ARGS=--quick: in a minute
+	@$(BIN)/python -m tools.bench $(ARGS)
+
+bench-compare: $(VENV)/bench.stamp ## Measure this tree beside another revision: make bench-compare BASE=REV
+	@$(BIN)/python -m tools.bench.compare $(BASE) $(ARGS)
+
 clean: ## Remove .venv and all that was built
 	rm -rf $(VENV) build dist demo .coverage .coverage.* .fuzz .mutate .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What .venv holds: the package; with what the tests, the static checks, fuzzing, mutating need.
+# What .venv holds: the package; with what the tests, the static checks, fuzzing, mutating, benchmarks need.
 $(VENV)/run.stamp: pyproject.toml | $(BIN)/python
 	@echo 'Installing into $(VENV)'
 	@$(PIP) 'pip>=25.1' # the first that knows dependency groups
@@ -90,6 +96,10 @@ $(VENV)/run.stamp: pyproject.toml | $(BIN)/python
 
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/run.stamp
 	@$(PIP) --editable . --group test
+	@touch $@
+
+$(VENV)/bench.stamp: pyproject.toml | $(VENV)/run.stamp
+	@$(PIP) --editable . --group bench
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml | $(VENV)/run.stamp

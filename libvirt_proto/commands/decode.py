@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
 import click
 
 from ..present.text import printable
@@ -12,6 +15,10 @@ from .output import destination
 from .show import Show
 from .show import show as show_options
 
+if TYPE_CHECKING:
+    from ..capture.record import Recorder
+    from .status import Status
+
 
 @click.command()
 @inputs_option
@@ -21,10 +28,19 @@ from .show import show as show_options
     help="Join two recordings of the same connections, such as one of the client and one of the server, into"
     " one timeline, and estimate the difference of their clocks.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Decode up to N of several files at the same time. What is shown stays in the order of the files;"
+    " what has to wait lies in the temporary folder (TMPDIR).",
+)
 @show_options
 @options.record
 @click.pass_context
-def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool) -> None:
+def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: int) -> None:
     """Show the messages in captures: pcap and pcapng files, strace's output, libvirt's own logs (of
     log_filters="2:rpc"), raw byte streams, or hex; what a file holds is found by looking at it. Several files
     are read one after the other; - is standard input.
@@ -58,6 +74,7 @@ def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool) -> None:
       tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode --format pretty -
       libvirt-proto decode --follow --format monitor growing.pcap
       libvirt-proto decode --merge client.pcap server.pcap
+      libvirt-proto decode --jobs 4 --format monitor monday.pcap tuesday.pcap wednesday.pcap
       libvirt-proto decode --as-of 1.2.9 --format monitor -o /dev/null capture.pcap
 
     The exit status is 1 if something in the input was wrong: a damaged file, lost bytes, malformed messages.
@@ -67,14 +84,40 @@ def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool) -> None:
         raise click.UsageError("--merge takes two files.")
     if merge and inputs.record is not None:
         raise click.UsageError("--merge and -w exclude each other: record each of the files.")
+    if jobs > 1 and len(inputs.files) > 1:
+        _check_jobs(inputs, merge)
     status = show.status()
     with recording(inputs.record) as recorder, destination(show.output) as out, status:
         if merge:
             show.write(inputs.merged(show.registry, status, out.flush), out, status)
-        for file in () if merge else inputs.files:
-            if show.format == "pretty" and len(inputs.files) > 1:
-                out.write(f"{show.palette.name}== {printable(file)}{show.palette.off}\n".encode())
-            items = inputs.messages(file, show.registry, status, out.flush, recorder)
-            show.write(items, out, status, live=inputs.is_live(file))
+        elif jobs > 1 and len(inputs.files) > 1:
+            from .jobs import run
+
+            run(inputs.files, jobs, partial(_file, inputs, show), out, status)
+        else:
+            for file in inputs.files:
+                _file(inputs, show, file, out, status, recorder)
         out.flush()
     ctx.exit(1 if status.problems else 0)
+
+
+def _file(
+    inputs: Inputs, show: Show, file: str, out: BinaryIO, status: Status, recorder: Recorder | None = None
+) -> None:
+    """Write what is shown of one of the files."""
+    if show.format == "pretty" and len(inputs.files) > 1:
+        out.write(f"{show.palette.name}== {printable(file)}{show.palette.off}\n".encode())
+    items = inputs.messages(file, show.registry, status, out.flush, recorder)
+    show.write(items, out, status, live=inputs.is_live(file))
+
+
+def _check_jobs(inputs: Inputs, merge: bool) -> None:
+    """Raises click.UsageError for what cannot be done by several processes."""
+    if merge:
+        raise click.UsageError("--merge reads both files into one timeline, with --jobs 1.")
+    if inputs.record is not None:
+        raise click.UsageError("-w writes one recording of all files, with --jobs 1.")
+    for file in inputs.files:
+        if inputs.is_live(file):
+            name = "standard input" if file == "-" else f"{file}, which is no regular file,"
+            raise click.UsageError(f"{name} is read as it comes, with --jobs 1.")

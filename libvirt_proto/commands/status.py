@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from ..capture.chunk import Notice
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Seconds before a bar is worth drawing.
 _PATIENCE = 0.7
+#: What files have, each by itself.
+_COUNTS = ("messages", "shown", "connections", "encrypted", "problems", "notices")
 
 
 class Status:
@@ -27,7 +30,7 @@ class Status:
     """
 
     def __init__(self, palette: Palette, *, bar: bool, summary: bool) -> None:
-        self._palette = palette
+        self.palette = palette
         self._bar = bar
         self._summary = summary
         self._source = ""
@@ -66,7 +69,18 @@ class Status:
         self.notices[notice.code] += 1
         self.problems += notice.severity == "error"
         self.encrypted += notice.code == "encrypted"
-        self._print(notices.line(notice, self._source, self._palette))
+        self._print(notices.line(notice, self._source, self.palette))
+
+    def counts(self) -> dict[str, Any]:
+        """What is counted, to be added to another one's (`add`)."""
+        return {name: getattr(self, name) for name in _COUNTS}
+
+    def add(self, counts: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """Add what another one counted, and show what it said."""
+        for line in lines:
+            self._print(line.rstrip("\n"))
+        for name, count in counts.items():
+            setattr(self, name, getattr(self, name) + count)
 
     def problem(self, text: str) -> None:
         """Show an error of the input as a whole."""
@@ -87,9 +101,9 @@ class Status:
                 parts.append(f"{amount(self.dropped, 'byte')} left out")
             if self.encrypted:
                 parts.append(amount(self.encrypted, "encrypted connection"))
-            shade = self._palette.bad if self.problems else self._palette.quiet
+            shade = self.palette.bad if self.problems else self.palette.quiet
             problems = amount(self.problems, "problem") if self.problems else "no problems"
-            quiet, off = self._palette.quiet, self._palette.off
+            quiet, off = self.palette.quiet, self.palette.off
             self._print(f"{quiet}── {', '.join(parts)},{off} {shade}{problems}{off}")
 
     def _print(self, line: str) -> None:

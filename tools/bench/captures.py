@@ -1,0 +1,164 @@
+"""The captures that are measured: recorded from a real libvirtd, or made larger from one that is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from libvirt_proto.capture import stream
+from libvirt_proto.capture.chunk import Captured
+from libvirt_proto.capture.sources import open_source
+from libvirt_proto.message import Message, decode_message
+from libvirt_proto.registry import default
+from tests.differential import libvirtd
+from tests.packets import Talk, pcap
+
+TOUR = Path("tests/captures/tour.pcap")
+PORT = 16509
+_CLIENT = Path(__file__).with_name("client.py")
+_PYTHONS = ("/usr/bin/python3", "python3")
+_TOOLS = ("libvirtd", "tcpdump")
+
+
+@dataclass(frozen=True)
+class Capture:
+    """`origin` says in words where it comes from."""
+
+    path: Path
+    messages: int
+    origin: str
+
+    @property
+    def megabytes(self) -> float:
+        return self.path.stat().st_size / 1e6
+
+
+def large(folder: Path, wanted: int) -> Capture:
+    """At least so many messages, as a daemon and a client exchange them: `large.pcap` in a folder."""
+    path = folder / "large.pcap"
+    python = _python_with_binding()
+    if os.geteuid() == 0 and python and all(map(shutil.which, _TOOLS)):
+        recorded = folder / "recorded.pcap"
+        _record(recorded, python, wanted)
+        _write(path, [(recorded, 0)])
+        recorded.unlink()
+        return Capture(path, count(path), "recorded from a libvirtd with the test driver")
+    copies = -(-wanted // count(TOUR))
+    _write(path, [(TOUR, copy) for copy in range(copies)])
+    return Capture(path, count(path), f"{TOUR}, {copies} times")
+
+
+def repeated(capture: Capture, copies: int, path: Path) -> Capture:
+    """A capture several times, one after the other, each copy on connections of its own."""
+    _write(path, [(capture.path, copy) for copy in range(copies)])
+    return Capture(path, capture.messages * copies, f"{capture.path.name}, {copies} times")
+
+
+def count(path: Path) -> int:
+    """How many messages there are."""
+    return sum(1 for _ in messages(path))
+
+
+def messages(path: Path) -> Iterator[tuple[bytes, Message]]:
+    """The messages of a capture, as bytes and decoded."""
+    last = b""
+
+    def decode(data: bytes, **rest: Any) -> Message:
+        nonlocal last
+        last = data
+        return decode_message(data, **rest)
+
+    for item in stream.messages(open_source(str(path)), decode, programs=default().numbers):
+        if isinstance(item, Captured):
+            yield last, item.message
+
+
+def talks(path: Path, frames: Iterable[bytes], connections: int, each: int, *, at_once: bool) -> None:
+    """A capture of so many connections with so many messages each, one after the other or all open at once.
+
+    Calls and replies alternate, whatever the messages are.
+    """
+    source = iter(frames)
+    open_ = [
+        Talk(client=(f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}", 40000 + n % 20000))
+        for n in range(connections)
+    ]
+
+    def say(talk: Talk, number: int) -> Iterator[bytes]:
+        yield talk.packet("s2c" if number % 2 else "c2s", next(source))
+
+    def packets() -> Iterator[bytes]:
+        if at_once:
+            for talk in open_:
+                yield from talk.handshake()
+            for number in range(each):
+                for talk in open_:
+                    yield from say(talk, number)
+            for talk in open_:
+                yield from talk.close()
+            return
+        for talk in open_:
+            yield from talk.handshake()
+            for number in range(each):
+                yield from say(talk, number)
+            yield from talk.close()
+
+    path.write_bytes(pcap(packets()))
+
+
+def endless(path: Path, size: int) -> Iterator[bytes]:
+    """Messages of a capture that are no longer than `size`, again and again, in pairs of call and reply."""
+    some = [frame for frame, _ in islice(messages(path), 20_000) if len(frame) <= size]
+    while True:
+        yield from some
+
+
+def _python_with_binding() -> str | None:
+    """A Python that can import libvirt."""
+    for python in filter(shutil.which, _PYTHONS):
+        if not subprocess.run([python, "-c", "import libvirt"], capture_output=True).returncode:
+            return python
+    return None
+
+
+def _record(path: Path, python: str, wanted: int) -> None:
+    """What a client of a new daemon exchanges with it."""
+    with libvirtd.started() as daemon, daemon.recorded(path):
+        uri = f"test+tcp://127.0.0.1:{daemon.port}/default"
+        subprocess.run([python, str(_CLIENT), uri, str(wanted)], check=True, timeout=300)
+
+
+def _write(path: Path, parts: Iterable[tuple[Path, int]]) -> None:
+    """The packets of captures (pcap, Ethernet, IPv4), one capture after the other. The server's port becomes
+    libvirt's, where peers look for it; copy N has client ports that are N higher."""
+    with path.open("wb") as out:
+        offset = latest = 0
+        for number, (source, copy) in enumerate(parts):
+            data = source.read_bytes()
+            order = "<" if data[:4] == b"\xd4\xc3\xb2\xa1" else ">"
+            record = struct.Struct(order + "IIII")
+            if not number:
+                out.write(data[:24])
+            at, first, server = 24, None, None
+            while at < len(data):
+                seconds, fraction, kept, original = record.unpack_from(data, at)
+                packet = bytearray(data[at + 16 : at + 16 + kept])
+                at += 16 + kept
+                if first is None:
+                    first = seconds
+                    offset = latest + 1 - first if number else 0
+                    server = packet[36:38]  # the first packet goes to the server
+                to_server = packet[36:38] == server
+                client = slice(34, 36) if to_server else slice(36, 38)
+                packet[36:38] = packet[36:38]
+                packet[slice(36, 38) if to_server else slice(34, 36)] = PORT.to_bytes(2)
+                packet[client] = ((int.from_bytes(packet[client]) + copy) % 65536).to_bytes(2)
+                latest = seconds + offset
+                out.write(record.pack(latest, fraction, kept, original) + packet)

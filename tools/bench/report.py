@@ -1,0 +1,82 @@
+"""The table of a run, with the machine and the versions; printed, and put into the document."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .rows import Row
+
+if TYPE_CHECKING:
+    from .suite import Settings
+
+_VERDICT = {True: "met", False: "**missed**", None: ""}
+
+
+def write(rows: list[Row], settings: Settings, document: Path | None) -> None:
+    """Print the table, and put it into the document between its marks."""
+    text = "\n".join([*_circumstances(settings), "", *_table(rows)])
+    print(text)
+    if document is not None:
+        replace(document, "table", text)
+
+
+def replace(document: Path, mark: str, text: str) -> None:
+    """Put a text between `<!-- mark -->` and `<!-- end of mark -->`. Raises ValueError where they are not."""
+    begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->\n"
+    head, found, rest = document.read_text().partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"{document} has no place for {mark}: {begin.strip()}, {end.strip()}")
+    document.write_text(f"{head}{begin}{text}\n{end}{tail}")
+
+
+def _table(rows: list[Row]) -> Iterator[str]:
+    yield "| work | against | goal | measured | by CPU | ours | theirs | |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for row in rows:
+        cells = (
+            row.work,
+            row.against,
+            row.goal,
+            row.measured,
+            row.cpu,
+            row.ours,
+            row.theirs,
+            _VERDICT[row.met],
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def _circumstances(settings: Settings) -> Iterator[str]:
+    capture = settings.capture
+    yield f"- Machine: {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+    yield f"- Load when it ended: {os.getloadavg()[0]:.1f} (one process at a time is measured)"
+    yield f"- Versions: {', '.join(_versions())}"
+    yield f"- Capture: {capture.messages:,} messages, {capture.megabytes:.1f} MB, {capture.origin}"
+    yield f"- Rounds: {settings.rounds} (startup five times as many, payloads two more), in turn; medians"
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or "unknown processor"
+
+
+def _versions() -> Iterator[str]:
+    yield f"Python {platform.python_version()}"
+    for name in ("libvirt-proto", "msgspec", "standard-xdrlib", "construct"):
+        yield f"{name} {version(name)}"
+    for tool in ("tshark", "libvirtd"):
+        if shutil.which(tool):
+            said = subprocess.run([tool, "--version"], capture_output=True, text=True).stdout
+            yield f"{tool} {(re.findall(r'[0-9][0-9.]+', said) or ['?'])[0]}"

@@ -1,0 +1,85 @@
+"""Commands that are run in turn, and what they took."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from statistics import median
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+#: What is measured is given up after so many seconds.
+PATIENCE = 600
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a command: seconds on the clock, seconds of the processor (user and system, children
+    included), and the most memory of a single process in bytes."""
+
+    wall: float
+    cpu: float
+    peak: int
+
+
+def run(
+    command: Sequence[str], *, cores: set[int] | None = None, environment: Mapping[str, str] | None = None
+) -> Run:
+    """Run a command whose output nobody reads, on some cores if they are given. Raises RuntimeError with the
+    end of its standard error where it fails."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | dict(environment or {}),
+        preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
+    )
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {said[-500:].decode(errors='replace')}")
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def in_child(work: Callable[P, T], /, *arguments: P.args, **rest: P.kwargs) -> T:
+    """The result of work that takes much memory, done elsewhere: a new process begins with the peak of the
+    one that started it, so this one has to stay small."""
+    with ProcessPoolExecutor(1) as pool:
+        return pool.submit(work, *arguments, **rest).result()
+
+
+def one_core() -> set[int]:
+    """The last of the cores that we may use."""
+    return {max(os.sched_getaffinity(0))}
+
+
+def in_turn(contenders: Mapping[str, Callable[[], T]], rounds: int, title: str) -> dict[str, list[T]]:
+    """Call each of them once per round, one after the other; the order turns around every other round."""
+    taken: dict[str, list[T]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        say(f"  {title}: round {number + 1} of {rounds}")
+        names = list(contenders)
+        for name in names if number % 2 == 0 else reversed(names):
+            taken[name].append(contenders[name]())
+    return taken
+
+
+def ratio(first: Sequence[float], second: Sequence[float]) -> float:
+    """The median of the ratios of pairs, which were taken in turn."""
+    return median(a / b for a, b in zip(first, second, strict=True))
+
+
+def say(text: str) -> None:
+    """Progress, for whoever waits."""
+    print(text, file=sys.stderr, flush=True)
