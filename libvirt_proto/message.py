@@ -19,8 +19,8 @@ from .errors import BadValue, FrameError, OverLimit, ProtocolError, Truncated
 from .frame import TYPES_WITH_FDS
 from .generated import virnetprotocol as net
 from .limits import MAX_FDS, MAX_FRAME, MIN_FRAME
-from .program import XdrType
 from .registry import Registry, default
+from .xdrtype import XdrType
 
 Header = net.VirNetMessageHeader
 Type = net.VirNetMessageType

@@ -1,91 +1,18 @@
-"""What a generated module says of its types, procedures and program: plain frozen values."""
+"""What a generated package says of its programs and procedures: plain frozen values, without their types."""
 
 from __future__ import annotations
 
-import inspect
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from . import careful
-from .careful import Reading
-from .errors import BadValue, ProtocolError
-from .layout import EnumOf, Node, layout_of
+if TYPE_CHECKING:
+    from .xdrtype import XdrType
 
-#: (buffer, position) → (value, next position). Reads to the end of the buffer at most.
-Decoder = Callable[[bytes, int], tuple[Any, int]]
-#: (value, put): calls put with pieces of bytes.
-Encoder = Callable[[Any, Callable[[bytes], None]], None]
-
-
-@dataclass(frozen=True)
-class XdrType:
-    """A named type of a generated module.
-
-    `name` is the .x's, `hint` the Python class or annotation. `decode` and `encode` are the
-    generated functions: they take only canonical XDR and raise bare errors. Sizes are in bytes on
-    the wire; `max_size` is None where nothing bounds it. `definition` is a typedef's text; a class
-    carries its own as its docstring.
-    """
-
-    name: str
-    hint: Any
-    decode: Decoder
-    encode: Encoder
-    min_size: int
-    max_size: int | None
-    definition: str = ""
-
-    @cached_property
-    def node(self) -> Node:
-        """How the type lies on the wire."""
-        return layout_of(self.hint)
-
-    @property
-    def text(self) -> str:
-        """The definition in canonical XDR."""
-        # It has no empty line: what stands behind one in a docstring is the history.
-        return self.definition or inspect.cleandoc(self._class.__doc__ or "").partition("\n\n")[0]
-
-    @property
-    def _class(self) -> type[Any]:
-        """The class behind an enumeration's annotation, or the class that is the annotation."""
-        marks = getattr(self.hint, "__metadata__", ())
-        found: type[Any] = next((mark.type for mark in marks if isinstance(mark, EnumOf)), self.hint)
-        return found
-
-    def read(self, data: bytes, pos: int = 0) -> Reading:
-        """Read a value at `pos`; whatever the bytes are, the Reading says what came of it."""
-        try:
-            return Reading(*self.decode(data, pos))
-        except (struct.error, ProtocolError, RecursionError):
-            pass  # and drop the error: its traceback holds all that was decoded
-        return careful.read(self.node, data, pos)
-
-    def from_bytes(self, data: bytes) -> Any:
-        """The value of exactly these bytes.
-
-        Raises ProtocolError (Truncated, OverLimit, BadValue) with offset and path, also when bytes
-        are left over. Bytes that are not canonical, but understood, are taken.
-        """
-        reading = self.read(data)
-        if error := reading.error:
-            del reading  # else error, frame and reading would hold each other for ever
-            raise error
-        if reading.next != len(data):
-            raise BadValue(f"{len(data) - reading.next} bytes are left over", offset=reading.next)
-        return reading.value
-
-    def to_bytes(self, value: Any) -> bytes:
-        """The XDR of a value; raises ProtocolError with the path to what does not fit."""
-        parts: list[bytes] = []
-        try:
-            self.encode(value, parts.append)
-        except (struct.error, ProtocolError, AttributeError, TypeError, OverflowError, RecursionError):
-            return careful.write(self.node, value)
-        return b"".join(parts)
+#: Loads the type of a place.
+Load = Callable[[str], "XdrType"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +54,45 @@ NO_ANNOTATIONS = Annotations()
 @dataclass(frozen=True, slots=True)
 class Procedure:
     """`symbol` is the .x's name (`REMOTE_PROC_AUTH_LIST`), `name` the tapset's (`auth_list`).
-    `args`, `ret` and `msg` are None for void."""
+
+    The places of its types, None for void, are a module's name and the type's behind a dot
+    (`remote.remote_auth_list_ret`), for `load`. So nothing of a type is loaded before it is asked for.
+    """
 
     number: int
     name: str
     symbol: str
-    args: XdrType | None = None
-    ret: XdrType | None = None
-    msg: XdrType | None = None
+    load: Load = field(repr=False, compare=False)
+    args_place: str | None = None
+    ret_place: str | None = None
+    msg_place: str | None = None
     annotations: Annotations = NO_ANNOTATIONS
+
+    @property
+    def args(self) -> XdrType | None:
+        """The type of a call's payload, None for void."""
+        return None if self.args_place is None else self.load(self.args_place)
+
+    @property
+    def ret(self) -> XdrType | None:
+        """The type of a reply's payload, None for void."""
+        return None if self.ret_place is None else self.load(self.ret_place)
+
+    @property
+    def msg(self) -> XdrType | None:
+        """The type of an event's payload, None for void."""
+        return None if self.msg_place is None else self.load(self.msg_place)
+
+
+def loader(package: str) -> Load:
+    """What loads types of a generated package by their places."""
+    return partial(_load, package)
+
+
+def _load(package: str, place: str) -> XdrType:
+    module, _, name = place.partition(".")
+    type_: XdrType = import_module(f"{package}.{module}").TYPES[name]
+    return type_
 
 
 @dataclass(frozen=True)

@@ -1,50 +1,48 @@
 """Numbers ↔ names ↔ types: the programs of one set of definitions, each loaded when first asked for.
 
 The default set is the newest release, whose modules come with the package. Others are compiled when
-they are asked for, by whatever is installed under the entry point group `libvirt_proto.compiler`
-(the generator that comes with this distribution), and kept in the user's cache.
+they are asked for (compiled.py). A package tells programs, procedures and members of enumerations by itself;
+a module is loaded when the first of its types is asked for, which takes a while for the large ones.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import os
-import sys
-import tempfile
-from collections.abc import Callable, Mapping
-from enum import IntEnum
+from collections.abc import Mapping
 from functools import cache, cached_property
-from importlib.metadata import entry_points, version
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .history import Facts, Key, Span
 from .history import of as history_of
-from .layout import parts_of
-from .program import Procedure, Program, XdrType
-from .xdr import API_VERSION
+from .program import Procedure, Program
 
-#: Where compiled definitions are kept; without a home, a temporary folder.
-CACHE = "libvirt-proto"
-#: Entry points of what compiles definitions: `python`, and `release` for the files of a release.
-GROUP = "libvirt_proto.compiler"
+if TYPE_CHECKING:
+    from enum import IntEnum
+
+    from .xdrtype import XdrType
 
 
 class Module:
     """A generated module: what one .x file defines. Its code is loaded when first asked for.
 
-    `name` is the module's (`remote`), `file` the .x file's (`remote_protocol.x`), `index` has
-    (number, version, name) of each program in it.
+    `name` is the module's (`remote`), `file` the .x file's (`remote_protocol.x`). All that needs no type is
+    there at once, by names in the .x: `programs` with their procedures, `members` of enumerations with their
+    numbers, `constants`, `externals` (constants that the .x takes from elsewhere: number and header), and
+    `type_names`.
     """
 
-    def __init__(self, package: str, name: str, file: str, index: tuple[tuple[int, int, str], ...]) -> None:
-        self._package = package
+    def __init__(self, package: ModuleType, name: str) -> None:
+        self._package = package.__name__
         self.name = name
-        self.file = file
-        self.index = index
+        self.file: str = package.MODULES[name]
+        self.programs: tuple[Program, ...] = package.PROGRAMS[name]
+        self.members: Mapping[str, Mapping[str, int]] = package.MEMBERS[name]
+        self.constants: Mapping[str, int] = package.CONSTANTS[name]
+        self.externals: Mapping[str, tuple[int, str | None]] = package.EXTERNALS[name]
+        self.type_names: tuple[str, ...] = package.TYPES[name]
 
     def __repr__(self) -> str:
         return f"Module({self.name!r})"
@@ -64,21 +62,6 @@ class Module:
         """Enumerations by their names in the .x."""
         return self.code.ENUMS  # type: ignore[no-any-return]
 
-    @property
-    def constants(self) -> Mapping[str, int]:
-        """Constants by their names in the .x."""
-        return self.code.CONSTANTS  # type: ignore[no-any-return]
-
-    @property
-    def externals(self) -> Mapping[str, tuple[int, str | None]]:
-        """Constants that the .x takes from elsewhere: number and header."""
-        return self.code.EXTERNALS  # type: ignore[no-any-return]
-
-    @property
-    def programs(self) -> tuple[Program, ...]:
-        """The programs, with their procedures."""
-        return self.code.PROGRAMS  # type: ignore[no-any-return]
-
 
 class Registry:
     """A generated package: its modules, and look-ups over all of them.
@@ -88,16 +71,8 @@ class Registry:
 
     def __init__(self, package: ModuleType) -> None:
         self.release: str | None = package.RELEASE
-        self._modules = {
-            name: Module(package.__name__, name, file, index)
-            for name, (file, index) in package.MODULES.items()
-        }
-        self._places = {
-            (number, version): module
-            for module in self._modules.values()
-            for number, version, _ in module.index
-        }
-        self._loaded: dict[tuple[int, int], Program] = {}
+        self._modules = {name: Module(package, name) for name in package.MODULES}
+        self._programs = {(program.number, program.version): program for program in self.programs()}
 
     def modules(self) -> tuple[Module, ...]:
         """All modules, in the order of the definitions' files."""
@@ -110,17 +85,11 @@ class Registry:
     @cached_property
     def numbers(self) -> frozenset[int]:
         """The numbers of all programs."""
-        return frozenset(number for number, _ in self._places)
+        return frozenset(number for number, _ in self._programs)
 
     def find(self, number: int, version: int) -> Program | None:
         """The program of a number in a version, None where there is none: for the hot path."""
-        key = (number, version)
-        program = self._loaded.get(key)
-        if program is None and key in self._places:
-            for found in self._places[key].programs:
-                self._loaded[found.number, found.version] = found
-            program = self._loaded[key]
-        return program
+        return self._programs.get((number, version))
 
     def programs(self) -> tuple[Program, ...]:
         """All programs, in the order of their modules."""
@@ -131,9 +100,7 @@ class Registry:
         unless one is given. Raises KeyError."""
         found = [
             program
-            for module in self.modules()
-            if isinstance(key, str) or any(key == number for number, _, _ in module.index)
-            for program in module.programs
+            for program in self.programs()
             if key in (program.number, program.name, program.symbol) and version in (None, program.version)
         ]
         if not found:
@@ -143,7 +110,7 @@ class Registry:
     def type(self, name: str) -> XdrType:
         """The type of a name in the .x; raises KeyError."""
         for module in self.modules():
-            if name in module.types:
+            if name in module.type_names:
                 return module.types[name]
         raise KeyError(name)
 
@@ -178,6 +145,8 @@ class Registry:
         return self.history(name).since
 
     def _history_key(self, name: str) -> Key:
+        from .layout import parts_of
+
         owner, dot, part = name.rpartition(".")
         for program in self.programs():
             number = f"{program.number:#010x}"
@@ -186,14 +155,14 @@ class Registry:
             if owner in ("", program.name) and (found := program.by_name.get(part)):
                 return "procedure", number, str(found.number)
         for module in self.modules():
-            if name in module.types:
+            if name in module.type_names:
                 return "type", name
             if name in module.constants:
                 return "constant", name
-            if dot and owner in module.types and part in parts_of(module.types[owner].node):
+            if dot and owner in module.type_names and part in parts_of(module.types[owner].node):
                 return "field", owner, part
-            for enum, members in module.enums.items():
-                if part in members.__members__ and owner in ("", enum):
+            for enum, members in module.members.items():
+                if part in members and owner in ("", enum):
                     return "member", enum, part
         raise KeyError(name)
 
@@ -218,11 +187,9 @@ def release(name: str) -> Registry:
     """A release whose definitions come with the package (`10.0.0`); raises LookupError in words."""
     if name == default().release:
         return default()
-    files: Mapping[str, bytes] = _compiler("release")(name)
-    with tempfile.TemporaryDirectory(prefix=f"{CACHE}-") as folder:
-        for file, content in files.items():
-            Path(folder, file).write_bytes(content)
-        return load(folder)
+    from .compiled import release_package
+
+    return Registry(release_package(name))
 
 
 def load(path: str | os.PathLike[str], *, defines: Mapping[str, int] | None = None) -> Registry:
@@ -231,83 +198,6 @@ def load(path: str | os.PathLike[str], *, defines: Mapping[str, int] | None = No
     `defines` gives constants that the definitions take from elsewhere. Raises the compiler's
     DefinitionError for definitions that cannot be used, OSError for a path that cannot be read.
     """
-    path = Path(path)
-    if (path / "__init__.py").is_file():
-        return Registry(_package(path))
-    files = sorted(path.glob("*.x")) if path.is_dir() else [path]
-    key = _key(files, path, defines or {})
-    folder = _cache_folder() / key
-    if not (folder / "__init__.py").is_file():
-        _keep(_compiler("python")([path], defines=defines or {}), folder)
-    return Registry(_package(folder))
+    from .compiled import package
 
-
-def _key(files: list[Path], path: Path, defines: Mapping[str, int]) -> str:
-    """A name for what compiling these files gives."""
-    maker = f"{version('libvirt-proto')} {API_VERSION} {sorted(defines.items())}"
-    digest = hashlib.sha256(maker.encode())
-    beside = sorted(path.glob("*.toml")) if path.is_dir() else sorted(path.parent.glob("*.[xt]*"))
-    for file in dict.fromkeys((*files, *beside)):
-        digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:32]
-
-
-@cache
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    folder = Path(base) / CACHE
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:
-        return Path(_temporary_folder().name)
-
-
-@cache
-def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """Gone with the process."""
-    return tempfile.TemporaryDirectory(prefix=f"{CACHE}-")
-
-
-def _keep(texts: Mapping[str, str], folder: Path) -> None:
-    """Write a package so that nobody ever sees half of it."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        half = Path(temporary) / "package"
-        half.mkdir()
-        for name, text in texts.items():
-            (half / name).write_text(text, encoding="utf-8")
-        try:
-            half.rename(folder)
-        except OSError:
-            if not (folder / "__init__.py").is_file():  # somebody else was faster, or it is an error
-                raise
-
-
-def _package(folder: Path) -> ModuleType:
-    """Import a folder as a package of a name of its own."""
-    folder = folder.resolve()
-    name = f"_libvirt_proto_{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{folder} is no package")
-    package = importlib.util.module_from_spec(spec)
-    sys.modules[name] = package
-    try:
-        spec.loader.exec_module(package)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return package
-
-
-def _compiler(what: str) -> Callable[..., Any]:
-    found = entry_points(group=GROUP, name=what)
-    if not found:
-        raise LookupError(f"nothing that compiles definitions is installed (entry point {GROUP}: {what})")
-    compiler: Callable[..., Any] = next(iter(found)).load()
-    return compiler
+    return Registry(package(Path(path), defines or {}))

@@ -14,7 +14,7 @@ from libvirt_proto.capture.sources import FileFormat, SourceError, read_source
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.message import decode_message
 from libvirt_proto.parse.jsonl import Parser
-from libvirt_proto.program import XdrType
+from libvirt_proto.xdrtype import XdrType
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.front import read_specification
 from libvirt_proto_codegen.model import Specification

@@ -18,8 +18,9 @@ from .suggest import did_you_mean
 
 if TYPE_CHECKING:
     from ..present.style import Palette
-    from ..program import Procedure, Program, XdrType
+    from ..program import Procedure, Program
     from ..registry import Registry
+    from ..xdrtype import XdrType
 
 #: How many procedures are named as users of a type before `--all`.
 USERS = 12

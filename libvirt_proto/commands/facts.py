@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from .. import history
 
 if TYPE_CHECKING:
-    from ..program import Annotations, Procedure, Program, XdrType
+    from ..program import Annotations, Procedure, Program
     from ..registry import Module, Registry
+    from ..xdrtype import XdrType
 
 Facts = dict[str, Any]
 #: Enums of the API whose numbers are looked up as numbers; members of all others only by name, for a small
@@ -47,16 +48,16 @@ def procedure(program: Program, procedure: Procedure) -> Facts:
         "number": procedure.number,
         "symbol": procedure.symbol,
         "program": program.name,
-        "args": _name(procedure.args),
-        "ret": _name(procedure.ret),
-        "msg": _name(procedure.msg),
+        "args": _name(procedure.args_place),
+        "ret": _name(procedure.ret_place),
+        "msg": _name(procedure.msg_place),
         "since": None,
         **said_of(procedure.annotations),
     }
 
 
-def _name(type_: XdrType | None) -> str | None:
-    return None if type_ is None else type_.name
+def _name(place: str | None) -> str | None:
+    return None if place is None else place.partition(".")[2]
 
 
 def said_of(said: Annotations) -> Facts:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -71,67 +72,81 @@ def lookup(
             click.echo(text, color=True)
     unknown = [word for word, meant in found.items() if not meant]
     for word in unknown:
-        hint = did_you_mean(word, (meaning["name"] for meaning in everything(registry)))
+        hint = did_you_mean(word, (entry.names[0] for entry in everything(registry)))
         click.echo(f"libvirt-proto: {printable(word)!r} means nothing here.{hint}", err=True)
     ctx.exit(1 if unknown else 0)
+
+
+class Entry(NamedTuple):
+    """Something that has names, the first of which is its own, and perhaps a number that means it; `facts`
+    are put together when they are asked for, for those of a type take its module to be loaded."""
+
+    names: tuple[str, ...]
+    number: int | None
+    facts: Callable[[], Facts]
 
 
 def meanings(registry: Registry, word: str) -> list[Facts]:
     """Everything that a word can mean; case counts only if that leaves anything."""
     as_number = number(word)
     if as_number is not None:
-        return [meaning for meaning in everything(registry) if _is_number(meaning, as_number)]
-    found = [meaning for meaning in everything(registry) if word in _names(meaning)]
+        return [entry.facts() for entry in numbered(registry) if entry.number == as_number]
+    found = [entry.facts() for entry in everything(registry) if word in entry.names]
     folded = word.lower()
     return found or [
-        meaning for meaning in everything(registry) if folded in {name.lower() for name in _names(meaning)}
+        entry.facts() for entry in everything(registry) if any(folded == name.lower() for name in entry.names)
     ]
 
 
-def everything(registry: Registry) -> Iterator[Facts]:
+def everything(registry: Registry) -> Iterator[Entry]:
     """All that has a name."""
+    yield from numbered(registry)
+    for module in registry.modules():
+        yield from _unnumbered(module)
+    externals = {name: place for module in registry.modules() for name, place in module.externals.items()}
+    for name, (value, header) in externals.items():
+        yield Entry((name,), None, partial(facts.constant, header or "given with --define", name, value))
+    for name, enum in publicnames.enums().items():
+        yield Entry((name,), None, partial(facts.public_enum, name, enum.source, enum.names))
+        if name not in facts.NUMBERS:
+            for member, value in enum.names.items():
+                yield Entry((member,), None, partial(facts.public_name, name, enum.source, member, value))
+
+
+def numbered(registry: Registry) -> Iterator[Entry]:
+    """All that a number can mean. Constants are limits and sizes, and members of most enums of the API would
+    have any small number: a number does not mean them."""
     for program in registry.programs():
-        yield facts.program(program)
+        yield Entry((program.name, program.symbol), program.number, partial(facts.program, program))
     for program in registry.programs():
         for procedure in program.procedures:
-            yield facts.procedure(program, procedure)
+            full, by_number = f"{program.name}.{procedure.name}", f"{program.name}.{procedure.number}"
+            names = (full, procedure.name, procedure.symbol, by_number)
+            yield Entry(names, procedure.number, partial(facts.procedure, program, procedure))
     for module in registry.modules():
-        yield from _module(module)
-    externals = {name: place for module in registry.modules() for name, place in module.externals.items()}
-    for constant, (value, header) in externals.items():
-        yield facts.constant(header or "given with --define", constant, value)
-    enums = publicnames.enums()
-    for name in dict.fromkeys((*facts.NUMBERS, *enums)):
-        yield facts.public_enum(name, enums[name].source, enums[name].names)
-        for member, value in enums[name].names.items():
-            yield facts.public_name(name, enums[name].source, member, value)
+        procedures = {procedure.symbol for program in module.programs for procedure in program.procedures}
+        for enum, members in module.members.items():
+            for name, value in members.items():
+                if name not in procedures:
+                    yield Entry((name,), value, partial(facts.member, module, enum, name, value))
+    for name in facts.NUMBERS:
+        enum_ = publicnames.enums()[name]
+        for member, value in enum_.names.items():
+            yield Entry((member,), value, partial(facts.public_name, name, enum_.source, member, value))
 
 
-def _module(module: Module) -> Iterator[Facts]:
-    """A module's types, and its enum members and constants that no program or procedure stands for."""
-    for type_ in module.types.values():
-        yield facts.type_(module.file, type_)
-    procedures = {procedure.symbol for program in module.programs for procedure in program.procedures}
-    for enum, members in module.enums.items():
-        for name, member in members.__members__.items():
-            if name not in procedures:
-                yield facts.member(module, enum, name, int(member))
+def _unnumbered(module: Module) -> Iterator[Entry]:
+    """A module's types, and its constants that no program stands for."""
+    for name in module.type_names:
+        yield Entry((name,), None, partial(_type, module, name))
     programs = {program.symbol for program in module.programs}
     for name, value in module.constants.items():
         if name not in programs:
-            yield facts.constant(module.file, name, value)
+            yield Entry((name,), None, partial(facts.constant, module.file, name, value))
 
 
-def _is_number(meaning: Facts, wanted: int) -> bool:
-    """Constants are limits and sizes: a number does not mean one."""
-    return meaning.get("number") == wanted and meaning["kind"] not in ("constant", facts.API_MEMBER)
-
-
-def _names(meaning: Facts) -> set[str]:
-    known = {meaning["name"], meaning.get("symbol", meaning["name"])}
-    if meaning["kind"] == "procedure":
-        known |= {meaning["name"].partition(".")[2], f"{meaning['program']}.{meaning['number']}"}
-    return known
+def _type(module: Module, name: str) -> Facts:
+    return facts.type_(module.file, module.types[name])
 
 
 def _block(meaning: Facts, colour: Palette) -> Iterator[str]:

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 import click
 
-from ..present.names import TYPES
-
 
 def programs(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     """Programs by name."""
@@ -26,6 +24,8 @@ def procedures(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> 
 
 def message_types(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     """Types of messages."""
+    from ..present.names import TYPES
+
     return _beginning(begun, TYPES.values())
 
 
@@ -33,7 +33,7 @@ def types_and_procedures(ctx: click.Context, parameter: click.Parameter, begun: 
     """Types of the .x files, and procedures."""
     from .. import registry
 
-    types = (name for module in registry.default().modules() for name in module.types)
+    types = (name for module in registry.default().modules() for name in module.type_names)
     return _beginning(begun, types) + procedures(ctx, parameter, begun)
 
 

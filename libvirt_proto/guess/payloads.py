@@ -23,8 +23,8 @@ from ..layout import (
     UnionNode,
     VoidNode,
 )
-from ..program import XdrType
 from ..registry import Registry
+from ..xdrtype import XdrType
 from .evidence import Weight, background, weigh
 
 #: Types are tried on no more bytes than this: with so many of them, each takes its time.

@@ -27,8 +27,8 @@ from ..present.values import plain
 from .values import base64_bytes, hex_bytes, integer, shown, unplain
 
 if TYPE_CHECKING:
-    from ..program import XdrType
     from ..registry import Registry
+    from ..xdrtype import XdrType
 
 #: JSON needs more room than XDR does: a byte of a string takes six as \u0000.
 _MAX_LINE: Final = 8 * MAX_FRAME

@@ -11,7 +11,7 @@ import pytest
 
 from libvirt_proto import OverLimit
 from libvirt_proto.limits import MAX_DEPTH
-from libvirt_proto.program import XdrType
+from libvirt_proto.xdrtype import XdrType
 from tests.differential import soak, verdicts
 from tests.differential.rpcgen import ACCEPTED, REFUSED, Answer, Judge
 

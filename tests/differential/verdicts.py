@@ -26,7 +26,7 @@ from libvirt_proto.layout import (
     StructNode,
     UnionNode,
 )
-from libvirt_proto.program import XdrType
+from libvirt_proto.xdrtype import XdrType
 
 from .drawing import NARROW
 from .rpcgen import ACCEPTED, REFUSED, Answer

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from libvirt_proto import careful, layout
-from libvirt_proto.program import XdrType
+from libvirt_proto.xdrtype import XdrType
 from libvirt_proto_codegen import pipeline
 from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.errors import DefinitionError

@@ -17,7 +17,7 @@ from libvirt_proto.capture.chunk import Chunk, Connection, Item
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.frame import FrameDecoder
 from libvirt_proto.limits import MAX_DEPTH, MAX_FRAME, MAX_REMARKS
-from libvirt_proto.program import XdrType
+from libvirt_proto.xdrtype import XdrType
 from tests.frames import REMOTE, frame, text, word
 from tests.work import MORE, MULTIPLE, assert_linear, assert_within, grown, work
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libvirt_proto import careful, registry
-from libvirt_proto.program import XdrType
 from libvirt_proto.registry import Registry
+from libvirt_proto.xdrtype import XdrType
 from libvirt_proto_codegen.releases import folders
 from tests.oracles import value_or_error
 

@@ -17,7 +17,7 @@ from libvirt_proto.parse.jsonl import Parser
 from libvirt_proto.parse.values import unplain
 from libvirt_proto.present.jsonl import Presenter
 from libvirt_proto.present.values import plain
-from libvirt_proto.program import XdrType
+from libvirt_proto.xdrtype import XdrType
 from tests.frames import REMOTE, captured, frame
 from tests.handmade import Everything
 from tests.oracles import line_or_error

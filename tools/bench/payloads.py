@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from libvirt_proto.layout import XdrStruct, XdrUnion
-from libvirt_proto.program import XdrType
 from libvirt_proto.registry import default
+from libvirt_proto.xdrtype import XdrType
 
 from .captures import messages
 from .peers import Xdrlib, construct

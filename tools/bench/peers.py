@@ -18,7 +18,7 @@ from typing import Any
 import construct as c
 
 from libvirt_proto import layout as l
-from libvirt_proto.program import XdrType
+from libvirt_proto.xdrtype import XdrType
 
 Decode = Callable[[bytes], Any]
 Encode = Callable[[Any], bytes]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ...render import API_VERSION, Artefact, banner, render
+from ...render import Artefact, banner, render
 from ...schema import Module, Schema
 from .history import rows
+from .index import IndexView
 from .module import ModuleView
 from .names import Names
 
@@ -14,7 +15,7 @@ def generate(schema: Schema) -> tuple[Artefact, ...]:
     annotations, a decoder and an encoder for each, enumerations, constants, procedures. With a history,
     docstrings show it, and history.py has it as data."""
     names = Names(schema)
-    index = {"banner": banner(schema, "python"), "schema": schema, "api": API_VERSION}
+    index = IndexView(schema, banner(schema, "python"))
     return (
         Artefact("__init__.py", render("python", "index.py.j2", index)),
         *(

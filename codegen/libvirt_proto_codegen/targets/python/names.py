@@ -59,16 +59,13 @@ XDR = frozenset(
         ),
     )
 )
-PROGRAM = frozenset(("AccessRule", "Annotations", "Procedure", "Program", "XdrType"))
 OTHER = frozenset(
     (
         *("Annotated", "ClassVar", "Final", "IntEnum", "Mapping", "Struct", "annotations"),
         *(
             "TYPES",
             "ENUMS",
-            "CONSTANTS",
-            "EXTERNALS",
-            "PROGRAMS",
+            "XdrType",
             "Any",
             "bool",
             "bytes",
@@ -93,7 +90,7 @@ class Names:
         self.globals: dict[str, set[str]] = {}
         order = TopologicalSorter({module.name: module.imports for module in schema.modules})
         for module in map(schema.by_name.__getitem__, order.static_order()):
-            taken = set(LAYOUT | XDR | PROGRAM | OTHER)
+            taken = set(LAYOUT | XDR | OTHER)
             imported = [key for key in self.classes if key.module in module.imports]
             taken.update(self.classes[key] for key in imported)
             for definition in module.types:
