@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .xdrtype import XdrType
@@ -48,7 +48,14 @@ class Annotations:
     aclfilter: tuple[AccessRule, ...] = ()
 
 
-NO_ANNOTATIONS = Annotations()
+@cache
+def _annotations(said: tuple[Any, ...]) -> Annotations:
+    if not said:
+        return Annotations()
+    generate, priority, readstream, writestream, sparseflag, acl, aclfilter = said
+    rules = None if acl is None else tuple(AccessRule(*rule) for rule in acl)
+    filters = tuple(AccessRule(*rule) for rule in aclfilter)
+    return Annotations(generate, priority, readstream, writestream, sparseflag, rules, filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,8 @@ class Procedure:
     """`symbol` is the .x's name (`REMOTE_PROC_AUTH_LIST`), `name` the tapset's (`auth_list`).
 
     The places of its types, None for void, are a module's name and the type's behind a dot
-    (`remote.remote_auth_list_ret`), for `load`. So nothing of a type is loaded before it is asked for.
+    (`remote.remote_auth_list_ret`), for `load`. So nothing of a type is loaded before it is asked for. `said`
+    has the values of Annotations in their order, and those of AccessRules in place of these.
     """
 
     number: int
@@ -66,7 +74,12 @@ class Procedure:
     args_place: str | None = None
     ret_place: str | None = None
     msg_place: str | None = None
-    annotations: Annotations = NO_ANNOTATIONS
+    said: tuple[Any, ...] = ()
+
+    @property
+    def annotations(self) -> Annotations:
+        """What the .x's comment says of it."""
+        return _annotations(self.said)
 
     @property
     def args(self) -> XdrType | None:
@@ -84,9 +97,17 @@ class Procedure:
         return None if self.msg_place is None else self.load(self.msg_place)
 
 
-def loader(package: str) -> Load:
-    """What loads types of a generated package by their places."""
-    return partial(_load, package)
+def programs(package: str, rows: tuple[Any, ...]) -> tuple[Program, ...]:
+    """The programs of a generated package, of the rows that it has for one of its modules."""
+    load = partial(_load, package)
+
+    def procedure(number: int, name: str, symbol: str, *rest: Any) -> Procedure:
+        return Procedure(number, name, symbol, load, *rest)
+
+    return tuple(
+        Program(name, symbol, number, version, tuple(procedure(*one) for one in procedures))
+        for name, symbol, number, version, procedures in rows
+    )
 
 
 def _load(package: str, place: str) -> XdrType:

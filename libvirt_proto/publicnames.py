@@ -128,9 +128,8 @@ def _constants() -> Mapping[str, int]:
 
 @cache
 def _data() -> tuple[dict[str, Any], dict[str, Any]]:
+    import json  # msgspec is faster, but takes longer to be imported
     import tomllib
 
-    from msgspec import json
-
-    imported = json.decode((_FOLDER / "publicnames.json").read_bytes())
+    imported = json.loads((_FOLDER / "publicnames.json").read_bytes())
     return imported, tomllib.loads((_FOLDER / "fieldnames.toml").read_text("utf-8"))

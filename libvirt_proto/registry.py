@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from .history import Facts, Key, Span
 from .history import of as history_of
-from .program import Procedure, Program
+from .program import Procedure, Program, programs
 
 if TYPE_CHECKING:
     from enum import IntEnum
@@ -38,7 +38,7 @@ class Module:
         self._package = package.__name__
         self.name = name
         self.file: str = package.MODULES[name]
-        self.programs: tuple[Program, ...] = package.PROGRAMS[name]
+        self.programs = programs(package.__name__, package.PROGRAMS[name])
         self.members: Mapping[str, Mapping[str, int]] = package.MEMBERS[name]
         self.constants: Mapping[str, int] = package.CONSTANTS[name]
         self.externals: Mapping[str, tuple[int, str | None]] = package.EXTERNALS[name]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from libvirt_proto import registry
+from libvirt_proto import compiled
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,7 +40,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing that was compiled by another version of the generator is taken from the user's cache, nor from
     that of tests that ran in this process before."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    registry._cache_folder.cache_clear()
+    compiled._cache_folder.cache_clear()
 
 
 #: Set in CI, where every tool is there: a system test that would be skipped fails.

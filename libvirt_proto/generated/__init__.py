@@ -15,9 +15,8 @@
 A module per .x file has the types. It is loaded when first asked for.
 """
 
-from typing import Final
+from typing import Any, Final
 
-from libvirt_proto.program import AccessRule, Annotations, Procedure, Program, loader
 from libvirt_proto.xdr import require_api
 
 require_api(2)
@@ -38,4321 +37,586 @@ MODULES: Final[dict[str, str]] = {
     "virnetprotocol": "virnetprotocol.x",
 }
 
-load = loader(__name__)
-
-#: Module → its programs, with their procedures.
-PROGRAMS: Final[dict[str, tuple[Program, ...]]] = {
+#: Module → its programs: name, symbol, number, version, procedures. A procedure: number, name, symbol, module and
+#: name of its args, ret and msg, and what the .x's comment says of it (see libvirt_proto.program).
+PROGRAMS: Final[dict[str, tuple[Any, ...]]] = {
     "admin": (
-        Program(
+        (
             "admin",
             "ADMIN_PROGRAM",
             0x06900690,
             1,
             (
-                Procedure(  # since 1.2.17
-                    1,
-                    "connect_open",
-                    "ADMIN_PROC_CONNECT_OPEN",
-                    load,
-                    args_place="admin.admin_connect_open_args",
-                    annotations=Annotations(generate="none"),
-                ),
-                Procedure(  # since 1.2.17
-                    2,
-                    "connect_close",
-                    "ADMIN_PROC_CONNECT_CLOSE",
-                    load,
-                    annotations=Annotations(generate="none"),
-                ),
-                Procedure(  # since 1.3.0
-                    3,
-                    "connect_get_lib_version",
-                    "ADMIN_PROC_CONNECT_GET_LIB_VERSION",
-                    load,
-                    ret_place="admin.admin_connect_get_lib_version_ret",
-                    annotations=Annotations(generate="both"),
-                ),
-                Procedure(  # since 1.3.2
-                    4,
-                    "connect_list_servers",
-                    "ADMIN_PROC_CONNECT_LIST_SERVERS",
-                    load,
-                    args_place="admin.admin_connect_list_servers_args",
-                    ret_place="admin.admin_connect_list_servers_ret",
-                    annotations=Annotations(generate="both"),
-                ),
-                Procedure(  # since 1.3.3
-                    5,
-                    "connect_lookup_server",
-                    "ADMIN_PROC_CONNECT_LOOKUP_SERVER",
-                    load,
-                    args_place="admin.admin_connect_lookup_server_args",
-                    ret_place="admin.admin_connect_lookup_server_ret",
-                    annotations=Annotations(generate="both"),
-                ),
-                Procedure(  # since 1.3.4
-                    6,
-                    "server_get_threadpool_parameters",
-                    "ADMIN_PROC_SERVER_GET_THREADPOOL_PARAMETERS",
-                    load,
-                    args_place="admin.admin_server_get_threadpool_parameters_args",
-                    ret_place="admin.admin_server_get_threadpool_parameters_ret",
-                    annotations=Annotations(generate="none"),
-                ),
-                Procedure(  # since 1.3.4
-                    7,
-                    "server_set_threadpool_parameters",
-                    "ADMIN_PROC_SERVER_SET_THREADPOOL_PARAMETERS",
-                    load,
-                    args_place="admin.admin_server_set_threadpool_parameters_args",
-                    annotations=Annotations(generate="none"),
-                ),
-                Procedure(  # since 1.3.5
-                    8,
-                    "server_list_clients",
-                    "ADMIN_PROC_SERVER_LIST_CLIENTS",
-                    load,
-                    args_place="admin.admin_server_list_clients_args",
-                    ret_place="admin.admin_server_list_clients_ret",
-                    annotations=Annotations(generate="both"),
-                ),
-                Procedure(  # since 1.3.5
-                    9,
-                    "server_lookup_client",
-                    "ADMIN_PROC_SERVER_LOOKUP_CLIENT",
-                    load,
-                    args_place="admin.admin_server_lookup_client_args",
-                    ret_place="admin.admin_server_lookup_client_ret",
-                    annotations=Annotations(generate="both"),
-                ),
-                Procedure(  # since 1.3.5
-                    10,
-                    "client_get_info",
-                    "ADMIN_PROC_CLIENT_GET_INFO",
-                    load,
-                    args_place="admin.admin_client_get_info_args",
-                    ret_place="admin.admin_client_get_info_ret",
-                    annotations=Annotations(generate="none"),
-                ),
-                Procedure(  # since 1.3.5
-                    11,
-                    "client_close",
-                    "ADMIN_PROC_CLIENT_CLOSE",
-                    load,
-                    args_place="admin.admin_client_close_args",
-                    annotations=Annotations(generate="both"),
-                ),
-                Procedure(  # since 1.3.5
-                    12,
-                    "server_get_client_limits",
-                    "ADMIN_PROC_SERVER_GET_CLIENT_LIMITS",
-                    load,
-                    args_place="admin.admin_server_get_client_limits_args",
-                    ret_place="admin.admin_server_get_client_limits_ret",
-                    annotations=Annotations(generate="none"),
-                ),
-                Procedure(  # since 1.3.5
-                    13,
-                    "server_set_client_limits",
-                    "ADMIN_PROC_SERVER_SET_CLIENT_LIMITS",
-                    load,
-                    args_place="admin.admin_server_set_client_limits_args",
-                    annotations=Annotations(generate="none"),
-                ),
-                Procedure(  # since 3.0.0
-                    14,
-                    "connect_get_logging_outputs",
-                    "ADMIN_PROC_CONNECT_GET_LOGGING_OUTPUTS",
-                    load,
-                    args_place="admin.admin_connect_get_logging_outputs_args",
-                    ret_place="admin.admin_connect_get_logging_outputs_ret",
-                    annotations=Annotations(generate="none"),
-                ),
-                Procedure(  # since 3.0.0
-                    15,
-                    "connect_get_logging_filters",
-                    "ADMIN_PROC_CONNECT_GET_LOGGING_FILTERS",
-                    load,
-                    args_place="admin.admin_connect_get_logging_filters_args",
-                    ret_place="admin.admin_connect_get_logging_filters_ret",
-                    annotations=Annotations(generate="none"),
-                ),
-                Procedure(  # since 3.0.0
-                    16,
-                    "connect_set_logging_outputs",
-                    "ADMIN_PROC_CONNECT_SET_LOGGING_OUTPUTS",
-                    load,
-                    args_place="admin.admin_connect_set_logging_outputs_args",
-                    annotations=Annotations(generate="both"),
-                ),
-                Procedure(  # since 3.0.0
-                    17,
-                    "connect_set_logging_filters",
-                    "ADMIN_PROC_CONNECT_SET_LOGGING_FILTERS",
-                    load,
-                    args_place="admin.admin_connect_set_logging_filters_args",
-                    annotations=Annotations(generate="both"),
-                ),
-                Procedure(  # since after 4.5.0, by 9.8.0
-                    18,
-                    "server_update_tls_files",
-                    "ADMIN_PROC_SERVER_UPDATE_TLS_FILES",
-                    load,
-                    args_place="admin.admin_server_update_tls_files_args",
-                    annotations=Annotations(generate="both"),
-                ),
-                Procedure(  # since 8.6.0, by virAdmConnectSetDaemonTimeout of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    19,
-                    "connect_set_daemon_timeout",
-                    "ADMIN_PROC_CONNECT_SET_DAEMON_TIMEOUT",
-                    load,
-                    args_place="admin.admin_connect_set_daemon_timeout_args",
-                    annotations=Annotations(generate="both"),
-                ),
-                Procedure(  # since 11.2.0
-                    20,
-                    "connect_daemon_shutdown",
-                    "ADMIN_PROC_CONNECT_DAEMON_SHUTDOWN",
-                    load,
-                    args_place="admin.admin_connect_daemon_shutdown_args",
-                    annotations=Annotations(generate="both"),
-                ),
+                (1, "connect_open", "ADMIN_PROC_CONNECT_OPEN", "admin.admin_connect_open_args", None, None, ("none", None, None, None, None, None, ())),  # since 1.2.17
+                (2, "connect_close", "ADMIN_PROC_CONNECT_CLOSE", None, None, None, ("none", None, None, None, None, None, ())),  # since 1.2.17
+                (3, "connect_get_lib_version", "ADMIN_PROC_CONNECT_GET_LIB_VERSION", None, "admin.admin_connect_get_lib_version_ret", None, ("both", None, None, None, None, None, ())),  # since 1.3.0
+                (4, "connect_list_servers", "ADMIN_PROC_CONNECT_LIST_SERVERS", "admin.admin_connect_list_servers_args", "admin.admin_connect_list_servers_ret", None, ("both", None, None, None, None, None, ())),  # since 1.3.2
+                (5, "connect_lookup_server", "ADMIN_PROC_CONNECT_LOOKUP_SERVER", "admin.admin_connect_lookup_server_args", "admin.admin_connect_lookup_server_ret", None, ("both", None, None, None, None, None, ())),  # since 1.3.3
+                (6, "server_get_threadpool_parameters", "ADMIN_PROC_SERVER_GET_THREADPOOL_PARAMETERS", "admin.admin_server_get_threadpool_parameters_args", "admin.admin_server_get_threadpool_parameters_ret", None, ("none", None, None, None, None, None, ())),  # since 1.3.4
+                (7, "server_set_threadpool_parameters", "ADMIN_PROC_SERVER_SET_THREADPOOL_PARAMETERS", "admin.admin_server_set_threadpool_parameters_args", None, None, ("none", None, None, None, None, None, ())),  # since 1.3.4
+                (8, "server_list_clients", "ADMIN_PROC_SERVER_LIST_CLIENTS", "admin.admin_server_list_clients_args", "admin.admin_server_list_clients_ret", None, ("both", None, None, None, None, None, ())),  # since 1.3.5
+                (9, "server_lookup_client", "ADMIN_PROC_SERVER_LOOKUP_CLIENT", "admin.admin_server_lookup_client_args", "admin.admin_server_lookup_client_ret", None, ("both", None, None, None, None, None, ())),  # since 1.3.5
+                (10, "client_get_info", "ADMIN_PROC_CLIENT_GET_INFO", "admin.admin_client_get_info_args", "admin.admin_client_get_info_ret", None, ("none", None, None, None, None, None, ())),  # since 1.3.5
+                (11, "client_close", "ADMIN_PROC_CLIENT_CLOSE", "admin.admin_client_close_args", None, None, ("both", None, None, None, None, None, ())),  # since 1.3.5
+                (12, "server_get_client_limits", "ADMIN_PROC_SERVER_GET_CLIENT_LIMITS", "admin.admin_server_get_client_limits_args", "admin.admin_server_get_client_limits_ret", None, ("none", None, None, None, None, None, ())),  # since 1.3.5
+                (13, "server_set_client_limits", "ADMIN_PROC_SERVER_SET_CLIENT_LIMITS", "admin.admin_server_set_client_limits_args", None, None, ("none", None, None, None, None, None, ())),  # since 1.3.5
+                (14, "connect_get_logging_outputs", "ADMIN_PROC_CONNECT_GET_LOGGING_OUTPUTS", "admin.admin_connect_get_logging_outputs_args", "admin.admin_connect_get_logging_outputs_ret", None, ("none", None, None, None, None, None, ())),  # since 3.0.0
+                (15, "connect_get_logging_filters", "ADMIN_PROC_CONNECT_GET_LOGGING_FILTERS", "admin.admin_connect_get_logging_filters_args", "admin.admin_connect_get_logging_filters_ret", None, ("none", None, None, None, None, None, ())),  # since 3.0.0
+                (16, "connect_set_logging_outputs", "ADMIN_PROC_CONNECT_SET_LOGGING_OUTPUTS", "admin.admin_connect_set_logging_outputs_args", None, None, ("both", None, None, None, None, None, ())),  # since 3.0.0
+                (17, "connect_set_logging_filters", "ADMIN_PROC_CONNECT_SET_LOGGING_FILTERS", "admin.admin_connect_set_logging_filters_args", None, None, ("both", None, None, None, None, None, ())),  # since 3.0.0
+                (18, "server_update_tls_files", "ADMIN_PROC_SERVER_UPDATE_TLS_FILES", "admin.admin_server_update_tls_files_args", None, None, ("both", None, None, None, None, None, ())),  # since after 4.5.0, by 9.8.0
+                (19, "connect_set_daemon_timeout", "ADMIN_PROC_CONNECT_SET_DAEMON_TIMEOUT", "admin.admin_connect_set_daemon_timeout_args", None, None, ("both", None, None, None, None, None, ())),  # since 8.6.0, by virAdmConnectSetDaemonTimeout of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (20, "connect_daemon_shutdown", "ADMIN_PROC_CONNECT_DAEMON_SHUTDOWN", "admin.admin_connect_daemon_shutdown_args", None, None, ("both", None, None, None, None, None, ())),  # since 11.2.0
             ),
         ),
     ),
     "lock": (
-        Program(
+        (
             "lock_space",
             "VIR_LOCK_SPACE_PROTOCOL_PROGRAM",
             0x0ea7beef,
             1,
             (
-                Procedure(  # since 1.0.1
-                    1,
-                    "register",
-                    "VIR_LOCK_SPACE_PROTOCOL_PROC_REGISTER",
-                    load,
-                    args_place="lock.virLockSpaceProtocolRegisterArgs",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 1.0.1
-                    2,
-                    "restrict",
-                    "VIR_LOCK_SPACE_PROTOCOL_PROC_RESTRICT",
-                    load,
-                    args_place="lock.virLockSpaceProtocolRestrictArgs",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 1.0.1
-                    3,
-                    "new",
-                    "VIR_LOCK_SPACE_PROTOCOL_PROC_NEW",
-                    load,
-                    args_place="lock.virLockSpaceProtocolNewArgs",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 1.0.1
-                    4,
-                    "create_resource",
-                    "VIR_LOCK_SPACE_PROTOCOL_PROC_CREATE_RESOURCE",
-                    load,
-                    args_place="lock.virLockSpaceProtocolCreateResourceArgs",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 1.0.1
-                    5,
-                    "delete_resource",
-                    "VIR_LOCK_SPACE_PROTOCOL_PROC_DELETE_RESOURCE",
-                    load,
-                    args_place="lock.virLockSpaceProtocolDeleteResourceArgs",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 1.0.1
-                    6,
-                    "acquire_resource",
-                    "VIR_LOCK_SPACE_PROTOCOL_PROC_ACQUIRE_RESOURCE",
-                    load,
-                    args_place="lock.virLockSpaceProtocolAcquireResourceArgs",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 1.0.1
-                    7,
-                    "release_resource",
-                    "VIR_LOCK_SPACE_PROTOCOL_PROC_RELEASE_RESOURCE",
-                    load,
-                    args_place="lock.virLockSpaceProtocolReleaseResourceArgs",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 1.0.1
-                    8,
-                    "create_lockspace",
-                    "VIR_LOCK_SPACE_PROTOCOL_PROC_CREATE_LOCKSPACE",
-                    load,
-                    args_place="lock.virLockSpaceProtocolCreateLockSpaceArgs",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
+                (1, "register", "VIR_LOCK_SPACE_PROTOCOL_PROC_REGISTER", "lock.virLockSpaceProtocolRegisterArgs", None, None, ("none", None, None, None, None, (), ())),  # since 1.0.1
+                (2, "restrict", "VIR_LOCK_SPACE_PROTOCOL_PROC_RESTRICT", "lock.virLockSpaceProtocolRestrictArgs", None, None, ("none", None, None, None, None, (), ())),  # since 1.0.1
+                (3, "new", "VIR_LOCK_SPACE_PROTOCOL_PROC_NEW", "lock.virLockSpaceProtocolNewArgs", None, None, ("none", None, None, None, None, (), ())),  # since 1.0.1
+                (4, "create_resource", "VIR_LOCK_SPACE_PROTOCOL_PROC_CREATE_RESOURCE", "lock.virLockSpaceProtocolCreateResourceArgs", None, None, ("none", None, None, None, None, (), ())),  # since 1.0.1
+                (5, "delete_resource", "VIR_LOCK_SPACE_PROTOCOL_PROC_DELETE_RESOURCE", "lock.virLockSpaceProtocolDeleteResourceArgs", None, None, ("none", None, None, None, None, (), ())),  # since 1.0.1
+                (6, "acquire_resource", "VIR_LOCK_SPACE_PROTOCOL_PROC_ACQUIRE_RESOURCE", "lock.virLockSpaceProtocolAcquireResourceArgs", None, None, ("none", None, None, None, None, (), ())),  # since 1.0.1
+                (7, "release_resource", "VIR_LOCK_SPACE_PROTOCOL_PROC_RELEASE_RESOURCE", "lock.virLockSpaceProtocolReleaseResourceArgs", None, None, ("none", None, None, None, None, (), ())),  # since 1.0.1
+                (8, "create_lockspace", "VIR_LOCK_SPACE_PROTOCOL_PROC_CREATE_LOCKSPACE", "lock.virLockSpaceProtocolCreateLockSpaceArgs", None, None, ("none", None, None, None, None, (), ())),  # since 1.0.1
             ),
         ),
     ),
     "log": (
-        Program(
+        (
             "log_manager",
             "VIR_LOG_MANAGER_PROTOCOL_PROGRAM",
             0x87539319,
             1,
             (
-                Procedure(  # since 1.3.0
-                    1,
-                    "domain_open_log_file",
-                    "VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_OPEN_LOG_FILE",
-                    load,
-                    args_place="log.virLogManagerProtocolDomainOpenLogFileArgs",
-                    ret_place="log.virLogManagerProtocolDomainOpenLogFileRet",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 1.3.0
-                    2,
-                    "domain_get_log_file_position",
-                    "VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_GET_LOG_FILE_POSITION",
-                    load,
-                    args_place="log.virLogManagerProtocolDomainGetLogFilePositionArgs",
-                    ret_place="log.virLogManagerProtocolDomainGetLogFilePositionRet",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 1.3.0
-                    3,
-                    "domain_read_log_file",
-                    "VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_READ_LOG_FILE",
-                    load,
-                    args_place="log.virLogManagerProtocolDomainReadLogFileArgs",
-                    ret_place="log.virLogManagerProtocolDomainReadLogFileRet",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 2.0.0
-                    4,
-                    "domain_append_log_file",
-                    "VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_APPEND_LOG_FILE",
-                    load,
-                    args_place="log.virLogManagerProtocolDomainAppendLogFileArgs",
-                    ret_place="log.virLogManagerProtocolDomainAppendLogFileRet",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
+                (1, "domain_open_log_file", "VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_OPEN_LOG_FILE", "log.virLogManagerProtocolDomainOpenLogFileArgs", "log.virLogManagerProtocolDomainOpenLogFileRet", None, ("none", None, None, None, None, (), ())),  # since 1.3.0
+                (2, "domain_get_log_file_position", "VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_GET_LOG_FILE_POSITION", "log.virLogManagerProtocolDomainGetLogFilePositionArgs", "log.virLogManagerProtocolDomainGetLogFilePositionRet", None, ("none", None, None, None, None, (), ())),  # since 1.3.0
+                (3, "domain_read_log_file", "VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_READ_LOG_FILE", "log.virLogManagerProtocolDomainReadLogFileArgs", "log.virLogManagerProtocolDomainReadLogFileRet", None, ("none", None, None, None, None, (), ())),  # since 1.3.0
+                (4, "domain_append_log_file", "VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_APPEND_LOG_FILE", "log.virLogManagerProtocolDomainAppendLogFileArgs", "log.virLogManagerProtocolDomainAppendLogFileRet", None, ("none", None, None, None, None, (), ())),  # since 2.0.0
             ),
         ),
     ),
     "lxc_monitor": (
-        Program(
+        (
             "lxc_monitor",
             "VIR_LXC_MONITOR_PROGRAM",
             0x12341234,
             1,
             (
-                Procedure(  # since 0.10.0
-                    1,
-                    "exit_event",
-                    "VIR_LXC_MONITOR_PROC_EXIT_EVENT",
-                    load,
-                    msg_place="lxc_monitor.virLXCMonitorExitEventMsg",
-                    annotations=Annotations(generate="none"),
-                ),
-                Procedure(  # since 1.0.1
-                    2,
-                    "init_event",
-                    "VIR_LXC_MONITOR_PROC_INIT_EVENT",
-                    load,
-                    msg_place="lxc_monitor.virLXCMonitorInitEventMsg",
-                    annotations=Annotations(generate="none"),
-                ),
+                (1, "exit_event", "VIR_LXC_MONITOR_PROC_EXIT_EVENT", None, None, "lxc_monitor.virLXCMonitorExitEventMsg", ("none", None, None, None, None, None, ())),  # since 0.10.0
+                (2, "init_event", "VIR_LXC_MONITOR_PROC_INIT_EVENT", None, None, "lxc_monitor.virLXCMonitorInitEventMsg", ("none", None, None, None, None, None, ())),  # since 1.0.1
             ),
         ),
     ),
     "lxc": (
-        Program(
+        (
             "lxc",
             "LXC_PROGRAM",
             0x00068000,
             1,
             (
-                Procedure(  # since 1.0.2
-                    1,
-                    "domain_open_namespace",
-                    "LXC_PROC_DOMAIN_OPEN_NAMESPACE",
-                    load,
-                    args_place="lxc.lxc_domain_open_namespace_args",
-                    annotations=Annotations(generate="none", priority="low", acl=(AccessRule("domain", "open_namespace"),)),
-                ),
+                (1, "domain_open_namespace", "LXC_PROC_DOMAIN_OPEN_NAMESPACE", "lxc.lxc_domain_open_namespace_args", None, None, ("none", "low", None, None, None, (("domain", "open_namespace", None, None, None),), ())),  # since 1.0.2
             ),
         ),
     ),
     "qemu": (
-        Program(
+        (
             "qemu",
             "QEMU_PROGRAM",
             0x20008087,
             1,
             (
-                Procedure(  # since 0.8.3, by virDomainQemuMonitorCommand of the public API (the definitions say: 0.9.7 or earlier)
-                    1,
-                    "domain_monitor_command",
-                    "QEMU_PROC_DOMAIN_MONITOR_COMMAND",
-                    load,
-                    args_place="qemu.qemu_domain_monitor_command_args",
-                    ret_place="qemu.qemu_domain_monitor_command_ret",
-                    annotations=Annotations(generate="none", priority="low", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.9.4, by virDomainQemuAttach of the public API (the definitions say: 0.9.7 or earlier)
-                    2,
-                    "domain_attach",
-                    "QEMU_PROC_DOMAIN_ATTACH",
-                    load,
-                    args_place="qemu.qemu_domain_attach_args",
-                    ret_place="qemu.qemu_domain_attach_ret",
-                    annotations=Annotations(generate="both", priority="low", acl=(AccessRule("domain", "start"), AccessRule("domain", "write"))),
-                ),
-                Procedure(  # since 0.10.0
-                    3,
-                    "domain_agent_command",
-                    "QEMU_PROC_DOMAIN_AGENT_COMMAND",
-                    load,
-                    args_place="qemu.qemu_domain_agent_command_args",
-                    ret_place="qemu.qemu_domain_agent_command_ret",
-                    annotations=Annotations(generate="both", priority="low", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 1.2.3
-                    4,
-                    "connect_domain_monitor_event_register",
-                    "QEMU_PROC_CONNECT_DOMAIN_MONITOR_EVENT_REGISTER",
-                    load,
-                    args_place="qemu.qemu_connect_domain_monitor_event_register_args",
-                    ret_place="qemu.qemu_connect_domain_monitor_event_register_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_domains"), AccessRule("connect", "write")), aclfilter=(AccessRule("domain", "getattr"),)),
-                ),
-                Procedure(  # since 1.2.3
-                    5,
-                    "connect_domain_monitor_event_deregister",
-                    "QEMU_PROC_CONNECT_DOMAIN_MONITOR_EVENT_DEREGISTER",
-                    load,
-                    args_place="qemu.qemu_connect_domain_monitor_event_deregister_args",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "write"),)),
-                ),
-                Procedure(  # since 1.2.3
-                    6,
-                    "domain_monitor_event",
-                    "QEMU_PROC_DOMAIN_MONITOR_EVENT",
-                    load,
-                    msg_place="qemu.qemu_domain_monitor_event_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 8.2.0, by virDomainQemuMonitorCommandWithFiles of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    7,
-                    "domain_monitor_command_with_files",
-                    "QEMU_PROC_DOMAIN_MONITOR_COMMAND_WITH_FILES",
-                    load,
-                    args_place="qemu.qemu_domain_monitor_command_with_files_args",
-                    ret_place="qemu.qemu_domain_monitor_command_with_files_ret",
-                    annotations=Annotations(generate="none", priority="low", acl=(AccessRule("domain", "write"),)),
-                ),
+                (1, "domain_monitor_command", "QEMU_PROC_DOMAIN_MONITOR_COMMAND", "qemu.qemu_domain_monitor_command_args", "qemu.qemu_domain_monitor_command_ret", None, ("none", "low", None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.8.3, by virDomainQemuMonitorCommand of the public API (the definitions say: 0.9.7 or earlier)
+                (2, "domain_attach", "QEMU_PROC_DOMAIN_ATTACH", "qemu.qemu_domain_attach_args", "qemu.qemu_domain_attach_ret", None, ("both", "low", None, None, None, (("domain", "start", None, None, None), ("domain", "write", None, None, None)), ())),  # since 0.9.4, by virDomainQemuAttach of the public API (the definitions say: 0.9.7 or earlier)
+                (3, "domain_agent_command", "QEMU_PROC_DOMAIN_AGENT_COMMAND", "qemu.qemu_domain_agent_command_args", "qemu.qemu_domain_agent_command_ret", None, ("both", "low", None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.10.0
+                (4, "connect_domain_monitor_event_register", "QEMU_PROC_CONNECT_DOMAIN_MONITOR_EVENT_REGISTER", "qemu.qemu_connect_domain_monitor_event_register_args", "qemu.qemu_connect_domain_monitor_event_register_ret", None, ("none", "high", None, None, None, (("connect", "search_domains", None, None, None), ("connect", "write", None, None, None)), (("domain", "getattr", None, None, None),))),  # since 1.2.3
+                (5, "connect_domain_monitor_event_deregister", "QEMU_PROC_CONNECT_DOMAIN_MONITOR_EVENT_DEREGISTER", "qemu.qemu_connect_domain_monitor_event_deregister_args", None, None, ("none", "high", None, None, None, (("connect", "write", None, None, None),), ())),  # since 1.2.3
+                (6, "domain_monitor_event", "QEMU_PROC_DOMAIN_MONITOR_EVENT", None, None, "qemu.qemu_domain_monitor_event_msg", ("both", None, None, None, None, (), ())),  # since 1.2.3
+                (7, "domain_monitor_command_with_files", "QEMU_PROC_DOMAIN_MONITOR_COMMAND_WITH_FILES", "qemu.qemu_domain_monitor_command_with_files_args", "qemu.qemu_domain_monitor_command_with_files_ret", None, ("none", "low", None, None, None, (("domain", "write", None, None, None),), ())),  # since 8.2.0, by virDomainQemuMonitorCommandWithFiles of the public API (the definitions say: after 4.5.0, by 9.8.0)
             ),
         ),
     ),
     "remote": (
-        Program(
+        (
             "remote",
             "REMOTE_PROGRAM",
             0x20008086,
             1,
             (
-                Procedure(  # since 0.9.7 or earlier
-                    1,
-                    "connect_open",
-                    "REMOTE_PROC_CONNECT_OPEN",
-                    load,
-                    args_place="remote.remote_connect_open_args",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    2,
-                    "connect_close",
-                    "REMOTE_PROC_CONNECT_CLOSE",
-                    load,
-                    annotations=Annotations(generate="none", priority="high", acl=()),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    3,
-                    "connect_get_type",
-                    "REMOTE_PROC_CONNECT_GET_TYPE",
-                    load,
-                    ret_place="remote.remote_connect_get_type_ret",
-                    annotations=Annotations(generate="server", priority="high", acl=(AccessRule("connect", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    4,
-                    "connect_get_version",
-                    "REMOTE_PROC_CONNECT_GET_VERSION",
-                    load,
-                    ret_place="remote.remote_connect_get_version_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    5,
-                    "connect_get_max_vcpus",
-                    "REMOTE_PROC_CONNECT_GET_MAX_VCPUS",
-                    load,
-                    args_place="remote.remote_connect_get_max_vcpus_args",
-                    ret_place="remote.remote_connect_get_max_vcpus_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    6,
-                    "node_get_info",
-                    "REMOTE_PROC_NODE_GET_INFO",
-                    load,
-                    ret_place="remote.remote_node_get_info_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    7,
-                    "connect_get_capabilities",
-                    "REMOTE_PROC_CONNECT_GET_CAPABILITIES",
-                    load,
-                    ret_place="remote.remote_connect_get_capabilities_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    8,
-                    "domain_attach_device",
-                    "REMOTE_PROC_DOMAIN_ATTACH_DEVICE",
-                    load,
-                    args_place="remote.remote_domain_attach_device_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    9,
-                    "domain_create",
-                    "REMOTE_PROC_DOMAIN_CREATE",
-                    load,
-                    args_place="remote.remote_domain_create_args",
-                    annotations=Annotations(generate="server", acl=(AccessRule("domain", "start"),)),
-                ),
-                Procedure(  # since 0.5.0, by virDomainCreateXML of the public API (the definitions say: 0.9.7 or earlier)
-                    10,
-                    "domain_create_xml",
-                    "REMOTE_PROC_DOMAIN_CREATE_XML",
-                    load,
-                    args_place="remote.remote_domain_create_xml_args",
-                    ret_place="remote.remote_domain_create_xml_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "start"))),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    11,
-                    "domain_define_xml",
-                    "REMOTE_PROC_DOMAIN_DEFINE_XML",
-                    load,
-                    args_place="remote.remote_domain_define_xml_args",
-                    ret_place="remote.remote_domain_define_xml_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"), AccessRule("domain", "save"))),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    12,
-                    "domain_destroy",
-                    "REMOTE_PROC_DOMAIN_DESTROY",
-                    load,
-                    args_place="remote.remote_domain_destroy_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "stop"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    13,
-                    "domain_detach_device",
-                    "REMOTE_PROC_DOMAIN_DETACH_DEVICE",
-                    load,
-                    args_place="remote.remote_domain_detach_device_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    14,
-                    "domain_get_xml_desc",
-                    "REMOTE_PROC_DOMAIN_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_domain_get_xml_desc_args",
-                    ret_place="remote.remote_domain_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"), AccessRule("domain", "read_secure", flags="VIR_DOMAIN_XML_SECURE"), AccessRule("domain", "read_secure", flags="VIR_DOMAIN_XML_MIGRATABLE"))),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    15,
-                    "domain_get_autostart",
-                    "REMOTE_PROC_DOMAIN_GET_AUTOSTART",
-                    load,
-                    args_place="remote.remote_domain_get_autostart_args",
-                    ret_place="remote.remote_domain_get_autostart_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    16,
-                    "domain_get_info",
-                    "REMOTE_PROC_DOMAIN_GET_INFO",
-                    load,
-                    args_place="remote.remote_domain_get_info_args",
-                    ret_place="remote.remote_domain_get_info_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    17,
-                    "domain_get_max_memory",
-                    "REMOTE_PROC_DOMAIN_GET_MAX_MEMORY",
-                    load,
-                    args_place="remote.remote_domain_get_max_memory_args",
-                    ret_place="remote.remote_domain_get_max_memory_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    18,
-                    "domain_get_max_vcpus",
-                    "REMOTE_PROC_DOMAIN_GET_MAX_VCPUS",
-                    load,
-                    args_place="remote.remote_domain_get_max_vcpus_args",
-                    ret_place="remote.remote_domain_get_max_vcpus_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    19,
-                    "domain_get_os_type",
-                    "REMOTE_PROC_DOMAIN_GET_OS_TYPE",
-                    load,
-                    args_place="remote.remote_domain_get_os_type_args",
-                    ret_place="remote.remote_domain_get_os_type_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    20,
-                    "domain_get_vcpus",
-                    "REMOTE_PROC_DOMAIN_GET_VCPUS",
-                    load,
-                    args_place="remote.remote_domain_get_vcpus_args",
-                    ret_place="remote.remote_domain_get_vcpus_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    21,
-                    "connect_list_defined_domains",
-                    "REMOTE_PROC_CONNECT_LIST_DEFINED_DOMAINS",
-                    load,
-                    args_place="remote.remote_connect_list_defined_domains_args",
-                    ret_place="remote.remote_connect_list_defined_domains_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    22,
-                    "domain_lookup_by_id",
-                    "REMOTE_PROC_DOMAIN_LOOKUP_BY_ID",
-                    load,
-                    args_place="remote.remote_domain_lookup_by_id_args",
-                    ret_place="remote.remote_domain_lookup_by_id_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    23,
-                    "domain_lookup_by_name",
-                    "REMOTE_PROC_DOMAIN_LOOKUP_BY_NAME",
-                    load,
-                    args_place="remote.remote_domain_lookup_by_name_args",
-                    ret_place="remote.remote_domain_lookup_by_name_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    24,
-                    "domain_lookup_by_uuid",
-                    "REMOTE_PROC_DOMAIN_LOOKUP_BY_UUID",
-                    load,
-                    args_place="remote.remote_domain_lookup_by_uuid_args",
-                    ret_place="remote.remote_domain_lookup_by_uuid_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    25,
-                    "connect_num_of_defined_domains",
-                    "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_DOMAINS",
-                    load,
-                    ret_place="remote.remote_connect_num_of_defined_domains_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    26,
-                    "domain_pin_vcpu",
-                    "REMOTE_PROC_DOMAIN_PIN_VCPU",
-                    load,
-                    args_place="remote.remote_domain_pin_vcpu_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    27,
-                    "domain_reboot",
-                    "REMOTE_PROC_DOMAIN_REBOOT",
-                    load,
-                    args_place="remote.remote_domain_reboot_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "init_control"), AccessRule("domain", "write", flags="VIR_DOMAIN_REBOOT_GUEST_AGENT"))),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    28,
-                    "domain_resume",
-                    "REMOTE_PROC_DOMAIN_RESUME",
-                    load,
-                    args_place="remote.remote_domain_resume_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "suspend"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    29,
-                    "domain_set_autostart",
-                    "REMOTE_PROC_DOMAIN_SET_AUTOSTART",
-                    load,
-                    args_place="remote.remote_domain_set_autostart_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    30,
-                    "domain_set_max_memory",
-                    "REMOTE_PROC_DOMAIN_SET_MAX_MEMORY",
-                    load,
-                    args_place="remote.remote_domain_set_max_memory_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    31,
-                    "domain_set_memory",
-                    "REMOTE_PROC_DOMAIN_SET_MEMORY",
-                    load,
-                    args_place="remote.remote_domain_set_memory_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    32,
-                    "domain_set_vcpus",
-                    "REMOTE_PROC_DOMAIN_SET_VCPUS",
-                    load,
-                    args_place="remote.remote_domain_set_vcpus_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    33,
-                    "domain_shutdown",
-                    "REMOTE_PROC_DOMAIN_SHUTDOWN",
-                    load,
-                    args_place="remote.remote_domain_shutdown_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "init_control"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    34,
-                    "domain_suspend",
-                    "REMOTE_PROC_DOMAIN_SUSPEND",
-                    load,
-                    args_place="remote.remote_domain_suspend_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "suspend"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    35,
-                    "domain_undefine",
-                    "REMOTE_PROC_DOMAIN_UNDEFINE",
-                    load,
-                    args_place="remote.remote_domain_undefine_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "delete"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    36,
-                    "connect_list_defined_networks",
-                    "REMOTE_PROC_CONNECT_LIST_DEFINED_NETWORKS",
-                    load,
-                    args_place="remote.remote_connect_list_defined_networks_args",
-                    ret_place="remote.remote_connect_list_defined_networks_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    37,
-                    "connect_list_domains",
-                    "REMOTE_PROC_CONNECT_LIST_DOMAINS",
-                    load,
-                    args_place="remote.remote_connect_list_domains_args",
-                    ret_place="remote.remote_connect_list_domains_ret",
-                    annotations=Annotations(generate="server", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    38,
-                    "connect_list_networks",
-                    "REMOTE_PROC_CONNECT_LIST_NETWORKS",
-                    load,
-                    args_place="remote.remote_connect_list_networks_args",
-                    ret_place="remote.remote_connect_list_networks_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    39,
-                    "network_create",
-                    "REMOTE_PROC_NETWORK_CREATE",
-                    load,
-                    args_place="remote.remote_network_create_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("network", "start"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    40,
-                    "network_create_xml",
-                    "REMOTE_PROC_NETWORK_CREATE_XML",
-                    load,
-                    args_place="remote.remote_network_create_xml_args",
-                    ret_place="remote.remote_network_create_xml_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("network", "write"), AccessRule("network", "start"))),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    41,
-                    "network_define_xml",
-                    "REMOTE_PROC_NETWORK_DEFINE_XML",
-                    load,
-                    args_place="remote.remote_network_define_xml_args",
-                    ret_place="remote.remote_network_define_xml_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "write"), AccessRule("network", "save"))),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    42,
-                    "network_destroy",
-                    "REMOTE_PROC_NETWORK_DESTROY",
-                    load,
-                    args_place="remote.remote_network_destroy_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "stop"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    43,
-                    "network_get_xml_desc",
-                    "REMOTE_PROC_NETWORK_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_network_get_xml_desc_args",
-                    ret_place="remote.remote_network_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    44,
-                    "network_get_autostart",
-                    "REMOTE_PROC_NETWORK_GET_AUTOSTART",
-                    load,
-                    args_place="remote.remote_network_get_autostart_args",
-                    ret_place="remote.remote_network_get_autostart_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    45,
-                    "network_get_bridge_name",
-                    "REMOTE_PROC_NETWORK_GET_BRIDGE_NAME",
-                    load,
-                    args_place="remote.remote_network_get_bridge_name_args",
-                    ret_place="remote.remote_network_get_bridge_name_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    46,
-                    "network_lookup_by_name",
-                    "REMOTE_PROC_NETWORK_LOOKUP_BY_NAME",
-                    load,
-                    args_place="remote.remote_network_lookup_by_name_args",
-                    ret_place="remote.remote_network_lookup_by_name_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    47,
-                    "network_lookup_by_uuid",
-                    "REMOTE_PROC_NETWORK_LOOKUP_BY_UUID",
-                    load,
-                    args_place="remote.remote_network_lookup_by_uuid_args",
-                    ret_place="remote.remote_network_lookup_by_uuid_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    48,
-                    "network_set_autostart",
-                    "REMOTE_PROC_NETWORK_SET_AUTOSTART",
-                    load,
-                    args_place="remote.remote_network_set_autostart_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "write"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    49,
-                    "network_undefine",
-                    "REMOTE_PROC_NETWORK_UNDEFINE",
-                    load,
-                    args_place="remote.remote_network_undefine_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "delete"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    50,
-                    "connect_num_of_defined_networks",
-                    "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_NETWORKS",
-                    load,
-                    ret_place="remote.remote_connect_num_of_defined_networks_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    51,
-                    "connect_num_of_domains",
-                    "REMOTE_PROC_CONNECT_NUM_OF_DOMAINS",
-                    load,
-                    ret_place="remote.remote_connect_num_of_domains_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    52,
-                    "connect_num_of_networks",
-                    "REMOTE_PROC_CONNECT_NUM_OF_NETWORKS",
-                    load,
-                    ret_place="remote.remote_connect_num_of_networks_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    53,
-                    "domain_core_dump",
-                    "REMOTE_PROC_DOMAIN_CORE_DUMP",
-                    load,
-                    args_place="remote.remote_domain_core_dump_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "core_dump"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    54,
-                    "domain_restore",
-                    "REMOTE_PROC_DOMAIN_RESTORE",
-                    load,
-                    args_place="remote.remote_domain_restore_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "start"), AccessRule("domain", "write"))),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    55,
-                    "domain_save",
-                    "REMOTE_PROC_DOMAIN_SAVE",
-                    load,
-                    args_place="remote.remote_domain_save_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "hibernate"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    56,
-                    "domain_get_scheduler_type",
-                    "REMOTE_PROC_DOMAIN_GET_SCHEDULER_TYPE",
-                    load,
-                    args_place="remote.remote_domain_get_scheduler_type_args",
-                    ret_place="remote.remote_domain_get_scheduler_type_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    57,
-                    "domain_get_scheduler_parameters",
-                    "REMOTE_PROC_DOMAIN_GET_SCHEDULER_PARAMETERS",
-                    load,
-                    args_place="remote.remote_domain_get_scheduler_parameters_args",
-                    ret_place="remote.remote_domain_get_scheduler_parameters_ret",
-                    annotations=Annotations(generate="client", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    58,
-                    "domain_set_scheduler_parameters",
-                    "REMOTE_PROC_DOMAIN_SET_SCHEDULER_PARAMETERS",
-                    load,
-                    args_place="remote.remote_domain_set_scheduler_parameters_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    59,
-                    "connect_get_hostname",
-                    "REMOTE_PROC_CONNECT_GET_HOSTNAME",
-                    load,
-                    ret_place="remote.remote_connect_get_hostname_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    60,
-                    "connect_supports_feature",
-                    "REMOTE_PROC_CONNECT_SUPPORTS_FEATURE",
-                    load,
-                    args_place="remote.remote_connect_supports_feature_args",
-                    ret_place="remote.remote_connect_supports_feature_ret",
-                    annotations=Annotations(generate="client", priority="high", acl=(AccessRule("connect", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    61,
-                    "domain_migrate_prepare",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE",
-                    load,
-                    args_place="remote.remote_domain_migrate_prepare_args",
-                    ret_place="remote.remote_domain_migrate_prepare_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    62,
-                    "domain_migrate_perform",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_PERFORM",
-                    load,
-                    args_place="remote.remote_domain_migrate_perform_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    63,
-                    "domain_migrate_finish",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_FINISH",
-                    load,
-                    args_place="remote.remote_domain_migrate_finish_args",
-                    ret_place="remote.remote_domain_migrate_finish_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 0.3.2, by virDomainBlockStats of the public API (the definitions say: 0.9.7 or earlier)
-                    64,
-                    "domain_block_stats",
-                    "REMOTE_PROC_DOMAIN_BLOCK_STATS",
-                    load,
-                    args_place="remote.remote_domain_block_stats_args",
-                    ret_place="remote.remote_domain_block_stats_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.3.2, by virDomainInterfaceStats of the public API (the definitions say: 0.9.7 or earlier)
-                    65,
-                    "domain_interface_stats",
-                    "REMOTE_PROC_DOMAIN_INTERFACE_STATS",
-                    load,
-                    args_place="remote.remote_domain_interface_stats_args",
-                    ret_place="remote.remote_domain_interface_stats_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    66,
-                    "auth_list",
-                    "REMOTE_PROC_AUTH_LIST",
-                    load,
-                    ret_place="remote.remote_auth_list_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=()),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    67,
-                    "auth_sasl_init",
-                    "REMOTE_PROC_AUTH_SASL_INIT",
-                    load,
-                    ret_place="remote.remote_auth_sasl_init_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=()),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    68,
-                    "auth_sasl_start",
-                    "REMOTE_PROC_AUTH_SASL_START",
-                    load,
-                    args_place="remote.remote_auth_sasl_start_args",
-                    ret_place="remote.remote_auth_sasl_start_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=()),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    69,
-                    "auth_sasl_step",
-                    "REMOTE_PROC_AUTH_SASL_STEP",
-                    load,
-                    args_place="remote.remote_auth_sasl_step_args",
-                    ret_place="remote.remote_auth_sasl_step_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=()),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    70,
-                    "auth_polkit",
-                    "REMOTE_PROC_AUTH_POLKIT",
-                    load,
-                    ret_place="remote.remote_auth_polkit_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=()),
-                ),
-                Procedure(  # since 0.4.1, by virConnectNumOfStoragePools of the public API (the definitions say: 0.9.7 or earlier)
-                    71,
-                    "connect_num_of_storage_pools",
-                    "REMOTE_PROC_CONNECT_NUM_OF_STORAGE_POOLS",
-                    load,
-                    ret_place="remote.remote_connect_num_of_storage_pools_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_storage_pools"),), aclfilter=(AccessRule("storage_pool", "getattr"),)),
-                ),
-                Procedure(  # since 0.4.1, by virConnectListStoragePools of the public API (the definitions say: 0.9.7 or earlier)
-                    72,
-                    "connect_list_storage_pools",
-                    "REMOTE_PROC_CONNECT_LIST_STORAGE_POOLS",
-                    load,
-                    args_place="remote.remote_connect_list_storage_pools_args",
-                    ret_place="remote.remote_connect_list_storage_pools_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_storage_pools"),), aclfilter=(AccessRule("storage_pool", "getattr"),)),
-                ),
-                Procedure(  # since 0.4.1, by virConnectNumOfDefinedStoragePools of the public API (the definitions say: 0.9.7 or earlier)
-                    73,
-                    "connect_num_of_defined_storage_pools",
-                    "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_STORAGE_POOLS",
-                    load,
-                    ret_place="remote.remote_connect_num_of_defined_storage_pools_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_storage_pools"),), aclfilter=(AccessRule("storage_pool", "getattr"),)),
-                ),
-                Procedure(  # since 0.4.1, by virConnectListDefinedStoragePools of the public API (the definitions say: 0.9.7 or earlier)
-                    74,
-                    "connect_list_defined_storage_pools",
-                    "REMOTE_PROC_CONNECT_LIST_DEFINED_STORAGE_POOLS",
-                    load,
-                    args_place="remote.remote_connect_list_defined_storage_pools_args",
-                    ret_place="remote.remote_connect_list_defined_storage_pools_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_storage_pools"),), aclfilter=(AccessRule("storage_pool", "getattr"),)),
-                ),
-                Procedure(  # since 0.4.5, by virConnectFindStoragePoolSources of the public API (the definitions say: 0.9.7 or earlier)
-                    75,
-                    "connect_find_storage_pool_sources",
-                    "REMOTE_PROC_CONNECT_FIND_STORAGE_POOL_SOURCES",
-                    load,
-                    args_place="remote.remote_connect_find_storage_pool_sources_args",
-                    ret_place="remote.remote_connect_find_storage_pool_sources_ret",
-                    annotations=Annotations(generate="server", acl=(AccessRule("connect", "detect_storage_pools"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolCreateXML of the public API (the definitions say: 0.9.7 or earlier)
-                    76,
-                    "storage_pool_create_xml",
-                    "REMOTE_PROC_STORAGE_POOL_CREATE_XML",
-                    load,
-                    args_place="remote.remote_storage_pool_create_xml_args",
-                    ret_place="remote.remote_storage_pool_create_xml_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("storage_pool", "start"), AccessRule("storage_pool", "write"))),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolDefineXML of the public API (the definitions say: 0.9.7 or earlier)
-                    77,
-                    "storage_pool_define_xml",
-                    "REMOTE_PROC_STORAGE_POOL_DEFINE_XML",
-                    load,
-                    args_place="remote.remote_storage_pool_define_xml_args",
-                    ret_place="remote.remote_storage_pool_define_xml_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "write"), AccessRule("storage_pool", "save"))),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolCreate of the public API (the definitions say: 0.9.7 or earlier)
-                    78,
-                    "storage_pool_create",
-                    "REMOTE_PROC_STORAGE_POOL_CREATE",
-                    load,
-                    args_place="remote.remote_storage_pool_create_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("storage_pool", "start"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolBuild of the public API (the definitions say: 0.9.7 or earlier)
-                    79,
-                    "storage_pool_build",
-                    "REMOTE_PROC_STORAGE_POOL_BUILD",
-                    load,
-                    args_place="remote.remote_storage_pool_build_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("storage_pool", "format"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolDestroy of the public API (the definitions say: 0.9.7 or earlier)
-                    80,
-                    "storage_pool_destroy",
-                    "REMOTE_PROC_STORAGE_POOL_DESTROY",
-                    load,
-                    args_place="remote.remote_storage_pool_destroy_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "stop"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolDelete of the public API (the definitions say: 0.9.7 or earlier)
-                    81,
-                    "storage_pool_delete",
-                    "REMOTE_PROC_STORAGE_POOL_DELETE",
-                    load,
-                    args_place="remote.remote_storage_pool_delete_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("storage_pool", "format"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolUndefine of the public API (the definitions say: 0.9.7 or earlier)
-                    82,
-                    "storage_pool_undefine",
-                    "REMOTE_PROC_STORAGE_POOL_UNDEFINE",
-                    load,
-                    args_place="remote.remote_storage_pool_undefine_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "delete"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolRefresh of the public API (the definitions say: 0.9.7 or earlier)
-                    83,
-                    "storage_pool_refresh",
-                    "REMOTE_PROC_STORAGE_POOL_REFRESH",
-                    load,
-                    args_place="remote.remote_storage_pool_refresh_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("storage_pool", "refresh"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolLookupByName of the public API (the definitions say: 0.9.7 or earlier)
-                    84,
-                    "storage_pool_lookup_by_name",
-                    "REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_NAME",
-                    load,
-                    args_place="remote.remote_storage_pool_lookup_by_name_args",
-                    ret_place="remote.remote_storage_pool_lookup_by_name_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "getattr"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolLookupByUUID of the public API (the definitions say: 0.9.7 or earlier)
-                    85,
-                    "storage_pool_lookup_by_uuid",
-                    "REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_UUID",
-                    load,
-                    args_place="remote.remote_storage_pool_lookup_by_uuid_args",
-                    ret_place="remote.remote_storage_pool_lookup_by_uuid_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "getattr"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolLookupByVolume of the public API (the definitions say: 0.9.7 or earlier)
-                    86,
-                    "storage_pool_lookup_by_volume",
-                    "REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_VOLUME",
-                    load,
-                    args_place="remote.remote_storage_pool_lookup_by_volume_args",
-                    ret_place="remote.remote_storage_pool_lookup_by_volume_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "getattr"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolGetInfo of the public API (the definitions say: 0.9.7 or earlier)
-                    87,
-                    "storage_pool_get_info",
-                    "REMOTE_PROC_STORAGE_POOL_GET_INFO",
-                    load,
-                    args_place="remote.remote_storage_pool_get_info_args",
-                    ret_place="remote.remote_storage_pool_get_info_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "read"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
-                    88,
-                    "storage_pool_get_xml_desc",
-                    "REMOTE_PROC_STORAGE_POOL_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_storage_pool_get_xml_desc_args",
-                    ret_place="remote.remote_storage_pool_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "read"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolGetAutostart of the public API (the definitions say: 0.9.7 or earlier)
-                    89,
-                    "storage_pool_get_autostart",
-                    "REMOTE_PROC_STORAGE_POOL_GET_AUTOSTART",
-                    load,
-                    args_place="remote.remote_storage_pool_get_autostart_args",
-                    ret_place="remote.remote_storage_pool_get_autostart_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "read"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolSetAutostart of the public API (the definitions say: 0.9.7 or earlier)
-                    90,
-                    "storage_pool_set_autostart",
-                    "REMOTE_PROC_STORAGE_POOL_SET_AUTOSTART",
-                    load,
-                    args_place="remote.remote_storage_pool_set_autostart_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "write"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolNumOfVolumes of the public API (the definitions say: 0.9.7 or earlier)
-                    91,
-                    "storage_pool_num_of_volumes",
-                    "REMOTE_PROC_STORAGE_POOL_NUM_OF_VOLUMES",
-                    load,
-                    args_place="remote.remote_storage_pool_num_of_volumes_args",
-                    ret_place="remote.remote_storage_pool_num_of_volumes_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "search_storage_vols"),), aclfilter=(AccessRule("storage_vol", "getattr"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStoragePoolListVolumes of the public API (the definitions say: 0.9.7 or earlier)
-                    92,
-                    "storage_pool_list_volumes",
-                    "REMOTE_PROC_STORAGE_POOL_LIST_VOLUMES",
-                    load,
-                    args_place="remote.remote_storage_pool_list_volumes_args",
-                    ret_place="remote.remote_storage_pool_list_volumes_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "search_storage_vols"),), aclfilter=(AccessRule("storage_vol", "getattr"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStorageVolCreateXML of the public API (the definitions say: 0.9.7 or earlier)
-                    93,
-                    "storage_vol_create_xml",
-                    "REMOTE_PROC_STORAGE_VOL_CREATE_XML",
-                    load,
-                    args_place="remote.remote_storage_vol_create_xml_args",
-                    ret_place="remote.remote_storage_vol_create_xml_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("storage_vol", "create"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStorageVolDelete of the public API (the definitions say: 0.9.7 or earlier)
-                    94,
-                    "storage_vol_delete",
-                    "REMOTE_PROC_STORAGE_VOL_DELETE",
-                    load,
-                    args_place="remote.remote_storage_vol_delete_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("storage_vol", "delete"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStorageVolLookupByName of the public API (the definitions say: 0.9.7 or earlier)
-                    95,
-                    "storage_vol_lookup_by_name",
-                    "REMOTE_PROC_STORAGE_VOL_LOOKUP_BY_NAME",
-                    load,
-                    args_place="remote.remote_storage_vol_lookup_by_name_args",
-                    ret_place="remote.remote_storage_vol_lookup_by_name_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_vol", "getattr"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStorageVolLookupByKey of the public API (the definitions say: 0.9.7 or earlier)
-                    96,
-                    "storage_vol_lookup_by_key",
-                    "REMOTE_PROC_STORAGE_VOL_LOOKUP_BY_KEY",
-                    load,
-                    args_place="remote.remote_storage_vol_lookup_by_key_args",
-                    ret_place="remote.remote_storage_vol_lookup_by_key_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_vol", "getattr"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStorageVolLookupByPath of the public API (the definitions say: 0.9.7 or earlier)
-                    97,
-                    "storage_vol_lookup_by_path",
-                    "REMOTE_PROC_STORAGE_VOL_LOOKUP_BY_PATH",
-                    load,
-                    args_place="remote.remote_storage_vol_lookup_by_path_args",
-                    ret_place="remote.remote_storage_vol_lookup_by_path_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_vol", "getattr"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStorageVolGetInfo of the public API (the definitions say: 0.9.7 or earlier)
-                    98,
-                    "storage_vol_get_info",
-                    "REMOTE_PROC_STORAGE_VOL_GET_INFO",
-                    load,
-                    args_place="remote.remote_storage_vol_get_info_args",
-                    ret_place="remote.remote_storage_vol_get_info_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_vol", "read"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStorageVolGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
-                    99,
-                    "storage_vol_get_xml_desc",
-                    "REMOTE_PROC_STORAGE_VOL_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_storage_vol_get_xml_desc_args",
-                    ret_place="remote.remote_storage_vol_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_vol", "read"),)),
-                ),
-                Procedure(  # since 0.4.1, by virStorageVolGetPath of the public API (the definitions say: 0.9.7 or earlier)
-                    100,
-                    "storage_vol_get_path",
-                    "REMOTE_PROC_STORAGE_VOL_GET_PATH",
-                    load,
-                    args_place="remote.remote_storage_vol_get_path_args",
-                    ret_place="remote.remote_storage_vol_get_path_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_vol", "read"),)),
-                ),
-                Procedure(  # since 0.3.3, by virNodeGetCellsFreeMemory of the public API (the definitions say: 0.9.7 or earlier)
-                    101,
-                    "node_get_cells_free_memory",
-                    "REMOTE_PROC_NODE_GET_CELLS_FREE_MEMORY",
-                    load,
-                    args_place="remote.remote_node_get_cells_free_memory_args",
-                    ret_place="remote.remote_node_get_cells_free_memory_ret",
-                    annotations=Annotations(generate="server", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.3.3, by virNodeGetFreeMemory of the public API (the definitions say: 0.9.7 or earlier)
-                    102,
-                    "node_get_free_memory",
-                    "REMOTE_PROC_NODE_GET_FREE_MEMORY",
-                    load,
-                    ret_place="remote.remote_node_get_free_memory_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.4.2, by virDomainBlockPeek of the public API (the definitions say: 0.9.7 or earlier)
-                    103,
-                    "domain_block_peek",
-                    "REMOTE_PROC_DOMAIN_BLOCK_PEEK",
-                    load,
-                    args_place="remote.remote_domain_block_peek_args",
-                    ret_place="remote.remote_domain_block_peek_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "block_read"),)),
-                ),
-                Procedure(  # since 0.4.2, by virDomainMemoryPeek of the public API (the definitions say: 0.9.7 or earlier)
-                    104,
-                    "domain_memory_peek",
-                    "REMOTE_PROC_DOMAIN_MEMORY_PEEK",
-                    load,
-                    args_place="remote.remote_domain_memory_peek_args",
-                    ret_place="remote.remote_domain_memory_peek_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "mem_read"),)),
-                ),
-                Procedure(  # since 0.5.0, by virConnectDomainEventRegister of the public API (the definitions say: 0.9.7 or earlier)
-                    105,
-                    "connect_domain_event_register",
-                    "REMOTE_PROC_CONNECT_DOMAIN_EVENT_REGISTER",
-                    load,
-                    ret_place="remote.remote_connect_domain_event_register_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
-                ),
-                Procedure(  # since 0.5.0, by virConnectDomainEventDeregister of the public API (the definitions say: 0.9.7 or earlier)
-                    106,
-                    "connect_domain_event_deregister",
-                    "REMOTE_PROC_CONNECT_DOMAIN_EVENT_DEREGISTER",
-                    load,
-                    ret_place="remote.remote_connect_domain_event_deregister_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    107,
-                    "domain_event_lifecycle",
-                    "REMOTE_PROC_DOMAIN_EVENT_LIFECYCLE",
-                    load,
-                    msg_place="remote.remote_domain_event_lifecycle_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    108,
-                    "domain_migrate_prepare2",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE2",
-                    load,
-                    args_place="remote.remote_domain_migrate_prepare2_args",
-                    ret_place="remote.remote_domain_migrate_prepare2_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    109,
-                    "domain_migrate_finish2",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_FINISH2",
-                    load,
-                    args_place="remote.remote_domain_migrate_finish2_args",
-                    ret_place="remote.remote_domain_migrate_finish2_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    110,
-                    "connect_get_uri",
-                    "REMOTE_PROC_CONNECT_GET_URI",
-                    load,
-                    ret_place="remote.remote_connect_get_uri_ret",
-                    annotations=Annotations(generate="server", priority="high", acl=(AccessRule("connect", "getattr"),)),
-                ),
-                Procedure(  # since 0.5.0, by virNodeNumOfDevices of the public API (the definitions say: 0.9.7 or earlier)
-                    111,
-                    "node_num_of_devices",
-                    "REMOTE_PROC_NODE_NUM_OF_DEVICES",
-                    load,
-                    args_place="remote.remote_node_num_of_devices_args",
-                    ret_place="remote.remote_node_num_of_devices_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_node_devices"),), aclfilter=(AccessRule("node_device", "getattr"),)),
-                ),
-                Procedure(  # since 0.5.0, by virNodeListDevices of the public API (the definitions say: 0.9.7 or earlier)
-                    112,
-                    "node_list_devices",
-                    "REMOTE_PROC_NODE_LIST_DEVICES",
-                    load,
-                    args_place="remote.remote_node_list_devices_args",
-                    ret_place="remote.remote_node_list_devices_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_node_devices"),), aclfilter=(AccessRule("node_device", "getattr"),)),
-                ),
-                Procedure(  # since 0.5.0, by virNodeDeviceLookupByName of the public API (the definitions say: 0.9.7 or earlier)
-                    113,
-                    "node_device_lookup_by_name",
-                    "REMOTE_PROC_NODE_DEVICE_LOOKUP_BY_NAME",
-                    load,
-                    args_place="remote.remote_node_device_lookup_by_name_args",
-                    ret_place="remote.remote_node_device_lookup_by_name_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "getattr"),)),
-                ),
-                Procedure(  # since 0.5.0, by virNodeDeviceGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
-                    114,
-                    "node_device_get_xml_desc",
-                    "REMOTE_PROC_NODE_DEVICE_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_node_device_get_xml_desc_args",
-                    ret_place="remote.remote_node_device_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("node_device", "read"),)),
-                ),
-                Procedure(  # since 0.5.0, by virNodeDeviceGetParent of the public API (the definitions say: 0.9.7 or earlier)
-                    115,
-                    "node_device_get_parent",
-                    "REMOTE_PROC_NODE_DEVICE_GET_PARENT",
-                    load,
-                    args_place="remote.remote_node_device_get_parent_args",
-                    ret_place="remote.remote_node_device_get_parent_ret",
-                    annotations=Annotations(generate="client", priority="high", acl=(AccessRule("node_device", "read"),)),
-                ),
-                Procedure(  # since 0.5.0, by virNodeDeviceNumOfCaps of the public API (the definitions say: 0.9.7 or earlier)
-                    116,
-                    "node_device_num_of_caps",
-                    "REMOTE_PROC_NODE_DEVICE_NUM_OF_CAPS",
-                    load,
-                    args_place="remote.remote_node_device_num_of_caps_args",
-                    ret_place="remote.remote_node_device_num_of_caps_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "read"),)),
-                ),
-                Procedure(  # since 0.5.0, by virNodeDeviceListCaps of the public API (the definitions say: 0.9.7 or earlier)
-                    117,
-                    "node_device_list_caps",
-                    "REMOTE_PROC_NODE_DEVICE_LIST_CAPS",
-                    load,
-                    args_place="remote.remote_node_device_list_caps_args",
-                    ret_place="remote.remote_node_device_list_caps_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "read"),)),
-                ),
-                Procedure(  # since 0.6.1, by virNodeDeviceDettach of the public API (the definitions say: 0.9.7 or earlier)
-                    118,
-                    "node_device_dettach",
-                    "REMOTE_PROC_NODE_DEVICE_DETTACH",
-                    load,
-                    args_place="remote.remote_node_device_dettach_args",
-                    annotations=Annotations(generate="server", acl=(AccessRule("node_device", "detach"),)),
-                ),
-                Procedure(  # since 0.6.1, by virNodeDeviceReAttach of the public API (the definitions say: 0.9.7 or earlier)
-                    119,
-                    "node_device_re_attach",
-                    "REMOTE_PROC_NODE_DEVICE_RE_ATTACH",
-                    load,
-                    args_place="remote.remote_node_device_re_attach_args",
-                    annotations=Annotations(generate="server", acl=(AccessRule("node_device", "detach"),)),
-                ),
-                Procedure(  # since 0.6.1, by virNodeDeviceReset of the public API (the definitions say: 0.9.7 or earlier)
-                    120,
-                    "node_device_reset",
-                    "REMOTE_PROC_NODE_DEVICE_RESET",
-                    load,
-                    args_place="remote.remote_node_device_reset_args",
-                    annotations=Annotations(generate="server", acl=(AccessRule("node_device", "detach"),)),
-                ),
-                Procedure(  # since 0.6.1, by virDomainGetSecurityLabel of the public API (the definitions say: 0.9.7 or earlier)
-                    121,
-                    "domain_get_security_label",
-                    "REMOTE_PROC_DOMAIN_GET_SECURITY_LABEL",
-                    load,
-                    args_place="remote.remote_domain_get_security_label_args",
-                    ret_place="remote.remote_domain_get_security_label_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.6.1, by virNodeGetSecurityModel of the public API (the definitions say: 0.9.7 or earlier)
-                    122,
-                    "node_get_security_model",
-                    "REMOTE_PROC_NODE_GET_SECURITY_MODEL",
-                    load,
-                    ret_place="remote.remote_node_get_security_model_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.6.3, by virNodeDeviceCreateXML of the public API (the definitions say: 0.9.7 or earlier)
-                    123,
-                    "node_device_create_xml",
-                    "REMOTE_PROC_NODE_DEVICE_CREATE_XML",
-                    load,
-                    args_place="remote.remote_node_device_create_xml_args",
-                    ret_place="remote.remote_node_device_create_xml_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("node_device", "write"), AccessRule("node_device", "start"))),
-                ),
-                Procedure(  # since 0.6.3, by virNodeDeviceDestroy of the public API (the definitions say: 0.9.7 or earlier)
-                    124,
-                    "node_device_destroy",
-                    "REMOTE_PROC_NODE_DEVICE_DESTROY",
-                    load,
-                    args_place="remote.remote_node_device_destroy_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "stop"),)),
-                ),
-                Procedure(  # since 0.6.4, by virStorageVolCreateXMLFrom of the public API (the definitions say: 0.9.7 or earlier)
-                    125,
-                    "storage_vol_create_xml_from",
-                    "REMOTE_PROC_STORAGE_VOL_CREATE_XML_FROM",
-                    load,
-                    args_place="remote.remote_storage_vol_create_xml_from_args",
-                    ret_place="remote.remote_storage_vol_create_xml_from_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("storage_vol", "create"),)),
-                ),
-                Procedure(  # since 0.6.4, by virConnectNumOfInterfaces of the public API (the definitions say: 0.9.7 or earlier)
-                    126,
-                    "connect_num_of_interfaces",
-                    "REMOTE_PROC_CONNECT_NUM_OF_INTERFACES",
-                    load,
-                    ret_place="remote.remote_connect_num_of_interfaces_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_interfaces"),), aclfilter=(AccessRule("interface", "getattr"),)),
-                ),
-                Procedure(  # since 0.6.4, by virConnectListInterfaces of the public API (the definitions say: 0.9.7 or earlier)
-                    127,
-                    "connect_list_interfaces",
-                    "REMOTE_PROC_CONNECT_LIST_INTERFACES",
-                    load,
-                    args_place="remote.remote_connect_list_interfaces_args",
-                    ret_place="remote.remote_connect_list_interfaces_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_interfaces"),), aclfilter=(AccessRule("interface", "getattr"),)),
-                ),
-                Procedure(  # since 0.6.4, by virInterfaceLookupByName of the public API (the definitions say: 0.9.7 or earlier)
-                    128,
-                    "interface_lookup_by_name",
-                    "REMOTE_PROC_INTERFACE_LOOKUP_BY_NAME",
-                    load,
-                    args_place="remote.remote_interface_lookup_by_name_args",
-                    ret_place="remote.remote_interface_lookup_by_name_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("interface", "getattr"),)),
-                ),
-                Procedure(  # since 0.6.4, by virInterfaceLookupByMACString of the public API (the definitions say: 0.9.7 or earlier)
-                    129,
-                    "interface_lookup_by_mac_string",
-                    "REMOTE_PROC_INTERFACE_LOOKUP_BY_MAC_STRING",
-                    load,
-                    args_place="remote.remote_interface_lookup_by_mac_string_args",
-                    ret_place="remote.remote_interface_lookup_by_mac_string_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("interface", "getattr"),)),
-                ),
-                Procedure(  # since 0.6.4, by virInterfaceGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
-                    130,
-                    "interface_get_xml_desc",
-                    "REMOTE_PROC_INTERFACE_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_interface_get_xml_desc_args",
-                    ret_place="remote.remote_interface_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("interface", "read"),)),
-                ),
-                Procedure(  # since 0.6.4, by virInterfaceDefineXML of the public API (the definitions say: 0.9.7 or earlier)
-                    131,
-                    "interface_define_xml",
-                    "REMOTE_PROC_INTERFACE_DEFINE_XML",
-                    load,
-                    args_place="remote.remote_interface_define_xml_args",
-                    ret_place="remote.remote_interface_define_xml_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("interface", "write"), AccessRule("interface", "save"))),
-                ),
-                Procedure(  # since 0.6.4, by virInterfaceUndefine of the public API (the definitions say: 0.9.7 or earlier)
-                    132,
-                    "interface_undefine",
-                    "REMOTE_PROC_INTERFACE_UNDEFINE",
-                    load,
-                    args_place="remote.remote_interface_undefine_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("interface", "delete"),)),
-                ),
-                Procedure(  # since 0.6.4, by virInterfaceCreate of the public API (the definitions say: 0.9.7 or earlier)
-                    133,
-                    "interface_create",
-                    "REMOTE_PROC_INTERFACE_CREATE",
-                    load,
-                    args_place="remote.remote_interface_create_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("interface", "start"),)),
-                ),
-                Procedure(  # since 0.6.4, by virInterfaceDestroy of the public API (the definitions say: 0.9.7 or earlier)
-                    134,
-                    "interface_destroy",
-                    "REMOTE_PROC_INTERFACE_DESTROY",
-                    load,
-                    args_place="remote.remote_interface_destroy_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("interface", "stop"),)),
-                ),
-                Procedure(  # since 0.6.4, by virConnectDomainXMLFromNative of the public API (the definitions say: 0.9.7 or earlier)
-                    135,
-                    "connect_domain_xml_from_native",
-                    "REMOTE_PROC_CONNECT_DOMAIN_XML_FROM_NATIVE",
-                    load,
-                    args_place="remote.remote_connect_domain_xml_from_native_args",
-                    ret_place="remote.remote_connect_domain_xml_from_native_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "write"),)),
-                ),
-                Procedure(  # since 0.6.4, by virConnectDomainXMLToNative of the public API (the definitions say: 0.9.7 or earlier)
-                    136,
-                    "connect_domain_xml_to_native",
-                    "REMOTE_PROC_CONNECT_DOMAIN_XML_TO_NATIVE",
-                    load,
-                    args_place="remote.remote_connect_domain_xml_to_native_args",
-                    ret_place="remote.remote_connect_domain_xml_to_native_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "write"),)),
-                ),
-                Procedure(  # since 0.7.0, by virConnectNumOfDefinedInterfaces of the public API (the definitions say: 0.9.7 or earlier)
-                    137,
-                    "connect_num_of_defined_interfaces",
-                    "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_INTERFACES",
-                    load,
-                    ret_place="remote.remote_connect_num_of_defined_interfaces_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_interfaces"),), aclfilter=(AccessRule("interface", "getattr"),)),
-                ),
-                Procedure(  # since 0.7.0, by virConnectListDefinedInterfaces of the public API (the definitions say: 0.9.7 or earlier)
-                    138,
-                    "connect_list_defined_interfaces",
-                    "REMOTE_PROC_CONNECT_LIST_DEFINED_INTERFACES",
-                    load,
-                    args_place="remote.remote_connect_list_defined_interfaces_args",
-                    ret_place="remote.remote_connect_list_defined_interfaces_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_interfaces"),), aclfilter=(AccessRule("interface", "getattr"),)),
-                ),
-                Procedure(  # since 0.7.1, by virConnectNumOfSecrets of the public API (the definitions say: 0.9.7 or earlier)
-                    139,
-                    "connect_num_of_secrets",
-                    "REMOTE_PROC_CONNECT_NUM_OF_SECRETS",
-                    load,
-                    ret_place="remote.remote_connect_num_of_secrets_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_secrets"),), aclfilter=(AccessRule("secret", "getattr"),)),
-                ),
-                Procedure(  # since 0.7.1, by virConnectListSecrets of the public API (the definitions say: 0.9.7 or earlier)
-                    140,
-                    "connect_list_secrets",
-                    "REMOTE_PROC_CONNECT_LIST_SECRETS",
-                    load,
-                    args_place="remote.remote_connect_list_secrets_args",
-                    ret_place="remote.remote_connect_list_secrets_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_secrets"),), aclfilter=(AccessRule("secret", "getattr"),)),
-                ),
-                Procedure(  # since 0.7.1, by virSecretLookupByUUID of the public API (the definitions say: 0.9.7 or earlier)
-                    141,
-                    "secret_lookup_by_uuid",
-                    "REMOTE_PROC_SECRET_LOOKUP_BY_UUID",
-                    load,
-                    args_place="remote.remote_secret_lookup_by_uuid_args",
-                    ret_place="remote.remote_secret_lookup_by_uuid_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("secret", "getattr"),)),
-                ),
-                Procedure(  # since 0.7.1, by virSecretDefineXML of the public API (the definitions say: 0.9.7 or earlier)
-                    142,
-                    "secret_define_xml",
-                    "REMOTE_PROC_SECRET_DEFINE_XML",
-                    load,
-                    args_place="remote.remote_secret_define_xml_args",
-                    ret_place="remote.remote_secret_define_xml_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("secret", "write"), AccessRule("secret", "save"))),
-                ),
-                Procedure(  # since 0.7.1, by virSecretGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
-                    143,
-                    "secret_get_xml_desc",
-                    "REMOTE_PROC_SECRET_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_secret_get_xml_desc_args",
-                    ret_place="remote.remote_secret_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("secret", "read"),)),
-                ),
-                Procedure(  # since 0.7.1, by virSecretSetValue of the public API (the definitions say: 0.9.7 or earlier)
-                    144,
-                    "secret_set_value",
-                    "REMOTE_PROC_SECRET_SET_VALUE",
-                    load,
-                    args_place="remote.remote_secret_set_value_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("secret", "write"),)),
-                ),
-                Procedure(  # since 0.7.1, by virSecretGetValue of the public API (the definitions say: 0.9.7 or earlier)
-                    145,
-                    "secret_get_value",
-                    "REMOTE_PROC_SECRET_GET_VALUE",
-                    load,
-                    args_place="remote.remote_secret_get_value_args",
-                    ret_place="remote.remote_secret_get_value_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("secret", "read_secure"),)),
-                ),
-                Procedure(  # since 0.7.1, by virSecretUndefine of the public API (the definitions say: 0.9.7 or earlier)
-                    146,
-                    "secret_undefine",
-                    "REMOTE_PROC_SECRET_UNDEFINE",
-                    load,
-                    args_place="remote.remote_secret_undefine_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("secret", "delete"),)),
-                ),
-                Procedure(  # since 0.7.1, by virSecretLookupByUsage of the public API (the definitions say: 0.9.7 or earlier)
-                    147,
-                    "secret_lookup_by_usage",
-                    "REMOTE_PROC_SECRET_LOOKUP_BY_USAGE",
-                    load,
-                    args_place="remote.remote_secret_lookup_by_usage_args",
-                    ret_place="remote.remote_secret_lookup_by_usage_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("secret", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    148,
-                    "domain_migrate_prepare_tunnel",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE_TUNNEL",
-                    load,
-                    args_place="remote.remote_domain_migrate_prepare_tunnel_args",
-                    annotations=Annotations(generate="both", writestream=1, acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
-                ),
-                Procedure(  # since 0.7.3, by virConnectIsSecure of the public API (the definitions say: 0.9.7 or earlier)
-                    149,
-                    "connect_is_secure",
-                    "REMOTE_PROC_CONNECT_IS_SECURE",
-                    load,
-                    ret_place="remote.remote_connect_is_secure_ret",
-                    annotations=Annotations(generate="server", priority="high", acl=()),
-                ),
-                Procedure(  # since 0.7.3, by virDomainIsActive of the public API (the definitions say: 0.9.7 or earlier)
-                    150,
-                    "domain_is_active",
-                    "REMOTE_PROC_DOMAIN_IS_ACTIVE",
-                    load,
-                    args_place="remote.remote_domain_is_active_args",
-                    ret_place="remote.remote_domain_is_active_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.7.3, by virDomainIsPersistent of the public API (the definitions say: 0.9.7 or earlier)
-                    151,
-                    "domain_is_persistent",
-                    "REMOTE_PROC_DOMAIN_IS_PERSISTENT",
-                    load,
-                    args_place="remote.remote_domain_is_persistent_args",
-                    ret_place="remote.remote_domain_is_persistent_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.7.3, by virNetworkIsActive of the public API (the definitions say: 0.9.7 or earlier)
-                    152,
-                    "network_is_active",
-                    "REMOTE_PROC_NETWORK_IS_ACTIVE",
-                    load,
-                    args_place="remote.remote_network_is_active_args",
-                    ret_place="remote.remote_network_is_active_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
-                ),
-                Procedure(  # since 0.7.3, by virNetworkIsPersistent of the public API (the definitions say: 0.9.7 or earlier)
-                    153,
-                    "network_is_persistent",
-                    "REMOTE_PROC_NETWORK_IS_PERSISTENT",
-                    load,
-                    args_place="remote.remote_network_is_persistent_args",
-                    ret_place="remote.remote_network_is_persistent_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "read"),)),
-                ),
-                Procedure(  # since 0.7.3, by virStoragePoolIsActive of the public API (the definitions say: 0.9.7 or earlier)
-                    154,
-                    "storage_pool_is_active",
-                    "REMOTE_PROC_STORAGE_POOL_IS_ACTIVE",
-                    load,
-                    args_place="remote.remote_storage_pool_is_active_args",
-                    ret_place="remote.remote_storage_pool_is_active_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "read"),)),
-                ),
-                Procedure(  # since 0.7.3, by virStoragePoolIsPersistent of the public API (the definitions say: 0.9.7 or earlier)
-                    155,
-                    "storage_pool_is_persistent",
-                    "REMOTE_PROC_STORAGE_POOL_IS_PERSISTENT",
-                    load,
-                    args_place="remote.remote_storage_pool_is_persistent_args",
-                    ret_place="remote.remote_storage_pool_is_persistent_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "read"),)),
-                ),
-                Procedure(  # since 0.7.3, by virInterfaceIsActive of the public API (the definitions say: 0.9.7 or earlier)
-                    156,
-                    "interface_is_active",
-                    "REMOTE_PROC_INTERFACE_IS_ACTIVE",
-                    load,
-                    args_place="remote.remote_interface_is_active_args",
-                    ret_place="remote.remote_interface_is_active_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("interface", "read"),)),
-                ),
-                Procedure(  # since 0.7.3, by virConnectGetLibVersion of the public API (the definitions say: 0.9.7 or earlier)
-                    157,
-                    "connect_get_lib_version",
-                    "REMOTE_PROC_CONNECT_GET_LIB_VERSION",
-                    load,
-                    ret_place="remote.remote_connect_get_lib_version_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "getattr"),)),
-                ),
-                Procedure(  # since 0.7.5, by virConnectCompareCPU of the public API (the definitions say: 0.9.7 or earlier)
-                    158,
-                    "connect_compare_cpu",
-                    "REMOTE_PROC_CONNECT_COMPARE_CPU",
-                    load,
-                    args_place="remote.remote_connect_compare_cpu_args",
-                    ret_place="remote.remote_connect_compare_cpu_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.7.5, by virDomainMemoryStats of the public API (the definitions say: 0.9.7 or earlier)
-                    159,
-                    "domain_memory_stats",
-                    "REMOTE_PROC_DOMAIN_MEMORY_STATS",
-                    load,
-                    args_place="remote.remote_domain_memory_stats_args",
-                    ret_place="remote.remote_domain_memory_stats_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.7.7, by virDomainAttachDeviceFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    160,
-                    "domain_attach_device_flags",
-                    "REMOTE_PROC_DOMAIN_ATTACH_DEVICE_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_attach_device_flags_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.7.7, by virDomainDetachDeviceFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    161,
-                    "domain_detach_device_flags",
-                    "REMOTE_PROC_DOMAIN_DETACH_DEVICE_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_detach_device_flags_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.7.7, by virConnectBaselineCPU of the public API (the definitions say: 0.9.7 or earlier)
-                    162,
-                    "connect_baseline_cpu",
-                    "REMOTE_PROC_CONNECT_BASELINE_CPU",
-                    load,
-                    args_place="remote.remote_connect_baseline_cpu_args",
-                    ret_place="remote.remote_connect_baseline_cpu_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.7.7, by virDomainGetJobInfo of the public API (the definitions say: 0.9.7 or earlier)
-                    163,
-                    "domain_get_job_info",
-                    "REMOTE_PROC_DOMAIN_GET_JOB_INFO",
-                    load,
-                    args_place="remote.remote_domain_get_job_info_args",
-                    ret_place="remote.remote_domain_get_job_info_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.7.7, by virDomainAbortJob of the public API (the definitions say: 0.9.7 or earlier)
-                    164,
-                    "domain_abort_job",
-                    "REMOTE_PROC_DOMAIN_ABORT_JOB",
-                    load,
-                    args_place="remote.remote_domain_abort_job_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.8.0, by virStorageVolWipe of the public API (the definitions say: 0.9.7 or earlier)
-                    165,
-                    "storage_vol_wipe",
-                    "REMOTE_PROC_STORAGE_VOL_WIPE",
-                    load,
-                    args_place="remote.remote_storage_vol_wipe_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("storage_vol", "format"),)),
-                ),
-                Procedure(  # since 0.8.0, by virDomainMigrateSetMaxDowntime of the public API (the definitions say: 0.9.7 or earlier)
-                    166,
-                    "domain_migrate_set_max_downtime",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_SET_MAX_DOWNTIME",
-                    load,
-                    args_place="remote.remote_domain_migrate_set_max_downtime_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 0.8.0, by virConnectDomainEventRegisterAny of the public API (the definitions say: 0.9.7 or earlier)
-                    167,
-                    "connect_domain_event_register_any",
-                    "REMOTE_PROC_CONNECT_DOMAIN_EVENT_REGISTER_ANY",
-                    load,
-                    args_place="remote.remote_connect_domain_event_register_any_args",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
-                ),
-                Procedure(  # since 0.8.0, by virConnectDomainEventDeregisterAny of the public API (the definitions say: 0.9.7 or earlier)
-                    168,
-                    "connect_domain_event_deregister_any",
-                    "REMOTE_PROC_CONNECT_DOMAIN_EVENT_DEREGISTER_ANY",
-                    load,
-                    args_place="remote.remote_connect_domain_event_deregister_any_args",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    169,
-                    "domain_event_reboot",
-                    "REMOTE_PROC_DOMAIN_EVENT_REBOOT",
-                    load,
-                    msg_place="remote.remote_domain_event_reboot_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    170,
-                    "domain_event_rtc_change",
-                    "REMOTE_PROC_DOMAIN_EVENT_RTC_CHANGE",
-                    load,
-                    msg_place="remote.remote_domain_event_rtc_change_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    171,
-                    "domain_event_watchdog",
-                    "REMOTE_PROC_DOMAIN_EVENT_WATCHDOG",
-                    load,
-                    msg_place="remote.remote_domain_event_watchdog_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    172,
-                    "domain_event_io_error",
-                    "REMOTE_PROC_DOMAIN_EVENT_IO_ERROR",
-                    load,
-                    msg_place="remote.remote_domain_event_io_error_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    173,
-                    "domain_event_graphics",
-                    "REMOTE_PROC_DOMAIN_EVENT_GRAPHICS",
-                    load,
-                    msg_place="remote.remote_domain_event_graphics_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 0.8.0, by virDomainUpdateDeviceFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    174,
-                    "domain_update_device_flags",
-                    "REMOTE_PROC_DOMAIN_UPDATE_DEVICE_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_update_device_flags_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.8.0, by virNWFilterLookupByName of the public API (the definitions say: 0.9.7 or earlier)
-                    175,
-                    "nwfilter_lookup_by_name",
-                    "REMOTE_PROC_NWFILTER_LOOKUP_BY_NAME",
-                    load,
-                    args_place="remote.remote_nwfilter_lookup_by_name_args",
-                    ret_place="remote.remote_nwfilter_lookup_by_name_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter", "getattr"),)),
-                ),
-                Procedure(  # since 0.8.0, by virNWFilterLookupByUUID of the public API (the definitions say: 0.9.7 or earlier)
-                    176,
-                    "nwfilter_lookup_by_uuid",
-                    "REMOTE_PROC_NWFILTER_LOOKUP_BY_UUID",
-                    load,
-                    args_place="remote.remote_nwfilter_lookup_by_uuid_args",
-                    ret_place="remote.remote_nwfilter_lookup_by_uuid_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter", "getattr"),)),
-                ),
-                Procedure(  # since 0.8.0, by virNWFilterGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
-                    177,
-                    "nwfilter_get_xml_desc",
-                    "REMOTE_PROC_NWFILTER_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_nwfilter_get_xml_desc_args",
-                    ret_place="remote.remote_nwfilter_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter", "read"),)),
-                ),
-                Procedure(  # since 0.8.0, by virConnectNumOfNWFilters of the public API (the definitions say: 0.9.7 or earlier)
-                    178,
-                    "connect_num_of_nwfilters",
-                    "REMOTE_PROC_CONNECT_NUM_OF_NWFILTERS",
-                    load,
-                    ret_place="remote.remote_connect_num_of_nwfilters_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_nwfilters"),), aclfilter=(AccessRule("nwfilter", "getattr"),)),
-                ),
-                Procedure(  # since 0.8.0, by virConnectListNWFilters of the public API (the definitions say: 0.9.7 or earlier)
-                    179,
-                    "connect_list_nwfilters",
-                    "REMOTE_PROC_CONNECT_LIST_NWFILTERS",
-                    load,
-                    args_place="remote.remote_connect_list_nwfilters_args",
-                    ret_place="remote.remote_connect_list_nwfilters_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_nwfilters"),), aclfilter=(AccessRule("nwfilter", "getattr"),)),
-                ),
-                Procedure(  # since 0.8.0, by virNWFilterDefineXML of the public API (the definitions say: 0.9.7 or earlier)
-                    180,
-                    "nwfilter_define_xml",
-                    "REMOTE_PROC_NWFILTER_DEFINE_XML",
-                    load,
-                    args_place="remote.remote_nwfilter_define_xml_args",
-                    ret_place="remote.remote_nwfilter_define_xml_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter", "write"), AccessRule("nwfilter", "save"))),
-                ),
-                Procedure(  # since 0.8.0, by virNWFilterUndefine of the public API (the definitions say: 0.9.7 or earlier)
-                    181,
-                    "nwfilter_undefine",
-                    "REMOTE_PROC_NWFILTER_UNDEFINE",
-                    load,
-                    args_place="remote.remote_nwfilter_undefine_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter", "delete"),)),
-                ),
-                Procedure(  # since 0.8.0, by virDomainManagedSave of the public API (the definitions say: 0.9.7 or earlier)
-                    182,
-                    "domain_managed_save",
-                    "REMOTE_PROC_DOMAIN_MANAGED_SAVE",
-                    load,
-                    args_place="remote.remote_domain_managed_save_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "hibernate"),)),
-                ),
-                Procedure(  # since 0.8.0, by virDomainHasManagedSaveImage of the public API (the definitions say: 0.9.7 or earlier)
-                    183,
-                    "domain_has_managed_save_image",
-                    "REMOTE_PROC_DOMAIN_HAS_MANAGED_SAVE_IMAGE",
-                    load,
-                    args_place="remote.remote_domain_has_managed_save_image_args",
-                    ret_place="remote.remote_domain_has_managed_save_image_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.8.0, by virDomainManagedSaveRemove of the public API (the definitions say: 0.9.7 or earlier)
-                    184,
-                    "domain_managed_save_remove",
-                    "REMOTE_PROC_DOMAIN_MANAGED_SAVE_REMOVE",
-                    load,
-                    args_place="remote.remote_domain_managed_save_remove_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "hibernate"),)),
-                ),
-                Procedure(  # since 0.8.0, by virDomainSnapshotCreateXML of the public API (the definitions say: 0.9.7 or earlier)
-                    185,
-                    "domain_snapshot_create_xml",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_CREATE_XML",
-                    load,
-                    args_place="remote.remote_domain_snapshot_create_xml_args",
-                    ret_place="remote.remote_domain_snapshot_create_xml_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "snapshot"), AccessRule("domain", "fs_freeze", flags="VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE"))),
-                ),
-                Procedure(  # since 0.8.0, by virDomainSnapshotGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
-                    186,
-                    "domain_snapshot_get_xml_desc",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_domain_snapshot_get_xml_desc_args",
-                    ret_place="remote.remote_domain_snapshot_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"), AccessRule("domain", "read_secure", flags="VIR_DOMAIN_SNAPSHOT_XML_SECURE"))),
-                ),
-                Procedure(  # since 0.8.0, by virDomainSnapshotNum of the public API (the definitions say: 0.9.7 or earlier)
-                    187,
-                    "domain_snapshot_num",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_NUM",
-                    load,
-                    args_place="remote.remote_domain_snapshot_num_args",
-                    ret_place="remote.remote_domain_snapshot_num_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.8.0, by virDomainSnapshotListNames of the public API (the definitions say: 0.9.7 or earlier)
-                    188,
-                    "domain_snapshot_list_names",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_LIST_NAMES",
-                    load,
-                    args_place="remote.remote_domain_snapshot_list_names_args",
-                    ret_place="remote.remote_domain_snapshot_list_names_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.8.0, by virDomainSnapshotLookupByName of the public API (the definitions say: 0.9.7 or earlier)
-                    189,
-                    "domain_snapshot_lookup_by_name",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_LOOKUP_BY_NAME",
-                    load,
-                    args_place="remote.remote_domain_snapshot_lookup_by_name_args",
-                    ret_place="remote.remote_domain_snapshot_lookup_by_name_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.8.0, by virDomainHasCurrentSnapshot of the public API (the definitions say: 0.9.7 or earlier)
-                    190,
-                    "domain_has_current_snapshot",
-                    "REMOTE_PROC_DOMAIN_HAS_CURRENT_SNAPSHOT",
-                    load,
-                    args_place="remote.remote_domain_has_current_snapshot_args",
-                    ret_place="remote.remote_domain_has_current_snapshot_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.8.0, by virDomainSnapshotCurrent of the public API (the definitions say: 0.9.7 or earlier)
-                    191,
-                    "domain_snapshot_current",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_CURRENT",
-                    load,
-                    args_place="remote.remote_domain_snapshot_current_args",
-                    ret_place="remote.remote_domain_snapshot_current_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.8.0, by virDomainRevertToSnapshot of the public API (the definitions say: 0.9.7 or earlier)
-                    192,
-                    "domain_revert_to_snapshot",
-                    "REMOTE_PROC_DOMAIN_REVERT_TO_SNAPSHOT",
-                    load,
-                    args_place="remote.remote_domain_revert_to_snapshot_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "snapshot"),)),
-                ),
-                Procedure(  # since 0.8.0, by virDomainSnapshotDelete of the public API (the definitions say: 0.9.7 or earlier)
-                    193,
-                    "domain_snapshot_delete",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_DELETE",
-                    load,
-                    args_place="remote.remote_domain_snapshot_delete_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "snapshot"),)),
-                ),
-                Procedure(  # since 0.8.1, by virDomainGetBlockInfo of the public API (the definitions say: 0.9.7 or earlier)
-                    194,
-                    "domain_get_block_info",
-                    "REMOTE_PROC_DOMAIN_GET_BLOCK_INFO",
-                    load,
-                    args_place="remote.remote_domain_get_block_info_args",
-                    ret_place="remote.remote_domain_get_block_info_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    195,
-                    "domain_event_io_error_reason",
-                    "REMOTE_PROC_DOMAIN_EVENT_IO_ERROR_REASON",
-                    load,
-                    msg_place="remote.remote_domain_event_io_error_reason_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 0.8.2, by virDomainCreateWithFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    196,
-                    "domain_create_with_flags",
-                    "REMOTE_PROC_DOMAIN_CREATE_WITH_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_create_with_flags_args",
-                    ret_place="remote.remote_domain_create_with_flags_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "start"),)),
-                ),
-                Procedure(  # since 0.8.5, by virDomainSetMemoryParameters of the public API (the definitions say: 0.9.7 or earlier)
-                    197,
-                    "domain_set_memory_parameters",
-                    "REMOTE_PROC_DOMAIN_SET_MEMORY_PARAMETERS",
-                    load,
-                    args_place="remote.remote_domain_set_memory_parameters_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.8.5, by virDomainGetMemoryParameters of the public API (the definitions say: 0.9.7 or earlier)
-                    198,
-                    "domain_get_memory_parameters",
-                    "REMOTE_PROC_DOMAIN_GET_MEMORY_PARAMETERS",
-                    load,
-                    args_place="remote.remote_domain_get_memory_parameters_args",
-                    ret_place="remote.remote_domain_get_memory_parameters_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.8.5, by virDomainSetVcpusFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    199,
-                    "domain_set_vcpus_flags",
-                    "REMOTE_PROC_DOMAIN_SET_VCPUS_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_set_vcpus_flags_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"), AccessRule("domain", "write", flags="VIR_DOMAIN_VCPU_GUEST"))),
-                ),
-                Procedure(  # since 0.8.5, by virDomainGetVcpusFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    200,
-                    "domain_get_vcpus_flags",
-                    "REMOTE_PROC_DOMAIN_GET_VCPUS_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_get_vcpus_flags_args",
-                    ret_place="remote.remote_domain_get_vcpus_flags_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"), AccessRule("domain", "write", flags="VIR_DOMAIN_VCPU_GUEST"))),
-                ),
-                Procedure(  # since 0.8.6, by virDomainOpenConsole of the public API (the definitions say: 0.9.7 or earlier)
-                    201,
-                    "domain_open_console",
-                    "REMOTE_PROC_DOMAIN_OPEN_CONSOLE",
-                    load,
-                    args_place="remote.remote_domain_open_console_args",
-                    annotations=Annotations(generate="both", readstream=2, acl=(AccessRule("domain", "open_device"),)),
-                ),
-                Procedure(  # since 0.8.6, by virDomainIsUpdated of the public API (the definitions say: 0.9.7 or earlier)
-                    202,
-                    "domain_is_updated",
-                    "REMOTE_PROC_DOMAIN_IS_UPDATED",
-                    load,
-                    args_place="remote.remote_domain_is_updated_args",
-                    ret_place="remote.remote_domain_is_updated_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.8.8, by virConnectGetSysinfo of the public API (the definitions say: 0.9.7 or earlier)
-                    203,
-                    "connect_get_sysinfo",
-                    "REMOTE_PROC_CONNECT_GET_SYSINFO",
-                    load,
-                    args_place="remote.remote_connect_get_sysinfo_args",
-                    ret_place="remote.remote_connect_get_sysinfo_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.9.0, by virDomainSetMemoryFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    204,
-                    "domain_set_memory_flags",
-                    "REMOTE_PROC_DOMAIN_SET_MEMORY_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_set_memory_flags_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.9.0, by virDomainSetBlkioParameters of the public API (the definitions say: 0.9.7 or earlier)
-                    205,
-                    "domain_set_blkio_parameters",
-                    "REMOTE_PROC_DOMAIN_SET_BLKIO_PARAMETERS",
-                    load,
-                    args_place="remote.remote_domain_set_blkio_parameters_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.9.0, by virDomainGetBlkioParameters of the public API (the definitions say: 0.9.7 or earlier)
-                    206,
-                    "domain_get_blkio_parameters",
-                    "REMOTE_PROC_DOMAIN_GET_BLKIO_PARAMETERS",
-                    load,
-                    args_place="remote.remote_domain_get_blkio_parameters_args",
-                    ret_place="remote.remote_domain_get_blkio_parameters_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.0, by virDomainMigrateSetMaxSpeed of the public API (the definitions say: 0.9.7 or earlier)
-                    207,
-                    "domain_migrate_set_max_speed",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_SET_MAX_SPEED",
-                    load,
-                    args_place="remote.remote_domain_migrate_set_max_speed_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 0.9.0, by virStorageVolUpload of the public API (the definitions say: 0.9.7 or earlier)
-                    208,
-                    "storage_vol_upload",
-                    "REMOTE_PROC_STORAGE_VOL_UPLOAD",
-                    load,
-                    args_place="remote.remote_storage_vol_upload_args",
-                    annotations=Annotations(generate="both", writestream=1, sparseflag="VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM", acl=(AccessRule("storage_vol", "data_write"),)),
-                ),
-                Procedure(  # since 0.9.0, by virStorageVolDownload of the public API (the definitions say: 0.9.7 or earlier)
-                    209,
-                    "storage_vol_download",
-                    "REMOTE_PROC_STORAGE_VOL_DOWNLOAD",
-                    load,
-                    args_place="remote.remote_storage_vol_download_args",
-                    annotations=Annotations(generate="both", readstream=1, sparseflag="VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM", acl=(AccessRule("storage_vol", "data_read"),)),
-                ),
-                Procedure(  # since 0.9.2, by virDomainInjectNMI of the public API (the definitions say: 0.9.7 or earlier)
-                    210,
-                    "domain_inject_nmi",
-                    "REMOTE_PROC_DOMAIN_INJECT_NMI",
-                    load,
-                    args_place="remote.remote_domain_inject_nmi_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "inject_nmi"),)),
-                ),
-                Procedure(  # since 0.9.2, by virDomainScreenshot of the public API (the definitions say: 0.9.7 or earlier)
-                    211,
-                    "domain_screenshot",
-                    "REMOTE_PROC_DOMAIN_SCREENSHOT",
-                    load,
-                    args_place="remote.remote_domain_screenshot_args",
-                    ret_place="remote.remote_domain_screenshot_ret",
-                    annotations=Annotations(generate="both", readstream=1, acl=(AccessRule("domain", "screenshot"),)),
-                ),
-                Procedure(  # since 0.9.2, by virDomainGetState of the public API (the definitions say: 0.9.7 or earlier)
-                    212,
-                    "domain_get_state",
-                    "REMOTE_PROC_DOMAIN_GET_STATE",
-                    load,
-                    args_place="remote.remote_domain_get_state_args",
-                    ret_place="remote.remote_domain_get_state_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    213,
-                    "domain_migrate_begin3",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_BEGIN3",
-                    load,
-                    args_place="remote.remote_domain_migrate_begin3_args",
-                    ret_place="remote.remote_domain_migrate_begin3_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    214,
-                    "domain_migrate_prepare3",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE3",
-                    load,
-                    args_place="remote.remote_domain_migrate_prepare3_args",
-                    ret_place="remote.remote_domain_migrate_prepare3_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    215,
-                    "domain_migrate_prepare_tunnel3",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE_TUNNEL3",
-                    load,
-                    args_place="remote.remote_domain_migrate_prepare_tunnel3_args",
-                    ret_place="remote.remote_domain_migrate_prepare_tunnel3_ret",
-                    annotations=Annotations(generate="server", writestream=1, acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    216,
-                    "domain_migrate_perform3",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_PERFORM3",
-                    load,
-                    args_place="remote.remote_domain_migrate_perform3_args",
-                    ret_place="remote.remote_domain_migrate_perform3_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    217,
-                    "domain_migrate_finish3",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_FINISH3",
-                    load,
-                    args_place="remote.remote_domain_migrate_finish3_args",
-                    ret_place="remote.remote_domain_migrate_finish3_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    218,
-                    "domain_migrate_confirm3",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_CONFIRM3",
-                    load,
-                    args_place="remote.remote_domain_migrate_confirm3_args",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 0.9.2, by virDomainSetSchedulerParametersFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    219,
-                    "domain_set_scheduler_parameters_flags",
-                    "REMOTE_PROC_DOMAIN_SET_SCHEDULER_PARAMETERS_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_set_scheduler_parameters_flags_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.9.2, by virInterfaceChangeBegin of the public API (the definitions say: 0.9.7 or earlier)
-                    220,
-                    "interface_change_begin",
-                    "REMOTE_PROC_INTERFACE_CHANGE_BEGIN",
-                    load,
-                    args_place="remote.remote_interface_change_begin_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "interface_transaction"),)),
-                ),
-                Procedure(  # since 0.9.2, by virInterfaceChangeCommit of the public API (the definitions say: 0.9.7 or earlier)
-                    221,
-                    "interface_change_commit",
-                    "REMOTE_PROC_INTERFACE_CHANGE_COMMIT",
-                    load,
-                    args_place="remote.remote_interface_change_commit_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "interface_transaction"),)),
-                ),
-                Procedure(  # since 0.9.2, by virInterfaceChangeRollback of the public API (the definitions say: 0.9.7 or earlier)
-                    222,
-                    "interface_change_rollback",
-                    "REMOTE_PROC_INTERFACE_CHANGE_ROLLBACK",
-                    load,
-                    args_place="remote.remote_interface_change_rollback_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "interface_transaction"),)),
-                ),
-                Procedure(  # since 0.9.2, by virDomainGetSchedulerParametersFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    223,
-                    "domain_get_scheduler_parameters_flags",
-                    "REMOTE_PROC_DOMAIN_GET_SCHEDULER_PARAMETERS_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_get_scheduler_parameters_flags_args",
-                    ret_place="remote.remote_domain_get_scheduler_parameters_flags_ret",
-                    annotations=Annotations(generate="client", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    224,
-                    "domain_event_control_error",
-                    "REMOTE_PROC_DOMAIN_EVENT_CONTROL_ERROR",
-                    load,
-                    msg_place="remote.remote_domain_event_control_error_msg",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 0.9.3, by virDomainPinVcpuFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    225,
-                    "domain_pin_vcpu_flags",
-                    "REMOTE_PROC_DOMAIN_PIN_VCPU_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_pin_vcpu_flags_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.9.3, by virDomainSendKey of the public API (the definitions say: 0.9.7 or earlier)
-                    226,
-                    "domain_send_key",
-                    "REMOTE_PROC_DOMAIN_SEND_KEY",
-                    load,
-                    args_place="remote.remote_domain_send_key_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "send_input"),)),
-                ),
-                Procedure(  # since 0.9.3, by virNodeGetCPUStats of the public API (the definitions say: 0.9.7 or earlier)
-                    227,
-                    "node_get_cpu_stats",
-                    "REMOTE_PROC_NODE_GET_CPU_STATS",
-                    load,
-                    args_place="remote.remote_node_get_cpu_stats_args",
-                    ret_place="remote.remote_node_get_cpu_stats_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.9.3, by virNodeGetMemoryStats of the public API (the definitions say: 0.9.7 or earlier)
-                    228,
-                    "node_get_memory_stats",
-                    "REMOTE_PROC_NODE_GET_MEMORY_STATS",
-                    load,
-                    args_place="remote.remote_node_get_memory_stats_args",
-                    ret_place="remote.remote_node_get_memory_stats_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.9.3, by virDomainGetControlInfo of the public API (the definitions say: 0.9.7 or earlier)
-                    229,
-                    "domain_get_control_info",
-                    "REMOTE_PROC_DOMAIN_GET_CONTROL_INFO",
-                    load,
-                    args_place="remote.remote_domain_get_control_info_args",
-                    ret_place="remote.remote_domain_get_control_info_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.3, by virDomainGetVcpuPinInfo of the public API (the definitions say: 0.9.7 or earlier)
-                    230,
-                    "domain_get_vcpu_pin_info",
-                    "REMOTE_PROC_DOMAIN_GET_VCPU_PIN_INFO",
-                    load,
-                    args_place="remote.remote_domain_get_vcpu_pin_info_args",
-                    ret_place="remote.remote_domain_get_vcpu_pin_info_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.4, by virDomainUndefineFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    231,
-                    "domain_undefine_flags",
-                    "REMOTE_PROC_DOMAIN_UNDEFINE_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_undefine_flags_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "delete"),)),
-                ),
-                Procedure(  # since 0.9.4, by virDomainSaveFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    232,
-                    "domain_save_flags",
-                    "REMOTE_PROC_DOMAIN_SAVE_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_save_flags_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "hibernate"),)),
-                ),
-                Procedure(  # since 0.9.4, by virDomainRestoreFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    233,
-                    "domain_restore_flags",
-                    "REMOTE_PROC_DOMAIN_RESTORE_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_restore_flags_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "start"), AccessRule("domain", "write"))),
-                ),
-                Procedure(  # since 0.9.4, by virDomainDestroyFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    234,
-                    "domain_destroy_flags",
-                    "REMOTE_PROC_DOMAIN_DESTROY_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_destroy_flags_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "stop"),)),
-                ),
-                Procedure(  # since 0.9.4, by virDomainSaveImageGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
-                    235,
-                    "domain_save_image_get_xml_desc",
-                    "REMOTE_PROC_DOMAIN_SAVE_IMAGE_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_domain_save_image_get_xml_desc_args",
-                    ret_place="remote.remote_domain_save_image_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.9.4, by virDomainSaveImageDefineXML of the public API (the definitions say: 0.9.7 or earlier)
-                    236,
-                    "domain_save_image_define_xml",
-                    "REMOTE_PROC_DOMAIN_SAVE_IMAGE_DEFINE_XML",
-                    load,
-                    args_place="remote.remote_domain_save_image_define_xml_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"), AccessRule("domain", "hibernate"))),
-                ),
-                Procedure(  # since 0.9.4, by virDomainBlockJobAbort of the public API (the definitions say: 0.9.7 or earlier)
-                    237,
-                    "domain_block_job_abort",
-                    "REMOTE_PROC_DOMAIN_BLOCK_JOB_ABORT",
-                    load,
-                    args_place="remote.remote_domain_block_job_abort_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.9.4, by virDomainGetBlockJobInfo of the public API (the definitions say: 0.9.7 or earlier)
-                    238,
-                    "domain_get_block_job_info",
-                    "REMOTE_PROC_DOMAIN_GET_BLOCK_JOB_INFO",
-                    load,
-                    args_place="remote.remote_domain_get_block_job_info_args",
-                    ret_place="remote.remote_domain_get_block_job_info_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.4, by virDomainBlockJobSetSpeed of the public API (the definitions say: 0.9.7 or earlier)
-                    239,
-                    "domain_block_job_set_speed",
-                    "REMOTE_PROC_DOMAIN_BLOCK_JOB_SET_SPEED",
-                    load,
-                    args_place="remote.remote_domain_block_job_set_speed_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.9.4, by virDomainBlockPull of the public API (the definitions say: 0.9.7 or earlier)
-                    240,
-                    "domain_block_pull",
-                    "REMOTE_PROC_DOMAIN_BLOCK_PULL",
-                    load,
-                    args_place="remote.remote_domain_block_pull_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "block_write"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    241,
-                    "domain_event_block_job",
-                    "REMOTE_PROC_DOMAIN_EVENT_BLOCK_JOB",
-                    load,
-                    msg_place="remote.remote_domain_event_block_job_msg",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 0.9.5, by virDomainMigrateGetMaxSpeed of the public API (the definitions say: 0.9.7 or earlier)
-                    242,
-                    "domain_migrate_get_max_speed",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_GET_MAX_SPEED",
-                    load,
-                    args_place="remote.remote_domain_migrate_get_max_speed_args",
-                    ret_place="remote.remote_domain_migrate_get_max_speed_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 0.9.5, by virDomainBlockStatsFlags of the public API (the definitions say: 0.9.7 or earlier)
-                    243,
-                    "domain_block_stats_flags",
-                    "REMOTE_PROC_DOMAIN_BLOCK_STATS_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_block_stats_flags_args",
-                    ret_place="remote.remote_domain_block_stats_flags_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7, by virDomainSnapshotGetParent of the public API (the definitions say: 0.9.7 or earlier)
-                    244,
-                    "domain_snapshot_get_parent",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_GET_PARENT",
-                    load,
-                    args_place="remote.remote_domain_snapshot_get_parent_args",
-                    ret_place="remote.remote_domain_snapshot_get_parent_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7, by virDomainReset of the public API (the definitions say: 0.9.7 or earlier)
-                    245,
-                    "domain_reset",
-                    "REMOTE_PROC_DOMAIN_RESET",
-                    load,
-                    args_place="remote.remote_domain_reset_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "reset"),)),
-                ),
-                Procedure(  # since 0.9.7, by virDomainSnapshotNumChildren of the public API (the definitions say: 0.9.7 or earlier)
-                    246,
-                    "domain_snapshot_num_children",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_NUM_CHILDREN",
-                    load,
-                    args_place="remote.remote_domain_snapshot_num_children_args",
-                    ret_place="remote.remote_domain_snapshot_num_children_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7, by virDomainSnapshotListChildrenNames of the public API (the definitions say: 0.9.7 or earlier)
-                    247,
-                    "domain_snapshot_list_children_names",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES",
-                    load,
-                    args_place="remote.remote_domain_snapshot_list_children_names_args",
-                    ret_place="remote.remote_domain_snapshot_list_children_names_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.7 or earlier
-                    248,
-                    "domain_event_disk_change",
-                    "REMOTE_PROC_DOMAIN_EVENT_DISK_CHANGE",
-                    load,
-                    msg_place="remote.remote_domain_event_disk_change_msg",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 0.9.7, by virDomainOpenGraphics of the public API (the definitions say: 0.9.7 or earlier)
-                    249,
-                    "domain_open_graphics",
-                    "REMOTE_PROC_DOMAIN_OPEN_GRAPHICS",
-                    load,
-                    args_place="remote.remote_domain_open_graphics_args",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "open_graphics"),)),
-                ),
-                Procedure(  # since 0.9.8
-                    250,
-                    "node_suspend_for_duration",
-                    "REMOTE_PROC_NODE_SUSPEND_FOR_DURATION",
-                    load,
-                    args_place="remote.remote_node_suspend_for_duration_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "pm_control"),)),
-                ),
-                Procedure(  # since 0.9.8
-                    251,
-                    "domain_block_resize",
-                    "REMOTE_PROC_DOMAIN_BLOCK_RESIZE",
-                    load,
-                    args_place="remote.remote_domain_block_resize_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "block_write"),)),
-                ),
-                Procedure(  # since 0.9.8
-                    252,
-                    "domain_set_block_io_tune",
-                    "REMOTE_PROC_DOMAIN_SET_BLOCK_IO_TUNE",
-                    load,
-                    args_place="remote.remote_domain_set_block_io_tune_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.9.8
-                    253,
-                    "domain_get_block_io_tune",
-                    "REMOTE_PROC_DOMAIN_GET_BLOCK_IO_TUNE",
-                    load,
-                    args_place="remote.remote_domain_get_block_io_tune_args",
-                    ret_place="remote.remote_domain_get_block_io_tune_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.9
-                    254,
-                    "domain_set_numa_parameters",
-                    "REMOTE_PROC_DOMAIN_SET_NUMA_PARAMETERS",
-                    load,
-                    args_place="remote.remote_domain_set_numa_parameters_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.9.9
-                    255,
-                    "domain_get_numa_parameters",
-                    "REMOTE_PROC_DOMAIN_GET_NUMA_PARAMETERS",
-                    load,
-                    args_place="remote.remote_domain_get_numa_parameters_args",
-                    ret_place="remote.remote_domain_get_numa_parameters_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.9
-                    256,
-                    "domain_set_interface_parameters",
-                    "REMOTE_PROC_DOMAIN_SET_INTERFACE_PARAMETERS",
-                    load,
-                    args_place="remote.remote_domain_set_interface_parameters_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.9.9
-                    257,
-                    "domain_get_interface_parameters",
-                    "REMOTE_PROC_DOMAIN_GET_INTERFACE_PARAMETERS",
-                    load,
-                    args_place="remote.remote_domain_get_interface_parameters_args",
-                    ret_place="remote.remote_domain_get_interface_parameters_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.10
-                    258,
-                    "domain_shutdown_flags",
-                    "REMOTE_PROC_DOMAIN_SHUTDOWN_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_shutdown_flags_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "init_control"), AccessRule("domain", "write", flags="VIR_DOMAIN_SHUTDOWN_GUEST_AGENT"))),
-                ),
-                Procedure(  # since 0.9.10
-                    259,
-                    "storage_vol_wipe_pattern",
-                    "REMOTE_PROC_STORAGE_VOL_WIPE_PATTERN",
-                    load,
-                    args_place="remote.remote_storage_vol_wipe_pattern_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("storage_vol", "format"),)),
-                ),
-                Procedure(  # since 0.9.10
-                    260,
-                    "storage_vol_resize",
-                    "REMOTE_PROC_STORAGE_VOL_RESIZE",
-                    load,
-                    args_place="remote.remote_storage_vol_resize_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("storage_vol", "resize"),)),
-                ),
-                Procedure(  # since 0.9.10
-                    261,
-                    "domain_pm_suspend_for_duration",
-                    "REMOTE_PROC_DOMAIN_PM_SUSPEND_FOR_DURATION",
-                    load,
-                    args_place="remote.remote_domain_pm_suspend_for_duration_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "pm_control"),)),
-                ),
-                Procedure(  # since 0.9.10
-                    262,
-                    "domain_get_cpu_stats",
-                    "REMOTE_PROC_DOMAIN_GET_CPU_STATS",
-                    load,
-                    args_place="remote.remote_domain_get_cpu_stats_args",
-                    ret_place="remote.remote_domain_get_cpu_stats_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.10
-                    263,
-                    "domain_get_disk_errors",
-                    "REMOTE_PROC_DOMAIN_GET_DISK_ERRORS",
-                    load,
-                    args_place="remote.remote_domain_get_disk_errors_args",
-                    ret_place="remote.remote_domain_get_disk_errors_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.10
-                    264,
-                    "domain_set_metadata",
-                    "REMOTE_PROC_DOMAIN_SET_METADATA",
-                    load,
-                    args_place="remote.remote_domain_set_metadata_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.9.10
-                    265,
-                    "domain_get_metadata",
-                    "REMOTE_PROC_DOMAIN_GET_METADATA",
-                    load,
-                    args_place="remote.remote_domain_get_metadata_args",
-                    ret_place="remote.remote_domain_get_metadata_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.10
-                    266,
-                    "domain_block_rebase",
-                    "REMOTE_PROC_DOMAIN_BLOCK_REBASE",
-                    load,
-                    args_place="remote.remote_domain_block_rebase_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "block_write"),)),
-                ),
-                Procedure(  # since 0.9.11
-                    267,
-                    "domain_pm_wakeup",
-                    "REMOTE_PROC_DOMAIN_PM_WAKEUP",
-                    load,
-                    args_place="remote.remote_domain_pm_wakeup_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "pm_control"),)),
-                ),
-                Procedure(  # since 0.9.11
-                    268,
-                    "domain_event_tray_change",
-                    "REMOTE_PROC_DOMAIN_EVENT_TRAY_CHANGE",
-                    load,
-                    msg_place="remote.remote_domain_event_tray_change_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 0.9.11
-                    269,
-                    "domain_event_pmwakeup",
-                    "REMOTE_PROC_DOMAIN_EVENT_PMWAKEUP",
-                    load,
-                    msg_place="remote.remote_domain_event_pmwakeup_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 0.9.11
-                    270,
-                    "domain_event_pmsuspend",
-                    "REMOTE_PROC_DOMAIN_EVENT_PMSUSPEND",
-                    load,
-                    msg_place="remote.remote_domain_event_pmsuspend_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 0.9.13
-                    271,
-                    "domain_snapshot_is_current",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_IS_CURRENT",
-                    load,
-                    args_place="remote.remote_domain_snapshot_is_current_args",
-                    ret_place="remote.remote_domain_snapshot_is_current_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.13
-                    272,
-                    "domain_snapshot_has_metadata",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_HAS_METADATA",
-                    load,
-                    args_place="remote.remote_domain_snapshot_has_metadata_args",
-                    ret_place="remote.remote_domain_snapshot_has_metadata_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.13
-                    273,
-                    "connect_list_all_domains",
-                    "REMOTE_PROC_CONNECT_LIST_ALL_DOMAINS",
-                    load,
-                    args_place="remote.remote_connect_list_all_domains_args",
-                    ret_place="remote.remote_connect_list_all_domains_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
-                ),
-                Procedure(  # since 0.9.13
-                    274,
-                    "domain_list_all_snapshots",
-                    "REMOTE_PROC_DOMAIN_LIST_ALL_SNAPSHOTS",
-                    load,
-                    args_place="remote.remote_domain_list_all_snapshots_args",
-                    ret_place="remote.remote_domain_list_all_snapshots_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.9.13
-                    275,
-                    "domain_snapshot_list_all_children",
-                    "REMOTE_PROC_DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN",
-                    load,
-                    args_place="remote.remote_domain_snapshot_list_all_children_args",
-                    ret_place="remote.remote_domain_snapshot_list_all_children_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.10.0
-                    276,
-                    "domain_event_balloon_change",
-                    "REMOTE_PROC_DOMAIN_EVENT_BALLOON_CHANGE",
-                    load,
-                    msg_place="remote.remote_domain_event_balloon_change_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 0.10.0
-                    277,
-                    "domain_get_hostname",
-                    "REMOTE_PROC_DOMAIN_GET_HOSTNAME",
-                    load,
-                    args_place="remote.remote_domain_get_hostname_args",
-                    ret_place="remote.remote_domain_get_hostname_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 0.10.0
-                    278,
-                    "domain_get_security_label_list",
-                    "REMOTE_PROC_DOMAIN_GET_SECURITY_LABEL_LIST",
-                    load,
-                    args_place="remote.remote_domain_get_security_label_list_args",
-                    ret_place="remote.remote_domain_get_security_label_list_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.10.0
-                    279,
-                    "domain_pin_emulator",
-                    "REMOTE_PROC_DOMAIN_PIN_EMULATOR",
-                    load,
-                    args_place="remote.remote_domain_pin_emulator_args",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 0.10.0
-                    280,
-                    "domain_get_emulator_pin_info",
-                    "REMOTE_PROC_DOMAIN_GET_EMULATOR_PIN_INFO",
-                    load,
-                    args_place="remote.remote_domain_get_emulator_pin_info_args",
-                    ret_place="remote.remote_domain_get_emulator_pin_info_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 0.10.2
-                    281,
-                    "connect_list_all_storage_pools",
-                    "REMOTE_PROC_CONNECT_LIST_ALL_STORAGE_POOLS",
-                    load,
-                    args_place="remote.remote_connect_list_all_storage_pools_args",
-                    ret_place="remote.remote_connect_list_all_storage_pools_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_storage_pools"),), aclfilter=(AccessRule("storage_pool", "getattr"),)),
-                ),
-                Procedure(  # since 0.10.2
-                    282,
-                    "storage_pool_list_all_volumes",
-                    "REMOTE_PROC_STORAGE_POOL_LIST_ALL_VOLUMES",
-                    load,
-                    args_place="remote.remote_storage_pool_list_all_volumes_args",
-                    ret_place="remote.remote_storage_pool_list_all_volumes_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "search_storage_vols"),), aclfilter=(AccessRule("storage_vol", "getattr"),)),
-                ),
-                Procedure(  # since 0.10.2
-                    283,
-                    "connect_list_all_networks",
-                    "REMOTE_PROC_CONNECT_LIST_ALL_NETWORKS",
-                    load,
-                    args_place="remote.remote_connect_list_all_networks_args",
-                    ret_place="remote.remote_connect_list_all_networks_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
-                ),
-                Procedure(  # since 0.10.2
-                    284,
-                    "connect_list_all_interfaces",
-                    "REMOTE_PROC_CONNECT_LIST_ALL_INTERFACES",
-                    load,
-                    args_place="remote.remote_connect_list_all_interfaces_args",
-                    ret_place="remote.remote_connect_list_all_interfaces_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_interfaces"),), aclfilter=(AccessRule("interface", "getattr"),)),
-                ),
-                Procedure(  # since 0.10.2
-                    285,
-                    "connect_list_all_node_devices",
-                    "REMOTE_PROC_CONNECT_LIST_ALL_NODE_DEVICES",
-                    load,
-                    args_place="remote.remote_connect_list_all_node_devices_args",
-                    ret_place="remote.remote_connect_list_all_node_devices_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_node_devices"),), aclfilter=(AccessRule("node_device", "getattr"),)),
-                ),
-                Procedure(  # since 0.10.2
-                    286,
-                    "connect_list_all_nwfilters",
-                    "REMOTE_PROC_CONNECT_LIST_ALL_NWFILTERS",
-                    load,
-                    args_place="remote.remote_connect_list_all_nwfilters_args",
-                    ret_place="remote.remote_connect_list_all_nwfilters_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_nwfilters"),), aclfilter=(AccessRule("nwfilter", "getattr"),)),
-                ),
-                Procedure(  # since 0.10.2
-                    287,
-                    "connect_list_all_secrets",
-                    "REMOTE_PROC_CONNECT_LIST_ALL_SECRETS",
-                    load,
-                    args_place="remote.remote_connect_list_all_secrets_args",
-                    ret_place="remote.remote_connect_list_all_secrets_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_secrets"),), aclfilter=(AccessRule("secret", "getattr"),)),
-                ),
-                Procedure(  # since 0.10.2
-                    288,
-                    "node_set_memory_parameters",
-                    "REMOTE_PROC_NODE_SET_MEMORY_PARAMETERS",
-                    load,
-                    args_place="remote.remote_node_set_memory_parameters_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "write"),)),
-                ),
-                Procedure(  # since 0.10.2
-                    289,
-                    "node_get_memory_parameters",
-                    "REMOTE_PROC_NODE_GET_MEMORY_PARAMETERS",
-                    load,
-                    args_place="remote.remote_node_get_memory_parameters_args",
-                    ret_place="remote.remote_node_get_memory_parameters_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 0.10.2
-                    290,
-                    "domain_block_commit",
-                    "REMOTE_PROC_DOMAIN_BLOCK_COMMIT",
-                    load,
-                    args_place="remote.remote_domain_block_commit_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "block_write"),)),
-                ),
-                Procedure(  # since 0.10.2
-                    291,
-                    "network_update",
-                    "REMOTE_PROC_NETWORK_UPDATE",
-                    load,
-                    args_place="remote.remote_network_update_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "write"), AccessRule("network", "save", flags="!VIR_NETWORK_UPDATE_AFFECT_CONFIG|VIR_NETWORK_UPDATE_AFFECT_LIVE"), AccessRule("network", "save", flags="VIR_NETWORK_UPDATE_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 1.0.0
-                    292,
-                    "domain_event_pmsuspend_disk",
-                    "REMOTE_PROC_DOMAIN_EVENT_PMSUSPEND_DISK",
-                    load,
-                    msg_place="remote.remote_domain_event_pmsuspend_disk_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.0.0
-                    293,
-                    "node_get_cpu_map",
-                    "REMOTE_PROC_NODE_GET_CPU_MAP",
-                    load,
-                    args_place="remote.remote_node_get_cpu_map_args",
-                    ret_place="remote.remote_node_get_cpu_map_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 1.0.1
-                    294,
-                    "domain_fstrim",
-                    "REMOTE_PROC_DOMAIN_FSTRIM",
-                    load,
-                    args_place="remote.remote_domain_fstrim_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "fs_trim"),)),
-                ),
-                Procedure(  # since 1.0.1
-                    295,
-                    "domain_send_process_signal",
-                    "REMOTE_PROC_DOMAIN_SEND_PROCESS_SIGNAL",
-                    load,
-                    args_place="remote.remote_domain_send_process_signal_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "send_signal"),)),
-                ),
-                Procedure(  # since 1.0.2
-                    296,
-                    "domain_open_channel",
-                    "REMOTE_PROC_DOMAIN_OPEN_CHANNEL",
-                    load,
-                    args_place="remote.remote_domain_open_channel_args",
-                    annotations=Annotations(generate="both", readstream=2, acl=(AccessRule("domain", "open_device"),)),
-                ),
-                Procedure(  # since 1.0.3
-                    297,
-                    "node_device_lookup_scsi_host_by_wwn",
-                    "REMOTE_PROC_NODE_DEVICE_LOOKUP_SCSI_HOST_BY_WWN",
-                    load,
-                    args_place="remote.remote_node_device_lookup_scsi_host_by_wwn_args",
-                    ret_place="remote.remote_node_device_lookup_scsi_host_by_wwn_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "getattr"),)),
-                ),
-                Procedure(  # since 1.0.3
-                    298,
-                    "domain_get_job_stats",
-                    "REMOTE_PROC_DOMAIN_GET_JOB_STATS",
-                    load,
-                    args_place="remote.remote_domain_get_job_stats_args",
-                    ret_place="remote.remote_domain_get_job_stats_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 1.0.3
-                    299,
-                    "domain_migrate_get_compression_cache",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_GET_COMPRESSION_CACHE",
-                    load,
-                    args_place="remote.remote_domain_migrate_get_compression_cache_args",
-                    ret_place="remote.remote_domain_migrate_get_compression_cache_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 1.0.3
-                    300,
-                    "domain_migrate_set_compression_cache",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_SET_COMPRESSION_CACHE",
-                    load,
-                    args_place="remote.remote_domain_migrate_set_compression_cache_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 1.0.5
-                    301,
-                    "node_device_detach_flags",
-                    "REMOTE_PROC_NODE_DEVICE_DETACH_FLAGS",
-                    load,
-                    args_place="remote.remote_node_device_detach_flags_args",
-                    annotations=Annotations(generate="server", acl=(AccessRule("node_device", "detach"),)),
-                ),
-                Procedure(  # since 1.1.0
-                    302,
-                    "domain_migrate_begin3_params",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_BEGIN3_PARAMS",
-                    load,
-                    args_place="remote.remote_domain_migrate_begin3_params_args",
-                    ret_place="remote.remote_domain_migrate_begin3_params_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 1.1.0
-                    303,
-                    "domain_migrate_prepare3_params",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE3_PARAMS",
-                    load,
-                    args_place="remote.remote_domain_migrate_prepare3_params_args",
-                    ret_place="remote.remote_domain_migrate_prepare3_params_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
-                ),
-                Procedure(  # since 1.1.0
-                    304,
-                    "domain_migrate_prepare_tunnel3_params",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS",
-                    load,
-                    args_place="remote.remote_domain_migrate_prepare_tunnel3_params_args",
-                    ret_place="remote.remote_domain_migrate_prepare_tunnel3_params_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"), AccessRule("domain", "start"), AccessRule("domain", "write"))),
-                ),
-                Procedure(  # since 1.1.0
-                    305,
-                    "domain_migrate_perform3_params",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_PERFORM3_PARAMS",
-                    load,
-                    args_place="remote.remote_domain_migrate_perform3_params_args",
-                    ret_place="remote.remote_domain_migrate_perform3_params_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 1.1.0
-                    306,
-                    "domain_migrate_finish3_params",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_FINISH3_PARAMS",
-                    load,
-                    args_place="remote.remote_domain_migrate_finish3_params_args",
-                    ret_place="remote.remote_domain_migrate_finish3_params_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 1.1.0
-                    307,
-                    "domain_migrate_confirm3_params",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_CONFIRM3_PARAMS",
-                    load,
-                    args_place="remote.remote_domain_migrate_confirm3_params_args",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 1.1.1
-                    308,
-                    "domain_set_memory_stats_period",
-                    "REMOTE_PROC_DOMAIN_SET_MEMORY_STATS_PERIOD",
-                    load,
-                    args_place="remote.remote_domain_set_memory_stats_period_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 1.1.1
-                    309,
-                    "domain_create_xml_with_files",
-                    "REMOTE_PROC_DOMAIN_CREATE_XML_WITH_FILES",
-                    load,
-                    args_place="remote.remote_domain_create_xml_with_files_args",
-                    ret_place="remote.remote_domain_create_xml_with_files_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"), AccessRule("domain", "start"))),
-                ),
-                Procedure(  # since 1.1.1
-                    310,
-                    "domain_create_with_files",
-                    "REMOTE_PROC_DOMAIN_CREATE_WITH_FILES",
-                    load,
-                    args_place="remote.remote_domain_create_with_files_args",
-                    ret_place="remote.remote_domain_create_with_files_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "start"),)),
-                ),
-                Procedure(  # since 1.1.1
-                    311,
-                    "domain_event_device_removed",
-                    "REMOTE_PROC_DOMAIN_EVENT_DEVICE_REMOVED",
-                    load,
-                    msg_place="remote.remote_domain_event_device_removed_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.1.3
-                    312,
-                    "connect_get_cpu_model_names",
-                    "REMOTE_PROC_CONNECT_GET_CPU_MODEL_NAMES",
-                    load,
-                    args_place="remote.remote_connect_get_cpu_model_names_args",
-                    ret_place="remote.remote_connect_get_cpu_model_names_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 1.2.1
-                    313,
-                    "connect_network_event_register_any",
-                    "REMOTE_PROC_CONNECT_NETWORK_EVENT_REGISTER_ANY",
-                    load,
-                    args_place="remote.remote_connect_network_event_register_any_args",
-                    ret_place="remote.remote_connect_network_event_register_any_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_networks"),), aclfilter=(AccessRule("network", "getattr"),)),
-                ),
-                Procedure(  # since 1.2.1
-                    314,
-                    "connect_network_event_deregister_any",
-                    "REMOTE_PROC_CONNECT_NETWORK_EVENT_DEREGISTER_ANY",
-                    load,
-                    args_place="remote.remote_connect_network_event_deregister_any_args",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 1.2.1
-                    315,
-                    "network_event_lifecycle",
-                    "REMOTE_PROC_NETWORK_EVENT_LIFECYCLE",
-                    load,
-                    msg_place="remote.remote_network_event_lifecycle_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    316,
-                    "connect_domain_event_callback_register_any",
-                    "REMOTE_PROC_CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY",
-                    load,
-                    args_place="remote.remote_connect_domain_event_callback_register_any_args",
-                    ret_place="remote.remote_connect_domain_event_callback_register_any_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "getattr"),)),
-                ),
-                Procedure(  # since 1.2.2
-                    317,
-                    "connect_domain_event_callback_deregister_any",
-                    "REMOTE_PROC_CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY",
-                    load,
-                    args_place="remote.remote_connect_domain_event_callback_deregister_any_args",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 1.2.2
-                    318,
-                    "domain_event_callback_lifecycle",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_LIFECYCLE",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_lifecycle_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    319,
-                    "domain_event_callback_reboot",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_REBOOT",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_reboot_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    320,
-                    "domain_event_callback_rtc_change",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_RTC_CHANGE",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_rtc_change_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    321,
-                    "domain_event_callback_watchdog",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_WATCHDOG",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_watchdog_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    322,
-                    "domain_event_callback_io_error",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_IO_ERROR",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_io_error_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    323,
-                    "domain_event_callback_graphics",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_GRAPHICS",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_graphics_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    324,
-                    "domain_event_callback_io_error_reason",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_IO_ERROR_REASON",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_io_error_reason_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    325,
-                    "domain_event_callback_control_error",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_CONTROL_ERROR",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_control_error_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    326,
-                    "domain_event_callback_block_job",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_BLOCK_JOB",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_block_job_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    327,
-                    "domain_event_callback_disk_change",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_DISK_CHANGE",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_disk_change_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    328,
-                    "domain_event_callback_tray_change",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_TRAY_CHANGE",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_tray_change_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    329,
-                    "domain_event_callback_pmwakeup",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_PMWAKEUP",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_pmwakeup_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    330,
-                    "domain_event_callback_pmsuspend",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_PMSUSPEND",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_pmsuspend_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    331,
-                    "domain_event_callback_balloon_change",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_BALLOON_CHANGE",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_balloon_change_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    332,
-                    "domain_event_callback_pmsuspend_disk",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_PMSUSPEND_DISK",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_pmsuspend_disk_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.2
-                    333,
-                    "domain_event_callback_device_removed",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_DEVICE_REMOVED",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_device_removed_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.3
-                    334,
-                    "domain_core_dump_with_format",
-                    "REMOTE_PROC_DOMAIN_CORE_DUMP_WITH_FORMAT",
-                    load,
-                    args_place="remote.remote_domain_core_dump_with_format_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "core_dump"),)),
-                ),
-                Procedure(  # since 1.2.5
-                    335,
-                    "domain_fsfreeze",
-                    "REMOTE_PROC_DOMAIN_FSFREEZE",
-                    load,
-                    args_place="remote.remote_domain_fsfreeze_args",
-                    ret_place="remote.remote_domain_fsfreeze_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "fs_freeze"),)),
-                ),
-                Procedure(  # since 1.2.5
-                    336,
-                    "domain_fsthaw",
-                    "REMOTE_PROC_DOMAIN_FSTHAW",
-                    load,
-                    args_place="remote.remote_domain_fsthaw_args",
-                    ret_place="remote.remote_domain_fsthaw_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "fs_freeze"),)),
-                ),
-                Procedure(  # since 1.2.5
-                    337,
-                    "domain_get_time",
-                    "REMOTE_PROC_DOMAIN_GET_TIME",
-                    load,
-                    args_place="remote.remote_domain_get_time_args",
-                    ret_place="remote.remote_domain_get_time_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 1.2.5
-                    338,
-                    "domain_set_time",
-                    "REMOTE_PROC_DOMAIN_SET_TIME",
-                    load,
-                    args_place="remote.remote_domain_set_time_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "set_time"),)),
-                ),
-                Procedure(  # since 1.2.6
-                    339,
-                    "domain_event_block_job_2",
-                    "REMOTE_PROC_DOMAIN_EVENT_BLOCK_JOB_2",
-                    load,
-                    msg_place="remote.remote_domain_event_block_job_2_msg",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 1.2.6
-                    340,
-                    "node_get_free_pages",
-                    "REMOTE_PROC_NODE_GET_FREE_PAGES",
-                    load,
-                    args_place="remote.remote_node_get_free_pages_args",
-                    ret_place="remote.remote_node_get_free_pages_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 1.2.6
-                    341,
-                    "network_get_dhcp_leases",
-                    "REMOTE_PROC_NETWORK_GET_DHCP_LEASES",
-                    load,
-                    args_place="remote.remote_network_get_dhcp_leases_args",
-                    ret_place="remote.remote_network_get_dhcp_leases_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("network", "read"),)),
-                ),
-                Procedure(  # since 1.2.7
-                    342,
-                    "connect_get_domain_capabilities",
-                    "REMOTE_PROC_CONNECT_GET_DOMAIN_CAPABILITIES",
-                    load,
-                    args_place="remote.remote_connect_get_domain_capabilities_args",
-                    ret_place="remote.remote_connect_get_domain_capabilities_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "write"),)),
-                ),
-                Procedure(  # since 1.2.8
-                    343,
-                    "domain_open_graphics_fd",
-                    "REMOTE_PROC_DOMAIN_OPEN_GRAPHICS_FD",
-                    load,
-                    args_place="remote.remote_domain_open_graphics_fd_args",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "open_graphics"),)),
-                ),
-                Procedure(  # since 1.2.8
-                    344,
-                    "connect_get_all_domain_stats",
-                    "REMOTE_PROC_CONNECT_GET_ALL_DOMAIN_STATS",
-                    load,
-                    args_place="remote.remote_connect_get_all_domain_stats_args",
-                    ret_place="remote.remote_connect_get_all_domain_stats_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("connect", "search_domains"),), aclfilter=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 1.2.9
-                    345,
-                    "domain_block_copy",
-                    "REMOTE_PROC_DOMAIN_BLOCK_COPY",
-                    load,
-                    args_place="remote.remote_domain_block_copy_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "block_write"),)),
-                ),
-                Procedure(  # since 1.2.9
-                    346,
-                    "domain_event_callback_tunable",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_TUNABLE",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_tunable_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.9
-                    347,
-                    "node_alloc_pages",
-                    "REMOTE_PROC_NODE_ALLOC_PAGES",
-                    load,
-                    args_place="remote.remote_node_alloc_pages_args",
-                    ret_place="remote.remote_node_alloc_pages_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("connect", "write"),)),
-                ),
-                Procedure(  # since 1.2.11
-                    348,
-                    "domain_event_callback_agent_lifecycle",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_AGENT_LIFECYCLE",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_agent_lifecycle_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.11
-                    349,
-                    "domain_get_fsinfo",
-                    "REMOTE_PROC_DOMAIN_GET_FSINFO",
-                    load,
-                    args_place="remote.remote_domain_get_fsinfo_args",
-                    ret_place="remote.remote_domain_get_fsinfo_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "fs_freeze"),)),
-                ),
-                Procedure(  # since 1.2.12
-                    350,
-                    "domain_define_xml_flags",
-                    "REMOTE_PROC_DOMAIN_DEFINE_XML_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_define_xml_flags_args",
-                    ret_place="remote.remote_domain_define_xml_flags_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"), AccessRule("domain", "save"))),
-                ),
-                Procedure(  # since 1.2.14
-                    351,
-                    "domain_get_iothread_info",
-                    "REMOTE_PROC_DOMAIN_GET_IOTHREAD_INFO",
-                    load,
-                    args_place="remote.remote_domain_get_iothread_info_args",
-                    ret_place="remote.remote_domain_get_iothread_info_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 1.2.14
-                    352,
-                    "domain_pin_iothread",
-                    "REMOTE_PROC_DOMAIN_PIN_IOTHREAD",
-                    load,
-                    args_place="remote.remote_domain_pin_iothread_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 1.2.14
-                    353,
-                    "domain_interface_addresses",
-                    "REMOTE_PROC_DOMAIN_INTERFACE_ADDRESSES",
-                    load,
-                    args_place="remote.remote_domain_interface_addresses_args",
-                    ret_place="remote.remote_domain_interface_addresses_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"), AccessRule("domain", "write", parameter="source", value="VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT"))),
-                ),
-                Procedure(  # since 1.2.15
-                    354,
-                    "domain_event_callback_device_added",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_DEVICE_ADDED",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_device_added_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.2.15
-                    355,
-                    "domain_add_iothread",
-                    "REMOTE_PROC_DOMAIN_ADD_IOTHREAD",
-                    load,
-                    args_place="remote.remote_domain_add_iothread_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 1.2.15
-                    356,
-                    "domain_del_iothread",
-                    "REMOTE_PROC_DOMAIN_DEL_IOTHREAD",
-                    load,
-                    args_place="remote.remote_domain_del_iothread_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 1.2.16
-                    357,
-                    "domain_set_user_password",
-                    "REMOTE_PROC_DOMAIN_SET_USER_PASSWORD",
-                    load,
-                    args_place="remote.remote_domain_set_user_password_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "set_password"),)),
-                ),
-                Procedure(  # since 1.2.19
-                    358,
-                    "domain_rename",
-                    "REMOTE_PROC_DOMAIN_RENAME",
-                    load,
-                    args_place="remote.remote_domain_rename_args",
-                    ret_place="remote.remote_domain_rename_ret",
-                    annotations=Annotations(generate="server", acl=(AccessRule("domain", "write"), AccessRule("domain", "save"))),
-                ),
-                Procedure(  # since 1.3.2
-                    359,
-                    "domain_event_callback_migration_iteration",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_MIGRATION_ITERATION",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_migration_iteration_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.3.3
-                    360,
-                    "connect_register_close_callback",
-                    "REMOTE_PROC_CONNECT_REGISTER_CLOSE_CALLBACK",
-                    load,
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "getattr"),)),
-                ),
-                Procedure(  # since 1.3.3
-                    361,
-                    "connect_unregister_close_callback",
-                    "REMOTE_PROC_CONNECT_UNREGISTER_CLOSE_CALLBACK",
-                    load,
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "getattr"),)),
-                ),
-                Procedure(  # since 1.3.3
-                    362,
-                    "connect_event_connection_closed",
-                    "REMOTE_PROC_CONNECT_EVENT_CONNECTION_CLOSED",
-                    load,
-                    msg_place="remote.remote_connect_event_connection_closed_msg",
-                    annotations=Annotations(generate="none", acl=()),
-                ),
-                Procedure(  # since 1.3.3
-                    363,
-                    "domain_event_callback_job_completed",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_JOB_COMPLETED",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_job_completed_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 1.3.3
-                    364,
-                    "domain_migrate_start_post_copy",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_START_POST_COPY",
-                    load,
-                    args_place="remote.remote_domain_migrate_start_post_copy_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 1.3.3
-                    365,
-                    "domain_get_perf_events",
-                    "REMOTE_PROC_DOMAIN_GET_PERF_EVENTS",
-                    load,
-                    args_place="remote.remote_domain_get_perf_events_args",
-                    ret_place="remote.remote_domain_get_perf_events_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 1.3.3
-                    366,
-                    "domain_set_perf_events",
-                    "REMOTE_PROC_DOMAIN_SET_PERF_EVENTS",
-                    load,
-                    args_place="remote.remote_domain_set_perf_events_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 1.3.4
-                    367,
-                    "domain_event_callback_device_removal_failed",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_DEVICE_REMOVAL_FAILED",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_device_removal_failed_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 2.0.0
-                    368,
-                    "connect_storage_pool_event_register_any",
-                    "REMOTE_PROC_CONNECT_STORAGE_POOL_EVENT_REGISTER_ANY",
-                    load,
-                    args_place="remote.remote_connect_storage_pool_event_register_any_args",
-                    ret_place="remote.remote_connect_storage_pool_event_register_any_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_storage_pools"),), aclfilter=(AccessRule("storage_pool", "getattr"),)),
-                ),
-                Procedure(  # since 2.0.0
-                    369,
-                    "connect_storage_pool_event_deregister_any",
-                    "REMOTE_PROC_CONNECT_STORAGE_POOL_EVENT_DEREGISTER_ANY",
-                    load,
-                    args_place="remote.remote_connect_storage_pool_event_deregister_any_args",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 2.0.0
-                    370,
-                    "storage_pool_event_lifecycle",
-                    "REMOTE_PROC_STORAGE_POOL_EVENT_LIFECYCLE",
-                    load,
-                    msg_place="remote.remote_storage_pool_event_lifecycle_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 2.0.0
-                    371,
-                    "domain_get_guest_vcpus",
-                    "REMOTE_PROC_DOMAIN_GET_GUEST_VCPUS",
-                    load,
-                    args_place="remote.remote_domain_get_guest_vcpus_args",
-                    ret_place="remote.remote_domain_get_guest_vcpus_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 2.0.0
-                    372,
-                    "domain_set_guest_vcpus",
-                    "REMOTE_PROC_DOMAIN_SET_GUEST_VCPUS",
-                    load,
-                    args_place="remote.remote_domain_set_guest_vcpus_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 2.0.0
-                    373,
-                    "storage_pool_event_refresh",
-                    "REMOTE_PROC_STORAGE_POOL_EVENT_REFRESH",
-                    load,
-                    msg_place="remote.remote_storage_pool_event_refresh_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 2.2.0
-                    374,
-                    "connect_node_device_event_register_any",
-                    "REMOTE_PROC_CONNECT_NODE_DEVICE_EVENT_REGISTER_ANY",
-                    load,
-                    args_place="remote.remote_connect_node_device_event_register_any_args",
-                    ret_place="remote.remote_connect_node_device_event_register_any_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_node_devices"),), aclfilter=(AccessRule("node_device", "getattr"),)),
-                ),
-                Procedure(  # since 2.2.0
-                    375,
-                    "connect_node_device_event_deregister_any",
-                    "REMOTE_PROC_CONNECT_NODE_DEVICE_EVENT_DEREGISTER_ANY",
-                    load,
-                    args_place="remote.remote_connect_node_device_event_deregister_any_args",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 2.2.0
-                    376,
-                    "node_device_event_lifecycle",
-                    "REMOTE_PROC_NODE_DEVICE_EVENT_LIFECYCLE",
-                    load,
-                    msg_place="remote.remote_node_device_event_lifecycle_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 2.2.0
-                    377,
-                    "node_device_event_update",
-                    "REMOTE_PROC_NODE_DEVICE_EVENT_UPDATE",
-                    load,
-                    msg_place="remote.remote_node_device_event_update_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 3.0.0
-                    378,
-                    "storage_vol_get_info_flags",
-                    "REMOTE_PROC_STORAGE_VOL_GET_INFO_FLAGS",
-                    load,
-                    args_place="remote.remote_storage_vol_get_info_flags_args",
-                    ret_place="remote.remote_storage_vol_get_info_flags_ret",
-                    annotations=Annotations(generate="server", priority="high", acl=(AccessRule("storage_vol", "read"),)),
-                ),
-                Procedure(  # since 3.0.0
-                    379,
-                    "domain_event_callback_metadata_change",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_METADATA_CHANGE",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_metadata_change_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 3.0.0
-                    380,
-                    "connect_secret_event_register_any",
-                    "REMOTE_PROC_CONNECT_SECRET_EVENT_REGISTER_ANY",
-                    load,
-                    args_place="remote.remote_connect_secret_event_register_any_args",
-                    ret_place="remote.remote_connect_secret_event_register_any_ret",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "search_secrets"),), aclfilter=(AccessRule("secret", "getattr"),)),
-                ),
-                Procedure(  # since 3.0.0
-                    381,
-                    "connect_secret_event_deregister_any",
-                    "REMOTE_PROC_CONNECT_SECRET_EVENT_DEREGISTER_ANY",
-                    load,
-                    args_place="remote.remote_connect_secret_event_deregister_any_args",
-                    annotations=Annotations(generate="none", priority="high", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 3.0.0
-                    382,
-                    "secret_event_lifecycle",
-                    "REMOTE_PROC_SECRET_EVENT_LIFECYCLE",
-                    load,
-                    msg_place="remote.remote_secret_event_lifecycle_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 3.0.0
-                    383,
-                    "secret_event_value_changed",
-                    "REMOTE_PROC_SECRET_EVENT_VALUE_CHANGED",
-                    load,
-                    msg_place="remote.remote_secret_event_value_changed_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 3.1.0
-                    384,
-                    "domain_set_vcpu",
-                    "REMOTE_PROC_DOMAIN_SET_VCPU",
-                    load,
-                    args_place="remote.remote_domain_set_vcpu_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 3.2.0
-                    385,
-                    "domain_event_block_threshold",
-                    "REMOTE_PROC_DOMAIN_EVENT_BLOCK_THRESHOLD",
-                    load,
-                    msg_place="remote.remote_domain_event_block_threshold_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 3.2.0
-                    386,
-                    "domain_set_block_threshold",
-                    "REMOTE_PROC_DOMAIN_SET_BLOCK_THRESHOLD",
-                    load,
-                    args_place="remote.remote_domain_set_block_threshold_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 3.7.0
-                    387,
-                    "domain_migrate_get_max_downtime",
-                    "REMOTE_PROC_DOMAIN_MIGRATE_GET_MAX_DOWNTIME",
-                    load,
-                    args_place="remote.remote_domain_migrate_get_max_downtime_args",
-                    ret_place="remote.remote_domain_migrate_get_max_downtime_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "migrate"),)),
-                ),
-                Procedure(  # since 3.7.0
-                    388,
-                    "domain_managed_save_get_xml_desc",
-                    "REMOTE_PROC_DOMAIN_MANAGED_SAVE_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_domain_managed_save_get_xml_desc_args",
-                    ret_place="remote.remote_domain_managed_save_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"), AccessRule("domain", "read_secure", flags="VIR_DOMAIN_SAVE_IMAGE_XML_SECURE"))),
-                ),
-                Procedure(  # since 3.7.0
-                    389,
-                    "domain_managed_save_define_xml",
-                    "REMOTE_PROC_DOMAIN_MANAGED_SAVE_DEFINE_XML",
-                    load,
-                    args_place="remote.remote_domain_managed_save_define_xml_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "hibernate"))),
-                ),
-                Procedure(  # since 3.9.0
-                    390,
-                    "domain_set_lifecycle_action",
-                    "REMOTE_PROC_DOMAIN_SET_LIFECYCLE_ACTION",
-                    load,
-                    args_place="remote.remote_domain_set_lifecycle_action_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 4.1.0
-                    391,
-                    "storage_pool_lookup_by_target_path",
-                    "REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_TARGET_PATH",
-                    load,
-                    args_place="remote.remote_storage_pool_lookup_by_target_path_args",
-                    ret_place="remote.remote_storage_pool_lookup_by_target_path_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("storage_pool", "getattr"),)),
-                ),
-                Procedure(  # since 4.4.0
-                    392,
-                    "domain_detach_device_alias",
-                    "REMOTE_PROC_DOMAIN_DETACH_DEVICE_ALIAS",
-                    load,
-                    args_place="remote.remote_domain_detach_device_alias_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 4.4.0
-                    393,
-                    "connect_compare_hypervisor_cpu",
-                    "REMOTE_PROC_CONNECT_COMPARE_HYPERVISOR_CPU",
-                    load,
-                    args_place="remote.remote_connect_compare_hypervisor_cpu_args",
-                    ret_place="remote.remote_connect_compare_hypervisor_cpu_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "write"),)),
-                ),
-                Procedure(  # since 4.4.0
-                    394,
-                    "connect_baseline_hypervisor_cpu",
-                    "REMOTE_PROC_CONNECT_BASELINE_HYPERVISOR_CPU",
-                    load,
-                    args_place="remote.remote_connect_baseline_hypervisor_cpu_args",
-                    ret_place="remote.remote_connect_baseline_hypervisor_cpu_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "write"),)),
-                ),
-                Procedure(  # since 4.5.0
-                    395,
-                    "node_get_sev_info",
-                    "REMOTE_PROC_NODE_GET_SEV_INFO",
-                    load,
-                    args_place="remote.remote_node_get_sev_info_args",
-                    ret_place="remote.remote_node_get_sev_info_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 4.5.0
-                    396,
-                    "domain_get_launch_security_info",
-                    "REMOTE_PROC_DOMAIN_GET_LAUNCH_SECURITY_INFO",
-                    load,
-                    args_place="remote.remote_domain_get_launch_security_info_args",
-                    ret_place="remote.remote_domain_get_launch_security_info_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 4.5.0
-                    397,
-                    "nwfilter_binding_lookup_by_port_dev",
-                    "REMOTE_PROC_NWFILTER_BINDING_LOOKUP_BY_PORT_DEV",
-                    load,
-                    args_place="remote.remote_nwfilter_binding_lookup_by_port_dev_args",
-                    ret_place="remote.remote_nwfilter_binding_lookup_by_port_dev_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter_binding", "getattr"),)),
-                ),
-                Procedure(  # since 4.5.0
-                    398,
-                    "nwfilter_binding_get_xml_desc",
-                    "REMOTE_PROC_NWFILTER_BINDING_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_nwfilter_binding_get_xml_desc_args",
-                    ret_place="remote.remote_nwfilter_binding_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter_binding", "read"),)),
-                ),
-                Procedure(  # since 4.5.0
-                    399,
-                    "nwfilter_binding_create_xml",
-                    "REMOTE_PROC_NWFILTER_BINDING_CREATE_XML",
-                    load,
-                    args_place="remote.remote_nwfilter_binding_create_xml_args",
-                    ret_place="remote.remote_nwfilter_binding_create_xml_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter_binding", "create"),)),
-                ),
-                Procedure(  # since 4.5.0
-                    400,
-                    "nwfilter_binding_delete",
-                    "REMOTE_PROC_NWFILTER_BINDING_DELETE",
-                    load,
-                    args_place="remote.remote_nwfilter_binding_delete_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter_binding", "delete"),)),
-                ),
-                Procedure(  # since 4.5.0
-                    401,
-                    "connect_list_all_nwfilter_bindings",
-                    "REMOTE_PROC_CONNECT_LIST_ALL_NWFILTER_BINDINGS",
-                    load,
-                    args_place="remote.remote_connect_list_all_nwfilter_bindings_args",
-                    ret_place="remote.remote_connect_list_all_nwfilter_bindings_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("connect", "search_nwfilter_bindings"),), aclfilter=(AccessRule("nwfilter_binding", "getattr"),)),
-                ),
-                Procedure(  # since 4.10.0, by virDomainSetIOThreadParams of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    402,
-                    "domain_set_iothread_params",
-                    "REMOTE_PROC_DOMAIN_SET_IOTHREAD_PARAMS",
-                    load,
-                    args_place="remote.remote_domain_set_iothread_params_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 5.2.0, by virConnectGetStoragePoolCapabilities of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    403,
-                    "connect_get_storage_pool_capabilities",
-                    "REMOTE_PROC_CONNECT_GET_STORAGE_POOL_CAPABILITIES",
-                    load,
-                    args_place="remote.remote_connect_get_storage_pool_capabilities_args",
-                    ret_place="remote.remote_connect_get_storage_pool_capabilities_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("connect", "read"),)),
-                ),
-                Procedure(  # since 5.5.0, by virNetworkListAllPorts of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    404,
-                    "network_list_all_ports",
-                    "REMOTE_PROC_NETWORK_LIST_ALL_PORTS",
-                    load,
-                    args_place="remote.remote_network_list_all_ports_args",
-                    ret_place="remote.remote_network_list_all_ports_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "search_ports"),), aclfilter=(AccessRule("network_port", "getattr"),)),
-                ),
-                Procedure(  # since 5.5.0, by virNetworkPortLookupByUUID of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    405,
-                    "network_port_lookup_by_uuid",
-                    "REMOTE_PROC_NETWORK_PORT_LOOKUP_BY_UUID",
-                    load,
-                    args_place="remote.remote_network_port_lookup_by_uuid_args",
-                    ret_place="remote.remote_network_port_lookup_by_uuid_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network_port", "getattr"),)),
-                ),
-                Procedure(  # since 5.5.0, by virNetworkPortCreateXML of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    406,
-                    "network_port_create_xml",
-                    "REMOTE_PROC_NETWORK_PORT_CREATE_XML",
-                    load,
-                    args_place="remote.remote_network_port_create_xml_args",
-                    ret_place="remote.remote_network_port_create_xml_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("network_port", "create"),)),
-                ),
-                Procedure(  # since 5.5.0, by virNetworkPortGetParameters of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    407,
-                    "network_port_get_parameters",
-                    "REMOTE_PROC_NETWORK_PORT_GET_PARAMETERS",
-                    load,
-                    args_place="remote.remote_network_port_get_parameters_args",
-                    ret_place="remote.remote_network_port_get_parameters_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("network_port", "read"),)),
-                ),
-                Procedure(  # since 5.5.0, by virNetworkPortSetParameters of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    408,
-                    "network_port_set_parameters",
-                    "REMOTE_PROC_NETWORK_PORT_SET_PARAMETERS",
-                    load,
-                    args_place="remote.remote_network_port_set_parameters_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("network_port", "write"),)),
-                ),
-                Procedure(  # since 5.5.0, by virNetworkPortGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    409,
-                    "network_port_get_xml_desc",
-                    "REMOTE_PROC_NETWORK_PORT_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_network_port_get_xml_desc_args",
-                    ret_place="remote.remote_network_port_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("network_port", "read"),)),
-                ),
-                Procedure(  # since 5.5.0, by virNetworkPortDelete of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    410,
-                    "network_port_delete",
-                    "REMOTE_PROC_NETWORK_PORT_DELETE",
-                    load,
-                    args_place="remote.remote_network_port_delete_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("network_port", "delete"),)),
-                ),
-                Procedure(  # since 5.6.0, by virDomainCheckpointCreateXML of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    411,
-                    "domain_checkpoint_create_xml",
-                    "REMOTE_PROC_DOMAIN_CHECKPOINT_CREATE_XML",
-                    load,
-                    args_place="remote.remote_domain_checkpoint_create_xml_args",
-                    ret_place="remote.remote_domain_checkpoint_create_xml_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "checkpoint"), AccessRule("domain", "fs_freeze", flags="VIR_DOMAIN_CHECKPOINT_CREATE_QUIESCE"))),
-                ),
-                Procedure(  # since 5.6.0, by virDomainCheckpointGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    412,
-                    "domain_checkpoint_get_xml_desc",
-                    "REMOTE_PROC_DOMAIN_CHECKPOINT_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_domain_checkpoint_get_xml_desc_args",
-                    ret_place="remote.remote_domain_checkpoint_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "read"), AccessRule("domain", "read_secure", flags="VIR_DOMAIN_CHECKPOINT_XML_SECURE"))),
-                ),
-                Procedure(  # since 5.6.0, by virDomainListAllCheckpoints of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    413,
-                    "domain_list_all_checkpoints",
-                    "REMOTE_PROC_DOMAIN_LIST_ALL_CHECKPOINTS",
-                    load,
-                    args_place="remote.remote_domain_list_all_checkpoints_args",
-                    ret_place="remote.remote_domain_list_all_checkpoints_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 5.6.0, by virDomainCheckpointListAllChildren of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    414,
-                    "domain_checkpoint_list_all_children",
-                    "REMOTE_PROC_DOMAIN_CHECKPOINT_LIST_ALL_CHILDREN",
-                    load,
-                    args_place="remote.remote_domain_checkpoint_list_all_children_args",
-                    ret_place="remote.remote_domain_checkpoint_list_all_children_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 5.6.0, by virDomainCheckpointLookupByName of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    415,
-                    "domain_checkpoint_lookup_by_name",
-                    "REMOTE_PROC_DOMAIN_CHECKPOINT_LOOKUP_BY_NAME",
-                    load,
-                    args_place="remote.remote_domain_checkpoint_lookup_by_name_args",
-                    ret_place="remote.remote_domain_checkpoint_lookup_by_name_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 5.6.0, by virDomainCheckpointGetParent of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    416,
-                    "domain_checkpoint_get_parent",
-                    "REMOTE_PROC_DOMAIN_CHECKPOINT_GET_PARENT",
-                    load,
-                    args_place="remote.remote_domain_checkpoint_get_parent_args",
-                    ret_place="remote.remote_domain_checkpoint_get_parent_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 5.6.0, by virDomainCheckpointDelete of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    417,
-                    "domain_checkpoint_delete",
-                    "REMOTE_PROC_DOMAIN_CHECKPOINT_DELETE",
-                    load,
-                    args_place="remote.remote_domain_checkpoint_delete_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "checkpoint"),)),
-                ),
-                Procedure(  # since 5.7.0, by virDomainGetGuestInfo of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    418,
-                    "domain_get_guest_info",
-                    "REMOTE_PROC_DOMAIN_GET_GUEST_INFO",
-                    load,
-                    args_place="remote.remote_domain_get_guest_info_args",
-                    ret_place="remote.remote_domain_get_guest_info_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 5.8.0, by virConnectSetIdentity of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    419,
-                    "connect_set_identity",
-                    "REMOTE_PROC_CONNECT_SET_IDENTITY",
-                    load,
-                    args_place="remote.remote_connect_set_identity_args",
-                    annotations=Annotations(generate="client", acl=(AccessRule("connect", "write"),)),
-                ),
-                Procedure(  # since 5.10.0, by virDomainAgentSetResponseTimeout of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    420,
-                    "domain_agent_set_response_timeout",
-                    "REMOTE_PROC_DOMAIN_AGENT_SET_RESPONSE_TIMEOUT",
-                    load,
-                    args_place="remote.remote_domain_agent_set_response_timeout_args",
-                    ret_place="remote.remote_domain_agent_set_response_timeout_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 6.0.0, by virDomainBackupBegin of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    421,
-                    "domain_backup_begin",
-                    "REMOTE_PROC_DOMAIN_BACKUP_BEGIN",
-                    load,
-                    args_place="remote.remote_domain_backup_begin_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "checkpoint"), AccessRule("domain", "block_write"))),
-                ),
-                Procedure(  # since 6.0.0, by virDomainBackupGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    422,
-                    "domain_backup_get_xml_desc",
-                    "REMOTE_PROC_DOMAIN_BACKUP_GET_XML_DESC",
-                    load,
-                    args_place="remote.remote_domain_backup_get_xml_desc_args",
-                    ret_place="remote.remote_domain_backup_get_xml_desc_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since after 4.5.0, by 9.8.0
-                    423,
-                    "domain_event_memory_failure",
-                    "REMOTE_PROC_DOMAIN_EVENT_MEMORY_FAILURE",
-                    load,
-                    msg_place="remote.remote_domain_event_memory_failure_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 6.10.0, by virDomainAuthorizedSSHKeysGet of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    424,
-                    "domain_authorized_ssh_keys_get",
-                    "REMOTE_PROC_DOMAIN_AUTHORIZED_SSH_KEYS_GET",
-                    load,
-                    args_place="remote.remote_domain_authorized_ssh_keys_get_args",
-                    ret_place="remote.remote_domain_authorized_ssh_keys_get_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 6.10.0, by virDomainAuthorizedSSHKeysSet of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    425,
-                    "domain_authorized_ssh_keys_set",
-                    "REMOTE_PROC_DOMAIN_AUTHORIZED_SSH_KEYS_SET",
-                    load,
-                    args_place="remote.remote_domain_authorized_ssh_keys_set_args",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 7.1.0, by virDomainGetMessages of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    426,
-                    "domain_get_messages",
-                    "REMOTE_PROC_DOMAIN_GET_MESSAGES",
-                    load,
-                    args_place="remote.remote_domain_get_messages_args",
-                    ret_place="remote.remote_domain_get_messages_ret",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 7.2.0, by virDomainStartDirtyRateCalc of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    427,
-                    "domain_start_dirty_rate_calc",
-                    "REMOTE_PROC_DOMAIN_START_DIRTY_RATE_CALC",
-                    load,
-                    args_place="remote.remote_domain_start_dirty_rate_calc_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 7.3.0, by virNodeDeviceDefineXML of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    428,
-                    "node_device_define_xml",
-                    "REMOTE_PROC_NODE_DEVICE_DEFINE_XML",
-                    load,
-                    args_place="remote.remote_node_device_define_xml_args",
-                    ret_place="remote.remote_node_device_define_xml_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("node_device", "write"), AccessRule("node_device", "save"))),
-                ),
-                Procedure(  # since 7.3.0, by virNodeDeviceUndefine of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    429,
-                    "node_device_undefine",
-                    "REMOTE_PROC_NODE_DEVICE_UNDEFINE",
-                    load,
-                    args_place="remote.remote_node_device_undefine_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "delete"),)),
-                ),
-                Procedure(  # since 7.3.0, by virNodeDeviceCreate of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    430,
-                    "node_device_create",
-                    "REMOTE_PROC_NODE_DEVICE_CREATE",
-                    load,
-                    args_place="remote.remote_node_device_create_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "start"),)),
-                ),
-                Procedure(  # since 7.7.0, by virNWFilterDefineXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    431,
-                    "nwfilter_define_xml_flags",
-                    "REMOTE_PROC_NWFILTER_DEFINE_XML_FLAGS",
-                    load,
-                    args_place="remote.remote_nwfilter_define_xml_flags_args",
-                    ret_place="remote.remote_nwfilter_define_xml_flags_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("nwfilter", "write"), AccessRule("nwfilter", "save"))),
-                ),
-                Procedure(  # since 7.7.0, by virNetworkDefineXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    432,
-                    "network_define_xml_flags",
-                    "REMOTE_PROC_NETWORK_DEFINE_XML_FLAGS",
-                    load,
-                    args_place="remote.remote_network_define_xml_flags_args",
-                    ret_place="remote.remote_network_define_xml_flags_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "write"), AccessRule("network", "save"))),
-                ),
-                Procedure(  # since 7.8.0, by virNodeDeviceGetAutostart of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    433,
-                    "node_device_get_autostart",
-                    "REMOTE_PROC_NODE_DEVICE_GET_AUTOSTART",
-                    load,
-                    args_place="remote.remote_node_device_get_autostart_args",
-                    ret_place="remote.remote_node_device_get_autostart_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "read"),)),
-                ),
-                Procedure(  # since 7.8.0, by virNodeDeviceSetAutostart of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    434,
-                    "node_device_set_autostart",
-                    "REMOTE_PROC_NODE_DEVICE_SET_AUTOSTART",
-                    load,
-                    args_place="remote.remote_node_device_set_autostart_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "write"),)),
-                ),
-                Procedure(  # since 7.8.0, by virNodeDeviceIsPersistent of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    435,
-                    "node_device_is_persistent",
-                    "REMOTE_PROC_NODE_DEVICE_IS_PERSISTENT",
-                    load,
-                    args_place="remote.remote_node_device_is_persistent_args",
-                    ret_place="remote.remote_node_device_is_persistent_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "read"),)),
-                ),
-                Procedure(  # since 7.8.0, by virNodeDeviceIsActive of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    436,
-                    "node_device_is_active",
-                    "REMOTE_PROC_NODE_DEVICE_IS_ACTIVE",
-                    load,
-                    args_place="remote.remote_node_device_is_active_args",
-                    ret_place="remote.remote_node_device_is_active_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "read"),)),
-                ),
-                Procedure(  # since 7.8.0, by virNetworkCreateXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    437,
-                    "network_create_xml_flags",
-                    "REMOTE_PROC_NETWORK_CREATE_XML_FLAGS",
-                    load,
-                    args_place="remote.remote_network_create_xml_flags_args",
-                    ret_place="remote.remote_network_create_xml_flags_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("network", "write"), AccessRule("network", "start"))),
-                ),
-                Procedure(  # since after 4.5.0, by 9.8.0
-                    438,
-                    "domain_event_memory_device_size_change",
-                    "REMOTE_PROC_DOMAIN_EVENT_MEMORY_DEVICE_SIZE_CHANGE",
-                    load,
-                    msg_place="remote.remote_domain_event_memory_device_size_change_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 8.0.0, by virDomainSetLaunchSecurityState of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    439,
-                    "domain_set_launch_security_state",
-                    "REMOTE_PROC_DOMAIN_SET_LAUNCH_SECURITY_STATE",
-                    load,
-                    args_place="remote.remote_domain_set_launch_security_state_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 8.4.0, by virDomainSaveParams of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    440,
-                    "domain_save_params",
-                    "REMOTE_PROC_DOMAIN_SAVE_PARAMS",
-                    load,
-                    args_place="remote.remote_domain_save_params_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "hibernate"),)),
-                ),
-                Procedure(  # since 8.4.0, by virDomainRestoreParams of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    441,
-                    "domain_restore_params",
-                    "REMOTE_PROC_DOMAIN_RESTORE_PARAMS",
-                    load,
-                    args_place="remote.remote_domain_restore_params_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "start"), AccessRule("domain", "write"))),
-                ),
-                Procedure(  # since 8.5.0, by virDomainAbortJobFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    442,
-                    "domain_abort_job_flags",
-                    "REMOTE_PROC_DOMAIN_ABORT_JOB_FLAGS",
-                    load,
-                    args_place="remote.remote_domain_abort_job_flags_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 9.0.0, by virDomainFDAssociate of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                    443,
-                    "domain_fd_associate",
-                    "REMOTE_PROC_DOMAIN_FD_ASSOCIATE",
-                    load,
-                    args_place="remote.remote_domain_fd_associate_args",
-                    annotations=Annotations(generate="none", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since after 4.5.0, by 9.8.0
-                    444,
-                    "network_set_metadata",
-                    "REMOTE_PROC_NETWORK_SET_METADATA",
-                    load,
-                    args_place="remote.remote_network_set_metadata_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("network", "write"), AccessRule("network", "save", flags="!VIR_NETWORK_UPDATE_AFFECT_CONFIG|VIR_NETWORK_UPDATE_AFFECT_LIVE"), AccessRule("network", "save", flags="VIR_NETWORK_UPDATE_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since after 4.5.0, by 9.8.0
-                    445,
-                    "network_get_metadata",
-                    "REMOTE_PROC_NETWORK_GET_METADATA",
-                    load,
-                    args_place="remote.remote_network_get_metadata_args",
-                    ret_place="remote.remote_network_get_metadata_ret",
-                    annotations=Annotations(generate="both", acl=(AccessRule("network", "read"),)),
-                ),
-                Procedure(  # since after 4.5.0, by 9.8.0
-                    446,
-                    "network_event_callback_metadata_change",
-                    "REMOTE_PROC_NETWORK_EVENT_CALLBACK_METADATA_CHANGE",
-                    load,
-                    msg_place="remote.remote_network_event_callback_metadata_change_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 10.1.0
-                    447,
-                    "node_device_update",
-                    "REMOTE_PROC_NODE_DEVICE_UPDATE",
-                    load,
-                    args_place="remote.remote_node_device_update_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("node_device", "write"), AccessRule("node_device", "save", flags="!VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG|VIR_NODE_DEVICE_UPDATE_AFFECT_LIVE"), AccessRule("node_device", "save", flags="VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 10.2.0
-                    448,
-                    "domain_graphics_reload",
-                    "REMOTE_PROC_DOMAIN_GRAPHICS_RELOAD",
-                    load,
-                    args_place="remote.remote_domain_graphics_reload_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 11.2.0
-                    449,
-                    "domain_get_autostart_once",
-                    "REMOTE_PROC_DOMAIN_GET_AUTOSTART_ONCE",
-                    load,
-                    args_place="remote.remote_domain_get_autostart_once_args",
-                    ret_place="remote.remote_domain_get_autostart_once_ret",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "read"),)),
-                ),
-                Procedure(  # since 11.2.0
-                    450,
-                    "domain_set_autostart_once",
-                    "REMOTE_PROC_DOMAIN_SET_AUTOSTART_ONCE",
-                    load,
-                    args_place="remote.remote_domain_set_autostart_once_args",
-                    annotations=Annotations(generate="both", priority="high", acl=(AccessRule("domain", "write"),)),
-                ),
-                Procedure(  # since 11.2.0
-                    451,
-                    "domain_set_throttle_group",
-                    "REMOTE_PROC_DOMAIN_SET_THROTTLE_GROUP",
-                    load,
-                    args_place="remote.remote_domain_set_throttle_group_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 11.2.0
-                    452,
-                    "domain_del_throttle_group",
-                    "REMOTE_PROC_DOMAIN_DEL_THROTTLE_GROUP",
-                    load,
-                    args_place="remote.remote_domain_del_throttle_group_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"), AccessRule("domain", "save", flags="!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE"), AccessRule("domain", "save", flags="VIR_DOMAIN_AFFECT_CONFIG"))),
-                ),
-                Procedure(  # since 11.2.0
-                    453,
-                    "domain_event_nic_mac_change",
-                    "REMOTE_PROC_DOMAIN_EVENT_NIC_MAC_CHANGE",
-                    load,
-                    msg_place="remote.remote_domain_event_nic_mac_change_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 12.4.0
-                    454,
-                    "domain_event_vcpu_removed",
-                    "REMOTE_PROC_DOMAIN_EVENT_VCPU_REMOVED",
-                    load,
-                    msg_place="remote.remote_domain_event_vcpu_removed_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 12.4.0
-                    455,
-                    "domain_event_callback_channel_lifecycle",
-                    "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_CHANNEL_LIFECYCLE",
-                    load,
-                    msg_place="remote.remote_domain_event_callback_channel_lifecycle_msg",
-                    annotations=Annotations(generate="both", acl=()),
-                ),
-                Procedure(  # since 12.5.0
-                    456,
-                    "domain_announce_interface",
-                    "REMOTE_PROC_DOMAIN_ANNOUNCE_INTERFACE",
-                    load,
-                    args_place="remote.remote_domain_announce_interface_args",
-                    annotations=Annotations(generate="both", acl=(AccessRule("domain", "write"),)),
-                ),
+                (1, "connect_open", "REMOTE_PROC_CONNECT_OPEN", "remote.remote_connect_open_args", None, None, ("none", "high", None, None, None, (("connect", "getattr", None, None, None),), ())),  # since 0.9.7 or earlier
+                (2, "connect_close", "REMOTE_PROC_CONNECT_CLOSE", None, None, None, ("none", "high", None, None, None, (), ())),  # since 0.9.7 or earlier
+                (3, "connect_get_type", "REMOTE_PROC_CONNECT_GET_TYPE", None, "remote.remote_connect_get_type_ret", None, ("server", "high", None, None, None, (("connect", "getattr", None, None, None),), ())),  # since 0.9.7 or earlier
+                (4, "connect_get_version", "REMOTE_PROC_CONNECT_GET_VERSION", None, "remote.remote_connect_get_version_ret", None, ("both", "high", None, None, None, (("connect", "getattr", None, None, None),), ())),  # since 0.9.7 or earlier
+                (5, "connect_get_max_vcpus", "REMOTE_PROC_CONNECT_GET_MAX_VCPUS", "remote.remote_connect_get_max_vcpus_args", "remote.remote_connect_get_max_vcpus_ret", None, ("both", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (6, "node_get_info", "REMOTE_PROC_NODE_GET_INFO", None, "remote.remote_node_get_info_ret", None, ("both", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (7, "connect_get_capabilities", "REMOTE_PROC_CONNECT_GET_CAPABILITIES", None, "remote.remote_connect_get_capabilities_ret", None, ("both", None, None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (8, "domain_attach_device", "REMOTE_PROC_DOMAIN_ATTACH_DEVICE", "remote.remote_domain_attach_device_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.9.7 or earlier
+                (9, "domain_create", "REMOTE_PROC_DOMAIN_CREATE", "remote.remote_domain_create_args", None, None, ("server", None, None, None, None, (("domain", "start", None, None, None),), ())),  # since 0.9.7 or earlier
+                (10, "domain_create_xml", "REMOTE_PROC_DOMAIN_CREATE_XML", "remote.remote_domain_create_xml_args", "remote.remote_domain_create_xml_ret", None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "start", None, None, None)), ())),  # since 0.5.0, by virDomainCreateXML of the public API (the definitions say: 0.9.7 or earlier)
+                (11, "domain_define_xml", "REMOTE_PROC_DOMAIN_DEFINE_XML", "remote.remote_domain_define_xml_args", "remote.remote_domain_define_xml_ret", None, ("both", "high", None, None, None, (("domain", "write", None, None, None), ("domain", "save", None, None, None)), ())),  # since 0.9.7 or earlier
+                (12, "domain_destroy", "REMOTE_PROC_DOMAIN_DESTROY", "remote.remote_domain_destroy_args", None, None, ("both", "high", None, None, None, (("domain", "stop", None, None, None),), ())),  # since 0.9.7 or earlier
+                (13, "domain_detach_device", "REMOTE_PROC_DOMAIN_DETACH_DEVICE", "remote.remote_domain_detach_device_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.9.7 or earlier
+                (14, "domain_get_xml_desc", "REMOTE_PROC_DOMAIN_GET_XML_DESC", "remote.remote_domain_get_xml_desc_args", "remote.remote_domain_get_xml_desc_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None), ("domain", "read_secure", "VIR_DOMAIN_XML_SECURE", None, None), ("domain", "read_secure", "VIR_DOMAIN_XML_MIGRATABLE", None, None)), ())),  # since 0.9.7 or earlier
+                (15, "domain_get_autostart", "REMOTE_PROC_DOMAIN_GET_AUTOSTART", "remote.remote_domain_get_autostart_args", "remote.remote_domain_get_autostart_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (16, "domain_get_info", "REMOTE_PROC_DOMAIN_GET_INFO", "remote.remote_domain_get_info_args", "remote.remote_domain_get_info_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (17, "domain_get_max_memory", "REMOTE_PROC_DOMAIN_GET_MAX_MEMORY", "remote.remote_domain_get_max_memory_args", "remote.remote_domain_get_max_memory_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (18, "domain_get_max_vcpus", "REMOTE_PROC_DOMAIN_GET_MAX_VCPUS", "remote.remote_domain_get_max_vcpus_args", "remote.remote_domain_get_max_vcpus_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (19, "domain_get_os_type", "REMOTE_PROC_DOMAIN_GET_OS_TYPE", "remote.remote_domain_get_os_type_args", "remote.remote_domain_get_os_type_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (20, "domain_get_vcpus", "REMOTE_PROC_DOMAIN_GET_VCPUS", "remote.remote_domain_get_vcpus_args", "remote.remote_domain_get_vcpus_ret", None, ("none", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (21, "connect_list_defined_domains", "REMOTE_PROC_CONNECT_LIST_DEFINED_DOMAINS", "remote.remote_connect_list_defined_domains_args", "remote.remote_connect_list_defined_domains_ret", None, ("both", "high", None, None, None, (("connect", "search_domains", None, None, None),), (("domain", "getattr", None, None, None),))),  # since 0.9.7 or earlier
+                (22, "domain_lookup_by_id", "REMOTE_PROC_DOMAIN_LOOKUP_BY_ID", "remote.remote_domain_lookup_by_id_args", "remote.remote_domain_lookup_by_id_ret", None, ("both", "high", None, None, None, (("domain", "getattr", None, None, None),), ())),  # since 0.9.7 or earlier
+                (23, "domain_lookup_by_name", "REMOTE_PROC_DOMAIN_LOOKUP_BY_NAME", "remote.remote_domain_lookup_by_name_args", "remote.remote_domain_lookup_by_name_ret", None, ("both", "high", None, None, None, (("domain", "getattr", None, None, None),), ())),  # since 0.9.7 or earlier
+                (24, "domain_lookup_by_uuid", "REMOTE_PROC_DOMAIN_LOOKUP_BY_UUID", "remote.remote_domain_lookup_by_uuid_args", "remote.remote_domain_lookup_by_uuid_ret", None, ("both", "high", None, None, None, (("domain", "getattr", None, None, None),), ())),  # since 0.9.7 or earlier
+                (25, "connect_num_of_defined_domains", "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_DOMAINS", None, "remote.remote_connect_num_of_defined_domains_ret", None, ("both", "high", None, None, None, (("connect", "search_domains", None, None, None),), (("domain", "getattr", None, None, None),))),  # since 0.9.7 or earlier
+                (26, "domain_pin_vcpu", "REMOTE_PROC_DOMAIN_PIN_VCPU", "remote.remote_domain_pin_vcpu_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.9.7 or earlier
+                (27, "domain_reboot", "REMOTE_PROC_DOMAIN_REBOOT", "remote.remote_domain_reboot_args", None, None, ("both", None, None, None, None, (("domain", "init_control", None, None, None), ("domain", "write", "VIR_DOMAIN_REBOOT_GUEST_AGENT", None, None)), ())),  # since 0.9.7 or earlier
+                (28, "domain_resume", "REMOTE_PROC_DOMAIN_RESUME", "remote.remote_domain_resume_args", None, None, ("both", None, None, None, None, (("domain", "suspend", None, None, None),), ())),  # since 0.9.7 or earlier
+                (29, "domain_set_autostart", "REMOTE_PROC_DOMAIN_SET_AUTOSTART", "remote.remote_domain_set_autostart_args", None, None, ("both", "high", None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.9.7 or earlier
+                (30, "domain_set_max_memory", "REMOTE_PROC_DOMAIN_SET_MAX_MEMORY", "remote.remote_domain_set_max_memory_args", None, None, ("both", "high", None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.9.7 or earlier
+                (31, "domain_set_memory", "REMOTE_PROC_DOMAIN_SET_MEMORY", "remote.remote_domain_set_memory_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.9.7 or earlier
+                (32, "domain_set_vcpus", "REMOTE_PROC_DOMAIN_SET_VCPUS", "remote.remote_domain_set_vcpus_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.9.7 or earlier
+                (33, "domain_shutdown", "REMOTE_PROC_DOMAIN_SHUTDOWN", "remote.remote_domain_shutdown_args", None, None, ("both", None, None, None, None, (("domain", "init_control", None, None, None),), ())),  # since 0.9.7 or earlier
+                (34, "domain_suspend", "REMOTE_PROC_DOMAIN_SUSPEND", "remote.remote_domain_suspend_args", None, None, ("both", None, None, None, None, (("domain", "suspend", None, None, None),), ())),  # since 0.9.7 or earlier
+                (35, "domain_undefine", "REMOTE_PROC_DOMAIN_UNDEFINE", "remote.remote_domain_undefine_args", None, None, ("both", "high", None, None, None, (("domain", "delete", None, None, None),), ())),  # since 0.9.7 or earlier
+                (36, "connect_list_defined_networks", "REMOTE_PROC_CONNECT_LIST_DEFINED_NETWORKS", "remote.remote_connect_list_defined_networks_args", "remote.remote_connect_list_defined_networks_ret", None, ("both", "high", None, None, None, (("connect", "search_networks", None, None, None),), (("network", "getattr", None, None, None),))),  # since 0.9.7 or earlier
+                (37, "connect_list_domains", "REMOTE_PROC_CONNECT_LIST_DOMAINS", "remote.remote_connect_list_domains_args", "remote.remote_connect_list_domains_ret", None, ("server", "high", None, None, None, (("connect", "search_domains", None, None, None),), (("domain", "getattr", None, None, None),))),  # since 0.9.7 or earlier
+                (38, "connect_list_networks", "REMOTE_PROC_CONNECT_LIST_NETWORKS", "remote.remote_connect_list_networks_args", "remote.remote_connect_list_networks_ret", None, ("both", "high", None, None, None, (("connect", "search_networks", None, None, None),), (("network", "getattr", None, None, None),))),  # since 0.9.7 or earlier
+                (39, "network_create", "REMOTE_PROC_NETWORK_CREATE", "remote.remote_network_create_args", None, None, ("both", None, None, None, None, (("network", "start", None, None, None),), ())),  # since 0.9.7 or earlier
+                (40, "network_create_xml", "REMOTE_PROC_NETWORK_CREATE_XML", "remote.remote_network_create_xml_args", "remote.remote_network_create_xml_ret", None, ("both", None, None, None, None, (("network", "write", None, None, None), ("network", "start", None, None, None)), ())),  # since 0.9.7 or earlier
+                (41, "network_define_xml", "REMOTE_PROC_NETWORK_DEFINE_XML", "remote.remote_network_define_xml_args", "remote.remote_network_define_xml_ret", None, ("both", "high", None, None, None, (("network", "write", None, None, None), ("network", "save", None, None, None)), ())),  # since 0.9.7 or earlier
+                (42, "network_destroy", "REMOTE_PROC_NETWORK_DESTROY", "remote.remote_network_destroy_args", None, None, ("both", "high", None, None, None, (("network", "stop", None, None, None),), ())),  # since 0.9.7 or earlier
+                (43, "network_get_xml_desc", "REMOTE_PROC_NETWORK_GET_XML_DESC", "remote.remote_network_get_xml_desc_args", "remote.remote_network_get_xml_desc_ret", None, ("both", "high", None, None, None, (("network", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (44, "network_get_autostart", "REMOTE_PROC_NETWORK_GET_AUTOSTART", "remote.remote_network_get_autostart_args", "remote.remote_network_get_autostart_ret", None, ("both", "high", None, None, None, (("network", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (45, "network_get_bridge_name", "REMOTE_PROC_NETWORK_GET_BRIDGE_NAME", "remote.remote_network_get_bridge_name_args", "remote.remote_network_get_bridge_name_ret", None, ("both", "high", None, None, None, (("network", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (46, "network_lookup_by_name", "REMOTE_PROC_NETWORK_LOOKUP_BY_NAME", "remote.remote_network_lookup_by_name_args", "remote.remote_network_lookup_by_name_ret", None, ("both", "high", None, None, None, (("network", "getattr", None, None, None),), ())),  # since 0.9.7 or earlier
+                (47, "network_lookup_by_uuid", "REMOTE_PROC_NETWORK_LOOKUP_BY_UUID", "remote.remote_network_lookup_by_uuid_args", "remote.remote_network_lookup_by_uuid_ret", None, ("both", "high", None, None, None, (("network", "getattr", None, None, None),), ())),  # since 0.9.7 or earlier
+                (48, "network_set_autostart", "REMOTE_PROC_NETWORK_SET_AUTOSTART", "remote.remote_network_set_autostart_args", None, None, ("both", "high", None, None, None, (("network", "write", None, None, None),), ())),  # since 0.9.7 or earlier
+                (49, "network_undefine", "REMOTE_PROC_NETWORK_UNDEFINE", "remote.remote_network_undefine_args", None, None, ("both", "high", None, None, None, (("network", "delete", None, None, None),), ())),  # since 0.9.7 or earlier
+                (50, "connect_num_of_defined_networks", "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_NETWORKS", None, "remote.remote_connect_num_of_defined_networks_ret", None, ("both", "high", None, None, None, (("connect", "search_networks", None, None, None),), (("network", "getattr", None, None, None),))),  # since 0.9.7 or earlier
+                (51, "connect_num_of_domains", "REMOTE_PROC_CONNECT_NUM_OF_DOMAINS", None, "remote.remote_connect_num_of_domains_ret", None, ("both", "high", None, None, None, (("connect", "search_domains", None, None, None),), (("domain", "getattr", None, None, None),))),  # since 0.9.7 or earlier
+                (52, "connect_num_of_networks", "REMOTE_PROC_CONNECT_NUM_OF_NETWORKS", None, "remote.remote_connect_num_of_networks_ret", None, ("both", "high", None, None, None, (("connect", "search_networks", None, None, None),), (("network", "getattr", None, None, None),))),  # since 0.9.7 or earlier
+                (53, "domain_core_dump", "REMOTE_PROC_DOMAIN_CORE_DUMP", "remote.remote_domain_core_dump_args", None, None, ("both", None, None, None, None, (("domain", "core_dump", None, None, None),), ())),  # since 0.9.7 or earlier
+                (54, "domain_restore", "REMOTE_PROC_DOMAIN_RESTORE", "remote.remote_domain_restore_args", None, None, ("both", None, None, None, None, (("domain", "start", None, None, None), ("domain", "write", None, None, None)), ())),  # since 0.9.7 or earlier
+                (55, "domain_save", "REMOTE_PROC_DOMAIN_SAVE", "remote.remote_domain_save_args", None, None, ("both", None, None, None, None, (("domain", "hibernate", None, None, None),), ())),  # since 0.9.7 or earlier
+                (56, "domain_get_scheduler_type", "REMOTE_PROC_DOMAIN_GET_SCHEDULER_TYPE", "remote.remote_domain_get_scheduler_type_args", "remote.remote_domain_get_scheduler_type_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (57, "domain_get_scheduler_parameters", "REMOTE_PROC_DOMAIN_GET_SCHEDULER_PARAMETERS", "remote.remote_domain_get_scheduler_parameters_args", "remote.remote_domain_get_scheduler_parameters_ret", None, ("client", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (58, "domain_set_scheduler_parameters", "REMOTE_PROC_DOMAIN_SET_SCHEDULER_PARAMETERS", "remote.remote_domain_set_scheduler_parameters_args", None, None, ("both", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.7 or earlier
+                (59, "connect_get_hostname", "REMOTE_PROC_CONNECT_GET_HOSTNAME", None, "remote.remote_connect_get_hostname_ret", None, ("both", "high", None, None, None, (("connect", "getattr", None, None, None),), ())),  # since 0.9.7 or earlier
+                (60, "connect_supports_feature", "REMOTE_PROC_CONNECT_SUPPORTS_FEATURE", "remote.remote_connect_supports_feature_args", "remote.remote_connect_supports_feature_ret", None, ("client", "high", None, None, None, (("connect", "getattr", None, None, None),), ())),  # since 0.9.7 or earlier
+                (61, "domain_migrate_prepare", "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE", "remote.remote_domain_migrate_prepare_args", "remote.remote_domain_migrate_prepare_ret", None, ("none", None, None, None, None, (("domain", "migrate", None, None, None), ("domain", "start", None, None, None), ("domain", "write", None, None, None)), ())),  # since 0.9.7 or earlier
+                (62, "domain_migrate_perform", "REMOTE_PROC_DOMAIN_MIGRATE_PERFORM", "remote.remote_domain_migrate_perform_args", None, None, ("both", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 0.9.7 or earlier
+                (63, "domain_migrate_finish", "REMOTE_PROC_DOMAIN_MIGRATE_FINISH", "remote.remote_domain_migrate_finish_args", "remote.remote_domain_migrate_finish_ret", None, ("both", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 0.9.7 or earlier
+                (64, "domain_block_stats", "REMOTE_PROC_DOMAIN_BLOCK_STATS", "remote.remote_domain_block_stats_args", "remote.remote_domain_block_stats_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.3.2, by virDomainBlockStats of the public API (the definitions say: 0.9.7 or earlier)
+                (65, "domain_interface_stats", "REMOTE_PROC_DOMAIN_INTERFACE_STATS", "remote.remote_domain_interface_stats_args", "remote.remote_domain_interface_stats_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.3.2, by virDomainInterfaceStats of the public API (the definitions say: 0.9.7 or earlier)
+                (66, "auth_list", "REMOTE_PROC_AUTH_LIST", None, "remote.remote_auth_list_ret", None, ("none", "high", None, None, None, (), ())),  # since 0.9.7 or earlier
+                (67, "auth_sasl_init", "REMOTE_PROC_AUTH_SASL_INIT", None, "remote.remote_auth_sasl_init_ret", None, ("none", "high", None, None, None, (), ())),  # since 0.9.7 or earlier
+                (68, "auth_sasl_start", "REMOTE_PROC_AUTH_SASL_START", "remote.remote_auth_sasl_start_args", "remote.remote_auth_sasl_start_ret", None, ("none", "high", None, None, None, (), ())),  # since 0.9.7 or earlier
+                (69, "auth_sasl_step", "REMOTE_PROC_AUTH_SASL_STEP", "remote.remote_auth_sasl_step_args", "remote.remote_auth_sasl_step_ret", None, ("none", "high", None, None, None, (), ())),  # since 0.9.7 or earlier
+                (70, "auth_polkit", "REMOTE_PROC_AUTH_POLKIT", None, "remote.remote_auth_polkit_ret", None, ("none", "high", None, None, None, (), ())),  # since 0.9.7 or earlier
+                (71, "connect_num_of_storage_pools", "REMOTE_PROC_CONNECT_NUM_OF_STORAGE_POOLS", None, "remote.remote_connect_num_of_storage_pools_ret", None, ("both", "high", None, None, None, (("connect", "search_storage_pools", None, None, None),), (("storage_pool", "getattr", None, None, None),))),  # since 0.4.1, by virConnectNumOfStoragePools of the public API (the definitions say: 0.9.7 or earlier)
+                (72, "connect_list_storage_pools", "REMOTE_PROC_CONNECT_LIST_STORAGE_POOLS", "remote.remote_connect_list_storage_pools_args", "remote.remote_connect_list_storage_pools_ret", None, ("both", "high", None, None, None, (("connect", "search_storage_pools", None, None, None),), (("storage_pool", "getattr", None, None, None),))),  # since 0.4.1, by virConnectListStoragePools of the public API (the definitions say: 0.9.7 or earlier)
+                (73, "connect_num_of_defined_storage_pools", "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_STORAGE_POOLS", None, "remote.remote_connect_num_of_defined_storage_pools_ret", None, ("both", "high", None, None, None, (("connect", "search_storage_pools", None, None, None),), (("storage_pool", "getattr", None, None, None),))),  # since 0.4.1, by virConnectNumOfDefinedStoragePools of the public API (the definitions say: 0.9.7 or earlier)
+                (74, "connect_list_defined_storage_pools", "REMOTE_PROC_CONNECT_LIST_DEFINED_STORAGE_POOLS", "remote.remote_connect_list_defined_storage_pools_args", "remote.remote_connect_list_defined_storage_pools_ret", None, ("both", "high", None, None, None, (("connect", "search_storage_pools", None, None, None),), (("storage_pool", "getattr", None, None, None),))),  # since 0.4.1, by virConnectListDefinedStoragePools of the public API (the definitions say: 0.9.7 or earlier)
+                (75, "connect_find_storage_pool_sources", "REMOTE_PROC_CONNECT_FIND_STORAGE_POOL_SOURCES", "remote.remote_connect_find_storage_pool_sources_args", "remote.remote_connect_find_storage_pool_sources_ret", None, ("server", None, None, None, None, (("connect", "detect_storage_pools", None, None, None),), ())),  # since 0.4.5, by virConnectFindStoragePoolSources of the public API (the definitions say: 0.9.7 or earlier)
+                (76, "storage_pool_create_xml", "REMOTE_PROC_STORAGE_POOL_CREATE_XML", "remote.remote_storage_pool_create_xml_args", "remote.remote_storage_pool_create_xml_ret", None, ("both", None, None, None, None, (("storage_pool", "start", None, None, None), ("storage_pool", "write", None, None, None)), ())),  # since 0.4.1, by virStoragePoolCreateXML of the public API (the definitions say: 0.9.7 or earlier)
+                (77, "storage_pool_define_xml", "REMOTE_PROC_STORAGE_POOL_DEFINE_XML", "remote.remote_storage_pool_define_xml_args", "remote.remote_storage_pool_define_xml_ret", None, ("both", "high", None, None, None, (("storage_pool", "write", None, None, None), ("storage_pool", "save", None, None, None)), ())),  # since 0.4.1, by virStoragePoolDefineXML of the public API (the definitions say: 0.9.7 or earlier)
+                (78, "storage_pool_create", "REMOTE_PROC_STORAGE_POOL_CREATE", "remote.remote_storage_pool_create_args", None, None, ("both", None, None, None, None, (("storage_pool", "start", None, None, None),), ())),  # since 0.4.1, by virStoragePoolCreate of the public API (the definitions say: 0.9.7 or earlier)
+                (79, "storage_pool_build", "REMOTE_PROC_STORAGE_POOL_BUILD", "remote.remote_storage_pool_build_args", None, None, ("both", None, None, None, None, (("storage_pool", "format", None, None, None),), ())),  # since 0.4.1, by virStoragePoolBuild of the public API (the definitions say: 0.9.7 or earlier)
+                (80, "storage_pool_destroy", "REMOTE_PROC_STORAGE_POOL_DESTROY", "remote.remote_storage_pool_destroy_args", None, None, ("both", "high", None, None, None, (("storage_pool", "stop", None, None, None),), ())),  # since 0.4.1, by virStoragePoolDestroy of the public API (the definitions say: 0.9.7 or earlier)
+                (81, "storage_pool_delete", "REMOTE_PROC_STORAGE_POOL_DELETE", "remote.remote_storage_pool_delete_args", None, None, ("both", None, None, None, None, (("storage_pool", "format", None, None, None),), ())),  # since 0.4.1, by virStoragePoolDelete of the public API (the definitions say: 0.9.7 or earlier)
+                (82, "storage_pool_undefine", "REMOTE_PROC_STORAGE_POOL_UNDEFINE", "remote.remote_storage_pool_undefine_args", None, None, ("both", "high", None, None, None, (("storage_pool", "delete", None, None, None),), ())),  # since 0.4.1, by virStoragePoolUndefine of the public API (the definitions say: 0.9.7 or earlier)
+                (83, "storage_pool_refresh", "REMOTE_PROC_STORAGE_POOL_REFRESH", "remote.remote_storage_pool_refresh_args", None, None, ("both", None, None, None, None, (("storage_pool", "refresh", None, None, None),), ())),  # since 0.4.1, by virStoragePoolRefresh of the public API (the definitions say: 0.9.7 or earlier)
+                (84, "storage_pool_lookup_by_name", "REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_NAME", "remote.remote_storage_pool_lookup_by_name_args", "remote.remote_storage_pool_lookup_by_name_ret", None, ("both", "high", None, None, None, (("storage_pool", "getattr", None, None, None),), ())),  # since 0.4.1, by virStoragePoolLookupByName of the public API (the definitions say: 0.9.7 or earlier)
+                (85, "storage_pool_lookup_by_uuid", "REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_UUID", "remote.remote_storage_pool_lookup_by_uuid_args", "remote.remote_storage_pool_lookup_by_uuid_ret", None, ("both", "high", None, None, None, (("storage_pool", "getattr", None, None, None),), ())),  # since 0.4.1, by virStoragePoolLookupByUUID of the public API (the definitions say: 0.9.7 or earlier)
+                (86, "storage_pool_lookup_by_volume", "REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_VOLUME", "remote.remote_storage_pool_lookup_by_volume_args", "remote.remote_storage_pool_lookup_by_volume_ret", None, ("both", "high", None, None, None, (("storage_pool", "getattr", None, None, None),), ())),  # since 0.4.1, by virStoragePoolLookupByVolume of the public API (the definitions say: 0.9.7 or earlier)
+                (87, "storage_pool_get_info", "REMOTE_PROC_STORAGE_POOL_GET_INFO", "remote.remote_storage_pool_get_info_args", "remote.remote_storage_pool_get_info_ret", None, ("both", "high", None, None, None, (("storage_pool", "read", None, None, None),), ())),  # since 0.4.1, by virStoragePoolGetInfo of the public API (the definitions say: 0.9.7 or earlier)
+                (88, "storage_pool_get_xml_desc", "REMOTE_PROC_STORAGE_POOL_GET_XML_DESC", "remote.remote_storage_pool_get_xml_desc_args", "remote.remote_storage_pool_get_xml_desc_ret", None, ("both", "high", None, None, None, (("storage_pool", "read", None, None, None),), ())),  # since 0.4.1, by virStoragePoolGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
+                (89, "storage_pool_get_autostart", "REMOTE_PROC_STORAGE_POOL_GET_AUTOSTART", "remote.remote_storage_pool_get_autostart_args", "remote.remote_storage_pool_get_autostart_ret", None, ("both", "high", None, None, None, (("storage_pool", "read", None, None, None),), ())),  # since 0.4.1, by virStoragePoolGetAutostart of the public API (the definitions say: 0.9.7 or earlier)
+                (90, "storage_pool_set_autostart", "REMOTE_PROC_STORAGE_POOL_SET_AUTOSTART", "remote.remote_storage_pool_set_autostart_args", None, None, ("both", "high", None, None, None, (("storage_pool", "write", None, None, None),), ())),  # since 0.4.1, by virStoragePoolSetAutostart of the public API (the definitions say: 0.9.7 or earlier)
+                (91, "storage_pool_num_of_volumes", "REMOTE_PROC_STORAGE_POOL_NUM_OF_VOLUMES", "remote.remote_storage_pool_num_of_volumes_args", "remote.remote_storage_pool_num_of_volumes_ret", None, ("both", "high", None, None, None, (("storage_pool", "search_storage_vols", None, None, None),), (("storage_vol", "getattr", None, None, None),))),  # since 0.4.1, by virStoragePoolNumOfVolumes of the public API (the definitions say: 0.9.7 or earlier)
+                (92, "storage_pool_list_volumes", "REMOTE_PROC_STORAGE_POOL_LIST_VOLUMES", "remote.remote_storage_pool_list_volumes_args", "remote.remote_storage_pool_list_volumes_ret", None, ("both", "high", None, None, None, (("storage_pool", "search_storage_vols", None, None, None),), (("storage_vol", "getattr", None, None, None),))),  # since 0.4.1, by virStoragePoolListVolumes of the public API (the definitions say: 0.9.7 or earlier)
+                (93, "storage_vol_create_xml", "REMOTE_PROC_STORAGE_VOL_CREATE_XML", "remote.remote_storage_vol_create_xml_args", "remote.remote_storage_vol_create_xml_ret", None, ("both", None, None, None, None, (("storage_vol", "create", None, None, None),), ())),  # since 0.4.1, by virStorageVolCreateXML of the public API (the definitions say: 0.9.7 or earlier)
+                (94, "storage_vol_delete", "REMOTE_PROC_STORAGE_VOL_DELETE", "remote.remote_storage_vol_delete_args", None, None, ("both", None, None, None, None, (("storage_vol", "delete", None, None, None),), ())),  # since 0.4.1, by virStorageVolDelete of the public API (the definitions say: 0.9.7 or earlier)
+                (95, "storage_vol_lookup_by_name", "REMOTE_PROC_STORAGE_VOL_LOOKUP_BY_NAME", "remote.remote_storage_vol_lookup_by_name_args", "remote.remote_storage_vol_lookup_by_name_ret", None, ("both", "high", None, None, None, (("storage_vol", "getattr", None, None, None),), ())),  # since 0.4.1, by virStorageVolLookupByName of the public API (the definitions say: 0.9.7 or earlier)
+                (96, "storage_vol_lookup_by_key", "REMOTE_PROC_STORAGE_VOL_LOOKUP_BY_KEY", "remote.remote_storage_vol_lookup_by_key_args", "remote.remote_storage_vol_lookup_by_key_ret", None, ("both", "high", None, None, None, (("storage_vol", "getattr", None, None, None),), ())),  # since 0.4.1, by virStorageVolLookupByKey of the public API (the definitions say: 0.9.7 or earlier)
+                (97, "storage_vol_lookup_by_path", "REMOTE_PROC_STORAGE_VOL_LOOKUP_BY_PATH", "remote.remote_storage_vol_lookup_by_path_args", "remote.remote_storage_vol_lookup_by_path_ret", None, ("both", "high", None, None, None, (("storage_vol", "getattr", None, None, None),), ())),  # since 0.4.1, by virStorageVolLookupByPath of the public API (the definitions say: 0.9.7 or earlier)
+                (98, "storage_vol_get_info", "REMOTE_PROC_STORAGE_VOL_GET_INFO", "remote.remote_storage_vol_get_info_args", "remote.remote_storage_vol_get_info_ret", None, ("both", "high", None, None, None, (("storage_vol", "read", None, None, None),), ())),  # since 0.4.1, by virStorageVolGetInfo of the public API (the definitions say: 0.9.7 or earlier)
+                (99, "storage_vol_get_xml_desc", "REMOTE_PROC_STORAGE_VOL_GET_XML_DESC", "remote.remote_storage_vol_get_xml_desc_args", "remote.remote_storage_vol_get_xml_desc_ret", None, ("both", "high", None, None, None, (("storage_vol", "read", None, None, None),), ())),  # since 0.4.1, by virStorageVolGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
+                (100, "storage_vol_get_path", "REMOTE_PROC_STORAGE_VOL_GET_PATH", "remote.remote_storage_vol_get_path_args", "remote.remote_storage_vol_get_path_ret", None, ("both", "high", None, None, None, (("storage_vol", "read", None, None, None),), ())),  # since 0.4.1, by virStorageVolGetPath of the public API (the definitions say: 0.9.7 or earlier)
+                (101, "node_get_cells_free_memory", "REMOTE_PROC_NODE_GET_CELLS_FREE_MEMORY", "remote.remote_node_get_cells_free_memory_args", "remote.remote_node_get_cells_free_memory_ret", None, ("server", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.3.3, by virNodeGetCellsFreeMemory of the public API (the definitions say: 0.9.7 or earlier)
+                (102, "node_get_free_memory", "REMOTE_PROC_NODE_GET_FREE_MEMORY", None, "remote.remote_node_get_free_memory_ret", None, ("both", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.3.3, by virNodeGetFreeMemory of the public API (the definitions say: 0.9.7 or earlier)
+                (103, "domain_block_peek", "REMOTE_PROC_DOMAIN_BLOCK_PEEK", "remote.remote_domain_block_peek_args", "remote.remote_domain_block_peek_ret", None, ("none", None, None, None, None, (("domain", "block_read", None, None, None),), ())),  # since 0.4.2, by virDomainBlockPeek of the public API (the definitions say: 0.9.7 or earlier)
+                (104, "domain_memory_peek", "REMOTE_PROC_DOMAIN_MEMORY_PEEK", "remote.remote_domain_memory_peek_args", "remote.remote_domain_memory_peek_ret", None, ("none", None, None, None, None, (("domain", "mem_read", None, None, None),), ())),  # since 0.4.2, by virDomainMemoryPeek of the public API (the definitions say: 0.9.7 or earlier)
+                (105, "connect_domain_event_register", "REMOTE_PROC_CONNECT_DOMAIN_EVENT_REGISTER", None, "remote.remote_connect_domain_event_register_ret", None, ("none", "high", None, None, None, (("connect", "search_domains", None, None, None),), (("domain", "getattr", None, None, None),))),  # since 0.5.0, by virConnectDomainEventRegister of the public API (the definitions say: 0.9.7 or earlier)
+                (106, "connect_domain_event_deregister", "REMOTE_PROC_CONNECT_DOMAIN_EVENT_DEREGISTER", None, "remote.remote_connect_domain_event_deregister_ret", None, ("none", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.5.0, by virConnectDomainEventDeregister of the public API (the definitions say: 0.9.7 or earlier)
+                (107, "domain_event_lifecycle", "REMOTE_PROC_DOMAIN_EVENT_LIFECYCLE", None, None, "remote.remote_domain_event_lifecycle_msg", ("both", None, None, None, None, (), ())),  # since 0.9.7 or earlier
+                (108, "domain_migrate_prepare2", "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE2", "remote.remote_domain_migrate_prepare2_args", "remote.remote_domain_migrate_prepare2_ret", None, ("none", None, None, None, None, (("domain", "migrate", None, None, None), ("domain", "start", None, None, None), ("domain", "write", None, None, None)), ())),  # since 0.9.7 or earlier
+                (109, "domain_migrate_finish2", "REMOTE_PROC_DOMAIN_MIGRATE_FINISH2", "remote.remote_domain_migrate_finish2_args", "remote.remote_domain_migrate_finish2_ret", None, ("both", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 0.9.7 or earlier
+                (110, "connect_get_uri", "REMOTE_PROC_CONNECT_GET_URI", None, "remote.remote_connect_get_uri_ret", None, ("server", "high", None, None, None, (("connect", "getattr", None, None, None),), ())),  # since 0.9.7 or earlier
+                (111, "node_num_of_devices", "REMOTE_PROC_NODE_NUM_OF_DEVICES", "remote.remote_node_num_of_devices_args", "remote.remote_node_num_of_devices_ret", None, ("both", "high", None, None, None, (("connect", "search_node_devices", None, None, None),), (("node_device", "getattr", None, None, None),))),  # since 0.5.0, by virNodeNumOfDevices of the public API (the definitions say: 0.9.7 or earlier)
+                (112, "node_list_devices", "REMOTE_PROC_NODE_LIST_DEVICES", "remote.remote_node_list_devices_args", "remote.remote_node_list_devices_ret", None, ("both", "high", None, None, None, (("connect", "search_node_devices", None, None, None),), (("node_device", "getattr", None, None, None),))),  # since 0.5.0, by virNodeListDevices of the public API (the definitions say: 0.9.7 or earlier)
+                (113, "node_device_lookup_by_name", "REMOTE_PROC_NODE_DEVICE_LOOKUP_BY_NAME", "remote.remote_node_device_lookup_by_name_args", "remote.remote_node_device_lookup_by_name_ret", None, ("both", "high", None, None, None, (("node_device", "getattr", None, None, None),), ())),  # since 0.5.0, by virNodeDeviceLookupByName of the public API (the definitions say: 0.9.7 or earlier)
+                (114, "node_device_get_xml_desc", "REMOTE_PROC_NODE_DEVICE_GET_XML_DESC", "remote.remote_node_device_get_xml_desc_args", "remote.remote_node_device_get_xml_desc_ret", None, ("both", None, None, None, None, (("node_device", "read", None, None, None),), ())),  # since 0.5.0, by virNodeDeviceGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
+                (115, "node_device_get_parent", "REMOTE_PROC_NODE_DEVICE_GET_PARENT", "remote.remote_node_device_get_parent_args", "remote.remote_node_device_get_parent_ret", None, ("client", "high", None, None, None, (("node_device", "read", None, None, None),), ())),  # since 0.5.0, by virNodeDeviceGetParent of the public API (the definitions say: 0.9.7 or earlier)
+                (116, "node_device_num_of_caps", "REMOTE_PROC_NODE_DEVICE_NUM_OF_CAPS", "remote.remote_node_device_num_of_caps_args", "remote.remote_node_device_num_of_caps_ret", None, ("both", "high", None, None, None, (("node_device", "read", None, None, None),), ())),  # since 0.5.0, by virNodeDeviceNumOfCaps of the public API (the definitions say: 0.9.7 or earlier)
+                (117, "node_device_list_caps", "REMOTE_PROC_NODE_DEVICE_LIST_CAPS", "remote.remote_node_device_list_caps_args", "remote.remote_node_device_list_caps_ret", None, ("both", "high", None, None, None, (("node_device", "read", None, None, None),), ())),  # since 0.5.0, by virNodeDeviceListCaps of the public API (the definitions say: 0.9.7 or earlier)
+                (118, "node_device_dettach", "REMOTE_PROC_NODE_DEVICE_DETTACH", "remote.remote_node_device_dettach_args", None, None, ("server", None, None, None, None, (("node_device", "detach", None, None, None),), ())),  # since 0.6.1, by virNodeDeviceDettach of the public API (the definitions say: 0.9.7 or earlier)
+                (119, "node_device_re_attach", "REMOTE_PROC_NODE_DEVICE_RE_ATTACH", "remote.remote_node_device_re_attach_args", None, None, ("server", None, None, None, None, (("node_device", "detach", None, None, None),), ())),  # since 0.6.1, by virNodeDeviceReAttach of the public API (the definitions say: 0.9.7 or earlier)
+                (120, "node_device_reset", "REMOTE_PROC_NODE_DEVICE_RESET", "remote.remote_node_device_reset_args", None, None, ("server", None, None, None, None, (("node_device", "detach", None, None, None),), ())),  # since 0.6.1, by virNodeDeviceReset of the public API (the definitions say: 0.9.7 or earlier)
+                (121, "domain_get_security_label", "REMOTE_PROC_DOMAIN_GET_SECURITY_LABEL", "remote.remote_domain_get_security_label_args", "remote.remote_domain_get_security_label_ret", None, ("none", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.6.1, by virDomainGetSecurityLabel of the public API (the definitions say: 0.9.7 or earlier)
+                (122, "node_get_security_model", "REMOTE_PROC_NODE_GET_SECURITY_MODEL", None, "remote.remote_node_get_security_model_ret", None, ("none", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.6.1, by virNodeGetSecurityModel of the public API (the definitions say: 0.9.7 or earlier)
+                (123, "node_device_create_xml", "REMOTE_PROC_NODE_DEVICE_CREATE_XML", "remote.remote_node_device_create_xml_args", "remote.remote_node_device_create_xml_ret", None, ("both", None, None, None, None, (("node_device", "write", None, None, None), ("node_device", "start", None, None, None)), ())),  # since 0.6.3, by virNodeDeviceCreateXML of the public API (the definitions say: 0.9.7 or earlier)
+                (124, "node_device_destroy", "REMOTE_PROC_NODE_DEVICE_DESTROY", "remote.remote_node_device_destroy_args", None, None, ("both", "high", None, None, None, (("node_device", "stop", None, None, None),), ())),  # since 0.6.3, by virNodeDeviceDestroy of the public API (the definitions say: 0.9.7 or earlier)
+                (125, "storage_vol_create_xml_from", "REMOTE_PROC_STORAGE_VOL_CREATE_XML_FROM", "remote.remote_storage_vol_create_xml_from_args", "remote.remote_storage_vol_create_xml_from_ret", None, ("both", None, None, None, None, (("storage_vol", "create", None, None, None),), ())),  # since 0.6.4, by virStorageVolCreateXMLFrom of the public API (the definitions say: 0.9.7 or earlier)
+                (126, "connect_num_of_interfaces", "REMOTE_PROC_CONNECT_NUM_OF_INTERFACES", None, "remote.remote_connect_num_of_interfaces_ret", None, ("both", "high", None, None, None, (("connect", "search_interfaces", None, None, None),), (("interface", "getattr", None, None, None),))),  # since 0.6.4, by virConnectNumOfInterfaces of the public API (the definitions say: 0.9.7 or earlier)
+                (127, "connect_list_interfaces", "REMOTE_PROC_CONNECT_LIST_INTERFACES", "remote.remote_connect_list_interfaces_args", "remote.remote_connect_list_interfaces_ret", None, ("both", "high", None, None, None, (("connect", "search_interfaces", None, None, None),), (("interface", "getattr", None, None, None),))),  # since 0.6.4, by virConnectListInterfaces of the public API (the definitions say: 0.9.7 or earlier)
+                (128, "interface_lookup_by_name", "REMOTE_PROC_INTERFACE_LOOKUP_BY_NAME", "remote.remote_interface_lookup_by_name_args", "remote.remote_interface_lookup_by_name_ret", None, ("both", "high", None, None, None, (("interface", "getattr", None, None, None),), ())),  # since 0.6.4, by virInterfaceLookupByName of the public API (the definitions say: 0.9.7 or earlier)
+                (129, "interface_lookup_by_mac_string", "REMOTE_PROC_INTERFACE_LOOKUP_BY_MAC_STRING", "remote.remote_interface_lookup_by_mac_string_args", "remote.remote_interface_lookup_by_mac_string_ret", None, ("both", "high", None, None, None, (("interface", "getattr", None, None, None),), ())),  # since 0.6.4, by virInterfaceLookupByMACString of the public API (the definitions say: 0.9.7 or earlier)
+                (130, "interface_get_xml_desc", "REMOTE_PROC_INTERFACE_GET_XML_DESC", "remote.remote_interface_get_xml_desc_args", "remote.remote_interface_get_xml_desc_ret", None, ("both", None, None, None, None, (("interface", "read", None, None, None),), ())),  # since 0.6.4, by virInterfaceGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
+                (131, "interface_define_xml", "REMOTE_PROC_INTERFACE_DEFINE_XML", "remote.remote_interface_define_xml_args", "remote.remote_interface_define_xml_ret", None, ("both", "high", None, None, None, (("interface", "write", None, None, None), ("interface", "save", None, None, None)), ())),  # since 0.6.4, by virInterfaceDefineXML of the public API (the definitions say: 0.9.7 or earlier)
+                (132, "interface_undefine", "REMOTE_PROC_INTERFACE_UNDEFINE", "remote.remote_interface_undefine_args", None, None, ("both", "high", None, None, None, (("interface", "delete", None, None, None),), ())),  # since 0.6.4, by virInterfaceUndefine of the public API (the definitions say: 0.9.7 or earlier)
+                (133, "interface_create", "REMOTE_PROC_INTERFACE_CREATE", "remote.remote_interface_create_args", None, None, ("both", None, None, None, None, (("interface", "start", None, None, None),), ())),  # since 0.6.4, by virInterfaceCreate of the public API (the definitions say: 0.9.7 or earlier)
+                (134, "interface_destroy", "REMOTE_PROC_INTERFACE_DESTROY", "remote.remote_interface_destroy_args", None, None, ("both", "high", None, None, None, (("interface", "stop", None, None, None),), ())),  # since 0.6.4, by virInterfaceDestroy of the public API (the definitions say: 0.9.7 or earlier)
+                (135, "connect_domain_xml_from_native", "REMOTE_PROC_CONNECT_DOMAIN_XML_FROM_NATIVE", "remote.remote_connect_domain_xml_from_native_args", "remote.remote_connect_domain_xml_from_native_ret", None, ("both", None, None, None, None, (("connect", "write", None, None, None),), ())),  # since 0.6.4, by virConnectDomainXMLFromNative of the public API (the definitions say: 0.9.7 or earlier)
+                (136, "connect_domain_xml_to_native", "REMOTE_PROC_CONNECT_DOMAIN_XML_TO_NATIVE", "remote.remote_connect_domain_xml_to_native_args", "remote.remote_connect_domain_xml_to_native_ret", None, ("both", None, None, None, None, (("connect", "write", None, None, None),), ())),  # since 0.6.4, by virConnectDomainXMLToNative of the public API (the definitions say: 0.9.7 or earlier)
+                (137, "connect_num_of_defined_interfaces", "REMOTE_PROC_CONNECT_NUM_OF_DEFINED_INTERFACES", None, "remote.remote_connect_num_of_defined_interfaces_ret", None, ("both", "high", None, None, None, (("connect", "search_interfaces", None, None, None),), (("interface", "getattr", None, None, None),))),  # since 0.7.0, by virConnectNumOfDefinedInterfaces of the public API (the definitions say: 0.9.7 or earlier)
+                (138, "connect_list_defined_interfaces", "REMOTE_PROC_CONNECT_LIST_DEFINED_INTERFACES", "remote.remote_connect_list_defined_interfaces_args", "remote.remote_connect_list_defined_interfaces_ret", None, ("both", "high", None, None, None, (("connect", "search_interfaces", None, None, None),), (("interface", "getattr", None, None, None),))),  # since 0.7.0, by virConnectListDefinedInterfaces of the public API (the definitions say: 0.9.7 or earlier)
+                (139, "connect_num_of_secrets", "REMOTE_PROC_CONNECT_NUM_OF_SECRETS", None, "remote.remote_connect_num_of_secrets_ret", None, ("both", "high", None, None, None, (("connect", "search_secrets", None, None, None),), (("secret", "getattr", None, None, None),))),  # since 0.7.1, by virConnectNumOfSecrets of the public API (the definitions say: 0.9.7 or earlier)
+                (140, "connect_list_secrets", "REMOTE_PROC_CONNECT_LIST_SECRETS", "remote.remote_connect_list_secrets_args", "remote.remote_connect_list_secrets_ret", None, ("both", "high", None, None, None, (("connect", "search_secrets", None, None, None),), (("secret", "getattr", None, None, None),))),  # since 0.7.1, by virConnectListSecrets of the public API (the definitions say: 0.9.7 or earlier)
+                (141, "secret_lookup_by_uuid", "REMOTE_PROC_SECRET_LOOKUP_BY_UUID", "remote.remote_secret_lookup_by_uuid_args", "remote.remote_secret_lookup_by_uuid_ret", None, ("both", "high", None, None, None, (("secret", "getattr", None, None, None),), ())),  # since 0.7.1, by virSecretLookupByUUID of the public API (the definitions say: 0.9.7 or earlier)
+                (142, "secret_define_xml", "REMOTE_PROC_SECRET_DEFINE_XML", "remote.remote_secret_define_xml_args", "remote.remote_secret_define_xml_ret", None, ("both", "high", None, None, None, (("secret", "write", None, None, None), ("secret", "save", None, None, None)), ())),  # since 0.7.1, by virSecretDefineXML of the public API (the definitions say: 0.9.7 or earlier)
+                (143, "secret_get_xml_desc", "REMOTE_PROC_SECRET_GET_XML_DESC", "remote.remote_secret_get_xml_desc_args", "remote.remote_secret_get_xml_desc_ret", None, ("both", "high", None, None, None, (("secret", "read", None, None, None),), ())),  # since 0.7.1, by virSecretGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
+                (144, "secret_set_value", "REMOTE_PROC_SECRET_SET_VALUE", "remote.remote_secret_set_value_args", None, None, ("both", "high", None, None, None, (("secret", "write", None, None, None),), ())),  # since 0.7.1, by virSecretSetValue of the public API (the definitions say: 0.9.7 or earlier)
+                (145, "secret_get_value", "REMOTE_PROC_SECRET_GET_VALUE", "remote.remote_secret_get_value_args", "remote.remote_secret_get_value_ret", None, ("none", "high", None, None, None, (("secret", "read_secure", None, None, None),), ())),  # since 0.7.1, by virSecretGetValue of the public API (the definitions say: 0.9.7 or earlier)
+                (146, "secret_undefine", "REMOTE_PROC_SECRET_UNDEFINE", "remote.remote_secret_undefine_args", None, None, ("both", "high", None, None, None, (("secret", "delete", None, None, None),), ())),  # since 0.7.1, by virSecretUndefine of the public API (the definitions say: 0.9.7 or earlier)
+                (147, "secret_lookup_by_usage", "REMOTE_PROC_SECRET_LOOKUP_BY_USAGE", "remote.remote_secret_lookup_by_usage_args", "remote.remote_secret_lookup_by_usage_ret", None, ("both", "high", None, None, None, (("secret", "getattr", None, None, None),), ())),  # since 0.7.1, by virSecretLookupByUsage of the public API (the definitions say: 0.9.7 or earlier)
+                (148, "domain_migrate_prepare_tunnel", "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE_TUNNEL", "remote.remote_domain_migrate_prepare_tunnel_args", None, None, ("both", None, None, 1, None, (("domain", "migrate", None, None, None), ("domain", "start", None, None, None), ("domain", "write", None, None, None)), ())),  # since 0.9.7 or earlier
+                (149, "connect_is_secure", "REMOTE_PROC_CONNECT_IS_SECURE", None, "remote.remote_connect_is_secure_ret", None, ("server", "high", None, None, None, (), ())),  # since 0.7.3, by virConnectIsSecure of the public API (the definitions say: 0.9.7 or earlier)
+                (150, "domain_is_active", "REMOTE_PROC_DOMAIN_IS_ACTIVE", "remote.remote_domain_is_active_args", "remote.remote_domain_is_active_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.7.3, by virDomainIsActive of the public API (the definitions say: 0.9.7 or earlier)
+                (151, "domain_is_persistent", "REMOTE_PROC_DOMAIN_IS_PERSISTENT", "remote.remote_domain_is_persistent_args", "remote.remote_domain_is_persistent_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.7.3, by virDomainIsPersistent of the public API (the definitions say: 0.9.7 or earlier)
+                (152, "network_is_active", "REMOTE_PROC_NETWORK_IS_ACTIVE", "remote.remote_network_is_active_args", "remote.remote_network_is_active_ret", None, ("both", "high", None, None, None, (("network", "read", None, None, None),), ())),  # since 0.7.3, by virNetworkIsActive of the public API (the definitions say: 0.9.7 or earlier)
+                (153, "network_is_persistent", "REMOTE_PROC_NETWORK_IS_PERSISTENT", "remote.remote_network_is_persistent_args", "remote.remote_network_is_persistent_ret", None, ("both", "high", None, None, None, (("network", "read", None, None, None),), ())),  # since 0.7.3, by virNetworkIsPersistent of the public API (the definitions say: 0.9.7 or earlier)
+                (154, "storage_pool_is_active", "REMOTE_PROC_STORAGE_POOL_IS_ACTIVE", "remote.remote_storage_pool_is_active_args", "remote.remote_storage_pool_is_active_ret", None, ("both", "high", None, None, None, (("storage_pool", "read", None, None, None),), ())),  # since 0.7.3, by virStoragePoolIsActive of the public API (the definitions say: 0.9.7 or earlier)
+                (155, "storage_pool_is_persistent", "REMOTE_PROC_STORAGE_POOL_IS_PERSISTENT", "remote.remote_storage_pool_is_persistent_args", "remote.remote_storage_pool_is_persistent_ret", None, ("both", "high", None, None, None, (("storage_pool", "read", None, None, None),), ())),  # since 0.7.3, by virStoragePoolIsPersistent of the public API (the definitions say: 0.9.7 or earlier)
+                (156, "interface_is_active", "REMOTE_PROC_INTERFACE_IS_ACTIVE", "remote.remote_interface_is_active_args", "remote.remote_interface_is_active_ret", None, ("both", "high", None, None, None, (("interface", "read", None, None, None),), ())),  # since 0.7.3, by virInterfaceIsActive of the public API (the definitions say: 0.9.7 or earlier)
+                (157, "connect_get_lib_version", "REMOTE_PROC_CONNECT_GET_LIB_VERSION", None, "remote.remote_connect_get_lib_version_ret", None, ("both", "high", None, None, None, (("connect", "getattr", None, None, None),), ())),  # since 0.7.3, by virConnectGetLibVersion of the public API (the definitions say: 0.9.7 or earlier)
+                (158, "connect_compare_cpu", "REMOTE_PROC_CONNECT_COMPARE_CPU", "remote.remote_connect_compare_cpu_args", "remote.remote_connect_compare_cpu_ret", None, ("both", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.7.5, by virConnectCompareCPU of the public API (the definitions say: 0.9.7 or earlier)
+                (159, "domain_memory_stats", "REMOTE_PROC_DOMAIN_MEMORY_STATS", "remote.remote_domain_memory_stats_args", "remote.remote_domain_memory_stats_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.7.5, by virDomainMemoryStats of the public API (the definitions say: 0.9.7 or earlier)
+                (160, "domain_attach_device_flags", "REMOTE_PROC_DOMAIN_ATTACH_DEVICE_FLAGS", "remote.remote_domain_attach_device_flags_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.7.7, by virDomainAttachDeviceFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (161, "domain_detach_device_flags", "REMOTE_PROC_DOMAIN_DETACH_DEVICE_FLAGS", "remote.remote_domain_detach_device_flags_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.7.7, by virDomainDetachDeviceFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (162, "connect_baseline_cpu", "REMOTE_PROC_CONNECT_BASELINE_CPU", "remote.remote_connect_baseline_cpu_args", "remote.remote_connect_baseline_cpu_ret", None, ("both", None, None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.7.7, by virConnectBaselineCPU of the public API (the definitions say: 0.9.7 or earlier)
+                (163, "domain_get_job_info", "REMOTE_PROC_DOMAIN_GET_JOB_INFO", "remote.remote_domain_get_job_info_args", "remote.remote_domain_get_job_info_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.7.7, by virDomainGetJobInfo of the public API (the definitions say: 0.9.7 or earlier)
+                (164, "domain_abort_job", "REMOTE_PROC_DOMAIN_ABORT_JOB", "remote.remote_domain_abort_job_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.7.7, by virDomainAbortJob of the public API (the definitions say: 0.9.7 or earlier)
+                (165, "storage_vol_wipe", "REMOTE_PROC_STORAGE_VOL_WIPE", "remote.remote_storage_vol_wipe_args", None, None, ("both", None, None, None, None, (("storage_vol", "format", None, None, None),), ())),  # since 0.8.0, by virStorageVolWipe of the public API (the definitions say: 0.9.7 or earlier)
+                (166, "domain_migrate_set_max_downtime", "REMOTE_PROC_DOMAIN_MIGRATE_SET_MAX_DOWNTIME", "remote.remote_domain_migrate_set_max_downtime_args", None, None, ("both", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 0.8.0, by virDomainMigrateSetMaxDowntime of the public API (the definitions say: 0.9.7 or earlier)
+                (167, "connect_domain_event_register_any", "REMOTE_PROC_CONNECT_DOMAIN_EVENT_REGISTER_ANY", "remote.remote_connect_domain_event_register_any_args", None, None, ("none", "high", None, None, None, (("connect", "search_domains", None, None, None),), (("domain", "getattr", None, None, None),))),  # since 0.8.0, by virConnectDomainEventRegisterAny of the public API (the definitions say: 0.9.7 or earlier)
+                (168, "connect_domain_event_deregister_any", "REMOTE_PROC_CONNECT_DOMAIN_EVENT_DEREGISTER_ANY", "remote.remote_connect_domain_event_deregister_any_args", None, None, ("none", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.8.0, by virConnectDomainEventDeregisterAny of the public API (the definitions say: 0.9.7 or earlier)
+                (169, "domain_event_reboot", "REMOTE_PROC_DOMAIN_EVENT_REBOOT", None, None, "remote.remote_domain_event_reboot_msg", ("both", None, None, None, None, (), ())),  # since 0.9.7 or earlier
+                (170, "domain_event_rtc_change", "REMOTE_PROC_DOMAIN_EVENT_RTC_CHANGE", None, None, "remote.remote_domain_event_rtc_change_msg", ("both", None, None, None, None, (), ())),  # since 0.9.7 or earlier
+                (171, "domain_event_watchdog", "REMOTE_PROC_DOMAIN_EVENT_WATCHDOG", None, None, "remote.remote_domain_event_watchdog_msg", ("both", None, None, None, None, (), ())),  # since 0.9.7 or earlier
+                (172, "domain_event_io_error", "REMOTE_PROC_DOMAIN_EVENT_IO_ERROR", None, None, "remote.remote_domain_event_io_error_msg", ("both", None, None, None, None, (), ())),  # since 0.9.7 or earlier
+                (173, "domain_event_graphics", "REMOTE_PROC_DOMAIN_EVENT_GRAPHICS", None, None, "remote.remote_domain_event_graphics_msg", ("both", None, None, None, None, (), ())),  # since 0.9.7 or earlier
+                (174, "domain_update_device_flags", "REMOTE_PROC_DOMAIN_UPDATE_DEVICE_FLAGS", "remote.remote_domain_update_device_flags_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.8.0, by virDomainUpdateDeviceFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (175, "nwfilter_lookup_by_name", "REMOTE_PROC_NWFILTER_LOOKUP_BY_NAME", "remote.remote_nwfilter_lookup_by_name_args", "remote.remote_nwfilter_lookup_by_name_ret", None, ("both", "high", None, None, None, (("nwfilter", "getattr", None, None, None),), ())),  # since 0.8.0, by virNWFilterLookupByName of the public API (the definitions say: 0.9.7 or earlier)
+                (176, "nwfilter_lookup_by_uuid", "REMOTE_PROC_NWFILTER_LOOKUP_BY_UUID", "remote.remote_nwfilter_lookup_by_uuid_args", "remote.remote_nwfilter_lookup_by_uuid_ret", None, ("both", "high", None, None, None, (("nwfilter", "getattr", None, None, None),), ())),  # since 0.8.0, by virNWFilterLookupByUUID of the public API (the definitions say: 0.9.7 or earlier)
+                (177, "nwfilter_get_xml_desc", "REMOTE_PROC_NWFILTER_GET_XML_DESC", "remote.remote_nwfilter_get_xml_desc_args", "remote.remote_nwfilter_get_xml_desc_ret", None, ("both", "high", None, None, None, (("nwfilter", "read", None, None, None),), ())),  # since 0.8.0, by virNWFilterGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
+                (178, "connect_num_of_nwfilters", "REMOTE_PROC_CONNECT_NUM_OF_NWFILTERS", None, "remote.remote_connect_num_of_nwfilters_ret", None, ("both", "high", None, None, None, (("connect", "search_nwfilters", None, None, None),), (("nwfilter", "getattr", None, None, None),))),  # since 0.8.0, by virConnectNumOfNWFilters of the public API (the definitions say: 0.9.7 or earlier)
+                (179, "connect_list_nwfilters", "REMOTE_PROC_CONNECT_LIST_NWFILTERS", "remote.remote_connect_list_nwfilters_args", "remote.remote_connect_list_nwfilters_ret", None, ("both", "high", None, None, None, (("connect", "search_nwfilters", None, None, None),), (("nwfilter", "getattr", None, None, None),))),  # since 0.8.0, by virConnectListNWFilters of the public API (the definitions say: 0.9.7 or earlier)
+                (180, "nwfilter_define_xml", "REMOTE_PROC_NWFILTER_DEFINE_XML", "remote.remote_nwfilter_define_xml_args", "remote.remote_nwfilter_define_xml_ret", None, ("both", "high", None, None, None, (("nwfilter", "write", None, None, None), ("nwfilter", "save", None, None, None)), ())),  # since 0.8.0, by virNWFilterDefineXML of the public API (the definitions say: 0.9.7 or earlier)
+                (181, "nwfilter_undefine", "REMOTE_PROC_NWFILTER_UNDEFINE", "remote.remote_nwfilter_undefine_args", None, None, ("both", "high", None, None, None, (("nwfilter", "delete", None, None, None),), ())),  # since 0.8.0, by virNWFilterUndefine of the public API (the definitions say: 0.9.7 or earlier)
+                (182, "domain_managed_save", "REMOTE_PROC_DOMAIN_MANAGED_SAVE", "remote.remote_domain_managed_save_args", None, None, ("both", None, None, None, None, (("domain", "hibernate", None, None, None),), ())),  # since 0.8.0, by virDomainManagedSave of the public API (the definitions say: 0.9.7 or earlier)
+                (183, "domain_has_managed_save_image", "REMOTE_PROC_DOMAIN_HAS_MANAGED_SAVE_IMAGE", "remote.remote_domain_has_managed_save_image_args", "remote.remote_domain_has_managed_save_image_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.8.0, by virDomainHasManagedSaveImage of the public API (the definitions say: 0.9.7 or earlier)
+                (184, "domain_managed_save_remove", "REMOTE_PROC_DOMAIN_MANAGED_SAVE_REMOVE", "remote.remote_domain_managed_save_remove_args", None, None, ("both", None, None, None, None, (("domain", "hibernate", None, None, None),), ())),  # since 0.8.0, by virDomainManagedSaveRemove of the public API (the definitions say: 0.9.7 or earlier)
+                (185, "domain_snapshot_create_xml", "REMOTE_PROC_DOMAIN_SNAPSHOT_CREATE_XML", "remote.remote_domain_snapshot_create_xml_args", "remote.remote_domain_snapshot_create_xml_ret", None, ("both", None, None, None, None, (("domain", "snapshot", None, None, None), ("domain", "fs_freeze", "VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE", None, None)), ())),  # since 0.8.0, by virDomainSnapshotCreateXML of the public API (the definitions say: 0.9.7 or earlier)
+                (186, "domain_snapshot_get_xml_desc", "REMOTE_PROC_DOMAIN_SNAPSHOT_GET_XML_DESC", "remote.remote_domain_snapshot_get_xml_desc_args", "remote.remote_domain_snapshot_get_xml_desc_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None), ("domain", "read_secure", "VIR_DOMAIN_SNAPSHOT_XML_SECURE", None, None)), ())),  # since 0.8.0, by virDomainSnapshotGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
+                (187, "domain_snapshot_num", "REMOTE_PROC_DOMAIN_SNAPSHOT_NUM", "remote.remote_domain_snapshot_num_args", "remote.remote_domain_snapshot_num_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.8.0, by virDomainSnapshotNum of the public API (the definitions say: 0.9.7 or earlier)
+                (188, "domain_snapshot_list_names", "REMOTE_PROC_DOMAIN_SNAPSHOT_LIST_NAMES", "remote.remote_domain_snapshot_list_names_args", "remote.remote_domain_snapshot_list_names_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.8.0, by virDomainSnapshotListNames of the public API (the definitions say: 0.9.7 or earlier)
+                (189, "domain_snapshot_lookup_by_name", "REMOTE_PROC_DOMAIN_SNAPSHOT_LOOKUP_BY_NAME", "remote.remote_domain_snapshot_lookup_by_name_args", "remote.remote_domain_snapshot_lookup_by_name_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.8.0, by virDomainSnapshotLookupByName of the public API (the definitions say: 0.9.7 or earlier)
+                (190, "domain_has_current_snapshot", "REMOTE_PROC_DOMAIN_HAS_CURRENT_SNAPSHOT", "remote.remote_domain_has_current_snapshot_args", "remote.remote_domain_has_current_snapshot_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.8.0, by virDomainHasCurrentSnapshot of the public API (the definitions say: 0.9.7 or earlier)
+                (191, "domain_snapshot_current", "REMOTE_PROC_DOMAIN_SNAPSHOT_CURRENT", "remote.remote_domain_snapshot_current_args", "remote.remote_domain_snapshot_current_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.8.0, by virDomainSnapshotCurrent of the public API (the definitions say: 0.9.7 or earlier)
+                (192, "domain_revert_to_snapshot", "REMOTE_PROC_DOMAIN_REVERT_TO_SNAPSHOT", "remote.remote_domain_revert_to_snapshot_args", None, None, ("both", None, None, None, None, (("domain", "snapshot", None, None, None),), ())),  # since 0.8.0, by virDomainRevertToSnapshot of the public API (the definitions say: 0.9.7 or earlier)
+                (193, "domain_snapshot_delete", "REMOTE_PROC_DOMAIN_SNAPSHOT_DELETE", "remote.remote_domain_snapshot_delete_args", None, None, ("both", None, None, None, None, (("domain", "snapshot", None, None, None),), ())),  # since 0.8.0, by virDomainSnapshotDelete of the public API (the definitions say: 0.9.7 or earlier)
+                (194, "domain_get_block_info", "REMOTE_PROC_DOMAIN_GET_BLOCK_INFO", "remote.remote_domain_get_block_info_args", "remote.remote_domain_get_block_info_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.8.1, by virDomainGetBlockInfo of the public API (the definitions say: 0.9.7 or earlier)
+                (195, "domain_event_io_error_reason", "REMOTE_PROC_DOMAIN_EVENT_IO_ERROR_REASON", None, None, "remote.remote_domain_event_io_error_reason_msg", ("both", None, None, None, None, (), ())),  # since 0.9.7 or earlier
+                (196, "domain_create_with_flags", "REMOTE_PROC_DOMAIN_CREATE_WITH_FLAGS", "remote.remote_domain_create_with_flags_args", "remote.remote_domain_create_with_flags_ret", None, ("both", None, None, None, None, (("domain", "start", None, None, None),), ())),  # since 0.8.2, by virDomainCreateWithFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (197, "domain_set_memory_parameters", "REMOTE_PROC_DOMAIN_SET_MEMORY_PARAMETERS", "remote.remote_domain_set_memory_parameters_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.8.5, by virDomainSetMemoryParameters of the public API (the definitions say: 0.9.7 or earlier)
+                (198, "domain_get_memory_parameters", "REMOTE_PROC_DOMAIN_GET_MEMORY_PARAMETERS", "remote.remote_domain_get_memory_parameters_args", "remote.remote_domain_get_memory_parameters_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.8.5, by virDomainGetMemoryParameters of the public API (the definitions say: 0.9.7 or earlier)
+                (199, "domain_set_vcpus_flags", "REMOTE_PROC_DOMAIN_SET_VCPUS_FLAGS", "remote.remote_domain_set_vcpus_flags_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None), ("domain", "write", "VIR_DOMAIN_VCPU_GUEST", None, None)), ())),  # since 0.8.5, by virDomainSetVcpusFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (200, "domain_get_vcpus_flags", "REMOTE_PROC_DOMAIN_GET_VCPUS_FLAGS", "remote.remote_domain_get_vcpus_flags_args", "remote.remote_domain_get_vcpus_flags_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None), ("domain", "write", "VIR_DOMAIN_VCPU_GUEST", None, None)), ())),  # since 0.8.5, by virDomainGetVcpusFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (201, "domain_open_console", "REMOTE_PROC_DOMAIN_OPEN_CONSOLE", "remote.remote_domain_open_console_args", None, None, ("both", None, 2, None, None, (("domain", "open_device", None, None, None),), ())),  # since 0.8.6, by virDomainOpenConsole of the public API (the definitions say: 0.9.7 or earlier)
+                (202, "domain_is_updated", "REMOTE_PROC_DOMAIN_IS_UPDATED", "remote.remote_domain_is_updated_args", "remote.remote_domain_is_updated_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.8.6, by virDomainIsUpdated of the public API (the definitions say: 0.9.7 or earlier)
+                (203, "connect_get_sysinfo", "REMOTE_PROC_CONNECT_GET_SYSINFO", "remote.remote_connect_get_sysinfo_args", "remote.remote_connect_get_sysinfo_ret", None, ("both", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.8.8, by virConnectGetSysinfo of the public API (the definitions say: 0.9.7 or earlier)
+                (204, "domain_set_memory_flags", "REMOTE_PROC_DOMAIN_SET_MEMORY_FLAGS", "remote.remote_domain_set_memory_flags_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.9.0, by virDomainSetMemoryFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (205, "domain_set_blkio_parameters", "REMOTE_PROC_DOMAIN_SET_BLKIO_PARAMETERS", "remote.remote_domain_set_blkio_parameters_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.9.0, by virDomainSetBlkioParameters of the public API (the definitions say: 0.9.7 or earlier)
+                (206, "domain_get_blkio_parameters", "REMOTE_PROC_DOMAIN_GET_BLKIO_PARAMETERS", "remote.remote_domain_get_blkio_parameters_args", "remote.remote_domain_get_blkio_parameters_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.0, by virDomainGetBlkioParameters of the public API (the definitions say: 0.9.7 or earlier)
+                (207, "domain_migrate_set_max_speed", "REMOTE_PROC_DOMAIN_MIGRATE_SET_MAX_SPEED", "remote.remote_domain_migrate_set_max_speed_args", None, None, ("both", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 0.9.0, by virDomainMigrateSetMaxSpeed of the public API (the definitions say: 0.9.7 or earlier)
+                (208, "storage_vol_upload", "REMOTE_PROC_STORAGE_VOL_UPLOAD", "remote.remote_storage_vol_upload_args", None, None, ("both", None, None, 1, "VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM", (("storage_vol", "data_write", None, None, None),), ())),  # since 0.9.0, by virStorageVolUpload of the public API (the definitions say: 0.9.7 or earlier)
+                (209, "storage_vol_download", "REMOTE_PROC_STORAGE_VOL_DOWNLOAD", "remote.remote_storage_vol_download_args", None, None, ("both", None, 1, None, "VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM", (("storage_vol", "data_read", None, None, None),), ())),  # since 0.9.0, by virStorageVolDownload of the public API (the definitions say: 0.9.7 or earlier)
+                (210, "domain_inject_nmi", "REMOTE_PROC_DOMAIN_INJECT_NMI", "remote.remote_domain_inject_nmi_args", None, None, ("both", None, None, None, None, (("domain", "inject_nmi", None, None, None),), ())),  # since 0.9.2, by virDomainInjectNMI of the public API (the definitions say: 0.9.7 or earlier)
+                (211, "domain_screenshot", "REMOTE_PROC_DOMAIN_SCREENSHOT", "remote.remote_domain_screenshot_args", "remote.remote_domain_screenshot_ret", None, ("both", None, 1, None, None, (("domain", "screenshot", None, None, None),), ())),  # since 0.9.2, by virDomainScreenshot of the public API (the definitions say: 0.9.7 or earlier)
+                (212, "domain_get_state", "REMOTE_PROC_DOMAIN_GET_STATE", "remote.remote_domain_get_state_args", "remote.remote_domain_get_state_ret", None, ("none", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.2, by virDomainGetState of the public API (the definitions say: 0.9.7 or earlier)
+                (213, "domain_migrate_begin3", "REMOTE_PROC_DOMAIN_MIGRATE_BEGIN3", "remote.remote_domain_migrate_begin3_args", "remote.remote_domain_migrate_begin3_ret", None, ("none", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 0.9.7 or earlier
+                (214, "domain_migrate_prepare3", "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE3", "remote.remote_domain_migrate_prepare3_args", "remote.remote_domain_migrate_prepare3_ret", None, ("none", None, None, None, None, (("domain", "migrate", None, None, None), ("domain", "start", None, None, None), ("domain", "write", None, None, None)), ())),  # since 0.9.7 or earlier
+                (215, "domain_migrate_prepare_tunnel3", "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE_TUNNEL3", "remote.remote_domain_migrate_prepare_tunnel3_args", "remote.remote_domain_migrate_prepare_tunnel3_ret", None, ("server", None, None, 1, None, (("domain", "migrate", None, None, None), ("domain", "start", None, None, None), ("domain", "write", None, None, None)), ())),  # since 0.9.7 or earlier
+                (216, "domain_migrate_perform3", "REMOTE_PROC_DOMAIN_MIGRATE_PERFORM3", "remote.remote_domain_migrate_perform3_args", "remote.remote_domain_migrate_perform3_ret", None, ("none", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 0.9.7 or earlier
+                (217, "domain_migrate_finish3", "REMOTE_PROC_DOMAIN_MIGRATE_FINISH3", "remote.remote_domain_migrate_finish3_args", "remote.remote_domain_migrate_finish3_ret", None, ("none", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 0.9.7 or earlier
+                (218, "domain_migrate_confirm3", "REMOTE_PROC_DOMAIN_MIGRATE_CONFIRM3", "remote.remote_domain_migrate_confirm3_args", None, None, ("none", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 0.9.7 or earlier
+                (219, "domain_set_scheduler_parameters_flags", "REMOTE_PROC_DOMAIN_SET_SCHEDULER_PARAMETERS_FLAGS", "remote.remote_domain_set_scheduler_parameters_flags_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.9.2, by virDomainSetSchedulerParametersFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (220, "interface_change_begin", "REMOTE_PROC_INTERFACE_CHANGE_BEGIN", "remote.remote_interface_change_begin_args", None, None, ("both", None, None, None, None, (("connect", "interface_transaction", None, None, None),), ())),  # since 0.9.2, by virInterfaceChangeBegin of the public API (the definitions say: 0.9.7 or earlier)
+                (221, "interface_change_commit", "REMOTE_PROC_INTERFACE_CHANGE_COMMIT", "remote.remote_interface_change_commit_args", None, None, ("both", None, None, None, None, (("connect", "interface_transaction", None, None, None),), ())),  # since 0.9.2, by virInterfaceChangeCommit of the public API (the definitions say: 0.9.7 or earlier)
+                (222, "interface_change_rollback", "REMOTE_PROC_INTERFACE_CHANGE_ROLLBACK", "remote.remote_interface_change_rollback_args", None, None, ("both", None, None, None, None, (("connect", "interface_transaction", None, None, None),), ())),  # since 0.9.2, by virInterfaceChangeRollback of the public API (the definitions say: 0.9.7 or earlier)
+                (223, "domain_get_scheduler_parameters_flags", "REMOTE_PROC_DOMAIN_GET_SCHEDULER_PARAMETERS_FLAGS", "remote.remote_domain_get_scheduler_parameters_flags_args", "remote.remote_domain_get_scheduler_parameters_flags_ret", None, ("client", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.2, by virDomainGetSchedulerParametersFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (224, "domain_event_control_error", "REMOTE_PROC_DOMAIN_EVENT_CONTROL_ERROR", None, None, "remote.remote_domain_event_control_error_msg", ("none", None, None, None, None, (), ())),  # since 0.9.7 or earlier
+                (225, "domain_pin_vcpu_flags", "REMOTE_PROC_DOMAIN_PIN_VCPU_FLAGS", "remote.remote_domain_pin_vcpu_flags_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.9.3, by virDomainPinVcpuFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (226, "domain_send_key", "REMOTE_PROC_DOMAIN_SEND_KEY", "remote.remote_domain_send_key_args", None, None, ("both", None, None, None, None, (("domain", "send_input", None, None, None),), ())),  # since 0.9.3, by virDomainSendKey of the public API (the definitions say: 0.9.7 or earlier)
+                (227, "node_get_cpu_stats", "REMOTE_PROC_NODE_GET_CPU_STATS", "remote.remote_node_get_cpu_stats_args", "remote.remote_node_get_cpu_stats_ret", None, ("none", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.9.3, by virNodeGetCPUStats of the public API (the definitions say: 0.9.7 or earlier)
+                (228, "node_get_memory_stats", "REMOTE_PROC_NODE_GET_MEMORY_STATS", "remote.remote_node_get_memory_stats_args", "remote.remote_node_get_memory_stats_ret", None, ("none", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.9.3, by virNodeGetMemoryStats of the public API (the definitions say: 0.9.7 or earlier)
+                (229, "domain_get_control_info", "REMOTE_PROC_DOMAIN_GET_CONTROL_INFO", "remote.remote_domain_get_control_info_args", "remote.remote_domain_get_control_info_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.3, by virDomainGetControlInfo of the public API (the definitions say: 0.9.7 or earlier)
+                (230, "domain_get_vcpu_pin_info", "REMOTE_PROC_DOMAIN_GET_VCPU_PIN_INFO", "remote.remote_domain_get_vcpu_pin_info_args", "remote.remote_domain_get_vcpu_pin_info_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.3, by virDomainGetVcpuPinInfo of the public API (the definitions say: 0.9.7 or earlier)
+                (231, "domain_undefine_flags", "REMOTE_PROC_DOMAIN_UNDEFINE_FLAGS", "remote.remote_domain_undefine_flags_args", None, None, ("both", "high", None, None, None, (("domain", "delete", None, None, None),), ())),  # since 0.9.4, by virDomainUndefineFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (232, "domain_save_flags", "REMOTE_PROC_DOMAIN_SAVE_FLAGS", "remote.remote_domain_save_flags_args", None, None, ("both", None, None, None, None, (("domain", "hibernate", None, None, None),), ())),  # since 0.9.4, by virDomainSaveFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (233, "domain_restore_flags", "REMOTE_PROC_DOMAIN_RESTORE_FLAGS", "remote.remote_domain_restore_flags_args", None, None, ("both", None, None, None, None, (("domain", "start", None, None, None), ("domain", "write", None, None, None)), ())),  # since 0.9.4, by virDomainRestoreFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (234, "domain_destroy_flags", "REMOTE_PROC_DOMAIN_DESTROY_FLAGS", "remote.remote_domain_destroy_flags_args", None, None, ("both", "high", None, None, None, (("domain", "stop", None, None, None),), ())),  # since 0.9.4, by virDomainDestroyFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (235, "domain_save_image_get_xml_desc", "REMOTE_PROC_DOMAIN_SAVE_IMAGE_GET_XML_DESC", "remote.remote_domain_save_image_get_xml_desc_args", "remote.remote_domain_save_image_get_xml_desc_ret", None, ("both", "high", None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.9.4, by virDomainSaveImageGetXMLDesc of the public API (the definitions say: 0.9.7 or earlier)
+                (236, "domain_save_image_define_xml", "REMOTE_PROC_DOMAIN_SAVE_IMAGE_DEFINE_XML", "remote.remote_domain_save_image_define_xml_args", None, None, ("both", "high", None, None, None, (("domain", "write", None, None, None), ("domain", "hibernate", None, None, None)), ())),  # since 0.9.4, by virDomainSaveImageDefineXML of the public API (the definitions say: 0.9.7 or earlier)
+                (237, "domain_block_job_abort", "REMOTE_PROC_DOMAIN_BLOCK_JOB_ABORT", "remote.remote_domain_block_job_abort_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.9.4, by virDomainBlockJobAbort of the public API (the definitions say: 0.9.7 or earlier)
+                (238, "domain_get_block_job_info", "REMOTE_PROC_DOMAIN_GET_BLOCK_JOB_INFO", "remote.remote_domain_get_block_job_info_args", "remote.remote_domain_get_block_job_info_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.4, by virDomainGetBlockJobInfo of the public API (the definitions say: 0.9.7 or earlier)
+                (239, "domain_block_job_set_speed", "REMOTE_PROC_DOMAIN_BLOCK_JOB_SET_SPEED", "remote.remote_domain_block_job_set_speed_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.9.4, by virDomainBlockJobSetSpeed of the public API (the definitions say: 0.9.7 or earlier)
+                (240, "domain_block_pull", "REMOTE_PROC_DOMAIN_BLOCK_PULL", "remote.remote_domain_block_pull_args", None, None, ("both", None, None, None, None, (("domain", "block_write", None, None, None),), ())),  # since 0.9.4, by virDomainBlockPull of the public API (the definitions say: 0.9.7 or earlier)
+                (241, "domain_event_block_job", "REMOTE_PROC_DOMAIN_EVENT_BLOCK_JOB", None, None, "remote.remote_domain_event_block_job_msg", ("none", None, None, None, None, (), ())),  # since 0.9.7 or earlier
+                (242, "domain_migrate_get_max_speed", "REMOTE_PROC_DOMAIN_MIGRATE_GET_MAX_SPEED", "remote.remote_domain_migrate_get_max_speed_args", "remote.remote_domain_migrate_get_max_speed_ret", None, ("both", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 0.9.5, by virDomainMigrateGetMaxSpeed of the public API (the definitions say: 0.9.7 or earlier)
+                (243, "domain_block_stats_flags", "REMOTE_PROC_DOMAIN_BLOCK_STATS_FLAGS", "remote.remote_domain_block_stats_flags_args", "remote.remote_domain_block_stats_flags_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.5, by virDomainBlockStatsFlags of the public API (the definitions say: 0.9.7 or earlier)
+                (244, "domain_snapshot_get_parent", "REMOTE_PROC_DOMAIN_SNAPSHOT_GET_PARENT", "remote.remote_domain_snapshot_get_parent_args", "remote.remote_domain_snapshot_get_parent_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.7, by virDomainSnapshotGetParent of the public API (the definitions say: 0.9.7 or earlier)
+                (245, "domain_reset", "REMOTE_PROC_DOMAIN_RESET", "remote.remote_domain_reset_args", None, None, ("both", None, None, None, None, (("domain", "reset", None, None, None),), ())),  # since 0.9.7, by virDomainReset of the public API (the definitions say: 0.9.7 or earlier)
+                (246, "domain_snapshot_num_children", "REMOTE_PROC_DOMAIN_SNAPSHOT_NUM_CHILDREN", "remote.remote_domain_snapshot_num_children_args", "remote.remote_domain_snapshot_num_children_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.7, by virDomainSnapshotNumChildren of the public API (the definitions say: 0.9.7 or earlier)
+                (247, "domain_snapshot_list_children_names", "REMOTE_PROC_DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES", "remote.remote_domain_snapshot_list_children_names_args", "remote.remote_domain_snapshot_list_children_names_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.7, by virDomainSnapshotListChildrenNames of the public API (the definitions say: 0.9.7 or earlier)
+                (248, "domain_event_disk_change", "REMOTE_PROC_DOMAIN_EVENT_DISK_CHANGE", None, None, "remote.remote_domain_event_disk_change_msg", ("none", None, None, None, None, (), ())),  # since 0.9.7 or earlier
+                (249, "domain_open_graphics", "REMOTE_PROC_DOMAIN_OPEN_GRAPHICS", "remote.remote_domain_open_graphics_args", None, None, ("none", None, None, None, None, (("domain", "open_graphics", None, None, None),), ())),  # since 0.9.7, by virDomainOpenGraphics of the public API (the definitions say: 0.9.7 or earlier)
+                (250, "node_suspend_for_duration", "REMOTE_PROC_NODE_SUSPEND_FOR_DURATION", "remote.remote_node_suspend_for_duration_args", None, None, ("both", None, None, None, None, (("connect", "pm_control", None, None, None),), ())),  # since 0.9.8
+                (251, "domain_block_resize", "REMOTE_PROC_DOMAIN_BLOCK_RESIZE", "remote.remote_domain_block_resize_args", None, None, ("both", None, None, None, None, (("domain", "block_write", None, None, None),), ())),  # since 0.9.8
+                (252, "domain_set_block_io_tune", "REMOTE_PROC_DOMAIN_SET_BLOCK_IO_TUNE", "remote.remote_domain_set_block_io_tune_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.9.8
+                (253, "domain_get_block_io_tune", "REMOTE_PROC_DOMAIN_GET_BLOCK_IO_TUNE", "remote.remote_domain_get_block_io_tune_args", "remote.remote_domain_get_block_io_tune_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.8
+                (254, "domain_set_numa_parameters", "REMOTE_PROC_DOMAIN_SET_NUMA_PARAMETERS", "remote.remote_domain_set_numa_parameters_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.9.9
+                (255, "domain_get_numa_parameters", "REMOTE_PROC_DOMAIN_GET_NUMA_PARAMETERS", "remote.remote_domain_get_numa_parameters_args", "remote.remote_domain_get_numa_parameters_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.9
+                (256, "domain_set_interface_parameters", "REMOTE_PROC_DOMAIN_SET_INTERFACE_PARAMETERS", "remote.remote_domain_set_interface_parameters_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.9.9
+                (257, "domain_get_interface_parameters", "REMOTE_PROC_DOMAIN_GET_INTERFACE_PARAMETERS", "remote.remote_domain_get_interface_parameters_args", "remote.remote_domain_get_interface_parameters_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.9
+                (258, "domain_shutdown_flags", "REMOTE_PROC_DOMAIN_SHUTDOWN_FLAGS", "remote.remote_domain_shutdown_flags_args", None, None, ("both", None, None, None, None, (("domain", "init_control", None, None, None), ("domain", "write", "VIR_DOMAIN_SHUTDOWN_GUEST_AGENT", None, None)), ())),  # since 0.9.10
+                (259, "storage_vol_wipe_pattern", "REMOTE_PROC_STORAGE_VOL_WIPE_PATTERN", "remote.remote_storage_vol_wipe_pattern_args", None, None, ("both", None, None, None, None, (("storage_vol", "format", None, None, None),), ())),  # since 0.9.10
+                (260, "storage_vol_resize", "REMOTE_PROC_STORAGE_VOL_RESIZE", "remote.remote_storage_vol_resize_args", None, None, ("both", None, None, None, None, (("storage_vol", "resize", None, None, None),), ())),  # since 0.9.10
+                (261, "domain_pm_suspend_for_duration", "REMOTE_PROC_DOMAIN_PM_SUSPEND_FOR_DURATION", "remote.remote_domain_pm_suspend_for_duration_args", None, None, ("both", None, None, None, None, (("domain", "pm_control", None, None, None),), ())),  # since 0.9.10
+                (262, "domain_get_cpu_stats", "REMOTE_PROC_DOMAIN_GET_CPU_STATS", "remote.remote_domain_get_cpu_stats_args", "remote.remote_domain_get_cpu_stats_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.10
+                (263, "domain_get_disk_errors", "REMOTE_PROC_DOMAIN_GET_DISK_ERRORS", "remote.remote_domain_get_disk_errors_args", "remote.remote_domain_get_disk_errors_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.10
+                (264, "domain_set_metadata", "REMOTE_PROC_DOMAIN_SET_METADATA", "remote.remote_domain_set_metadata_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.9.10
+                (265, "domain_get_metadata", "REMOTE_PROC_DOMAIN_GET_METADATA", "remote.remote_domain_get_metadata_args", "remote.remote_domain_get_metadata_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.10
+                (266, "domain_block_rebase", "REMOTE_PROC_DOMAIN_BLOCK_REBASE", "remote.remote_domain_block_rebase_args", None, None, ("both", None, None, None, None, (("domain", "block_write", None, None, None),), ())),  # since 0.9.10
+                (267, "domain_pm_wakeup", "REMOTE_PROC_DOMAIN_PM_WAKEUP", "remote.remote_domain_pm_wakeup_args", None, None, ("both", None, None, None, None, (("domain", "pm_control", None, None, None),), ())),  # since 0.9.11
+                (268, "domain_event_tray_change", "REMOTE_PROC_DOMAIN_EVENT_TRAY_CHANGE", None, None, "remote.remote_domain_event_tray_change_msg", ("both", None, None, None, None, (), ())),  # since 0.9.11
+                (269, "domain_event_pmwakeup", "REMOTE_PROC_DOMAIN_EVENT_PMWAKEUP", None, None, "remote.remote_domain_event_pmwakeup_msg", ("both", None, None, None, None, (), ())),  # since 0.9.11
+                (270, "domain_event_pmsuspend", "REMOTE_PROC_DOMAIN_EVENT_PMSUSPEND", None, None, "remote.remote_domain_event_pmsuspend_msg", ("both", None, None, None, None, (), ())),  # since 0.9.11
+                (271, "domain_snapshot_is_current", "REMOTE_PROC_DOMAIN_SNAPSHOT_IS_CURRENT", "remote.remote_domain_snapshot_is_current_args", "remote.remote_domain_snapshot_is_current_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.13
+                (272, "domain_snapshot_has_metadata", "REMOTE_PROC_DOMAIN_SNAPSHOT_HAS_METADATA", "remote.remote_domain_snapshot_has_metadata_args", "remote.remote_domain_snapshot_has_metadata_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.13
+                (273, "connect_list_all_domains", "REMOTE_PROC_CONNECT_LIST_ALL_DOMAINS", "remote.remote_connect_list_all_domains_args", "remote.remote_connect_list_all_domains_ret", None, ("both", "high", None, None, None, (("connect", "search_domains", None, None, None),), (("domain", "getattr", None, None, None),))),  # since 0.9.13
+                (274, "domain_list_all_snapshots", "REMOTE_PROC_DOMAIN_LIST_ALL_SNAPSHOTS", "remote.remote_domain_list_all_snapshots_args", "remote.remote_domain_list_all_snapshots_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.13
+                (275, "domain_snapshot_list_all_children", "REMOTE_PROC_DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN", "remote.remote_domain_snapshot_list_all_children_args", "remote.remote_domain_snapshot_list_all_children_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.9.13
+                (276, "domain_event_balloon_change", "REMOTE_PROC_DOMAIN_EVENT_BALLOON_CHANGE", None, None, "remote.remote_domain_event_balloon_change_msg", ("both", None, None, None, None, (), ())),  # since 0.10.0
+                (277, "domain_get_hostname", "REMOTE_PROC_DOMAIN_GET_HOSTNAME", "remote.remote_domain_get_hostname_args", "remote.remote_domain_get_hostname_ret", None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 0.10.0
+                (278, "domain_get_security_label_list", "REMOTE_PROC_DOMAIN_GET_SECURITY_LABEL_LIST", "remote.remote_domain_get_security_label_list_args", "remote.remote_domain_get_security_label_list_ret", None, ("none", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.10.0
+                (279, "domain_pin_emulator", "REMOTE_PROC_DOMAIN_PIN_EMULATOR", "remote.remote_domain_pin_emulator_args", None, None, ("none", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 0.10.0
+                (280, "domain_get_emulator_pin_info", "REMOTE_PROC_DOMAIN_GET_EMULATOR_PIN_INFO", "remote.remote_domain_get_emulator_pin_info_args", "remote.remote_domain_get_emulator_pin_info_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 0.10.0
+                (281, "connect_list_all_storage_pools", "REMOTE_PROC_CONNECT_LIST_ALL_STORAGE_POOLS", "remote.remote_connect_list_all_storage_pools_args", "remote.remote_connect_list_all_storage_pools_ret", None, ("both", "high", None, None, None, (("connect", "search_storage_pools", None, None, None),), (("storage_pool", "getattr", None, None, None),))),  # since 0.10.2
+                (282, "storage_pool_list_all_volumes", "REMOTE_PROC_STORAGE_POOL_LIST_ALL_VOLUMES", "remote.remote_storage_pool_list_all_volumes_args", "remote.remote_storage_pool_list_all_volumes_ret", None, ("both", "high", None, None, None, (("storage_pool", "search_storage_vols", None, None, None),), (("storage_vol", "getattr", None, None, None),))),  # since 0.10.2
+                (283, "connect_list_all_networks", "REMOTE_PROC_CONNECT_LIST_ALL_NETWORKS", "remote.remote_connect_list_all_networks_args", "remote.remote_connect_list_all_networks_ret", None, ("both", "high", None, None, None, (("connect", "search_networks", None, None, None),), (("network", "getattr", None, None, None),))),  # since 0.10.2
+                (284, "connect_list_all_interfaces", "REMOTE_PROC_CONNECT_LIST_ALL_INTERFACES", "remote.remote_connect_list_all_interfaces_args", "remote.remote_connect_list_all_interfaces_ret", None, ("both", "high", None, None, None, (("connect", "search_interfaces", None, None, None),), (("interface", "getattr", None, None, None),))),  # since 0.10.2
+                (285, "connect_list_all_node_devices", "REMOTE_PROC_CONNECT_LIST_ALL_NODE_DEVICES", "remote.remote_connect_list_all_node_devices_args", "remote.remote_connect_list_all_node_devices_ret", None, ("both", "high", None, None, None, (("connect", "search_node_devices", None, None, None),), (("node_device", "getattr", None, None, None),))),  # since 0.10.2
+                (286, "connect_list_all_nwfilters", "REMOTE_PROC_CONNECT_LIST_ALL_NWFILTERS", "remote.remote_connect_list_all_nwfilters_args", "remote.remote_connect_list_all_nwfilters_ret", None, ("both", "high", None, None, None, (("connect", "search_nwfilters", None, None, None),), (("nwfilter", "getattr", None, None, None),))),  # since 0.10.2
+                (287, "connect_list_all_secrets", "REMOTE_PROC_CONNECT_LIST_ALL_SECRETS", "remote.remote_connect_list_all_secrets_args", "remote.remote_connect_list_all_secrets_ret", None, ("both", "high", None, None, None, (("connect", "search_secrets", None, None, None),), (("secret", "getattr", None, None, None),))),  # since 0.10.2
+                (288, "node_set_memory_parameters", "REMOTE_PROC_NODE_SET_MEMORY_PARAMETERS", "remote.remote_node_set_memory_parameters_args", None, None, ("both", None, None, None, None, (("connect", "write", None, None, None),), ())),  # since 0.10.2
+                (289, "node_get_memory_parameters", "REMOTE_PROC_NODE_GET_MEMORY_PARAMETERS", "remote.remote_node_get_memory_parameters_args", "remote.remote_node_get_memory_parameters_ret", None, ("none", None, None, None, None, (("connect", "read", None, None, None),), ())),  # since 0.10.2
+                (290, "domain_block_commit", "REMOTE_PROC_DOMAIN_BLOCK_COMMIT", "remote.remote_domain_block_commit_args", None, None, ("both", None, None, None, None, (("domain", "block_write", None, None, None),), ())),  # since 0.10.2
+                (291, "network_update", "REMOTE_PROC_NETWORK_UPDATE", "remote.remote_network_update_args", None, None, ("both", "high", None, None, None, (("network", "write", None, None, None), ("network", "save", "!VIR_NETWORK_UPDATE_AFFECT_CONFIG|VIR_NETWORK_UPDATE_AFFECT_LIVE", None, None), ("network", "save", "VIR_NETWORK_UPDATE_AFFECT_CONFIG", None, None)), ())),  # since 0.10.2
+                (292, "domain_event_pmsuspend_disk", "REMOTE_PROC_DOMAIN_EVENT_PMSUSPEND_DISK", None, None, "remote.remote_domain_event_pmsuspend_disk_msg", ("both", None, None, None, None, (), ())),  # since 1.0.0
+                (293, "node_get_cpu_map", "REMOTE_PROC_NODE_GET_CPU_MAP", "remote.remote_node_get_cpu_map_args", "remote.remote_node_get_cpu_map_ret", None, ("none", None, None, None, None, (("connect", "read", None, None, None),), ())),  # since 1.0.0
+                (294, "domain_fstrim", "REMOTE_PROC_DOMAIN_FSTRIM", "remote.remote_domain_fstrim_args", None, None, ("both", None, None, None, None, (("domain", "fs_trim", None, None, None),), ())),  # since 1.0.1
+                (295, "domain_send_process_signal", "REMOTE_PROC_DOMAIN_SEND_PROCESS_SIGNAL", "remote.remote_domain_send_process_signal_args", None, None, ("both", None, None, None, None, (("domain", "send_signal", None, None, None),), ())),  # since 1.0.1
+                (296, "domain_open_channel", "REMOTE_PROC_DOMAIN_OPEN_CHANNEL", "remote.remote_domain_open_channel_args", None, None, ("both", None, 2, None, None, (("domain", "open_device", None, None, None),), ())),  # since 1.0.2
+                (297, "node_device_lookup_scsi_host_by_wwn", "REMOTE_PROC_NODE_DEVICE_LOOKUP_SCSI_HOST_BY_WWN", "remote.remote_node_device_lookup_scsi_host_by_wwn_args", "remote.remote_node_device_lookup_scsi_host_by_wwn_ret", None, ("both", "high", None, None, None, (("node_device", "getattr", None, None, None),), ())),  # since 1.0.3
+                (298, "domain_get_job_stats", "REMOTE_PROC_DOMAIN_GET_JOB_STATS", "remote.remote_domain_get_job_stats_args", "remote.remote_domain_get_job_stats_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 1.0.3
+                (299, "domain_migrate_get_compression_cache", "REMOTE_PROC_DOMAIN_MIGRATE_GET_COMPRESSION_CACHE", "remote.remote_domain_migrate_get_compression_cache_args", "remote.remote_domain_migrate_get_compression_cache_ret", None, ("both", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 1.0.3
+                (300, "domain_migrate_set_compression_cache", "REMOTE_PROC_DOMAIN_MIGRATE_SET_COMPRESSION_CACHE", "remote.remote_domain_migrate_set_compression_cache_args", None, None, ("both", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 1.0.3
+                (301, "node_device_detach_flags", "REMOTE_PROC_NODE_DEVICE_DETACH_FLAGS", "remote.remote_node_device_detach_flags_args", None, None, ("server", None, None, None, None, (("node_device", "detach", None, None, None),), ())),  # since 1.0.5
+                (302, "domain_migrate_begin3_params", "REMOTE_PROC_DOMAIN_MIGRATE_BEGIN3_PARAMS", "remote.remote_domain_migrate_begin3_params_args", "remote.remote_domain_migrate_begin3_params_ret", None, ("none", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 1.1.0
+                (303, "domain_migrate_prepare3_params", "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE3_PARAMS", "remote.remote_domain_migrate_prepare3_params_args", "remote.remote_domain_migrate_prepare3_params_ret", None, ("none", None, None, None, None, (("domain", "migrate", None, None, None), ("domain", "start", None, None, None), ("domain", "write", None, None, None)), ())),  # since 1.1.0
+                (304, "domain_migrate_prepare_tunnel3_params", "REMOTE_PROC_DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS", "remote.remote_domain_migrate_prepare_tunnel3_params_args", "remote.remote_domain_migrate_prepare_tunnel3_params_ret", None, ("none", None, None, None, None, (("domain", "migrate", None, None, None), ("domain", "start", None, None, None), ("domain", "write", None, None, None)), ())),  # since 1.1.0
+                (305, "domain_migrate_perform3_params", "REMOTE_PROC_DOMAIN_MIGRATE_PERFORM3_PARAMS", "remote.remote_domain_migrate_perform3_params_args", "remote.remote_domain_migrate_perform3_params_ret", None, ("none", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 1.1.0
+                (306, "domain_migrate_finish3_params", "REMOTE_PROC_DOMAIN_MIGRATE_FINISH3_PARAMS", "remote.remote_domain_migrate_finish3_params_args", "remote.remote_domain_migrate_finish3_params_ret", None, ("none", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 1.1.0
+                (307, "domain_migrate_confirm3_params", "REMOTE_PROC_DOMAIN_MIGRATE_CONFIRM3_PARAMS", "remote.remote_domain_migrate_confirm3_params_args", None, None, ("none", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 1.1.0
+                (308, "domain_set_memory_stats_period", "REMOTE_PROC_DOMAIN_SET_MEMORY_STATS_PERIOD", "remote.remote_domain_set_memory_stats_period_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 1.1.1
+                (309, "domain_create_xml_with_files", "REMOTE_PROC_DOMAIN_CREATE_XML_WITH_FILES", "remote.remote_domain_create_xml_with_files_args", "remote.remote_domain_create_xml_with_files_ret", None, ("none", None, None, None, None, (("domain", "write", None, None, None), ("domain", "start", None, None, None)), ())),  # since 1.1.1
+                (310, "domain_create_with_files", "REMOTE_PROC_DOMAIN_CREATE_WITH_FILES", "remote.remote_domain_create_with_files_args", "remote.remote_domain_create_with_files_ret", None, ("none", None, None, None, None, (("domain", "start", None, None, None),), ())),  # since 1.1.1
+                (311, "domain_event_device_removed", "REMOTE_PROC_DOMAIN_EVENT_DEVICE_REMOVED", None, None, "remote.remote_domain_event_device_removed_msg", ("both", None, None, None, None, (), ())),  # since 1.1.1
+                (312, "connect_get_cpu_model_names", "REMOTE_PROC_CONNECT_GET_CPU_MODEL_NAMES", "remote.remote_connect_get_cpu_model_names_args", "remote.remote_connect_get_cpu_model_names_ret", None, ("none", None, None, None, None, (("connect", "read", None, None, None),), ())),  # since 1.1.3
+                (313, "connect_network_event_register_any", "REMOTE_PROC_CONNECT_NETWORK_EVENT_REGISTER_ANY", "remote.remote_connect_network_event_register_any_args", "remote.remote_connect_network_event_register_any_ret", None, ("none", "high", None, None, None, (("connect", "search_networks", None, None, None),), (("network", "getattr", None, None, None),))),  # since 1.2.1
+                (314, "connect_network_event_deregister_any", "REMOTE_PROC_CONNECT_NETWORK_EVENT_DEREGISTER_ANY", "remote.remote_connect_network_event_deregister_any_args", None, None, ("none", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 1.2.1
+                (315, "network_event_lifecycle", "REMOTE_PROC_NETWORK_EVENT_LIFECYCLE", None, None, "remote.remote_network_event_lifecycle_msg", ("both", None, None, None, None, (), ())),  # since 1.2.1
+                (316, "connect_domain_event_callback_register_any", "REMOTE_PROC_CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY", "remote.remote_connect_domain_event_callback_register_any_args", "remote.remote_connect_domain_event_callback_register_any_ret", None, ("none", "high", None, None, None, (("connect", "search_domains", None, None, None),), (("domain", "getattr", None, None, None),))),  # since 1.2.2
+                (317, "connect_domain_event_callback_deregister_any", "REMOTE_PROC_CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY", "remote.remote_connect_domain_event_callback_deregister_any_args", None, None, ("none", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 1.2.2
+                (318, "domain_event_callback_lifecycle", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_LIFECYCLE", None, None, "remote.remote_domain_event_callback_lifecycle_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (319, "domain_event_callback_reboot", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_REBOOT", None, None, "remote.remote_domain_event_callback_reboot_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (320, "domain_event_callback_rtc_change", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_RTC_CHANGE", None, None, "remote.remote_domain_event_callback_rtc_change_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (321, "domain_event_callback_watchdog", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_WATCHDOG", None, None, "remote.remote_domain_event_callback_watchdog_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (322, "domain_event_callback_io_error", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_IO_ERROR", None, None, "remote.remote_domain_event_callback_io_error_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (323, "domain_event_callback_graphics", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_GRAPHICS", None, None, "remote.remote_domain_event_callback_graphics_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (324, "domain_event_callback_io_error_reason", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_IO_ERROR_REASON", None, None, "remote.remote_domain_event_callback_io_error_reason_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (325, "domain_event_callback_control_error", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_CONTROL_ERROR", None, None, "remote.remote_domain_event_callback_control_error_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (326, "domain_event_callback_block_job", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_BLOCK_JOB", None, None, "remote.remote_domain_event_callback_block_job_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (327, "domain_event_callback_disk_change", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_DISK_CHANGE", None, None, "remote.remote_domain_event_callback_disk_change_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (328, "domain_event_callback_tray_change", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_TRAY_CHANGE", None, None, "remote.remote_domain_event_callback_tray_change_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (329, "domain_event_callback_pmwakeup", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_PMWAKEUP", None, None, "remote.remote_domain_event_callback_pmwakeup_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (330, "domain_event_callback_pmsuspend", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_PMSUSPEND", None, None, "remote.remote_domain_event_callback_pmsuspend_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (331, "domain_event_callback_balloon_change", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_BALLOON_CHANGE", None, None, "remote.remote_domain_event_callback_balloon_change_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (332, "domain_event_callback_pmsuspend_disk", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_PMSUSPEND_DISK", None, None, "remote.remote_domain_event_callback_pmsuspend_disk_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (333, "domain_event_callback_device_removed", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_DEVICE_REMOVED", None, None, "remote.remote_domain_event_callback_device_removed_msg", ("both", None, None, None, None, (), ())),  # since 1.2.2
+                (334, "domain_core_dump_with_format", "REMOTE_PROC_DOMAIN_CORE_DUMP_WITH_FORMAT", "remote.remote_domain_core_dump_with_format_args", None, None, ("both", None, None, None, None, (("domain", "core_dump", None, None, None),), ())),  # since 1.2.3
+                (335, "domain_fsfreeze", "REMOTE_PROC_DOMAIN_FSFREEZE", "remote.remote_domain_fsfreeze_args", "remote.remote_domain_fsfreeze_ret", None, ("both", None, None, None, None, (("domain", "fs_freeze", None, None, None),), ())),  # since 1.2.5
+                (336, "domain_fsthaw", "REMOTE_PROC_DOMAIN_FSTHAW", "remote.remote_domain_fsthaw_args", "remote.remote_domain_fsthaw_ret", None, ("both", None, None, None, None, (("domain", "fs_freeze", None, None, None),), ())),  # since 1.2.5
+                (337, "domain_get_time", "REMOTE_PROC_DOMAIN_GET_TIME", "remote.remote_domain_get_time_args", "remote.remote_domain_get_time_ret", None, ("none", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 1.2.5
+                (338, "domain_set_time", "REMOTE_PROC_DOMAIN_SET_TIME", "remote.remote_domain_set_time_args", None, None, ("both", None, None, None, None, (("domain", "set_time", None, None, None),), ())),  # since 1.2.5
+                (339, "domain_event_block_job_2", "REMOTE_PROC_DOMAIN_EVENT_BLOCK_JOB_2", None, None, "remote.remote_domain_event_block_job_2_msg", ("none", None, None, None, None, (), ())),  # since 1.2.6
+                (340, "node_get_free_pages", "REMOTE_PROC_NODE_GET_FREE_PAGES", "remote.remote_node_get_free_pages_args", "remote.remote_node_get_free_pages_ret", None, ("none", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 1.2.6
+                (341, "network_get_dhcp_leases", "REMOTE_PROC_NETWORK_GET_DHCP_LEASES", "remote.remote_network_get_dhcp_leases_args", "remote.remote_network_get_dhcp_leases_ret", None, ("none", None, None, None, None, (("network", "read", None, None, None),), ())),  # since 1.2.6
+                (342, "connect_get_domain_capabilities", "REMOTE_PROC_CONNECT_GET_DOMAIN_CAPABILITIES", "remote.remote_connect_get_domain_capabilities_args", "remote.remote_connect_get_domain_capabilities_ret", None, ("both", None, None, None, None, (("connect", "write", None, None, None),), ())),  # since 1.2.7
+                (343, "domain_open_graphics_fd", "REMOTE_PROC_DOMAIN_OPEN_GRAPHICS_FD", "remote.remote_domain_open_graphics_fd_args", None, None, ("none", None, None, None, None, (("domain", "open_graphics", None, None, None),), ())),  # since 1.2.8
+                (344, "connect_get_all_domain_stats", "REMOTE_PROC_CONNECT_GET_ALL_DOMAIN_STATS", "remote.remote_connect_get_all_domain_stats_args", "remote.remote_connect_get_all_domain_stats_ret", None, ("none", None, None, None, None, (("connect", "search_domains", None, None, None),), (("domain", "read", None, None, None),))),  # since 1.2.8
+                (345, "domain_block_copy", "REMOTE_PROC_DOMAIN_BLOCK_COPY", "remote.remote_domain_block_copy_args", None, None, ("both", None, None, None, None, (("domain", "block_write", None, None, None),), ())),  # since 1.2.9
+                (346, "domain_event_callback_tunable", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_TUNABLE", None, None, "remote.remote_domain_event_callback_tunable_msg", ("both", None, None, None, None, (), ())),  # since 1.2.9
+                (347, "node_alloc_pages", "REMOTE_PROC_NODE_ALLOC_PAGES", "remote.remote_node_alloc_pages_args", "remote.remote_node_alloc_pages_ret", None, ("none", None, None, None, None, (("connect", "write", None, None, None),), ())),  # since 1.2.9
+                (348, "domain_event_callback_agent_lifecycle", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_AGENT_LIFECYCLE", None, None, "remote.remote_domain_event_callback_agent_lifecycle_msg", ("both", None, None, None, None, (), ())),  # since 1.2.11
+                (349, "domain_get_fsinfo", "REMOTE_PROC_DOMAIN_GET_FSINFO", "remote.remote_domain_get_fsinfo_args", "remote.remote_domain_get_fsinfo_ret", None, ("none", None, None, None, None, (("domain", "fs_freeze", None, None, None),), ())),  # since 1.2.11
+                (350, "domain_define_xml_flags", "REMOTE_PROC_DOMAIN_DEFINE_XML_FLAGS", "remote.remote_domain_define_xml_flags_args", "remote.remote_domain_define_xml_flags_ret", None, ("both", "high", None, None, None, (("domain", "write", None, None, None), ("domain", "save", None, None, None)), ())),  # since 1.2.12
+                (351, "domain_get_iothread_info", "REMOTE_PROC_DOMAIN_GET_IOTHREAD_INFO", "remote.remote_domain_get_iothread_info_args", "remote.remote_domain_get_iothread_info_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 1.2.14
+                (352, "domain_pin_iothread", "REMOTE_PROC_DOMAIN_PIN_IOTHREAD", "remote.remote_domain_pin_iothread_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 1.2.14
+                (353, "domain_interface_addresses", "REMOTE_PROC_DOMAIN_INTERFACE_ADDRESSES", "remote.remote_domain_interface_addresses_args", "remote.remote_domain_interface_addresses_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None), ("domain", "write", None, "source", "VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT")), ())),  # since 1.2.14
+                (354, "domain_event_callback_device_added", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_DEVICE_ADDED", None, None, "remote.remote_domain_event_callback_device_added_msg", ("both", None, None, None, None, (), ())),  # since 1.2.15
+                (355, "domain_add_iothread", "REMOTE_PROC_DOMAIN_ADD_IOTHREAD", "remote.remote_domain_add_iothread_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 1.2.15
+                (356, "domain_del_iothread", "REMOTE_PROC_DOMAIN_DEL_IOTHREAD", "remote.remote_domain_del_iothread_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 1.2.15
+                (357, "domain_set_user_password", "REMOTE_PROC_DOMAIN_SET_USER_PASSWORD", "remote.remote_domain_set_user_password_args", None, None, ("both", None, None, None, None, (("domain", "set_password", None, None, None),), ())),  # since 1.2.16
+                (358, "domain_rename", "REMOTE_PROC_DOMAIN_RENAME", "remote.remote_domain_rename_args", "remote.remote_domain_rename_ret", None, ("server", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", None, None, None)), ())),  # since 1.2.19
+                (359, "domain_event_callback_migration_iteration", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_MIGRATION_ITERATION", None, None, "remote.remote_domain_event_callback_migration_iteration_msg", ("both", None, None, None, None, (), ())),  # since 1.3.2
+                (360, "connect_register_close_callback", "REMOTE_PROC_CONNECT_REGISTER_CLOSE_CALLBACK", None, None, None, ("none", "high", None, None, None, (("connect", "getattr", None, None, None),), ())),  # since 1.3.3
+                (361, "connect_unregister_close_callback", "REMOTE_PROC_CONNECT_UNREGISTER_CLOSE_CALLBACK", None, None, None, ("none", "high", None, None, None, (("connect", "getattr", None, None, None),), ())),  # since 1.3.3
+                (362, "connect_event_connection_closed", "REMOTE_PROC_CONNECT_EVENT_CONNECTION_CLOSED", None, None, "remote.remote_connect_event_connection_closed_msg", ("none", None, None, None, None, (), ())),  # since 1.3.3
+                (363, "domain_event_callback_job_completed", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_JOB_COMPLETED", None, None, "remote.remote_domain_event_callback_job_completed_msg", ("both", None, None, None, None, (), ())),  # since 1.3.3
+                (364, "domain_migrate_start_post_copy", "REMOTE_PROC_DOMAIN_MIGRATE_START_POST_COPY", "remote.remote_domain_migrate_start_post_copy_args", None, None, ("both", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 1.3.3
+                (365, "domain_get_perf_events", "REMOTE_PROC_DOMAIN_GET_PERF_EVENTS", "remote.remote_domain_get_perf_events_args", "remote.remote_domain_get_perf_events_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 1.3.3
+                (366, "domain_set_perf_events", "REMOTE_PROC_DOMAIN_SET_PERF_EVENTS", "remote.remote_domain_set_perf_events_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 1.3.3
+                (367, "domain_event_callback_device_removal_failed", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_DEVICE_REMOVAL_FAILED", None, None, "remote.remote_domain_event_callback_device_removal_failed_msg", ("both", None, None, None, None, (), ())),  # since 1.3.4
+                (368, "connect_storage_pool_event_register_any", "REMOTE_PROC_CONNECT_STORAGE_POOL_EVENT_REGISTER_ANY", "remote.remote_connect_storage_pool_event_register_any_args", "remote.remote_connect_storage_pool_event_register_any_ret", None, ("none", "high", None, None, None, (("connect", "search_storage_pools", None, None, None),), (("storage_pool", "getattr", None, None, None),))),  # since 2.0.0
+                (369, "connect_storage_pool_event_deregister_any", "REMOTE_PROC_CONNECT_STORAGE_POOL_EVENT_DEREGISTER_ANY", "remote.remote_connect_storage_pool_event_deregister_any_args", None, None, ("none", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 2.0.0
+                (370, "storage_pool_event_lifecycle", "REMOTE_PROC_STORAGE_POOL_EVENT_LIFECYCLE", None, None, "remote.remote_storage_pool_event_lifecycle_msg", ("both", None, None, None, None, (), ())),  # since 2.0.0
+                (371, "domain_get_guest_vcpus", "REMOTE_PROC_DOMAIN_GET_GUEST_VCPUS", "remote.remote_domain_get_guest_vcpus_args", "remote.remote_domain_get_guest_vcpus_ret", None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 2.0.0
+                (372, "domain_set_guest_vcpus", "REMOTE_PROC_DOMAIN_SET_GUEST_VCPUS", "remote.remote_domain_set_guest_vcpus_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 2.0.0
+                (373, "storage_pool_event_refresh", "REMOTE_PROC_STORAGE_POOL_EVENT_REFRESH", None, None, "remote.remote_storage_pool_event_refresh_msg", ("both", None, None, None, None, (), ())),  # since 2.0.0
+                (374, "connect_node_device_event_register_any", "REMOTE_PROC_CONNECT_NODE_DEVICE_EVENT_REGISTER_ANY", "remote.remote_connect_node_device_event_register_any_args", "remote.remote_connect_node_device_event_register_any_ret", None, ("none", "high", None, None, None, (("connect", "search_node_devices", None, None, None),), (("node_device", "getattr", None, None, None),))),  # since 2.2.0
+                (375, "connect_node_device_event_deregister_any", "REMOTE_PROC_CONNECT_NODE_DEVICE_EVENT_DEREGISTER_ANY", "remote.remote_connect_node_device_event_deregister_any_args", None, None, ("none", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 2.2.0
+                (376, "node_device_event_lifecycle", "REMOTE_PROC_NODE_DEVICE_EVENT_LIFECYCLE", None, None, "remote.remote_node_device_event_lifecycle_msg", ("both", None, None, None, None, (), ())),  # since 2.2.0
+                (377, "node_device_event_update", "REMOTE_PROC_NODE_DEVICE_EVENT_UPDATE", None, None, "remote.remote_node_device_event_update_msg", ("both", None, None, None, None, (), ())),  # since 2.2.0
+                (378, "storage_vol_get_info_flags", "REMOTE_PROC_STORAGE_VOL_GET_INFO_FLAGS", "remote.remote_storage_vol_get_info_flags_args", "remote.remote_storage_vol_get_info_flags_ret", None, ("server", "high", None, None, None, (("storage_vol", "read", None, None, None),), ())),  # since 3.0.0
+                (379, "domain_event_callback_metadata_change", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_METADATA_CHANGE", None, None, "remote.remote_domain_event_callback_metadata_change_msg", ("both", None, None, None, None, (), ())),  # since 3.0.0
+                (380, "connect_secret_event_register_any", "REMOTE_PROC_CONNECT_SECRET_EVENT_REGISTER_ANY", "remote.remote_connect_secret_event_register_any_args", "remote.remote_connect_secret_event_register_any_ret", None, ("none", "high", None, None, None, (("connect", "search_secrets", None, None, None),), (("secret", "getattr", None, None, None),))),  # since 3.0.0
+                (381, "connect_secret_event_deregister_any", "REMOTE_PROC_CONNECT_SECRET_EVENT_DEREGISTER_ANY", "remote.remote_connect_secret_event_deregister_any_args", None, None, ("none", "high", None, None, None, (("connect", "read", None, None, None),), ())),  # since 3.0.0
+                (382, "secret_event_lifecycle", "REMOTE_PROC_SECRET_EVENT_LIFECYCLE", None, None, "remote.remote_secret_event_lifecycle_msg", ("both", None, None, None, None, (), ())),  # since 3.0.0
+                (383, "secret_event_value_changed", "REMOTE_PROC_SECRET_EVENT_VALUE_CHANGED", None, None, "remote.remote_secret_event_value_changed_msg", ("both", None, None, None, None, (), ())),  # since 3.0.0
+                (384, "domain_set_vcpu", "REMOTE_PROC_DOMAIN_SET_VCPU", "remote.remote_domain_set_vcpu_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 3.1.0
+                (385, "domain_event_block_threshold", "REMOTE_PROC_DOMAIN_EVENT_BLOCK_THRESHOLD", None, None, "remote.remote_domain_event_block_threshold_msg", ("both", None, None, None, None, (), ())),  # since 3.2.0
+                (386, "domain_set_block_threshold", "REMOTE_PROC_DOMAIN_SET_BLOCK_THRESHOLD", "remote.remote_domain_set_block_threshold_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 3.2.0
+                (387, "domain_migrate_get_max_downtime", "REMOTE_PROC_DOMAIN_MIGRATE_GET_MAX_DOWNTIME", "remote.remote_domain_migrate_get_max_downtime_args", "remote.remote_domain_migrate_get_max_downtime_ret", None, ("both", None, None, None, None, (("domain", "migrate", None, None, None),), ())),  # since 3.7.0
+                (388, "domain_managed_save_get_xml_desc", "REMOTE_PROC_DOMAIN_MANAGED_SAVE_GET_XML_DESC", "remote.remote_domain_managed_save_get_xml_desc_args", "remote.remote_domain_managed_save_get_xml_desc_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None), ("domain", "read_secure", "VIR_DOMAIN_SAVE_IMAGE_XML_SECURE", None, None)), ())),  # since 3.7.0
+                (389, "domain_managed_save_define_xml", "REMOTE_PROC_DOMAIN_MANAGED_SAVE_DEFINE_XML", "remote.remote_domain_managed_save_define_xml_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "hibernate", None, None, None)), ())),  # since 3.7.0
+                (390, "domain_set_lifecycle_action", "REMOTE_PROC_DOMAIN_SET_LIFECYCLE_ACTION", "remote.remote_domain_set_lifecycle_action_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 3.9.0
+                (391, "storage_pool_lookup_by_target_path", "REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_TARGET_PATH", "remote.remote_storage_pool_lookup_by_target_path_args", "remote.remote_storage_pool_lookup_by_target_path_ret", None, ("both", "high", None, None, None, (("storage_pool", "getattr", None, None, None),), ())),  # since 4.1.0
+                (392, "domain_detach_device_alias", "REMOTE_PROC_DOMAIN_DETACH_DEVICE_ALIAS", "remote.remote_domain_detach_device_alias_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 4.4.0
+                (393, "connect_compare_hypervisor_cpu", "REMOTE_PROC_CONNECT_COMPARE_HYPERVISOR_CPU", "remote.remote_connect_compare_hypervisor_cpu_args", "remote.remote_connect_compare_hypervisor_cpu_ret", None, ("both", None, None, None, None, (("connect", "write", None, None, None),), ())),  # since 4.4.0
+                (394, "connect_baseline_hypervisor_cpu", "REMOTE_PROC_CONNECT_BASELINE_HYPERVISOR_CPU", "remote.remote_connect_baseline_hypervisor_cpu_args", "remote.remote_connect_baseline_hypervisor_cpu_ret", None, ("both", None, None, None, None, (("connect", "write", None, None, None),), ())),  # since 4.4.0
+                (395, "node_get_sev_info", "REMOTE_PROC_NODE_GET_SEV_INFO", "remote.remote_node_get_sev_info_args", "remote.remote_node_get_sev_info_ret", None, ("none", None, None, None, None, (("connect", "read", None, None, None),), ())),  # since 4.5.0
+                (396, "domain_get_launch_security_info", "REMOTE_PROC_DOMAIN_GET_LAUNCH_SECURITY_INFO", "remote.remote_domain_get_launch_security_info_args", "remote.remote_domain_get_launch_security_info_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 4.5.0
+                (397, "nwfilter_binding_lookup_by_port_dev", "REMOTE_PROC_NWFILTER_BINDING_LOOKUP_BY_PORT_DEV", "remote.remote_nwfilter_binding_lookup_by_port_dev_args", "remote.remote_nwfilter_binding_lookup_by_port_dev_ret", None, ("both", "high", None, None, None, (("nwfilter_binding", "getattr", None, None, None),), ())),  # since 4.5.0
+                (398, "nwfilter_binding_get_xml_desc", "REMOTE_PROC_NWFILTER_BINDING_GET_XML_DESC", "remote.remote_nwfilter_binding_get_xml_desc_args", "remote.remote_nwfilter_binding_get_xml_desc_ret", None, ("both", "high", None, None, None, (("nwfilter_binding", "read", None, None, None),), ())),  # since 4.5.0
+                (399, "nwfilter_binding_create_xml", "REMOTE_PROC_NWFILTER_BINDING_CREATE_XML", "remote.remote_nwfilter_binding_create_xml_args", "remote.remote_nwfilter_binding_create_xml_ret", None, ("both", "high", None, None, None, (("nwfilter_binding", "create", None, None, None),), ())),  # since 4.5.0
+                (400, "nwfilter_binding_delete", "REMOTE_PROC_NWFILTER_BINDING_DELETE", "remote.remote_nwfilter_binding_delete_args", None, None, ("both", "high", None, None, None, (("nwfilter_binding", "delete", None, None, None),), ())),  # since 4.5.0
+                (401, "connect_list_all_nwfilter_bindings", "REMOTE_PROC_CONNECT_LIST_ALL_NWFILTER_BINDINGS", "remote.remote_connect_list_all_nwfilter_bindings_args", "remote.remote_connect_list_all_nwfilter_bindings_ret", None, ("both", "high", None, None, None, (("connect", "search_nwfilter_bindings", None, None, None),), (("nwfilter_binding", "getattr", None, None, None),))),  # since 4.5.0
+                (402, "domain_set_iothread_params", "REMOTE_PROC_DOMAIN_SET_IOTHREAD_PARAMS", "remote.remote_domain_set_iothread_params_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 4.10.0, by virDomainSetIOThreadParams of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (403, "connect_get_storage_pool_capabilities", "REMOTE_PROC_CONNECT_GET_STORAGE_POOL_CAPABILITIES", "remote.remote_connect_get_storage_pool_capabilities_args", "remote.remote_connect_get_storage_pool_capabilities_ret", None, ("both", None, None, None, None, (("connect", "read", None, None, None),), ())),  # since 5.2.0, by virConnectGetStoragePoolCapabilities of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (404, "network_list_all_ports", "REMOTE_PROC_NETWORK_LIST_ALL_PORTS", "remote.remote_network_list_all_ports_args", "remote.remote_network_list_all_ports_ret", None, ("both", "high", None, None, None, (("network", "search_ports", None, None, None),), (("network_port", "getattr", None, None, None),))),  # since 5.5.0, by virNetworkListAllPorts of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (405, "network_port_lookup_by_uuid", "REMOTE_PROC_NETWORK_PORT_LOOKUP_BY_UUID", "remote.remote_network_port_lookup_by_uuid_args", "remote.remote_network_port_lookup_by_uuid_ret", None, ("both", "high", None, None, None, (("network_port", "getattr", None, None, None),), ())),  # since 5.5.0, by virNetworkPortLookupByUUID of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (406, "network_port_create_xml", "REMOTE_PROC_NETWORK_PORT_CREATE_XML", "remote.remote_network_port_create_xml_args", "remote.remote_network_port_create_xml_ret", None, ("both", None, None, None, None, (("network_port", "create", None, None, None),), ())),  # since 5.5.0, by virNetworkPortCreateXML of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (407, "network_port_get_parameters", "REMOTE_PROC_NETWORK_PORT_GET_PARAMETERS", "remote.remote_network_port_get_parameters_args", "remote.remote_network_port_get_parameters_ret", None, ("none", None, None, None, None, (("network_port", "read", None, None, None),), ())),  # since 5.5.0, by virNetworkPortGetParameters of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (408, "network_port_set_parameters", "REMOTE_PROC_NETWORK_PORT_SET_PARAMETERS", "remote.remote_network_port_set_parameters_args", None, None, ("both", None, None, None, None, (("network_port", "write", None, None, None),), ())),  # since 5.5.0, by virNetworkPortSetParameters of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (409, "network_port_get_xml_desc", "REMOTE_PROC_NETWORK_PORT_GET_XML_DESC", "remote.remote_network_port_get_xml_desc_args", "remote.remote_network_port_get_xml_desc_ret", None, ("both", None, None, None, None, (("network_port", "read", None, None, None),), ())),  # since 5.5.0, by virNetworkPortGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (410, "network_port_delete", "REMOTE_PROC_NETWORK_PORT_DELETE", "remote.remote_network_port_delete_args", None, None, ("both", None, None, None, None, (("network_port", "delete", None, None, None),), ())),  # since 5.5.0, by virNetworkPortDelete of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (411, "domain_checkpoint_create_xml", "REMOTE_PROC_DOMAIN_CHECKPOINT_CREATE_XML", "remote.remote_domain_checkpoint_create_xml_args", "remote.remote_domain_checkpoint_create_xml_ret", None, ("both", None, None, None, None, (("domain", "checkpoint", None, None, None), ("domain", "fs_freeze", "VIR_DOMAIN_CHECKPOINT_CREATE_QUIESCE", None, None)), ())),  # since 5.6.0, by virDomainCheckpointCreateXML of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (412, "domain_checkpoint_get_xml_desc", "REMOTE_PROC_DOMAIN_CHECKPOINT_GET_XML_DESC", "remote.remote_domain_checkpoint_get_xml_desc_args", "remote.remote_domain_checkpoint_get_xml_desc_ret", None, ("both", None, None, None, None, (("domain", "read", None, None, None), ("domain", "read_secure", "VIR_DOMAIN_CHECKPOINT_XML_SECURE", None, None)), ())),  # since 5.6.0, by virDomainCheckpointGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (413, "domain_list_all_checkpoints", "REMOTE_PROC_DOMAIN_LIST_ALL_CHECKPOINTS", "remote.remote_domain_list_all_checkpoints_args", "remote.remote_domain_list_all_checkpoints_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 5.6.0, by virDomainListAllCheckpoints of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (414, "domain_checkpoint_list_all_children", "REMOTE_PROC_DOMAIN_CHECKPOINT_LIST_ALL_CHILDREN", "remote.remote_domain_checkpoint_list_all_children_args", "remote.remote_domain_checkpoint_list_all_children_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 5.6.0, by virDomainCheckpointListAllChildren of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (415, "domain_checkpoint_lookup_by_name", "REMOTE_PROC_DOMAIN_CHECKPOINT_LOOKUP_BY_NAME", "remote.remote_domain_checkpoint_lookup_by_name_args", "remote.remote_domain_checkpoint_lookup_by_name_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 5.6.0, by virDomainCheckpointLookupByName of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (416, "domain_checkpoint_get_parent", "REMOTE_PROC_DOMAIN_CHECKPOINT_GET_PARENT", "remote.remote_domain_checkpoint_get_parent_args", "remote.remote_domain_checkpoint_get_parent_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 5.6.0, by virDomainCheckpointGetParent of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (417, "domain_checkpoint_delete", "REMOTE_PROC_DOMAIN_CHECKPOINT_DELETE", "remote.remote_domain_checkpoint_delete_args", None, None, ("both", None, None, None, None, (("domain", "checkpoint", None, None, None),), ())),  # since 5.6.0, by virDomainCheckpointDelete of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (418, "domain_get_guest_info", "REMOTE_PROC_DOMAIN_GET_GUEST_INFO", "remote.remote_domain_get_guest_info_args", "remote.remote_domain_get_guest_info_ret", None, ("none", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 5.7.0, by virDomainGetGuestInfo of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (419, "connect_set_identity", "REMOTE_PROC_CONNECT_SET_IDENTITY", "remote.remote_connect_set_identity_args", None, None, ("client", None, None, None, None, (("connect", "write", None, None, None),), ())),  # since 5.8.0, by virConnectSetIdentity of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (420, "domain_agent_set_response_timeout", "REMOTE_PROC_DOMAIN_AGENT_SET_RESPONSE_TIMEOUT", "remote.remote_domain_agent_set_response_timeout_args", "remote.remote_domain_agent_set_response_timeout_ret", None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 5.10.0, by virDomainAgentSetResponseTimeout of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (421, "domain_backup_begin", "REMOTE_PROC_DOMAIN_BACKUP_BEGIN", "remote.remote_domain_backup_begin_args", None, None, ("both", None, None, None, None, (("domain", "checkpoint", None, None, None), ("domain", "block_write", None, None, None)), ())),  # since 6.0.0, by virDomainBackupBegin of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (422, "domain_backup_get_xml_desc", "REMOTE_PROC_DOMAIN_BACKUP_GET_XML_DESC", "remote.remote_domain_backup_get_xml_desc_args", "remote.remote_domain_backup_get_xml_desc_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 6.0.0, by virDomainBackupGetXMLDesc of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (423, "domain_event_memory_failure", "REMOTE_PROC_DOMAIN_EVENT_MEMORY_FAILURE", None, None, "remote.remote_domain_event_memory_failure_msg", ("both", None, None, None, None, (), ())),  # since after 4.5.0, by 9.8.0
+                (424, "domain_authorized_ssh_keys_get", "REMOTE_PROC_DOMAIN_AUTHORIZED_SSH_KEYS_GET", "remote.remote_domain_authorized_ssh_keys_get_args", "remote.remote_domain_authorized_ssh_keys_get_ret", None, ("none", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 6.10.0, by virDomainAuthorizedSSHKeysGet of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (425, "domain_authorized_ssh_keys_set", "REMOTE_PROC_DOMAIN_AUTHORIZED_SSH_KEYS_SET", "remote.remote_domain_authorized_ssh_keys_set_args", None, None, ("none", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 6.10.0, by virDomainAuthorizedSSHKeysSet of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (426, "domain_get_messages", "REMOTE_PROC_DOMAIN_GET_MESSAGES", "remote.remote_domain_get_messages_args", "remote.remote_domain_get_messages_ret", None, ("none", None, None, None, None, (("domain", "read", None, None, None),), ())),  # since 7.1.0, by virDomainGetMessages of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (427, "domain_start_dirty_rate_calc", "REMOTE_PROC_DOMAIN_START_DIRTY_RATE_CALC", "remote.remote_domain_start_dirty_rate_calc_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 7.2.0, by virDomainStartDirtyRateCalc of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (428, "node_device_define_xml", "REMOTE_PROC_NODE_DEVICE_DEFINE_XML", "remote.remote_node_device_define_xml_args", "remote.remote_node_device_define_xml_ret", None, ("both", None, None, None, None, (("node_device", "write", None, None, None), ("node_device", "save", None, None, None)), ())),  # since 7.3.0, by virNodeDeviceDefineXML of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (429, "node_device_undefine", "REMOTE_PROC_NODE_DEVICE_UNDEFINE", "remote.remote_node_device_undefine_args", None, None, ("both", "high", None, None, None, (("node_device", "delete", None, None, None),), ())),  # since 7.3.0, by virNodeDeviceUndefine of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (430, "node_device_create", "REMOTE_PROC_NODE_DEVICE_CREATE", "remote.remote_node_device_create_args", None, None, ("both", "high", None, None, None, (("node_device", "start", None, None, None),), ())),  # since 7.3.0, by virNodeDeviceCreate of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (431, "nwfilter_define_xml_flags", "REMOTE_PROC_NWFILTER_DEFINE_XML_FLAGS", "remote.remote_nwfilter_define_xml_flags_args", "remote.remote_nwfilter_define_xml_flags_ret", None, ("both", "high", None, None, None, (("nwfilter", "write", None, None, None), ("nwfilter", "save", None, None, None)), ())),  # since 7.7.0, by virNWFilterDefineXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (432, "network_define_xml_flags", "REMOTE_PROC_NETWORK_DEFINE_XML_FLAGS", "remote.remote_network_define_xml_flags_args", "remote.remote_network_define_xml_flags_ret", None, ("both", "high", None, None, None, (("network", "write", None, None, None), ("network", "save", None, None, None)), ())),  # since 7.7.0, by virNetworkDefineXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (433, "node_device_get_autostart", "REMOTE_PROC_NODE_DEVICE_GET_AUTOSTART", "remote.remote_node_device_get_autostart_args", "remote.remote_node_device_get_autostart_ret", None, ("both", "high", None, None, None, (("node_device", "read", None, None, None),), ())),  # since 7.8.0, by virNodeDeviceGetAutostart of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (434, "node_device_set_autostart", "REMOTE_PROC_NODE_DEVICE_SET_AUTOSTART", "remote.remote_node_device_set_autostart_args", None, None, ("both", "high", None, None, None, (("node_device", "write", None, None, None),), ())),  # since 7.8.0, by virNodeDeviceSetAutostart of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (435, "node_device_is_persistent", "REMOTE_PROC_NODE_DEVICE_IS_PERSISTENT", "remote.remote_node_device_is_persistent_args", "remote.remote_node_device_is_persistent_ret", None, ("both", "high", None, None, None, (("node_device", "read", None, None, None),), ())),  # since 7.8.0, by virNodeDeviceIsPersistent of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (436, "node_device_is_active", "REMOTE_PROC_NODE_DEVICE_IS_ACTIVE", "remote.remote_node_device_is_active_args", "remote.remote_node_device_is_active_ret", None, ("both", "high", None, None, None, (("node_device", "read", None, None, None),), ())),  # since 7.8.0, by virNodeDeviceIsActive of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (437, "network_create_xml_flags", "REMOTE_PROC_NETWORK_CREATE_XML_FLAGS", "remote.remote_network_create_xml_flags_args", "remote.remote_network_create_xml_flags_ret", None, ("both", "high", None, None, None, (("network", "write", None, None, None), ("network", "start", None, None, None)), ())),  # since 7.8.0, by virNetworkCreateXMLFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (438, "domain_event_memory_device_size_change", "REMOTE_PROC_DOMAIN_EVENT_MEMORY_DEVICE_SIZE_CHANGE", None, None, "remote.remote_domain_event_memory_device_size_change_msg", ("both", None, None, None, None, (), ())),  # since after 4.5.0, by 9.8.0
+                (439, "domain_set_launch_security_state", "REMOTE_PROC_DOMAIN_SET_LAUNCH_SECURITY_STATE", "remote.remote_domain_set_launch_security_state_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 8.0.0, by virDomainSetLaunchSecurityState of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (440, "domain_save_params", "REMOTE_PROC_DOMAIN_SAVE_PARAMS", "remote.remote_domain_save_params_args", None, None, ("both", None, None, None, None, (("domain", "hibernate", None, None, None),), ())),  # since 8.4.0, by virDomainSaveParams of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (441, "domain_restore_params", "REMOTE_PROC_DOMAIN_RESTORE_PARAMS", "remote.remote_domain_restore_params_args", None, None, ("both", None, None, None, None, (("domain", "start", None, None, None), ("domain", "write", None, None, None)), ())),  # since 8.4.0, by virDomainRestoreParams of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (442, "domain_abort_job_flags", "REMOTE_PROC_DOMAIN_ABORT_JOB_FLAGS", "remote.remote_domain_abort_job_flags_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 8.5.0, by virDomainAbortJobFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (443, "domain_fd_associate", "REMOTE_PROC_DOMAIN_FD_ASSOCIATE", "remote.remote_domain_fd_associate_args", None, None, ("none", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 9.0.0, by virDomainFDAssociate of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (444, "network_set_metadata", "REMOTE_PROC_NETWORK_SET_METADATA", "remote.remote_network_set_metadata_args", None, None, ("both", None, None, None, None, (("network", "write", None, None, None), ("network", "save", "!VIR_NETWORK_UPDATE_AFFECT_CONFIG|VIR_NETWORK_UPDATE_AFFECT_LIVE", None, None), ("network", "save", "VIR_NETWORK_UPDATE_AFFECT_CONFIG", None, None)), ())),  # since after 4.5.0, by 9.8.0
+                (445, "network_get_metadata", "REMOTE_PROC_NETWORK_GET_METADATA", "remote.remote_network_get_metadata_args", "remote.remote_network_get_metadata_ret", None, ("both", None, None, None, None, (("network", "read", None, None, None),), ())),  # since after 4.5.0, by 9.8.0
+                (446, "network_event_callback_metadata_change", "REMOTE_PROC_NETWORK_EVENT_CALLBACK_METADATA_CHANGE", None, None, "remote.remote_network_event_callback_metadata_change_msg", ("both", None, None, None, None, (), ())),  # since after 4.5.0, by 9.8.0
+                (447, "node_device_update", "REMOTE_PROC_NODE_DEVICE_UPDATE", "remote.remote_node_device_update_args", None, None, ("both", "high", None, None, None, (("node_device", "write", None, None, None), ("node_device", "save", "!VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG|VIR_NODE_DEVICE_UPDATE_AFFECT_LIVE", None, None), ("node_device", "save", "VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG", None, None)), ())),  # since 10.1.0
+                (448, "domain_graphics_reload", "REMOTE_PROC_DOMAIN_GRAPHICS_RELOAD", "remote.remote_domain_graphics_reload_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 10.2.0
+                (449, "domain_get_autostart_once", "REMOTE_PROC_DOMAIN_GET_AUTOSTART_ONCE", "remote.remote_domain_get_autostart_once_args", "remote.remote_domain_get_autostart_once_ret", None, ("both", "high", None, None, None, (("domain", "read", None, None, None),), ())),  # since 11.2.0
+                (450, "domain_set_autostart_once", "REMOTE_PROC_DOMAIN_SET_AUTOSTART_ONCE", "remote.remote_domain_set_autostart_once_args", None, None, ("both", "high", None, None, None, (("domain", "write", None, None, None),), ())),  # since 11.2.0
+                (451, "domain_set_throttle_group", "REMOTE_PROC_DOMAIN_SET_THROTTLE_GROUP", "remote.remote_domain_set_throttle_group_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 11.2.0
+                (452, "domain_del_throttle_group", "REMOTE_PROC_DOMAIN_DEL_THROTTLE_GROUP", "remote.remote_domain_del_throttle_group_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None), ("domain", "save", "!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE", None, None), ("domain", "save", "VIR_DOMAIN_AFFECT_CONFIG", None, None)), ())),  # since 11.2.0
+                (453, "domain_event_nic_mac_change", "REMOTE_PROC_DOMAIN_EVENT_NIC_MAC_CHANGE", None, None, "remote.remote_domain_event_nic_mac_change_msg", ("both", None, None, None, None, (), ())),  # since 11.2.0
+                (454, "domain_event_vcpu_removed", "REMOTE_PROC_DOMAIN_EVENT_VCPU_REMOVED", None, None, "remote.remote_domain_event_vcpu_removed_msg", ("both", None, None, None, None, (), ())),  # since 12.4.0
+                (455, "domain_event_callback_channel_lifecycle", "REMOTE_PROC_DOMAIN_EVENT_CALLBACK_CHANNEL_LIFECYCLE", None, None, "remote.remote_domain_event_callback_channel_lifecycle_msg", ("both", None, None, None, None, (), ())),  # since 12.4.0
+                (456, "domain_announce_interface", "REMOTE_PROC_DOMAIN_ANNOUNCE_INTERFACE", "remote.remote_domain_announce_interface_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 12.5.0
             ),
         ),
     ),
     "virkeepaliveprotocol": (
-        Program(
+        (
             "keepalive",
             "KEEPALIVE_PROGRAM",
             0x6b656570,
             1,
             (
-                Procedure(  # since 0.9.8
-                    1,
-                    "ping",
-                    "KEEPALIVE_PROC_PING",
-                    load,
-                ),
-                Procedure(  # since 0.9.8
-                    2,
-                    "pong",
-                    "KEEPALIVE_PROC_PONG",
-                    load,
-                ),
+                (1, "ping", "KEEPALIVE_PROC_PING"),  # since 0.9.8
+                (2, "pong", "KEEPALIVE_PROC_PONG"),  # since 0.9.8
             ),
         ),
     ),

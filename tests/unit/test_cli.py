@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from libvirt_proto import cli
+from libvirt_proto import cli, registry
 from tests.frames import frame
 
 COMMAND = [sys.executable, "-c", "from libvirt_proto.cli import main; main(prog_name='libvirt-proto')"]
@@ -45,6 +45,36 @@ def test_a_command_imports_no_generator(captures: Path) -> None:
     modules = loaded("decode", str(captures / "virsh-domname.pcap"))
     assert "libvirt_proto.commands.decode" in modules
     assert not {"rich", "lark", "jinja2", "libvirt_proto_codegen"} & modules
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("lookup", "66"),
+        ("lookup", "auth_list", "REMOTE_PROGRAM", "VIR_NET_REPLY", "REMOTE_STRING_MAX", "VIR_DOMAIN_RUNNING"),
+        ("lookup", "--release", "12.6.0", "0x20008086", "remote.66"),
+    ],
+)
+def test_numbers_and_names_need_no_types(words: tuple[str, ...]) -> None:
+    modules = loaded(*words)
+    assert "libvirt_proto.generated" in modules
+    types = {f"libvirt_proto.generated.{module.name}" for module in registry.default().modules()}
+    unneeded = {
+        "msgspec",
+        "rich",
+        "lark",
+        "jinja2",
+        "libvirt_proto_codegen",
+        "importlib.metadata",
+        "tempfile",
+    }
+    assert not (types | unneeded) & modules
+
+
+def test_a_name_of_a_type_loads_its_module_alone() -> None:
+    modules = loaded("lookup", "admin_nonnull_server")
+    assert "libvirt_proto.generated.admin" in modules
+    assert "libvirt_proto.generated.remote" not in modules
 
 
 def test_the_table_names_commands_that_exist() -> None:

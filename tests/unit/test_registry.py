@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from libvirt_proto import decode_message, encode_message, registry
+from libvirt_proto import compiled, decode_message, encode_message, registry
 from libvirt_proto_codegen.errors import DefinitionError
 
 #: Numbers and names as libvirt's documents and wire-format notes give them.
@@ -227,6 +227,6 @@ def test_a_package_that_cannot_be_imported_is_not_remembered(tmp_path: Path) -> 
 
 
 def test_without_a_compiler_it_says_which_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "GROUP", "no.such.group")
+    monkeypatch.setattr(compiled, "GROUP", "no.such.group")
     with pytest.raises(LookupError, match=r"nothing that compiles .* installed .*no\.such\.group: release"):
         registry.release("0.9.7")
