@@ -6,6 +6,8 @@ this module takes click and nothing else of the project.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -184,3 +186,4 @@ def main(traceback: bool) -> None:
     `libvirt-proto COMMAND --help` says more about each command. The exit status is 0, 1 if the input
     had errors, or 2 if the command was used wrongly.
     """
+    atexit.register(gc.freeze)  # what ends need not be searched for garbage, a tenth of a look-up's time

@@ -1,9 +1,9 @@
 """Names of libvirt's public API for numbers that no .x names, and the fields that hold such numbers.
 
-The names come from two files of data: publicnames.json, made by tools/import_public_names.py from the API
-description of one libvirt release, and fieldnames.toml, written by hand. libvirt only ever adds to its
-enums, so they hold for every release; a number of a newer one has no name. Both files are read when the
-first name is asked for.
+The names come from files of data: publicnames.json, made by tools/import_public_names.py from the API
+description of one libvirt release, and, written by hand, fieldnames.toml and enumnames.json; the latter has
+enums that this description lacks. libvirt only ever adds to its enums, so they hold for every release; a
+number of a newer one has no name. Each file is read when something of it is asked for.
 """
 
 from __future__ import annotations
@@ -63,9 +63,8 @@ Meaning = OneOf | Bits | By
 @cache
 def enums() -> Mapping[str, Enum]:
     """Enums by their names."""
-    imported, by_hand = _data()
-    return {name: Enum(enum["header"], enum["names"]) for name, enum in imported["enums"].items()} | {
-        name: Enum(enum["source"], enum["names"]) for name, enum in by_hand["enums"].items()
+    return {name: Enum(enum["header"], enum["names"]) for name, enum in _imported()["enums"].items()} | {
+        name: Enum(enum["source"], enum["names"]) for name, enum in _json("enumnames.json").items()
     }
 
 
@@ -85,8 +84,10 @@ def meanings(struct: str) -> Mapping[str, Meaning]:
 @cache
 def _fields() -> Mapping[str, Mapping[str, Any]]:
     """Struct → field → what the data says; by hand comes first."""
-    imported, by_hand = _data()
-    found = {**imported["fields"]}
+    import tomllib
+
+    by_hand = tomllib.loads((_FOLDER / "fieldnames.toml").read_text("utf-8"))
+    found = {**_imported()["fields"]}
     for struct, fields in by_hand["fields"].items():
         found[struct] = found.get(struct, {}) | fields
     return found | {old: found[new] for old, new in by_hand["renamed"].items()}
@@ -127,9 +128,12 @@ def _constants() -> Mapping[str, int]:
 
 
 @cache
-def _data() -> tuple[dict[str, Any], dict[str, Any]]:
-    import json  # msgspec is faster, but takes longer to be imported
-    import tomllib
+def _imported() -> dict[str, Any]:
+    return _json("publicnames.json")
 
-    imported = json.loads((_FOLDER / "publicnames.json").read_bytes())
-    return imported, tomllib.loads((_FOLDER / "fieldnames.toml").read_text("utf-8"))
+
+def _json(name: str) -> dict[str, Any]:
+    import json  # msgspec is faster, but takes longer to be imported
+
+    data: dict[str, Any] = json.loads((_FOLDER / name).read_bytes())
+    return data
