@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from .source import Span
 
 MANIFEST: Final = "MANIFEST.toml"
 EXTERNALS: Final = "externals.toml"
+#: What stands in the head of every generated file, in comments and strings of several languages.
+_FILE_NAME: Final = re.compile(r"[\w .+-]{1,200}")
+_RELEASE: Final = re.compile(r"[A-Za-z0-9._+-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +174,8 @@ class _Reader:
         return [provider for path in files if (provider := self._provider(path))]
 
     def _provider(self, path: Path) -> Provider | None:
-        if (data := self._bytes(path)) is None:
+        if (data := self._input(path)) is None:
             return None
-        self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
         try:
             return read_provider(source_of(str(path), data))
         except DefinitionError as error:
@@ -201,8 +204,7 @@ class _Reader:
         key = path.resolve()
         if key not in self._read:
             self._read[key] = None
-            if (data := self._bytes(path)) is not None:
-                self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
+            if (data := self._input(path)) is not None:
                 self._read[key] = self._parse(str(path), data)
         return self._read[key]
 
@@ -233,8 +235,24 @@ class _Reader:
             return
         if not isinstance(release, str):
             self._problem("bad-manifest", f'{path / MANIFEST}: it must say release = "…"')
+        elif not _RELEASE.fullmatch(release):
+            message = f"{path / MANIFEST}: {release[:40]!r} is no release: letters, digits and . _ + - are"
+            self._problem("bad-manifest", message)
         else:
             self.release = release
+
+    def _input(self, path: Path) -> bytes | None:
+        """A file that definitions are made from, which generated files name."""
+        if not _FILE_NAME.fullmatch(path.name):
+            message = (
+                f"{path.name!r} is no name for definitions: it may have letters, digits, blanks and . _ + -"
+            )
+            self._problem("bad-file-name", f"{message}; rename it")
+            return None
+        data = self._bytes(path)
+        if data is not None:
+            self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
+        return data
 
     def _text(self, path: Path) -> str | None:
         """A file that need not be there."""
