@@ -25,7 +25,7 @@ from .source import Span
 MANIFEST: Final = "MANIFEST.toml"
 EXTERNALS: Final = "externals.toml"
 #: What stands in the head of every generated file, in comments and strings of several languages.
-_FILE_NAME: Final = re.compile(r"[\w .+-]{1,200}")
+_FILE_NAME: Final = re.compile(r"[\w .+()-]{1,200}")
 _RELEASE: Final = re.compile(r"[A-Za-z0-9._+-]{1,60}")
 
 
@@ -245,9 +245,9 @@ class _Reader:
         """A file that definitions are made from, which generated files name."""
         if not _FILE_NAME.fullmatch(path.name):
             message = (
-                f"{path.name!r} is no name for definitions: it may have letters, digits, blanks and . _ + -"
+                f"{path.name!r} is no name for definitions: it may have letters, digits, blanks and any of"
             )
-            self._problem("bad-file-name", f"{message}; rename it")
+            self._problem("bad-file-name", f"{message} . _ + - ( ); rename it")
             return None
         data = self._bytes(path)
         if data is not None:

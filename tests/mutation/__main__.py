@@ -34,7 +34,7 @@ MUTATED = (
 )
 #: Quick, and about these modules.
 TESTS = (
-    *(f"tests/unit/test_{name}.py" for name in ("xdr", "frame", "message", "careful")),
+    *(f"tests/unit/test_{name}.py" for name in ("xdr", "frame", "message", "careful", "python_output")),
     "tests/unit/test_fuzz.py::test_committed_inputs[message]",
     "tests/unit/test_fuzz.py::test_committed_inputs[frame]",
     "tests/mutation/quick.py",
