@@ -50,6 +50,8 @@ also_copy = ["tests", "protocol-defs", "libvirt_proto"]
 pytest_add_cli_args = ["-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {tests}
 process_isolation = "forkserver"
+# What cannot happen: nothing can be said of it.
+do_not_mutate_patterns = ["raise AssertionError"]
 
 [tool.pytest.ini_options]
 addopts = "--strict-markers --import-mode=importlib"

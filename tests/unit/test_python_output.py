@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from libvirt_proto import registry
 from libvirt_proto.errors import BadValue, OverLimit
 from libvirt_proto.layout import layout_of
 from libvirt_proto_codegen import pipeline
@@ -182,3 +183,26 @@ def test_sizes_of_types(compiled: Compile) -> None:
     module = compiled("struct s { opaque a[5]; string b<6>; int *c; hyper d<2>; }; typedef string t<>;")
     assert (module.TYPES["s"].min_size, module.TYPES["s"].max_size) == (8 + 4 + 4 + 4, 8 + 12 + 8 + 20)
     assert (module.TYPES["t"].min_size, module.TYPES["t"].max_size) == (4, None)
+
+
+def test_a_discriminant_whose_name_python_hides(compiled: Compile) -> None:
+    module = compiled("union u switch (int _k) { case 1: int a; default: void; };")
+    assert module.U.__struct_fields__ == ("x_k", "value")
+    assert module.U.__struct_encode_fields__ == ("_k", "value")
+    value = module.TYPES["u"].decode(word(1) + word(2), 0)[0]
+    assert (value.x_k, value.value) == (1, 2)
+
+
+def test_a_procedure_with_a_type_of_another_file(tmp_path: Path) -> None:
+    (tmp_path / "base.x").write_text("struct s { int a; };\n")
+    (tmp_path / "calls.x").write_text(
+        '%#include "base.h"\n'
+        "struct own { s inner; };\n"
+        "program P { version V { s F(s) = 1; own G(void) = 2; void H(own) = 3; } = 1; } = 0x20000001;\n"
+    )
+    loaded = registry.load(tmp_path)
+    f, g, h = loaded.program("P").procedures
+    assert f.args is f.ret is loaded.module("base").types["s"]
+    assert (g.args, g.ret, h.ret) == (None, h.args, None)
+    assert h.args is loaded.module("calls").types["own"]
+    assert h.args.from_bytes(word(5)).inner == loaded.module("base").code.S(5)
