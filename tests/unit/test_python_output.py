@@ -147,7 +147,9 @@ def test_what_the_head_imports_is_what_is_used(compiled: Compile) -> None:
         ("union t switch (bool b) { case TRUE: void; case FALSE: quadruple q; };", "t", word(1)),
         ("struct t { void; };", "t", b""),
     ):
-        type_ = compiled(definitions).TYPES[name]
+        module = compiled(definitions)
+        assert typing.get_type_hints(module)["TYPES"]  # every annotation can be read
+        type_ = module.TYPES[name]
         value, after = type_.decode(data, 0)
         assert after == len(data)
         assert encoded(type_, value) == data
@@ -206,3 +208,21 @@ def test_a_procedure_with_a_type_of_another_file(tmp_path: Path) -> None:
     assert (g.args, g.ret, h.ret) == (None, h.args, None)
     assert h.args is loaded.module("calls").types["own"]
     assert h.args.from_bytes(word(5)).inner == loaded.module("base").code.S(5)
+
+
+def test_cases_are_named_beside_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "mine.x").write_text(
+        "enum e { A = 3, B = 4, C = 5 };"
+        "union u switch (e k) { case A: case B: int one; case C: void; };"
+        "union v switch (int k) { case 7: case -1: int one; case 8: void; default: int other; };"
+    )
+    made = pipeline.compile_python([tmp_path / "mine.x"])["mine.py"]
+    found = [
+        line.strip()
+        for line in made.splitlines()
+        if line.strip().startswith(("if k", "elif k", "if value.k"))
+    ]
+    assert found == [
+        *("if k in (3, 4):  # A, B", "elif k == 5:  # C", "if value.k in (3, 4):  # A, B"),
+        *("if k in (7, -1):  # 7, -1", "elif k == 8:  # 8", "if value.k in (7, -1):  # 7, -1"),
+    ]
