@@ -13,7 +13,7 @@ import pytest
 
 from libvirt_proto import registry
 from libvirt_proto.errors import BadValue, OverLimit
-from libvirt_proto.layout import layout_of
+from libvirt_proto.layout import Sequence, layout_of
 from libvirt_proto_codegen import pipeline
 from tests.frames import text, word
 
@@ -147,7 +147,9 @@ def test_what_the_head_imports_is_what_is_used(compiled: Compile) -> None:
         ("union t switch (bool b) { case TRUE: void; case FALSE: quadruple q; };", "t", word(1)),
         ("struct t { void; };", "t", b""),
     ):
-        type_ = compiled(definitions).TYPES[name]
+        module = compiled(definitions)
+        assert typing.get_type_hints(module)["TYPES"]  # every annotation can be read
+        type_ = module.TYPES[name]
         value, after = type_.decode(data, 0)
         assert after == len(data)
         assert encoded(type_, value) == data
@@ -206,3 +208,78 @@ def test_a_procedure_with_a_type_of_another_file(tmp_path: Path) -> None:
     assert (g.args, g.ret, h.ret) == (None, h.args, None)
     assert h.args is loaded.module("calls").types["own"]
     assert h.args.from_bytes(word(5)).inner == loaded.module("base").code.S(5)
+
+
+def test_cases_are_named_beside_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "mine.x").write_text(
+        "enum e { A = 3, B = 4, C = 5 };"
+        "union u switch (e k) { case A: case B: int one; case C: void; };"
+        "union v switch (int k) { case 7: case -1: int one; case 8: void; default: int other; };"
+    )
+    made = pipeline.compile_python([tmp_path / "mine.x"])["mine.py"]
+    found = [
+        line.strip()
+        for line in made.splitlines()
+        if line.strip().startswith(("if k", "elif k", "if value.k"))
+    ]
+    assert found == [
+        *("if k in (3, 4):  # A, B", "elif k == 5:  # C", "if value.k in (3, 4):  # A, B"),
+        *("if k in (7, -1):  # 7, -1", "elif k == 8:  # 8", "if value.k in (7, -1):  # 7, -1"),
+    ]
+
+
+def test_functions_whose_names_fall_together_stay_apart(compiled: Compile) -> None:
+    """`a.b` is the struct without a name in `a`."""
+    module = compiled(
+        "struct a { struct { int i; } b; }; struct a_b { hyper h; }; enum as { AS };"
+        "const decode_a = 1; const encode_a_b = 2; const as_as = 3; const as_a_b_ = 4; const decode_as = 5;"
+        "struct c { opaque d<decode_a>; opaque e[encode_a_b]; a f<as_as>; a_b g[as_a_b_]; as h<decode_as>; };"
+    )
+    assert list(module.CONSTANTS.values()) == [1, 2, 3, 4, 5]
+    assert {"decode_a_b", "decode_a_b_", "encode_a_b_", "decode_a_", "as_as_", "as_a_b__"} <= vars(
+        module
+    ).keys()
+    inner, hyper = module.TYPES["a"].decode(word(7), 0)[0], module.TYPES["a_b"].decode(bytes(8), 0)[0]
+    assert (inner.b.i, hyper.h) == (7, 0)
+    value = module.C(b"x", b"yz", [inner], [hyper] * 4, [module.As.AS])
+    data = encoded(module.TYPES["c"], value)
+    assert module.TYPES["c"].decode(data, 0) == (value, len(data))
+
+
+@pytest.mark.parametrize(("pairs", "name"), [(12, "_" + "iq" * 12), (13, "_layout0")])
+def test_long_layouts_are_numbered(compiled: Compile, pairs: int, name: str) -> None:
+    fields = "".join(f"int i{n}; hyper h{n};" for n in range(pairs))
+    module = compiled(f"struct s {{ {fields} }};")
+    assert name in vars(module)
+    assert compiled(f"struct s {{ {fields.replace('hyper h0;', 'hyper h0; float f;')} }};")._layout0.size > 0
+    data = bytes(range(12 * pairs))
+    value, after = module.TYPES["s"].decode(data, 0)
+    assert (after, encoded(module.TYPES["s"], value)) == (len(data), data)
+
+
+def test_a_layout_that_has_the_name_of_a_constant(compiled: Compile) -> None:
+    module = compiled(
+        "const _i = 3; const _2i_to = 1; struct s { int a; opaque b<_i>; }; struct t { int a; int b; };"
+    )
+    assert {"_i_", "_i__from", "_2i_"} <= vars(module).keys()
+    assert module._i == 3
+
+
+def test_no_limit_is_none(compiled: Compile) -> None:
+    module = compiled("struct s { string a<>; opaque b<>; int c<>; string d<4>; };")
+    node = layout_of(module.S)
+    nodes = [child for _, _, child in node.fields]
+    limits = [child.size if isinstance(child, Sequence) else child.mark.limit for child in nodes]
+    assert limits == [None, None, None, 4]
+
+
+def test_classes_of_two_files_that_fall_together_stay_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.x").write_text("struct foo_bar { int a; };\n")
+    (tmp_path / "b.x").write_text('%#include "a.h"\nstruct fooBar { foo_bar one; fooBar *next; };\n')
+    (tmp_path / "c.x").write_text("struct FooBar { hyper h; };\n")
+    loaded = registry.load(tmp_path)
+    assert [module.types.keys() for module in loaded.modules()] == [{"foo_bar"}, {"fooBar"}, {"FooBar"}]
+    names = [type_.hint.__name__ for module in loaded.modules() for type_ in module.types.values()]
+    assert names == ["FooBar", "FooBar_", "FooBar"]
+    value, after = loaded.type("fooBar").decode(word(5) + word(0), 0)
+    assert (value.one.a, value.next, after) == (5, None, 8)
