@@ -26,6 +26,8 @@ from .status import Status
 Work = Callable[[str, BinaryIO, Status], None]
 #: Seconds between two looks at how far the workers are.
 _MOMENT: Final = 0.2
+#: Bytes that are written to, and copied from, the temporary folder at once.
+_BLOCK: Final = 1 << 20
 
 
 def run(files: Sequence[str], jobs: int, work: Work, out: BinaryIO, status: Status) -> None:
@@ -43,7 +45,7 @@ def run(files: Sequence[str], jobs: int, work: Work, out: BinaryIO, status: Stat
             for number, future in enumerate([pool.submit(_work, each) for each in range(len(files))]):
                 counts = _result(future, lambda: status.advance(sum(done), total))
                 with _shown(folder, number).open("rb") as shown:
-                    shutil.copyfileobj(shown, out)
+                    shutil.copyfileobj(shown, out, _BLOCK)
                 out.flush()
                 with _said(folder, number).open(encoding="utf-8") as said:
                     status.add(counts, said)
@@ -69,7 +71,7 @@ class _Worker:
         status = _Reporting(self._palette, bar=False, summary=False)
         status.report = lambda done: self._done.__setitem__(number, done)
         said = _said(self._folder, number).open("w", encoding="utf-8", errors="backslashreplace")
-        with _shown(self._folder, number).open("wb") as out, said, redirect_stderr(said):
+        with _shown(self._folder, number).open("wb", _BLOCK) as out, said, redirect_stderr(said):
             self._work(self._files[number], out, status)
         return status.counts()
 

@@ -8,7 +8,7 @@ import struct
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -86,29 +86,22 @@ def talks(path: Path, frames: Iterable[bytes], connections: int, each: int, *, a
     Calls and replies alternate, whatever the messages are.
     """
     source = iter(frames)
-    open_ = [
+    talking = [
         Talk(client=(f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}", 40000 + n % 20000))
         for n in range(connections)
     ]
 
-    def say(talk: Talk, number: int) -> Iterator[bytes]:
+    def said(talk: Talk, number: int) -> Iterator[bytes]:
+        if not number:
+            yield from talk.handshake()
         yield talk.packet("s2c" if number % 2 else "c2s", next(source))
+        if number == each - 1:
+            yield from talk.close()
 
     def packets() -> Iterator[bytes]:
-        if at_once:
-            for talk in open_:
-                yield from talk.handshake()
-            for number in range(each):
-                for talk in open_:
-                    yield from say(talk, number)
-            for talk in open_:
-                yield from talk.close()
-            return
-        for talk in open_:
-            yield from talk.handshake()
-            for number in range(each):
-                yield from say(talk, number)
-            yield from talk.close()
+        turns = product(range(each), talking) if at_once else ((n, t) for t in talking for n in range(each))
+        for number, talk in turns:
+            yield from said(talk, number)
 
     path.write_bytes(pcap(packets()))
 

@@ -1,4 +1,4 @@
-"""The table of a run, with the machine and the versions; printed, and put into the document."""
+"""The table of a run, with the machine and the versions, and how it comes into the document."""
 
 from __future__ import annotations
 
@@ -17,15 +17,10 @@ from .rows import Row
 if TYPE_CHECKING:
     from .suite import Settings
 
-_VERDICT = {True: "met", False: "**missed**", None: ""}
 
-
-def write(rows: list[Row], settings: Settings, document: Path | None) -> None:
-    """Print the table, and put it into the document between its marks."""
-    text = "\n".join([*_circumstances(settings), "", *_table(rows)])
-    print(text)
-    if document is not None:
-        replace(document, "table", text)
+def goals(rows: list[Row], settings: Settings) -> str:
+    """The rows as a table, with what they were measured on."""
+    return "\n".join([*_circumstances(settings), "", *_table(rows)])
 
 
 def replace(document: Path, mark: str, text: str) -> None:
@@ -39,20 +34,11 @@ def replace(document: Path, mark: str, text: str) -> None:
 
 
 def _table(rows: list[Row]) -> Iterator[str]:
-    yield "| work | against | goal | measured | by CPU | ours | theirs | |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| work | against | goal | measured | | of pairs | by CPU time | ours | theirs |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for row in rows:
-        cells = (
-            row.work,
-            row.against,
-            row.goal,
-            row.measured,
-            row.cpu,
-            row.ours,
-            row.theirs,
-            _VERDICT[row.met],
-        )
-        yield f"| {' | '.join(cells)} |"
+        figures = (row.measured, row.verdict, row.spread, row.cpu, row.ours, row.theirs)
+        yield f"| {' | '.join((row.work, row.against, row.goal, *figures))} |"
 
 
 def _circumstances(settings: Settings) -> Iterator[str]:
@@ -74,6 +60,8 @@ def _processor() -> str:
 
 def _versions() -> Iterator[str]:
     yield f"Python {platform.python_version()}"
+    revision = subprocess.run(("git", "describe", "--always", "--dirty"), capture_output=True, text=True)
+    yield f"revision {revision.stdout.strip() or 'unknown'}"
     for name in ("libvirt-proto", "msgspec", "standard-xdrlib", "construct"):
         yield f"{name} {version(name)}"
     for tool in ("tshark", "libvirtd"):

@@ -2,56 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from .timing import Run, ratio
+from .timing import Run
 
 
 @dataclass(frozen=True)
 class Row:
-    """`goal` and `measured` are words; `met` is None where there is no goal. `ours` and `theirs` are the
-    medians, with their unit; `cpu` is the ratio by the processor's seconds, where `measured` is by the
-    clock."""
+    """`goal` and `measured` are words. `ours` and `theirs` are the medians, with their unit; `spread` is the
+    least and the most that a pair gave; `cpu` is the ratio by the processor's seconds, where `measured` is
+    by the clock."""
 
     work: str
     against: str
     goal: str
     measured: str
-    met: bool | None
+    verdict: str
     ours: str = ""
     theirs: str = ""
+    spread: str = ""
     cpu: str = ""
 
 
 def faster(work: str, against: str, goal: float, ours: list[Run], theirs: list[Run]) -> Row:
     """How many times faster we are than a peer."""
-    found = ratio([run.wall for run in theirs], [run.wall for run in ours])
-    by_cpu = ratio([run.cpu for run in theirs], [run.cpu for run in ours])
+    found = ratios([run.wall for run in theirs], [run.wall for run in ours])
+    by_cpu = ratios([run.cpu for run in theirs], [run.cpu for run in ours])
     return Row(
         work,
         against,
         f"≥ {goal:g}× faster",
-        f"{found:.1f}×",
-        found >= goal,
+        f"{median(found):.1f}×",
+        verdict(1 - median(found) / goal),
         seconds(median(run.wall for run in ours)),
         seconds(median(run.wall for run in theirs)),
-        f"{by_cpu:.1f}×",
+        _spread(found),
+        f"{median(by_cpu):.1f}×",
     )
 
 
-def at_most(work: str, against: str, goal: float, ours: list[float], theirs: list[float]) -> Row:
+def at_most(work: str, against: str, goal: float, ours: list[Run], theirs: list[Run]) -> Row:
     """How many times as long we take as what is the least."""
-    found = ratio(ours, theirs)
+    found = ratios([run.wall for run in ours], [run.wall for run in theirs])
+    by_cpu = ratios([run.cpu for run in ours], [run.cpu for run in theirs])
     return Row(
         work,
         against,
         f"≤ {goal:g}×",
-        f"{found:.1f}×",
-        found <= goal,
-        seconds(median(ours)),
-        seconds(median(theirs)),
+        f"{median(found):.1f}×",
+        verdict(median(found) / goal - 1),
+        seconds(median(run.wall for run in ours)),
+        seconds(median(run.wall for run in theirs)),
+        _spread(found),
+        f"{median(by_cpu):.1f}×",
     )
+
+
+def verdict(over: float) -> str:
+    """Whether a goal is met: what is measured is worse by that share, or not (0 and less)."""
+    return f"**missed by {over * 100:.0f} %**" if over > 0 else "met"
+
+
+def ratios(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    """Of pairs, which were taken in turn."""
+    return [a / b for a, b in zip(first, second, strict=True)]
+
+
+def _spread(found: list[float]) -> str:
+    return f"{min(found):.1f} to {max(found):.1f}"
 
 
 def seconds(value: float) -> str:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from .captures import Capture, repeated
-from .rows import Row, at_most, faster, seconds
+from .rows import Row, at_most, faster, seconds, verdict
 from .timing import Run, in_child, in_turn, one_core, run, say
 
 OURS: Final = str(Path(sys.executable).with_name("libvirt-proto"))
@@ -82,15 +82,16 @@ def payloads(settings: Settings) -> Iterator[Row]:
         (*command, str(settings.payloads), str(rounds)), check=True, stdout=subprocess.PIPE, text=True
     )
     found = json.loads(done.stdout)
-    took = {name: [each / found["payloads"] for each in taken] for name, taken in found["seconds"].items()}
+    took = {
+        name: [Run(each / found["payloads"], each / found["payloads"], 0) for each in taken]
+        for name, taken in found["seconds"].items()
+    }
     mix = f"{found['payloads']:,} payloads of {found['types']} types"
-    yield at_most(
-        f"payload → objects ({mix})", "the objects from ready values", 6, took["decode"], took["objects"]
-    )
+    decode, objects = took["decode"], took["objects"]
+    yield at_most(f"payload → objects ({mix})", "the same objects from ready values", 6, decode, objects)
     for name, peer, goal in (("decode", "xdrlib", 2), ("decode", "construct", 15), ("encode", "xdrlib", 2)):
-        ours, theirs = ([Run(each, each, 0) for each in took[key]] for key in (name, f"{name} {peer}"))
         work = "payload → objects" if name == "decode" else "objects → payload"
-        yield faster(work, peer, goal, ours, theirs)
+        yield faster(work, peer, goal, took[name], took[f"{name} {peer}"])
 
 
 def memory(settings: Settings) -> Iterator[Row]:
@@ -111,8 +112,8 @@ def memory(settings: Settings) -> Iterator[Row]:
         f"{work}, a capture of {sizes[1]}",
         f"of {sizes[0]}",
         "± 10 %, ≤ 120 MB",
-        f"{grown:+.1%}".replace("%", " %"),
-        abs(grown) <= 0.1 and max(peaks) <= _MOST_MEMORY,
+        f"{grown * 100:+.1f} %",
+        verdict(max(abs(grown) - 0.1, max(peaks) / _MOST_MEMORY - 1)),
         *(f"{peak / 1e6:.1f} MB" for peak in reversed(peaks)),
     )
 
@@ -121,16 +122,7 @@ def startup(settings: Settings) -> Iterator[Row]:
     """The shortest command, and Python doing nothing."""
     commands = {"ours": (OURS, "lookup", "66"), "theirs": (sys.executable, "-c", "pass")}
     taken = in_turn(_on_one_core(commands), settings.rounds * 5, "startup")
-    ours, theirs = taken["ours"], taken["theirs"]
-    row = at_most(
-        "`libvirt-proto lookup 66`",
-        "`python3 -c pass`",
-        6,
-        [each.wall for each in ours],
-        [each.wall for each in theirs],
-    )
-    by_cpu = median(a.cpu / b.cpu for a, b in zip(ours, theirs, strict=True))
-    yield Row(**vars(row) | {"cpu": f"{by_cpu:.1f}×"})
+    yield at_most("`libvirt-proto lookup 66`", "`python3 -c pass`", 6, taken["ours"], taken["theirs"])
 
 
 def generator(settings: Settings) -> Iterator[Row]:
@@ -153,7 +145,7 @@ def generator(settings: Settings) -> Iterator[Row]:
 def _limit(work: str, limit: float, runs: list[Run]) -> Row:
     wall = median(each.wall for each in runs)
     cpu = median(each.cpu for each in runs)
-    return Row(work, "", f"≤ {limit:g} s", seconds(wall), wall <= limit, cpu=f"{seconds(cpu)}")
+    return Row(work, "", f"≤ {limit:g} s", seconds(wall), verdict(wall / limit - 1), cpu=seconds(cpu))
 
 
 def _on_one_core(commands: dict[str, tuple[str, ...]]) -> dict[str, Callable[[], Run]]:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from statistics import median
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -43,7 +42,8 @@ def run(
         preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
     )
     assert process.stderr is not None
-    said = process.stderr.read()
+    with process.stderr:
+        said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -73,11 +73,6 @@ def in_turn(contenders: Mapping[str, Callable[[], T]], rounds: int, title: str) 
         for name in names if number % 2 == 0 else reversed(names):
             taken[name].append(contenders[name]())
     return taken
-
-
-def ratio(first: Sequence[float], second: Sequence[float]) -> float:
-    """The median of the ratios of pairs, which were taken in turn."""
-    return median(a / b for a, b in zip(first, second, strict=True))
 
 
 def say(text: str) -> None:

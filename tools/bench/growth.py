@@ -1,0 +1,115 @@
+"""How time and memory grow with what there is to decode.
+
+    python -m tools.bench.growth CAPTURE
+
+decodes a capture in this process, which has decoded a small one before, and prints as JSON what it took.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import linear_regression
+from typing import Final
+
+from libvirt_proto.cli import main as command
+
+from .captures import TOUR, endless, talks
+from .rows import seconds
+from .timing import in_child, say
+
+FACTORS: Final = (1, 10, 100, 1000)
+#: The longest message: nearly all of a capture's are shorter, and fit into a packet.
+_LONGEST: Final = 1400
+_MESSAGES: Final = 200
+#: 16,384 are followed at the same time; the one that has been silent for longest is then forgotten.
+_CONNECTIONS: Final = 16
+_EACH: Final = 10
+#: Runs, of which the shortest counts; one of what takes long.
+_RUNS: Final = 5
+_LONG: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What it took for 1, 10, 100 and 1,000 times as much; seconds of the processor, and bytes."""
+
+    work: str
+    seconds: tuple[float, ...]
+    peaks: tuple[int, ...]
+
+    @property
+    def exponent(self) -> float:
+        """Of the power that fits best: 1 is in proportion. The least of all is left out, for much of it does
+        not depend on the size."""
+        sizes, taken = FACTORS[1:], self.seconds[1:]
+        return linear_regression(list(map(math.log, sizes)), list(map(math.log, taken))).slope
+
+
+def measure(capture: Path, folder: Path) -> Iterator[Growth]:
+    """Messages of one connection, connections one after the other, and connections that are open at once."""
+    works = {
+        f"{_MESSAGES} messages of one connection": (1, _MESSAGES, False),
+        f"{_CONNECTIONS} connections of {_EACH} messages, one after the other": (_CONNECTIONS, _EACH, False),
+        f"{_CONNECTIONS} connections of {_EACH} messages, all open at once": (_CONNECTIONS, _EACH, True),
+    }
+    for work, (connections, each, at_once) in works.items():
+        found = []
+        for factor in FACTORS:
+            say(f"  {work}: {factor:,}×")
+            path = folder / "growth.pcap"
+            sizes = (1, each * factor) if connections == 1 else (connections * factor, each)
+            in_child(write, capture, path, *sizes, at_once=at_once)
+            found.append(_run(path))
+            path.unlink()
+        yield Growth(work, *zip(*found, strict=True))
+
+
+def write(capture: Path, path: Path, connections: int, each: int, *, at_once: bool) -> None:
+    """A capture of that many connections and messages, which are those of another one."""
+    talks(path, endless(capture, _LONGEST), connections, each, at_once=at_once)
+
+
+def table(growths: list[Growth]) -> Iterator[str]:
+    """As Markdown."""
+    yield f"| CPU time, peak memory | {' | '.join(f'{factor:,} ×' for factor in FACTORS)} | exponent |"
+    yield f"|---|{'---|' * len(FACTORS)}---|"
+    for growth in growths:
+        cells = (
+            f"{seconds(each)}, {peak / 1e6:.0f} MB"
+            for each, peak in zip(growth.seconds, growth.peaks, strict=True)
+        )
+        yield f"| {growth.work} | {' | '.join(cells)} | {growth.exponent:.2f} |"
+
+
+def _run(path: Path) -> tuple[float, int]:
+    done = subprocess.run(
+        (sys.executable, "-m", __spec__.name, str(path)), check=True, stdout=subprocess.PIPE, text=True
+    )
+    took, peak = json.loads(done.stdout)
+    return took, peak
+
+
+def main(path: Path) -> None:
+    decode = partial(command, standalone_mode=False)
+    options = ("decode", "--format", "jsonl", "--output", "/dev/null")
+    decode([*options, str(TOUR)])  # loads what is loaded when first needed
+    took = []
+    while len(took) < _RUNS and (not took or took[0] < _LONG):
+        started = time.process_time()
+        status = decode([*options, str(path)])
+        took.append(time.process_time() - started)
+        assert not status, f"{path}: exit status {status}"
+    print(json.dumps((min(took), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
