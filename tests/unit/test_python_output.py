@@ -22,14 +22,17 @@ Compile = Callable[..., ModuleType]
 
 @pytest.fixture
 def compiled(tmp_path: Path) -> Iterator[Compile]:
-    """Definitions → the module."""
+    """Definitions → the module; `index` is its package's."""
 
     def compile_(definitions: str, externals: str = "") -> ModuleType:
         (tmp_path / "mine.x").write_text(definitions)
         (tmp_path / "externals.toml").write_text(externals)
         module = ModuleType("_mine")
         sys.modules["_mine"] = module
-        exec(pipeline.compile_python([tmp_path / "mine.x"])["mine.py"], vars(module))
+        made = pipeline.compile_python([tmp_path / "mine.x"])
+        exec(made["mine.py"], vars(module))
+        module.index = ModuleType("_index")  # type: ignore[attr-defined]
+        exec(made["__init__.py"], vars(module.index))
         return module
 
     yield compile_
@@ -175,8 +178,8 @@ def test_constants_keep_their_spelling_and_their_origin(compiled: Compile) -> No
         "const HEX = 0x1F; const OCTAL = 017; const TWICE = HEX; const OWN = OTHER; typedef opaque t[N];",
         '[N]\nvalue = 3\nheader = "a \\"b\\" \\\\ é.h"\n[OTHER]\nvalue = -4\n',
     )
-    assert module.CONSTANTS == {"HEX": 31, "OCTAL": 15, "TWICE": 31, "OWN": -4}
-    assert module.EXTERNALS == {"N": (3, 'a "b" \\ é.h'), "OTHER": (-4, None)}
+    assert module.index.CONSTANTS["mine"] == {"HEX": 31, "OCTAL": 15, "TWICE": 31, "OWN": -4}
+    assert module.index.EXTERNALS["mine"] == {"N": (3, 'a "b" \\ é.h'), "OTHER": (-4, None)}
     assert (module.HEX, module.N) == (31, 3)
     assert module.TYPES["t"].decode(b"abc\0", 0) == (b"abc", 4)
 
@@ -235,7 +238,7 @@ def test_functions_whose_names_fall_together_stay_apart(compiled: Compile) -> No
         "const decode_a = 1; const encode_a_b = 2; const as_as = 3; const as_a_b_ = 4; const decode_as = 5;"
         "struct c { opaque d<decode_a>; opaque e[encode_a_b]; a f<as_as>; a_b g[as_a_b_]; as h<decode_as>; };"
     )
-    assert list(module.CONSTANTS.values()) == [1, 2, 3, 4, 5]
+    assert list(module.index.CONSTANTS["mine"].values()) == [1, 2, 3, 4, 5]
     assert {"decode_a_b", "decode_a_b_", "encode_a_b_", "decode_a_", "as_as_", "as_a_b__"} <= vars(
         module
     ).keys()
