@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,9 @@ from .source import Source, Span
 from .source_tree import find_files
 
 EXTERNALS: Final = "externals.toml"
+#: What stands in the head of every generated file, in comments and strings of several languages.
+_FILE_NAME: Final = re.compile(r"[\w .+()-]{1,200}")
+_RELEASE: Final = re.compile(r"[A-Za-z0-9._+-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +198,8 @@ class _Reader:
         ]
 
     def _provider(self, path: Path, data: bytes) -> Provider | None:
-        self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
+        if not self._input(path, data):
+            return None
         try:
             return read_provider(source_of(str(path), data))
         except DefinitionError as error:
@@ -228,7 +233,8 @@ class _Reader:
         return self._read[key]
 
     def _specification(self, path: Path, data: bytes) -> Specification | None:
-        self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
+        if not self._input(path, data):
+            return None
         try:
             return self._read_specification(source_of(str(path), data))
         except DefinitionError as error:
@@ -256,8 +262,22 @@ class _Reader:
             return
         if not isinstance(release, str):
             self._problem("bad-manifest", f'{path / MANIFEST}: it must say release = "…"')
+        elif not _RELEASE.fullmatch(release):
+            message = f"{path / MANIFEST}: {release[:40]!r} is no release: letters, digits and . _ + - are"
+            self._problem("bad-manifest", message)
         else:
             self.release = release
+
+    def _input(self, path: Path, data: bytes) -> bool:
+        """Whether definitions can be made from a file: generated files name it."""
+        if not _FILE_NAME.fullmatch(path.name):
+            message = (
+                f"{path.name!r} is no name for definitions: it may have letters, digits, blanks and any of"
+            )
+            self._problem("bad-file-name", f"{message} . _ + - ( ); rename it")
+            return False
+        self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
+        return True
 
     def _optional(self, path: Path) -> bytes | None:
         """A file that need not be there."""

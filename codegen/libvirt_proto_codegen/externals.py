@@ -49,6 +49,8 @@ def _external(name: str, entry: Any) -> External:
         raise ExternalsError(f"{name}: its value must be between {_LOWEST} and {_HIGHEST}")
     if header is not None and not isinstance(header, str):
         raise ExternalsError(f"{name}: its header must be a string")
+    if header is not None and not header.isprintable():  # it stands in comments, which end with a line
+        raise ExternalsError(f"{name}: its header must be one line without control characters")
     return External(name, value, header)
 
 

@@ -34,7 +34,7 @@ MUTATED = (
 )
 #: Quick, and about these modules.
 TESTS = (
-    *(f"tests/unit/test_{name}.py" for name in ("xdr", "frame", "message", "careful")),
+    *(f"tests/unit/test_{name}.py" for name in ("xdr", "frame", "message", "careful", "python_output")),
     "tests/unit/test_fuzz.py::test_committed_inputs[message]",
     "tests/unit/test_fuzz.py::test_committed_inputs[frame]",
     "tests/mutation/quick.py",
@@ -50,6 +50,8 @@ also_copy = ["tests", "protocol-defs", "libvirt_proto"]
 pytest_add_cli_args = ["-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {tests}
 process_isolation = "forkserver"
+# What cannot happen: nothing can be said of it.
+do_not_mutate_patterns = ["raise AssertionError"]
 
 [tool.pytest.ini_options]
 addopts = "--strict-markers --import-mode=importlib"

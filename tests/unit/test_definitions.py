@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -176,7 +177,7 @@ EXTERNALS = st.builds(
     External,
     st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True),
     st.integers(-(2**63), 2**63 - 1),
-    st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+    st.none() | st.text(st.characters().filter(str.isprintable)),
 )
 
 
@@ -229,3 +230,42 @@ def test_providers_that_cannot_be_read_are_reported_together(tmp_path: Path) -> 
         "b_probes.d",
         "c_probes.d",
     ]
+
+
+CODE = 'raise SystemExit("ran")'
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f'a"""\n{CODE}\n""".x', f"a\n{CODE}\n.x", f"a\r{CODE}.x", "a\u2028b.x", 'a".x', "a\\.x", "a\udcff.x"],
+)
+def test_a_file_s_name_cannot_become_code(tmp_path: Path, name: str) -> None:
+    """Generated files name what they were made from: in a comment, and in a docstring."""
+    (tmp_path / name).write_text("typedef int t;\n")
+    rule, message = problem(tmp_path)
+    assert rule == "bad-file-name"
+    assert message.endswith("; rename it")
+    assert message.isprintable()
+
+
+def test_names_of_files_in_other_languages_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "größe (2).x").write_text("typedef int t;\n")
+    assert [module.file for module in load_schema([tmp_path]).modules] == ["größe (2).x"]
+
+
+@pytest.mark.parametrize("release", [f"1.0\n{CODE}", 'a"', "", "x" * 61, "a b", "é"])
+def test_a_release_cannot_become_code(tmp_path: Path, release: str) -> None:
+    (tmp_path / "a.x").write_text("typedef int t;\n")
+    (tmp_path / "MANIFEST.toml").write_text(f"release = {json.dumps(release)}\n")
+    rule, message = problem(tmp_path)
+    assert rule == "bad-manifest"
+    assert "is no release" in message
+
+
+@pytest.mark.parametrize("header", [f"a.h\n{CODE}", f"a.h\r{CODE}", f"a.h\u2028{CODE}", "a\x1b[31m.h"])
+def test_a_header_cannot_become_code(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.x").write_text("typedef opaque t[N];\n")
+    (tmp_path / "externals.toml").write_text(f"[N]\nvalue = 1\nheader = {json.dumps(header)}\n")
+    rule, message = problem(tmp_path)
+    assert rule == "bad-externals"
+    assert "N: its header must be one line" in message

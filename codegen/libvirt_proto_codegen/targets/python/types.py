@@ -137,7 +137,7 @@ class Types:
         view.made = f"{view.cls}({', '.join(made)})"
         self._fold_end(view)
         if view.recursive:
-            self._scope.use("deeper", "ClassVar")
+            self._scope.use("deeper")
 
     def _fold_end(self, view: TypeView) -> None:
         """A run at the end needs no `pos +=`; a struct that is one plain run needs no locals."""

@@ -1,0 +1,285 @@
+"""What the Python target writes for a few lines of XDR each: its own way, not the careful one instead."""
+
+from __future__ import annotations
+
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from libvirt_proto import registry
+from libvirt_proto.errors import BadValue, OverLimit
+from libvirt_proto.layout import Sequence, layout_of
+from libvirt_proto_codegen import pipeline
+from tests.frames import text, word
+
+Compile = Callable[..., ModuleType]
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Iterator[Compile]:
+    """Definitions → the module."""
+
+    def compile_(definitions: str, externals: str = "") -> ModuleType:
+        (tmp_path / "mine.x").write_text(definitions)
+        (tmp_path / "externals.toml").write_text(externals)
+        module = ModuleType("_mine")
+        sys.modules["_mine"] = module
+        exec(pipeline.compile_python([tmp_path / "mine.x"])["mine.py"], vars(module))
+        return module
+
+    yield compile_
+    sys.modules.pop("_mine", None)
+
+
+def encoded(type_: Any, value: Any) -> bytes:
+    parts: list[bytes] = []
+    type_.encode(value, parts.append)
+    return b"".join(parts)
+
+
+def test_booleans_in_lists_are_booleans(compiled: Compile) -> None:
+    module = compiled("struct s { bool some<4>; bool two[2]; bool *one; };")
+    type_, data = module.TYPES["s"], word(2) + word(1) + word(0) + word(1) + word(1) + word(1) + word(0)
+    value = module.S([True, False], [True, True], False)
+    assert type_.decode(data, 0) == (value, len(data))
+    assert type(type_.decode(data, 0)[0].some[0]) is type(type_.decode(data, 0)[0].two[0]) is bool
+    assert encoded(type_, value) == data
+    for wrong in (
+        module.S([2], [True, True], None),
+        module.S([], [True, 2], None),
+        module.S([], [True] * 2, 2),
+    ):
+        with pytest.raises(BadValue, match="2 is no boolean"):
+            type_.encode(wrong, lambda piece: None)
+    with pytest.raises(BadValue, match="boolean 2 is neither 0 nor 1"):
+        type_.decode(word(1) + word(2) + word(1) * 2 + word(0), 0)
+
+
+def test_enumerations_in_lists_are_members(compiled: Compile) -> None:
+    module = compiled("enum e { A = 1, B = -2 }; typedef e f; struct s { e some<4>; f two[2]; f *one; };")
+    type_ = module.TYPES["s"]
+    data = word(2) + word(1) + word(7) + word(-2) + word(1) + word(1) + word(-2)
+    value, after = type_.decode(data, 0)
+    assert after == len(data)
+    assert value == module.S([module.E.A, 7], [module.E.B, module.E.A], module.E.B)
+    assert [type(item) for item in (*value.some, *value.two, value.one)] == [
+        *(module.E, int, module.E, module.E, module.E),
+    ]
+    assert encoded(type_, value) == data
+
+
+@pytest.mark.parametrize(
+    ("definitions", "name", "link", "end"),
+    [
+        ("struct s { s kids<>; };", "s", word(1), word(0)),
+        ("struct s { s *next; };", "s", word(1), word(0)),
+        ("typedef s *p; struct s { p next; };", "s", word(1), word(0)),
+        ("typedef s many<2>; struct s { many kids; };", "s", word(1), word(0)),
+        ("union u switch (int k) { case 1: u *next; default: void; };", "u", word(1) * 2, word(0)),
+        ("union u switch (int k) { case 1: void; default: u some<>; };", "u", word(2) + word(1), word(1)),
+    ],
+)
+def test_types_within_themselves_end(
+    compiled: Compile, definitions: str, name: str, link: bytes, end: bytes
+) -> None:
+    """At 100 levels, and before Python does."""
+    type_ = compiled(definitions).TYPES[name]
+    data = link * 99 + end
+    value, after = type_.decode(data, 0)
+    assert after == len(data)
+    assert encoded(type_, value) == data
+    with pytest.raises(OverLimit, match="depth 101 is over the limit of 100"):
+        type_.decode(link * 5000 + end, 0)
+    deeper = value
+    for _ in range(2):
+        deeper = around(type(value), deeper, data)
+    with pytest.raises(OverLimit, match="depth 101 is over the limit of 100"):
+        type_.encode(deeper, lambda piece: None)
+
+
+def around(class_: type, inner: Any, data: bytes) -> Any:
+    """One level more."""
+    *first, last = class_.__struct_fields__  # type: ignore[attr-defined]
+    outer = [1 if data[:8] == word(1) * 2 else 2] if first else []
+    held = [inner] if isinstance(getattr(inner, last), list) else inner
+    return class_(*outer, held)
+
+
+def test_names_that_fall_together_in_python_stay_apart(compiled: Compile) -> None:
+    module = compiled(
+        "struct s { int class; int class_; int _a; int x_a; int pos; int pos_; int S; string s<>; };"
+        " enum e { class = 1, class_ = 2, _b = 3, x_b = 4, name = 5, name_ = 6 };"
+        " union u switch (int value) { case 1: int class; default: void; };"
+    )
+    fields = module.S.__struct_fields__
+    assert fields == ("class_", "class__", "x_a", "x_a_", "pos", "pos_", "S", "s")
+    assert module.S.__struct_encode_fields__ == ("class", "class_", "_a", "x_a", "pos", "pos_", "S", "s")
+    data = b"".join(map(word, range(7))) + text(b"x")
+    value = module.TYPES["s"].decode(data, 0)[0]
+    assert [getattr(value, name) for name in fields] == [*range(7), "x"]
+    assert encoded(module.TYPES["s"], value) == data
+    assert [(member.name, int(member)) for member in module.E] == [
+        *(("class_", 1), ("class__", 2), ("x_b", 3), ("x_b_", 4), ("name_", 5), ("name__", 6)),
+    ]
+    union = module.TYPES["u"].decode(word(1) + word(9), 0)[0]
+    assert (union.value, union.value_) == (1, 9)
+    assert encoded(module.TYPES["u"], union) == word(1) + word(9)
+
+
+def test_what_the_head_imports_is_what_is_used(compiled: Compile) -> None:
+    """Each of these uses one thing of the runtime, and nothing else that would bring it along."""
+    for definitions, name, data in (
+        ("struct s { int a; }; typedef s t;", "t", word(5)),
+        ("typedef int t;", "t", word(5)),
+        ("typedef opaque t[3];", "t", b"abc\0"),
+        ("typedef string t<>;", "t", text(b"abc")),
+        ("typedef opaque t<3>;", "t", text(b"abc")),
+        ("typedef quadruple t;", "t", bytes(range(16))),
+        ("typedef bool t;", "t", word(1)),
+        ("enum t { A };", "t", word(0)),
+        ("typedef double t<2>;", "t", word(1) + bytes(8)),
+        ("typedef string t<9>; typedef t u[1];", "u", text(b"abc")),
+        ("union t switch (bool b) { case TRUE: void; case FALSE: quadruple q; };", "t", word(1)),
+        ("struct t { void; };", "t", b""),
+    ):
+        module = compiled(definitions)
+        assert typing.get_type_hints(module)["TYPES"]  # every annotation can be read
+        type_ = module.TYPES[name]
+        value, after = type_.decode(data, 0)
+        assert after == len(data)
+        assert encoded(type_, value) == data
+        assert layout_of(type_.hint) is not None
+
+
+def test_what_a_union_may_hold_is_in_its_annotation(compiled: Compile) -> None:
+    module = compiled(
+        "struct s { int a; }; enum e { A }; typedef opaque id[4]; typedef s many<>;"
+        "union u switch (int k) { case 0: void; case 1: quadruple q; case 2: float f; case 3: bool b;"
+        " case 4: string t<>; case 5: s *p; case 6: id i; case 7: many m; case 8: e n; case 9: hyper h; };"
+    )
+    hint = module.U.__annotations__["value"]
+    assert set(hint.split(" | ")) == {"None", "bytes", "float", "bool", "str", "S", "list[S]", "int"}
+    assert hint.endswith(" | None")
+    exact = compiled("union u switch (int k) { case 1: quadruple q; };")
+    assert exact.U.__annotations__["value"] == "bytes"
+    assert typing.get_type_hints(exact.U)["value"] is bytes
+
+
+def test_constants_keep_their_spelling_and_their_origin(compiled: Compile) -> None:
+    module = compiled(
+        "const HEX = 0x1F; const OCTAL = 017; const TWICE = HEX; const OWN = OTHER; typedef opaque t[N];",
+        '[N]\nvalue = 3\nheader = "a \\"b\\" \\\\ é.h"\n[OTHER]\nvalue = -4\n',
+    )
+    assert module.CONSTANTS == {"HEX": 31, "OCTAL": 15, "TWICE": 31, "OWN": -4}
+    assert module.EXTERNALS == {"N": (3, 'a "b" \\ é.h'), "OTHER": (-4, None)}
+    assert (module.HEX, module.N) == (31, 3)
+    assert module.TYPES["t"].decode(b"abc\0", 0) == (b"abc", 4)
+
+
+def test_sizes_of_types(compiled: Compile) -> None:
+    module = compiled("struct s { opaque a[5]; string b<6>; int *c; hyper d<2>; }; typedef string t<>;")
+    assert (module.TYPES["s"].min_size, module.TYPES["s"].max_size) == (8 + 4 + 4 + 4, 8 + 12 + 8 + 20)
+    assert (module.TYPES["t"].min_size, module.TYPES["t"].max_size) == (4, None)
+
+
+def test_a_discriminant_whose_name_python_hides(compiled: Compile) -> None:
+    module = compiled("union u switch (int _k) { case 1: int a; default: void; };")
+    assert module.U.__struct_fields__ == ("x_k", "value")
+    assert module.U.__struct_encode_fields__ == ("_k", "value")
+    value = module.TYPES["u"].decode(word(1) + word(2), 0)[0]
+    assert (value.x_k, value.value) == (1, 2)
+
+
+def test_a_procedure_with_a_type_of_another_file(tmp_path: Path) -> None:
+    (tmp_path / "base.x").write_text("struct s { int a; };\n")
+    (tmp_path / "calls.x").write_text(
+        '%#include "base.h"\n'
+        "struct own { s inner; };\n"
+        "program P { version V { s F(s) = 1; own G(void) = 2; void H(own) = 3; } = 1; } = 0x20000001;\n"
+    )
+    loaded = registry.load(tmp_path)
+    f, g, h = loaded.program("P").procedures
+    assert f.args is f.ret is loaded.module("base").types["s"]
+    assert (g.args, g.ret, h.ret) == (None, h.args, None)
+    assert h.args is loaded.module("calls").types["own"]
+    assert h.args.from_bytes(word(5)).inner == loaded.module("base").code.S(5)
+
+
+def test_cases_are_named_beside_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "mine.x").write_text(
+        "enum e { A = 3, B = 4, C = 5 };"
+        "union u switch (e k) { case A: case B: int one; case C: void; };"
+        "union v switch (int k) { case 7: case -1: int one; case 8: void; default: int other; };"
+    )
+    made = pipeline.compile_python([tmp_path / "mine.x"])["mine.py"]
+    found = [
+        line.strip()
+        for line in made.splitlines()
+        if line.strip().startswith(("if k", "elif k", "if value.k"))
+    ]
+    assert found == [
+        *("if k in (3, 4):  # A, B", "elif k == 5:  # C", "if value.k in (3, 4):  # A, B"),
+        *("if k in (7, -1):  # 7, -1", "elif k == 8:  # 8", "if value.k in (7, -1):  # 7, -1"),
+    ]
+
+
+def test_functions_whose_names_fall_together_stay_apart(compiled: Compile) -> None:
+    """`a.b` is the struct without a name in `a`."""
+    module = compiled(
+        "struct a { struct { int i; } b; }; struct a_b { hyper h; }; enum as { AS };"
+        "const decode_a = 1; const encode_a_b = 2; const as_as = 3; const as_a_b_ = 4; const decode_as = 5;"
+        "struct c { opaque d<decode_a>; opaque e[encode_a_b]; a f<as_as>; a_b g[as_a_b_]; as h<decode_as>; };"
+    )
+    assert list(module.CONSTANTS.values()) == [1, 2, 3, 4, 5]
+    assert {"decode_a_b", "decode_a_b_", "encode_a_b_", "decode_a_", "as_as_", "as_a_b__"} <= vars(
+        module
+    ).keys()
+    inner, hyper = module.TYPES["a"].decode(word(7), 0)[0], module.TYPES["a_b"].decode(bytes(8), 0)[0]
+    assert (inner.b.i, hyper.h) == (7, 0)
+    value = module.C(b"x", b"yz", [inner], [hyper] * 4, [module.As.AS])
+    data = encoded(module.TYPES["c"], value)
+    assert module.TYPES["c"].decode(data, 0) == (value, len(data))
+
+
+@pytest.mark.parametrize(("pairs", "name"), [(12, "_" + "iq" * 12), (13, "_layout0")])
+def test_long_layouts_are_numbered(compiled: Compile, pairs: int, name: str) -> None:
+    fields = "".join(f"int i{n}; hyper h{n};" for n in range(pairs))
+    module = compiled(f"struct s {{ {fields} }};")
+    assert name in vars(module)
+    assert compiled(f"struct s {{ {fields.replace('hyper h0;', 'hyper h0; float f;')} }};")._layout0.size > 0
+    data = bytes(range(12 * pairs))
+    value, after = module.TYPES["s"].decode(data, 0)
+    assert (after, encoded(module.TYPES["s"], value)) == (len(data), data)
+
+
+def test_a_layout_that_has_the_name_of_a_constant(compiled: Compile) -> None:
+    module = compiled(
+        "const _i = 3; const _2i_to = 1; struct s { int a; opaque b<_i>; }; struct t { int a; int b; };"
+    )
+    assert {"_i_", "_i__from", "_2i_"} <= vars(module).keys()
+    assert module._i == 3
+
+
+def test_no_limit_is_none(compiled: Compile) -> None:
+    module = compiled("struct s { string a<>; opaque b<>; int c<>; string d<4>; };")
+    node = layout_of(module.S)
+    nodes = [child for _, _, child in node.fields]
+    limits = [child.size if isinstance(child, Sequence) else child.mark.limit for child in nodes]
+    assert limits == [None, None, None, 4]
+
+
+def test_classes_of_two_files_that_fall_together_stay_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.x").write_text("struct foo_bar { int a; };\n")
+    (tmp_path / "b.x").write_text('%#include "a.h"\nstruct fooBar { foo_bar one; fooBar *next; };\n')
+    (tmp_path / "c.x").write_text("struct FooBar { hyper h; };\n")
+    loaded = registry.load(tmp_path)
+    assert [module.types.keys() for module in loaded.modules()] == [{"foo_bar"}, {"fooBar"}, {"FooBar"}]
+    names = [type_.hint.__name__ for module in loaded.modules() for type_ in module.types.values()]
+    assert names == ["FooBar", "FooBar_", "FooBar"]
+    value, after = loaded.type("fooBar").decode(word(5) + word(0), 0)
+    assert (value.one.a, value.next, after) == (5, None, 8)
