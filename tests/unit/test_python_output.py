@@ -286,3 +286,15 @@ def test_classes_of_two_files_that_fall_together_stay_apart(tmp_path: Path) -> N
     assert names == ["FooBar", "FooBar_", "FooBar"]
     value, after = loaded.type("fooBar").decode(word(5) + word(0), 0)
     assert (value.one.a, value.next, after) == (5, None, 8)
+
+
+@pytest.mark.parametrize("number", [2, 2**31, 2**32 - 1])
+def test_numbers_that_are_no_booleans(compiled: Compile, number: int) -> None:
+    """Whatever C's filters would take: the fast way takes 0 and 1."""
+    module = compiled(
+        "struct s { int a; bool b; }; typedef bool many<>; union u switch (bool b) { default: void; };"
+    )
+    odd = number.to_bytes(4, "big")
+    for name, data in (("s", word(1) + odd), ("many", word(1) + odd), ("u", odd)):
+        with pytest.raises(BadValue, match=f"boolean {number} is neither 0 nor 1"):
+            module.TYPES[name].decode(data, 0)
