@@ -38,7 +38,7 @@ def run(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env=os.environ | dict(environment or {}),
+        env={**_usual(), **(environment or {})},
         preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
     )
     assert process.stderr is not None
@@ -50,6 +50,11 @@ def run(
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)}: {said[-500:].decode(errors='replace')}")
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def _usual() -> dict[str, str]:
+    """The environment, without what makes Python behave in other ways (not to keep what it compiled, say)."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 def in_child(work: Callable[P, T], /, *arguments: P.args, **rest: P.kwargs) -> T:
