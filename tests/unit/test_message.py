@@ -509,3 +509,18 @@ def test_a_payload_of_which_nothing_was_seen_is_not_none(missing: int) -> None:
     message = decode_message(data[:28], missing=missing)
     assert message.payload_type == ("virNetMessageError" if missing else None)
     assert (message.payload, message.missing) == (None, missing)
+
+
+def test_descriptors_beside_bytes_without_a_type() -> None:
+    unknown = decode_message(frame(CALL_WITH_FDS, OK, word(2) + b"1234", proc=9999))
+    assert (unknown.fds, unknown.data, unknown.spare) == (2, b"1234", b"")
+    nothing_due = decode_message(frame(CALL_WITH_FDS, OK, word(2) + b"1234", proc=66))
+    assert (nothing_due.fds, nothing_due.data, nothing_due.spare) == (2, None, b"1234")
+
+
+def test_raw_is_the_payload_and_spare_what_is_behind_it() -> None:
+    broken = decode_message(frame(CALL, OK, b"\xff\xff\xff\xff" + b"more", proc=23))
+    assert isinstance(broken.error, OverLimit)
+    assert (broken.raw, broken.spare) == (b"\xff\xff\xff\xffmore", b"")
+    odd = decode_message(frame(CALL, OK, b"\0\0\0\3abc\xff" + b"behind", proc=23))
+    assert (odd.raw, odd.spare) == (b"\0\0\0\3abc\xff", b"behind")

@@ -274,3 +274,13 @@ def test_not_canonical_says_what_a_peer_would_take() -> None:
         found = raised(call)
         assert isinstance(found, NotCanonical)
         assert (found.value, found.next) == (value, after)
+
+
+def test_code_for_another_runtime_says_what_to_do() -> None:
+    xdr.require_api(xdr.API_VERSION)
+    with pytest.raises(ImportError) as caught:
+        xdr.require_api(99)
+    assert str(caught.value) == (
+        f"generated for API 99, while the installed libvirt_proto has API {xdr.API_VERSION}: "
+        "run `libvirt-proto generate` again"
+    )
