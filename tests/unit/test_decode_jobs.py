@@ -128,6 +128,21 @@ def test_an_end_from_outside_leaves_nothing(
         time.sleep(0.05)
 
 
+def test_a_worker_that_is_killed_is_an_error_in_words(captures: Path) -> None:
+    files = [str(captures / "tour.pcap")] * 100
+    with subprocess.Popen(
+        [COMMAND, "decode", "--jobs", "2", *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) == 2
+        os.kill(int(children[0]), signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+    assert said.startswith(b"Error: a process that decoded one of the files was killed")
+    assert process.returncode == 1
+
+
 def test_a_reader_that_goes_away_ends_all(captures: Path) -> None:
     file = str(captures / "tour.pcap")
     line = f"{COMMAND} decode --jobs 2 --format monitor {file} {file} {file}; echo $? >&2"
