@@ -25,7 +25,7 @@ from rich.table import Table
 
 from libvirt_proto import registry
 from libvirt_proto.xdrtype import XdrType
-from libvirt_proto_codegen import definitions
+from libvirt_proto_codegen import releases
 
 from . import drawing
 from .rpcgen import Judge, build, missing
@@ -47,7 +47,7 @@ def all_types() -> list[XdrType]:
 
 def judge_of_all(types: Iterable[XdrType], folder: Path) -> Judge:
     """The C of all these types."""
-    files = sorted(definitions.folder(definitions.newest()).glob("*.x"))
+    files = sorted((releases.root() / releases.newest()).glob("*.x"))
     return build([*files, JUDGED], [type_.name for type_ in types], folder)
 
 

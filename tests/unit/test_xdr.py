@@ -196,8 +196,8 @@ def nothing(_: bytes) -> None:
         (lambda: xdr.need_elements(b"..abcd", 2, 2, 4), "at byte 2: needs 8 bytes, 4 left"),
         (lambda: xdr.read_numbers(bytes(9), 2, 2, "i"), "at byte 2: needs 8 bytes, 7 left"),
         (lambda: xdr.read_numbers(bytes(9), 2, 1, "d"), "at byte 2: needs 8 bytes, 7 left"),
-        (lambda: xdr.deeper(200, 5),
-         "at byte 5: depth 201 is over the limit of 200"),
+        (lambda: xdr.deeper(100, 5),
+         "at byte 5: depth 101 is over the limit of 100"),
         (lambda: xdr.write_bool(2, nothing), "2 is no boolean"),  # type: ignore[arg-type]
         (lambda: xdr.write_bool("", nothing), "'' is no boolean"),  # type: ignore[arg-type]
         (lambda: xdr.write_fixed_opaque("ab", 2, nothing), "'ab' is not bytes"),  # type: ignore[arg-type]
@@ -210,7 +210,7 @@ def nothing(_: bytes) -> None:
         (lambda: xdr.write_count(3, 2, nothing), "count 3 is over the limit of 2"),
         (lambda: xdr.check_length([1], 2), "has 1 elements, must have 2"),
         (lambda: xdr.no_value(0), "0 in a void arm"),  # type: ignore[arg-type]
-        (lambda: xdr.deeper(200), "depth 201 is over the limit of 200"),
+        (lambda: xdr.deeper(100), "depth 101 is over the limit of 100"),
         (lambda: xdr.boolean(2), "boolean 2 is neither 0 nor 1"),
         (lambda: xdr.bit(2), "2 is no boolean"),  # type: ignore[arg-type]
         (lambda: xdr.exact(b"abc", 2), "has 3 bytes, must have 2"),
@@ -247,7 +247,7 @@ def test_what_is_at_the_edge_is_taken() -> None:
     xdr.write_bool(1, parts.append)
     assert b"".join(parts).hex(" ", 4) == "00000003 61626300 61620000 00000003 00000001"
     assert all(type(part) is bytes for part in parts)
-    assert xdr.deeper(199) == 200
+    assert xdr.deeper(99) == 100
     assert (xdr.boolean(0), xdr.boolean(1)) == (False, True)
     assert (xdr.bit(False), xdr.bit(True)) == (0, 1)
     assert xdr.exact(b"ab", 2) == b"ab"
