@@ -25,7 +25,7 @@ from libvirt_proto import (
     registry,
 )
 from libvirt_proto.layout import Partial
-from libvirt_proto.message import MessageDecoder
+from libvirt_proto.message import MessageDecoder, payload_kind
 from tests.frames import word
 
 CALL, REPLY, EVENT, STREAM, CALL_WITH_FDS, REPLY_WITH_FDS, STREAM_HOLE = range(7)
@@ -524,3 +524,47 @@ def test_raw_is_the_payload_and_spare_what_is_behind_it() -> None:
     assert (broken.raw, broken.spare) == (b"\xff\xff\xff\xffmore", b"")
     odd = decode_message(frame(CALL, OK, b"\0\0\0\3abc\xff" + b"behind", proc=23))
     assert (odd.raw, odd.spare) == (b"\0\0\0\3abc\xff", b"behind")
+
+
+class Counting:
+    """A registry that counts how often it is asked for a procedure."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked += name == "procedure"
+        return getattr(registry.default(), name)
+
+
+@pytest.mark.parametrize("data", [frame(CALL, OK, DOMAIN), frame(CALL, OK, proc=66)])
+def test_of_a_kind_that_is_known_nothing_is_asked_again(data: bytes) -> None:
+    counting: Any = Counting()
+    decode = MessageDecoder(counting)
+    first = decode(data)
+    assert counting.asked == 1
+    assert repr(decode(data)) == repr(first)
+    assert counting.asked == 1
+    decode(data[:-4] if len(data) > 28 else data, missing=4 * (len(data) > 28))
+    assert counting.asked == 1 + (len(data) > 28)
+
+
+def test_decoding_asks_the_registry_that_is_given() -> None:
+    counting: Any = Counting()
+    assert decode_message(frame(CALL, OK, DOMAIN), registry=counting).error is None
+    assert counting.asked == 1
+
+
+def test_which_type_of_a_procedure_a_payload_has() -> None:
+    kinds = {
+        (type_, status): payload_kind(Header(REMOTE, 1, 16, type_, 7, status))
+        for type_ in range(8)
+        for status in range(4)
+    }
+    assert {key: kind for key, kind in kinds.items() if kind is not None} == {
+        (CALL, OK): "args",
+        (CALL_WITH_FDS, OK): "args",
+        (REPLY, OK): "ret",
+        (REPLY_WITH_FDS, OK): "ret",
+        (EVENT, OK): "msg",
+    }

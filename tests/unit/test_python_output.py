@@ -15,6 +15,11 @@ from libvirt_proto import registry
 from libvirt_proto.errors import BadValue, OverLimit
 from libvirt_proto.layout import Sequence, layout_of
 from libvirt_proto_codegen import pipeline
+from libvirt_proto_codegen.front import read_specification
+from libvirt_proto_codegen.releases.facts import Event, Facts, History, Span
+from libvirt_proto_codegen.resolve import resolve
+from libvirt_proto_codegen.source import Source
+from libvirt_proto_codegen.targets.python.history import type_lines
 from tests.frames import text, word
 
 Compile = Callable[..., ModuleType]
@@ -105,6 +110,51 @@ def test_types_within_themselves_end(
         type_.encode(deeper, lambda piece: None)
 
 
+def test_fixed_arrays_within_themselves_end(compiled: Compile) -> None:
+    type_ = compiled("typedef s *p; struct s { p kids[2]; };").TYPES["s"]
+    for levels, ends in ((100, True), (101, False)):
+        data = word(1) * (levels - 1) + word(0) * 2 + word(0) * (levels - 1)
+        if ends:
+            value, after = type_.decode(data, 0)
+            assert (after, encoded(type_, value)) == (len(data), data)
+        else:
+            with pytest.raises(OverLimit, match="depth 101 is over the limit of 100"):
+                type_.decode(data, 0)
+
+
+def test_opaque_data_side_by_side(compiled: Compile) -> None:
+    module = compiled("struct s { opaque a[16]; opaque b[16]; int c; int d; opaque e[4]; };")
+    data = bytes(range(44))
+    value, after = module.TYPES["s"].decode(data, 0)
+    assert (value.a, value.b, value.e) == (data[:16], data[16:32], data[40:])
+    assert (after, encoded(module.TYPES["s"], value)) == (44, data)
+
+
+def test_an_index_without_a_history_has_no_word_of_it(compiled: Compile, tmp_path: Path) -> None:
+    compiled("program P { version V { int F(int) = 7; } = 1; } = 0x20000001;")
+    text = pipeline.compile_python([tmp_path / "mine.x"])["__init__.py"]
+    (row,) = (line.strip() for line in text.splitlines() if line.strip().startswith("(7, "))
+    assert row.endswith("),")
+
+
+def test_the_history_of_a_type_is_in_its_docstring() -> None:
+    source = Source("mine.x", "union u switch (int k) { case 1: int one; default: int other; };")
+    (definition,) = (
+        resolve([read_specification(source)], externals={}, release=None, inputs=()).modules[0].types
+    )
+    facts = {
+        ("type", "u"): Facts(Span("1.0.2")),
+        ("field", "u", "one"): Facts(Span(after="4.5.0", by="9.8.0")),
+        ("field", "u", "other"): Facts(Span("1.0.3"), (Event("renamed", Span("1.0.5"), before='o"ld\\\n'),)),
+    }
+    assert type_lines(History("0.9.7", "1.0.5", facts), definition) == [
+        "Since: 1.0.2.",
+        "one: since after 4.5.0, by 9.8.0.",
+        "other: since 1.0.3.",
+        "other: Renamed in 1.0.5, was o?ld??.",
+    ]
+
+
 def around(class_: type, inner: Any, data: bytes) -> Any:
     """One level more."""
     *first, last = class_.__struct_fields__  # type: ignore[attr-defined]
@@ -168,9 +218,18 @@ def test_what_a_union_may_hold_is_in_its_annotation(compiled: Compile) -> None:
     hint = module.U.__annotations__["value"]
     assert set(hint.split(" | ")) == {"None", "bytes", "float", "bool", "str", "S", "list[S]", "int"}
     assert hint.endswith(" | None")
-    exact = compiled("union u switch (int k) { case 1: quadruple q; };")
-    assert exact.U.__annotations__["value"] == "bytes"
-    assert typing.get_type_hints(exact.U)["value"] is bytes
+    for held, annotation, hint in (
+        ("quadruple q;", "bytes", bytes),
+        ("opaque o[4];", "bytes", bytes),
+        ("opaque o<>;", "bytes", bytes),
+        ("string s<>;", "bytes | str", bytes | str),
+        ("text t<>;", "list[bytes | str]", list[bytes | str]),
+        ("e n;", "int", int),
+    ):
+        types = "typedef string text<>; enum e { A };"
+        exact = compiled(f"{types} union u switch (int k) {{ case 1: {held} }};")
+        assert exact.U.__annotations__["value"] == annotation
+        assert typing.get_type_hints(exact.U)["value"] == hint
 
 
 def test_constants_keep_their_spelling_and_their_origin(compiled: Compile) -> None:

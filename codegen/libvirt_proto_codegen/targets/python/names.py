@@ -112,7 +112,7 @@ class Names:
 
     @staticmethod
     def _give_function(name: str, taken: set[str]) -> str:
-        while any(f"{verb}_{name}" in taken for verb in ("decode", "encode", "as")):
+        while f"decode_{name}" in taken:  # the others come with it
             name += "_"
         taken.update(f"{verb}_{name}" for verb in ("decode", "encode", "as"))
         return name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -107,9 +106,11 @@ class Steps:
 
     def run(self, slots: list[Slot]) -> Step:
         """One struct call for neighbours of fixed size."""
+        runs = [(letter, len(list(group))) for letter, group in groupby(slot.code for slot in slots)]
+        # `2i` is `ii`, but `16s16s` is no `32s`.
         code = "".join(
-            letter if letter.endswith("s") else f"{count if (count := len(list(group))) > 1 else ''}{letter}"
-            for letter, group in _runs(slots)
+            letter * count if count == 1 or letter.endswith("s") else f"{count}{letter}"
+            for letter, count in runs
         )
         return Step(
             "run", slots=tuple(slots), layout=self._scope.layout(code), size=sum(slot.size for slot in slots)
@@ -170,13 +171,3 @@ class Steps:
                 return bits // 8
             case _:
                 return 4
-
-
-def _runs(slots: list[Slot]) -> Iterable[tuple[str, Iterable[Slot]]]:
-    """Slots grouped by code; opaques each alone, for `16s16s` is not `32s`."""
-    keyed = [
-        (slot.code if not slot.code.endswith("s") else f"{i}|{slot.code}", slot)
-        for i, slot in enumerate(slots)
-    ]
-    for key, group in groupby(keyed, key=lambda pair: pair[0]):
-        yield key.rsplit("|", 1)[-1], [slot for _, slot in group]

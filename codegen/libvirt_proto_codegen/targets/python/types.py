@@ -97,7 +97,6 @@ class Types:
         return view
 
     def _enum(self, view: TypeView, members: list[tuple[str, int]]) -> None:
-        self._scope.use("IntEnum")
         view.kind = "enum"
         taken: set[str] = set()
         for name, value in members:
@@ -106,7 +105,7 @@ class Types:
             view.members.append((python, value))
         slot = Slot("i", 4, "number", f"as_{view.function}(number, number)", "value")
         view.steps = [self._steps.run([slot])]
-        view.made, view.after, view.returns = slot.made, "pos + 4", f"{view.cls} | int"
+        view.made, view.after, view.returns = slot.made, f"pos + {slot.size}", f"{view.cls} | int"
         view.hint = self._scope.annotated(f"{view.cls} | int", "EnumOf", view.cls)
 
     def _struct(self, view: TypeView, node: Structure) -> None:
