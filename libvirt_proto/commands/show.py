@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
-from ..capture.chunk import Captured, Closed, ConnectionEvent
+from ..capture.chunk import Captured
 from . import names, options
 from .filters import Filter, FilterError
 from .status import Status
-from .views import Exchanges, Figures, Messages, View
+from .views import Exchanges, Figures, Item, Messages, View
 
 if TYPE_CHECKING:
     from ..as_of import AsOf
@@ -71,7 +72,7 @@ class Show:
 
     def write(
         self,
-        items: Iterable[Captured | ConnectionEvent | Closed],
+        items: Iterable[Item],
         out: BinaryIO,
         status: Status,
         *,
@@ -81,20 +82,29 @@ class Show:
         """Write what is shown of one source; at once, where more may be long in coming (`live`)."""
         view = view or self.view()
         as_of = self._as_of()
+        if as_of:
+            items = self._beside(as_of, items)
         try:
-            for item in items:
-                if as_of and isinstance(item, Captured) and (not self.filter.active or self.filter(item)):
-                    as_of.add(item.message)
-                for text in view.take(item, status):
-                    out.write(text)
-                    if live:
+            with closing(view.take(items, status)) as lines:
+                if live:
+                    for line in lines:
+                        out.write(line)
                         out.flush()
+                else:
+                    out.writelines(lines)
         finally:  # also after an interrupt: calls without a reply may be what the user waited for
             for text in view.finish(status):
                 out.write(text)
             out.flush()
             for notice in as_of.notices() if as_of else ():
                 status.notice(notice)
+
+    def _beside(self, as_of: AsOf, items: Iterable[Item]) -> Iterator[Item]:
+        """The items; messages that pass the filter are looked at as an older release would."""
+        for item in items:
+            if isinstance(item, Captured) and (not self.filter.active or self.filter(item)):
+                as_of.add(item.message)
+            yield item
 
     def _as_of(self) -> AsOf | None:
         if self.as_of is None:

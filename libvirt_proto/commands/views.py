@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from ..capture.chunk import Captured, Closed, ConnectionEvent
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from .status import Status
 
 T = TypeVar("T")
+Item = Captured | ConnectionEvent | Closed
 
 
 class View(Protocol):
     """What is made of one source."""
 
-    def take(self, item: Captured | ConnectionEvent | Closed, status: Status) -> Iterable[bytes]:
-        """What is to be written after one more item; what is shown is counted in `status`."""
+    def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
+        """What is to be written of items, after each what it makes complete; what is shown is counted in
+        `status` when this ends."""
 
     def finish(self, status: Status) -> Iterable[bytes]:
         """What is to be written at the end."""
@@ -59,16 +61,19 @@ class Messages:
             text = pretty.Presenter(registry, palette, accesses, full=full)
         self._present, self._event = _encoded(text), _encoded(text.event)
 
-    def take(self, item: Captured | ConnectionEvent | Closed, status: Status) -> Iterable[bytes]:
-        """The line or lines of a message or an event that passes the filter."""
-        if isinstance(item, Captured):
-            if self._accepts is not None and not self._accepts(item):
-                return ()
-            status.shown += 1
-            return (self._present(item),)
-        if isinstance(item, Closed) or not self._filter.of_event(item):
-            return ()
-        return (self._event(item),)
+    def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
+        """The line or lines of each message and event that passes the filter."""
+        accepts, present, shown = self._accepts, self._present, 0
+        try:
+            for item in items:
+                if isinstance(item, Captured):
+                    if accepts is None or accepts(item):
+                        shown += 1
+                        yield present(item)
+                elif isinstance(item, ConnectionEvent) and self._filter.of_event(item):
+                    yield self._event(item)
+        finally:
+            status.shown += shown
 
     def finish(self, status: Status) -> Iterable[bytes]:
         """Nothing is kept."""
@@ -98,13 +103,14 @@ class Exchanges:
             text = exchanges.Pretty(registry, palette, accesses, full=full)
         self._present = _encoded(lambda exchange: text(exchange, self._start))
 
-    def take(self, item: Captured | ConnectionEvent | Closed, status: Status) -> Iterable[bytes]:
+    def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
         """The exchanges that are complete with an item."""
-        if isinstance(item, ConnectionEvent):
-            return ()
-        if self._start is None:
-            self._start = item.time_ns
-        return self._show(self._sessions.feed(item), status)
+        for item in items:
+            if isinstance(item, ConnectionEvent):
+                continue
+            if self._start is None:
+                self._start = item.time_ns
+            yield from self._show(self._sessions.feed(item), status)
 
     def finish(self, status: Status) -> Iterable[bytes]:
         """The exchanges that were not."""
@@ -133,14 +139,15 @@ class Figures:
         self._as_json, self._palette, self._fit = format_ == "jsonl", palette, fit
         self._accepts = filter_ if filter_.active else None
 
-    def take(self, item: Captured | ConnectionEvent | Closed, status: Status) -> Iterable[bytes]:
-        """Count an item."""
-        if isinstance(item, Captured):
-            if self._accepts is not None and not self._accepts(item):
-                return ()
-            status.shown += 1
-        self._measure.add(item)
-        return ()
+    def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
+        """Count items."""
+        for item in items:
+            if isinstance(item, Captured):
+                if self._accepts is not None and not self._accepts(item):
+                    continue
+                status.shown += 1
+            self._measure.add(item)
+        yield from ()
 
     def finish(self, status: Status) -> Iterable[bytes]:
         """The figures."""
