@@ -94,24 +94,9 @@ $(VENV)/run.stamp: pyproject.toml | $(BIN)/python
 	@$(PIP) --editable .
 	@touch $@
 
-$(VENV)/test.stamp: pyproject.toml | $(VENV)/run.stamp
-	@$(PIP) --editable . --group test
-	@touch $@
-
-$(VENV)/bench.stamp: pyproject.toml | $(VENV)/run.stamp
-	@$(PIP) --editable . --group bench
-	@touch $@
-
-$(VENV)/dev.stamp: pyproject.toml | $(VENV)/run.stamp
-	@$(PIP) --editable . --group dev
-	@touch $@
-
-$(VENV)/fuzz.stamp: pyproject.toml | $(VENV)/run.stamp
-	@$(PIP) --editable . --group fuzz
-	@touch $@
-
-$(VENV)/mutate.stamp: pyproject.toml | $(VENV)/run.stamp
-	@$(PIP) --editable . --group mutate
+STAMPS := $(patsubst %,$(VENV)/%.stamp,test dev bench fuzz mutate)
+$(STAMPS): $(VENV)/%.stamp: pyproject.toml | $(VENV)/run.stamp
+	@$(PIP) --editable . --group $*
 	@touch $@
 
 $(BIN)/python:

@@ -60,14 +60,11 @@ def with_entry(changelog: str, release: str, lines: str) -> str:
     if HEADING not in section[first.start() :]:
         section += f"\n{HEADING}\n\n"
     at = section.index(HEADING, first.start()) + len(HEADING) + 1
-    others = {match["release"]: match[0] for match in _ENTRY.finditer(section, at)}
-    others[release] = lines
-    start, stop = at, at
-    for match in _ENTRY.finditer(section, at):
-        stop = match.end()
-    ordered = "".join(others[name] for name in sorted(others, key=version_key, reverse=True))
-    rest = section[stop:].lstrip("\n")
-    section = section[:start] + "\n" + ordered + (f"\n{rest}" if rest else "")
+    found = list(_ENTRY.finditer(section, at))
+    entries = {match["release"]: match[0] for match in found} | {release: lines}
+    ordered = "".join(entries[name] for name in sorted(entries, key=version_key, reverse=True))
+    rest = section[found[-1].end() if found else at :].lstrip("\n")
+    section = section[:at] + "\n" + ordered + (f"\n{rest}" if rest else "")
     return section + ("\n" + changelog[end:] if following else "")
 
 

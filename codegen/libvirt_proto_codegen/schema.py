@@ -300,6 +300,16 @@ class Schema:
         """The definition that a reference names; total, since references are checked."""
         return self.by_name[reference.module].by_name[reference.name]
 
+    def smallest(self, element: Node) -> int:
+        """The bytes that an element of an array takes at least."""
+        match element:
+            case Named():
+                return self.definition(element).min_size
+            case Integer(bits) | Floating(bits):
+                return bits // 8
+            case _:
+                return 4
+
     def resolved(self, node: Node) -> Node:
         """The node behind a chain of names: never Named."""
         while isinstance(node, Named):

@@ -107,8 +107,7 @@ class Presenter:
         message = captured.message
         if not _is_plain(message) or captured.sightings or captured.time_ns is None or self._accesses:
             return self._encode(self.line(captured)) + b"\n"
-        if captured.connection is not self._connection:
-            self._meet(captured.connection)
+        self._meet(captured.connection)
         header, payload = message.header, message.payload
         kind = (
             header.prog,
@@ -120,11 +119,7 @@ class Presenter:
             type(payload),
         )
         form = self._forms.get(kind) or self._form(kind, captured)
-        if payload is None:
-            json = b"null"
-        else:
-            convert = self._converters.get(type(payload)) or self._converter(message)
-            json = self._encode(convert(payload))
+        json = b"null" if payload is None else self._encode(self._converted(message))
         return form % (
             captured.n,
             captured.time_ns,
@@ -146,9 +141,10 @@ class Presenter:
         return form
 
     def _meet(self, connection: Connection) -> None:
-        self._connection = connection
-        self._conn = connection_name(connection)
-        self._conn_json = self._encode(self._conn)
+        if connection is not self._connection:
+            self._connection = connection
+            self._conn = connection_name(connection)
+            self._conn_json = self._encode(self._conn)
 
     def event(self, event: ConnectionEvent) -> bytes:
         """The line of an event."""
@@ -161,12 +157,8 @@ class Presenter:
         message = captured.message
         header = message.header
         program, procedure = self._names.of(header)
-        if captured.connection is not self._connection:
-            self._meet(captured.connection)
-        payload = message.payload
-        if payload is not None:
-            convert = self._converters.get(type(payload)) or self._converter(message)
-            payload = convert(payload)
+        self._meet(captured.connection)
+        payload = None if message.payload is None else self._converted(message)
         line = Line(
             captured.n,
             captured.time_ns,
@@ -201,6 +193,10 @@ class Presenter:
         if self._accesses is not None:
             line.access = self._accesses.of(captured) or msgspec.UNSET
         return line
+
+    def _converted(self, message: Message) -> Any:
+        payload = message.payload
+        return (self._converters.get(type(payload)) or self._converter(message))(payload)
 
     def _converter(self, message: Message) -> Convert:
         node = self._names.node(message)

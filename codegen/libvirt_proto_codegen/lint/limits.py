@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..schema import Array, Floating, Integer, Named, Node, Opaque, String, Structure, UnionType
+from ..schema import Array, Node, Opaque, String, Structure, UnionType
 from .view import Declared, Hit, View
 
 
@@ -80,19 +80,9 @@ def _least_at_limit(view: View, node: Node) -> int | None:
         case String(limit) | Opaque(limit) if limit:
             return 4 + (limit.value + 3) // 4 * 4
         case Array(element, limit) if limit:
-            return 4 + limit.value * _least(view, element)
+            return 4 + limit.value * view.schema.smallest(element)
         case _:
             return None
-
-
-def _least(view: View, element: Node) -> int:
-    match element:
-        case Named():
-            return view.definition(element).min_size
-        case Integer(bits) | Floating(bits):
-            return bits // 8
-        case _:
-            return 4
 
 
 def _hit(declared: Declared, message: str, effect: str) -> Hit:

@@ -150,7 +150,7 @@ class Steps:
 
     def _array(self, kind: str, target: str, source: str, element: Node, limit: str, recursive: bool) -> Step:
         slot = self.slot("item", "item", element)
-        smallest = self._smallest(element)
+        smallest = self._schema.smallest(element)
         if slot and slot.code in _SIZES:
             self._scope.use("read_numbers", "write_numbers")
             convert = slot.made if slot.made != "item" else ""
@@ -162,12 +162,3 @@ class Steps:
             self._scope.use("check_length", "need_elements")
         inner = self.of("item", "item", element, recursive)
         return Step(kind, target, source, limit, smallest, inner=inner)
-
-    def _smallest(self, node: Node) -> int:
-        match node:
-            case Named():
-                return self._schema.definition(node).min_size
-            case Integer(bits) | Floating(bits):
-                return bits // 8
-            case _:
-                return 4
