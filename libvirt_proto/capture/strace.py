@@ -86,13 +86,16 @@ class _Trace:
 
     def read(self, read: Read) -> Iterator[Item]:
         number, out = 0, self._calls.out
-        too_long = None
+        too_long, broken = None, b""
         try:
             for number, data in enumerate(text_lines(read, MAX_LINE), 1):
-                line = parse(data.removesuffix(b"\r"))
+                data = data.removesuffix(b"\r")
                 if data.endswith(b" attached"):
-                    self._attached(line, data)
+                    if not data.startswith(b"strace: "):  # that would be a line of its own
+                        broken = b"" if broken else self._attached(data)
                     continue
+                line = parse(broken + data)
+                broken = b""
                 if line is None:
                     continue
                 try:
@@ -154,11 +157,16 @@ class _Trace:
             return
         self._calls.descriptors.table(process)
 
-    def _attached(self, line: Line | None, data: bytes) -> None:
-        """strace says that it follows a new process, in the middle of the line of the call that makes it."""
-        child = attached(data)
-        if child is not None and line is not None and line.name in CLONES:
+    def _attached(self, data: bytes) -> bytes:
+        """strace says that it follows a new process, in the middle of the line of the call that makes it, or
+        of what another thread does at that moment: that one goes on with the next line, and is given back."""
+        child, line = attached(data), parse(data)
+        if child is None or line is None:
+            return b""
+        if line.name in CLONES:
             self._calls.descriptors.cloned(line.pid, child, shared=shares(data))
+            return b""
+        return data[: data.rindex(b"strace: Process ")]
 
     # Unfinished calls
 

@@ -345,6 +345,28 @@ def test_strace_numbers_processes_only_when_there_are_several() -> None:
     assert ends(items) == [(1, "c2s"), (1, "s2c")]
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [f") = {SIZE}"],
+        ["strace: Process 9 attached", f") = {SIZE}"],
+        [" <unfinished ...>", f"[pid     7] <... write resumed>) = {SIZE}"],
+    ],
+)
+def test_a_new_thread_is_told_of_in_the_middle_of_another_line(rest: list[str]) -> None:
+    """As strace 6.1 wrote it while virsh sent its second message."""
+    items = read(
+        connect().removeprefix("7 "),
+        f"write(4, {quote(CALL)}, {SIZE}strace: Process 8 attached",
+        *rest,
+        f"[pid     7] read(4, {quote(REPLY)}, {SIZE}) = {SIZE}",
+    )
+    assert moved(items) == [
+        ("unix-/run/libvirt/libvirt-sock", "c2s", CALL),
+        ("unix-/run/libvirt/libvirt-sock", "s2c", REPLY),
+    ]
+
+
 def test_another_program_keeps_what_is_not_to_be_closed() -> None:
     items = read(
         "7 socket(AF_UNIX, SOCK_STREAM, 0) = 4",
