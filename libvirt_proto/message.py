@@ -20,7 +20,7 @@ from .frame import TYPES_WITH_FDS
 from .generated import virnetprotocol as net
 from .limits import MAX_FDS, MAX_FRAME, MIN_FRAME
 from .registry import Registry, default
-from .xdrtype import XdrType
+from .xdrtype import Decoder, XdrType
 
 Header = net.VirNetMessageHeader
 Type = net.VirNetMessageType
@@ -29,6 +29,7 @@ Status = net.VirNetMessageStatus
 _WORD = Struct(">I")
 #: The length word, and a header as virNetMessageHeader has it.
 _START = Struct(">IIIiiIi")
+_HEAD: Final = _START.size
 #: What the payload is: a type of the procedure, or one that is the same for all.
 _KINDS: dict[tuple[int, int], Literal["args", "ret", "msg", "error", "abort", "hole", "data", "nothing"]] = {
     (Type.VIR_NET_CALL, Status.VIR_NET_OK): "args",
@@ -88,14 +89,14 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 def decode_message(
-    data: bytes, *, direction: str | None = None, missing: int = 0, registry: Registry | None = None
+    data: bytes, direction: str | None = None, missing: int = 0, *, registry: Registry | None = None
 ) -> Message:
     """Decode one whole frame: length word, header, payload.
 
     `registry` is where types come from, by default the newest release. For the rest, and for what is
     raised, see MessageDecoder, which is quicker for many.
     """
-    return _decoder(registry)(data, direction=direction, missing=missing)
+    return _decoder(registry).decode(data, direction, missing)
 
 
 class MessageDecoder:
@@ -104,12 +105,13 @@ class MessageDecoder:
 
     def __init__(self, registry: Registry | None = None) -> None:
         self._registry = registry or default()
-        #: Program, version, procedure, type, status → what `_decode` found out about such messages.
+        #: Program, version, procedure, type, status → what `_decode` found out about such messages: how the
+        #: payload is decoded and its type is called, each None for no payload.
         self._known: dict[
-            tuple[int, int, int, int, int], tuple[Type | int, Status | int, XdrType | None]
+            tuple[int, int, int, int, int], tuple[Type | int, Status | int, Decoder | None, str | None]
         ] = {}
 
-    def __call__(self, data: bytes, *, direction: str | None = None, missing: int = 0) -> Message:
+    def decode(self, data: bytes, direction: str | None = None, missing: int = 0) -> Message:
         """The message of a frame.
 
         `direction` (`c2s` or `s2c`) is not needed; it settles what an aborted stream carries (nothing
@@ -123,14 +125,13 @@ class MessageDecoder:
             length, prog, vers, proc, type_, serial, status = _START.unpack_from(data)
             known = self._known.get((prog, vers, proc, type_, status))
             if known is not None and length == len(data):  # nearly every message
-                type_, status, payload = known
+                type_, status, payload, name = known
                 try:
-                    value, end = payload.decode(data, _START.size) if payload else (None, _START.size)
+                    value, end = payload(data, _HEAD) if payload is not None else (None, _HEAD)
                 except (struct.error, ProtocolError, RecursionError):
                     end = None  # not canonical, or broken
                 if end == length:
-                    header = Header(prog, vers, proc, type_, serial, status)
-                    return Message(header, length, None, payload.name if payload else None, value)
+                    return Message(Header(prog, vers, proc, type_, serial, status), length, None, name, value)
         return self._decode(data, direction, missing)
 
     def _decode(self, data: bytes, direction: str | None, missing: int) -> Message:
@@ -154,7 +155,8 @@ class MessageDecoder:
         type_, typed = payload_of(header, pos < size or missing > 0, direction, self._registry)
         if typed and (header.type, header.status) in _SETTLED and len(self._known) < _MAX_KNOWN:
             key = (header.prog, header.vers, header.proc, header.type, header.status)
-            self._known[key] = (header.type, header.status, type_)
+            payload = (type_.decode, type_.name) if type_ else (None, None)
+            self._known[key] = (header.type, header.status, *payload)
         if missing:
             return _incomplete(Message(header, length, fds, missing=missing), data, pos, type_, typed)
         if not typed:

@@ -5,13 +5,16 @@ Sources: RFC 791, RFC 8200, RFC 9293, and tcpdump.org's list of link-layer heade
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
-#: (key, sequence number, acknowledgement number, flags, payload, missing). The key is the source
+from .pcap import Packet
+
+#: (time, key, sequence number, acknowledgement number, flags, payload, missing). The key is the source
 #: address, destination address, source port and destination port as they stand in the packet (12
 #: bytes for IPv4, 36 for IPv6); missing is how many bytes of payload the capture has cut off.
-Segment = tuple[bytes, int, int, int, bytes, int]
+Segment = tuple[int | None, bytes, int, int, int, bytes, int]
 
 FIN: Final = 0x01
 SYN: Final = 0x02
@@ -41,7 +44,7 @@ _RAW: Final = frozenset((12, 14, 101, 228, 229))
 _IP_TCP = "BxH2xI2x12sIIH"
 #: The common packet in one step: a link with an EtherType, IPv4 without options, TCP.
 _FAST: Final = {
-    link: (Struct(f">{type_at}xH{ip_at - type_at - 2}x{_IP_TCP}").unpack_from, ip_at)
+    link: (Struct(f">{type_at}xH{ip_at - type_at - 2}x{_IP_TCP}").unpack_from, ip_at, ip_at + 40)
     for link, (type_at, ip_at) in _TYPED_LINKS.items()
 }
 _HALF = Struct(">H").unpack_from
@@ -49,9 +52,12 @@ _IPV4_HEADER = Struct(">BxH2xHxB2x8s").unpack_from
 _IPV6_HEADER = Struct(">4xHBx32s").unpack_from
 _TCP_HEADER = Struct(">4sIIBB").unpack_from
 
+#: A segment without its time.
+_Found = tuple[bytes, int, int, int, bytes, int]
+
 
 class SegmentDecoder:
-    """Takes packets and gives their TCP segments, None for everything else.
+    """Takes packets and gives the segments of those that have TCP.
 
     The counters say what was passed over: `not_tcp` packets without TCP, `fragments` of IP (the
     first fragment of a segment is given, the rest is missing), `malformed` headers that break off
@@ -66,21 +72,29 @@ class SegmentDecoder:
         self.cut = 0
         self.unknown_links: set[int] = set()
 
-    def segment(self, linktype: int, buffer: bytes, start: int, end: int, original: int) -> Segment | None:
-        """The segment of the packet buffer[start:end], which had `original` bytes on the wire."""
-        fast = _FAST.get(linktype)
-        if fast is not None and end - start >= fast[1] + 40:
-            unpack, ip = fast
-            kind, version, total, word, key, seq, ack, data = unpack(buffer, start)
-            # Anything out of the ordinary, broken lengths included, goes the long way.
-            if version == 0x45 and kind == _IPV4 and word & 0x3FFF00FF == _TCP and data >= 0x5000:
-                stop = start + ip + total
-                first = start + ip + 20 + (data >> 12) * 4
-                if first <= stop <= end:
-                    return key, seq, ack, data & 0xFF, buffer[first:stop], 0
-        return self._link(linktype, buffer, start, end, max(original, end - start))
+    def segments(self, packets: Iterable[Packet]) -> list[Segment]:
+        """The segments of packets, in their order."""
+        found: list[Segment] = []
+        add = found.append
+        for time_ns, linktype, buffer, start, end, original in packets:
+            fast = _FAST.get(linktype)
+            if fast is not None:
+                unpack, ip, size = fast
+                if end - start >= size:
+                    kind, version, total, word, key, seq, ack, data = unpack(buffer, start)
+                    # Anything out of the ordinary, broken lengths included, goes the long way.
+                    if version == 0x45 and kind == _IPV4 and word & 0x3FFF00FF == _TCP and data >= 0x5000:
+                        ip += start
+                        stop, first = ip + total, ip + 20 + (data >> 12) * 4
+                        if first <= stop <= end:
+                            add((time_ns, key, seq, ack, data & 0xFF, buffer[first:stop], 0))
+                            continue
+            segment = self._link(linktype, buffer, start, end, max(original, end - start))
+            if segment is not None:
+                add((time_ns, *segment))
+        return found
 
-    def _link(self, linktype: int, buffer: bytes, start: int, end: int, original: int) -> Segment | None:
+    def _link(self, linktype: int, buffer: bytes, start: int, end: int, original: int) -> _Found | None:
         """Step over the link layer."""
         wire_end = start + original
         typed = _TYPED_LINKS.get(linktype)
@@ -107,7 +121,7 @@ class SegmentDecoder:
         kind = {4: _IPV4, 6: _IPV6}.get(buffer[pos] >> 4, 0)
         return self._network(kind, buffer, pos, end, wire_end)
 
-    def _network(self, kind: int, buffer: bytes, pos: int, end: int, wire_end: int) -> Segment | None:
+    def _network(self, kind: int, buffer: bytes, pos: int, end: int, wire_end: int) -> _Found | None:
         if kind == _IPV4:
             return self._ipv4(buffer, pos, end, wire_end)
         if kind == _IPV6:
@@ -115,7 +129,7 @@ class SegmentDecoder:
         self.not_tcp += 1
         return None
 
-    def _ipv4(self, buffer: bytes, pos: int, end: int, wire_end: int) -> Segment | None:
+    def _ipv4(self, buffer: bytes, pos: int, end: int, wire_end: int) -> _Found | None:
         if end - pos < 20:
             self.malformed += 1
             return None
@@ -135,7 +149,7 @@ class SegmentDecoder:
                 return None
         return self._tcp(addresses, buffer, pos + header, end, ip_end)
 
-    def _ipv6(self, buffer: bytes, pos: int, end: int, wire_end: int) -> Segment | None:
+    def _ipv6(self, buffer: bytes, pos: int, end: int, wire_end: int) -> _Found | None:
         if end - pos < 40:
             self.malformed += 1
             return None
@@ -165,7 +179,7 @@ class SegmentDecoder:
             protocol = following
         return self._tcp(addresses, buffer, pos, end, ip_end)
 
-    def _tcp(self, addresses: bytes, buffer: bytes, pos: int, end: int, ip_end: int) -> Segment | None:
+    def _tcp(self, addresses: bytes, buffer: bytes, pos: int, end: int, ip_end: int) -> _Found | None:
         """The segment whose TCP header begins at `pos`; the capture ends at `end`, IP says `ip_end`."""
         if min(end, ip_end) - pos < 20:
             self.malformed += 1

@@ -287,14 +287,13 @@ def _connections(batches: Iterator[list[Packet]], ports: frozenset[int]) -> Iter
     """From packets to the Chunks of their connections."""
     decoder = SegmentDecoder()
     tcp = TcpReassembler(server_ports=ports, admit=partial(plausible_header, offset=0))
-    segment_of, feed, out = decoder.segment, tcp.feed, tcp.out
+    out = tcp.out
     time_ns, damage, unread = None, None, None
     try:
         for batch in batches:
-            for time_ns, linktype, buffer, start, end, original in batch:
-                segment = segment_of(linktype, buffer, start, end, original)
-                if segment is not None:
-                    feed(time_ns, segment)
+            tcp.feed(decoder.segments(batch))
+            if batch:
+                time_ns = batch[-1][0]
             yield from out
             out.clear()
     except DamagedCaptureError as error:

@@ -34,7 +34,7 @@ Severity = Literal["note", "error"]
 class Decode(Protocol):
     """`libvirt_proto.message.decode_message`, or anything that is called like it."""
 
-    def __call__(self, data: bytes, *, direction: Direction | None = None, missing: int = 0) -> Message:
+    def __call__(self, data: bytes, direction: Direction | None = None, missing: int = 0) -> Message:
         """The message of one whole frame, or of one that lacks `missing` bytes at its end."""
 
 
@@ -112,7 +112,7 @@ class _Stream:
         self.mid = False
         self.ended = False
         #: In step, with nothing to skip: the decoder can have the next bytes as they are. And
-        #: beyond that, nothing is pending: a message begins with the next byte.
+        #: beyond that, there was a message, and another one begins with the next byte.
         self.ready = False
         self.aligned = False
 
@@ -121,7 +121,12 @@ class _Stream:
         self.decoder = FrameDecoder()
         self.fed, self.checked = 0, -1
         self.search, self.skip = search, skip
-        self.ready = self.aligned = search is None and not skip and not self.conversation.passing
+        self.ready = search is None and not skip and not self.conversation.passing
+        self.aligned = False
+
+    def align(self) -> None:
+        """Find out whether a message begins with the next byte."""
+        self.aligned = self.ready and self.conversation.understood and not self.pending
 
     def feed(self, data: bytes) -> list[Frame]:
         self.fed += len(data)
@@ -163,7 +168,7 @@ class _Reader:
 
     def read(self, items: Iterable[Item]) -> Iterator[Seen]:
         """The short way: a direction that is in step, bytes in order, programs that are known."""
-        heads, streams = self._programs.heads, self._streams
+        heads, streams, decode = self._programs.heads, self._streams, self._decode
         time_ns = None
         for item in items:
             if not isinstance(item, Chunk):
@@ -174,13 +179,17 @@ class _Reader:
             if stream is None or not stream.ready or item.lost or item.cut or item.end:
                 yield from self._chunk(stream or self._new(item), item)
                 continue
-            stream.fresh = False
             data = item.data
             if stream.aligned and len(data) >= MIN_FRAME:
                 length, head = _LENGTH_HEAD(data)
                 if length == len(data) and head in heads:  # one whole message, as most segments are
-                    yield self._captured(stream, data, time_ns)
+                    message = decode(data, direction)
+                    if message.header.proc in _SASL:
+                        self._authenticated(stream, message)
+                    self._count += 1
+                    yield Captured(self._count, time_ns, connection, direction, message)
                     continue
+            stream.fresh = False
             frames = stream.feed(data)
             good = 0
             for frame in frames:
@@ -188,7 +197,7 @@ class _Reader:
                     break
                 yield self._captured(stream, frame.data, time_ns)
                 good += 1
-            stream.aligned = not stream.pending
+            stream.align()
             if good < len(frames) or not (stream.aligned or self._in_step(stream)):
                 rest = self._rest(stream, frames[good:])
                 yield from self._trouble(stream, rest, time_ns)
@@ -220,17 +229,19 @@ class _Reader:
         return b"".join([*(frame.data for frame in frames), stream.decoder.pending])
 
     def _captured(self, stream: _Stream, frame: bytes, time_ns: int | None, *, missing: int = 0) -> Captured:
-        message = self._decode(frame, direction=stream.direction, missing=missing)
-        header = message.header
+        message = self._decode(frame, stream.direction, missing)
+        self._authenticated(stream, message)
         self._count += 1
         stream.conversation.understood = True
-        if header.proc in _SASL and (header.prog, header.type, header.status) == (
-            _REMOTE_PROGRAM,
-            _REPLY,
-            _OK,
-        ):
-            stream.conversation.sasl = True
         return Captured(self._count, time_ns, stream.connection, stream.direction, message)
+
+    @staticmethod
+    def _authenticated(stream: _Stream, message: Message) -> None:
+        """Note that the connection may be encrypted from here on."""
+        header = message.header
+        replied = (header.prog, header.type, header.status) == (_REMOTE_PROGRAM, _REPLY, _OK)
+        if replied and header.proc in _SASL:
+            stream.conversation.sasl = True
 
     # The long way
 
@@ -244,7 +255,8 @@ class _Reader:
                 step = min(stream.skip, len(data))
                 data = data[step:]
                 stream.skip -= step
-                stream.ready = stream.aligned = not stream.skip
+                stream.ready = not stream.skip
+                stream.align()
             if data:
                 yield from self._walk(stream, data, time_ns)
             if chunk.cut and not conversation.passing:
@@ -332,11 +344,11 @@ class _Reader:
                 stream.restart(None)
             frames = stream.feed(data[pos : pos + _PIECE])
             pos = min(pos + _PIECE, len(data))
-            stream.aligned = not stream.pending
             good = 0
             while good < len(frames) and self._programs.possible(frames[good].data):
                 yield self._captured(stream, frames[good].data, time_ns)
                 good += 1
+            stream.align()
             if good < len(frames) or not self._in_step(stream):
                 rest = self._rest(stream, frames[good:])
                 yield from self._trouble(stream, rest, time_ns)

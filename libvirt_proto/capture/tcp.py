@@ -7,7 +7,7 @@ overlap, the bytes that were captured first stand. Lost bytes are counted, never
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from .chunk import Chunk, Connection, Direction
@@ -134,10 +134,10 @@ class _Flow:
 class TcpReassembler:
     """Puts the segments of many connections together.
 
-    `feed` takes one segment with its time and appends Chunks to `out`; `finish` gives what is still
-    held. `server_ports` says who is the server where no SYN does, else the lower port is. Of
-    connections on other ports only those are given whose first bytes, in one direction or the
-    other, `admit` agrees to; without `admit` all are given.
+    `feed` takes segments and appends Chunks to `out`; `finish` gives what is still held. `server_ports`
+    says who is the server where no SYN does, else the lower port is. Of connections on other ports only
+    those are given whose first bytes, in one direction or the other, `admit` agrees to; without `admit`
+    all are given.
 
     A hole is declared lost when the peer acknowledges the FIN, or again and again bytes behind the
     hole, when a direction holds more than MAX_HELD_BYTES or MAX_HELD_SEGMENTS, when the connection is
@@ -160,23 +160,25 @@ class TcpReassembler:
         self._count = 0
         self._held_total = 0
 
-    def feed(self, time_ns: int | None, segment: Segment) -> None:
-        """Take a segment; `time_ns` is the time of its packet."""
-        key, seq, _, flags, data, missing = segment
-        half = self._halves.get(key)
-        if (
-            half is not None
-            and seq == half.next
-            and half.plain
-            and not flags & _SYN_FIN_RST
-            and not missing
-            and half.connection is not None
-        ):
-            if data:
-                half.next = (seq + len(data)) & _MASK
-                self.out.append(Chunk(half.connection, half.direction, time_ns, data))
-        else:
-            self._slow(time_ns, segment, half)
+    def feed(self, segments: Iterable[Segment]) -> None:
+        """Take segments, in the order in which they were captured."""
+        halves, give = self._halves, self.out.append
+        for segment in segments:
+            time_ns, key, seq, _, flags, data, missing = segment
+            half = halves.get(key)
+            if (
+                half is not None
+                and seq == half.next
+                and half.plain
+                and not flags & _SYN_FIN_RST
+                and not missing
+                and half.connection is not None
+            ):
+                if data:
+                    half.next = (seq + len(data)) & _MASK
+                    give(Chunk(half.connection, half.direction, time_ns, data))
+            else:
+                self._slow(segment, half)
 
     def finish(self, time_ns: int | None) -> None:
         """The input has ended: declare every hole lost and give what lies behind. Connections that were
@@ -185,9 +187,9 @@ class TcpReassembler:
             for half in (flow.c2s, flow.s2c):
                 self._abandon_holes(half, time_ns)
 
-    def _slow(self, time_ns: int | None, segment: Segment, half: _Half | None) -> None:
+    def _slow(self, segment: Segment, half: _Half | None) -> None:
         """Everything but a segment without flags, in order, of a connection without holes."""
-        key, seq, ack, flags, data, missing = segment
+        time_ns, key, seq, ack, flags, data, missing = segment
         if flags & SYN and not flags & RST:
             half = self._syn(time_ns, key, seq, ack, flags, half)
             seq = (seq + 1) & _MASK

@@ -154,14 +154,16 @@ def messages(
 
         items = recorded(items, recorder, live=live)
     count = problems = seen = 0
+    connection = None
     try:
-        for item in stream.messages(items, MessageDecoder(registry), programs=registry.numbers):
+        for item in stream.messages(items, MessageDecoder(registry).decode, programs=registry.numbers):
             if isinstance(item, Captured):
                 count += 1
                 if item.message.error is not None:
                     problems += item.message.malformed
-                if item.connection.id > seen:
-                    seen = item.connection.id
+                if item.connection is not connection:
+                    connection = item.connection
+                    seen = max(seen, connection.id)
             elif isinstance(item, Notice):
                 flush()
                 status.notice(item)

@@ -10,7 +10,7 @@ from ..capture.chunk import Captured, Closed, ConnectionEvent
 from .figures import rendered
 
 if TYPE_CHECKING:
-    from ..present import monitor, pretty
+    from ..present import jsonl, monitor
     from ..present.access import Accesses
     from ..present.style import Palette
     from ..registry import Registry
@@ -44,22 +44,22 @@ class Messages:
         accesses = _accesses(registry) if acl else None
         self._present: Callable[[Captured], bytes]
         self._event: Callable[[ConnectionEvent], bytes]
+        lines: jsonl.Presenter | monitor.Presenter
+        if format_ == "pretty":
+            from ..present import pretty
+
+            text = pretty.Presenter(registry, palette, accesses, full=full)
+            self._present, self._event = _encoded(text), _encoded(text.event)
+            return
         if format_ == "jsonl":
             from ..present import jsonl
 
             lines = jsonl.Presenter(registry, accesses)
-            self._present, self._event = lines, lines.event
-            return
-        text: monitor.Presenter | pretty.Presenter
-        if format_ == "monitor":
+        else:
             from ..present import monitor
 
-            text = monitor.Presenter(registry, palette, accesses)
-        else:
-            from ..present import pretty
-
-            text = pretty.Presenter(registry, palette, accesses, full=full)
-        self._present, self._event = _encoded(text), _encoded(text.event)
+            lines = monitor.Presenter(registry, palette, accesses, _encoding())
+        self._present, self._event = lines.__call__, lines.event
 
     def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
         """The line or lines of each message and event that passes the filter."""
@@ -163,5 +163,10 @@ def _accesses(registry: Registry) -> Accesses:
 
 def _encoded(text: Callable[[T], str]) -> Callable[[T], bytes]:
     """A presenter of text as one of bytes, with the newline."""
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = _encoding()
     return lambda item: (text(item) + "\n").encode(encoding, "backslashreplace")
+
+
+def _encoding() -> str:
+    """The encoding of text for standard output."""
+    return sys.stdout.encoding or "utf-8"

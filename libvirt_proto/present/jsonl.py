@@ -105,9 +105,21 @@ class Presenter:
     def __call__(self, captured: Captured) -> bytes:
         """The line of a message."""
         message = captured.message
-        if not _is_plain(message) or captured.sightings or captured.time_ns is None or self._accesses:
+        if (
+            message.error is not None
+            or message.raw is not None
+            or message.data is not None
+            or message.fds is not None
+            or message.spare
+            or message.remarks
+            or message.missing
+            or captured.sightings
+            or captured.time_ns is None
+            or self._accesses is not None
+        ):
             return self._encode(self.line(captured)) + b"\n"
-        self._meet(captured.connection)
+        if captured.connection is not self._connection:
+            self._meet(captured.connection)
         header, payload = message.header, message.payload
         kind = (
             header.prog,
@@ -119,7 +131,11 @@ class Presenter:
             type(payload),
         )
         form = self._forms.get(kind) or self._form(kind, captured)
-        json = b"null" if payload is None else self._encode(self._converted(message))
+        if payload is None:
+            json = b"null"
+        else:
+            convert = self._converters.get(type(payload)) or self._converter(message)
+            json = self._encode(convert(payload))
         return form % (
             captured.n,
             captured.time_ns,
@@ -141,10 +157,9 @@ class Presenter:
         return form
 
     def _meet(self, connection: Connection) -> None:
-        if connection is not self._connection:
-            self._connection = connection
-            self._conn = connection_name(connection)
-            self._conn_json = self._encode(self._conn)
+        self._connection = connection
+        self._conn = connection_name(connection)
+        self._conn_json = self._encode(self._conn)
 
     def event(self, event: ConnectionEvent) -> bytes:
         """The line of an event."""
@@ -157,8 +172,11 @@ class Presenter:
         message = captured.message
         header = message.header
         program, procedure = self._names.of(header)
-        self._meet(captured.connection)
-        payload = None if message.payload is None else self._converted(message)
+        if captured.connection is not self._connection:
+            self._meet(captured.connection)
+        payload = message.payload
+        if payload is not None:
+            payload = (self._converters.get(type(payload)) or self._converter(message))(payload)
         line = Line(
             captured.n,
             captured.time_ns,
@@ -194,10 +212,6 @@ class Presenter:
             line.access = self._accesses.of(captured) or msgspec.UNSET
         return line
 
-    def _converted(self, message: Message) -> Any:
-        payload = message.payload
-        return (self._converters.get(type(payload)) or self._converter(message))(payload)
-
     def _converter(self, message: Message) -> Convert:
         node = self._names.node(message)
         assert node is not None
@@ -205,19 +219,6 @@ class Presenter:
         if isinstance(message.payload, XdrStruct | XdrUnion):
             self._converters[type(message.payload)] = convert
         return convert
-
-
-def _is_plain(message: Message) -> bool:
-    """Whether the message has nothing but a header and a payload without errors, as nearly all."""
-    return (
-        message.error is None
-        and message.raw is None
-        and message.data is None
-        and message.fds is None
-        and not message.spare
-        and not message.remarks
-        and not message.missing
-    )
 
 
 def connection_name(connection: Connection) -> str:

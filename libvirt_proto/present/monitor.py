@@ -11,7 +11,7 @@ has `+` where something begins, `-` where it ends, else `.`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from ..capture.chunk import Captured, Connection, ConnectionEvent
 from .access import Accesses
@@ -22,56 +22,102 @@ from .text import printable, seconds, sighted
 if TYPE_CHECKING:
     from ..registry import Registry
 
-_ARROWS = {"c2s": ">", "s2c": "<", None: "?"}
+_ARROWS: Final = {"c2s": ">", "s2c": "<", None: "?"}
 #: Columns of the script's pointer.
-_CONNECTION = 16
+_CONNECTION: Final = 16
 #: By the last word of an event's kind.
-_MARKS = {"new": "+", "start": "+", "dispose": "-", "stop": "-"}
+_MARKS: Final = {"new": "+", "start": "+", "dispose": "-", "stop": "-"}
+#: So many forms are kept; libvirt has some 2,000, a hostile peer any number.
+_MAX_FORMS: Final = 8192
 
 
 class Presenter:
-    """Captured → one line, without its newline."""
+    """Captured → its line with the newline, in the encoding of the output."""
 
     def __init__(
-        self, registry: Registry, palette: Palette = PLAIN, accesses: Accesses | None = None
+        self,
+        registry: Registry,
+        palette: Palette = PLAIN,
+        accesses: Accesses | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         self._names = Names(registry)
         self._accesses = accesses
         self._palette = palette
+        self._encoding = encoding
         self._start: int | None = None
+        #: The time that was shown last, in milliseconds since the start, and as it was shown.
+        self._clock: tuple[int | None, bytes] = (None, self._bytes(seconds(None, None, 3)))
         self._connection: Connection | None = None
-        self._conn = " " * _CONNECTION
+        self._conn = b" " * _CONNECTION
+        #: By what the lines of such messages have in common: a line to be filled in.
+        self._forms: dict[tuple[Any, ...], bytes] = {}
 
-    def __call__(self, captured: Captured) -> str:
+    def __call__(self, captured: Captured) -> bytes:
         """The line of a message; times count from the first that is asked for."""
-        message, header, colour = captured.message, captured.message.header, self._palette
+        message, time_ns = captured.message, captured.time_ns
+        header = message.header
+        bad = message.error is not None and message.malformed
+        kind = (header.prog, header.vers, header.proc, header.type, header.status, captured.direction, bad)
+        form = self._forms.get(kind) or self._form(kind, captured)
+        if captured.connection is not self._connection:
+            self._meet(captured.connection)
+        if self._start is None:
+            self._start = time_ns
+        then = None if time_ns is None or self._start is None else (time_ns - self._start) // 1_000_000
+        if then != self._clock[0]:
+            self._clock = then, self._bytes(seconds(time_ns, self._start, 3))
+        line = form % (self._clock[1], self._conn, header.serial, message.length)
+        if message.missing or captured.sightings or self._accesses is not None:
+            return line[:-1] + self._bytes(self._more(captured)) + b"\n"
+        return line
+
+    def _form(self, kind: tuple[Any, ...], captured: Captured) -> bytes:
+        """The line of a message, with places for time, connection, serial and length."""
+        header, colour = captured.message.header, self._palette
         program, procedure = self._names.of(header)
         name = f"{program or f'unknown:{header.prog}'}.{header.vers}.{procedure or f'unknown:{header.proc}'}"
+        name = name.replace("%", "%%")
         type_ = TYPES.get(header.type) or f"unknown:{header.type}"
         status = STATUSES.get(header.status) or f"unknown:{header.status}"
-        if header.status == 1 or message.malformed:
+        if header.status == 1 or captured.message.malformed:
             status = f"{colour.bad}{status}{colour.off}"
-        missing = f" {colour.warn}missing={message.missing}{colour.off}" if message.missing else ""
-        seen = f" seen={sighted(captured.sightings).replace(' ', '')}" if captured.sightings else ""
-        access = self._accesses and self._accesses.of(captured)
-        return (
-            f"{self._head(captured.time_ns, _ARROWS[captured.direction], captured.connection)} "
-            f"msg={colour.name}{name}{colour.off}({type_}, {status}, {header.serial}) len={message.length}"
-            f"{missing}{f' {access}' if access else ''}{seen}"
+        form = self._bytes(
+            f"%b C {_ARROWS[captured.direction]} {colour.quiet}%b{colour.off}"
+            f" msg={colour.name}{name}{colour.off}({type_}, {status}, %d) len=%d\n"
         )
+        if len(self._forms) < _MAX_FORMS:
+            self._forms[kind] = form
+        return form
 
-    def event(self, event: ConnectionEvent) -> str:
+    def _more(self, captured: Captured) -> str:
+        """What few messages have."""
+        colour, count = self._palette, captured.message.missing
+        missing = f" {colour.warn}missing={count}{colour.off}" if count else ""
+        access = self._accesses and self._accesses.of(captured)
+        seen = f" seen={sighted(captured.sightings).replace(' ', '')}" if captured.sightings else ""
+        return f"{missing}{f' {access}' if access else ''}{seen}"
+
+    def event(self, event: ConnectionEvent) -> bytes:
         """The line of an event."""
         mark = _MARKS.get(event.kind.rpartition("_")[2], ".")
         details = "".join(f" {printable(name)}={printable(text)}" for name, text in event.details)
-        head = self._head(event.time_ns, mark, event.connection)
-        return f"{head} {self._palette.name}{printable(event.kind)}{self._palette.off}{details}"
-
-    def _head(self, time_ns: int | None, mark: str, connection: Connection | None) -> str:
         if self._start is None:
-            self._start = time_ns
-        if connection is not self._connection:
-            self._connection = connection
-            self._conn = printable(str(connection or "")).ljust(_CONNECTION)
-        colour = self._palette
-        return f"{seconds(time_ns, self._start, 3)} C {mark} {colour.quiet}{self._conn}{colour.off}"
+            self._start = event.time_ns
+        time, conn, colour = seconds(event.time_ns, self._start, 3), _column(event.connection), self._palette
+        return self._bytes(
+            f"{time} C {mark} {colour.quiet}{conn}{colour.off}"
+            f" {colour.name}{printable(event.kind)}{colour.off}{details}\n"
+        )
+
+    def _meet(self, connection: Connection) -> None:
+        self._connection = connection
+        self._conn = self._bytes(_column(connection))
+
+    def _bytes(self, text: str) -> bytes:
+        return text.encode(self._encoding, "backslashreplace")
+
+
+def _column(connection: Connection | None) -> str:
+    """The connection, where the script has its pointer."""
+    return printable(str(connection or "")).ljust(_CONNECTION)

@@ -57,6 +57,7 @@ def plain(node: Node, value: Any, *, named: bool = False) -> Any:
     return converter(node, named)(value)
 
 
+@lru_cache(1024)  # the same few domains, again and again
 def uuid_text(value: bytes) -> str:
     """Sixteen bytes as 8-4-4-4-12."""
     text = value.hex()

@@ -161,10 +161,9 @@ def _in_place(side: _Side, chunks: list[Chunk], *, complete: bool) -> None:
 
 def _reassemble(packets: list[bytes]) -> list[Chunk]:
     tcp, decoder = TcpReassembler(), SegmentDecoder()
-    for number, packet in enumerate(packets):
-        segment = decoder.segment(1, packet, 0, len(packet), len(packet))
-        assert segment is not None
-        tcp.feed(number, segment)
+    segments = decoder.segments((n, 1, each, 0, len(each), len(each)) for n, each in enumerate(packets))
+    assert len(segments) == len(packets)
+    tcp.feed(segments)
     tcp.finish(len(packets))
     return tcp.out
 

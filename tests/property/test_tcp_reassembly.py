@@ -20,10 +20,9 @@ from tests.packets import ACK, FIN, SYN, Talk
 
 def reassemble(packets: list[bytes]) -> list[Chunk]:
     tcp, decoder = TcpReassembler(), SegmentDecoder()
-    for number, packet in enumerate(packets):
-        segment = decoder.segment(1, packet, 0, len(packet), len(packet))
-        assert segment is not None
-        tcp.feed(number, segment)
+    segments = decoder.segments((n, 1, each, 0, len(each), len(each)) for n, each in enumerate(packets))
+    assert len(segments) == len(packets)
+    tcp.feed(segments)
     tcp.finish(len(packets))
     return tcp.out
 
@@ -170,10 +169,9 @@ def test_packets_that_were_captured_a_little_out_of_order(captures: Path, seed: 
 def streams(packets: list[Packet]) -> dict[tuple[int, str | None], bytes]:
     """The bytes of each direction, none of which may be lost."""
     tcp, decoder = TcpReassembler(), SegmentDecoder()
-    for time_ns, linktype, buffer, start, end, original in packets:
-        segment = decoder.segment(linktype, buffer, start, end, original)
-        assert segment is not None
-        tcp.feed(time_ns, segment)
+    segments = decoder.segments(packets)
+    assert len(segments) == len(packets)
+    tcp.feed(segments)
     tcp.finish(None)
     assert not any(chunk.lost for chunk in tcp.out)
     found: dict[tuple[int, str | None], bytes] = {}

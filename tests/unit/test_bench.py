@@ -22,7 +22,7 @@ TOUR = "tour.pcap"
 
 
 def read(path: Path) -> tuple[list[Captured], list[Notice]]:
-    items = list(messages(open_source(str(path)), MessageDecoder(), programs=default().numbers))
+    items = list(messages(open_source(str(path)), MessageDecoder().decode, programs=default().numbers))
     return [each for each in items if isinstance(each, Captured)], [
         each for each in items if isinstance(each, Notice)
     ]

@@ -39,8 +39,8 @@ REPLY = frame(DOMAIN, proc=23, serial=7, type_=1)
 def frames(capture: Path) -> list[tuple[bytes, Message]]:
     found: list[tuple[bytes, Message]] = []
 
-    def decode(data: bytes, **more: object) -> Message:
-        found.append((data, decode_message(data, **more)))  # type: ignore[arg-type]
+    def decode(data: bytes, *more: object) -> Message:
+        found.append((data, decode_message(data, *more)))  # type: ignore[arg-type]
         return found[-1][1]
 
     list(messages(open_source(str(capture)), decode, programs=DEFAULT.numbers))

@@ -300,20 +300,20 @@ def test_what_was_seen_before_changes_nothing() -> None:
         for payload in (b"", DOMAIN, ERROR_PAYLOAD, bytes(4), bytes(16))
         for proc in (16, 66, 209, 9999)
     ]
-    used = MessageDecoder()
+    used = MessageDecoder().decode
     cases = [variant for data in frames for variant in _variants(data)]
     for order in (cases, cases[::-1]):
         for data, direction, missing in order[:: max(1, len(cases) // 3000)]:
-            new = MessageDecoder()(data, direction=direction, missing=missing)
-            assert repr(used(data, direction=direction, missing=missing)) == repr(new)
+            new = MessageDecoder().decode(data, direction, missing)
+            assert repr(used(data, direction, missing)) == repr(new)
 
 
 def test_kinds_without_end_take_no_memory_without_end() -> None:
-    decode = MessageDecoder()
+    decoder = MessageDecoder()
     for proc in range(20_000):
-        decode(frame(CALL, OK, b"", proc))
-    assert len(decode._known) <= 4096
-    assert decode(frame(CALL, OK, DOMAIN)).payload_type == "remote_domain_get_info_args"
+        decoder.decode(frame(CALL, OK, b"", proc))
+    assert len(decoder._known) <= 4096
+    assert decoder.decode(frame(CALL, OK, DOMAIN)).payload_type == "remote_domain_get_info_args"
 
 
 class Local:
@@ -540,7 +540,7 @@ class Counting:
 @pytest.mark.parametrize("data", [frame(CALL, OK, DOMAIN), frame(CALL, OK, proc=66)])
 def test_of_a_kind_that_is_known_nothing_is_asked_again(data: bytes) -> None:
     counting: Any = Counting()
-    decode = MessageDecoder(counting)
+    decode = MessageDecoder(counting).decode
     first = decode(data)
     assert counting.asked == 1
     assert repr(decode(data)) == repr(first)

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Connection, ConnectionEvent
+from libvirt_proto.capture.chunk import Captured, Connection, ConnectionEvent, Sighting
 from libvirt_proto.present import monitor
 from libvirt_proto.present.style import COLOUR
 from tests.frames import captured, error_payload, frame, hand_made
 
 POINTER = Connection(1, "", "")
+
+
+def lines(*options: Any) -> Callable[[Captured], str]:
+    """The lines of a new presenter, without their newlines."""
+    present = monitor.Presenter(registry.default(), *options)
+
+    def line(item: Captured) -> str:
+        text = present(item).decode()
+        assert text.endswith("\n")
+        return text.removesuffix("\n")
+
+    return line
 
 
 def test_a_line_is_the_scripts(shared: Path) -> None:
@@ -23,14 +38,14 @@ def test_a_line_is_the_scripts(shared: Path) -> None:
         r"^(  2\.632 C > )0x\w+ +(msg=remote\.1\.auth_list\(call, ok, 0\) len=28)$", article, re.M
     )
     assert wanted
-    present = monitor.Presenter(registry.default())
+    present = lines()
     present(captured(frame(), time_ns=0))
     line = present(captured(frame(), time_ns=2_632_000_000))
     assert line == f"{wanted[1]}127.0.0.1:40508-127.0.0.1:16509 {wanted[2]}"
 
 
 def test_a_short_connection_takes_the_pointers_column() -> None:
-    line = monitor.Presenter(registry.default())(captured(frame(), connection=POINTER))
+    line = lines()(captured(frame(), connection=POINTER))
     assert line == "  0.000 C > 1                msg=remote.1.auth_list(call, ok, 0) len=28"
 
 
@@ -47,14 +62,14 @@ def test_a_short_connection_takes_the_pointers_column() -> None:
     ],
 )
 def test_names_are_the_tapsets(changes: dict[str, int], message: str) -> None:
-    line = monitor.Presenter(registry.default())(captured(frame(**changes), connection=POINTER))
+    line = lines()(captured(frame(**changes), connection=POINTER))
     assert line == f"  0.000 C > 1                msg={message} len=28"
 
 
 def test_directions_and_times() -> None:
-    present = monitor.Presenter(registry.default())
+    present = lines()
     start = 1_700_000_000_123_456_789
-    lines = [
+    shown = [
         present(captured(frame(), time_ns=time, direction=direction, connection=POINTER))[:12]
         for time, direction in (
             (start, "c2s"),
@@ -63,33 +78,31 @@ def test_directions_and_times() -> None:
             (None, "c2s"),
         )
     ]
-    assert lines == ["  0.000 C > ", "  0.001 C < ", "1000.000 C ?", "      - C > "]
+    assert shown == ["  0.000 C > ", "  0.001 C < ", "1000.000 C ?", "      - C > "]
 
 
 def test_colour_marks_errors_and_changes_no_text() -> None:
     data = captured(frame(error_payload(1, 1, b"x"), type_=1, status=1))
-    plain = monitor.Presenter(registry.default())(data)
-    coloured = monitor.Presenter(registry.default(), COLOUR)(data)
+    plain = lines()(data)
+    coloured = lines(COLOUR)(data)
     assert f"{COLOUR.bad}error{COLOUR.off}" in coloured
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
 
 def test_a_socket_path_is_escaped() -> None:
     evil = Connection(1, "", "/run/\x1b]0;x\x07\n")
-    assert "/run/\\x1b]0;x\\x07\\n" in monitor.Presenter(registry.default())(
-        captured(frame(), connection=evil)
-    )
+    assert "/run/\\x1b]0;x\\x07\\n" in lines()(captured(frame(), connection=evil))
 
 
 def test_the_hand_made_messages(captures: Path, root: Path) -> None:
-    present = monitor.Presenter(registry.default())
+    present = lines()
     shown = "".join(present(item) + "\n" for item in hand_made(captures))
     assert shown == (root / "tests/golden/present/hand-made.monitor").read_text()
 
 
 def test_a_message_that_was_not_seen_whole() -> None:
     data = frame(bytes(12), type_=3, status=2)
-    line = monitor.Presenter(registry.default())(captured(data[:30], missing=10, connection=POINTER))
+    line = lines()(captured(data[:30], missing=10, connection=POINTER))
     assert line.endswith("msg=remote.1.auth_list(stream, continue, 0) len=40 missing=10")
 
 
@@ -100,4 +113,35 @@ def test_a_message_that_was_not_seen_whole() -> None:
 def test_events(kind: str, mark: str) -> None:
     event = ConnectionEvent(kind, 5_000_000, POINTER, (("client", "0x55\n"),))
     shown = monitor.Presenter(registry.default()).event(event)
-    assert shown == f"  0.000 C {mark} 1                {kind} client=0x55\\n"
+    assert shown == f"  0.000 C {mark} 1                {kind} client=0x55\\n\n".encode()
+
+
+def test_a_line_is_the_same_whatever_was_written_before(captures: Path) -> None:
+    """Lines of one kind are filled into a form, which the first of them leaves: nothing of that one, its
+    connection, its serial or what is wrong with it, may be in the next."""
+    items = hand_made(captures)
+    others = [
+        msgspec.structs.replace(item, connection=Connection(2, "a %d %b", "%s"), time_ns=time, **more)
+        for item in items
+        for more in ({"direction": "c2s"}, {"direction": None}, {"sightings": (Sighting("a.pcap", 1),)})
+        for time in (0, 5_000_000, 5_999_999, 3, None)
+    ]
+    used = lines()
+    used(msgspec.structs.replace(items[0], time_ns=0))
+    for item in [*items, *others, *items]:
+        alone = lines()
+        alone(msgspec.structs.replace(items[0], time_ns=0))  # from which times count
+        assert used(item) == alone(item)
+
+
+def test_kinds_without_end_take_no_memory_without_end() -> None:
+    present = monitor.Presenter(registry.default())
+    for proc in range(10_000):
+        present(captured(frame(proc=proc)))
+    assert len(present._forms) <= 8192
+    assert b"unknown:9999(call" in present(captured(frame(proc=9999)))
+
+
+def test_what_an_encoding_lacks_is_escaped() -> None:
+    present = monitor.Presenter(registry.default(), encoding="ascii")
+    assert b" -/run/\\xe9 " in present(captured(frame(), connection=Connection(1, "", "/run/é")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 
@@ -15,16 +16,36 @@ V4 = packets.ipv4(SEGMENT)
 V6 = packets.ipv6(SEGMENT)
 
 
-def segment(linktype: int, packet: bytes, original: int | None = None, decoder: SegmentDecoder | None = None):  # type: ignore[no-untyped-def]
-    """Decode a packet in the middle of a buffer, whose other bytes must not matter."""
+TIME = 1_234
+
+
+def one(decoder: SegmentDecoder, linktype: int, packet: bytes) -> tuple[Any, ...] | None:
+    """The segment of a packet, without its time; None if there is none."""
+    return segment(linktype, packet, decoder=decoder, surroundings=((b"", b""),))
+
+
+def segment(
+    linktype: int,
+    packet: bytes,
+    original: int | None = None,
+    decoder: SegmentDecoder | None = None,
+    surroundings: tuple[tuple[bytes, bytes], ...] = ((b"", b""), (b"\xff" * 33, b"\xff" * 99)),
+) -> Any:
+    """As `one`, of a packet in the middle of a buffer, whose other bytes must not matter."""
     decoder = decoder or SegmentDecoder()
     size = len(packet) if original is None else original
     results = [
-        decoder.segment(linktype, before + packet + behind, len(before), len(before) + len(packet), size)
-        for before, behind in ((b"", b""), (b"\xff" * 33, b"\xff" * 99))
+        decoder.segments(
+            [(TIME, linktype, before + packet + behind, len(before), len(before) + len(packet), size)]
+        )
+        for before, behind in surroundings
     ]
-    assert results[0] == results[1]
-    return results[0]
+    assert all(result == results[0] for result in results)
+    if not results[0]:
+        return None
+    ((time_ns, *found),) = results[0]
+    assert time_ns == TIME
+    return tuple(found)
 
 
 LINKS = {
@@ -114,15 +135,15 @@ def test_ipv6_extension_headers(name: str) -> None:
 def test_fragments_are_counted() -> None:
     first, later = packets.ipv4(SEGMENT, fragment=0x2000), packets.ipv4(SEGMENT, fragment=0x0010)
     decoder = SegmentDecoder()
-    assert decoder.segment(101, first, 0, len(first), len(first)) is not None
-    assert decoder.segment(101, later, 0, len(later), len(later)) is None
+    assert one(decoder, 101, first) is not None
+    assert one(decoder, 101, later) is None
     assert decoder.fragments == 2
     six = [
         packets.ipv6(struct.pack(">BBHI", 6, 0, bits, 1) + SEGMENT, next_header=44)
         for bits in (0x0001, 0x0101)
     ]
-    assert decoder.segment(101, six[0], 0, len(six[0]), len(six[0])) is not None
-    assert decoder.segment(101, six[1], 0, len(six[1]), len(six[1])) is None
+    assert one(decoder, 101, six[0]) is not None
+    assert one(decoder, 101, six[1]) is None
     assert decoder.fragments == 4
 
 
@@ -179,12 +200,12 @@ def test_malformed_packets_are_counted(packet: bytes) -> None:
 def test_an_extension_header_that_breaks_off() -> None:
     decoder = SegmentDecoder()
     packet = packets.ethernet(packets.ipv6(bytes(7), next_header=60), 0x86DD)
-    assert decoder.segment(1, packet, 0, len(packet), len(packet)) is None
+    assert one(decoder, 1, packet) is None
     assert decoder.malformed == 1
 
 
 def test_link_types_are_not_remembered_without_end() -> None:
     decoder = SegmentDecoder()
     for linktype in range(1000, 1200):
-        assert decoder.segment(linktype, bytes(60), 0, 60, 60) is None
+        assert one(decoder, linktype, bytes(60)) is None
     assert decoder.unknown_links == set(range(1000, 1064))

@@ -23,9 +23,10 @@ class Network:
         before = len(self.tcp.out)
         for packet in packets:
             self.time += 1
-            segment = self.decoder.segment(1, packet, 0, len(packet), max(original, len(packet)))
-            assert segment is not None
-            self.tcp.feed(self.time, segment)
+            size = max(original, len(packet))
+            segments = self.decoder.segments([(self.time, 1, packet, 0, len(packet), size)])
+            assert segments
+            self.tcp.feed(segments)
         return self.tcp.out[before:]
 
     def finish(self) -> list[Chunk]:

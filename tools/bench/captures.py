@@ -70,10 +70,10 @@ def messages(path: Path) -> Iterator[tuple[bytes, Message]]:
     """The messages of a capture, as bytes and decoded."""
     last = b""
 
-    def decode(data: bytes, **rest: Any) -> Message:
+    def decode(data: bytes, *rest: Any) -> Message:
         nonlocal last
         last = data
-        return decode_message(data, **rest)
+        return decode_message(data, *rest)
 
     for item in stream.messages(open_source(str(path)), decode, programs=default().numbers):
         if isinstance(item, Captured):
