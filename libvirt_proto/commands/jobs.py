@@ -1,6 +1,7 @@
 """Several files at once: worker processes decode them, and what they show comes in the order of the files.
 
-What is shown of a file waits for its turn in a temporary folder, so that memory stays bounded.
+What is shown goes through a temporary folder, so that memory stays bounded and no worker waits; of the file
+whose turn it is, it is passed on as it comes.
 """
 
 from __future__ import annotations
@@ -41,12 +42,13 @@ def run(files: Sequence[str], jobs: int, work: Work, out: BinaryIO, status: Stat
     with TemporaryDirectory(prefix="libvirt-proto-") as name:
         folder = Path(name)
         done = multiprocessing.get_context("fork").Array("Q", len(files), lock=False)
+        for number in range(len(files)):
+            _shown(folder, number).touch()
         with _pool(min(jobs, len(files)), _Worker(files, work, folder, done, status)) as pool:
             for number, future in enumerate([pool.submit(_work, each) for each in range(len(files))]):
-                counts = _result(future, lambda: status.advance(sum(done), total))
-                with _shown(folder, number).open("rb") as shown:
-                    shutil.copyfileobj(shown, out, _BLOCK)
-                out.flush()
+                counts = _pass_on(
+                    _shown(folder, number), future, out, lambda: status.advance(sum(done), total)
+                )
                 with _said(folder, number).open(encoding="utf-8") as said:
                     status.add(counts, said)
                 for path in (_shown(folder, number), _said(folder, number)):
@@ -123,19 +125,27 @@ def _pool(size: int, worker: _Worker) -> Iterator[ProcessPoolExecutor]:
             raise
 
 
-def _result(future: Future[dict[str, Any]], meanwhile: Callable[[], None]) -> dict[str, Any]:
-    while True:
-        try:
-            return future.result(_MOMENT)
-        except TimeoutError:
-            if future.done():  # it is the worker's own
-                raise
-            meanwhile()
-        except BrokenProcessPool:
-            raise click.ClickException(
-                "a process that decoded one of the files was killed (was there too little memory?);"
-                " --jobs 1 needs the least."
-            ) from None
+def _pass_on(
+    path: Path, future: Future[dict[str, Any]], out: BinaryIO, moment: Callable[[], None]
+) -> dict[str, Any]:
+    """Write what a worker writes to a file, until it is done; gives what it has counted."""
+    counts: dict[str, Any] | None = None
+    with path.open("rb") as shown:
+        while counts is None:
+            try:
+                counts = future.result(_MOMENT)
+            except TimeoutError:
+                if future.done():  # it is the worker's own
+                    raise
+            except BrokenProcessPool:
+                raise click.ClickException(
+                    "a process that decoded one of the files was killed (was there too little memory?);"
+                    " --jobs 1 needs the least."
+                ) from None
+            shutil.copyfileobj(shown, out, _BLOCK)
+            out.flush()
+            moment()
+    return counts
 
 
 def _shown(folder: Path, number: int) -> Path:

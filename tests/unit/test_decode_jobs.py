@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
+from libvirt_proto.commands import jobs
+from libvirt_proto.commands.status import Status
+from libvirt_proto.present.style import PLAIN
 from tests.differential.ours import COMMAND
 from tests.terminal import on_terminal
 
@@ -157,3 +162,31 @@ def _group_is_there(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_the_first_file_is_shown_while_it_is_read(tmp_path: Path) -> None:
+    """Its worker goes on when something of it has been shown."""
+    files = [str(tmp_path / name) for name in ("first", "second")]
+    passed_on = tmp_path / "passed on"
+
+    class Output(io.BytesIO):
+        def write(self, data: Any, /) -> int:
+            if data:
+                passed_on.touch()
+            return super().write(data)
+
+    def work(file: str, out: BinaryIO, status: Status) -> None:
+        out.write(b"begin ")
+        out.flush()
+        end = time.monotonic() + 20
+        while not passed_on.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        out.write(b"shown " if passed_on.exists() else b"kept back ")
+        status.messages += 1
+
+    for file in files:
+        Path(file).touch()
+    status, output = Status(PLAIN, bar=False, summary=False), Output()
+    jobs.run(files, 2, work, output, status)
+    assert output.getvalue() == b"begin shown begin shown "
+    assert status.messages == 2
