@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     metavar="N",
     default=1,
     show_default=True,
-    help="Decode up to N of several files at the same time. What is shown stays in the order of the files, and"
-    " goes through the temporary folder (TMPDIR).",
+    help="Decode up to N of several files at the same time. What is shown stays in the order of the files,"
+    " and goes through the temporary folder (TMPDIR).",
 )
 @show_options
 @options.record
