@@ -46,8 +46,8 @@ def trace(
     the process that is seen at one of its ends: a daemon and its client on one machine are two connections.
 
     Of messages beyond 2,560 bytes the rest is missing; fields before are shown. With --client-only and
-    --server-only, events that belong to no connection (TLS, sockets not yet in use) are left out. Filters,
-    -o and -w are those of decode. -w and -o may hold secrets that no network ever sees.
+    --server-only, sockets that no connection uses yet are left out. Filters, -o and -w are those of decode.
+    -w and -o may hold secrets that no network ever sees.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def trace(
       libvirt-proto trace --probes --library /usr/lib/x86_64-linux-gnu/libvirt.so.0
       libvirt-proto trace --print-commands | less
 
-    What else libvirt has probes for: `libvirt-proto trace events`, `libvirt-proto trace qemu-monitor`.
+    The commands below show what else libvirt has probes for.
 
     The exit status is 1 if events were lost, messages were malformed, or tracing is not possible here.
     """

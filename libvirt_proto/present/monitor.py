@@ -3,17 +3,17 @@
       0.000 C > 127.0.0.1:40508-127.0.0.1:16509 msg=remote.1.auth_list(call, ok, 0) len=28
 
 Seconds since the first message, the client's side of the connection (`>` it sends, `<` it
-receives, `?` not known), the connection where the script prints a pointer, and the message. Of a
-message that was not seen whole, `missing` is how many bytes were not; where recordings were merged, `seen`
-says which have it. What else happens to a connection
-has `+` where something begins, `-` where it ends, else `.`.
+receives, `?` not known), the connection where the script prints a pointer, and the message. What a log or
+a probe tells of the server's side has `> S` and `< S` instead of `C >` and `C <`. Of a message that was not
+seen whole, `missing` is how many bytes were not; where recordings were merged, `seen` says which have it.
+What else happens to a connection has `+` where something begins, `-` where it ends, else `.`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..capture.chunk import Captured, Connection, ConnectionEvent
+from ..capture.chunk import Captured, Connection, ConnectionEvent, Side
 from .access import Accesses
 from .names import STATUSES, TYPES, Names
 from .style import PLAIN, Palette
@@ -64,14 +64,22 @@ class Presenter:
         """The line of an event."""
         mark = _MARKS.get(event.kind.rpartition("_")[2], ".")
         details = "".join(f" {printable(name)}={printable(text)}" for name, text in event.details)
-        head = self._head(event.time_ns, mark, event.connection)
+        head = self._head(event.time_ns, mark, event.connection, event.side)
         return f"{head} {self._palette.name}{printable(event.kind)}{self._palette.off}{details}"
 
-    def _head(self, time_ns: int | None, mark: str, connection: Connection | None) -> str:
+    def _head(
+        self, time_ns: int | None, mark: str, connection: Connection | None, side: Side | None = None
+    ) -> str:
         if self._start is None:
             self._start = time_ns
         if connection is not self._connection:
             self._connection = connection
             self._conn = printable(str(connection or "")).ljust(_CONNECTION)
         colour = self._palette
-        return f"{seconds(time_ns, self._start, 3)} C {mark} {colour.quiet}{self._conn}{colour.off}"
+        where = sided(mark, side if connection is None else connection.side)
+        return f"{seconds(time_ns, self._start, 3)} {where} {colour.quiet}{self._conn}{colour.off}"
+
+
+def sided(mark: str, side: Side | None) -> str:
+    """A mark, and the side that it is seen at: the client's, if nothing else is known."""
+    return f"{mark} S" if side == "server" else f"C {mark}"

@@ -221,6 +221,14 @@ def test_tls_in_the_clear(virsh: Path, certificates: Path, tmp_path: Path) -> No
     for side in sides.values():
         assert apart(lines(side.with_suffix(".jsonl"))) == expected
         assert bytes_of(side.with_suffix(".pcapng")) == raw
+        # Either side's own check of the other's certificate, and no more.
+        (checked,) = [
+            line for line in lines(side.with_suffix(".jsonl")) if "context_session" in line.get("event", "")
+        ]
+        assert (checked["event"], checked["details"]["dname"]) == (
+            "tls_context_session_allow",
+            "CN=localhost",
+        )
     done = ours.run("decode", "--port", str(port), encrypted)
     assert done.stdout == ""
     assert "[encrypted]" in done.stderr

@@ -101,3 +101,18 @@ def test_events(kind: str, mark: str) -> None:
     event = ConnectionEvent(kind, 5_000_000, POINTER, (("client", "0x55\n"),))
     shown = monitor.Presenter(registry.default()).event(event)
     assert shown == f"  0.000 C {mark} 1                {kind} client=0x55\\n"
+
+
+def test_the_servers_side_is_the_scripts() -> None:
+    """`> S` and `< S` of the article, where it is known that the server's side is seen."""
+    seen = Connection(1, "", "", "probe", "server")
+    present = monitor.Presenter(registry.default())
+    lines = [
+        present(captured(frame(), direction=direction, connection=seen))[:12] for direction in ("c2s", "s2c")
+    ]
+    lines += [
+        present.event(ConnectionEvent("server_client_dispose", 0, seen))[:12],
+        present.event(ConnectionEvent("tls_session_new", 0, None, (), "server"))[:12],
+        present.event(ConnectionEvent("tls_session_new", 0, None, (), "client"))[:12],
+    ]
+    assert lines == ["  0.000 > S ", "  0.000 < S ", "  0.000 - S ", "  0.000 + S ", "  0.000 C + "]
