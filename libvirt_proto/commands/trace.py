@@ -81,7 +81,7 @@ def trace(
             recording(record) as recorder,
             destination(show.output) as out,
             status,
-            tracing.armed(found, sides) as (instance, plan, wait),
+            tracing.armed(found, out, sides) as (instance, plan, wait),
             closing(live(instance, plan, RpcReader, wanted, wait, out.flush, begin)) as items,
         ):
             show.write(messages(items, show.registry, status, out.flush, recorder, live=True), out, status)
