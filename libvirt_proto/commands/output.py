@@ -26,8 +26,8 @@ def create(path: Path) -> BinaryIO:
 
 
 def check_reader(out: BinaryIO) -> None:
-    """Raises BrokenPipeError for a pipe that nobody reads any more: who waits for something to write would learn
-    of it with the next line, and that may be long in coming."""
+    """Raises BrokenPipeError for a pipe that nobody reads any more: who waits for something to write would
+    learn of it with the next line, and that may be long in coming."""
     poll = select.poll()
     poll.register(out, 0)
     if any(event & select.POLLERR for _, event in poll.poll(0)):
