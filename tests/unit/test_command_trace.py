@@ -93,7 +93,7 @@ def test_a_process_without_libvirt() -> None:
     err = run("--pid", str(os.getpid()), "--probes", status=1).stderr
     assert f"no libvirt.so.0 with probes is loaded by process {os.getpid()}" in err
     assert "--library PATH" in err
-    err = run("--comm", "no such\x1bname", "--probes", status=1).stderr
+    err = run("--comm", "no such\x1bname", "--pid", str(os.getpid()), "--probes", status=1).stderr
     assert "a process called 'no such\\x1bname'" in err
 
 
