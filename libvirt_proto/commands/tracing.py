@@ -138,7 +138,8 @@ class Tracing:
             return [named(path) for path in self.libraries]
         library = _DRIVER if self.subject == "qemu-monitor" else _LIBRARY
         found = loaded(library, self.pids, self.comms)
-        if not found and not self.pids:  # those of a name may begin later, with what others have loaded
+        if not found and not self.pids:
+            # Those of a name may begin later, with what others have loaded.
             found = loaded(library)
         if found:
             return found
@@ -187,8 +188,8 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
             "comms",
             metavar="NAME",
             multiple=True,
-            help="Only what processes of this name do (the first 15 characters, as ps -o comm shows them), also"
-            " of those that start later. May be repeated.",
+            help="Only what processes of this name do (the first 15 characters, as ps -o comm shows them),"
+            " also those that start later. May be repeated.",
         )
         @click.option(
             "--buffer",
