@@ -143,6 +143,8 @@ def test_usage(tmp_path: Path) -> None:
         (["event"], "No such command 'event'"),
         (["events", "--server-only"], "No such option '--server-only'"),
         (["events", "-w", "x"], "No such option '-w'"),
+        (["--client-only", "--server-only"], "--client-only and --server-only exclude each other"),
+        (["--stats", "--exchanges"], "--stats and --exchanges exclude each other"),
         (["events", "--format", "pretty"], "'pretty' is not one of 'monitor', 'jsonl'"),
         (["events", "--pretty-json"], "No such option '--pretty-json'"),
         (["qemu-monitor", "--pretty-json", "--format", "jsonl"], "--pretty-json is for --format monitor"),
