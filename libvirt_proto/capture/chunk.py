@@ -10,17 +10,21 @@ from ..message import Message
 
 #: Client to server, server to client, or not known.
 Direction = Literal["c2s", "s2c"]
+#: Whose end of a connection: the peer's that connected, or the daemon's.
+Side = Literal["client", "server"]
 
 
 class Connection(msgspec.Struct, frozen=True):
     """One connection. `id` counts from 1 in the order of appearance within a source, `client` and
     `server` are `address:port` (`[::1]:16509`) or a socket's path; where it is not known which is
-    which, `server` is the one with the well-known or lower port."""
+    which, `server` is the one with the well-known or lower port. `side` is the end at which it was seen, if a
+    log or a probe tells of it; None: somewhere in between."""
 
     id: int
     client: str
     server: str
     transport: str = "tcp"
+    side: Side | None = None
 
     def __str__(self) -> str:
         return f"{self.client}-{self.server}" if self.client or self.server else str(self.id)
@@ -53,13 +57,14 @@ class ConnectionEvent(msgspec.Struct, frozen=True, gc=False):
     `kind` is the name that libvirt's probes and log lines have for it, in lower case without `RPC_`:
     `socket_new`, `client_new`, `server_client_new`, `keepalive_start`, `server_client_auth_allow`, …
     `details` are (name, text) pairs in the order of the source: `thread`, `client` (an object's address),
-    `sock`, `fd`, …
+    `sock`, `fd`, … `side` is whose it is, if that is known of one without a connection.
     """
 
     kind: str
     time_ns: int | None
     connection: Connection | None = None
     details: tuple[tuple[str, str], ...] = ()
+    side: Side | None = None
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from struct import Struct
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
-from .chunk import Chunk, Connection, ConnectionEvent, Direction, Item
+from .chunk import Chunk, Connection, ConnectionEvent, Direction, Item, Side
 
 #: Objects of each kind that are known at a time, far more than a daemon lets in.
 _MAX_OBJECTS: Final = 65_536
@@ -24,8 +24,6 @@ _HEADER = Struct(">7I").pack
 #: The words of a message that make its header, in the order of the wire.
 FIELDS: Final = ("prog", "vers", "proc", "type", "serial", "status")
 
-#: Whose object it is: the peer's that connected, or the daemon's.
-Side = Literal["client", "server"]
 #: Kinds of reports that are messages.
 MESSAGES: Final[Mapping[str, tuple[Side, Direction]]] = {
     "client_msg_tx_queue": ("client", "c2s"),
@@ -33,6 +31,8 @@ MESSAGES: Final[Mapping[str, tuple[Side, Direction]]] = {
     "server_client_msg_rx": ("server", "c2s"),
     "server_client_msg_tx_queue": ("server", "s2c"),
 }
+#: By `isServer`.
+_TLS_SIDES: Final[dict[str, Side]] = {"0": "client", "1": "server"}
 _NEW: Final[dict[str, Side]] = {"client_new": "client", "server_client_new": "server"}
 _DISPOSE: Final[dict[str, Side]] = {"client_dispose": "client", "server_client_dispose": "server"}
 
@@ -65,6 +65,8 @@ class Objects:
         self._sockets: dict[tuple[str, str], tuple[str, str]] = {}
         #: By process and address: whose socket or keepalive it is.
         self._owners: dict[tuple[str, str], Connection] = {}
+        #: By process and address: whose a TLS context or session is.
+        self._tls: dict[tuple[str, str], Side] = {}
 
     def message(
         self, kind: str, time_ns: int | None, process: str, client: str, data: bytes, length: int
@@ -100,7 +102,7 @@ class Objects:
         connection = self._owner(kind, process, values)
         if kind == "keepalive_new" and connection is not None:
             _remember(self._owners, (process, _object(values.get("ka", ""))), connection)
-        yield ConnectionEvent(kind, time_ns, connection, details)
+        yield ConnectionEvent(kind, time_ns, connection, details, self._tls_side(kind, process, values))
         if kind in _DISPOSE:
             yield from self._close((process, _DISPOSE[kind], client), time_ns)
         elif kind in ("socket_dispose", "keepalive_dispose"):
@@ -112,7 +114,7 @@ class Objects:
         """A process is no more, nor are its objects."""
         for key in [key for key in self._connections if key[0] == process]:
             yield from self._close(key, time_ns)
-        for known in (self._sockets, self._owners):
+        for known in (self._sockets, self._owners, self._tls):
             for own in [own for own in known if own[0] == process]:
                 del known[own]
 
@@ -126,7 +128,7 @@ class Objects:
         names = {"client": client or "client", "server": server or "server"}
         names[side] += f"@{self._label(process, address)}"
         self._opened += 1
-        connection = Connection(self._opened, **names, transport=self._transport)
+        connection = Connection(self._opened, **names, transport=self._transport, side=side)
         self._connections[key] = connection
         if (process, sock) in self._sockets:
             _remember(self._owners, (process, sock), connection)
@@ -146,6 +148,15 @@ class Objects:
             if connection is not None:
                 return connection
         return self._owners.get((process, values.get("sock") or values.get("ka", "")))
+
+    def _tls_side(self, kind: str, process: str, values: Mapping[str, str]) -> Side | None:
+        """Whose TLS context or session an event is about, if its beginning told: no connection is named."""
+        if not kind.startswith("tls_"):
+            return None
+        own = process, values.get("sess") or values.get("ctxt", "")
+        if kind.endswith("_new") and (side := _TLS_SIDES.get(values.get("isServer", ""))):
+            _remember(self._tls, own, side)
+        return self._tls.pop(own, None) if kind.endswith("_dispose") else self._tls.get(own)
 
 
 def _sides(kind: str) -> tuple[Side, ...]:

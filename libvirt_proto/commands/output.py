@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import select
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -22,6 +23,15 @@ def create(path: Path) -> BinaryIO:
         return path.open("wb")
     except OSError as error:
         raise click.UsageError(f"cannot write {path}: {error.strerror}.") from None
+
+
+def check_reader(out: BinaryIO) -> None:
+    """Raises BrokenPipeError for a pipe that nobody reads any more: who waits for something to write would
+    learn of it with the next line, and that may be long in coming."""
+    poll = select.poll()
+    poll.register(out, 0)
+    if any(event & select.POLLERR for _, event in poll.poll(0)):
+        raise BrokenPipeError
 
 
 def _standard_output() -> AbstractContextManager[BinaryIO]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -17,11 +17,14 @@ from .show import show as show_options
 from .trace_others import events, qemu_monitor
 from .tracing import Tracing, begin, failing_in_words, tracing
 
+if TYPE_CHECKING:
+    from ..capture.probes.plan import Sides
+
 
 @click.group(invoke_without_command=True, subcommand_metavar="[events|qemu-monitor]")
 @tracing("rpc")
-@click.option("--client-only", "side", flag_value="client", help="Only clients' side of connections.")
-@click.option("--server-only", "side", flag_value="server", help="Only daemons' side of connections.")
+@click.option("--client-only", is_flag=True, help="Only clients' side of connections.")
+@click.option("--server-only", is_flag=True, help="Only daemons' side of connections.")
 @show_options
 @live_figures("trace")
 @options.record
@@ -29,7 +32,8 @@ from .tracing import Tracing, begin, failing_in_words, tracing
 def trace(
     ctx: click.Context,
     tracing: Tracing,
-    side: Literal["client", "server"] | None,
+    client_only: bool,
+    server_only: bool,
     show: Show,
     record: Path | None,
 ) -> None:
@@ -46,8 +50,8 @@ def trace(
     the process that is seen at one of its ends: a daemon and its client on one machine are two connections.
 
     Of messages beyond 2,560 bytes the rest is missing; fields before are shown. With --client-only and
-    --server-only, events that belong to no connection (TLS, sockets not yet in use) are left out. Filters,
-    -o and -w are those of decode. -w and -o may hold secrets that no network ever sees.
+    --server-only, sockets that no connection uses yet are left out. Filters, -o and -w are those of decode.
+    -w and -o may hold secrets that no network ever sees.
 
     \b
     Examples:
@@ -58,7 +62,7 @@ def trace(
       libvirt-proto trace --probes --library /usr/lib/x86_64-linux-gnu/libvirt.so.0
       libvirt-proto trace --print-commands | less
 
-    What else libvirt has probes for: `libvirt-proto trace events`, `libvirt-proto trace qemu-monitor`.
+    The commands below show what else libvirt has probes for.
 
     The exit status is 1 if events were lost, messages were malformed, or tracing is not possible here.
     """
@@ -69,7 +73,11 @@ def trace(
         _check_no_options(ctx, ctx.invoked_subcommand)
         return
     check_record(record, show.output)
-    sides = side or "both"
+    if client_only and server_only:
+        raise click.UsageError(
+            "--client-only and --server-only exclude each other; without them, both are shown."
+        )
+    sides: Sides = "client" if client_only else "server" if server_only else "both"
     with failing_in_words():
         found = tracing.probes()
         if tracing.shows(found, show.color, sides):
@@ -81,7 +89,7 @@ def trace(
             recording(record) as recorder,
             destination(show.output) as out,
             status,
-            tracing.armed(found, sides) as (instance, plan, wait),
+            tracing.armed(found, out, sides) as (instance, plan, wait),
             closing(live(instance, plan, RpcReader, wanted, wait, out.flush, begin)) as items,
         ):
             show.write(messages(items, show.registry, status, out.flush, recorder, live=True), out, status)

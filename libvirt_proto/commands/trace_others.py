@@ -160,7 +160,7 @@ def _trace(
         with (
             destination(output) as out,
             status,
-            tracing.armed(found) as (instance, plan, wait),
+            tracing.armed(found, out) as (instance, plan, wait),
             closing(live(instance, plan, FiredReader, wanted, wait, out.flush, begin)) as items,
         ):
             for item in items:

@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 import click
 
 from ..present.text import amount, printable
 from . import options
 from .inputs import stopped_by_signals
+from .output import check_reader
 
 if TYPE_CHECKING:
     from ..capture.probes.loaded import Binary
@@ -51,10 +52,13 @@ class Tracing:
     list_probes: bool
 
     def probes(self) -> list[Probe]:
-        """The probes that there are; what cannot be used is said. Raises TraceError where none can be."""
+        """The probes that there are; what cannot be used is said. Raises TraceError where none can be, or not
+        by this user."""
         from ..capture.probes.errors import TraceError
         from ..capture.probes.plan import probes
 
+        if os.geteuid() != 0 and not (self.list_probes or self.print_commands):
+            raise TraceError("only root may set probes: run this with sudo.")
         binaries = self._binaries()
         for binary in binaries:
             for problem in binary.notes.problems:
@@ -73,6 +77,8 @@ class Tracing:
                 "qemu-monitor": ("QEMU monitor", _DRIVER),
             }[self.subject]
             names = ", ".join(binary.name for binary in binaries)
+            if wanted:
+                raise TraceError(f"{names}: none of the probes of libvirt's {what} can be used.")
             raise TraceError(
                 f"{names}: no probe of libvirt's {what} is in there: it was built without them"
                 f" (-Ddtrace=disabled), or is not {library}."
@@ -91,16 +97,15 @@ class Tracing:
 
     @contextmanager
     def armed(
-        self, found: list[Probe], sides: Sides = "both"
+        self, found: list[Probe], out: BinaryIO, sides: Sides = "both"
     ) -> Iterator[tuple[Path, Plan, Callable[[float], bool]]]:
         """Sets the probes, and removes them: the instance's folder, the plan, and what waits for so many
-        seconds and says whether a signal has come. Raises TraceError."""
+        seconds and says whether a signal has come; it raises BrokenPipeError when nobody reads `out` any
+        more. Raises TraceError."""
         from ..capture.probes import tracefs
         from ..capture.probes.errors import TraceError
         from ..capture.probes.plan import plan
 
-        if os.geteuid() != 0:
-            raise TraceError("only root may set probes: run this with sudo.")
         machine = platform.machine()
         for probe in found:
             if probe.binary.notes.machine != machine:
@@ -113,11 +118,16 @@ class Tracing:
             click.echo(f"trace: mounted tracefs at {root}; it stays mounted", err=True)
         leftovers = tracefs.remove_leftovers(root)
         if leftovers:
-            what = amount(len(leftovers), "trace")
-            click.echo(f"trace: removed what {what} that did not end by themselves left behind", err=True)
+            what = amount(len(leftovers), "killed trace")
+            click.echo(f"trace: removed what {what} left behind", err=True)
         steps = plan(tracefs.own_group(), found, self.buffer, self.subject, sides, self.pids)
+
+        def wait(seconds: float) -> bool:
+            check_reader(out)
+            return stop.wait(seconds)
+
         with tracefs.armed(root, steps) as instance:
-            yield instance, steps, stop.wait
+            yield instance, steps, wait
 
     def _binaries(self) -> list[Binary]:
         """The files whose probes are used. Raises TraceError where there are none."""
@@ -128,6 +138,9 @@ class Tracing:
             return [named(path) for path in self.libraries]
         library = _DRIVER if self.subject == "qemu-monitor" else _LIBRARY
         found = loaded(library, self.pids, self.comms)
+        if not found and not self.pids:
+            # Those of a name may begin later, with what others have loaded.
+            found = loaded(library)
         if found:
             return found
         whose = [
@@ -175,7 +188,8 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
             "comms",
             metavar="NAME",
             multiple=True,
-            help="Only what processes of this name do (the first 15 characters, as ps -o comm shows them).",
+            help="Only what processes of this name do (the first 15 characters, as ps -o comm shows them),"
+            " also those that start later. May be repeated.",
         )
         @click.option(
             "--buffer",

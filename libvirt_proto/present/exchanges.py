@@ -10,6 +10,7 @@ import msgspec
 from ..session import Exchange, Outcome, Stream, StreamEnd
 from . import jsonl, pretty
 from .access import Accesses
+from .monitor import sided
 from .names import Names
 from .style import PLAIN, Palette
 from .text import amount, duration, printable, seconds, size
@@ -137,7 +138,7 @@ class Monitor:
         shade = _shade(exchange, colour)
         latency = exchange.latency_ns
         return (
-            f"{seconds(exchange.first_ns, start_ns, 3)} C = "
+            f"{seconds(exchange.first_ns, start_ns, 3)} {sided('=', exchange.connection.side)} "
             f"{colour.quiet}{printable(str(exchange.connection)):<16}{colour.off} "
             f"msg={colour.name}{name}{colour.off}({shade}{exchange.outcome}{colour.off}, {header.serial})"
             f" len={exchange.bytes_c2s}+{exchange.bytes_s2c}"

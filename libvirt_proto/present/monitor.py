@@ -3,17 +3,17 @@
       0.000 C > 127.0.0.1:40508-127.0.0.1:16509 msg=remote.1.auth_list(call, ok, 0) len=28
 
 Seconds since the first message, the client's side of the connection (`>` it sends, `<` it
-receives, `?` not known), the connection where the script prints a pointer, and the message. Of a
-message that was not seen whole, `missing` is how many bytes were not; where recordings were merged, `seen`
-says which have it. What else happens to a connection
-has `+` where something begins, `-` where it ends, else `.`.
+receives, `?` not known), the connection where the script prints a pointer, and the message. What a log or
+a probe tells of the server's side has `> S` and `< S` instead of `C >` and `C <`. Of a message that was not
+seen whole, `missing` is how many bytes were not; where recordings were merged, `seen` says which have it.
+What else happens to a connection has `+` where something begins, `-` where it ends, else `.`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ..capture.chunk import Captured, Connection, ConnectionEvent
+from ..capture.chunk import Captured, Connection, ConnectionEvent, Side
 from .access import Accesses
 from .names import STATUSES, TYPES, Names
 from .style import PLAIN, Palette
@@ -57,8 +57,16 @@ class Presenter:
         """The line of a message; times count from the first that is asked for."""
         message, time_ns = captured.message, captured.time_ns
         header = message.header
-        bad = message.error is not None and message.malformed
-        kind = (header.prog, header.vers, header.proc, header.type, header.status, captured.direction, bad)
+        kind = (
+            header.prog,
+            header.vers,
+            header.proc,
+            header.type,
+            header.status,
+            captured.direction,
+            captured.connection.side,
+            message.error is not None and message.malformed,
+        )
         form = self._forms.get(kind) or self._form(kind, captured)
         if captured.connection is not self._connection:
             self._meet(captured.connection)
@@ -82,8 +90,9 @@ class Presenter:
         status = STATUSES.get(header.status) or f"unknown:{header.status}"
         if header.status == 1 or captured.message.malformed:
             status = f"{colour.bad}{status}{colour.off}"
+        where = sided(_ARROWS[captured.direction], captured.connection.side)
         form = self._bytes(
-            f"%b C {_ARROWS[captured.direction]} {colour.quiet}%b{colour.off}"
+            f"%b {where} {colour.quiet}%b{colour.off}"
             f" msg={colour.name}{name}{colour.off}({type_}, {status}, %d) len=%d\n"
         )
         if len(self._forms) < _MAX_FORMS:
@@ -104,9 +113,10 @@ class Presenter:
         details = "".join(f" {printable(name)}={printable(text)}" for name, text in event.details)
         if self._start is None:
             self._start = event.time_ns
-        time, conn, colour = seconds(event.time_ns, self._start, 3), _column(event.connection), self._palette
+        time, colour = seconds(event.time_ns, self._start, 3), self._palette
+        where = sided(mark, event.side if event.connection is None else event.connection.side)
         return self._bytes(
-            f"{time} C {mark} {colour.quiet}{conn}{colour.off}"
+            f"{time} {where} {colour.quiet}{_column(event.connection)}{colour.off}"
             f" {colour.name}{printable(event.kind)}{colour.off}{details}\n"
         )
 
@@ -121,3 +131,8 @@ class Presenter:
 def _column(connection: Connection | None) -> str:
     """The connection, where the script has its pointer."""
     return printable(str(connection or "")).ljust(_CONNECTION)
+
+
+def sided(mark: str, side: Side | None) -> str:
+    """A mark, and the side that it is seen at: the client's, if nothing else is known."""
+    return f"{mark} S" if side == "server" else f"C {mark}"

@@ -122,6 +122,8 @@ class Presenter:
             yield from self._bytes("data", message.data, colour.field)
         if message.malformed:
             yield f"{INDENT}{colour.bad}✗ {printable(str(message.error))}{colour.off}"
+        elif message.error is not None:
+            yield f"{INDENT}{colour.warn}… not seen: {printable(str(message.error))}{colour.off}"
         for remark in message.remarks:
             yield f"{INDENT}{colour.warn}! {printable(remark)}{colour.off}"
         if message.spare:

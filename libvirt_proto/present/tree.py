@@ -102,9 +102,9 @@ class Tree:
             case Sequence():
                 return self._sequence(node, value)
             case StructNode():
-                return self._parameter(node, value) or self._members(self._struct(node, value))
+                return self._parameter(node, value) or self._members(self._struct(node, value), value)
             case UnionNode():
-                return self._members(self._union(node, value))
+                return self._members(self._union(node, value), value)
 
     def _short(self, text: str, shade: str = "") -> _Short:
         return _Short(f"{shade}{text}{self._palette.off}" if shade else text, len(text))
@@ -142,10 +142,10 @@ class Tree:
         elif name in value.fields:
             yield name, self._show(arm, value.fields[name])
 
-    def _members(self, members: Iterable[tuple[str, _Shown]]) -> _Shown:
+    def _members(self, members: Iterable[tuple[str, _Shown]], value: Any) -> _Shown:
         pairs = list(members)
         if not pairs:
-            return self._short("(empty)", self._palette.quiet)
+            return self._short("…" if isinstance(value, Partial) else "(empty)", self._palette.quiet)
         width = max((len(name) for name, shown in pairs if isinstance(shown, _Short)), default=0)
         return [line for name, shown in pairs for line in self._named(name, shown, min(width, _NAME))]
 

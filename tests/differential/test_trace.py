@@ -53,13 +53,14 @@ def virsh(tmp_path: Path) -> Path:
     return name
 
 
-def run(virsh: Path, uri: str, *command: str) -> str:
+def run(virsh: Path, uri: str, *command: str, pass_fds: tuple[int, ...] = ()) -> str:
     done = subprocess.run(
         [virsh, "-q", "-c", uri, *command],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         env=os.environ | {"LC_ALL": "C"},
+        pass_fds=pass_fds,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -129,7 +130,8 @@ def both_sides(
 
     with (
         trace(*options("server", "--server-only", "--pid", str(daemon.pid))) as server,
-        trace(*options("client", "--client-only", "--comm", virsh.name, "--library", library())) as client,
+        # No such virsh runs yet: the daemon has the same library.
+        trace(*options("client", "--client-only", "--comm", virsh.name)) as client,
         daemon.recorded(capture),
     ):
         run(virsh, uri, *command)
@@ -221,6 +223,14 @@ def test_tls_in_the_clear(virsh: Path, certificates: Path, tmp_path: Path) -> No
     for side in sides.values():
         assert apart(lines(side.with_suffix(".jsonl"))) == expected
         assert bytes_of(side.with_suffix(".pcapng")) == raw
+        # Either side's own check of the other's certificate, and no more.
+        (checked,) = [
+            line for line in lines(side.with_suffix(".jsonl")) if "context_session" in line.get("event", "")
+        ]
+        assert (checked["event"], checked["details"]["dname"]) == (
+            "tls_context_session_allow",
+            "CN=localhost",
+        )
     done = ours.run("decode", "--port", str(port), encrypted)
     assert done.stdout == ""
     assert "[encrypted]" in done.stderr
@@ -228,8 +238,12 @@ def test_tls_in_the_clear(virsh: Path, certificates: Path, tmp_path: Path) -> No
 
 def test_unix_sockets_and_descriptors(libvirtd: Libvirtd, virsh: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
+    passed = tuple(os.open(os.devnull, os.O_RDONLY) for _ in range(3))
+    start = f"domname 1; destroy test; start test --pass-fds {','.join(map(str, passed))}"
     with trace("--pid", str(libvirtd.pid), "--format", "jsonl", "-o", output) as tracer:
-        run(virsh, f"test+unix:///default?socket={libvirtd.socket}", "domname", "1")
+        run(virsh, f"test+unix:///default?socket={libvirtd.socket}", start, pass_fds=passed)
+        for descriptor in passed:
+            os.close(descriptor)
         _wait_for(output, '"connect_close","type":"reply"')
         assert tracer.end()[0] == 0
     found = lines(output)
@@ -237,6 +251,10 @@ def test_unix_sockets_and_descriptors(libvirtd: Libvirtd, virsh: Path, tmp_path:
         line for line in found if line.get("procedure") == "domain_lookup_by_id" and line["type"] == "reply"
     ]
     assert reply["payload"]["dom"]["name"] == "test"
+    (call,) = [line for line in found if line.get("type") == "call_with_fds"]
+    assert (call["procedure"], call["fds"]) == ("domain_create_with_files", len(passed))
+    received = [line["conn"] for line in found if line.get("event") == "socket_recv_fd"]
+    assert received == [call["conn"]] * len(passed)
     assert "server_client_auth_allow" not in {line.get("event") for line in found}  # the test driver's unix
     (conn,) = {line["conn"] for line in found if "event" not in line}
     assert conn.startswith("client-server@")

@@ -164,14 +164,16 @@ def test_printed_commands_can_be_used_by_hand(good: Path, tmp_path: Path) -> Non
     assert not (root / "instances" / name).exists()
 
 
-def test_nobody_takes_the_output(good: Path) -> None:
-    """As with `| head -1`: it ends with the next message, and nothing of it is left."""
+@pytest.mark.parametrize("said", [(), (("t", len(CALL), CALL),)])
+def test_nobody_takes_the_output(good: Path, said: tuple[tuple[str, int, bytes], ...]) -> None:
+    """As with `| head -1`: it ends, also where there is nothing more to say, and nothing of it is left."""
     words = [ours.COMMAND, "trace", "--library", good, "--format", "jsonl"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stderr.readline() == "begin\n"
+        if said:
+            talk(good, *said)
         process.stdout.close()
-        talk(good, ("t", len(CALL), CALL))
         assert process.wait(60) == 141
     assert [name for name in ours_in_tracefs() if f"_{process.pid}_" in name] == []

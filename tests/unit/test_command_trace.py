@@ -85,15 +85,15 @@ def test_without_probes(tmp_path: Path) -> None:
 
 def test_what_is_no_program(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("text")
-    assert "it is no ELF file" in run("--library", tmp_path / "text", status=1).stderr
+    assert "it is no ELF file" in run("--library", tmp_path / "text", "--probes", status=1).stderr
     assert "does not exist" in run("--library", tmp_path / "nothing", status=2).stderr
 
 
 def test_a_process_without_libvirt() -> None:
-    err = run("--pid", str(os.getpid()), status=1).stderr
+    err = run("--pid", str(os.getpid()), "--probes", status=1).stderr
     assert f"no libvirt.so.0 with probes is loaded by process {os.getpid()}" in err
     assert "--library PATH" in err
-    err = run("--comm", "no such\x1bname", status=1).stderr
+    err = run("--comm", "no such\x1bname", "--pid", str(os.getpid()), "--probes", status=1).stderr
     assert "a process called 'no such\\x1bname'" in err
 
 
@@ -102,7 +102,11 @@ def test_another_processor(binary: Path, tmp_path: Path) -> None:
     for machine, words in ((8, "EM_MIPS"), (183, "form that tracefs has no word for")):
         data[18:20] = machine.to_bytes(2, "little")
         (tmp_path / "other").write_bytes(data)
-        assert words in run("--library", tmp_path / "other", status=1).stderr
+        assert words in run("--library", tmp_path / "other", "--probes", status=1).stderr
+    assert (
+        "none of the probes of libvirt's RPC can be used"
+        in run("--library", tmp_path / "other", "--probes", status=1).stderr
+    )
 
 
 def test_without_root(binary: Path) -> None:
@@ -139,6 +143,8 @@ def test_usage(tmp_path: Path) -> None:
         (["event"], "No such command 'event'"),
         (["events", "--server-only"], "No such option '--server-only'"),
         (["events", "-w", "x"], "No such option '-w'"),
+        (["--client-only", "--server-only"], "--client-only and --server-only exclude each other"),
+        (["--stats", "--exchanges"], "--stats and --exchanges exclude each other"),
         (["events", "--format", "pretty"], "'pretty' is not one of 'monitor', 'jsonl'"),
         (["events", "--pretty-json"], "No such option '--pretty-json'"),
         (["qemu-monitor", "--pretty-json", "--format", "jsonl"], "--pretty-json is for --format monitor"),
@@ -183,9 +189,9 @@ def test_where_nothing_has_loaded_the_library() -> None:
 
 def test_only_root_may_set_probes(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    done = CliRunner().invoke(cli.main, ["trace", "--library", str(binary)])
-    assert done.exit_code == 1
-    assert "only root may set probes: run this with sudo." in done.output
+    for arguments in (["--library", str(binary)], ["--pid", str(1 << 22)], ["events"]):
+        done = CliRunner().invoke(cli.main, ["trace", *arguments])
+        assert (done.exit_code, done.output) == (1, "Error: only root may set probes: run this with sudo.\n")
 
 
 def test_a_library_for_another_processor(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:

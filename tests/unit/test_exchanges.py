@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Captured, ConnectionEvent
+from libvirt_proto.capture.chunk import Captured, Connection, ConnectionEvent
 from libvirt_proto.present.access import Accesses
 from libvirt_proto.present.exchanges import Lines, Monitor, Pretty
 from libvirt_proto.present.text import duration, size
@@ -145,6 +145,12 @@ def test_json_of_a_stream(wire: Wire) -> None:
         "bytes_c2s": 0, "bytes_s2c": 2048, "messages": 1, "holes": 1, "hole_bytes": 512,
         "duration_ns": 4_000_000, "bytes_per_second": 512_000, "end": "finished", "error": None,
     }  # fmt: skip
+
+
+def test_the_servers_side_is_marked(wire: Wire) -> None:
+    seen = Connection(1, "", "", "probe", "server")
+    exchange = only(wire(CALL, 2, proc=LOOKUP, connection=seen), wire(REPLY, 2, proc=LOOKUP, connection=seen))
+    assert Monitor(DEFINITIONS)(exchange, 0).startswith("  0.001 = S 1  ")
 
 
 @given(anything())

@@ -211,7 +211,20 @@ def test_events() -> None:
     )
     (event,) = read("RPC_TLS_CONTEXT_NEW: ctxt=0x7 cacert=/etc/pki/CA/cacert.pem cacrl=<null>")
     assert isinstance(event, ConnectionEvent)
-    assert (event.kind, event.connection) == ("tls_context_new", None)
+    assert (event.kind, event.connection, event.side) == ("tls_context_new", None, None)
+
+
+def test_whose_tls_it_is() -> None:
+    items = read(
+        "RPC_TLS_CONTEXT_NEW: ctxt=0x7 cacert=/etc/pki/CA/cacert.pem isServer=0",
+        "RPC_TLS_SESSION_NEW: sess=0x8 ctxt=0x9 hostname=<null> isServer=1",
+        "RPC_TLS_CONTEXT_SESSION_ALLOW: ctxt=0x9 sess=0x8 dname=CN=host",
+        "RPC_TLS_SESSION_DISPOSE: sess=0x8",
+        "RPC_TLS_CONTEXT_SESSION_FAIL: ctxt=0x9 sess=0x8",
+        "RPC_TLS_CONTEXT_DISPOSE: ctxt=0x7",
+    )
+    sides = [item.side for item in items if isinstance(item, ConnectionEvent)]
+    assert sides == ["client", "server", "server", "server", None, "client"]
 
 
 def test_what_a_peer_chose_names_no_other_object() -> None:

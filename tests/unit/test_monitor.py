@@ -145,3 +145,18 @@ def test_kinds_without_end_take_no_memory_without_end() -> None:
 def test_what_an_encoding_lacks_is_escaped() -> None:
     present = monitor.Presenter(registry.default(), encoding="ascii")
     assert b" -/run/\\xe9 " in present(captured(frame(), connection=Connection(1, "", "/run/é")))
+
+
+def test_the_servers_side_is_the_scripts() -> None:
+    """`> S` and `< S` of the article, where it is known that the server's side is seen."""
+    seen = Connection(1, "", "", "probe", "server")
+    present = monitor.Presenter(registry.default())
+    shown = [
+        present(captured(frame(), direction=direction, connection=seen))[:12] for direction in ("c2s", "s2c")
+    ]
+    shown += [
+        present.event(ConnectionEvent("server_client_dispose", 0, seen))[:12],
+        present.event(ConnectionEvent("tls_session_new", 0, None, (), "server"))[:12],
+        present.event(ConnectionEvent("tls_session_new", 0, None, (), "client"))[:12],
+    ]
+    assert shown == [b"  0.000 > S ", b"  0.000 < S ", b"  0.000 - S ", b"  0.000 + S ", b"  0.000 C + "]

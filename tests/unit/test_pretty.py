@@ -88,7 +88,17 @@ def test_a_message_that_was_not_seen_whole() -> None:
     item = captured(data[:39], missing=len(data) - 39)
     shown = list(pretty.Presenter(registry.default()).lines(item))
     assert shown[1].endswith("remote.domain_lookup_by_uuid  56 bytes, only 39 seen")
-    assert [line.strip() for line in shown[2:]] == ["dom:", 'name: "test"']
+    assert [line.strip() for line in shown[2:]] == [
+        "dom:",
+        'name: "test"',
+        "… not seen: at byte 36, dom.uuid: needs 16 bytes, 3 left",
+    ]
+    data = frame(text(b"<capabilities/>" * 9), type_=1, proc=7)
+    shown = list(pretty.Presenter(registry.default()).lines(captured(data[:60], missing=len(data) - 60)))
+    assert [line.strip() for line in shown[2:]] == [
+        "…",
+        "… not seen: at byte 32, capabilities: needs 136 bytes, 28 left",
+    ]
 
 
 def test_events() -> None:

@@ -56,6 +56,20 @@ SOCKET = Format(
     + "\tfield:__data_loc char[] localAddr;\toffset:40;\tsize:4;\tsigned:0;\n"
     + "\tfield:__data_loc char[] remoteAddr;\toffset:44;\tsize:4;\tsigned:0;\n"
 )
+#: Of tls_session_new and tls_context_session_deny, as far as they have numbers.
+TLS_NEW, TLS_DENY = (
+    Format(
+        COMMON.format(name=name, id=number)
+        + "".join(
+            f"\tfield:u64 {field};\toffset:{8 + 8 * i};\tsize:8;\tsigned:0;\n"
+            for i, field in enumerate(fields)
+        )
+    )
+    for name, number, fields in (
+        ("new", 11, ("sess", "ctxt", "hostname", "isServer")),
+        ("deny", 12, ("ctxt", "sess", "dname")),
+    )
+)
 TASK = Format(
     COMMON.format(name="task_newtask", id=9)
     + "\tfield:pid_t pid;\toffset:8;\tsize:4;\tsigned:1;\n"
@@ -90,10 +104,14 @@ def reader(arrays: int = 2, wanted: Selection | None = None, kind: str = "client
     events = {
         "message": Event(kind, "message", "", "", "libvirt.so.0", arrays),
         "socket": Event("socket_new", "socket", "", "", "libvirt.so.0"),
+        "new": Event("tls_session_new", "new", "", "", "libvirt.so.0"),
+        "deny": Event("tls_context_session_deny", "deny", "", "", "libvirt.so.0"),
     }
     formats = {
         "message": message_format(arrays),
         "socket": SOCKET,
+        "new": TLS_NEW,
+        "deny": TLS_DENY,
         "task_newtask": TASK,
         "sched_process_exit": EXIT,
     }
@@ -248,6 +266,19 @@ def test_selection() -> None:
 def test_what_may_be_of_the_other_side_is_left_out() -> None:
     words = struct.pack("<4QII", 0x77, 5, 0, 0, 0, 0)
     assert read(Record(0, common(8) + words), wanted=Selection((), (), "client")) == []
+
+
+def test_tls_is_of_the_side_that_it_began_at() -> None:
+    """One session of a daemon's, one of a client's, and one that is older than the trace."""
+    records = [
+        *(Record(0, common(11) + struct.pack("<4Q", 0x51 + i, 0x70 + i, 0, 1 - i)) for i in (0, 1)),
+        *(Record(0, common(12) + struct.pack("<3Q", 0x70 + i, 0x51 + i, 0)) for i in (0, 1, 2)),
+    ]
+    for sides, sessions in (("server", ["0x51"]), ("client", ["0x52"]), ("both", ["0x51", "0x52", "0x53"])):
+        one = reader(wanted=Selection((), (), sides))
+        items = [item for record in records for item in one.items(record)]
+        denied = [item for item in items if isinstance(item, ConnectionEvent) and "deny" in item.kind]
+        assert [dict(item.details)["sess"] for item in denied] == sessions
 
 
 def test_this_process_and_its_threads() -> None:

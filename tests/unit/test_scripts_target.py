@@ -69,5 +69,14 @@ def test_messages_raw_and_with_names(scripts: dict[str, str], side: str) -> None
         assert re.findall(r"([TR]) (\w+)=%p", text) == [("T", side), ("R", side)]
 
 
+@pytest.mark.parametrize("name", ["rpc-monitor.stp", "stacks.stp", *NAMES[-4:]])
+def test_dummies_are_no_messages(scripts: dict[str, str], name: str) -> None:
+    """Where a probe of messages reports no length, nothing is printed."""
+    bodies = re.findall(r"^probe libvirt\.rpc\.\w+_msg_\w+\n\{\n(.*?)^\}", scripts[name], re.M | re.S)
+    assert len(bodies) == (2 if "messages" in name else 4)
+    for body in bodies:
+        assert re.match(r"(  #.*\n)?  if \((len\)\n|!len\)\n    next\n)", body)
+
+
 def test_none_for_definitions_that_are_not_libvirts(root: Path) -> None:
     assert generate(load_schema([root / "tests" / "definitions" / "file.x"])) == ()

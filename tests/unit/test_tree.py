@@ -86,7 +86,7 @@ CASES: list[tuple[Any, Any, list[str]]] = [
     ]),
     (Params, [Param("a", ParamValue(5, 0.5))], ["[0] a = 0.5 (double)"]),
     (Domain, Partial("nonnull_domain", {"name": "x"}), ['name: "x"']),
-    (Domain, Partial("nonnull_domain", {}), ["(empty)"]),
+    (Domain, Partial("nonnull_domain", {}), ["…"]),
     (Shape, Partial("shape", {"c": 5, "p": Partial("point", {"from": 3})}),
      ["c: GREEN (5)", "p:", "  from: 3"]),
     (Params, [Param("a", ParamValue(1, 3)), Partial("typed_param", {"field": "b"})], [

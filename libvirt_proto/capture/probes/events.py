@@ -40,10 +40,14 @@ class RpcReader(Reader[Item]):
     ) -> Iterator[Item]:
         found = self._message if event.kind in MESSAGES else self._event
         for item in found(event, values, time_ns, process):
-            # With one side alone, what may be the other's is left out: events that belong to no connection.
-            lonely = isinstance(item, ConnectionEvent) and item.connection is None
-            if self._wanted.sides == "both" or not lonely:
+            if self._is_wanted(item):
                 yield item
+
+    def _is_wanted(self, item: Item) -> bool:
+        """With one side alone, what may be the other's is left out: sockets that no connection uses yet."""
+        if self._wanted.sides == "both" or not isinstance(item, ConnectionEvent):
+            return True
+        return item.connection is not None or item.side == self._wanted.sides
 
     def _ended(self, process: Process, time_ns: int) -> Iterator[Item]:
         yield from self._objects.ended(str(process.pid), time_ns)
