@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -11,19 +11,44 @@ from ..message import Message
 #: Client to server, server to client, or not known.
 Direction = Literal["c2s", "s2c"]
 
+#: Names whose connections are counted; those that were used last.
+_MAX_NAMES: Final = 65_536
+
 
 class Connection(msgspec.Struct, frozen=True):
     """One connection. `id` counts from 1 in the order of appearance within a source, `client` and
     `server` are `address:port` (`[::1]:16509`) or a socket's path; where it is not known which is
-    which, `server` is the one with the well-known or lower port."""
+    which, `server` is the one with the well-known or lower port. `namesake` counts from 1 those of one
+    client and server, which many a unix socket's clients have in common: the second is `client-server#2`."""
 
     id: int
     client: str
     server: str
     transport: str = "tcp"
+    namesake: int = 1
 
     def __str__(self) -> str:
-        return f"{self.client}-{self.server}" if self.client or self.server else str(self.id)
+        if not self.client and not self.server:
+            return str(self.id)
+        return f"{self.client}-{self.server}" + (f"#{self.namesake}" if self.namesake > 1 else "")
+
+
+class Connections:
+    """Numbers the connections of a source, by `step`, and those of one name."""
+
+    def __init__(self, step: int = 1) -> None:
+        self._step = step
+        self._last = 0
+        self._namesakes: dict[tuple[str, str], int] = {}
+
+    def new(self, client: str, server: str, transport: str = "tcp") -> Connection:
+        """The next one."""
+        self._last += self._step
+        namesake = self._namesakes.pop((client, server), 0) + 1
+        if len(self._namesakes) >= _MAX_NAMES:
+            del self._namesakes[next(iter(self._namesakes))]
+        self._namesakes[client, server] = namesake
+        return Connection(self._last, client, server, transport, namesake)
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
-from .chunk import Chunk, Connection, Direction
+from .chunk import Chunk, Connection, Connections, Direction
 from .packet import ACK, FIN, RST, SYN, Segment, endpoints, ports, reverse
 
 #: libvirt's registered ports: plain and TLS.
@@ -157,7 +157,7 @@ class TcpReassembler:
         self._silent: dict[_Flow, None] = {}
         self._open: dict[_Flow, None] = {}
         self._done: dict[_Flow, None] = {}
-        self._count = 0
+        self._connections = Connections()
         self._held_total = 0
 
     def feed(self, time_ns: int | None, segment: Segment) -> None:
@@ -451,8 +451,7 @@ class TcpReassembler:
         self.out.append(Chunk(half.connection, half.direction, time_ns, data, lost, end))
 
     def _name(self, flow: _Flow) -> None:
-        self._count += 1
-        connection = Connection(self._count, flow.client, flow.server)
+        connection = self._connections.new(flow.client, flow.server)
         flow.c2s.connection = flow.s2c.connection = connection
 
     def _decide(self, flow: _Flow, time_ns: int | None) -> None:
