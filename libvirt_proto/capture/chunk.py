@@ -57,8 +57,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     `time_ns` is since the epoch, None where the source has no clock. `lost` is the number of bytes
     known to be missing right before `data` (0: none; -1: some, but nobody knows how many, as when a
     capture starts in mid-connection). `cut` is the number of bytes right behind `data` that went over the
-    connection too, but that the source does not show: what strace's -s cuts off, the payload that a log
-    line lacks. `end` marks the last chunk of a direction.
+    connection too, but that the source does not show: what strace's -s or a capture's snapshot length cuts
+    off, the payload that a log line lacks. `end` marks the last chunk of a direction.
 
     The zero bytes that accompany file descriptors on a unix socket are no data: sources leave them out.
     """

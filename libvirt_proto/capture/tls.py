@@ -250,14 +250,14 @@ def _without_tls(items: Iterable[Item]) -> Iterator[Item]:
         connection = item.connection
         if connection is None or not isinstance(item, Chunk):
             yield item
-        elif connection.id not in seen:
+            continue
+        begins = connection.id not in seen
+        if begins:
             hello = item.data[:1] == b"\x16" and item.data[5:6] in (b"\x01", b"")
             seen[connection.id] = hello and item.direction == "c2s"
-            if not seen[connection.id]:
-                yield item
-        elif not seen[connection.id]:
+        if not seen[connection.id]:
             yield item
-        elif item.lost:  # tshark waits for what is lost, and says nothing
+        elif item.cut or (item.lost and not begins):  # tshark waits for what is lost, and says nothing
             text = f"TLS ({connection}): bytes are lost; what follows cannot be decrypted"
             yield Notice("lost-bytes", text, None, item.direction, item.time_ns)
 
