@@ -5,8 +5,8 @@
 Seconds since the first message, the client's side of the connection (`>` it sends, `<` it
 receives, `?` not known), the connection where the script prints a pointer, and the message. Of a
 message that was not seen whole, `missing` is how many bytes were not; where recordings were merged, `seen`
-says which have it. What else happens to a connection
-has `+` where something begins, `-` where it ends, else `.`.
+says which have it; `malformed` says what is wrong with a payload. What else happens to a connection has `+`
+where something begins, `-` where it ends, else `.`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .style import PLAIN, Palette
 from .text import printable, seconds, sighted
 
 if TYPE_CHECKING:
+    from ..message import Message
     from ..registry import Registry
 
 _ARROWS = {"c2s": ">", "s2c": "<", None: "?"}
@@ -27,6 +28,11 @@ _ARROWS = {"c2s": ">", "s2c": "<", None: "?"}
 _CONNECTION = 16
 #: By the last word of an event's kind.
 _MARKS = {"new": "+", "start": "+", "dispose": "-", "stop": "-"}
+
+
+def fault(message: Message, colour: Palette) -> str:
+    """What is wrong with a message's payload, to stand at the end of a line; "" if nothing is."""
+    return f" {colour.bad}malformed: {printable(str(message.error))}{colour.off}" if message.malformed else ""
 
 
 class Presenter:
@@ -49,7 +55,8 @@ class Presenter:
         name = f"{program or f'unknown:{header.prog}'}.{header.vers}.{procedure or f'unknown:{header.proc}'}"
         type_ = TYPES.get(header.type) or f"unknown:{header.type}"
         status = STATUSES.get(header.status) or f"unknown:{header.status}"
-        if header.status == 1 or message.malformed:
+        malformed = fault(message, colour)
+        if header.status == 1 or malformed:
             status = f"{colour.bad}{status}{colour.off}"
         missing = f" {colour.warn}missing={message.missing}{colour.off}" if message.missing else ""
         seen = f" seen={sighted(captured.sightings).replace(' ', '')}" if captured.sightings else ""
@@ -57,7 +64,7 @@ class Presenter:
         return (
             f"{self._head(captured.time_ns, _ARROWS[captured.direction], captured.connection)} "
             f"msg={colour.name}{name}{colour.off}({type_}, {status}, {header.serial}) len={message.length}"
-            f"{missing}{f' {access}' if access else ''}{seen}"
+            f"{missing}{f' {access}' if access else ''}{seen}{malformed}"
         )
 
     def event(self, event: ConnectionEvent) -> str:

@@ -11,7 +11,7 @@ from libvirt_proto import registry
 from libvirt_proto.capture.chunk import Connection, ConnectionEvent
 from libvirt_proto.present import monitor
 from libvirt_proto.present.style import COLOUR
-from tests.frames import captured, error_payload, frame, hand_made
+from tests.frames import captured, error_payload, frame, hand_made, text, word
 
 POINTER = Connection(1, "", "")
 
@@ -32,6 +32,16 @@ def test_a_line_is_the_scripts(shared: Path) -> None:
 def test_a_short_connection_takes_the_pointers_column() -> None:
     line = monitor.Presenter(registry.default())(captured(frame(), connection=POINTER))
     assert line == "  0.000 C > 1                msg=remote.1.auth_list(call, ok, 0) len=28"
+
+
+def test_what_is_wrong_with_a_payload_is_said_at_the_end() -> None:
+    """The .x allows 16 key codes."""
+    codes = b"".join(word(n) for n in (17, *range(17)))
+    call = frame(text(b"vm") + bytes(16) + word(1) * 3 + codes + word(0), proc=226)
+    line = monitor.Presenter(registry.default())(captured(call, connection=POINTER))
+    assert line.endswith(
+        f"(call, ok, 0) len={len(call)} malformed: at byte 64, keycodes: count 17 is over the limit of 16"
+    )
 
 
 @pytest.mark.parametrize(
