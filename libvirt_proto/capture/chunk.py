@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,21 +13,46 @@ Direction = Literal["c2s", "s2c"]
 #: Whose end of a connection: the peer's that connected, or the daemon's.
 Side = Literal["client", "server"]
 
+#: Names whose connections are counted; those that were used last.
+_MAX_NAMES: Final = 65_536
+
 
 class Connection(msgspec.Struct, frozen=True):
     """One connection. `id` counts from 1 in the order of appearance within a source, `client` and
     `server` are `address:port` (`[::1]:16509`) or a socket's path; where it is not known which is
-    which, `server` is the one with the well-known or lower port. `side` is the end at which it was seen, if a
-    log or a probe tells of it; None: somewhere in between."""
+    which, `server` is the one with the well-known or lower port. `namesake` counts from 1 those of one
+    client and server, which many a unix socket's clients have in common: the second is `client-server#2`.
+    `side` is the end at which it was seen, if a log or a probe tells of it; None: somewhere in between."""
 
     id: int
     client: str
     server: str
     transport: str = "tcp"
+    namesake: int = 1
     side: Side | None = None
 
     def __str__(self) -> str:
-        return f"{self.client}-{self.server}" if self.client or self.server else str(self.id)
+        if not self.client and not self.server:
+            return str(self.id)
+        return f"{self.client}-{self.server}" + (f"#{self.namesake}" if self.namesake > 1 else "")
+
+
+class Connections:
+    """Numbers the connections of a source, by `step`, and those of one name."""
+
+    def __init__(self, step: int = 1) -> None:
+        self._step = step
+        self._last = 0
+        self._namesakes: dict[tuple[str, str], int] = {}
+
+    def new(self, client: str, server: str, transport: str = "tcp", side: Side | None = None) -> Connection:
+        """The next one."""
+        self._last += self._step
+        namesake = self._namesakes.pop((client, server), 0) + 1
+        if len(self._namesakes) >= _MAX_NAMES:
+            del self._namesakes[next(iter(self._namesakes))]
+        self._namesakes[client, server] = namesake
+        return Connection(self._last, client, server, transport, namesake, side)
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
@@ -36,8 +61,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     `time_ns` is since the epoch, None where the source has no clock. `lost` is the number of bytes
     known to be missing right before `data` (0: none; -1: some, but nobody knows how many, as when a
     capture starts in mid-connection). `cut` is the number of bytes right behind `data` that went over the
-    connection too, but that the source does not show: what strace's -s cuts off, the payload that a log
-    line lacks. `end` marks the last chunk of a direction.
+    connection too, but that the source does not show: what strace's -s or a capture's snapshot length cuts
+    off, the payload that a log line lacks. `end` marks the last chunk of a direction.
 
     The zero bytes that accompany file descriptors on a unix socket are no data: sources leave them out.
     """

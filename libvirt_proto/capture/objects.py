@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from struct import Struct
 from typing import Final, TypeVar
 
-from .chunk import Chunk, Connection, ConnectionEvent, Direction, Item, Side
+from .chunk import Chunk, Connection, ConnectionEvent, Connections, Direction, Item, Side
 
 #: Objects of each kind that are known at a time, far more than a daemon lets in.
 _MAX_OBJECTS: Final = 65_536
@@ -58,7 +58,7 @@ class Objects:
         self._transport = transport
         self._label = label
         self._connections: dict[_Key, Connection] = {}
-        self._opened = 0
+        self._opened = Connections()
         #: Connections that have had a message. Of others events alone tell: there is nothing to end.
         self._spoken: set[int] = set()
         #: By process and address: a socket's local and remote address.
@@ -127,8 +127,7 @@ class Objects:
         client, server = (local, remote) if side == "client" else (remote, local)
         names = {"client": client or "client", "server": server or "server"}
         names[side] += f"@{self._label(process, address)}"
-        self._opened += 1
-        connection = Connection(self._opened, **names, transport=self._transport, side=side)
+        connection = self._opened.new(**names, transport=self._transport, side=side)
         self._connections[key] = connection
         if (process, sock) in self._sockets:
             _remember(self._owners, (process, sock), connection)

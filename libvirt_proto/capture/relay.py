@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from .address import Address, connect, listen
-from .chunk import Connection, Direction, Notice
+from .chunk import Connections, Direction, Notice
 from .feed import Feed, Tap
 
 #: Bytes that wait for one side to take them before the other side is not read any more.
@@ -39,7 +39,7 @@ class Relay:
         self._feed = feed
         self._links: set[_Link] = set()
         self._connecting: set[asyncio.Task[None]] = set()
-        self._count = 0
+        self._connections = Connections()
         self._said_descriptors = False
 
     async def run(self, stop: asyncio.Event, ready: Callable[[Address], object]) -> None:
@@ -101,9 +101,8 @@ class Relay:
         except BaseException:
             client.close()
             raise
-        self._count += 1
         transport = self._listen_at.transport
-        connection = Connection(self._count, _peer(client), self._server_name(server), transport)
+        connection = self._connections.new(_peer(client), self._server_name(server), transport)
         link = _Link(client, server, Tap(self._feed, connection), self._descriptors_lost, self._links.discard)
         self._links.add(link)
         link.start()

@@ -51,6 +51,10 @@ _UNDERSTOOD: Final = (
     " messages, and hex text (plain, or as xxd, hexdump -C and tcpdump -x write it), also compressed with"
     " gzip, bzip2 or xz"
 )
+_NO_CONNECTION: Final = (
+    "no connection of libvirt's is in this capture; TLS on a port other than 16514 is found with --port N,"
+    " and what goes over unix sockets is in no capture: trace, relay and strace show it"
+)
 
 
 class SourceError(Exception):
@@ -284,16 +288,18 @@ def _unreadable(error: BaseException) -> Notice:
 
 
 def _connections(batches: Iterator[list[Packet]], ports: frozenset[int]) -> Iterator[Item]:
-    """From packets to the Chunks of their connections."""
+    """From packets to the Chunks of their connections. Notices: those of `_passed_over`, and `no-libvirt` (a
+    note) where there was nothing else to give."""
     decoder = SegmentDecoder()
     tcp = TcpReassembler(server_ports=ports, admit=partial(plausible_header, offset=0))
     out = tcp.out
-    time_ns, damage, unread = None, None, None
+    time_ns, damage, unread, empty = None, None, None, True
     try:
         for batch in batches:
             tcp.feed(decoder.segments(batch))
             if batch:
                 time_ns = batch[-1][0]
+            empty = empty and not out
             yield from out
             out.clear()
     except DamagedCaptureError as error:
@@ -301,12 +307,15 @@ def _connections(batches: Iterator[list[Packet]], ports: frozenset[int]) -> Iter
     except _READ_ERRORS as error:
         unread = error
     tcp.finish(time_ns)
-    yield from out
-    if damage is not None:
-        yield Notice(damage.code, str(damage), time_ns=time_ns)
+    notices = list(_passed_over(decoder))
     if unread is not None:
-        yield _unreadable(unread)
-    yield from _passed_over(decoder)
+        notices.insert(0, _unreadable(unread))
+    if damage is not None:
+        notices.insert(0, Notice(damage.code, str(damage), time_ns=time_ns))
+    if empty and not out and not notices:
+        notices.append(Notice("no-libvirt", _NO_CONNECTION, severity="note"))
+    yield from out
+    yield from notices
 
 
 def _passed_over(decoder: SegmentDecoder) -> Iterator[Notice]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from .chunk import Chunk
+from .chunk import Chunk, Connections
 from .descriptors import MAX_DESCRIPTORS, Descriptors, Table
 from .strace_io import CALLS as IO_CALLS
 from .strace_io import Transfer, transfers
@@ -61,7 +61,7 @@ class Calls:
     def __init__(self, ports: frozenset[int]) -> None:
         self.out: list[Chunk] = []
         self.descriptors = Descriptors()
-        self._connections = 0
+        self._connections = Connections()
         #: What waits behind calls that are not finished: bytes, with what a call costs.
         self.waiting = 0
         self._ports = ports
@@ -235,7 +235,6 @@ class Calls:
 
     def _give(self, socket: Socket) -> None:
         if socket.connection is None:
-            self._connections += 1
             socket.connect(self._connections)
             self._undecided.pop(socket, None)
         socket.flush(self.out)

@@ -8,7 +8,7 @@ from struct import Struct
 from typing import Final, Literal
 
 from ..limits import MIN_FRAME
-from .chunk import Chunk, Connection, Direction
+from .chunk import Chunk, Connection, Connections, Direction
 from .detect import plausible_header
 from .strace_line import Label
 
@@ -236,8 +236,8 @@ class Socket:
                 lost = -1 if data and not self.opened and not begins else 0
             out.append(Chunk(self.connection, direction, move.time_ns, data, lost, move.end, cut))
 
-    def connect(self, number: int) -> None:
-        """It is a connection of libvirt's, the `number`th."""
+    def connect(self, connections: Connections) -> None:
+        """It is a connection of libvirt's, the next one."""
         here, there = self.local, self.remote
         if self.transport is None:
             here = f"{self.process} fd {self.number}".lstrip()
@@ -246,4 +246,4 @@ class Socket:
             there = there or "unix"
         ends = (here or "?", there or "?")
         client, server = ends if self.role == "client" else ends[::-1]
-        self.connection = Connection(number, client, server, self.transport or "unix")
+        self.connection = connections.new(client, server, self.transport or "unix")

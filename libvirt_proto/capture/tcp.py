@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from .chunk import Chunk, Connection, Direction
+from .chunk import Chunk, Connection, Connections, Direction
 from .packet import ACK, FIN, RST, SYN, Segment, endpoints, ports, reverse
 
 #: libvirt's registered ports: plain and TLS.
@@ -123,8 +123,8 @@ class _Flow:
         self.group: dict[_Flow, None] = {}
         self.known = known
         self.rejected = False
-        #: (direction, time, data, lost, end) that wait for the decision whether this is wanted.
-        self.undecided: list[tuple[_Half, int | None, bytes, int, bool]] = []
+        #: (direction, time, data, lost, end, cut) that wait for the decision whether this is wanted.
+        self.undecided: list[tuple[_Half, int | None, bytes, int, bool, int]] = []
         self.undecided_bytes = 0
         self.c2s = _Half(self, "c2s")
         self.s2c = _Half(self, "s2c")
@@ -157,7 +157,7 @@ class TcpReassembler:
         self._silent: dict[_Flow, None] = {}
         self._open: dict[_Flow, None] = {}
         self._done: dict[_Flow, None] = {}
-        self._count = 0
+        self._connections = Connections()
         self._held_total = 0
 
     def feed(self, segments: Iterable[Segment]) -> None:
@@ -314,11 +314,10 @@ class TcpReassembler:
             missing = min(missing, max(size - behind, 0))
             data, ahead = data[behind:], 0
         if ahead == 0 and not half.held:
-            half.next = (half.next + len(data)) & _MASK
+            half.next = (half.next + len(data) + missing) & _MASK
             if data:
-                self._give(half, time_ns, data)
-            if missing:  # the capture has cut them off: nothing will bring them
-                half.next = (half.next + missing) & _MASK
+                self._give(half, time_ns, data, missing)
+            else:
                 self._lose(half, missing)
         elif data:
             self._hold(half, (half.next + ahead) & _MASK, data)
@@ -435,26 +434,28 @@ class TcpReassembler:
         half.next = -1
         self._give(half, time_ns, b"", end=True)
 
-    def _give(self, half: _Half, time_ns: int | None, data: bytes, *, end: bool = False) -> None:
-        """A Chunk of a connection that is wanted; what is not decided yet waits."""
+    def _give(
+        self, half: _Half, time_ns: int | None, data: bytes, cut: int = 0, *, end: bool = False
+    ) -> None:
+        """A Chunk of a connection that is wanted; what is not decided yet waits. What the capture has `cut`
+        off behind the data nothing will bring."""
         lost, half.lost = half.lost, 0
         flow = half.flow
         if half.connection is None:
             if data and flow.group is self._silent:
                 self._move(flow, self._open, MAX_OPEN, time_ns)
             if not flow.known:
-                flow.undecided.append((half, time_ns, data, lost, end))
+                flow.undecided.append((half, time_ns, data, lost, end, cut))
                 flow.undecided_bytes += len(data)
                 half.first += data[: ADMIT_BYTES - len(half.first)]
                 self._decide(flow, time_ns)
                 return
             self._name(flow)
         assert half.connection is not None
-        self.out.append(Chunk(half.connection, half.direction, time_ns, data, lost, end))
+        self.out.append(Chunk(half.connection, half.direction, time_ns, data, lost, end, cut))
 
     def _name(self, flow: _Flow) -> None:
-        self._count += 1
-        connection = Connection(self._count, flow.client, flow.server)
+        connection = self._connections.new(flow.client, flow.server)
         flow.c2s.connection = flow.s2c.connection = connection
 
     def _decide(self, flow: _Flow, time_ns: int | None) -> None:
@@ -472,9 +473,9 @@ class TcpReassembler:
             self._reject(flow, time_ns)
 
     def _give_undecided(self, flow: _Flow) -> None:
-        for half, time_ns, data, lost, end in flow.undecided:
+        for half, time_ns, data, lost, end, cut in flow.undecided:
             assert half.connection is not None
-            self.out.append(Chunk(half.connection, half.direction, time_ns, data, lost, end))
+            self.out.append(Chunk(half.connection, half.direction, time_ns, data, lost, end, cut))
         flow.undecided = []
 
     def _reject(self, flow: _Flow, time_ns: int | None) -> None:

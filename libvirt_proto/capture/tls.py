@@ -17,7 +17,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
 
-from .chunk import Chunk, Connection, Direction, Item, Notice
+from .chunk import Chunk, Connection, Connections, Direction, Item, Notice
 from .lines import LineTooLongError, text_lines
 
 #: One line per packet: all records that end in it are there, in hex.
@@ -193,7 +193,7 @@ class _Decrypted:
 
     def __init__(self) -> None:
         self._sessions: dict[str, _Session] = {}
-        self._count = 0
+        self._connections = Connections(-1)  # apart from those that are not decrypted
 
     def read(self, lines: BinaryIO) -> Iterator[Item]:
         try:
@@ -209,8 +209,7 @@ class _Decrypted:
         if session is None:
             if not packet.begins:
                 return
-            self._count -= 1  # apart from those that are not decrypted
-            connection = Connection(self._count, packet.source, packet.destination, "tls")
+            connection = self._connections.new(packet.source, packet.destination, "tls")
             session = self._sessions[packet.stream] = _Session(connection, packet.server_name)
         direction: Direction = "c2s" if packet.source == session.connection.client else "s2c"
         data = packet.data
@@ -251,14 +250,14 @@ def _without_tls(items: Iterable[Item]) -> Iterator[Item]:
         connection = item.connection
         if connection is None or not isinstance(item, Chunk):
             yield item
-        elif connection.id not in seen:
+            continue
+        begins = connection.id not in seen
+        if begins:
             hello = item.data[:1] == b"\x16" and item.data[5:6] in (b"\x01", b"")
             seen[connection.id] = hello and item.direction == "c2s"
-            if not seen[connection.id]:
-                yield item
-        elif not seen[connection.id]:
+        if not seen[connection.id]:
             yield item
-        elif item.lost:  # tshark waits for what is lost, and says nothing
+        elif item.cut or (item.lost and not begins):  # tshark waits for what is lost, and says nothing
             text = f"TLS ({connection}): bytes are lost; what follows cannot be decrypted"
             yield Notice("lost-bytes", text, None, item.direction, item.time_ns)
 

@@ -50,6 +50,9 @@ class Inputs:
                 raise click.UsageError(f"{file}: no such file.")
             if os.path.isdir(file):
                 raise click.UsageError(f"{file} is a folder.")
+            if Path(file).is_socket():
+                hint = f"libvirt-proto relay --listen unix:/tmp/relay.sock --connect unix:{file}"
+                raise click.UsageError(f"{file} is a socket; a relay shows what goes over it: {hint}")
             for written in (output, self.record):
                 if written is not None and written.is_file() and _is_same(file, written):
                     raise click.UsageError(f"{written} is an input, too.")

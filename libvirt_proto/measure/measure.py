@@ -75,6 +75,7 @@ class Measure:
     def add(self, item: Captured | ConnectionEvent | Closed) -> None:
         """Take a message, or what else happened to a connection."""
         if isinstance(item, ConnectionEvent):
+            self._told(item)
             return
         if isinstance(item, Captured):
             self._message(item)
@@ -146,6 +147,13 @@ class Measure:
             found = Connection(self._file, is_.id, client, server, is_.transport)
             self._totals.connections += self._enter(self._connections, key, found)
         return found
+
+    def _told(self, event: ConnectionEvent) -> None:
+        """What a daemon says of a connection, if there were messages before."""
+        id_ = None if event.connection is None else event.connection.id
+        connection = self._connections.get((self._totals.files, id_)) if id_ is not None else None
+        if connection is not None:
+            negotiation.told(connection, event.kind)
 
     def _event(self, header: Header, length: int) -> None:
         key = (header.prog, header.vers, header.proc)

@@ -1,4 +1,5 @@
-"""What a client and a server agreed on, from the exchanges at the beginning of a connection."""
+"""What a client and a server agreed on, from the exchanges at the beginning of a connection, and from what a
+daemon says of it."""
 
 from __future__ import annotations
 
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
 #: Most features and registrations that are kept of a connection.
 _MOST: Final = 256
+#: By the kinds of events.
+_RESULTS: Final = {
+    "server_client_auth_allow": "ok",
+    "server_client_auth_deny": "error",
+    "server_client_auth_fail": "error",
+}
 
 
 def note(connection: Connection, program: str, procedure: str, exchange: Exchange) -> None:
@@ -34,6 +41,14 @@ def note(connection: Connection, program: str, procedure: str, exchange: Exchang
         event, callback = _field(exchange.call, "eventID"), _field(exchange.reply, "callbackID")
         name = _name(exchange.call, "eventID", event)
         connection.registrations.append(Registration(procedure, event, name, callback))
+
+
+def told(connection: Connection, kind: str) -> None:
+    """Enter what an event says: a daemon's log has the outcome of an authentication, but not its payloads."""
+    result = _RESULTS.get(kind)
+    if result is not None:
+        connection.auth = connection.auth or Authentication()
+        connection.auth.result = result
 
 
 def _authentication(so_far: Authentication, procedure: str, exchange: Exchange) -> Authentication:

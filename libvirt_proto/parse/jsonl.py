@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _MAX_LINE: Final = 8 * MAX_FRAME
 _KEYS: Final = frozenset(Line.__struct_fields__)
 _ADDRESS: Final = re.compile(r".*:\d+")
+_NAMESAKE: Final = re.compile(r"#([2-9]|[1-9][0-9]{1,8})\Z")
 
 Fields = Mapping[str, Any]
 
@@ -216,12 +217,14 @@ class Parser:
 
 
 def _connection(number: int, name: str) -> Connection:
-    """A connection of this name: `client:port-server:port`, `client-/path`, or only a number."""
-    client, dash, server = name.partition("-")
+    """A connection of this name: `client:port-server:port`, `client-/path`, the second of one name with `#2`
+    behind it, or only a number."""
+    again = _NAMESAKE.search(name)
+    client, dash, server = name[: again.start() if again else None].partition("-")
     if not dash:
         return Connection(number, "", "", "raw")
     tcp = _ADDRESS.fullmatch(client) and _ADDRESS.fullmatch(server)
-    return Connection(number, client, server, "tcp" if tcp else "unix")
+    return Connection(number, client, server, "tcp" if tcp else "unix", int(again[1]) if again else 1)
 
 
 def _contradiction(key: str, name: str, number: int, other: str, given: int | None) -> BadValue:

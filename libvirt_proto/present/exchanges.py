@@ -10,7 +10,7 @@ import msgspec
 from ..session import Exchange, Outcome, Stream, StreamEnd
 from . import jsonl, pretty
 from .access import Accesses
-from .monitor import sided
+from .monitor import fault, sided
 from .names import Names
 from .style import PLAIN, Palette
 from .text import amount, duration, printable, seconds, size
@@ -159,6 +159,9 @@ class Monitor:
         access = self._accesses.of(call) if self._accesses and call else None
         if access:
             yield f" {access}"
+        for part in (call, reply):
+            if part:
+                yield fault(part.message, self._palette)
 
 
 class Pretty:

@@ -5,8 +5,9 @@
 Seconds since the first message, the client's side of the connection (`>` it sends, `<` it
 receives, `?` not known), the connection where the script prints a pointer, and the message. What a log or
 a probe tells of the server's side has `> S` and `< S` instead of `C >` and `C <`. Of a message that was not
-seen whole, `missing` is how many bytes were not; where recordings were merged, `seen` says which have it.
-What else happens to a connection has `+` where something begins, `-` where it ends, else `.`.
+seen whole, `missing` is how many bytes were not; where recordings were merged, `seen` says which have it;
+`malformed` says what is wrong with a payload. What else happens to a connection has `+` where something
+begins, `-` where it ends, else `.`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .style import PLAIN, Palette
 from .text import printable, seconds, sighted
 
 if TYPE_CHECKING:
+    from ..message import Message
     from ..registry import Registry
 
 _ARROWS: Final = {"c2s": ">", "s2c": "<", None: "?"}
@@ -76,7 +78,7 @@ class Presenter:
         if then != self._clock[0]:
             self._clock = then, self._bytes(seconds(time_ns, self._start, 3))
         line = form % (self._clock[1], self._conn, header.serial, message.length)
-        if message.missing or captured.sightings or self._accesses is not None:
+        if message.error is not None or message.missing or captured.sightings or self._accesses is not None:
             return line[:-1] + self._bytes(self._more(captured)) + b"\n"
         return line
 
@@ -105,7 +107,7 @@ class Presenter:
         missing = f" {colour.warn}missing={count}{colour.off}" if count else ""
         access = self._accesses and self._accesses.of(captured)
         seen = f" seen={sighted(captured.sightings).replace(' ', '')}" if captured.sightings else ""
-        return f"{missing}{f' {access}' if access else ''}{seen}"
+        return f"{missing}{f' {access}' if access else ''}{seen}{fault(captured.message, colour)}"
 
     def event(self, event: ConnectionEvent) -> bytes:
         """The line of an event."""
@@ -136,3 +138,8 @@ def _column(connection: Connection | None) -> str:
 def sided(mark: str, side: Side | None) -> str:
     """A mark, and the side that it is seen at: the client's, if nothing else is known."""
     return f"{mark} S" if side == "server" else f"C {mark}"
+
+
+def fault(message: Message, colour: Palette) -> str:
+    """What is wrong with a message's payload, to stand at the end of a line; "" if nothing is."""
+    return f" {colour.bad}malformed: {printable(str(message.error))}{colour.off}" if message.malformed else ""

@@ -314,7 +314,7 @@ def _negotiated(connection: Connection) -> Iterator[str]:
     if opened is not None:
         default = "the default URI" if opened.program == "remote" else opened.program
         if opened.flags is None:
-            default = "what was not seen"
+            default = "a URI that was not seen"
         uri = default if opened.uri is None else opened.uri
         mode = " read-only" if (opened.flags or 0) & _READ_ONLY else ""
         failed = "" if opened.result == "ok" else f" ({opened.result})"

@@ -122,9 +122,26 @@ def test_snapshot_length(captures: Path, tmp_path: Path) -> None:
         ends = (item.connection.client, item.connection.server)
         total = totals[ends if item.direction == "c2s" else ends[::-1]]
         total[0] += len(item.data)
-        total[1] += item.lost
+        total[1] += item.cut
     assert notices == ["cut-packets"]
     assert {ends: sum(total) for ends, total in totals.items()} == {
         ends: len(data) for ends, data in whole.items()
     }
     assert sum(total[1] for total in totals.values()) > 0
+
+
+@pytest.mark.system("editcap")
+def test_messages_that_are_cut_off_keep_their_times(captures: Path, tmp_path: Path) -> None:
+    """A message is complete with the packet that the capture has cut, not with the next one."""
+    source, target = captures / "virsh-domname.pcap", tmp_path / "cut"
+    run("editcap", "-s", "96", source, target)
+    whole, cut = (
+        [
+            (item.time_ns, item.direction, item.message.header, item.message.length)
+            for item in messages(open_source(str(path)), decode_message, programs=PROGRAMS)
+            if isinstance(item, Captured)
+        ]
+        for path in (source, target)
+    )
+    assert len(cut) == 18
+    assert cut == whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -49,6 +50,22 @@ def test_the_messages_of_a_capture(captures: Path, tmp_path: Path, name: str) ->
         (one.time_ns, one.to_port, one.header) for one in expected
     ]
     assert len(found) > 100
+
+
+def test_the_headers_of_a_log(captures: Path, tmp_path: Path) -> None:
+    """Which has no payloads: each message is a packet that is cut off, with the time of its line."""
+    if not tshark.has_dissector():
+        pytest.skip("tshark has no libvirt dissector")
+    source, target = captures / "libvirtd-rpc-info.log", tmp_path / "record.pcapng"
+    ours.run("decode", "-w", target, source)
+    said = [json.loads(line) for line in ours.run("decode", source).stdout.splitlines()]
+    again = [json.loads(line) for line in ours.run("decode", target, status=1).stdout.splitlines()]
+    names = ("time_ns", "dir", "length", "prog", "vers", "proc", "type", "status", "serial")
+    expected = [tuple(line[name] for name in names) for line in said if "event" not in line]
+    assert [tuple(line[name] for name in names) for line in again] == expected
+    assert [(one.time_ns, one.header["procedure"][0]) for one in tshark.messages(target)] == [
+        (line["time_ns"], line["proc"]) for line in said if "event" not in line
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from libvirt_proto import cli
 from tests.frames import frame, text, word
+from tests.straces import quote
 from tests.terminal import on_terminal
 
 CAPTURES = ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"]
@@ -40,6 +41,24 @@ def test_a_capture_and_its_copy_give_the_same_lines(captures: Path, tmp_path: Pa
     result = run("encode", "--format", "pcapng", "-o", str(copy), "-", stdin=lines)
     assert (result.exit_code, result.output) == (0, "")
     assert decoded(copy) == lines
+
+
+def test_connections_with_the_same_ends_stay_apart(tmp_path: Path) -> None:
+    """Two clients of a daemon's unix socket with the same serial numbers."""
+    call = quote(VM)
+    trace = tmp_path / "trace"
+    trace.write_text(
+        '8 bind(3, {sa_family=AF_UNIX, sun_path="/run/libvirt/libvirt-sock"}, 27) = 0\n'
+        + "".join(f"8 accept4(3, {{sa_family=AF_UNIX}}, [110 => 2], 0) = {fd}\n" for fd in (9, 10))
+        + "".join(f"8 read({fd}, {call}, 9999) = {len(VM)}\n" for fd in (9, 10))
+    )
+    lines = decoded(trace)
+    assert [each["conn"].partition("#")[2] for each in objects(lines)] == ["", "2"]
+    copy = tmp_path / "copy.pcapng"
+    assert run("encode", "--format", "pcapng", "-o", str(copy), "-", stdin=lines).exit_code == 0
+    assert len({each["conn"] for each in objects(decoded(copy))}) == 2
+    exchanges = objects(run("decode", "--exchanges", str(copy)).stdout_bytes)
+    assert [each["outcome"] for each in exchanges] == ["pending"] * 2
 
 
 @pytest.mark.parametrize("name", CAPTURES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -248,6 +249,15 @@ def test_exit_status_2_for_wrong_usage(words: list[str], said: str) -> None:
     assert result.exit_code == 2
     assert said in result.output
     assert result.stdout == ""
+
+
+def test_a_socket_is_for_a_relay(tmp_path: Path) -> None:
+    path = tmp_path / "libvirt-sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        result = decode(str(path))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"relay --listen unix:/tmp/relay.sock --connect unix:{path}\n" in result.stderr
 
 
 def test_an_input_is_not_overwritten(captures: Path, tmp_path: Path) -> None:

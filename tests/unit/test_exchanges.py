@@ -72,6 +72,13 @@ def download(wire: Wire) -> Exchange:
     )
 
 
+def test_a_malformed_payload_is_said_at_the_end_of_a_line(wire: Wire) -> None:
+    exchange = only(wire(CALL, 2, payload=text(b"test"), proc=LOOKUP), wire(REPLY, 2, proc=LOOKUP))
+    assert exchange.reply
+    assert exchange.reply.message.malformed
+    assert monitor(exchange).endswith(f" took=0.001000 malformed: {exchange.reply.message.error}")
+
+
 def test_a_line(wire: Wire) -> None:
     assert monitor(lookup(wire)) == "  0.001 C = domain_lookup_by_name(ok, 2) len=36+56 took=0.001000"
 
@@ -85,7 +92,8 @@ def test_lines_with_more(wire: Wire) -> None:
     other = wire(CALL, 7, proc=2)
     done = run(call, other, wire(REPLY, 7, proc=2), wire(REPLY, 6, proc=2))
     assert monitor(done[1]).endswith(" took=0.003000 fds=2+0 overtaken=1")
-    assert monitor(only(wire(CALL, 1, proc=LOOKUP))).endswith("(pending, 1) len=28+0 took=-")
+    pending = only(wire(CALL, 1, payload=text(b"test"), proc=LOOKUP))
+    assert monitor(pending).endswith("(pending, 1) len=36+0 took=-")
 
 
 def test_a_block(wire: Wire) -> None:
@@ -148,7 +156,7 @@ def test_json_of_a_stream(wire: Wire) -> None:
 
 
 def test_the_servers_side_is_marked(wire: Wire) -> None:
-    seen = Connection(1, "", "", "probe", "server")
+    seen = Connection(1, "", "", "probe", side="server")
     exchange = only(wire(CALL, 2, proc=LOOKUP, connection=seen), wire(REPLY, 2, proc=LOOKUP, connection=seen))
     assert Monitor(DEFINITIONS)(exchange, 0).startswith("  0.001 = S 1  ")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Captured, Closed, Connection
+from libvirt_proto.capture.chunk import Captured, Closed, Connection, ConnectionEvent
 from libvirt_proto.measure import measure
 from libvirt_proto.measure.measure import Measure, latency
 from libvirt_proto.measure.values import Feature, Opened, Registration, Statistics
@@ -27,7 +27,7 @@ def wire() -> Wire:
     return Wire()
 
 
-def run(*messages: Captured | Closed, top: int = 10) -> Statistics:
+def run(*messages: Captured | Closed | ConnectionEvent, top: int = 10) -> Statistics:
     taken = Measure(registry.default(), top)
     taken.source("one.pcap")
     for message in messages:
@@ -145,6 +145,18 @@ def test_authentication(
     assert auth is not None
     assert (auth.method, auth.mechanism, auth.result) == (method, mechanism, result)
     assert auth.offered == (("polkit",) if exchanges[0][2] == word(1) + word(2) else ("sasl",))
+
+
+@pytest.mark.parametrize(("kind", "result"), [("allow", "ok"), ("deny", "error"), ("fail", "error")])
+def test_a_daemon_says_how_authentication_came_out(wire: Wire, kind: str, result: str) -> None:
+    """In its log, which has no payloads; the reply is logged behind it."""
+    told = ConnectionEvent(f"server_client_auth_{kind}", None, CONNECTION, (("auth", "1"),))
+    begun, reply = call(wire, 68, 0)
+    elsewhere = ConnectionEvent("server_client_auth_deny", None)
+    auth = run(told, begun, told, elsewhere, reply).connections[0].auth
+    assert auth is not None
+    assert (auth.method, auth.result) == ("sasl", result)
+    assert run(told).connections == []
 
 
 def test_streams(wire: Wire) -> None:

@@ -14,7 +14,7 @@ from libvirt_proto import registry
 from libvirt_proto.capture.chunk import Captured, Connection, ConnectionEvent, Sighting
 from libvirt_proto.present import monitor
 from libvirt_proto.present.style import COLOUR
-from tests.frames import captured, error_payload, frame, hand_made
+from tests.frames import captured, error_payload, frame, hand_made, text, word
 
 POINTER = Connection(1, "", "")
 
@@ -47,6 +47,16 @@ def test_a_line_is_the_scripts(shared: Path) -> None:
 def test_a_short_connection_takes_the_pointers_column() -> None:
     line = lines()(captured(frame(), connection=POINTER))
     assert line == "  0.000 C > 1                msg=remote.1.auth_list(call, ok, 0) len=28"
+
+
+def test_what_is_wrong_with_a_payload_is_said_at_the_end() -> None:
+    """The .x allows 16 key codes."""
+    codes = b"".join(word(n) for n in (17, *range(17)))
+    call = frame(text(b"vm") + bytes(16) + word(1) * 3 + codes + word(0), proc=226)
+    line = lines()(captured(call, connection=POINTER))
+    assert line.endswith(
+        f"(call, ok, 0) len={len(call)} malformed: at byte 64, keycodes: count 17 is over the limit of 16"
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +159,7 @@ def test_what_an_encoding_lacks_is_escaped() -> None:
 
 def test_the_servers_side_is_the_scripts() -> None:
     """`> S` and `< S` of the article, where it is known that the server's side is seen."""
-    seen = Connection(1, "", "", "probe", "server")
+    seen = Connection(1, "", "", "probe", side="server")
     present = monitor.Presenter(registry.default())
     shown = [
         present(captured(frame(), direction=direction, connection=seen))[:12] for direction in ("c2s", "s2c")

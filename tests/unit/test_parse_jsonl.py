@@ -300,11 +300,16 @@ def test_a_line_longer_than_any_message() -> None:
         ("127.0.0.1:40508-127.0.0.1:16509", Connection(1, "127.0.0.1:40508", "127.0.0.1:16509", "tcp")),
         ("[::1]:40508-[fe80::1%eth-0]:16509", Connection(1, "[::1]:40508", "[fe80::1%eth-0]:16509", "tcp")),
         ("-/run/libvirt/libvirt-sock", Connection(1, "", "/run/libvirt/libvirt-sock", "unix")),
+        ("unix-/run/libvirt/sock#2", Connection(1, "unix", "/run/libvirt/sock", "unix", 2)),
+        ("[::1]:40508-[::1]:16509#31", Connection(1, "[::1]:40508", "[::1]:16509", "tcp", 31)),
+        ("unix-/run/#1", Connection(1, "unix", "/run/#1", "unix")),
         ("7", Connection(1, "", "", "raw")),
     ],
 )
 def test_connections(name: str, connection: Connection) -> None:
-    assert parse(line(LOOKUP) | {"conn": name}).captured.connection == connection
+    found = parse(line(LOOKUP) | {"conn": name}).captured.connection
+    assert found == connection
+    assert str(found) == (name if "-" in name else "1")
 
 
 def test_connections_are_counted_as_they_appear() -> None:

@@ -310,9 +310,22 @@ def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
         open_source("-")
 
 
-def test_half_open_scan_is_silent() -> None:
-    """A SYN alone says nothing; a refused one does."""
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_capture_without_a_connection_of_libvirts_says_so(count: int) -> None:
+    """Without packets; with a half-open one; with another program's."""
+    shop = Talk(server=("10.0.0.2", 8080))
+    packets_ = [shop.packet("c2s", flags=SYN), shop.packet("c2s", b"GET / HTTP/1.0\r\n\r\n")][:count]
+    (notice,) = open_bytes(packets.pcap(packets_))
+    assert isinstance(notice, Notice)
+    assert (notice.code, notice.severity) == ("no-libvirt", "note")
+
+
+def test_a_capture_that_cannot_be_read_says_only_that() -> None:
+    items = open_bytes(packets.pcap([Talk().packet("c2s", flags=SYN)])[:-1])
+    assert [item.code for item in items if isinstance(item, Notice)] == ["truncated-file"]
+
+
+def test_refused_connections_end() -> None:
     talk = Talk()
-    assert open_bytes(packets.pcap([talk.packet("c2s", flags=SYN)])) == []
     refused = packets.pcap([talk.packet("c2s", flags=SYN), talk.packet("s2c", flags=4 | ACK)])
     assert [item.end for item in open_bytes(refused) if isinstance(item, Chunk)] == [True, True]

@@ -112,6 +112,24 @@ def test_a_client_and_a_server_in_one_trace_are_two_connections() -> None:
     ]
 
 
+def test_clients_of_one_socket_are_told_apart() -> None:
+    """A daemon does not see who they are; nor do two connections of one client differ in their ends."""
+    items = read(
+        '8 bind(3, {sa_family=AF_UNIX, sun_path="/run/libvirt/libvirt-sock"}, 27) = 0',
+        "8 accept4(3, {sa_family=AF_UNIX}, [110 => 2], SOCK_CLOEXEC) = 9",
+        "8 accept4(3, {sa_family=AF_UNIX}, [110 => 2], SOCK_CLOEXEC) = 10",
+        read_(CALL, "9", 8),
+        read_(CALL, "10", 8),
+        write(REPLY, "10", 8),
+    )
+    server = "unix-/run/libvirt/libvirt-sock"
+    assert moved(items) == [
+        (server, "c2s", CALL),
+        (f"{server}#2", "c2s", CALL),
+        (f"{server}#2", "s2c", REPLY),
+    ]
+
+
 @pytest.mark.parametrize(
     ("first", "connection", "direction"),
     [

@@ -291,15 +291,16 @@ def test_fin_before_its_data(network: Network) -> None:
     assert seen(network.feed(data)) == [("c2s", b"data", 0, False), ("c2s", b"", 0, True)]
 
 
-def test_segments_cut_by_the_capture_lose_their_rest(network: Network) -> None:
+def test_segments_cut_by_the_capture_lack_their_rest(network: Network) -> None:
     talk = Talk()
     network.feed(*talk.handshake())
     whole = talk.packet("c2s", b"0123456789")
-    assert seen(network.feed(whole[:-4], original=len(whole))) == [("c2s", b"012345", 0, False)]
-    assert seen(network.feed(talk.packet("c2s", b"next"))) == [("c2s", b"next", 4, False)]
-    whole = talk.packet("c2s", b"0123456789")
-    network.feed(whole[:-3], original=len(whole))
-    assert seen(network.finish()) == [("c2s", b"", 3, False)]
+    (chunk,) = network.feed(whole[:-4], original=len(whole))
+    assert (chunk.data, chunk.lost, chunk.cut) == (b"012345", 0, 4)
+    assert seen(network.feed(talk.packet("c2s", b"next"))) == [("c2s", b"next", 0, False)]
+    again = talk.packet("c2s", b"89next", seq=talk.seqs["c2s"] - 6)
+    assert network.feed(again[:-4], original=len(again)) == []
+    assert network.finish() == []
 
 
 def test_capture_of_headers_alone(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
