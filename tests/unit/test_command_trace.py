@@ -6,9 +6,11 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.shell_completion import ShellComplete
@@ -120,13 +122,13 @@ def test_without_root(binary: Path) -> None:
         "main(['trace', '--probes', '--library', os.sys.argv[-1]], standalone_mode=False);"
         "os.setgid(65534); os.setuid(65534); main()"
     )
-    for folder in [binary.parent, *binary.parents]:
-        if str(folder).startswith("/tmp/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    words = [sys.executable, "-c", script, "trace", "--library", str(binary)]
     # Nor can it write what coverage counts.
     uncounted = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=uncounted)
+    # Every pytest that begins keeps its folders to itself.
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        words = [sys.executable, "-c", script, "trace", "--library", shutil.copy(binary, folder)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=uncounted)
     assert (done.returncode, done.stderr) == (1, "Error: only root may set probes: run this with sudo.\n")
 
 
