@@ -14026,24 +14026,10 @@ class RemoteDomainEventCallbackIoErrorReasonMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_io_error_reason_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackIoErrorReasonMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
+    (callbackID,) = _i_from(buffer, pos)
     pos += 4
-    unpack, zeros, length = _text_16siI_ahead[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, size = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    msg_srcPath, padding, size = unpack(buffer, pos)
-    msg_srcPath = unpadded_text(msg_srcPath, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_iI_ahead[size]
-    msg_devAlias, padding, msg_action, size = unpack(buffer, pos)
-    msg_devAlias = unpadded_text(msg_devAlias, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    msg_reason, padding = unpack(buffer, pos)
-    msg_reason = unpadded_text(msg_reason, padding, zeros)
-    return RemoteDomainEventCallbackIoErrorReasonMsg(callbackID, RemoteDomainEventIoErrorReasonMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_srcPath, msg_devAlias, msg_action, msg_reason)), pos + length
+    msg, pos = decode_remote_domain_event_io_error_reason_msg(buffer, pos)
+    return RemoteDomainEventCallbackIoErrorReasonMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_io_error_reason_msg(value: RemoteDomainEventCallbackIoErrorReasonMsg, put: Put) -> None:

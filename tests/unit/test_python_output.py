@@ -359,7 +359,8 @@ def test_small_types_are_read_where_they_are_used(compiled: Compile) -> None:
 def test_arrays_of_larger_structs_have_a_function(compiled: Compile) -> None:
     module = compiled(
         "union one switch (int kind) { case 1: string text<9>; case 2: int number; default: void; };"
-        "struct pair { string name<9>; one value; hyper kind; }; struct value_ { pair some<3>; pair two[2]; };"
+        "struct pair { string name<9>; one value; hyper kind; };"
+        "struct value_ { pair some<3>; pair two[2]; };"
         "struct list_pair { int a; };"
     )
     for name in ("one", "pair"):

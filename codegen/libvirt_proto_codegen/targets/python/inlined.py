@@ -8,7 +8,8 @@ from ...schema import FixedOpaque, Named, Node, Opaque, Optional, String, Struct
 from .scope import Scope
 from .slots import slot_of
 
-#: A type of so many values at most: what definitions ask for grows by a factor, not by a power.
+#: A type of so many values and structs at most, so that what definitions ask for grows by a factor, not by a
+#: power.
 _FEW: Final = 8
 _MANY: Final = _FEW + 1
 
@@ -27,7 +28,7 @@ class Inlined:
         return self._of_type(reference) <= _FEW
 
     def union(self, node: Node) -> UnionType | None:
-        """The union of few values that a node names: the function of a struct reads it with the struct."""
+        """The union of few labels and values that a node names: the function of a struct reads it, too."""
         if not isinstance(node, Named) or node.module != self._scope.module.name:
             return None
         definition = self._scope.schema.definition(node)
@@ -35,7 +36,7 @@ class Inlined:
             return None
         union = definition.node
         arms = (*union.arms, *((union.default,) if union.default else ()))
-        return union if sum(self._count(arm.node) for arm in arms) <= _FEW else None
+        return union if sum(max(len(arm.labels), self._count(arm.node)) for arm in arms) <= _FEW else None
 
     def lists(self, element: Named) -> bool:
         """Whether the elements of an array are read by a function for many: those of a larger struct."""
@@ -55,10 +56,10 @@ class Inlined:
         return self._counts[reference]
 
     def _count(self, node: Node) -> int:
-        """How many values a node has; _MANY where it is more than a few, or no one knows."""
+        """How many values and structs a node has; _MANY where it is more than a few, or no one knows."""
         match node:
             case Structure(fields):
-                return min(_MANY, sum(self._count(field.node) for field in fields))
+                return min(_MANY, 1 + sum(self._count(field.node) for field in fields))
             case Optional(element):
                 return min(_MANY, 1 + self._count(element))
             case Void() | String() | Opaque() | FixedOpaque():

@@ -105,8 +105,6 @@ class Reads:
         slot = slot_of(self._scope, node.discriminant.node, discriminant)
         if slot is None:
             raise AssertionError("a discriminant is an integer, a boolean or an enumeration")
-        if not node.default:
-            self._scope.use("no_arm")
         self._slots.append(slot)
         arms = tuple(self._arm(target, arm) for arm in node.arms)
         default = self._arm(target, node.default) if node.default else None
