@@ -243,36 +243,36 @@ def list_admin_typed_param(buffer: bytes, pos: int, count: int) -> tuple[list[Ad
     for _ in range(count):
         (size,) = _I_from(buffer, pos)
         unpack, zeros, length = _text_i[size]
-        field, padding, value_type = unpack(buffer, pos)
+        field, padding, value__type = unpack(buffer, pos)
         field = unpadded_text(field, padding, zeros)
         pos += length
-        if value_type == 1:  # VIR_TYPED_PARAM_INT
+        if value__type == 1:  # VIR_TYPED_PARAM_INT
             (value_,) = _i_from(buffer, pos)
             pos += 4
-        elif value_type == 2:  # VIR_TYPED_PARAM_UINT
+        elif value__type == 2:  # VIR_TYPED_PARAM_UINT
             (value_,) = _I_from(buffer, pos)
             pos += 4
-        elif value_type == 3:  # VIR_TYPED_PARAM_LLONG
+        elif value__type == 3:  # VIR_TYPED_PARAM_LLONG
             (value_,) = _q_from(buffer, pos)
             pos += 8
-        elif value_type == 4:  # VIR_TYPED_PARAM_ULLONG
+        elif value__type == 4:  # VIR_TYPED_PARAM_ULLONG
             (value_,) = _Q_from(buffer, pos)
             pos += 8
-        elif value_type == 5:  # VIR_TYPED_PARAM_DOUBLE
+        elif value__type == 5:  # VIR_TYPED_PARAM_DOUBLE
             (value_,) = _d_from(buffer, pos)
             pos += 8
-        elif value_type == 6:  # VIR_TYPED_PARAM_BOOLEAN
+        elif value__type == 6:  # VIR_TYPED_PARAM_BOOLEAN
             (value_,) = _i_from(buffer, pos)
             pos += 4
-        elif value_type == 7:  # VIR_TYPED_PARAM_STRING
+        elif value__type == 7:  # VIR_TYPED_PARAM_STRING
             (size,) = _I_from(buffer, pos)
             unpack, zeros, length = _text[size]
             value_, padding = unpack(buffer, pos)
             value_ = unpadded_text(value_, padding, zeros)
             pos += length
         else:
-            raise no_arm(value_type, pos - 4)
-        items.append(AdminTypedParam(field, AdminTypedParamValue(value_type, value_)))
+            raise no_arm(value__type, pos - 4)
+        items.append(AdminTypedParam(field, AdminTypedParamValue(value__type, value_)))
     return items, pos
 
 

@@ -256,8 +256,8 @@ class VirLogManagerProtocolDomainOpenLogFileRet(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainOpenLogFileRet(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainOpenLogFileRet, int]:
-    pos_inode, pos_offset = _2Q_from(buffer, pos)
-    return VirLogManagerProtocolDomainOpenLogFileRet(VirLogManagerProtocolLogFilePosition(pos_inode, pos_offset)), pos + 16
+    pos__inode, pos__offset = _2Q_from(buffer, pos)
+    return VirLogManagerProtocolDomainOpenLogFileRet(VirLogManagerProtocolLogFilePosition(pos__inode, pos__offset)), pos + 16
 
 
 def encode_virLogManagerProtocolDomainOpenLogFileRet(value: VirLogManagerProtocolDomainOpenLogFileRet, put: Put) -> None:
@@ -306,8 +306,8 @@ class VirLogManagerProtocolDomainGetLogFilePositionRet(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainGetLogFilePositionRet(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainGetLogFilePositionRet, int]:
-    pos_inode, pos_offset = _2Q_from(buffer, pos)
-    return VirLogManagerProtocolDomainGetLogFilePositionRet(VirLogManagerProtocolLogFilePosition(pos_inode, pos_offset)), pos + 16
+    pos__inode, pos__offset = _2Q_from(buffer, pos)
+    return VirLogManagerProtocolDomainGetLogFilePositionRet(VirLogManagerProtocolLogFilePosition(pos__inode, pos__offset)), pos + 16
 
 
 def encode_virLogManagerProtocolDomainGetLogFilePositionRet(value: VirLogManagerProtocolDomainGetLogFilePositionRet, put: Put) -> None:
@@ -336,9 +336,9 @@ class VirLogManagerProtocolDomainReadLogFileArgs(XdrStruct, frozen=True):
 def decode_virLogManagerProtocolDomainReadLogFileArgs(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainReadLogFileArgs, int]:
     (size,) = _I_from(buffer, pos)
     unpack, zeros, length = _text_3QI[size]
-    path, padding, pos_inode, pos_offset, maxlen, flags = unpack(buffer, pos)
+    path, padding, pos__inode, pos__offset, maxlen, flags = unpack(buffer, pos)
     path = unpadded_text(path, padding, zeros)
-    return VirLogManagerProtocolDomainReadLogFileArgs(path, VirLogManagerProtocolLogFilePosition(pos_inode, pos_offset), maxlen, flags), pos + length
+    return VirLogManagerProtocolDomainReadLogFileArgs(path, VirLogManagerProtocolLogFilePosition(pos__inode, pos__offset), maxlen, flags), pos + length
 
 
 def encode_virLogManagerProtocolDomainReadLogFileArgs(value: VirLogManagerProtocolDomainReadLogFileArgs, put: Put) -> None:

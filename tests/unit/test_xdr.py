@@ -169,6 +169,10 @@ def test_texts_read_a_string_of_any_length_and_what_is_behind(code: str, ahead: 
         texts[1001]
 
 
+def test_too_many_says_of_what_and_where() -> None:
+    assert str(xdr.too_many(5, 8)) == "at byte 8: 5 elements are too many"
+
+
 def test_padding_is_zero() -> None:
     assert xdr.unpadded(b"\xff", b"\0\0\0", b"\0\0\0") == b"\xff"
     assert xdr.unpadded_text("é".encode(), b"\0\0", b"\0\0") == "é"

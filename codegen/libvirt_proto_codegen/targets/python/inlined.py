@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...schema import FixedOpaque, Named, Node, Opaque, Optional, String, Structure, UnionType, Void
+from ...schema import Array, FixedArray, Named, Node, Optional, Structure, UnionType
 from .scope import Scope
-from .slots import slot_of
 
 #: A type of so many values and structs at most, so that what definitions ask for grows by a factor, not by a
 #: power.
@@ -56,15 +55,15 @@ class Inlined:
         return self._counts[reference]
 
     def _count(self, node: Node) -> int:
-        """How many values and structs a node has; _MANY where it is more than a few, or no one knows."""
+        """How many values and structs a node has; _MANY where that is more than a few, or not known."""
         match node:
             case Structure(fields):
                 return min(_MANY, 1 + sum(self._count(field.node) for field in fields))
             case Optional(element):
                 return min(_MANY, 1 + self._count(element))
-            case Void() | String() | Opaque() | FixedOpaque():
-                return 1
-            case Named() if slot_of(self._scope, node) is None:
+            case Array() | FixedArray() | UnionType():
+                return _MANY
+            case Named():
                 return self._of_type(node)
             case _:
-                return 1 if slot_of(self._scope, node) else _MANY
+                return 1

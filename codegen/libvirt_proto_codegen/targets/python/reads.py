@@ -42,7 +42,6 @@ class Read:
     size: str = ""
     limit: str = ""
     smallest: int = 0
-    code: str = ""
     call: str = ""
     inner: tuple[Read, ...] = ()
     made: str = ""
@@ -58,6 +57,10 @@ class ArmRead:
     comment: str
     inner: tuple[Read, ...]
     made: str
+
+
+#: What stands before strings, arrays and optional-data.
+_LENGTH, _COUNT, _FLAG = (Slot("I", 4, name) for name in ("size", "count", "flag"))
 
 
 class Reads:
@@ -87,14 +90,14 @@ class Reads:
         self._taken.add(name)
         return name
 
-    def struct(self, reference: Named, parts: Sequence[tuple[str, Node]], *, whole: bool) -> str:
-        """Read a struct by the locals and nodes of its fields; gives the expression for it. `whole` is for
-        the struct's own function, which reads small unions, too."""
+    def struct(self, reference: Named, parts: Sequence[tuple[str, Node]]) -> str:
+        """Read a struct by the locals and nodes of its fields, small unions, too; gives the expression for
+        it."""
         made = []
         for local, node in parts:
-            union = self._inlined.union(node) if whole else None
+            union = self._inlined.union(node)
             if union and isinstance(node, Named):
-                discriminant = self.local(f"{local.rstrip('_')}_{union.discriminant.name}")
+                discriminant = self.local(f"{local}_{union.discriminant.name}")
                 made.append(self.union(node, union, discriminant, local))
             else:
                 made.append(self.value(local, node))
@@ -113,8 +116,7 @@ class Reads:
 
     def _arm(self, target: str, arm: Arm) -> ArmRead:
         inner, made = ((), "None") if isinstance(arm.node, Void) else self._block(target, arm.node)
-        comment = ", ".join(label.name or str(label.value) for label in arm.labels)
-        return ArmRead(tuple(label.value for label in arm.labels), comment, inner, made)
+        return ArmRead(tuple(label.value for label in arm.labels), comment_of(arm), inner, made)
 
     def value(self, target: str, node: Node) -> str:
         """Read a value into a local; gives the expression for it."""
@@ -127,11 +129,8 @@ class Reads:
                 definition = self._scope.schema.definition(node).node
                 if not isinstance(definition, Structure):
                     return self.value(target, definition)
-                parts = [
-                    (self.local(f"{target.rstrip('_')}_{field.name}"), field.node)
-                    for field in definition.fields
-                ]
-                return self.struct(node, parts, whole=False)
+                parts = [(self.local(f"{target}_{field.name}"), field.node) for field in definition.fields]
+                return self.struct(node, parts)
             case Named():
                 deeper = self._recursive and self._scope.schema.definition(node).recursive
                 call = f"{self._scope.function_of('decode', node)}(buffer, pos{', depth' if deeper else ''})"
@@ -145,37 +144,38 @@ class Reads:
                 self._step(Read("call", target, call=call))
             case Optional(element):
                 self._scope.use("no_boolean")
-                self._slots.append(Slot("I", 4, "flag"))
+                self._slots.append(_FLAG)
                 inner, made = self._block(target, element)
                 self._step(Read("optional", target, inner=inner, made=made))
             case FixedArray(element, size):
-                self._array("fixed_array", target, element, self._scope.bound(size))
+                self._elements(target, element, self._scope.bound(size), fixed=True)
             case Array(element, limit):
-                self._array("array", target, element, self._scope.bound(limit))
+                self._scope.use("too_many")
+                self._slots.append(_COUNT)
+                smallest = self._scope.schema.smallest(element)
+                self._step(Read("check", limit=self._scope.bound(limit), smallest=smallest))
+                self._elements(target, element, "count", fixed=False)
             case _:
                 raise AssertionError(f"{node!r} is no declaration's type")
         return target
 
-    def _array(self, kind: str, target: str, element: Node, limit: str) -> None:
-        smallest = self._scope.schema.smallest(element)
+    def _elements(self, target: str, element: Node, count: str, *, fixed: bool) -> None:
         slot = slot_of(self._scope, element, "item")
-        if kind == "array":
-            self._scope.use("too_many")
-            self._slots.append(Slot("I", 4, "count"))
-        elif not (slot and slot.is_number):
-            self._scope.use("need_elements")
-        inner: tuple[Read, ...] = ()
-        made = call = code = ""
         if slot and slot.is_number:
             self._scope.use("read_numbers")
-            made, code = slot.made, slot.code
-        elif isinstance(element, Named) and self._inlined.lists(element):
-            call = self._scope.function_of("list", element)
+            self._step(Read("call", target, call=f'read_numbers(buffer, pos, {count}, "{slot.code}")'))
+            if slot.made != slot.name:
+                self._step(Read("each", target, made=slot.made))
+            return
+        if fixed:
+            self._scope.use("need_elements")
+            count = f"need_elements(buffer, pos, {count}, {self._scope.schema.smallest(element)})"
+        if isinstance(element, Named) and self._inlined.lists(element):
+            call = f"{self._scope.function_of('list', element)}(buffer, pos, {count})"
+            self._step(Read("call", target, call=call))
         else:
             inner, made = self._block("item", element)
-        self._step(
-            Read(kind, target, limit=limit, smallest=smallest, code=code, call=call, inner=inner, made=made)
-        )
+            self._step(Read("loop", target, call=count, inner=inner, made=made))
 
     def _block(self, target: str, node: Node) -> tuple[tuple[Read, ...], str]:
         block = Reads(self._scope, self._inlined, self._recursive, self._taken)
@@ -189,15 +189,20 @@ class Reads:
     def _close(self, *, ahead: bool = False) -> None:
         """End the struct call that is open; `ahead` is for one that tells the length of what follows, without
         stepping over it."""
-        slots = [*self._slots, *([Slot("I", 4, "size")] if ahead else [])]
-        code, targets = code_of(slots), tuple(slot.target for slot in slots)
-        if self._text:
+        slots = [*self._slots, _LENGTH] if ahead else self._slots
+        code, targets = code_of(slots), tuple(slot.name for slot in slots)
+        if self._text is not None:
             target, node = self._text
             convert = "unpadded_text" if isinstance(node, String) else "unpadded"
             self._scope.use(convert)
             layout = self._scope.texts(code, self._scope.bound(node.limit), ahead=ahead)
             self._steps.append(Read("text", target, targets, layout, "length", call=convert))
         elif slots:
-            size = sum(slot.size for slot in self._slots)
-            self._steps.append(Read("run", "", targets, self._scope.unpacker(code), str(size or "")))
+            size = str(sum(slot.size for slot in self._slots) or "")
+            self._steps.append(Read("run", targets=targets, layout=self._scope.unpacker(code), size=size))
         self._text, self._slots = None, []
+
+
+def comment_of(arm: Arm) -> str:
+    """The labels of an arm as the .x has them."""
+    return ", ".join(label.name or str(label.value) for label in arm.labels)

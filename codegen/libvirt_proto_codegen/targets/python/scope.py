@@ -74,18 +74,15 @@ class Scope:
 
     def unpacker(self, code: str) -> str:
         """The function that reads a `struct` layout."""
-        self.use("Struct")
         return self._layout(f"_{code}_from", f'Struct(">{code}").unpack_from')
 
     def packer(self, code: str) -> str:
         """The function that makes the bytes of a `struct` layout."""
-        self.use("Struct")
         return self._layout(f"_{code}_to", f'Struct(">{code}").pack')
 
     def texts(self, code: str, limit: str, *, ahead: bool) -> str:
         """The Texts of a limit and of the `struct` layout behind them; `ahead` is for one that ends with the
         length of what follows."""
-        self.use("Texts")
         name = f"_text_{code}" if code else "_text"
         if ahead:
             return self._layout(f"{name}_ahead", f'Texts("{code}", {limit}, ahead=4)')
@@ -94,6 +91,7 @@ class Scope:
     def _layout(self, name: str, value: str) -> str:
         """The module's name for an expression: this one, unless it is long or something else has it."""
         if value not in self.layouts:
+            self.use(value.partition("(")[0])
             number = len(self.layouts)
             if len(name) > _LONGEST_NAME:
                 name = f"_layout{number}"

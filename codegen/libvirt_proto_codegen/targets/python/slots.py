@@ -16,12 +16,12 @@ _CODES = {(32, True): "i", (32, False): "I", (64, True): "q", (64, False): "Q"}
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place of a value in a struct call: its code and bytes, the local that it is read into, and how it
-    is made from that local; `given` is what is written."""
+    """The place of a value in a struct call: its code and bytes, and the local that it is read into, or the
+    expression that is written. `made` and `given` are what becomes of that in Python and for `struct`."""
 
     code: str
     size: int
-    target: str = ""
+    name: str
     made: str = ""
     given: str = ""
 
@@ -31,26 +31,25 @@ class Slot:
         return not self.code.endswith("s")
 
 
-def slot_of(scope: Scope, node: Node, target: str = "", source: str = "") -> Slot | None:
-    """The slot of a node; None for what is not of one fixed size. `target` is for reading, `source` for
-    writing."""
+def slot_of(scope: Scope, node: Node, name: str) -> Slot | None:
+    """The slot of a node; None for what is not of one fixed size."""
     match scope.schema.resolved(node):
         case Integer(bits, signed):
-            return Slot(_CODES[bits, signed], bits // 8, target, target, source)
+            return Slot(_CODES[bits, signed], bits // 8, name, name, name)
         case Floating(128):
             scope.use("exact")
-            return Slot("16s", 16, target, target, f"exact({source}, 16)")
+            return Slot("16s", 16, name, name, f"exact({name}, 16)")
         case Floating(bits):
-            return Slot("f" if bits == 32 else "d", bits // 8, target, target, source)
+            return Slot("f" if bits == 32 else "d", bits // 8, name, name, name)
         case Boolean():
             scope.use("bit", "boolean")
-            return Slot("I", 4, target, f"boolean({target})", f"bit({source})")
+            return Slot("I", 4, name, f"boolean({name})", f"bit({name})")
         case Enumeration():
             named = scope.function_of("as", _enum_behind(scope, node))
-            return Slot("i", 4, target, f"{named}({target}, {target})", source)
+            return Slot("i", 4, name, f"{named}({name}, {name})", name)
         case FixedOpaque(Bound(size)) if size % 4 == 0 and 0 < size <= _LONGEST_IN_RUN:
             scope.use("exact")
-            return Slot(f"{size}s", size, target, target, f"exact({source}, {size})")
+            return Slot(f"{size}s", size, name, name, f"exact({name}, {size})")
         case _:
             return None
 

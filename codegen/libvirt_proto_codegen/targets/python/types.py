@@ -8,7 +8,7 @@ from textwrap import indent
 from ... import naming
 from ...schema import Arm, Enumeration, Named, Node, Structure, TypeDef, UnionType, Void
 from .inlined import Inlined
-from .reads import Read, Reads
+from .reads import Read, Reads, comment_of
 from .scope import Scope
 from .writes import Write, Writes
 
@@ -98,7 +98,7 @@ class Types:
             case Structure():
                 parts = self._struct(view, definition.node)
                 locals_ = [(reads.local(attribute), node) for attribute, node in parts]
-                view.made = reads.struct(reference, locals_, whole=True)
+                view.made = reads.struct(reference, locals_)
             case UnionType():
                 attribute = self._union(view, definition.node, late)
                 view.made = reads.union(reference, definition.node, reads.local(attribute), "result")
@@ -123,7 +123,7 @@ class Types:
             view.members.append((python, value))
         view.returns = f"{view.cls} | int"
         view.hint = self._scope.annotated(view.returns, "EnumOf", view.cls)
-        view.writes = [self._writes.of("value", Named(self._scope.module.name, view.name), False)]
+        view.writes = [self._writes.of("value", Named(self._scope.module.name, view.name))]
 
     def _struct(self, view: TypeView, node: Structure) -> list[tuple[str, Node]]:
         """Gives attributes and nodes of the fields."""
@@ -151,7 +151,7 @@ class Types:
         if attribute != node.discriminant.name:
             view.rename[attribute] = node.discriminant.name
         view.fields = [FieldView(attribute, self._scope.hint(node.discriminant.node))]
-        view.writes = [self._writes.of(f"value.{attribute}", node.discriminant.node, view.recursive)]
+        view.writes = [self._writes.of(f"value.{attribute}", node.discriminant.node)]
         view.late_arms = late
         view.arms = [self._arm(arm, view) for arm in node.arms]
         view.default = self._arm(node.default, view) if node.default else None
@@ -161,13 +161,12 @@ class Types:
         return attribute
 
     def _arm(self, arm: Arm, view: TypeView) -> ArmView:
-        comment = ", ".join(label.name or str(label.value) for label in arm.labels) or "default"
         labels = tuple(label.value for label in arm.labels)
         if isinstance(arm.node, Void):
             self._scope.use("no_value")
-            return ArmView(labels, comment, None, "None", None)
+            return ArmView(labels, comment_of(arm), None, "None", None)
         write = self._writes.of("result", arm.node, view.recursive)
-        return ArmView(labels, comment, arm.name, self._scope.hint(arm.node), write)
+        return ArmView(labels, comment_of(arm), arm.name, self._scope.hint(arm.node), write)
 
     def _typedef(self, view: TypeView, node: Node) -> None:
         self._scope.use("Typedef")

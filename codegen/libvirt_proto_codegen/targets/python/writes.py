@@ -38,7 +38,7 @@ class Writes:
         """The steps for (expression, node) of a struct's fields; neighbours of fixed size take one struct
         call. `recursive` is for code of a type that contains itself."""
         steps: list[Write] = []
-        slots = [(source, node, slot_of(self._scope, node, source=source)) for source, node in parts]
+        slots = [(source, node, slot_of(self._scope, node, source)) for source, node in parts]
         for scalar, group in groupby(slots, key=lambda part: part[2] is not None):
             if scalar:
                 steps.append(self._run([slot for _, _, slot in group if slot]))
@@ -46,7 +46,7 @@ class Writes:
                 steps += [self._step(source, node, recursive) for source, node, _ in group]
         return steps
 
-    def of(self, source: str, node: Node, recursive: bool) -> Write:
+    def of(self, source: str, node: Node, recursive: bool = False) -> Write:
         """The step for any node."""
         (step,) = self.fields([(source, node)], recursive)
         return step
@@ -87,7 +87,7 @@ class Writes:
                 raise AssertionError(f"{node!r} is no declaration's type")
 
     def _array(self, kind: str, source: str, element: Node, limit: str, recursive: bool) -> Write:
-        slot = slot_of(self._scope, element, source="item")
+        slot = slot_of(self._scope, element, "item")
         if slot and slot.is_number:
             self._scope.use("write_numbers")
             convert = slot.given if slot.given != "item" else ""
