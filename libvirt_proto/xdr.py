@@ -142,14 +142,6 @@ def text(value: bytes) -> str | bytes:
 
 def read_string(buffer: bytes, pos: int, limit: int) -> tuple[str | bytes, int]:
     """§4.11; see `text` for what is not UTF-8."""
-    try:
-        (size,) = _unpack_uint(buffer, pos)
-        stop = pos + 4 + size
-        after = stop + (-size & 3)
-        if size <= limit and after <= len(buffer) and buffer[stop:after] == _PAD[size & 3]:
-            return buffer[pos + 4 : stop].decode(), after
-    except (struct.error, UnicodeDecodeError):
-        pass  # read_opaque says what is wrong, if anything is
     value, after = read_opaque(buffer, pos, limit)
     return text(value), after
 
@@ -198,6 +190,70 @@ def check_length(items: list[Any], size: int) -> None:
 
 
 # What generated code needs beyond that.
+
+_Unpack = Callable[[bytes, int], tuple[Any, ...]]
+#: A layout is kept for ever: for each size below this, and for so many in all.
+_SMALL: Final = 128
+_MOST_LAYOUTS: Final = 256
+
+
+class Texts(dict[int, tuple[_Unpack, bytes, int]]):
+    """How strings and opaque data (§4.10, §4.11) are read with the run of fixed size behind them, by length.
+
+    `texts[size]` has a function that takes the buffer and the position of the length word, and gives the
+    bytes, their padding and the values of `code`, or raises struct.error where the buffer ends before; the
+    padding that there must be; and how many bytes to go on by: all but the last `ahead`. OverLimit for a
+    size above the limit.
+    """
+
+    def __init__(self, code: str, limit: int, *, ahead: int = 0) -> None:
+        self._code = code
+        self._limit = limit
+        run = Struct(f">{code}")
+        self._unpack_run = run.unpack_from
+        self._more = 4 + run.size - ahead
+
+    def __missing__(self, size: int) -> tuple[_Unpack, bytes, int]:
+        if size > self._limit:
+            raise OverLimit(self._limit, size)
+        residue = -size & 3
+        if size >= _SMALL and len(self) >= _MOST_LAYOUTS - _SMALL:
+            return self._slice, _PAD[size & 3], size + residue + self._more
+        layout = Struct(f">4x{size}s{residue}s{self._code}")
+        self[size] = made = layout.unpack_from, _PAD[size & 3], size + residue + self._more
+        return made
+
+    def _slice(self, buffer: bytes, pos: int) -> tuple[Any, ...]:
+        """What a layout does, for a size that gets none."""
+        (size,) = _unpack_uint(buffer, pos)
+        start = pos + 4
+        stop = start + size
+        after = stop + (-size & 3)
+        run = self._unpack_run(buffer, after)  # which notices that the buffer ends before
+        return buffer[start:stop], buffer[stop:after], *run
+
+
+def unpadded(value: bytes, padding: bytes, zeros: bytes) -> bytes:
+    """The value itself; BadValue where its padding is not zero."""
+    if padding != zeros:
+        raise BadValue(f"padding {padding.hex()} is not zero")
+    return value
+
+
+def unpadded_text(value: bytes, padding: bytes, zeros: bytes) -> str | bytes:
+    """As `unpadded`, for a string (see `text`)."""
+    if padding != zeros:
+        raise BadValue(f"padding {padding.hex()} is not zero")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def too_many(count: int, pos: int) -> ProtocolError:
+    """The error for a count above the limit, or of more elements than can follow at `pos`."""
+    return BadValue(f"{count} elements are too many", offset=pos)
+
 
 #: Optional-data and booleans as they lie on the wire (§4.4, §4.19).
 FALSE: Final = b"\0\0\0\0"
@@ -255,10 +311,8 @@ def need_elements(buffer: bytes, pos: int, count: int, smallest: int) -> int:
 
 
 def read_numbers(buffer: bytes, pos: int, count: int, code: str) -> tuple[list[Any], int]:
-    """`count` numbers of one `struct` code."""
-    size = count * (8 if code in "qQd" else 4)
-    need(buffer, pos, size)
-    return list(struct.unpack_from(f">{count}{code}", buffer, pos)), pos + size
+    """`count` numbers of one `struct` code, or struct.error."""
+    return list(struct.unpack_from(f">{count}{code}", buffer, pos)), pos + count * (8 if code in "qQd" else 4)
 
 
 def write_numbers(values: list[Any], code: str, put: Put) -> None:

@@ -8,7 +8,10 @@ from collections.abc import Iterable
 #: Names that generated functions use for themselves: locals of fields keep clear of them, and so does what
 #: the functions refer to.
 LOCALS = frozenset(
-    ("buffer", "pos", "put", "value", "count", "item", "flag", "depth", "result", "number", "_")
+    (
+        *("buffer", "pos", "put", "value", "count", "item", "flag", "depth", "result", "number", "_"),
+        *("size", "unpack", "zeros", "length", "padding", "items"),
+    )
 )
 
 #: Fields that would hide something of the generated classes' bases.

@@ -34,11 +34,12 @@ from libvirt_proto.xdr import (
     FALSE,
     TRUE,
     Put,
+    Texts,
     no_arm,
     no_boolean,
-    read_count,
-    read_string,
     require_api,
+    too_many,
+    unpadded_text,
     write_count,
     write_string,
 )
@@ -62,23 +63,28 @@ ADMIN_SERVER_CLIENT_LIMITS_MAX: Final = 32
 ADMIN_PROGRAM: Final = 0x06900690
 ADMIN_PROTOCOL_VERSION: Final = 1
 
-# Layouts of runs of fixed size.
-_i = Struct(">i")
-_i_from, _i_to = _i.unpack_from, _i.pack
-_I = Struct(">I")
-_I_from, _I_to = _I.unpack_from, _I.pack
-_q = Struct(">q")
-_q_from, _q_to = _q.unpack_from, _q.pack
-_Q = Struct(">Q")
-_Q_from, _Q_to = _Q.unpack_from, _Q.pack
-_d = Struct(">d")
-_d_from, _d_to = _d.unpack_from, _d.pack
-_QqI = Struct(">QqI")
-_QqI_from, _QqI_to = _QqI.unpack_from, _QqI.pack
-_2I = Struct(">2I")
-_2I_from, _2I_to = _2I.unpack_from, _2I.pack
-_QI = Struct(">QI")
-_QI_from, _QI_to = _QI.unpack_from, _QI.pack
+# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
+_I_from = Struct(">I").unpack_from
+_text = Texts("", ADMIN_STRING_MAX)
+_i_to = Struct(">i").pack
+_I_to = Struct(">I").pack
+_q_to = Struct(">q").pack
+_Q_to = Struct(">Q").pack
+_d_to = Struct(">d").pack
+_i_from = Struct(">i").unpack_from
+_q_from = Struct(">q").unpack_from
+_Q_from = Struct(">Q").unpack_from
+_d_from = Struct(">d").unpack_from
+_text_i = Texts("i", ADMIN_STRING_MAX)
+_QqI_to = Struct(">QqI").pack
+_text_QqI = Texts("QqI", ADMIN_STRING_MAX)
+_2I_to = Struct(">2I").pack
+_2I_from = Struct(">2I").unpack_from
+_text_I = Texts("I", ADMIN_STRING_MAX)
+_text_2I = Texts("2I", ADMIN_STRING_MAX)
+_QI_to = Struct(">QI").pack
+_text_QI = Texts("QI", ADMIN_STRING_MAX)
+_text_Qq2I = Texts("Qq2I", ADMIN_STRING_MAX)
 
 
 # typedef string admin_nonnull_string<ADMIN_STRING_MAX>;
@@ -88,8 +94,11 @@ AdminNonnullString = Annotated[str | bytes, String(ADMIN_STRING_MAX), Typedef("a
 
 
 def decode_admin_nonnull_string(buffer: bytes, pos: int) -> tuple[AdminNonnullString, int]:
-    result, pos = read_string(buffer, pos, ADMIN_STRING_MAX)
-    return result, pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    result, padding = unpack(buffer, pos)
+    result = unpadded_text(result, padding, zeros)
+    return result, pos + length
 
 
 def encode_admin_nonnull_string(value: AdminNonnullString, put: Put) -> None:
@@ -102,11 +111,15 @@ AdminString = Annotated[AdminNonnullString | None, OptionalOf(), Typedef("admin_
 
 
 def decode_admin_string(buffer: bytes, pos: int) -> tuple[AdminString, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = read_string(buffer, pos, ADMIN_STRING_MAX)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        result, padding = unpack(buffer, pos)
+        result = unpadded_text(result, padding, zeros)
+        pos += length
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -179,7 +192,11 @@ def decode_admin_typed_param_value(buffer: bytes, pos: int) -> tuple[AdminTypedP
         (result,) = _i_from(buffer, pos)
         pos += 4
     elif type_ == 7:  # VIR_TYPED_PARAM_STRING
-        result, pos = read_string(buffer, pos, ADMIN_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        result, padding = unpack(buffer, pos)
+        result = unpadded_text(result, padding, zeros)
+        pos += length
     else:
         raise no_arm(type_, pos - 4)
     return AdminTypedParamValue(type_, result), pos
@@ -221,10 +238,47 @@ class AdminTypedParam(XdrStruct, frozen=True):
     value: AdminTypedParamValue
 
 
+def list_admin_typed_param(buffer: bytes, pos: int, count: int) -> tuple[list[AdminTypedParam], int]:
+    items = []
+    for _ in range(count):
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_i[size]
+        field, padding, value__type = unpack(buffer, pos)
+        field = unpadded_text(field, padding, zeros)
+        pos += length
+        if value__type == 1:  # VIR_TYPED_PARAM_INT
+            (value_,) = _i_from(buffer, pos)
+            pos += 4
+        elif value__type == 2:  # VIR_TYPED_PARAM_UINT
+            (value_,) = _I_from(buffer, pos)
+            pos += 4
+        elif value__type == 3:  # VIR_TYPED_PARAM_LLONG
+            (value_,) = _q_from(buffer, pos)
+            pos += 8
+        elif value__type == 4:  # VIR_TYPED_PARAM_ULLONG
+            (value_,) = _Q_from(buffer, pos)
+            pos += 8
+        elif value__type == 5:  # VIR_TYPED_PARAM_DOUBLE
+            (value_,) = _d_from(buffer, pos)
+            pos += 8
+        elif value__type == 6:  # VIR_TYPED_PARAM_BOOLEAN
+            (value_,) = _i_from(buffer, pos)
+            pos += 4
+        elif value__type == 7:  # VIR_TYPED_PARAM_STRING
+            (size,) = _I_from(buffer, pos)
+            unpack, zeros, length = _text[size]
+            value_, padding = unpack(buffer, pos)
+            value_ = unpadded_text(value_, padding, zeros)
+            pos += length
+        else:
+            raise no_arm(value__type, pos - 4)
+        items.append(AdminTypedParam(field, AdminTypedParamValue(value__type, value_)))
+    return items, pos
+
+
 def decode_admin_typed_param(buffer: bytes, pos: int) -> tuple[AdminTypedParam, int]:
-    field, pos = read_string(buffer, pos, ADMIN_STRING_MAX)
-    value_, pos = decode_admin_typed_param_value(buffer, pos)
-    return AdminTypedParam(field, value_), pos
+    (result,), pos = list_admin_typed_param(buffer, pos, 1)
+    return result, pos
 
 
 def encode_admin_typed_param(value: AdminTypedParam, put: Put) -> None:
@@ -246,8 +300,11 @@ class AdminNonnullServer(XdrStruct, frozen=True):
 
 
 def decode_admin_nonnull_server(buffer: bytes, pos: int) -> tuple[AdminNonnullServer, int]:
-    name, pos = read_string(buffer, pos, ADMIN_STRING_MAX)
-    return AdminNonnullServer(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return AdminNonnullServer(name), pos + length
 
 
 def encode_admin_nonnull_server(value: AdminNonnullServer, put: Put) -> None:
@@ -274,9 +331,11 @@ class AdminNonnullClient(XdrStruct, frozen=True):
 
 
 def decode_admin_nonnull_client(buffer: bytes, pos: int) -> tuple[AdminNonnullClient, int]:
-    srv, pos = decode_admin_nonnull_server(buffer, pos)
-    id, timestamp, transport = _QqI_from(buffer, pos)
-    return AdminNonnullClient(srv, id, timestamp, transport), pos + 20
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_QqI[size]
+    srv_name, padding, id, timestamp, transport = unpack(buffer, pos)
+    srv_name = unpadded_text(srv_name, padding, zeros)
+    return AdminNonnullClient(AdminNonnullServer(srv_name), id, timestamp, transport), pos + length
 
 
 def encode_admin_nonnull_client(value: AdminNonnullClient, put: Put) -> None:
@@ -368,11 +427,18 @@ class AdminConnectListServersRet(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_list_servers_ret(buffer: bytes, pos: int) -> tuple[AdminConnectListServersRet, int]:
-    count, pos = read_count(buffer, pos, ADMIN_SERVER_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > ADMIN_SERVER_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     servers = []
     for _ in range(count):
-        item, pos = decode_admin_nonnull_server(buffer, pos)
-        servers.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item_name, padding = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        servers.append(AdminNonnullServer(item_name))
     (ret,) = _I_from(buffer, pos)
     return AdminConnectListServersRet(servers, ret), pos + 4
 
@@ -400,9 +466,11 @@ class AdminConnectLookupServerArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_lookup_server_args(buffer: bytes, pos: int) -> tuple[AdminConnectLookupServerArgs, int]:
-    name, pos = read_string(buffer, pos, ADMIN_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return AdminConnectLookupServerArgs(name, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    name, padding, flags = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return AdminConnectLookupServerArgs(name, flags), pos + length
 
 
 def encode_admin_connect_lookup_server_args(value: AdminConnectLookupServerArgs, put: Put) -> None:
@@ -424,8 +492,11 @@ class AdminConnectLookupServerRet(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_lookup_server_ret(buffer: bytes, pos: int) -> tuple[AdminConnectLookupServerRet, int]:
-    srv, pos = decode_admin_nonnull_server(buffer, pos)
-    return AdminConnectLookupServerRet(srv), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    srv_name, padding = unpack(buffer, pos)
+    srv_name = unpadded_text(srv_name, padding, zeros)
+    return AdminConnectLookupServerRet(AdminNonnullServer(srv_name)), pos + length
 
 
 def encode_admin_connect_lookup_server_ret(value: AdminConnectLookupServerRet, put: Put) -> None:
@@ -448,9 +519,11 @@ class AdminServerGetThreadpoolParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_get_threadpool_parameters_args(buffer: bytes, pos: int) -> tuple[AdminServerGetThreadpoolParametersArgs, int]:
-    srv, pos = decode_admin_nonnull_server(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return AdminServerGetThreadpoolParametersArgs(srv, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    srv_name, padding, flags = unpack(buffer, pos)
+    srv_name = unpadded_text(srv_name, padding, zeros)
+    return AdminServerGetThreadpoolParametersArgs(AdminNonnullServer(srv_name), flags), pos + length
 
 
 def encode_admin_server_get_threadpool_parameters_args(value: AdminServerGetThreadpoolParametersArgs, put: Put) -> None:
@@ -472,11 +545,11 @@ class AdminServerGetThreadpoolParametersRet(XdrStruct, frozen=True):
 
 
 def decode_admin_server_get_threadpool_parameters_ret(buffer: bytes, pos: int) -> tuple[AdminServerGetThreadpoolParametersRet, int]:
-    count, pos = read_count(buffer, pos, ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_admin_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_admin_typed_param(buffer, pos, count)
     return AdminServerGetThreadpoolParametersRet(params), pos
 
 
@@ -504,14 +577,16 @@ class AdminServerSetThreadpoolParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_set_threadpool_parameters_args(buffer: bytes, pos: int) -> tuple[AdminServerSetThreadpoolParametersArgs, int]:
-    srv, pos = decode_admin_nonnull_server(buffer, pos)
-    count, pos = read_count(buffer, pos, ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_admin_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    srv_name, padding, count = unpack(buffer, pos)
+    srv_name = unpadded_text(srv_name, padding, zeros)
+    pos += length
+    if count > ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_admin_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return AdminServerSetThreadpoolParametersArgs(srv, params, flags), pos + 4
+    return AdminServerSetThreadpoolParametersArgs(AdminNonnullServer(srv_name), params, flags), pos + 4
 
 
 def encode_admin_server_set_threadpool_parameters_args(value: AdminServerSetThreadpoolParametersArgs, put: Put) -> None:
@@ -540,9 +615,11 @@ class AdminServerListClientsArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_list_clients_args(buffer: bytes, pos: int) -> tuple[AdminServerListClientsArgs, int]:
-    srv, pos = decode_admin_nonnull_server(buffer, pos)
-    need_results, flags = _2I_from(buffer, pos)
-    return AdminServerListClientsArgs(srv, need_results, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_2I[size]
+    srv_name, padding, need_results, flags = unpack(buffer, pos)
+    srv_name = unpadded_text(srv_name, padding, zeros)
+    return AdminServerListClientsArgs(AdminNonnullServer(srv_name), need_results, flags), pos + length
 
 
 def encode_admin_server_list_clients_args(value: AdminServerListClientsArgs, put: Put) -> None:
@@ -566,11 +643,18 @@ class AdminServerListClientsRet(XdrStruct, frozen=True):
 
 
 def decode_admin_server_list_clients_ret(buffer: bytes, pos: int) -> tuple[AdminServerListClientsRet, int]:
-    count, pos = read_count(buffer, pos, ADMIN_CLIENT_LIST_MAX, 24)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > ADMIN_CLIENT_LIST_MAX or count * 24 > len(buffer) - pos:
+        raise too_many(count, pos)
     clients = []
     for _ in range(count):
-        item, pos = decode_admin_nonnull_client(buffer, pos)
-        clients.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_QqI[size]
+        item_srv_name, padding, item_id, item_timestamp, item_transport = unpack(buffer, pos)
+        item_srv_name = unpadded_text(item_srv_name, padding, zeros)
+        pos += length
+        clients.append(AdminNonnullClient(AdminNonnullServer(item_srv_name), item_id, item_timestamp, item_transport))
     (ret,) = _I_from(buffer, pos)
     return AdminServerListClientsRet(clients, ret), pos + 4
 
@@ -600,9 +684,11 @@ class AdminServerLookupClientArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_lookup_client_args(buffer: bytes, pos: int) -> tuple[AdminServerLookupClientArgs, int]:
-    srv, pos = decode_admin_nonnull_server(buffer, pos)
-    id, flags = _QI_from(buffer, pos)
-    return AdminServerLookupClientArgs(srv, id, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_QI[size]
+    srv_name, padding, id, flags = unpack(buffer, pos)
+    srv_name = unpadded_text(srv_name, padding, zeros)
+    return AdminServerLookupClientArgs(AdminNonnullServer(srv_name), id, flags), pos + length
 
 
 def encode_admin_server_lookup_client_args(value: AdminServerLookupClientArgs, put: Put) -> None:
@@ -624,8 +710,11 @@ class AdminServerLookupClientRet(XdrStruct, frozen=True):
 
 
 def decode_admin_server_lookup_client_ret(buffer: bytes, pos: int) -> tuple[AdminServerLookupClientRet, int]:
-    clnt, pos = decode_admin_nonnull_client(buffer, pos)
-    return AdminServerLookupClientRet(clnt), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_QqI[size]
+    clnt_srv_name, padding, clnt_id, clnt_timestamp, clnt_transport = unpack(buffer, pos)
+    clnt_srv_name = unpadded_text(clnt_srv_name, padding, zeros)
+    return AdminServerLookupClientRet(AdminNonnullClient(AdminNonnullServer(clnt_srv_name), clnt_id, clnt_timestamp, clnt_transport)), pos + length
 
 
 def encode_admin_server_lookup_client_ret(value: AdminServerLookupClientRet, put: Put) -> None:
@@ -648,9 +737,11 @@ class AdminClientGetInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_client_get_info_args(buffer: bytes, pos: int) -> tuple[AdminClientGetInfoArgs, int]:
-    clnt, pos = decode_admin_nonnull_client(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return AdminClientGetInfoArgs(clnt, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_Qq2I[size]
+    clnt_srv_name, padding, clnt_id, clnt_timestamp, clnt_transport, flags = unpack(buffer, pos)
+    clnt_srv_name = unpadded_text(clnt_srv_name, padding, zeros)
+    return AdminClientGetInfoArgs(AdminNonnullClient(AdminNonnullServer(clnt_srv_name), clnt_id, clnt_timestamp, clnt_transport), flags), pos + length
 
 
 def encode_admin_client_get_info_args(value: AdminClientGetInfoArgs, put: Put) -> None:
@@ -672,11 +763,11 @@ class AdminClientGetInfoRet(XdrStruct, frozen=True):
 
 
 def decode_admin_client_get_info_ret(buffer: bytes, pos: int) -> tuple[AdminClientGetInfoRet, int]:
-    count, pos = read_count(buffer, pos, ADMIN_CLIENT_INFO_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_admin_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > ADMIN_CLIENT_INFO_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_admin_typed_param(buffer, pos, count)
     return AdminClientGetInfoRet(params), pos
 
 
@@ -702,9 +793,11 @@ class AdminClientCloseArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_client_close_args(buffer: bytes, pos: int) -> tuple[AdminClientCloseArgs, int]:
-    clnt, pos = decode_admin_nonnull_client(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return AdminClientCloseArgs(clnt, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_Qq2I[size]
+    clnt_srv_name, padding, clnt_id, clnt_timestamp, clnt_transport, flags = unpack(buffer, pos)
+    clnt_srv_name = unpadded_text(clnt_srv_name, padding, zeros)
+    return AdminClientCloseArgs(AdminNonnullClient(AdminNonnullServer(clnt_srv_name), clnt_id, clnt_timestamp, clnt_transport), flags), pos + length
 
 
 def encode_admin_client_close_args(value: AdminClientCloseArgs, put: Put) -> None:
@@ -728,9 +821,11 @@ class AdminServerGetClientLimitsArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_get_client_limits_args(buffer: bytes, pos: int) -> tuple[AdminServerGetClientLimitsArgs, int]:
-    srv, pos = decode_admin_nonnull_server(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return AdminServerGetClientLimitsArgs(srv, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    srv_name, padding, flags = unpack(buffer, pos)
+    srv_name = unpadded_text(srv_name, padding, zeros)
+    return AdminServerGetClientLimitsArgs(AdminNonnullServer(srv_name), flags), pos + length
 
 
 def encode_admin_server_get_client_limits_args(value: AdminServerGetClientLimitsArgs, put: Put) -> None:
@@ -752,11 +847,11 @@ class AdminServerGetClientLimitsRet(XdrStruct, frozen=True):
 
 
 def decode_admin_server_get_client_limits_ret(buffer: bytes, pos: int) -> tuple[AdminServerGetClientLimitsRet, int]:
-    count, pos = read_count(buffer, pos, ADMIN_SERVER_CLIENT_LIMITS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_admin_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > ADMIN_SERVER_CLIENT_LIMITS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_admin_typed_param(buffer, pos, count)
     return AdminServerGetClientLimitsRet(params), pos
 
 
@@ -784,14 +879,16 @@ class AdminServerSetClientLimitsArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_set_client_limits_args(buffer: bytes, pos: int) -> tuple[AdminServerSetClientLimitsArgs, int]:
-    srv, pos = decode_admin_nonnull_server(buffer, pos)
-    count, pos = read_count(buffer, pos, ADMIN_SERVER_CLIENT_LIMITS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_admin_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    srv_name, padding, count = unpack(buffer, pos)
+    srv_name = unpadded_text(srv_name, padding, zeros)
+    pos += length
+    if count > ADMIN_SERVER_CLIENT_LIMITS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_admin_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return AdminServerSetClientLimitsArgs(srv, params, flags), pos + 4
+    return AdminServerSetClientLimitsArgs(AdminNonnullServer(srv_name), params, flags), pos + 4
 
 
 def encode_admin_server_set_client_limits_args(value: AdminServerSetClientLimitsArgs, put: Put) -> None:
@@ -818,9 +915,11 @@ class AdminServerUpdateTlsFilesArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_update_tls_files_args(buffer: bytes, pos: int) -> tuple[AdminServerUpdateTlsFilesArgs, int]:
-    srv, pos = decode_admin_nonnull_server(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return AdminServerUpdateTlsFilesArgs(srv, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    srv_name, padding, flags = unpack(buffer, pos)
+    srv_name = unpadded_text(srv_name, padding, zeros)
+    return AdminServerUpdateTlsFilesArgs(AdminNonnullServer(srv_name), flags), pos + length
 
 
 def encode_admin_server_update_tls_files_args(value: AdminServerUpdateTlsFilesArgs, put: Put) -> None:
@@ -865,9 +964,11 @@ class AdminConnectGetLoggingOutputsRet(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_get_logging_outputs_ret(buffer: bytes, pos: int) -> tuple[AdminConnectGetLoggingOutputsRet, int]:
-    outputs, pos = read_string(buffer, pos, ADMIN_STRING_MAX)
-    (noutputs,) = _I_from(buffer, pos)
-    return AdminConnectGetLoggingOutputsRet(outputs, noutputs), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    outputs, padding, noutputs = unpack(buffer, pos)
+    outputs = unpadded_text(outputs, padding, zeros)
+    return AdminConnectGetLoggingOutputsRet(outputs, noutputs), pos + length
 
 
 def encode_admin_connect_get_logging_outputs_ret(value: AdminConnectGetLoggingOutputsRet, put: Put) -> None:
@@ -912,7 +1013,18 @@ class AdminConnectGetLoggingFiltersRet(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_get_logging_filters_ret(buffer: bytes, pos: int) -> tuple[AdminConnectGetLoggingFiltersRet, int]:
-    filters, pos = decode_admin_string(buffer, pos)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        filters, padding = unpack(buffer, pos)
+        filters = unpadded_text(filters, padding, zeros)
+        pos += length
+    elif flag == 0:
+        filters = None
+    else:
+        raise no_boolean(pos - 4)
     (nfilters,) = _I_from(buffer, pos)
     return AdminConnectGetLoggingFiltersRet(filters, nfilters), pos + 4
 
@@ -938,7 +1050,18 @@ class AdminConnectSetLoggingOutputsArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_set_logging_outputs_args(buffer: bytes, pos: int) -> tuple[AdminConnectSetLoggingOutputsArgs, int]:
-    outputs, pos = decode_admin_string(buffer, pos)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        outputs, padding = unpack(buffer, pos)
+        outputs = unpadded_text(outputs, padding, zeros)
+        pos += length
+    elif flag == 0:
+        outputs = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
     return AdminConnectSetLoggingOutputsArgs(outputs, flags), pos + 4
 
@@ -964,7 +1087,18 @@ class AdminConnectSetLoggingFiltersArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_set_logging_filters_args(buffer: bytes, pos: int) -> tuple[AdminConnectSetLoggingFiltersArgs, int]:
-    filters, pos = decode_admin_string(buffer, pos)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        filters, padding = unpack(buffer, pos)
+        filters = unpadded_text(filters, padding, zeros)
+        pos += length
+    elif flag == 0:
+        filters = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
     return AdminConnectSetLoggingFiltersArgs(filters, flags), pos + 4
 

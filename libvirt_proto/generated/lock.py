@@ -28,10 +28,11 @@ from libvirt_proto.xdr import (
     FALSE,
     TRUE,
     Put,
+    Texts,
     exact,
     no_boolean,
-    read_string,
     require_api,
+    unpadded_text,
     write_string,
 )
 from libvirt_proto.xdrtype import XdrType
@@ -43,15 +44,20 @@ VIR_LOCK_SPACE_PROTOCOL_STRING_MAX: Final = 65536
 VIR_LOCK_SPACE_PROTOCOL_PROGRAM: Final = 0xEA7BEEF
 VIR_LOCK_SPACE_PROTOCOL_PROGRAM_VERSION: Final = 1
 
-# Layouts of runs of fixed size.
-_16s = Struct(">16s")
-_16s_from, _16s_to = _16s.unpack_from, _16s.pack
-_2I = Struct(">2I")
-_2I_from, _2I_to = _2I.unpack_from, _2I.pack
-_I = Struct(">I")
-_I_from, _I_to = _I.unpack_from, _I.pack
-_i = Struct(">i")
-_i_from, _i_to = _i.unpack_from, _i.pack
+# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
+_16s_to = Struct(">16s").pack
+_16s_from = Struct(">16s").unpack_from
+_I_from = Struct(">I").unpack_from
+_text = Texts("", VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
+_2I_to = Struct(">2I").pack
+_16sI_from = Struct(">16sI").unpack_from
+_text_2I = Texts("2I", VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
+_I_to = Struct(">I").pack
+_text_3I = Texts("3I", VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
+_text_I = Texts("I", VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
+_text_I_ahead = Texts("I", VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, ahead=4)
+_i_to = Struct(">i").pack
+_i_from = Struct(">i").unpack_from
 
 
 # typedef opaque virLockSpaceProtocolUUID[VIR_UUID_BUFLEN];
@@ -61,8 +67,7 @@ VirLockSpaceProtocolUUID = Annotated[bytes, FixedOpaque(VIR_UUID_BUFLEN), Typede
 
 def decode_virLockSpaceProtocolUUID(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolUUID, int]:
     (result,) = _16s_from(buffer, pos)
-    pos += 16
-    return result, pos
+    return result, pos + 16
 
 
 def encode_virLockSpaceProtocolUUID(value: VirLockSpaceProtocolUUID, put: Put) -> None:
@@ -75,8 +80,11 @@ VirLockSpaceProtocolNonNullString = Annotated[str | bytes, String(VIR_LOCK_SPACE
 
 
 def decode_virLockSpaceProtocolNonNullString(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolNonNullString, int]:
-    result, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    return result, pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    result, padding = unpack(buffer, pos)
+    result = unpadded_text(result, padding, zeros)
+    return result, pos + length
 
 
 def encode_virLockSpaceProtocolNonNullString(value: VirLockSpaceProtocolNonNullString, put: Put) -> None:
@@ -89,11 +97,15 @@ VirLockSpaceProtocolString = Annotated[VirLockSpaceProtocolNonNullString | None,
 
 
 def decode_virLockSpaceProtocolString(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolString, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        result, padding = unpack(buffer, pos)
+        result = unpadded_text(result, padding, zeros)
+        pos += length
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -128,11 +140,12 @@ class VirLockSpaceProtocolOwner(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolOwner(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolOwner, int]:
-    (uuid,) = _16s_from(buffer, pos)
+    uuid, size = _16sI_from(buffer, pos)
     pos += 16
-    name, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    id, pid = _2I_from(buffer, pos)
-    return VirLockSpaceProtocolOwner(uuid, name, id, pid), pos + 8
+    unpack, zeros, length = _text_2I[size]
+    name, padding, id, pid = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return VirLockSpaceProtocolOwner(uuid, name, id, pid), pos + length
 
 
 def encode_virLockSpaceProtocolOwner(value: VirLockSpaceProtocolOwner, put: Put) -> None:
@@ -157,9 +170,12 @@ class VirLockSpaceProtocolRegisterArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolRegisterArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolRegisterArgs, int]:
-    owner, pos = decode_virLockSpaceProtocolOwner(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return VirLockSpaceProtocolRegisterArgs(owner, flags), pos + 4
+    owner_uuid, size = _16sI_from(buffer, pos)
+    pos += 16
+    unpack, zeros, length = _text_3I[size]
+    owner_name, padding, owner_id, owner_pid, flags = unpack(buffer, pos)
+    owner_name = unpadded_text(owner_name, padding, zeros)
+    return VirLockSpaceProtocolRegisterArgs(VirLockSpaceProtocolOwner(owner_uuid, owner_name, owner_id, owner_pid), flags), pos + length
 
 
 def encode_virLockSpaceProtocolRegisterArgs(value: VirLockSpaceProtocolRegisterArgs, put: Put) -> None:
@@ -204,9 +220,11 @@ class VirLockSpaceProtocolNewArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolNewArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolNewArgs, int]:
-    path, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return VirLockSpaceProtocolNewArgs(path, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    path, padding, flags = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return VirLockSpaceProtocolNewArgs(path, flags), pos + length
 
 
 def encode_virLockSpaceProtocolNewArgs(value: VirLockSpaceProtocolNewArgs, put: Put) -> None:
@@ -232,10 +250,15 @@ class VirLockSpaceProtocolCreateResourceArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolCreateResourceArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolCreateResourceArgs, int]:
-    path, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    name, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return VirLockSpaceProtocolCreateResourceArgs(path, name, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    path, padding, size = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    name, padding, flags = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return VirLockSpaceProtocolCreateResourceArgs(path, name, flags), pos + length
 
 
 def encode_virLockSpaceProtocolCreateResourceArgs(value: VirLockSpaceProtocolCreateResourceArgs, put: Put) -> None:
@@ -262,10 +285,15 @@ class VirLockSpaceProtocolDeleteResourceArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolDeleteResourceArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolDeleteResourceArgs, int]:
-    path, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    name, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return VirLockSpaceProtocolDeleteResourceArgs(path, name, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    path, padding, size = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    name, padding, flags = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return VirLockSpaceProtocolDeleteResourceArgs(path, name, flags), pos + length
 
 
 def encode_virLockSpaceProtocolDeleteResourceArgs(value: VirLockSpaceProtocolDeleteResourceArgs, put: Put) -> None:
@@ -292,10 +320,15 @@ class VirLockSpaceProtocolAcquireResourceArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolAcquireResourceArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolAcquireResourceArgs, int]:
-    path, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    name, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return VirLockSpaceProtocolAcquireResourceArgs(path, name, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    path, padding, size = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    name, padding, flags = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return VirLockSpaceProtocolAcquireResourceArgs(path, name, flags), pos + length
 
 
 def encode_virLockSpaceProtocolAcquireResourceArgs(value: VirLockSpaceProtocolAcquireResourceArgs, put: Put) -> None:
@@ -322,10 +355,15 @@ class VirLockSpaceProtocolReleaseResourceArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolReleaseResourceArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolReleaseResourceArgs, int]:
-    path, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    name, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return VirLockSpaceProtocolReleaseResourceArgs(path, name, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    path, padding, size = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    name, padding, flags = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return VirLockSpaceProtocolReleaseResourceArgs(path, name, flags), pos + length
 
 
 def encode_virLockSpaceProtocolReleaseResourceArgs(value: VirLockSpaceProtocolReleaseResourceArgs, put: Put) -> None:
@@ -348,8 +386,11 @@ class VirLockSpaceProtocolCreateLockSpaceArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolCreateLockSpaceArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolCreateLockSpaceArgs, int]:
-    path, pos = read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-    return VirLockSpaceProtocolCreateLockSpaceArgs(path), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    path, padding = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return VirLockSpaceProtocolCreateLockSpaceArgs(path), pos + length
 
 
 def encode_virLockSpaceProtocolCreateLockSpaceArgs(value: VirLockSpaceProtocolCreateLockSpaceArgs, put: Put) -> None:

@@ -30,10 +30,11 @@ from libvirt_proto.xdr import (
     FALSE,
     TRUE,
     Put,
+    Texts,
     exact,
     no_boolean,
-    read_string,
     require_api,
+    unpadded_text,
     write_string,
 )
 from libvirt_proto.xdrtype import XdrType
@@ -45,17 +46,22 @@ VIR_LOG_MANAGER_PROTOCOL_STRING_MAX: Final = 4194304
 VIR_LOG_MANAGER_PROTOCOL_PROGRAM: Final = 0x87539319
 VIR_LOG_MANAGER_PROTOCOL_PROGRAM_VERSION: Final = 1
 
-# Layouts of runs of fixed size.
-_16s = Struct(">16s")
-_16s_from, _16s_to = _16s.unpack_from, _16s.pack
-_2Q = Struct(">2Q")
-_2Q_from, _2Q_to = _2Q.unpack_from, _2Q.pack
-_i = Struct(">i")
-_i_from, _i_to = _i.unpack_from, _i.pack
-_I = Struct(">I")
-_I_from, _I_to = _I.unpack_from, _I.pack
-_QI = Struct(">QI")
-_QI_from, _QI_to = _QI.unpack_from, _QI.pack
+# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
+_16s_to = Struct(">16s").pack
+_16s_from = Struct(">16s").unpack_from
+_I_from = Struct(">I").unpack_from
+_text = Texts("", VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
+_16sI_from = Struct(">16sI").unpack_from
+_2Q_to = Struct(">2Q").pack
+_2Q_from = Struct(">2Q").unpack_from
+_i_to = Struct(">i").pack
+_i_from = Struct(">i").unpack_from
+_I_to = Struct(">I").pack
+_text_16sI_ahead = Texts("16sI", VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, ahead=4)
+_text_I_ahead = Texts("I", VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, ahead=4)
+_text_I = Texts("I", VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
+_QI_to = Struct(">QI").pack
+_text_3QI = Texts("3QI", VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
 
 
 # typedef opaque virLogManagerProtocolUUID[VIR_UUID_BUFLEN];
@@ -65,8 +71,7 @@ VirLogManagerProtocolUUID = Annotated[bytes, FixedOpaque(VIR_UUID_BUFLEN), Typed
 
 def decode_virLogManagerProtocolUUID(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolUUID, int]:
     (result,) = _16s_from(buffer, pos)
-    pos += 16
-    return result, pos
+    return result, pos + 16
 
 
 def encode_virLogManagerProtocolUUID(value: VirLogManagerProtocolUUID, put: Put) -> None:
@@ -79,8 +84,11 @@ VirLogManagerProtocolNonNullString = Annotated[str | bytes, String(VIR_LOG_MANAG
 
 
 def decode_virLogManagerProtocolNonNullString(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolNonNullString, int]:
-    result, pos = read_string(buffer, pos, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-    return result, pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    result, padding = unpack(buffer, pos)
+    result = unpadded_text(result, padding, zeros)
+    return result, pos + length
 
 
 def encode_virLogManagerProtocolNonNullString(value: VirLogManagerProtocolNonNullString, put: Put) -> None:
@@ -93,11 +101,15 @@ VirLogManagerProtocolString = Annotated[VirLogManagerProtocolNonNullString | Non
 
 
 def decode_virLogManagerProtocolString(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolString, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = read_string(buffer, pos, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        result, padding = unpack(buffer, pos)
+        result = unpadded_text(result, padding, zeros)
+        pos += length
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -128,10 +140,12 @@ class VirLogManagerProtocolDomain(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomain(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomain, int]:
-    (uuid,) = _16s_from(buffer, pos)
+    uuid, size = _16sI_from(buffer, pos)
     pos += 16
-    name, pos = read_string(buffer, pos, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-    return VirLogManagerProtocolDomain(uuid, name), pos
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return VirLogManagerProtocolDomain(uuid, name), pos + length
 
 
 def encode_virLogManagerProtocolDomain(value: VirLogManagerProtocolDomain, put: Put) -> None:
@@ -206,11 +220,19 @@ class VirLogManagerProtocolDomainOpenLogFileArgs(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainOpenLogFileArgs(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainOpenLogFileArgs, int]:
-    driver, pos = read_string(buffer, pos, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-    dom, pos = decode_virLogManagerProtocolDomain(buffer, pos)
-    path, pos = read_string(buffer, pos, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return VirLogManagerProtocolDomainOpenLogFileArgs(driver, dom, path, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI_ahead[size]
+    driver, padding, dom_uuid, size = unpack(buffer, pos)
+    driver = unpadded_text(driver, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    dom_name, padding, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    path, padding, flags = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return VirLogManagerProtocolDomainOpenLogFileArgs(driver, VirLogManagerProtocolDomain(dom_uuid, dom_name), path, flags), pos + length
 
 
 def encode_virLogManagerProtocolDomainOpenLogFileArgs(value: VirLogManagerProtocolDomainOpenLogFileArgs, put: Put) -> None:
@@ -234,8 +256,8 @@ class VirLogManagerProtocolDomainOpenLogFileRet(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainOpenLogFileRet(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainOpenLogFileRet, int]:
-    pos_, pos = decode_virLogManagerProtocolLogFilePosition(buffer, pos)
-    return VirLogManagerProtocolDomainOpenLogFileRet(pos_), pos
+    pos__inode, pos__offset = _2Q_from(buffer, pos)
+    return VirLogManagerProtocolDomainOpenLogFileRet(VirLogManagerProtocolLogFilePosition(pos__inode, pos__offset)), pos + 16
 
 
 def encode_virLogManagerProtocolDomainOpenLogFileRet(value: VirLogManagerProtocolDomainOpenLogFileRet, put: Put) -> None:
@@ -258,9 +280,11 @@ class VirLogManagerProtocolDomainGetLogFilePositionArgs(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainGetLogFilePositionArgs(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainGetLogFilePositionArgs, int]:
-    path, pos = read_string(buffer, pos, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return VirLogManagerProtocolDomainGetLogFilePositionArgs(path, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    path, padding, flags = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return VirLogManagerProtocolDomainGetLogFilePositionArgs(path, flags), pos + length
 
 
 def encode_virLogManagerProtocolDomainGetLogFilePositionArgs(value: VirLogManagerProtocolDomainGetLogFilePositionArgs, put: Put) -> None:
@@ -282,8 +306,8 @@ class VirLogManagerProtocolDomainGetLogFilePositionRet(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainGetLogFilePositionRet(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainGetLogFilePositionRet, int]:
-    pos_, pos = decode_virLogManagerProtocolLogFilePosition(buffer, pos)
-    return VirLogManagerProtocolDomainGetLogFilePositionRet(pos_), pos
+    pos__inode, pos__offset = _2Q_from(buffer, pos)
+    return VirLogManagerProtocolDomainGetLogFilePositionRet(VirLogManagerProtocolLogFilePosition(pos__inode, pos__offset)), pos + 16
 
 
 def encode_virLogManagerProtocolDomainGetLogFilePositionRet(value: VirLogManagerProtocolDomainGetLogFilePositionRet, put: Put) -> None:
@@ -310,10 +334,11 @@ class VirLogManagerProtocolDomainReadLogFileArgs(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainReadLogFileArgs(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainReadLogFileArgs, int]:
-    path, pos = read_string(buffer, pos, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-    pos_, pos = decode_virLogManagerProtocolLogFilePosition(buffer, pos)
-    maxlen, flags = _QI_from(buffer, pos)
-    return VirLogManagerProtocolDomainReadLogFileArgs(path, pos_, maxlen, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_3QI[size]
+    path, padding, pos__inode, pos__offset, maxlen, flags = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return VirLogManagerProtocolDomainReadLogFileArgs(path, VirLogManagerProtocolLogFilePosition(pos__inode, pos__offset), maxlen, flags), pos + length
 
 
 def encode_virLogManagerProtocolDomainReadLogFileArgs(value: VirLogManagerProtocolDomainReadLogFileArgs, put: Put) -> None:
@@ -336,8 +361,11 @@ class VirLogManagerProtocolDomainReadLogFileRet(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainReadLogFileRet(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainReadLogFileRet, int]:
-    data, pos = read_string(buffer, pos, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-    return VirLogManagerProtocolDomainReadLogFileRet(data), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    data, padding = unpack(buffer, pos)
+    data = unpadded_text(data, padding, zeros)
+    return VirLogManagerProtocolDomainReadLogFileRet(data), pos + length
 
 
 def encode_virLogManagerProtocolDomainReadLogFileRet(value: VirLogManagerProtocolDomainReadLogFileRet, put: Put) -> None:
@@ -366,12 +394,23 @@ class VirLogManagerProtocolDomainAppendLogFileArgs(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainAppendLogFileArgs(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainAppendLogFileArgs, int]:
-    driver, pos = read_string(buffer, pos, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-    dom, pos = decode_virLogManagerProtocolDomain(buffer, pos)
-    path, pos = read_string(buffer, pos, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-    message, pos = read_string(buffer, pos, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return VirLogManagerProtocolDomainAppendLogFileArgs(driver, dom, path, message, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI_ahead[size]
+    driver, padding, dom_uuid, size = unpack(buffer, pos)
+    driver = unpadded_text(driver, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    dom_name, padding, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    path, padding, size = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    message, padding, flags = unpack(buffer, pos)
+    message = unpadded_text(message, padding, zeros)
+    return VirLogManagerProtocolDomainAppendLogFileArgs(driver, VirLogManagerProtocolDomain(dom_uuid, dom_name), path, message, flags), pos + length
 
 
 def encode_virLogManagerProtocolDomainAppendLogFileArgs(value: VirLogManagerProtocolDomainAppendLogFileArgs, put: Put) -> None:

@@ -38,11 +38,11 @@ require_api(2)
 LXC_PROGRAM: Final = 0x00068000
 LXC_PROTOCOL_VERSION: Final = 1
 
-# Layouts of runs of fixed size.
-_I = Struct(">I")
-_I_from, _I_to = _I.unpack_from, _I.pack
-_i = Struct(">i")
-_i_from, _i_to = _i.unpack_from, _i.pack
+# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
+_I_to = Struct(">I").pack
+_I_from = Struct(">I").unpack_from
+_i_to = Struct(">i").pack
+_i_from = Struct(">i").unpack_from
 
 
 class LxcDomainOpenNamespaceArgs(XdrStruct, frozen=True):

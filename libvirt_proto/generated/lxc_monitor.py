@@ -31,11 +31,11 @@ require_api(2)
 VIR_LXC_MONITOR_PROGRAM: Final = 0x12341234
 VIR_LXC_MONITOR_PROGRAM_VERSION: Final = 1
 
-# Layouts of runs of fixed size.
-_i = Struct(">i")
-_i_from, _i_to = _i.unpack_from, _i.pack
-_Q = Struct(">Q")
-_Q_from, _Q_to = _Q.unpack_from, _Q.pack
+# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
+_i_to = Struct(">i").pack
+_i_from = Struct(">i").unpack_from
+_Q_to = Struct(">Q").pack
+_Q_from = Struct(">Q").unpack_from
 
 
 class VirLXCMonitorExitStatus(IntEnum):

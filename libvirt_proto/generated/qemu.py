@@ -49,17 +49,17 @@ require_api(2)
 QEMU_PROGRAM: Final = 0x20008087
 QEMU_PROTOCOL_VERSION: Final = 1
 
-# Layouts of runs of fixed size.
-_I = Struct(">I")
-_I_from, _I_to = _I.unpack_from, _I.pack
-_2I = Struct(">2I")
-_2I_from, _2I_to = _2I.unpack_from, _2I.pack
-_iI = Struct(">iI")
-_iI_from, _iI_to = _iI.unpack_from, _iI.pack
-_i = Struct(">i")
-_i_from, _i_to = _i.unpack_from, _i.pack
-_qI = Struct(">qI")
-_qI_from, _qI_to = _qI.unpack_from, _qI.pack
+# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
+_I_to = Struct(">I").pack
+_I_from = Struct(">I").unpack_from
+_2I_to = Struct(">2I").pack
+_2I_from = Struct(">2I").unpack_from
+_iI_to = Struct(">iI").pack
+_iI_from = Struct(">iI").unpack_from
+_i_to = Struct(">i").pack
+_i_from = Struct(">i").unpack_from
+_qI_to = Struct(">qI").pack
+_qI_from = Struct(">qI").unpack_from
 
 
 class QemuDomainMonitorCommandArgs(XdrStruct, frozen=True):

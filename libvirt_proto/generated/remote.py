@@ -40,15 +40,16 @@ from libvirt_proto.xdr import (
     FALSE,
     TRUE,
     Put,
+    Texts,
     check_length,
     exact,
     no_arm,
     no_boolean,
-    read_count,
     read_numbers,
-    read_opaque,
-    read_string,
     require_api,
+    too_many,
+    unpadded,
+    unpadded_text,
     write_count,
     write_numbers,
     write_opaque,
@@ -143,81 +144,128 @@ REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX: Final = 20
 REMOTE_PROGRAM: Final = 0x20008086
 REMOTE_PROTOCOL_VERSION: Final = 1
 
-# Layouts of runs of fixed size.
-_16s = Struct(">16s")
-_16s_from, _16s_to = _16s.unpack_from, _16s.pack
-_16si = Struct(">16si")
-_16si_from, _16si_to = _16si.unpack_from, _16si.pack
-_2i = Struct(">2i")
-_2i_from, _2i_to = _2i.unpack_from, _2i.pack
-_i = Struct(">i")
-_i_from, _i_to = _i.unpack_from, _i.pack
-_IiQi = Struct(">IiQi")
-_IiQi_from, _IiQi_to = _IiQi.unpack_from, _IiQi.pack
-_I = Struct(">I")
-_I_from, _I_to = _I.unpack_from, _I.pack
-_q = Struct(">q")
-_q_from, _q_to = _q.unpack_from, _q.pack
-_Q = Struct(">Q")
-_Q_from, _Q_to = _Q.unpack_from, _Q.pack
-_d = Struct(">d")
-_d_from, _d_to = _d.unpack_from, _d.pack
-_Q6i = Struct(">Q6i")
-_Q6i_from, _Q6i_to = _Q6i.unpack_from, _Q6i.pack
-_2iI = Struct(">2iI")
-_2iI_from, _2iI_to = _2iI.unpack_from, _2iI.pack
-_iI = Struct(">iI")
-_iI_from, _iI_to = _iI.unpack_from, _iI.pack
-_QI = Struct(">QI")
-_QI_from, _QI_to = _QI.unpack_from, _QI.pack
-_5q = Struct(">5q")
-_5q_from, _5q_to = _5q.unpack_from, _5q.pack
-_8q = Struct(">8q")
-_8q_from, _8q_to = _8q.unpack_from, _8q.pack
-_2I = Struct(">2I")
-_2I_from, _2I_to = _2I.unpack_from, _2I.pack
-_iQ = Struct(">iQ")
-_iQ_from, _iQ_to = _iQ.unpack_from, _iQ.pack
-_Q2I = Struct(">Q2I")
-_Q2I_from, _Q2I_to = _Q2I.unpack_from, _Q2I.pack
-_3Q = Struct(">3Q")
-_3Q_from, _3Q_to = _3Q.unpack_from, _3Q.pack
-_IQI = Struct(">IQI")
-_IQI_from, _IQI_to = _IQI.unpack_from, _IQI.pack
-_I2QIQ = Struct(">I2QIQ")
-_I2QIQ_from, _I2QIQ_to = _I2QIQ.unpack_from, _I2QIQ.pack
-_Qi = Struct(">Qi")
-_Qi_from, _Qi_to = _Qi.unpack_from, _Qi.pack
-_q2I = Struct(">q2I")
-_q2I_from, _q2I_to = _q2I.unpack_from, _q2I.pack
-_2i3Q = Struct(">2i3Q")
-_2i3Q_from, _2i3Q_to = _2i3Q.unpack_from, _2i3Q.pack
-_Ii2I = Struct(">Ii2I")
-_Ii2I_from, _Ii2I_to = _Ii2I.unpack_from, _Ii2I.pack
-_2Ii = Struct(">2Ii")
-_2Ii_from, _2Ii_to = _2Ii.unpack_from, _2Ii.pack
-_I3Q = Struct(">I3Q")
-_I3Q_from, _I3Q_to = _I3Q.unpack_from, _I3Q.pack
-_i2Q = Struct(">i2Q")
-_i2Q_from, _i2Q_to = _i2Q.unpack_from, _i2Q.pack
-_i11Q = Struct(">i11Q")
-_i11Q_from, _i11Q_to = _i11Q.unpack_from, _i11Q.pack
-_2QI = Struct(">2QI")
-_2QI_from, _2QI_to = _2QI.unpack_from, _2QI.pack
-_2IQ = Struct(">2IQ")
-_2IQ_from, _2IQ_to = _2IQ.unpack_from, _2IQ.pack
-_Ii = Struct(">Ii")
-_Ii_from, _Ii_to = _Ii.unpack_from, _Ii.pack
-_qI = Struct(">qI")
-_qI_from, _qI_to = _qI.unpack_from, _qI.pack
-_2Q = Struct(">2Q")
-_2Q_from, _2Q_to = _2Q.unpack_from, _2Q.pack
-_i2I = Struct(">i2I")
-_i2I_from, _i2I_to = _i2I.unpack_from, _i2I.pack
-_qi = Struct(">qi")
-_qi_from, _qi_to = _qi.unpack_from, _qi.pack
-_3I = Struct(">3I")
-_3I_from, _3I_to = _3I.unpack_from, _3I.pack
+# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
+_I_from = Struct(">I").unpack_from
+_text = Texts("", REMOTE_STRING_MAX)
+_16s_to = Struct(">16s").pack
+_16s_from = Struct(">16s").unpack_from
+_16si_to = Struct(">16si").pack
+_text_16si = Texts("16si", REMOTE_STRING_MAX)
+_text_16s = Texts("16s", REMOTE_STRING_MAX)
+_text_16s16s = Texts("16s16s", REMOTE_STRING_MAX)
+_text_I_ahead = Texts("I", REMOTE_STRING_MAX, ahead=4)
+_16siI_from = Struct(">16siI").unpack_from
+_2i_to = Struct(">2i").pack
+_i_to = Struct(">i").pack
+_2iI_from = Struct(">2iI").unpack_from
+_iI_from = Struct(">iI").unpack_from
+_i_from = Struct(">i").unpack_from
+_IiQi_to = Struct(">IiQi").pack
+_IiQi_from = Struct(">IiQi").unpack_from
+_I_to = Struct(">I").pack
+_q_to = Struct(">q").pack
+_Q_to = Struct(">Q").pack
+_d_to = Struct(">d").pack
+_q_from = Struct(">q").unpack_from
+_Q_from = Struct(">Q").unpack_from
+_d_from = Struct(">d").unpack_from
+_text_i = Texts("i", REMOTE_STRING_MAX)
+_text_Q = Texts("Q", REMOTE_STRING_MAX)
+_Q6i_to = Struct(">Q6i").pack
+_Q6i_from = Struct(">Q6i").unpack_from
+_2iI_to = Struct(">2iI").pack
+_2i_from = Struct(">2i").unpack_from
+_text_16s2i = Texts("16s2i", REMOTE_STRING_MAX)
+_iI_to = Struct(">iI").pack
+_text_16s2iI = Texts("16s2iI", REMOTE_STRING_MAX)
+_text_16siI = Texts("16siI", REMOTE_STRING_MAX)
+_QI_to = Struct(">QI").pack
+_text_16siI_ahead = Texts("16siI", REMOTE_STRING_MAX, ahead=4)
+_text_QI = Texts("QI", REMOTE_STRING_MAX)
+_5q_to = Struct(">5q").pack
+_5q_from = Struct(">5q").unpack_from
+_text_iI = Texts("iI", REMOTE_STRING_MAX)
+_8q_to = Struct(">8q").pack
+_8q_from = Struct(">8q").unpack_from
+_text_I = Texts("I", REMOTE_STRING_MAX)
+_2I_to = Struct(">2I").pack
+_text_16si2I = Texts("16si2I", REMOTE_STRING_MAX)
+_iQ_to = Struct(">iQ").pack
+_iQ_from = Struct(">iQ").unpack_from
+_Q2I_to = Struct(">Q2I").pack
+_text_Q2I = Texts("Q2I", REMOTE_STRING_MAX)
+_text_49 = Texts("", REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX)
+_text_16siQ2I = Texts("16siQ2I", REMOTE_STRING_MAX)
+_text_51 = Texts("", REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX)
+_3Q_to = Struct(">3Q").pack
+_3Q_from = Struct(">3Q").unpack_from
+_IQI_to = Struct(">IQI").pack
+_text_16siIQI = Texts("16siIQI", REMOTE_STRING_MAX)
+_text_16siQ = Texts("16siQ", REMOTE_STRING_MAX)
+_text_16siQI = Texts("16siQI", REMOTE_STRING_MAX)
+_I2QIQ_to = Struct(">I2QIQ").pack
+_I2QIQ_from = Struct(">I2QIQ").unpack_from
+_text_2I = Texts("2I", REMOTE_STRING_MAX)
+_QI_from = Struct(">QI").unpack_from
+_text_I_62 = Texts("I", REMOTE_MIGRATE_COOKIE_MAX)
+_text_I_ahead_63 = Texts("I", REMOTE_MIGRATE_COOKIE_MAX, ahead=4)
+_Qi_to = Struct(">Qi").pack
+_text_Qi = Texts("Qi", REMOTE_STRING_MAX)
+_text_16si3I = Texts("16si3I", REMOTE_STRING_MAX)
+_q2I_to = Struct(">q2I").pack
+_text_16siq2I = Texts("16siq2I", REMOTE_STRING_MAX)
+_text_16si2I_ahead = Texts("16si2I", REMOTE_STRING_MAX, ahead=4)
+_text_70 = Texts("", REMOTE_CPUMAP_MAX)
+_text_I_71 = Texts("I", REMOTE_CPUMAP_MAX)
+_text_16s3iI = Texts("16s3iI", REMOTE_STRING_MAX)
+_text_i_73 = Texts("i", REMOTE_CPUMAPS_MAX)
+_text_16s3i = Texts("16s3i", REMOTE_STRING_MAX)
+_text_75 = Texts("", REMOTE_CPUMAPS_MAX)
+_2I_from = Struct(">2I").unpack_from
+_2i3Q_to = Struct(">2i3Q").pack
+_2i3Q_from = Struct(">2i3Q").unpack_from
+_Ii2I_to = Struct(">Ii2I").pack
+_text_16siIi2I = Texts("16siIi2I", REMOTE_STRING_MAX)
+_2Ii_to = Struct(">2Ii").pack
+_text_16s2IiI_ahead = Texts("16s2IiI", REMOTE_STRING_MAX, ahead=4)
+_text_16sI = Texts("16sI", REMOTE_STRING_MAX)
+_I3Q_to = Struct(">I3Q").pack
+_I3Q_from = Struct(">I3Q").unpack_from
+_text_16sI_ahead = Texts("16sI", REMOTE_STRING_MAX, ahead=4)
+_i2Q_to = Struct(">i2Q").pack
+_i2Q_from = Struct(">i2Q").unpack_from
+_text_I_89 = Texts("I", REMOTE_SECRET_VALUE_MAX)
+_text_90 = Texts("", REMOTE_SECRET_VALUE_MAX)
+_i11Q_to = Struct(">i11Q").pack
+_i11Q_from = Struct(">i11Q").unpack_from
+_text_16siq = Texts("16siq", REMOTE_STRING_MAX)
+_text_iI_ahead = Texts("iI", REMOTE_STRING_MAX, ahead=4)
+_text_16s3iI_ahead = Texts("16s3iI", REMOTE_STRING_MAX, ahead=4)
+_text_2i = Texts("2i", REMOTE_STRING_MAX)
+_2QI_to = Struct(">2QI").pack
+_text_2QI = Texts("2QI", REMOTE_STRING_MAX)
+_text_QI_99 = Texts("QI", REMOTE_MIGRATE_COOKIE_MAX)
+_text_100 = Texts("", REMOTE_MIGRATE_COOKIE_MAX)
+_Qi_from = Struct(">Qi").unpack_from
+_text_Qi_102 = Texts("Qi", REMOTE_MIGRATE_COOKIE_MAX)
+_2IQ_to = Struct(">2IQ").pack
+_2IQ_from = Struct(">2IQ").unpack_from
+_IQI_from = Struct(">IQI").unpack_from
+_Ii_to = Struct(">Ii").pack
+_text_Ii = Texts("Ii", REMOTE_CPUMAP_MAX)
+_qI_to = Struct(">qI").pack
+_qI_from = Struct(">qI").unpack_from
+_text_Ii_110 = Texts("Ii", REMOTE_MIGRATE_COOKIE_MAX)
+_2Q_to = Struct(">2Q").pack
+_2Q_from = Struct(">2Q").unpack_from
+_i2I_to = Struct(">i2I").pack
+_i2I_from = Struct(">i2I").unpack_from
+_qi_to = Struct(">qi").pack
+_text_qiI = Texts("qiI", REMOTE_STRING_MAX)
+_i16siI_from = Struct(">i16siI").unpack_from
+_3I_to = Struct(">3I").pack
+_text_16s16sI = Texts("16s16sI", REMOTE_STRING_MAX)
+_text_16s16siI = Texts("16s16siI", REMOTE_STRING_MAX)
 
 
 # typedef string remote_nonnull_string<REMOTE_STRING_MAX>;
@@ -226,8 +274,11 @@ RemoteNonnullString = Annotated[str | bytes, String(REMOTE_STRING_MAX), Typedef(
 
 
 def decode_remote_nonnull_string(buffer: bytes, pos: int) -> tuple[RemoteNonnullString, int]:
-    result, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return result, pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    result, padding = unpack(buffer, pos)
+    result = unpadded_text(result, padding, zeros)
+    return result, pos + length
 
 
 def encode_remote_nonnull_string(value: RemoteNonnullString, put: Put) -> None:
@@ -241,8 +292,7 @@ RemoteUuid = Annotated[bytes, FixedOpaque(VIR_UUID_BUFLEN), Typedef("remote_uuid
 
 def decode_remote_uuid(buffer: bytes, pos: int) -> tuple[RemoteUuid, int]:
     (result,) = _16s_from(buffer, pos)
-    pos += 16
-    return result, pos
+    return result, pos + 16
 
 
 def encode_remote_uuid(value: RemoteUuid, put: Put) -> None:
@@ -267,9 +317,11 @@ class RemoteNonnullDomain(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_domain(buffer: bytes, pos: int) -> tuple[RemoteNonnullDomain, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    uuid, id = _16si_from(buffer, pos)
-    return RemoteNonnullDomain(name, uuid, id), pos + 20
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    name, padding, uuid, id = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNonnullDomain(name, uuid, id), pos + length
 
 
 def encode_remote_nonnull_domain(value: RemoteNonnullDomain, put: Put) -> None:
@@ -283,11 +335,15 @@ RemoteString = Annotated[RemoteNonnullString | None, OptionalOf(), Typedef("remo
 
 
 def decode_remote_string(buffer: bytes, pos: int) -> tuple[RemoteString, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        result, padding = unpack(buffer, pos)
+        result = unpadded_text(result, padding, zeros)
+        pos += length
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -308,11 +364,16 @@ RemoteDomain = Annotated[RemoteNonnullDomain | None, OptionalOf(), Typedef("remo
 
 
 def decode_remote_domain(buffer: bytes, pos: int) -> tuple[RemoteDomain, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = decode_remote_nonnull_domain(buffer, pos)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16si[size]
+        result_name, padding, result_uuid, result_id = unpack(buffer, pos)
+        result_name = unpadded_text(result_name, padding, zeros)
+        pos += length
+        result = RemoteNonnullDomain(result_name, result_uuid, result_id)
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -343,9 +404,11 @@ class RemoteNonnullNetwork(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_network(buffer: bytes, pos: int) -> tuple[RemoteNonnullNetwork, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (uuid,) = _16s_from(buffer, pos)
-    return RemoteNonnullNetwork(name, uuid), pos + 16
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    name, padding, uuid = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNonnullNetwork(name, uuid), pos + length
 
 
 def encode_remote_nonnull_network(value: RemoteNonnullNetwork, put: Put) -> None:
@@ -369,9 +432,11 @@ class RemoteNonnullNetworkPort(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_network_port(buffer: bytes, pos: int) -> tuple[RemoteNonnullNetworkPort, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    (uuid,) = _16s_from(buffer, pos)
-    return RemoteNonnullNetworkPort(net, uuid), pos + 16
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s16s[size]
+    net_name, padding, net_uuid, uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNonnullNetworkPort(RemoteNonnullNetwork(net_name, net_uuid), uuid), pos + length
 
 
 def encode_remote_nonnull_network_port(value: RemoteNonnullNetworkPort, put: Put) -> None:
@@ -395,9 +460,11 @@ class RemoteNonnullNwfilter(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_nwfilter(buffer: bytes, pos: int) -> tuple[RemoteNonnullNwfilter, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (uuid,) = _16s_from(buffer, pos)
-    return RemoteNonnullNwfilter(name, uuid), pos + 16
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    name, padding, uuid = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNonnullNwfilter(name, uuid), pos + length
 
 
 def encode_remote_nonnull_nwfilter(value: RemoteNonnullNwfilter, put: Put) -> None:
@@ -421,9 +488,15 @@ class RemoteNonnullNwfilterBinding(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_nwfilter_binding(buffer: bytes, pos: int) -> tuple[RemoteNonnullNwfilterBinding, int]:
-    portdev, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    filtername, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNonnullNwfilterBinding(portdev, filtername), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    portdev, padding, size = unpack(buffer, pos)
+    portdev = unpadded_text(portdev, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    filtername, padding = unpack(buffer, pos)
+    filtername = unpadded_text(filtername, padding, zeros)
+    return RemoteNonnullNwfilterBinding(portdev, filtername), pos + length
 
 
 def encode_remote_nonnull_nwfilter_binding(value: RemoteNonnullNwfilterBinding, put: Put) -> None:
@@ -447,9 +520,15 @@ class RemoteNonnullInterface(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_interface(buffer: bytes, pos: int) -> tuple[RemoteNonnullInterface, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    mac, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNonnullInterface(name, mac), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    name, padding, size = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    mac, padding = unpack(buffer, pos)
+    mac = unpadded_text(mac, padding, zeros)
+    return RemoteNonnullInterface(name, mac), pos + length
 
 
 def encode_remote_nonnull_interface(value: RemoteNonnullInterface, put: Put) -> None:
@@ -473,9 +552,11 @@ class RemoteNonnullStoragePool(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_storage_pool(buffer: bytes, pos: int) -> tuple[RemoteNonnullStoragePool, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (uuid,) = _16s_from(buffer, pos)
-    return RemoteNonnullStoragePool(name, uuid), pos + 16
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    name, padding, uuid = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNonnullStoragePool(name, uuid), pos + length
 
 
 def encode_remote_nonnull_storage_pool(value: RemoteNonnullStoragePool, put: Put) -> None:
@@ -501,10 +582,19 @@ class RemoteNonnullStorageVol(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_storage_vol(buffer: bytes, pos: int) -> tuple[RemoteNonnullStorageVol, int]:
-    pool, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    key, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNonnullStorageVol(pool, name, key), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    pool, padding, size = unpack(buffer, pos)
+    pool = unpadded_text(pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    name, padding, size = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    key, padding = unpack(buffer, pos)
+    key = unpadded_text(key, padding, zeros)
+    return RemoteNonnullStorageVol(pool, name, key), pos + length
 
 
 def encode_remote_nonnull_storage_vol(value: RemoteNonnullStorageVol, put: Put) -> None:
@@ -527,8 +617,11 @@ class RemoteNonnullNodeDevice(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_node_device(buffer: bytes, pos: int) -> tuple[RemoteNonnullNodeDevice, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNonnullNodeDevice(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNonnullNodeDevice(name), pos + length
 
 
 def encode_remote_nonnull_node_device(value: RemoteNonnullNodeDevice, put: Put) -> None:
@@ -553,10 +646,12 @@ class RemoteNonnullSecret(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_secret(buffer: bytes, pos: int) -> tuple[RemoteNonnullSecret, int]:
-    uuid, usageType = _16si_from(buffer, pos)
+    uuid, usageType, size = _16siI_from(buffer, pos)
     pos += 20
-    usageID, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNonnullSecret(uuid, usageType, usageID), pos
+    unpack, zeros, length = _text[size]
+    usageID, padding = unpack(buffer, pos)
+    usageID = unpadded_text(usageID, padding, zeros)
+    return RemoteNonnullSecret(uuid, usageType, usageID), pos + length
 
 
 def encode_remote_nonnull_secret(value: RemoteNonnullSecret, put: Put) -> None:
@@ -580,9 +675,15 @@ class RemoteNonnullDomainCheckpoint(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_domain_checkpoint(buffer: bytes, pos: int) -> tuple[RemoteNonnullDomainCheckpoint, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteNonnullDomainCheckpoint(name, dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    name, padding, size = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteNonnullDomainCheckpoint(name, RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_nonnull_domain_checkpoint(value: RemoteNonnullDomainCheckpoint, put: Put) -> None:
@@ -606,9 +707,15 @@ class RemoteNonnullDomainSnapshot(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_domain_snapshot(buffer: bytes, pos: int) -> tuple[RemoteNonnullDomainSnapshot, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteNonnullDomainSnapshot(name, dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    name, padding, size = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteNonnullDomainSnapshot(name, RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_nonnull_domain_snapshot(value: RemoteNonnullDomainSnapshot, put: Put) -> None:
@@ -622,11 +729,16 @@ RemoteNetwork = Annotated[RemoteNonnullNetwork | None, OptionalOf(), Typedef("re
 
 
 def decode_remote_network(buffer: bytes, pos: int) -> tuple[RemoteNetwork, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = decode_remote_nonnull_network(buffer, pos)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s[size]
+        result_name, padding, result_uuid = unpack(buffer, pos)
+        result_name = unpadded_text(result_name, padding, zeros)
+        pos += length
+        result = RemoteNonnullNetwork(result_name, result_uuid)
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -647,11 +759,16 @@ RemoteNetworkPort = Annotated[RemoteNonnullNetworkPort | None, OptionalOf(), Typ
 
 
 def decode_remote_network_port(buffer: bytes, pos: int) -> tuple[RemoteNetworkPort, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = decode_remote_nonnull_network_port(buffer, pos)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s16s[size]
+        result_net_name, padding, result_net_uuid, result_uuid = unpack(buffer, pos)
+        result_net_name = unpadded_text(result_net_name, padding, zeros)
+        pos += length
+        result = RemoteNonnullNetworkPort(RemoteNonnullNetwork(result_net_name, result_net_uuid), result_uuid)
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -672,11 +789,16 @@ RemoteNwfilter = Annotated[RemoteNonnullNwfilter | None, OptionalOf(), Typedef("
 
 
 def decode_remote_nwfilter(buffer: bytes, pos: int) -> tuple[RemoteNwfilter, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = decode_remote_nonnull_nwfilter(buffer, pos)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s[size]
+        result_name, padding, result_uuid = unpack(buffer, pos)
+        result_name = unpadded_text(result_name, padding, zeros)
+        pos += length
+        result = RemoteNonnullNwfilter(result_name, result_uuid)
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -697,11 +819,20 @@ RemoteNwfilterBinding = Annotated[RemoteNonnullNwfilterBinding | None, OptionalO
 
 
 def decode_remote_nwfilter_binding(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBinding, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = decode_remote_nonnull_nwfilter_binding(buffer, pos)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_I_ahead[size]
+        result_portdev, padding, size = unpack(buffer, pos)
+        result_portdev = unpadded_text(result_portdev, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text[size]
+        result_filtername, padding = unpack(buffer, pos)
+        result_filtername = unpadded_text(result_filtername, padding, zeros)
+        pos += length
+        result = RemoteNonnullNwfilterBinding(result_portdev, result_filtername)
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -722,11 +853,16 @@ RemoteStoragePool = Annotated[RemoteNonnullStoragePool | None, OptionalOf(), Typ
 
 
 def decode_remote_storage_pool(buffer: bytes, pos: int) -> tuple[RemoteStoragePool, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s[size]
+        result_name, padding, result_uuid = unpack(buffer, pos)
+        result_name = unpadded_text(result_name, padding, zeros)
+        pos += length
+        result = RemoteNonnullStoragePool(result_name, result_uuid)
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -747,11 +883,24 @@ RemoteStorageVol = Annotated[RemoteNonnullStorageVol | None, OptionalOf(), Typed
 
 
 def decode_remote_storage_vol(buffer: bytes, pos: int) -> tuple[RemoteStorageVol, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_I_ahead[size]
+        result_pool, padding, size = unpack(buffer, pos)
+        result_pool = unpadded_text(result_pool, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text_I_ahead[size]
+        result_name, padding, size = unpack(buffer, pos)
+        result_name = unpadded_text(result_name, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text[size]
+        result_key, padding = unpack(buffer, pos)
+        result_key = unpadded_text(result_key, padding, zeros)
+        pos += length
+        result = RemoteNonnullStorageVol(result_pool, result_name, result_key)
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -772,11 +921,16 @@ RemoteNodeDevice = Annotated[RemoteNonnullNodeDevice | None, OptionalOf(), Typed
 
 
 def decode_remote_node_device(buffer: bytes, pos: int) -> tuple[RemoteNodeDevice, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = decode_remote_nonnull_node_device(buffer, pos)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        result_name, padding = unpack(buffer, pos)
+        result_name = unpadded_text(result_name, padding, zeros)
+        pos += length
+        result = RemoteNonnullNodeDevice(result_name)
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -797,11 +951,17 @@ RemoteSecret = Annotated[RemoteNonnullSecret | None, OptionalOf(), Typedef("remo
 
 
 def decode_remote_secret(buffer: bytes, pos: int) -> tuple[RemoteSecret, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = decode_remote_nonnull_secret(buffer, pos)
-    elif flag == FALSE:
+    if flag == 1:
+        result_uuid, result_usageType, size = _16siI_from(buffer, pos)
+        pos += 20
+        unpack, zeros, length = _text[size]
+        result_usageID, padding = unpack(buffer, pos)
+        result_usageID = unpadded_text(result_usageID, padding, zeros)
+        pos += length
+        result = RemoteNonnullSecret(result_uuid, result_usageType, result_usageID)
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -850,18 +1010,80 @@ class RemoteError(XdrStruct, frozen=True):
 
 
 def decode_remote_error(buffer: bytes, pos: int) -> tuple[RemoteError, int]:
-    code, domain = _2i_from(buffer, pos)
+    code, domain, flag = _2iI_from(buffer, pos)
+    pos += 12
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        message, padding = unpack(buffer, pos)
+        message = unpadded_text(message, padding, zeros)
+        pos += length
+    elif flag == 0:
+        message = None
+    else:
+        raise no_boolean(pos - 4)
+    level, flag = _iI_from(buffer, pos)
     pos += 8
-    message, pos = decode_remote_string(buffer, pos)
-    (level,) = _i_from(buffer, pos)
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16si[size]
+        dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+        dom_name = unpadded_text(dom_name, padding, zeros)
+        pos += length
+        dom = RemoteNonnullDomain(dom_name, dom_uuid, dom_id)
+    elif flag == 0:
+        dom = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_domain(buffer, pos)
-    str1, pos = decode_remote_string(buffer, pos)
-    str2, pos = decode_remote_string(buffer, pos)
-    str3, pos = decode_remote_string(buffer, pos)
-    int1, int2 = _2i_from(buffer, pos)
-    pos += 8
-    net, pos = decode_remote_network(buffer, pos)
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        str1, padding = unpack(buffer, pos)
+        str1 = unpadded_text(str1, padding, zeros)
+        pos += length
+    elif flag == 0:
+        str1 = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        str2, padding = unpack(buffer, pos)
+        str2 = unpadded_text(str2, padding, zeros)
+        pos += length
+    elif flag == 0:
+        str2 = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        str3, padding = unpack(buffer, pos)
+        str3 = unpadded_text(str3, padding, zeros)
+        pos += length
+    elif flag == 0:
+        str3 = None
+    else:
+        raise no_boolean(pos - 4)
+    int1, int2, flag = _2iI_from(buffer, pos)
+    pos += 12
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s[size]
+        net_name, padding, net_uuid = unpack(buffer, pos)
+        net_name = unpadded_text(net_name, padding, zeros)
+        pos += length
+        net = RemoteNonnullNetwork(net_name, net_uuid)
+    elif flag == 0:
+        net = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteError(code, domain, message, level, dom, str1, str2, str3, int1, int2, net), pos
 
 
@@ -991,7 +1213,11 @@ def decode_remote_typed_param_value(buffer: bytes, pos: int) -> tuple[RemoteType
         (result,) = _i_from(buffer, pos)
         pos += 4
     elif type_ == 7:  # VIR_TYPED_PARAM_STRING
-        result, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        result, padding = unpack(buffer, pos)
+        result = unpadded_text(result, padding, zeros)
+        pos += length
     else:
         raise no_arm(type_, pos - 4)
     return RemoteTypedParamValue(type_, result), pos
@@ -1033,10 +1259,47 @@ class RemoteTypedParam(XdrStruct, frozen=True):
     value: RemoteTypedParamValue
 
 
+def list_remote_typed_param(buffer: bytes, pos: int, count: int) -> tuple[list[RemoteTypedParam], int]:
+    items = []
+    for _ in range(count):
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_i[size]
+        field, padding, value__type = unpack(buffer, pos)
+        field = unpadded_text(field, padding, zeros)
+        pos += length
+        if value__type == 1:  # VIR_TYPED_PARAM_INT
+            (value_,) = _i_from(buffer, pos)
+            pos += 4
+        elif value__type == 2:  # VIR_TYPED_PARAM_UINT
+            (value_,) = _I_from(buffer, pos)
+            pos += 4
+        elif value__type == 3:  # VIR_TYPED_PARAM_LLONG
+            (value_,) = _q_from(buffer, pos)
+            pos += 8
+        elif value__type == 4:  # VIR_TYPED_PARAM_ULLONG
+            (value_,) = _Q_from(buffer, pos)
+            pos += 8
+        elif value__type == 5:  # VIR_TYPED_PARAM_DOUBLE
+            (value_,) = _d_from(buffer, pos)
+            pos += 8
+        elif value__type == 6:  # VIR_TYPED_PARAM_BOOLEAN
+            (value_,) = _i_from(buffer, pos)
+            pos += 4
+        elif value__type == 7:  # VIR_TYPED_PARAM_STRING
+            (size,) = _I_from(buffer, pos)
+            unpack, zeros, length = _text[size]
+            value_, padding = unpack(buffer, pos)
+            value_ = unpadded_text(value_, padding, zeros)
+            pos += length
+        else:
+            raise no_arm(value__type, pos - 4)
+        items.append(RemoteTypedParam(field, RemoteTypedParamValue(value__type, value_)))
+    return items, pos
+
+
 def decode_remote_typed_param(buffer: bytes, pos: int) -> tuple[RemoteTypedParam, int]:
-    field, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    value_, pos = decode_remote_typed_param_value(buffer, pos)
-    return RemoteTypedParam(field, value_), pos
+    (result,), pos = list_remote_typed_param(buffer, pos, 1)
+    return result, pos
 
 
 def encode_remote_typed_param(value: RemoteTypedParam, put: Put) -> None:
@@ -1060,9 +1323,11 @@ class RemoteNodeGetCpuStats(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_cpu_stats(buffer: bytes, pos: int) -> tuple[RemoteNodeGetCpuStats, int]:
-    field, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (value_,) = _Q_from(buffer, pos)
-    return RemoteNodeGetCpuStats(field, value_), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_Q[size]
+    field, padding, value_ = unpack(buffer, pos)
+    field = unpadded_text(field, padding, zeros)
+    return RemoteNodeGetCpuStats(field, value_), pos + length
 
 
 def encode_remote_node_get_cpu_stats(value: RemoteNodeGetCpuStats, put: Put) -> None:
@@ -1086,9 +1351,11 @@ class RemoteNodeGetMemoryStats(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_memory_stats(buffer: bytes, pos: int) -> tuple[RemoteNodeGetMemoryStats, int]:
-    field, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (value_,) = _Q_from(buffer, pos)
-    return RemoteNodeGetMemoryStats(field, value_), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_Q[size]
+    field, padding, value_ = unpack(buffer, pos)
+    field = unpadded_text(field, padding, zeros)
+    return RemoteNodeGetMemoryStats(field, value_), pos + length
 
 
 def encode_remote_node_get_memory_stats(value: RemoteNodeGetMemoryStats, put: Put) -> None:
@@ -1112,9 +1379,11 @@ class RemoteDomainDiskError(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_disk_error(buffer: bytes, pos: int) -> tuple[RemoteDomainDiskError, int]:
-    disk, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (error,) = _i_from(buffer, pos)
-    return RemoteDomainDiskError(disk, error), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_i[size]
+    disk, padding, error = unpack(buffer, pos)
+    disk = unpadded_text(disk, padding, zeros)
+    return RemoteDomainDiskError(disk, error), pos + length
 
 
 def encode_remote_domain_disk_error(value: RemoteDomainDiskError, put: Put) -> None:
@@ -1139,7 +1408,18 @@ class RemoteConnectOpenArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_open_args(buffer: bytes, pos: int) -> tuple[RemoteConnectOpenArgs, int]:
-    name, pos = decode_remote_string(buffer, pos)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        name, padding = unpack(buffer, pos)
+        name = unpadded_text(name, padding, zeros)
+        pos += length
+    elif flag == 0:
+        name = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
     return RemoteConnectOpenArgs(name, flags), pos + 4
 
@@ -1208,8 +1488,11 @@ class RemoteConnectGetTypeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_type_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetTypeRet, int]:
-    type_, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteConnectGetTypeRet(type_), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    type_, padding = unpack(buffer, pos)
+    type_ = unpadded_text(type_, padding, zeros)
+    return RemoteConnectGetTypeRet(type_), pos + length
 
 
 def encode_remote_connect_get_type_ret(value: RemoteConnectGetTypeRet, put: Put) -> None:
@@ -1275,8 +1558,11 @@ class RemoteConnectGetHostnameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_hostname_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetHostnameRet, int]:
-    hostname, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteConnectGetHostnameRet(hostname), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    hostname, padding = unpack(buffer, pos)
+    hostname = unpadded_text(hostname, padding, zeros)
+    return RemoteConnectGetHostnameRet(hostname), pos + length
 
 
 def encode_remote_connect_get_hostname_ret(value: RemoteConnectGetHostnameRet, put: Put) -> None:
@@ -1320,8 +1606,11 @@ class RemoteConnectGetSysinfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_sysinfo_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetSysinfoRet, int]:
-    sysinfo, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteConnectGetSysinfoRet(sysinfo), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    sysinfo, padding = unpack(buffer, pos)
+    sysinfo = unpadded_text(sysinfo, padding, zeros)
+    return RemoteConnectGetSysinfoRet(sysinfo), pos + length
 
 
 def encode_remote_connect_get_sysinfo_ret(value: RemoteConnectGetSysinfoRet, put: Put) -> None:
@@ -1343,8 +1632,11 @@ class RemoteConnectGetUriRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_uri_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetUriRet, int]:
-    uri, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteConnectGetUriRet(uri), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    uri, padding = unpack(buffer, pos)
+    uri = unpadded_text(uri, padding, zeros)
+    return RemoteConnectGetUriRet(uri), pos + length
 
 
 def encode_remote_connect_get_uri_ret(value: RemoteConnectGetUriRet, put: Put) -> None:
@@ -1366,7 +1658,18 @@ class RemoteConnectGetMaxVcpusArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_max_vcpus_args(buffer: bytes, pos: int) -> tuple[RemoteConnectGetMaxVcpusArgs, int]:
-    type_, pos = decode_remote_string(buffer, pos)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        type_, padding = unpack(buffer, pos)
+        type_ = unpadded_text(type_, padding, zeros)
+        pos += length
+    elif flag == 0:
+        type_ = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteConnectGetMaxVcpusArgs(type_), pos
 
 
@@ -1450,8 +1753,11 @@ class RemoteConnectGetCapabilitiesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_capabilities_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetCapabilitiesRet, int]:
-    capabilities, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteConnectGetCapabilitiesRet(capabilities), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    capabilities, padding = unpack(buffer, pos)
+    capabilities = unpadded_text(capabilities, padding, zeros)
+    return RemoteConnectGetCapabilitiesRet(capabilities), pos + length
 
 
 def encode_remote_connect_get_capabilities_ret(value: RemoteConnectGetCapabilitiesRet, put: Put) -> None:
@@ -1480,10 +1786,54 @@ class RemoteConnectGetDomainCapabilitiesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_domain_capabilities_args(buffer: bytes, pos: int) -> tuple[RemoteConnectGetDomainCapabilitiesArgs, int]:
-    emulatorbin, pos = decode_remote_string(buffer, pos)
-    arch, pos = decode_remote_string(buffer, pos)
-    machine, pos = decode_remote_string(buffer, pos)
-    virttype, pos = decode_remote_string(buffer, pos)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        emulatorbin, padding = unpack(buffer, pos)
+        emulatorbin = unpadded_text(emulatorbin, padding, zeros)
+        pos += length
+    elif flag == 0:
+        emulatorbin = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        arch, padding = unpack(buffer, pos)
+        arch = unpadded_text(arch, padding, zeros)
+        pos += length
+    elif flag == 0:
+        arch = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        machine, padding = unpack(buffer, pos)
+        machine = unpadded_text(machine, padding, zeros)
+        pos += length
+    elif flag == 0:
+        machine = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        virttype, padding = unpack(buffer, pos)
+        virttype = unpadded_text(virttype, padding, zeros)
+        pos += length
+    elif flag == 0:
+        virttype = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
     return RemoteConnectGetDomainCapabilitiesArgs(emulatorbin, arch, machine, virttype, flags), pos + 4
 
@@ -1510,8 +1860,11 @@ class RemoteConnectGetDomainCapabilitiesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_domain_capabilities_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetDomainCapabilitiesRet, int]:
-    capabilities, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteConnectGetDomainCapabilitiesRet(capabilities), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    capabilities, padding = unpack(buffer, pos)
+    capabilities = unpadded_text(capabilities, padding, zeros)
+    return RemoteConnectGetDomainCapabilitiesRet(capabilities), pos + length
 
 
 def encode_remote_connect_get_domain_capabilities_ret(value: RemoteConnectGetDomainCapabilitiesRet, put: Put) -> None:
@@ -1559,11 +1912,18 @@ class RemoteNodeGetCpuStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_cpu_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetCpuStatsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NODE_CPU_STATS_MAX, 12)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_CPU_STATS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
     params = []
     for _ in range(count):
-        item, pos = decode_remote_node_get_cpu_stats(buffer, pos)
-        params.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_Q[size]
+        item_field, padding, item_value = unpack(buffer, pos)
+        item_field = unpadded_text(item_field, padding, zeros)
+        pos += length
+        params.append(RemoteNodeGetCpuStats(item_field, item_value))
     (nparams,) = _i_from(buffer, pos)
     return RemoteNodeGetCpuStatsRet(params, nparams), pos + 4
 
@@ -1616,11 +1976,18 @@ class RemoteNodeGetMemoryStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_memory_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetMemoryStatsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NODE_MEMORY_STATS_MAX, 12)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_MEMORY_STATS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
     params = []
     for _ in range(count):
-        item, pos = decode_remote_node_get_memory_stats(buffer, pos)
-        params.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_Q[size]
+        item_field, padding, item_value = unpack(buffer, pos)
+        item_field = unpadded_text(item_field, padding, zeros)
+        pos += length
+        params.append(RemoteNodeGetMemoryStats(item_field, item_value))
     (nparams,) = _i_from(buffer, pos)
     return RemoteNodeGetMemoryStatsRet(params, nparams), pos + 4
 
@@ -1669,7 +2036,10 @@ class RemoteNodeGetCellsFreeMemoryRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_cells_free_memory_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetCellsFreeMemoryRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NODE_MAX_CELLS, 8)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_MAX_CELLS or count * 8 > len(buffer) - pos:
+        raise too_many(count, pos)
     cells, pos = read_numbers(buffer, pos, count, "Q")
     return RemoteNodeGetCellsFreeMemoryRet(cells), pos
 
@@ -1714,8 +2084,11 @@ class RemoteDomainGetSchedulerTypeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_scheduler_type_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSchedulerTypeArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainGetSchedulerTypeArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetSchedulerTypeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_get_scheduler_type_args(value: RemoteDomainGetSchedulerTypeArgs, put: Put) -> None:
@@ -1738,9 +2111,11 @@ class RemoteDomainGetSchedulerTypeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_scheduler_type_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSchedulerTypeRet, int]:
-    type_, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteDomainGetSchedulerTypeRet(type_, nparams), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_i[size]
+    type_, padding, nparams = unpack(buffer, pos)
+    type_ = unpadded_text(type_, padding, zeros)
+    return RemoteDomainGetSchedulerTypeRet(type_, nparams), pos + length
 
 
 def encode_remote_domain_get_scheduler_type_ret(value: RemoteDomainGetSchedulerTypeRet, put: Put) -> None:
@@ -1764,9 +2139,11 @@ class RemoteDomainGetSchedulerParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_scheduler_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSchedulerParametersArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteDomainGetSchedulerParametersArgs(dom, nparams), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2i[size]
+    dom_name, padding, dom_uuid, dom_id, nparams = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetSchedulerParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nparams), pos + length
 
 
 def encode_remote_domain_get_scheduler_parameters_args(value: RemoteDomainGetSchedulerParametersArgs, put: Put) -> None:
@@ -1788,11 +2165,11 @@ class RemoteDomainGetSchedulerParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_scheduler_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSchedulerParametersRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     return RemoteDomainGetSchedulerParametersRet(params), pos
 
 
@@ -1820,9 +2197,11 @@ class RemoteDomainGetSchedulerParametersFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_scheduler_parameters_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSchedulerParametersFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    nparams, flags = _iI_from(buffer, pos)
-    return RemoteDomainGetSchedulerParametersFlagsArgs(dom, nparams, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, nparams, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetSchedulerParametersFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nparams, flags), pos + length
 
 
 def encode_remote_domain_get_scheduler_parameters_flags_args(value: RemoteDomainGetSchedulerParametersFlagsArgs, put: Put) -> None:
@@ -1844,11 +2223,11 @@ class RemoteDomainGetSchedulerParametersFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_scheduler_parameters_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSchedulerParametersFlagsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     return RemoteDomainGetSchedulerParametersFlagsRet(params), pos
 
 
@@ -1874,13 +2253,15 @@ class RemoteDomainSetSchedulerParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_scheduler_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetSchedulerParametersArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
-    return RemoteDomainSetSchedulerParametersArgs(dom, params), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
+    return RemoteDomainSetSchedulerParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params), pos
 
 
 def encode_remote_domain_set_scheduler_parameters_args(value: RemoteDomainSetSchedulerParametersArgs, put: Put) -> None:
@@ -1908,14 +2289,16 @@ class RemoteDomainSetSchedulerParametersFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_scheduler_parameters_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetSchedulerParametersFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetSchedulerParametersFlagsArgs(dom, params, flags), pos + 4
+    return RemoteDomainSetSchedulerParametersFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
 
 
 def encode_remote_domain_set_scheduler_parameters_flags_args(value: RemoteDomainSetSchedulerParametersFlagsArgs, put: Put) -> None:
@@ -1944,14 +2327,16 @@ class RemoteDomainSetBlkioParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_blkio_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetBlkioParametersArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetBlkioParametersArgs(dom, params, flags), pos + 4
+    return RemoteDomainSetBlkioParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
 
 
 def encode_remote_domain_set_blkio_parameters_args(value: RemoteDomainSetBlkioParametersArgs, put: Put) -> None:
@@ -1980,9 +2365,11 @@ class RemoteDomainGetBlkioParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_blkio_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlkioParametersArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    nparams, flags = _iI_from(buffer, pos)
-    return RemoteDomainGetBlkioParametersArgs(dom, nparams, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, nparams, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetBlkioParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nparams, flags), pos + length
 
 
 def encode_remote_domain_get_blkio_parameters_args(value: RemoteDomainGetBlkioParametersArgs, put: Put) -> None:
@@ -2006,11 +2393,11 @@ class RemoteDomainGetBlkioParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_blkio_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlkioParametersRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (nparams,) = _i_from(buffer, pos)
     return RemoteDomainGetBlkioParametersRet(params, nparams), pos + 4
 
@@ -2040,14 +2427,16 @@ class RemoteDomainSetMemoryParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_memory_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetMemoryParametersArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetMemoryParametersArgs(dom, params, flags), pos + 4
+    return RemoteDomainSetMemoryParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
 
 
 def encode_remote_domain_set_memory_parameters_args(value: RemoteDomainSetMemoryParametersArgs, put: Put) -> None:
@@ -2076,9 +2465,11 @@ class RemoteDomainGetMemoryParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_memory_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMemoryParametersArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    nparams, flags = _iI_from(buffer, pos)
-    return RemoteDomainGetMemoryParametersArgs(dom, nparams, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, nparams, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetMemoryParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nparams, flags), pos + length
 
 
 def encode_remote_domain_get_memory_parameters_args(value: RemoteDomainGetMemoryParametersArgs, put: Put) -> None:
@@ -2102,11 +2493,11 @@ class RemoteDomainGetMemoryParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_memory_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMemoryParametersRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (nparams,) = _i_from(buffer, pos)
     return RemoteDomainGetMemoryParametersRet(params, nparams), pos + 4
 
@@ -2138,10 +2529,15 @@ class RemoteDomainBlockResizeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_resize_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockResizeArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    disk, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    size, flags = _QI_from(buffer, pos)
-    return RemoteDomainBlockResizeArgs(dom, disk, size, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_QI[size]
+    disk, padding, size_, flags = unpack(buffer, pos)
+    disk = unpadded_text(disk, padding, zeros)
+    return RemoteDomainBlockResizeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), disk, size_, flags), pos + length
 
 
 def encode_remote_domain_block_resize_args(value: RemoteDomainBlockResizeArgs, put: Put) -> None:
@@ -2168,14 +2564,16 @@ class RemoteDomainSetNumaParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_numa_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetNumaParametersArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_NUMA_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetNumaParametersArgs(dom, params, flags), pos + 4
+    return RemoteDomainSetNumaParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
 
 
 def encode_remote_domain_set_numa_parameters_args(value: RemoteDomainSetNumaParametersArgs, put: Put) -> None:
@@ -2204,9 +2602,11 @@ class RemoteDomainGetNumaParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_numa_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetNumaParametersArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    nparams, flags = _iI_from(buffer, pos)
-    return RemoteDomainGetNumaParametersArgs(dom, nparams, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, nparams, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetNumaParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nparams, flags), pos + length
 
 
 def encode_remote_domain_get_numa_parameters_args(value: RemoteDomainGetNumaParametersArgs, put: Put) -> None:
@@ -2230,11 +2630,11 @@ class RemoteDomainGetNumaParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_numa_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetNumaParametersRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_NUMA_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (nparams,) = _i_from(buffer, pos)
     return RemoteDomainGetNumaParametersRet(params, nparams), pos + 4
 
@@ -2264,14 +2664,16 @@ class RemoteDomainSetPerfEventsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_perf_events_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetPerfEventsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_PERF_EVENTS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_PERF_EVENTS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetPerfEventsArgs(dom, params, flags), pos + 4
+    return RemoteDomainSetPerfEventsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
 
 
 def encode_remote_domain_set_perf_events_args(value: RemoteDomainSetPerfEventsArgs, put: Put) -> None:
@@ -2298,9 +2700,11 @@ class RemoteDomainGetPerfEventsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_perf_events_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetPerfEventsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetPerfEventsArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetPerfEventsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_perf_events_args(value: RemoteDomainGetPerfEventsArgs, put: Put) -> None:
@@ -2322,11 +2726,11 @@ class RemoteDomainGetPerfEventsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_perf_events_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetPerfEventsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_PERF_EVENTS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_PERF_EVENTS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     return RemoteDomainGetPerfEventsRet(params), pos
 
 
@@ -2352,9 +2756,15 @@ class RemoteDomainBlockStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_stats_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockStatsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainBlockStatsArgs(dom, path), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    path, padding = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return RemoteDomainBlockStatsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path), pos + length
 
 
 def encode_remote_domain_block_stats_args(value: RemoteDomainBlockStatsArgs, put: Put) -> None:
@@ -2411,10 +2821,15 @@ class RemoteDomainBlockStatsFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_stats_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockStatsFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    nparams, flags = _iI_from(buffer, pos)
-    return RemoteDomainBlockStatsFlagsArgs(dom, path, nparams, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_iI[size]
+    path, padding, nparams, flags = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return RemoteDomainBlockStatsFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, nparams, flags), pos + length
 
 
 def encode_remote_domain_block_stats_flags_args(value: RemoteDomainBlockStatsFlagsArgs, put: Put) -> None:
@@ -2439,11 +2854,11 @@ class RemoteDomainBlockStatsFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_stats_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockStatsFlagsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (nparams,) = _i_from(buffer, pos)
     return RemoteDomainBlockStatsFlagsRet(params, nparams), pos + 4
 
@@ -2472,9 +2887,15 @@ class RemoteDomainInterfaceStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_interface_stats_args(buffer: bytes, pos: int) -> tuple[RemoteDomainInterfaceStatsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    device, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainInterfaceStatsArgs(dom, device), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    device, padding = unpack(buffer, pos)
+    device = unpadded_text(device, padding, zeros)
+    return RemoteDomainInterfaceStatsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), device), pos + length
 
 
 def encode_remote_domain_interface_stats_args(value: RemoteDomainInterfaceStatsArgs, put: Put) -> None:
@@ -2537,15 +2958,20 @@ class RemoteDomainSetInterfaceParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_interface_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetInterfaceParametersArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    device, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    device, padding, count = unpack(buffer, pos)
+    device = unpadded_text(device, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetInterfaceParametersArgs(dom, device, params, flags), pos + 4
+    return RemoteDomainSetInterfaceParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), device, params, flags), pos + 4
 
 
 def encode_remote_domain_set_interface_parameters_args(value: RemoteDomainSetInterfaceParametersArgs, put: Put) -> None:
@@ -2577,10 +3003,15 @@ class RemoteDomainGetInterfaceParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_interface_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetInterfaceParametersArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    device, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    nparams, flags = _iI_from(buffer, pos)
-    return RemoteDomainGetInterfaceParametersArgs(dom, device, nparams, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_iI[size]
+    device, padding, nparams, flags = unpack(buffer, pos)
+    device = unpadded_text(device, padding, zeros)
+    return RemoteDomainGetInterfaceParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), device, nparams, flags), pos + length
 
 
 def encode_remote_domain_get_interface_parameters_args(value: RemoteDomainGetInterfaceParametersArgs, put: Put) -> None:
@@ -2605,11 +3036,11 @@ class RemoteDomainGetInterfaceParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_interface_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetInterfaceParametersRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (nparams,) = _i_from(buffer, pos)
     return RemoteDomainGetInterfaceParametersRet(params, nparams), pos + 4
 
@@ -2639,9 +3070,11 @@ class RemoteDomainMemoryStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_memory_stats_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMemoryStatsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    maxStats, flags = _2I_from(buffer, pos)
-    return RemoteDomainMemoryStatsArgs(dom, maxStats, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I[size]
+    dom_name, padding, dom_uuid, dom_id, maxStats, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainMemoryStatsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), maxStats, flags), pos + length
 
 
 def encode_remote_domain_memory_stats_args(value: RemoteDomainMemoryStatsArgs, put: Put) -> None:
@@ -2686,11 +3119,15 @@ class RemoteDomainMemoryStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_memory_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMemoryStatsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_MEMORY_STATS_MAX, 12)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_MEMORY_STATS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
     stats = []
     for _ in range(count):
-        item, pos = decode_remote_domain_memory_stat(buffer, pos)
-        stats.append(item)
+        item_tag, item_val = _iQ_from(buffer, pos)
+        pos += 12
+        stats.append(RemoteDomainMemoryStat(item_tag, item_val))
     return RemoteDomainMemoryStatsRet(stats), pos
 
 
@@ -2722,10 +3159,15 @@ class RemoteDomainBlockPeekArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_peek_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockPeekArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    offset, size, flags = _Q2I_from(buffer, pos)
-    return RemoteDomainBlockPeekArgs(dom, path, offset, size, flags), pos + 16
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_Q2I[size]
+    path, padding, offset, size_, flags = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return RemoteDomainBlockPeekArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, offset, size_, flags), pos + length
 
 
 def encode_remote_domain_block_peek_args(value: RemoteDomainBlockPeekArgs, put: Put) -> None:
@@ -2748,8 +3190,11 @@ class RemoteDomainBlockPeekRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_peek_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockPeekRet, int]:
-    buffer_, pos = read_opaque(buffer, pos, REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX)
-    return RemoteDomainBlockPeekRet(buffer_), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_49[size]
+    buffer_, padding = unpack(buffer, pos)
+    buffer_ = unpadded(buffer_, padding, zeros)
+    return RemoteDomainBlockPeekRet(buffer_), pos + length
 
 
 def encode_remote_domain_block_peek_ret(value: RemoteDomainBlockPeekRet, put: Put) -> None:
@@ -2776,9 +3221,11 @@ class RemoteDomainMemoryPeekArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_memory_peek_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMemoryPeekArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    offset, size, flags = _Q2I_from(buffer, pos)
-    return RemoteDomainMemoryPeekArgs(dom, offset, size, flags), pos + 16
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siQ2I[size]
+    dom_name, padding, dom_uuid, dom_id, offset, size_, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainMemoryPeekArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), offset, size_, flags), pos + length
 
 
 def encode_remote_domain_memory_peek_args(value: RemoteDomainMemoryPeekArgs, put: Put) -> None:
@@ -2800,8 +3247,11 @@ class RemoteDomainMemoryPeekRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_memory_peek_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMemoryPeekRet, int]:
-    buffer_, pos = read_opaque(buffer, pos, REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX)
-    return RemoteDomainMemoryPeekRet(buffer_), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_51[size]
+    buffer_, padding = unpack(buffer, pos)
+    buffer_ = unpadded(buffer_, padding, zeros)
+    return RemoteDomainMemoryPeekRet(buffer_), pos + length
 
 
 def encode_remote_domain_memory_peek_ret(value: RemoteDomainMemoryPeekRet, put: Put) -> None:
@@ -2826,10 +3276,15 @@ class RemoteDomainGetBlockInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_block_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlockInfoArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetBlockInfoArgs(dom, path, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    path, padding, flags = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return RemoteDomainGetBlockInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, flags), pos + length
 
 
 def encode_remote_domain_get_block_info_args(value: RemoteDomainGetBlockInfoArgs, put: Put) -> None:
@@ -2901,7 +3356,10 @@ class RemoteConnectListDomainsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_domains_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListDomainsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     ids, pos = read_numbers(buffer, pos, count, "i")
     return RemoteConnectListDomainsRet(ids), pos
 
@@ -2949,9 +3407,11 @@ class RemoteDomainCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateXmlArgs, int]:
-    xml_desc, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainCreateXmlArgs(xml_desc, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml_desc, padding, flags = unpack(buffer, pos)
+    xml_desc = unpadded_text(xml_desc, padding, zeros)
+    return RemoteDomainCreateXmlArgs(xml_desc, flags), pos + length
 
 
 def encode_remote_domain_create_xml_args(value: RemoteDomainCreateXmlArgs, put: Put) -> None:
@@ -2973,8 +3433,11 @@ class RemoteDomainCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateXmlRet, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainCreateXmlRet(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainCreateXmlRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_create_xml_ret(value: RemoteDomainCreateXmlRet, put: Put) -> None:
@@ -2997,9 +3460,11 @@ class RemoteDomainCreateXmlWithFilesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_xml_with_files_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateXmlWithFilesArgs, int]:
-    xml_desc, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainCreateXmlWithFilesArgs(xml_desc, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml_desc, padding, flags = unpack(buffer, pos)
+    xml_desc = unpadded_text(xml_desc, padding, zeros)
+    return RemoteDomainCreateXmlWithFilesArgs(xml_desc, flags), pos + length
 
 
 def encode_remote_domain_create_xml_with_files_args(value: RemoteDomainCreateXmlWithFilesArgs, put: Put) -> None:
@@ -3021,8 +3486,11 @@ class RemoteDomainCreateXmlWithFilesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_xml_with_files_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateXmlWithFilesRet, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainCreateXmlWithFilesRet(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainCreateXmlWithFilesRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_create_xml_with_files_ret(value: RemoteDomainCreateXmlWithFilesRet, put: Put) -> None:
@@ -3064,8 +3532,11 @@ class RemoteDomainLookupByIdRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_lookup_by_id_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainLookupByIdRet, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainLookupByIdRet(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainLookupByIdRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_lookup_by_id_ret(value: RemoteDomainLookupByIdRet, put: Put) -> None:
@@ -3107,8 +3578,11 @@ class RemoteDomainLookupByUuidRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_lookup_by_uuid_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainLookupByUuidRet, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainLookupByUuidRet(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainLookupByUuidRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_lookup_by_uuid_ret(value: RemoteDomainLookupByUuidRet, put: Put) -> None:
@@ -3129,8 +3603,11 @@ class RemoteDomainLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteDomainLookupByNameArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainLookupByNameArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteDomainLookupByNameArgs(name), pos + length
 
 
 def encode_remote_domain_lookup_by_name_args(value: RemoteDomainLookupByNameArgs, put: Put) -> None:
@@ -3151,8 +3628,11 @@ class RemoteDomainLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainLookupByNameRet, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainLookupByNameRet(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainLookupByNameRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_lookup_by_name_ret(value: RemoteDomainLookupByNameRet, put: Put) -> None:
@@ -3173,8 +3653,11 @@ class RemoteDomainSuspendArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_suspend_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSuspendArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainSuspendArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSuspendArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_suspend_args(value: RemoteDomainSuspendArgs, put: Put) -> None:
@@ -3195,8 +3678,11 @@ class RemoteDomainResumeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_resume_args(buffer: bytes, pos: int) -> tuple[RemoteDomainResumeArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainResumeArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainResumeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_resume_args(value: RemoteDomainResumeArgs, put: Put) -> None:
@@ -3223,9 +3709,11 @@ class RemoteDomainPmSuspendForDurationArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_pm_suspend_for_duration_args(buffer: bytes, pos: int) -> tuple[RemoteDomainPmSuspendForDurationArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    target, duration, flags = _IQI_from(buffer, pos)
-    return RemoteDomainPmSuspendForDurationArgs(dom, target, duration, flags), pos + 16
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siIQI[size]
+    dom_name, padding, dom_uuid, dom_id, target, duration, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainPmSuspendForDurationArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), target, duration, flags), pos + length
 
 
 def encode_remote_domain_pm_suspend_for_duration_args(value: RemoteDomainPmSuspendForDurationArgs, put: Put) -> None:
@@ -3249,9 +3737,11 @@ class RemoteDomainPmWakeupArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_pm_wakeup_args(buffer: bytes, pos: int) -> tuple[RemoteDomainPmWakeupArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainPmWakeupArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainPmWakeupArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_pm_wakeup_args(value: RemoteDomainPmWakeupArgs, put: Put) -> None:
@@ -3273,8 +3763,11 @@ class RemoteDomainShutdownArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_shutdown_args(buffer: bytes, pos: int) -> tuple[RemoteDomainShutdownArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainShutdownArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainShutdownArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_shutdown_args(value: RemoteDomainShutdownArgs, put: Put) -> None:
@@ -3297,9 +3790,11 @@ class RemoteDomainRebootArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_reboot_args(buffer: bytes, pos: int) -> tuple[RemoteDomainRebootArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainRebootArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainRebootArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_reboot_args(value: RemoteDomainRebootArgs, put: Put) -> None:
@@ -3323,9 +3818,11 @@ class RemoteDomainResetArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_reset_args(buffer: bytes, pos: int) -> tuple[RemoteDomainResetArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainResetArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainResetArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_reset_args(value: RemoteDomainResetArgs, put: Put) -> None:
@@ -3347,8 +3844,11 @@ class RemoteDomainDestroyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_destroy_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDestroyArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainDestroyArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainDestroyArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_destroy_args(value: RemoteDomainDestroyArgs, put: Put) -> None:
@@ -3371,9 +3871,11 @@ class RemoteDomainDestroyFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_destroy_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDestroyFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainDestroyFlagsArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainDestroyFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_destroy_flags_args(value: RemoteDomainDestroyFlagsArgs, put: Put) -> None:
@@ -3395,8 +3897,11 @@ class RemoteDomainGetOsTypeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_os_type_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetOsTypeArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainGetOsTypeArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetOsTypeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_get_os_type_args(value: RemoteDomainGetOsTypeArgs, put: Put) -> None:
@@ -3417,8 +3922,11 @@ class RemoteDomainGetOsTypeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_os_type_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetOsTypeRet, int]:
-    type_, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainGetOsTypeRet(type_), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    type_, padding = unpack(buffer, pos)
+    type_ = unpadded_text(type_, padding, zeros)
+    return RemoteDomainGetOsTypeRet(type_), pos + length
 
 
 def encode_remote_domain_get_os_type_ret(value: RemoteDomainGetOsTypeRet, put: Put) -> None:
@@ -3439,8 +3947,11 @@ class RemoteDomainGetMaxMemoryArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_max_memory_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMaxMemoryArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainGetMaxMemoryArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetMaxMemoryArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_get_max_memory_args(value: RemoteDomainGetMaxMemoryArgs, put: Put) -> None:
@@ -3484,9 +3995,11 @@ class RemoteDomainSetMaxMemoryArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_max_memory_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetMaxMemoryArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (memory,) = _Q_from(buffer, pos)
-    return RemoteDomainSetMaxMemoryArgs(dom, memory), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siQ[size]
+    dom_name, padding, dom_uuid, dom_id, memory = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSetMaxMemoryArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), memory), pos + length
 
 
 def encode_remote_domain_set_max_memory_args(value: RemoteDomainSetMaxMemoryArgs, put: Put) -> None:
@@ -3510,9 +4023,11 @@ class RemoteDomainSetMemoryArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_memory_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetMemoryArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (memory,) = _Q_from(buffer, pos)
-    return RemoteDomainSetMemoryArgs(dom, memory), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siQ[size]
+    dom_name, padding, dom_uuid, dom_id, memory = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSetMemoryArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), memory), pos + length
 
 
 def encode_remote_domain_set_memory_args(value: RemoteDomainSetMemoryArgs, put: Put) -> None:
@@ -3538,9 +4053,11 @@ class RemoteDomainSetMemoryFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_memory_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetMemoryFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    memory, flags = _QI_from(buffer, pos)
-    return RemoteDomainSetMemoryFlagsArgs(dom, memory, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siQI[size]
+    dom_name, padding, dom_uuid, dom_id, memory, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSetMemoryFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), memory, flags), pos + length
 
 
 def encode_remote_domain_set_memory_flags_args(value: RemoteDomainSetMemoryFlagsArgs, put: Put) -> None:
@@ -3566,9 +4083,11 @@ class RemoteDomainSetMemoryStatsPeriodArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_memory_stats_period_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetMemoryStatsPeriodArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    period, flags = _iI_from(buffer, pos)
-    return RemoteDomainSetMemoryStatsPeriodArgs(dom, period, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, period, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSetMemoryStatsPeriodArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), period, flags), pos + length
 
 
 def encode_remote_domain_set_memory_stats_period_args(value: RemoteDomainSetMemoryStatsPeriodArgs, put: Put) -> None:
@@ -3590,8 +4109,11 @@ class RemoteDomainGetInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetInfoArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainGetInfoArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_get_info_args(value: RemoteDomainGetInfoArgs, put: Put) -> None:
@@ -3643,9 +4165,15 @@ class RemoteDomainSaveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_save_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSaveArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    to, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainSaveArgs(dom, to), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    to, padding = unpack(buffer, pos)
+    to = unpadded_text(to, padding, zeros)
+    return RemoteDomainSaveArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), to), pos + length
 
 
 def encode_remote_domain_save_args(value: RemoteDomainSaveArgs, put: Put) -> None:
@@ -3673,11 +4201,27 @@ class RemoteDomainSaveFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_save_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSaveFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    to, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    dxml, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    to, padding, flag = unpack(buffer, pos)
+    to = unpadded_text(to, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dxml, padding = unpack(buffer, pos)
+        dxml = unpadded_text(dxml, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dxml = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSaveFlagsArgs(dom, to, dxml, flags), pos + 4
+    return RemoteDomainSaveFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), to, dxml, flags), pos + 4
 
 
 def encode_remote_domain_save_flags_args(value: RemoteDomainSaveFlagsArgs, put: Put) -> None:
@@ -3705,14 +4249,16 @@ class RemoteDomainSaveParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_save_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSaveParamsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_SAVE_PARAMS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_SAVE_PARAMS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSaveParamsArgs(dom, params, flags), pos + 4
+    return RemoteDomainSaveParamsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
 
 
 def encode_remote_domain_save_params_args(value: RemoteDomainSaveParamsArgs, put: Put) -> None:
@@ -3737,8 +4283,11 @@ class RemoteDomainRestoreArgs(XdrStruct, frozen=True, rename={'from_': 'from'}):
 
 
 def decode_remote_domain_restore_args(buffer: bytes, pos: int) -> tuple[RemoteDomainRestoreArgs, int]:
-    from_, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainRestoreArgs(from_), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    from_, padding = unpack(buffer, pos)
+    from_ = unpadded_text(from_, padding, zeros)
+    return RemoteDomainRestoreArgs(from_), pos + length
 
 
 def encode_remote_domain_restore_args(value: RemoteDomainRestoreArgs, put: Put) -> None:
@@ -3763,8 +4312,21 @@ class RemoteDomainRestoreFlagsArgs(XdrStruct, frozen=True, rename={'from_': 'fro
 
 
 def decode_remote_domain_restore_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainRestoreFlagsArgs, int]:
-    from_, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    dxml, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    from_, padding, flag = unpack(buffer, pos)
+    from_ = unpadded_text(from_, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dxml, padding = unpack(buffer, pos)
+        dxml = unpadded_text(dxml, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dxml = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
     return RemoteDomainRestoreFlagsArgs(from_, dxml, flags), pos + 4
 
@@ -3791,11 +4353,11 @@ class RemoteDomainRestoreParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_restore_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainRestoreParamsArgs, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_SAVE_PARAMS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_SAVE_PARAMS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
     return RemoteDomainRestoreParamsArgs(params, flags), pos + 4
 
@@ -3823,9 +4385,11 @@ class RemoteDomainSaveImageGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_save_image_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSaveImageGetXmlDescArgs, int]:
-    file, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSaveImageGetXmlDescArgs(file, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    file, padding, flags = unpack(buffer, pos)
+    file = unpadded_text(file, padding, zeros)
+    return RemoteDomainSaveImageGetXmlDescArgs(file, flags), pos + length
 
 
 def encode_remote_domain_save_image_get_xml_desc_args(value: RemoteDomainSaveImageGetXmlDescArgs, put: Put) -> None:
@@ -3847,8 +4411,11 @@ class RemoteDomainSaveImageGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_save_image_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSaveImageGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainSaveImageGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainSaveImageGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_domain_save_image_get_xml_desc_ret(value: RemoteDomainSaveImageGetXmlDescRet, put: Put) -> None:
@@ -3873,10 +4440,15 @@ class RemoteDomainSaveImageDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_save_image_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSaveImageDefineXmlArgs, int]:
-    file, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    dxml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSaveImageDefineXmlArgs(file, dxml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    file, padding, size = unpack(buffer, pos)
+    file = unpadded_text(file, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    dxml, padding, flags = unpack(buffer, pos)
+    dxml = unpadded_text(dxml, padding, zeros)
+    return RemoteDomainSaveImageDefineXmlArgs(file, dxml, flags), pos + length
 
 
 def encode_remote_domain_save_image_define_xml_args(value: RemoteDomainSaveImageDefineXmlArgs, put: Put) -> None:
@@ -3903,10 +4475,15 @@ class RemoteDomainCoreDumpArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_core_dump_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCoreDumpArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    to, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainCoreDumpArgs(dom, to, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    to, padding, flags = unpack(buffer, pos)
+    to = unpadded_text(to, padding, zeros)
+    return RemoteDomainCoreDumpArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), to, flags), pos + length
 
 
 def encode_remote_domain_core_dump_args(value: RemoteDomainCoreDumpArgs, put: Put) -> None:
@@ -3935,10 +4512,15 @@ class RemoteDomainCoreDumpWithFormatArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_core_dump_with_format_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCoreDumpWithFormatArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    to, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    dumpformat, flags = _2I_from(buffer, pos)
-    return RemoteDomainCoreDumpWithFormatArgs(dom, to, dumpformat, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_2I[size]
+    to, padding, dumpformat, flags = unpack(buffer, pos)
+    to = unpadded_text(to, padding, zeros)
+    return RemoteDomainCoreDumpWithFormatArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), to, dumpformat, flags), pos + length
 
 
 def encode_remote_domain_core_dump_with_format_args(value: RemoteDomainCoreDumpWithFormatArgs, put: Put) -> None:
@@ -3965,9 +4547,11 @@ class RemoteDomainScreenshotArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_screenshot_args(buffer: bytes, pos: int) -> tuple[RemoteDomainScreenshotArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    screen, flags = _2I_from(buffer, pos)
-    return RemoteDomainScreenshotArgs(dom, screen, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I[size]
+    dom_name, padding, dom_uuid, dom_id, screen, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainScreenshotArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), screen, flags), pos + length
 
 
 def encode_remote_domain_screenshot_args(value: RemoteDomainScreenshotArgs, put: Put) -> None:
@@ -3989,7 +4573,18 @@ class RemoteDomainScreenshotRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_screenshot_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainScreenshotRet, int]:
-    mime, pos = decode_remote_string(buffer, pos)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        mime, padding = unpack(buffer, pos)
+        mime = unpadded_text(mime, padding, zeros)
+        pos += length
+    elif flag == 0:
+        mime = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteDomainScreenshotRet(mime), pos
 
 
@@ -4013,9 +4608,11 @@ class RemoteDomainGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetXmlDescArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetXmlDescArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetXmlDescArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_xml_desc_args(value: RemoteDomainGetXmlDescArgs, put: Put) -> None:
@@ -4037,8 +4634,11 @@ class RemoteDomainGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_domain_get_xml_desc_ret(value: RemoteDomainGetXmlDescRet, put: Put) -> None:
@@ -4066,10 +4666,30 @@ class RemoteDomainMigratePrepareArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareArgs, int]:
-    uri_in, pos = decode_remote_string(buffer, pos)
-    (flags,) = _Q_from(buffer, pos)
-    pos += 8
-    dname, pos = decode_remote_string(buffer, pos)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri_in, padding = unpack(buffer, pos)
+        uri_in = unpadded_text(uri_in, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri_in = None
+    else:
+        raise no_boolean(pos - 4)
+    flags, flag = _QI_from(buffer, pos)
+    pos += 12
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dname, padding = unpack(buffer, pos)
+        dname = unpadded_text(dname, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dname = None
+    else:
+        raise no_boolean(pos - 4)
     (bandwidth,) = _Q_from(buffer, pos)
     return RemoteDomainMigratePrepareArgs(uri_in, flags, dname, bandwidth), pos + 8
 
@@ -4097,8 +4717,21 @@ class RemoteDomainMigratePrepareRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareRet, int]:
-    cookie, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    uri_out, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_62[size]
+    cookie, padding, flag = unpack(buffer, pos)
+    cookie = unpadded(cookie, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri_out, padding = unpack(buffer, pos)
+        uri_out = unpadded_text(uri_out, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri_out = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteDomainMigratePrepareRet(cookie, uri_out), pos
 
 
@@ -4132,14 +4765,31 @@ class RemoteDomainMigratePerformArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_perform_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePerformArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    cookie, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    uri, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _Q_from(buffer, pos)
-    pos += 8
-    dname, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead_63[size]
+    cookie, padding, size = unpack(buffer, pos)
+    cookie = unpadded(cookie, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_QI[size]
+    uri, padding, flags, flag = unpack(buffer, pos)
+    uri = unpadded_text(uri, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dname, padding = unpack(buffer, pos)
+        dname = unpadded_text(dname, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dname = None
+    else:
+        raise no_boolean(pos - 4)
     (bandwidth,) = _Q_from(buffer, pos)
-    return RemoteDomainMigratePerformArgs(dom, cookie, uri, flags, dname, bandwidth), pos + 8
+    return RemoteDomainMigratePerformArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cookie, uri, flags, dname, bandwidth), pos + 8
 
 
 def encode_remote_domain_migrate_perform_args(value: RemoteDomainMigratePerformArgs, put: Put) -> None:
@@ -4171,11 +4821,19 @@ class RemoteDomainMigrateFinishArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinishArgs, int]:
-    dname, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    cookie, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    uri, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _Q_from(buffer, pos)
-    return RemoteDomainMigrateFinishArgs(dname, cookie, uri, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    dname, padding, size = unpack(buffer, pos)
+    dname = unpadded_text(dname, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead_63[size]
+    cookie, padding, size = unpack(buffer, pos)
+    cookie = unpadded(cookie, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_Q[size]
+    uri, padding, flags = unpack(buffer, pos)
+    uri = unpadded_text(uri, padding, zeros)
+    return RemoteDomainMigrateFinishArgs(dname, cookie, uri, flags), pos + length
 
 
 def encode_remote_domain_migrate_finish_args(value: RemoteDomainMigrateFinishArgs, put: Put) -> None:
@@ -4199,8 +4857,11 @@ class RemoteDomainMigrateFinishRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinishRet, int]:
-    ddom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainMigrateFinishRet(ddom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    ddom_name, padding, ddom_uuid, ddom_id = unpack(buffer, pos)
+    ddom_name = unpadded_text(ddom_name, padding, zeros)
+    return RemoteDomainMigrateFinishRet(RemoteNonnullDomain(ddom_name, ddom_uuid, ddom_id)), pos + length
 
 
 def encode_remote_domain_migrate_finish_ret(value: RemoteDomainMigrateFinishRet, put: Put) -> None:
@@ -4230,14 +4891,36 @@ class RemoteDomainMigratePrepare2Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare2_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepare2Args, int]:
-    uri_in, pos = decode_remote_string(buffer, pos)
-    (flags,) = _Q_from(buffer, pos)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri_in, padding = unpack(buffer, pos)
+        uri_in = unpadded_text(uri_in, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri_in = None
+    else:
+        raise no_boolean(pos - 4)
+    flags, flag = _QI_from(buffer, pos)
+    pos += 12
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dname, padding = unpack(buffer, pos)
+        dname = unpadded_text(dname, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dname = None
+    else:
+        raise no_boolean(pos - 4)
+    bandwidth, size = _QI_from(buffer, pos)
     pos += 8
-    dname, pos = decode_remote_string(buffer, pos)
-    (bandwidth,) = _Q_from(buffer, pos)
-    pos += 8
-    dom_xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainMigratePrepare2Args(uri_in, flags, dname, bandwidth, dom_xml), pos
+    unpack, zeros, length = _text[size]
+    dom_xml, padding = unpack(buffer, pos)
+    dom_xml = unpadded_text(dom_xml, padding, zeros)
+    return RemoteDomainMigratePrepare2Args(uri_in, flags, dname, bandwidth, dom_xml), pos + length
 
 
 def encode_remote_domain_migrate_prepare2_args(value: RemoteDomainMigratePrepare2Args, put: Put) -> None:
@@ -4264,8 +4947,21 @@ class RemoteDomainMigratePrepare2Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare2_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepare2Ret, int]:
-    cookie, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    uri_out, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_62[size]
+    cookie, padding, flag = unpack(buffer, pos)
+    cookie = unpadded(cookie, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri_out, padding = unpack(buffer, pos)
+        uri_out = unpadded_text(uri_out, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri_out = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteDomainMigratePrepare2Ret(cookie, uri_out), pos
 
 
@@ -4296,11 +4992,19 @@ class RemoteDomainMigrateFinish2Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish2_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinish2Args, int]:
-    dname, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    cookie, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    uri, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    flags, retcode = _Qi_from(buffer, pos)
-    return RemoteDomainMigrateFinish2Args(dname, cookie, uri, flags, retcode), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    dname, padding, size = unpack(buffer, pos)
+    dname = unpadded_text(dname, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead_63[size]
+    cookie, padding, size = unpack(buffer, pos)
+    cookie = unpadded(cookie, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_Qi[size]
+    uri, padding, flags, retcode = unpack(buffer, pos)
+    uri = unpadded_text(uri, padding, zeros)
+    return RemoteDomainMigrateFinish2Args(dname, cookie, uri, flags, retcode), pos + length
 
 
 def encode_remote_domain_migrate_finish2_args(value: RemoteDomainMigrateFinish2Args, put: Put) -> None:
@@ -4324,8 +5028,11 @@ class RemoteDomainMigrateFinish2Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish2_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinish2Ret, int]:
-    ddom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainMigrateFinish2Ret(ddom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    ddom_name, padding, ddom_uuid, ddom_id = unpack(buffer, pos)
+    ddom_name = unpadded_text(ddom_name, padding, zeros)
+    return RemoteDomainMigrateFinish2Ret(RemoteNonnullDomain(ddom_name, ddom_uuid, ddom_id)), pos + length
 
 
 def encode_remote_domain_migrate_finish2_ret(value: RemoteDomainMigrateFinish2Ret, put: Put) -> None:
@@ -4369,10 +5076,17 @@ class RemoteConnectListDefinedDomainsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_defined_domains_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListDefinedDomainsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteConnectListDefinedDomainsRet(names), pos
 
@@ -4419,8 +5133,11 @@ class RemoteDomainCreateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainCreateArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainCreateArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_create_args(value: RemoteDomainCreateArgs, put: Put) -> None:
@@ -4443,9 +5160,11 @@ class RemoteDomainCreateWithFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_with_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateWithFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainCreateWithFlagsArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainCreateWithFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_create_with_flags_args(value: RemoteDomainCreateWithFlagsArgs, put: Put) -> None:
@@ -4467,8 +5186,11 @@ class RemoteDomainCreateWithFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_with_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateWithFlagsRet, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainCreateWithFlagsRet(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainCreateWithFlagsRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_create_with_flags_ret(value: RemoteDomainCreateWithFlagsRet, put: Put) -> None:
@@ -4491,9 +5213,11 @@ class RemoteDomainCreateWithFilesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_with_files_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateWithFilesArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainCreateWithFilesArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainCreateWithFilesArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_create_with_files_args(value: RemoteDomainCreateWithFilesArgs, put: Put) -> None:
@@ -4515,8 +5239,11 @@ class RemoteDomainCreateWithFilesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_with_files_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateWithFilesRet, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainCreateWithFilesRet(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainCreateWithFilesRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_create_with_files_ret(value: RemoteDomainCreateWithFilesRet, put: Put) -> None:
@@ -4537,8 +5264,11 @@ class RemoteDomainDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDefineXmlArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainDefineXmlArgs(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainDefineXmlArgs(xml), pos + length
 
 
 def encode_remote_domain_define_xml_args(value: RemoteDomainDefineXmlArgs, put: Put) -> None:
@@ -4559,8 +5289,11 @@ class RemoteDomainDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainDefineXmlRet, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainDefineXmlRet(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainDefineXmlRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_define_xml_ret(value: RemoteDomainDefineXmlRet, put: Put) -> None:
@@ -4583,9 +5316,11 @@ class RemoteDomainDefineXmlFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_define_xml_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDefineXmlFlagsArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainDefineXmlFlagsArgs(xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainDefineXmlFlagsArgs(xml, flags), pos + length
 
 
 def encode_remote_domain_define_xml_flags_args(value: RemoteDomainDefineXmlFlagsArgs, put: Put) -> None:
@@ -4607,8 +5342,11 @@ class RemoteDomainDefineXmlFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_define_xml_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainDefineXmlFlagsRet, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainDefineXmlFlagsRet(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainDefineXmlFlagsRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_define_xml_flags_ret(value: RemoteDomainDefineXmlFlagsRet, put: Put) -> None:
@@ -4629,8 +5367,11 @@ class RemoteDomainUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteDomainUndefineArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainUndefineArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainUndefineArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_undefine_args(value: RemoteDomainUndefineArgs, put: Put) -> None:
@@ -4653,9 +5394,11 @@ class RemoteDomainUndefineFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_undefine_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainUndefineFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainUndefineFlagsArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainUndefineFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_undefine_flags_args(value: RemoteDomainUndefineFlagsArgs, put: Put) -> None:
@@ -4679,9 +5422,11 @@ class RemoteDomainInjectNmiArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_inject_nmi_args(buffer: bytes, pos: int) -> tuple[RemoteDomainInjectNmiArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainInjectNmiArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainInjectNmiArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_inject_nmi_args(value: RemoteDomainInjectNmiArgs, put: Put) -> None:
@@ -4711,13 +5456,16 @@ class RemoteDomainSendKeyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_send_key_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSendKeyArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    codeset, holdtime = _2I_from(buffer, pos)
-    pos += 8
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_SEND_KEY_MAX, 4)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si3I[size]
+    dom_name, padding, dom_uuid, dom_id, codeset, holdtime, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_SEND_KEY_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     keycodes, pos = read_numbers(buffer, pos, count, "I")
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSendKeyArgs(dom, codeset, holdtime, keycodes, flags), pos + 4
+    return RemoteDomainSendKeyArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), codeset, holdtime, keycodes, flags), pos + 4
 
 
 def encode_remote_domain_send_key_args(value: RemoteDomainSendKeyArgs, put: Put) -> None:
@@ -4748,9 +5496,11 @@ class RemoteDomainSendProcessSignalArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_send_process_signal_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSendProcessSignalArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    pid_value, signum, flags = _q2I_from(buffer, pos)
-    return RemoteDomainSendProcessSignalArgs(dom, pid_value, signum, flags), pos + 16
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siq2I[size]
+    dom_name, padding, dom_uuid, dom_id, pid_value, signum, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSendProcessSignalArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), pid_value, signum, flags), pos + length
 
 
 def encode_remote_domain_send_process_signal_args(value: RemoteDomainSendProcessSignalArgs, put: Put) -> None:
@@ -4774,9 +5524,11 @@ class RemoteDomainSetVcpusArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_vcpus_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetVcpusArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (nvcpus,) = _I_from(buffer, pos)
-    return RemoteDomainSetVcpusArgs(dom, nvcpus), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, nvcpus = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSetVcpusArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nvcpus), pos + length
 
 
 def encode_remote_domain_set_vcpus_args(value: RemoteDomainSetVcpusArgs, put: Put) -> None:
@@ -4802,9 +5554,11 @@ class RemoteDomainSetVcpusFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_vcpus_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetVcpusFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    nvcpus, flags = _2I_from(buffer, pos)
-    return RemoteDomainSetVcpusFlagsArgs(dom, nvcpus, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I[size]
+    dom_name, padding, dom_uuid, dom_id, nvcpus, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSetVcpusFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nvcpus, flags), pos + length
 
 
 def encode_remote_domain_set_vcpus_flags_args(value: RemoteDomainSetVcpusFlagsArgs, put: Put) -> None:
@@ -4828,9 +5582,11 @@ class RemoteDomainGetVcpusFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_vcpus_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetVcpusFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetVcpusFlagsArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetVcpusFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_vcpus_flags_args(value: RemoteDomainGetVcpusFlagsArgs, put: Put) -> None:
@@ -4877,11 +5633,15 @@ class RemoteDomainPinVcpuArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_pin_vcpu_args(buffer: bytes, pos: int) -> tuple[RemoteDomainPinVcpuArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (vcpu,) = _I_from(buffer, pos)
-    pos += 4
-    cpumap, pos = read_opaque(buffer, pos, REMOTE_CPUMAP_MAX)
-    return RemoteDomainPinVcpuArgs(dom, vcpu, cpumap), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, vcpu, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_70[size]
+    cpumap, padding = unpack(buffer, pos)
+    cpumap = unpadded(cpumap, padding, zeros)
+    return RemoteDomainPinVcpuArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), vcpu, cpumap), pos + length
 
 
 def encode_remote_domain_pin_vcpu_args(value: RemoteDomainPinVcpuArgs, put: Put) -> None:
@@ -4910,12 +5670,15 @@ class RemoteDomainPinVcpuFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_pin_vcpu_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainPinVcpuFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (vcpu,) = _I_from(buffer, pos)
-    pos += 4
-    cpumap, pos = read_opaque(buffer, pos, REMOTE_CPUMAP_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainPinVcpuFlagsArgs(dom, vcpu, cpumap, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, vcpu, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_71[size]
+    cpumap, padding, flags = unpack(buffer, pos)
+    cpumap = unpadded(cpumap, padding, zeros)
+    return RemoteDomainPinVcpuFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), vcpu, cpumap, flags), pos + length
 
 
 def encode_remote_domain_pin_vcpu_flags_args(value: RemoteDomainPinVcpuFlagsArgs, put: Put) -> None:
@@ -4945,9 +5708,11 @@ class RemoteDomainGetVcpuPinInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_vcpu_pin_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetVcpuPinInfoArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    ncpumaps, maplen, flags = _2iI_from(buffer, pos)
-    return RemoteDomainGetVcpuPinInfoArgs(dom, ncpumaps, maplen, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s3iI[size]
+    dom_name, padding, dom_uuid, dom_id, ncpumaps, maplen, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetVcpuPinInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), ncpumaps, maplen, flags), pos + length
 
 
 def encode_remote_domain_get_vcpu_pin_info_args(value: RemoteDomainGetVcpuPinInfoArgs, put: Put) -> None:
@@ -4971,9 +5736,11 @@ class RemoteDomainGetVcpuPinInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_vcpu_pin_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetVcpuPinInfoRet, int]:
-    cpumaps, pos = read_opaque(buffer, pos, REMOTE_CPUMAPS_MAX)
-    (num,) = _i_from(buffer, pos)
-    return RemoteDomainGetVcpuPinInfoRet(cpumaps, num), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_i_73[size]
+    cpumaps, padding, num = unpack(buffer, pos)
+    cpumaps = unpadded(cpumaps, padding, zeros)
+    return RemoteDomainGetVcpuPinInfoRet(cpumaps, num), pos + length
 
 
 def encode_remote_domain_get_vcpu_pin_info_ret(value: RemoteDomainGetVcpuPinInfoRet, put: Put) -> None:
@@ -4999,10 +5766,15 @@ class RemoteDomainPinEmulatorArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_pin_emulator_args(buffer: bytes, pos: int) -> tuple[RemoteDomainPinEmulatorArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    cpumap, pos = read_opaque(buffer, pos, REMOTE_CPUMAP_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainPinEmulatorArgs(dom, cpumap, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_71[size]
+    cpumap, padding, flags = unpack(buffer, pos)
+    cpumap = unpadded(cpumap, padding, zeros)
+    return RemoteDomainPinEmulatorArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cpumap, flags), pos + length
 
 
 def encode_remote_domain_pin_emulator_args(value: RemoteDomainPinEmulatorArgs, put: Put) -> None:
@@ -5029,9 +5801,11 @@ class RemoteDomainGetEmulatorPinInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_emulator_pin_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetEmulatorPinInfoArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    maplen, flags = _iI_from(buffer, pos)
-    return RemoteDomainGetEmulatorPinInfoArgs(dom, maplen, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, maplen, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetEmulatorPinInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), maplen, flags), pos + length
 
 
 def encode_remote_domain_get_emulator_pin_info_args(value: RemoteDomainGetEmulatorPinInfoArgs, put: Put) -> None:
@@ -5055,9 +5829,11 @@ class RemoteDomainGetEmulatorPinInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_emulator_pin_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetEmulatorPinInfoRet, int]:
-    cpumaps, pos = read_opaque(buffer, pos, REMOTE_CPUMAPS_MAX)
-    (ret,) = _i_from(buffer, pos)
-    return RemoteDomainGetEmulatorPinInfoRet(cpumaps, ret), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_i_73[size]
+    cpumaps, padding, ret = unpack(buffer, pos)
+    cpumaps = unpadded(cpumaps, padding, zeros)
+    return RemoteDomainGetEmulatorPinInfoRet(cpumaps, ret), pos + length
 
 
 def encode_remote_domain_get_emulator_pin_info_ret(value: RemoteDomainGetEmulatorPinInfoRet, put: Put) -> None:
@@ -5083,9 +5859,11 @@ class RemoteDomainGetVcpusArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_vcpus_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetVcpusArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    maxinfo, maplen = _2i_from(buffer, pos)
-    return RemoteDomainGetVcpusArgs(dom, maxinfo, maplen), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s3i[size]
+    dom_name, padding, dom_uuid, dom_id, maxinfo, maplen = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetVcpusArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), maxinfo, maplen), pos + length
 
 
 def encode_remote_domain_get_vcpus_args(value: RemoteDomainGetVcpusArgs, put: Put) -> None:
@@ -5109,13 +5887,20 @@ class RemoteDomainGetVcpusRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_vcpus_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetVcpusRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_VCPUINFO_MAX, 20)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_VCPUINFO_MAX or count * 20 > len(buffer) - pos:
+        raise too_many(count, pos)
     info = []
     for _ in range(count):
-        item, pos = decode_remote_vcpu_info(buffer, pos)
-        info.append(item)
-    cpumaps, pos = read_opaque(buffer, pos, REMOTE_CPUMAPS_MAX)
-    return RemoteDomainGetVcpusRet(info, cpumaps), pos
+        item_number, item_state, item_cpu_time, item_cpu = _IiQi_from(buffer, pos)
+        pos += 20
+        info.append(RemoteVcpuInfo(item_number, item_state, item_cpu_time, item_cpu))
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_75[size]
+    cpumaps, padding = unpack(buffer, pos)
+    cpumaps = unpadded(cpumaps, padding, zeros)
+    return RemoteDomainGetVcpusRet(info, cpumaps), pos + length
 
 
 def encode_remote_domain_get_vcpus_ret(value: RemoteDomainGetVcpusRet, put: Put) -> None:
@@ -5139,8 +5924,11 @@ class RemoteDomainGetMaxVcpusArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_max_vcpus_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMaxVcpusArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainGetMaxVcpusArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetMaxVcpusArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_get_max_vcpus_args(value: RemoteDomainGetMaxVcpusArgs, put: Put) -> None:
@@ -5184,10 +5972,12 @@ class RemoteDomainIothreadInfo(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_iothread_info(buffer: bytes, pos: int) -> tuple[RemoteDomainIothreadInfo, int]:
-    (iothread_id,) = _I_from(buffer, pos)
+    iothread_id, size = _2I_from(buffer, pos)
     pos += 4
-    cpumap, pos = read_opaque(buffer, pos, REMOTE_CPUMAP_MAX)
-    return RemoteDomainIothreadInfo(iothread_id, cpumap), pos
+    unpack, zeros, length = _text_70[size]
+    cpumap, padding = unpack(buffer, pos)
+    cpumap = unpadded(cpumap, padding, zeros)
+    return RemoteDomainIothreadInfo(iothread_id, cpumap), pos + length
 
 
 def encode_remote_domain_iothread_info(value: RemoteDomainIothreadInfo, put: Put) -> None:
@@ -5211,9 +6001,11 @@ class RemoteDomainGetIothreadInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_iothread_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetIothreadInfoArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetIothreadInfoArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetIothreadInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_iothread_info_args(value: RemoteDomainGetIothreadInfoArgs, put: Put) -> None:
@@ -5237,11 +6029,19 @@ class RemoteDomainGetIothreadInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_iothread_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetIothreadInfoRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_IOTHREAD_INFO_MAX, 8)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_IOTHREAD_INFO_MAX or count * 8 > len(buffer) - pos:
+        raise too_many(count, pos)
     info = []
     for _ in range(count):
-        item, pos = decode_remote_domain_iothread_info(buffer, pos)
-        info.append(item)
+        item_iothread_id, size = _2I_from(buffer, pos)
+        pos += 4
+        unpack, zeros, length = _text_70[size]
+        item_cpumap, padding = unpack(buffer, pos)
+        item_cpumap = unpadded(item_cpumap, padding, zeros)
+        pos += length
+        info.append(RemoteDomainIothreadInfo(item_iothread_id, item_cpumap))
     (ret,) = _I_from(buffer, pos)
     return RemoteDomainGetIothreadInfoRet(info, ret), pos + 4
 
@@ -5273,12 +6073,15 @@ class RemoteDomainPinIothreadArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_pin_iothread_args(buffer: bytes, pos: int) -> tuple[RemoteDomainPinIothreadArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (iothreads_id,) = _I_from(buffer, pos)
-    pos += 4
-    cpumap, pos = read_opaque(buffer, pos, REMOTE_CPUMAP_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainPinIothreadArgs(dom, iothreads_id, cpumap, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, iothreads_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_71[size]
+    cpumap, padding, flags = unpack(buffer, pos)
+    cpumap = unpadded(cpumap, padding, zeros)
+    return RemoteDomainPinIothreadArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), iothreads_id, cpumap, flags), pos + length
 
 
 def encode_remote_domain_pin_iothread_args(value: RemoteDomainPinIothreadArgs, put: Put) -> None:
@@ -5306,9 +6109,11 @@ class RemoteDomainAddIothreadArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_add_iothread_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAddIothreadArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    iothread_id, flags = _2I_from(buffer, pos)
-    return RemoteDomainAddIothreadArgs(dom, iothread_id, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I[size]
+    dom_name, padding, dom_uuid, dom_id, iothread_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainAddIothreadArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), iothread_id, flags), pos + length
 
 
 def encode_remote_domain_add_iothread_args(value: RemoteDomainAddIothreadArgs, put: Put) -> None:
@@ -5334,9 +6139,11 @@ class RemoteDomainDelIothreadArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_del_iothread_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDelIothreadArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    iothread_id, flags = _2I_from(buffer, pos)
-    return RemoteDomainDelIothreadArgs(dom, iothread_id, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I[size]
+    dom_name, padding, dom_uuid, dom_id, iothread_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainDelIothreadArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), iothread_id, flags), pos + length
 
 
 def encode_remote_domain_del_iothread_args(value: RemoteDomainDelIothreadArgs, put: Put) -> None:
@@ -5364,16 +6171,16 @@ class RemoteDomainSetIothreadParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_iothread_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetIothreadParamsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (iothread_id,) = _I_from(buffer, pos)
-    pos += 4
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I[size]
+    dom_name, padding, dom_uuid, dom_id, iothread_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetIothreadParamsArgs(dom, iothread_id, params, flags), pos + 4
+    return RemoteDomainSetIothreadParamsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), iothread_id, params, flags), pos + 4
 
 
 def encode_remote_domain_set_iothread_params_args(value: RemoteDomainSetIothreadParamsArgs, put: Put) -> None:
@@ -5399,8 +6206,11 @@ class RemoteDomainGetSecurityLabelArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_security_label_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSecurityLabelArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainGetSecurityLabelArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetSecurityLabelArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_get_security_label_args(value: RemoteDomainGetSecurityLabelArgs, put: Put) -> None:
@@ -5422,11 +6232,23 @@ class RemoteDomainGetSecurityLabelRet(XdrStruct, frozen=True):
     enforcing: Int
 
 
+def list_remote_domain_get_security_label_ret(buffer: bytes, pos: int, count: int) -> tuple[list[RemoteDomainGetSecurityLabelRet], int]:
+    items = []
+    for _ in range(count):
+        (count,) = _I_from(buffer, pos)
+        pos += 4
+        if count > REMOTE_SECURITY_LABEL_MAX or count * 4 > len(buffer) - pos:
+            raise too_many(count, pos)
+        label, pos = read_numbers(buffer, pos, count, "i")
+        (enforcing,) = _i_from(buffer, pos)
+        items.append(RemoteDomainGetSecurityLabelRet(label, enforcing))
+        pos = pos + 4
+    return items, pos
+
+
 def decode_remote_domain_get_security_label_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSecurityLabelRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_SECURITY_LABEL_MAX, 4)
-    label, pos = read_numbers(buffer, pos, count, "i")
-    (enforcing,) = _i_from(buffer, pos)
-    return RemoteDomainGetSecurityLabelRet(label, enforcing), pos + 4
+    (result,), pos = list_remote_domain_get_security_label_ret(buffer, pos, 1)
+    return result, pos
 
 
 def encode_remote_domain_get_security_label_ret(value: RemoteDomainGetSecurityLabelRet, put: Put) -> None:
@@ -5449,8 +6271,11 @@ class RemoteDomainGetSecurityLabelListArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_security_label_list_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSecurityLabelListArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainGetSecurityLabelListArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetSecurityLabelListArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_get_security_label_list_args(value: RemoteDomainGetSecurityLabelListArgs, put: Put) -> None:
@@ -5473,11 +6298,11 @@ class RemoteDomainGetSecurityLabelListRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_security_label_list_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSecurityLabelListRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_SECURITY_LABEL_LIST_MAX, 8)
-    labels = []
-    for _ in range(count):
-        item, pos = decode_remote_domain_get_security_label_ret(buffer, pos)
-        labels.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_SECURITY_LABEL_LIST_MAX or count * 8 > len(buffer) - pos:
+        raise too_many(count, pos)
+    labels, pos = list_remote_domain_get_security_label_ret(buffer, pos, count)
     (ret,) = _i_from(buffer, pos)
     return RemoteDomainGetSecurityLabelListRet(labels, ret), pos + 4
 
@@ -5505,9 +6330,15 @@ class RemoteNodeGetSecurityModelRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_security_model_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetSecurityModelRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_SECURITY_MODEL_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_SECURITY_MODEL_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     model, pos = read_numbers(buffer, pos, count, "i")
-    count, pos = read_count(buffer, pos, REMOTE_SECURITY_DOI_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_SECURITY_DOI_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     doi, pos = read_numbers(buffer, pos, count, "i")
     return RemoteNodeGetSecurityModelRet(model, doi), pos
 
@@ -5535,9 +6366,15 @@ class RemoteDomainAttachDeviceArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_attach_device_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAttachDeviceArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainAttachDeviceArgs(dom, xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainAttachDeviceArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml), pos + length
 
 
 def encode_remote_domain_attach_device_args(value: RemoteDomainAttachDeviceArgs, put: Put) -> None:
@@ -5563,10 +6400,15 @@ class RemoteDomainAttachDeviceFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_attach_device_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAttachDeviceFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainAttachDeviceFlagsArgs(dom, xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainAttachDeviceFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml, flags), pos + length
 
 
 def encode_remote_domain_attach_device_flags_args(value: RemoteDomainAttachDeviceFlagsArgs, put: Put) -> None:
@@ -5591,9 +6433,15 @@ class RemoteDomainDetachDeviceArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_detach_device_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDetachDeviceArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainDetachDeviceArgs(dom, xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainDetachDeviceArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml), pos + length
 
 
 def encode_remote_domain_detach_device_args(value: RemoteDomainDetachDeviceArgs, put: Put) -> None:
@@ -5619,10 +6467,15 @@ class RemoteDomainDetachDeviceFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_detach_device_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDetachDeviceFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainDetachDeviceFlagsArgs(dom, xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainDetachDeviceFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml, flags), pos + length
 
 
 def encode_remote_domain_detach_device_flags_args(value: RemoteDomainDetachDeviceFlagsArgs, put: Put) -> None:
@@ -5649,10 +6502,15 @@ class RemoteDomainUpdateDeviceFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_update_device_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainUpdateDeviceFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainUpdateDeviceFlagsArgs(dom, xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainUpdateDeviceFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml, flags), pos + length
 
 
 def encode_remote_domain_update_device_flags_args(value: RemoteDomainUpdateDeviceFlagsArgs, put: Put) -> None:
@@ -5679,10 +6537,15 @@ class RemoteDomainDetachDeviceAliasArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_detach_device_alias_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDetachDeviceAliasArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    alias, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainDetachDeviceAliasArgs(dom, alias, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    alias, padding, flags = unpack(buffer, pos)
+    alias = unpadded_text(alias, padding, zeros)
+    return RemoteDomainDetachDeviceAliasArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), alias, flags), pos + length
 
 
 def encode_remote_domain_detach_device_alias_args(value: RemoteDomainDetachDeviceAliasArgs, put: Put) -> None:
@@ -5705,8 +6568,11 @@ class RemoteDomainGetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetAutostartArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainGetAutostartArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetAutostartArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_get_autostart_args(value: RemoteDomainGetAutostartArgs, put: Put) -> None:
@@ -5750,9 +6616,11 @@ class RemoteDomainSetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetAutostartArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (autostart,) = _i_from(buffer, pos)
-    return RemoteDomainSetAutostartArgs(dom, autostart), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2i[size]
+    dom_name, padding, dom_uuid, dom_id, autostart = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSetAutostartArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), autostart), pos + length
 
 
 def encode_remote_domain_set_autostart_args(value: RemoteDomainSetAutostartArgs, put: Put) -> None:
@@ -5784,14 +6652,47 @@ class RemoteDomainSetMetadataArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_metadata_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetMetadataArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (type_,) = _i_from(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, type_, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        metadata, padding = unpack(buffer, pos)
+        metadata = unpadded_text(metadata, padding, zeros)
+        pos += length
+    elif flag == 0:
+        metadata = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    metadata, pos = decode_remote_string(buffer, pos)
-    key, pos = decode_remote_string(buffer, pos)
-    uri, pos = decode_remote_string(buffer, pos)
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        key, padding = unpack(buffer, pos)
+        key = unpadded_text(key, padding, zeros)
+        pos += length
+    elif flag == 0:
+        key = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri, padding = unpack(buffer, pos)
+        uri = unpadded_text(uri, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetMetadataArgs(dom, type_, metadata, key, uri, flags), pos + 4
+    return RemoteDomainSetMetadataArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), type_, metadata, key, uri, flags), pos + 4
 
 
 def encode_remote_domain_set_metadata_args(value: RemoteDomainSetMetadataArgs, put: Put) -> None:
@@ -5823,12 +6724,23 @@ class RemoteDomainGetMetadataArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_metadata_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMetadataArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (type_,) = _i_from(buffer, pos)
-    pos += 4
-    uri, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, type_, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri, padding = unpack(buffer, pos)
+        uri = unpadded_text(uri, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetMetadataArgs(dom, type_, uri, flags), pos + 4
+    return RemoteDomainGetMetadataArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), type_, uri, flags), pos + 4
 
 
 def encode_remote_domain_get_metadata_args(value: RemoteDomainGetMetadataArgs, put: Put) -> None:
@@ -5852,8 +6764,11 @@ class RemoteDomainGetMetadataRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_metadata_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMetadataRet, int]:
-    metadata, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainGetMetadataRet(metadata), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    metadata, padding = unpack(buffer, pos)
+    metadata = unpadded_text(metadata, padding, zeros)
+    return RemoteDomainGetMetadataRet(metadata), pos + length
 
 
 def encode_remote_domain_get_metadata_ret(value: RemoteDomainGetMetadataRet, put: Put) -> None:
@@ -5878,10 +6793,15 @@ class RemoteDomainBlockJobAbortArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_job_abort_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockJobAbortArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainBlockJobAbortArgs(dom, path, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    path, padding, flags = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return RemoteDomainBlockJobAbortArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, flags), pos + length
 
 
 def encode_remote_domain_block_job_abort_args(value: RemoteDomainBlockJobAbortArgs, put: Put) -> None:
@@ -5908,10 +6828,15 @@ class RemoteDomainGetBlockJobInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_block_job_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlockJobInfoArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetBlockJobInfoArgs(dom, path, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    path, padding, flags = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return RemoteDomainGetBlockJobInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, flags), pos + length
 
 
 def encode_remote_domain_get_block_job_info_args(value: RemoteDomainGetBlockJobInfoArgs, put: Put) -> None:
@@ -5969,10 +6894,15 @@ class RemoteDomainBlockJobSetSpeedArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_job_set_speed_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockJobSetSpeedArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    bandwidth, flags = _QI_from(buffer, pos)
-    return RemoteDomainBlockJobSetSpeedArgs(dom, path, bandwidth, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_QI[size]
+    path, padding, bandwidth, flags = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return RemoteDomainBlockJobSetSpeedArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, bandwidth, flags), pos + length
 
 
 def encode_remote_domain_block_job_set_speed_args(value: RemoteDomainBlockJobSetSpeedArgs, put: Put) -> None:
@@ -6001,10 +6931,15 @@ class RemoteDomainBlockPullArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_pull_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockPullArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    bandwidth, flags = _QI_from(buffer, pos)
-    return RemoteDomainBlockPullArgs(dom, path, bandwidth, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_QI[size]
+    path, padding, bandwidth, flags = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return RemoteDomainBlockPullArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, bandwidth, flags), pos + length
 
 
 def encode_remote_domain_block_pull_args(value: RemoteDomainBlockPullArgs, put: Put) -> None:
@@ -6035,11 +6970,27 @@ class RemoteDomainBlockRebaseArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_rebase_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockRebaseArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    base, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    path, padding, flag = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        base, padding = unpack(buffer, pos)
+        base = unpadded_text(base, padding, zeros)
+        pos += length
+    elif flag == 0:
+        base = None
+    else:
+        raise no_boolean(pos - 4)
     bandwidth, flags = _QI_from(buffer, pos)
-    return RemoteDomainBlockRebaseArgs(dom, path, base, bandwidth, flags), pos + 12
+    return RemoteDomainBlockRebaseArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, base, bandwidth, flags), pos + 12
 
 
 def encode_remote_domain_block_rebase_args(value: RemoteDomainBlockRebaseArgs, put: Put) -> None:
@@ -6071,16 +7022,24 @@ class RemoteDomainBlockCopyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_copy_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockCopyArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    destxml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    path, padding, size = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    destxml, padding, count = unpack(buffer, pos)
+    destxml = unpadded_text(destxml, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainBlockCopyArgs(dom, path, destxml, params, flags), pos + 4
+    return RemoteDomainBlockCopyArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, destxml, params, flags), pos + 4
 
 
 def encode_remote_domain_block_copy_args(value: RemoteDomainBlockCopyArgs, put: Put) -> None:
@@ -6117,12 +7076,39 @@ class RemoteDomainBlockCommitArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_commit_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockCommitArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    disk, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    base, pos = decode_remote_string(buffer, pos)
-    top, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    disk, padding, flag = unpack(buffer, pos)
+    disk = unpadded_text(disk, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        base, padding = unpack(buffer, pos)
+        base = unpadded_text(base, padding, zeros)
+        pos += length
+    elif flag == 0:
+        base = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        top, padding = unpack(buffer, pos)
+        top = unpadded_text(top, padding, zeros)
+        pos += length
+    elif flag == 0:
+        top = None
+    else:
+        raise no_boolean(pos - 4)
     bandwidth, flags = _QI_from(buffer, pos)
-    return RemoteDomainBlockCommitArgs(dom, disk, base, top, bandwidth, flags), pos + 12
+    return RemoteDomainBlockCommitArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), disk, base, top, bandwidth, flags), pos + 12
 
 
 def encode_remote_domain_block_commit_args(value: RemoteDomainBlockCommitArgs, put: Put) -> None:
@@ -6153,15 +7139,20 @@ class RemoteDomainSetBlockIoTuneArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_block_io_tune_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetBlockIoTuneArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    disk, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    disk, padding, count = unpack(buffer, pos)
+    disk = unpadded_text(disk, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetBlockIoTuneArgs(dom, disk, params, flags), pos + 4
+    return RemoteDomainSetBlockIoTuneArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), disk, params, flags), pos + 4
 
 
 def encode_remote_domain_set_block_io_tune_args(value: RemoteDomainSetBlockIoTuneArgs, put: Put) -> None:
@@ -6193,10 +7184,23 @@ class RemoteDomainGetBlockIoTuneArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_block_io_tune_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlockIoTuneArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    disk, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        disk, padding = unpack(buffer, pos)
+        disk = unpadded_text(disk, padding, zeros)
+        pos += length
+    elif flag == 0:
+        disk = None
+    else:
+        raise no_boolean(pos - 4)
     nparams, flags = _iI_from(buffer, pos)
-    return RemoteDomainGetBlockIoTuneArgs(dom, disk, nparams, flags), pos + 8
+    return RemoteDomainGetBlockIoTuneArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), disk, nparams, flags), pos + 8
 
 
 def encode_remote_domain_get_block_io_tune_args(value: RemoteDomainGetBlockIoTuneArgs, put: Put) -> None:
@@ -6221,11 +7225,11 @@ class RemoteDomainGetBlockIoTuneRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_block_io_tune_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlockIoTuneRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (nparams,) = _i_from(buffer, pos)
     return RemoteDomainGetBlockIoTuneRet(params, nparams), pos + 4
 
@@ -6257,15 +7261,20 @@ class RemoteDomainSetThrottleGroupArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_throttle_group_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetThrottleGroupArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    group, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    group, padding, count = unpack(buffer, pos)
+    group = unpadded_text(group, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetThrottleGroupArgs(dom, group, params, flags), pos + 4
+    return RemoteDomainSetThrottleGroupArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), group, params, flags), pos + 4
 
 
 def encode_remote_domain_set_throttle_group_args(value: RemoteDomainSetThrottleGroupArgs, put: Put) -> None:
@@ -6295,10 +7304,23 @@ class RemoteDomainDelThrottleGroupArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_del_throttle_group_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDelThrottleGroupArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    group, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        group, padding = unpack(buffer, pos)
+        group = unpadded_text(group, padding, zeros)
+        pos += length
+    elif flag == 0:
+        group = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainDelThrottleGroupArgs(dom, group, flags), pos + 4
+    return RemoteDomainDelThrottleGroupArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), group, flags), pos + 4
 
 
 def encode_remote_domain_del_throttle_group_args(value: RemoteDomainDelThrottleGroupArgs, put: Put) -> None:
@@ -6329,9 +7351,11 @@ class RemoteDomainGetCpuStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_cpu_stats_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetCpuStatsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    nparams, start_cpu, ncpus, flags = _Ii2I_from(buffer, pos)
-    return RemoteDomainGetCpuStatsArgs(dom, nparams, start_cpu, ncpus, flags), pos + 16
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siIi2I[size]
+    dom_name, padding, dom_uuid, dom_id, nparams, start_cpu, ncpus, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetCpuStatsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nparams, start_cpu, ncpus, flags), pos + length
 
 
 def encode_remote_domain_get_cpu_stats_args(value: RemoteDomainGetCpuStatsArgs, put: Put) -> None:
@@ -6355,11 +7379,11 @@ class RemoteDomainGetCpuStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_cpu_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetCpuStatsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_GET_CPU_STATS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_GET_CPU_STATS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (nparams,) = _i_from(buffer, pos)
     return RemoteDomainGetCpuStatsRet(params, nparams), pos + 4
 
@@ -6387,9 +7411,11 @@ class RemoteDomainGetHostnameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_hostname_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetHostnameArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetHostnameArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetHostnameArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_hostname_args(value: RemoteDomainGetHostnameArgs, put: Put) -> None:
@@ -6411,8 +7437,11 @@ class RemoteDomainGetHostnameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_hostname_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetHostnameRet, int]:
-    hostname, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainGetHostnameRet(hostname), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    hostname, padding = unpack(buffer, pos)
+    hostname = unpadded_text(hostname, padding, zeros)
+    return RemoteDomainGetHostnameRet(hostname), pos + length
 
 
 def encode_remote_domain_get_hostname_ret(value: RemoteDomainGetHostnameRet, put: Put) -> None:
@@ -6478,10 +7507,17 @@ class RemoteConnectListNetworksRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_networks_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListNetworksRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NETWORK_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NETWORK_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteConnectListNetworksRet(names), pos
 
@@ -6551,10 +7587,17 @@ class RemoteConnectListDefinedNetworksRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_defined_networks_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListDefinedNetworksRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NETWORK_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NETWORK_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteConnectListDefinedNetworksRet(names), pos
 
@@ -6600,8 +7643,11 @@ class RemoteNetworkLookupByUuidRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_lookup_by_uuid_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkLookupByUuidRet, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkLookupByUuidRet(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkLookupByUuidRet(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_lookup_by_uuid_ret(value: RemoteNetworkLookupByUuidRet, put: Put) -> None:
@@ -6622,8 +7668,11 @@ class RemoteNetworkLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkLookupByNameArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNetworkLookupByNameArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNetworkLookupByNameArgs(name), pos + length
 
 
 def encode_remote_network_lookup_by_name_args(value: RemoteNetworkLookupByNameArgs, put: Put) -> None:
@@ -6644,8 +7693,11 @@ class RemoteNetworkLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkLookupByNameRet, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkLookupByNameRet(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkLookupByNameRet(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_lookup_by_name_ret(value: RemoteNetworkLookupByNameRet, put: Put) -> None:
@@ -6666,8 +7718,11 @@ class RemoteNetworkCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkCreateXmlArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNetworkCreateXmlArgs(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNetworkCreateXmlArgs(xml), pos + length
 
 
 def encode_remote_network_create_xml_args(value: RemoteNetworkCreateXmlArgs, put: Put) -> None:
@@ -6688,8 +7743,11 @@ class RemoteNetworkCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkCreateXmlRet, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkCreateXmlRet(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkCreateXmlRet(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_create_xml_ret(value: RemoteNetworkCreateXmlRet, put: Put) -> None:
@@ -6712,9 +7770,11 @@ class RemoteNetworkCreateXmlFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_create_xml_flags_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkCreateXmlFlagsArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkCreateXmlFlagsArgs(xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNetworkCreateXmlFlagsArgs(xml, flags), pos + length
 
 
 def encode_remote_network_create_xml_flags_args(value: RemoteNetworkCreateXmlFlagsArgs, put: Put) -> None:
@@ -6736,8 +7796,11 @@ class RemoteNetworkCreateXmlFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_create_xml_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkCreateXmlFlagsRet, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkCreateXmlFlagsRet(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkCreateXmlFlagsRet(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_create_xml_flags_ret(value: RemoteNetworkCreateXmlFlagsRet, put: Put) -> None:
@@ -6758,8 +7821,11 @@ class RemoteNetworkDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkDefineXmlArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNetworkDefineXmlArgs(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNetworkDefineXmlArgs(xml), pos + length
 
 
 def encode_remote_network_define_xml_args(value: RemoteNetworkDefineXmlArgs, put: Put) -> None:
@@ -6780,8 +7846,11 @@ class RemoteNetworkDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkDefineXmlRet, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkDefineXmlRet(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkDefineXmlRet(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_define_xml_ret(value: RemoteNetworkDefineXmlRet, put: Put) -> None:
@@ -6804,9 +7873,11 @@ class RemoteNetworkDefineXmlFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_define_xml_flags_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkDefineXmlFlagsArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkDefineXmlFlagsArgs(xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNetworkDefineXmlFlagsArgs(xml, flags), pos + length
 
 
 def encode_remote_network_define_xml_flags_args(value: RemoteNetworkDefineXmlFlagsArgs, put: Put) -> None:
@@ -6828,8 +7899,11 @@ class RemoteNetworkDefineXmlFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_define_xml_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkDefineXmlFlagsRet, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkDefineXmlFlagsRet(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkDefineXmlFlagsRet(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_define_xml_flags_ret(value: RemoteNetworkDefineXmlFlagsRet, put: Put) -> None:
@@ -6850,8 +7924,11 @@ class RemoteNetworkUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkUndefineArgs, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkUndefineArgs(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkUndefineArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_undefine_args(value: RemoteNetworkUndefineArgs, put: Put) -> None:
@@ -6882,12 +7959,15 @@ class RemoteNetworkUpdateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_update_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkUpdateArgs, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    command, section, parentIndex = _2Ii_from(buffer, pos)
-    pos += 12
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkUpdateArgs(net, command, section, parentIndex, xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2IiI_ahead[size]
+    net_name, padding, net_uuid, command, section, parentIndex, size = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNetworkUpdateArgs(RemoteNonnullNetwork(net_name, net_uuid), command, section, parentIndex, xml, flags), pos + length
 
 
 def encode_remote_network_update_args(value: RemoteNetworkUpdateArgs, put: Put) -> None:
@@ -6911,8 +7991,11 @@ class RemoteNetworkCreateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_create_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkCreateArgs, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkCreateArgs(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkCreateArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_create_args(value: RemoteNetworkCreateArgs, put: Put) -> None:
@@ -6933,8 +8016,11 @@ class RemoteNetworkDestroyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_destroy_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkDestroyArgs, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkDestroyArgs(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkDestroyArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_destroy_args(value: RemoteNetworkDestroyArgs, put: Put) -> None:
@@ -6957,9 +8043,11 @@ class RemoteNetworkGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetXmlDescArgs, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkGetXmlDescArgs(net, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI[size]
+    net_name, padding, net_uuid, flags = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkGetXmlDescArgs(RemoteNonnullNetwork(net_name, net_uuid), flags), pos + length
 
 
 def encode_remote_network_get_xml_desc_args(value: RemoteNetworkGetXmlDescArgs, put: Put) -> None:
@@ -6981,8 +8069,11 @@ class RemoteNetworkGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNetworkGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNetworkGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_network_get_xml_desc_ret(value: RemoteNetworkGetXmlDescRet, put: Put) -> None:
@@ -7003,8 +8094,11 @@ class RemoteNetworkGetBridgeNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_bridge_name_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetBridgeNameArgs, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkGetBridgeNameArgs(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkGetBridgeNameArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_get_bridge_name_args(value: RemoteNetworkGetBridgeNameArgs, put: Put) -> None:
@@ -7025,8 +8119,11 @@ class RemoteNetworkGetBridgeNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_bridge_name_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetBridgeNameRet, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNetworkGetBridgeNameRet(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNetworkGetBridgeNameRet(name), pos + length
 
 
 def encode_remote_network_get_bridge_name_ret(value: RemoteNetworkGetBridgeNameRet, put: Put) -> None:
@@ -7047,8 +8144,11 @@ class RemoteNetworkGetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetAutostartArgs, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkGetAutostartArgs(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkGetAutostartArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_get_autostart_args(value: RemoteNetworkGetAutostartArgs, put: Put) -> None:
@@ -7092,9 +8192,11 @@ class RemoteNetworkSetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_set_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkSetAutostartArgs, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    (autostart,) = _i_from(buffer, pos)
-    return RemoteNetworkSetAutostartArgs(net, autostart), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    net_name, padding, net_uuid, autostart = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkSetAutostartArgs(RemoteNonnullNetwork(net_name, net_uuid), autostart), pos + length
 
 
 def encode_remote_network_set_autostart_args(value: RemoteNetworkSetAutostartArgs, put: Put) -> None:
@@ -7161,10 +8263,17 @@ class RemoteConnectListNwfiltersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_nwfilters_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListNwfiltersRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NWFILTER_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NWFILTER_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteConnectListNwfiltersRet(names), pos
 
@@ -7210,8 +8319,11 @@ class RemoteNwfilterLookupByUuidRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_lookup_by_uuid_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterLookupByUuidRet, int]:
-    nwfilter, pos = decode_remote_nonnull_nwfilter(buffer, pos)
-    return RemoteNwfilterLookupByUuidRet(nwfilter), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    nwfilter_name, padding, nwfilter_uuid = unpack(buffer, pos)
+    nwfilter_name = unpadded_text(nwfilter_name, padding, zeros)
+    return RemoteNwfilterLookupByUuidRet(RemoteNonnullNwfilter(nwfilter_name, nwfilter_uuid)), pos + length
 
 
 def encode_remote_nwfilter_lookup_by_uuid_ret(value: RemoteNwfilterLookupByUuidRet, put: Put) -> None:
@@ -7232,8 +8344,11 @@ class RemoteNwfilterLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterLookupByNameArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNwfilterLookupByNameArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNwfilterLookupByNameArgs(name), pos + length
 
 
 def encode_remote_nwfilter_lookup_by_name_args(value: RemoteNwfilterLookupByNameArgs, put: Put) -> None:
@@ -7254,8 +8369,11 @@ class RemoteNwfilterLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterLookupByNameRet, int]:
-    nwfilter, pos = decode_remote_nonnull_nwfilter(buffer, pos)
-    return RemoteNwfilterLookupByNameRet(nwfilter), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    nwfilter_name, padding, nwfilter_uuid = unpack(buffer, pos)
+    nwfilter_name = unpadded_text(nwfilter_name, padding, zeros)
+    return RemoteNwfilterLookupByNameRet(RemoteNonnullNwfilter(nwfilter_name, nwfilter_uuid)), pos + length
 
 
 def encode_remote_nwfilter_lookup_by_name_ret(value: RemoteNwfilterLookupByNameRet, put: Put) -> None:
@@ -7276,8 +8394,11 @@ class RemoteNwfilterDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterDefineXmlArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNwfilterDefineXmlArgs(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNwfilterDefineXmlArgs(xml), pos + length
 
 
 def encode_remote_nwfilter_define_xml_args(value: RemoteNwfilterDefineXmlArgs, put: Put) -> None:
@@ -7298,8 +8419,11 @@ class RemoteNwfilterDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterDefineXmlRet, int]:
-    nwfilter, pos = decode_remote_nonnull_nwfilter(buffer, pos)
-    return RemoteNwfilterDefineXmlRet(nwfilter), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    nwfilter_name, padding, nwfilter_uuid = unpack(buffer, pos)
+    nwfilter_name = unpadded_text(nwfilter_name, padding, zeros)
+    return RemoteNwfilterDefineXmlRet(RemoteNonnullNwfilter(nwfilter_name, nwfilter_uuid)), pos + length
 
 
 def encode_remote_nwfilter_define_xml_ret(value: RemoteNwfilterDefineXmlRet, put: Put) -> None:
@@ -7322,9 +8446,11 @@ class RemoteNwfilterDefineXmlFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_define_xml_flags_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterDefineXmlFlagsArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNwfilterDefineXmlFlagsArgs(xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNwfilterDefineXmlFlagsArgs(xml, flags), pos + length
 
 
 def encode_remote_nwfilter_define_xml_flags_args(value: RemoteNwfilterDefineXmlFlagsArgs, put: Put) -> None:
@@ -7346,8 +8472,11 @@ class RemoteNwfilterDefineXmlFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_define_xml_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterDefineXmlFlagsRet, int]:
-    nwfilter, pos = decode_remote_nonnull_nwfilter(buffer, pos)
-    return RemoteNwfilterDefineXmlFlagsRet(nwfilter), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    nwfilter_name, padding, nwfilter_uuid = unpack(buffer, pos)
+    nwfilter_name = unpadded_text(nwfilter_name, padding, zeros)
+    return RemoteNwfilterDefineXmlFlagsRet(RemoteNonnullNwfilter(nwfilter_name, nwfilter_uuid)), pos + length
 
 
 def encode_remote_nwfilter_define_xml_flags_ret(value: RemoteNwfilterDefineXmlFlagsRet, put: Put) -> None:
@@ -7368,8 +8497,11 @@ class RemoteNwfilterUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterUndefineArgs, int]:
-    nwfilter, pos = decode_remote_nonnull_nwfilter(buffer, pos)
-    return RemoteNwfilterUndefineArgs(nwfilter), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    nwfilter_name, padding, nwfilter_uuid = unpack(buffer, pos)
+    nwfilter_name = unpadded_text(nwfilter_name, padding, zeros)
+    return RemoteNwfilterUndefineArgs(RemoteNonnullNwfilter(nwfilter_name, nwfilter_uuid)), pos + length
 
 
 def encode_remote_nwfilter_undefine_args(value: RemoteNwfilterUndefineArgs, put: Put) -> None:
@@ -7392,9 +8524,11 @@ class RemoteNwfilterGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterGetXmlDescArgs, int]:
-    nwfilter, pos = decode_remote_nonnull_nwfilter(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNwfilterGetXmlDescArgs(nwfilter, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI[size]
+    nwfilter_name, padding, nwfilter_uuid, flags = unpack(buffer, pos)
+    nwfilter_name = unpadded_text(nwfilter_name, padding, zeros)
+    return RemoteNwfilterGetXmlDescArgs(RemoteNonnullNwfilter(nwfilter_name, nwfilter_uuid), flags), pos + length
 
 
 def encode_remote_nwfilter_get_xml_desc_args(value: RemoteNwfilterGetXmlDescArgs, put: Put) -> None:
@@ -7416,8 +8550,11 @@ class RemoteNwfilterGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNwfilterGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNwfilterGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_nwfilter_get_xml_desc_ret(value: RemoteNwfilterGetXmlDescRet, put: Put) -> None:
@@ -7483,10 +8620,17 @@ class RemoteConnectListInterfacesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_interfaces_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListInterfacesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_INTERFACE_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_INTERFACE_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteConnectListInterfacesRet(names), pos
 
@@ -7557,10 +8701,17 @@ class RemoteConnectListDefinedInterfacesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_defined_interfaces_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListDefinedInterfacesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_INTERFACE_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_INTERFACE_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteConnectListDefinedInterfacesRet(names), pos
 
@@ -7585,8 +8736,11 @@ class RemoteInterfaceLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceLookupByNameArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteInterfaceLookupByNameArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteInterfaceLookupByNameArgs(name), pos + length
 
 
 def encode_remote_interface_lookup_by_name_args(value: RemoteInterfaceLookupByNameArgs, put: Put) -> None:
@@ -7607,8 +8761,15 @@ class RemoteInterfaceLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteInterfaceLookupByNameRet, int]:
-    iface, pos = decode_remote_nonnull_interface(buffer, pos)
-    return RemoteInterfaceLookupByNameRet(iface), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    iface_name, padding, size = unpack(buffer, pos)
+    iface_name = unpadded_text(iface_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    iface_mac, padding = unpack(buffer, pos)
+    iface_mac = unpadded_text(iface_mac, padding, zeros)
+    return RemoteInterfaceLookupByNameRet(RemoteNonnullInterface(iface_name, iface_mac)), pos + length
 
 
 def encode_remote_interface_lookup_by_name_ret(value: RemoteInterfaceLookupByNameRet, put: Put) -> None:
@@ -7629,8 +8790,11 @@ class RemoteInterfaceLookupByMacStringArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_lookup_by_mac_string_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceLookupByMacStringArgs, int]:
-    mac, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteInterfaceLookupByMacStringArgs(mac), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    mac, padding = unpack(buffer, pos)
+    mac = unpadded_text(mac, padding, zeros)
+    return RemoteInterfaceLookupByMacStringArgs(mac), pos + length
 
 
 def encode_remote_interface_lookup_by_mac_string_args(value: RemoteInterfaceLookupByMacStringArgs, put: Put) -> None:
@@ -7651,8 +8815,15 @@ class RemoteInterfaceLookupByMacStringRet(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_lookup_by_mac_string_ret(buffer: bytes, pos: int) -> tuple[RemoteInterfaceLookupByMacStringRet, int]:
-    iface, pos = decode_remote_nonnull_interface(buffer, pos)
-    return RemoteInterfaceLookupByMacStringRet(iface), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    iface_name, padding, size = unpack(buffer, pos)
+    iface_name = unpadded_text(iface_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    iface_mac, padding = unpack(buffer, pos)
+    iface_mac = unpadded_text(iface_mac, padding, zeros)
+    return RemoteInterfaceLookupByMacStringRet(RemoteNonnullInterface(iface_name, iface_mac)), pos + length
 
 
 def encode_remote_interface_lookup_by_mac_string_ret(value: RemoteInterfaceLookupByMacStringRet, put: Put) -> None:
@@ -7675,9 +8846,15 @@ class RemoteInterfaceGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceGetXmlDescArgs, int]:
-    iface, pos = decode_remote_nonnull_interface(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteInterfaceGetXmlDescArgs(iface, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    iface_name, padding, size = unpack(buffer, pos)
+    iface_name = unpadded_text(iface_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    iface_mac, padding, flags = unpack(buffer, pos)
+    iface_mac = unpadded_text(iface_mac, padding, zeros)
+    return RemoteInterfaceGetXmlDescArgs(RemoteNonnullInterface(iface_name, iface_mac), flags), pos + length
 
 
 def encode_remote_interface_get_xml_desc_args(value: RemoteInterfaceGetXmlDescArgs, put: Put) -> None:
@@ -7699,8 +8876,11 @@ class RemoteInterfaceGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteInterfaceGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteInterfaceGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteInterfaceGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_interface_get_xml_desc_ret(value: RemoteInterfaceGetXmlDescRet, put: Put) -> None:
@@ -7723,9 +8903,11 @@ class RemoteInterfaceDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceDefineXmlArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteInterfaceDefineXmlArgs(xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteInterfaceDefineXmlArgs(xml, flags), pos + length
 
 
 def encode_remote_interface_define_xml_args(value: RemoteInterfaceDefineXmlArgs, put: Put) -> None:
@@ -7747,8 +8929,15 @@ class RemoteInterfaceDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteInterfaceDefineXmlRet, int]:
-    iface, pos = decode_remote_nonnull_interface(buffer, pos)
-    return RemoteInterfaceDefineXmlRet(iface), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    iface_name, padding, size = unpack(buffer, pos)
+    iface_name = unpadded_text(iface_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    iface_mac, padding = unpack(buffer, pos)
+    iface_mac = unpadded_text(iface_mac, padding, zeros)
+    return RemoteInterfaceDefineXmlRet(RemoteNonnullInterface(iface_name, iface_mac)), pos + length
 
 
 def encode_remote_interface_define_xml_ret(value: RemoteInterfaceDefineXmlRet, put: Put) -> None:
@@ -7769,8 +8958,15 @@ class RemoteInterfaceUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceUndefineArgs, int]:
-    iface, pos = decode_remote_nonnull_interface(buffer, pos)
-    return RemoteInterfaceUndefineArgs(iface), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    iface_name, padding, size = unpack(buffer, pos)
+    iface_name = unpadded_text(iface_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    iface_mac, padding = unpack(buffer, pos)
+    iface_mac = unpadded_text(iface_mac, padding, zeros)
+    return RemoteInterfaceUndefineArgs(RemoteNonnullInterface(iface_name, iface_mac)), pos + length
 
 
 def encode_remote_interface_undefine_args(value: RemoteInterfaceUndefineArgs, put: Put) -> None:
@@ -7793,9 +8989,15 @@ class RemoteInterfaceCreateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_create_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceCreateArgs, int]:
-    iface, pos = decode_remote_nonnull_interface(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteInterfaceCreateArgs(iface, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    iface_name, padding, size = unpack(buffer, pos)
+    iface_name = unpadded_text(iface_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    iface_mac, padding, flags = unpack(buffer, pos)
+    iface_mac = unpadded_text(iface_mac, padding, zeros)
+    return RemoteInterfaceCreateArgs(RemoteNonnullInterface(iface_name, iface_mac), flags), pos + length
 
 
 def encode_remote_interface_create_args(value: RemoteInterfaceCreateArgs, put: Put) -> None:
@@ -7819,9 +9021,15 @@ class RemoteInterfaceDestroyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_destroy_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceDestroyArgs, int]:
-    iface, pos = decode_remote_nonnull_interface(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteInterfaceDestroyArgs(iface, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    iface_name, padding, size = unpack(buffer, pos)
+    iface_name = unpadded_text(iface_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    iface_mac, padding, flags = unpack(buffer, pos)
+    iface_mac = unpadded_text(iface_mac, padding, zeros)
+    return RemoteInterfaceDestroyArgs(RemoteNonnullInterface(iface_name, iface_mac), flags), pos + length
 
 
 def encode_remote_interface_destroy_args(value: RemoteInterfaceDestroyArgs, put: Put) -> None:
@@ -7906,7 +9114,10 @@ class RemoteAuthListRet(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_list_ret(buffer: bytes, pos: int) -> tuple[RemoteAuthListRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_AUTH_TYPE_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_AUTH_TYPE_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     types, pos = read_numbers(buffer, pos, count, "i")
     types = [as_remote_auth_type(item, item) for item in types]
     return RemoteAuthListRet(types), pos
@@ -7931,8 +9142,11 @@ class RemoteAuthSaslInitRet(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_sasl_init_ret(buffer: bytes, pos: int) -> tuple[RemoteAuthSaslInitRet, int]:
-    mechlist, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteAuthSaslInitRet(mechlist), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    mechlist, padding = unpack(buffer, pos)
+    mechlist = unpadded_text(mechlist, padding, zeros)
+    return RemoteAuthSaslInitRet(mechlist), pos + length
 
 
 def encode_remote_auth_sasl_init_ret(value: RemoteAuthSaslInitRet, put: Put) -> None:
@@ -7957,10 +9171,13 @@ class RemoteAuthSaslStartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_sasl_start_args(buffer: bytes, pos: int) -> tuple[RemoteAuthSaslStartArgs, int]:
-    mech, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (nil,) = _i_from(buffer, pos)
-    pos += 4
-    count, pos = read_count(buffer, pos, REMOTE_AUTH_SASL_DATA_MAX, 4)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_iI[size]
+    mech, padding, nil, count = unpack(buffer, pos)
+    mech = unpadded_text(mech, padding, zeros)
+    pos += length
+    if count > REMOTE_AUTH_SASL_DATA_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     data, pos = read_numbers(buffer, pos, count, "i")
     return RemoteAuthSaslStartArgs(mech, nil, data), pos
 
@@ -7990,9 +9207,10 @@ class RemoteAuthSaslStartRet(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_sasl_start_ret(buffer: bytes, pos: int) -> tuple[RemoteAuthSaslStartRet, int]:
-    complete, nil = _2i_from(buffer, pos)
-    pos += 8
-    count, pos = read_count(buffer, pos, REMOTE_AUTH_SASL_DATA_MAX, 4)
+    complete, nil, count = _2iI_from(buffer, pos)
+    pos += 12
+    if count > REMOTE_AUTH_SASL_DATA_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     data, pos = read_numbers(buffer, pos, count, "i")
     return RemoteAuthSaslStartRet(complete, nil, data), pos
 
@@ -8019,9 +9237,10 @@ class RemoteAuthSaslStepArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_sasl_step_args(buffer: bytes, pos: int) -> tuple[RemoteAuthSaslStepArgs, int]:
-    (nil,) = _i_from(buffer, pos)
-    pos += 4
-    count, pos = read_count(buffer, pos, REMOTE_AUTH_SASL_DATA_MAX, 4)
+    nil, count = _iI_from(buffer, pos)
+    pos += 8
+    if count > REMOTE_AUTH_SASL_DATA_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     data, pos = read_numbers(buffer, pos, count, "i")
     return RemoteAuthSaslStepArgs(nil, data), pos
 
@@ -8050,9 +9269,10 @@ class RemoteAuthSaslStepRet(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_sasl_step_ret(buffer: bytes, pos: int) -> tuple[RemoteAuthSaslStepRet, int]:
-    complete, nil = _2i_from(buffer, pos)
-    pos += 8
-    count, pos = read_count(buffer, pos, REMOTE_AUTH_SASL_DATA_MAX, 4)
+    complete, nil, count = _2iI_from(buffer, pos)
+    pos += 12
+    if count > REMOTE_AUTH_SASL_DATA_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     data, pos = read_numbers(buffer, pos, count, "i")
     return RemoteAuthSaslStepRet(complete, nil, data), pos
 
@@ -8143,10 +9363,17 @@ class RemoteConnectListStoragePoolsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_storage_pools_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListStoragePoolsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_STORAGE_POOL_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_STORAGE_POOL_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteConnectListStoragePoolsRet(names), pos
 
@@ -8216,10 +9443,17 @@ class RemoteConnectListDefinedStoragePoolsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_defined_storage_pools_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListDefinedStoragePoolsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_STORAGE_POOL_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_STORAGE_POOL_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteConnectListDefinedStoragePoolsRet(names), pos
 
@@ -8249,8 +9483,21 @@ class RemoteConnectFindStoragePoolSourcesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_find_storage_pool_sources_args(buffer: bytes, pos: int) -> tuple[RemoteConnectFindStoragePoolSourcesArgs, int]:
-    type_, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    srcSpec, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    type_, padding, flag = unpack(buffer, pos)
+    type_ = unpadded_text(type_, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        srcSpec, padding = unpack(buffer, pos)
+        srcSpec = unpadded_text(srcSpec, padding, zeros)
+        pos += length
+    elif flag == 0:
+        srcSpec = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
     return RemoteConnectFindStoragePoolSourcesArgs(type_, srcSpec, flags), pos + 4
 
@@ -8276,8 +9523,11 @@ class RemoteConnectFindStoragePoolSourcesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_find_storage_pool_sources_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectFindStoragePoolSourcesRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteConnectFindStoragePoolSourcesRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteConnectFindStoragePoolSourcesRet(xml), pos + length
 
 
 def encode_remote_connect_find_storage_pool_sources_ret(value: RemoteConnectFindStoragePoolSourcesRet, put: Put) -> None:
@@ -8319,8 +9569,11 @@ class RemoteStoragePoolLookupByUuidRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_uuid_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByUuidRet, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolLookupByUuidRet(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolLookupByUuidRet(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_lookup_by_uuid_ret(value: RemoteStoragePoolLookupByUuidRet, put: Put) -> None:
@@ -8341,8 +9594,11 @@ class RemoteStoragePoolLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByNameArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteStoragePoolLookupByNameArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteStoragePoolLookupByNameArgs(name), pos + length
 
 
 def encode_remote_storage_pool_lookup_by_name_args(value: RemoteStoragePoolLookupByNameArgs, put: Put) -> None:
@@ -8363,8 +9619,11 @@ class RemoteStoragePoolLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByNameRet, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolLookupByNameRet(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolLookupByNameRet(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_lookup_by_name_ret(value: RemoteStoragePoolLookupByNameRet, put: Put) -> None:
@@ -8385,8 +9644,19 @@ class RemoteStoragePoolLookupByVolumeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_volume_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByVolumeArgs, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    return RemoteStoragePoolLookupByVolumeArgs(vol), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    vol_key, padding = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStoragePoolLookupByVolumeArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
 
 
 def encode_remote_storage_pool_lookup_by_volume_args(value: RemoteStoragePoolLookupByVolumeArgs, put: Put) -> None:
@@ -8407,8 +9677,11 @@ class RemoteStoragePoolLookupByVolumeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_volume_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByVolumeRet, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolLookupByVolumeRet(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolLookupByVolumeRet(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_lookup_by_volume_ret(value: RemoteStoragePoolLookupByVolumeRet, put: Put) -> None:
@@ -8429,8 +9702,11 @@ class RemoteStoragePoolLookupByTargetPathArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_target_path_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByTargetPathArgs, int]:
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteStoragePoolLookupByTargetPathArgs(path), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    path, padding = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return RemoteStoragePoolLookupByTargetPathArgs(path), pos + length
 
 
 def encode_remote_storage_pool_lookup_by_target_path_args(value: RemoteStoragePoolLookupByTargetPathArgs, put: Put) -> None:
@@ -8451,8 +9727,11 @@ class RemoteStoragePoolLookupByTargetPathRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_target_path_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByTargetPathRet, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolLookupByTargetPathRet(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolLookupByTargetPathRet(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_lookup_by_target_path_ret(value: RemoteStoragePoolLookupByTargetPathRet, put: Put) -> None:
@@ -8475,9 +9754,11 @@ class RemoteStoragePoolCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolCreateXmlArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStoragePoolCreateXmlArgs(xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteStoragePoolCreateXmlArgs(xml, flags), pos + length
 
 
 def encode_remote_storage_pool_create_xml_args(value: RemoteStoragePoolCreateXmlArgs, put: Put) -> None:
@@ -8499,8 +9780,11 @@ class RemoteStoragePoolCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolCreateXmlRet, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolCreateXmlRet(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolCreateXmlRet(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_create_xml_ret(value: RemoteStoragePoolCreateXmlRet, put: Put) -> None:
@@ -8523,9 +9807,11 @@ class RemoteStoragePoolDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolDefineXmlArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStoragePoolDefineXmlArgs(xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteStoragePoolDefineXmlArgs(xml, flags), pos + length
 
 
 def encode_remote_storage_pool_define_xml_args(value: RemoteStoragePoolDefineXmlArgs, put: Put) -> None:
@@ -8547,8 +9833,11 @@ class RemoteStoragePoolDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolDefineXmlRet, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolDefineXmlRet(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolDefineXmlRet(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_define_xml_ret(value: RemoteStoragePoolDefineXmlRet, put: Put) -> None:
@@ -8571,9 +9860,11 @@ class RemoteStoragePoolBuildArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_build_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolBuildArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStoragePoolBuildArgs(pool, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI[size]
+    pool_name, padding, pool_uuid, flags = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolBuildArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), flags), pos + length
 
 
 def encode_remote_storage_pool_build_args(value: RemoteStoragePoolBuildArgs, put: Put) -> None:
@@ -8595,8 +9886,11 @@ class RemoteStoragePoolUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolUndefineArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolUndefineArgs(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolUndefineArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_undefine_args(value: RemoteStoragePoolUndefineArgs, put: Put) -> None:
@@ -8619,9 +9913,11 @@ class RemoteStoragePoolCreateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_create_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolCreateArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStoragePoolCreateArgs(pool, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI[size]
+    pool_name, padding, pool_uuid, flags = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolCreateArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), flags), pos + length
 
 
 def encode_remote_storage_pool_create_args(value: RemoteStoragePoolCreateArgs, put: Put) -> None:
@@ -8643,8 +9939,11 @@ class RemoteStoragePoolDestroyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_destroy_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolDestroyArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolDestroyArgs(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolDestroyArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_destroy_args(value: RemoteStoragePoolDestroyArgs, put: Put) -> None:
@@ -8667,9 +9966,11 @@ class RemoteStoragePoolDeleteArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_delete_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolDeleteArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStoragePoolDeleteArgs(pool, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI[size]
+    pool_name, padding, pool_uuid, flags = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolDeleteArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), flags), pos + length
 
 
 def encode_remote_storage_pool_delete_args(value: RemoteStoragePoolDeleteArgs, put: Put) -> None:
@@ -8693,9 +9994,11 @@ class RemoteStoragePoolRefreshArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_refresh_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolRefreshArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStoragePoolRefreshArgs(pool, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI[size]
+    pool_name, padding, pool_uuid, flags = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolRefreshArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), flags), pos + length
 
 
 def encode_remote_storage_pool_refresh_args(value: RemoteStoragePoolRefreshArgs, put: Put) -> None:
@@ -8719,9 +10022,11 @@ class RemoteStoragePoolGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolGetXmlDescArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStoragePoolGetXmlDescArgs(pool, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI[size]
+    pool_name, padding, pool_uuid, flags = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolGetXmlDescArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), flags), pos + length
 
 
 def encode_remote_storage_pool_get_xml_desc_args(value: RemoteStoragePoolGetXmlDescArgs, put: Put) -> None:
@@ -8743,8 +10048,11 @@ class RemoteStoragePoolGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteStoragePoolGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteStoragePoolGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_storage_pool_get_xml_desc_ret(value: RemoteStoragePoolGetXmlDescRet, put: Put) -> None:
@@ -8765,8 +10073,11 @@ class RemoteStoragePoolGetInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_get_info_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolGetInfoArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolGetInfoArgs(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolGetInfoArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_get_info_args(value: RemoteStoragePoolGetInfoArgs, put: Put) -> None:
@@ -8814,8 +10125,11 @@ class RemoteStoragePoolGetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_get_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolGetAutostartArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolGetAutostartArgs(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolGetAutostartArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_get_autostart_args(value: RemoteStoragePoolGetAutostartArgs, put: Put) -> None:
@@ -8859,9 +10173,11 @@ class RemoteStoragePoolSetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_set_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolSetAutostartArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    (autostart,) = _i_from(buffer, pos)
-    return RemoteStoragePoolSetAutostartArgs(pool, autostart), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    pool_name, padding, pool_uuid, autostart = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolSetAutostartArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), autostart), pos + length
 
 
 def encode_remote_storage_pool_set_autostart_args(value: RemoteStoragePoolSetAutostartArgs, put: Put) -> None:
@@ -8883,8 +10199,11 @@ class RemoteStoragePoolNumOfVolumesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_num_of_volumes_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolNumOfVolumesArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolNumOfVolumesArgs(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolNumOfVolumesArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_num_of_volumes_args(value: RemoteStoragePoolNumOfVolumesArgs, put: Put) -> None:
@@ -8928,9 +10247,11 @@ class RemoteStoragePoolListVolumesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_list_volumes_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolListVolumesArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    (maxnames,) = _i_from(buffer, pos)
-    return RemoteStoragePoolListVolumesArgs(pool, maxnames), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    pool_name, padding, pool_uuid, maxnames = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolListVolumesArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), maxnames), pos + length
 
 
 def encode_remote_storage_pool_list_volumes_args(value: RemoteStoragePoolListVolumesArgs, put: Put) -> None:
@@ -8952,10 +10273,17 @@ class RemoteStoragePoolListVolumesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_list_volumes_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolListVolumesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_STORAGE_VOL_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_STORAGE_VOL_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteStoragePoolListVolumesRet(names), pos
 
@@ -8982,9 +10310,15 @@ class RemoteStorageVolLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolLookupByNameArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteStorageVolLookupByNameArgs(pool, name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI_ahead[size]
+    pool_name, padding, pool_uuid, size = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteStorageVolLookupByNameArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), name), pos + length
 
 
 def encode_remote_storage_vol_lookup_by_name_args(value: RemoteStorageVolLookupByNameArgs, put: Put) -> None:
@@ -9006,8 +10340,19 @@ class RemoteStorageVolLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolLookupByNameRet, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    return RemoteStorageVolLookupByNameRet(vol), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    vol_key, padding = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolLookupByNameRet(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
 
 
 def encode_remote_storage_vol_lookup_by_name_ret(value: RemoteStorageVolLookupByNameRet, put: Put) -> None:
@@ -9028,8 +10373,11 @@ class RemoteStorageVolLookupByKeyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_lookup_by_key_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolLookupByKeyArgs, int]:
-    key, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteStorageVolLookupByKeyArgs(key), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    key, padding = unpack(buffer, pos)
+    key = unpadded_text(key, padding, zeros)
+    return RemoteStorageVolLookupByKeyArgs(key), pos + length
 
 
 def encode_remote_storage_vol_lookup_by_key_args(value: RemoteStorageVolLookupByKeyArgs, put: Put) -> None:
@@ -9050,8 +10398,19 @@ class RemoteStorageVolLookupByKeyRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_lookup_by_key_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolLookupByKeyRet, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    return RemoteStorageVolLookupByKeyRet(vol), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    vol_key, padding = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolLookupByKeyRet(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
 
 
 def encode_remote_storage_vol_lookup_by_key_ret(value: RemoteStorageVolLookupByKeyRet, put: Put) -> None:
@@ -9072,8 +10431,11 @@ class RemoteStorageVolLookupByPathArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_lookup_by_path_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolLookupByPathArgs, int]:
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteStorageVolLookupByPathArgs(path), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    path, padding = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return RemoteStorageVolLookupByPathArgs(path), pos + length
 
 
 def encode_remote_storage_vol_lookup_by_path_args(value: RemoteStorageVolLookupByPathArgs, put: Put) -> None:
@@ -9094,8 +10456,19 @@ class RemoteStorageVolLookupByPathRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_lookup_by_path_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolLookupByPathRet, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    return RemoteStorageVolLookupByPathRet(vol), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    vol_key, padding = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolLookupByPathRet(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
 
 
 def encode_remote_storage_vol_lookup_by_path_ret(value: RemoteStorageVolLookupByPathRet, put: Put) -> None:
@@ -9120,10 +10493,15 @@ class RemoteStorageVolCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolCreateXmlArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStorageVolCreateXmlArgs(pool, xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI_ahead[size]
+    pool_name, padding, pool_uuid, size = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteStorageVolCreateXmlArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), xml, flags), pos + length
 
 
 def encode_remote_storage_vol_create_xml_args(value: RemoteStorageVolCreateXmlArgs, put: Put) -> None:
@@ -9146,8 +10524,19 @@ class RemoteStorageVolCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolCreateXmlRet, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    return RemoteStorageVolCreateXmlRet(vol), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    vol_key, padding = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolCreateXmlRet(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
 
 
 def encode_remote_storage_vol_create_xml_ret(value: RemoteStorageVolCreateXmlRet, put: Put) -> None:
@@ -9174,11 +10563,27 @@ class RemoteStorageVolCreateXmlFromArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_create_xml_from_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolCreateXmlFromArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    clonevol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStorageVolCreateXmlFromArgs(pool, xml, clonevol, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI_ahead[size]
+    pool_name, padding, pool_uuid, size = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    xml, padding, size = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    clonevol_pool, padding, size = unpack(buffer, pos)
+    clonevol_pool = unpadded_text(clonevol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    clonevol_name, padding, size = unpack(buffer, pos)
+    clonevol_name = unpadded_text(clonevol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    clonevol_key, padding, flags = unpack(buffer, pos)
+    clonevol_key = unpadded_text(clonevol_key, padding, zeros)
+    return RemoteStorageVolCreateXmlFromArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), xml, RemoteNonnullStorageVol(clonevol_pool, clonevol_name, clonevol_key), flags), pos + length
 
 
 def encode_remote_storage_vol_create_xml_from_args(value: RemoteStorageVolCreateXmlFromArgs, put: Put) -> None:
@@ -9202,8 +10607,19 @@ class RemoteStorageVolCreateXmlFromRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_create_xml_from_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolCreateXmlFromRet, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    return RemoteStorageVolCreateXmlFromRet(vol), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    vol_key, padding = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolCreateXmlFromRet(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
 
 
 def encode_remote_storage_vol_create_xml_from_ret(value: RemoteStorageVolCreateXmlFromRet, put: Put) -> None:
@@ -9226,9 +10642,19 @@ class RemoteStorageVolDeleteArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_delete_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolDeleteArgs, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStorageVolDeleteArgs(vol, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    vol_key, padding, flags = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolDeleteArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), flags), pos + length
 
 
 def encode_remote_storage_vol_delete_args(value: RemoteStorageVolDeleteArgs, put: Put) -> None:
@@ -9252,9 +10678,19 @@ class RemoteStorageVolWipeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_wipe_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolWipeArgs, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStorageVolWipeArgs(vol, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    vol_key, padding, flags = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolWipeArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), flags), pos + length
 
 
 def encode_remote_storage_vol_wipe_args(value: RemoteStorageVolWipeArgs, put: Put) -> None:
@@ -9280,9 +10716,19 @@ class RemoteStorageVolWipePatternArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_wipe_pattern_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolWipePatternArgs, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    algorithm, flags = _2I_from(buffer, pos)
-    return RemoteStorageVolWipePatternArgs(vol, algorithm, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_2I[size]
+    vol_key, padding, algorithm, flags = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolWipePatternArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), algorithm, flags), pos + length
 
 
 def encode_remote_storage_vol_wipe_pattern_args(value: RemoteStorageVolWipePatternArgs, put: Put) -> None:
@@ -9306,9 +10752,19 @@ class RemoteStorageVolGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetXmlDescArgs, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStorageVolGetXmlDescArgs(vol, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    vol_key, padding, flags = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolGetXmlDescArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), flags), pos + length
 
 
 def encode_remote_storage_vol_get_xml_desc_args(value: RemoteStorageVolGetXmlDescArgs, put: Put) -> None:
@@ -9330,8 +10786,11 @@ class RemoteStorageVolGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteStorageVolGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteStorageVolGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_storage_vol_get_xml_desc_ret(value: RemoteStorageVolGetXmlDescRet, put: Put) -> None:
@@ -9352,8 +10811,19 @@ class RemoteStorageVolGetInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_info_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetInfoArgs, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    return RemoteStorageVolGetInfoArgs(vol), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    vol_key, padding = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolGetInfoArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
 
 
 def encode_remote_storage_vol_get_info_args(value: RemoteStorageVolGetInfoArgs, put: Put) -> None:
@@ -9401,9 +10871,19 @@ class RemoteStorageVolGetInfoFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_info_flags_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetInfoFlagsArgs, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteStorageVolGetInfoFlagsArgs(vol, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    vol_key, padding, flags = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolGetInfoFlagsArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), flags), pos + length
 
 
 def encode_remote_storage_vol_get_info_flags_args(value: RemoteStorageVolGetInfoFlagsArgs, put: Put) -> None:
@@ -9450,8 +10930,19 @@ class RemoteStorageVolGetPathArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_path_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetPathArgs, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    return RemoteStorageVolGetPathArgs(vol), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    vol_key, padding = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolGetPathArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
 
 
 def encode_remote_storage_vol_get_path_args(value: RemoteStorageVolGetPathArgs, put: Put) -> None:
@@ -9472,8 +10963,11 @@ class RemoteStorageVolGetPathRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_path_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetPathRet, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteStorageVolGetPathRet(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteStorageVolGetPathRet(name), pos + length
 
 
 def encode_remote_storage_vol_get_path_ret(value: RemoteStorageVolGetPathRet, put: Put) -> None:
@@ -9498,9 +10992,19 @@ class RemoteStorageVolResizeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_resize_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolResizeArgs, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    capacity, flags = _QI_from(buffer, pos)
-    return RemoteStorageVolResizeArgs(vol, capacity, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_QI[size]
+    vol_key, padding, capacity, flags = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolResizeArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), capacity, flags), pos + length
 
 
 def encode_remote_storage_vol_resize_args(value: RemoteStorageVolResizeArgs, put: Put) -> None:
@@ -9524,7 +11028,18 @@ class RemoteNodeNumOfDevicesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_num_of_devices_args(buffer: bytes, pos: int) -> tuple[RemoteNodeNumOfDevicesArgs, int]:
-    cap, pos = decode_remote_string(buffer, pos)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        cap, padding = unpack(buffer, pos)
+        cap = unpadded_text(cap, padding, zeros)
+        pos += length
+    elif flag == 0:
+        cap = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
     return RemoteNodeNumOfDevicesArgs(cap, flags), pos + 4
 
@@ -9573,7 +11088,18 @@ class RemoteNodeListDevicesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_list_devices_args(buffer: bytes, pos: int) -> tuple[RemoteNodeListDevicesArgs, int]:
-    cap, pos = decode_remote_string(buffer, pos)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        cap, padding = unpack(buffer, pos)
+        cap = unpadded_text(cap, padding, zeros)
+        pos += length
+    elif flag == 0:
+        cap = None
+    else:
+        raise no_boolean(pos - 4)
     maxnames, flags = _iI_from(buffer, pos)
     return RemoteNodeListDevicesArgs(cap, maxnames, flags), pos + 8
 
@@ -9597,10 +11123,17 @@ class RemoteNodeListDevicesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_list_devices_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeListDevicesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NODE_DEVICE_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_DEVICE_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteNodeListDevicesRet(names), pos
 
@@ -9625,8 +11158,11 @@ class RemoteNodeDeviceLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceLookupByNameArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNodeDeviceLookupByNameArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceLookupByNameArgs(name), pos + length
 
 
 def encode_remote_node_device_lookup_by_name_args(value: RemoteNodeDeviceLookupByNameArgs, put: Put) -> None:
@@ -9647,8 +11183,11 @@ class RemoteNodeDeviceLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceLookupByNameRet, int]:
-    dev, pos = decode_remote_nonnull_node_device(buffer, pos)
-    return RemoteNodeDeviceLookupByNameRet(dev), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    dev_name, padding = unpack(buffer, pos)
+    dev_name = unpadded_text(dev_name, padding, zeros)
+    return RemoteNodeDeviceLookupByNameRet(RemoteNonnullNodeDevice(dev_name)), pos + length
 
 
 def encode_remote_node_device_lookup_by_name_ret(value: RemoteNodeDeviceLookupByNameRet, put: Put) -> None:
@@ -9673,10 +11212,15 @@ class RemoteNodeDeviceLookupScsiHostByWwnArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_lookup_scsi_host_by_wwn_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceLookupScsiHostByWwnArgs, int]:
-    wwnn, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    wwpn, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNodeDeviceLookupScsiHostByWwnArgs(wwnn, wwpn, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    wwnn, padding, size = unpack(buffer, pos)
+    wwnn = unpadded_text(wwnn, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    wwpn, padding, flags = unpack(buffer, pos)
+    wwpn = unpadded_text(wwpn, padding, zeros)
+    return RemoteNodeDeviceLookupScsiHostByWwnArgs(wwnn, wwpn, flags), pos + length
 
 
 def encode_remote_node_device_lookup_scsi_host_by_wwn_args(value: RemoteNodeDeviceLookupScsiHostByWwnArgs, put: Put) -> None:
@@ -9699,8 +11243,11 @@ class RemoteNodeDeviceLookupScsiHostByWwnRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_lookup_scsi_host_by_wwn_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceLookupScsiHostByWwnRet, int]:
-    dev, pos = decode_remote_nonnull_node_device(buffer, pos)
-    return RemoteNodeDeviceLookupScsiHostByWwnRet(dev), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    dev_name, padding = unpack(buffer, pos)
+    dev_name = unpadded_text(dev_name, padding, zeros)
+    return RemoteNodeDeviceLookupScsiHostByWwnRet(RemoteNonnullNodeDevice(dev_name)), pos + length
 
 
 def encode_remote_node_device_lookup_scsi_host_by_wwn_ret(value: RemoteNodeDeviceLookupScsiHostByWwnRet, put: Put) -> None:
@@ -9723,9 +11270,11 @@ class RemoteNodeDeviceGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceGetXmlDescArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNodeDeviceGetXmlDescArgs(name, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    name, padding, flags = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceGetXmlDescArgs(name, flags), pos + length
 
 
 def encode_remote_node_device_get_xml_desc_args(value: RemoteNodeDeviceGetXmlDescArgs, put: Put) -> None:
@@ -9747,8 +11296,11 @@ class RemoteNodeDeviceGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNodeDeviceGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNodeDeviceGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_node_device_get_xml_desc_ret(value: RemoteNodeDeviceGetXmlDescRet, put: Put) -> None:
@@ -9769,8 +11321,11 @@ class RemoteNodeDeviceGetParentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_get_parent_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceGetParentArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNodeDeviceGetParentArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceGetParentArgs(name), pos + length
 
 
 def encode_remote_node_device_get_parent_args(value: RemoteNodeDeviceGetParentArgs, put: Put) -> None:
@@ -9792,7 +11347,18 @@ class RemoteNodeDeviceGetParentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_get_parent_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceGetParentRet, int]:
-    parentName, pos = decode_remote_string(buffer, pos)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        parentName, padding = unpack(buffer, pos)
+        parentName = unpadded_text(parentName, padding, zeros)
+        pos += length
+    elif flag == 0:
+        parentName = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteNodeDeviceGetParentRet(parentName), pos
 
 
@@ -9814,8 +11380,11 @@ class RemoteNodeDeviceNumOfCapsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_num_of_caps_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceNumOfCapsArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNodeDeviceNumOfCapsArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceNumOfCapsArgs(name), pos + length
 
 
 def encode_remote_node_device_num_of_caps_args(value: RemoteNodeDeviceNumOfCapsArgs, put: Put) -> None:
@@ -9859,9 +11428,11 @@ class RemoteNodeDeviceListCapsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_list_caps_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceListCapsArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (maxnames,) = _i_from(buffer, pos)
-    return RemoteNodeDeviceListCapsArgs(name, maxnames), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_i[size]
+    name, padding, maxnames = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceListCapsArgs(name, maxnames), pos + length
 
 
 def encode_remote_node_device_list_caps_args(value: RemoteNodeDeviceListCapsArgs, put: Put) -> None:
@@ -9883,10 +11454,17 @@ class RemoteNodeDeviceListCapsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_list_caps_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceListCapsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NODE_DEVICE_CAPS_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_DEVICE_CAPS_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteNodeDeviceListCapsRet(names), pos
 
@@ -9911,8 +11489,11 @@ class RemoteNodeDeviceDettachArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_dettach_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceDettachArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNodeDeviceDettachArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceDettachArgs(name), pos + length
 
 
 def encode_remote_node_device_dettach_args(value: RemoteNodeDeviceDettachArgs, put: Put) -> None:
@@ -9937,8 +11518,21 @@ class RemoteNodeDeviceDetachFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_detach_flags_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceDetachFlagsArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    driverName, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    name, padding, flag = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        driverName, padding = unpack(buffer, pos)
+        driverName = unpadded_text(driverName, padding, zeros)
+        pos += length
+    elif flag == 0:
+        driverName = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
     return RemoteNodeDeviceDetachFlagsArgs(name, driverName, flags), pos + 4
 
@@ -9963,8 +11557,11 @@ class RemoteNodeDeviceReAttachArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_re_attach_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceReAttachArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNodeDeviceReAttachArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceReAttachArgs(name), pos + length
 
 
 def encode_remote_node_device_re_attach_args(value: RemoteNodeDeviceReAttachArgs, put: Put) -> None:
@@ -9985,8 +11582,11 @@ class RemoteNodeDeviceResetArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_reset_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceResetArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNodeDeviceResetArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceResetArgs(name), pos + length
 
 
 def encode_remote_node_device_reset_args(value: RemoteNodeDeviceResetArgs, put: Put) -> None:
@@ -10009,9 +11609,11 @@ class RemoteNodeDeviceCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceCreateXmlArgs, int]:
-    xml_desc, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNodeDeviceCreateXmlArgs(xml_desc, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml_desc, padding, flags = unpack(buffer, pos)
+    xml_desc = unpadded_text(xml_desc, padding, zeros)
+    return RemoteNodeDeviceCreateXmlArgs(xml_desc, flags), pos + length
 
 
 def encode_remote_node_device_create_xml_args(value: RemoteNodeDeviceCreateXmlArgs, put: Put) -> None:
@@ -10033,8 +11635,11 @@ class RemoteNodeDeviceCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceCreateXmlRet, int]:
-    dev, pos = decode_remote_nonnull_node_device(buffer, pos)
-    return RemoteNodeDeviceCreateXmlRet(dev), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    dev_name, padding = unpack(buffer, pos)
+    dev_name = unpadded_text(dev_name, padding, zeros)
+    return RemoteNodeDeviceCreateXmlRet(RemoteNonnullNodeDevice(dev_name)), pos + length
 
 
 def encode_remote_node_device_create_xml_ret(value: RemoteNodeDeviceCreateXmlRet, put: Put) -> None:
@@ -10055,8 +11660,11 @@ class RemoteNodeDeviceDestroyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_destroy_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceDestroyArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNodeDeviceDestroyArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceDestroyArgs(name), pos + length
 
 
 def encode_remote_node_device_destroy_args(value: RemoteNodeDeviceDestroyArgs, put: Put) -> None:
@@ -10079,9 +11687,11 @@ class RemoteNodeDeviceDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceDefineXmlArgs, int]:
-    xml_desc, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNodeDeviceDefineXmlArgs(xml_desc, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml_desc, padding, flags = unpack(buffer, pos)
+    xml_desc = unpadded_text(xml_desc, padding, zeros)
+    return RemoteNodeDeviceDefineXmlArgs(xml_desc, flags), pos + length
 
 
 def encode_remote_node_device_define_xml_args(value: RemoteNodeDeviceDefineXmlArgs, put: Put) -> None:
@@ -10103,8 +11713,11 @@ class RemoteNodeDeviceDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceDefineXmlRet, int]:
-    dev, pos = decode_remote_nonnull_node_device(buffer, pos)
-    return RemoteNodeDeviceDefineXmlRet(dev), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    dev_name, padding = unpack(buffer, pos)
+    dev_name = unpadded_text(dev_name, padding, zeros)
+    return RemoteNodeDeviceDefineXmlRet(RemoteNonnullNodeDevice(dev_name)), pos + length
 
 
 def encode_remote_node_device_define_xml_ret(value: RemoteNodeDeviceDefineXmlRet, put: Put) -> None:
@@ -10127,9 +11740,11 @@ class RemoteNodeDeviceUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceUndefineArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNodeDeviceUndefineArgs(name, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    name, padding, flags = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceUndefineArgs(name, flags), pos + length
 
 
 def encode_remote_node_device_undefine_args(value: RemoteNodeDeviceUndefineArgs, put: Put) -> None:
@@ -10153,9 +11768,11 @@ class RemoteNodeDeviceCreateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_create_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceCreateArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNodeDeviceCreateArgs(name, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    name, padding, flags = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceCreateArgs(name, flags), pos + length
 
 
 def encode_remote_node_device_create_args(value: RemoteNodeDeviceCreateArgs, put: Put) -> None:
@@ -10177,8 +11794,11 @@ class RemoteNodeDeviceGetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_get_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceGetAutostartArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNodeDeviceGetAutostartArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceGetAutostartArgs(name), pos + length
 
 
 def encode_remote_node_device_get_autostart_args(value: RemoteNodeDeviceGetAutostartArgs, put: Put) -> None:
@@ -10222,9 +11842,11 @@ class RemoteNodeDeviceSetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_set_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceSetAutostartArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (autostart,) = _i_from(buffer, pos)
-    return RemoteNodeDeviceSetAutostartArgs(name, autostart), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_i[size]
+    name, padding, autostart = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceSetAutostartArgs(name, autostart), pos + length
 
 
 def encode_remote_node_device_set_autostart_args(value: RemoteNodeDeviceSetAutostartArgs, put: Put) -> None:
@@ -10246,8 +11868,11 @@ class RemoteNodeDeviceIsPersistentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_is_persistent_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceIsPersistentArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNodeDeviceIsPersistentArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceIsPersistentArgs(name), pos + length
 
 
 def encode_remote_node_device_is_persistent_args(value: RemoteNodeDeviceIsPersistentArgs, put: Put) -> None:
@@ -10289,8 +11914,11 @@ class RemoteNodeDeviceIsActiveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_is_active_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceIsActiveArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNodeDeviceIsActiveArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNodeDeviceIsActiveArgs(name), pos + length
 
 
 def encode_remote_node_device_is_active_args(value: RemoteNodeDeviceIsActiveArgs, put: Put) -> None:
@@ -10336,10 +11964,15 @@ class RemoteNodeDeviceUpdateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_update_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceUpdateArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    xml_desc, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNodeDeviceUpdateArgs(name, xml_desc, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    name, padding, size = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    xml_desc, padding, flags = unpack(buffer, pos)
+    xml_desc = unpadded_text(xml_desc, padding, zeros)
+    return RemoteNodeDeviceUpdateArgs(name, xml_desc, flags), pos + length
 
 
 def encode_remote_node_device_update_args(value: RemoteNodeDeviceUpdateArgs, put: Put) -> None:
@@ -10410,9 +12043,11 @@ class RemoteDomainEventLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventLifecycleMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    event, detail = _2i_from(buffer, pos)
-    return RemoteDomainEventLifecycleMsg(dom, event, detail), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s3i[size]
+    dom_name, padding, dom_uuid, dom_id, event, detail = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventLifecycleMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), event, detail), pos + length
 
 
 def encode_remote_domain_event_lifecycle_msg(value: RemoteDomainEventLifecycleMsg, put: Put) -> None:
@@ -10436,10 +12071,12 @@ class RemoteDomainEventCallbackLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackLifecycleMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    msg, pos = decode_remote_domain_event_lifecycle_msg(buffer, pos)
-    return RemoteDomainEventCallbackLifecycleMsg(callbackID, msg), pos
+    unpack, zeros, length = _text_16s3i[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, msg_event, msg_detail = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    return RemoteDomainEventCallbackLifecycleMsg(callbackID, RemoteDomainEventLifecycleMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_event, msg_detail)), pos + length
 
 
 def encode_remote_domain_event_callback_lifecycle_msg(value: RemoteDomainEventCallbackLifecycleMsg, put: Put) -> None:
@@ -10466,10 +12103,15 @@ class RemoteConnectDomainXmlFromNativeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_xml_from_native_args(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainXmlFromNativeArgs, int]:
-    nativeFormat, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    nativeConfig, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteConnectDomainXmlFromNativeArgs(nativeFormat, nativeConfig, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    nativeFormat, padding, size = unpack(buffer, pos)
+    nativeFormat = unpadded_text(nativeFormat, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    nativeConfig, padding, flags = unpack(buffer, pos)
+    nativeConfig = unpadded_text(nativeConfig, padding, zeros)
+    return RemoteConnectDomainXmlFromNativeArgs(nativeFormat, nativeConfig, flags), pos + length
 
 
 def encode_remote_connect_domain_xml_from_native_args(value: RemoteConnectDomainXmlFromNativeArgs, put: Put) -> None:
@@ -10493,8 +12135,11 @@ class RemoteConnectDomainXmlFromNativeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_xml_from_native_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainXmlFromNativeRet, int]:
-    domainXml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteConnectDomainXmlFromNativeRet(domainXml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    domainXml, padding = unpack(buffer, pos)
+    domainXml = unpadded_text(domainXml, padding, zeros)
+    return RemoteConnectDomainXmlFromNativeRet(domainXml), pos + length
 
 
 def encode_remote_connect_domain_xml_from_native_ret(value: RemoteConnectDomainXmlFromNativeRet, put: Put) -> None:
@@ -10520,10 +12165,15 @@ class RemoteConnectDomainXmlToNativeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_xml_to_native_args(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainXmlToNativeArgs, int]:
-    nativeFormat, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    domainXml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteConnectDomainXmlToNativeArgs(nativeFormat, domainXml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    nativeFormat, padding, size = unpack(buffer, pos)
+    nativeFormat = unpadded_text(nativeFormat, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    domainXml, padding, flags = unpack(buffer, pos)
+    domainXml = unpadded_text(domainXml, padding, zeros)
+    return RemoteConnectDomainXmlToNativeArgs(nativeFormat, domainXml, flags), pos + length
 
 
 def encode_remote_connect_domain_xml_to_native_args(value: RemoteConnectDomainXmlToNativeArgs, put: Put) -> None:
@@ -10547,8 +12197,11 @@ class RemoteConnectDomainXmlToNativeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_xml_to_native_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainXmlToNativeRet, int]:
-    nativeConfig, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteConnectDomainXmlToNativeRet(nativeConfig), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    nativeConfig, padding = unpack(buffer, pos)
+    nativeConfig = unpadded_text(nativeConfig, padding, zeros)
+    return RemoteConnectDomainXmlToNativeRet(nativeConfig), pos + length
 
 
 def encode_remote_connect_domain_xml_to_native_ret(value: RemoteConnectDomainXmlToNativeRet, put: Put) -> None:
@@ -10614,10 +12267,17 @@ class RemoteConnectListSecretsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_secrets_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListSecretsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_SECRET_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_SECRET_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     uuids = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         uuids.append(item)
     return RemoteConnectListSecretsRet(uuids), pos
 
@@ -10663,8 +12323,12 @@ class RemoteSecretLookupByUuidRet(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_lookup_by_uuid_ret(buffer: bytes, pos: int) -> tuple[RemoteSecretLookupByUuidRet, int]:
-    secret, pos = decode_remote_nonnull_secret(buffer, pos)
-    return RemoteSecretLookupByUuidRet(secret), pos
+    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
+    pos += 20
+    unpack, zeros, length = _text[size]
+    secret_usageID, padding = unpack(buffer, pos)
+    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
+    return RemoteSecretLookupByUuidRet(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID)), pos + length
 
 
 def encode_remote_secret_lookup_by_uuid_ret(value: RemoteSecretLookupByUuidRet, put: Put) -> None:
@@ -10687,9 +12351,11 @@ class RemoteSecretDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteSecretDefineXmlArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteSecretDefineXmlArgs(xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteSecretDefineXmlArgs(xml, flags), pos + length
 
 
 def encode_remote_secret_define_xml_args(value: RemoteSecretDefineXmlArgs, put: Put) -> None:
@@ -10711,8 +12377,12 @@ class RemoteSecretDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteSecretDefineXmlRet, int]:
-    secret, pos = decode_remote_nonnull_secret(buffer, pos)
-    return RemoteSecretDefineXmlRet(secret), pos
+    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
+    pos += 20
+    unpack, zeros, length = _text[size]
+    secret_usageID, padding = unpack(buffer, pos)
+    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
+    return RemoteSecretDefineXmlRet(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID)), pos + length
 
 
 def encode_remote_secret_define_xml_ret(value: RemoteSecretDefineXmlRet, put: Put) -> None:
@@ -10735,9 +12405,12 @@ class RemoteSecretGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteSecretGetXmlDescArgs, int]:
-    secret, pos = decode_remote_nonnull_secret(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteSecretGetXmlDescArgs(secret, flags), pos + 4
+    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
+    pos += 20
+    unpack, zeros, length = _text_I[size]
+    secret_usageID, padding, flags = unpack(buffer, pos)
+    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
+    return RemoteSecretGetXmlDescArgs(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID), flags), pos + length
 
 
 def encode_remote_secret_get_xml_desc_args(value: RemoteSecretGetXmlDescArgs, put: Put) -> None:
@@ -10759,8 +12432,11 @@ class RemoteSecretGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteSecretGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteSecretGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteSecretGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_secret_get_xml_desc_ret(value: RemoteSecretGetXmlDescRet, put: Put) -> None:
@@ -10785,10 +12461,16 @@ class RemoteSecretSetValueArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_set_value_args(buffer: bytes, pos: int) -> tuple[RemoteSecretSetValueArgs, int]:
-    secret, pos = decode_remote_nonnull_secret(buffer, pos)
-    value_, pos = read_opaque(buffer, pos, REMOTE_SECRET_VALUE_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteSecretSetValueArgs(secret, value_, flags), pos + 4
+    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
+    pos += 20
+    unpack, zeros, length = _text_I_ahead[size]
+    secret_usageID, padding, size = unpack(buffer, pos)
+    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_89[size]
+    value_, padding, flags = unpack(buffer, pos)
+    value_ = unpadded(value_, padding, zeros)
+    return RemoteSecretSetValueArgs(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID), value_, flags), pos + length
 
 
 def encode_remote_secret_set_value_args(value: RemoteSecretSetValueArgs, put: Put) -> None:
@@ -10813,9 +12495,12 @@ class RemoteSecretGetValueArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_get_value_args(buffer: bytes, pos: int) -> tuple[RemoteSecretGetValueArgs, int]:
-    secret, pos = decode_remote_nonnull_secret(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteSecretGetValueArgs(secret, flags), pos + 4
+    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
+    pos += 20
+    unpack, zeros, length = _text_I[size]
+    secret_usageID, padding, flags = unpack(buffer, pos)
+    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
+    return RemoteSecretGetValueArgs(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID), flags), pos + length
 
 
 def encode_remote_secret_get_value_args(value: RemoteSecretGetValueArgs, put: Put) -> None:
@@ -10837,8 +12522,11 @@ class RemoteSecretGetValueRet(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_get_value_ret(buffer: bytes, pos: int) -> tuple[RemoteSecretGetValueRet, int]:
-    value_, pos = read_opaque(buffer, pos, REMOTE_SECRET_VALUE_MAX)
-    return RemoteSecretGetValueRet(value_), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_90[size]
+    value_, padding = unpack(buffer, pos)
+    value_ = unpadded(value_, padding, zeros)
+    return RemoteSecretGetValueRet(value_), pos + length
 
 
 def encode_remote_secret_get_value_ret(value: RemoteSecretGetValueRet, put: Put) -> None:
@@ -10859,8 +12547,12 @@ class RemoteSecretUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteSecretUndefineArgs, int]:
-    secret, pos = decode_remote_nonnull_secret(buffer, pos)
-    return RemoteSecretUndefineArgs(secret), pos
+    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
+    pos += 20
+    unpack, zeros, length = _text[size]
+    secret_usageID, padding = unpack(buffer, pos)
+    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
+    return RemoteSecretUndefineArgs(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID)), pos + length
 
 
 def encode_remote_secret_undefine_args(value: RemoteSecretUndefineArgs, put: Put) -> None:
@@ -10883,10 +12575,12 @@ class RemoteSecretLookupByUsageArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_lookup_by_usage_args(buffer: bytes, pos: int) -> tuple[RemoteSecretLookupByUsageArgs, int]:
-    (usageType,) = _i_from(buffer, pos)
+    usageType, size = _iI_from(buffer, pos)
     pos += 4
-    usageID, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteSecretLookupByUsageArgs(usageType, usageID), pos
+    unpack, zeros, length = _text[size]
+    usageID, padding = unpack(buffer, pos)
+    usageID = unpadded_text(usageID, padding, zeros)
+    return RemoteSecretLookupByUsageArgs(usageType, usageID), pos + length
 
 
 def encode_remote_secret_lookup_by_usage_args(value: RemoteSecretLookupByUsageArgs, put: Put) -> None:
@@ -10908,8 +12602,12 @@ class RemoteSecretLookupByUsageRet(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_lookup_by_usage_ret(buffer: bytes, pos: int) -> tuple[RemoteSecretLookupByUsageRet, int]:
-    secret, pos = decode_remote_nonnull_secret(buffer, pos)
-    return RemoteSecretLookupByUsageRet(secret), pos
+    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
+    pos += 20
+    unpack, zeros, length = _text[size]
+    secret_usageID, padding = unpack(buffer, pos)
+    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
+    return RemoteSecretLookupByUsageRet(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID)), pos + length
 
 
 def encode_remote_secret_lookup_by_usage_ret(value: RemoteSecretLookupByUsageRet, put: Put) -> None:
@@ -10937,13 +12635,24 @@ class RemoteDomainMigratePrepareTunnelArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_tunnel_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareTunnelArgs, int]:
-    (flags,) = _Q_from(buffer, pos)
+    flags, flag = _QI_from(buffer, pos)
+    pos += 12
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dname, padding = unpack(buffer, pos)
+        dname = unpadded_text(dname, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dname = None
+    else:
+        raise no_boolean(pos - 4)
+    bandwidth, size = _QI_from(buffer, pos)
     pos += 8
-    dname, pos = decode_remote_string(buffer, pos)
-    (bandwidth,) = _Q_from(buffer, pos)
-    pos += 8
-    dom_xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainMigratePrepareTunnelArgs(flags, dname, bandwidth, dom_xml), pos
+    unpack, zeros, length = _text[size]
+    dom_xml, padding = unpack(buffer, pos)
+    dom_xml = unpadded_text(dom_xml, padding, zeros)
+    return RemoteDomainMigratePrepareTunnelArgs(flags, dname, bandwidth, dom_xml), pos + length
 
 
 def encode_remote_domain_migrate_prepare_tunnel_args(value: RemoteDomainMigratePrepareTunnelArgs, put: Put) -> None:
@@ -10989,8 +12698,11 @@ class RemoteDomainIsActiveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_is_active_args(buffer: bytes, pos: int) -> tuple[RemoteDomainIsActiveArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainIsActiveArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainIsActiveArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_is_active_args(value: RemoteDomainIsActiveArgs, put: Put) -> None:
@@ -11032,8 +12744,11 @@ class RemoteDomainIsPersistentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_is_persistent_args(buffer: bytes, pos: int) -> tuple[RemoteDomainIsPersistentArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainIsPersistentArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainIsPersistentArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_is_persistent_args(value: RemoteDomainIsPersistentArgs, put: Put) -> None:
@@ -11075,8 +12790,11 @@ class RemoteDomainIsUpdatedArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_is_updated_args(buffer: bytes, pos: int) -> tuple[RemoteDomainIsUpdatedArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainIsUpdatedArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainIsUpdatedArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_is_updated_args(value: RemoteDomainIsUpdatedArgs, put: Put) -> None:
@@ -11118,8 +12836,11 @@ class RemoteNetworkIsActiveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_is_active_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkIsActiveArgs, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkIsActiveArgs(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkIsActiveArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_is_active_args(value: RemoteNetworkIsActiveArgs, put: Put) -> None:
@@ -11161,8 +12882,11 @@ class RemoteNetworkIsPersistentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_is_persistent_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkIsPersistentArgs, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    return RemoteNetworkIsPersistentArgs(net), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    net_name, padding, net_uuid = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkIsPersistentArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
 
 
 def encode_remote_network_is_persistent_args(value: RemoteNetworkIsPersistentArgs, put: Put) -> None:
@@ -11204,8 +12928,11 @@ class RemoteStoragePoolIsActiveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_is_active_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolIsActiveArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolIsActiveArgs(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolIsActiveArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_is_active_args(value: RemoteStoragePoolIsActiveArgs, put: Put) -> None:
@@ -11247,8 +12974,11 @@ class RemoteStoragePoolIsPersistentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_is_persistent_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolIsPersistentArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolIsPersistentArgs(pool), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolIsPersistentArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_is_persistent_args(value: RemoteStoragePoolIsPersistentArgs, put: Put) -> None:
@@ -11290,8 +13020,15 @@ class RemoteInterfaceIsActiveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_is_active_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceIsActiveArgs, int]:
-    iface, pos = decode_remote_nonnull_interface(buffer, pos)
-    return RemoteInterfaceIsActiveArgs(iface), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    iface_name, padding, size = unpack(buffer, pos)
+    iface_name = unpadded_text(iface_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    iface_mac, padding = unpack(buffer, pos)
+    iface_mac = unpadded_text(iface_mac, padding, zeros)
+    return RemoteInterfaceIsActiveArgs(RemoteNonnullInterface(iface_name, iface_mac)), pos + length
 
 
 def encode_remote_interface_is_active_args(value: RemoteInterfaceIsActiveArgs, put: Put) -> None:
@@ -11336,9 +13073,11 @@ class RemoteConnectCompareCpuArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_compare_cpu_args(buffer: bytes, pos: int) -> tuple[RemoteConnectCompareCpuArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteConnectCompareCpuArgs(xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteConnectCompareCpuArgs(xml, flags), pos + length
 
 
 def encode_remote_connect_compare_cpu_args(value: RemoteConnectCompareCpuArgs, put: Put) -> None:
@@ -11385,10 +13124,17 @@ class RemoteConnectBaselineCpuArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_baseline_cpu_args(buffer: bytes, pos: int) -> tuple[RemoteConnectBaselineCpuArgs, int]:
-    count, pos = read_count(buffer, pos, REMOTE_CPU_BASELINE_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_CPU_BASELINE_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     xmlCPUs = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         xmlCPUs.append(item)
     (flags,) = _I_from(buffer, pos)
     return RemoteConnectBaselineCpuArgs(xmlCPUs, flags), pos + 4
@@ -11416,8 +13162,11 @@ class RemoteConnectBaselineCpuRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_baseline_cpu_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectBaselineCpuRet, int]:
-    cpu, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteConnectBaselineCpuRet(cpu), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    cpu, padding = unpack(buffer, pos)
+    cpu = unpadded_text(cpu, padding, zeros)
+    return RemoteConnectBaselineCpuRet(cpu), pos + length
 
 
 def encode_remote_connect_baseline_cpu_ret(value: RemoteConnectBaselineCpuRet, put: Put) -> None:
@@ -11438,8 +13187,11 @@ class RemoteDomainGetJobInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_job_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetJobInfoArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainGetJobInfoArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetJobInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_get_job_info_args(value: RemoteDomainGetJobInfoArgs, put: Put) -> None:
@@ -11505,9 +13257,11 @@ class RemoteDomainGetJobStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_job_stats_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetJobStatsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetJobStatsArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetJobStatsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_job_stats_args(value: RemoteDomainGetJobStatsArgs, put: Put) -> None:
@@ -11532,13 +13286,11 @@ class RemoteDomainGetJobStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_job_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetJobStatsRet, int]:
-    (type_,) = _i_from(buffer, pos)
-    pos += 4
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_JOB_STATS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    type_, count = _iI_from(buffer, pos)
+    pos += 8
+    if count > REMOTE_DOMAIN_JOB_STATS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     return RemoteDomainGetJobStatsRet(type_, params), pos
 
 
@@ -11563,8 +13315,11 @@ class RemoteDomainAbortJobArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_abort_job_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAbortJobArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainAbortJobArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainAbortJobArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_abort_job_args(value: RemoteDomainAbortJobArgs, put: Put) -> None:
@@ -11587,9 +13342,11 @@ class RemoteDomainAbortJobFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_abort_job_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAbortJobFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainAbortJobFlagsArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainAbortJobFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_abort_job_flags_args(value: RemoteDomainAbortJobFlagsArgs, put: Put) -> None:
@@ -11613,9 +13370,11 @@ class RemoteDomainMigrateGetMaxDowntimeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_get_max_downtime_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateGetMaxDowntimeArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainMigrateGetMaxDowntimeArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainMigrateGetMaxDowntimeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_migrate_get_max_downtime_args(value: RemoteDomainMigrateGetMaxDowntimeArgs, put: Put) -> None:
@@ -11662,9 +13421,11 @@ class RemoteDomainMigrateSetMaxDowntimeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_set_max_downtime_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateSetMaxDowntimeArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    downtime, flags = _QI_from(buffer, pos)
-    return RemoteDomainMigrateSetMaxDowntimeArgs(dom, downtime, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siQI[size]
+    dom_name, padding, dom_uuid, dom_id, downtime, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainMigrateSetMaxDowntimeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), downtime, flags), pos + length
 
 
 def encode_remote_domain_migrate_set_max_downtime_args(value: RemoteDomainMigrateSetMaxDowntimeArgs, put: Put) -> None:
@@ -11688,9 +13449,11 @@ class RemoteDomainMigrateGetCompressionCacheArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_get_compression_cache_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateGetCompressionCacheArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainMigrateGetCompressionCacheArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainMigrateGetCompressionCacheArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_migrate_get_compression_cache_args(value: RemoteDomainMigrateGetCompressionCacheArgs, put: Put) -> None:
@@ -11737,9 +13500,11 @@ class RemoteDomainMigrateSetCompressionCacheArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_set_compression_cache_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateSetCompressionCacheArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    cacheSize, flags = _QI_from(buffer, pos)
-    return RemoteDomainMigrateSetCompressionCacheArgs(dom, cacheSize, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siQI[size]
+    dom_name, padding, dom_uuid, dom_id, cacheSize, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainMigrateSetCompressionCacheArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cacheSize, flags), pos + length
 
 
 def encode_remote_domain_migrate_set_compression_cache_args(value: RemoteDomainMigrateSetCompressionCacheArgs, put: Put) -> None:
@@ -11765,9 +13530,11 @@ class RemoteDomainMigrateSetMaxSpeedArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_set_max_speed_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateSetMaxSpeedArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    bandwidth, flags = _QI_from(buffer, pos)
-    return RemoteDomainMigrateSetMaxSpeedArgs(dom, bandwidth, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siQI[size]
+    dom_name, padding, dom_uuid, dom_id, bandwidth, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainMigrateSetMaxSpeedArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), bandwidth, flags), pos + length
 
 
 def encode_remote_domain_migrate_set_max_speed_args(value: RemoteDomainMigrateSetMaxSpeedArgs, put: Put) -> None:
@@ -11791,9 +13558,11 @@ class RemoteDomainMigrateGetMaxSpeedArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_get_max_speed_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateGetMaxSpeedArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainMigrateGetMaxSpeedArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainMigrateGetMaxSpeedArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_migrate_get_max_speed_args(value: RemoteDomainMigrateGetMaxSpeedArgs, put: Put) -> None:
@@ -11882,9 +13651,19 @@ class RemoteConnectDomainEventCallbackRegisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_event_callback_register_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainEventCallbackRegisterAnyArgs, int]:
-    (eventID,) = _i_from(buffer, pos)
-    pos += 4
-    dom, pos = decode_remote_domain(buffer, pos)
+    eventID, flag = _iI_from(buffer, pos)
+    pos += 8
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16si[size]
+        dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+        dom_name = unpadded_text(dom_name, padding, zeros)
+        pos += length
+        dom = RemoteNonnullDomain(dom_name, dom_uuid, dom_id)
+    elif flag == 0:
+        dom = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteConnectDomainEventCallbackRegisterAnyArgs(eventID, dom), pos
 
 
@@ -11949,8 +13728,11 @@ class RemoteDomainEventRebootMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_reboot_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventRebootMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainEventRebootMsg(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventRebootMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_event_reboot_msg(value: RemoteDomainEventRebootMsg, put: Put) -> None:
@@ -11973,10 +13755,12 @@ class RemoteDomainEventCallbackRebootMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_reboot_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackRebootMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    msg, pos = decode_remote_domain_event_reboot_msg(buffer, pos)
-    return RemoteDomainEventCallbackRebootMsg(callbackID, msg), pos
+    unpack, zeros, length = _text_16si[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    return RemoteDomainEventCallbackRebootMsg(callbackID, RemoteDomainEventRebootMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id))), pos + length
 
 
 def encode_remote_domain_event_callback_reboot_msg(value: RemoteDomainEventCallbackRebootMsg, put: Put) -> None:
@@ -12000,9 +13784,11 @@ class RemoteDomainEventRtcChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_rtc_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventRtcChangeMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (offset,) = _q_from(buffer, pos)
-    return RemoteDomainEventRtcChangeMsg(dom, offset), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siq[size]
+    dom_name, padding, dom_uuid, dom_id, offset = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventRtcChangeMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), offset), pos + length
 
 
 def encode_remote_domain_event_rtc_change_msg(value: RemoteDomainEventRtcChangeMsg, put: Put) -> None:
@@ -12026,10 +13812,12 @@ class RemoteDomainEventCallbackRtcChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_rtc_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackRtcChangeMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    msg, pos = decode_remote_domain_event_rtc_change_msg(buffer, pos)
-    return RemoteDomainEventCallbackRtcChangeMsg(callbackID, msg), pos
+    unpack, zeros, length = _text_16siq[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, msg_offset = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    return RemoteDomainEventCallbackRtcChangeMsg(callbackID, RemoteDomainEventRtcChangeMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_offset)), pos + length
 
 
 def encode_remote_domain_event_callback_rtc_change_msg(value: RemoteDomainEventCallbackRtcChangeMsg, put: Put) -> None:
@@ -12053,9 +13841,11 @@ class RemoteDomainEventWatchdogMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_watchdog_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventWatchdogMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (action,) = _i_from(buffer, pos)
-    return RemoteDomainEventWatchdogMsg(dom, action), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2i[size]
+    dom_name, padding, dom_uuid, dom_id, action = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventWatchdogMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), action), pos + length
 
 
 def encode_remote_domain_event_watchdog_msg(value: RemoteDomainEventWatchdogMsg, put: Put) -> None:
@@ -12079,10 +13869,12 @@ class RemoteDomainEventCallbackWatchdogMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_watchdog_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackWatchdogMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    msg, pos = decode_remote_domain_event_watchdog_msg(buffer, pos)
-    return RemoteDomainEventCallbackWatchdogMsg(callbackID, msg), pos
+    unpack, zeros, length = _text_16s2i[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, msg_action = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    return RemoteDomainEventCallbackWatchdogMsg(callbackID, RemoteDomainEventWatchdogMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_action)), pos + length
 
 
 def encode_remote_domain_event_callback_watchdog_msg(value: RemoteDomainEventCallbackWatchdogMsg, put: Put) -> None:
@@ -12110,11 +13902,19 @@ class RemoteDomainEventIoErrorMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_io_error_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventIoErrorMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    srcPath, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    devAlias, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (action,) = _i_from(buffer, pos)
-    return RemoteDomainEventIoErrorMsg(dom, srcPath, devAlias, action), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    srcPath, padding, size = unpack(buffer, pos)
+    srcPath = unpadded_text(srcPath, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_i[size]
+    devAlias, padding, action = unpack(buffer, pos)
+    devAlias = unpadded_text(devAlias, padding, zeros)
+    return RemoteDomainEventIoErrorMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), srcPath, devAlias, action), pos + length
 
 
 def encode_remote_domain_event_io_error_msg(value: RemoteDomainEventIoErrorMsg, put: Put) -> None:
@@ -12140,10 +13940,20 @@ class RemoteDomainEventCallbackIoErrorMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_io_error_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackIoErrorMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    msg, pos = decode_remote_domain_event_io_error_msg(buffer, pos)
-    return RemoteDomainEventCallbackIoErrorMsg(callbackID, msg), pos
+    unpack, zeros, length = _text_16siI_ahead[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, size = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    msg_srcPath, padding, size = unpack(buffer, pos)
+    msg_srcPath = unpadded_text(msg_srcPath, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_i[size]
+    msg_devAlias, padding, msg_action = unpack(buffer, pos)
+    msg_devAlias = unpadded_text(msg_devAlias, padding, zeros)
+    return RemoteDomainEventCallbackIoErrorMsg(callbackID, RemoteDomainEventIoErrorMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_srcPath, msg_devAlias, msg_action)), pos + length
 
 
 def encode_remote_domain_event_callback_io_error_msg(value: RemoteDomainEventCallbackIoErrorMsg, put: Put) -> None:
@@ -12173,13 +13983,23 @@ class RemoteDomainEventIoErrorReasonMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_io_error_reason_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventIoErrorReasonMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    srcPath, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    devAlias, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (action,) = _i_from(buffer, pos)
-    pos += 4
-    reason, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainEventIoErrorReasonMsg(dom, srcPath, devAlias, action, reason), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    srcPath, padding, size = unpack(buffer, pos)
+    srcPath = unpadded_text(srcPath, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_iI_ahead[size]
+    devAlias, padding, action, size = unpack(buffer, pos)
+    devAlias = unpadded_text(devAlias, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    reason, padding = unpack(buffer, pos)
+    reason = unpadded_text(reason, padding, zeros)
+    return RemoteDomainEventIoErrorReasonMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), srcPath, devAlias, action, reason), pos + length
 
 
 def encode_remote_domain_event_io_error_reason_msg(value: RemoteDomainEventIoErrorReasonMsg, put: Put) -> None:
@@ -12235,11 +14055,16 @@ class RemoteDomainEventGraphicsAddress(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_graphics_address(buffer: bytes, pos: int) -> tuple[RemoteDomainEventGraphicsAddress, int]:
-    (family,) = _i_from(buffer, pos)
+    family, size = _iI_from(buffer, pos)
     pos += 4
-    node, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    service, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainEventGraphicsAddress(family, node, service), pos
+    unpack, zeros, length = _text_I_ahead[size]
+    node, padding, size = unpack(buffer, pos)
+    node = unpadded_text(node, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    service, padding = unpack(buffer, pos)
+    service = unpadded_text(service, padding, zeros)
+    return RemoteDomainEventGraphicsAddress(family, node, service), pos + length
 
 
 def encode_remote_domain_event_graphics_address(value: RemoteDomainEventGraphicsAddress, put: Put) -> None:
@@ -12264,9 +14089,15 @@ class RemoteDomainEventGraphicsIdentity(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_graphics_identity(buffer: bytes, pos: int) -> tuple[RemoteDomainEventGraphicsIdentity, int]:
-    type_, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainEventGraphicsIdentity(type_, name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    type_, padding, size = unpack(buffer, pos)
+    type_ = unpadded_text(type_, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteDomainEventGraphicsIdentity(type_, name), pos + length
 
 
 def encode_remote_domain_event_graphics_identity(value: RemoteDomainEventGraphicsIdentity, put: Put) -> None:
@@ -12298,18 +14129,46 @@ class RemoteDomainEventGraphicsMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_graphics_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventGraphicsMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (phase,) = _i_from(buffer, pos)
-    pos += 4
-    local, pos = decode_remote_domain_event_graphics_address(buffer, pos)
-    remote, pos = decode_remote_domain_event_graphics_address(buffer, pos)
-    authScheme, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX, 8)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s3iI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, phase, local_family, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    local_node, padding, size = unpack(buffer, pos)
+    local_node = unpadded_text(local_node, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_iI_ahead[size]
+    local_service, padding, remote_family, size = unpack(buffer, pos)
+    local_service = unpadded_text(local_service, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    remote_node, padding, size = unpack(buffer, pos)
+    remote_node = unpadded_text(remote_node, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    remote_service, padding, size = unpack(buffer, pos)
+    remote_service = unpadded_text(remote_service, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    authScheme, padding, count = unpack(buffer, pos)
+    authScheme = unpadded_text(authScheme, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX or count * 8 > len(buffer) - pos:
+        raise too_many(count, pos)
     subject = []
     for _ in range(count):
-        item, pos = decode_remote_domain_event_graphics_identity(buffer, pos)
-        subject.append(item)
-    return RemoteDomainEventGraphicsMsg(dom, phase, local, remote, authScheme, subject), pos
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_I_ahead[size]
+        item_type, padding, size = unpack(buffer, pos)
+        item_type = unpadded_text(item_type, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text[size]
+        item_name, padding = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        subject.append(RemoteDomainEventGraphicsIdentity(item_type, item_name))
+    return RemoteDomainEventGraphicsMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), phase, RemoteDomainEventGraphicsAddress(local_family, local_node, local_service), RemoteDomainEventGraphicsAddress(remote_family, remote_node, remote_service), authScheme, subject), pos
 
 
 def encode_remote_domain_event_graphics_msg(value: RemoteDomainEventGraphicsMsg, put: Put) -> None:
@@ -12370,10 +14229,15 @@ class RemoteDomainEventBlockJobMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_block_job_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventBlockJobMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    path, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    type_, status = _2i_from(buffer, pos)
-    return RemoteDomainEventBlockJobMsg(dom, path, type_, status), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_2i[size]
+    path, padding, type_, status = unpack(buffer, pos)
+    path = unpadded_text(path, padding, zeros)
+    return RemoteDomainEventBlockJobMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, type_, status), pos + length
 
 
 def encode_remote_domain_event_block_job_msg(value: RemoteDomainEventBlockJobMsg, put: Put) -> None:
@@ -12398,10 +14262,16 @@ class RemoteDomainEventCallbackBlockJobMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_block_job_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackBlockJobMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    msg, pos = decode_remote_domain_event_block_job_msg(buffer, pos)
-    return RemoteDomainEventCallbackBlockJobMsg(callbackID, msg), pos
+    unpack, zeros, length = _text_16siI_ahead[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, size = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_2i[size]
+    msg_path, padding, msg_type, msg_status = unpack(buffer, pos)
+    msg_path = unpadded_text(msg_path, padding, zeros)
+    return RemoteDomainEventCallbackBlockJobMsg(callbackID, RemoteDomainEventBlockJobMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_path, msg_type, msg_status)), pos + length
 
 
 def encode_remote_domain_event_callback_block_job_msg(value: RemoteDomainEventCallbackBlockJobMsg, put: Put) -> None:
@@ -12431,12 +14301,38 @@ class RemoteDomainEventDiskChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_disk_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventDiskChangeMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    oldSrcPath, pos = decode_remote_string(buffer, pos)
-    newSrcPath, pos = decode_remote_string(buffer, pos)
-    devAlias, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (reason,) = _i_from(buffer, pos)
-    return RemoteDomainEventDiskChangeMsg(dom, oldSrcPath, newSrcPath, devAlias, reason), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        oldSrcPath, padding = unpack(buffer, pos)
+        oldSrcPath = unpadded_text(oldSrcPath, padding, zeros)
+        pos += length
+    elif flag == 0:
+        oldSrcPath = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        newSrcPath, padding = unpack(buffer, pos)
+        newSrcPath = unpadded_text(newSrcPath, padding, zeros)
+        pos += length
+    elif flag == 0:
+        newSrcPath = None
+    else:
+        raise no_boolean(pos - 4)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_i[size]
+    devAlias, padding, reason = unpack(buffer, pos)
+    devAlias = unpadded_text(devAlias, padding, zeros)
+    return RemoteDomainEventDiskChangeMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), oldSrcPath, newSrcPath, devAlias, reason), pos + length
 
 
 def encode_remote_domain_event_disk_change_msg(value: RemoteDomainEventDiskChangeMsg, put: Put) -> None:
@@ -12492,10 +14388,15 @@ class RemoteDomainEventTrayChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_tray_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventTrayChangeMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    devAlias, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (reason,) = _i_from(buffer, pos)
-    return RemoteDomainEventTrayChangeMsg(dom, devAlias, reason), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_i[size]
+    devAlias, padding, reason = unpack(buffer, pos)
+    devAlias = unpadded_text(devAlias, padding, zeros)
+    return RemoteDomainEventTrayChangeMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), devAlias, reason), pos + length
 
 
 def encode_remote_domain_event_tray_change_msg(value: RemoteDomainEventTrayChangeMsg, put: Put) -> None:
@@ -12520,10 +14421,16 @@ class RemoteDomainEventCallbackTrayChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_tray_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackTrayChangeMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    msg, pos = decode_remote_domain_event_tray_change_msg(buffer, pos)
-    return RemoteDomainEventCallbackTrayChangeMsg(callbackID, msg), pos
+    unpack, zeros, length = _text_16siI_ahead[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, size = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_i[size]
+    msg_devAlias, padding, msg_reason = unpack(buffer, pos)
+    msg_devAlias = unpadded_text(msg_devAlias, padding, zeros)
+    return RemoteDomainEventCallbackTrayChangeMsg(callbackID, RemoteDomainEventTrayChangeMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_devAlias, msg_reason)), pos + length
 
 
 def encode_remote_domain_event_callback_tray_change_msg(value: RemoteDomainEventCallbackTrayChangeMsg, put: Put) -> None:
@@ -12545,8 +14452,11 @@ class RemoteDomainEventPmwakeupMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_pmwakeup_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventPmwakeupMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainEventPmwakeupMsg(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventPmwakeupMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_event_pmwakeup_msg(value: RemoteDomainEventPmwakeupMsg, put: Put) -> None:
@@ -12571,10 +14481,12 @@ class RemoteDomainEventCallbackPmwakeupMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_pmwakeup_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackPmwakeupMsg, int]:
-    callbackID, reason = _2i_from(buffer, pos)
+    callbackID, reason, size = _2iI_from(buffer, pos)
     pos += 8
-    msg, pos = decode_remote_domain_event_pmwakeup_msg(buffer, pos)
-    return RemoteDomainEventCallbackPmwakeupMsg(callbackID, reason, msg), pos
+    unpack, zeros, length = _text_16si[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    return RemoteDomainEventCallbackPmwakeupMsg(callbackID, reason, RemoteDomainEventPmwakeupMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id))), pos + length
 
 
 def encode_remote_domain_event_callback_pmwakeup_msg(value: RemoteDomainEventCallbackPmwakeupMsg, put: Put) -> None:
@@ -12596,8 +14508,11 @@ class RemoteDomainEventPmsuspendMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_pmsuspend_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventPmsuspendMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainEventPmsuspendMsg(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventPmsuspendMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_event_pmsuspend_msg(value: RemoteDomainEventPmsuspendMsg, put: Put) -> None:
@@ -12622,10 +14537,12 @@ class RemoteDomainEventCallbackPmsuspendMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_pmsuspend_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackPmsuspendMsg, int]:
-    callbackID, reason = _2i_from(buffer, pos)
+    callbackID, reason, size = _2iI_from(buffer, pos)
     pos += 8
-    msg, pos = decode_remote_domain_event_pmsuspend_msg(buffer, pos)
-    return RemoteDomainEventCallbackPmsuspendMsg(callbackID, reason, msg), pos
+    unpack, zeros, length = _text_16si[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    return RemoteDomainEventCallbackPmsuspendMsg(callbackID, reason, RemoteDomainEventPmsuspendMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id))), pos + length
 
 
 def encode_remote_domain_event_callback_pmsuspend_msg(value: RemoteDomainEventCallbackPmsuspendMsg, put: Put) -> None:
@@ -12649,9 +14566,11 @@ class RemoteDomainEventBalloonChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_balloon_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventBalloonChangeMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (actual,) = _Q_from(buffer, pos)
-    return RemoteDomainEventBalloonChangeMsg(dom, actual), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siQ[size]
+    dom_name, padding, dom_uuid, dom_id, actual = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventBalloonChangeMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), actual), pos + length
 
 
 def encode_remote_domain_event_balloon_change_msg(value: RemoteDomainEventBalloonChangeMsg, put: Put) -> None:
@@ -12675,10 +14594,12 @@ class RemoteDomainEventCallbackBalloonChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_balloon_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackBalloonChangeMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    msg, pos = decode_remote_domain_event_balloon_change_msg(buffer, pos)
-    return RemoteDomainEventCallbackBalloonChangeMsg(callbackID, msg), pos
+    unpack, zeros, length = _text_16siQ[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, msg_actual = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    return RemoteDomainEventCallbackBalloonChangeMsg(callbackID, RemoteDomainEventBalloonChangeMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_actual)), pos + length
 
 
 def encode_remote_domain_event_callback_balloon_change_msg(value: RemoteDomainEventCallbackBalloonChangeMsg, put: Put) -> None:
@@ -12700,8 +14621,11 @@ class RemoteDomainEventPmsuspendDiskMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_pmsuspend_disk_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventPmsuspendDiskMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainEventPmsuspendDiskMsg(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventPmsuspendDiskMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_event_pmsuspend_disk_msg(value: RemoteDomainEventPmsuspendDiskMsg, put: Put) -> None:
@@ -12726,10 +14650,12 @@ class RemoteDomainEventCallbackPmsuspendDiskMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_pmsuspend_disk_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackPmsuspendDiskMsg, int]:
-    callbackID, reason = _2i_from(buffer, pos)
+    callbackID, reason, size = _2iI_from(buffer, pos)
     pos += 8
-    msg, pos = decode_remote_domain_event_pmsuspend_disk_msg(buffer, pos)
-    return RemoteDomainEventCallbackPmsuspendDiskMsg(callbackID, reason, msg), pos
+    unpack, zeros, length = _text_16si[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    return RemoteDomainEventCallbackPmsuspendDiskMsg(callbackID, reason, RemoteDomainEventPmsuspendDiskMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id))), pos + length
 
 
 def encode_remote_domain_event_callback_pmsuspend_disk_msg(value: RemoteDomainEventCallbackPmsuspendDiskMsg, put: Put) -> None:
@@ -12753,9 +14679,11 @@ class RemoteDomainManagedSaveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_managed_save_args(buffer: bytes, pos: int) -> tuple[RemoteDomainManagedSaveArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainManagedSaveArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainManagedSaveArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_managed_save_args(value: RemoteDomainManagedSaveArgs, put: Put) -> None:
@@ -12779,9 +14707,11 @@ class RemoteDomainHasManagedSaveImageArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_has_managed_save_image_args(buffer: bytes, pos: int) -> tuple[RemoteDomainHasManagedSaveImageArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainHasManagedSaveImageArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainHasManagedSaveImageArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_has_managed_save_image_args(value: RemoteDomainHasManagedSaveImageArgs, put: Put) -> None:
@@ -12826,9 +14756,11 @@ class RemoteDomainManagedSaveRemoveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_managed_save_remove_args(buffer: bytes, pos: int) -> tuple[RemoteDomainManagedSaveRemoveArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainManagedSaveRemoveArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainManagedSaveRemoveArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_managed_save_remove_args(value: RemoteDomainManagedSaveRemoveArgs, put: Put) -> None:
@@ -12852,9 +14784,11 @@ class RemoteDomainManagedSaveGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_managed_save_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainManagedSaveGetXmlDescArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainManagedSaveGetXmlDescArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainManagedSaveGetXmlDescArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_managed_save_get_xml_desc_args(value: RemoteDomainManagedSaveGetXmlDescArgs, put: Put) -> None:
@@ -12876,8 +14810,11 @@ class RemoteDomainManagedSaveGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_managed_save_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainManagedSaveGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainManagedSaveGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainManagedSaveGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_domain_managed_save_get_xml_desc_ret(value: RemoteDomainManagedSaveGetXmlDescRet, put: Put) -> None:
@@ -12902,10 +14839,23 @@ class RemoteDomainManagedSaveDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_managed_save_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteDomainManagedSaveDefineXmlArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    dxml, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dxml, padding = unpack(buffer, pos)
+        dxml = unpadded_text(dxml, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dxml = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainManagedSaveDefineXmlArgs(dom, dxml, flags), pos + 4
+    return RemoteDomainManagedSaveDefineXmlArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), dxml, flags), pos + 4
 
 
 def encode_remote_domain_managed_save_define_xml_args(value: RemoteDomainManagedSaveDefineXmlArgs, put: Put) -> None:
@@ -12932,10 +14882,15 @@ class RemoteDomainSnapshotCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotCreateXmlArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    xml_desc, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSnapshotCreateXmlArgs(dom, xml_desc, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    xml_desc, padding, flags = unpack(buffer, pos)
+    xml_desc = unpadded_text(xml_desc, padding, zeros)
+    return RemoteDomainSnapshotCreateXmlArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml_desc, flags), pos + length
 
 
 def encode_remote_domain_snapshot_create_xml_args(value: RemoteDomainSnapshotCreateXmlArgs, put: Put) -> None:
@@ -12958,8 +14913,15 @@ class RemoteDomainSnapshotCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotCreateXmlRet, int]:
-    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    return RemoteDomainSnapshotCreateXmlRet(snap), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snap_name, padding, size = unpack(buffer, pos)
+    snap_name = unpadded_text(snap_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16si[size]
+    snap_dom_name, padding, snap_dom_uuid, snap_dom_id = unpack(buffer, pos)
+    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
+    return RemoteDomainSnapshotCreateXmlRet(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id))), pos + length
 
 
 def encode_remote_domain_snapshot_create_xml_ret(value: RemoteDomainSnapshotCreateXmlRet, put: Put) -> None:
@@ -12982,9 +14944,15 @@ class RemoteDomainSnapshotGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotGetXmlDescArgs, int]:
-    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSnapshotGetXmlDescArgs(snap, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snap_name, padding, size = unpack(buffer, pos)
+    snap_name = unpadded_text(snap_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16siI[size]
+    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
+    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
+    return RemoteDomainSnapshotGetXmlDescArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
 
 
 def encode_remote_domain_snapshot_get_xml_desc_args(value: RemoteDomainSnapshotGetXmlDescArgs, put: Put) -> None:
@@ -13006,8 +14974,11 @@ class RemoteDomainSnapshotGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainSnapshotGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainSnapshotGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_domain_snapshot_get_xml_desc_ret(value: RemoteDomainSnapshotGetXmlDescRet, put: Put) -> None:
@@ -13030,9 +15001,11 @@ class RemoteDomainSnapshotNumArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_num_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotNumArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSnapshotNumArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSnapshotNumArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_snapshot_num_args(value: RemoteDomainSnapshotNumArgs, put: Put) -> None:
@@ -13079,9 +15052,11 @@ class RemoteDomainSnapshotListNamesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_list_names_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotListNamesArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    maxnames, flags = _iI_from(buffer, pos)
-    return RemoteDomainSnapshotListNamesArgs(dom, maxnames, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, maxnames, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSnapshotListNamesArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), maxnames, flags), pos + length
 
 
 def encode_remote_domain_snapshot_list_names_args(value: RemoteDomainSnapshotListNamesArgs, put: Put) -> None:
@@ -13103,10 +15078,17 @@ class RemoteDomainSnapshotListNamesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_list_names_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotListNamesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_SNAPSHOT_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteDomainSnapshotListNamesRet(names), pos
 
@@ -13135,9 +15117,11 @@ class RemoteDomainListAllSnapshotsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_list_all_snapshots_args(buffer: bytes, pos: int) -> tuple[RemoteDomainListAllSnapshotsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    need_results, flags = _iI_from(buffer, pos)
-    return RemoteDomainListAllSnapshotsArgs(dom, need_results, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, need_results, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainListAllSnapshotsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), need_results, flags), pos + length
 
 
 def encode_remote_domain_list_all_snapshots_args(value: RemoteDomainListAllSnapshotsArgs, put: Put) -> None:
@@ -13162,11 +15146,22 @@ class RemoteDomainListAllSnapshotsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_list_all_snapshots_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainListAllSnapshotsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, 28)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_SNAPSHOT_LIST_MAX or count * 28 > len(buffer) - pos:
+        raise too_many(count, pos)
     snapshots = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-        snapshots.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_I_ahead[size]
+        item_name, padding, size = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text_16si[size]
+        item_dom_name, padding, item_dom_uuid, item_dom_id = unpack(buffer, pos)
+        item_dom_name = unpadded_text(item_dom_name, padding, zeros)
+        pos += length
+        snapshots.append(RemoteNonnullDomainSnapshot(item_name, RemoteNonnullDomain(item_dom_name, item_dom_uuid, item_dom_id)))
     (ret,) = _i_from(buffer, pos)
     return RemoteDomainListAllSnapshotsRet(snapshots, ret), pos + 4
 
@@ -13194,9 +15189,15 @@ class RemoteDomainSnapshotNumChildrenArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_num_children_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotNumChildrenArgs, int]:
-    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSnapshotNumChildrenArgs(snap, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snap_name, padding, size = unpack(buffer, pos)
+    snap_name = unpadded_text(snap_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16siI[size]
+    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
+    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
+    return RemoteDomainSnapshotNumChildrenArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
 
 
 def encode_remote_domain_snapshot_num_children_args(value: RemoteDomainSnapshotNumChildrenArgs, put: Put) -> None:
@@ -13243,9 +15244,15 @@ class RemoteDomainSnapshotListChildrenNamesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_list_children_names_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotListChildrenNamesArgs, int]:
-    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    maxnames, flags = _iI_from(buffer, pos)
-    return RemoteDomainSnapshotListChildrenNamesArgs(snap, maxnames, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snap_name, padding, size = unpack(buffer, pos)
+    snap_name = unpadded_text(snap_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16s2iI[size]
+    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, maxnames, flags = unpack(buffer, pos)
+    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
+    return RemoteDomainSnapshotListChildrenNamesArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), maxnames, flags), pos + length
 
 
 def encode_remote_domain_snapshot_list_children_names_args(value: RemoteDomainSnapshotListChildrenNamesArgs, put: Put) -> None:
@@ -13267,10 +15274,17 @@ class RemoteDomainSnapshotListChildrenNamesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_list_children_names_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotListChildrenNamesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_SNAPSHOT_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     names = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         names.append(item)
     return RemoteDomainSnapshotListChildrenNamesRet(names), pos
 
@@ -13299,9 +15313,15 @@ class RemoteDomainSnapshotListAllChildrenArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_list_all_children_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotListAllChildrenArgs, int]:
-    snapshot, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    need_results, flags = _iI_from(buffer, pos)
-    return RemoteDomainSnapshotListAllChildrenArgs(snapshot, need_results, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snapshot_name, padding, size = unpack(buffer, pos)
+    snapshot_name = unpadded_text(snapshot_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16s2iI[size]
+    snapshot_dom_name, padding, snapshot_dom_uuid, snapshot_dom_id, need_results, flags = unpack(buffer, pos)
+    snapshot_dom_name = unpadded_text(snapshot_dom_name, padding, zeros)
+    return RemoteDomainSnapshotListAllChildrenArgs(RemoteNonnullDomainSnapshot(snapshot_name, RemoteNonnullDomain(snapshot_dom_name, snapshot_dom_uuid, snapshot_dom_id)), need_results, flags), pos + length
 
 
 def encode_remote_domain_snapshot_list_all_children_args(value: RemoteDomainSnapshotListAllChildrenArgs, put: Put) -> None:
@@ -13326,11 +15346,22 @@ class RemoteDomainSnapshotListAllChildrenRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_list_all_children_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotListAllChildrenRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, 28)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_SNAPSHOT_LIST_MAX or count * 28 > len(buffer) - pos:
+        raise too_many(count, pos)
     snapshots = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-        snapshots.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_I_ahead[size]
+        item_name, padding, size = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text_16si[size]
+        item_dom_name, padding, item_dom_uuid, item_dom_id = unpack(buffer, pos)
+        item_dom_name = unpadded_text(item_dom_name, padding, zeros)
+        pos += length
+        snapshots.append(RemoteNonnullDomainSnapshot(item_name, RemoteNonnullDomain(item_dom_name, item_dom_uuid, item_dom_id)))
     (ret,) = _i_from(buffer, pos)
     return RemoteDomainSnapshotListAllChildrenRet(snapshots, ret), pos + 4
 
@@ -13360,10 +15391,15 @@ class RemoteDomainSnapshotLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotLookupByNameArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSnapshotLookupByNameArgs(dom, name, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    name, padding, flags = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteDomainSnapshotLookupByNameArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), name, flags), pos + length
 
 
 def encode_remote_domain_snapshot_lookup_by_name_args(value: RemoteDomainSnapshotLookupByNameArgs, put: Put) -> None:
@@ -13386,8 +15422,15 @@ class RemoteDomainSnapshotLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotLookupByNameRet, int]:
-    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    return RemoteDomainSnapshotLookupByNameRet(snap), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snap_name, padding, size = unpack(buffer, pos)
+    snap_name = unpadded_text(snap_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16si[size]
+    snap_dom_name, padding, snap_dom_uuid, snap_dom_id = unpack(buffer, pos)
+    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
+    return RemoteDomainSnapshotLookupByNameRet(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id))), pos + length
 
 
 def encode_remote_domain_snapshot_lookup_by_name_ret(value: RemoteDomainSnapshotLookupByNameRet, put: Put) -> None:
@@ -13410,9 +15453,11 @@ class RemoteDomainHasCurrentSnapshotArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_has_current_snapshot_args(buffer: bytes, pos: int) -> tuple[RemoteDomainHasCurrentSnapshotArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainHasCurrentSnapshotArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainHasCurrentSnapshotArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_has_current_snapshot_args(value: RemoteDomainHasCurrentSnapshotArgs, put: Put) -> None:
@@ -13457,9 +15502,15 @@ class RemoteDomainSnapshotGetParentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_get_parent_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotGetParentArgs, int]:
-    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSnapshotGetParentArgs(snap, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snap_name, padding, size = unpack(buffer, pos)
+    snap_name = unpadded_text(snap_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16siI[size]
+    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
+    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
+    return RemoteDomainSnapshotGetParentArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
 
 
 def encode_remote_domain_snapshot_get_parent_args(value: RemoteDomainSnapshotGetParentArgs, put: Put) -> None:
@@ -13481,8 +15532,15 @@ class RemoteDomainSnapshotGetParentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_get_parent_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotGetParentRet, int]:
-    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    return RemoteDomainSnapshotGetParentRet(snap), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snap_name, padding, size = unpack(buffer, pos)
+    snap_name = unpadded_text(snap_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16si[size]
+    snap_dom_name, padding, snap_dom_uuid, snap_dom_id = unpack(buffer, pos)
+    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
+    return RemoteDomainSnapshotGetParentRet(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id))), pos + length
 
 
 def encode_remote_domain_snapshot_get_parent_ret(value: RemoteDomainSnapshotGetParentRet, put: Put) -> None:
@@ -13505,9 +15563,11 @@ class RemoteDomainSnapshotCurrentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_current_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotCurrentArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSnapshotCurrentArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSnapshotCurrentArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_snapshot_current_args(value: RemoteDomainSnapshotCurrentArgs, put: Put) -> None:
@@ -13529,8 +15589,15 @@ class RemoteDomainSnapshotCurrentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_current_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotCurrentRet, int]:
-    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    return RemoteDomainSnapshotCurrentRet(snap), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snap_name, padding, size = unpack(buffer, pos)
+    snap_name = unpadded_text(snap_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16si[size]
+    snap_dom_name, padding, snap_dom_uuid, snap_dom_id = unpack(buffer, pos)
+    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
+    return RemoteDomainSnapshotCurrentRet(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id))), pos + length
 
 
 def encode_remote_domain_snapshot_current_ret(value: RemoteDomainSnapshotCurrentRet, put: Put) -> None:
@@ -13553,9 +15620,15 @@ class RemoteDomainSnapshotIsCurrentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_is_current_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotIsCurrentArgs, int]:
-    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSnapshotIsCurrentArgs(snap, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snap_name, padding, size = unpack(buffer, pos)
+    snap_name = unpadded_text(snap_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16siI[size]
+    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
+    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
+    return RemoteDomainSnapshotIsCurrentArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
 
 
 def encode_remote_domain_snapshot_is_current_args(value: RemoteDomainSnapshotIsCurrentArgs, put: Put) -> None:
@@ -13600,9 +15673,15 @@ class RemoteDomainSnapshotHasMetadataArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_has_metadata_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotHasMetadataArgs, int]:
-    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSnapshotHasMetadataArgs(snap, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snap_name, padding, size = unpack(buffer, pos)
+    snap_name = unpadded_text(snap_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16siI[size]
+    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
+    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
+    return RemoteDomainSnapshotHasMetadataArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
 
 
 def encode_remote_domain_snapshot_has_metadata_args(value: RemoteDomainSnapshotHasMetadataArgs, put: Put) -> None:
@@ -13647,9 +15726,15 @@ class RemoteDomainRevertToSnapshotArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_revert_to_snapshot_args(buffer: bytes, pos: int) -> tuple[RemoteDomainRevertToSnapshotArgs, int]:
-    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainRevertToSnapshotArgs(snap, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snap_name, padding, size = unpack(buffer, pos)
+    snap_name = unpadded_text(snap_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16siI[size]
+    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
+    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
+    return RemoteDomainRevertToSnapshotArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
 
 
 def encode_remote_domain_revert_to_snapshot_args(value: RemoteDomainRevertToSnapshotArgs, put: Put) -> None:
@@ -13673,9 +15758,15 @@ class RemoteDomainSnapshotDeleteArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_delete_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotDeleteArgs, int]:
-    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSnapshotDeleteArgs(snap, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    snap_name, padding, size = unpack(buffer, pos)
+    snap_name = unpadded_text(snap_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16siI[size]
+    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
+    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
+    return RemoteDomainSnapshotDeleteArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
 
 
 def encode_remote_domain_snapshot_delete_args(value: RemoteDomainSnapshotDeleteArgs, put: Put) -> None:
@@ -13701,10 +15792,23 @@ class RemoteDomainOpenConsoleArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_open_console_args(buffer: bytes, pos: int) -> tuple[RemoteDomainOpenConsoleArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    dev_name, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dev_name, padding = unpack(buffer, pos)
+        dev_name = unpadded_text(dev_name, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dev_name = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainOpenConsoleArgs(dom, dev_name, flags), pos + 4
+    return RemoteDomainOpenConsoleArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), dev_name, flags), pos + 4
 
 
 def encode_remote_domain_open_console_args(value: RemoteDomainOpenConsoleArgs, put: Put) -> None:
@@ -13731,10 +15835,23 @@ class RemoteDomainOpenChannelArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_open_channel_args(buffer: bytes, pos: int) -> tuple[RemoteDomainOpenChannelArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    name, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        name, padding = unpack(buffer, pos)
+        name = unpadded_text(name, padding, zeros)
+        pos += length
+    elif flag == 0:
+        name = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainOpenChannelArgs(dom, name, flags), pos + 4
+    return RemoteDomainOpenChannelArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), name, flags), pos + 4
 
 
 def encode_remote_domain_open_channel_args(value: RemoteDomainOpenChannelArgs, put: Put) -> None:
@@ -13763,9 +15880,19 @@ class RemoteStorageVolUploadArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_upload_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolUploadArgs, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    offset, length, flags = _2QI_from(buffer, pos)
-    return RemoteStorageVolUploadArgs(vol, offset, length, flags), pos + 20
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_2QI[size]
+    vol_key, padding, offset, length_, flags = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolUploadArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), offset, length_, flags), pos + length
 
 
 def encode_remote_storage_vol_upload_args(value: RemoteStorageVolUploadArgs, put: Put) -> None:
@@ -13793,9 +15920,19 @@ class RemoteStorageVolDownloadArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_download_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolDownloadArgs, int]:
-    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-    offset, length, flags = _2QI_from(buffer, pos)
-    return RemoteStorageVolDownloadArgs(vol, offset, length, flags), pos + 20
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_pool, padding, size = unpack(buffer, pos)
+    vol_pool = unpadded_text(vol_pool, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    vol_name, padding, size = unpack(buffer, pos)
+    vol_name = unpadded_text(vol_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_2QI[size]
+    vol_key, padding, offset, length_, flags = unpack(buffer, pos)
+    vol_key = unpadded_text(vol_key, padding, zeros)
+    return RemoteStorageVolDownloadArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), offset, length_, flags), pos + length
 
 
 def encode_remote_storage_vol_download_args(value: RemoteStorageVolDownloadArgs, put: Put) -> None:
@@ -13819,9 +15956,11 @@ class RemoteDomainGetStateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_state_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetStateArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetStateArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetStateArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_state_args(value: RemoteDomainGetStateArgs, put: Put) -> None:
@@ -13875,13 +16014,35 @@ class RemoteDomainMigrateBegin3Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_begin3_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateBegin3Args, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    xmlin, pos = decode_remote_string(buffer, pos)
-    (flags,) = _Q_from(buffer, pos)
-    pos += 8
-    dname, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        xmlin, padding = unpack(buffer, pos)
+        xmlin = unpadded_text(xmlin, padding, zeros)
+        pos += length
+    elif flag == 0:
+        xmlin = None
+    else:
+        raise no_boolean(pos - 4)
+    flags, flag = _QI_from(buffer, pos)
+    pos += 12
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dname, padding = unpack(buffer, pos)
+        dname = unpadded_text(dname, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dname = None
+    else:
+        raise no_boolean(pos - 4)
     (bandwidth,) = _Q_from(buffer, pos)
-    return RemoteDomainMigrateBegin3Args(dom, xmlin, flags, dname, bandwidth), pos + 8
+    return RemoteDomainMigrateBegin3Args(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xmlin, flags, dname, bandwidth), pos + 8
 
 
 def encode_remote_domain_migrate_begin3_args(value: RemoteDomainMigrateBegin3Args, put: Put) -> None:
@@ -13908,9 +16069,15 @@ class RemoteDomainMigrateBegin3Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_begin3_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateBegin3Ret, int]:
-    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainMigrateBegin3Ret(cookie_out, xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead_63[size]
+    cookie_out, padding, size = unpack(buffer, pos)
+    cookie_out = unpadded(cookie_out, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainMigrateBegin3Ret(cookie_out, xml), pos + length
 
 
 def encode_remote_domain_migrate_begin3_ret(value: RemoteDomainMigrateBegin3Ret, put: Put) -> None:
@@ -13943,15 +16110,39 @@ class RemoteDomainMigratePrepare3Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare3_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepare3Args, int]:
-    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    uri_in, pos = decode_remote_string(buffer, pos)
-    (flags,) = _Q_from(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_62[size]
+    cookie_in, padding, flag = unpack(buffer, pos)
+    cookie_in = unpadded(cookie_in, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri_in, padding = unpack(buffer, pos)
+        uri_in = unpadded_text(uri_in, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri_in = None
+    else:
+        raise no_boolean(pos - 4)
+    flags, flag = _QI_from(buffer, pos)
+    pos += 12
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dname, padding = unpack(buffer, pos)
+        dname = unpadded_text(dname, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dname = None
+    else:
+        raise no_boolean(pos - 4)
+    bandwidth, size = _QI_from(buffer, pos)
     pos += 8
-    dname, pos = decode_remote_string(buffer, pos)
-    (bandwidth,) = _Q_from(buffer, pos)
-    pos += 8
-    dom_xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainMigratePrepare3Args(cookie_in, uri_in, flags, dname, bandwidth, dom_xml), pos
+    unpack, zeros, length = _text[size]
+    dom_xml, padding = unpack(buffer, pos)
+    dom_xml = unpadded_text(dom_xml, padding, zeros)
+    return RemoteDomainMigratePrepare3Args(cookie_in, uri_in, flags, dname, bandwidth, dom_xml), pos + length
 
 
 def encode_remote_domain_migrate_prepare3_args(value: RemoteDomainMigratePrepare3Args, put: Put) -> None:
@@ -13979,8 +16170,21 @@ class RemoteDomainMigratePrepare3Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare3_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepare3Ret, int]:
-    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    uri_out, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_62[size]
+    cookie_out, padding, flag = unpack(buffer, pos)
+    cookie_out = unpadded(cookie_out, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri_out, padding = unpack(buffer, pos)
+        uri_out = unpadded_text(uri_out, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri_out = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteDomainMigratePrepare3Ret(cookie_out, uri_out), pos
 
 
@@ -14012,14 +16216,27 @@ class RemoteDomainMigratePrepareTunnel3Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_tunnel3_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareTunnel3Args, int]:
-    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    (flags,) = _Q_from(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_QI_99[size]
+    cookie_in, padding, flags, flag = unpack(buffer, pos)
+    cookie_in = unpadded(cookie_in, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dname, padding = unpack(buffer, pos)
+        dname = unpadded_text(dname, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dname = None
+    else:
+        raise no_boolean(pos - 4)
+    bandwidth, size = _QI_from(buffer, pos)
     pos += 8
-    dname, pos = decode_remote_string(buffer, pos)
-    (bandwidth,) = _Q_from(buffer, pos)
-    pos += 8
-    dom_xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainMigratePrepareTunnel3Args(cookie_in, flags, dname, bandwidth, dom_xml), pos
+    unpack, zeros, length = _text[size]
+    dom_xml, padding = unpack(buffer, pos)
+    dom_xml = unpadded_text(dom_xml, padding, zeros)
+    return RemoteDomainMigratePrepareTunnel3Args(cookie_in, flags, dname, bandwidth, dom_xml), pos + length
 
 
 def encode_remote_domain_migrate_prepare_tunnel3_args(value: RemoteDomainMigratePrepareTunnel3Args, put: Put) -> None:
@@ -14044,8 +16261,11 @@ class RemoteDomainMigratePrepareTunnel3Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_tunnel3_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareTunnel3Ret, int]:
-    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    return RemoteDomainMigratePrepareTunnel3Ret(cookie_out), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_100[size]
+    cookie_out, padding = unpack(buffer, pos)
+    cookie_out = unpadded(cookie_out, padding, zeros)
+    return RemoteDomainMigratePrepareTunnel3Ret(cookie_out), pos + length
 
 
 def encode_remote_domain_migrate_prepare_tunnel3_ret(value: RemoteDomainMigratePrepareTunnel3Ret, put: Put) -> None:
@@ -14081,16 +16301,62 @@ class RemoteDomainMigratePerform3Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_perform3_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePerform3Args, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    xmlin, pos = decode_remote_string(buffer, pos)
-    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    dconnuri, pos = decode_remote_string(buffer, pos)
-    uri, pos = decode_remote_string(buffer, pos)
-    (flags,) = _Q_from(buffer, pos)
-    pos += 8
-    dname, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        xmlin, padding = unpack(buffer, pos)
+        xmlin = unpadded_text(xmlin, padding, zeros)
+        pos += length
+    elif flag == 0:
+        xmlin = None
+    else:
+        raise no_boolean(pos - 4)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_62[size]
+    cookie_in, padding, flag = unpack(buffer, pos)
+    cookie_in = unpadded(cookie_in, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dconnuri, padding = unpack(buffer, pos)
+        dconnuri = unpadded_text(dconnuri, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dconnuri = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri, padding = unpack(buffer, pos)
+        uri = unpadded_text(uri, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri = None
+    else:
+        raise no_boolean(pos - 4)
+    flags, flag = _QI_from(buffer, pos)
+    pos += 12
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dname, padding = unpack(buffer, pos)
+        dname = unpadded_text(dname, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dname = None
+    else:
+        raise no_boolean(pos - 4)
     (bandwidth,) = _Q_from(buffer, pos)
-    return RemoteDomainMigratePerform3Args(dom, xmlin, cookie_in, dconnuri, uri, flags, dname, bandwidth), pos + 8
+    return RemoteDomainMigratePerform3Args(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xmlin, cookie_in, dconnuri, uri, flags, dname, bandwidth), pos + 8
 
 
 def encode_remote_domain_migrate_perform3_args(value: RemoteDomainMigratePerform3Args, put: Put) -> None:
@@ -14118,8 +16384,11 @@ class RemoteDomainMigratePerform3Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_perform3_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePerform3Ret, int]:
-    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    return RemoteDomainMigratePerform3Ret(cookie_out), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_100[size]
+    cookie_out, padding = unpack(buffer, pos)
+    cookie_out = unpadded(cookie_out, padding, zeros)
+    return RemoteDomainMigratePerform3Ret(cookie_out), pos + length
 
 
 def encode_remote_domain_migrate_perform3_ret(value: RemoteDomainMigratePerform3Ret, put: Put) -> None:
@@ -14150,10 +16419,37 @@ class RemoteDomainMigrateFinish3Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish3_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinish3Args, int]:
-    dname, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    dconnuri, pos = decode_remote_string(buffer, pos)
-    uri, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    dname, padding, size = unpack(buffer, pos)
+    dname = unpadded_text(dname, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_62[size]
+    cookie_in, padding, flag = unpack(buffer, pos)
+    cookie_in = unpadded(cookie_in, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dconnuri, padding = unpack(buffer, pos)
+        dconnuri = unpadded_text(dconnuri, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dconnuri = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri, padding = unpack(buffer, pos)
+        uri = unpadded_text(uri, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri = None
+    else:
+        raise no_boolean(pos - 4)
     flags, cancelled = _Qi_from(buffer, pos)
     return RemoteDomainMigrateFinish3Args(dname, cookie_in, dconnuri, uri, flags, cancelled), pos + 12
 
@@ -14182,9 +16478,15 @@ class RemoteDomainMigrateFinish3Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish3_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinish3Ret, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    return RemoteDomainMigrateFinish3Ret(dom, cookie_out), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_100[size]
+    cookie_out, padding = unpack(buffer, pos)
+    cookie_out = unpadded(cookie_out, padding, zeros)
+    return RemoteDomainMigrateFinish3Ret(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cookie_out), pos + length
 
 
 def encode_remote_domain_migrate_finish3_ret(value: RemoteDomainMigrateFinish3Ret, put: Put) -> None:
@@ -14212,10 +16514,15 @@ class RemoteDomainMigrateConfirm3Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_confirm3_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateConfirm3Args, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    flags, cancelled = _Qi_from(buffer, pos)
-    return RemoteDomainMigrateConfirm3Args(dom, cookie_in, flags, cancelled), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_Qi_102[size]
+    cookie_in, padding, flags, cancelled = unpack(buffer, pos)
+    cookie_in = unpadded(cookie_in, padding, zeros)
+    return RemoteDomainMigrateConfirm3Args(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cookie_in, flags, cancelled), pos + length
 
 
 def encode_remote_domain_migrate_confirm3_args(value: RemoteDomainMigrateConfirm3Args, put: Put) -> None:
@@ -14238,8 +16545,11 @@ class RemoteDomainEventControlErrorMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_control_error_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventControlErrorMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainEventControlErrorMsg(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventControlErrorMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_event_control_error_msg(value: RemoteDomainEventControlErrorMsg, put: Put) -> None:
@@ -14262,10 +16572,12 @@ class RemoteDomainEventCallbackControlErrorMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_control_error_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackControlErrorMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    msg, pos = decode_remote_domain_event_control_error_msg(buffer, pos)
-    return RemoteDomainEventCallbackControlErrorMsg(callbackID, msg), pos
+    unpack, zeros, length = _text_16si[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    return RemoteDomainEventCallbackControlErrorMsg(callbackID, RemoteDomainEventControlErrorMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id))), pos + length
 
 
 def encode_remote_domain_event_callback_control_error_msg(value: RemoteDomainEventCallbackControlErrorMsg, put: Put) -> None:
@@ -14289,9 +16601,11 @@ class RemoteDomainGetControlInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_control_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetControlInfoArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetControlInfoArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetControlInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_control_info_args(value: RemoteDomainGetControlInfoArgs, put: Put) -> None:
@@ -14342,9 +16656,11 @@ class RemoteDomainOpenGraphicsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_open_graphics_args(buffer: bytes, pos: int) -> tuple[RemoteDomainOpenGraphicsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    idx, flags = _2I_from(buffer, pos)
-    return RemoteDomainOpenGraphicsArgs(dom, idx, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I[size]
+    dom_name, padding, dom_uuid, dom_id, idx, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainOpenGraphicsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), idx, flags), pos + length
 
 
 def encode_remote_domain_open_graphics_args(value: RemoteDomainOpenGraphicsArgs, put: Put) -> None:
@@ -14370,9 +16686,11 @@ class RemoteDomainOpenGraphicsFdArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_open_graphics_fd_args(buffer: bytes, pos: int) -> tuple[RemoteDomainOpenGraphicsFdArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    idx, flags = _2I_from(buffer, pos)
-    return RemoteDomainOpenGraphicsFdArgs(dom, idx, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I[size]
+    dom_name, padding, dom_uuid, dom_id, idx, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainOpenGraphicsFdArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), idx, flags), pos + length
 
 
 def encode_remote_domain_open_graphics_fd_args(value: RemoteDomainOpenGraphicsFdArgs, put: Put) -> None:
@@ -14421,9 +16739,11 @@ class RemoteDomainShutdownFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_shutdown_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainShutdownFlagsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainShutdownFlagsArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainShutdownFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_shutdown_flags_args(value: RemoteDomainShutdownFlagsArgs, put: Put) -> None:
@@ -14449,9 +16769,11 @@ class RemoteDomainGetDiskErrorsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_disk_errors_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetDiskErrorsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    maxerrors, flags = _2I_from(buffer, pos)
-    return RemoteDomainGetDiskErrorsArgs(dom, maxerrors, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I[size]
+    dom_name, padding, dom_uuid, dom_id, maxerrors, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetDiskErrorsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), maxerrors, flags), pos + length
 
 
 def encode_remote_domain_get_disk_errors_args(value: RemoteDomainGetDiskErrorsArgs, put: Put) -> None:
@@ -14475,11 +16797,18 @@ class RemoteDomainGetDiskErrorsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_disk_errors_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetDiskErrorsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_DISK_ERRORS_MAX, 8)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_DISK_ERRORS_MAX or count * 8 > len(buffer) - pos:
+        raise too_many(count, pos)
     errors = []
     for _ in range(count):
-        item, pos = decode_remote_domain_disk_error(buffer, pos)
-        errors.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_i[size]
+        item_disk, padding, item_error = unpack(buffer, pos)
+        item_disk = unpadded_text(item_disk, padding, zeros)
+        pos += length
+        errors.append(RemoteDomainDiskError(item_disk, item_error))
     (nerrors,) = _i_from(buffer, pos)
     return RemoteDomainGetDiskErrorsRet(errors, nerrors), pos + 4
 
@@ -14531,11 +16860,18 @@ class RemoteConnectListAllDomainsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_domains_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllDomainsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_LIST_MAX, 24)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_LIST_MAX or count * 24 > len(buffer) - pos:
+        raise too_many(count, pos)
     domains = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_domain(buffer, pos)
-        domains.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16si[size]
+        item_name, padding, item_uuid, item_id = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        domains.append(RemoteNonnullDomain(item_name, item_uuid, item_id))
     (ret,) = _I_from(buffer, pos)
     return RemoteConnectListAllDomainsRet(domains, ret), pos + 4
 
@@ -14587,11 +16923,18 @@ class RemoteConnectListAllStoragePoolsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_storage_pools_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllStoragePoolsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_STORAGE_POOL_LIST_MAX, 20)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_STORAGE_POOL_LIST_MAX or count * 20 > len(buffer) - pos:
+        raise too_many(count, pos)
     pools = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-        pools.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s[size]
+        item_name, padding, item_uuid = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        pools.append(RemoteNonnullStoragePool(item_name, item_uuid))
     (ret,) = _I_from(buffer, pos)
     return RemoteConnectListAllStoragePoolsRet(pools, ret), pos + 4
 
@@ -14621,9 +16964,11 @@ class RemoteStoragePoolListAllVolumesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_list_all_volumes_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolListAllVolumesArgs, int]:
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    need_results, flags = _iI_from(buffer, pos)
-    return RemoteStoragePoolListAllVolumesArgs(pool, need_results, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    pool_name, padding, pool_uuid, need_results, flags = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolListAllVolumesArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), need_results, flags), pos + length
 
 
 def encode_remote_storage_pool_list_all_volumes_args(value: RemoteStoragePoolListAllVolumesArgs, put: Put) -> None:
@@ -14648,11 +16993,26 @@ class RemoteStoragePoolListAllVolumesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_list_all_volumes_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolListAllVolumesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_STORAGE_VOL_LIST_MAX, 12)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_STORAGE_VOL_LIST_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
     vols = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_storage_vol(buffer, pos)
-        vols.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_I_ahead[size]
+        item_pool, padding, size = unpack(buffer, pos)
+        item_pool = unpadded_text(item_pool, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text_I_ahead[size]
+        item_name, padding, size = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text[size]
+        item_key, padding = unpack(buffer, pos)
+        item_key = unpadded_text(item_key, padding, zeros)
+        pos += length
+        vols.append(RemoteNonnullStorageVol(item_pool, item_name, item_key))
     (ret,) = _I_from(buffer, pos)
     return RemoteStoragePoolListAllVolumesRet(vols, ret), pos + 4
 
@@ -14704,11 +17064,18 @@ class RemoteConnectListAllNetworksRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_networks_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllNetworksRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NETWORK_LIST_MAX, 20)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NETWORK_LIST_MAX or count * 20 > len(buffer) - pos:
+        raise too_many(count, pos)
     nets = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_network(buffer, pos)
-        nets.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s[size]
+        item_name, padding, item_uuid = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        nets.append(RemoteNonnullNetwork(item_name, item_uuid))
     (ret,) = _I_from(buffer, pos)
     return RemoteConnectListAllNetworksRet(nets, ret), pos + 4
 
@@ -14760,11 +17127,22 @@ class RemoteConnectListAllInterfacesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_interfaces_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllInterfacesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_INTERFACE_LIST_MAX, 8)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_INTERFACE_LIST_MAX or count * 8 > len(buffer) - pos:
+        raise too_many(count, pos)
     ifaces = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_interface(buffer, pos)
-        ifaces.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_I_ahead[size]
+        item_name, padding, size = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text[size]
+        item_mac, padding = unpack(buffer, pos)
+        item_mac = unpadded_text(item_mac, padding, zeros)
+        pos += length
+        ifaces.append(RemoteNonnullInterface(item_name, item_mac))
     (ret,) = _I_from(buffer, pos)
     return RemoteConnectListAllInterfacesRet(ifaces, ret), pos + 4
 
@@ -14816,11 +17194,18 @@ class RemoteConnectListAllNodeDevicesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_node_devices_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllNodeDevicesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NODE_DEVICE_LIST_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_DEVICE_LIST_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     devices = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_node_device(buffer, pos)
-        devices.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item_name, padding = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        devices.append(RemoteNonnullNodeDevice(item_name))
     (ret,) = _I_from(buffer, pos)
     return RemoteConnectListAllNodeDevicesRet(devices, ret), pos + 4
 
@@ -14872,11 +17257,18 @@ class RemoteConnectListAllNwfiltersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_nwfilters_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllNwfiltersRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NWFILTER_LIST_MAX, 20)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NWFILTER_LIST_MAX or count * 20 > len(buffer) - pos:
+        raise too_many(count, pos)
     filters = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_nwfilter(buffer, pos)
-        filters.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s[size]
+        item_name, padding, item_uuid = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        filters.append(RemoteNonnullNwfilter(item_name, item_uuid))
     (ret,) = _I_from(buffer, pos)
     return RemoteConnectListAllNwfiltersRet(filters, ret), pos + 4
 
@@ -14928,11 +17320,19 @@ class RemoteConnectListAllSecretsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_secrets_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllSecretsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_SECRET_LIST_MAX, 24)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_SECRET_LIST_MAX or count * 24 > len(buffer) - pos:
+        raise too_many(count, pos)
     secrets = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_secret(buffer, pos)
-        secrets.append(item)
+        item_uuid, item_usageType, size = _16siI_from(buffer, pos)
+        pos += 20
+        unpack, zeros, length = _text[size]
+        item_usageID, padding = unpack(buffer, pos)
+        item_usageID = unpadded_text(item_usageID, padding, zeros)
+        pos += length
+        secrets.append(RemoteNonnullSecret(item_uuid, item_usageType, item_usageID))
     (ret,) = _I_from(buffer, pos)
     return RemoteConnectListAllSecretsRet(secrets, ret), pos + 4
 
@@ -14960,11 +17360,11 @@ class RemoteNodeSetMemoryParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_set_memory_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteNodeSetMemoryParametersArgs, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NODE_MEMORY_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_MEMORY_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
     return RemoteNodeSetMemoryParametersArgs(params, flags), pos + 4
 
@@ -15015,11 +17415,11 @@ class RemoteNodeGetMemoryParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_memory_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetMemoryParametersRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NODE_MEMORY_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_MEMORY_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (nparams,) = _i_from(buffer, pos)
     return RemoteNodeGetMemoryParametersRet(params, nparams), pos + 4
 
@@ -15074,9 +17474,11 @@ class RemoteNodeGetCpuMapRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_cpu_map_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetCpuMapRet, int]:
-    cpumap, pos = read_opaque(buffer, pos, REMOTE_CPUMAP_MAX)
-    online, ret = _Ii_from(buffer, pos)
-    return RemoteNodeGetCpuMapRet(cpumap, online, ret), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_Ii[size]
+    cpumap, padding, online, ret = unpack(buffer, pos)
+    cpumap = unpadded(cpumap, padding, zeros)
+    return RemoteNodeGetCpuMapRet(cpumap, online, ret), pos + length
 
 
 def encode_remote_node_get_cpu_map_ret(value: RemoteNodeGetCpuMapRet, put: Put) -> None:
@@ -15104,10 +17506,23 @@ class RemoteDomainFstrimArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_fstrim_args(buffer: bytes, pos: int) -> tuple[RemoteDomainFstrimArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    mountPoint, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        mountPoint, padding = unpack(buffer, pos)
+        mountPoint = unpadded_text(mountPoint, padding, zeros)
+        pos += length
+    elif flag == 0:
+        mountPoint = None
+    else:
+        raise no_boolean(pos - 4)
     minimum, flags = _QI_from(buffer, pos)
-    return RemoteDomainFstrimArgs(dom, mountPoint, minimum, flags), pos + 12
+    return RemoteDomainFstrimArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), mountPoint, minimum, flags), pos + 12
 
 
 def encode_remote_domain_fstrim_args(value: RemoteDomainFstrimArgs, put: Put) -> None:
@@ -15132,9 +17547,11 @@ class RemoteDomainGetTimeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_time_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetTimeArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetTimeArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetTimeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_time_args(value: RemoteDomainGetTimeArgs, put: Put) -> None:
@@ -15185,9 +17602,11 @@ class RemoteDomainSetTimeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_time_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetTimeArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    seconds, nseconds, flags = _q2I_from(buffer, pos)
-    return RemoteDomainSetTimeArgs(dom, seconds, nseconds, flags), pos + 16
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siq2I[size]
+    dom_name, padding, dom_uuid, dom_id, seconds, nseconds, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSetTimeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), seconds, nseconds, flags), pos + length
 
 
 def encode_remote_domain_set_time_args(value: RemoteDomainSetTimeArgs, put: Put) -> None:
@@ -15214,14 +17633,16 @@ class RemoteDomainMigrateBegin3ParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_begin3_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateBegin3ParamsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainMigrateBegin3ParamsArgs(dom, params, flags), pos + 4
+    return RemoteDomainMigrateBegin3ParamsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
 
 
 def encode_remote_domain_migrate_begin3_params_args(value: RemoteDomainMigrateBegin3ParamsArgs, put: Put) -> None:
@@ -15248,9 +17669,15 @@ class RemoteDomainMigrateBegin3ParamsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_begin3_params_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateBegin3ParamsRet, int]:
-    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainMigrateBegin3ParamsRet(cookie_out, xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead_63[size]
+    cookie_out, padding, size = unpack(buffer, pos)
+    cookie_out = unpadded(cookie_out, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainMigrateBegin3ParamsRet(cookie_out, xml), pos + length
 
 
 def encode_remote_domain_migrate_begin3_params_ret(value: RemoteDomainMigrateBegin3ParamsRet, put: Put) -> None:
@@ -15277,14 +17704,16 @@ class RemoteDomainMigratePrepare3ParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare3_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepare3ParamsArgs, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
-    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainMigratePrepare3ParamsArgs(params, cookie_in, flags), pos + 4
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_62[size]
+    cookie_in, padding, flags = unpack(buffer, pos)
+    cookie_in = unpadded(cookie_in, padding, zeros)
+    return RemoteDomainMigratePrepare3ParamsArgs(params, cookie_in, flags), pos + length
 
 
 def encode_remote_domain_migrate_prepare3_params_args(value: RemoteDomainMigratePrepare3ParamsArgs, put: Put) -> None:
@@ -15311,8 +17740,21 @@ class RemoteDomainMigratePrepare3ParamsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare3_params_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepare3ParamsRet, int]:
-    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    uri_out, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_62[size]
+    cookie_out, padding, flag = unpack(buffer, pos)
+    cookie_out = unpadded(cookie_out, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri_out, padding = unpack(buffer, pos)
+        uri_out = unpadded_text(uri_out, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri_out = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteDomainMigratePrepare3ParamsRet(cookie_out, uri_out), pos
 
 
@@ -15340,14 +17782,16 @@ class RemoteDomainMigratePrepareTunnel3ParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_tunnel3_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareTunnel3ParamsArgs, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
-    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainMigratePrepareTunnel3ParamsArgs(params, cookie_in, flags), pos + 4
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_62[size]
+    cookie_in, padding, flags = unpack(buffer, pos)
+    cookie_in = unpadded(cookie_in, padding, zeros)
+    return RemoteDomainMigratePrepareTunnel3ParamsArgs(params, cookie_in, flags), pos + length
 
 
 def encode_remote_domain_migrate_prepare_tunnel3_params_args(value: RemoteDomainMigratePrepareTunnel3ParamsArgs, put: Put) -> None:
@@ -15372,8 +17816,11 @@ class RemoteDomainMigratePrepareTunnel3ParamsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_tunnel3_params_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareTunnel3ParamsRet, int]:
-    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    return RemoteDomainMigratePrepareTunnel3ParamsRet(cookie_out), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_100[size]
+    cookie_out, padding = unpack(buffer, pos)
+    cookie_out = unpadded(cookie_out, padding, zeros)
+    return RemoteDomainMigratePrepareTunnel3ParamsRet(cookie_out), pos + length
 
 
 def encode_remote_domain_migrate_prepare_tunnel3_params_ret(value: RemoteDomainMigratePrepareTunnel3ParamsRet, put: Put) -> None:
@@ -15403,16 +17850,31 @@ class RemoteDomainMigratePerform3ParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_perform3_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePerform3ParamsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    dconnuri, pos = decode_remote_string(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
-    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainMigratePerform3ParamsArgs(dom, dconnuri, params, cookie_in, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dconnuri, padding = unpack(buffer, pos)
+        dconnuri = unpadded_text(dconnuri, padding, zeros)
+        pos += length
+    elif flag == 0:
+        dconnuri = None
+    else:
+        raise no_boolean(pos - 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_62[size]
+    cookie_in, padding, flags = unpack(buffer, pos)
+    cookie_in = unpadded(cookie_in, padding, zeros)
+    return RemoteDomainMigratePerform3ParamsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), dconnuri, params, cookie_in, flags), pos + length
 
 
 def encode_remote_domain_migrate_perform3_params_args(value: RemoteDomainMigratePerform3ParamsArgs, put: Put) -> None:
@@ -15439,8 +17901,11 @@ class RemoteDomainMigratePerform3ParamsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_perform3_params_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePerform3ParamsRet, int]:
-    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    return RemoteDomainMigratePerform3ParamsRet(cookie_out), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_100[size]
+    cookie_out, padding = unpack(buffer, pos)
+    cookie_out = unpadded(cookie_out, padding, zeros)
+    return RemoteDomainMigratePerform3ParamsRet(cookie_out), pos + length
 
 
 def encode_remote_domain_migrate_perform3_params_ret(value: RemoteDomainMigratePerform3ParamsRet, put: Put) -> None:
@@ -15468,14 +17933,16 @@ class RemoteDomainMigrateFinish3ParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish3_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinish3ParamsArgs, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
-    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    flags, cancelled = _Ii_from(buffer, pos)
-    return RemoteDomainMigrateFinish3ParamsArgs(params, cookie_in, flags, cancelled), pos + 8
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_Ii_110[size]
+    cookie_in, padding, flags, cancelled = unpack(buffer, pos)
+    cookie_in = unpadded(cookie_in, padding, zeros)
+    return RemoteDomainMigrateFinish3ParamsArgs(params, cookie_in, flags, cancelled), pos + length
 
 
 def encode_remote_domain_migrate_finish3_params_args(value: RemoteDomainMigrateFinish3ParamsArgs, put: Put) -> None:
@@ -15502,9 +17969,15 @@ class RemoteDomainMigrateFinish3ParamsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish3_params_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinish3ParamsRet, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    return RemoteDomainMigrateFinish3ParamsRet(dom, cookie_out), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_100[size]
+    cookie_out, padding = unpack(buffer, pos)
+    cookie_out = unpadded(cookie_out, padding, zeros)
+    return RemoteDomainMigrateFinish3ParamsRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cookie_out), pos + length
 
 
 def encode_remote_domain_migrate_finish3_params_ret(value: RemoteDomainMigrateFinish3ParamsRet, put: Put) -> None:
@@ -15535,15 +18008,19 @@ class RemoteDomainMigrateConfirm3ParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_confirm3_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateConfirm3ParamsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
-    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
-    flags, cancelled = _Ii_from(buffer, pos)
-    return RemoteDomainMigrateConfirm3ParamsArgs(dom, params, cookie_in, flags, cancelled), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_Ii_110[size]
+    cookie_in, padding, flags, cancelled = unpack(buffer, pos)
+    cookie_in = unpadded(cookie_in, padding, zeros)
+    return RemoteDomainMigrateConfirm3ParamsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, cookie_in, flags, cancelled), pos + length
 
 
 def encode_remote_domain_migrate_confirm3_params_args(value: RemoteDomainMigrateConfirm3ParamsArgs, put: Put) -> None:
@@ -15571,9 +18048,15 @@ class RemoteDomainEventDeviceRemovedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_device_removed_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventDeviceRemovedMsg, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    devAlias, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainEventDeviceRemovedMsg(dom, devAlias), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    devAlias, padding = unpack(buffer, pos)
+    devAlias = unpadded_text(devAlias, padding, zeros)
+    return RemoteDomainEventDeviceRemovedMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), devAlias), pos + length
 
 
 def encode_remote_domain_event_device_removed_msg(value: RemoteDomainEventDeviceRemovedMsg, put: Put) -> None:
@@ -15597,10 +18080,16 @@ class RemoteDomainEventCallbackDeviceRemovedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_device_removed_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackDeviceRemovedMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    msg, pos = decode_remote_domain_event_device_removed_msg(buffer, pos)
-    return RemoteDomainEventCallbackDeviceRemovedMsg(callbackID, msg), pos
+    unpack, zeros, length = _text_16siI_ahead[size]
+    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, size = unpack(buffer, pos)
+    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    msg_devAlias, padding = unpack(buffer, pos)
+    msg_devAlias = unpadded_text(msg_devAlias, padding, zeros)
+    return RemoteDomainEventCallbackDeviceRemovedMsg(callbackID, RemoteDomainEventDeviceRemovedMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_devAlias)), pos + length
 
 
 def encode_remote_domain_event_callback_device_removed_msg(value: RemoteDomainEventCallbackDeviceRemovedMsg, put: Put) -> None:
@@ -15630,12 +18119,16 @@ class RemoteDomainEventBlockJob2Msg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_block_job_2_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventBlockJob2Msg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    dst, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    type_, status = _2i_from(buffer, pos)
-    return RemoteDomainEventBlockJob2Msg(callbackID, dom, dst, type_, status), pos + 8
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_2i[size]
+    dst, padding, type_, status = unpack(buffer, pos)
+    dst = unpadded_text(dst, padding, zeros)
+    return RemoteDomainEventBlockJob2Msg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), dst, type_, status), pos + length
 
 
 def encode_remote_domain_event_block_job_2_msg(value: RemoteDomainEventBlockJob2Msg, put: Put) -> None:
@@ -15669,13 +18162,28 @@ class RemoteDomainEventBlockThresholdMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_block_threshold_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventBlockThresholdMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    dev, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    path, pos = decode_remote_string(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    dev, padding, flag = unpack(buffer, pos)
+    dev = unpadded_text(dev, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        path, padding = unpack(buffer, pos)
+        path = unpadded_text(path, padding, zeros)
+        pos += length
+    elif flag == 0:
+        path = None
+    else:
+        raise no_boolean(pos - 4)
     threshold, excess = _2Q_from(buffer, pos)
-    return RemoteDomainEventBlockThresholdMsg(callbackID, dom, dev, path, threshold, excess), pos + 16
+    return RemoteDomainEventBlockThresholdMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), dev, path, threshold, excess), pos + 16
 
 
 def encode_remote_domain_event_block_threshold_msg(value: RemoteDomainEventBlockThresholdMsg, put: Put) -> None:
@@ -15704,15 +18212,16 @@ class RemoteDomainEventCallbackTunableMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_tunable_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackTunableMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_EVENT_TUNABLE_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
-    return RemoteDomainEventCallbackTunableMsg(callbackID, dom, params), pos
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_EVENT_TUNABLE_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
+    return RemoteDomainEventCallbackTunableMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params), pos
 
 
 def encode_remote_domain_event_callback_tunable_msg(value: RemoteDomainEventCallbackTunableMsg, put: Put) -> None:
@@ -15741,11 +18250,16 @@ class RemoteDomainEventCallbackDeviceAddedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_device_added_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackDeviceAddedMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    devAlias, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainEventCallbackDeviceAddedMsg(callbackID, dom, devAlias), pos
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    devAlias, padding = unpack(buffer, pos)
+    devAlias = unpadded_text(devAlias, padding, zeros)
+    return RemoteDomainEventCallbackDeviceAddedMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), devAlias), pos + length
 
 
 def encode_remote_domain_event_callback_device_added_msg(value: RemoteDomainEventCallbackDeviceAddedMsg, put: Put) -> None:
@@ -15793,9 +18307,11 @@ class RemoteConnectGetCpuModelNamesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_cpu_model_names_args(buffer: bytes, pos: int) -> tuple[RemoteConnectGetCpuModelNamesArgs, int]:
-    arch, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    need_results, flags = _iI_from(buffer, pos)
-    return RemoteConnectGetCpuModelNamesArgs(arch, need_results, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_iI[size]
+    arch, padding, need_results, flags = unpack(buffer, pos)
+    arch = unpadded_text(arch, padding, zeros)
+    return RemoteConnectGetCpuModelNamesArgs(arch, need_results, flags), pos + length
 
 
 def encode_remote_connect_get_cpu_model_names_args(value: RemoteConnectGetCpuModelNamesArgs, put: Put) -> None:
@@ -15819,10 +18335,17 @@ class RemoteConnectGetCpuModelNamesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_cpu_model_names_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetCpuModelNamesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_CONNECT_CPU_MODELS_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_CONNECT_CPU_MODELS_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     models = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         models.append(item)
     (ret,) = _i_from(buffer, pos)
     return RemoteConnectGetCpuModelNamesRet(models, ret), pos + 4
@@ -15851,9 +18374,19 @@ class RemoteConnectNetworkEventRegisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_network_event_register_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectNetworkEventRegisterAnyArgs, int]:
-    (eventID,) = _i_from(buffer, pos)
-    pos += 4
-    net, pos = decode_remote_network(buffer, pos)
+    eventID, flag = _iI_from(buffer, pos)
+    pos += 8
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s[size]
+        net_name, padding, net_uuid = unpack(buffer, pos)
+        net_name = unpadded_text(net_name, padding, zeros)
+        pos += length
+        net = RemoteNonnullNetwork(net_name, net_uuid)
+    elif flag == 0:
+        net = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteConnectNetworkEventRegisterAnyArgs(eventID, net), pos
 
 
@@ -15924,11 +18457,12 @@ class RemoteNetworkEventLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_network_event_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteNetworkEventLifecycleMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    event, detail = _2i_from(buffer, pos)
-    return RemoteNetworkEventLifecycleMsg(callbackID, net, event, detail), pos + 8
+    unpack, zeros, length = _text_16s2i[size]
+    net_name, padding, net_uuid, event, detail = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    return RemoteNetworkEventLifecycleMsg(callbackID, RemoteNonnullNetwork(net_name, net_uuid), event, detail), pos + length
 
 
 def encode_remote_network_event_lifecycle_msg(value: RemoteNetworkEventLifecycleMsg, put: Put) -> None:
@@ -15957,13 +18491,23 @@ class RemoteNetworkEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_network_event_callback_metadata_change_msg(buffer: bytes, pos: int) -> tuple[RemoteNetworkEventCallbackMetadataChangeMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    (type_,) = _i_from(buffer, pos)
-    pos += 4
-    nsuri, pos = decode_remote_string(buffer, pos)
-    return RemoteNetworkEventCallbackMetadataChangeMsg(callbackID, net, type_, nsuri), pos
+    unpack, zeros, length = _text_16siI[size]
+    net_name, padding, net_uuid, type_, flag = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        nsuri, padding = unpack(buffer, pos)
+        nsuri = unpadded_text(nsuri, padding, zeros)
+        pos += length
+    elif flag == 0:
+        nsuri = None
+    else:
+        raise no_boolean(pos - 4)
+    return RemoteNetworkEventCallbackMetadataChangeMsg(callbackID, RemoteNonnullNetwork(net_name, net_uuid), type_, nsuri), pos
 
 
 def encode_remote_network_event_callback_metadata_change_msg(value: RemoteNetworkEventCallbackMetadataChangeMsg, put: Put) -> None:
@@ -15997,14 +18541,47 @@ class RemoteNetworkSetMetadataArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_set_metadata_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkSetMetadataArgs, int]:
-    network, pos = decode_remote_nonnull_network(buffer, pos)
-    (type_,) = _i_from(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    network_name, padding, network_uuid, type_, flag = unpack(buffer, pos)
+    network_name = unpadded_text(network_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        metadata, padding = unpack(buffer, pos)
+        metadata = unpadded_text(metadata, padding, zeros)
+        pos += length
+    elif flag == 0:
+        metadata = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    metadata, pos = decode_remote_string(buffer, pos)
-    key, pos = decode_remote_string(buffer, pos)
-    uri, pos = decode_remote_string(buffer, pos)
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        key, padding = unpack(buffer, pos)
+        key = unpadded_text(key, padding, zeros)
+        pos += length
+    elif flag == 0:
+        key = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri, padding = unpack(buffer, pos)
+        uri = unpadded_text(uri, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkSetMetadataArgs(network, type_, metadata, key, uri, flags), pos + 4
+    return RemoteNetworkSetMetadataArgs(RemoteNonnullNetwork(network_name, network_uuid), type_, metadata, key, uri, flags), pos + 4
 
 
 def encode_remote_network_set_metadata_args(value: RemoteNetworkSetMetadataArgs, put: Put) -> None:
@@ -16036,12 +18613,23 @@ class RemoteNetworkGetMetadataArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_metadata_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetMetadataArgs, int]:
-    network, pos = decode_remote_nonnull_network(buffer, pos)
-    (type_,) = _i_from(buffer, pos)
-    pos += 4
-    uri, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    network_name, padding, network_uuid, type_, flag = unpack(buffer, pos)
+    network_name = unpadded_text(network_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        uri, padding = unpack(buffer, pos)
+        uri = unpadded_text(uri, padding, zeros)
+        pos += length
+    elif flag == 0:
+        uri = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkGetMetadataArgs(network, type_, uri, flags), pos + 4
+    return RemoteNetworkGetMetadataArgs(RemoteNonnullNetwork(network_name, network_uuid), type_, uri, flags), pos + 4
 
 
 def encode_remote_network_get_metadata_args(value: RemoteNetworkGetMetadataArgs, put: Put) -> None:
@@ -16065,8 +18653,11 @@ class RemoteNetworkGetMetadataRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_metadata_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetMetadataRet, int]:
-    metadata, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNetworkGetMetadataRet(metadata), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    metadata, padding = unpack(buffer, pos)
+    metadata = unpadded_text(metadata, padding, zeros)
+    return RemoteNetworkGetMetadataRet(metadata), pos + length
 
 
 def encode_remote_network_get_metadata_ret(value: RemoteNetworkGetMetadataRet, put: Put) -> None:
@@ -16089,9 +18680,19 @@ class RemoteConnectStoragePoolEventRegisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_storage_pool_event_register_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectStoragePoolEventRegisterAnyArgs, int]:
-    (eventID,) = _i_from(buffer, pos)
-    pos += 4
-    pool, pos = decode_remote_storage_pool(buffer, pos)
+    eventID, flag = _iI_from(buffer, pos)
+    pos += 8
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s[size]
+        pool_name, padding, pool_uuid = unpack(buffer, pos)
+        pool_name = unpadded_text(pool_name, padding, zeros)
+        pos += length
+        pool = RemoteNonnullStoragePool(pool_name, pool_uuid)
+    elif flag == 0:
+        pool = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteConnectStoragePoolEventRegisterAnyArgs(eventID, pool), pos
 
 
@@ -16162,11 +18763,12 @@ class RemoteStoragePoolEventLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_event_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolEventLifecycleMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    event, detail = _2i_from(buffer, pos)
-    return RemoteStoragePoolEventLifecycleMsg(callbackID, pool, event, detail), pos + 8
+    unpack, zeros, length = _text_16s2i[size]
+    pool_name, padding, pool_uuid, event, detail = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolEventLifecycleMsg(callbackID, RemoteNonnullStoragePool(pool_name, pool_uuid), event, detail), pos + length
 
 
 def encode_remote_storage_pool_event_lifecycle_msg(value: RemoteStoragePoolEventLifecycleMsg, put: Put) -> None:
@@ -16191,10 +18793,12 @@ class RemoteStoragePoolEventRefreshMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_event_refresh_msg(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolEventRefreshMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
-    return RemoteStoragePoolEventRefreshMsg(callbackID, pool), pos
+    unpack, zeros, length = _text_16s[size]
+    pool_name, padding, pool_uuid = unpack(buffer, pos)
+    pool_name = unpadded_text(pool_name, padding, zeros)
+    return RemoteStoragePoolEventRefreshMsg(callbackID, RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
 
 
 def encode_remote_storage_pool_event_refresh_msg(value: RemoteStoragePoolEventRefreshMsg, put: Put) -> None:
@@ -16218,9 +18822,19 @@ class RemoteConnectNodeDeviceEventRegisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_node_device_event_register_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectNodeDeviceEventRegisterAnyArgs, int]:
-    (eventID,) = _i_from(buffer, pos)
-    pos += 4
-    dev, pos = decode_remote_node_device(buffer, pos)
+    eventID, flag = _iI_from(buffer, pos)
+    pos += 8
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        dev_name, padding = unpack(buffer, pos)
+        dev_name = unpadded_text(dev_name, padding, zeros)
+        pos += length
+        dev = RemoteNonnullNodeDevice(dev_name)
+    elif flag == 0:
+        dev = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteConnectNodeDeviceEventRegisterAnyArgs(eventID, dev), pos
 
 
@@ -16291,11 +18905,12 @@ class RemoteNodeDeviceEventLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_event_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceEventLifecycleMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dev, pos = decode_remote_nonnull_node_device(buffer, pos)
-    event, detail = _2i_from(buffer, pos)
-    return RemoteNodeDeviceEventLifecycleMsg(callbackID, dev, event, detail), pos + 8
+    unpack, zeros, length = _text_2i[size]
+    dev_name, padding, event, detail = unpack(buffer, pos)
+    dev_name = unpadded_text(dev_name, padding, zeros)
+    return RemoteNodeDeviceEventLifecycleMsg(callbackID, RemoteNonnullNodeDevice(dev_name), event, detail), pos + length
 
 
 def encode_remote_node_device_event_lifecycle_msg(value: RemoteNodeDeviceEventLifecycleMsg, put: Put) -> None:
@@ -16320,10 +18935,12 @@ class RemoteNodeDeviceEventUpdateMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_event_update_msg(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceEventUpdateMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dev, pos = decode_remote_nonnull_node_device(buffer, pos)
-    return RemoteNodeDeviceEventUpdateMsg(callbackID, dev), pos
+    unpack, zeros, length = _text[size]
+    dev_name, padding = unpack(buffer, pos)
+    dev_name = unpadded_text(dev_name, padding, zeros)
+    return RemoteNodeDeviceEventUpdateMsg(callbackID, RemoteNonnullNodeDevice(dev_name)), pos + length
 
 
 def encode_remote_node_device_event_update_msg(value: RemoteNodeDeviceEventUpdateMsg, put: Put) -> None:
@@ -16349,14 +18966,23 @@ class RemoteDomainFsfreezeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_fsfreeze_args(buffer: bytes, pos: int) -> tuple[RemoteDomainFsfreezeArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX, 4)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     mountpoints = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         mountpoints.append(item)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainFsfreezeArgs(dom, mountpoints, flags), pos + 4
+    return RemoteDomainFsfreezeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), mountpoints, flags), pos + 4
 
 
 def encode_remote_domain_fsfreeze_args(value: RemoteDomainFsfreezeArgs, put: Put) -> None:
@@ -16406,14 +19032,23 @@ class RemoteDomainFsthawArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_fsthaw_args(buffer: bytes, pos: int) -> tuple[RemoteDomainFsthawArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX, 4)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     mountpoints = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         mountpoints.append(item)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainFsthawArgs(dom, mountpoints, flags), pos + 4
+    return RemoteDomainFsthawArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), mountpoints, flags), pos + 4
 
 
 def encode_remote_domain_fsthaw_args(value: RemoteDomainFsthawArgs, put: Put) -> None:
@@ -16465,7 +19100,10 @@ class RemoteNodeGetFreePagesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_free_pages_args(buffer: bytes, pos: int) -> tuple[RemoteNodeGetFreePagesArgs, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NODE_MAX_CELLS, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_MAX_CELLS or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     pages, pos = read_numbers(buffer, pos, count, "I")
     startCell, cellCount, flags = _i2I_from(buffer, pos)
     return RemoteNodeGetFreePagesArgs(pages, startCell, cellCount, flags), pos + 12
@@ -16491,7 +19129,10 @@ class RemoteNodeGetFreePagesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_free_pages_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetFreePagesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NODE_MAX_CELLS, 8)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_MAX_CELLS or count * 8 > len(buffer) - pos:
+        raise too_many(count, pos)
     counts, pos = read_numbers(buffer, pos, count, "Q")
     return RemoteNodeGetFreePagesRet(counts), pos
 
@@ -16523,9 +19164,15 @@ class RemoteNodeAllocPagesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_alloc_pages_args(buffer: bytes, pos: int) -> tuple[RemoteNodeAllocPagesArgs, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NODE_MAX_CELLS, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_MAX_CELLS or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     pageSizes, pos = read_numbers(buffer, pos, count, "I")
-    count, pos = read_count(buffer, pos, REMOTE_NODE_MAX_CELLS, 8)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_MAX_CELLS or count * 8 > len(buffer) - pos:
+        raise too_many(count, pos)
     pageCounts, pos = read_numbers(buffer, pos, count, "Q")
     startCell, cellCount, flags = _i2I_from(buffer, pos)
     return RemoteNodeAllocPagesArgs(pageSizes, pageCounts, startCell, cellCount, flags), pos + 12
@@ -16589,18 +19236,70 @@ class RemoteNetworkDhcpLease(XdrStruct, frozen=True):
     clientid: RemoteString
 
 
+def list_remote_network_dhcp_lease(buffer: bytes, pos: int, count: int) -> tuple[list[RemoteNetworkDhcpLease], int]:
+    items = []
+    for _ in range(count):
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_qiI[size]
+        iface, padding, expirytime, type_, flag = unpack(buffer, pos)
+        iface = unpadded_text(iface, padding, zeros)
+        pos += length
+        if flag == 1:
+            (size,) = _I_from(buffer, pos)
+            unpack, zeros, length = _text[size]
+            mac, padding = unpack(buffer, pos)
+            mac = unpadded_text(mac, padding, zeros)
+            pos += length
+        elif flag == 0:
+            mac = None
+        else:
+            raise no_boolean(pos - 4)
+        (flag,) = _I_from(buffer, pos)
+        pos += 4
+        if flag == 1:
+            (size,) = _I_from(buffer, pos)
+            unpack, zeros, length = _text[size]
+            iaid, padding = unpack(buffer, pos)
+            iaid = unpadded_text(iaid, padding, zeros)
+            pos += length
+        elif flag == 0:
+            iaid = None
+        else:
+            raise no_boolean(pos - 4)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_2I[size]
+        ipaddr, padding, prefix, flag = unpack(buffer, pos)
+        ipaddr = unpadded_text(ipaddr, padding, zeros)
+        pos += length
+        if flag == 1:
+            (size,) = _I_from(buffer, pos)
+            unpack, zeros, length = _text[size]
+            hostname, padding = unpack(buffer, pos)
+            hostname = unpadded_text(hostname, padding, zeros)
+            pos += length
+        elif flag == 0:
+            hostname = None
+        else:
+            raise no_boolean(pos - 4)
+        (flag,) = _I_from(buffer, pos)
+        pos += 4
+        if flag == 1:
+            (size,) = _I_from(buffer, pos)
+            unpack, zeros, length = _text[size]
+            clientid, padding = unpack(buffer, pos)
+            clientid = unpadded_text(clientid, padding, zeros)
+            pos += length
+        elif flag == 0:
+            clientid = None
+        else:
+            raise no_boolean(pos - 4)
+        items.append(RemoteNetworkDhcpLease(iface, expirytime, type_, mac, iaid, ipaddr, prefix, hostname, clientid))
+    return items, pos
+
+
 def decode_remote_network_dhcp_lease(buffer: bytes, pos: int) -> tuple[RemoteNetworkDhcpLease, int]:
-    iface, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    expirytime, type_ = _qi_from(buffer, pos)
-    pos += 12
-    mac, pos = decode_remote_string(buffer, pos)
-    iaid, pos = decode_remote_string(buffer, pos)
-    ipaddr, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (prefix,) = _I_from(buffer, pos)
-    pos += 4
-    hostname, pos = decode_remote_string(buffer, pos)
-    clientid, pos = decode_remote_string(buffer, pos)
-    return RemoteNetworkDhcpLease(iface, expirytime, type_, mac, iaid, ipaddr, prefix, hostname, clientid), pos
+    (result,), pos = list_remote_network_dhcp_lease(buffer, pos, 1)
+    return result, pos
 
 
 def encode_remote_network_dhcp_lease(value: RemoteNetworkDhcpLease, put: Put) -> None:
@@ -16634,10 +19333,23 @@ class RemoteNetworkGetDhcpLeasesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_dhcp_leases_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetDhcpLeasesArgs, int]:
-    net, pos = decode_remote_nonnull_network(buffer, pos)
-    mac, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI[size]
+    net_name, padding, net_uuid, flag = unpack(buffer, pos)
+    net_name = unpadded_text(net_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        mac, padding = unpack(buffer, pos)
+        mac = unpadded_text(mac, padding, zeros)
+        pos += length
+    elif flag == 0:
+        mac = None
+    else:
+        raise no_boolean(pos - 4)
     need_results, flags = _iI_from(buffer, pos)
-    return RemoteNetworkGetDhcpLeasesArgs(net, mac, need_results, flags), pos + 8
+    return RemoteNetworkGetDhcpLeasesArgs(RemoteNonnullNetwork(net_name, net_uuid), mac, need_results, flags), pos + 8
 
 
 def encode_remote_network_get_dhcp_leases_args(value: RemoteNetworkGetDhcpLeasesArgs, put: Put) -> None:
@@ -16662,11 +19374,11 @@ class RemoteNetworkGetDhcpLeasesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_dhcp_leases_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetDhcpLeasesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NETWORK_DHCP_LEASES_MAX, 40)
-    leases = []
-    for _ in range(count):
-        item, pos = decode_remote_network_dhcp_lease(buffer, pos)
-        leases.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NETWORK_DHCP_LEASES_MAX or count * 40 > len(buffer) - pos:
+        raise too_many(count, pos)
+    leases, pos = list_remote_network_dhcp_lease(buffer, pos, count)
     (ret,) = _I_from(buffer, pos)
     return RemoteNetworkGetDhcpLeasesRet(leases, ret), pos + 4
 
@@ -16693,14 +19405,24 @@ class RemoteDomainStatsRecord(XdrStruct, frozen=True):
     params: Annotated[list[RemoteTypedParam], ArrayOf(REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX)]
 
 
-def decode_remote_domain_stats_record(buffer: bytes, pos: int) -> tuple[RemoteDomainStatsRecord, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX, 12)
-    params = []
+def list_remote_domain_stats_record(buffer: bytes, pos: int, count: int) -> tuple[list[RemoteDomainStatsRecord], int]:
+    items = []
     for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
-    return RemoteDomainStatsRecord(dom, params), pos
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16siI[size]
+        dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+        dom_name = unpadded_text(dom_name, padding, zeros)
+        pos += length
+        if count > REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX or count * 12 > len(buffer) - pos:
+            raise too_many(count, pos)
+        params, pos = list_remote_typed_param(buffer, pos, count)
+        items.append(RemoteDomainStatsRecord(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params))
+    return items, pos
+
+
+def decode_remote_domain_stats_record(buffer: bytes, pos: int) -> tuple[RemoteDomainStatsRecord, int]:
+    (result,), pos = list_remote_domain_stats_record(buffer, pos, 1)
+    return result, pos
 
 
 def encode_remote_domain_stats_record(value: RemoteDomainStatsRecord, put: Put) -> None:
@@ -16728,11 +19450,18 @@ class RemoteConnectGetAllDomainStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_all_domain_stats_args(buffer: bytes, pos: int) -> tuple[RemoteConnectGetAllDomainStatsArgs, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_LIST_MAX, 24)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_LIST_MAX or count * 24 > len(buffer) - pos:
+        raise too_many(count, pos)
     doms = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_domain(buffer, pos)
-        doms.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16si[size]
+        item_name, padding, item_uuid, item_id = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        doms.append(RemoteNonnullDomain(item_name, item_uuid, item_id))
     stats, flags = _2I_from(buffer, pos)
     return RemoteConnectGetAllDomainStatsArgs(doms, stats, flags), pos + 8
 
@@ -16764,11 +19493,12 @@ class RemoteDomainEventCallbackAgentLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_agent_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackAgentLifecycleMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    state, reason = _2i_from(buffer, pos)
-    return RemoteDomainEventCallbackAgentLifecycleMsg(callbackID, dom, state, reason), pos + 8
+    unpack, zeros, length = _text_16s3i[size]
+    dom_name, padding, dom_uuid, dom_id, state, reason = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventCallbackAgentLifecycleMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), state, reason), pos + length
 
 
 def encode_remote_domain_event_callback_agent_lifecycle_msg(value: RemoteDomainEventCallbackAgentLifecycleMsg, put: Put) -> None:
@@ -16791,11 +19521,11 @@ class RemoteConnectGetAllDomainStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_all_domain_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetAllDomainStatsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_LIST_MAX, 28)
-    retStats = []
-    for _ in range(count):
-        item, pos = decode_remote_domain_stats_record(buffer, pos)
-        retStats.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_LIST_MAX or count * 28 > len(buffer) - pos:
+        raise too_many(count, pos)
+    retStats, pos = list_remote_domain_stats_record(buffer, pos, count)
     return RemoteConnectGetAllDomainStatsRet(retStats), pos
 
 
@@ -16824,16 +19554,39 @@ class RemoteDomainFsinfo(XdrStruct, frozen=True):
     dev_aliases: Annotated[list[RemoteNonnullString], ArrayOf(REMOTE_DOMAIN_FSINFO_DISKS_MAX)]
 
 
-def decode_remote_domain_fsinfo(buffer: bytes, pos: int) -> tuple[RemoteDomainFsinfo, int]:
-    mountpoint, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    fstype, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_FSINFO_DISKS_MAX, 4)
-    dev_aliases = []
+def list_remote_domain_fsinfo(buffer: bytes, pos: int, count: int) -> tuple[list[RemoteDomainFsinfo], int]:
+    items = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-        dev_aliases.append(item)
-    return RemoteDomainFsinfo(mountpoint, name, fstype, dev_aliases), pos
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_I_ahead[size]
+        mountpoint, padding, size = unpack(buffer, pos)
+        mountpoint = unpadded_text(mountpoint, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text_I_ahead[size]
+        name, padding, size = unpack(buffer, pos)
+        name = unpadded_text(name, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text_I[size]
+        fstype, padding, count = unpack(buffer, pos)
+        fstype = unpadded_text(fstype, padding, zeros)
+        pos += length
+        if count > REMOTE_DOMAIN_FSINFO_DISKS_MAX or count * 4 > len(buffer) - pos:
+            raise too_many(count, pos)
+        dev_aliases = []
+        for _ in range(count):
+            (size,) = _I_from(buffer, pos)
+            unpack, zeros, length = _text[size]
+            item, padding = unpack(buffer, pos)
+            item = unpadded_text(item, padding, zeros)
+            pos += length
+            dev_aliases.append(item)
+        items.append(RemoteDomainFsinfo(mountpoint, name, fstype, dev_aliases))
+    return items, pos
+
+
+def decode_remote_domain_fsinfo(buffer: bytes, pos: int) -> tuple[RemoteDomainFsinfo, int]:
+    (result,), pos = list_remote_domain_fsinfo(buffer, pos, 1)
+    return result, pos
 
 
 def encode_remote_domain_fsinfo(value: RemoteDomainFsinfo, put: Put) -> None:
@@ -16861,9 +19614,11 @@ class RemoteDomainGetFsinfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_fsinfo_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetFsinfoArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetFsinfoArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetFsinfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_fsinfo_args(value: RemoteDomainGetFsinfoArgs, put: Put) -> None:
@@ -16887,11 +19642,11 @@ class RemoteDomainGetFsinfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_fsinfo_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetFsinfoRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_FSINFO_MAX, 16)
-    info = []
-    for _ in range(count):
-        item, pos = decode_remote_domain_fsinfo(buffer, pos)
-        info.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_FSINFO_MAX or count * 16 > len(buffer) - pos:
+        raise too_many(count, pos)
+    info, pos = list_remote_domain_fsinfo(buffer, pos, count)
     (ret,) = _I_from(buffer, pos)
     return RemoteDomainGetFsinfoRet(info, ret), pos + 4
 
@@ -16921,11 +19676,12 @@ class RemoteDomainIpAddr(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_ip_addr(buffer: bytes, pos: int) -> tuple[RemoteDomainIpAddr, int]:
-    (type_,) = _i_from(buffer, pos)
+    type_, size = _iI_from(buffer, pos)
     pos += 4
-    addr, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (prefix,) = _I_from(buffer, pos)
-    return RemoteDomainIpAddr(type_, addr, prefix), pos + 4
+    unpack, zeros, length = _text_I[size]
+    addr, padding, prefix = unpack(buffer, pos)
+    addr = unpadded_text(addr, padding, zeros)
+    return RemoteDomainIpAddr(type_, addr, prefix), pos + length
 
 
 def encode_remote_domain_ip_addr(value: RemoteDomainIpAddr, put: Put) -> None:
@@ -16951,15 +19707,44 @@ class RemoteDomainInterface(XdrStruct, frozen=True):
     addrs: Annotated[list[RemoteDomainIpAddr], ArrayOf(REMOTE_DOMAIN_IP_ADDR_MAX)]
 
 
-def decode_remote_domain_interface(buffer: bytes, pos: int) -> tuple[RemoteDomainInterface, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    hwaddr, pos = decode_remote_string(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_IP_ADDR_MAX, 12)
-    addrs = []
+def list_remote_domain_interface(buffer: bytes, pos: int, count: int) -> tuple[list[RemoteDomainInterface], int]:
+    items = []
     for _ in range(count):
-        item, pos = decode_remote_domain_ip_addr(buffer, pos)
-        addrs.append(item)
-    return RemoteDomainInterface(name, hwaddr, addrs), pos
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_I[size]
+        name, padding, flag = unpack(buffer, pos)
+        name = unpadded_text(name, padding, zeros)
+        pos += length
+        if flag == 1:
+            (size,) = _I_from(buffer, pos)
+            unpack, zeros, length = _text[size]
+            hwaddr, padding = unpack(buffer, pos)
+            hwaddr = unpadded_text(hwaddr, padding, zeros)
+            pos += length
+        elif flag == 0:
+            hwaddr = None
+        else:
+            raise no_boolean(pos - 4)
+        (count,) = _I_from(buffer, pos)
+        pos += 4
+        if count > REMOTE_DOMAIN_IP_ADDR_MAX or count * 12 > len(buffer) - pos:
+            raise too_many(count, pos)
+        addrs = []
+        for _ in range(count):
+            item_type, size = _iI_from(buffer, pos)
+            pos += 4
+            unpack, zeros, length = _text_I[size]
+            item_addr, padding, item_prefix = unpack(buffer, pos)
+            item_addr = unpadded_text(item_addr, padding, zeros)
+            pos += length
+            addrs.append(RemoteDomainIpAddr(item_type, item_addr, item_prefix))
+        items.append(RemoteDomainInterface(name, hwaddr, addrs))
+    return items, pos
+
+
+def decode_remote_domain_interface(buffer: bytes, pos: int) -> tuple[RemoteDomainInterface, int]:
+    (result,), pos = list_remote_domain_interface(buffer, pos, 1)
+    return result, pos
 
 
 def encode_remote_domain_interface(value: RemoteDomainInterface, put: Put) -> None:
@@ -16988,9 +19773,11 @@ class RemoteDomainInterfaceAddressesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_interface_addresses_args(buffer: bytes, pos: int) -> tuple[RemoteDomainInterfaceAddressesArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    source, flags = _2I_from(buffer, pos)
-    return RemoteDomainInterfaceAddressesArgs(dom, source, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I[size]
+    dom_name, padding, dom_uuid, dom_id, source, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainInterfaceAddressesArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), source, flags), pos + length
 
 
 def encode_remote_domain_interface_addresses_args(value: RemoteDomainInterfaceAddressesArgs, put: Put) -> None:
@@ -17012,11 +19799,11 @@ class RemoteDomainInterfaceAddressesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_interface_addresses_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainInterfaceAddressesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_INTERFACE_MAX, 12)
-    ifaces = []
-    for _ in range(count):
-        item, pos = decode_remote_domain_interface(buffer, pos)
-        ifaces.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_INTERFACE_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    ifaces, pos = list_remote_domain_interface(buffer, pos, count)
     return RemoteDomainInterfaceAddressesRet(ifaces), pos
 
 
@@ -17046,11 +19833,35 @@ class RemoteDomainSetUserPasswordArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_user_password_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetUserPasswordArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    user, pos = decode_remote_string(buffer, pos)
-    password, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        user, padding = unpack(buffer, pos)
+        user = unpadded_text(user, padding, zeros)
+        pos += length
+    elif flag == 0:
+        user = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        password, padding = unpack(buffer, pos)
+        password = unpadded_text(password, padding, zeros)
+        pos += length
+    elif flag == 0:
+        password = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetUserPasswordArgs(dom, user, password, flags), pos + 4
+    return RemoteDomainSetUserPasswordArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), user, password, flags), pos + 4
 
 
 def encode_remote_domain_set_user_password_args(value: RemoteDomainSetUserPasswordArgs, put: Put) -> None:
@@ -17078,10 +19889,23 @@ class RemoteDomainRenameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_rename_args(buffer: bytes, pos: int) -> tuple[RemoteDomainRenameArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    new_name, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        new_name, padding = unpack(buffer, pos)
+        new_name = unpadded_text(new_name, padding, zeros)
+        pos += length
+    elif flag == 0:
+        new_name = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainRenameArgs(dom, new_name, flags), pos + 4
+    return RemoteDomainRenameArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), new_name, flags), pos + 4
 
 
 def encode_remote_domain_rename_args(value: RemoteDomainRenameArgs, put: Put) -> None:
@@ -17129,11 +19953,12 @@ class RemoteDomainEventCallbackMigrationIterationMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_migration_iteration_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackMigrationIterationMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (iteration,) = _i_from(buffer, pos)
-    return RemoteDomainEventCallbackMigrationIterationMsg(callbackID, dom, iteration), pos + 4
+    unpack, zeros, length = _text_16s2i[size]
+    dom_name, padding, dom_uuid, dom_id, iteration = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventCallbackMigrationIterationMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), iteration), pos + length
 
 
 def encode_remote_domain_event_callback_migration_iteration_msg(value: RemoteDomainEventCallbackMigrationIterationMsg, put: Put) -> None:
@@ -17160,15 +19985,16 @@ class RemoteDomainEventCallbackJobCompletedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_job_completed_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackJobCompletedMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_JOB_STATS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
-    return RemoteDomainEventCallbackJobCompletedMsg(callbackID, dom, params), pos
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_JOB_STATS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
+    return RemoteDomainEventCallbackJobCompletedMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params), pos
 
 
 def encode_remote_domain_event_callback_job_completed_msg(value: RemoteDomainEventCallbackJobCompletedMsg, put: Put) -> None:
@@ -17195,9 +20021,11 @@ class RemoteDomainMigrateStartPostCopyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_start_post_copy_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateStartPostCopyArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainMigrateStartPostCopyArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainMigrateStartPostCopyArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_migrate_start_post_copy_args(value: RemoteDomainMigrateStartPostCopyArgs, put: Put) -> None:
@@ -17223,11 +20051,16 @@ class RemoteDomainEventCallbackDeviceRemovalFailedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_device_removal_failed_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackDeviceRemovalFailedMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    devAlias, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainEventCallbackDeviceRemovalFailedMsg(callbackID, dom, devAlias), pos
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    devAlias, padding = unpack(buffer, pos)
+    devAlias = unpadded_text(devAlias, padding, zeros)
+    return RemoteDomainEventCallbackDeviceRemovalFailedMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), devAlias), pos + length
 
 
 def encode_remote_domain_event_callback_device_removal_failed_msg(value: RemoteDomainEventCallbackDeviceRemovalFailedMsg, put: Put) -> None:
@@ -17252,9 +20085,11 @@ class RemoteDomainGetGuestVcpusArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_guest_vcpus_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetGuestVcpusArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetGuestVcpusArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetGuestVcpusArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_guest_vcpus_args(value: RemoteDomainGetGuestVcpusArgs, put: Put) -> None:
@@ -17276,11 +20111,11 @@ class RemoteDomainGetGuestVcpusRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_guest_vcpus_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetGuestVcpusRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_GUEST_VCPU_PARAMS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_GUEST_VCPU_PARAMS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     return RemoteDomainGetGuestVcpusRet(params), pos
 
 
@@ -17310,10 +20145,15 @@ class RemoteDomainSetGuestVcpusArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_guest_vcpus_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetGuestVcpusArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    cpumap, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    state, flags = _iI_from(buffer, pos)
-    return RemoteDomainSetGuestVcpusArgs(dom, cpumap, state, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_iI[size]
+    cpumap, padding, state, flags = unpack(buffer, pos)
+    cpumap = unpadded_text(cpumap, padding, zeros)
+    return RemoteDomainSetGuestVcpusArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cpumap, state, flags), pos + length
 
 
 def encode_remote_domain_set_guest_vcpus_args(value: RemoteDomainSetGuestVcpusArgs, put: Put) -> None:
@@ -17342,10 +20182,15 @@ class RemoteDomainSetVcpuArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_vcpu_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetVcpuArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    cpumap, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    state, flags = _iI_from(buffer, pos)
-    return RemoteDomainSetVcpuArgs(dom, cpumap, state, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_iI[size]
+    cpumap, padding, state, flags = unpack(buffer, pos)
+    cpumap = unpadded_text(cpumap, padding, zeros)
+    return RemoteDomainSetVcpuArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cpumap, state, flags), pos + length
 
 
 def encode_remote_domain_set_vcpu_args(value: RemoteDomainSetVcpuArgs, put: Put) -> None:
@@ -17374,13 +20219,23 @@ class RemoteDomainEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_metadata_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackMetadataChangeMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (type_,) = _i_from(buffer, pos)
-    pos += 4
-    nsuri, pos = decode_remote_string(buffer, pos)
-    return RemoteDomainEventCallbackMetadataChangeMsg(callbackID, dom, type_, nsuri), pos
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, type_, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        nsuri, padding = unpack(buffer, pos)
+        nsuri = unpadded_text(nsuri, padding, zeros)
+        pos += length
+    elif flag == 0:
+        nsuri = None
+    else:
+        raise no_boolean(pos - 4)
+    return RemoteDomainEventCallbackMetadataChangeMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), type_, nsuri), pos
 
 
 def encode_remote_domain_event_callback_metadata_change_msg(value: RemoteDomainEventCallbackMetadataChangeMsg, put: Put) -> None:
@@ -17412,11 +20267,12 @@ class RemoteDomainEventMemoryFailureMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_memory_failure_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventMemoryFailureMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    recipient, action, flags = _2iI_from(buffer, pos)
-    return RemoteDomainEventMemoryFailureMsg(callbackID, dom, recipient, action, flags), pos + 12
+    unpack, zeros, length = _text_16s3iI[size]
+    dom_name, padding, dom_uuid, dom_id, recipient, action, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventMemoryFailureMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), recipient, action, flags), pos + length
 
 
 def encode_remote_domain_event_memory_failure_msg(value: RemoteDomainEventMemoryFailureMsg, put: Put) -> None:
@@ -17441,9 +20297,20 @@ class RemoteConnectSecretEventRegisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_secret_event_register_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectSecretEventRegisterAnyArgs, int]:
-    (eventID,) = _i_from(buffer, pos)
-    pos += 4
-    secret, pos = decode_remote_secret(buffer, pos)
+    eventID, flag = _iI_from(buffer, pos)
+    pos += 8
+    if flag == 1:
+        secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
+        pos += 20
+        unpack, zeros, length = _text[size]
+        secret_usageID, padding = unpack(buffer, pos)
+        secret_usageID = unpadded_text(secret_usageID, padding, zeros)
+        pos += length
+        secret = RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID)
+    elif flag == 0:
+        secret = None
+    else:
+        raise no_boolean(pos - 4)
     return RemoteConnectSecretEventRegisterAnyArgs(eventID, secret), pos
 
 
@@ -17514,11 +20381,12 @@ class RemoteSecretEventLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_event_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteSecretEventLifecycleMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
-    pos += 4
-    secret, pos = decode_remote_nonnull_secret(buffer, pos)
-    event, detail = _2i_from(buffer, pos)
-    return RemoteSecretEventLifecycleMsg(callbackID, secret, event, detail), pos + 8
+    callbackID, secret_uuid, secret_usageType, size = _i16siI_from(buffer, pos)
+    pos += 24
+    unpack, zeros, length = _text_2i[size]
+    secret_usageID, padding, event, detail = unpack(buffer, pos)
+    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
+    return RemoteSecretEventLifecycleMsg(callbackID, RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID), event, detail), pos + length
 
 
 def encode_remote_secret_event_lifecycle_msg(value: RemoteSecretEventLifecycleMsg, put: Put) -> None:
@@ -17543,10 +20411,12 @@ class RemoteSecretEventValueChangedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_event_value_changed_msg(buffer: bytes, pos: int) -> tuple[RemoteSecretEventValueChangedMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
-    pos += 4
-    secret, pos = decode_remote_nonnull_secret(buffer, pos)
-    return RemoteSecretEventValueChangedMsg(callbackID, secret), pos
+    callbackID, secret_uuid, secret_usageType, size = _i16siI_from(buffer, pos)
+    pos += 24
+    unpack, zeros, length = _text[size]
+    secret_usageID, padding = unpack(buffer, pos)
+    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
+    return RemoteSecretEventValueChangedMsg(callbackID, RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID)), pos + length
 
 
 def encode_remote_secret_event_value_changed_msg(value: RemoteSecretEventValueChangedMsg, put: Put) -> None:
@@ -17574,10 +20444,15 @@ class RemoteDomainSetBlockThresholdArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_block_threshold_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetBlockThresholdArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    dev, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    threshold, flags = _QI_from(buffer, pos)
-    return RemoteDomainSetBlockThresholdArgs(dom, dev, threshold, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_QI[size]
+    dev, padding, threshold, flags = unpack(buffer, pos)
+    dev = unpadded_text(dev, padding, zeros)
+    return RemoteDomainSetBlockThresholdArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), dev, threshold, flags), pos + length
 
 
 def encode_remote_domain_set_block_threshold_args(value: RemoteDomainSetBlockThresholdArgs, put: Put) -> None:
@@ -17606,9 +20481,11 @@ class RemoteDomainSetLifecycleActionArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_lifecycle_action_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetLifecycleActionArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    type_, action, flags = _3I_from(buffer, pos)
-    return RemoteDomainSetLifecycleActionArgs(dom, type_, action, flags), pos + 12
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si3I[size]
+    dom_name, padding, dom_uuid, dom_id, type_, action, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSetLifecycleActionArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), type_, action, flags), pos + length
 
 
 def encode_remote_domain_set_lifecycle_action_args(value: RemoteDomainSetLifecycleActionArgs, put: Put) -> None:
@@ -17640,13 +20517,59 @@ class RemoteConnectCompareHypervisorCpuArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_compare_hypervisor_cpu_args(buffer: bytes, pos: int) -> tuple[RemoteConnectCompareHypervisorCpuArgs, int]:
-    emulator, pos = decode_remote_string(buffer, pos)
-    arch, pos = decode_remote_string(buffer, pos)
-    machine, pos = decode_remote_string(buffer, pos)
-    virttype, pos = decode_remote_string(buffer, pos)
-    xmlCPU, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteConnectCompareHypervisorCpuArgs(emulator, arch, machine, virttype, xmlCPU, flags), pos + 4
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        emulator, padding = unpack(buffer, pos)
+        emulator = unpadded_text(emulator, padding, zeros)
+        pos += length
+    elif flag == 0:
+        emulator = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        arch, padding = unpack(buffer, pos)
+        arch = unpadded_text(arch, padding, zeros)
+        pos += length
+    elif flag == 0:
+        arch = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        machine, padding = unpack(buffer, pos)
+        machine = unpadded_text(machine, padding, zeros)
+        pos += length
+    elif flag == 0:
+        machine = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        virttype, padding = unpack(buffer, pos)
+        virttype = unpadded_text(virttype, padding, zeros)
+        pos += length
+    elif flag == 0:
+        virttype = None
+    else:
+        raise no_boolean(pos - 4)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xmlCPU, padding, flags = unpack(buffer, pos)
+    xmlCPU = unpadded_text(xmlCPU, padding, zeros)
+    return RemoteConnectCompareHypervisorCpuArgs(emulator, arch, machine, virttype, xmlCPU, flags), pos + length
 
 
 def encode_remote_connect_compare_hypervisor_cpu_args(value: RemoteConnectCompareHypervisorCpuArgs, put: Put) -> None:
@@ -17703,14 +20626,65 @@ class RemoteConnectBaselineHypervisorCpuArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_baseline_hypervisor_cpu_args(buffer: bytes, pos: int) -> tuple[RemoteConnectBaselineHypervisorCpuArgs, int]:
-    emulator, pos = decode_remote_string(buffer, pos)
-    arch, pos = decode_remote_string(buffer, pos)
-    machine, pos = decode_remote_string(buffer, pos)
-    virttype, pos = decode_remote_string(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_CPU_BASELINE_MAX, 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        emulator, padding = unpack(buffer, pos)
+        emulator = unpadded_text(emulator, padding, zeros)
+        pos += length
+    elif flag == 0:
+        emulator = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        arch, padding = unpack(buffer, pos)
+        arch = unpadded_text(arch, padding, zeros)
+        pos += length
+    elif flag == 0:
+        arch = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        machine, padding = unpack(buffer, pos)
+        machine = unpadded_text(machine, padding, zeros)
+        pos += length
+    elif flag == 0:
+        machine = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        virttype, padding = unpack(buffer, pos)
+        virttype = unpadded_text(virttype, padding, zeros)
+        pos += length
+    elif flag == 0:
+        virttype = None
+    else:
+        raise no_boolean(pos - 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_CPU_BASELINE_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     xmlCPUs = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         xmlCPUs.append(item)
     (flags,) = _I_from(buffer, pos)
     return RemoteConnectBaselineHypervisorCpuArgs(emulator, arch, machine, virttype, xmlCPUs, flags), pos + 4
@@ -17741,8 +20715,11 @@ class RemoteConnectBaselineHypervisorCpuRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_baseline_hypervisor_cpu_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectBaselineHypervisorCpuRet, int]:
-    cpu, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteConnectBaselineHypervisorCpuRet(cpu), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    cpu, padding = unpack(buffer, pos)
+    cpu = unpadded_text(cpu, padding, zeros)
+    return RemoteConnectBaselineHypervisorCpuRet(cpu), pos + length
 
 
 def encode_remote_connect_baseline_hypervisor_cpu_ret(value: RemoteConnectBaselineHypervisorCpuRet, put: Put) -> None:
@@ -17788,11 +20765,11 @@ class RemoteNodeGetSevInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_sev_info_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetSevInfoRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NODE_SEV_INFO_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NODE_SEV_INFO_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (nparams,) = _i_from(buffer, pos)
     return RemoteNodeGetSevInfoRet(params, nparams), pos + 4
 
@@ -17820,9 +20797,11 @@ class RemoteDomainGetLaunchSecurityInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_launch_security_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetLaunchSecurityInfoArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetLaunchSecurityInfoArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetLaunchSecurityInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_launch_security_info_args(value: RemoteDomainGetLaunchSecurityInfoArgs, put: Put) -> None:
@@ -17844,11 +20823,11 @@ class RemoteDomainGetLaunchSecurityInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_launch_security_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetLaunchSecurityInfoRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_LAUNCH_SECURITY_INFO_PARAMS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_LAUNCH_SECURITY_INFO_PARAMS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     return RemoteDomainGetLaunchSecurityInfoRet(params), pos
 
 
@@ -17876,14 +20855,16 @@ class RemoteDomainSetLaunchSecurityStateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_launch_security_state_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetLaunchSecurityStateArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetLaunchSecurityStateArgs(dom, params, flags), pos + 4
+    return RemoteDomainSetLaunchSecurityStateArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
 
 
 def encode_remote_domain_set_launch_security_state_args(value: RemoteDomainSetLaunchSecurityStateArgs, put: Put) -> None:
@@ -17908,8 +20889,11 @@ class RemoteNwfilterBindingLookupByPortDevArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_lookup_by_port_dev_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingLookupByPortDevArgs, int]:
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNwfilterBindingLookupByPortDevArgs(name), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    name, padding = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteNwfilterBindingLookupByPortDevArgs(name), pos + length
 
 
 def encode_remote_nwfilter_binding_lookup_by_port_dev_args(value: RemoteNwfilterBindingLookupByPortDevArgs, put: Put) -> None:
@@ -17930,8 +20914,15 @@ class RemoteNwfilterBindingLookupByPortDevRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_lookup_by_port_dev_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingLookupByPortDevRet, int]:
-    nwfilter, pos = decode_remote_nonnull_nwfilter_binding(buffer, pos)
-    return RemoteNwfilterBindingLookupByPortDevRet(nwfilter), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    nwfilter_portdev, padding, size = unpack(buffer, pos)
+    nwfilter_portdev = unpadded_text(nwfilter_portdev, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    nwfilter_filtername, padding = unpack(buffer, pos)
+    nwfilter_filtername = unpadded_text(nwfilter_filtername, padding, zeros)
+    return RemoteNwfilterBindingLookupByPortDevRet(RemoteNonnullNwfilterBinding(nwfilter_portdev, nwfilter_filtername)), pos + length
 
 
 def encode_remote_nwfilter_binding_lookup_by_port_dev_ret(value: RemoteNwfilterBindingLookupByPortDevRet, put: Put) -> None:
@@ -17954,9 +20945,11 @@ class RemoteNwfilterBindingCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingCreateXmlArgs, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNwfilterBindingCreateXmlArgs(xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNwfilterBindingCreateXmlArgs(xml, flags), pos + length
 
 
 def encode_remote_nwfilter_binding_create_xml_args(value: RemoteNwfilterBindingCreateXmlArgs, put: Put) -> None:
@@ -17978,8 +20971,15 @@ class RemoteNwfilterBindingCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingCreateXmlRet, int]:
-    nwfilter, pos = decode_remote_nonnull_nwfilter_binding(buffer, pos)
-    return RemoteNwfilterBindingCreateXmlRet(nwfilter), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    nwfilter_portdev, padding, size = unpack(buffer, pos)
+    nwfilter_portdev = unpadded_text(nwfilter_portdev, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    nwfilter_filtername, padding = unpack(buffer, pos)
+    nwfilter_filtername = unpadded_text(nwfilter_filtername, padding, zeros)
+    return RemoteNwfilterBindingCreateXmlRet(RemoteNonnullNwfilterBinding(nwfilter_portdev, nwfilter_filtername)), pos + length
 
 
 def encode_remote_nwfilter_binding_create_xml_ret(value: RemoteNwfilterBindingCreateXmlRet, put: Put) -> None:
@@ -18000,8 +21000,15 @@ class RemoteNwfilterBindingDeleteArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_delete_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingDeleteArgs, int]:
-    nwfilter, pos = decode_remote_nonnull_nwfilter_binding(buffer, pos)
-    return RemoteNwfilterBindingDeleteArgs(nwfilter), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    nwfilter_portdev, padding, size = unpack(buffer, pos)
+    nwfilter_portdev = unpadded_text(nwfilter_portdev, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    nwfilter_filtername, padding = unpack(buffer, pos)
+    nwfilter_filtername = unpadded_text(nwfilter_filtername, padding, zeros)
+    return RemoteNwfilterBindingDeleteArgs(RemoteNonnullNwfilterBinding(nwfilter_portdev, nwfilter_filtername)), pos + length
 
 
 def encode_remote_nwfilter_binding_delete_args(value: RemoteNwfilterBindingDeleteArgs, put: Put) -> None:
@@ -18024,9 +21031,15 @@ class RemoteNwfilterBindingGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingGetXmlDescArgs, int]:
-    nwfilter, pos = decode_remote_nonnull_nwfilter_binding(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNwfilterBindingGetXmlDescArgs(nwfilter, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    nwfilter_portdev, padding, size = unpack(buffer, pos)
+    nwfilter_portdev = unpadded_text(nwfilter_portdev, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    nwfilter_filtername, padding, flags = unpack(buffer, pos)
+    nwfilter_filtername = unpadded_text(nwfilter_filtername, padding, zeros)
+    return RemoteNwfilterBindingGetXmlDescArgs(RemoteNonnullNwfilterBinding(nwfilter_portdev, nwfilter_filtername), flags), pos + length
 
 
 def encode_remote_nwfilter_binding_get_xml_desc_args(value: RemoteNwfilterBindingGetXmlDescArgs, put: Put) -> None:
@@ -18048,8 +21061,11 @@ class RemoteNwfilterBindingGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNwfilterBindingGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNwfilterBindingGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_nwfilter_binding_get_xml_desc_ret(value: RemoteNwfilterBindingGetXmlDescRet, put: Put) -> None:
@@ -18095,11 +21111,22 @@ class RemoteConnectListAllNwfilterBindingsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_nwfilter_bindings_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllNwfilterBindingsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NWFILTER_BINDING_LIST_MAX, 8)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NWFILTER_BINDING_LIST_MAX or count * 8 > len(buffer) - pos:
+        raise too_many(count, pos)
     bindings = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_nwfilter_binding(buffer, pos)
-        bindings.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_I_ahead[size]
+        item_portdev, padding, size = unpack(buffer, pos)
+        item_portdev = unpadded_text(item_portdev, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text[size]
+        item_filtername, padding = unpack(buffer, pos)
+        item_filtername = unpadded_text(item_filtername, padding, zeros)
+        pos += length
+        bindings.append(RemoteNonnullNwfilterBinding(item_portdev, item_filtername))
     (ret,) = _I_from(buffer, pos)
     return RemoteConnectListAllNwfilterBindingsRet(bindings, ret), pos + 4
 
@@ -18146,8 +21173,11 @@ class RemoteConnectGetStoragePoolCapabilitiesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_storage_pool_capabilities_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetStoragePoolCapabilitiesRet, int]:
-    capabilities, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteConnectGetStoragePoolCapabilitiesRet(capabilities), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    capabilities, padding = unpack(buffer, pos)
+    capabilities = unpadded_text(capabilities, padding, zeros)
+    return RemoteConnectGetStoragePoolCapabilitiesRet(capabilities), pos + length
 
 
 def encode_remote_connect_get_storage_pool_capabilities_ret(value: RemoteConnectGetStoragePoolCapabilitiesRet, put: Put) -> None:
@@ -18172,9 +21202,11 @@ class RemoteNetworkListAllPortsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_list_all_ports_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkListAllPortsArgs, int]:
-    network, pos = decode_remote_nonnull_network(buffer, pos)
-    need_results, flags = _iI_from(buffer, pos)
-    return RemoteNetworkListAllPortsArgs(network, need_results, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    network_name, padding, network_uuid, need_results, flags = unpack(buffer, pos)
+    network_name = unpadded_text(network_name, padding, zeros)
+    return RemoteNetworkListAllPortsArgs(RemoteNonnullNetwork(network_name, network_uuid), need_results, flags), pos + length
 
 
 def encode_remote_network_list_all_ports_args(value: RemoteNetworkListAllPortsArgs, put: Put) -> None:
@@ -18198,11 +21230,18 @@ class RemoteNetworkListAllPortsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_list_all_ports_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkListAllPortsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NETWORK_PORT_LIST_MAX, 36)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NETWORK_PORT_LIST_MAX or count * 36 > len(buffer) - pos:
+        raise too_many(count, pos)
     ports = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_network_port(buffer, pos)
-        ports.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s16s[size]
+        item_net_name, padding, item_net_uuid, item_uuid = unpack(buffer, pos)
+        item_net_name = unpadded_text(item_net_name, padding, zeros)
+        pos += length
+        ports.append(RemoteNonnullNetworkPort(RemoteNonnullNetwork(item_net_name, item_net_uuid), item_uuid))
     (ret,) = _I_from(buffer, pos)
     return RemoteNetworkListAllPortsRet(ports, ret), pos + 4
 
@@ -18230,9 +21269,11 @@ class RemoteNetworkPortLookupByUuidArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_lookup_by_uuid_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortLookupByUuidArgs, int]:
-    network, pos = decode_remote_nonnull_network(buffer, pos)
-    (uuid,) = _16s_from(buffer, pos)
-    return RemoteNetworkPortLookupByUuidArgs(network, uuid), pos + 16
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s16s[size]
+    network_name, padding, network_uuid, uuid = unpack(buffer, pos)
+    network_name = unpadded_text(network_name, padding, zeros)
+    return RemoteNetworkPortLookupByUuidArgs(RemoteNonnullNetwork(network_name, network_uuid), uuid), pos + length
 
 
 def encode_remote_network_port_lookup_by_uuid_args(value: RemoteNetworkPortLookupByUuidArgs, put: Put) -> None:
@@ -18254,8 +21295,11 @@ class RemoteNetworkPortLookupByUuidRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_lookup_by_uuid_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortLookupByUuidRet, int]:
-    port, pos = decode_remote_nonnull_network_port(buffer, pos)
-    return RemoteNetworkPortLookupByUuidRet(port), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s16s[size]
+    port_net_name, padding, port_net_uuid, port_uuid = unpack(buffer, pos)
+    port_net_name = unpadded_text(port_net_name, padding, zeros)
+    return RemoteNetworkPortLookupByUuidRet(RemoteNonnullNetworkPort(RemoteNonnullNetwork(port_net_name, port_net_uuid), port_uuid)), pos + length
 
 
 def encode_remote_network_port_lookup_by_uuid_ret(value: RemoteNetworkPortLookupByUuidRet, put: Put) -> None:
@@ -18280,10 +21324,15 @@ class RemoteNetworkPortCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortCreateXmlArgs, int]:
-    network, pos = decode_remote_nonnull_network(buffer, pos)
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkPortCreateXmlArgs(network, xml, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16sI_ahead[size]
+    network_name, padding, network_uuid, size = unpack(buffer, pos)
+    network_name = unpadded_text(network_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    xml, padding, flags = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNetworkPortCreateXmlArgs(RemoteNonnullNetwork(network_name, network_uuid), xml, flags), pos + length
 
 
 def encode_remote_network_port_create_xml_args(value: RemoteNetworkPortCreateXmlArgs, put: Put) -> None:
@@ -18306,8 +21355,11 @@ class RemoteNetworkPortCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortCreateXmlRet, int]:
-    port, pos = decode_remote_nonnull_network_port(buffer, pos)
-    return RemoteNetworkPortCreateXmlRet(port), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s16s[size]
+    port_net_name, padding, port_net_uuid, port_uuid = unpack(buffer, pos)
+    port_net_name = unpadded_text(port_net_name, padding, zeros)
+    return RemoteNetworkPortCreateXmlRet(RemoteNonnullNetworkPort(RemoteNonnullNetwork(port_net_name, port_net_uuid), port_uuid)), pos + length
 
 
 def encode_remote_network_port_create_xml_ret(value: RemoteNetworkPortCreateXmlRet, put: Put) -> None:
@@ -18332,14 +21384,16 @@ class RemoteNetworkPortSetParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_set_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortSetParametersArgs, int]:
-    port, pos = decode_remote_nonnull_network_port(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_NETWORK_PORT_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s16sI[size]
+    port_net_name, padding, port_net_uuid, port_uuid, count = unpack(buffer, pos)
+    port_net_name = unpadded_text(port_net_name, padding, zeros)
+    pos += length
+    if count > REMOTE_NETWORK_PORT_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkPortSetParametersArgs(port, params, flags), pos + 4
+    return RemoteNetworkPortSetParametersArgs(RemoteNonnullNetworkPort(RemoteNonnullNetwork(port_net_name, port_net_uuid), port_uuid), params, flags), pos + 4
 
 
 def encode_remote_network_port_set_parameters_args(value: RemoteNetworkPortSetParametersArgs, put: Put) -> None:
@@ -18368,9 +21422,11 @@ class RemoteNetworkPortGetParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_get_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortGetParametersArgs, int]:
-    port, pos = decode_remote_nonnull_network_port(buffer, pos)
-    nparams, flags = _iI_from(buffer, pos)
-    return RemoteNetworkPortGetParametersArgs(port, nparams, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s16siI[size]
+    port_net_name, padding, port_net_uuid, port_uuid, nparams, flags = unpack(buffer, pos)
+    port_net_name = unpadded_text(port_net_name, padding, zeros)
+    return RemoteNetworkPortGetParametersArgs(RemoteNonnullNetworkPort(RemoteNonnullNetwork(port_net_name, port_net_uuid), port_uuid), nparams, flags), pos + length
 
 
 def encode_remote_network_port_get_parameters_args(value: RemoteNetworkPortGetParametersArgs, put: Put) -> None:
@@ -18394,11 +21450,11 @@ class RemoteNetworkPortGetParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_get_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortGetParametersRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_NETWORK_PORT_PARAMETERS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_NETWORK_PORT_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (nparams,) = _i_from(buffer, pos)
     return RemoteNetworkPortGetParametersRet(params, nparams), pos + 4
 
@@ -18426,9 +21482,11 @@ class RemoteNetworkPortGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortGetXmlDescArgs, int]:
-    port, pos = decode_remote_nonnull_network_port(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkPortGetXmlDescArgs(port, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s16sI[size]
+    port_net_name, padding, port_net_uuid, port_uuid, flags = unpack(buffer, pos)
+    port_net_name = unpadded_text(port_net_name, padding, zeros)
+    return RemoteNetworkPortGetXmlDescArgs(RemoteNonnullNetworkPort(RemoteNonnullNetwork(port_net_name, port_net_uuid), port_uuid), flags), pos + length
 
 
 def encode_remote_network_port_get_xml_desc_args(value: RemoteNetworkPortGetXmlDescArgs, put: Put) -> None:
@@ -18450,8 +21508,11 @@ class RemoteNetworkPortGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteNetworkPortGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteNetworkPortGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_network_port_get_xml_desc_ret(value: RemoteNetworkPortGetXmlDescRet, put: Put) -> None:
@@ -18474,9 +21535,11 @@ class RemoteNetworkPortDeleteArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_delete_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortDeleteArgs, int]:
-    port, pos = decode_remote_nonnull_network_port(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkPortDeleteArgs(port, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s16sI[size]
+    port_net_name, padding, port_net_uuid, port_uuid, flags = unpack(buffer, pos)
+    port_net_name = unpadded_text(port_net_name, padding, zeros)
+    return RemoteNetworkPortDeleteArgs(RemoteNonnullNetworkPort(RemoteNonnullNetwork(port_net_name, port_net_uuid), port_uuid), flags), pos + length
 
 
 def encode_remote_network_port_delete_args(value: RemoteNetworkPortDeleteArgs, put: Put) -> None:
@@ -18502,10 +21565,15 @@ class RemoteDomainCheckpointCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointCreateXmlArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    xml_desc, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainCheckpointCreateXmlArgs(dom, xml_desc, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    xml_desc, padding, flags = unpack(buffer, pos)
+    xml_desc = unpadded_text(xml_desc, padding, zeros)
+    return RemoteDomainCheckpointCreateXmlArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml_desc, flags), pos + length
 
 
 def encode_remote_domain_checkpoint_create_xml_args(value: RemoteDomainCheckpointCreateXmlArgs, put: Put) -> None:
@@ -18528,8 +21596,15 @@ class RemoteDomainCheckpointCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointCreateXmlRet, int]:
-    checkpoint, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
-    return RemoteDomainCheckpointCreateXmlRet(checkpoint), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    checkpoint_name, padding, size = unpack(buffer, pos)
+    checkpoint_name = unpadded_text(checkpoint_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16si[size]
+    checkpoint_dom_name, padding, checkpoint_dom_uuid, checkpoint_dom_id = unpack(buffer, pos)
+    checkpoint_dom_name = unpadded_text(checkpoint_dom_name, padding, zeros)
+    return RemoteDomainCheckpointCreateXmlRet(RemoteNonnullDomainCheckpoint(checkpoint_name, RemoteNonnullDomain(checkpoint_dom_name, checkpoint_dom_uuid, checkpoint_dom_id))), pos + length
 
 
 def encode_remote_domain_checkpoint_create_xml_ret(value: RemoteDomainCheckpointCreateXmlRet, put: Put) -> None:
@@ -18552,9 +21627,15 @@ class RemoteDomainCheckpointGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointGetXmlDescArgs, int]:
-    checkpoint, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainCheckpointGetXmlDescArgs(checkpoint, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    checkpoint_name, padding, size = unpack(buffer, pos)
+    checkpoint_name = unpadded_text(checkpoint_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16siI[size]
+    checkpoint_dom_name, padding, checkpoint_dom_uuid, checkpoint_dom_id, flags = unpack(buffer, pos)
+    checkpoint_dom_name = unpadded_text(checkpoint_dom_name, padding, zeros)
+    return RemoteDomainCheckpointGetXmlDescArgs(RemoteNonnullDomainCheckpoint(checkpoint_name, RemoteNonnullDomain(checkpoint_dom_name, checkpoint_dom_uuid, checkpoint_dom_id)), flags), pos + length
 
 
 def encode_remote_domain_checkpoint_get_xml_desc_args(value: RemoteDomainCheckpointGetXmlDescArgs, put: Put) -> None:
@@ -18576,8 +21657,11 @@ class RemoteDomainCheckpointGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainCheckpointGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainCheckpointGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_domain_checkpoint_get_xml_desc_ret(value: RemoteDomainCheckpointGetXmlDescRet, put: Put) -> None:
@@ -18602,9 +21686,11 @@ class RemoteDomainListAllCheckpointsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_list_all_checkpoints_args(buffer: bytes, pos: int) -> tuple[RemoteDomainListAllCheckpointsArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    need_results, flags = _iI_from(buffer, pos)
-    return RemoteDomainListAllCheckpointsArgs(dom, need_results, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, need_results, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainListAllCheckpointsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), need_results, flags), pos + length
 
 
 def encode_remote_domain_list_all_checkpoints_args(value: RemoteDomainListAllCheckpointsArgs, put: Put) -> None:
@@ -18628,11 +21714,22 @@ class RemoteDomainListAllCheckpointsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_list_all_checkpoints_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainListAllCheckpointsRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_CHECKPOINT_LIST_MAX, 28)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_CHECKPOINT_LIST_MAX or count * 28 > len(buffer) - pos:
+        raise too_many(count, pos)
     checkpoints = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
-        checkpoints.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_I_ahead[size]
+        item_name, padding, size = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text_16si[size]
+        item_dom_name, padding, item_dom_uuid, item_dom_id = unpack(buffer, pos)
+        item_dom_name = unpadded_text(item_dom_name, padding, zeros)
+        pos += length
+        checkpoints.append(RemoteNonnullDomainCheckpoint(item_name, RemoteNonnullDomain(item_dom_name, item_dom_uuid, item_dom_id)))
     (ret,) = _i_from(buffer, pos)
     return RemoteDomainListAllCheckpointsRet(checkpoints, ret), pos + 4
 
@@ -18662,9 +21759,15 @@ class RemoteDomainCheckpointListAllChildrenArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_list_all_children_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointListAllChildrenArgs, int]:
-    checkpoint, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
-    need_results, flags = _iI_from(buffer, pos)
-    return RemoteDomainCheckpointListAllChildrenArgs(checkpoint, need_results, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    checkpoint_name, padding, size = unpack(buffer, pos)
+    checkpoint_name = unpadded_text(checkpoint_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16s2iI[size]
+    checkpoint_dom_name, padding, checkpoint_dom_uuid, checkpoint_dom_id, need_results, flags = unpack(buffer, pos)
+    checkpoint_dom_name = unpadded_text(checkpoint_dom_name, padding, zeros)
+    return RemoteDomainCheckpointListAllChildrenArgs(RemoteNonnullDomainCheckpoint(checkpoint_name, RemoteNonnullDomain(checkpoint_dom_name, checkpoint_dom_uuid, checkpoint_dom_id)), need_results, flags), pos + length
 
 
 def encode_remote_domain_checkpoint_list_all_children_args(value: RemoteDomainCheckpointListAllChildrenArgs, put: Put) -> None:
@@ -18688,11 +21791,22 @@ class RemoteDomainCheckpointListAllChildrenRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_list_all_children_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointListAllChildrenRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_CHECKPOINT_LIST_MAX, 28)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_CHECKPOINT_LIST_MAX or count * 28 > len(buffer) - pos:
+        raise too_many(count, pos)
     checkpoints = []
     for _ in range(count):
-        item, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
-        checkpoints.append(item)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_I_ahead[size]
+        item_name, padding, size = unpack(buffer, pos)
+        item_name = unpadded_text(item_name, padding, zeros)
+        pos += length
+        unpack, zeros, length = _text_16si[size]
+        item_dom_name, padding, item_dom_uuid, item_dom_id = unpack(buffer, pos)
+        item_dom_name = unpadded_text(item_dom_name, padding, zeros)
+        pos += length
+        checkpoints.append(RemoteNonnullDomainCheckpoint(item_name, RemoteNonnullDomain(item_dom_name, item_dom_uuid, item_dom_id)))
     (ret,) = _i_from(buffer, pos)
     return RemoteDomainCheckpointListAllChildrenRet(checkpoints, ret), pos + 4
 
@@ -18722,10 +21836,15 @@ class RemoteDomainCheckpointLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointLookupByNameArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainCheckpointLookupByNameArgs(dom, name, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    name, padding, flags = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteDomainCheckpointLookupByNameArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), name, flags), pos + length
 
 
 def encode_remote_domain_checkpoint_lookup_by_name_args(value: RemoteDomainCheckpointLookupByNameArgs, put: Put) -> None:
@@ -18748,8 +21867,15 @@ class RemoteDomainCheckpointLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointLookupByNameRet, int]:
-    checkpoint, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
-    return RemoteDomainCheckpointLookupByNameRet(checkpoint), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    checkpoint_name, padding, size = unpack(buffer, pos)
+    checkpoint_name = unpadded_text(checkpoint_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16si[size]
+    checkpoint_dom_name, padding, checkpoint_dom_uuid, checkpoint_dom_id = unpack(buffer, pos)
+    checkpoint_dom_name = unpadded_text(checkpoint_dom_name, padding, zeros)
+    return RemoteDomainCheckpointLookupByNameRet(RemoteNonnullDomainCheckpoint(checkpoint_name, RemoteNonnullDomain(checkpoint_dom_name, checkpoint_dom_uuid, checkpoint_dom_id))), pos + length
 
 
 def encode_remote_domain_checkpoint_lookup_by_name_ret(value: RemoteDomainCheckpointLookupByNameRet, put: Put) -> None:
@@ -18772,9 +21898,15 @@ class RemoteDomainCheckpointGetParentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_get_parent_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointGetParentArgs, int]:
-    checkpoint, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainCheckpointGetParentArgs(checkpoint, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    checkpoint_name, padding, size = unpack(buffer, pos)
+    checkpoint_name = unpadded_text(checkpoint_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16siI[size]
+    checkpoint_dom_name, padding, checkpoint_dom_uuid, checkpoint_dom_id, flags = unpack(buffer, pos)
+    checkpoint_dom_name = unpadded_text(checkpoint_dom_name, padding, zeros)
+    return RemoteDomainCheckpointGetParentArgs(RemoteNonnullDomainCheckpoint(checkpoint_name, RemoteNonnullDomain(checkpoint_dom_name, checkpoint_dom_uuid, checkpoint_dom_id)), flags), pos + length
 
 
 def encode_remote_domain_checkpoint_get_parent_args(value: RemoteDomainCheckpointGetParentArgs, put: Put) -> None:
@@ -18796,8 +21928,15 @@ class RemoteDomainCheckpointGetParentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_get_parent_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointGetParentRet, int]:
-    parent, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
-    return RemoteDomainCheckpointGetParentRet(parent), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    parent_name, padding, size = unpack(buffer, pos)
+    parent_name = unpadded_text(parent_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16si[size]
+    parent_dom_name, padding, parent_dom_uuid, parent_dom_id = unpack(buffer, pos)
+    parent_dom_name = unpadded_text(parent_dom_name, padding, zeros)
+    return RemoteDomainCheckpointGetParentRet(RemoteNonnullDomainCheckpoint(parent_name, RemoteNonnullDomain(parent_dom_name, parent_dom_uuid, parent_dom_id))), pos + length
 
 
 def encode_remote_domain_checkpoint_get_parent_ret(value: RemoteDomainCheckpointGetParentRet, put: Put) -> None:
@@ -18820,9 +21959,15 @@ class RemoteDomainCheckpointDeleteArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_delete_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointDeleteArgs, int]:
-    checkpoint, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainCheckpointDeleteArgs(checkpoint, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_I_ahead[size]
+    checkpoint_name, padding, size = unpack(buffer, pos)
+    checkpoint_name = unpadded_text(checkpoint_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_16siI[size]
+    checkpoint_dom_name, padding, checkpoint_dom_uuid, checkpoint_dom_id, flags = unpack(buffer, pos)
+    checkpoint_dom_name = unpadded_text(checkpoint_dom_name, padding, zeros)
+    return RemoteDomainCheckpointDeleteArgs(RemoteNonnullDomainCheckpoint(checkpoint_name, RemoteNonnullDomain(checkpoint_dom_name, checkpoint_dom_uuid, checkpoint_dom_id)), flags), pos + length
 
 
 def encode_remote_domain_checkpoint_delete_args(value: RemoteDomainCheckpointDeleteArgs, put: Put) -> None:
@@ -18848,9 +21993,11 @@ class RemoteDomainGetGuestInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_guest_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetGuestInfoArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    types, flags = _2I_from(buffer, pos)
-    return RemoteDomainGetGuestInfoArgs(dom, types, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I[size]
+    dom_name, padding, dom_uuid, dom_id, types, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetGuestInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), types, flags), pos + length
 
 
 def encode_remote_domain_get_guest_info_args(value: RemoteDomainGetGuestInfoArgs, put: Put) -> None:
@@ -18872,11 +22019,11 @@ class RemoteDomainGetGuestInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_guest_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetGuestInfoRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     return RemoteDomainGetGuestInfoRet(params), pos
 
 
@@ -18902,11 +22049,11 @@ class RemoteConnectSetIdentityArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_set_identity_args(buffer: bytes, pos: int) -> tuple[RemoteConnectSetIdentityArgs, int]:
-    count, pos = read_count(buffer, pos, REMOTE_CONNECT_IDENTITY_PARAMS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_CONNECT_IDENTITY_PARAMS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
     return RemoteConnectSetIdentityArgs(params, flags), pos + 4
 
@@ -18936,9 +22083,11 @@ class RemoteDomainAgentSetResponseTimeoutArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_agent_set_response_timeout_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAgentSetResponseTimeoutArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    timeout, flags = _iI_from(buffer, pos)
-    return RemoteDomainAgentSetResponseTimeoutArgs(dom, timeout, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, timeout, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainAgentSetResponseTimeoutArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), timeout, flags), pos + length
 
 
 def encode_remote_domain_agent_set_response_timeout_args(value: RemoteDomainAgentSetResponseTimeoutArgs, put: Put) -> None:
@@ -18987,11 +22136,27 @@ class RemoteDomainBackupBeginArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_backup_begin_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBackupBeginArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    backup_xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    checkpoint_xml, pos = decode_remote_string(buffer, pos)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    backup_xml, padding, flag = unpack(buffer, pos)
+    backup_xml = unpadded_text(backup_xml, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        checkpoint_xml, padding = unpack(buffer, pos)
+        checkpoint_xml = unpadded_text(checkpoint_xml, padding, zeros)
+        pos += length
+    elif flag == 0:
+        checkpoint_xml = None
+    else:
+        raise no_boolean(pos - 4)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainBackupBeginArgs(dom, backup_xml, checkpoint_xml, flags), pos + 4
+    return RemoteDomainBackupBeginArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), backup_xml, checkpoint_xml, flags), pos + 4
 
 
 def encode_remote_domain_backup_begin_args(value: RemoteDomainBackupBeginArgs, put: Put) -> None:
@@ -19017,9 +22182,11 @@ class RemoteDomainBackupGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_backup_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBackupGetXmlDescArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainBackupGetXmlDescArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainBackupGetXmlDescArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_backup_get_xml_desc_args(value: RemoteDomainBackupGetXmlDescArgs, put: Put) -> None:
@@ -19041,8 +22208,11 @@ class RemoteDomainBackupGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_backup_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainBackupGetXmlDescRet, int]:
-    xml, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainBackupGetXmlDescRet(xml), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    xml, padding = unpack(buffer, pos)
+    xml = unpadded_text(xml, padding, zeros)
+    return RemoteDomainBackupGetXmlDescRet(xml), pos + length
 
 
 def encode_remote_domain_backup_get_xml_desc_ret(value: RemoteDomainBackupGetXmlDescRet, put: Put) -> None:
@@ -19067,10 +22237,15 @@ class RemoteDomainAuthorizedSshKeysGetArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_authorized_ssh_keys_get_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAuthorizedSshKeysGetArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    user, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainAuthorizedSshKeysGetArgs(dom, user, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    user, padding, flags = unpack(buffer, pos)
+    user = unpadded_text(user, padding, zeros)
+    return RemoteDomainAuthorizedSshKeysGetArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), user, flags), pos + length
 
 
 def encode_remote_domain_authorized_ssh_keys_get_args(value: RemoteDomainAuthorizedSshKeysGetArgs, put: Put) -> None:
@@ -19093,10 +22268,17 @@ class RemoteDomainAuthorizedSshKeysGetRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_authorized_ssh_keys_get_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainAuthorizedSshKeysGetRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     keys = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         keys.append(item)
     return RemoteDomainAuthorizedSshKeysGetRet(keys), pos
 
@@ -19127,15 +22309,27 @@ class RemoteDomainAuthorizedSshKeysSetArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_authorized_ssh_keys_set_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAuthorizedSshKeysSetArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    user, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX, 4)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    user, padding, count = unpack(buffer, pos)
+    user = unpadded_text(user, padding, zeros)
+    pos += length
+    if count > REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     keys = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         keys.append(item)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainAuthorizedSshKeysSetArgs(dom, user, keys, flags), pos + 4
+    return RemoteDomainAuthorizedSshKeysSetArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), user, keys, flags), pos + 4
 
 
 def encode_remote_domain_authorized_ssh_keys_set_args(value: RemoteDomainAuthorizedSshKeysSetArgs, put: Put) -> None:
@@ -19163,9 +22357,11 @@ class RemoteDomainGetMessagesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_messages_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMessagesArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetMessagesArgs(dom, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetMessagesArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
 
 
 def encode_remote_domain_get_messages_args(value: RemoteDomainGetMessagesArgs, put: Put) -> None:
@@ -19187,10 +22383,17 @@ class RemoteDomainGetMessagesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_messages_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMessagesRet, int]:
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_MESSAGES_MAX, 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_MESSAGES_MAX or count * 4 > len(buffer) - pos:
+        raise too_many(count, pos)
     msgs = []
     for _ in range(count):
-        item, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        item, padding = unpack(buffer, pos)
+        item = unpadded_text(item, padding, zeros)
+        pos += length
         msgs.append(item)
     return RemoteDomainGetMessagesRet(msgs), pos
 
@@ -19219,9 +22422,11 @@ class RemoteDomainStartDirtyRateCalcArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_start_dirty_rate_calc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainStartDirtyRateCalcArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    seconds, flags = _iI_from(buffer, pos)
-    return RemoteDomainStartDirtyRateCalcArgs(dom, seconds, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2iI[size]
+    dom_name, padding, dom_uuid, dom_id, seconds, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainStartDirtyRateCalcArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), seconds, flags), pos + length
 
 
 def encode_remote_domain_start_dirty_rate_calc_args(value: RemoteDomainStartDirtyRateCalcArgs, put: Put) -> None:
@@ -19247,9 +22452,11 @@ class RemoteDomainGraphicsReloadArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_graphics_reload_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGraphicsReloadArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    type_, flags = _2I_from(buffer, pos)
-    return RemoteDomainGraphicsReloadArgs(dom, type_, flags), pos + 8
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si2I[size]
+    dom_name, padding, dom_uuid, dom_id, type_, flags = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGraphicsReloadArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), type_, flags), pos + length
 
 
 def encode_remote_domain_graphics_reload_args(value: RemoteDomainGraphicsReloadArgs, put: Put) -> None:
@@ -19277,12 +22484,16 @@ class RemoteDomainEventMemoryDeviceSizeChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_memory_device_size_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventMemoryDeviceSizeChangeMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    alias, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (size,) = _Q_from(buffer, pos)
-    return RemoteDomainEventMemoryDeviceSizeChangeMsg(callbackID, dom, alias, size), pos + 8
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_Q[size]
+    alias, padding, size_ = unpack(buffer, pos)
+    alias = unpadded_text(alias, padding, zeros)
+    return RemoteDomainEventMemoryDeviceSizeChangeMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), alias, size_), pos + length
 
 
 def encode_remote_domain_event_memory_device_size_change_msg(value: RemoteDomainEventMemoryDeviceSizeChangeMsg, put: Put) -> None:
@@ -19310,11 +22521,12 @@ class RemoteDomainEventVcpuRemovedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_vcpu_removed_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventVcpuRemovedMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (vcpuid,) = _I_from(buffer, pos)
-    return RemoteDomainEventVcpuRemovedMsg(callbackID, dom, vcpuid), pos + 4
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, vcpuid = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainEventVcpuRemovedMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), vcpuid), pos + length
 
 
 def encode_remote_domain_event_vcpu_removed_msg(value: RemoteDomainEventVcpuRemovedMsg, put: Put) -> None:
@@ -19341,10 +22553,15 @@ class RemoteDomainFdAssociateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_fd_associate_args(buffer: bytes, pos: int) -> tuple[RemoteDomainFdAssociateArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    name, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainFdAssociateArgs(dom, name, flags), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I[size]
+    name, padding, flags = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return RemoteDomainFdAssociateArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), name, flags), pos + length
 
 
 def encode_remote_domain_fd_associate_args(value: RemoteDomainFdAssociateArgs, put: Put) -> None:
@@ -19367,8 +22584,11 @@ class RemoteDomainGetAutostartOnceArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_autostart_once_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetAutostartOnceArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    return RemoteDomainGetAutostartOnceArgs(dom), pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainGetAutostartOnceArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
 
 
 def encode_remote_domain_get_autostart_once_args(value: RemoteDomainGetAutostartOnceArgs, put: Put) -> None:
@@ -19412,9 +22632,11 @@ class RemoteDomainSetAutostartOnceArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_autostart_once_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetAutostartOnceArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (autostart,) = _i_from(buffer, pos)
-    return RemoteDomainSetAutostartOnceArgs(dom, autostart), pos + 4
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s2i[size]
+    dom_name, padding, dom_uuid, dom_id, autostart = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    return RemoteDomainSetAutostartOnceArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), autostart), pos + length
 
 
 def encode_remote_domain_set_autostart_once_args(value: RemoteDomainSetAutostartOnceArgs, put: Put) -> None:
@@ -19444,13 +22666,24 @@ class RemoteDomainEventNicMacChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_nic_mac_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventNicMacChangeMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    alias, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    oldMAC, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    newMAC, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    return RemoteDomainEventNicMacChangeMsg(callbackID, dom, alias, oldMAC, newMAC), pos
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    alias, padding, size = unpack(buffer, pos)
+    alias = unpadded_text(alias, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_I_ahead[size]
+    oldMAC, padding, size = unpack(buffer, pos)
+    oldMAC = unpadded_text(oldMAC, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text[size]
+    newMAC, padding = unpack(buffer, pos)
+    newMAC = unpadded_text(newMAC, padding, zeros)
+    return RemoteDomainEventNicMacChangeMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), alias, oldMAC, newMAC), pos + length
 
 
 def encode_remote_domain_event_nic_mac_change_msg(value: RemoteDomainEventNicMacChangeMsg, put: Put) -> None:
@@ -19483,12 +22716,16 @@ class RemoteDomainEventCallbackChannelLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_channel_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackChannelLifecycleMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
+    callbackID, size = _iI_from(buffer, pos)
     pos += 4
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    channelName, pos = read_string(buffer, pos, REMOTE_STRING_MAX)
-    state, reason = _2i_from(buffer, pos)
-    return RemoteDomainEventCallbackChannelLifecycleMsg(callbackID, dom, channelName, state, reason), pos + 8
+    unpack, zeros, length = _text_16siI_ahead[size]
+    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    unpack, zeros, length = _text_2i[size]
+    channelName, padding, state, reason = unpack(buffer, pos)
+    channelName = unpadded_text(channelName, padding, zeros)
+    return RemoteDomainEventCallbackChannelLifecycleMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), channelName, state, reason), pos + length
 
 
 def encode_remote_domain_event_callback_channel_lifecycle_msg(value: RemoteDomainEventCallbackChannelLifecycleMsg, put: Put) -> None:
@@ -19518,15 +22755,28 @@ class RemoteDomainAnnounceInterfaceArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_announce_interface_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAnnounceInterfaceArgs, int]:
-    dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    device, pos = decode_remote_string(buffer, pos)
-    count, pos = read_count(buffer, pos, REMOTE_DOMAIN_ANNOUNCE_INTERFACE_PARAMS_MAX, 12)
-    params = []
-    for _ in range(count):
-        item, pos = decode_remote_typed_param(buffer, pos)
-        params.append(item)
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16siI[size]
+    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
+    dom_name = unpadded_text(dom_name, padding, zeros)
+    pos += length
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        device, padding = unpack(buffer, pos)
+        device = unpadded_text(device, padding, zeros)
+        pos += length
+    elif flag == 0:
+        device = None
+    else:
+        raise no_boolean(pos - 4)
+    (count,) = _I_from(buffer, pos)
+    pos += 4
+    if count > REMOTE_DOMAIN_ANNOUNCE_INTERFACE_PARAMS_MAX or count * 12 > len(buffer) - pos:
+        raise too_many(count, pos)
+    params, pos = list_remote_typed_param(buffer, pos, count)
     (flags,) = _I_from(buffer, pos)
-    return RemoteDomainAnnounceInterfaceArgs(dom, device, params, flags), pos + 4
+    return RemoteDomainAnnounceInterfaceArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), device, params, flags), pos + 4
 
 
 def encode_remote_domain_announce_interface_args(value: RemoteDomainAnnounceInterfaceArgs, put: Put) -> None:

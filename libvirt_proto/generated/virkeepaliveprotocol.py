@@ -29,9 +29,9 @@ require_api(2)
 KEEPALIVE_PROGRAM: Final = 0x6b656570
 KEEPALIVE_PROTOCOL_VERSION: Final = 1
 
-# Layouts of runs of fixed size.
-_i = Struct(">i")
-_i_from, _i_to = _i.unpack_from, _i.pack
+# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
+_i_to = Struct(">i").pack
+_i_from = Struct(">i").unpack_from
 
 
 class KeepaliveProcedure(IntEnum):

@@ -30,10 +30,11 @@ from libvirt_proto.xdr import (
     FALSE,
     TRUE,
     Put,
+    Texts,
     exact,
     no_boolean,
-    read_string,
     require_api,
+    unpadded_text,
     write_string,
 )
 from libvirt_proto.xdrtype import XdrType
@@ -51,19 +52,23 @@ VIR_NET_MESSAGE_STRING_MAX: Final = 4194304
 VIR_NET_MESSAGE_NUM_FDS_MAX: Final = 32
 VIR_NET_MESSAGE_HEADER_XDR_LEN: Final = 4
 
-# Layouts of runs of fixed size.
-_i = Struct(">i")
-_i_from, _i_to = _i.unpack_from, _i.pack
-_2I2iIi = Struct(">2I2iIi")
-_2I2iIi_from, _2I2iIi_to = _2I2iIi.unpack_from, _2I2iIi.pack
-_16s = Struct(">16s")
-_16s_from, _16s_to = _16s.unpack_from, _16s.pack
-_16si = Struct(">16si")
-_16si_from, _16si_to = _16si.unpack_from, _16si.pack
-_2i = Struct(">2i")
-_2i_from, _2i_to = _2i.unpack_from, _2i.pack
-_qI = Struct(">qI")
-_qI_from, _qI_to = _qI.unpack_from, _qI.pack
+# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
+_i_to = Struct(">i").pack
+_i_from = Struct(">i").unpack_from
+_2I2iIi_to = Struct(">2I2iIi").pack
+_2I2iIi_from = Struct(">2I2iIi").unpack_from
+_16s_to = Struct(">16s").pack
+_16s_from = Struct(">16s").unpack_from
+_I_from = Struct(">I").unpack_from
+_text = Texts("", VIR_NET_MESSAGE_STRING_MAX)
+_16si_to = Struct(">16si").pack
+_text_16si = Texts("16si", VIR_NET_MESSAGE_STRING_MAX)
+_text_16s = Texts("16s", VIR_NET_MESSAGE_STRING_MAX)
+_2i_to = Struct(">2i").pack
+_2iI_from = Struct(">2iI").unpack_from
+_iI_from = Struct(">iI").unpack_from
+_qI_to = Struct(">qI").pack
+_qI_from = Struct(">qI").unpack_from
 
 
 class VirNetMessageType(IntEnum):
@@ -169,8 +174,7 @@ VirNetMessageUUID = Annotated[bytes, FixedOpaque(VIR_UUID_BUFLEN), Typedef("virN
 
 def decode_virNetMessageUUID(buffer: bytes, pos: int) -> tuple[VirNetMessageUUID, int]:
     (result,) = _16s_from(buffer, pos)
-    pos += 16
-    return result, pos
+    return result, pos + 16
 
 
 def encode_virNetMessageUUID(value: VirNetMessageUUID, put: Put) -> None:
@@ -183,8 +187,11 @@ VirNetMessageNonnullString = Annotated[str | bytes, String(VIR_NET_MESSAGE_STRIN
 
 
 def decode_virNetMessageNonnullString(buffer: bytes, pos: int) -> tuple[VirNetMessageNonnullString, int]:
-    result, pos = read_string(buffer, pos, VIR_NET_MESSAGE_STRING_MAX)
-    return result, pos
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text[size]
+    result, padding = unpack(buffer, pos)
+    result = unpadded_text(result, padding, zeros)
+    return result, pos + length
 
 
 def encode_virNetMessageNonnullString(value: VirNetMessageNonnullString, put: Put) -> None:
@@ -197,11 +204,15 @@ VirNetMessageString = Annotated[VirNetMessageNonnullString | None, OptionalOf(),
 
 
 def decode_virNetMessageString(buffer: bytes, pos: int) -> tuple[VirNetMessageString, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = read_string(buffer, pos, VIR_NET_MESSAGE_STRING_MAX)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        result, padding = unpack(buffer, pos)
+        result = unpadded_text(result, padding, zeros)
+        pos += length
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -234,9 +245,11 @@ class VirNetMessageNonnullDomain(XdrStruct, frozen=True):
 
 
 def decode_virNetMessageNonnullDomain(buffer: bytes, pos: int) -> tuple[VirNetMessageNonnullDomain, int]:
-    name, pos = read_string(buffer, pos, VIR_NET_MESSAGE_STRING_MAX)
-    uuid, id = _16si_from(buffer, pos)
-    return VirNetMessageNonnullDomain(name, uuid, id), pos + 20
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16si[size]
+    name, padding, uuid, id = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return VirNetMessageNonnullDomain(name, uuid, id), pos + length
 
 
 def encode_virNetMessageNonnullDomain(value: VirNetMessageNonnullDomain, put: Put) -> None:
@@ -260,9 +273,11 @@ class VirNetMessageNonnullNetwork(XdrStruct, frozen=True):
 
 
 def decode_virNetMessageNonnullNetwork(buffer: bytes, pos: int) -> tuple[VirNetMessageNonnullNetwork, int]:
-    name, pos = read_string(buffer, pos, VIR_NET_MESSAGE_STRING_MAX)
-    (uuid,) = _16s_from(buffer, pos)
-    return VirNetMessageNonnullNetwork(name, uuid), pos + 16
+    (size,) = _I_from(buffer, pos)
+    unpack, zeros, length = _text_16s[size]
+    name, padding, uuid = unpack(buffer, pos)
+    name = unpadded_text(name, padding, zeros)
+    return VirNetMessageNonnullNetwork(name, uuid), pos + length
 
 
 def encode_virNetMessageNonnullNetwork(value: VirNetMessageNonnullNetwork, put: Put) -> None:
@@ -276,11 +291,16 @@ VirNetMessageDomain = Annotated[VirNetMessageNonnullDomain | None, OptionalOf(),
 
 
 def decode_virNetMessageDomain(buffer: bytes, pos: int) -> tuple[VirNetMessageDomain, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = decode_virNetMessageNonnullDomain(buffer, pos)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16si[size]
+        result_name, padding, result_uuid, result_id = unpack(buffer, pos)
+        result_name = unpadded_text(result_name, padding, zeros)
+        pos += length
+        result = VirNetMessageNonnullDomain(result_name, result_uuid, result_id)
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -301,11 +321,16 @@ VirNetMessageNetwork = Annotated[VirNetMessageNonnullNetwork | None, OptionalOf(
 
 
 def decode_virNetMessageNetwork(buffer: bytes, pos: int) -> tuple[VirNetMessageNetwork, int]:
-    flag = buffer[pos : pos + 4]
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    if flag == TRUE:
-        result, pos = decode_virNetMessageNonnullNetwork(buffer, pos)
-    elif flag == FALSE:
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s[size]
+        result_name, padding, result_uuid = unpack(buffer, pos)
+        result_name = unpadded_text(result_name, padding, zeros)
+        pos += length
+        result = VirNetMessageNonnullNetwork(result_name, result_uuid)
+    elif flag == 0:
         result = None
     else:
         raise no_boolean(pos - 4)
@@ -354,18 +379,80 @@ class VirNetMessageError(XdrStruct, frozen=True):
 
 
 def decode_virNetMessageError(buffer: bytes, pos: int) -> tuple[VirNetMessageError, int]:
-    code, domain = _2i_from(buffer, pos)
+    code, domain, flag = _2iI_from(buffer, pos)
+    pos += 12
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        message, padding = unpack(buffer, pos)
+        message = unpadded_text(message, padding, zeros)
+        pos += length
+    elif flag == 0:
+        message = None
+    else:
+        raise no_boolean(pos - 4)
+    level, flag = _iI_from(buffer, pos)
     pos += 8
-    message, pos = decode_virNetMessageString(buffer, pos)
-    (level,) = _i_from(buffer, pos)
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16si[size]
+        dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
+        dom_name = unpadded_text(dom_name, padding, zeros)
+        pos += length
+        dom = VirNetMessageNonnullDomain(dom_name, dom_uuid, dom_id)
+    elif flag == 0:
+        dom = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
     pos += 4
-    dom, pos = decode_virNetMessageDomain(buffer, pos)
-    str1, pos = decode_virNetMessageString(buffer, pos)
-    str2, pos = decode_virNetMessageString(buffer, pos)
-    str3, pos = decode_virNetMessageString(buffer, pos)
-    int1, int2 = _2i_from(buffer, pos)
-    pos += 8
-    net, pos = decode_virNetMessageNetwork(buffer, pos)
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        str1, padding = unpack(buffer, pos)
+        str1 = unpadded_text(str1, padding, zeros)
+        pos += length
+    elif flag == 0:
+        str1 = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        str2, padding = unpack(buffer, pos)
+        str2 = unpadded_text(str2, padding, zeros)
+        pos += length
+    elif flag == 0:
+        str2 = None
+    else:
+        raise no_boolean(pos - 4)
+    (flag,) = _I_from(buffer, pos)
+    pos += 4
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text[size]
+        str3, padding = unpack(buffer, pos)
+        str3 = unpadded_text(str3, padding, zeros)
+        pos += length
+    elif flag == 0:
+        str3 = None
+    else:
+        raise no_boolean(pos - 4)
+    int1, int2, flag = _2iI_from(buffer, pos)
+    pos += 12
+    if flag == 1:
+        (size,) = _I_from(buffer, pos)
+        unpack, zeros, length = _text_16s[size]
+        net_name, padding, net_uuid = unpack(buffer, pos)
+        net_name = unpadded_text(net_name, padding, zeros)
+        pos += length
+        net = VirNetMessageNonnullNetwork(net_name, net_uuid)
+    elif flag == 0:
+        net = None
+    else:
+        raise no_boolean(pos - 4)
     return VirNetMessageError(code, domain, message, level, dom, str1, str2, str3, int1, int2, net), pos
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from struct import Struct
 from typing import Any
@@ -136,12 +137,46 @@ def test_counts_are_held_against_what_is_left() -> None:
 
 def test_numbers_in_a_row() -> None:
     assert xdr.read_numbers(bytes.fromhex("ff 00000001 fffffffe"), 1, 2, "i") == ([1, -2], 9)
-    with pytest.raises(Truncated) as error:
-        xdr.read_numbers(b"1234567", 0, 1, "q")
-    assert (error.value.needed, error.value.available) == (8, 7)
+    for count, code, behind in ((2, "i", 10), (2, "f", 10), (1, "q", 10), (1, "d", 10), (0, "I", 2)):
+        assert len(xdr.read_numbers(bytes(behind), 2, count, code)[0]) == count
+        assert xdr.read_numbers(bytes(behind), 2, count, code)[1] == behind
+        with pytest.raises(struct.error):
+            xdr.read_numbers(bytes(behind - 1), 2, count, code)
+    with pytest.raises(struct.error):
+        xdr.read_numbers(bytes(8), 0, 2**32 - 1, "Q")
     parts: list[bytes] = []
     xdr.write_numbers([1, 2], "Q", parts.append)
     assert b"".join(parts).hex() == "00000000000000010000000000000002"
+
+
+@pytest.mark.parametrize(("code", "ahead"), [("", 0), ("16sq", 0), ("I", 4), ("16sqI", 4)])
+def test_texts_read_a_string_of_any_length_and_what_is_behind(code: str, ahead: int) -> None:
+    """The small ones and so many others by layouts of their own, and the rest all the same."""
+    texts = xdr.Texts(code, 1000, ahead=ahead)
+    run = bytes(range(Struct(f">{code}").size))
+    for size in (*range(500, 700), *range(140), 1000):
+        filled = bytes(-size & 3)
+        data = b"?" + size.to_bytes(4) + b"a" * size + filled + run
+        unpack, zeros, length = texts[size]
+        assert unpack(data, 1) == (b"a" * size, filled, *struct.unpack(f">{code}", run))
+        assert (zeros, length) == (filled, len(data) - 1 - ahead)
+        for cut in (1, len(data) - 4):
+            with pytest.raises(struct.error):
+                unpack(data[:-cut], 1)
+    assert set(range(128)) <= texts.keys() <= set(range(701))
+    assert len(texts) == 256
+    with pytest.raises(OverLimit):
+        texts[1001]
+
+
+def test_too_many_says_of_what_and_where() -> None:
+    assert str(xdr.too_many(5, 8)) == "at byte 8: 5 elements are too many"
+
+
+def test_padding_is_zero() -> None:
+    assert xdr.unpadded(b"\xff", b"\0\0\0", b"\0\0\0") == b"\xff"
+    assert xdr.unpadded_text("é".encode(), b"\0\0", b"\0\0") == "é"
+    assert xdr.unpadded_text(b"\xff", b"\0\0\0", b"\0\0\0") == b"\xff"
 
 
 def test_errors_are_data_first() -> None:
@@ -194,8 +229,9 @@ def nothing(_: bytes) -> None:
         (lambda: xdr.read_count(b"..\0\0\0\3", 2, 2, 4), "at byte 2: count 3 is over the limit of 2"),
         (lambda: xdr.read_count(b"..\0\0\0\3abcd", 2, 3, 4), "at byte 6: needs 12 bytes, 4 left"),
         (lambda: xdr.need_elements(b"..abcd", 2, 2, 4), "at byte 2: needs 8 bytes, 4 left"),
-        (lambda: xdr.read_numbers(bytes(9), 2, 2, "i"), "at byte 2: needs 8 bytes, 7 left"),
-        (lambda: xdr.read_numbers(bytes(9), 2, 1, "d"), "at byte 2: needs 8 bytes, 7 left"),
+        (lambda: xdr.Texts("", 4)[5], "length 5 is over the limit of 4"),
+        (lambda: xdr.unpadded(b"a", b"\0\0\1", b"\0\0\0"), "padding 000001 is not zero"),
+        (lambda: xdr.unpadded_text(b"a", b"\1\0\0", b"\0\0\0"), "padding 010000 is not zero"),
         (lambda: xdr.deeper(100, 5),
          "at byte 5: depth 101 is over the limit of 100"),
         (lambda: xdr.write_bool(2, nothing), "2 is no boolean"),  # type: ignore[arg-type]

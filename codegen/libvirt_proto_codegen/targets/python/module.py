@@ -29,6 +29,8 @@ class ModuleView:
         if history is not None:
             for view in self.types:
                 view.history = type_lines(history, view.definition)
+        for view in self.types:
+            view.listed = types.is_listed(view.definition)
         if recursive:  # annotations of classes wait until they are asked for, aliases do not
             self.types.sort(key=lambda view: view.kind == "typedef")
         if self.types:
@@ -41,7 +43,7 @@ class ModuleView:
 
     @property
     def layouts(self) -> dict[str, str]:
-        """`struct` code → name, in the order of first use."""
+        """Expression → name, in the order of first use."""
         return self._scope.layouts
 
     @property

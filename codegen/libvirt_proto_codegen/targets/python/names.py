@@ -32,6 +32,7 @@ XDR = frozenset(
             "TRUE",
             "UNBOUNDED",
             "Put",
+            "Texts",
             "bit",
             "boolean",
             "check_length",
@@ -43,14 +44,14 @@ XDR = frozenset(
             "no_arm",
             "no_boolean",
             "no_value",
-            "read_count",
             "read_fixed_opaque",
             "read_numbers",
-            "read_opaque",
-            "read_string",
         ),
         *(
             "require_api",
+            "too_many",
+            "unpadded",
+            "unpadded_text",
             "write_count",
             "write_fixed_opaque",
             "write_numbers",
@@ -114,5 +115,5 @@ class Names:
     def _give_function(name: str, taken: set[str]) -> str:
         while f"decode_{name}" in taken:  # the others come with it
             name += "_"
-        taken.update(f"{verb}_{name}" for verb in ("decode", "encode", "as"))
+        taken.update(f"{verb}_{name}" for verb in ("decode", "encode", "as", "list"))
         return name

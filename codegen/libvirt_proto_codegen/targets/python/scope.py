@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...schema import (
     Array,
     Boolean,
@@ -23,10 +25,14 @@ from ...schema import (
 )
 from .names import Names
 
+#: Of a layout: one with more in it is known by a number.
+_LONGEST_NAME: Final = 32
+
 
 class Scope:
     """What a module's text refers to. `used` are names of the runtime, `foreign` names of other
-    modules of the package, `layouts` are `struct` codes and the module's names for them."""
+    modules of the package, `layouts` are expressions for how data lies on the wire, and the module's names
+    for them."""
 
     def __init__(self, names: Names, module: Module) -> None:
         self.names = names
@@ -35,6 +41,7 @@ class Scope:
         self.used: set[str] = set()
         self.foreign: dict[str, set[str]] = {}
         self.layouts: dict[str, str] = {}
+        self._taken = set(self.globals)
 
     @property
     def globals(self) -> set[str]:
@@ -50,7 +57,7 @@ class Scope:
         return self._foreign(reference, self.names.classes[reference])
 
     def function_of(self, verb: str, reference: Named) -> str:
-        """A type's function: `decode_x`, `encode_x`, and `as_x` for enumerations."""
+        """A type's function: `decode_x`, `encode_x`, `as_x` for enumerations, `list_x` for many."""
         return self._foreign(reference, f"{verb}_{self.names.functions[reference]}")
 
     def _foreign(self, reference: Named, name: str) -> str:
@@ -65,15 +72,36 @@ class Scope:
             return "UNBOUNDED"
         return self.names.constants[self.module.name].get(bound.name or "", str(bound.value))
 
-    def layout(self, code: str) -> str:
-        """The module's name for a `struct` layout; runs of one code are counted (`iii` → `3i`)."""
-        if code not in self.layouts:
-            name = f"_{code}" if len(code) <= 24 else f"_layout{len(self.layouts)}"
-            while not self.globals.isdisjoint((name, f"{name}_from", f"{name}_to")):
+    def unpacker(self, code: str) -> str:
+        """The function that reads a `struct` layout."""
+        return self._layout(f"_{code}_from", f'Struct(">{code}").unpack_from')
+
+    def packer(self, code: str) -> str:
+        """The function that makes the bytes of a `struct` layout."""
+        return self._layout(f"_{code}_to", f'Struct(">{code}").pack')
+
+    def texts(self, code: str, limit: str, *, ahead: bool) -> str:
+        """The Texts of a limit and of the `struct` layout behind them; `ahead` is for one that ends with the
+        length of what follows."""
+        name = f"_text_{code}" if code else "_text"
+        if ahead:
+            return self._layout(f"{name}_ahead", f'Texts("{code}", {limit}, ahead=4)')
+        return self._layout(name, f'Texts("{code}", {limit})')
+
+    def _layout(self, name: str, value: str) -> str:
+        """The module's name for an expression: this one, unless it is long or something else has it."""
+        if value not in self.layouts:
+            self.use(value.partition("(")[0])
+            number = len(self.layouts)
+            if len(name) > _LONGEST_NAME:
+                name = f"_layout{number}"
+            if name in self._taken:
+                name = f"{name}_{number}"
+            while name in self._taken:
                 name += "_"
-            self.layouts[code] = name
-            self.use("Struct")
-        return self.layouts[code]
+            self._taken.add(name)
+            self.layouts[value] = name
+        return self.layouts[value]
 
     def hint(self, node: Node) -> str:
         """The annotation of a node, in Python."""

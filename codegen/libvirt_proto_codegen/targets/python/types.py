@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import groupby
 from textwrap import indent
 
 from ... import naming
 from ...schema import Arm, Enumeration, Named, Node, Structure, TypeDef, UnionType, Void
+from .inlined import Inlined
+from .reads import Read, Reads, comment_of
 from .scope import Scope
-from .steps import Slot, Step, Steps
+from .writes import Write, Writes
 
 
 @dataclass(slots=True)
@@ -24,11 +25,14 @@ class TypeView:
     returns: str = ""
     hint: str = ""
     fields: list[FieldView] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
+    reads: tuple[Read, ...] = ()
+    writes: list[Write] = field(default_factory=list)
     members: list[tuple[str, int]] = field(default_factory=list)
     rename: dict[str, str] = field(default_factory=dict)
     made: str = ""
     after: str = "pos"
+    #: Whether there is a function for many.
+    listed: bool = False
     arms: list[ArmView] = field(default_factory=list)
     default: ArmView | None = None
     value_hint: str = ""
@@ -59,13 +63,13 @@ class FieldView:
 
 @dataclass(frozen=True, slots=True)
 class ArmView:
-    """An arm; `name` and `step` are None for void, `labels` is empty for the default arm."""
+    """An arm; `name` and `write` are None for void, `labels` is empty for the default arm."""
 
     labels: tuple[int, ...]
     comment: str
     name: str | None
     hint: str
-    step: Step | None
+    write: Write | None
 
 
 class Types:
@@ -73,7 +77,8 @@ class Types:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._steps = Steps(scope)
+        self._inlined = Inlined(scope)
+        self._writes = Writes(scope)
 
     def of(self, definition: TypeDef, late: bool) -> TypeView:
         """The view of a definition; `late` puts a union's arms behind all definitions."""
@@ -85,16 +90,29 @@ class Types:
             self._scope.names.functions[reference],
             definition,
         )
+        reads = Reads(self._scope, self._inlined, definition.recursive)
         match definition.node:
             case Enumeration(members):
                 self._enum(view, [(member.name, member.value) for member in members])
+                view.made = reads.value("number", reference)
             case Structure():
-                self._struct(view, definition.node)
+                parts = self._struct(view, definition.node)
+                locals_ = [(reads.local(attribute), node) for attribute, node in parts]
+                view.made = reads.struct(reference, locals_)
             case UnionType():
-                self._union(view, definition.node, late)
+                attribute = self._union(view, definition.node, late)
+                view.made = reads.union(reference, definition.node, reads.local(attribute), "result")
             case _:
                 self._typedef(view, definition.node)
+                view.made = reads.value("result", definition.node)
+        _finish(view, reads.steps())
+        if view.recursive:
+            self._scope.use("deeper")
         return view
+
+    def is_listed(self, definition: TypeDef) -> bool:
+        """Whether arrays need a function for many of a type; known when all types are done."""
+        return Named(self._scope.module.name, definition.name) in self._inlined.listed
 
     def _enum(self, view: TypeView, members: list[tuple[str, int]]) -> None:
         view.kind = "enum"
@@ -103,81 +121,52 @@ class Types:
             python = naming.member_name(name, taken)
             taken.add(python)
             view.members.append((python, value))
-        slot = Slot("i", 4, "number", f"as_{view.function}(number, number)", "value")
-        view.steps = [self._steps.run([slot])]
-        view.made, view.after, view.returns = slot.made, f"pos + {slot.size}", f"{view.cls} | int"
-        view.hint = self._scope.annotated(f"{view.cls} | int", "EnumOf", view.cls)
+        view.returns = f"{view.cls} | int"
+        view.hint = self._scope.annotated(view.returns, "EnumOf", view.cls)
+        view.writes = [self._writes.of("value", Named(self._scope.module.name, view.name))]
 
-    def _struct(self, view: TypeView, node: Structure) -> None:
+    def _struct(self, view: TypeView, node: Structure) -> list[tuple[str, Node]]:
+        """Gives attributes and nodes of the fields."""
         self._scope.use("XdrStruct")
         view.kind, view.hint, view.returns = "struct", view.cls, view.cls
         attributes: set[str] = set()
-        locals_ = set(naming.LOCALS) | self._scope.globals
-        parts: list[tuple[str, str, Node]] = []
+        parts: list[tuple[str, Node]] = []
         for item in node.fields:
             attribute = naming.field_name(item.name, attributes)
             attributes.add(attribute)
             if attribute != item.name:
                 view.rename[attribute] = item.name
-            local = naming.identifier(attribute, locals_)
-            locals_.add(local)
             view.fields.append(FieldView(attribute, self._scope.hint(item.node)))
-            parts.append((local, f"value.{attribute}", item.node))
-        made = []
-        for scalar, group in groupby(parts, key=lambda part: self._steps.slot(*part) is not None):
-            if scalar:
-                slots = [slot for part in group if (slot := self._steps.slot(*part))]
-                view.steps.append(self._steps.run(slots))
-                made += [slot.made for slot in slots]
-            else:
-                for local, source, child in group:
-                    view.steps.append(self._steps.step(local, source, child, view.recursive))
-                    made.append(local)
-        view.made = f"{view.cls}({', '.join(made)})"
-        self._fold_end(view)
-        if view.recursive:
-            self._scope.use("deeper")
+            parts.append((attribute, item.node))
+        sources = [(f"value.{attribute}", child) for attribute, child in parts]
+        view.writes = self._writes.fields(sources, view.recursive)
+        return parts
 
-    def _fold_end(self, view: TypeView) -> None:
-        """A run at the end needs no `pos +=`; a struct that is one plain run needs no locals."""
-        last = view.steps[-1] if view.steps else None
-        if last is None or last.kind != "run":
-            return
-        view.after = f"pos + {last.size}"
-        if len(view.steps) == 1 and all(slot.made == slot.target for slot in last.slots):
-            view.made = f"{view.cls}(*{last.layout}_from(buffer, pos))"
-
-    def _union(self, view: TypeView, node: UnionType, late: bool) -> None:
+    def _union(self, view: TypeView, node: UnionType, late: bool) -> str:
+        """Gives the attribute of the discriminant."""
         self._scope.use("XdrUnion", "ClassVar", "Mapping", "Any", "no_arm")
         view.kind, view.hint, view.returns = "union", view.cls, view.cls
         attribute = naming.field_name(node.discriminant.name)
         view.value_name = naming.identifier("value", {attribute})
-        local = naming.identifier(attribute, naming.LOCALS | self._scope.globals)
         if attribute != node.discriminant.name:
             view.rename[attribute] = node.discriminant.name
         view.fields = [FieldView(attribute, self._scope.hint(node.discriminant.node))]
-        slot = self._steps.slot(local, f"value.{attribute}", node.discriminant.node)
-        if slot is None:
-            raise AssertionError("a discriminant is an integer, a boolean or an enumeration")
-        view.steps = [self._steps.run([slot])]
-        view.made = f"{view.cls}({slot.made}, result)"
+        view.writes = [self._writes.of(f"value.{attribute}", node.discriminant.node)]
         view.late_arms = late
         view.arms = [self._arm(arm, view) for arm in node.arms]
         view.default = self._arm(node.default, view) if node.default else None
         arms = (*node.arms, *((node.default,) if node.default else ()))
         plain = set().union(*(self._scope.plain(arm.node) for arm in arms))
         view.value_hint = " | ".join(sorted(plain, key=lambda name: (name == "None", name)))
-        if view.recursive:
-            self._scope.use("deeper")
+        return attribute
 
     def _arm(self, arm: Arm, view: TypeView) -> ArmView:
-        comment = ", ".join(label.name or str(label.value) for label in arm.labels) or "default"
         labels = tuple(label.value for label in arm.labels)
         if isinstance(arm.node, Void):
             self._scope.use("no_value")
-            return ArmView(labels, comment, None, "None", None)
-        step = self._steps.of("result", "result", arm.node, view.recursive)
-        return ArmView(labels, comment, arm.name, self._scope.hint(arm.node), step)
+            return ArmView(labels, comment_of(arm), None, "None", None)
+        write = self._writes.of("result", arm.node, view.recursive)
+        return ArmView(labels, comment_of(arm), arm.name, self._scope.hint(arm.node), write)
 
     def _typedef(self, view: TypeView, node: Node) -> None:
         self._scope.use("Typedef")
@@ -190,5 +179,15 @@ class Types:
         else:
             self._scope.use("Annotated")
             view.value_hint = f"Annotated[{text}, {mark}]"
-        view.steps = [self._steps.of("result", "value", node, view.recursive)]
-        view.made = view.steps[0].slots[0].made if view.steps[0].slots else "result"
+        view.writes = [self._writes.of("value", node, view.recursive)]
+
+
+def _finish(view: TypeView, reads: tuple[Read, ...]) -> None:
+    """The last step need not go on, and a struct that is one plain run needs no locals."""
+    view.reads = reads
+    if not reads:
+        return
+    last = reads[-1]
+    view.after = f"pos + {last.size}" if last.size else "pos"
+    if len(reads) == 1 and last.kind == "run" and view.made == f"{view.cls}({', '.join(last.targets)})":
+        view.made, view.reads = f"{view.cls}(*{last.layout}(buffer, pos))", ()
