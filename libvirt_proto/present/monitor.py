@@ -6,7 +6,8 @@ Seconds since the first message, the client's side of the connection (`>` it sen
 receives, `?` not known), the connection where the script prints a pointer, and the message. What a log or
 a probe tells of the server's side has `> S` and `< S` instead of `C >` and `C <`. Of a message that was not
 seen whole, `missing` is how many bytes were not; where recordings were merged, `seen` says which have it.
-What else happens to a connection has `+` where something begins, `-` where it ends, else `.`.
+What else happens to a connection has `+` where something begins, `-` where it ends, its message's mark
+where a descriptor goes along, else `.`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,13 @@ _ARROWS = {"c2s": ">", "s2c": "<", None: "?"}
 _CONNECTION = 16
 #: By the last word of an event's kind.
 _MARKS = {"new": "+", "start": "+", "dispose": "-", "stop": "-"}
+#: By the kind of an event and the side that it is seen at.
+_DESCRIPTORS = {
+    ("socket_send_fd", "client"): ">",
+    ("socket_recv_fd", "server"): ">",
+    ("socket_send_fd", "server"): "<",
+    ("socket_recv_fd", "client"): "<",
+}
 
 
 class Presenter:
@@ -54,30 +62,30 @@ class Presenter:
         missing = f" {colour.warn}missing={message.missing}{colour.off}" if message.missing else ""
         seen = f" seen={sighted(captured.sightings).replace(' ', '')}" if captured.sightings else ""
         access = self._accesses and self._accesses.of(captured)
+        connection = captured.connection
         return (
-            f"{self._head(captured.time_ns, _ARROWS[captured.direction], captured.connection)} "
+            f"{self._head(captured.time_ns, _ARROWS[captured.direction], connection, connection.side)} "
             f"msg={colour.name}{name}{colour.off}({type_}, {status}, {header.serial}) len={message.length}"
             f"{missing}{f' {access}' if access else ''}{seen}"
         )
 
     def event(self, event: ConnectionEvent) -> str:
         """The line of an event."""
-        mark = _MARKS.get(event.kind.rpartition("_")[2], ".")
+        side = event.side if event.connection is None else event.connection.side
+        mark = _DESCRIPTORS.get((event.kind, side or "")) or _MARKS.get(event.kind.rpartition("_")[2], ".")
         details = "".join(f" {printable(name)}={printable(text)}" for name, text in event.details)
-        head = self._head(event.time_ns, mark, event.connection, event.side)
+        head = self._head(event.time_ns, mark, event.connection, side)
         return f"{head} {self._palette.name}{printable(event.kind)}{self._palette.off}{details}"
 
-    def _head(
-        self, time_ns: int | None, mark: str, connection: Connection | None, side: Side | None = None
-    ) -> str:
+    def _head(self, time_ns: int | None, mark: str, connection: Connection | None, side: Side | None) -> str:
         if self._start is None:
             self._start = time_ns
         if connection is not self._connection:
             self._connection = connection
             self._conn = printable(str(connection or "")).ljust(_CONNECTION)
         colour = self._palette
-        where = sided(mark, side if connection is None else connection.side)
-        return f"{seconds(time_ns, self._start, 3)} {where} {colour.quiet}{self._conn}{colour.off}"
+        where = f"{seconds(time_ns, self._start, 3)} {sided(mark, side)}"
+        return f"{where} {colour.quiet}{self._conn}{colour.off}"
 
 
 def sided(mark: str, side: Side | None) -> str:
