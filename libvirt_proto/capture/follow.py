@@ -6,16 +6,16 @@ import errno
 import os
 import select
 import stat
-import threading
 from typing import BinaryIO, Final
 
 from .pcap import Read
+from .stop import Stop
 
 #: Seconds between two looks at a file that has not grown, and at whether to stop.
 INTERVAL: Final = 0.1
 
 
-def following(file: BinaryIO, stop: threading.Event) -> Read:
+def following(file: BinaryIO, stop: Stop) -> Read:
     """A function that reads at most so many bytes as soon as there are any, and b"" only when `stop` is
     set or the other end of a pipe is closed.
 

@@ -9,7 +9,6 @@ import lzma
 import os
 import stat
 import sys
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -34,6 +33,7 @@ from .log import log_chunks
 from .packet import SegmentDecoder
 from .pcap import DamagedCaptureError, Packet, Read, read_pcap, read_pcapng
 from .raw import hex_chunks, raw_chunks
+from .stop import Stop
 from .strace import strace_chunks
 from .tcp import LIBVIRT_PORTS, TcpReassembler
 from .tls import NO_TSHARK, decrypting, has_tshark
@@ -64,9 +64,7 @@ class SourceError(Exception):
 class Input(io.RawIOBase):
     """A binary file whose first bytes can be looked at, and which says how much was read of it."""
 
-    def __init__(
-        self, file: BinaryIO, progress: Progress | None = None, follow: threading.Event | None = None
-    ) -> None:
+    def __init__(self, file: BinaryIO, progress: Progress | None = None, follow: Stop | None = None) -> None:
         super().__init__()
         # Files without a buffer have no read1, but their read does the same.
         self._read1: Read = getattr(file, "read1", file.read) if follow is None else following(file, follow)
@@ -130,7 +128,7 @@ def open_source(
     ports: frozenset[int] = LIBVIRT_PORTS,
     progress: Progress | None = None,
     format: FileFormat | None = None,
-    follow: threading.Event | None = None,
+    follow: Stop | None = None,
     keylog: str | None = None,
 ) -> Iterator[Item]:
     """The Chunks of a capture, a raw stream, hex text or a log, told by its content; `-` is standard input.
@@ -179,7 +177,7 @@ def read_source(
     ports: frozenset[int] = LIBVIRT_PORTS,
     progress: Progress | None = None,
     format: FileFormat | None = None,
-    follow: threading.Event | None = None,
+    follow: Stop | None = None,
     keylog: str | None = None,
 ) -> Iterator[Item]:
     """As open_source, for a binary file that is open, and stays so. `name` is for errors."""

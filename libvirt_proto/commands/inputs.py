@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
 import click
 
 from ..capture.chunk import Captured, Closed, ConnectionEvent, Item, Notice
+from ..capture.stop import Stop
 from .output import create
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Inputs:
     files: tuple[str, ...]
     ports: tuple[int, ...] = ()
     #: Set when a user has asked to end what is followed; None: files are read to their end.
-    follow: threading.Event | None = None
+    follow: Stop | None = None
     record: Path | None = None
     #: The keys of TLS connections.
     keylog: str | None = None
@@ -235,12 +235,12 @@ def _short_names(files: tuple[str, ...]) -> tuple[str, str]:
     return (first, second) if first != second else (files[0], files[1])
 
 
-def stopped_by_signals() -> threading.Event:
-    """An event that SIGINT and SIGTERM set: the way to end what has no end is no error.
+def stopped_by_signals() -> Stop:
+    """What SIGINT and SIGTERM set: the way to end what has no end is no error.
 
     The handlers are set whatever was there: a job in the background inherits that SIGINT is ignored.
     """
-    stop = threading.Event()
+    stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return stop

@@ -7,7 +7,6 @@ import platform
 import shlex
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from ..capture.probes.loaded import Binary
     from ..capture.probes.plan import Plan, Probe, Sides
     from ..capture.probes.provider import Subject
+    from ..capture.stop import Stop
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -242,8 +242,8 @@ def begin() -> None:
     click.echo("begin", err=True)
 
 
-def _stop() -> threading.Event:
-    """An event that SIGINT, SIGTERM, and the end of the terminal set: probes must not outlive the trace."""
+def _stop() -> Stop:
+    """What SIGINT, SIGTERM, and the end of the terminal set: probes must not outlive the trace."""
     stop = stopped_by_signals()
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # else it was started with nohup
         signal.signal(signal.SIGHUP, lambda *_: stop.set())

@@ -7,7 +7,7 @@ receives, `?` not known), the connection where the script prints a pointer, and 
 a probe tells of the server's side has `> S` and `< S` instead of `C >` and `C <`. Of a message that was not
 seen whole, `missing` is how many bytes were not; where recordings were merged, `seen` says which have it;
 `malformed` says what is wrong with a payload. What else happens to a connection has `+` where something
-begins, `-` where it ends, else `.`.
+begins, `-` where it ends, its message's mark where a descriptor goes along, else `.`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ _ARROWS: Final = {"c2s": ">", "s2c": "<", None: "?"}
 _CONNECTION: Final = 16
 #: By the last word of an event's kind.
 _MARKS: Final = {"new": "+", "start": "+", "dispose": "-", "stop": "-"}
+#: By the kind of an event and the side that it is seen at.
+_DESCRIPTORS: Final = {
+    ("socket_send_fd", "client"): ">",
+    ("socket_recv_fd", "server"): ">",
+    ("socket_send_fd", "server"): "<",
+    ("socket_recv_fd", "client"): "<",
+}
 #: So many forms are kept; libvirt has some 2,000, a hostile peer any number.
 _MAX_FORMS: Final = 8192
 
@@ -111,14 +118,14 @@ class Presenter:
 
     def event(self, event: ConnectionEvent) -> bytes:
         """The line of an event."""
-        mark = _MARKS.get(event.kind.rpartition("_")[2], ".")
+        side = event.side if event.connection is None else event.connection.side
+        mark = _DESCRIPTORS.get((event.kind, side or "")) or _MARKS.get(event.kind.rpartition("_")[2], ".")
         details = "".join(f" {printable(name)}={printable(text)}" for name, text in event.details)
         if self._start is None:
             self._start = event.time_ns
         time, colour = seconds(event.time_ns, self._start, 3), self._palette
-        where = sided(mark, event.side if event.connection is None else event.connection.side)
         return self._bytes(
-            f"{time} {where} {colour.quiet}{_column(event.connection)}{colour.off}"
+            f"{time} {sided(mark, side)} {colour.quiet}{_column(event.connection)}{colour.off}"
             f" {colour.name}{printable(event.kind)}{colour.off}{details}\n"
         )
 

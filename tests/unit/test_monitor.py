@@ -170,3 +170,14 @@ def test_the_servers_side_is_the_scripts() -> None:
         present.event(ConnectionEvent("tls_session_new", 0, None, (), "client"))[:12],
     ]
     assert shown == [b"  0.000 > S ", b"  0.000 < S ", b"  0.000 - S ", b"  0.000 + S ", b"  0.000 C + "]
+
+
+def test_descriptors_go_the_way_of_their_message() -> None:
+    shown = [
+        monitor.Presenter(registry.default()).event(
+            ConnectionEvent(kind, 0, Connection(1, "", "", "probe", side=side))
+        )
+        for side in ("client", "server", None)
+        for kind in ("socket_send_fd", "socket_recv_fd")
+    ]
+    assert [line[8:11].decode() for line in shown] == ["C >", "C <", "< S", "> S", "C .", "C ."]
