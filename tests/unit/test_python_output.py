@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from libvirt_proto import registry
-from libvirt_proto.errors import BadValue, OverLimit
+from libvirt_proto.errors import BadValue, OverLimit, Truncated
 from libvirt_proto.layout import Sequence, layout_of
 from libvirt_proto_codegen import pipeline
 from libvirt_proto_codegen.front import read_specification
@@ -418,6 +418,13 @@ def test_arrays_of_larger_structs_have_a_function(compiled: Compile) -> None:
     assert module.TYPES["pair"].decode(encoded(module.TYPES["pair"], pairs[1]), 0)[0] == pairs[1]
     with pytest.raises(BadValue, match="4 elements are too many"):
         type_.decode(word(4) + data[4:], 0)
+
+
+def test_fixed_arrays_have_room_for_their_elements(compiled: Compile) -> None:
+    type_ = compiled("struct t { int a; hyper b; }; struct s { t some[3]; };").TYPES["s"]
+    assert len(type_.decode(bytes(36), 0)[0].some) == 3
+    with pytest.raises(Truncated, match="needs 36 bytes, 35 left"):
+        type_.decode(bytes(35), 0)
 
 
 def test_arrays_of_what_another_file_defines(tmp_path: Path) -> None:

@@ -78,7 +78,6 @@ class Types:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._inlined = Inlined(scope)
-        self._writes = Writes(scope)
 
     def of(self, definition: TypeDef, late: bool) -> TypeView:
         """The view of a definition; `late` puts a union's arms behind all definitions."""
@@ -91,19 +90,23 @@ class Types:
             definition,
         )
         reads = Reads(self._scope, self._inlined, definition.recursive)
+        writes = Writes(self._scope, definition.recursive)
         match definition.node:
             case Enumeration(members):
                 self._enum(view, [(member.name, member.value) for member in members])
+                view.writes = [writes.of("value", reference)]
                 view.made = reads.value("number", reference)
             case Structure():
                 parts = self._struct(view, definition.node)
+                view.writes = writes.fields([(f"value.{attribute}", node) for attribute, node in parts])
                 locals_ = [(reads.local(attribute), node) for attribute, node in parts]
                 view.made = reads.struct(reference, locals_)
             case UnionType():
-                attribute = self._union(view, definition.node, late)
+                attribute = self._union(view, definition.node, late, writes)
                 view.made = reads.union(reference, definition.node, reads.local(attribute), "result")
             case _:
                 self._typedef(view, definition.node)
+                view.writes = [writes.of("value", definition.node)]
                 view.made = reads.value("result", definition.node)
         _finish(view, reads.steps())
         if view.recursive:
@@ -123,7 +126,6 @@ class Types:
             view.members.append((python, value))
         view.returns = f"{view.cls} | int"
         view.hint = self._scope.annotated(view.returns, "EnumOf", view.cls)
-        view.writes = [self._writes.of("value", Named(self._scope.module.name, view.name))]
 
     def _struct(self, view: TypeView, node: Structure) -> list[tuple[str, Node]]:
         """Gives attributes and nodes of the fields."""
@@ -138,11 +140,9 @@ class Types:
                 view.rename[attribute] = item.name
             view.fields.append(FieldView(attribute, self._scope.hint(item.node)))
             parts.append((attribute, item.node))
-        sources = [(f"value.{attribute}", child) for attribute, child in parts]
-        view.writes = self._writes.fields(sources, view.recursive)
         return parts
 
-    def _union(self, view: TypeView, node: UnionType, late: bool) -> str:
+    def _union(self, view: TypeView, node: UnionType, late: bool, writes: Writes) -> str:
         """Gives the attribute of the discriminant."""
         self._scope.use("XdrUnion", "ClassVar", "Mapping", "Any", "no_arm")
         view.kind, view.hint, view.returns = "union", view.cls, view.cls
@@ -151,21 +151,21 @@ class Types:
         if attribute != node.discriminant.name:
             view.rename[attribute] = node.discriminant.name
         view.fields = [FieldView(attribute, self._scope.hint(node.discriminant.node))]
-        view.writes = [self._writes.of(f"value.{attribute}", node.discriminant.node)]
+        view.writes = [writes.of(f"value.{attribute}", node.discriminant.node)]
         view.late_arms = late
-        view.arms = [self._arm(arm, view) for arm in node.arms]
-        view.default = self._arm(node.default, view) if node.default else None
+        view.arms = [self._arm(arm, writes) for arm in node.arms]
+        view.default = self._arm(node.default, writes) if node.default else None
         arms = (*node.arms, *((node.default,) if node.default else ()))
         plain = set().union(*(self._scope.plain(arm.node) for arm in arms))
         view.value_hint = " | ".join(sorted(plain, key=lambda name: (name == "None", name)))
         return attribute
 
-    def _arm(self, arm: Arm, view: TypeView) -> ArmView:
+    def _arm(self, arm: Arm, writes: Writes) -> ArmView:
         labels = tuple(label.value for label in arm.labels)
         if isinstance(arm.node, Void):
             self._scope.use("no_value")
             return ArmView(labels, comment_of(arm), None, "None", None)
-        write = self._writes.of("result", arm.node, view.recursive)
+        write = writes.of("result", arm.node)
         return ArmView(labels, comment_of(arm), arm.name, self._scope.hint(arm.node), write)
 
     def _typedef(self, view: TypeView, node: Node) -> None:
@@ -179,7 +179,6 @@ class Types:
         else:
             self._scope.use("Annotated")
             view.value_hint = f"Annotated[{text}, {mark}]"
-        view.writes = [self._writes.of("value", node, view.recursive)]
 
 
 def _finish(view: TypeView, reads: tuple[Read, ...]) -> None:

@@ -28,44 +28,45 @@ class Write:
 
 
 class Writes:
-    """Node → Write, in the scope of one module."""
+    """Node → Write, in the scope of one module. `recursive` is for code of a type that contains itself."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, recursive: bool) -> None:
         self._scope = scope
         self._schema = scope.schema
+        self._recursive = recursive
 
-    def fields(self, parts: Sequence[tuple[str, Node]], recursive: bool) -> list[Write]:
+    def fields(self, parts: Sequence[tuple[str, Node]]) -> list[Write]:
         """The steps for (expression, node) of a struct's fields; neighbours of fixed size take one struct
-        call. `recursive` is for code of a type that contains itself."""
+        call."""
         steps: list[Write] = []
         slots = [(source, node, slot_of(self._scope, node, source)) for source, node in parts]
         for scalar, group in groupby(slots, key=lambda part: part[2] is not None):
             if scalar:
                 steps.append(self._run([slot for _, _, slot in group if slot]))
             else:
-                steps += [self._step(source, node, recursive) for source, node, _ in group]
+                steps += [self._step(source, node) for source, node, _ in group]
         return steps
 
-    def of(self, source: str, node: Node, recursive: bool = False) -> Write:
+    def of(self, source: str, node: Node) -> Write:
         """The step for any node."""
-        (step,) = self.fields([(source, node)], recursive)
+        (step,) = self.fields([(source, node)])
         return step
 
     def _run(self, slots: list[Slot]) -> Write:
         return Write("run", slots=tuple(slots), layout=self._scope.packer(code_of(slots)))
 
-    def _step(self, source: str, node: Node, recursive: bool) -> Write:
+    def _step(self, source: str, node: Node) -> Write:
         """The step for a node that is no slot of a run."""
         match node:
             case Named() if (
                 isinstance(resolved := self._schema.definition(node).node, String | Opaque | FixedOpaque)
                 and node.module == self._scope.module.name
             ):
-                return self._step(source, resolved, recursive)
+                return self._step(source, resolved)
             case Named():
                 self._scope.function_of("encode", node)
                 call = self._scope.names.functions[node]
-                deeper = recursive and self._schema.definition(node).recursive
+                deeper = self._recursive and self._schema.definition(node).recursive
                 return Write("call", source, call=call, convert=", depth" if deeper else "")
             case String(limit) | Opaque(limit):
                 kind = "string" if isinstance(node, String) else "opaque"
@@ -76,20 +77,20 @@ class Writes:
                 return Write("fixed_opaque", source, limit=self._scope.bound(size))
             case Optional(element):
                 self._scope.use("TRUE", "FALSE")
-                return Write("optional", source, inner=self.of(source, element, recursive))
+                return Write("optional", source, inner=self.of(source, element))
             case FixedArray(element, size):
                 self._scope.use("check_length")
-                return self._array("fixed_array", source, element, self._scope.bound(size), recursive)
+                return self._array("fixed_array", source, element, self._scope.bound(size))
             case Array(element, limit):
                 self._scope.use("write_count")
-                return self._array("array", source, element, self._scope.bound(limit), recursive)
+                return self._array("array", source, element, self._scope.bound(limit))
             case _:
                 raise AssertionError(f"{node!r} is no declaration's type")
 
-    def _array(self, kind: str, source: str, element: Node, limit: str, recursive: bool) -> Write:
+    def _array(self, kind: str, source: str, element: Node, limit: str) -> Write:
         slot = slot_of(self._scope, element, "item")
         if slot and slot.is_number:
             self._scope.use("write_numbers")
             convert = slot.given if slot.given != "item" else ""
             return Write(f"{kind}_of_numbers", source, limit, slot.code, convert=convert)
-        return Write(kind, source, limit, inner=self.of("item", element, recursive))
+        return Write(kind, source, limit, inner=self.of("item", element))
