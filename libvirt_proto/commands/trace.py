@@ -15,7 +15,7 @@ from .output import destination
 from .show import Show, live_figures
 from .show import show as show_options
 from .trace_others import events, qemu_monitor
-from .tracing import Tracing, begin, failing_in_words, tracing
+from .tracing import Tracing, begin, failing_in_words, stopped, tracing
 
 if TYPE_CHECKING:
     from ..capture.probes.plan import Sides
@@ -85,11 +85,12 @@ def trace(
         status = show.status(summary=True)
         status.source("trace")
         wanted = Selection(tracing.pids, tracing.comms, sides)
+        stop = stopped()
         with (
             recording(record) as recorder,
-            destination(show.output) as out,
+            destination(show.output, stop) as out,
             status,
-            tracing.armed(found, out, sides) as (instance, plan, wait),
+            tracing.armed(found, stop, out, sides) as (instance, plan, wait),
             closing(live(instance, plan, RpcReader, wanted, wait, out.flush, begin)) as items,
         ):
             show.write(messages(items, show.registry, status, out.flush, recorder, live=True), out, status)

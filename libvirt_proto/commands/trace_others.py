@@ -14,7 +14,7 @@ import click
 from . import options
 from .output import destination
 from .status import Status
-from .tracing import Tracing, begin, failing_in_words, tracing
+from .tracing import Tracing, begin, failing_in_words, stopped, tracing
 
 if TYPE_CHECKING:
     from ..capture.chunk import Fired
@@ -157,10 +157,11 @@ def _trace(
         status.source("trace")
         status.events = 0
         wanted = Selection(tracing.pids, tracing.comms, "both")
+        stop = stopped()
         with (
-            destination(output) as out,
+            destination(output, stop) as out,
             status,
-            tracing.armed(found, out) as (instance, plan, wait),
+            tracing.armed(found, stop, out) as (instance, plan, wait),
             closing(live(instance, plan, FiredReader, wanted, wait, out.flush, begin)) as items,
         ):
             for item in items:

@@ -97,10 +97,10 @@ class Tracing:
 
     @contextmanager
     def armed(
-        self, found: list[Probe], out: BinaryIO, sides: Sides = "both"
+        self, found: list[Probe], stop: Stop, out: BinaryIO, sides: Sides = "both"
     ) -> Iterator[tuple[Path, Plan, Callable[[float], bool]]]:
         """Sets the probes, and removes them: the instance's folder, the plan, and what waits for so many
-        seconds and says whether a signal has come; it raises BrokenPipeError when nobody reads `out` any
+        seconds and says whether `stop` is set; it raises BrokenPipeError when nobody reads `out` any
         more. Raises TraceError."""
         from ..capture.probes import tracefs
         from ..capture.probes.errors import TraceError
@@ -111,7 +111,6 @@ class Tracing:
             if probe.binary.notes.machine != machine:
                 other = probe.binary.notes.machine
                 raise TraceError(f"{probe.binary.name} is for {other} processors, and this one is {machine}.")
-        stop = _stop()
         root = tracefs.find()
         if root is None:
             root = tracefs.mount()
@@ -242,7 +241,7 @@ def begin() -> None:
     click.echo("begin", err=True)
 
 
-def _stop() -> Stop:
+def stopped() -> Stop:
     """What SIGINT, SIGTERM, and the end of the terminal set: probes must not outlive the trace."""
     stop = stopped_by_signals()
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # else it was started with nohup

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import subprocess
+import sys
+import termios
+import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -25,6 +29,11 @@ SECRET = b"not for anybody's eyes"
 CALL = frame(proc=66, serial=3)
 #: REMOTE_PROC_DOMAIN_GET_XML_DESC's reply.
 LONG = frame(text(b"<domain>" * 400), proc=14, type_=1, serial=4)
+
+
+def waiting(pipe: IO[str]) -> int:
+    """How many bytes nobody has read."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def talk(binary: Path, *said: tuple[str, int, bytes]) -> int:
@@ -177,3 +186,21 @@ def test_nobody_takes_the_output(good: Path, said: tuple[tuple[str, int, bytes],
         process.stdout.close()
         assert process.wait(60) == 141
     assert [name for name in ours_in_tracefs() if f"_{process.pid}_" in name] == []
+
+
+def test_a_reader_that_has_stopped_reading_does_not_keep_the_probes(good: Path) -> None:
+    """As `| less` whose user has pressed Ctrl-C and reads on: libvirt is not slowed down meanwhile."""
+    words = [ours.COMMAND, "trace", "--library", good, "--format", "jsonl"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stderr.readline() == "begin\n"
+        talk(good, *[("t", len(LONG), LONG)] * 100)  # more than a pipe holds
+        room = fcntl.fcntl(process.stdout, fcntl.F_GETPIPE_SZ) // 2  # a line takes a page of it
+        end = time.monotonic() + 60
+        while waiting(process.stdout) < room and time.monotonic() < end:
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(60) == 141
+        assert [name for name in ours_in_tracefs() if f"_{process.pid}_" in name] == []
+        process.communicate(timeout=60)

@@ -196,10 +196,12 @@ def test_only_root_may_set_probes(binary: Path, monkeypatch: pytest.MonkeyPatch)
         assert (done.exit_code, done.output) == (1, "Error: only root may set probes: run this with sudo.\n")
 
 
-def test_a_library_for_another_processor(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_for_another_processor(
+    binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    done = CliRunner().invoke(cli.main, ["trace", "--library", str(binary)])
+    done = CliRunner().invoke(cli.main, ["trace", "--library", str(binary), "-o", str(tmp_path / "out")])
     assert done.exit_code == 1
     assert f"{binary} is for " in done.output
     assert "and this one is riscv64." in done.output
