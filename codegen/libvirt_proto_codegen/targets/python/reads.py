@@ -148,18 +148,18 @@ class Reads:
                 inner, made = self._block(target, element)
                 self._step(Read("optional", target, inner=inner, made=made))
             case FixedArray(element, size):
-                self._elements(target, element, self._scope.bound(size), fixed=True)
+                self._elements(target, element, self._scope.bound(size))
             case Array(element, limit):
                 self._scope.use("too_many")
                 self._slots.append(_COUNT)
                 smallest = self._scope.schema.smallest(element)
                 self._step(Read("check", limit=self._scope.bound(limit), smallest=smallest))
-                self._elements(target, element, "count", fixed=False)
+                self._elements(target, element, _COUNT.name)
             case _:
                 raise AssertionError(f"{node!r} is no declaration's type")
         return target
 
-    def _elements(self, target: str, element: Node, count: str, *, fixed: bool) -> None:
+    def _elements(self, target: str, element: Node, count: str) -> None:
         slot = slot_of(self._scope, element, "item")
         if slot and slot.is_number:
             self._scope.use("read_numbers")
@@ -167,7 +167,7 @@ class Reads:
             if slot.made != slot.name:
                 self._step(Read("each", target, made=slot.made))
             return
-        if fixed:
+        if count != _COUNT.name:  # of a variable-length array it has been held against what is left
             self._scope.use("need_elements")
             count = f"need_elements(buffer, pos, {count}, {self._scope.schema.smallest(element)})"
         if isinstance(element, Named) and self._inlined.lists(element):
