@@ -1,7 +1,7 @@
 """Several files at once: worker processes decode them, and what they show comes in the order of the files.
 
-What is shown goes through a temporary folder, so that memory stays bounded and no worker waits; of the file
-whose turn it is, it is passed on as it comes.
+What is shown of the first file is written at once, that of others to a temporary folder, so that memory stays
+bounded and no worker waits; of the file whose turn it is, it is passed on as it comes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def run(files: Sequence[str], jobs: int, work: Work, out: BinaryIO, status: Stat
         done = multiprocessing.get_context("fork").Array("Q", len(files), lock=False)
         for number in range(len(files)):
             _shown(folder, number).touch()
-        with _pool(min(jobs, len(files)), _Worker(files, work, folder, done, status)) as pool:
+        with _pool(min(jobs, len(files)), _Worker(files, work, folder, done, status, out.fileno())) as pool:
             for number, future in enumerate([pool.submit(_work, each) for each in range(len(files))]):
                 counts = _pass_on(
                     _shown(folder, number), future, out, lambda: status.advance(sum(done), total)
@@ -59,7 +59,13 @@ class _Worker:
     """What each worker knows from the start."""
 
     def __init__(
-        self, files: Sequence[str], work: Work, folder: Path, done: MutableSequence[int], status: Status
+        self,
+        files: Sequence[str],
+        work: Work,
+        folder: Path,
+        done: MutableSequence[int],
+        status: Status,
+        output: int,
     ) -> None:
         self._files = files
         self._work = work
@@ -67,15 +73,23 @@ class _Worker:
         #: By file: how many bytes have been read.
         self._done = done
         self._palette = status.palette
+        #: The descriptor of what the command writes to.
+        self._output = output
 
     def __call__(self, number: int) -> dict[str, Any]:
         """Decode one of the files; gives what was counted."""
         status = _Reporting(self._palette, bar=False, summary=False)
         status.report = lambda done: self._done.__setitem__(number, done)
         said = _said(self._folder, number).open("w", encoding="utf-8", errors="backslashreplace")
-        with _shown(self._folder, number).open("wb", _BLOCK) as out, said, redirect_stderr(said):
+        with self._out(number) as out, said, redirect_stderr(said):
             self._work(self._files[number], out, status)
         return status.counts()
+
+    def _out(self, number: int) -> BinaryIO:
+        """Where a file is shown: the first one where the command writes to, others where they wait."""
+        if number == 0:
+            return open(self._output, "wb", _BLOCK, closefd=False)
+        return _shown(self._folder, number).open("wb", _BLOCK)
 
 
 class _Reporting(Status):

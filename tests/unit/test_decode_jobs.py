@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pytest
 
@@ -164,29 +163,26 @@ def _group_is_there(group: int) -> bool:
     return True
 
 
-def test_the_first_file_is_shown_while_it_is_read(tmp_path: Path) -> None:
-    """Its worker goes on when something of it has been shown."""
-    files = [str(tmp_path / name) for name in ("first", "second")]
-    passed_on = tmp_path / "passed on"
-
-    class Output(io.BytesIO):
-        def write(self, data: Any, /) -> int:
-            if data:
-                passed_on.touch()
-            return super().write(data)
+def test_what_is_shown_is_passed_on_as_it_comes(tmp_path: Path) -> None:
+    """Workers go on when what they have shown is in the output; the second, when the first is done."""
+    shown = tmp_path / "shown"
+    before = {"first": b"", "second": b"first is seen "}
 
     def work(file: str, out: BinaryIO, status: Status) -> None:
-        out.write(b"begin ")
+        name = Path(file).name
+        out.write(f"{name} ".encode())
         out.flush()
         end = time.monotonic() + 20
-        while not passed_on.exists() and time.monotonic() < end:
+        while shown.read_bytes() != before[name] + f"{name} ".encode() and time.monotonic() < end:
             time.sleep(0.01)
-        out.write(b"shown " if passed_on.exists() else b"kept back ")
+        out.write(b"is seen " if time.monotonic() < end else b"is kept back ")
         status.messages += 1
 
-    for file in files:
-        Path(file).touch()
-    status, output = Status(PLAIN, bar=False, summary=False), Output()
-    jobs.run(files, 2, work, output, status)
-    assert output.getvalue() == b"begin shown begin shown "
+    files = [tmp_path / name for name in before]
+    for path in files:
+        path.touch()
+    status = Status(PLAIN, bar=False, summary=False)
+    with shown.open("wb") as out:
+        jobs.run([str(path) for path in files], 2, work, out, status)
+    assert shown.read_bytes() == b"first is seen second is seen "
     assert status.messages == 2
