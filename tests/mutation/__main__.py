@@ -88,7 +88,10 @@ def main(jobs: int, keep: bool, toml: bool) -> None:
     Exit status: 0, or 1 for a survivor that tests/mutation/survivors.toml does not list.
     """
     _stage(keep)
-    if _mutmut("run", "--max-children", str(jobs), quiet=False).returncode:
+    # Its progress is drawn over and over, thousands of times: for a terminal alone.
+    run = _mutmut("run", "--max-children", str(jobs), quiet=not sys.stdout.isatty())
+    if run.returncode:
+        click.echo(f"{run.stdout or ''}{run.stderr or ''}", err=True)
         raise click.ClickException("mutmut could not run; what it said is above")
     results = _results()
     _show(results)
