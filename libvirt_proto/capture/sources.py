@@ -305,11 +305,12 @@ def _connections(batches: Iterator[list[Packet]], ports: frozenset[int]) -> Iter
     except _READ_ERRORS as error:
         unread = error
     tcp.finish(time_ns)
-    notices = list(_passed_over(decoder))
-    if unread is not None:
-        notices.insert(0, _unreadable(unread))
+    notices = []
     if damage is not None:
-        notices.insert(0, Notice(damage.code, str(damage), time_ns=time_ns))
+        notices.append(Notice(damage.code, str(damage), time_ns=time_ns))
+    if unread is not None:
+        notices.append(_unreadable(unread))
+    notices += _passed_over(decoder)
     if empty and not out and not notices:
         notices.append(Notice("no-libvirt", _NO_CONNECTION, severity="note"))
     yield from out

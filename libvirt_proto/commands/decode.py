@@ -87,7 +87,7 @@ def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: in
     if jobs > 1 and len(inputs.files) > 1:
         _check_jobs(inputs, merge)
     status = show.status()
-    with recording(inputs.record) as recorder, destination(show.output, inputs.follow) as out, status:
+    with recording(inputs.record) as recorder, destination(show.output) as out, status:
         if merge:
             show.write(inputs.merged(show.registry, status, out.flush), out, status)
         elif jobs > 1 and len(inputs.files) > 1:

@@ -142,7 +142,8 @@ def _pool(size: int, worker: _Worker) -> Iterator[ProcessPoolExecutor]:
 def _pass_on(
     path: Path, future: Future[dict[str, Any]], out: BinaryIO, moment: Callable[[], None]
 ) -> dict[str, Any]:
-    """Write what a worker writes to a file, until it is done; gives what it has counted."""
+    """Write what a worker writes to a file (of the first one nothing), until it is done; gives what it has
+    counted."""
     counts: dict[str, Any] | None = None
     with path.open("rb") as shown:
         while counts is None:

@@ -25,8 +25,9 @@ _MOMENT: Final = 0.1
 
 
 def destination(output: Path | None, stop: Stop | None = None) -> AbstractContextManager[BinaryIO]:
-    """A file that is made anew; standard output for None. Once `stop` is set, a pipe that nobody reads is not
-    waited for: writing raises BrokenPipeError."""
+    """A file that is made anew; standard output for None. With `stop`, a pipe that nobody reads is not waited
+    for any more once that is set: writing raises BrokenPipeError. That is for those who must not linger; what
+    was left to write is lost."""
     if output is not None:
         return create(output)
     return _standard_output() if stop is None else cast(BinaryIO, io.BufferedWriter(_Stoppable(stop)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 #: Writes what no pipe holds to `destination`, with the end asked for before or not.
 PROGRAM = """
@@ -43,7 +44,7 @@ def test_who_does_not_read_is_not_waited_for_at_the_end() -> None:
     assert WHOLE.startswith(seen)
 
 
-def test_a_file_gets_all(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_gets_all(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as out:
         subprocess.run([sys.executable, "-c", PROGRAM, "stop"], stdout=out, check=True, timeout=60)
     assert (tmp_path / "out").read_bytes() == WHOLE
