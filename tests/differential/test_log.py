@@ -36,14 +36,17 @@ class Session(NamedTuple):
 @pytest.fixture(scope="module")
 def session(libvirtd: Libvirtd, tmp_path_factory: pytest.TempPathFactory) -> Session:
     folder = tmp_path_factory.mktemp("log")
-    capture, log = folder / "virsh.pcap", folder / "client.log"
+    capture, log, daemon = folder / "virsh.pcap", folder / "client.log", folder / "daemon.log"
+    before = libvirtd.log.stat().st_size
     with libvirtd.recorded(capture):
         for command in COMMANDS:
             libvirtd.virsh(*command, LIBVIRT_LOG_FILTERS="2:rpc", LIBVIRT_LOG_OUTPUTS=f"2:file:{log}")
         libvirtd.virsh("domid", "nosuch", fails=True)
-    events = [line for line in ours.decode(libvirtd.log) if "event" in line]
+    # Earlier in the daemon's life, a client of other tests may have had the same port.
+    daemon.write_bytes(libvirtd.log.read_bytes()[before:])
+    events = [line for line in ours.decode(daemon) if "event" in line]
     recorded = headers(capture, "--port", str(libvirtd.port))
-    return Session(recorded, headers(libvirtd.log), headers(log), events)
+    return Session(recorded, headers(daemon), headers(log), events)
 
 
 def headers(file: Path, *options: str) -> dict[str, Headers]:
