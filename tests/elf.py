@@ -1,9 +1,15 @@
-"""Small ELF files with the notes of <sys/sdt.h>, put together by hand after the ELF specification."""
+"""Small ELF files with the notes of <sys/sdt.h>, built by hand after the ELF specification, also with false
+claims in their headers; and pyelftools, which judges what a file holds."""
 
 from __future__ import annotations
 
+import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import NoteSection
 
 Site = tuple[str, str, str]  # provider, probe, operands
 
@@ -16,19 +22,33 @@ def note(site: Site, order: str, width: int, kind: int = 3, owner: bytes = b"sta
 
 
 def elf(
-    sites: Sequence[Site], *, bits: int = 64, big: bool = False, notes: bytes | None = None, flags: int = 0
+    sites: Sequence[Site],
+    *,
+    bits: int = 64,
+    big: bool = False,
+    machine: int = 62,
+    notes: bytes | None = None,
+    flags: int = 0,
 ) -> bytes:
-    """A file with a note for each site; `notes` stand in for the section's bytes, `flags` are its flags."""
+    """Build a file with a note for each site; `notes` replaces the section's bytes, `flags` are its flags.
+
+    All of it is loaded to 0x1000, where the notes have their probes."""
     order, width = ">" if big else "<", bits // 8
     word = "Q" if width == 8 else "I"
     content = b"".join(note(site, order, width) for site in sites) if notes is None else notes
     names = b"\0.note.stapsdt\0.shstrtab\0"
-    header_size, section_size = (64, 64) if width == 8 else (52, 40)
-    names_at = header_size + len(content)
+    header_size, section_size, segment_size = (64, 64, 56) if width == 8 else (52, 40, 32)
+    content_at = header_size + segment_size
+    names_at = content_at + len(content)
     table_at = names_at + len(names)
     identity = b"\x7fELF" + bytes([width // 4, 2 if big else 1, 1]) + bytes(9)
-    header = struct.pack(
-        f"{order}2HI3{word}I6H", 3, 62, 1, 0, 0, table_at, 0, header_size, 0, 0, section_size, 3, 2
+    tables = header_size, table_at, 0, header_size, segment_size, 1, section_size, 3, 2
+    header = struct.pack(f"{order}2HI3{word}I6H", 3, machine, 1, 0, *tables)
+    size = table_at + 3 * section_size
+    segment = (
+        struct.pack(f"{order}2I6Q", 1, 5, 0, 0x1000, 0x1000, size, size, 0x1000)
+        if width == 8
+        else struct.pack(f"{order}8I", 1, 0, 0x1000, 0x1000, size, size, 5, 0x1000)
     )
 
     def section(name: int, kind: int, flags: int, at: int, size: int) -> bytes:
@@ -36,7 +56,115 @@ def elf(
 
     table = (
         bytes(section_size)
-        + section(1, 7, flags, header_size, len(content))
+        + section(1, 7, flags, content_at, len(content))
         + section(15, 3, 0, names_at, len(names))
     )
-    return identity + header + content + names + table
+    return identity + header + segment + content + names + table
+
+
+#: Fields of a 64-bit ELF header and of a section header: offset and struct format.
+_HEADER: Mapping[str, tuple[int, str]] = {
+    "e_machine": (18, "H"),
+    "e_phoff": (32, "Q"),
+    "e_shoff": (40, "Q"),
+    "e_phentsize": (54, "H"),
+    "e_phnum": (56, "H"),
+    "e_shentsize": (58, "H"),
+    "e_shnum": (60, "H"),
+    "e_shstrndx": (62, "H"),
+}
+_SECTION: Mapping[str, tuple[int, str]] = {
+    "sh_name": (0, "I"),
+    "sh_type": (4, "I"),
+    "sh_flags": (8, "Q"),
+    "sh_addr": (16, "Q"),
+    "sh_offset": (24, "Q"),
+    "sh_size": (32, "Q"),
+    "sh_link": (40, "I"),
+    "sh_info": (44, "I"),
+}
+#: Indexes of the sections of `elf()`.
+ZERO, NOTES, NAMES = range(3)
+
+
+def claim(data: bytes, section: int | None = None, **fields: int) -> bytes:
+    """Change fields of the ELF header, or of a section header, of a little-endian 64-bit file."""
+    changed = bytearray(data)
+    start = 0 if section is None else struct.unpack_from("<Q", data, 40)[0] + 64 * section
+    for name, value in fields.items():
+        at, form = (_HEADER if section is None else _SECTION)[name]
+        struct.pack_into(f"<{form}", changed, start + at, value)
+    return bytes(changed)
+
+
+class Counting(io.BytesIO):
+    """A file that is followed by zeros up to `size`, and counts what is read of it."""
+
+    def __init__(self, data: bytes, size: int = 0) -> None:
+        super().__init__(data)
+        self._length, self._size, self._at = len(data), max(size, len(data)), 0
+        self.reads = self.read_bytes = 0
+
+    def seek(self, at: int, whence: int = io.SEEK_SET, /) -> int:
+        self._at = at if whence == io.SEEK_SET else self._size + at
+        return self._at
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        assert size is not None
+        assert size >= 0, "an unbounded read"
+        wanted = min(size, max(self._size - self._at, 0))
+        super().seek(min(self._at, self._length))
+        data = super().read(min(wanted, max(self._length - self._at, 0)))
+        self._at += wanted
+        self.reads += 1
+        self.read_bytes += wanted
+        return data + bytes(wanted - len(data))
+
+
+class Judged(NamedTuple):
+    """A probe's note as pyelftools has it; `offsets` are those of its address in each segment that has it."""
+
+    provider: str
+    name: str
+    arguments: str
+    address: int
+    offsets: tuple[int, ...]
+    semaphores: tuple[int, ...]
+
+
+def judged(file: BinaryIO) -> list[Judged]:
+    """Read the probes of a file with pyelftools, which raises errors of many kinds and checks no sizes. Notes
+    in another form than that of <sys/sdt.h> are left out."""
+    elf = ELFFile(file)
+    sections = list(elf.iter_sections()) if elf.header["e_shstrndx"] else []
+    base = next((section["sh_addr"] for section in sections if section.name == ".stapsdt.base"), None)
+    width, order = elf.elfclass // 8, "little" if elf.little_endian else "big"
+    found = []
+    for section in sections:
+        if section.name != ".note.stapsdt":
+            continue
+        assert isinstance(section, NoteSection)
+        for note in section.iter_notes():
+            if (note["n_name"], note["n_namesz"]) != ("stapsdt", 8) or note["n_type"] != "NT_GNU_BUILD_ID":
+                continue
+            data: bytes = note["n_descdata"]
+            if len(data) == note["n_descsz"] and data[3 * width :].count(b"\0") >= 3:
+                found.append(_judged(elf, data, width, order, base))
+    return found
+
+
+def _judged(elf: Any, data: bytes, width: int, order: Any, base: int | None) -> Judged:
+    location, seen, semaphore = (
+        int.from_bytes(data[at : at + width], order) for at in range(0, 3 * width, width)
+    )
+    moved = 0 if base is None else base - seen
+    provider, name, arguments = (
+        text.decode("ascii", "backslashreplace") for text in data[3 * width :].split(b"\0")[:3]
+    )
+
+    def offsets(address: int) -> tuple[int, ...]:
+        return tuple(elf.address_offsets(address % 2 ** (8 * width)))
+
+    address = (location + moved) % 2 ** (8 * width)
+    semaphores = offsets(semaphore + moved) if semaphore else ()
+    return Judged(provider, name, arguments, address, offsets(address), semaphores)

@@ -13,7 +13,7 @@ from libvirt_proto_codegen.commands import probes as command
 from libvirt_proto_codegen.definitions import load_providers
 from libvirt_proto_codegen.pipeline import generate_probes
 from libvirt_proto_codegen.providers.binaries import Binary
-from tests.elf import Site, elf
+from tests.elf import Site, elf, note
 
 RELEASES = ["0.9.7", "10.0.0", "12.6.0"]
 LIBRARY: list[Site] = [
@@ -71,6 +71,14 @@ def test_whole_output(run, tmp_path: Path, root: Path) -> None:  # type: ignore[
         f"to mend it: libvirt-proto generate probes --defs={golden / 'demo_probes.d'} "
         "'--library=lib folder/libdemo.so.0' --library=bin/demod --output=out\n"
     )
+
+
+def test_warns_of_notes_that_cannot_be_used(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
+    torn = b"".join(note(site, "<", 8) for site in LIBRARY) + b"\x08\0\0"
+    (tmp_path / "torn.so").write_bytes(elf([], notes=torn))
+    result = run("--defs", root / "tests" / "golden" / "probes", "--library", "torn.so", "-o", "out")
+    assert result.exit_code == 0
+    assert result.stderr.startswith(f"warning: torn.so: note at byte {len(torn) - 3} of .note.stapsdt: trunc")
 
 
 def marks(text: str) -> dict[str, list[str]]:

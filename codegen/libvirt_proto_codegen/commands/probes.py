@@ -61,9 +61,13 @@ def _binaries(libraries: Sequence[str], all_probes: bool) -> list[Binary]:
         raise click.ClickException(_NO_LIBVIRT)
     try:
         # What is to be generated whole may be for another machine.
-        return [
+        binaries = [
             Binary(path, {}) if all_probes and not Path(path).exists() else read_binary(path)
             for path in found
         ]
     except BinaryError as error:
         raise click.ClickException(str(error)) from None
+    for binary in binaries:
+        for problem in binary.problems:
+            click.echo(f"warning: {binary.path}: {problem}", err=True)
+    return binaries

@@ -31,8 +31,8 @@ _OTHERS: Final = ("socket_new", "socket_send_fd", "socket_recv_fd", "client_new"
 _ENDS: Final = tuple(
     f"{what}_{end}" for what in ("socket", "client", "server_client") for end in ("dispose", "free")
 )
-#: The arguments of a probe that bpftrace knows by name, by the processor's name in pyelftools.
-_NAMED: Final = {"x64": 6, "AArch64": 8}
+#: The arguments of a probe that bpftrace knows by name, by architecture.
+_NAMED: Final = {"x86_64": 6, "aarch64": 8}
 #: Paths that bpftrace takes literally where it wants a probe.
 _PLAIN: Final = re.compile(r"[\w./+@~-]+", re.ASCII)
 #: bpftrace's strings have 64 bytes, one of them a zero.
@@ -147,9 +147,7 @@ def _points(provider: Provider, binary: Binary) -> Iterator[tuple[str, _Point]]:
             f"bpftrace takes no path like {binary.path!r}: letters, digits and . _ / + @ ~ - alone"
         )
     if binary.machine not in _NAMED:
-        raise NoScripts(
-            f"{binary.path} is for the processor {binary.machine}; scripts are made for x86-64 and AArch64"
-        )
+        raise NoScripts(f"{binary.path}: expected code for x86-64 or AArch64, got {binary.machine}")
     wanted = {f"rpc_{name}": name for name in (*_MESSAGES, *_OTHERS, *_ENDS)}
     for _, probe in provider.probes:
         if probe.name in wanted and (provider.name, probe.name) in binary.sites:
