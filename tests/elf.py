@@ -29,35 +29,39 @@ def elf(
     machine: int = 62,
     notes: bytes | None = None,
     flags: int = 0,
+    base: int | None = None,
 ) -> bytes:
     """Build a file with a note for each site; `notes` replaces the section's bytes, `flags` are its flags.
 
-    All of it is loaded to 0x1000, where the notes have their probes."""
+    `base` is the address of `.stapsdt.base`, if there is one; the notes have 0x2000. All of the file is
+    loaded to 0x1000, where the notes have their probes."""
     order, width = ">" if big else "<", bits // 8
     word = "Q" if width == 8 else "I"
     content = b"".join(note(site, order, width) for site in sites) if notes is None else notes
-    names = b"\0.note.stapsdt\0.shstrtab\0"
+    names = b"\0.note.stapsdt\0.shstrtab\0.stapsdt.base\0"
+    sections = 3 if base is None else 4
     header_size, section_size, segment_size = (64, 64, 56) if width == 8 else (52, 40, 32)
     content_at = header_size + segment_size
     names_at = content_at + len(content)
     table_at = names_at + len(names)
     identity = b"\x7fELF" + bytes([width // 4, 2 if big else 1, 1]) + bytes(9)
-    tables = header_size, table_at, 0, header_size, segment_size, 1, section_size, 3, 2
+    tables = header_size, table_at, 0, header_size, segment_size, 1, section_size, sections, 2
     header = struct.pack(f"{order}2HI3{word}I6H", 3, machine, 1, 0, *tables)
-    size = table_at + 3 * section_size
+    size = table_at + sections * section_size
     segment = (
         struct.pack(f"{order}2I6Q", 1, 5, 0, 0x1000, 0x1000, size, size, 0x1000)
         if width == 8
         else struct.pack(f"{order}8I", 1, 0, 0x1000, 0x1000, size, size, 5, 0x1000)
     )
 
-    def section(name: int, kind: int, flags: int, at: int, size: int) -> bytes:
-        return struct.pack(f"{order}2I4{word}2I2{word}", name, kind, flags, 0, at, size, 0, 0, 4, 0)
+    def section(name: int, kind: int, flags: int, at: int, size: int, address: int = 0) -> bytes:
+        return struct.pack(f"{order}2I4{word}2I2{word}", name, kind, flags, address, at, size, 0, 0, 4, 0)
 
     table = (
         bytes(section_size)
         + section(1, 7, flags, content_at, len(content))
         + section(15, 3, 0, names_at, len(names))
+        + (b"" if base is None else section(25, 1, 2, 0, 1, base))
     )
     return identity + header + segment + content + names + table
 
@@ -121,6 +125,9 @@ class Counting(io.BytesIO):
         return data + bytes(wanted - len(data))
 
 
+_TYPE_3 = ("NT_GNU_BUILD_ID", "NT_PRPSINFO")
+
+
 class Judged(NamedTuple):
     """A probe's note as pyelftools has it; `offsets` are those of its address in each segment that has it."""
 
@@ -137,6 +144,9 @@ def judged(file: BinaryIO) -> list[Judged]:
     in another form than that of <sys/sdt.h> are left out."""
     elf = ELFFile(file)
     sections = list(elf.iter_sections()) if elf.header["e_shstrndx"] else []
+    names = elf.get_section(elf.get_shstrndx())["sh_size"] if sections else 0
+    # It reads names beyond the end of their table.
+    sections = [each for each in sections if each["sh_name"] + len(each.name) < names]
     base = next((section["sh_addr"] for section in sections if section.name == ".stapsdt.base"), None)
     width, order = elf.elfclass // 8, "little" if elf.little_endian else "big"
     found = []
@@ -145,7 +155,8 @@ def judged(file: BinaryIO) -> list[Judged]:
             continue
         assert isinstance(section, NoteSection)
         for note in section.iter_notes():
-            if (note["n_name"], note["n_namesz"]) != ("stapsdt", 8) or note["n_type"] != "NT_GNU_BUILD_ID":
+            # Its name of type 3 depends on the type of the file.
+            if (note["n_name"], note["n_namesz"]) != ("stapsdt", 8) or note["n_type"] not in _TYPE_3:
                 continue
             data: bytes = note["n_descdata"]
             if len(data) == note["n_descsz"] and data[3 * width :].count(b"\0") >= 3:

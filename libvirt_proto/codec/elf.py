@@ -63,6 +63,25 @@ class Section(NamedTuple):
     entry_size: int
 
 
+class _Header(NamedTuple):
+    """The ELF header without its first 16 bytes. `segments_at` and `sections_at` lead to tables of headers,
+    `names` is the section with the names of sections."""
+
+    type: int
+    machine: int
+    version: int
+    entry: int
+    segments_at: int
+    sections_at: int
+    flags: int
+    header_size: int
+    segment_size: int
+    segments: int
+    section_size: int
+    sections: int
+    names: int
+
+
 def open_regular(path: str) -> BinaryIO:
     """Open a regular file for reading. Raises OSError for a file of another type, without opening it: opening
     a FIFO would wait for a writer, and opening a device may act on it."""
@@ -106,59 +125,51 @@ class ElfFile:
         self.width, self.word = (4, "I") if identity[4] == 1 else (8, "Q")
         self.byte_order: Literal["little", "big"] = "little" if identity[5] == 1 else "big"
         self.order = "<" if identity[5] == 1 else ">"
-        header = Struct(f"{self.order}2HI3{self.word}I6H")
-        _, machine, _, _, *tables = header.unpack(self._read(16, header.size, "the ELF header"))
-        self.machine = _MACHINES.get(machine, f"ELF machine {machine}")
-        self._header = Struct(f"{self.order}2I4{self.word}2I2{self.word}")
-        self._read_tables(*tables)
-
-    def _read_tables(
-        self,
-        segments_at: int,
-        sections_at: int,
-        _flags: int,
-        _header_size: int,
-        segment_size: int,
-        segments: int,
-        section_size: int,
-        sections: int,
-        names: int,
-    ) -> None:
-        """Read section headers, names of sections and program headers, found by the fields of the ELF
-        header."""
-        sections = sections if sections_at else 0
-        if sections_at and (not sections or _ESCAPE in (names, segments)):
-            (first,) = self._sections_in(
-                self._table(sections_at, 1, section_size, self._header, "section headers")
-            )
-            sections = sections or first.size
-            names = first.link if names == _ESCAPE else names
-            segments = first.info if segments == _ESCAPE else segments
-        self._sections = self._table(sections_at, sections, section_size, self._header, "section headers")
-        self._names = b""
-        if sections and names:
-            if names >= sections:
-                raise ElfError(f"damaged ELF file: expected names in one of {sections} sections, got {names}")
-            table = next(self._sections_in(self._sections[names * section_size :]))
-            self._names = self._read(table.offset, table.size, "names of sections")
-        self._loads = sorted(self._segments_in(segments_at, segments, segment_size))
+        form = Struct(f"{self.order}2HI3{self.word}I6H")
+        header = _Header._make(form.unpack(self._read(16, form.size, "the ELF header")))
+        self.machine = _MACHINES.get(header.machine, f"ELF machine {header.machine}")
+        self._section = Struct(f"{self.order}2I4{self.word}2I2{self.word}")
+        header = self._resolve_escapes(header)
+        self._sections = self._section_headers(header, header.sections if header.sections_at else 0)
+        self._names = self._read_names(header) if self._sections and header.names else b""
+        self._loads = sorted(self._loaded_segments(header))
         self._starts = [start for start, _, _ in self._loads]
 
-    def _segments_in(self, at: int, count: int, size: int) -> Iterator[tuple[int, int, int]]:
+    def _resolve_escapes(self, header: _Header) -> _Header:
+        """Replace numbers that did not fit into the ELF header by those of section header 0."""
+        if not header.sections_at or (header.sections and _ESCAPE not in (header.names, header.segments)):
+            return header
+        zero = Section._make(self._section.unpack(self._section_headers(header, 1)))
+        return header._replace(
+            sections=header.sections or zero.size,
+            names=zero.link if header.names == _ESCAPE else header.names,
+            segments=zero.info if header.segments == _ESCAPE else header.segments,
+        )
+
+    def _section_headers(self, header: _Header, count: int) -> bytes:
+        return self._table(header.sections_at, count, header.section_size, self._section, "section headers")
+
+    def _read_names(self, header: _Header) -> bytes:
+        if header.names >= header.sections:
+            raise ElfError(
+                f"damaged ELF file: expected names in one of {header.sections} sections, got {header.names}"
+            )
+        table = Section._make(self._section.unpack_from(self._sections, header.names * self._section.size))
+        return self._read(table.offset, table.size, "names of sections")
+
+    def _loaded_segments(self, header: _Header) -> Iterator[tuple[int, int, int]]:
         """Address, size and offset of what is loaded from the file."""
-        header = Struct(f"{self.order}8I" if self.width == 4 else f"{self.order}2I6Q")
-        for fields in header.iter_unpack(self._table(at, count, size, header, "program headers")):
+        form = Struct(f"{self.order}8I" if self.width == 4 else f"{self.order}2I6Q")
+        table = self._table(header.segments_at, header.segments, header.segment_size, form, "program headers")
+        for fields in form.iter_unpack(table):
             kind, (offset, address, _, filled) = fields[0], fields[1:5] if self.width == 4 else fields[2:6]
             if kind == _PT_LOAD and filled:
                 yield address, filled, offset
 
-    def _sections_in(self, table: bytes) -> Iterator[Section]:
-        return map(Section._make, self._header.iter_unpack(table))
-
-    def _table(self, at: int, count: int, size: int, header: Struct, what: str) -> bytes:
-        if count and size != header.size:
-            raise ElfError(f"damaged ELF file: expected {what} of {header.size} bytes, got {size}")
-        return self._read(at, count * header.size, what) if count else b""
+    def _table(self, at: int, count: int, size: int, form: Struct, what: str) -> bytes:
+        if count and size != form.size:
+            raise ElfError(f"damaged ELF file: expected {what} of {form.size} bytes, got {size}")
+        return self._read(at, count * form.size, what) if count else b""
 
     def _read(self, at: int, size: int, what: str) -> bytes:
         """Read exactly `size` bytes, MAX_SIZE at most."""
@@ -168,16 +179,15 @@ class ElfFile:
             raise ElfError(f"damaged ELF file: {what} would end at byte {at + size:,} of {self._size:,}")
         self._file.seek(at)
         data = self._file.read(size)
-        if data is None or len(data) != size:  # None: of a file in /proc or /sys that has nothing at present
+        if data is None or len(data) != size:  # None: a file of /proc that has nothing at present
             raise ElfError(f"expected {size:,} bytes of {what}, got {len(data or b'')}")
         return data
 
     def sections(self, name: str) -> list[Section]:
         """The sections of this name, usually one or none."""
         wanted = name.encode() + b"\0"
-        return [
-            each for each in self._sections_in(self._sections) if self._names.startswith(wanted, each.name)
-        ]
+        headers = self._section.iter_unpack(self._sections)
+        return [Section._make(each) for each in headers if self._names.startswith(wanted, each[0])]
 
     def contents(self, sections: list[Section], what: str) -> Iterator[bytes]:
         """The bytes of each of the sections, together MAX_SIZE at most, which may overlap. Raises

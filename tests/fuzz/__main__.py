@@ -55,6 +55,8 @@ def main(targets: tuple[str, ...], seconds: int, replay: Path | None, minimise: 
       file      any file, told by its content
       tcp       segments in any order: every byte in its place
       xdr, provider   definitions: refused in words, or printed and parsed to the same
+      elf       an ELF file: the probes that pyelftools finds, and bounded reads of any file
+      operands  a probe's arguments: one operand each, and the same written and parsed again
       generator definitions: Python that imports, and values that come back
 
     Exit status: 0, or 1 if an input broke a promise (its file and how to go on are named).

@@ -14,10 +14,11 @@ from libvirt_proto.capture.chunk import Captured
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.message import decode_message, encode_message
 from libvirt_proto.present.jsonl import Presenter
+from tests.elf import NAMES, NOTES, ZERO, claim, elf, note
 from tests.oracles import PROGRAMS, items
 from tests.packets import Talk, enhanced, interface, obsolete, option, pcap, section, simple
 
-from . import captures, definitions, wire
+from . import captures, definitions, probes, wire
 
 TESTS = Path(__file__).resolve().parent.parent
 #: The committed inputs, a folder for each target.
@@ -174,6 +175,38 @@ def _providers() -> Iterator[bytes]:
         yield path.read_bytes()[:700].rpartition(b"\n")[0] + b"\n};\n"
 
 
+_SITES = [
+    ("libvirt", "rpc_client_new", "8@%rbx 8@64(%rbx)"),
+    ("libvirt", "none", ""),
+    ("a", "b", "-4@[sp, 16]"),
+]
+
+
+def _elf() -> Iterator[bytes]:
+    for bits in (32, 64):
+        for big in (False, True):
+            yield b"\0" + elf(_SITES, bits=bits, big=big, base=0x2010)
+    good = elf(_SITES)
+    for size in (b"\0", b"\xa8"):
+        yield size + good
+        yield size + claim(claim(good, ZERO, sh_size=3, sh_link=2, sh_info=1), e_shnum=0, e_shstrndx=0xFFFF)
+        yield size + claim(good, NOTES, sh_size=1 << 30)
+        yield size + claim(good, NAMES, sh_size=1 << 20)
+        yield size + claim(good, e_shnum=0x3FFF)
+        yield size + claim(good, e_phnum=0x4000)
+        yield size + elf([], notes=note(_SITES[1], "<", 8) + bytes(36) + note(_SITES[0], "<", 8, kind=4))
+
+
+def _arguments() -> Iterator[bytes]:
+    for text in (
+        b"8@%rbx 8@128(%rbx) -4@$1 2@%r15w 1@%sil 4@8(%rax,%rcx,4) 8@-0x10(%rsp)",
+        b"8@%xmm0 8f@%xmm1 8@errors(%rip) 16@(%eax) %rcx",
+        b"8@x0 -4@w3 8@[sp, 16] 8@[x19,#24] 8@[x0, x1, lsl 3] 8@1 4@wzr 8@x30",
+    ):
+        yield b"\0" + text
+        yield b"\1" + text
+
+
 _XDR_WORDS = tuple(
     (
         b"typedef const enum struct union program version switch case default void int unsigned hyper char"
@@ -193,6 +226,15 @@ _LOG_WORDS = (
     *(b"RPC_SERVER_CLIENT_DISPOSE: ", b"libvirtd[1]: ", b" : virNetSocketNew:1 : ", b"fd=-1", b"localAddr="),
 )
 
+_ELF_WORDS = (
+    *(b".note.stapsdt\0", b".stapsdt.base\0", b"stapsdt\0", b"\x7fELF\x02\x01", b"\x7fELF\x01\x02"),
+    *(b"\xff\xff", b"\0\0\x10\0\0\0\0\0", b"\xff" * 8, b"\0\x08\0\0", b"\x08\0\0\0"),
+)
+_OPERAND_WORDS = (
+    *(b"8@ -4@ 2@ 1@ 8f@ %rax %ebx %r15w %sil $1 $-1 0x (%rbp) (%rax,%rcx,8) %rip".split()),
+    *(b"[sp,  16] x0 w1 x30 xzr #8".split()),
+)
+
 TARGETS: dict[str, Target] = {
     "message": Target(wire.message, _messages, longest=512),
     "frame": Target(wire.frames, _frames),
@@ -206,5 +248,7 @@ TARGETS: dict[str, Target] = {
     "file": Target(captures.Reader(None), _any_file, longest=LONGEST),
     "xdr": Target(definitions.xdr, partial(_definition_texts, LONGEST), _XDR_WORDS),
     "provider": Target(definitions.provider, _providers, _XDR_WORDS[:4]),
+    "elf": Target(probes.notes, _elf, _ELF_WORDS, longest=1500),
+    "operands": Target(probes.arguments, _arguments, _OPERAND_WORDS, longest=1100),
     "generator": Target(definitions.generator, _generator, _XDR_WORDS, longest=300),
 }

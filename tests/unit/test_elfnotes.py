@@ -54,6 +54,17 @@ def test_sites_of_both_word_sizes_and_byte_orders(bits: int, big: bool) -> None:
     assert notes.problems == ()
 
 
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("base", [0x1FF0, 0x2000, 0x2004])
+def test_addresses_that_prelink_moved(bits: int, base: int) -> None:
+    notes = read(elf(SITES[:1], bits=bits, base=base))
+    moved = base - 0x2000
+    if moved < 0:
+        assert notes.problems == ("probe libvirt:none at 0x1000: its code is not in the file",)
+    else:
+        assert [(site.address, site.offset) for site in notes.sites] == [(0x1000 + moved, moved)]
+
+
 def test_skips_notes_of_other_owners_and_types() -> None:
     others = note(SITES[0], "<", 8, kind=4) + note(SITES[0], "<", 8, owner=b"GNU\0")
     notes = read(elf([], notes=others + note(SITES[1], "<", 8) + bytes(8)))
@@ -199,7 +210,7 @@ def overlapping() -> bytes:
     names = start.index(b"\0.note.stapsdt\0")
     at = len(start)
     header = struct.pack("<2I4Q2I2Q", 1, 7, 0, 0, start.index(content), len(content), 0, 0, 4, 0)
-    last = struct.pack("<2I4Q2I2Q", 15, 3, 0, 0, names, 25, 0, 0, 1, 0)
+    last = struct.pack("<2I4Q2I2Q", 15, 3, 0, 0, names, 39, 0, 0, 1, 0)
     return claim(start, e_shoff=at, e_shnum=count - 1, e_shstrndx=count - 2) + header * (count - 2) + last
 
 
@@ -381,6 +392,7 @@ def compare(data: bytes) -> int:
 @pytest.mark.parametrize("big", [False, True])
 def test_pyelftools_finds_the_same_in_small_files(bits: int, big: bool) -> None:
     assert compare(elf(SITES, bits=bits, big=big)) == len(SITES)
+    assert compare(elf(SITES, bits=bits, big=big, base=0x2010)) == len(SITES)
 
 
 @pytest.mark.system("gcc")
