@@ -26,8 +26,8 @@ def notes(data: bytes) -> None:
     """The first byte: above 127, its other bits are the size of the file as a power of two. Then the file's
     beginning, followed by zeros.
 
-    Any file gives notes within their limits or an ElfError, and little of it is read. In a file that is no
-    longer than the input, pyelftools finds the same probes."""
+    Any file gives notes within their limits or an ElfError, and little of it is read. Where the input is
+    the whole file, pyelftools finds the same probes."""
     how, content = data[0] if data else 0, data[1:]
     size = 1 << how % 64 if how & 128 else 0
     file = Counting(content, size)

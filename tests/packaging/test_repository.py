@@ -18,6 +18,7 @@ TOP = {
     "LICENSE",
     "Makefile",
     "README.md",
+    "SECURITY.md",
     "codegen",
     "docs",
     "libvirt_proto",

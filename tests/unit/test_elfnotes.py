@@ -372,9 +372,6 @@ def test_imports_only_the_standard_library() -> None:
     ]
 
 
-# What pyelftools says.
-
-
 def compare(data: bytes) -> int:
     """Compare with pyelftools; return the number of sites."""
     notes, expected = read(data), judged(io.BytesIO(data))

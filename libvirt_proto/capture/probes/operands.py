@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...codec.operands import MAX_ARGUMENTS, OperandError, parse_operand, split_operands
 from ...codec.operands import Operand as ParsedOperand
 
-__all__ = ["Operand", "OperandError", "operands"]
+__all__ = ["MAX_ARGUMENTS", "Operand", "OperandError", "operands"]
 
 
 class Operand(ParsedOperand):
