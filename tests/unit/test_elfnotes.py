@@ -307,11 +307,11 @@ def test_sparse_file_that_claims_3_gb_of_notes(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def special(tmp_path: Path) -> Iterator[list[Path]]:
+def special(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """A FIFO without a writer, a device, a folder and a socket."""
     os.mkfifo(tmp_path / "fifo")
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
     with socket.socket(socket.AF_UNIX) as server:
-        os.chdir(tmp_path)
         server.bind("socket")
         yield [tmp_path / "fifo", Path("/dev/zero"), tmp_path, tmp_path / "socket"]
 
@@ -366,10 +366,7 @@ def test_imports_only_the_standard_library() -> None:
         [sys.executable, "-I", "-S", "-c", script, str(root)], capture_output=True, text=True, check=True
     )
     parts = ("", ".codec", ".codec.elf", ".codec.elfnotes", ".codec.operands")
-    assert done.stdout.split() == [f"libvirt_proto{part}" for part in parts] or done.stdout.split() == [
-        "__main__",
-        *(f"libvirt_proto{part}" for part in parts),
-    ]
+    assert set(done.stdout.split()) - {"__main__"} == {f"libvirt_proto{part}" for part in parts}
 
 
 def compare(data: bytes) -> int:
