@@ -124,6 +124,15 @@ def test_reports_a_note_beyond_the_end_of_its_section(rest: bytes) -> None:
     )
 
 
+def test_code_beyond_the_end_of_the_file() -> None:
+    """A segment that claims more than the file has."""
+    data = bytearray(elf([], notes=described(struct.pack("<3Q", 0x1000 + 900, 0, 0) + b"a\0b\0\0")))
+    struct.pack_into("<Q", data, 64 + 32, 1 << 40)  # p_filesz
+    assert len(data) < 900
+    assert read(bytes(data)).problems == ("probe a:b at 0x1384: its code is not in the file",)
+    assert len(read(bytes(data.ljust(901, b"\0"))).sites) == 1
+
+
 def test_counts_problems_beyond_the_first() -> None:
     notes = read(elf([], notes=described(b"") * (MAX_PROBLEMS + 5)))
     assert len(notes.problems) == MAX_PROBLEMS + 1
