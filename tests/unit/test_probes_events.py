@@ -249,6 +249,20 @@ def test_threads_belong_to_processes() -> None:
     ]
 
 
+def test_missing_field_is_reported() -> None:
+    """Of an event that has other arguments than were asked for."""
+    one = RpcReader(
+        {"socket": Event("socket_new", "socket", "", "", "libvirt.so.0")},
+        {"socket": Format(COMMON.format(name="socket", id=8))},
+        Tasks(),
+        Selection((), (), "both"),
+        0,
+    )
+    (notice,) = one.items(Record(0, common(8)))
+    assert isinstance(notice, Notice)
+    assert (notice.code, notice.text) == ("bad-event", "event socket: it has no field sock")
+
+
 def test_selection() -> None:
     wanted = [
         ((PID,), (), True),

@@ -6,15 +6,17 @@ import io
 import re
 import struct
 import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libvirt_proto.capture.probes.errors import TraceError
-from libvirt_proto.capture.probes.loaded import named
-from libvirt_proto.capture.probes.notes import Notes, NotesError, read_notes
+from libvirt_proto.capture.probes.loaded import Binary, named
+from libvirt_proto.capture.probes.notes import Notes, NotesError, Site, read_notes
 from libvirt_proto.capture.probes.plan import plan, probes
 from libvirt_proto.capture.probes.provider import KINDS, PROBES
 from tests.probes import program
@@ -30,6 +32,12 @@ LOAD = re.compile(r"LOAD\s+(0x\w+) (0x\w+) 0x\w+\s+(0x\w+) ")
 @pytest.fixture(scope="module")
 def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program(tmp_path_factory.mktemp("notes"))
+
+
+@pytest.fixture
+def files() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
 
 
 def read(data: bytes) -> Notes:
@@ -129,25 +137,12 @@ def test_damaged_files(binary: Path, data: st.DataObject) -> None:
     assert isinstance(notes, Notes)
 
 
-def test_a_user_names_a_file(binary: Path, tmp_path: Path) -> None:
-    link = tmp_path / "link"
-    link.symlink_to(binary)
-    found = named(str(link))
-    assert (found.path, found.name) == (str(binary), str(link))
-    blank = tmp_path / "a b"
-    blank.write_bytes(binary.read_bytes())
-    with pytest.raises(TraceError, match="no path with blanks"):
-        named(str(blank))
-    with pytest.raises(TraceError, match="no ELF file"):
-        named(__file__)
-
-
-def test_places_with_fewer_arguments_or_unknown_ones_are_left_out(binary: Path) -> None:
+def test_places_with_fewer_arguments_or_unknown_ones_are_left_out(binary: Path, files: ExitStack) -> None:
     data = binary.read_bytes()
     found = re.search(rb"rpc_client_new\0([^\0]+)\0", data)
     assert found is not None
     size = len(found[1])
-    one = b"8@%s(%%rax)" if named(str(binary)).notes.machine == "x86_64" else b"8@[x0,%s]"
+    one = b"8@%s(%%rax)" if read(data).machine == "x86_64" else b"8@[x0,%s]"
     for arguments, words in (
         (b"8@%" + b"?" * (size - 3), "tracefs has no word for"),
         (one % (b"0" * (size - len(one % b""))), "1 arguments instead of 2"),
@@ -155,13 +150,13 @@ def test_places_with_fewer_arguments_or_unknown_ones_are_left_out(binary: Path) 
         assert len(arguments) == size
         changed = binary.with_name("changed")
         changed.write_bytes(data[: found.start(1)] + arguments + data[found.end(1) :])
-        places = probes([named(str(changed))])
+        places = probes(named(files, (str(changed),)))
         (problem,) = [probe for probe in places if probe.problem]
         assert (problem.kind, words in problem.problem) == ("client_new", True)
         kinds = {event.kind for event in plan("group", places, 1).events}
-        assert {event.kind for event in plan("group", probes([named(str(binary))]), 1).events} - kinds == {
-            "client_new"
-        }
+        assert {
+            event.kind for event in plan("group", probes(named(files, (str(binary),))), 1).events
+        } - kinds == {"client_new"}
 
 
 PROBE = re.compile(r"^ *probe (\w+)\((.*)\);$", re.MULTILINE)
@@ -195,3 +190,34 @@ def test_names_are_those_of_libvirts_providers(release: str, root: Path) -> None
         for match, argument in zip(found[name], arguments, strict=True):
             assert match
             assert argument.meaning in MEANINGS[match[1]]
+
+
+def sites(number: int, subject: str = "rpc_socket_dispose") -> Notes:
+    return Notes("x86_64", tuple(Site("libvirt", subject, at, None, "8@%rax") for at in range(number)), ())
+
+
+def test_number_of_places_is_limited(tmp_path: Path) -> None:
+    """In a file and in all; a limit of one subject is not used up by another."""
+    content = tmp_path / "content"
+    content.write_bytes(bytes(1000))
+    with content.open("rb") as file:
+        many = [Binary(file, name, name, sites(200)) for name in "abcdef"]
+        loop = Binary(file, "x", "x", sites(3, "event_poll_remove_timeout"))
+        found = probes([*many, loop])
+        used = Counter(probe.binary.name for probe in found if not probe.problem)
+        assert used == {"a": 128, "b": 128, "c": 128, "d": 128, "x": 3}
+        assert {probe.problem for probe in found if probe.problem} == {
+            "the limit is 128 places of probes in a file",
+            "the limit is 512 places of probes in a trace",
+        }
+        assert [len(events) for _, events in plan("g", found, 64).files] == [128] * 4
+
+
+def test_places_beyond_the_end_of_the_file(tmp_path: Path) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(bytes(100))
+    with content.open("rb") as file:
+        places = [(99, None), (100, None), (-1 % 2**64, None), (0, 100), (0, 2**64)]
+        notes = tuple(Site("libvirt", "rpc_socket_dispose", at, s, "8@%rax") for at, s in places)
+        found = probes([Binary(file, "a", "a", Notes("x86_64", notes, ()))])
+    assert [bool(probe.problem) for probe in found] == [False, True, True, True, True]
