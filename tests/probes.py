@@ -218,7 +218,7 @@ _NOTE = r"""__asm__ (".pushsection .note.stapsdt,\"\",\"note\"\n.rept {times}\n.
 
 
 def note(name: str, place: str, semaphore: str, arguments: str, times: int = 1) -> str:
-    """A note of libvirt's, for NOTES."""
+    """A note with the provider libvirt, for NOTES."""
     return _NOTE.format(name=name, place=place, semaphore=semaphore, arguments=arguments, times=times)
 
 

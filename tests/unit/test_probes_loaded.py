@@ -1,4 +1,4 @@
-"""Which files with probes processes have mapped, and what of them is opened."""
+"""Files with probes that processes have mapped: finding and opening them."""
 
 from __future__ import annotations
 

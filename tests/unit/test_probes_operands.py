@@ -82,12 +82,6 @@ def test_forms_that_tracefs_has_no_word_for(machine: str, operand: str) -> None:
         operands(operand, machine)
 
 
-def test_length_of_arguments_is_limited() -> None:
-    assert len(operands("8@%rax " * 146, "x86_64")) == 146
-    with pytest.raises(OperandError, match=r"its arguments have 1,029 characters \(limit 1,024\)"):
-        operands("8@%rax " * 147, "x86_64")
-
-
 def test_real_arguments() -> None:
     message = "8@%rbx 8@128(%rbx) 8@%rax 8@%rdx 8@%rcx 8@%rsi 8@%rdi 8@%r8"
     found = operands(message, "x86_64")

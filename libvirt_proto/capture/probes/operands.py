@@ -11,9 +11,6 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-#: Maximum length of a note's arguments; those of libvirt are a tenth of it. Parsing takes quadratic time.
-MAX_ARGUMENTS: Final = 1024
-
 #: An AArch64 operand has blanks within its brackets.
 _OPERAND: Final = re.compile(r"(?:(?P<size>-?[1248])@)?(?P<text>\[[^\]\s]+(?:,\s*[^\],\s]+)*\]!?|[^\s\[\]]+)")
 _NUMBER: Final = r"-?(?:0x[0-9a-f]{1,16}|[0-9]{1,20})"
@@ -72,10 +69,7 @@ class Operand(NamedTuple):
 
 
 def operands(arguments: str, machine: str) -> tuple[Operand, ...]:
-    """The operands of a note, up to MAX_ARGUMENTS characters. Raises OperandError for one that cannot be
-    translated."""
-    if len(arguments) > MAX_ARGUMENTS:
-        raise OperandError(f"its arguments have {len(arguments):,} characters (limit {MAX_ARGUMENTS:,})")
+    """The operands of a note. Raises OperandError for one that cannot be translated."""
     found, at = [], 0
     while at < len(arguments):
         match = _OPERAND.match(arguments, at)

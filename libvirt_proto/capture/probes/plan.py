@@ -41,6 +41,7 @@ MAX_ALL_PLACES: Final = 512
 TASK_EVENTS: Final = (
     "task/task_newtask",
     "task/task_rename",
+    "sched/sched_process_exec",
     "sched/sched_process_exit",
 )
 
