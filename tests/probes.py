@@ -10,9 +10,12 @@ from pathlib import Path
 PROGRAM = r"""
 #define _SDT_HAS_SEMAPHORES 1
 #include <sys/sdt.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define SEMAPHORE(name) \
     __extension__ volatile unsigned short libvirt_##name##_semaphore \
@@ -57,10 +60,17 @@ __attribute__((noinline)) static void sent_elsewhere(void *client, struct messag
     __asm__ volatile ("");
 }
 
+static void *run_again(void *path) {
+    execl(path, path, (char *) 0);
+    return 0;
+}
+
 /* Each line of standard input: t, u (the other place) or r, the length, and a message in hex, in which more
-   than that may follow. */
-int main(void) {
+   than that may follow. f sends it from a child, x and X run the program again, X in another thread. */
+int main(int argc, char **argv) {
     static char line[1 << 20], bytes[1 << 19];
+    pthread_t thread;
+    setvbuf(stdin, 0, _IONBF, 0);
     void *client = &line, *sock = &bytes;
     DTRACE_PROBE2(libvirt, rpc_client_new, client, sock);
     while (fgets(line, sizeof line, stdin)) {
@@ -79,8 +89,17 @@ int main(void) {
         if (kind == 's') DTRACE_PROBE6(libvirt, rpc_socket_new, sock, 7, -1, 0L, "127.0.0.1;5", bytes);
         if (kind == 'a') DTRACE_PROBE3(libvirt, rpc_server_client_auth_allow, client, 1, "somebody");
         if (kind == 'd') DTRACE_PROBE3(libvirt, rpc_server_client_auth_deny, client, 2, (char *) 0);
+        if (kind == 'f') {
+            if (fork() == 0) {
+                sent(client, &m, h);
+                _exit(0);
+            }
+            wait(0);
+        }
         puts("done");
         fflush(stdout);
+        if (kind == 'x') run_again(argv[0]);
+        if (kind == 'X' && pthread_create(&thread, 0, run_again, argv[0]) == 0) pthread_join(thread, 0);
     }
     return 0;
 }
@@ -140,6 +159,67 @@ int main(void) {
     return 0;
 }
 """
+
+
+#: A library that passes its probe and prints the semaphore of it for each line of standard input.
+COUNTER = r"""
+#define _SDT_HAS_SEMAPHORES 1
+#include <sys/sdt.h>
+#include <stdio.h>
+
+__extension__ volatile unsigned short libvirt_rpc_socket_dispose_semaphore
+    __attribute__((section(".probes"))) = 0;
+
+int main(void) {
+    char line[80];
+    while (fgets(line, sizeof line, stdin)) {
+        DTRACE_PROBE1(libvirt, rpc_socket_dispose, line);
+        printf("%d\n", libvirt_rpc_socket_dispose_semaphore);
+        fflush(stdout);
+    }
+    return 0;
+}
+"""
+
+#: Maps the files that it is given as a loader maps code, and waits.
+MAPPER = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+int main(int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (mmap(0, 1 << 16, PROT_READ | PROT_EXEC, MAP_PRIVATE, open(argv[i], O_RDONLY), 0) == MAP_FAILED)
+            return 1;
+    puts("mapped");
+    fflush(stdout);
+    return getchar() == 'x';
+}
+"""
+
+#: A program with notes as given, in which `place` and `other` are code, and `counter` has semaphores.
+NOTES = r"""
+#include <stdio.h>
+
+unsigned short counters[4] __asm__("counter") = {{1}};
+__asm__ (".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n"
+         "_.stapsdt.base: .space 1\n.popsection\n");
+{notes}
+
+int main(void) {{
+    __asm__ volatile ("place: nop\n\tnop\n\tother: nop\n\t.skip 6000, 0x90");
+    return getchar() == 'x';
+}}
+"""
+_NOTE = r"""__asm__ (".pushsection .note.stapsdt,\"\",\"note\"\n.rept {times}\n.balign 4\n"
+    ".4byte 8, 992f-991f, 3\n.asciz \"stapsdt\"\n991: .8byte {place}, _.stapsdt.base, {semaphore}\n"
+    ".asciz \"libvirt\"\n.asciz \"{name}\"\n.asciz \"{arguments}\"\n992: .balign 4\n.endr\n.popsection\n");
+"""
+
+
+def note(name: str, place: str, semaphore: str, arguments: str, times: int = 1) -> str:
+    """A note with the provider libvirt, for NOTES."""
+    return _NOTE.format(name=name, place=place, semaphore=semaphore, arguments=arguments, times=times)
 
 
 def program(folder: Path, *options: str, name: str = "program", text: str = PROGRAM) -> Path:

@@ -78,8 +78,7 @@ def trace(
             "--client-only and --server-only exclude each other; without them, both are shown."
         )
     sides: Sides = "client" if client_only else "server" if server_only else "both"
-    with failing_in_words():
-        found = tracing.probes()
+    with failing_in_words(), tracing.probes() as found:
         if tracing.shows(found, show.color, sides):
             return
         status = show.status(summary=True)

@@ -146,8 +146,7 @@ def _trace(
     from ..capture.probes.fired import FiredReader
     from ..capture.probes.live import Selection, live
 
-    with failing_in_words():
-        found = tracing.probes()
+    with failing_in_words(), tracing.probes() as found:
         if tracing.shows(found, color):
             return
         terminal = output is None and sys.stdout.isatty()

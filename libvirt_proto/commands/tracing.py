@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 import click
 
 from ..present.text import amount, printable
-from . import options
+from . import options, trace_shell
 from .inputs import stopped_by_signals
 from .output import check_reader
 
@@ -32,6 +31,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 #: KiB of buffer for all CPUs together, and the least for each.
 _BUFFERS: Final = 64 << 10
 _LEAST: Final = 1 << 10
+#: Maximum number of warnings about a file, and of characters of one.
+_WARNINGS: Final = 5
+_WARNING_SIZE: Final = 1000
 #: The columns of `--probes`.
 _COLUMNS: Final = ("probe", "site", "semaphore", "payload", "arguments", "file")
 
@@ -51,39 +53,44 @@ class Tracing:
     print_commands: bool
     list_probes: bool
 
-    def probes(self) -> list[Probe]:
-        """The probes that there are; what cannot be used is said. Raises TraceError where none can be, or not
-        by this user."""
+    @contextmanager
+    def probes(self) -> Iterator[list[Probe]]:
+        """The probes that there are, in files that are open meanwhile; warn of what cannot be used. Raises
+        TraceError if none can be used, or not by this user."""
         from ..capture.probes.errors import TraceError
         from ..capture.probes.plan import probes
 
         if os.geteuid() != 0 and not (self.list_probes or self.print_commands):
             raise TraceError("only root may set probes: run this with sudo.")
-        binaries = self._binaries()
-        for binary in binaries:
-            for problem in binary.notes.problems:
-                click.echo(printable(f"trace: warning: {binary.name}: {problem}; it is left out"), err=True)
-        found = probes(binaries)
-        wanted = [probe for probe in found if probe.subject == self.subject]
-        for probe in wanted:
-            if probe.problem:
-                name, place = probe.site.name, f"{probe.site.offset:#x}"
-                text = f"trace: warning: {probe.binary.name}: {name} at {place} is left out: {probe.problem}"
-                click.echo(printable(text), err=True)
-        if all(probe.problem for probe in wanted):
-            what, library = {
-                "rpc": ("RPC", _LIBRARY),
-                "events": ("event loop", _LIBRARY),
-                "qemu-monitor": ("QEMU monitor", _DRIVER),
-            }[self.subject]
-            names = ", ".join(binary.name for binary in binaries)
-            if wanted:
-                raise TraceError(f"{names}: none of the probes of libvirt's {what} can be used.")
-            raise TraceError(
-                f"{names}: no probe of libvirt's {what} is in there: it was built without them"
-                f" (-Ddtrace=disabled), or is not {library}."
-            )
-        return found if self.subject == "rpc" else wanted
+        with ExitStack() as files:
+            binaries = self._binaries(files)
+            for binary in binaries:
+                _warn(binary.name, [f"{problem}; it is left out" for problem in binary.notes.problems])
+            found = probes(binaries)
+            wanted = [probe for probe in found if probe.subject == self.subject]
+            for binary in binaries:
+                problems = [
+                    f"{probe.site.name} at {probe.site.offset:#x} is left out: {probe.problem}"
+                    for probe in wanted
+                    if probe.problem and probe.binary is binary
+                ]
+                _warn(binary.name, problems)
+            if all(probe.problem for probe in wanted):
+                what, library = {
+                    "rpc": ("RPC", _LIBRARY),
+                    "events": ("event loop", _LIBRARY),
+                    "qemu-monitor": ("QEMU monitor", _DRIVER),
+                }[self.subject]
+                names = ", ".join(binary.name for binary in binaries[:_WARNINGS])
+                if len(binaries) > _WARNINGS:
+                    names += f" and {len(binaries) - _WARNINGS} more"
+                if wanted:
+                    raise TraceError(f"{names}: none of the {what} probes can be used.")
+                raise TraceError(
+                    f"{names}: no {what} probes found: it was built without them"
+                    f" (-Ddtrace=disabled), or is not {library}."
+                )
+            yield found if self.subject == "rpc" else wanted
 
     def shows(self, found: list[Probe], color: str, sides: Sides = "both") -> bool:
         """Show what there is, or what would be done, if that is all that is asked for."""
@@ -92,7 +99,8 @@ class Tracing:
         if self.list_probes:
             _list(found, color)
         elif self.print_commands:
-            _print_commands(plan("libvirt_proto", found, self.buffer, self.subject, sides, self.pids))
+            steps = plan("libvirt_proto", found, self.buffer, self.subject, sides, self.pids)
+            click.echo("\n".join(trace_shell.commands(steps)))
         return self.list_probes or self.print_commands
 
     @contextmanager
@@ -103,14 +111,10 @@ class Tracing:
         seconds and says whether `stop` is set; it raises BrokenPipeError when nobody reads `out` any
         more. Raises TraceError."""
         from ..capture.probes import tracefs
-        from ..capture.probes.errors import TraceError
         from ..capture.probes.plan import plan
 
-        machine = platform.machine()
-        for probe in found:
-            if probe.binary.notes.machine != machine:
-                other = probe.binary.notes.machine
-                raise TraceError(f"{probe.binary.name} is for {other} processors, and this one is {machine}.")
+        found = _of_this_machine(found)
+        tracefs.check_pid_namespace()
         root = tracefs.find()
         if root is None:
             root = tracefs.mount()
@@ -125,23 +129,32 @@ class Tracing:
             check_reader(out)
             return stop.wait(seconds)
 
-        with tracefs.armed(root, steps) as instance:
+        with tracefs.armed(root, steps) as (instance, rejected):
+            for binary, events in steps.files:
+                reasons = [
+                    f"{event.kind} at {event.definition.split()[0]} is left out: the kernel rejects it"
+                    f" ({reason})"
+                    for event, reason in rejected
+                    if event in events
+                ]
+                _warn(binary.name, reasons)
             yield instance, steps, wait
 
-    def _binaries(self) -> list[Binary]:
-        """The files whose probes are used. Raises TraceError where there are none."""
+    def _binaries(self, files: ExitStack) -> list[Binary]:
+        """The files whose probes are used; `files` closes them. Raises TraceError if there are none."""
         from ..capture.probes.errors import TraceError
         from ..capture.probes.loaded import loaded, named
 
         if self.libraries:
-            return [named(path) for path in self.libraries]
+            return named(files, self.libraries)
         library = _DRIVER if self.subject == "qemu-monitor" else _LIBRARY
-        found = loaded(library, self.pids, self.comms)
-        if not found and not self.pids:
+        found = loaded(files, library, self.pids, self.comms)
+        if not found.binaries and not self.pids:
             # Those of a name may begin later, with what others have loaded.
-            found = loaded(library)
-        if found:
-            return found
+            found = loaded(files, library)
+        _warn("left out", found.problems)
+        if found.binaries:
+            return found.binaries
         whose = [
             *(f"process {pid}" for pid in self.pids),
             *(f"a process called {comm!r}" for comm in self.comms),
@@ -217,7 +230,9 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
             **rest: Any,
         ) -> Any:
             size = buffer or max(_LEAST, _BUFFERS // (os.cpu_count() or 1))
-            asked = Tracing(subject, libraries, pids, comms, size, print_commands, list_probes)
+            # The names of processes are any bytes, and are compared in this form.
+            names = tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in comms)
+            asked = Tracing(subject, libraries, pids, names, size, print_commands, list_probes)
             return command(*args, tracing=asked, **rest)
 
         return with_tracing  # type: ignore[return-value]
@@ -249,6 +264,34 @@ def stopped() -> Stop:
     return stop
 
 
+def _of_this_machine(found: list[Probe]) -> list[Probe]:
+    """The probes of files for this machine's processor; warn of others. Raises TraceError if none is left."""
+    from ..capture.probes.errors import TraceError
+
+    machine = platform.machine()
+    others = {probe.binary: probe.binary.notes.machine for probe in found}
+    problems = {
+        binary: f"is for {other} processors, and this one is {machine}"
+        for binary, other in others.items()
+        if other != machine
+    }
+    if found and len(problems) == len(others):
+        raise TraceError("; ".join(f"{binary.name} {problem}" for binary, problem in problems.items()) + ".")
+    for binary, problem in problems.items():
+        _warn(binary.name, [f"it {problem}; it is left out"])
+    return [probe for probe in found if probe.binary not in problems]
+
+
+def _warn(subject: str, problems: Sequence[str]) -> None:
+    """Warn of the first problems, and how many more there are: files of other users may have any number."""
+    for problem in problems[:_WARNINGS]:
+        text = printable(f"trace: warning: {subject}: {problem}")
+        click.echo(text if len(text) <= _WARNING_SIZE else text[:_WARNING_SIZE] + "…", err=True)
+    if len(problems) > _WARNINGS:
+        more = len(problems) - _WARNINGS
+        click.echo(printable(f"trace: warning: {subject}: {more:,} more are left out"), err=True)
+
+
 def _list(found: list[Probe], color: str) -> None:
     """A table on a terminal; else the same columns separated by tabs, without a head."""
     from ..capture.probes.provider import PROBES
@@ -278,27 +321,3 @@ def _list(found: list[Probe], color: str) -> None:
     click.echo(f"{colour.field}{head}{colour.off}", color=True)
     for line in lines:
         click.echo(line)
-
-
-def _print_commands(commands: Plan) -> None:
-    """The steps of a plan as a shell would take them, and how they are undone."""
-    from ..capture.probes.tracefs import MOUNT_POINT, find
-
-    root = find()
-    lines = ["# Set the probes, as root:"]
-    if root is None:
-        root = MOUNT_POINT
-        lines.append(f"mount -t tracefs tracefs {root}")
-    lines.append(f"cd {shlex.quote(str(root))}")
-    for step in commands.steps():
-        path = shlex.quote(step.path)
-        if step.text is None:
-            lines.append(f"mkdir {path}")
-        else:
-            lines.append(f"printf '%s\\n' {shlex.quote(step.text)} {'>>' if step.append else '>'} {path}")
-    instance = f"instances/{commands.group}"
-    lines += ["", "# See what they report (Ctrl-C ends it):", f"cat {instance}/trace_pipe", ""]
-    lines += ["# Remove them:", f"rmdir {instance}"]
-    lines += [f"echo '-:{commands.group}/{event.name}' >> uprobe_events" for event in commands.events]
-    for line in lines:
-        click.echo(line if line.isprintable() else printable(line))

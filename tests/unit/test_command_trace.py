@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,7 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from libvirt_proto import cli
+from libvirt_proto.capture.probes.loaded import named
 from libvirt_proto.capture.probes.plan import Event, Plan
 from tests.probes import program
 from tests.terminal import on_terminal
@@ -67,14 +69,18 @@ def test_commands_are_those_of_the_plan(binary: Path) -> None:
     assert all("/socket_new_" in side for side in sides.values())
 
 
-def test_steps() -> None:
+def test_steps(binary: Path) -> None:
     """The instance first, every event before its filter, and what enables them last."""
-    steps = list(Plan("g", (Event("client_new", "e", "/x:0x1 a=%ax:u64", "len > 0", "x"),), 64).steps())
-    assert steps[0][:2] == ("instances/g", None)
-    paths = [step.path for step in steps]
-    assert paths.index("uprobe_events") < paths.index("instances/g/events/g/e/filter")
-    assert paths[-1] == "instances/g/events/g/enable"
-    assert [step.text for step in steps if step.append] == ["p:g/e /x:0x1 a=%ax:u64"]
+    with ExitStack() as files:
+        (file,) = named(files, (str(binary),))
+        event = Event("client_new", "e", "0x1 a=%ax:u64", "len > 0", "x")
+        plan = Plan("g", ((file, (event,)),), 64)
+        assert next(plan.preparations())[:2] == ("instances/g", None)
+        define, condition = plan.definition(event, file.kernel_path)
+        assert define.text == f"p:g/e /proc/self/fd/{file.file.fileno()}:0x1 a=%ax:u64"
+        assert (define.path, define.append) == ("uprobe_events", True)
+        assert condition[:2] == ("instances/g/events/g/e/filter", "len > 0")
+        assert list(plan.enabling())[-1].path == "instances/g/events/g/enable"
 
 
 def test_without_probes(tmp_path: Path) -> None:
@@ -82,7 +88,7 @@ def test_without_probes(tmp_path: Path) -> None:
     source.write_text("int main(void) { return 0; }")
     subprocess.run(["gcc", "-o", str(tmp_path / "none"), str(source)], check=True)
     done = run("--library", tmp_path / "none", "--probes", status=1)
-    assert done.stderr.startswith(f"Error: {tmp_path}/none: no probe of libvirt's RPC is in there")
+    assert done.stderr.startswith(f"Error: {tmp_path}/none: no RPC probes found")
 
 
 def test_what_is_no_program(tmp_path: Path) -> None:
@@ -106,7 +112,7 @@ def test_another_processor(binary: Path, tmp_path: Path) -> None:
         (tmp_path / "other").write_bytes(data)
         assert words in run("--library", tmp_path / "other", "--probes", status=1).stderr
     assert (
-        "none of the probes of libvirt's RPC can be used"
+        "none of the RPC probes can be used"
         in run("--library", tmp_path / "other", "--probes", status=1).stderr
     )
 
@@ -160,7 +166,7 @@ def test_probes_of_other_kinds(binary: Path) -> None:
     """A listing has those of its kind, and a file without them is an error."""
     for word, what in (("events", "event loop"), ("qemu-monitor", "QEMU monitor")):
         err = run(word, "--library", binary, "--probes", status=1).stderr
-        assert f"{binary}: no probe of libvirt's {what} is in there" in err
+        assert f"{binary}: no {what} probes found" in err
 
 
 def test_completion() -> None:

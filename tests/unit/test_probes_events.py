@@ -249,6 +249,76 @@ def test_threads_belong_to_processes() -> None:
     ]
 
 
+EXEC = Format(
+    COMMON.format(name="sched_process_exec", id=13)
+    + "\tfield:__data_loc char[] filename;\toffset:8;\tsize:4;\tsigned:0;\n"
+    + "\tfield:pid_t pid;\toffset:12;\tsize:4;\tsigned:1;\n"
+    + "\tfield:pid_t old_pid;\toffset:16;\tsize:4;\tsigned:1;\n"
+)
+LAST = Format(
+    COMMON.format(name="sched_process_exit", id=10)
+    + "\tfield:pid_t pid;\toffset:8;\tsize:4;\tsigned:1;\n"
+    + "\tfield:bool group_dead;\toffset:12;\tsize:1;\tsigned:0;\n"
+)
+RENAME = Format(
+    COMMON.format(name="task_rename", id=14)
+    + "\tfield:pid_t pid;\toffset:8;\tsize:4;\tsigned:1;\n"
+    + "\tfield:char newcomm[16];\toffset:12;\tsize:16;\tsigned:0;\n"
+)
+
+
+def tasks_after(*events: tuple[str, bytes]) -> tuple[Tasks, list[str | None]]:
+    """After events about threads: who a thread belongs to, and the process that each event ended."""
+    formats = {
+        "task_newtask": TASK,
+        "task_rename": RENAME,
+        "sched_process_exec": EXEC,
+        "sched_process_exit": LAST,
+    }
+    tasks = Tasks()
+    ended = [tasks.event(name, formats[name].values(content)) for name, content in events]
+    return tasks, [process and str(process) for process in ended]
+
+
+def test_another_program_in_any_thread_keeps_the_process() -> None:
+    """The kernel ends the other threads, also the first one, whose number the remaining thread gets."""
+    tasks, ended = tasks_after(
+        ("task_newtask", new_task(PID, 0, os.getpid()).data),
+        ("task_newtask", new_task(THREAD, 0x10000, PID).data),
+        ("sched_process_exit", common(10, PID) + struct.pack("<iB", PID, 0)),
+        ("task_rename", common(14, PID) + struct.pack("<i16s", PID, b"other")),
+        ("sched_process_exec", common(13, PID) + struct.pack("<Iii", 0, PID, THREAD)),
+    )
+    assert ended == [None, None, None, None, f"other[{PID}]"]
+    assert str(tasks.of(PID)) == f"other[{PID}]"
+    assert str(tasks.of(THREAD)) == f"[{THREAD}]"  # no more
+
+
+def test_first_thread_may_end_before_the_last() -> None:
+    tasks, ended = tasks_after(
+        ("task_newtask", new_task(PID, 0, os.getpid()).data),
+        ("task_newtask", new_task(THREAD, 0x10000, PID).data),
+        ("sched_process_exit", common(10, PID) + struct.pack("<iB", PID, 0)),
+        ("sched_process_exit", common(10, THREAD) + struct.pack("<iB", THREAD, 1)),
+    )
+    assert ended == [None, None, None, f"virsh[{PID}]"]
+    assert str(tasks.of(PID)) == f"[{PID}]"
+
+
+def test_missing_field_is_reported() -> None:
+    """Of an event that has other arguments than were asked for."""
+    one = RpcReader(
+        {"socket": Event("socket_new", "socket", "", "", "libvirt.so.0")},
+        {"socket": Format(COMMON.format(name="socket", id=8))},
+        Tasks(),
+        Selection((), (), "both"),
+        0,
+    )
+    (notice,) = one.items(Record(0, common(8)))
+    assert isinstance(notice, Notice)
+    assert (notice.code, notice.text) == ("bad-event", "event socket: it has no field sock")
+
+
 def test_selection() -> None:
     wanted = [
         ((PID,), (), True),

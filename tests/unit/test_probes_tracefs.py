@@ -9,7 +9,7 @@ import pytest
 
 from libvirt_proto.capture.probes import tracefs
 from libvirt_proto.capture.probes.errors import TraceError
-from libvirt_proto.capture.probes.plan import Event, Plan
+from libvirt_proto.capture.probes.plan import Plan
 
 #: No process has this number: it is beyond the kernel's largest.
 NOBODY = 1 << 23
@@ -22,8 +22,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def plan(*events: Event) -> Plan:
-    return Plan(tracefs.own_group(), events, 64)
+def plan() -> Plan:
+    return Plan(tracefs.own_group(), (), 64)
 
 
 def test_a_kernel_without_uprobe_events(tmp_path: Path) -> None:
@@ -87,3 +87,21 @@ def test_a_mount_that_fails_says_what_mount_says(tmp_path: Path, monkeypatch: py
     program.unlink()
     with pytest.raises(TraceError, match="mount cannot be run: No such file or directory"):
         tracefs.mount()
+
+
+def test_only_the_kernels_own_fields_make_a_tracefs() -> None:
+    """A FUSE file system has a name that its user chooses; blanks of Unicode do not separate fields."""
+    table = (
+        "40 23 0:13 / /sys/kernel/tracing rw,nosuid - tracefs tracefs rw\n"
+        "41 23 0:13 / /mnt/a\\040b\\134\\012 rw shared:1 - tracefs x rw\n"
+        "42 23 0:13 /instances /mnt/part rw - tracefs tracefs rw\n"
+        "43 23 0:44 / /srv/user/m rw - fuse x\u2003/evil\u2003tracefs\u2028y rw\n"
+        "44 23 0:45 / /srv/user/-\u2003-\u2003tracefs rw - fuse.x y rw\n"
+        "45 23 0:46 / /mnt/other rw - fuse tracefs rw\n"
+        "\n"
+    )
+    device = os.makedev(0, 13)
+    assert list(tracefs._mounts(table.encode())) == [
+        (device, Path("/sys/kernel/tracing")),
+        (device, Path("/mnt/a b\\\n")),
+    ]

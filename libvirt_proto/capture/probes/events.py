@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ...limits import MAX_FRAME, MIN_FRAME
 from ..chunk import ConnectionEvent, Item, Notice
 from ..objects import FIELDS, MESSAGES, Objects, header
-from .formats import Format, FormatError, Value
+from .formats import Format, FormatError, Values
 from .live import Reader, Selection, bytes_of, number_of, text_of
 from .plan import Event
 from .provider import PROBES
@@ -35,9 +35,7 @@ class RpcReader(Reader[Item]):
         #: Files of which it was said that messages cannot be read.
         self._unreadable: set[str] = set()
 
-    def _fired(
-        self, event: Event, values: dict[str, Value], time_ns: int, process: Process
-    ) -> Iterator[Item]:
+    def _fired(self, event: Event, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
         found = self._message if event.kind in MESSAGES else self._event
         for item in found(event, values, time_ns, process):
             if self._is_wanted(item):
@@ -52,9 +50,7 @@ class RpcReader(Reader[Item]):
     def _ended(self, process: Process, time_ns: int) -> Iterator[Item]:
         yield from self._objects.ended(str(process.pid), time_ns)
 
-    def _message(
-        self, event: Event, values: dict[str, Value], time_ns: int, process: Process
-    ) -> Iterator[Item]:
+    def _message(self, event: Event, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
         length = number_of(values["len"]) & 0xFFFFFFFFFFFFFFFF
         if length == 0:  # libvirt's own dummies; they never reach the wire
             return
@@ -75,9 +71,7 @@ class RpcReader(Reader[Item]):
         client = text_of(values["client"], "object")
         yield from self._objects.message(event.kind, time_ns, str(process.pid), client, data, length)
 
-    def _event(
-        self, event: Event, values: dict[str, Value], time_ns: int, process: Process
-    ) -> Iterator[Item]:
+    def _event(self, event: Event, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
         words = {a.name: text_of(values[a.name], a.meaning) for a in PROBES[event.kind]}
         thread = str(values["common_pid"])
         details = (("process", str(process)), ("thread", thread), *words.items())

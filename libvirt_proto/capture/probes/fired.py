@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..chunk import Fired, Notice
-from .formats import Value
+from .formats import Values
 from .live import Reader, bytes_of, number_of, text_of
 from .plan import Event
 from .provider import PROBES
@@ -19,9 +19,7 @@ from .tasks import Process
 class FiredReader(Reader[Fired | Notice]):
     """Makes a Fired of each record."""
 
-    def _fired(
-        self, event: Event, values: dict[str, Value], time_ns: int, process: Process
-    ) -> Iterator[Fired]:
+    def _fired(self, event: Event, values: Values, time_ns: int, process: Process) -> Iterator[Fired]:
         arguments: dict[str, int | str] = {}
         cut = False
         for name, meaning in PROBES[event.kind]:

@@ -21,6 +21,13 @@ class FormatError(ValueError):
     """A format file that is not understood."""
 
 
+class Values(dict[str, Value]):
+    """The fields of a record by name; text and arrays as bytes. Raises FormatError for a missing name."""
+
+    def __missing__(self, name: str) -> Value:
+        raise FormatError(f"it has no field {name}")
+
+
 class Format:
     """The layout of one event. `id` is what its records begin with."""
 
@@ -49,9 +56,8 @@ class Format:
         self._dynamic = dynamic
         self._struct = struct.Struct(codes)
 
-    def values(self, record: bytes) -> dict[str, Value]:
-        """The fields of a record by name; text and arrays as bytes. Raises FormatError for one that is too
-        short."""
+    def values(self, record: bytes) -> Values:
+        """The fields of a record. Raises FormatError for one that is too short."""
         try:
             values: list[Value] = list(self._struct.unpack_from(record))
         except struct.error:
@@ -60,7 +66,7 @@ class Format:
             place = values[index]
             assert isinstance(place, int)
             values[index] = record[place & 0xFFFF :][: place >> 16].split(b"\0")[0]
-        return dict(zip(self._names, values, strict=True))
+        return Values(zip(self._names, values, strict=True))
 
 
 def event_id(record: bytes) -> int:

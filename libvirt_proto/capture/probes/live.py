@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar
 from ..chunk import Notice
 from ..objects import ObjectError
 from .errors import TraceError
-from .formats import Format, FormatError, Value, event_id
+from .formats import Format, FormatError, Value, Values, event_id
 from .plan import TASK_EVENTS, Event, Plan, Sides
 from .provider import Meaning
 from .ring import Record, Ring
@@ -83,9 +83,7 @@ class Reader(ABC, Generic[Made]):
             yield Notice("bad-event", f"event {name}: {error}", time_ns=time_ns)
 
     @abstractmethod
-    def _fired(
-        self, event: Event, values: dict[str, Value], time_ns: int, process: Process
-    ) -> Iterator[Made | Notice]:
+    def _fired(self, event: Event, values: Values, time_ns: int, process: Process) -> Iterator[Made | Notice]:
         """What an event of a probe's says. Raises FormatError, ObjectError."""
 
     def _ended(self, process: Process, time_ns: int) -> Iterator[Made | Notice]:
@@ -146,7 +144,10 @@ def _offset() -> int:
 
 
 def _lost(count: int, total: int) -> Notice:
-    text = f"{count:,} events were lost ({total:,} in all): the buffer was full; --buffer KB makes it larger"
+    text = (
+        f"{count:,} events were lost ({total:,} in all): the buffer was full; --buffer KB makes it larger,"
+        " --pid leaves out other processes"
+    )
     return Notice("lost-events", text, time_ns=time.time_ns())
 
 

@@ -1,78 +1,124 @@
-"""The files with libvirt's probes that running processes have loaded: its library or a driver, and their
-programs.
+"""The files with libvirt's probes: the library or driver that running processes have mapped, with their
+programs, or the files that a user names.
 
-A file may have another name where it is looked at from than where it was loaded (a container), or none any
-more (an upgrade). Then it is named by the process that has it, which the kernel understands as long as that
-lives. Source: proc(5).
+Each file is opened once. Its notes are read from that descriptor, and the kernel gets the same open file
+(`/proc/self/fd/N`). A path may lead to another file by then, and every local user chooses the names of his
+files, some of whose characters have a meaning in tracefs. A mapped file is opened through its process
+(map_files), which also reaches files in containers and files that have been deleted. Source: proc(5).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Container, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from .errors import TraceError
 from .notes import Notes, NotesError, read_notes
 from .provider import PROVIDER
 
+#: Maximum number of files whose notes are read. Every local user may map files of the library's name.
+MAX_FILES: Final = 256
+
 _PROC: Final = Path("/proc")
+#: A mapping with code: its addresses, device, inode and path.
 _MAPPED: Final = re.compile(
-    r"(?P<range>[0-9a-f]+-[0-9a-f]+) ..x. \S+ \S+ \d+ +(?P<path>/.*/(?P<name>[^/\n]*))"
+    rb"(?P<range>[0-9a-f]+-[0-9a-f]+) ..x. [0-9a-f]+ (?P<major>[0-9a-f]+):(?P<minor>[0-9a-f]+)"
+    rb" (?P<inode>\d+) +(?P<path>/.*/(?P<name>[^/\n]*))\n"
 )
 _DELETED: Final = " (deleted)"
 
 
-class Binary(NamedTuple):
-    """A file with probes: `path` is the name that the kernel is given for it, `name` the one for people."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Binary:
+    """An open file with probes. `name` is for people, `path` leads to the file in a shell; neither is for the
+    kernel."""
 
-    path: str
+    file: BinaryIO
     name: str
+    path: str
     notes: Notes
 
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return os.fstat(self.file.fileno()).st_size
 
-def named(path: str) -> Binary:
-    """The file that a user names. Raises TraceError."""
-    real = os.path.realpath(path)
-    if re.search(r"\s", real):
-        raise TraceError(
-            f"{path}: the kernel takes no path with blanks for a probe; use a copy or a hard link."
-        )
-    try:
-        with open(real, "rb") as file:
-            notes = read_notes(file)
-    except (OSError, NotesError) as error:
-        words = error.strerror if isinstance(error, OSError) else error
-        raise TraceError(f"{path}: {words}.") from None
-    return Binary(real, path, notes)
+    @property
+    def kernel_path(self) -> str:
+        """The open file as tracefs is given it; valid in this process while the file is open.
+
+        The kernel sets breakpoints in mappings of this file, and counts semaphores up in those that are
+        private and writable, at the offsets in the notes. It changes nothing else: not the file, shared
+        mappings of it, or other files. Offsets and file come from one descriptor, so whoever wrote the file
+        chooses where, as he chooses the code there; a user who maps a file that root owns does not. What a
+        process maps privately of another user's file is that user's choice to begin with, and differs by one
+        count.
+        """
+        return f"/proc/self/fd/{self.file.fileno()}"
 
 
-def loaded(library: str, pids: Container[int] = (), comms: Container[str] = ()) -> list[Binary]:
-    """The library (`libvirt.so.0`, with whatever version behind it) that running processes have loaded (of
-    all, if none are named), and their programs, each file once. Raises TraceError."""
+class Loaded(NamedTuple):
+    """The files that were found, and a sentence for each that cannot be used."""
+
+    binaries: list[Binary]
+    problems: list[str]
+
+
+def named(files: ExitStack, paths: tuple[str, ...]) -> list[Binary]:
+    """The files that a user names, each once; `files` closes them. Raises TraceError."""
     found: dict[tuple[int, int], Binary] = {}
-    problems = []
-    for pid in processes():
+    for path in paths:
+        try:
+            file = files.enter_context(_open(path))
+            binary = Binary(file, path, os.path.abspath(path), read_notes(file))
+        except (OSError, NotesError) as error:
+            raise TraceError(f"{path}: {_reason(error)}.") from None
+        found.setdefault(_identity(file), binary)
+    return list(found.values())
+
+
+def loaded(files: ExitStack, library: str, pids: Container[int] = (), comms: Container[str] = ()) -> Loaded:
+    """The library (`libvirt.so.0`, with any version after it) that running processes have mapped (all
+    processes, if none are named), and their programs, each file once; `files` closes them. Processes of root
+    come first, so that no other user can use up the limits before them."""
+    found = Loaded([], [])
+    seen: set[tuple[int, int]] = set()
+    left_out = 0
+    for pid in sorted(processes(), key=lambda pid: (_is_of_a_user(pid), pid)):
         if (pids and pid not in pids) or (comms and comm(pid) not in comms):
             continue
-        for path, name in _files(pid, library):
-            try:
-                with open(path, "rb") as file:
-                    stat = os.fstat(file.fileno())
-                    if (stat.st_dev, stat.st_ino) in found:
+        for mapped in _files(pid, library):
+            with ExitStack() as opened:
+                try:
+                    file = opened.enter_context(mapped.open())
+                    if _identity(file) in seen:
                         continue
+                    if len(seen) == MAX_FILES:
+                        left_out += 1
+                        continue
+                    seen.add(_identity(file))
                     notes = read_notes(file)
-            except (OSError, NotesError) as error:
-                problems.append(f"{name}: {error.strerror if isinstance(error, OSError) else error}.")
-                continue
-            found[stat.st_dev, stat.st_ino] = Binary(path, name, notes)
-    libvirt = [b for b in found.values() if any(site.provider == PROVIDER for site in b.notes.sites)]
-    if not libvirt and problems:
-        raise TraceError(problems[0])
-    return libvirt
+                except (FileNotFoundError, ProcessLookupError):  # unmapped, or the process has ended
+                    continue
+                except (OSError, NotesError) as error:
+                    found.problems.append(f"{mapped.path}: {_reason(error)}")
+                    continue
+                if any(site.provider == PROVIDER for site in notes.sites):
+                    found.binaries.append(mapped.binary(file, notes))
+                    files.push(opened.pop_all())
+    if left_out:
+        found.problems.append(
+            f"{left_out} more mappings of files called {library}: the limit is {MAX_FILES} files; choose"
+            " processes with --pid or --comm, or files with --library"
+        )
+    return found
 
 
 def processes() -> Iterator[int]:
@@ -89,40 +135,88 @@ def threads(pid: int) -> list[int]:
 
 
 def comm(pid: int) -> str:
-    """What a process is called; "" if it has gone."""
+    """The name of a process; "" if it has gone."""
     try:
         return (_PROC / str(pid) / "comm").read_bytes().rstrip(b"\n").decode("utf-8", "backslashreplace")
     except OSError:
         return ""
 
 
-def _files(pid: int, library: str) -> Iterator[tuple[str, str]]:
-    """The library that a process has loaded, and its program: what the kernel is told, and the name."""
-    folder = _PROC / str(pid)
-    try:
-        maps = (folder / "maps").read_bytes().decode("utf-8", "surrogateescape")
-        program = os.readlink(folder / "exe")
-    except OSError:  # it has gone, belongs to somebody else, or is the kernel's
-        return
-    mapped = [
-        match
-        for line in maps.splitlines()
-        if (match := _MAPPED.match(line)) and match["name"].startswith(library)
-    ]
-    for match in mapped:
-        yield _name(match["path"], folder / "map_files" / match["range"])
-    if mapped:
-        yield _name(program, folder / "exe")
+class _Mapped(NamedTuple):
+    """A file that a process has mapped: the link to it in /proc, its path for people, and its device and
+    inode according to the kernel (None where `link` needs no privilege)."""
 
+    pid: int
+    link: str
+    path: str
+    identity: tuple[int, int] | None = None
 
-def _name(path: str, link: Path) -> tuple[str, str]:
-    """The path, if it leads to the file that the link does."""
-    path = path.removesuffix(_DELETED)
-    with suppress(PermissionError):
+    def open(self) -> BinaryIO:
+        """Raises OSError."""
         try:
-            same = os.path.samestat(os.stat(path), os.stat(link))
-        except FileNotFoundError:
-            same = False
-        if not same or re.search(r"\s", path):
-            return str(link), path
-    return path, path
+            return _open(self.link)
+        except PermissionError:
+            if self.identity is None:
+                raise
+            # map_files needs CAP_CHECKPOINT_RESTORE. The path serves, if it still leads to the same file.
+            return _open(self.path, self.identity)
+
+    def binary(self, file: BinaryIO, notes: Notes) -> Binary:
+        with suppress(OSError):
+            if os.path.samestat(os.stat(self.path), os.fstat(file.fileno())):
+                return Binary(file, self.path, self.path, notes)
+        return Binary(file, f"{self.path} (process {self.pid})", self.link, notes)
+
+
+def _files(pid: int, library: str) -> Iterator[_Mapped]:
+    """The library that a process has mapped, and its program."""
+    folder, prefix, program = _PROC / str(pid), os.fsencode(library), ""
+    with suppress(OSError):  # it has gone, belongs to another user, or is the kernel's
+        with open(folder / "maps", "rb") as maps:
+            for line in maps:
+                match = _MAPPED.match(line)
+                if match is None or not match["name"].startswith(prefix):
+                    continue
+                program = program or os.readlink(folder / "exe")
+                device = os.makedev(int(match["major"], 16), int(match["minor"], 16))
+                link = folder / "map_files" / match["range"].decode()
+                path = os.fsdecode(match["path"].replace(rb"\012", b"\n"))
+                identity = device, int(match["inode"])
+                yield _Mapped(pid, str(link), path.removesuffix(_DELETED), identity)
+        if program:
+            yield _Mapped(pid, str(folder / "exe"), program.removesuffix(_DELETED))
+
+
+def _is_of_a_user(pid: int) -> bool:
+    """True for a process of any user but root."""
+    try:
+        return os.stat(_PROC / str(pid)).st_uid != 0
+    except OSError:
+        return True
+
+
+def _open(path: str, identity: tuple[int, int] | None = None) -> BinaryIO:
+    """Open a regular file, with this device and inode if they are given. Raises OSError.
+
+    Anything else stays closed, since opening a device can have effects. It does not wait, such as for the end
+    of a lease.
+    """
+    place = os.open(path, os.O_PATH)
+    try:
+        found = os.fstat(place)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "expected a regular file")
+        if identity not in (None, (found.st_dev, found.st_ino)):
+            raise OSError(errno.ESTALE, "the path leads to another file than the process has mapped")
+        return os.fdopen(os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK), "rb")
+    finally:
+        os.close(place)
+
+
+def _identity(file: BinaryIO) -> tuple[int, int]:
+    found = os.fstat(file.fileno())
+    return found.st_dev, found.st_ino
+
+
+def _reason(error: OSError | NotesError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

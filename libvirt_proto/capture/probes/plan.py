@@ -12,6 +12,7 @@ Source: virnetmessage.h, the kernel's uprobetracer document.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
@@ -30,16 +31,27 @@ LONG: Final = (64,) * 5
 LINE: Final = (*(64,) * 5, 58)
 _SHORT_BYTES: Final = 8 * sum(SHORT)
 
-#: What tells which process a thread is of, and when it ends. Fields: the kernel's events/task, events/sched.
-TASK_EVENTS: Final = ("task/task_newtask", "task/task_rename", "sched/sched_process_exit")
+#: Maximum number of places of one subject's probes that are used in a file, and in all files. A libvirt has
+#: about 40; removing an event takes the kernel about 40 ms, and it has numbers for 65,535.
+MAX_PLACES: Final = 128
+MAX_ALL_PLACES: Final = 512
+
+#: Events that report which process a thread belongs to, and when it ends or runs another program. Fields: the
+#: kernel's events/task, events/sched.
+TASK_EVENTS: Final = (
+    "task/task_newtask",
+    "task/task_rename",
+    "sched/sched_process_exec",
+    "sched/sched_process_exit",
+)
 
 Sides = Literal["client", "server", "both"]
 
 
 class Event(NamedTuple):
-    """A uprobe event: `definition` is what stands behind its name, `filter` the kernel's. `binary` is the
-    file's name for people; `arrays` is how many fields (p0, p1, …) have the first bytes of the message or the
-    line."""
+    """A uprobe event: `definition` is the part after the path of its file (`0x1f0(0x3028) sock=%ax:u64`),
+    `filter` the kernel's. `binary` is the file's name for people; `arrays` is the number of fields (p0, p1,
+    …) that hold the first bytes of the message or the line."""
 
     kind: str
     name: str
@@ -82,9 +94,10 @@ class Probe(NamedTuple):
 
 
 def probes(binaries: Iterable[Binary]) -> list[Probe]:
-    """All probes of libvirt's that the files have."""
+    """All libvirt probes in the files. Those beyond MAX_PLACES and MAX_ALL_PLACES have a problem."""
+    used: Counter[tuple[Subject, Binary | None]] = Counter()
     return [
-        _probe(binary, site)
+        _limited(_probe(binary, site), used)
         for binary in binaries
         for site in binary.notes.sites
         if site.provider == PROVIDER
@@ -92,6 +105,8 @@ def probes(binaries: Iterable[Binary]) -> list[Probe]:
 
 
 def _probe(binary: Binary, site: Site) -> Probe:
+    if max(site.offset, site.semaphore or 0) >= binary.size:
+        return Probe(binary, site, (), "its offsets are beyond the end of the file")
     try:
         found = operands(site.arguments, binary.notes.machine)
     except OperandError as error:
@@ -103,36 +118,63 @@ def _probe(binary: Binary, site: Site) -> Probe:
     return Probe(binary, site, found)
 
 
+def _limited(probe: Probe, used: Counter[tuple[Subject, Binary | None]]) -> Probe:
+    """Count a probe that can be used, by subject in its file and in all files (None)."""
+    if probe.subject is None or probe.problem:
+        return probe
+    for binary, limit, where in ((probe.binary, MAX_PLACES, "file"), (None, MAX_ALL_PLACES, "trace")):
+        if used[probe.subject, binary] >= limit:
+            return probe._replace(problem=f"the limit is {limit} places of probes in a {where}")
+    used.update([(probe.subject, probe.binary), (probe.subject, None)])
+    return probe
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The events of a trace, in a group and an instance of this name, with so many KiB for each CPU. With
-    `pids`, the kernel leaves out what other processes do."""
+    """The events of a trace by file, in a group and an instance of this name, with a buffer in KiB for each
+    CPU. With `pids`, the kernel leaves out other processes."""
 
     group: str
-    events: tuple[Event, ...]
+    files: tuple[tuple[Binary, tuple[Event, ...]], ...]
     buffer: int
     pids: tuple[int, ...] = ()
 
-    def steps(self) -> Iterator[Step]:
-        """What is to be done, in this order."""
-        folder = f"instances/{self.group}"
-        yield Step(folder, None)
-        yield Step(f"{folder}/trace_clock", "boot")
-        yield Step(f"{folder}/buffer_size_kb", str(self.buffer))
+    @property
+    def events(self) -> list[Event]:
+        """The events of all files."""
+        return [event for _, events in self.files for event in events]
+
+    @property
+    def instance(self) -> str:
+        """The instance's folder."""
+        return f"instances/{self.group}"
+
+    def preparations(self) -> Iterator[Step]:
+        """The steps before the events are defined, in order."""
+        yield Step(self.instance, None)
+        yield Step(f"{self.instance}/trace_clock", "boot")
+        yield Step(f"{self.instance}/buffer_size_kb", str(self.buffer))
         # When it is full, what comes next is lost and counted.
-        yield Step(f"{folder}/options/overwrite", "0")
+        yield Step(f"{self.instance}/options/overwrite", "0")
         if self.pids:
             # It filters by threads; those that these make are added.
-            yield Step(f"{folder}/options/event-fork", "1")
+            yield Step(f"{self.instance}/options/event-fork", "1")
             own = [str(thread) for pid in self.pids for thread in threads(pid) or [pid]]
-            yield Step(f"{folder}/set_event_pid", " ".join(own))
-        for event in self.events:
-            yield Step("uprobe_events", f"p:{self.group}/{event.name} {event.definition}", append=True)
-            if event.filter:
-                yield Step(f"{folder}/events/{self.group}/{event.name}/filter", event.filter)
+            yield Step(f"{self.instance}/set_event_pid", " ".join(own))
+
+    def definition(self, event: Event, path: str) -> list[Step]:
+        """The steps that define an event in the file at `path`, the first of them the event itself."""
+        text = f"p:{self.group}/{event.name} {path}:{event.definition}"
+        steps = [Step("uprobe_events", text, append=True)]
+        if event.filter:
+            steps.append(Step(f"{self.instance}/events/{self.group}/{event.name}/filter", event.filter))
+        return steps
+
+    def enabling(self) -> Iterator[Step]:
+        """The steps after the events are defined, in order; the last one enables them."""
         for name in TASK_EVENTS:
-            yield Step(f"{folder}/events/{name}/enable", "1")
-        yield Step(f"{folder}/events/{self.group}/enable", "1")
+            yield Step(f"{self.instance}/events/{name}/enable", "1")
+        yield Step(f"{self.instance}/events/{self.group}/enable", "1")
 
 
 def plan(
@@ -143,13 +185,13 @@ def plan(
     sides: Sides = "both",
     pids: tuple[int, ...] = (),
 ) -> Plan:
-    """The events of all probes of a subject that can be used, of one side or both."""
-    events: list[Event] = []
+    """The events of all usable probes of a subject, of one side or both."""
+    files: dict[Binary, list[Event]] = {}
     for number, probe in enumerate(found, 1):
         kind = probe.kind
         if kind is not None and probe.subject == subject and not probe.problem and _is_of(kind, sides):
-            events += _events(probe, kind, number)
-    return Plan(group, tuple(events), buffer, pids)
+            files.setdefault(probe.binary, []).extend(_events(probe, kind, number))
+    return Plan(group, tuple((binary, tuple(events)) for binary, events in files.items()), buffer, pids)
 
 
 def _is_of(kind: str, sides: Sides) -> bool:
@@ -160,7 +202,7 @@ def _is_of(kind: str, sides: Sides) -> bool:
 
 
 def _events(probe: Probe, kind: str, number: int) -> Iterator[Event]:
-    place = f"{probe.binary.path}:{probe.site.offset:#x}"
+    place = f"{probe.site.offset:#x}"
     if probe.site.semaphore is not None:
         place += f"({probe.site.semaphore:#x})"
     words = [

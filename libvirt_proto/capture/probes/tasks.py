@@ -47,7 +47,8 @@ class Tasks:
         return process
 
     def event(self, name: str, values: dict[str, Value]) -> Process | None:
-        """One of the kernel's events about threads; gives the process that has ended, if one has."""
+        """Follow one of the kernel's events about threads; return the process whose memory is gone after it,
+        if there is one."""
         thread = _number(values, "pid")
         if name == "task_newtask":
             if _number(values, "clone_flags") & _CLONE_THREAD:
@@ -55,6 +56,11 @@ class Tasks:
             else:
                 self._processes[thread] = Process(thread, _text(values, "comm"))
             return None
+        if name == "sched_process_exec":
+            # The thread that does it is the only one that remains; it gets the number of the process.
+            remaining = self._processes.pop(_number(values, "old_pid"), None) or self.of(thread)
+            self._processes[thread] = remaining
+            return remaining
         process = self._processes.get(thread)
         if process is None:
             return None
@@ -62,9 +68,14 @@ class Tasks:
             if thread == process.pid:
                 process.comm = _text(values, "newcomm")
             return None
-        del self._processes[thread]
-        # Old kernels do not say whether it is the last thread.
-        return process if values.get("group_dead", thread == process.pid) else None
+        # The first thread may end before others, one of which may then run another program in its place. Old
+        # kernels do not report whether a thread is the last one.
+        if thread != process.pid:
+            del self._processes[thread]
+        if not values.get("group_dead", thread == process.pid):
+            return None
+        self._processes.pop(process.pid, None)
+        return process
 
 
 def _process_id(thread: int) -> int:

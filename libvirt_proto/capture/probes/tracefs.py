@@ -15,12 +15,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from .errors import TraceError
-from .loaded import threads
-from .plan import Plan, Step
+from .loaded import Binary, threads
+from .plan import Event, Plan, Step
 
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+#: PROC_PID_INIT_INO of the kernel's proc_ns.h.
+_INITIAL_PID_NAMESPACE: Final = "pid:[4026531836]"
 MOUNT_POINT: Final = Path("/sys/kernel/tracing")
 PREFIX: Final = "libvirt_proto"
 _OURS: Final = re.compile(rf"{PREFIX}_(\d+)_(\d+)")
@@ -30,14 +33,34 @@ _TRIES: Final = 50
 _PAUSE: Final = 0.02
 
 
+class Rejection(NamedTuple):
+    """An event that the kernel does not accept."""
+
+    event: Event
+    reason: str
+
+
 def find() -> Path | None:
     """Where tracefs is mounted, if it is."""
     with suppress(OSError):
-        for line in Path("/proc/mounts").read_text(errors="replace").splitlines():
-            fields = line.split()
-            if len(fields) > 2 and fields[2] == "tracefs" and "\\" not in fields[1]:
-                return Path(fields[1])
+        for device, path in _mounts(_MOUNTS.read_bytes()):
+            with suppress(OSError):
+                # Another mount may cover it, which has another device.
+                if os.stat(path).st_dev == device:
+                    return path
     return None
+
+
+def _mounts(table: bytes) -> Iterator[tuple[int, Path]]:
+    """Device and place of each tracefs in mountinfo. Only blanks separate its fields: users choose some of
+    them, in which the kernel escapes blanks, newlines and backslashes, and nothing else."""
+    for line in table.split(b"\n"):
+        fields = line.split(b" ")
+        kind = fields.index(b"-", 6) + 1 if b"-" in fields[6:] else len(fields)
+        if fields[kind : kind + 1] == [b"tracefs"] and fields[3] == b"/":
+            major, _, minor = fields[2].partition(b":")
+            place = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), fields[4])
+            yield os.makedev(int(major), int(minor)), Path(os.fsdecode(place))
 
 
 def mount() -> Path:
@@ -75,20 +98,126 @@ def _began(pid: int) -> int | None:
     return int(stat.rpartition(")")[2].split()[19])
 
 
+def check_pid_namespace() -> None:
+    """Raises TraceError in a PID namespace. The kernel's events have the process ids of the initial one."""
+    with suppress(OSError):
+        if os.readlink("/proc/self/ns/pid") != _INITIAL_PID_NAMESPACE:
+            raise TraceError(
+                "this is a container with its own process ids (a PID namespace), and the kernel reports those"
+                " of the host: run this on the host, where it also traces containers."
+            )
+
+
 @contextmanager
-def armed(root: Path, plan: Plan) -> Iterator[Path]:
-    """Does what is planned, and gives the instance's folder; at the end nothing of it is left. Raises
-    TraceError."""
+def armed(root: Path, plan: Plan) -> Iterator[tuple[Path, list[Rejection]]]:
+    """Does what is planned; the instance's folder, and the events that the kernel rejects. The files of the
+    plan must be open. At the end nothing is left in tracefs. Raises TraceError, also if no event is left."""
     if not (root / "uprobe_events").exists():
         raise TraceError("this kernel has no uprobe events (CONFIG_UPROBE_EVENTS); another kernel is needed.")
     try:
-        for step in plan.steps():
+        for step in plan.preparations():
             _do(root, step)
-        instance = root / "instances" / plan.group
+        defined, rejected = _define(root, plan)
+        failed = _enable(root, plan, defined)
+        rejected += failed
+        if len(failed) == len(defined):
+            raise TraceError(_nothing_left(rejected))
+        instance = root / plan.instance
         _add_threads(instance, plan.pids)
-        yield instance
+        yield instance, rejected
     finally:
         _remove(root, plan.group)
+
+
+def _define(root: Path, plan: Plan) -> tuple[list[Event], list[Rejection]]:
+    """Define the events of each file: those that are defined, and those that the kernel rejects."""
+    defined: list[Event] = []
+    rejected = []
+    known: list[tuple[Binary, list[str]]] = []
+    for binary, events in plan.files:
+        places = [event.definition for event in events]
+        alike = [other for other, its_places in known if its_places == places]
+        if any(_is_same_file(root, plan.group, binary, other) for other in alike):
+            continue
+        known.append((binary, places))
+        for event in events:
+            try:
+                _set(root, plan, event, binary)
+            except OSError as error:
+                rejected.append(Rejection(event, _reason(error)))
+            else:
+                defined.append(event)
+    return defined, rejected
+
+
+def _set(root: Path, plan: Plan, event: Event, binary: Binary) -> None:
+    """Define an event, and set its filter. Raises OSError; then it is not defined."""
+    define, *conditions = plan.definition(event, binary.kernel_path)
+    _write(root / define.path, define.text or "", append=True)
+    try:
+        for step in conditions:
+            _write(root / step.path, step.text or "")
+    except OSError:
+        _delete(root, f"{plan.group}/{event.name}")
+        raise
+
+
+def _is_same_file(root: Path, group: str, one: Binary, other: Binary) -> bool:
+    """Compare two open files as the kernel does, which would report everything twice if they are one: the
+    overlays of two containers show a file of their image as two. The kernel rejects a second place of an
+    event that is the same as the first."""
+    events = root / "uprobe_events"
+    try:
+        _write(events, f"p:{group}/same {one.kernel_path}:0x0", append=True)
+        _write(events, f"p:{group}/same {other.kernel_path}:0x0", append=True)
+    except FileExistsError:
+        return True
+    except OSError:
+        return False
+    finally:
+        _delete(root, f"{group}/same")
+    return False
+
+
+def _enable(root: Path, plan: Plan, defined: list[Event]) -> list[Rejection]:
+    """Enable the events that are defined; those that the kernel then rejects."""
+    *others, last = plan.enabling()
+    for step in others:
+        _do(root, step)
+    if not defined:
+        return []
+    with suppress(OSError):
+        _write(root / last.path, last.text or "")
+        return []
+    # An event that cannot be enabled does not keep the others from it.
+    folder = root / plan.instance / "events" / plan.group
+    return [
+        Rejection(event, reason)
+        for event in defined
+        if (reason := _enabling_error(folder / event.name / "enable"))
+    ]
+
+
+def _enabling_error(file: Path) -> str:
+    """Why an event cannot be enabled; "" if it is."""
+    try:
+        if file.read_text().strip() != "1":
+            _write(file, "1")
+    except OSError as error:
+        return _reason(error)
+    return ""
+
+
+def _nothing_left(rejected: list[Rejection]) -> str:
+    if not rejected:
+        return "none of the probes that were found can be used in this trace (--probes lists them)."
+    event, reason = rejected[0]
+    return f"the kernel rejects all probes, such as {event.kind} of {event.binary}: {reason}."
+
+
+def _reason(error: OSError) -> str:
+    hint = " (kernel lockdown and containers forbid it)" if error.errno in (errno.EPERM, errno.EACCES) else ""
+    return f"{error.strerror}{hint}"
 
 
 def remove_leftovers(root: Path) -> list[str]:
@@ -117,10 +246,7 @@ def _do(root: Path, step: Step) -> None:
             raise TraceError(f"{path} is not there: this kernel's tracing is too old, or lacks it.") from None
     except OSError as error:
         what = f"{step.text!r} for " if step.text else ""
-        hint = ""
-        if error.errno in (errno.EPERM, errno.EACCES):
-            hint = " (kernel lockdown and containers forbid it)"
-        raise TraceError(f"the kernel does not take {what}{path}: {error.strerror}{hint}.") from None
+        raise TraceError(f"the kernel does not take {what}{path}: {_reason(error)}.") from None
 
 
 def _add_threads(instance: Path, pids: tuple[int, ...]) -> None:
