@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .quoting import printable
 from .source import Span
 
 #: A longer source line is shown in part, around the caret.
@@ -27,14 +28,15 @@ class Problem:
     related: tuple[tuple[Span, str], ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{self.span}: error: {self.message}" if self.span else f"error: {self.message}"]
+        message = printable(self.message)
+        lines = [f"{_place(self.span)}: error: {message}" if self.span else f"error: {message}"]
         if self.span:
             lines += _excerpt(self.span)
         for span, text in self.related:
-            lines.append(f"{span}: note: {text}")
+            lines.append(f"{_place(span)}: note: {printable(text)}")
             lines += _excerpt(span)
         if self.hint:
-            lines.append(f"  hint: {self.hint}")
+            lines.append(f"  hint: {printable(self.hint)}")
         return "\n".join(lines)
 
 
@@ -44,6 +46,10 @@ class DefinitionError(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def _place(span: Span) -> str:
+    return printable(str(span))
 
 
 def _excerpt(span: Span) -> list[str]:
