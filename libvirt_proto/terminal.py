@@ -86,7 +86,7 @@ class EscapingWriter(io.BufferedIOBase):
         return self._below.name
 
     def isatty(self) -> bool:
-        """Whether the stream below is a terminal."""
+        """True if the stream below is a terminal."""
         return self._below.isatty()
 
     def writable(self) -> bool:
