@@ -1,4 +1,4 @@
-"""What `make bare` takes from the configuration of apt and pip."""
+"""Configuration of apt and pip that `make bare` uses."""
 
 from __future__ import annotations
 
