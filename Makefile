@@ -12,12 +12,14 @@ GENERATE := generate python -o libvirt_proto/generated
 # Seconds for each fuzz target, and which of them: `make fuzz TIME=300 TARGETS='pcap generator'`.
 TIME ?= 30
 TARGETS ?=
+# The Debian release of `make bare`; empty: the one that runs here.
+SUITE ?=
 # Processes of a mutation run.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CAPTURE := tests/captures/virsh-domname.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check static fuzz mutate bench bench-compare generate release-definitions format clean
+.PHONY: help demo test bare soak check static fuzz mutate bench bench-compare generate release-definitions format clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -37,6 +39,9 @@ demo: $(VENV)/run.stamp ## Decode a real capture and generate the tapset into de
 
 test: $(VENV)/test.stamp ## Run the whole test suite; tests that need a tool of the system say so and skip
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+bare: $(BIN)/python ## Run demo and test on a minimal Debian, as an ordinary user; SUITE=trixie: on that release
+	$(BIN)/python tools/bare.py $(SUITE)
 
 soak: $(VENV)/test.stamp ## Compare a million values and a million mutated byte strings with rpcgen's C
 	$(BIN)/python -m tests.differential.soak $(ARGS)

@@ -1,7 +1,10 @@
 """The command line: which subcommands there are, and how every one of them ends.
 
 A subcommand's module is imported when it is run; what `--help` says of it stands here. Importing
-this module takes click and nothing else of the project.
+this module takes click and hardly anything else.
+
+Everything that an error quotes is escaped here: `_ends` escapes the messages of errors, and the standard
+streams escape whatever else is written to them (`terminal`).
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from importlib import import_module
 from typing import Any, Final
 
 import click
+
+from .present.text import printable
+from .terminal import guard_standard_streams
 
 #: name → (where the command is, what it does).
 COMMANDS: Final = {
@@ -86,6 +92,7 @@ class Main(click.Group):
         for name in ("stdout", "stderr"):
             if getattr(sys, name) is None:  # closed by whoever started us: what is written goes nowhere
                 setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - stays open
+        guard_standard_streams()
         with _ends(traceback=False):
             return super().make_context(info_name, args, parent, **extra)
 
@@ -108,13 +115,16 @@ def _ends(*, traceback: bool) -> Iterator[None]:
     except BrokenPipeError:
         _leave_silently()
         raise click.exceptions.Exit(BROKEN_PIPE) from None
-    except (click.ClickException, click.exceptions.Exit, click.Abort):
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except click.ClickException as error:
+        _escape_message(error)
         raise
     except OSError as error:
         if traceback:
             raise
         name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        _complain(f"{name}{error.strerror or error}")
+        _complain(printable(f"{name}{error.strerror or error}"))
         _leave_silently()
         raise click.exceptions.Exit(INPUT_ERROR) from None
     except Exception as error:
@@ -129,11 +139,16 @@ def _ends(*, traceback: bool) -> Iterator[None]:
         raise click.exceptions.Exit(INPUT_ERROR) from None
 
 
-def _complain(text: str) -> None:
-    from .present.text import printable
+def _escape_message(error: click.ClickException) -> None:
+    """Escape what an error quotes. Line ends are escaped, too, except where click lists choices."""
+    message = error.format_message()
+    if not isinstance(error, click.MissingParameter):
+        message = printable(message)
+    setattr(error, "format_message", lambda: message)  # noqa: B010 - every kind of error has its own
 
-    for line in f"libvirt-proto: {text}".split("\n"):
-        click.echo(printable(line), err=True)
+
+def _complain(text: str) -> None:
+    click.echo(f"libvirt-proto: {text}", err=True)
 
 
 def _leave_silently() -> None:
@@ -153,7 +168,11 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
         ctx.exit()
 
 
-@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Main,
+    # color: click must not delete what looks like a colour; it is escaped instead.
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": True},
+)
 @click.option(
     "--traceback",
     is_flag=True,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .quoting import printable
 from .source import Span
 
+#: What GitHub's runner executes in a line of a job's log: `::error::` at its start, `##[error]` anywhere. No
+#: valid definition has it. Source: ActionCommand.cs of actions/runner.
+_WORKFLOW_COMMAND = re.compile(r"^\s*::|##\[")
 #: A longer source line is shown in part, around the caret.
 LINE_WIDTH = 120
 
@@ -27,14 +32,15 @@ class Problem:
     related: tuple[tuple[Span, str], ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{self.span}: error: {self.message}" if self.span else f"error: {self.message}"]
+        message = printable(self.message)
+        lines = [f"{_place(self.span)}: error: {message}" if self.span else f"error: {message}"]
         if self.span:
             lines += _excerpt(self.span)
         for span, text in self.related:
-            lines.append(f"{span}: note: {text}")
+            lines.append(f"{_place(span)}: note: {printable(text)}")
             lines += _excerpt(span)
         if self.hint:
-            lines.append(f"  hint: {self.hint}")
+            lines.append(f"  hint: {printable(self.hint)}")
         return "\n".join(lines)
 
 
@@ -46,12 +52,17 @@ class DefinitionError(Exception):
         super().__init__("\n".join(map(str, self.problems)))
 
 
+def _place(span: Span) -> str:
+    return printable(str(span))
+
+
 def _excerpt(span: Span) -> list[str]:
-    """The source line and a caret line below it, both without control characters."""
+    """The source line, and a caret line below it. Control characters and workflow commands are replaced."""
     first, last = span.source.bounds(span.line)
     cut = max(first, span.start - LINE_WIDTH // 2) if last - first > LINE_WIDTH else first
     text = span.source.text[cut : min(last, cut + LINE_WIDTH)]
     shown = "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    shown = _WORKFLOW_COMMAND.sub(lambda match: re.sub("[:#]", "\N{REPLACEMENT CHARACTER}", match[0]), shown)
     caret = span.start - cut
     width = max(1, min(span.end, cut + len(text)) - span.start)
     return [f"  {shown}", "  " + " " * caret + "^" + "~" * (width - 1)]

@@ -48,7 +48,7 @@ def parse(text: str) -> Address:
     transport, _, rest = text.partition(":")
     if transport == "unix" and rest not in ("", "@") and "\0" not in rest:
         return Address("unix", rest)
-    if transport == "tcp":
+    if transport == "tcp" and rest.isprintable():
         match = re.fullmatch(r"(?:\[(?P<six>[^\[\]\s]+)\]|(?P<host>[^:\[\]\s]*)):(?P<port>[0-9]{1,5})", rest)
         if match and int(match["port"]) < 1 << 16:
             return Address("tcp", match["six"] or match["host"] or "", int(match["port"]))

@@ -16,6 +16,7 @@ import click
 from ..capture.chunk import Notice
 from ..present import notices
 from ..present.text import amount, printable
+from ..terminal import styled
 from . import options
 from .inputs import Inputs, open_file
 from .numbers import number
@@ -127,7 +128,7 @@ def guess(
         shown.runs(runs, run_count)
         shown.payloads(payloads, top, skipped)
     for problem in problems:
-        click.echo(notices.line(problem, name, options.palette(color, sys.stderr)), err=True)
+        click.echo(notices.line(problem, name, options.palette(color, sys.stderr)), file=styled(sys.stderr))
     recognised = runs or any(strength(payload.bits) != "none" for payload in payloads[:1])
     ctx.exit(0 if recognised and not problems else 1)
 

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Final
 
 import click
 
+from ..terminal import guarded
 from .status import Status
 
 #: Writes what is shown of one file.
@@ -88,7 +89,7 @@ class _Worker:
     def _out(self, number: int) -> BinaryIO:
         """Where a file is shown: the first one where the command writes to, others where they wait."""
         if number == 0:
-            return open(self._output, "wb", _BLOCK, closefd=False)
+            return guarded(open(self._output, "wb", _BLOCK, closefd=False))
         return _shown(self._folder, number).open("wb", _BLOCK)
 
 

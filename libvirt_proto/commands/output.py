@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 import click
 
+from ..terminal import guarded
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -29,8 +31,10 @@ def destination(output: Path | None, stop: Stop | None = None) -> AbstractContex
     for any more once that is set: writing raises BrokenPipeError. That is for those who must not linger; what
     was left to write is lost."""
     if output is not None:
-        return create(output)
-    return _standard_output() if stop is None else cast(BinaryIO, io.BufferedWriter(_Stoppable(stop)))
+        return guarded(create(output))
+    if stop is None:
+        return _standard_output()
+    return guarded(cast(BinaryIO, io.BufferedWriter(_Stoppable(stop))))
 
 
 def create(path: Path) -> BinaryIO:
@@ -72,6 +76,9 @@ class _Stoppable(io.RawIOBase):
 
     def fileno(self) -> int:
         return self._fd
+
+    def isatty(self) -> bool:
+        return os.isatty(self._fd)
 
     def writable(self) -> bool:
         return True

@@ -12,6 +12,7 @@ from ..capture.chunk import Notice
 from ..present import notices
 from ..present.style import Palette
 from ..present.text import amount, printable
+from ..terminal import styled
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -108,7 +109,7 @@ class Status:
 
     def _print(self, line: str) -> None:
         if self._progress is None:
-            print(line, file=sys.stderr)
+            print(line, file=styled(sys.stderr))
         else:
             from rich.text import Text
 
@@ -123,7 +124,7 @@ class Status:
             BarColumn(),
             DownloadColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Console(file=styled(sys.stderr)),
             transient=True,
         )
         self._progress.start()

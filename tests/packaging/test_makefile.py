@@ -94,4 +94,4 @@ def test_no_python_at_all(make: Make) -> None:
 
 def test_targets_are_listed_by_default(make: Make) -> None:
     listed = {line.split()[1] for line in make().stdout.splitlines()}
-    assert {"demo", "test", "check", "generate", "format", "clean", "help"} <= listed
+    assert {"demo", "test", "bare", "check", "generate", "format", "clean", "help"} <= listed

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto_codegen.findings import Finding
+from libvirt_proto_codegen.quoting import printable
 from libvirt_proto_codegen.reports.github import as_github
 from libvirt_proto_codegen.reports.ignores import Ignore
 from libvirt_proto_codegen.reports.json import as_json
 from libvirt_proto_codegen.reports.junit import as_junit
-from libvirt_proto_codegen.reports.places import printable
 from libvirt_proto_codegen.reports.text import as_text
 from libvirt_proto_codegen.source import Source, Span
 from tests.findings import CATEGORIES, RULES, github, report

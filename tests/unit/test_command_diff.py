@@ -136,6 +136,7 @@ def test_the_limits_of_1_1_2() -> None:
     assert result.stdout.endswith("\n28 findings: 17 WIRE, 11 SOURCE\n")
 
 
+@pytest.mark.system("git")
 def test_a_source_tree(repository: Path) -> None:
     """A folder that has no .x file itself has them below it, as in a revision."""
     assert rules(run("git:HEAD:src", "src", "--format", "json")) == ["LIMIT_RAISED", "LIMIT_RAISED"]
@@ -162,6 +163,7 @@ def test_well_known_constants_need_not_be_given(tmp_path: Path) -> None:
     assert rules(result) == ["FIXED_SIZE_CHANGED"]
 
 
+@pytest.mark.system("git")
 def test_a_revision_against_the_files(repository: Path) -> None:
     result = run("git:HEAD:src/a", "src/a", "--format", "json")
     assert rules(result) == ["LIMIT_RAISED", "LIMIT_RAISED"]
@@ -170,6 +172,7 @@ def test_a_revision_against_the_files(repository: Path) -> None:
     assert first["old"]["line"] == first["new"]["line"] == 9
 
 
+@pytest.mark.system("git")
 def test_paths_in_a_revision(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All folders below a folder; a file; from the root, or from the current directory."""
     whole, below = "git:HEAD:", "git:HEAD:src"
@@ -180,6 +183,7 @@ def test_paths_in_a_revision(repository: Path, monkeypatch: pytest.MonkeyPatch) 
     assert rules(run("git:HEAD:../b", "git:HEAD:src/b/", "--format", "json")) == []
 
 
+@pytest.mark.system("git")
 def test_a_file_takes_along_what_it_includes(repository: Path) -> None:
     Path("src/a/user.x").write_text('%#include "a.h"\nstruct user {\n    demo_name name;\n};\n')
     git("add", "-A")
@@ -187,6 +191,7 @@ def test_a_file_takes_along_what_it_includes(repository: Path) -> None:
     assert rules(run("git:HEAD:src/a/user.x", "src/a", "--format", "json")) == []
 
 
+@pytest.mark.system("git")
 def test_constants_in_a_revision(repository: Path) -> None:
     """An externals.toml counts as in a folder."""
     Path("src/c").mkdir()
@@ -207,17 +212,20 @@ def commit_and_run(*sides: str) -> Result:
     return run(*sides)
 
 
+@pytest.mark.system("git")
 def test_a_file_that_is_too_large(repository: Path) -> None:
     Path("src/a/a.x").write_text("/*" + "x" * 2**20 + "*/")
     assert "HEAD:src/a/a.x is larger than 1,048,576 bytes" in commit_and_run("git:HEAD:src", "src").stderr
 
 
+@pytest.mark.system("git")
 def test_a_folder_without_definitions(repository: Path) -> None:
     Path("docs").mkdir()
     Path("docs/a.txt").write_text("")
     assert "there is no .x file in git:HEAD:docs" in commit_and_run("git:HEAD:docs", "src").stderr
 
 
+@pytest.mark.system("git")
 @pytest.mark.parametrize(
     ("side", "said"),
     [
@@ -241,16 +249,21 @@ def test_wrong_usage(repository: Path, side: str, said: str) -> None:
     assert said in result.stderr
 
 
+@pytest.mark.system("git")
 def test_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     result = run("git:HEAD:src", "12.6.0")
     assert result.exit_code == 2
     assert "the current directory is in no git repository" in result.stderr
+
+
+def test_git_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "git is not installed" in run("git:HEAD:src", "12.6.0").stderr
 
 
+@pytest.mark.system("git")
 def test_definitions_with_problems(repository: Path) -> None:
     Path("src/a/a.x").write_text("struct {")
     git("add", "-A")

@@ -35,6 +35,27 @@ def test_position_and_line_agree_with_split(text: str, data: st.DataObject) -> N
     assert source.line(line) == text.split("\n")[line - 1].removesuffix("\r")
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("\t::error::forged", " \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}error::forged"),
+        ("a ##[error]forged", "a \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}[error]forged"),
+        ("a :: b # [", "a :: b # ["),
+    ],
+)
+def test_a_quoted_line_is_no_command_of_a_workflow(line: str, shown: str) -> None:
+    assert str(Problem("syntax", Span(Source("a.x", line), 0, 1), "stray")).splitlines()[1] == f"  {shown}"
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m.x", "a\n::error::.x", "a\u202e.x", "a\udc9b.x"])
+def test_a_problem_escapes_names(name: str) -> None:
+    span = Span(Source(name, "const A"), 0, 5)
+    problem = Problem("syntax", span, f"{name} is stray", f"rename {name}", ((span, f"as {name}"),))
+    lines = str(problem).split("\n")
+    assert len(lines) == 7
+    assert all(map(str.isprintable, lines))
+
+
 def test_span_says_where_it_is() -> None:
     span = Span(SOURCE, 22, 23)
     assert (str(span), span.line, span.column) == ("a.x:3:8", 3, 8)

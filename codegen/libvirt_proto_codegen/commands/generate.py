@@ -12,6 +12,7 @@ from .. import pipeline
 from ..definitions import Providers, load_providers, load_release, load_release_providers, load_schema
 from ..output import Difference, ForeignFileError, compare, write
 from ..pipeline import DEFAULT_TARGETS, PROBE_TARGETS, TARGETS
+from ..quoting import printable
 from ..releases import releases
 from ..render import Artefact
 from ..schema import Schema
@@ -134,14 +135,14 @@ def generate(
             continue
         changes = _write(artefacts, place, force)
         if not quiet:
-            click.echo(_summary(target, len(artefacts), place, changes))
+            click.echo(printable(_summary(target, len(artefacts), place, changes)))
     if different:
         words = [*targets, *([f"--release={release}"] if release else [])]
         words += [f"--defs={path}" for path in defs] + [f"--define={name}={value}" for name, value in defines]
         words += [f"--library={path}" for path in libraries] + ["--all-probes"] * all_probes
         words += [f"--output={output}"] if output else []
         what = "if this is meant" if names == ("structs",) else "to mend it"
-        click.echo(f"{what}: {shlex.join(['libvirt-proto', 'generate', *words])}", err=True)
+        click.echo(printable(f"{what}: {shlex.join(['libvirt-proto', 'generate', *words])}"), err=True)
         click.get_current_context().exit(1)
 
 
@@ -208,9 +209,10 @@ def _check(target: str, artefacts: tuple[Artefact, ...], place: Path, quiet: boo
     found = compare(artefacts, place)
     words = {"differs": "differs", "missing": "is missing", "extra": "is not generated any more"}
     for difference in found:
-        click.echo(f"{target}: {place / difference.path} {words[difference.kind]}", err=True)
+        text = f"{target}: {place / difference.path} {words[difference.kind]}"
+        click.echo(printable(text), err=True)
     if not found and not quiet:
-        click.echo(f"{target}: {_files(len(artefacts))} in {place} are current")
+        click.echo(printable(f"{target}: {_files(len(artefacts))} in {place} are current"))
     return not found
 
 

@@ -16,6 +16,7 @@ import click
 from ..errors import DefinitionError
 from ..import_many import ManyReport, import_releases
 from ..importer import ImportReport, guess_release, import_release
+from ..quoting import printable
 from ..releases.archive import ARCHIVE
 from ..releases.collection import by_release
 from ..releases.facts import HISTORY
@@ -112,11 +113,12 @@ def import_(
             f"\n{len(differences)} file{'s differ' if len(differences) > 1 else ' differs'}:", err=True
         )
         for difference in differences:
-            click.echo(f"  {difference.kind:8} {difference.path}", err=True)
+            click.echo(printable(f"  {difference.kind:8} {difference.path}"), err=True)
         words = [str(source), *(["--release", release] if release else []), "-o", str(output)]
         words += [f"--define={name}={value}" for name, value in defines]
         words += [f"--same={first}:{last}" for first, last in same]
-        click.echo(f"To mend it: {shlex.join(['libvirt-proto', 'import', *words])}", err=True)
+        text = f"To fix it: {shlex.join(['libvirt-proto', 'import', *words])}"
+        click.echo(printable(text), err=True)
         sys.exit(1)
 
 
@@ -135,9 +137,11 @@ def _progress() -> Iterator[Progress | None]:
         yield None
         return
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status("Reading files") as status:
-        yield lambda what, release: status.update(f"{what} libvirt {release}")
+    # The command line's standard error escapes all that is written to it, but for what goes to `styled`.
+    with Console(file=getattr(sys.stderr, "styled", sys.stderr)).status("Reading files") as status:
+        yield lambda what, release: status.update(Text(printable(f"{what} libvirt {release}")))
 
 
 def summary(report: ImportReport, *, check: bool) -> str:
@@ -161,7 +165,7 @@ def summary(report: ImportReport, *, check: bool) -> str:
             f"  {external.name} = {external.value}" + (f"  ({external.header})" if external.header else "")
             for external in report.externals
         ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def summary_of_many(report: ManyReport, folder: Path, *, check: bool) -> str:
@@ -187,7 +191,7 @@ def summary_of_many(report: ManyReport, folder: Path, *, check: bool) -> str:
     lines += [f"  between {old.last} and {new.first} there may be more: spans are given" for old, new in gaps]
     kinds = ", ".join(f"{count} of {kind}s" for kind, count in counts.items())
     lines += ["", f"Facts in {HISTORY}: {len(facts)} ({kinds})"]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _module(module: Module) -> str:

@@ -12,6 +12,7 @@ from .. import pipeline
 from ..definitions import Providers
 from ..providers.binaries import Binary, BinaryError, installed, read_binary
 from ..providers.placement import warnings
+from ..quoting import printable
 from ..render import Artefact
 from ..schema import Schema
 from ..targets.bpftrace import NoScripts
@@ -36,7 +37,7 @@ def probes(providers: Providers, libraries: Sequence[str], *, all_probes: bool) 
             "(--all-probes keeps them)"
         )
     for words in warnings(left_out):
-        click.echo(f"warning: {words}", err=True)
+        click.echo(printable(f"warning: {words}"), err=True)
     return artefacts
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .places import file_of, main_span, printable, sentences
+from ..quoting import printable
+from .places import file_of, main_span, sentences
 from .report import Judged, Report
 
 

@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from .places import file_of, main_span, place, printable, sentences
+from ..quoting import printable
+from .places import file_of, main_span, place, sentences
 from .report import Judged, Report
 
 

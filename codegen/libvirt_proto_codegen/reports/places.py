@@ -40,9 +40,3 @@ def sentences(finding: Finding) -> tuple[str, ...]:
         more = len(finding.reaches) - _REACHES
         said.append(f"reaches {', '.join(finding.reaches[:_REACHES])}" + (f" and {more} more" * (more > 0)))
     return tuple(said)
-
-
-def printable(text: str) -> str:
-    r"""The text with everything that is not printable escaped (`\x1b`): what a definition or a file's name
-    holds can neither steer a terminal nor break a line or a format."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

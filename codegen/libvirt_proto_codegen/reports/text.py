@@ -10,7 +10,8 @@ from typing import Final
 from rich.text import Text
 
 from ..findings import Finding
-from .places import main_span, place, printable, sentences
+from ..quoting import printable
+from .places import main_span, place, sentences
 from .report import Report
 
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "notice": "cyan"}

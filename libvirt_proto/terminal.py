@@ -1,0 +1,153 @@
+"""Standard output and standard error on which foreign text cannot steer a terminal.
+
+Peers, file names and definitions choose text that commands quote. Most of it is escaped where it is quoted
+(`present.text.printable`); the standard streams are the last line of defence, whoever writes to them:
+
+- Standard error passes only printable text and line ends, whatever it is connected to. What has colours of
+  its own and is escaped already is written to `styled(sys.stderr)`.
+- Standard output that is a terminal passes the colours of `present.style`, too. What it escapes is written as
+  JSON does (`\\u009b`), so that JSON keeps its values. Files and pipes get every byte as it is.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+import sys
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, cast
+
+from .present.text import printable
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+#: Bytes that need a look.
+_SUSPECT: Final = re.compile(rb"[^\t\n\x20-\x7e]")
+#: A colour of ours, or other characters that need a look.
+_OUTPUT: Final = re.compile(r"\x1b\[(?:0|1|2|3[1236]|1;31)m|[^\t\n\x20-\x7e]")
+_ERROR: Final = re.compile(r"[^\t\n\x20-\x7e]+")
+#: The beginning of a colour or of a UTF-8 sequence whose end comes with the next write.
+_UNFINISHED: Final = re.compile(
+    rb"(?:\x1b(?:\[[0-9;]{0,4})?|[\xc2-\xf4]|[\xe0-\xf4][\x80-\xbf]|[\xf0-\xf4][\x80-\xbf]{2})\Z"
+)
+
+
+class EscapingWriter(io.BufferedIOBase):
+    """A stream of bytes that escapes what could steer a terminal. With `closes`, closing it closes the stream
+    below, too."""
+
+    def __init__(self, below: BinaryIO, encoding: str, *, colours: bool, closes: bool) -> None:
+        super().__init__()
+        self._below = below
+        self._encoding = encoding
+        self._escaped = _escaped_output if colours else _escaped_error
+        self._closes = closes
+        self._unfinished = b""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write it with escapes; the number of bytes given."""
+        given = bytes(data)
+        size = len(given)
+        if self._unfinished or _SUSPECT.search(given):
+            given = self._unfinished + given
+            match = _UNFINISHED.search(given)
+            self._unfinished = match[0] if match else b""
+            given = self._escape(given[: len(given) - len(self._unfinished)])
+        self._below.write(given)
+        return size
+
+    def flush(self) -> None:
+        """Flush the stream below."""
+        if not self._below.closed:
+            self._below.flush()
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self.closed:
+            return
+        if self._unfinished and not self._below.closed:
+            self._below.write(self._escape(self._unfinished))
+        super().close()  # it flushes
+        if self._closes:
+            self._below.close()
+
+    def _escape(self, data: bytes) -> bytes:
+        text = data.decode(self._encoding, "surrogateescape")
+        return self._escaped(text).encode(self._encoding, "backslashreplace")
+
+    def fileno(self) -> int:
+        """The descriptor of the stream below."""
+        return self._below.fileno()
+
+    @property
+    def name(self) -> str:
+        """The name of the stream below."""
+        return self._below.name
+
+    def isatty(self) -> bool:
+        """True if the stream below is a terminal."""
+        return self._below.isatty()
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+
+class _EscapingText(io.TextIOWrapper):
+    """A standard stream with an EscapingWriter below it."""
+
+    def __init__(self, stream: io.TextIOWrapper, *, colours: bool) -> None:
+        encoding = stream.encoding
+        # ASCII is UTF-8, too, and JSON is UTF-8 whatever the encoding of text is.
+        of_bytes = "utf-8" if codecs.lookup(encoding).name == "ascii" else encoding
+        writer = EscapingWriter(_buffered(stream), of_bytes, colours=colours, closes=False)
+        super().__init__(cast(BinaryIO, writer), encoding, "backslashreplace", line_buffering=True)
+        #: The stream without the escaping. Lines of both come in the order in which they are written.
+        self.styled = stream
+        stream.reconfigure(line_buffering=True)
+
+
+def guard_standard_streams() -> None:
+    """Put the escaping between whoever writes to sys.stdout and sys.stderr, and these."""
+    if isinstance(sys.stderr, io.TextIOWrapper) and not isinstance(sys.stderr, _EscapingText):
+        sys.stderr = _EscapingText(sys.stderr, colours=False)
+    if isinstance(sys.stdout, io.TextIOWrapper) and not isinstance(sys.stdout, _EscapingText):
+        if sys.stdout.isatty():
+            sys.stdout = _EscapingText(sys.stdout, colours=True)
+        else:
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name of a file may not be UTF-8
+
+
+def guarded(file: BinaryIO) -> BinaryIO:
+    """The file, with the escaping if it is a terminal."""
+    return cast(BinaryIO, EscapingWriter(file, "utf-8", colours=True, closes=True)) if file.isatty() else file
+
+
+def styled(stream: IO[str]) -> IO[str]:
+    """A standard stream that passes colours: for text of which everything foreign is escaped already."""
+    return stream.styled if isinstance(stream, _EscapingText) else stream
+
+
+def _buffered(stream: io.TextIOWrapper) -> BinaryIO:
+    """The stream's bytes, with a buffer also where PYTHONUNBUFFERED takes Python's own away."""
+    if isinstance(stream.buffer, io.RawIOBase):
+        return open(stream.fileno(), "wb", closefd=False)
+    return cast(BinaryIO, stream.buffer)
+
+
+def _escaped_output(text: str) -> str:
+    return _OUTPUT.sub(_as_in_json, text)
+
+
+def _as_in_json(match: re.Match[str]) -> str:
+    """A colour, or a character as it is or as JSON escapes it."""
+    found = match[0]
+    if len(found) > 1 or found.isprintable():
+        return found
+    units = found.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def _escaped_error(text: str) -> str:
+    return _ERROR.sub(lambda match: printable(match[0]), text)

@@ -1,0 +1,165 @@
+"""Run `make demo` and `make test` on a minimal Debian, as an ordinary user: `make bare`.
+
+The system has make, python3 and python3-venv, and nothing else that a minimal Debian lacks. apt's
+configuration gives the mirror and the proxy, pip's configuration the package index. The system's mounts and
+processes live in their own namespaces: the kernel removes them with the last process, however that ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent
+PACKAGES: Final = ("make", "python3", "python3-venv")
+USER: Final = "tester"
+HOME: Final = f"/home/{USER}"
+
+#: Run in the new namespaces, as root: the system's root, then the paths that it shares with this one.
+_ENTER: Final = r"""
+set -eu
+root=$1; shift
+mount -t proc proc "$root/proc"
+mkdir -p "$root/dev/shm" "$root/dev/pts"
+mount -t tmpfs tmpfs "$root/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts "$root/dev/pts"
+ln -sf pts/ptmx "$root/dev/ptmx"
+for path; do
+    if [ -d "$path" ]; then
+        mkdir -p "$root$path"
+    else
+        mkdir -p "$(dirname "$root$path")"
+        touch "$root$path"
+    fi
+    mount -o bind,ro "$path" "$root$path"
+done
+exec chroot --userspec="$USER" "$root" sh -c '
+    cd ~/libvirt-proto && python3 --version && make demo && make test'
+"""
+
+
+def main() -> None:
+    """Build the system, run both in it, and exit as they did."""
+    parser = argparse.ArgumentParser(prog="make bare", description=__doc__)
+    parser.add_argument("suite", nargs="?", help="the Debian release, such as trixie; default: as here")
+    suite = parser.parse_args().suite
+    if os.geteuid() != 0:
+        sys.exit("make bare: error: only root can build a system: run it with sudo")
+    for tool in ("debootstrap", "unshare"):
+        if shutil.which(tool) is None:
+            sys.exit(f"make bare: error: {tool} is not installed. On Debian: apt-get install {tool}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with TemporaryDirectory(prefix="libvirt-proto-bare-") as folder:
+        root = Path(folder)
+        _bootstrap(root, suite)
+        _add_checkout(root)
+        status = _run(root)
+    sys.exit(status)
+
+
+def _bootstrap(root: Path, suite: str | None) -> None:
+    """Install the minimal system, with an ordinary user."""
+    mirror, codename = _archive()
+    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    print(f"Installing Debian {suite or codename}", flush=True)
+    done = subprocess.run(
+        [*command, suite or codename, str(root), mirror],
+        env=os.environ | _apt_proxies(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if done.returncode:
+        sys.stdout.buffer.write(done.stdout)
+        sys.exit("make bare: error: debootstrap failed")
+    root.chmod(0o755)
+    for name in ("resolv.conf", "hosts"):
+        shutil.copy(Path("/etc", name), root / "etc" / name)
+    subprocess.run(["chroot", root, "useradd", "--create-home", USER], check=True)
+
+
+def _archive() -> tuple[str, str]:
+    """The mirror of the installed Debian release, and the release's name."""
+    codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    for line in _output("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)"):
+        found, component, address = line.split(maxsplit=2)
+        if (found, component) == (codename, "main"):
+            return address, codename
+    sys.exit(f"make bare: error: apt has no archive of Debian {codename}: run apt-get update first")
+
+
+def _apt_proxies() -> dict[str, str]:
+    """apt's proxies, as the variables that debootstrap's downloads heed."""
+    variables = {}
+    for line in _output("apt-config", "dump"):
+        match = re.fullmatch(r'Acquire::(https?)::proxy "(.+)";', line, re.IGNORECASE)
+        if match and match[2] != "DIRECT":
+            variables[f"{match[1].lower()}_proxy"] = match[2]
+    return variables
+
+
+def _add_checkout(root: Path) -> None:
+    """Copy the working tree's files, those that git ignores left out, into the user's home."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    folder = root / HOME[1:] / "libvirt-proto"
+    for name in filter(None, names.split("\0")):
+        if (CHECKOUT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(CHECKOUT / name, folder / name)
+    subprocess.run(["chroot", root, "chown", "-R", f"{USER}:", HOME], check=True)
+
+
+def _run(root: Path) -> int:
+    """Run both targets; their exit status."""
+    pip = _pip_variables()
+    variables = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+    variables |= {"USER": USER, "HOME": HOME, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"} | pip
+    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _ENTER, "sh", str(root)]
+    return subprocess.run([*command, *_local_paths(pip)], env=variables, cwd=root, check=False).returncode
+
+
+def _pip_variables() -> dict[str, str]:
+    """pip's configuration as environment variables. The environment takes precedence, as it does in pip."""
+    found: dict[str, dict[str, str]] = {}
+    for line in _output(sys.executable, "-m", "pip", "config", "list"):
+        match = re.fullmatch(r"(global|install|:env:)\.([\w-]+)=(.+)", line)
+        if match:
+            name = f"PIP_{match[2].upper().replace('-', '_')}"
+            found.setdefault(name, {})[match[1]] = " ".join(ast.literal_eval(match[3]).split())
+    order = (":env:", "install", "global")
+    return {name: next(values[key] for key in order if key in values) for name, values in found.items()}
+
+
+def _local_paths(variables: dict[str, str]) -> list[str]:
+    """The files and folders of this machine that pip's options name: indexes, wheels, certificates."""
+    words = {word for value in variables.values() for word in value.split()}
+    # The links of an index usually lead to a folder next to it.
+    paths = {os.path.dirname(unquote(urlsplit(word).path)) for word in words if word.startswith("file://")}
+    return sorted(path for path in paths | words if path.startswith("/") and os.path.exists(path))
+
+
+def _output(*command: str) -> list[str]:
+    """The lines that a command prints."""
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+
+
+if __name__ == "__main__":
+    main()
