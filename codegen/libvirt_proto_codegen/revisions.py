@@ -31,7 +31,7 @@ PREFIX: Final = "git:"
 _MAX_FILES: Final = 1000
 #: Bytes of a list of files; libvirt's has a tenth of it.
 _MAX_LISTING: Final = 16 * 2**20
-#: Bytes before a blob's content, and of git's messages that are shown.
+#: Bytes before a blob's content, and of an error message.
 _MAX_HEAD: Final = 200
 _MAX_SAID: Final = 4096
 #: The user's variables that git gets: where to look for repositories, and the user's own settings.
@@ -54,7 +54,7 @@ _SETTINGS: Final = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-#: In what git says of an object that it has to fetch, and of the transport that it may not use.
+#: Words in the error messages that git prints for an object it would have to fetch.
 _LACKING: Final = ("promisor remote", "lazy fetching", "not allowed")
 _OPTIONS: Final = ("--no-pager", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
 #: How git's entries for files begin; links and submodules are others.
@@ -215,8 +215,11 @@ def _git(
     stdin: bytes = b"",
     limit: int = _MAX_LISTING,
 ) -> bytes:
-    """What git prints about `of`. Of more than `limit` bytes only that many and one more are returned. With
-    `missing`, that where it fails silently. Raises RevisionError."""
+    """Run git, and return its output; `of` is the object that errors name.
+
+    Output of more than `limit` bytes is cut after one more byte. With `missing`, return that where git fails
+    silently. Raises RevisionError.
+    """
     kept = {name: value for name, value in os.environ.items() if name[:4] != "GIT_" or name in _KEPT}
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
         given.write(stdin)
