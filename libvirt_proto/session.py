@@ -8,11 +8,11 @@ connection's first call, so the type is looked at before anything is paired.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from .bounded import BoundedDict
 from .capture.chunk import Captured, Closed, Connection, Direction
 from .message import Header, Status, Type
 
@@ -164,11 +164,11 @@ class Sessions:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._open: OrderedDict[_Key, _Open] = OrderedDict()
+        self._open: BoundedDict[_Key, _Open] = BoundedDict(MAX_OPEN)
         self._open_bytes = 0
         #: The last exchanges that are over.
-        self._closed: OrderedDict[_Key, None] = OrderedDict()
-        self._connections: OrderedDict[int, _Calls] = OrderedDict()
+        self._closed: BoundedDict[_Key, None] = BoundedDict(MAX_CLOSED)
+        self._connections: BoundedDict[int, _Calls] = BoundedDict(MAX_CONNECTIONS)
         self._count = 0
 
     def feed(self, seen: Captured | Closed) -> list[Exchange]:
@@ -178,7 +178,8 @@ class Sessions:
         connection that was closed gets no answer any more.
         """
         if isinstance(seen, Closed):
-            return self._end(seen.connection.id, "unanswered")
+            calls = self._connections.pop(seen.connection.id, None)
+            return self._end(calls, "unanswered") if calls else []
         captured, header = seen, seen.message.header
         part = role(header)
         done: list[Exchange] = []
@@ -194,26 +195,27 @@ class Sessions:
             entry = self._stream(key, captured, calls)
         if entry.complete:
             done.append(self._close(entry))
-        while len(self._open) > MAX_OPEN or (self._open_bytes > MAX_OPEN_BYTES and len(self._open) > 1):
-            done.append(self._close(next(iter(self._open.values())), "given-up"))
+        while len(self._open) > self._open.limit or (
+            self._open_bytes > MAX_OPEN_BYTES and len(self._open) > 1
+        ):
+            done.append(self._close(self._open[self._open.oldest], "given-up"))
         return done
 
     def finish(self) -> list[Exchange]:
         """The input has ended: the exchanges that are still open."""
         return [self._close(entry, "pending") for entry in list(self._open.values())]
 
-    def _end(self, connection: int, why: Outcome) -> list[Exchange]:
-        calls = self._connections.pop(connection, None)
-        return [self._close(self._open[key], why) for key in list(calls.open)] if calls else []
+    def _end(self, calls: _Calls, why: Outcome) -> list[Exchange]:
+        return [self._close(self._open[key], why) for key in list(calls.open)]
 
     def _calls(self, connection: int, done: list[Exchange]) -> _Calls:
         calls = self._connections.get(connection)
         if calls is not None:
             self._connections.move_to_end(connection)
             return calls
-        if len(self._connections) >= MAX_CONNECTIONS:
-            done += self._end(next(iter(self._connections)), "given-up")
-        calls = self._connections[connection] = _Calls()
+        calls = _Calls()
+        if evicted := self._connections.put(connection, calls):
+            done += self._end(evicted[1], "given-up")
         return calls
 
     def _call(self, key: _Key, captured: Captured, calls: _Calls) -> _Open:
@@ -280,9 +282,7 @@ class Sessions:
             self._open_bytes -= entry.kept
             if entry.index is not None:
                 entry.calls.answered(entry.index)
-        self._closed[entry.key] = None
-        if len(self._closed) > MAX_CLOSED:
-            self._closed.popitem(last=False)
+        self._closed.put(entry.key, None)
         self._count += 1
         return entry.exchange(self._count, why)
 

@@ -36,7 +36,7 @@ class HeaderConstants(Mapping[str, External]):
         self._found: dict[str, External | None] = {}
         # Public headers first: what they say is what the definitions were written against.
         order = sorted(headers, key=lambda path: ("include" not in path.parts, path))
-        self._texts = {path: headers[path].decode("utf-8", errors="replace") for path in order}
+        self._texts = {path: headers[path] for path in order}
 
     def __getitem__(self, name: str) -> External:
         if name not in self._found:
@@ -62,15 +62,16 @@ class HeaderConstants(Mapping[str, External]):
         return known(name, self._release)
 
     def _written(self, name: str) -> Iterator[tuple[PurePosixPath, str]]:
+        written = name.encode()
         pattern = re.compile(
-            rf"^[ \t]*(?:#[ \t]*define[ \t]+{name}[ \t]+(.+?)|{name}[ \t]*=[ \t]*([^,}}\n/]+?))"
-            r"[ \t]*(?:[,}].*|/\*.*|//.*)?$",
+            rb"^[ \t]*(?:#[ \t]*define[ \t]+%b[ \t]+(.+?)|%b[ \t]*=[ \t]*([^,}\n/]+?))"
+            rb"[ \t]*(?:[,}].*|/\*.*|//.*)?$" % (written, written),
             re.MULTILINE,
         )
         for path, text in self._texts.items():
-            if name in text:
+            if written in text:
                 for match in pattern.finditer(text):
-                    yield path, match[1] or match[2]
+                    yield path, (match[1] or match[2]).decode("utf-8", errors="replace")
 
     def _number(self, value: str, steps: int) -> int | None:
         """The value of a constant expression of C; None where it is more than sums and shifts."""

@@ -48,6 +48,9 @@ _RELEASE = re.compile(r"[0-9]+(?:\.[0-9]+)+(?:-?rc[0-9]+)?")
 _NAMED_RELEASE = re.compile(
     rf"libvirt[-_]v?(?P<named>{_RELEASE.pattern})|^v?(?P<alone>{_RELEASE.pattern})(?:\.(?:tar|t[gx]z|zip).*)?$"
 )
+#: Words of all definitions of a release, which decide how much memory they take; libvirt's have 13,000.
+MAX_WORDS: Final = 50_000
+_WORD: Final = re.compile(rb"/\*.*?(?:\*/|\Z)|\w+|[^\w\s]", re.DOTALL)
 #: Folders that hold copies.
 _COPIES: Final = ("test", "build", "_build", "dist")
 
@@ -228,11 +231,18 @@ def _is_copy(path: PurePosixPath) -> bool:
     return any(part.lower().startswith(_COPIES) for part in path.parts[:-1])
 
 
+def _words(data: bytes) -> int:
+    """Words and punctuation marks of a definition file, each comment counted as one."""
+    return sum(1 for _ in _WORD.finditer(data))
+
+
 class Parser:
-    """Parses files and prints them in canonical form; one that comes again, in another release, only once."""
+    """Parses files and prints them in canonical form. What the next release has in common with one is parsed
+    once; a release before that is not kept, since all together are too large."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bytes], tuple[Specification | Provider, str]] = {}
+        self._texts: dict[str, str] = {}
 
     def parse(
         self, chosen: Sequence[PurePosixPath], tree: SourceTree
@@ -242,9 +252,15 @@ class Parser:
         providers: list[Provider] = []
         texts: dict[str, str] = {}
         problems: list[Problem] = []
+        if sum(_words(tree.definitions[path]) for path in chosen) > MAX_WORDS:
+            message = f"the definitions of a release have more than {MAX_WORDS:,} words"
+            raise _failure("too-large", f"{message}: this is not a libvirt release")
+        before, self._known = self._known, {}
         for path in chosen:
+            key = path.name, tree.definitions[path]
             try:
-                parsed, texts[path.name] = self._file(path, tree.definitions[path])
+                parsed, text = self._known[key] = before.get(key) or self._file(path, key[1])
+                texts[path.name] = self._texts.setdefault(text, text)
             except DefinitionError as error:
                 problems += error.problems
                 continue
@@ -257,17 +273,12 @@ class Parser:
         return specifications, providers, texts
 
     def _file(self, path: PurePosixPath, data: bytes) -> tuple[Specification | Provider, str]:
-        if (path.name, data) not in self._known:
-            source = source_of(str(path), data)
-            known: tuple[Specification | Provider, str]
-            if path.suffix == ".x":
-                specification = read_specification(source)
-                known = specification, _canonical(specification)
-            else:
-                provider = read_provider(source)
-                known = provider, _canonical_provider(provider)
-            self._known[path.name, data] = known
-        return self._known[path.name, data]
+        source = source_of(str(path), data)
+        if path.suffix == ".x":
+            specification = read_specification(source)
+            return specification, _canonical(specification)
+        provider = read_provider(source)
+        return provider, _canonical_provider(provider)
 
 
 def _canonical(specification: Specification) -> str:

@@ -24,7 +24,7 @@ from .source import MAX_SIZE, Source, Span
 #: that is meant to be read nests this many.
 MAX_NESTING = 32
 
-#: Tokens of one file. libvirt's largest has 11,000; this many take half a second.
+#: Tokens of one file, and comments and `%` lines. libvirt's largest has 11,000; this many take half a second.
 MAX_TOKENS = 100_000
 
 #: A file with more syntax errors than this is something else: the rest is not reported.
@@ -87,6 +87,9 @@ def _between_tokens(source: Source) -> tuple[tuple[Span, ...], tuple[Span, ...]]
     quiet_until = 0  # one problem for each line is enough: stray characters come in swarms
     for match in _no_token().finditer(source.text):
         start, end = match.span()
+        if len(comments) + len(passthrough) > MAX_TOKENS:
+            problems = [syntax_errors.too_long(Span(source, start, end), MAX_TOKENS, "comments and % lines")]
+            break
         if match.lastgroup == "comment":
             comments.append(Span(source, start, end))
         elif match.lastgroup == "passthrough":

@@ -1,12 +1,17 @@
 """Definitions as they were in a revision of a git repository: `git:REV:PATH`.
 
 Nothing is checked out. Places in what was read are `REV:path:line:column`, as git writes them.
+
+The repository may be anybody's, and its configuration names programs. The git commands that are used here run
+none of them except to fetch what a partial clone lacks, which is turned off. git's check of who owns the
+repository (`safe.directory`) stays in force. Sources: git(1), git-config(1), git's partial-clone.txt.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -24,6 +29,34 @@ from .source import MAX_SIZE
 PREFIX: Final = "git:"
 #: More files than any release has.
 _MAX_FILES: Final = 1000
+#: Bytes of a list of files; libvirt's has a tenth of it.
+_MAX_LISTING: Final = 16 * 2**20
+#: Bytes before a blob's content, and of an error message.
+_MAX_HEAD: Final = 200
+_MAX_SAID: Final = 4096
+#: The user's variables that git gets: where to look for repositories, and the user's own settings.
+_KEPT: Final = frozenset(
+    {
+        "GIT_CEILING_DIRECTORIES",
+        "GIT_CONFIG_GLOBAL",
+        "GIT_CONFIG_NOSYSTEM",
+        "GIT_CONFIG_SYSTEM",
+        "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+    }
+)
+#: An empty GIT_ALLOW_PROTOCOL forbids every transport, whatever the repository's protocol.*.allow states. Old
+#: versions of git need it, which do not know GIT_NO_LAZY_FETCH.
+_SETTINGS: Final = {
+    "GIT_ALLOW_PROTOCOL": "",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+#: Words in the error messages that git prints for an object it would have to fetch.
+_LACKING: Final = ("promisor remote", "lazy fetching", "not allowed")
+_OPTIONS: Final = ("--no-pager", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
 #: How git's entries for files begin; links and submodules are others.
 _FILE: Final = "100"
 
@@ -34,11 +67,10 @@ class RevisionError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class _Blob:
-    """A file in a revision: its path from the root, what git calls its content, and its size in bytes."""
+    """A file in a revision: its path from the root, and what git calls its content."""
 
     path: PurePosixPath
     id: str
-    size: int
 
 
 def load_revision(name: str, *, defines: Mapping[str, int] | None = None) -> Schema:
@@ -78,12 +110,24 @@ def _split(name: str) -> tuple[str, PurePosixPath]:
 
 def _below(revision: str, path: PurePosixPath) -> list[_Blob]:
     """The files below a folder; for a .x file, those of its folder."""
-    tree = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{tree}}", missing="")
-    if not tree:
+    name = f"{revision}^{{tree}}"
+    tree = _git("rev-parse", "--verify", "--quiet", "--end-of-options", name, of=revision, missing="")
+    if not tree.strip().isalnum():  # `^HEAD` is an exclusion
         raise RevisionError(f"the repository has no revision {revision!r}")
     folder = path.parent if path.suffix == ".x" else path
     below = [] if folder == PurePosixPath(".") else [f"{folder}/"]
-    listed = _git("ls-tree", "-r", "-l", "-z", "--full-tree", tree.decode().strip(), "--", *below)
+    listed = _git(
+        "ls-tree",
+        "-r",
+        "-z",
+        "--full-tree",
+        tree.decode().strip(),
+        "--",
+        *below,
+        of=f"a folder of {revision}",
+    )
+    if len(listed) > _MAX_LISTING:
+        raise RevisionError(f"{path} in {revision} has too many files: name a folder below it")
     entries = listed.decode("utf-8", "surrogateescape").split("\0")
     blobs = [_blob(entry) for entry in entries if entry.startswith(_FILE)]
     wanted = [blob for blob in blobs if blob.path.suffix == ".x" or blob.path.name == EXTERNALS]
@@ -97,10 +141,10 @@ def _below(revision: str, path: PurePosixPath) -> list[_Blob]:
 
 
 def _blob(entry: str) -> _Blob:
-    """`100644 blob 0123abcd    1234\tsrc/remote/remote_protocol.x`."""
+    """`100644 blob 0123abcd\tsrc/remote/remote_protocol.x`."""
     facts, _, path = entry.partition("\t")
-    _mode, _type, id_, size = facts.split()
-    return _Blob(PurePosixPath(path), id_, int(size))
+    _mode, _type, id_ = facts.split()
+    return _Blob(PurePosixPath(path), id_)
 
 
 def _read_all(revision: str, blobs: Iterable[_Blob]) -> list[Specification]:
@@ -147,29 +191,64 @@ def _externals(revision: str, blobs: Iterable[_Blob]) -> dict[str, External]:
 
 
 def _content(revision: str, blob: _Blob) -> bytes:
-    if blob.size > MAX_SIZE:
-        raise RevisionError(f"{revision}:{blob.path} is larger than {MAX_SIZE:,} bytes")
-    return _git("cat-file", "blob", blob.id)
+    """A file's content, which `cat-file --batch` puts after `0123abcd blob 1234` or `0123abcd missing`."""
+    place = f"{revision}:{blob.path}"
+    answer = _git("cat-file", "--batch", of=place, stdin=f"{blob.id}\n".encode(), limit=_MAX_HEAD + MAX_SIZE)
+    head, _, data = answer.partition(b"\n")
+    match head.split():
+        case [_, b"blob", size] if int(size) <= MAX_SIZE:
+            return data[: int(size)]
+        case [_, b"blob", _]:
+            raise RevisionError(f"{place} is larger than {MAX_SIZE:,} bytes")
+        case _:
+            raise RevisionError(_lacks(place))
 
 
-def _git(*words: str, missing: str | None = None) -> bytes:
-    """What git prints; with `missing`, that where it fails silently. Raises RevisionError."""
-    environment = {**os.environ, "LC_ALL": "C", "GIT_LITERAL_PATHSPECS": "1"}
-    try:
-        done = subprocess.run(  # noqa: S603 - a list of words, no shell
-            ["git", *words],  # noqa: S607 - the user's own git
-            capture_output=True,
-            check=False,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-        )
-    except FileNotFoundError:
-        raise RevisionError("git is not installed") from None
-    if done.returncode == 0:
-        return done.stdout
-    said = done.stderr.decode("utf-8", errors="replace").strip().removeprefix("fatal: ")
+def _lacks(what: str) -> str:
+    return f"git lacks {what} (a partial clone?): run git show or git checkout there to fetch it"
+
+
+def _git(
+    *words: str,
+    of: str = "an object",
+    missing: str | None = None,
+    stdin: bytes = b"",
+    limit: int = _MAX_LISTING,
+) -> bytes:
+    """Run git, and return its output; `of` is the object that errors name.
+
+    Output of more than `limit` bytes is cut after one more byte. With `missing`, return that where git fails
+    silently. Raises RevisionError.
+    """
+    kept = {name: value for name, value in os.environ.items() if name[:4] != "GIT_" or name in _KEPT}
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        given.write(stdin)
+        given.seek(0)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - a list of words, no shell
+                ["git", *_OPTIONS, *words],  # noqa: S607 - the user's own git
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=kept | _SETTINGS,
+            )
+        except FileNotFoundError:
+            raise RevisionError("git is not installed") from None
+        with process:
+            assert process.stdout is not None
+            found = process.stdout.read(limit + 1)
+            if len(found) > limit:
+                process.kill()
+                return found
+        errors.seek(0)
+        said = errors.read(_MAX_SAID).decode("utf-8", errors="replace").strip()
+    if process.returncode == 0:
+        return found
+    said = said.removeprefix("fatal: ")
     if said.startswith("not a git repository"):
         raise RevisionError("the current directory is in no git repository")
+    if any(words in said for words in _LACKING):
+        raise RevisionError(_lacks(of))
     if missing is not None and not said:
         return missing.encode()
-    raise RevisionError(f"git {words[0]}: {said or f'exit status {done.returncode}'}")
+    raise RevisionError(f"git {words[0]}: {said or f'exit status {process.returncode}'}")

@@ -81,9 +81,9 @@ def too_large(name: str) -> Problem:
     return Problem("too-large", None, message)
 
 
-def too_long(span: Span, limit: int) -> Problem:
-    """The token behind the last one that is read."""
-    return Problem("too-large", span, f"more than {limit:,} tokens: is this a definition file?")
+def too_long(span: Span, limit: int, what: str = "tokens") -> Problem:
+    """The token after the last one that is read."""
+    return Problem("too-large", span, f"more than {limit:,} {what}: is this a definition file?")
 
 
 def not_utf8(name: str, data: bytes, offset: int) -> Problem:

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from ..bounded import BoundedDict
 from ..message import Message
 
 #: Client to server, server to client, or not known.
@@ -43,15 +44,13 @@ class Connections:
     def __init__(self, step: int = 1) -> None:
         self._step = step
         self._last = 0
-        self._namesakes: dict[tuple[str, str], int] = {}
+        self._namesakes: BoundedDict[tuple[str, str], int] = BoundedDict(_MAX_NAMES)
 
     def new(self, client: str, server: str, transport: str = "tcp", side: Side | None = None) -> Connection:
         """The next one."""
         self._last += self._step
         namesake = self._namesakes.pop((client, server), 0) + 1
-        if len(self._namesakes) >= _MAX_NAMES:
-            del self._namesakes[next(iter(self._namesakes))]
-        self._namesakes[client, server] = namesake
+        self._namesakes.put((client, server), namesake)
         return Connection(self._last, client, server, transport, namesake, side)
 
 

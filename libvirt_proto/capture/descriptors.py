@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..bounded import BoundedDict
 from .strace_socket import Socket
 
 #: Descriptors that are known at a time, over all processes, and those that one process can have.
@@ -18,7 +19,7 @@ class Table:
     __slots__ = ("closed_on_exec", "processes", "sockets")
 
     def __init__(self) -> None:
-        self.sockets: dict[int, Socket] = {}
+        self.sockets: BoundedDict[int, Socket] = BoundedDict(MAX_PER_TABLE)
         self.closed_on_exec: set[int] = set()
         self.processes = 0
 
@@ -34,7 +35,7 @@ class Descriptors:
     def __init__(self) -> None:
         self.ended: list[Socket] = []
         self._unborn = Table()
-        self._of: dict[int, Table] = {}
+        self._of: BoundedDict[int, Table] = BoundedDict(MAX_PROCESSES)
         self._count = 0
 
     def table(self, process: int | None) -> Table:
@@ -49,17 +50,16 @@ class Descriptors:
     @property
     def only(self) -> int | None:
         """The process that is left, if there is one alone: strace does not number it any more."""
-        return next(iter(self._of)) if len(self._of) == 1 else None
+        return self._of.oldest if len(self._of) == 1 else None
 
     def known(self, process: int) -> bool:
         """Whether anything was seen of it."""
         return process in self._of
 
     def _join(self, process: int, table: Table) -> None:
-        if len(self._of) >= MAX_PROCESSES:
-            self.exited(next(iter(self._of)))
-        self._of[process] = table
         table.processes += 1
+        if evicted := self._of.put(process, table):
+            self._leave(evicted[1])
 
     def cloned(self, parent: int | None, child: int, *, shared: bool) -> None:
         """A process has made another, or a thread."""
@@ -85,7 +85,7 @@ class Descriptors:
         table = self.table(process)
         if table.processes > 1 and process is not None:
             own = self._copy(table)
-            self._leave(process)
+            self._leave(self._of.pop(process))
             self._join(process, own)
             table = own
         for number in sorted(table.closed_on_exec):
@@ -96,10 +96,9 @@ class Descriptors:
         if process is None:
             self._empty(self._unborn)
         elif process in self._of:
-            self._leave(process)
+            self._leave(self._of.pop(process))
 
-    def _leave(self, process: int) -> None:
-        table = self._of.pop(process)
+    def _leave(self, table: Table) -> None:
         table.processes -= 1
         if not table.processes:
             self._empty(table)
@@ -112,10 +111,10 @@ class Descriptors:
         """A descriptor now means this socket; what it meant before is closed."""
         if table.sockets.get(number) is not socket:
             self.close(table, number)
-            if self._count >= MAX_DESCRIPTORS or len(table.sockets) >= MAX_PER_TABLE:
+            if self._count >= MAX_DESCRIPTORS or len(table.sockets) >= table.sockets.limit:
                 if not table.sockets:
                     return
-                self.close(table, next(iter(table.sockets)))
+                self.close(table, table.sockets.oldest)
             table.sockets[number] = socket
             socket.holders += 1
             self._count += 1

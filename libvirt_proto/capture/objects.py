@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from struct import Struct
 from typing import Final, TypeVar
 
+from ..bounded import BoundedDict
 from .chunk import Chunk, Connection, ConnectionEvent, Connections, Direction, Item, Side
 
 #: Objects of each kind that are known at a time, far more than a daemon lets in.
@@ -57,16 +58,16 @@ class Objects:
     def __init__(self, transport: str, label: Callable[[str, str], str] = lambda _, address: address) -> None:
         self._transport = transport
         self._label = label
-        self._connections: dict[_Key, Connection] = {}
+        self._connections: BoundedDict[_Key, Connection] = BoundedDict(_MAX_OBJECTS)
         self._opened = Connections()
         #: Connections that have had a message. Of others events alone tell: there is nothing to end.
         self._spoken: set[int] = set()
         #: By process and address: a socket's local and remote address.
-        self._sockets: dict[tuple[str, str], tuple[str, str]] = {}
+        self._sockets: BoundedDict[tuple[str, str], tuple[str, str]] = BoundedDict(_MAX_OBJECTS)
         #: By process and address: whose socket or keepalive it is.
-        self._owners: dict[tuple[str, str], Connection] = {}
+        self._owners: BoundedDict[tuple[str, str], Connection] = BoundedDict(_MAX_OBJECTS)
         #: By process and address: whose a TLS context or session is.
-        self._tls: dict[tuple[str, str], Side] = {}
+        self._tls: BoundedDict[tuple[str, str], Side] = BoundedDict(_MAX_OBJECTS)
 
     def message(
         self, kind: str, time_ns: int | None, process: str, client: str, data: bytes, length: int
@@ -120,21 +121,23 @@ class Objects:
 
     def _open(self, key: _Key, time_ns: int | None, sock: str) -> Iterator[Chunk]:
         """A new connection, named after its object and, if they are known, its socket's addresses."""
-        if len(self._connections) >= _MAX_OBJECTS:
-            yield from self._close(next(iter(self._connections)), time_ns)
         process, side, address = key
         local, remote = self._sockets.get((process, sock), ("", ""))
         client, server = (local, remote) if side == "client" else (remote, local)
         names = {"client": client or "client", "server": server or "server"}
         names[side] += f"@{self._label(process, address)}"
         connection = self._opened.new(**names, transport=self._transport, side=side)
-        self._connections[key] = connection
+        if evicted := self._connections.put(key, connection):
+            yield from self._end(evicted[1], time_ns)
         if (process, sock) in self._sockets:
             _remember(self._owners, (process, sock), connection)
 
     def _close(self, key: _Key, time_ns: int | None) -> Iterator[Chunk]:
-        connection = self._connections.pop(key, None)
-        if connection is not None and connection.id in self._spoken:
+        if key in self._connections:
+            yield from self._end(self._connections.pop(key), time_ns)
+
+    def _end(self, connection: Connection, time_ns: int | None) -> Iterator[Chunk]:
+        if connection.id in self._spoken:
             self._spoken.remove(connection.id)
             yield Chunk(connection, "c2s", time_ns, b"", end=True)
             yield Chunk(connection, "s2c", time_ns, b"", end=True)
@@ -165,12 +168,10 @@ def _sides(kind: str) -> tuple[Side, ...]:
     return ("client",) if kind.startswith("client_") else ("server", "client")
 
 
-def _remember(known: dict[tuple[str, str], Value], key: tuple[str, str], value: Value) -> None:
+def _remember(known: BoundedDict[tuple[str, str], Value], key: tuple[str, str], value: Value) -> None:
     """Objects whose end is never told must not fill the memory."""
     known.pop(key, None)
-    if len(known) >= _MAX_OBJECTS:
-        del known[next(iter(known))]
-    known[key] = value
+    known.put(key, value)
 
 
 def _object(value: str) -> str:

@@ -25,6 +25,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import Struct
 from typing import BinaryIO, Final
 
+from ..bounded import BoundedDict
 from .chunk import Chunk, Connection, Item
 from .packet import ACK, FIN, SYN
 
@@ -65,7 +66,7 @@ class Recorder:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.flush = file.flush
-        self._flows: dict[int, _Flow] = {}
+        self._flows: BoundedDict[int, _Flow] = BoundedDict(MAX_OPEN)
         #: The pairs of addresses of these flows.
         self._taken: set[frozenset[Address]] = set()
         self._count = self._synthetic = 0
@@ -107,14 +108,14 @@ class Recorder:
 
     def _open(self, connection: Connection) -> _Flow:
         """A new connection, with its handshake."""
-        if len(self._flows) >= MAX_OPEN:
-            self._forget(next(iter(self._flows)))
         self._count += 1
         ends, comment = self._addresses(connection)
         # Different for every connection, so that ports can be used again.
         isn = self._count * 0x9E3779B1
-        flow = self._flows[connection.id] = _Flow(*ends, isn)
+        flow = _Flow(*ends, isn)
         self._taken.add(flow.ends)
+        if evicted := self._flows.put(connection.id, flow):
+            self._taken.discard(evicted[1].ends)
         client, server = flow.client, flow.server
         self._packet(client, SYN, options=_SYN_OPTIONS, comment=comment)
         client.seq += 1
@@ -146,9 +147,6 @@ class Recorder:
             if not side.ended:
                 self._end(side)
         self._packet(first, ACK)
-        self._forget(number)
-
-    def _forget(self, number: int) -> None:
         self._taken.discard(self._flows.pop(number).ends)
 
     # Packets

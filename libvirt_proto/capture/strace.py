@@ -8,6 +8,7 @@ which socket one is. Sources: strace(1), and the manual pages of the calls.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
@@ -78,7 +79,7 @@ class _Trace:
         self._unfinished: dict[int | None, _Unfinished] = {}
         self._unfinished_text = 0
         #: Processes that are making another, and whether that will share their descriptors.
-        self._cloning: dict[int | None, bool] = {}
+        self._cloning: OrderedDict[int | None, bool] = OrderedDict()
         self._empty = True
         self._cut_calls = self._cut_bytes = 0
         self._bad_calls = 0
@@ -151,11 +152,11 @@ class _Trace:
 
     def _born(self, process: int) -> None:
         """A process or thread is seen for the first time: it may be what an unfinished call makes."""
-        for parent, shared in self._cloning.items():
-            del self._cloning[parent]
+        if self._cloning:
+            parent, shared = self._cloning.popitem(last=False)
             self._calls.descriptors.cloned(parent, process, shared=shared)
-            return
-        self._calls.descriptors.table(process)
+        else:
+            self._calls.descriptors.table(process)
 
     def _attached(self, data: bytes) -> bytes:
         """strace says that it follows a new process, in the middle of the line of the call that makes it, or

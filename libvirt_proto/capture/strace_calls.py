@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from ..bounded import BoundedDict
 from .chunk import Chunk, Connections
 from .descriptors import MAX_DESCRIPTORS, Descriptors, Table
 from .strace_io import CALLS as IO_CALLS
@@ -66,9 +67,9 @@ class Calls:
         self.waiting = 0
         self._ports = ports
         #: Sockets that strace has named, by that name.
-        self._named: dict[bytes, Socket] = {}
+        self._named: BoundedDict[bytes, Socket] = BoundedDict(MAX_DESCRIPTORS)
         #: Sockets that are libvirt's, where it is not known which side this is.
-        self._undecided: dict[Socket, None] = {}
+        self._undecided: BoundedDict[Socket, None] = BoundedDict(MAX_UNDECIDED)
         self._handlers: dict[bytes, Callable[[Call], None]] = {
             **dict.fromkeys(IO_CALLS, self._move),
             **dict.fromkeys(_OTHERS, self._other),
@@ -190,9 +191,7 @@ class Calls:
     def _name(self, socket: Socket, key: bytes) -> None:
         if socket.key is not None and self._named.get(socket.key) is socket:
             del self._named[socket.key]
-        self._named[key] = socket
-        if len(self._named) > MAX_DESCRIPTORS:
-            del self._named[next(iter(self._named))]
+        self._named.put(key, socket)
 
     @staticmethod
     def _new(process: int | None, number: int, transport: str | None = None) -> Socket:
@@ -226,10 +225,8 @@ class Calls:
             return
         if socket.add(move, self._ports):
             self._give(socket)
-        elif socket.undecided:
-            self._undecided[socket] = None
-            if len(self._undecided) > MAX_UNDECIDED:
-                self._guess(next(iter(self._undecided)))
+        elif socket.undecided and (evicted := self._undecided.put(socket, None)):
+            self._guess(evicted[0])
         if socket.waiting and socket.connection is not None:
             self.waiting += _MOVE_COST + sum(len(data) for data, _ in move.parts)
 

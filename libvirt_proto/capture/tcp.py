@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from ..bounded import BoundedDict
 from .chunk import Chunk, Connection, Connections, Direction
 from .packet import ACK, FIN, RST, SYN, Segment, endpoints, ports, reverse
 
@@ -154,9 +155,9 @@ class TcpReassembler:
         self._ports = server_ports
         self._admit = admit
         self._halves: dict[bytes, _Half] = {}
-        self._silent: dict[_Flow, None] = {}
-        self._open: dict[_Flow, None] = {}
-        self._done: dict[_Flow, None] = {}
+        self._silent: BoundedDict[_Flow, None] = BoundedDict(MAX_SILENT)
+        self._open: BoundedDict[_Flow, None] = BoundedDict(MAX_OPEN)
+        self._done: BoundedDict[_Flow, None] = BoundedDict(MAX_DONE)
         self._connections = Connections()
         self._held_total = 0
 
@@ -225,16 +226,15 @@ class TcpReassembler:
         known = self._admit is None or not self._ports.isdisjoint(ports(client_key))
         flow = _Flow(client_key, known)
         self._halves[flow.keys[0]], self._halves[flow.keys[1]] = flow.c2s, flow.s2c
-        self._move(flow, self._silent, MAX_SILENT, time_ns)
+        self._move(flow, self._silent, time_ns)
         return self._halves[key]
 
-    def _move(self, flow: _Flow, group: dict[_Flow, None], limit: int, time_ns: int | None) -> None:
-        """Put a connection into a group; the group's oldest is forgotten to keep to the limit."""
+    def _move(self, flow: _Flow, group: BoundedDict[_Flow, None], time_ns: int | None) -> None:
+        """Put a connection into a group, and forget the group's oldest one if it is full."""
         flow.group.pop(flow, None)
         flow.group = group
-        group[flow] = None
-        if len(group) > limit:
-            self._forget(next(iter(group)), time_ns)
+        if evicted := group.put(flow, None):
+            self._forget(evicted[0], time_ns)
 
     def _syn(
         self, time_ns: int | None, key: bytes, seq: int, ack: int, flags: int, half: _Half | None
@@ -284,7 +284,7 @@ class TcpReassembler:
             self._abandon_holes(half, time_ns)
             self._end(half, time_ns)
         if flow.group is not self._done:
-            self._move(flow, self._done, MAX_DONE, time_ns)
+            self._move(flow, self._done, time_ns)
 
     def _reset(self, half: _Half, seq: int, time_ns: int | None) -> None:
         """A RST counts if it is in the window, or if the direction has not begun (a refused SYN)."""
@@ -443,7 +443,7 @@ class TcpReassembler:
         flow = half.flow
         if half.connection is None:
             if data and flow.group is self._silent:
-                self._move(flow, self._open, MAX_OPEN, time_ns)
+                self._move(flow, self._open, time_ns)
             if not flow.known:
                 flow.undecided.append((half, time_ns, data, lost, end, cut))
                 flow.undecided_bytes += len(data)
@@ -486,4 +486,4 @@ class TcpReassembler:
             self._held_total -= half.held_bytes + len(half.held) * _SEGMENT_COST
             half.held, half.held_bytes, half.next = [], 0, -1
         if flow.group is not self._done:
-            self._move(flow, self._done, MAX_DONE, time_ns)
+            self._move(flow, self._done, time_ns)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from libvirt_proto import decode_message
+from libvirt_proto.capture import chunk, descriptors, objects, strace_calls, tcp
 from libvirt_proto.capture.chunk import Notice
 from libvirt_proto.capture.detect import SNIFF_SIZE, file_format
 from libvirt_proto.capture.pcap import BLOCK_SIZE
 from libvirt_proto.capture.sources import FileFormat, read_source
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.limits import MAX_FRAME
+from libvirt_proto.session import KEEPALIVE
 from tests import packets
 from tests.frames import REMOTE, frame
 from tests.straces import Strace
@@ -140,6 +142,54 @@ def test_files_take_linear_work(kind: FileFormat, name: str) -> None:
     small, large = grown(lambda count: act_on(kind, make(count)), 100)
     assert_linear(small, large)
     assert_within(large, len(make(400)), more=BLOCKS)
+
+
+#: Limits of tables from which the oldest entry is evicted.
+TABLES = {
+    "MAX_DESCRIPTORS",
+    "MAX_DONE",
+    "MAX_OPEN",
+    "MAX_PER_TABLE",
+    "MAX_PROCESSES",
+    "MAX_SILENT",
+    "MAX_UNDECIDED",
+    "_MAX_NAMES",
+    "_MAX_OBJECTS",
+}
+
+#: Input that makes a full table evict an entry per line or packet.
+EVICTIONS: dict[tuple[FileFormat, str], Callable[[int], bytes]] = {
+    ("pcap", "silent connections"): lambda n: packets.pcap(
+        packet
+        for number in range(n)
+        for packet in packets.Talk(client=(packets.CLIENT[0], 1024 + number)).handshake()
+    ),
+    ("pcap", "connections with data"): lambda n: ports(n, GOOD),
+    ("log", "clients"): lambda n: rpc_log(RECEIVED.format(i) for i in range(n)),
+    ("log", "sockets"): lambda n: rpc_log(
+        f"RPC_SOCKET_NEW: sock=0x{i:x} localAddr=127.0.0.1;1 remoteAddr=127.0.0.1;2" for i in range(n)
+    ),
+    ("strace", "processes"): lambda n: calls(lambda trace, i: trace.call("getpid()", "1", pid=8 + i), n),
+    ("strace", "descriptors"): lambda n: calls(
+        lambda trace, i: trace.call("socket(AF_UNIX, SOCK_STREAM, 0)", str(3 + i)), n
+    ),
+    ("strace", "labels"): lambda n: calls(
+        lambda trace, i: trace.call(f'write({3 + i}<UNIX-STREAM:[{i}]>, "\\0", 1)', "1"), n
+    ),
+    ("strace", "undecided sockets"): lambda n: calls(
+        lambda trace, i: trace.move("read", 5 + i, frame(prog=KEEPALIVE, proc=1, type_=2)), n
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), EVICTIONS)
+def test_evictions_take_linear_work(kind: FileFormat, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (chunk, descriptors, objects, strace_calls, tcp):
+        for limit in vars(module).keys() & TABLES:
+            monkeypatch.setattr(module, limit, 8)
+    make = EVICTIONS[kind, name]
+    small, large = grown(lambda count: act_on(kind, make(count)), 100)
+    assert_linear(small, large)
 
 
 def test_stars_of_a_dump_stand_for_one_message_at_most() -> None:

@@ -8,14 +8,16 @@ import shutil
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner, Result
 
 from libvirt_proto.cli import main
+from libvirt_proto_codegen import importer
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.importer import import_release
-from libvirt_proto_codegen.releases import archive_of
+from libvirt_proto_codegen.releases import archive_of, collection, fold, weave
 from libvirt_proto_codegen.releases.facts import Event, Span, read_history
 
 X = """
@@ -267,3 +269,23 @@ def test_the_next_release_of_libvirt(tmp_path: Path, root: Path) -> None:
         Event("renamed", Span("12.7.0"), before="bandwidth"),
     )
     assert new.since(("procedure", "0x20008086", "457")) == new.since(("type", sing)) == Span("12.7.0")
+
+
+@pytest.mark.parametrize(
+    ("module", "limit", "words"),
+    [
+        (collection, "MAX_RELEASES", "it has more than 2 releases"),
+        (weave, "MAX_LINES", "the versions of a file have more than 2 different lines"),
+        (fold, "MAX_EVENTS", "the history has more than 2 changes"),
+        (importer, "MAX_WORDS", "the definitions of a release have more than 2 words"),
+    ],
+)
+def test_rejects_more_than_libvirt_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, limit: str, words: str
+) -> None:
+    monkeypatch.setattr(module, limit, 2)
+    releases = {**RELEASES, "1.0.3": X.format(limit=7, field="name", more=", X_PROC_SHUT = 3")}
+    result = run(tree(tmp_path / "all", releases), "-o", tmp_path / "defs")
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert not (tmp_path / "defs").exists()

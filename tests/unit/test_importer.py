@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from libvirt_proto.cli import main
-from libvirt_proto_codegen import source_tree
+from libvirt_proto_codegen import archives, source_tree
 from libvirt_proto_codegen.definitions import load_providers, load_schema
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.headers import HeaderConstants
@@ -315,7 +315,7 @@ def test_hostile_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     large = tarball(tmp_path / "large.tar.xz", ":xz", {"a_protocol.x": " " * (2**20 + 1)})
     assert rules(large, tmp_path / "out") == ["unreadable"]
-    monkeypatch.setattr(source_tree, "MAX_UNPACKED", 10**6)
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 10**6)
     bomb = tarball(tmp_path / "bomb.tar.gz", ":gz", {"zeros": "\0" * 10**7, **TREE})
     assert rules(bomb, tmp_path / "out") == ["unreadable"]
     monkeypatch.setattr(source_tree, "MAX_MEMBERS", 3)

@@ -124,6 +124,8 @@ MEBIBYTE = 2**20
         ("union a switch (" + "union switch (" * 70_000, "more than 32 bodies"),
         ("struct a { union switch (" + "struct { union switch (" * 40_000, "more than 32 bodies"),
         ("enum a { " + "A," * 500_000, "more than 100,000 tokens"),
+        ("%\n" * 500_000, "more than 100,000 comments and % lines"),
+        ("/**/" * 250_000, "more than 100,000 comments and % lines"),
         ("/" * (MEBIBYTE - 1) + "*", None),
         ("/*" + "/" * (MEBIBYTE - 2), "this comment is never closed"),
         ("/*" + "*" * (MEBIBYTE - 2), "this comment is never closed"),

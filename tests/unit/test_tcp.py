@@ -303,9 +303,10 @@ def test_segments_cut_by_the_capture_lack_their_rest(network: Network) -> None:
     assert network.finish() == []
 
 
-def test_capture_of_headers_alone(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_capture_of_headers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but lost bytes, also of a connection that must be forgotten."""
     monkeypatch.setattr(module, "MAX_SILENT", 1)
+    network = Network()
     for port in (1001, 1002):
         talk = Talk(("192.0.2.7", port))
         network.feed(*talk.handshake())
@@ -365,9 +366,10 @@ def test_undecided_connections_keep_little() -> None:
     assert network.feed(talk.packet("s2c", message())) == []
 
 
-def test_connections_are_forgotten(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAX_SILENT", "MAX_OPEN", "MAX_DONE"):
         monkeypatch.setattr(module, name, 3)
+    network = Network()
     ends = 0
     for number in range(20):
         scan = Talk(("192.0.2.8", 1000 + number))

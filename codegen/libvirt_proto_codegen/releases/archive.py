@@ -118,10 +118,11 @@ def write_archive(archive: Archive) -> str:
     return "".join(lines)
 
 
-def _spell(versions: frozenset[int], names: Sequence[str]) -> str:
+def _spell(versions: int, names: Sequence[str]) -> str:
     """`0.9.7:1.0.4 1.0.6`."""
     words = []
-    for _, group in groupby(enumerate(sorted(versions)), lambda pair: pair[1] - pair[0]):
+    indexes = (index for index in range(len(names)) if versions >> index & 1)
+    for _, group in groupby(enumerate(indexes), lambda pair: pair[1] - pair[0]):
         run = [version for _, version in group]
         first, last = run[0], run[-1]
         if last == len(names) - 1:
@@ -148,9 +149,9 @@ class _Reader:
     def __init__(self) -> None:
         self._releases: dict[str, Release] = {}
         self._indexes: dict[str, int] = {}
-        self._files: dict[str, list[tuple[frozenset[int], list[str]]]] = {}
-        self._runs: list[tuple[frozenset[int], list[str]]] | None = None
-        self._known: dict[str, frozenset[int]] = {}
+        self._files: dict[str, list[tuple[int, list[str]]]] = {}
+        self._runs: list[tuple[int, list[str]]] | None = None
+        self._known: dict[str, int] = {}
 
     def archive(self) -> Archive:
         files = {
@@ -192,15 +193,15 @@ class _Reader:
             raise ValueError(f"{name!r} is no name of a file, or a second one of that name")
         self._runs = self._files[name] = []
 
-    def _versions(self, words: str) -> frozenset[int]:
+    def _versions(self, words: str) -> int:
         if words not in self._known:
-            found: set[int] = set()
+            found = 0
             for word in words.split(" "):
                 first, colon, last = word.partition(":")
                 start = self._index(first)
                 stop = self._index(last) if last else len(self._releases) - 1 if colon else start
-                found.update(range(start, stop + 1))
-            self._known[words] = frozenset(found)
+                found |= (1 << max(stop + 1, start)) - (1 << start)
+            self._known[words] = found
         return self._known[words]
 
     def _index(self, name: str) -> int:

@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
+from ..errors import DefinitionError, Problem
 from ..source_tree import SourceTree
 from .version import version_key
+
+#: libvirt has made some 250, with its maintenance releases.
+MAX_RELEASES: Final = 1000
 
 _RELEASE: Final = re.compile(r"(?:libvirt-)?v?([0-9]+(?:\.[0-9]+)+(?:-?rc[0-9]+)?)")
 
@@ -27,6 +31,8 @@ def by_release(tree: SourceTree) -> Mapping[str, SourceTree]:
     found = {release: files for release, files in found.items() if any(path.suffix == ".x" for path in files)}
     if len(found) < 2:
         return {}
+    if len(found) > MAX_RELEASES:
+        raise DefinitionError([Problem("too-large", None, f"it has more than {MAX_RELEASES:,} releases")])
     headers: dict[str, dict[PurePosixPath, bytes]] = defaultdict(dict)
     for path, data in tree.headers.items():
         if (release := _release_of(path)) is not None:

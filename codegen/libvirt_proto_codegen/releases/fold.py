@@ -6,21 +6,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
+from typing import Final
 
 from ..schema import Schema
 from .archive import Release
 from .changes import Change, Changes, changes
-from .facts import Event, Facts, History, Key, Span
+from .facts import Event, Facts, History, HistoryError, Key, Span
 from .version import follows, is_maintenance, version_key
 
 Load = Callable[[Release], Schema]
+#: Changes over all releases; libvirt's have 1,000.
+MAX_EVENTS: Final = 50_000
 
 
 def fold(releases: Sequence[Release], load: Load) -> History:
     """The history of releases, which stand in the order of their versions; `load` gives the Schema of one.
 
     Maintenance releases come last: what one has that the start of its branch has not is told of the later
-    release that brought it, too, and else of itself.
+    release that brought it, too, and else of itself. Raises HistoryError for more than MAX_EVENTS changes.
     """
     main = [release for release in releases if not is_maintenance(release.name)]
     history = History(main[0].first, main[0].name)
@@ -34,6 +37,7 @@ def fold(releases: Sequence[Release], load: Load) -> History:
         for change in changes(load(old), load(new)).all:
             key = reduce(lambda key, keys: keys.get(key, key), later, change.key)
             history = _with_branch(history, key, change, new.name)
+        _checked(history)
     return history
 
 
@@ -50,7 +54,13 @@ def _extended(history: History, old: Release, new: Release, found: Changes) -> H
     }
     for change in found.all:
         facts[change.key] = _with_change(facts.get(change.key), change, when)
-    return History(history.first, new.name, facts)
+    return _checked(History(history.first, new.name, facts))
+
+
+def _checked(history: History) -> History:
+    if sum(1 + len(facts.events) for facts in history.facts.values()) > MAX_EVENTS:
+        raise HistoryError(f"the history has more than {MAX_EVENTS:,} changes")
+    return history
 
 
 def _with_change(known: Facts | None, change: Change, when: Span) -> Facts:

@@ -19,12 +19,12 @@ from .archive import ARCHIVE, Archive, Release, make_archive, write_archive
 from .facts import HISTORY, Facts, History, HistoryError, read_history, write_history
 from .fold import extend, fold
 from .version import is_maintenance, version_key
+from .weave import WeaveError
 
 #: Told what is done, and with which release: ("Comparing", "1.0.5").
 Progress = Callable[[str, str], None]
-#: Neighbouring releases share most of their files.
-_FILES: Final = 40
-_SCHEMAS: Final = 3
+#: A release is compared with the one before it.
+_SCHEMAS: Final = 2
 
 
 def has_archive(folder: Path) -> bool:
@@ -47,10 +47,15 @@ def updated(
     is to be made `anew`. Raises DefinitionError for files that cannot be read and for ranges that cannot be.
     """
     old = archive_of(folder)
-    new = _with_news(old, news, list(same))
-    history = None if anew else _grown(_history(folder), old, new, progress)
-    if history is None:
-        history = fold(new.releases, Schemas(new, progress))
+    try:
+        new = _with_news(old, news, list(same))
+        history = None if anew else _grown(_history(folder), old, new, progress)
+        if history is None:
+            history = fold(new.releases, Schemas(new, progress))
+    except (WeaveError, HistoryError) as error:
+        raise DefinitionError(
+            [Problem("too-large", None, f"{error}: these are not releases of libvirt")]
+        ) from None
     return {ARCHIVE: write_archive(new), HISTORY: write_history(history)}
 
 
@@ -129,7 +134,8 @@ class Schemas:
     def __init__(self, archive: Archive, progress: Progress | None = None) -> None:
         self._archive = archive
         self._progress = progress
-        self._read = lru_cache(_FILES)(self._specification)
+        #: Those of the last release: its neighbours share most of them.
+        self._known: dict[tuple[str, str], Specification] = {}
         self._schema = lru_cache(_SCHEMAS)(self._of)
 
     def __call__(self, release: Release) -> Schema:
@@ -139,8 +145,11 @@ class Schemas:
         return self._schema(tuple(self._archive.texts(release.name).items()))
 
     def _of(self, texts: tuple[tuple[str, str], ...]) -> Schema:
-        files = {file: text.encode() for file, text in texts}
-        return schema_of(files, "", read=lambda source: self._read(source.name, source.text))
+        before, self._known = self._known, {}
 
-    def _specification(self, name: str, text: str) -> Specification:
-        return read_specification(Source(name, text))
+        def read(source: Source) -> Specification:
+            key = source.name, source.text
+            self._known[key] = before.get(key) or read_specification(source)
+            return self._known[key]
+
+        return schema_of({file: text.encode() for file, text in texts}, "", read=read)

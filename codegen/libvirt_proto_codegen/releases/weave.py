@@ -8,21 +8,32 @@ and put back gives the same weave.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import groupby
+from typing import Final
+
+#: Lines of all versions together; libvirt's largest file has 7,000.
+MAX_LINES: Final = 100_000
+
+
+class WeaveError(ValueError):
+    """Versions that have too little in common to be kept in one text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Lines (without line ends) that the same versions have; `versions` are their indexes."""
+    """Lines (without line ends) that the same versions have: `versions` has a bit for each index."""
 
-    versions: frozenset[int]
+    versions: int
     lines: tuple[str, ...]
 
 
 def weave(texts: Iterable[str | None]) -> tuple[Run, ...]:
-    """The weave of a text's versions; None stands for a version that does not have the text."""
+    """The weave of a text's versions; None stands for a version that does not have the text.
+
+    Raises WeaveError for more than MAX_LINES lines.
+    """
     woven: list[_Line] = []
     current: list[_Line] = []
     previous: str | None = None
@@ -30,22 +41,24 @@ def weave(texts: Iterable[str | None]) -> tuple[Run, ...]:
         if text != previous:
             woven, current = _with_version(woven, current, [] if text is None else text.split("\n"))
             previous = text
+            if len(woven) > MAX_LINES:
+                raise WeaveError(f"the versions of a file have more than {MAX_LINES:,} different lines")
         for line in current:
-            line.versions.add(version)
+            line.versions |= 1 << version
     runs = groupby(woven, lambda line: line.versions)
-    return tuple(Run(frozenset(versions), tuple(line.text for line in lines)) for versions, lines in runs)
+    return tuple(Run(versions, tuple(line.text for line in lines)) for versions, lines in runs)
 
 
 def unweave(runs: Iterable[Run], version: int) -> str | None:
     """The text of one version, None where it has none."""
-    lines = [line for run in runs if version in run.versions for line in run.lines]
+    lines = [line for run in runs if run.versions >> version & 1 for line in run.lines]
     return "\n".join(lines) if lines else None
 
 
 @dataclass(slots=True, eq=False)
 class _Line:
     text: str
-    versions: set[int] = field(default_factory=set)
+    versions: int = 0
 
 
 def _with_version(

@@ -1,0 +1,301 @@
+"""Members of tar and zip archives, read in bounded memory.
+
+Whatever sizes an archive claims, reading holds a header, a chunk, a compressor's window and one member at a
+time. Sources: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Header Block"; GNU tar's manual, "Basic
+Tar Format"; PKWARE's APPNOTE.TXT.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Final, cast
+
+#: Bytes that an archive may unpack to; libvirt's unpack to a third of this.
+MAX_UNPACKED: Final = 2**30
+#: Bytes of an extended header: of pax records, or of a long name.
+MAX_HEADER: Final = 2**16
+#: Bytes of a zip archive's central directory; libvirt's have a quarter of it.
+MAX_DIRECTORY: Final = 4 * 2**20
+#: Bytes that xz may use; `xz -9` needs 65 MiB.
+MAX_XZ_MEMORY: Final = 70 * 2**20
+#: Characters of a member's path (PATH_MAX).
+MAX_PATH: Final = 4096
+
+_SPARSE: Final = "it has sparse files, which are not supported: make it without --sparse"
+_BLOCK: Final = 512
+_CHUNK: Final = 2**16
+_ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
+_LONG_NAME: Final = tarfile.GNUTYPE_LONGNAME
+_PAX: Final = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
+_EXTENDED: Final = (*_PAX, tarfile.XGLTYPE, _LONG_NAME, tarfile.GNUTYPE_LONGLINK)
+#: Types whose size, if they have one, is not that of data in the archive.
+_WITHOUT_DATA: Final = (
+    tarfile.LNKTYPE,
+    tarfile.SYMTYPE,
+    tarfile.CHRTYPE,
+    tarfile.BLKTYPE,
+    tarfile.DIRTYPE,
+    tarfile.FIFOTYPE,
+)
+
+
+class ArchiveReadError(ValueError):
+    """A file that is not an archive, or a damaged or oversized one; states why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A regular file. `read` returns its content, and is called before the next member is taken."""
+
+    path: PurePosixPath
+    size: int
+    read: Callable[[], bytes]
+
+
+def members(source: Path, limit: int) -> Iterator[Member]:
+    """The regular files of a tar archive (plain, gzip, bzip2 or xz) or a zip archive (stored or deflated).
+
+    `read` of a member with more than `limit` bytes fails. Raises ArchiveReadError, and OSError.
+    """
+    if not stat.S_ISREG(source.stat().st_mode):
+        raise ArchiveReadError("it is not a regular file")
+    with _reported(), source.open("rb") as file:
+        start = file.read(6)
+        file.seek(0)
+        if start.startswith(_ZIP):
+            yield from _zip(source, limit)
+        else:
+            opener = next((opener for magic, opener in _COMPRESSED.items() if start.startswith(magic)), None)
+            yield from _tar(_Stream(opener(file) if opener else file), limit)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn the errors of the libraries into ArchiveErrors."""
+    try:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+        raise ArchiveReadError(str(error)) from None
+    except (NotImplementedError, RuntimeError) as error:  # zipfile: unknown methods, passwords
+        raise ArchiveReadError(str(error)) from None
+
+
+# Tar
+
+
+class _Stream:
+    """An unpacked archive, read forwards."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._read = 0
+
+    def read(self, size: int) -> bytes:
+        """That many bytes; raises ArchiveReadError if there are fewer."""
+        data = self._some(size)
+        if len(data) < size:
+            raise ArchiveReadError("the archive is cut off")
+        return data
+
+    def skip(self, size: int) -> None:
+        """Pass over that many bytes; raises ArchiveReadError if there are fewer."""
+        while size:
+            size -= len(self.read(min(size, _CHUNK)))
+
+    def drain(self) -> None:
+        """Read to the end, where compressed files have their checksum."""
+        while self._some(_CHUNK):
+            pass
+
+    def _some(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._read += len(data)
+        if self._read > MAX_UNPACKED:
+            raise ArchiveReadError(f"it unpacks to more than {MAX_UNPACKED:,} bytes")
+        return data
+
+
+def _tar(stream: _Stream, limit: int) -> Iterator[Member]:
+    """tarfile reads headers of any size and keeps them all: only its parser of header blocks is used."""
+    path, size = None, None
+    while (block := stream.read(_BLOCK)).strip(b"\0"):
+        header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        if header.type in _EXTENDED:
+            data = _extended(stream, header)
+            if header.type == _LONG_NAME:
+                path = data.partition(b"\0")[0]
+            elif header.type in _PAX:
+                records = _records(data)
+                path = records.get(b"path", path)
+                size = _number(records[b"size"]) if b"size" in records else size
+            continue
+        name = header.name if path is None else path.decode("utf-8", "surrogateescape")
+        length = 0 if header.type in _WITHOUT_DATA else header.size if size is None else size
+        if length < 0:
+            raise ArchiveReadError("a member has a negative size")
+        left = _Left(stream, length)
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise ArchiveReadError(_SPARSE)
+        if header.isreg():
+            yield Member(_path(name), length, partial(left.read, limit))
+        left.skip()
+        path, size = None, None
+    stream.drain()
+
+
+class _Left:
+    """The data of a member that has not been read yet."""
+
+    def __init__(self, stream: _Stream, size: int) -> None:
+        self._stream = stream
+        self._size = size
+        self._left = size + -size % _BLOCK
+
+    def read(self, limit: int) -> bytes:
+        """All of it; raises ArchiveReadError for more than `limit` bytes."""
+        if self._size > limit:
+            raise ArchiveReadError(f"a member has more than {limit:,} bytes")
+        with _reported():
+            data = self._stream.read(self._size)
+        self._left -= len(data)
+        return data
+
+    def skip(self) -> None:
+        """Go to the next header."""
+        self._stream.skip(self._left)
+
+
+def _extended(stream: _Stream, header: tarfile.TarInfo) -> bytes:
+    if not 0 <= header.size <= MAX_HEADER:
+        raise ArchiveReadError(f"an extended header has {header.size:,} bytes, more than {MAX_HEADER:,}")
+    data = stream.read(header.size)
+    stream.skip(-header.size % _BLOCK)
+    return data
+
+
+def _records(data: bytes) -> dict[bytes, bytes]:
+    """pax records: `27 path=src/a_protocol.x\\n`, the length in decimal and of all of the record."""
+    found = {}
+    at = 0
+    while at < len(data):
+        length, blank, _ = data[at : at + 8].partition(b" ")
+        end = at + _number(length)
+        key, equals, value = data[at + len(length) + 1 : end].partition(b"=")
+        if not blank or not equals or not value.endswith(b"\n") or end > len(data):
+            raise ArchiveReadError("a pax header is damaged")
+        if key.startswith(b"GNU.sparse."):
+            raise ArchiveReadError(_SPARSE)
+        found[key] = value[:-1]
+        at = end
+    return found
+
+
+def _number(digits: bytes) -> int:
+    if not digits.isdigit() or len(digits) > 20:
+        raise ArchiveReadError("a pax header is damaged")
+    return int(digits)
+
+
+def _path(name: str) -> PurePosixPath:
+    if len(name) > MAX_PATH:
+        raise ArchiveReadError(f"a path has {len(name):,} characters, more than {MAX_PATH:,}")
+    return PurePosixPath(name)
+
+
+class _Xz(io.RawIOBase):
+    """An .xz file, unpacked with a limit on memory, which lzma.open does not have."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._decompressor = self._new()
+
+    @staticmethod
+    def _new() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_XZ_MEMORY)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        data = b""
+        while not data:
+            packed = b""
+            if self._decompressor.eof:
+                packed = self._next_stream()
+                if not packed:
+                    return 0
+                self._decompressor = self._new()
+            elif self._decompressor.needs_input:
+                packed = self._file.read(_CHUNK)
+                if not packed:
+                    raise EOFError("the archive is cut off")
+            try:
+                data = self._decompressor.decompress(packed, len(buffer))
+            except lzma.LZMAError as error:
+                if "limit" not in str(error):
+                    raise
+                raise ArchiveReadError(
+                    f"xz needs more than {MAX_XZ_MEMORY >> 20} MiB to unpack it: compress it again with xz -9"
+                ) from None
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _next_stream(self) -> bytes:
+        """The first bytes of the next stream, which follows padding; none at the end."""
+        rest = self._decompressor.unused_data.lstrip(b"\0")
+        while not rest and (packed := self._file.read(_CHUNK)):
+            rest = packed.lstrip(b"\0")
+        return rest
+
+
+_COMPRESSED: Final[dict[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
+    b"\x1f\x8b": lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file)),
+    b"BZh": lambda file: cast("IO[bytes]", bz2.BZ2File(file)),
+    b"\xfd7zXZ\x00": lambda file: io.BufferedReader(_Xz(file), _CHUNK),
+}
+
+
+# Zip
+
+
+class _Bounded(io.BufferedReader):
+    """A file of which no single read returns more than the limit of a central directory."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        at_most = MAX_DIRECTORY + 1
+        data = super().read(at_most if size is None or size < 0 else min(size, at_most))
+        if len(data) > MAX_DIRECTORY:
+            raise ArchiveReadError(f"its central directory has more than {MAX_DIRECTORY:,} bytes")
+        return data
+
+
+def _zip(source: Path, limit: int) -> Iterator[Member]:
+    with _Bounded(io.FileIO(source)) as file, zipfile.ZipFile(cast("IO[bytes]", file)) as archive:
+        for info in archive.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if not info.is_dir() and kind in (0, stat.S_IFREG):
+                yield Member(_path(info.filename), info.file_size, partial(_unzipped, archive, info, limit))
+
+
+def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ArchiveReadError(
+            f"{info.filename!r} is neither stored nor deflated: make it with zip or git archive"
+        )
+    with _reported(), archive.open(info) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ArchiveReadError(f"a member has more than {limit:,} bytes")
+    return data
