@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ import click
 
 from ..present.text import amount, printable
 from . import options
-from .inputs import stopped_by_signals
 from .output import check_reader
+from .signals import stopping
 
 if TYPE_CHECKING:
     from ..capture.probes.loaded import Binary
@@ -125,7 +124,7 @@ class Tracing:
             check_reader(out)
             return stop.wait(seconds)
 
-        with tracefs.armed(root, steps) as instance:
+        with stopping(stop), tracefs.armed(root, steps) as instance:
             yield instance, steps, wait
 
     def _binaries(self) -> list[Binary]:
@@ -239,14 +238,6 @@ def failing_in_words() -> Iterator[None]:
 def begin() -> None:
     """Say that the probes are armed."""
     click.echo("begin", err=True)
-
-
-def stopped() -> Stop:
-    """What SIGINT, SIGTERM, and the end of the terminal set: probes must not outlive the trace."""
-    stop = stopped_by_signals()
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # else it was started with nohup
-        signal.signal(signal.SIGHUP, lambda *_: stop.set())
-    return stop
 
 
 def _list(found: list[Probe], color: str) -> None:
