@@ -8,12 +8,12 @@
 What is not asked for is not loaded: importing this package loads none of its modules.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+# Not typing's, and no annotations from __future__: a Ctrl-C while they are imported shows a traceback.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import registry
     from .errors import BadValue, FrameError, NotCanonical, OverLimit, ProtocolError, Truncated
     from .frame import Frame, FrameDecoder
@@ -46,7 +46,9 @@ _PLACES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
     if name == "registry":
         return import_module(".registry", __name__)
     if name not in _PLACES:

@@ -10,6 +10,7 @@ streams escape whatever else is written to them (`terminal`).
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import os
 import sys
@@ -85,6 +86,16 @@ class Main(click.Group):
             ctx.fail(f"there is no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the program; a signal that asks for its end becomes an exception of the command that runs."""
+        from .commands.signals import Terminated, interrupting
+
+        with interrupting():
+            try:
+                return super().main(*args, **extra)
+            except Terminated as signal:  # between what _ends covers
+                sys.exit(signal.status)
+
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
@@ -107,8 +118,13 @@ class Main(click.Group):
 @contextmanager
 def _ends(*, traceback: bool) -> Iterator[None]:
     """Turns what a command may raise into a line and an exit status."""
+    from .commands.signals import Terminated
+
     try:
         yield
+    except Terminated as signal:
+        _leave_silently()
+        raise click.exceptions.Exit(signal.status) from None
     except KeyboardInterrupt:
         _leave_silently()
         raise click.exceptions.Exit(INTERRUPTED) from None
@@ -123,8 +139,7 @@ def _ends(*, traceback: bool) -> Iterator[None]:
     except OSError as error:
         if traceback:
             raise
-        name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        _complain(printable(f"{name}{error.strerror or error}"))
+        _complain(printable(f"{_file_of(error)}{error.strerror or error}"))
         _leave_silently()
         raise click.exceptions.Exit(INPUT_ERROR) from None
     except Exception as error:
@@ -145,6 +160,14 @@ def _escape_message(error: click.ClickException) -> None:
     if not isinstance(error, click.MissingParameter):
         message = printable(message)
     setattr(error, "format_message", lambda: message)  # noqa: B010 - every kind of error has its own
+
+
+def _file_of(error: OSError) -> str:
+    """The file of an error, as the beginning of a line. Every file that we write has its name in its errors;
+    only standard output has none."""
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: "
+    return "standard output: " if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
 
 
 def _complain(text: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +16,7 @@ from .externals import toml_string, write_externals
 from .front import read_specification, source_of
 from .headers import HeaderConstants
 from .model import Specification
-from .output import replace_file
+from .output import replace_file, temporary_folder
 from .printer import print_specification
 from .providers.model import Provider
 from .providers.parse import read_provider
@@ -324,28 +322,24 @@ def _differences(folder: Path, texts: Mapping[str, str]) -> tuple[Difference, ..
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    """All files or none: they are written beside the folder, which then takes its place."""
-    beside: Path | None = None
+    """All files or none: they are written in a temporary folder, which then takes the folder's place."""
     try:
         if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
             message = f"{folder} is there already and has no {MANIFEST}: it is left alone"
             raise _failure("not-ours", message)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        new, old = beside / "new", beside / "old"
-        new.mkdir()
-        for name, text in texts.items():
-            (new / name).write_bytes(text.encode())
-        if folder.exists():
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
+        with temporary_folder(folder) as temporary:
+            new, old = temporary / "new", temporary / "old"
+            new.mkdir()
+            for name, text in texts.items():
+                (new / name).write_bytes(text.encode())
+            try:
+                if folder.exists():
+                    folder.rename(old)
+                new.rename(folder)
+            except BaseException:
+                if old.exists() and not folder.exists():
+                    old.rename(folder)
+                raise
     except OSError as error:
         raise _failure("unwritable", f"cannot write {folder}: {error.strerror or error}") from None
-    finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)

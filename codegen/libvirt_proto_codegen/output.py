@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Container, Iterable, Sequence
+import secrets
+import shutil
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -74,18 +76,48 @@ def write(artefacts: Iterable[Artefact], folder: Path, *, force: bool = False) -
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file so that nobody ever reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write a file so that nobody ever reads half of it. Raises OSError with the file's name."""
+    temporary = _temporary_name(path)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("x", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A folder for what takes the path's place; it is removed at the end."""
+    folder = _temporary_name(path)
     try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+        try:
+            folder.mkdir(mode=0o700)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:  # a signal may have interrupted the removal
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _temporary_name(path: Path) -> Path:
+    """A hidden name in the same folder, for what takes the path's place. It is known before anything has it,
+    so that a signal at any moment leaves no file."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give OSErrors the name of the file that is written: those of write(2) have none, and others that of a
+    temporary file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
         raise
 
 

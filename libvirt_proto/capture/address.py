@@ -1,4 +1,5 @@
-"""Where a server listens: `tcp:HOST:PORT`, `tcp:[::1]:PORT`, `unix:PATH`, `unix:@NAME`."""
+"""Addresses of servers: `tcp:HOST:PORT`, `tcp:[::1]:PORT`, `unix:PATH`, `unix:@NAME`. Sources: unix(7), and
+getaddrinfo(3) for an empty host."""
 
 from __future__ import annotations
 
@@ -17,6 +18,9 @@ _BACKLOG: Final = 1024
 _PATIENCE: Final = 30.0
 _PAUSE: Final = 0.02
 
+#: The mode of a unix socket's file to which only its user can connect (connect(2) takes write permission).
+PRIVATE: Final = 0o600
+
 FORMS: Final = "tcp:HOST:PORT, tcp:[::1]:PORT, unix:PATH or unix:@NAME"
 
 
@@ -25,7 +29,7 @@ class AddressError(ValueError):
 
 
 class Address(msgspec.Struct, frozen=True):
-    """`name` is a host ("" for all of this one's addresses), a path, or `@` and the name of an abstract
+    """`name` is a host ("" for this one's loopback addresses), a path, or `@` and the name of an abstract
     socket. `port` is 0 for unix, and for any free port."""
 
     transport: Literal["tcp", "unix"]
@@ -55,18 +59,16 @@ def parse(text: str) -> Address:
     raise AddressError(f"{text!r} is no address; write {FORMS}.")
 
 
-def listen(address: Address) -> list[socket.socket]:
+def listen(address: Address, mode: int = PRIVATE) -> list[socket.socket]:
     """Sockets that listen there, which do not block: one for every address that a host's name has, all
-    with the same port. A unix path that nobody listens on any more is used again; its mode is what
-    the umask leaves.
+    with the same port. A unix path that nobody listens on any more is used again. `mode` is that of the
+    socket's file from the moment it is there; while it is made, the process's umask is changed.
 
     Raises AddressError for a path that is taken or too long, OSError for what the system refuses.
     """
     if address.transport == "unix":
-        return [_listen_unix(address)]
-    found = socket.getaddrinfo(
-        address.name or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+        return [_listen_unix(address, mode)]
+    found = socket.getaddrinfo(address.name or None, address.port, type=socket.SOCK_STREAM)
     sockets: list[socket.socket] = []
     try:
         for family, kind, protocol, _, place in dict.fromkeys(found):
@@ -86,12 +88,16 @@ def listen(address: Address) -> list[socket.socket]:
     return sockets
 
 
-def _listen_unix(address: Address) -> socket.socket:
+def _listen_unix(address: Address, mode: int) -> socket.socket:
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if not address.name.startswith("@"):
             _make_way(address.name)
-        one.bind(address.path)
+        umask = os.umask(0o777 & ~mode)
+        try:
+            one.bind(address.path)
+        finally:
+            os.umask(umask)
         one.setblocking(False)
         one.listen(_BACKLOG)
     except BaseException:
@@ -103,11 +109,11 @@ def _listen_unix(address: Address) -> socket.socket:
 def _make_way(path: str) -> None:
     """Remove a socket that nobody listens on."""
     try:
-        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+        is_socket = stat.S_ISSOCK(os.lstat(path).st_mode)
     except FileNotFoundError:
         return
     if not is_socket:
-        raise AddressError(f"{path} exists and is no socket.")
+        raise AddressError(f"{path} exists and is not a socket.")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:

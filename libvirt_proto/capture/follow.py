@@ -1,42 +1,108 @@
-"""Reading a file that grows, as `tail -f` does."""
+"""Reading a file that grows, as `tail -F` does, also where it is rotated while it is read.
+
+logrotate(8) renames the file and makes another one of its name, or copies and truncates it (copytruncate);
+tcpdump(8) continues in a file with a number after its name (-C).
+"""
 
 from __future__ import annotations
 
-import errno
 import os
+import re
 import select
 import stat
+from contextlib import suppress
 from typing import BinaryIO, Final
 
-from .pcap import Read
+from .chunk import Notice
+from .pcap import PCAP_MAGIC, PCAPNG_MAGIC
 from .stop import Stop
 
 #: Seconds between two looks at a file that has not grown, and at whether to stop.
 INTERVAL: Final = 0.1
+#: The name of a capture that tcpdump -C has numbered: the first has no number, unless there is a -W.
+_NUMBERED: Final = re.compile(r"(.*\.[A-Za-z]+)([0-9]+)")
 
 
-def following(file: BinaryIO, stop: Stop) -> Read:
-    """A function that reads at most so many bytes as soon as there are any, and b"" only when `stop` is
-    set or the other end of a pipe is closed.
+class Following:
+    """A file that is followed until `stop` is set: `read`, and at each b"" that it gives `rotation`.
 
-    It raises OSError where a file has become shorter than what was read of it: what follows then cannot
-    belong to what was read before.
+    `path` is where another file takes its place; None: nowhere (standard input).
     """
-    descriptor = file.fileno()
-    grows = stat.S_ISREG(os.fstat(descriptor).st_mode)
-    waiting = select.poll()
-    waiting.register(descriptor, select.POLLIN)
 
-    def read(size: int) -> bytes:
-        while not stop.is_set():
-            if not grows and not waiting.poll(INTERVAL * 1000):
+    def __init__(self, file: BinaryIO, stop: Stop, path: str | None = None) -> None:
+        self._descriptor = file.fileno()
+        self._stop = stop
+        self._grows = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        self._path = path if self._grows else None
+        self._waiting = select.poll()
+        self._waiting.register(self._descriptor, select.POLLIN)
+        self._rotation: Notice | None = None
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes as soon as there are any. b"" when `stop` is set, when the other end of a
+        pipe is closed, and when another file follows (see `rotation`). Raises OSError."""
+        while not self._stop.is_set() and self._rotation is None:
+            if not self._grows and not self._waiting.poll(INTERVAL * 1000):
                 continue
-            data = os.read(descriptor, size)
-            if data or not grows:
+            data = os.read(self._descriptor, size)
+            if data or not self._grows:
                 return data
-            if os.fstat(descriptor).st_size < os.lseek(descriptor, 0, os.SEEK_CUR):
-                raise OSError(errno.ESTALE, "the file became shorter while it was followed")
-            stop.wait(INTERVAL)
+            if os.fstat(self._descriptor).st_size < os.lseek(self._descriptor, 0, os.SEEK_CUR):
+                os.lseek(self._descriptor, 0, os.SEEK_SET)
+                text = (
+                    "the file was truncated: reading continues at its beginning; what was added just before"
+                )
+                self._rotation = Notice("file-truncated", f"{text} may be missing", severity="note")
+            elif (follows := self._next()) is not None:
+                # Its writer may have added to the old file until it opened the new one.
+                if data := os.read(self._descriptor, size):
+                    return data
+                self._change_to(follows)
+            else:
+                self._stop.wait(INTERVAL)
         return b""
 
-    return read
+    def rotation(self) -> Notice | None:
+        """After `read` has given b"": a Notice if another file follows, which is then read; else None."""
+        rotation, self._rotation = self._rotation, None
+        return rotation
+
+    def _next(self) -> str | None:
+        """The path of the file that takes this one's place, as soon as something is in it: until then, this
+        one may grow."""
+        if self._path is None:
+            return None
+        ours = os.fstat(self._descriptor)
+        with suppress(FileNotFoundError):
+            status = os.stat(self._path)
+            if not os.path.samestat(status, ours):
+                return self._path if stat.S_ISREG(status.st_mode) and status.st_size else None
+        numbered = _numbered(self._path)
+        with suppress(OSError):
+            status = os.stat(numbered)
+            if stat.S_ISREG(status.st_mode) and status.st_mtime_ns > ours.st_mtime_ns:
+                with open(numbered, "rb") as file:
+                    magic = file.read(4)
+                return numbered if magic in PCAP_MAGIC or magic == PCAPNG_MAGIC else None
+        return None
+
+    def _change_to(self, path: str) -> None:
+        """Go on with another file. The old descriptor stands for it: whoever opened that closes it."""
+        # Not waiting for a writer, if it has become a FIFO by now.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            os.dup2(file.fileno(), self._descriptor, inheritable=False)
+        if path == self._path:
+            text = "the file was replaced (rotated): reading continues in the new one"
+            self._rotation = Notice("file-replaced", text, severity="note")
+        else:
+            self._path = path
+            text = f"the capture continues in {path} (tcpdump -C), and so does reading"
+            self._rotation = Notice("file-replaced", text, severity="note")
+
+
+def _numbered(path: str) -> str:
+    """The name of the file in which tcpdump -C continues after this one."""
+    match = _NUMBERED.fullmatch(path)
+    if match is None:
+        return f"{path}1"
+    return f"{match[1]}{int(match[2]) + 1:0{len(match[2])}}"

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from .address import Address, connect, listen
+from .address import PRIVATE, Address, connect, listen
 from .chunk import Connections, Direction, Notice
 from .feed import Feed, Tap
 
@@ -31,10 +31,12 @@ _PAUSE: Final = 1.0
 
 
 class Relay:
-    """Accepts connections at one address, makes one to another for each, and passes on between them."""
+    """Accepts connections at one address, makes one to another for each, and passes on between them. `mode`
+    is that of a unix socket's file."""
 
-    def __init__(self, listen_at: Address, connect_to: Address, feed: Feed) -> None:
+    def __init__(self, listen_at: Address, connect_to: Address, feed: Feed, mode: int = PRIVATE) -> None:
         self._listen_at = listen_at
+        self._mode = mode
         self._connect_to = connect_to
         self._feed = feed
         self._links: set[_Link] = set()
@@ -48,7 +50,7 @@ class Relay:
 
         Raises AddressError and OSError where it cannot listen.
         """
-        listeners = listen(self._listen_at)
+        listeners = listen(self._listen_at, self._mode)
         path = _Path(self._listen_at)
         try:
             for listener in listeners:
@@ -302,12 +304,12 @@ class _Path:
 
     def __init__(self, address: Address) -> None:
         self._path = address.name if address.transport == "unix" and address.name[0] != "@" else None
-        self._made = os.stat(self._path) if self._path else None
+        self._made = os.lstat(self._path) if self._path else None
 
     def remove(self) -> None:
         if self._path and self._made:
             with suppress(OSError):
-                if os.path.samestat(os.stat(self._path), self._made):
+                if os.path.samestat(os.lstat(self._path), self._made):
                     os.unlink(self._path)
 
 

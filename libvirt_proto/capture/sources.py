@@ -13,9 +13,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, Final, cast
+from tempfile import TemporaryFile, gettempdir
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
+from ..private_files import naming
 from .chunk import Item, Notice
 from .detect import (
     SNIFF_SIZE,
@@ -28,10 +29,10 @@ from .detect import (
     other_capture,
     plausible_header,
 )
-from .follow import following
+from .follow import Following
 from .log import log_chunks
 from .packet import SegmentDecoder
-from .pcap import DamagedCaptureError, Packet, Read, read_pcap, read_pcapng
+from .pcap import PCAPNG_MAGIC, DamagedCaptureError, Packet, Read, read_pcap, read_pcapng
 from .raw import hex_chunks, raw_chunks
 from .stop import Stop
 from .strace import strace_chunks
@@ -64,10 +65,13 @@ class SourceError(Exception):
 class Input(io.RawIOBase):
     """A binary file whose first bytes can be looked at, and which says how much was read of it."""
 
-    def __init__(self, file: BinaryIO, progress: Progress | None = None, follow: Stop | None = None) -> None:
+    def __init__(
+        self, file: BinaryIO, progress: Progress | None = None, follow: Following | None = None
+    ) -> None:
         super().__init__()
         # Files without a buffer have no read1, but their read does the same.
-        self._read1: Read = getattr(file, "read1", file.read) if follow is None else following(file, follow)
+        self._read1: Read = getattr(file, "read1", file.read) if follow is None else follow.read
+        self._follow = follow
         self._head = b""
         self._done = 0
         self._progress = progress
@@ -75,9 +79,16 @@ class Input(io.RawIOBase):
 
     def head(self, enough: int = _ENOUGH) -> bytes:
         """The first bytes, without taking them: at least `enough` where there are as many."""
-        while len(self._head) < enough and (block := self._from_file(SNIFF_SIZE)):
+        while len(self._head) < enough:
+            block = self._from_file(SNIFF_SIZE)
+            if not block and (self._head or self.rotation() is None):
+                break
             self._head += block
         return self._head
+
+    def rotation(self) -> Notice | None:
+        """At the end: a Notice if another file follows, which is then read; else None."""
+        return None if self._follow is None else self._follow.rotation()
 
     def take(self, size: int) -> bytes:
         """At most `size` bytes, as soon as there are any; b"" at the end."""
@@ -112,8 +123,8 @@ def _size(file: BinaryIO) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-def _path(file: BinaryIO) -> str | None:
-    """The name by which a program can open a regular file, too."""
+def _name(file: BinaryIO) -> str | None:
+    """The path of a regular file that was opened by it, and so is read from its beginning."""
     name = getattr(file, "name", None)
     try:
         same = isinstance(name, str) and os.path.samestat(os.stat(name), os.fstat(file.fileno()))
@@ -136,7 +147,8 @@ def open_source(
     `ports` are the TCP ports on which everything is given; of other connections only those that
     begin as libvirt's do. `progress` is called with the bytes read and the size of the file (None
     for a pipe). `format` is for files that do not tell what they are. With `follow`, the end of a file
-    is waited at for what is added to it, until the event is set. `keylog` is a file with the keys of
+    is waited at for what is added to it, until that is set; where another file takes its place, or it is
+    truncated, a Notice reports it (`file-replaced`, `file-truncated`). `keylog` is a file with the keys of
     TLS connections, with which tshark decrypts those of a capture.
 
     Raises SourceError, at once, for what cannot be opened or is not understood. A file that breaks
@@ -156,13 +168,18 @@ def open_source(
         )
     with ExitStack() as opened:
         try:
-            file = opened.enter_context(open(path, "rb"))
+            file = opened.enter_context(open(path, "rb", opener=None if follow is None else _open_at_once))
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise SourceError(f"{path}: {_words(error)}") from None
         chunks = read_source(
             file, path, ports=ports, progress=progress, format=format, follow=follow, keylog=keylog
         )
         return _closing(chunks, opened.pop_all())
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Not waiting for the writer of a FIFO: nothing could stop that."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _closing(chunks: Iterator[Item], opened: ExitStack) -> Iterator[Item]:
@@ -181,7 +198,8 @@ def read_source(
     keylog: str | None = None,
 ) -> Iterator[Item]:
     """As open_source, for a binary file that is open, and stays so. `name` is for errors."""
-    source = Input(file, progress, follow)
+    followed = None if follow is None else Following(file, follow, _name(file))
+    source = Input(file, progress, followed)
     try:
         packed = compression(source.head())
         if packed:
@@ -196,7 +214,7 @@ def read_source(
         return _chunks(source, kind, ports)
     if not has_tshark():
         raise SourceError(f"{name}: {NO_TSHARK}")
-    return _decrypted(source, kind, ports, keylog, None if packed else _path(file))
+    return _decrypted(source, kind, ports, keylog, None if packed or _name(file) is None else file.fileno())
 
 
 #: What reading may raise: the system, or a compressed file that is damaged or breaks off.
@@ -253,39 +271,90 @@ _STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]
 def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
     """What a reader gives; a file that cannot be read further ends it with a Notice."""
     try:
-        if kind in _STREAMS:
-            yield from _STREAMS[kind](source.take, ports)
+        if kind in ("pcap", "pcapng"):
+            yield from _connections(_packets(source, kind), ports)
+        elif kind in ("log", "strace"):
+            yield from _lines(source, kind, ports)
         else:
-            read = read_pcap if kind == "pcap" else read_pcapng
-            yield from _connections(read(source.take), ports)
+            yield from _streams(source, kind, ports)
     except _READ_ERRORS as error:
         yield _unreadable(error)
 
 
+def _streams(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
+    """A stream from each file that takes the place of the one before."""
+    yield from _STREAMS[kind](source.take, ports)
+    while (rotation := source.rotation()) is not None:
+        yield rotation
+        yield from _STREAMS[kind](source.take, ports)
+
+
+def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
+    """Lines go on in the file that takes the place of the one before, and so do their connections."""
+    rotations: list[Notice] = []
+
+    def take(size: int) -> bytes:
+        data = source.take(size)
+        if not data and (rotation := source.rotation()) is not None:
+            rotations.append(rotation)
+            return b"\n"  # a line does not go on in another file
+        return data
+
+    for item in _STREAMS[kind](take, ports):
+        yield from rotations
+        rotations.clear()
+        yield item
+    yield from rotations
+
+
 def _decrypted(
-    source: Input, kind: FileFormat, ports: frozenset[int], keylog: str, path: str | None
+    source: Input, kind: FileFormat, ports: frozenset[int], keylog: str, capture: int | None
 ) -> Iterator[Item]:
     """As _chunks, with TLS connections decrypted. tshark reads the capture by itself: where that is no file
-    (`path` is None: standard input, or a compressed file) it becomes one."""
+    (`capture` is None: standard input, or a compressed file) it becomes one, which has no name."""
     with ExitStack() as opened:
-        if path is None:
-            file = opened.enter_context(NamedTemporaryFile(prefix="libvirt-proto-"))
+        if capture is None:
+            file = opened.enter_context(TemporaryFile())
             try:
                 while data := source.take(SNIFF_SIZE):
-                    file.write(data)
-                file.flush()
+                    with naming(gettempdir()):
+                        file.write(data)
             except _READ_ERRORS as error:
+                if isinstance(error, OSError) and error.filename:  # of the temporary folder
+                    raise
                 yield _unreadable(error)
+            with naming(gettempdir()):
+                file.flush()
             file.seek(0)
-            source, path = Input(cast(BinaryIO, file)), file.name
-        yield from decrypting(_chunks(source, kind, ports), path, keylog, ports)
+            source, capture = Input(cast(BinaryIO, file)), file.fileno()
+        yield from decrypting(_chunks(source, kind, ports), capture, keylog, ports)
 
 
 def _unreadable(error: BaseException) -> Notice:
     return Notice("truncated-file", f"nothing more could be read: {_words(error)}")
 
 
-def _connections(batches: Iterator[list[Packet]], ports: frozenset[int]) -> Iterator[Item]:
+def _packets(source: Input, kind: Literal["pcap", "pcapng"]) -> Iterator[list[Packet] | Notice]:
+    """Packets of a capture and of each that takes its place, with Notices between them. Raises
+    DamagedCaptureError where the last one breaks off."""
+    while True:
+        damage = None
+        try:
+            yield from (read_pcap if kind == "pcap" else read_pcapng)(source.take)
+        except DamagedCaptureError as error:
+            damage = error
+        rotation = source.rotation()
+        if rotation is None:
+            if damage is not None:
+                raise damage
+            return
+        if damage is not None:
+            yield Notice(damage.code, str(damage))
+        yield rotation
+        kind = "pcapng" if source.head().startswith(PCAPNG_MAGIC) else "pcap"
+
+
+def _connections(batches: Iterator[list[Packet] | Notice], ports: frozenset[int]) -> Iterator[Item]:
     """From packets to the Chunks of their connections. Notices: those of `_passed_over`, and `no-libvirt` (a
     note) where there was nothing else to give."""
     decoder = SegmentDecoder()
@@ -294,6 +363,9 @@ def _connections(batches: Iterator[list[Packet]], ports: frozenset[int]) -> Iter
     time_ns, damage, unread, empty = None, None, None, True
     try:
         for batch in batches:
+            if isinstance(batch, Notice):
+                yield batch
+                continue
             tcp.feed(decoder.segments(batch))
             if batch:
                 time_ns = batch[-1][0]

@@ -61,15 +61,18 @@ def has_tshark() -> bool:
     return shutil.which("tshark") is not None
 
 
-def decrypting(items: Iterator[Item], capture: str, keylog: str, ports: frozenset[int]) -> Iterator[Item]:
-    """The items of a capture (a pcap or pcapng file), with what is inside of TLS connections in their place.
+def decrypting(items: Iterator[Item], capture: int, keylog: str, ports: frozenset[int]) -> Iterator[Item]:
+    """The items of a capture, with what is inside of TLS connections in their place. `capture` is the
+    descriptor of a pcap or pcapng file, which tshark opens again.
 
     Of these only what tshark can decrypt is given, with transport `tls`; of each that it cannot, a Notice
     `encrypted`, and `lost-bytes` (an error) where it could not go on. `tshark-failed` is an error, too.
     """
     with TemporaryFile() as errors:
         command = _command(capture, keylog, ports)
-        tshark = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603 - no shell
+        tshark = subprocess.Popen(  # noqa: S603 - no shell
+            command, stdout=subprocess.PIPE, stderr=errors, pass_fds=[capture]
+        )
         assert tshark.stdout is not None
         with tshark, tshark.stdout as lines:
             try:
@@ -86,10 +89,11 @@ def decrypting(items: Iterator[Item], capture: str, keylog: str, ports: frozense
             yield Notice("tshark-failed", f"tshark could not decrypt all of it: {words}")
 
 
-def _command(capture: str, keylog: str, ports: frozenset[int]) -> list[str]:
+def _command(capture: int, keylog: str, ports: frozenset[int]) -> list[str]:
     on_ports = " || ".join(f"tcp.port == {port}" for port in sorted(ports))
     filter_ = f"(tls || tcp.flags.fin == 1 || tcp.flags.reset == 1) && ({on_ports})"
-    command = ["tshark", "-n", "-l", "-r", capture, "-Y", filter_, "-T", "fields", "-E", "occurrence=a"]
+    command = ["tshark", "-n", "-l", "-r", f"/dev/fd/{capture}", "-Y", filter_]
+    command += ["-T", "fields", "-E", "occurrence=a"]
     for preference in (f"tls.keylog_file:{keylog}", *_PREFERENCES):
         command += ["-o", preference]
     for port in sorted(ports):  # TLS there, and in it bytes of no protocol that tshark knows

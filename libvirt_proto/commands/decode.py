@@ -14,6 +14,7 @@ from .inputs import inputs as inputs_option
 from .output import destination
 from .show import Show
 from .show import show as show_options
+from .signals import stopping
 
 if TYPE_CHECKING:
     from ..capture.record import Recorder
@@ -87,7 +88,12 @@ def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: in
     if jobs > 1 and len(inputs.files) > 1:
         _check_jobs(inputs, merge)
     status = show.status()
-    with recording(inputs.record) as recorder, destination(show.output) as out, status:
+    with (
+        recording(inputs.record) as recorder,
+        destination(show.output) as out,
+        status,
+        stopping(inputs.follow),
+    ):
         if merge:
             show.write(inputs.merged(show.registry, status, out.flush), out, status)
         elif jobs > 1 and len(inputs.files) > 1:

@@ -38,7 +38,11 @@ FORMATS = ("raw", "hex", "pcapng")
 @options.definitions
 @options.colour
 @click.option(
-    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to a file that only you can read.",
 )
 @click.pass_context
 def encode(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -211,7 +210,8 @@ def inputs(command: Command) -> Command:
         "-f",
         "--follow",
         is_flag=True,
-        help="At the end of the file, wait for what is added to it, until interrupted (Ctrl-C).",
+        help="At the end of the file, wait for what is added to it, until interrupted (Ctrl-C). Rotated files"
+        " are followed.",
     )
     @wraps(command)
     def with_inputs(
@@ -223,7 +223,7 @@ def inputs(command: Command) -> Command:
         record: Path | None = None,
         **rest: Any,
     ) -> Any:
-        stop = stopped_by_signals() if follow else None
+        stop = Stop() if follow else None
         return command(*args, inputs=Inputs(files, ports, stop, record, keylog), **rest)
 
     return with_inputs  # type: ignore[return-value]
@@ -233,17 +233,6 @@ def _short_names(files: tuple[str, ...]) -> tuple[str, str]:
     """What two files are called: without their folders, if that tells them apart."""
     first, second = (os.path.basename(file) for file in files)
     return (first, second) if first != second else (files[0], files[1])
-
-
-def stopped_by_signals() -> Stop:
-    """What SIGINT and SIGTERM set: the way to end what has no end is no error.
-
-    The handlers are set whatever was there: a job in the background inherits that SIGINT is ignored.
-    """
-    stop = Stop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def _is_same(file: str, written: Path) -> bool:

@@ -6,22 +6,26 @@ bounded and no worker waits; of the file whose turn it is, it is passed on as it
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, MutableSequence, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
 
 import click
 
+from .. import private_files
+from ..private_files import NamedFile
 from ..terminal import guarded
+from .signals import ENDING, Terminated
 from .status import Status
 
 #: Writes what is shown of one file.
@@ -40,13 +44,12 @@ def run(files: Sequence[str], jobs: int, work: Work, out: BinaryIO, status: Stat
     out.flush()  # or each worker would have what is in the buffer, too
     total = sum(map(os.path.getsize, files))
     status.source(f"{len(files)} files")
-    with TemporaryDirectory(prefix="libvirt-proto-") as name:
-        folder = Path(name)
+    with private_files.temporary_folder() as folder:
         done = multiprocessing.get_context("fork").Array("Q", len(files), lock=False)
         for number in range(len(files)):
-            _shown(folder, number).touch()
-        with _pool(min(jobs, len(files)), _Worker(files, work, folder, done, status, out.fileno())) as pool:
-            for number, future in enumerate([pool.submit(_work, each) for each in range(len(files))]):
+            _shown(folder, number).touch(mode=0o600)
+        with _pool(min(jobs, len(files)), _Worker(files, work, folder, done, status, out)) as pool:
+            for number, future in enumerate(_submitted(pool, len(files))):
                 counts = _pass_on(
                     _shown(folder, number), future, out, lambda: status.advance(sum(done), total)
                 )
@@ -66,7 +69,7 @@ class _Worker:
         folder: Path,
         done: MutableSequence[int],
         status: Status,
-        output: int,
+        output: BinaryIO,
     ) -> None:
         self._files = files
         self._work = work
@@ -74,14 +77,17 @@ class _Worker:
         #: By file: how many bytes have been read.
         self._done = done
         self._palette = status.palette
-        #: The descriptor of what the command writes to.
-        self._output = output
+        #: The descriptor of what the command writes to, and its name.
+        self._output = output.fileno()
+        self._name = "standard output" if output is sys.stdout.buffer else output.name
 
     def __call__(self, number: int) -> dict[str, Any]:
         """Decode one of the files; gives what was counted."""
         status = _Reporting(self._palette, bar=False, summary=False)
         status.report = lambda done: self._done.__setitem__(number, done)
-        said = _said(self._folder, number).open("w", encoding="utf-8", errors="backslashreplace")
+        said = io.TextIOWrapper(
+            private_files.create(_said(self._folder, number)), encoding="utf-8", errors="backslashreplace"
+        )
         with self._out(number) as out, said, redirect_stderr(said):
             self._work(self._files[number], out, status)
         return status.counts()
@@ -89,8 +95,8 @@ class _Worker:
     def _out(self, number: int) -> BinaryIO:
         """Where a file is shown: the first one where the command writes to, others where they wait."""
         if number == 0:
-            return guarded(open(self._output, "wb", _BLOCK, closefd=False))
-        return _shown(self._folder, number).open("wb", _BLOCK)
+            return guarded(io.BufferedWriter(NamedFile(self._output, self._name, closefd=False), _BLOCK))
+        return private_files.create(_shown(self._folder, number), _BLOCK)
 
 
 class _Reporting(Status):
@@ -103,15 +109,26 @@ class _Reporting(Status):
         self.report(done)
 
 
-#: In a worker: the one that it is.
+#: In a worker: the one that it is, and whether it works.
 _worker: _Worker
+_busy = False
 
 
 def _start(worker: _Worker) -> None:
     global _worker  # a task takes nothing but what can be pickled
     _worker = worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which ends us
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # they reach the parent, too, which ends us
+    signal.signal(signal.SIGTERM, _terminated)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """End a worker: at once while it waits, else after it has cleaned up (tshark is its child)."""
+    if _busy:
+        raise Terminated(number)
+    os._exit(128 + number)
 
 
 def _end_with_parent() -> None:
@@ -123,7 +140,24 @@ def _end_with_parent() -> None:
 
 
 def _work(number: int) -> dict[str, Any]:
-    return _worker(number)
+    global _busy
+    try:
+        _busy = True
+        return _worker(number)
+    except Terminated as signal:
+        status = signal.status
+    finally:
+        _busy = False
+    os._exit(status)
+
+
+def _submitted(pool: ProcessPoolExecutor, count: int) -> list[Future[dict[str, Any]]]:
+    """The tasks. Signals wait while workers are forked, until these have handlers of their own."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        return [pool.submit(_work, number) for number in range(count)]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -113,7 +113,7 @@ record = click.option(
     "record",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Record what was seen, as a pcapng capture.",
+    help="Record what was seen, as a pcapng capture that only you can read.",
 )
 
 

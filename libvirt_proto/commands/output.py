@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 import click
 
+from .. import private_files
 from ..terminal import guarded
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ def destination(output: Path | None, stop: Stop | None = None) -> AbstractContex
 
 
 def create(path: Path) -> BinaryIO:
-    """A new file, or an old one emptied. Raises click.UsageError where it cannot be written."""
+    """A new file, or an old one emptied, which only its user can read. Raises click.UsageError for one that
+    cannot be written, or that another user could have planted."""
     try:
-        return path.open("wb")
+        return private_files.create(path)
     except OSError as error:
         raise click.UsageError(f"cannot write {path}: {error.strerror}.") from None
 
@@ -58,7 +60,8 @@ def _standard_output() -> AbstractContextManager[BinaryIO]:
     """Standard output with a buffer, also where PYTHONUNBUFFERED takes Python's own away: unbuffered,
     each line would cost a system call, and one could be written in part."""
     if isinstance(sys.stdout.buffer, io.RawIOBase):
-        return open(sys.stdout.fileno(), "wb", closefd=False)
+        raw = private_files.NamedFile(sys.stdout.fileno(), "standard output", closefd=False)
+        return io.BufferedWriter(raw)
     return nullcontext(sys.stdout.buffer)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -46,6 +47,15 @@ def _address(_ctx: click.Context, option: click.Parameter, text: str) -> Address
     return address
 
 
+def _mode(_ctx: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    """An octal mode, as chmod(1) has it."""
+    if text is None:
+        return None
+    if not re.fullmatch("[0-7]{3,4}", text) or int(text, 8) > 0o777:
+        raise click.BadParameter(f"expected an octal mode such as 660, got {text!r}.")
+    return int(text, 8)
+
+
 @click.command()
 @click.option(
     "--listen",
@@ -63,22 +73,37 @@ def _address(_ctx: click.Context, option: click.Parameter, text: str) -> Address
     callback=_address,
     help="Where the daemon is.",
 )
+@click.option(
+    "--mode",
+    metavar="OCTAL",
+    callback=_mode,
+    help="Who can connect to the unix socket of --listen, as chmod takes it: 660 for its group, 666 for"
+    " everybody on this machine. Default: 600, only you (and root).",
+)
 @show_options
 @live_figures("relay")
 @options.record
 @click.pass_context
 def relay(
-    ctx: click.Context, listen_at: Address, connect_to: Address, show: Show, record: Path | None
+    ctx: click.Context,
+    listen_at: Address,
+    connect_to: Address,
+    mode: int | None,
+    show: Show,
+    record: Path | None,
 ) -> None:
     """Stand between clients and a daemon: pass everything on unchanged, and show the messages.
 
     ADDRESS is tcp:HOST:PORT, tcp:[::1]:PORT, unix:PATH, or unix:@NAME for an abstract socket. Port 0 is any
-    free port; tcp::PORT listens on all addresses of this host. A line on standard error says when clients
-    can connect. SIGINT (Ctrl-C) and SIGTERM end it, as soon as all is shown; a second one at once.
+    free port; tcp::PORT listens on loopback, tcp:0.0.0.0:PORT and tcp:[::]:PORT on all addresses of this
+    host. A line on standard error reports when clients can connect. SIGINT (Ctrl-C), SIGTERM and SIGHUP end
+    it, as soon as all is shown; a second one at once.
 
     File descriptors pass from unix socket to unix socket. The daemon sees the relay's user and process
-    instead of the client's. The socket's file has the mode that the umask leaves (umask 077: only you), and
-    is removed at the end. What is encrypted (TLS, SASL's security layers) passes through and is not shown.
+    instead of the client's: whoever can connect to the relay has its user's rights. Only you can connect to
+    its unix socket (mode 600), unless --mode allows more; TCP and abstract sockets are open to every local
+    user. The socket's file is removed at the end. What is encrypted (TLS, SASL's security layers) passes
+    through and is not shown.
 
     Showing never slows a connection down: where it cannot keep up, messages are left out, and a line says how
     many bytes. They are missing in what -w records, too. Filters, -o and -w are those of decode.
@@ -93,10 +118,12 @@ def relay(
     The exit status is 1 if something was lost or malformed, or if a client could not be connected.
     """
     check_record(record, show.output)
+    if mode is not None and (listen_at.transport != "unix" or listen_at.name.startswith("@")):
+        raise click.UsageError("--mode is for the file of a unix socket (--listen unix:PATH).")
     status = show.status(summary=True)
     status.source("relay")
     with recording(record) as recorder, destination(show.output) as out, status:
-        _serve(listen_at, connect_to, _Decoder(show, status, recorder, out))
+        _serve(listen_at, connect_to, mode, _Decoder(show, status, recorder, out))
     ctx.exit(1 if status.problems else 0)
 
 
@@ -138,7 +165,7 @@ class _Decoder(Thread):
         return not self.is_alive()
 
 
-def _serve(listen_at: Address, connect_to: Address, decoder: _Decoder) -> None:
+def _serve(listen_at: Address, connect_to: Address, mode: int | None, decoder: _Decoder) -> None:
     """Relay until a signal comes. Raises what ended the decoder."""
     import asyncio
 
@@ -147,7 +174,7 @@ def _serve(listen_at: Address, connect_to: Address, decoder: _Decoder) -> None:
     _allow_many_files()
     sys.setswitchinterval(_SWITCH_INTERVAL)
     try:
-        asyncio.run(_relay(listen_at, connect_to, decoder))
+        asyncio.run(_relay(listen_at, connect_to, mode, decoder))
     except AddressError as error:
         raise click.UsageError(f"--listen: {error}") from None
     decoder.feed.close()
@@ -160,16 +187,18 @@ def _serve(listen_at: Address, connect_to: Address, decoder: _Decoder) -> None:
         raise decoder.error
 
 
-async def _relay(listen_at: Address, connect_to: Address, decoder: _Decoder) -> None:
+async def _relay(listen_at: Address, connect_to: Address, mode: int | None, decoder: _Decoder) -> None:
     import asyncio
 
+    from ..capture.address import PRIVATE
     from ..capture.relay import Relay
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     # A background job of a shell has SIGINT ignored; who sends it all the same means it.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     decoder.failed = lambda: _wake(loop, stop)
 
     def ready(address: Address) -> None:
@@ -177,7 +206,8 @@ async def _relay(listen_at: Address, connect_to: Address, decoder: _Decoder) -> 
         click.echo(printable(f"listening on {address}, connecting to {connect_to}"), err=True)
 
     try:
-        await Relay(listen_at, connect_to, decoder.feed).run(stop, ready)
+        relay = Relay(listen_at, connect_to, decoder.feed, PRIVATE if mode is None else mode)
+        await relay.run(stop, ready)
     except OSError as error:
         if decoder.ident is not None:  # it could listen
             raise

@@ -199,7 +199,7 @@ def show(command: Command) -> Command:
         "--output",
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Write to a file.",
+        help="Write to a file that only you can read.",
     )
     @wraps(command)
     def with_show(

@@ -13,6 +13,7 @@ from .figures import rendered
 from .inputs import Inputs
 from .inputs import inputs as inputs_option
 from .output import destination
+from .signals import stopping
 from .status import Status
 
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ if TYPE_CHECKING:
 @options.definitions
 @options.colour
 @click.option(
-    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to a file that only you can read.",
 )
 @click.pass_context
 def stats(
@@ -82,10 +87,11 @@ def stats(
     with destination(output) as out:
         with status:
             try:
-                for file in inputs.files:
-                    measure.source(file)
-                    for item in inputs.messages(file, registry, status):
-                        measure.add(item)
+                with stopping(inputs.follow):
+                    for file in inputs.files:
+                        measure.source(file)
+                        for item in inputs.messages(file, registry, status):
+                            measure.add(item)
             except KeyboardInterrupt:
                 interrupted = True
         statistics = measure.finish(status.notices)

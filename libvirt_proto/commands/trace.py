@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from ..capture.stop import Stop
 from . import options
 from .inputs import check_record, messages, recording
 from .output import destination
 from .show import Show, live_figures
 from .show import show as show_options
 from .trace_others import events, qemu_monitor
-from .tracing import Tracing, begin, failing_in_words, stopped, tracing
+from .tracing import Tracing, begin, failing_in_words, tracing
 
 if TYPE_CHECKING:
     from ..capture.probes.plan import Sides
@@ -84,7 +85,7 @@ def trace(
         status = show.status(summary=True)
         status.source("trace")
         wanted = Selection(tracing.pids, tracing.comms, sides)
-        stop = stopped()
+        stop = Stop()
         with (
             recording(record) as recorder,
             destination(show.output, stop) as out,

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..capture.stop import Stop
 from . import options
 from .output import destination
 from .status import Status
-from .tracing import Tracing, begin, failing_in_words, stopped, tracing
+from .tracing import Tracing, begin, failing_in_words, tracing
 
 if TYPE_CHECKING:
     from ..capture.chunk import Fired
@@ -39,7 +40,7 @@ def _output(command: Command) -> Command:
         "--output",
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Write to a file.",
+        help="Write to a file that only you can read.",
     )
     @wraps(command)
     def with_output(*args: Any, **rest: Any) -> Any:
@@ -156,7 +157,7 @@ def _trace(
         status.source("trace")
         status.events = 0
         wanted = Selection(tracing.pids, tracing.comms, "both")
-        stop = stopped()
+        stop = Stop()
         with (
             destination(output, stop) as out,
             status,

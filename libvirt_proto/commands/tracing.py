@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,8 +16,8 @@ import click
 
 from ..present.text import amount, printable
 from . import options, trace_shell
-from .inputs import stopped_by_signals
 from .output import check_reader
+from .signals import stopping
 
 if TYPE_CHECKING:
     from ..capture.probes.loaded import Binary
@@ -129,7 +128,7 @@ class Tracing:
             check_reader(out)
             return stop.wait(seconds)
 
-        with tracefs.armed(root, steps) as (instance, rejected):
+        with stopping(stop), tracefs.armed(root, steps) as (instance, rejected):
             for binary, events in steps.files:
                 reasons = [
                     f"{event.kind} at {event.definition.split()[0]} is left out: the kernel rejects it"
@@ -254,14 +253,6 @@ def failing_in_words() -> Iterator[None]:
 def begin() -> None:
     """Say that the probes are armed."""
     click.echo("begin", err=True)
-
-
-def stopped() -> Stop:
-    """What SIGINT, SIGTERM, and the end of the terminal set: probes must not outlive the trace."""
-    stop = stopped_by_signals()
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # else it was started with nohup
-        signal.signal(signal.SIGHUP, lambda *_: stop.set())
-    return stop
 
 
 def _of_this_machine(found: list[Probe]) -> list[Probe]:

@@ -11,11 +11,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner
 
 from libvirt_proto import cli
+from libvirt_proto.capture.address import listen, parse
 from tests.frames import frame, text, word
 from tests.relays import COMMAND, PATIENCE, relay
 
@@ -201,14 +203,72 @@ def test_a_socket_that_nobody_listens_on_is_replaced(tmp_path: Path) -> None:
             converse(running.address, frame())
 
 
-@pytest.mark.parametrize("mask", [0o022, 0o077])
-def test_the_socket_s_mode_is_what_the_umask_leaves(tmp_path: Path, mask: int) -> None:
+@pytest.mark.parametrize(
+    ("words", "mode"), [((), 0o600), (("--mode", "666"), 0o666), (("--mode", "0660"), 0o660)]
+)
+@pytest.mark.parametrize("mask", [0, 0o077])
+def test_socket_has_its_mode_whatever_the_umask(
+    tmp_path: Path, words: tuple[str, ...], mode: int, mask: int
+) -> None:
     before = os.umask(mask)
     try:
-        with relay(f"unix:{tmp_path}/front", "unix:/none"):
-            assert (tmp_path / "front").stat().st_mode & 0o777 == 0o777 & ~mask
+        with relay(f"unix:{tmp_path}/front", "unix:/none", *words):
+            assert (tmp_path / "front").stat().st_mode & 0o777 == mode
     finally:
         os.umask(before)
+
+
+def test_socket_is_never_open_to_others(tmp_path: Path) -> None:
+    """Not even between bind(2) and chmod(2), as the calls themselves show."""
+    modes: list[int] = []
+    real = socket.socket.bind
+
+    class Watched(socket.socket):
+        def bind(self, address: object, /) -> None:
+            real(self, address)  # type: ignore[arg-type]
+            modes.append((tmp_path / "front").stat().st_mode & 0o777)
+
+    before = os.umask(0)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("libvirt_proto.capture.address.socket.socket", Watched)
+            (listener,) = listen(parse(f"unix:{tmp_path}/front"))
+            listener.close()
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+    assert modes == [0o600]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_other_users_cannot_connect(tmp_path: Path) -> None:
+    with (
+        TemporaryDirectory() as name,
+        daemon(tmp_path / "back") as server,
+        relay(f"unix:{name}/front", server) as running,
+    ):
+        os.chmod(name, 0o755)
+        # Connecting takes write permission (unix(7)).
+        command = ["sh", "-c", f"test -S {name}/front && ! test -w {name}/front"]
+        subprocess.run(command, check=True, user=65534, group=65534, extra_groups=[], cwd="/")
+        converse(running.address, frame())
+
+
+def test_symlink_is_not_replaced_by_socket(tmp_path: Path) -> None:
+    (tmp_path / "front").symlink_to(tmp_path / "elsewhere")
+    words = ["--listen", f"unix:{tmp_path}/front", "--connect", "unix:/y"]
+    result = CliRunner().invoke(cli.main, ["relay", *words])
+    assert result.exit_code == 2
+    assert "exists and is not a socket." in result.output
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_hangup_removes_the_socket(tmp_path: Path) -> None:
+    with daemon(tmp_path / "back") as server, relay(f"unix:{tmp_path}/front", server) as running:
+        converse(running.address, *CLOSES)
+        status, out, _ = running.end(signal.SIGHUP)
+        assert (status, out.count("\n")) == (0, 4)
+    assert not (tmp_path / "front").exists()
 
 
 @pytest.mark.parametrize(
@@ -219,12 +279,20 @@ def test_the_socket_s_mode_is_what_the_umask_leaves(tmp_path: Path, mask: int) -
         (["--listen", "/x", "--connect", "unix:/y"], 2, "'/x' is no address; write tcp:HOST:PORT"),
         (["--listen", "unix:/x", "--connect", "tcp::16509"], 2, "needs a host and a port"),
         (["--listen", "unix:/x", "--connect", "tcp:h:0"], 2, "needs a host and a port"),
-        (["--listen", "unix:{folder}/file", "--connect", "unix:/y"], 2, "exists and is no socket."),
+        (["--listen", "unix:{folder}/file", "--connect", "unix:/y"], 2, "exists and is not a socket."),
         (["--listen", "unix:{folder}/none/x", "--connect", "unix:/y"], 1, "No such file or directory."),
         (["--listen", "unix:{folder}/" + "x" * 200, "--connect", "unix:/y"], 1, "path too long"),
         (["--listen", "tcp:192.0.2.1:1", "--connect", "unix:/y"], 1, "cannot listen on tcp:192.0.2.1:1: "),
         (["--listen", "unix:/x", "--connect", "unix:/y", "--type", "replay"], 2, "Did you mean 'reply'?"),
         (["--listen", "unix:/x", "--connect", "unix:/y", "-w", "-"], 2, "give it a file"),
+        (
+            ["--listen", "unix:/x", "--connect", "unix:/y", "--mode", "rw"],
+            2,
+            "expected an octal mode such as 660",
+        ),
+        (["--listen", "unix:/x", "--connect", "unix:/y", "--mode", "1777"], 2, "got '1777'"),
+        (["--listen", "unix:@x", "--connect", "unix:/y", "--mode", "666"], 2, "--mode is for the file"),
+        (["--listen", "tcp::0", "--connect", "unix:/y", "--mode", "666"], 2, "--mode is for the file"),
         (["--listen", "unix:/x", "--connect", "unix:/y", "-w", "f", "-o", "f"], 2, "f is the output, too."),
     ],
 )

@@ -106,26 +106,30 @@ def test_a_pipe_is_refused(captures: Path, tmp_path: Path) -> None:
     assert b"no regular file" in run("--jobs", "2", str(pipe), str(captures / "tour.pcap"))[1]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_an_end_from_outside_leaves_nothing(
-    captures: Path, tmp_path: Path, number: signal.Signals, status: int
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("to", ["process", "group"])
+def test_signal_leaves_no_workers_and_no_files(
+    captures: Path, tmp_path: Path, number: signal.Signals, to: str
 ) -> None:
-    """Neither workers nor, after Ctrl-C, files."""
+    """Ctrl-C, timeout(1) and the end of a terminal send it to the whole group."""
     files = [str(captures / "tour.pcap")] * 100
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(
         [COMMAND, "decode", "--jobs", "2", *files],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=environment,
         start_new_session=True,
     ) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.read(1)
-        process.send_signal(number)
+        assert len(list(tmp_path.iterdir())) == 1
+        (os.kill if to == "process" else os.killpg)(process.pid, number)
         process.stdout.close()
-        assert process.wait(timeout=60) == status
-    if number == signal.SIGINT:
-        assert list(tmp_path.iterdir()) == []
+        assert process.wait(timeout=60) == 128 + number
+        assert process.stderr.read() == b""
+    assert list(tmp_path.iterdir()) == []
     end = time.monotonic() + 20
     while _group_is_there(process.pid):
         assert time.monotonic() < end

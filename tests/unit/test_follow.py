@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from libvirt_proto.capture.follow import _numbered
 from tests.differential.ours import COMMAND
 
 PATIENCE = 20.0  # seconds
@@ -110,16 +111,210 @@ def test_an_open_pipe_can_be_interrupted(capture: bytes) -> None:
         os.close(write)
 
 
-def test_a_file_that_becomes_shorter(capture: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "rotated.pcap"
+REPLACED = "note: the file was replaced (rotated): reading continues in the new one [file-replaced]\n"
+TRUNCATED = (
+    "note: the file was truncated: reading continues at its beginning; what was added just before may be"
+    " missing [file-truncated]\n"
+)
+
+
+def whole(path: Path) -> str:
+    """The output of decode for a file that is not followed."""
+    done = subprocess.run([COMMAND, "decode", "--format", "jsonl", path], capture_output=True, text=True)
+    return done.stdout
+
+
+def read(process: subprocess.Popen[str], count: int) -> str:
+    assert process.stdout is not None
+    return "".join(process.stdout.readline() for _ in range(count))
+
+
+@pytest.mark.parametrize("kind", ["pcap", "pcapng", "log", "strace"])
+@pytest.mark.parametrize("how", ["renamed", "truncated", "vanished"])
+def test_rotated_file_is_followed(captures: Path, tmp_path: Path, kind: str, how: str) -> None:
+    """Connections go on: what is shown is the same as of one file."""
+    path, parts = tmp_path / "file", tmp_path / "parts"
+    if kind == "pcapng":
+        command = [COMMAND, "decode", "-w", parts, captures / "virsh-domname.pcap"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    else:
+        names = {"pcap": "virsh-domname.pcap", "log": "libvirtd-rpc-info.log"}
+        parts.write_bytes((captures / names.get(kind, "strace-yy-unix-dominfo.txt")).read_bytes())
+    first, second = SPLITTERS[kind](parts.read_bytes())
+    expected = whole(parts)
+    path.write_bytes(first)
+    count = whole(path).count("\n")
+    assert 0 < count < expected.count("\n")
+    with decoding(path) as process:
+        out = read(process, count)
+        if how == "truncated":
+            os.truncate(path, 0)
+            time.sleep(0.3)  # a longer file looks as if it had only grown
+            path.write_bytes(second)
+        else:
+            path.rename(tmp_path / "file.1")
+            if how == "vanished":
+                time.sleep(0.3)
+            path.write_bytes(second)
+        out += read(process, expected.count("\n") - count)
+        status, rest, err = stopped(process, signal.SIGTERM)
+    assert (status, rest) == (0, "")
+    assert err == f"{path}: {TRUNCATED if how == 'truncated' else REPLACED}"
+    assert parsed(out) == parsed(expected)
+
+
+def parsed(lines: str) -> list[object]:
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+def split_pcap(data: bytes) -> tuple[bytes, bytes]:
+    """Each with a header, as tcpdump makes them; in the middle of a connection."""
+    at = 24
+    while at < len(data) // 2:
+        at += 16 + int.from_bytes(data[at + 8 : at + 12], "little")
+    return data[:at], data[:24] + data[at:]
+
+
+def split_pcapng(data: bytes) -> tuple[bytes, bytes]:
+    at, head = 0, 0
+    while at < len(data) // 2:
+        kind = int.from_bytes(data[at : at + 4], "little")
+        at += int.from_bytes(data[at + 4 : at + 8], "little")
+        head = at if kind in (1, 0x0A0D0D0A) else head
+    return data[:at], data[:head] + data[at:]
+
+
+def split_lines(data: bytes) -> tuple[bytes, bytes]:
+    lines = data.splitlines(keepends=True)
+    return b"".join(lines[: len(lines) // 2]), b"".join(lines[len(lines) // 2 :])
+
+
+SPLITTERS = {"pcap": split_pcap, "pcapng": split_pcapng, "log": split_lines, "strace": split_lines}
+
+
+def test_old_file_is_read_to_its_end(captures: Path, tmp_path: Path) -> None:
+    """A daemon writes to the renamed file until it opens the new one, which is empty until then."""
+    path, expected = tmp_path / "log", whole(captures / "libvirtd-rpc-info.log")
+    first, second = split_lines((captures / "libvirtd-rpc-info.log").read_bytes())
+    path.write_bytes(first[:-100])
+    with decoding(path) as process, path.open("ab", buffering=0) as old:
+        out = read(process, 1)
+        path.rename(tmp_path / "log.1")
+        path.touch()
+        time.sleep(0.3)
+        old.write(first[-100:])
+        time.sleep(0.3)
+        path.write_bytes(second)
+        out += read(process, expected.count("\n") - 1)
+        assert stopped(process, signal.SIGTERM) == (0, "", f"{path}: {REPLACED}")
+    assert out == expected
+
+
+def test_line_that_breaks_off_does_not_go_on_in_another_file(captures: Path, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    lines = (captures / "libvirtd-rpc-info.log").read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]) + lines[-1][:30])
+    count = whole(path).count("\n")
+    with decoding(path) as process:
+        read(process, count)
+        path.rename(tmp_path / "log.1")
+        path.write_bytes(lines[-1])
+        assert read(process, 1)
+        assert stopped(process, signal.SIGTERM)[2] == f"{path}: {REPLACED}"
+
+
+def test_capture_that_breaks_off_before_another_is_reported(capture: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "cut.pcap"
+    first, second = split_pcap(capture)
+    path.write_bytes(first + second[24:50])
+    with decoding(path) as process:
+        count = len(whole(path).splitlines())
+        read(process, count)
+        path.rename(tmp_path / "old.pcap")
+        path.write_bytes(second)
+        read(process, 18 - count)
+        status, _, err = stopped(process, signal.SIGTERM)
+    assert status == 1
+    broken, replaced = err.splitlines(keepends=True)
+    assert "[truncated-file]" in broken
+    assert replaced == f"{path}: {REPLACED}"
+
+
+def test_parts_of_tcpdump_are_followed(capture: bytes, tmp_path: Path) -> None:
+    """tcpdump -C writes file, file1, file2; an older file of such a name is not the next one."""
+    path = tmp_path / "it.pcap"
+    (tmp_path / "it.pcap2").write_bytes(capture)
+    os.utime(tmp_path / "it.pcap2", (0, 0))
+    first, rest = split_pcap(capture)
+    second, third = split_pcap(rest)
+    path.write_bytes(first)
+    with decoding(path) as process:
+        out = read(process, whole(path).count("\n"))
+        (tmp_path / "it.pcap1").write_bytes(second)
+        time.sleep(0.3)
+        (tmp_path / "it.pcap2").write_bytes(third)
+        out += read(process, 18 - out.count("\n"))
+        status, _, err = stopped(process, signal.SIGTERM)
+    assert status == 0
+    for number, line in enumerate(err.splitlines(), 1):
+        said = f"{path}: note: the capture continues in {path}{number} (tcpdump -C), and so does reading"
+        assert line == f"{said} [file-replaced]"
+    assert err.count("\n") == 2
+    (tmp_path / "whole.pcap").write_bytes(capture)
+    assert out == whole(tmp_path / "whole.pcap")
+
+
+@pytest.mark.parametrize(
+    ("path", "following"),
+    [
+        ("x.pcap", "x.pcap1"),
+        ("x.pcap1", "x.pcap2"),
+        ("x.pcap9", "x.pcap10"),
+        ("x.pcap09", "x.pcap10"),
+        ("a.b/x2", "a.b/x21"),
+        ("trace1", "trace11"),
+    ],
+)
+def test_names_of_tcpdump_s_parts(path: str, following: str) -> None:
+    assert _numbered(path) == following
+
+
+def test_replaced_file_that_cannot_be_read_ends_it(capture: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "gone"
     path.write_bytes(capture)
     with decoding(path) as process:
-        assert len(serials(process, 18)) == 18
-        os.truncate(path, 24)
+        read(process, 18)
+        path.unlink()
+        path.symlink_to(path)
         assert process.wait(PATIENCE) == 1
         assert process.stderr is not None
-        err = process.stderr.read()
-    assert "the file became shorter while it was followed" in err
+        assert "nothing more could be read" in process.stderr.read()
+
+
+def test_figures_count_what_is_rotated(capture: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "it.pcap"
+    first, second = split_pcap(capture)
+    path.write_bytes(first)
+    command = [COMMAND, "stats", "--follow", "--format", "json", path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        time.sleep(1)
+        path.rename(tmp_path / "old.pcap")
+        path.write_bytes(second)
+        assert process.stderr.readline() == f"{path}: {REPLACED}"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=PATIENCE)
+    figures = json.loads(out)
+    assert (process.returncode, figures["totals"]["notices"]) == (0, {"file-replaced": 1})
+
+
+def test_fifo_without_a_writer_can_be_interrupted(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with decoding(tmp_path / "fifo") as process:
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) in (1, 143)
 
 
 def test_several_files_cannot_be_followed(captures: Path) -> None:

@@ -113,7 +113,10 @@ def test_addresses_that_are_not_in_the_file(binary: Path) -> None:
         (b"", "expected an ELF file"),
         (b"#!/bin/sh\n", "expected an ELF file"),
         (b"\x7fELF", "damaged"),
-        (b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHI", 3, 8, 1) + bytes(40), "expected 64-bit code for x86-64 or AArch64"),
+        (
+            b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHI", 3, 8, 1) + bytes(40),
+            "expected 64-bit code for x86-64 or AArch64",
+        ),
     ],
 )
 def test_other_files(data: bytes, words: str) -> None:

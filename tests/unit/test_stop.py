@@ -14,11 +14,13 @@ from libvirt_proto.capture.stop import Stop
 
 #: Ends with the first signal, which it may get anywhere in the loop, in `wait` above all.
 LOOP = """\
-from libvirt_proto.commands.inputs import stopped_by_signals
-stop = stopped_by_signals()
-print("begin", flush=True)
-while not stop.wait(0):
-    pass
+from libvirt_proto.capture.stop import Stop
+from libvirt_proto.commands.signals import stopping
+stop = Stop()
+with stopping(stop):
+    print("begin", flush=True)
+    while not stop.wait(0):
+        pass
 """
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..findings import Categories, Finding, Rules
+from ..output import naming
 from ..quoting import printable
 from ..reports.github import as_github
 from ..reports.ignores import Ignore, IgnoresError, first_match, read_ignores
@@ -59,7 +60,8 @@ class Reporter:
             _print(written)
         else:
             text = written.plain if isinstance(written, Text) else written
-            self.output.write_text(text, encoding="utf-8")
+            with naming(self.output):
+                self.output.write_text(text, encoding="utf-8")
             click.echo(printable(f"{report.summary()} (in {self.output})"), err=True)
         click.get_current_context().exit(int(report.failed))
 

@@ -1,0 +1,329 @@
+"""Files that only their user can read, against users who plant things where these are written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from libvirt_proto import private_files
+from libvirt_proto.private_files import NotPrivateError, create
+from tests.differential.ours import COMMAND
+
+NOBODY = 65534
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def write(path: Path, data: bytes = b"secret") -> None:
+    with create(path) as file:
+        file.write(data)
+
+
+def as_nobody(script: str, *words: str | Path) -> None:
+    """Run a shell script as an attacker."""
+    command = ["sh", "-c", f"umask 0; {script}", "sh", *map(str, words)]
+    subprocess.run(command, check=True, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """pytest's own folders cannot be entered by others."""
+    with TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A folder like /tmp."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    return folder
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    path = tmp_path / "victim"
+    path.write_text("precious")
+    path.chmod(0o666)
+    return path
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o777])
+def test_new_file_is_private_whatever_the_umask(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write(tmp_path / "new")
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "new") == 0o600
+    assert (tmp_path / "new").read_bytes() == b"secret"
+
+
+def test_existing_file_is_tightened_before_anything_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "old"
+    path.write_text("a longer text than the secret")
+    path.chmod(0o644)
+    with create(path) as file:
+        assert (mode(path), path.read_bytes()) == (0o600, b"")
+        file.write(b"secret")
+    assert path.read_bytes() == b"secret"
+
+
+def test_reader_of_the_old_file_reads_nothing_new(tmp_path: Path) -> None:
+    """It was world-readable, and so somebody may still have it open."""
+    path = tmp_path / "old"
+    path.write_text("old")
+    path.chmod(0o644)
+    with path.open() as reader:
+        write(path)
+        assert reader.read() == "old"
+
+
+def test_private_file_keeps_its_inode(tmp_path: Path) -> None:
+    path = tmp_path / "old"
+    write(path, b"a longer text than the secret")
+    before = path.stat().st_ino
+    write(path)
+    assert (path.stat().st_ino, path.read_bytes()) == (before, b"secret")
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_own_symlinks_are_followed(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    (tmp_path / "real").mkdir()
+    (shared / "folder").symlink_to("../real" if relative else tmp_path / "real")
+    (tmp_path / "real" / "link").symlink_to("./../real//target")
+    monkeypatch.chdir(shared)
+    write(Path("folder/link") if relative else shared / "folder" / "link")
+    assert (tmp_path / "real" / "target").read_bytes() == b"secret"
+    assert (tmp_path / "real" / "link").is_symlink()
+
+
+def test_dangling_own_symlink_makes_its_target(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    write(tmp_path / "link")
+    assert mode(tmp_path / "target") == 0o600
+
+
+def test_loop_of_symlinks_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError) as caught:
+        create(tmp_path / "a")
+    assert caught.value.errno == errno.ELOOP
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (".", IsADirectoryError),
+        ("..", IsADirectoryError),
+        ("none/x", FileNotFoundError),
+        ("file/x", NotADirectoryError),
+    ],
+)
+def test_what_is_no_file_is_an_error(tmp_path: Path, name: str, kind: type[OSError]) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(kind):
+        create(tmp_path / name)
+    for root in (Path(), Path("/")):
+        with pytest.raises(IsADirectoryError):
+            create(root)
+
+
+def test_fifo_is_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path, 0o644)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
+    reader.start()
+    write(path)
+    reader.join(30)
+    assert read == [b"secret"]
+    assert mode(path) == 0o644
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+@pytest.mark.parametrize("to", ["pipe", "file"])
+def test_descriptors_are_written_to(captures: Path, tmp_path: Path, name: str, to: str) -> None:
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    file = tmp_path / "out"
+    file.touch(0o644)
+    command = [COMMAND, "decode", "-o", tmp_path / name, captures / "virsh-domname.pcap"]
+    with file.open("wb") as out:
+        done = subprocess.run(command, stdout=out if to == "file" else subprocess.PIPE)
+    assert done.returncode == 0
+    written = file.read_bytes() if to == "file" else done.stdout
+    assert written.count(b"\n") == 18
+    assert mode(file) == 0o644  # the shell's
+
+
+def test_devices_are_written_to_as_they_are() -> None:
+    before = os.stat("/dev/null")
+    write(Path("/dev/null"))
+    assert os.stat("/dev/null").st_mode == before.st_mode
+
+
+@only_root
+@pytest.mark.parametrize("place", ["link", "folder/victim"])
+@pytest.mark.parametrize("sticky", [0o1777, 0o777])
+def test_symlink_of_another_user_is_refused(
+    shared: Path, victim: Path, tmp_path: Path, place: str, sticky: int
+) -> None:
+    shared.chmod(sticky)
+    as_nobody('ln -s "$1" "$2"; ln -s "$3" "$4"', victim, shared / "link", tmp_path, shared / "folder")
+    with pytest.raises(
+        NotPrivateError, match=r"symlink owned by nobody .* name its target instead, or remove it"
+    ):
+        create(shared / place)
+    assert victim.read_text() == "precious"
+    assert mode(victim) == 0o666
+
+
+@only_root
+def test_symlink_in_a_folder_of_another_user_is_refused(shared: Path, victim: Path) -> None:
+    """The folder is nobody's; who names it names what is in it, too."""
+    as_nobody('mkdir -m 755 "$1"; ln -s "$2" "$1/x"', shared / "f", victim)
+    with pytest.raises(NotPrivateError):
+        create(shared / "f" / "x")
+    assert victim.read_text() == "precious"
+    write(shared / "f" / "y")
+    assert (mode(shared / "f" / "y"), (shared / "f" / "y").stat().st_uid) == (0o600, 0)
+
+
+@only_root
+def test_link_that_another_user_left_in_our_folder_is_ours(
+    shared: Path, victim: Path, tmp_path: Path
+) -> None:
+    """Nobody else can have put it there."""
+    (tmp_path / "link").symlink_to(victim)
+    os.lchown(tmp_path / "link", NOBODY, NOBODY)
+    tmp_path.chmod(0o755)
+    write(tmp_path / "link")
+    assert victim.read_bytes() == b"secret"
+
+
+@only_root
+def test_hard_link_is_refused(shared: Path, victim: Path) -> None:
+    """Where fs.protected_hardlinks is 0, any user can make one to root's files."""
+    os.link(victim, shared / "link")
+    with pytest.raises(NotPrivateError, match="hard link"):
+        create(shared / "link")
+    assert victim.read_text() == "precious"
+
+
+@only_root
+def test_file_of_another_user_is_refused(shared: Path) -> None:
+    as_nobody('touch "$1"', shared / "theirs")
+    with pytest.raises(NotPrivateError, match="belongs to nobody, who could read it"):
+        create(shared / "theirs")
+    assert (shared / "theirs").read_bytes() == b""
+
+
+@only_root
+def test_fifo_of_another_user_is_refused_without_waiting(shared: Path) -> None:
+    as_nobody('mkfifo "$1"', shared / "fifo")
+    with pytest.raises(NotPrivateError, match="FIFO owned by nobody"):
+        create(shared / "fifo")
+
+
+@only_root
+def test_proc_of_another_user_is_refused(victim: Path) -> None:
+    with subprocess.Popen(["sleep", "60"], user=NOBODY, group=NOBODY, cwd="/") as process:
+        try:
+            with pytest.raises(NotPrivateError):
+                create(Path(f"/proc/{process.pid}/root{victim}"))
+        finally:
+            process.kill()
+    assert victim.read_text() == "precious"
+
+
+#: Makes a symlink, a file and a FIFO of one name in turn, and removes what has it.
+SWAP = """
+while ! [ -e "$3" ]; do
+    ln -s "$1" "$2"; rm -f "$2"; touch "$2"; rm -f "$2"; mkfifo "$2"; rm -f "$2"
+done 2>/dev/null
+true
+"""
+
+
+@only_root
+def test_swap_between_check_and_use_writes_nowhere_else(shared: Path, victim: Path) -> None:
+    """In a folder without the sticky bit, so that what was made can be taken away again."""
+    shared.chmod(0o777)
+    name, end = shared / "name", shared / "end"
+    thread = threading.Thread(target=as_nobody, args=(SWAP, victim, name, end))
+    thread.start()
+    written = 0
+    try:
+        for _ in range(5000):
+            try:
+                with create(name) as file:
+                    status = os.fstat(file.fileno())
+                    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0o600)
+                    written += 1
+            except OSError:
+                pass
+    finally:
+        end.touch()
+        thread.join(60)
+    assert written
+    assert (victim.read_text(), mode(victim)) == ("precious", 0o666)
+
+
+def test_errors_of_writing_name_the_file() -> None:
+    with pytest.raises(OSError) as caught, create(Path("/dev/full")) as file:
+        file.write(b"x")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "/dev/full")
+
+
+def test_temporary_folder_is_private_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private_files.tempfile, "tempdir", str(tmp_path))
+    with private_files.temporary_folder() as folder:
+        assert mode(folder) == 0o700
+        (folder / "file").touch()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["decode", "-o"], ["stats", "-o"], ["decode", "-w"]])
+def test_outputs_of_commands_are_private(captures: Path, tmp_path: Path, words: list[str]) -> None:
+    out = tmp_path / "out"
+    out.touch(0o644)
+    subprocess.run([COMMAND, *words, out, captures / "tour.pcap"], check=True, stdout=subprocess.DEVNULL)
+    assert mode(out) == 0o600
+    assert out.stat().st_size
+
+
+def test_output_of_encode_is_private(captures: Path, tmp_path: Path) -> None:
+    lines = subprocess.run(
+        [COMMAND, "decode", captures / "virsh-domname.pcap"], capture_output=True, check=True
+    )
+    subprocess.run([COMMAND, "encode", "-o", tmp_path / "out"], input=lines.stdout, check=True)
+    assert mode(tmp_path / "out") == 0o600
+
+
+def test_refusal_says_what_to_do(captures: Path, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    (tmp_path / "out").touch()
+    os.chown(tmp_path / "out", NOBODY, NOBODY)
+    command = [COMMAND, "decode", "-o", tmp_path / "out", captures / "tour.pcap"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert (
+        f"cannot write {tmp_path}/out: it belongs to nobody, who could read it; remove it, or" in done.stderr
+    )
