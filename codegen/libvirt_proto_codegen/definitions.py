@@ -57,7 +57,7 @@ def load_schema(
     all folders below it are read, each with the externals.toml next to it. With a file, the files that it
     includes are read from the same folder, and the externals.toml there; nothing else in it is opened. A pipe
     is read only as `/dev/stdin` or `/dev/fd/N`. `defines` come before what an externals.toml gives; with
-    `known`, constants of libvirt's C headers need neither.
+    `known`, constants in libvirt's C headers need neither.
 
     Raises DefinitionError with the problems of all files.
     """
@@ -225,9 +225,9 @@ class _Reader:
         for current in queue:
             specification = self._file(current, or_pipe=current is path and path.is_relative_to("/dev"))
             for header in specification.includes if specification else ():
-                beside = current.parent / (header.removesuffix(".h") + ".x")
-                if beside not in queue and os.path.isfile(beside):
-                    queue.append(beside)
+                included = current.parent / (header.removesuffix(".h") + ".x")
+                if included not in queue and os.path.isfile(included):
+                    queue.append(included)
 
     def _file(self, path: Path, *, or_pipe: bool = False) -> Specification | None:
         key = os.path.realpath(path)

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 
 def is_special(path: Path) -> bool:
-    """Whether a path is a directory, FIFO, socket or device; False where that is unknown."""
+    """Check whether a path is a directory, FIFO, socket or device; False where that is unknown."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:

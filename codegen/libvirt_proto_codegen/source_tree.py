@@ -83,8 +83,8 @@ def find_files(root: Path, suffix: str) -> list[Path]:
         names = sorted(name for name in os.listdir(root) if name.endswith(suffix))
     except OSError as error:
         raise _failure(f"cannot read {root}: {error.strerror}") from None
-    if beside := [path for name in names if not is_special(path := root / name)]:
-        return beside
+    if direct := [path for name in names if not is_special(path := root / name)]:
+        return direct
     found = []
     for number, path in enumerate(_paths(root)):
         if number == MAX_MEMBERS:
