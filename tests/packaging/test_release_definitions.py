@@ -21,6 +21,17 @@ ENTRY = """\
     remote_connect_list_defined_domains_ret.names and 4 more
   - ADDED: REMOTE_PROC_DOMAIN_SING = 999 is new
 - libvirt {newest}, compared with """
+CHANGELOG = """\
+# Changelog
+
+## [Unreleased]
+
+### Definitions
+
+- libvirt {newest}, compared with the one before: nothing changed.
+
+## [0.1.0]
+"""
 
 
 class Copy:
@@ -68,6 +79,7 @@ def newest(copy: Copy) -> str:
 
 def test_the_next_release(copy: Copy, tmp_path: Path) -> None:
     before = newest(copy)
+    (copy.folder / "CHANGELOG.md").write_text(CHANGELOG.format(newest=before))
     source = tmp_path / "source"
     shutil.copytree(copy.folder / "protocol-defs" / before, source)
     text = (source / "remote_protocol.x").read_text()
