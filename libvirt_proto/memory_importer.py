@@ -72,11 +72,11 @@ class _Importer(ExecutionLoader, MetaPathFinder):
             super().exec_module(module)
 
     def is_package(self, fullname: str) -> bool:
-        """Whether a module is a package, not a module in one."""
+        """Check whether a name is that of a package, not of a module in one."""
         return "." not in fullname
 
     def get_filename(self, fullname: str) -> str:
-        """What tracebacks show as the file. It does not end with `>`: linecache would not ask for lines."""
+        """The file name in tracebacks. It does not end with `>`: linecache would not ask for the lines."""
         return f"<{self.packages[fullname.partition('.')[0]].origin}>/{_file(fullname)}"
 
     def get_source(self, fullname: str) -> str:
