@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class ProtocolError(ValueError):
@@ -127,3 +130,11 @@ class FrameError(ProtocolError):
     def reason(self) -> str:
         """What a length word may be."""
         return f"length word {self.length} is not between 28 and {self.limit}"
+
+
+class NotDefinitions(ValueError):
+    """Expected definitions, got a folder (`path`) that holds a Python package and no .x file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"expected definitions, got a Python package without .x files: {path}")
+        self.path = path

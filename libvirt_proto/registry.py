@@ -183,6 +183,7 @@ def program(key: int | str, version: int | None = None) -> Program:
     return default().program(key, version)
 
 
+@cache
 def release(name: str) -> Registry:
     """A release whose definitions come with the package (`10.0.0`); raises LookupError in words."""
     if name == default().release:
@@ -192,12 +193,23 @@ def release(name: str) -> Registry:
     return Registry(release_package(name))
 
 
-def load(path: str | os.PathLike[str], *, defines: Mapping[str, int] | None = None) -> Registry:
-    """Definitions given at run time: a folder of .x files, one .x file, or a generated package.
+def load(
+    path: str | os.PathLike[str], *, defines: Mapping[str, int] | None = None, package: bool = False
+) -> Registry:
+    """Definitions given at run time: a folder of .x files, or one .x file.
 
-    `defines` gives constants that the definitions take from elsewhere. Raises the compiler's
-    DefinitionError for definitions that cannot be used, OSError for a path that cannot be read.
+    `defines` gives constants that the definitions take from elsewhere. No code in the folder is run. Raises
+    the compiler's DefinitionError for definitions that cannot be used, OSError for a path that cannot be read
+    and errors.NotDefinitions, a ValueError, for a folder that holds a Python package and no .x file.
+
+    With `package`, `path` is the folder of a package that `libvirt-proto generate python` wrote. Loading it
+    **runs the code in that folder**. Raises ImportError for a package that cannot be used, and ValueError for
+    `defines`, which it cannot take.
     """
-    from .compiled import package
+    from . import compiled
 
-    return Registry(package(Path(path), defines or {}))
+    if not package:
+        return Registry(compiled.definitions_package(Path(path), defines or {}))
+    if defines:
+        raise ValueError("a generated package takes no constants: generate it again with them")
+    return Registry(compiled.generated_package(Path(path)))

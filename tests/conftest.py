@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from libvirt_proto import compiled
-
 ROOT = Path(__file__).resolve().parent.parent
 
 # No test is about seconds; a busy machine is no failure.
@@ -38,14 +36,6 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip("the shared data folder is not beside the repository")
     return path
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nothing that was compiled by another version of the generator is taken from the user's cache, nor from
-    that of tests that ran in this process before."""
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    compiled._cache_folder.cache_clear()
 
 
 #: Set in CI, where every tool is there: a system test that would be skipped fails.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,10 +22,12 @@ from .releases import MANIFEST, find, functions, history, newest, texts
 from .releases.narrow import narrowed
 from .resolve import resolve
 from .schema import External, Input, Schema
-from .source import Source, Span
+from .source import MAX_SIZE, Source, Span
 from .source_tree import find_files
 
 EXTERNALS: Final = "externals.toml"
+#: Bytes of all files of a set together. A release of libvirt has a hundredth of it.
+MAX_TOTAL: Final = 16 * MAX_SIZE
 #: What stands in the head of every generated file, in comments and strings of several languages.
 _FILE_NAME: Final = re.compile(r"[\w .+()-]{1,200}")
 _RELEASE: Final = re.compile(r"[A-Za-z0-9._+-]{1,60}")
@@ -49,12 +52,12 @@ def load_schema(
 ) -> Schema:
     """The Schema of folders or files.
 
-    Of a folder all `*.x` are read, in the order of their names, its MANIFEST.toml says the release,
-    and its externals.toml the external constants. Beside a file those that it includes are read as
-    well, where they stand beside it, and an externals.toml there counts, too. `defines` come before
-    what an externals.toml says; with `known`, constants of libvirt's C headers need neither.
-
-    Of a folder that has none, as libvirt's src/, the `*.x` of all folders below it are read.
+    Of a folder all regular `*.x` are read, in the order of their names; its MANIFEST.toml gives the release,
+    and its externals.toml the external constants. Of a folder that has none, as libvirt's src/, the `*.x` of
+    all folders below it are read, each with the externals.toml next to it. With a file, the files that it
+    includes are read from the same folder, and the externals.toml there; nothing else in it is opened. A pipe
+    is read only as `/dev/stdin` or `/dev/fd/N`. `defines` come before what an externals.toml gives; with
+    `known`, constants in libvirt's C headers need neither.
 
     Raises DefinitionError with the problems of all files.
     """
@@ -153,7 +156,8 @@ class _Reader:
         self.externals: dict[str, External] = {}
         self.inputs: list[Input] = []
         self.release: str | None = None
-        self._read: dict[Path, Specification | None] = {}
+        self._read: dict[str, Specification | None] = {}
+        self._left = MAX_TOTAL
 
     def read(self, paths: Iterable[Path]) -> list[Specification]:
         for path in paths:
@@ -161,7 +165,7 @@ class _Reader:
                 self._folder(path)
             else:
                 self._externals(path.parent)
-                self._file_and_included(path)
+                self._named_and_included(path)
         return [specification for specification in self._read.values() if specification]
 
     def read_release(self, name: str, files: Mapping[str, bytes]) -> list[Specification]:
@@ -207,28 +211,29 @@ class _Reader:
             return None
 
     def _folder(self, path: Path) -> None:
-        self._externals(path)
         self._manifest(path)
         files = find_files(path, ".x")
         if not files:
             self._problem("no-definitions", f"there is no .x file in {path}")
+        for folder in dict.fromkeys((path, *(file.parent for file in files))):
+            self._externals(folder)
         for file in files:
             self._file(file)
 
-    def _file_and_included(self, path: Path) -> None:
+    def _named_and_included(self, path: Path) -> None:
         queue = [path]
         for current in queue:
-            specification = self._file(current)
+            specification = self._file(current, or_pipe=current is path and path.is_relative_to("/dev"))
             for header in specification.includes if specification else ():
-                beside = current.parent / (header.removesuffix(".h") + ".x")
-                if beside not in queue and beside.is_file():
-                    queue.append(beside)
+                included = current.parent / (header.removesuffix(".h") + ".x")
+                if included not in queue and os.path.isfile(included):
+                    queue.append(included)
 
-    def _file(self, path: Path) -> Specification | None:
-        key = path.resolve()
+    def _file(self, path: Path, *, or_pipe: bool = False) -> Specification | None:
+        key = os.path.realpath(path)
         if key not in self._read:
             self._read[key] = None
-            if (data := self._bytes(path)) is not None:
+            if (data := self._bytes(path, or_pipe=or_pipe)) is not None:
                 self._read[key] = self._specification(path, data)
         return self._read[key]
 
@@ -281,14 +286,21 @@ class _Reader:
 
     def _optional(self, path: Path) -> bytes | None:
         """A file that need not be there."""
-        return self._bytes(path) if path.exists() else None
+        return self._bytes(path) if os.path.lexists(path) else None
 
-    def _bytes(self, path: Path) -> bytes | None:
+    def _bytes(self, path: Path, *, or_pipe: bool = False) -> bytes | None:
+        if self._left < 0:
+            return None
         try:
-            return read_bytes(path)
+            data = read_bytes(path, or_pipe=or_pipe)
         except DefinitionError as error:
             self.problems += error.problems
             return None
+        self._left -= len(data)
+        if self._left >= 0:
+            return data
+        self._problem("too-large", f"more than {MAX_TOTAL // 2**20} MiB of definitions, from {path} on")
+        return None
 
     def _problem(self, rule: str, message: str) -> None:
         self.problems.append(Problem(rule, None, message))

@@ -7,15 +7,20 @@ from pathlib import Path
 from . import syntax_errors
 from .build import build
 from .errors import DefinitionError, Problem
+from .files import open_regular
 from .model import Specification
 from .parse import parse
 from .source import MAX_SIZE, Source
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's bytes; raises DefinitionError if it cannot be read or is larger than MAX_SIZE."""
+def read_bytes(path: Path, *, or_pipe: bool = False) -> bytes:
+    """A file's bytes.
+
+    Raises DefinitionError unless it can be read, is a regular file (or, with `or_pipe`, a pipe), and has at
+    most MAX_SIZE bytes.
+    """
     try:
-        with path.open("rb") as file:
+        with open_regular(path, or_pipe=or_pipe) as file:
             data = file.read(MAX_SIZE + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterable
+from collections.abc import Container
 
 #: Names that generated functions use for themselves: locals of fields keep clear of them, and so does what
 #: the functions refer to.
@@ -36,10 +36,9 @@ def module_name(file: str) -> str:
     return identifier(name if name[:1].isalpha() else f"x_{name}")
 
 
-def identifier(name: str, taken: Iterable[str] = ()) -> str:
-    """The name itself, or with underscores behind it while it is a keyword or taken."""
-    taken = taken if isinstance(taken, set | frozenset | dict) else set(taken)
-    while keyword.iskeyword(name) or name in taken:
+def identifier(name: str, *taken: Container[str]) -> str:
+    """The name, with underscores appended while it is a keyword or in one of the containers."""
+    while keyword.iskeyword(name) or any(name in names for names in taken):
         name += "_"
     return name
 
@@ -52,15 +51,15 @@ def constant_name(name: str) -> str:
     return identifier(name, LOCALS)
 
 
-def field_name(name: str, taken: Iterable[str] = ()) -> str:
+def field_name(name: str, taken: Container[str] = ()) -> str:
     """The attribute of a field: no keyword, nothing that the class has, no private mangling."""
     if name.startswith("_"):
         name = "x" + name
-    return identifier(name, _MEMBERS.union(taken))
+    return identifier(name, _MEMBERS, taken)
 
 
-def member_name(name: str, taken: Iterable[str] = ()) -> str:
+def member_name(name: str, taken: Container[str] = ()) -> str:
     """An enum member: what `enum` would take for its own gets an underscore behind it."""
     if name.startswith("_"):
         name = "x" + name
-    return identifier(name, _ENUM.union(taken))
+    return identifier(name, _ENUM, taken)

@@ -1,12 +1,14 @@
 """Definition text to tree: the syntax of RFC 4506 §6.3, nothing of what it means.
 
-Two steps, each of which reports all that it finds: what stands between the tokens is collected
-(comments, `%` lines) or refused (characters that begin no token); then lark makes the tree.
+Two steps, each of which reports all that it finds: the text is split into tokens, comments and `%` lines,
+which refuses characters that begin none of these; then lark makes the tree of the tokens.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -14,6 +16,7 @@ from typing import Any, cast
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedToken
+from lark.lexer import PatternStr
 
 from . import syntax_errors
 from .errors import DefinitionError, Problem
@@ -48,8 +51,12 @@ def parse(source: Source) -> Syntax:
     """
     if len(source.text) > MAX_SIZE:
         raise DefinitionError([syntax_errors.too_large(source.name)])
-    comments, passthrough = _between_tokens(source)
-    return Syntax(source, parsed(source, _tree_from, MAX_PROBLEMS), comments, passthrough)
+    tokens, comments, passthrough = _scan(source)
+
+    def tree_from(source: Source, start: int) -> Tree[Token]:
+        return _tree(source, tokens[bisect_left(tokens, start, key=_start) :])
+
+    return Syntax(source, parsed(source, tree_from, MAX_PROBLEMS), comments, passthrough)
 
 
 @cache
@@ -59,15 +66,25 @@ def _grammar() -> Lark:
 
 
 @cache
-def _no_token() -> re.Pattern[str]:
-    """Finds what is no token: comments and `%` lines as the grammar has them, then what is nothing."""
-    comment, passthrough = (
-        _grammar().get_terminal(name).pattern.to_regexp() for name in ("COMMENT", "PASSTHROUGH")
-    )
+def _scanner() -> re.Pattern[str]:
+    """Finds the tokens, comments and `%` lines of the grammar, and characters that begin none of these."""
+    names = ("NAME", "COMMENT", "PASSTHROUGH", "NUMBER")
+    patterns = {name: _grammar().get_terminal(name).pattern.to_regexp() for name in names}
     return re.compile(
-        rf"(?P<comment>{comment})|(?P<passthrough>{passthrough})"
-        r"|(?P<unclosed>/\*)|(?:-(?![0-9])|[^-A-Za-z0-9_{}()\[\]<>;:,=* \t\r\n\v\f])[^/\n]*"
+        r"(?P<SIGN>[{}()\[\]<>;:,=*])|"
+        + "|".join(f"(?P<{name}>{pattern})" for name, pattern in patterns.items())
+        + r"|(?P<unclosed>/\*)|(?P<stray>[^ \t\r\n\v\f][^/\n]*)"
     )
+
+
+@cache
+def _words() -> Mapping[str, str]:
+    """Keywords and signs → the grammar's names for them."""
+    return {
+        terminal.pattern.value: terminal.name
+        for terminal in _grammar().terminals
+        if isinstance(terminal.pattern, PatternStr)
+    }
 
 
 @cache
@@ -79,22 +96,29 @@ def _resume() -> re.Pattern[str]:
     )
 
 
-def _between_tokens(source: Source) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """The comments and the `%` lines of a source, which after this is certain to be all tokens."""
+def _scan(source: Source) -> tuple[list[Token], tuple[Span, ...], tuple[Span, ...]]:
+    """The tokens of a source, at most MAX_TOKENS and one, its comments and its `%` lines."""
+    tokens: list[Token] = []
     comments: list[Span] = []
     passthrough: list[Span] = []
     problems: list[Problem] = []
+    words = _words()
     quiet_until = 0  # one problem for each line is enough: stray characters come in swarms
-    for match in _no_token().finditer(source.text):
+    for match in _scanner().finditer(source.text):
+        kind = cast(str, match.lastgroup)
         start, end = match.span()
         if len(comments) + len(passthrough) > MAX_TOKENS:
             problems = [syntax_errors.too_long(Span(source, start, end), MAX_TOKENS, "comments and % lines")]
             break
-        if match.lastgroup == "comment":
+        if kind in ("SIGN", "NAME", "NUMBER"):
+            if len(tokens) <= MAX_TOKENS:
+                text = match[0]
+                tokens.append(Token(words.get(text, kind), text, start, end_pos=end))
+        elif kind == "COMMENT":
             comments.append(Span(source, start, end))
-        elif match.lastgroup == "passthrough":
+        elif kind == "PASSTHROUGH":
             passthrough.append(Span(source, start, end))
-        elif match.lastgroup == "unclosed":
+        elif kind == "unclosed":
             problems.append(syntax_errors.unclosed_comment(Span(source, start, end)))
             break
         elif start >= quiet_until:
@@ -106,22 +130,20 @@ def _between_tokens(source: Source) -> tuple[tuple[Span, ...], tuple[Span, ...]]
             quiet_until = line_end if line_end >= 0 else len(source.text)
     if problems:
         raise DefinitionError(problems)
-    return tuple(comments), tuple(passthrough)
+    return tokens, tuple(comments), tuple(passthrough)
 
 
-def _tree_from(source: Source, start: int) -> Tree[Token]:
-    """The tree of what begins at `start`; its offsets count from there. Raises SyntaxProblem."""
-    lexer: Any = _grammar().parse_interactive(source.text[start:])
+def _tree(source: Source, tokens: Sequence[Token]) -> Tree[Token]:
+    """The tree of tokens that begin a definition; raises SyntaxProblem."""
     parser: Any = _grammar().parse_interactive()
     last: Token | None = None
     open_brackets: list[Token] = []
 
     def span(token: Token) -> Span:
-        offset = start + cast(int, token.start_pos)
-        return Span(source, offset, offset + len(token))
+        return Span(source, _start(token), cast(int, token.end_pos))
 
     try:
-        for count, token in enumerate(lexer.lexer_thread.lex(lexer.parser_state)):
+        for count, token in enumerate(tokens):
             parser.feed_token(token)
             last = token
             if count == MAX_TOKENS:
@@ -144,6 +166,10 @@ def _tree_from(source: Source, start: int) -> Tree[Token]:
             inside=span(open_brackets[-1]) if open_brackets else None,
         )
         raise SyntaxProblem(problem, _next_definition(source, found.start) if found else None) from None
+
+
+def _start(token: Token) -> int:
+    return cast(int, token.start_pos)
 
 
 def _next_definition(source: Source, offset: int) -> int | None:

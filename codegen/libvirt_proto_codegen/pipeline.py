@@ -10,11 +10,11 @@ from typing import Final
 
 from . import definitions, releases
 from .definitions import Providers
-from .externals import toml_string
 from .providers.binaries import Binary
 from .providers.placement import LeftOut, place
 from .render import Artefact
 from .schema import Schema
+from .targets import python
 
 #: Target → what it gives, in a few words.
 TARGETS: Final[Mapping[str, str]] = {
@@ -99,15 +99,17 @@ def compile(
     return {target: generate(schema, target) for target in targets}
 
 
-def compile_python(paths: Sequence[Path], *, defines: Mapping[str, int] | None = None) -> dict[str, str]:
-    """File name → text of the Python package: what the runtime asks for (entry point `python`)."""
-    return {
-        artefact.path: artefact.text for artefact in compile(paths, ("python",), defines=defines)["python"]
-    }
+def compile_python(paths: Sequence[Path], *, defines: Mapping[str, int] | None = None) -> Mapping[str, str]:
+    """File name → text of the Python package of folders or .x files; the runtime calls this.
+
+    A text is rendered when it is looked up. Raises as `compile`.
+    """
+    return python.Package(definitions.load_schema(paths, defines=defines))
 
 
-def release_texts(release: str) -> dict[str, bytes]:
-    """File → content of a folder with the definitions of a release (entry point `release`); raises
-    LookupError in words."""
-    manifest = f"release = {toml_string(release)}\n".encode()
-    return {**releases.texts(releases.find(release)), releases.MANIFEST: manifest}
+def compile_release(release: str) -> Mapping[str, str]:
+    """As compile_python, for a release of libvirt; the runtime calls this.
+
+    Raises UnknownRelease, a LookupError, with a message for the user.
+    """
+    return python.Package(definitions.schema_of(releases.texts(releases.find(release)), release))

@@ -37,6 +37,7 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("libvirt_proto_codegen", "templates"),
         undefined=jinja2.StrictUndefined,
+        optimized=False,  # no template has constant expressions to fold, and looking for them takes time
         autoescape=False,  # noqa: S701 - the output is source code; each target quotes its own strings
         trim_blocks=True,
         lstrip_blocks=True,

@@ -16,6 +16,7 @@ from typing import Final
 
 from .archives import ArchiveReadError, Member, members
 from .errors import DefinitionError, Problem
+from .files import is_special
 from .front import read_bytes
 from .source import MAX_SIZE
 
@@ -58,10 +59,15 @@ def read_tree(source: Path) -> SourceTree:
 def find_files(root: Path, suffix: str) -> list[Path]:
     """The files of a folder that are called so: those right in it, else those of all folders below it.
 
-    Raises DefinitionError where these are more than any libvirt has.
+    Directories, FIFOs, sockets and devices are passed over. Raises DefinitionError for a folder that cannot
+    be read, and where the files are more than any libvirt has.
     """
-    if beside := sorted(root.glob(f"*{suffix}")):
-        return beside
+    try:
+        names = sorted(name for name in os.listdir(root) if name.endswith(suffix))
+    except OSError as error:
+        raise _failure(f"cannot read {root}: {error.strerror}") from None
+    if direct := [path for name in names if not is_special(path := root / name)]:
+        return direct
     found = []
     for number, path in enumerate(_paths(root)):
         if number == MAX_MEMBERS:

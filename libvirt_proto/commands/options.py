@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -34,7 +35,7 @@ def _defines(_ctx: click.Context, _option: click.Parameter, words: tuple[str, ..
 
 
 def definitions(command: Command) -> Command:
-    """`--release`, `--defs` and `--define`, from which the command gets a parameter `registry`."""
+    """`--release`, `--defs`, `--package` and `--define`, which give the command a parameter `registry`."""
 
     @click.option(
         "--release", metavar="R", help="Use the definitions of this libvirt release instead of the newest."
@@ -43,7 +44,13 @@ def definitions(command: Command) -> Command:
         "--defs",
         metavar="PATH",
         type=click.Path(exists=True, path_type=Path),
-        help="Use definitions of your own: a folder of .x files, or a .x file.",
+        help="Use custom definitions: a folder of .x files, or a .x file. No code in the folder is run.",
+    )
+    @click.option(
+        "--package",
+        metavar="PATH",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Use a package that `generate python` wrote. This RUNS THE CODE in the folder PATH.",
     )
     @click.option(
         "--define",
@@ -55,14 +62,24 @@ def definitions(command: Command) -> Command:
     )
     @wraps(command)
     def with_registry(
-        *args: Any, release: str | None, defs: Path | None, defines: dict[str, int], **rest: Any
+        *args: Any,
+        release: str | None,
+        defs: Path | None,
+        package: Path | None,
+        defines: dict[str, int],
+        **rest: Any,
     ) -> Any:
-        return command(*args, registry=open_registry(release, defs, defines), **rest)
+        return command(*args, registry=open_registry(release, defs, package, defines), **rest)
 
     return with_registry  # type: ignore[return-value]
 
 
-def open_registry(release: str | None, defs: Path | None, defines: dict[str, int]) -> Registry:
+def open_registry(
+    release: str | None,
+    defs: Path | None = None,
+    package: Path | None = None,
+    defines: Mapping[str, int] | None = None,
+) -> Registry:
     """The registry that the options ask for.
 
     Raises click.UsageError for options that exclude each other and for a release that is not there,
@@ -70,8 +87,10 @@ def open_registry(release: str | None, defs: Path | None, defines: dict[str, int
     """
     from .. import registry
 
-    if release is not None and defs is not None:
-        raise click.UsageError("--release and --defs exclude each other.")
+    given = {"--release": release, "--defs": defs, "--package": package}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise click.UsageError(f"{names[0]} and {names[1]} exclude each other.")
     if defines and defs is None:
         raise click.UsageError("--define belongs to --defs.")
     if release is not None:
@@ -79,10 +98,24 @@ def open_registry(release: str | None, defs: Path | None, defines: dict[str, int
             return registry.release(release)
         except LookupError as error:
             raise click.UsageError(str(error)) from None
+    if package is not None:
+        try:
+            return registry.load(package, package=True)
+        except ImportError as error:
+            raise click.ClickException(str(error)) from None
     if defs is None:
         return registry.default()
+    return _custom(defs, defines)
+
+
+def _custom(defs: Path, defines: Mapping[str, int] | None) -> Registry:
+    from .. import registry
+    from ..errors import NotDefinitions
+
     try:
         return registry.load(defs, defines=defines)
+    except NotDefinitions as error:
+        raise click.UsageError(f"{error}\nTo run its code: --package {shlex.quote(str(defs))}") from None
     except Exception as error:
         # The compiler is not ours to import; its DefinitionError is known by what it holds.
         problems = getattr(error, "problems", None)

@@ -233,7 +233,7 @@ def show(command: Command) -> Command:
         except FilterError as error:
             raise click.UsageError(str(error)) from None
         format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
-        old = None if as_of is None else options.open_registry(as_of, None, {})
+        old = None if as_of is None else options.open_registry(as_of)
         shown = Show(registry, filter_, format_, full, color, output, exchanges, acl, old)
         return command(*args, show=shown, **rest)
 

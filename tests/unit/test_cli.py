@@ -227,3 +227,15 @@ def test_a_traceback_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(CliRunner().invoke(cli.main, ["--traceback", "decode"]).exception, RuntimeError)
     monkeypatch.setenv("LIBVIRT_PROTO_TRACEBACK", "1")
     assert isinstance(CliRunner().invoke(cli.main, ["decode"]).exception, RuntimeError)
+
+
+def test_console_script_imports_nothing_from_the_working_directory(tmp_path: Path) -> None:
+    trace = tmp_path / "was-run"
+    for name in ("lark", "jinja2", "click", "msgspec", "tomllib", "libvirt_proto_codegen", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(trace)!r}, 'w').close()\n")
+    script = Path(sys.executable).parent / "libvirt-proto"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [script, "lookup", "--release", "10.0.0", "66"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert "procedure remote.auth_list\n" in done.stdout
+    assert not trace.exists()

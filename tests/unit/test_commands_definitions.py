@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -375,3 +376,72 @@ def test_a_list_of_a_program_that_there_is_not() -> None:
     result = run("list", "types", "--program", "nosuch")
     assert result.exit_code == 2
     assert "nosuch" in result.output
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A generated package of one file, `one.x`."""
+    (tmp_path / "one.x").write_text("const A = 1;\n")
+    folder = tmp_path / "package"
+    assert run("generate", "python", "--defs", str(tmp_path / "one.x"), "-o", str(folder)).exit_code == 0
+    return folder
+
+
+def test_package_is_run_only_when_named_as_one(package: Path) -> None:
+    trace = package / "was-run"
+    with (package / "__init__.py").open("a") as index:
+        index.write(f"open({str(trace)!r}, 'w').close()\n")
+    refused = run("lookup", "--defs", str(package), "A")
+    assert refused.exit_code == 2
+    assert f"expected definitions, got a Python package without .x files: {package}\n" in refused.stderr
+    assert f"To run its code: --package {package}\n" in refused.stderr
+    (package / "two.x").write_text("const B = 2;\n")
+    assert "two.x" in run("lookup", "--defs", str(package), "B").stdout
+    assert not trace.exists()
+    assert "one.x" in run("lookup", "--package", str(package), "A").stdout
+    assert trace.exists()
+
+
+def test_unusable_package_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text("raise ImportError('generated for API 99')\n")
+    refused = run("lookup", "--package", str(tmp_path), "A")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr == f"Error: cannot import {tmp_path}: generated for API 99\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--package", "{0}", "--defs", "{0}"], "--defs and --package exclude each other."),
+        (["--package", "{0}", "--release", "10.0.0"], "--release and --package exclude each other."),
+        (["--defs", "{0}", "--release", "10.0.0"], "--release and --defs exclude each other."),
+        (["--package", "{0}", "--define", "A=1"], "--define belongs to --defs."),
+    ],
+)
+def test_sources_of_definitions_exclude_each_other(package: Path, words: list[str], message: str) -> None:
+    refused = run("lookup", *(word.format(package) for word in words), "A")
+    assert refused.exit_code == 2
+    assert message in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["lookup", "--defs", "{0}", "A"],
+        ["list", "--defs", "{0}", "types"],
+        ["lint", "{0}"],
+        ["diff", "{0}", "{0}"],
+        ["generate", "python", "--defs", "{0}", "-o", "{0}/made"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_special_files_among_definitions_do_not_block(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "one.x").write_text("const A = 1;\ntypedef int t;\n")
+    (tmp_path / "folder.x").mkdir()
+    os.mkfifo(tmp_path / "fifo.x")
+    (tmp_path / "device.x").symlink_to("/dev/zero")
+    assert run(*(word.format(tmp_path) for word in words)).exit_code == 0
+    (tmp_path / "loop.x").symlink_to("loop.x")
+    failed = run(*(word.format(tmp_path) for word in words))
+    assert failed.exit_code == 1
+    assert f"error: cannot read {tmp_path / 'loop.x'}: Too many levels of symbolic links\n" in failed.stderr

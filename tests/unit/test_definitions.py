@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,7 @@ from libvirt_proto_codegen.externals import ExternalsError, read_externals, writ
 from libvirt_proto_codegen.releases import UnknownRelease
 from libvirt_proto_codegen.releases.version import version_key
 from libvirt_proto_codegen.schema import Bound, External, FixedOpaque, Input
+from tests.work import work
 
 
 def problem(path: Path) -> tuple[str, str]:
@@ -198,6 +203,123 @@ def test_libvirts_own_constants_are_known(tmp_path: Path) -> None:
     assert schema.modules[0].types[0].max_size == 4
 
 
+def special_files(folder: Path, suffix: str) -> None:
+    """Put one of each kind of file that is not regular into a folder."""
+    (folder / f"folder{suffix}").mkdir()
+    os.mkfifo(folder / f"fifo{suffix}")
+    (folder / f"device{suffix}").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / f"socket{suffix}"))
+
+
+def test_special_files_in_a_folder_are_passed_over(tmp_path: Path) -> None:
+    special_files(tmp_path, ".x")
+    assert problem(tmp_path)[0] == "no-definitions"
+    (tmp_path / "one.x").write_text("const A = 1;\n")
+    assert [module.file for module in load_schema([tmp_path]).modules] == ["one.x"]
+    special_files(tmp_path, ".d")
+    (tmp_path / "p.d").write_text("provider p {\n  probe q(int x);\n};\n")
+    assert [provider.file for provider in load_providers([tmp_path]).providers] == ["p.d"]
+
+
+def test_special_files_below_a_source_tree_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    special_files(tmp_path / "src", ".x")
+    (tmp_path / "src" / "one.x").write_text("const A = 1;\n")
+    assert [module.file for module in load_schema([tmp_path]).modules] == ["one.x"]
+
+
+def test_neighbours_of_a_file_are_not_opened(tmp_path: Path) -> None:
+    special_files(tmp_path, ".x")
+    special_files(tmp_path, ".tests")
+    with (tmp_path / "large.tar.xz").open("wb") as sparse:
+        sparse.truncate(3 << 30)
+    (tmp_path / "one.x").write_text(
+        '%#include "fifo.h"\n%#include "two.h"\n%#include "device.h"\nconst A = 1;\n'
+    )
+    (tmp_path / "two.x").write_text("const B = 2;\n")
+    program = (
+        "import sys; from pathlib import Path; from libvirt_proto_codegen.definitions import load_schema\n"
+        "def hook(event, arguments):\n"
+        "    if event == 'open' and str(arguments[0]).startswith(sys.argv[1]): print(arguments[0])\n"
+        "sys.addaudithook(hook)\n"
+        "load_schema([Path(sys.argv[1], 'one.x')])\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(tmp_path / "one.x"), str(tmp_path / "two.x")]
+
+
+@pytest.mark.parametrize("name", ["fifo.x", "device.x", "socket.x"])
+def test_special_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    special_files(tmp_path, ".x")
+    assert problem(tmp_path / name) == ("unreadable", f"cannot read {tmp_path / name}: not a regular file")
+
+
+@pytest.mark.parametrize("name", ["externals.toml", "MANIFEST.toml"])
+def test_special_file_in_the_place_of_a_table_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "one.x").write_text("const A = 1;\n")
+    os.mkfifo(tmp_path / name)
+    assert problem(tmp_path) == ("unreadable", f"cannot read {tmp_path / name}: not a regular file")
+
+
+def test_fifo_that_takes_the_place_of_a_file_does_not_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, open_ = tmp_path / "one.x", os.open
+
+    def swapped(name: Path, flags: int) -> int:
+        name.unlink()
+        os.mkfifo(name)
+        return open_(name, flags)
+
+    path.write_text("const A = 1;\n")
+    monkeypatch.setattr("libvirt_proto_codegen.files.os.open", swapped)
+    assert problem(path) == ("unreadable", f"cannot read {path}: not a regular file")
+
+
+def test_pipe_is_read_as_a_descriptor() -> None:
+    reader, writer = os.pipe()
+    with open(reader, "rb"), open(writer, "wb") as pipe:
+        pipe.write(b"const A = 1;\n")
+        pipe.close()
+        (module,) = load_schema([Path(f"/dev/fd/{reader}")]).modules
+    assert [constant.name for constant in module.constants] == ["A"]
+
+
+def test_links_that_lead_nowhere_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "one.x").write_text("const A = 1;\n")
+    for name, target, reason in (
+        ("loop.x", "loop.x", "Too many levels of symbolic links"),
+        ("lost.x", "nothing", "No such file or directory"),
+        ("externals.toml", "nothing", "No such file or directory"),
+    ):
+        (tmp_path / name).symlink_to(target)
+        assert problem(tmp_path) == ("unreadable", f"cannot read {tmp_path / name}: {reason}")
+        (tmp_path / name).unlink()
+
+
+def test_enormous_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
+    for name in ("large.x", "externals.toml"):
+        with (tmp_path / name).open("wb") as sparse:
+            sparse.truncate(3 << 30)
+        held = work(lambda: problem(tmp_path)).peak
+        assert problem(tmp_path)[0] == "too-large"
+        assert held < 4 << 20
+        (tmp_path / name).unlink()
+        (tmp_path / "one.x").write_text("const A = 1;\n")
+
+
+def test_definitions_have_a_limit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        (tmp_path / f"a{number}.x").write_text(f"const A{number} = {number};\n")
+    assert len(load_schema([tmp_path]).modules) == 5
+    monkeypatch.setattr("libvirt_proto_codegen.definitions.MAX_TOTAL", 50)
+    rule, message = problem(tmp_path)
+    assert rule == "too-large"
+    assert message.endswith(f"of definitions, from {tmp_path / 'a3.x'} on")
+
+
 def test_a_source_tree(tmp_path: Path) -> None:
     """Of a folder without definitions all folders below it are read, but not those of version control."""
     for name in ("src/remote/b.x", "src/a.x", ".git/c.x", "src/probes/p.d"):
@@ -220,7 +342,7 @@ def test_a_folder_that_is_no_source_tree(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_providers_that_cannot_be_read_are_reported_together(tmp_path: Path) -> None:
     (tmp_path / "a_probes.d").write_text("provider libvirt {\n    probe p(int);\n};\n")
-    (tmp_path / "b_probes.d").mkdir()
+    (tmp_path / "b_probes.d").symlink_to("nowhere")
     (tmp_path / "c_probes.d").write_text("no provider\n")
     with pytest.raises(DefinitionError) as caught:
         load_providers([tmp_path])

@@ -15,12 +15,14 @@ from libvirt_proto import registry
 from libvirt_proto.errors import BadValue, OverLimit, Truncated
 from libvirt_proto.layout import Sequence, layout_of
 from libvirt_proto_codegen import pipeline
+from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.front import read_specification
 from libvirt_proto_codegen.releases.facts import Event, Facts, History, Span
 from libvirt_proto_codegen.resolve import resolve
 from libvirt_proto_codegen.source import Source
 from libvirt_proto_codegen.targets.python.history import type_lines
 from tests.frames import text, word
+from tests.work import NOISE, grown
 
 Compile = Callable[..., ModuleType]
 
@@ -467,6 +469,26 @@ def test_types_within_types_make_no_more_than_a_multiple(tmp_path: Path) -> None
         (tmp_path / "mine.x").write_text("\n".join(lines))
         sizes.append(len(pipeline.compile_python([tmp_path / "mine.x"])["mine.py"]))
     assert sizes[1] < 2.2 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    "definitions",
+    [
+        lambda count: "".join(f"struct t{n} {{ int a; string b<>; }};\n" for n in range(count)),
+        lambda count: f"struct t {{ {' '.join(f'int a{n};' for n in range(count))} }};\n",
+        lambda count: f"enum t {{ {', '.join(f'A{n} = {n}' for n in range(count))} }};\n",
+    ],
+    ids=["types", "fields", "members"],
+)
+def test_work_grows_with_definitions(tmp_path: Path, definitions: Callable[[int], str]) -> None:
+    def act(count: int) -> Callable[[], object]:
+        (tmp_path / "mine.x").write_text(definitions(count))
+        schema = load_schema([tmp_path / "mine.x"])
+        return lambda: pipeline.generate(schema, "python")
+
+    once, four_times = grown(act, 200)
+    assert four_times.calls < 4 * NOISE * once.calls
+    assert four_times.allocated < 4 * NOISE * once.allocated
 
 
 def test_no_limit_is_none(compiled: Compile) -> None:

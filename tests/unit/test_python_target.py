@@ -33,7 +33,7 @@ def everything(definitions: Path, tmp_path_factory: pytest.TempPathFactory) -> R
     folder = tmp_path_factory.mktemp("everything")
     for name, text in pipeline.compile_python([definitions / "everything.x"]).items():
         (folder / name).write_text(text)
-    return registry.load(folder)
+    return registry.load(folder, package=True)
 
 
 def test_the_file_of_the_rfc_both_ways_with_only_the_runtime(definitions: Path, tmp_path: Path) -> None:

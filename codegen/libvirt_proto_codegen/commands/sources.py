@@ -65,18 +65,12 @@ def read_source(source: str, defines: Mapping[str, int]) -> Schema:
         return load_revision(source, defines=defines)
     path = Path(source)
     if "/" in source or path.suffix == ".x" or path.exists():
-        return load_schema(_below(path), defines=defines, known=True)
+        return load_schema([path], defines=defines, known=True)
     try:
         find(source)
     except UnknownRelease as error:
         raise UnknownRelease(f"{source!r} is no file and no folder, and {error}") from None
     return load_release(source, defines=defines)
-
-
-def _below(path: Path) -> list[Path]:
-    if not path.is_dir() or any(path.glob("*.x")):
-        return [path]
-    return sorted(path.rglob("*.x")) or [path]
 
 
 def complete_source(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
 from ...render import Artefact, banner, render
 from ...schema import Module, Schema
 from .history import rows
@@ -11,32 +14,52 @@ from .names import Names
 
 
 def generate(schema: Schema) -> tuple[Artefact, ...]:
-    """`__init__.py`, which says what is where, and a module per .x file: types as classes and
-    annotations, a decoder and an encoder for each, enumerations, constants, procedures. With a history,
-    docstrings show it, and history.py has it as data."""
-    names = Names(schema)
-    index = IndexView(schema, banner(schema, "python"))
-    return (
-        Artefact("__init__.py", render("python", "index.py.j2", index)),
-        *(
-            Artefact(f"{module.name}.py", render("python", "module.py.j2", _view(schema, names, module)))
-            for module in schema.modules
-        ),
-        *_history(schema),
-    )
+    """The files of the package, see Package."""
+    return tuple(Artefact(path, text) for path, text in Package(schema).items())
 
 
-def _history(schema: Schema) -> tuple[Artefact, ...]:
-    if schema.history is None:
-        return ()
-    view = {
-        "banner": banner(schema, "python"),
-        "first": repr(schema.history.first),
-        "last": repr(schema.history.last),
-        "rows": rows(schema.history),
-    }
-    return (Artefact("history.py", render("python", "history.py.j2", view)),)
+class Package(Mapping[str, str]):
+    """File name → text of the Python package of a Schema. A text is rendered each time it is asked for.
 
+    `__init__.py` is the index. A module per .x file has types as classes and annotations, a decoder and an
+    encoder for each, enumerations and constants. With a history, docstrings show it, and history.py has it as
+    data.
+    """
 
-def _view(schema: Schema, names: Names, module: Module) -> ModuleView:
-    return ModuleView(names, module, banner(schema, "python", module=module))
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._names = Names(schema)
+        self._files: dict[str, Callable[[], str]] = {"__init__.py": self._index}
+        self._files |= {f"{module.name}.py": partial(self._module, module) for module in schema.modules}
+        if schema.history is not None:
+            self._files["history.py"] = self._history
+
+    def __getitem__(self, path: str) -> str:
+        return self._files[path]()
+
+    def __contains__(self, path: object) -> bool:  # Mapping's looks the text up
+        return path in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def _index(self) -> str:
+        return render("python", "index.py.j2", IndexView(self._schema, banner(self._schema, "python")))
+
+    def _module(self, module: Module) -> str:
+        head = banner(self._schema, "python", module=module)
+        return render("python", "module.py.j2", ModuleView(self._names, module, head))
+
+    def _history(self) -> str:
+        history = self._schema.history
+        assert history is not None, "the package has this file only with a history"
+        view = {
+            "banner": banner(self._schema, "python"),
+            "first": repr(history.first),
+            "last": repr(history.last),
+            "rows": rows(history),
+        }
+        return render("python", "history.py.j2", view)

@@ -73,7 +73,7 @@ class Reads:
         self._scope = scope
         self._inlined = inlined
         self._recursive = recursive
-        self._taken = set(naming.LOCALS | scope.globals) if taken is None else taken
+        self._taken: set[str] = set() if taken is None else taken
         self._steps: list[Read] = []
         # The struct call that is open: string or opaque data, and the slots behind them.
         self._text: tuple[str, String | Opaque] | None = None
@@ -86,7 +86,7 @@ class Reads:
 
     def local(self, name: str) -> str:
         """A local of this name, given out once."""
-        name = naming.identifier(name, self._taken)
+        name = naming.identifier(name, naming.LOCALS, self._scope.globals, self._taken)
         self._taken.add(name)
         return name
 
