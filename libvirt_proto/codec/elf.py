@@ -8,9 +8,7 @@ Source: System V ABI, chapters "Object Files" and "Program Loading".
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from bisect import bisect_right
 from collections.abc import Iterator
 from struct import Struct
@@ -80,28 +78,6 @@ class _Header(NamedTuple):
     section_size: int
     sections: int
     names: int
-
-
-def open_regular(path: str) -> BinaryIO:
-    """Open a regular file for reading. Raises OSError for a file of another type, without opening it: opening
-    a FIFO would wait for a writer, and opening a device may act on it."""
-
-    def opener(path: str, flags: int) -> int:
-        _check_regular(os.stat(path))
-        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
-        try:
-            _check_regular(os.fstat(descriptor))  # the name may lead to another file by now
-        except OSError:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    return open(path, "rb", opener=opener)
-
-
-def _check_regular(status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file")
 
 
 class ElfFile:

@@ -6,12 +6,11 @@ import io
 import os
 import re
 import resource
-import socket
 import struct
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_proto.codec.elf import MAX_SIZE, ElfError, open_regular
+from libvirt_proto.codec.elf import MAX_SIZE, ElfError
 from libvirt_proto.codec.elfnotes import MAX_NAME, MAX_PROBLEMS, Notes, read_notes
 from libvirt_proto.codec.operands import MAX_ARGUMENTS
 from tests.elf import NAMES, NOTES, ZERO, Counting, claim, elf, judged, note
@@ -313,41 +312,6 @@ def test_sparse_file_that_claims_3_gb_of_notes(tmp_path: Path) -> None:
     assert first == "expected at most 1,048,576 bytes of .note.stapsdt, got 3,000,000,000"
     assert second == f"{path}: {first}"
     assert int(grown) < 4096
-
-
-@pytest.fixture
-def special(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
-    """A FIFO without a writer, a device, a folder and a socket."""
-    os.mkfifo(tmp_path / "fifo")
-    monkeypatch.chdir(tmp_path)  # a socket's path is short
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind("socket")
-        yield [tmp_path / "fifo", Path("/dev/zero"), tmp_path, tmp_path / "socket"]
-
-
-def test_opens_only_regular_files(special: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = []
-    real = os.open
-    monkeypatch.setattr(
-        os, "open", lambda path, *rest, **named: opened.append(path) or real(path, *rest, **named)
-    )
-    for path in special:
-        with pytest.raises(OSError, match="not a regular file"):
-            open_regular(str(path))
-    assert opened == []
-
-
-def test_a_name_that_leads_elsewhere_after_the_check(
-    special: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing waits, and nothing is left open."""
-    regular = os.stat(__file__)
-    before = os.listdir("/proc/self/fd")
-    for path in special[:2]:
-        monkeypatch.setattr(os, "stat", lambda _: regular)
-        with pytest.raises(OSError, match="not a regular file"):
-            open_regular(str(path))
-    assert os.listdir("/proc/self/fd") == before
 
 
 def test_files_that_cannot_seek_or_shrink_while_read(tmp_path: Path) -> None:

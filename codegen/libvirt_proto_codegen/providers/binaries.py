@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from libvirt_proto.codec.elf import ElfError, open_regular
+from libvirt_proto.codec.elf import ElfError
 from libvirt_proto.codec.elfnotes import Site, read_notes
+
+from ..files import open_regular
 
 #: Where distributions keep libraries, those of the machine's own word size before the others; and programs.
 _LIBRARY_FOLDERS: Final = ("usr/local/lib64", "usr/local/lib", "usr/lib64", "usr/lib/*-linux-gnu*", "usr/lib")
@@ -39,7 +41,7 @@ class Binary:
 def read_binary(path: str) -> Binary:
     """Read the probes of a program or library. Raises BinaryError."""
     try:
-        with open_regular(path) as file:
+        with open_regular(Path(path)) as file:
             notes = read_notes(file)
     except OSError as error:
         raise BinaryError(f"cannot read {path}: {error.strerror or error}") from None
