@@ -46,7 +46,7 @@ def _address(_ctx: click.Context, option: click.Parameter, text: str) -> Address
     return address
 
 
-@click.command()
+@click.command(cls=options.RedactingCommand)
 @click.option(
     "--listen",
     "listen_at",
@@ -95,7 +95,7 @@ def relay(
     check_record(record, show.output)
     status = show.status(summary=True)
     status.source("relay")
-    with recording(record) as recorder, destination(show.output) as out, status:
+    with recording(record, show.redact) as recorder, destination(show.output) as out, status:
         _serve(listen_at, connect_to, _Decoder(show, status, recorder, out))
     ctx.exit(1 if status.problems else 0)
 
@@ -115,7 +115,13 @@ class _Decoder(Thread):
         self._view = show.view()
         show.registry.programs()
         self._items = messages(
-            self.feed.items(idle=out.flush), show.registry, status, out.flush, recorder, live=True
+            self.feed.items(idle=out.flush),
+            show.registry,
+            status,
+            out.flush,
+            recorder,
+            show.redact,
+            live=True,
         )
         #: Called when it ends because of an error.
         self.failed: Callable[[], object] = lambda: None
