@@ -439,6 +439,8 @@ class _Reader:
         yield stream.notice(code, text, time_ns, severity)
         stream.conversation.passing = True
         for each in stream.conversation.streams.values():
+            if each.ended:
+                continue
             # The caller goes on with the pending bytes of this one.
             held = len(each.search) if each.search else 0 if each is stream else each.pending
             yield from self._blank(each, time_ns, held)
