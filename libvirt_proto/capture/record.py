@@ -61,9 +61,10 @@ Address = tuple[bytes, int]
 
 
 class Recorder:
-    """Writes the Chunks that `add` gets to a binary file; `flush` brings them to the disk."""
+    """Writes the Chunks that `add` gets to a binary file; `flush` brings them to the disk. `comment` is noted
+    there."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, comment: str = "") -> None:
         self._file = file
         self.flush = file.flush
         self._flows: BoundedDict[int, _Flow] = BoundedDict(MAX_OPEN)
@@ -71,7 +72,10 @@ class Recorder:
         self._taken: set[frozenset[Address]] = set()
         self._count = self._synthetic = 0
         self._time_ns = 0
-        section = Struct("<IHHq").pack(0x1A2B3C4D, 1, 0, -1) + _option(4, b"libvirt-proto") + _option(0)
+        about = _option(1, _utf8(comment)) if comment else b""
+        section = (
+            Struct("<IHHq").pack(0x1A2B3C4D, 1, 0, -1) + about + _option(4, b"libvirt-proto") + _option(0)
+        )
         interface = Struct("<HHI").pack(_LINKTYPE_RAW, 0, 0) + _option(9, b"\x09") + _option(0)
         file.write(_block(0x0A0D0D0A, section) + _block(1, interface))
 

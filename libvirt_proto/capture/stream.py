@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from struct import Struct
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, cast
 
 from ..frame import Frame, FrameDecoder
 from ..limits import MAX_FRAME, MIN_FRAME
@@ -155,18 +155,28 @@ def messages(items: Iterable[Item], decode: Decode, *, programs: frozenset[int])
     `resynchronised` (how many bytes were passed over), `no-message` (how many were, up to the end),
     `not-libvirt` and `encrypted` (once per connection, the rest of which is passed over).
     """
-    return _Reader(decode, _Programs(programs)).read(items)
+    return cast(Iterator[Seen], _Reader(decode, _Programs(programs)).read(items))  # without rest, no Chunks
+
+
+def messages_and_rest(
+    items: Iterable[Item], decode: Decode, *, programs: frozenset[int]
+) -> Iterator[Seen | Chunk]:
+    """As `messages`, with Chunks in between for the rest of each direction: zeros for bytes that belong to no
+    message, bytes that are lost or cut, and ends. Together they are as long as the source's."""
+    return _Reader(decode, _Programs(programs), rest=True).read(items)
 
 
 class _Reader:
-    def __init__(self, decode: Decode, programs: _Programs) -> None:
+    def __init__(self, decode: Decode, programs: _Programs, *, rest: bool = False) -> None:
         self._decode = decode
         self._programs = programs
+        #: Yield Chunks of bytes that belong to no message, too.
+        self._rest_wanted = rest
         self._conversations: dict[int, _Conversation] = {}
         self._streams: dict[tuple[int, Direction | None], _Stream] = {}
         self._count = 0
 
-    def read(self, items: Iterable[Item]) -> Iterator[Seen]:
+    def read(self, items: Iterable[Item]) -> Iterator[Seen | Chunk]:
         """The short way: a direction that is in step, bytes in order, programs that are known."""
         heads, streams, decode = self._programs.heads, self._streams, self._decode
         time_ns = None
@@ -243,29 +253,46 @@ class _Reader:
         if replied and header.proc in _SASL:
             stream.conversation.sasl = True
 
+    def _blank(
+        self,
+        stream: _Stream,
+        time_ns: int | None,
+        size: int = 0,
+        *,
+        lost: int = 0,
+        cut: int = 0,
+        end: bool = False,
+    ) -> Iterator[Chunk]:
+        """A Chunk of bytes that belong to no message, if it is wanted."""
+        if self._rest_wanted and (size or lost or cut or end):
+            yield Chunk(stream.connection, stream.direction, time_ns, bytes(size), lost, end, cut)
+
     # The long way
 
-    def _chunk(self, stream: _Stream, chunk: Chunk) -> Iterator[Seen]:
+    def _chunk(self, stream: _Stream, chunk: Chunk) -> Iterator[Seen | Chunk]:
         """A Chunk beside lost or cut-off bytes, at an end, or of a direction that is not in step."""
         conversation, data, time_ns = stream.conversation, chunk.data, chunk.time_ns
-        if not conversation.passing:
+        if conversation.passing:
+            yield from self._blank(stream, time_ns, len(data), lost=chunk.lost, cut=chunk.cut)
+        else:
             if chunk.lost:
                 yield from self._lost(stream, chunk)
             if stream.skip:
                 step = min(stream.skip, len(data))
                 data = data[step:]
+                yield from self._blank(stream, time_ns, step)
                 stream.skip -= step
                 stream.ready = not stream.skip
                 stream.align()
             if data:
                 yield from self._walk(stream, data, time_ns)
-            if chunk.cut and not conversation.passing:
+            if chunk.cut:
                 yield from self._cut(stream, chunk.cut, time_ns)
         stream.fresh = stream.fresh and not (chunk.data or chunk.lost or chunk.cut)
         if chunk.end:
             yield from self._end(stream, time_ns, closed=True)
 
-    def _lost(self, stream: _Stream, chunk: Chunk) -> Iterator[Captured | Notice]:
+    def _lost(self, stream: _Stream, chunk: Chunk) -> Iterator[Captured | Notice | Chunk]:
         """Bytes are missing: say so, and go on behind the message that they belong to if its length is
         known, else with a search."""
         conversation, lost = stream.conversation, chunk.lost
@@ -280,6 +307,7 @@ class _Reader:
             else:
                 stream.restart(b"")
                 stream.mid = True
+            yield from self._blank(stream, chunk.time_ns, lost=lost)
             return
         text = f"{_bytes(lost)} lost" if lost > 0 else "an unknown number of bytes is lost"
         length, pending = stream.expected(), stream.pending
@@ -289,11 +317,15 @@ class _Reader:
             text += f"; the {_bytes(pending, verb=False)} before belong to no whole message"
         yield stream.notice("lost-bytes", text, chunk.time_ns)
         yield from self._incomplete(stream, chunk.time_ns)
+        yield from self._blank(stream, chunk.time_ns, lost=lost)
         self._step_over(stream, lost)
 
-    def _cut(self, stream: _Stream, cut: int, time_ns: int | None) -> Iterator[Captured | Notice]:
+    def _cut(self, stream: _Stream, cut: int, time_ns: int | None) -> Iterator[Captured | Notice | Chunk]:
         """Bytes that the source does not show, which it has said itself: go on behind them if they end
         with a message."""
+        if stream.conversation.passing:
+            yield from self._blank(stream, time_ns, cut=cut)
+            return
         length = stream.expected()
         hidden = cut - (stream.skip if length is None else length - stream.pending)
         if hidden > 0 and stream.search is None:
@@ -302,13 +334,20 @@ class _Reader:
             text = f"the header of a message of {length} bytes is not shown by the source"
             yield stream.notice("lost-bytes", text, time_ns)
         yield from self._incomplete(stream, time_ns)
+        yield from self._blank(stream, time_ns, cut=cut)
         self._step_over(stream, cut)
 
-    def _incomplete(self, stream: _Stream, time_ns: int | None) -> Iterator[Captured]:
-        """The message that is pending, if its header is there."""
+    def _incomplete(self, stream: _Stream, time_ns: int | None) -> Iterator[Captured | Chunk]:
+        """The message that is pending, if its header is there. What `decode` leaves out of it is cut."""
         length, pending = stream.expected(), stream.pending
         if length is not None and pending >= MIN_FRAME:
-            yield self._captured(stream, stream.decoder.pending, time_ns, missing=length - pending)
+            captured = self._captured(stream, stream.decoder.pending, time_ns, missing=length - pending)
+            yield captured
+            seen = captured.message.length - captured.message.missing
+            yield from self._blank(stream, time_ns, cut=pending - seen)
+        else:
+            held = pending if stream.search is None else len(stream.search)
+            yield from self._blank(stream, time_ns, held)
 
     @staticmethod
     def _step_over(stream: _Stream, count: int) -> None:
@@ -322,7 +361,7 @@ class _Reader:
             stream.passed += len(stream.search or b"")
             stream.restart(b"")
 
-    def _walk(self, stream: _Stream, data: bytes, time_ns: int | None) -> Iterator[Captured | Notice]:
+    def _walk(self, stream: _Stream, data: bytes, time_ns: int | None) -> Iterator[Captured | Notice | Chunk]:
         """Take bytes in small pieces, and search where they are out of step."""
         pos = 0
         if stream.search:
@@ -331,6 +370,7 @@ class _Reader:
             if stream.search is not None:
                 at, found = self._programs.find(data, pos)
                 stream.passed += at - pos
+                yield from self._blank(stream, time_ns, at - pos)
                 pos = at
                 if not found:
                     stream.search = data[at:]
@@ -356,8 +396,9 @@ class _Reader:
                     data, pos = rest + data[pos:], 0
                 else:
                     pos -= len(rest)
+        yield from self._blank(stream, time_ns, len(data) - pos)  # of a connection that is passed over
 
-    def _trouble(self, stream: _Stream, rest: bytes, time_ns: int | None) -> Iterator[Notice]:
+    def _trouble(self, stream: _Stream, rest: bytes, time_ns: int | None) -> Iterator[Notice | Chunk]:
         """Where a message should begin there is `rest`: name what it is, or search from there on."""
         conversation = stream.conversation
         if conversation.sasl:
@@ -376,7 +417,7 @@ class _Reader:
             yield stream.notice("bad-frame", f"no message begins with this {what}", time_ns)
         stream.restart(b"")
 
-    def _other(self, stream: _Stream, name: str, time_ns: int | None) -> Iterator[Notice]:
+    def _other(self, stream: _Stream, name: str, time_ns: int | None) -> Iterator[Notice | Chunk]:
         """A connection speaks another protocol, or TLS, in which libvirt may be."""
         if name.startswith("TLS"):
             text = f"{name}: encrypted; with a key log (--keylog FILE) tshark can decrypt it in a capture"
@@ -384,24 +425,28 @@ class _Reader:
         else:
             yield from self._pass(stream, "not-libvirt", f"this is {name}, not libvirt", time_ns)
 
-    def _unnamed(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice]:
+    def _unnamed(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice | Chunk]:
         """A connection began with bytes of no known protocol, and no message is in them."""
         text = (
             f"this is not libvirt, nor another known protocol (it begins with {first_bytes(stream.unnamed)})"
         )
         yield from self._pass(stream, "not-libvirt", text, time_ns)
 
-    @staticmethod
-    def _pass(stream: _Stream, code: str, text: str, time_ns: int | None) -> Iterator[Notice]:
+    def _pass(self, stream: _Stream, code: str, text: str, time_ns: int | None) -> Iterator[Notice | Chunk]:
         """Say what the connection is, and look at no more of it."""
         # On the network others may try; but a file of such bytes is not what was meant.
         severity: Severity = "note" if stream.connection.transport != "raw" else "error"
         yield stream.notice(code, text, time_ns, severity)
         stream.conversation.passing = True
         for each in stream.conversation.streams.values():
+            if each.ended:
+                continue
+            # The caller goes on with the pending bytes of this one.
+            held = len(each.search) if each.search else 0 if each is stream else each.pending
+            yield from self._blank(each, time_ns, held)
             each.restart(None)
 
-    def _end(self, stream: _Stream, time_ns: int | None, *, closed: bool) -> Iterator[Seen]:
+    def _end(self, stream: _Stream, time_ns: int | None, *, closed: bool) -> Iterator[Seen | Chunk]:
         """A direction is over (it was closed, or the input ends): say what is left of it."""
         conversation = stream.conversation
         if stream.search is not None:
@@ -410,11 +455,13 @@ class _Reader:
                 yield stream.notice(
                     "no-message", f"no message is in the last {_bytes(left, verb=False)}", time_ns
                 )
+            yield from self._blank(stream, time_ns, len(stream.search))
         elif stream.pending:
             needed = stream.expected() or MIN_FRAME
             text = f"the last message is incomplete: it needs {needed} bytes, {stream.pending} available"
             yield stream.notice("incomplete-message", text, time_ns)
             yield from self._incomplete(stream, time_ns)
+        yield from self._blank(stream, time_ns, end=closed)
         self._streams.pop((stream.connection.id, stream.direction), None)
         stream.ended = True
         both = len(conversation.streams) > 1 or stream.direction is None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .status import Status
 
 
-@click.command()
+@click.command(cls=options.RedactingCommand)
 @inputs_option
 @click.option(
     "--merge",
@@ -61,6 +61,9 @@ def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: in
     --as-of says at the end, on standard error, what an older libvirt would not understand of the messages
     that were shown: procedures and fields that it does not have yet, and what is over its limits.
 
+    --redact blanks secrets, and whatever cannot be decoded and may hold some, in the output and in -w. Use
+    it before you attach a capture to a bug report.
+
     pretty cuts strings after 512 characters, bytes after 128 and arrays after 32 elements, and says how much
     it left out.
 
@@ -70,6 +73,7 @@ def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: in
       libvirt-proto decode --procedure 'domain_get_*' --type reply capture.pcap
       libvirt-proto decode --errors-only --format monitor *.pcap
       libvirt-proto decode -w libvirt.pcapng everything.pcap
+      libvirt-proto decode --redact -w report.pcapng everything.pcap
       libvirt-proto decode --exchanges --format monitor capture.pcap
       libvirt-proto decode --format jsonl capture.pcap | jq -r .procedure | sort | uniq -c
       tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode --format pretty -
@@ -89,13 +93,13 @@ def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: in
         _check_jobs(inputs, merge)
     status = show.status()
     with (
-        recording(inputs.record) as recorder,
+        recording(inputs.record, show.redact) as recorder,
         destination(show.output) as out,
         status,
         stopping(inputs.follow),
     ):
         if merge:
-            show.write(inputs.merged(show.registry, status, out.flush), out, status)
+            show.write(inputs.merged(show.registry, status, out.flush, show.redact), out, status)
         elif jobs > 1 and len(inputs.files) > 1:
             from .jobs import run
 
@@ -113,7 +117,7 @@ def _file(
     """Write what is shown of one of the files."""
     if show.format == "pretty" and len(inputs.files) > 1:
         out.write(f"{show.palette.name}== {printable(file)}{show.palette.off}\n".encode())
-    items = inputs.messages(file, show.registry, status, out.flush, recorder)
+    items = inputs.messages(file, show.registry, status, out.flush, recorder, show.redact)
     show.write(items, out, status, live=inputs.is_live(file))
 
 

@@ -13,12 +13,14 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
-from ..capture.chunk import Captured, Closed, ConnectionEvent, Item, Notice
+from ..capture.chunk import Captured, Closed, ConnectionEvent, Item, Notice, Seen
 from ..capture.stop import Stop
+from .options import redacted_note
 from .output import create
 
 if TYPE_CHECKING:
     from ..capture.record import Recorder
+    from ..redact.redactor import What
     from ..registry import Registry
     from .status import Status
 
@@ -79,9 +81,10 @@ class Inputs:
         status: Status,
         flush: Callable[[], object] = lambda: None,
         recorder: Recorder | None = None,
+        redact: What | None = None,
     ) -> Iterator[Captured | ConnectionEvent | Closed]:
         """The messages of one of the files, and what else happened to its connections; `recorder` gets what
-        they are made of.
+        they are made of. With `redact`, all of it is redacted.
 
         What a person should know goes to `status`, after `flush` was called, so that it comes behind
         what was written before.
@@ -92,19 +95,32 @@ class Inputs:
         status.source(name)
         try:
             items = self.items(file, status)
-            yield from messages(items, registry, status, flush, recorder, live=self.is_live(file))
+            yield from messages(items, registry, status, flush, recorder, redact, live=self.is_live(file))
         except SourceError as error:
             flush()
-            status.problem(str(error).removeprefix(f"{name}: "))
+            problem = Notice("unreadable", str(error).removeprefix(f"{name}: "))
+            if redact is not None:
+                from ..redact.redactor import redacted_notice
+
+                problem = redacted_notice(problem)
+            status.notice(problem)
 
     def merged(
-        self, registry: Registry, status: Status, flush: Callable[[], object] = lambda: None
+        self,
+        registry: Registry,
+        status: Status,
+        flush: Callable[[], object] = lambda: None,
+        redact: What | None = None,
     ) -> Iterator[Captured | ConnectionEvent]:
         """As `messages`, for both of two files in one timeline."""
         from ..capture.merge import merge
 
         first, second = (
-            [item for item in self.messages(file, registry, status, flush) if not isinstance(item, Closed)]
+            [
+                item
+                for item in self.messages(file, registry, status, flush, redact=redact)
+                if not isinstance(item, Closed)
+            ]
             for file in self.files
         )
         status.source(" and ".join(self.files))
@@ -116,15 +132,15 @@ class Inputs:
 
 
 @contextmanager
-def recording(path: Path | None) -> Iterator[Recorder | None]:
-    """A Recorder that writes to a file, which is made anew; nothing for None."""
+def recording(path: Path | None, redact: What | None = None) -> Iterator[Recorder | None]:
+    """A Recorder that writes to a file, which is made anew; nothing for None. The file notes `redact`."""
     if path is None:
         yield None
         return
     from ..capture.record import Recorder
 
     with create(path) as file:
-        yield Recorder(file)
+        yield Recorder(file, redacted_note(redact))
 
 
 def check_record(record: Path | None, output: Path | None) -> None:
@@ -144,21 +160,15 @@ def messages(
     status: Status,
     flush: Callable[[], object],
     recorder: Recorder | None,
+    redact: What | None,
     *,
     live: bool,
 ) -> Iterator[Captured | ConnectionEvent | Closed]:
     """As Inputs.messages, for the items of any source; what is `live` is recorded as it comes."""
-    from ..capture import stream
-    from ..message import MessageDecoder
-
-    if recorder is not None:
-        from ..capture.record import recorded
-
-        items = recorded(items, recorder, live=live)
     count = problems = seen = 0
     connection = None
     try:
-        for item in stream.messages(items, MessageDecoder(registry).decode, programs=registry.numbers):
+        for item in _decoded(items, registry, recorder, redact, live=live):
             if isinstance(item, Captured):
                 count += 1
                 if item.message.error is not None:
@@ -175,6 +185,25 @@ def messages(
         status.messages += count
         status.problems += problems
         status.connections += seen
+
+
+def _decoded(
+    items: Iterable[Item], registry: Registry, recorder: Recorder | None, redact: What | None, *, live: bool
+) -> Iterator[Seen]:
+    """Messages, events and notices of items: recorded and then decoded, or redacted and then recorded."""
+    if redact is not None:
+        from ..redact.redactor import Redactor, redacted_messages
+
+        redactor = Redactor(registry, redact)
+        return redacted_messages(items, redactor, programs=registry.numbers, recorder=recorder, live=live)
+    from ..capture import stream
+    from ..message import MessageDecoder
+
+    if recorder is not None:
+        from ..capture.record import recorded
+
+        items = recorded(items, recorder, live=live)
+    return stream.messages(items, MessageDecoder(registry).decode, programs=registry.numbers)
 
 
 def open_file(file: str) -> AbstractContextManager[BinaryIO]:

@@ -17,6 +17,7 @@ from ..present.text import amount
 from .numbers import number
 
 if TYPE_CHECKING:
+    from ..redact.redactor import What
     from ..registry import Registry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -148,6 +149,40 @@ record = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Record what was seen, as a pcapng capture that only you can read.",
 )
+
+
+def redact(command: Command) -> Command:
+    """`--redact`, as parameter `redact`: a What, or None. For a RedactingCommand or RedactingGroup."""
+    return click.option(
+        "--redact",
+        type=click.Choice(["secrets", "all"]),
+        metavar="[=all]",
+        help="Blank secrets (passwords, secret values, SASL data) and what cannot be decoded, in the output"
+        " and in -w, so that both can be attached to a bug report. Lengths stay. --redact=all keeps only"
+        " headers, names and lengths.",
+    )(command)
+
+
+class RedactingCommand(click.Command):
+    """A command with a `--redact` whose value may be left out, and then is `secrets`.
+
+    click's own optional values would take the next word, a FILE.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write the value out."""
+        end = args.index("--") if "--" in args else len(args)
+        given = ["--redact=secrets" if word == "--redact" else word for word in args[:end]]
+        return super().parse_args(ctx, given + args[end:])
+
+
+class RedactingGroup(RedactingCommand, click.Group):
+    """As RedactingCommand, with subcommands."""
+
+
+def redacted_note(what: What | None) -> str:
+    """A note for people in redacted output; "" for other output."""
+    return "" if what is None else "redacted by libvirt-proto --redact" + ("=all" if what == "all" else "")
 
 
 def palette(choice: str, stream: IO[Any]) -> Palette:

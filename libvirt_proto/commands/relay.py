@@ -56,7 +56,7 @@ def _mode(_ctx: click.Context, _option: click.Parameter, text: str | None) -> in
     return int(text, 8)
 
 
-@click.command()
+@click.command(cls=options.RedactingCommand)
 @click.option(
     "--listen",
     "listen_at",
@@ -122,7 +122,7 @@ def relay(
         raise click.UsageError("--mode is for the file of a unix socket (--listen unix:PATH).")
     status = show.status(summary=True)
     status.source("relay")
-    with recording(record) as recorder, destination(show.output) as out, status:
+    with recording(record, show.redact) as recorder, destination(show.output) as out, status:
         _serve(listen_at, connect_to, mode, _Decoder(show, status, recorder, out))
     ctx.exit(1 if status.problems else 0)
 
@@ -142,7 +142,13 @@ class _Decoder(Thread):
         self._view = show.view()
         show.registry.programs()
         self._items = messages(
-            self.feed.items(idle=out.flush), show.registry, status, out.flush, recorder, live=True
+            self.feed.items(idle=out.flush),
+            show.registry,
+            status,
+            out.flush,
+            recorder,
+            show.redact,
+            live=True,
         )
         #: Called when it ends because of an error.
         self.failed: Callable[[], object] = lambda: None

@@ -21,6 +21,7 @@ from .views import Exchanges, Figures, Item, Messages, View
 if TYPE_CHECKING:
     from ..as_of import AsOf
     from ..present.style import Palette
+    from ..redact.redactor import What
     from ..registry import Registry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -44,6 +45,7 @@ class Show:
     as_of: Registry | None = None
     #: Not messages, but figures at the end, of a source of this name.
     figures_of: str | None = None
+    redact: What | None = None
 
     @property
     def palette(self) -> Palette:
@@ -66,9 +68,18 @@ class Show:
                 self.palette,
                 self.filter,
                 fit=self.output is None,
+                redact=self.redact,
             )
         make = Exchanges if self.exchanges else Messages
-        return make(self.format, self.registry, self.palette, self.filter, full=self.full, acl=self.acl)
+        return make(
+            self.format,
+            self.registry,
+            self.palette,
+            self.filter,
+            full=self.full,
+            acl=self.acl,
+            redact=self.redact,
+        )
 
     def write(
         self,
@@ -192,6 +203,7 @@ def show(command: Command) -> Command:
         help="Say at the end what of it this libvirt release would not understand: procedures and fields"
         " that it does not have, and what is over its limits (that counts as an error).",
     )
+    @options.redact
     @click.option("--full", is_flag=True, help="Show long strings, bytes and arrays to their end (pretty).")
     @options.colour
     @click.option(
@@ -217,6 +229,7 @@ def show(command: Command) -> Command:
         output: Path | None,
         exchanges: bool,
         acl: bool,
+        redact: What | None,
         **rest: Any,
     ) -> Any:
         if exchanges and types:
@@ -234,7 +247,7 @@ def show(command: Command) -> Command:
             raise click.UsageError(str(error)) from None
         format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
         old = None if as_of is None else options.open_registry(as_of)
-        shown = Show(registry, filter_, format_, full, color, output, exchanges, acl, old)
+        shown = Show(registry, filter_, format_, full, color, output, exchanges, acl, old, redact=redact)
         return command(*args, show=shown, **rest)
 
     return with_show  # type: ignore[return-value]

@@ -17,10 +17,11 @@ from .signals import stopping
 from .status import Status
 
 if TYPE_CHECKING:
+    from ..redact.redactor import What
     from ..registry import Registry
 
 
-@click.command()
+@click.command(cls=options.RedactingCommand)
 @inputs_option
 @click.option(
     "--format",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     help="How many of the slowest exchanges, of the values nearest to their limits and (table) of the"
     " connections and of the calls without a reply are shown.",
 )
+@options.redact
 @options.definitions
 @options.colour
 @click.option(
@@ -53,6 +55,7 @@ def stats(
     inputs: Inputs,
     format_: str | None,
     top: int,
+    redact: What | None,
     registry: Registry,
     color: str,
     output: Path | None,
@@ -82,7 +85,7 @@ def stats(
     format_ = format_ or ("table" if on_terminal else "json")
     palette = options.stdout_palette("never" if output and color == "auto" else color)
     status = Status(options.palette(color, sys.stderr), bar=sys.stderr.isatty(), summary=False)
-    measure = Measure(registry, top)
+    measure = Measure(registry, top, redact)
     interrupted = False
     with destination(output) as out:
         with status:
@@ -90,7 +93,7 @@ def stats(
                 with stopping(inputs.follow):
                     for file in inputs.files:
                         measure.source(file)
-                        for item in inputs.messages(file, registry, status):
+                        for item in inputs.messages(file, registry, status, redact=redact):
                             measure.add(item)
             except KeyboardInterrupt:
                 interrupted = True

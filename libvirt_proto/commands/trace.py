@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from ..capture.probes.plan import Sides
 
 
-@click.group(invoke_without_command=True, subcommand_metavar="[events|qemu-monitor]")
+@click.group(
+    cls=options.RedactingGroup, invoke_without_command=True, subcommand_metavar="[events|qemu-monitor]"
+)
 @tracing("rpc")
 @click.option("--client-only", is_flag=True, help="Only clients' side of connections.")
 @click.option("--server-only", is_flag=True, help="Only daemons' side of connections.")
@@ -52,7 +54,7 @@ def trace(
 
     Of messages beyond 2,560 bytes the rest is missing; fields before are shown. With --client-only and
     --server-only, sockets that no connection uses yet are left out. Filters, -o and -w are those of decode.
-    -w and -o may hold secrets that no network ever sees.
+    -w and -o may hold secrets that no network ever sees: --redact blanks them.
 
     \b
     Examples:
@@ -87,13 +89,14 @@ def trace(
         wanted = Selection(tracing.pids, tracing.comms, sides)
         stop = Stop()
         with (
-            recording(record) as recorder,
+            recording(record, show.redact) as recorder,
             destination(show.output, stop) as out,
             status,
             tracing.armed(found, stop, out, sides) as (instance, plan, wait),
             closing(live(instance, plan, RpcReader, wanted, wait, out.flush, begin)) as items,
         ):
-            show.write(messages(items, show.registry, status, out.flush, recorder, live=True), out, status)
+            seen = messages(items, show.registry, status, out.flush, recorder, show.redact, live=True)
+            show.write(seen, out, status)
     ctx.exit(1 if status.problems else 0)
 
 

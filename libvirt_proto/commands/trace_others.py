@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,8 +18,9 @@ from .status import Status
 from .tracing import Tracing, begin, failing_in_words, tracing
 
 if TYPE_CHECKING:
-    from ..capture.chunk import Fired
+    from ..capture.chunk import Fired, Notice
     from ..present.style import Palette
+    from ..redact.redactor import What
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -89,8 +90,9 @@ def events(
     _trace(ctx, tracing, format_, color, output)
 
 
-@click.command("qemu-monitor")
+@click.command("qemu-monitor", cls=options.RedactingCommand)
 @tracing("qemu-monitor")
+@options.redact
 @click.option(
     "--pretty-json", is_flag=True, help="Write each JSON text on several lines, with indentation (monitor)."
 )
@@ -100,6 +102,7 @@ def qemu_monitor(
     ctx: click.Context,
     tracing: Tracing,
     pretty_json: bool,
+    redact: What | None,
     format_: str | None,
     color: str,
     output: Path | None,
@@ -126,12 +129,21 @@ def qemu_monitor(
       libvirt-proto trace qemu-monitor --format jsonl | jq -c 'select(.json.event == "STOP")'
 
     Probes are found, set and removed as by `libvirt-proto trace`, whose help says more. They are in
-    libvirt_driver_qemu.so, which libvirtd and virtqemud load. Commands may hold secrets.
+    libvirt_driver_qemu.so, which libvirtd and virtqemud load. Commands may hold secrets: --redact blanks
+    them, and all of what was cut.
     The exit status is 1 if events were lost, or tracing is not possible here.
     """
     if pretty_json and format_ == "jsonl":
         raise click.UsageError("--pretty-json is for --format monitor: with jsonl, a line is an object.")
-    _trace(ctx, tracing, "monitor" if pretty_json else format_, color, output, pretty_json=pretty_json)
+    _trace(
+        ctx,
+        tracing,
+        "monitor" if pretty_json else format_,
+        color,
+        output,
+        pretty_json=pretty_json,
+        redact=redact,
+    )
 
 
 def _trace(
@@ -142,6 +154,7 @@ def _trace(
     output: Path | None,
     *,
     pretty_json: bool = False,
+    redact: What | None = None,
 ) -> None:
     from ..capture.chunk import Notice
     from ..capture.probes.fired import FiredReader
@@ -152,7 +165,7 @@ def _trace(
             return
         terminal = output is None and sys.stdout.isatty()
         palette = options.stdout_palette("never" if output and color == "auto" else color)
-        present = _presenter(format_ or ("monitor" if terminal else "jsonl"), palette, pretty_json)
+        present = _presenter(format_ or ("monitor" if terminal else "jsonl"), palette, pretty_json, redact)
         status = Status(options.palette(color, sys.stderr), bar=False, summary=True)
         status.source("trace")
         status.events = 0
@@ -167,7 +180,7 @@ def _trace(
             for item in items:
                 if isinstance(item, Notice):
                     out.flush()
-                    status.notice(item)
+                    status.notice(_redacted_notice(item, redact))
                 else:
                     status.events += 1
                     out.write(present(item))
@@ -175,10 +188,27 @@ def _trace(
     ctx.exit(1 if status.problems else 0)
 
 
-def _presenter(format_: str, palette: Palette, pretty_json: bool) -> Callable[[Fired], bytes]:
+def _presenter(
+    format_: str, palette: Palette, pretty_json: bool, redact: What | None
+) -> Callable[[Fired], bytes]:
     from ..present import fired
 
+    present: Callable[[Fired], bytes]
     if format_ == "jsonl":
-        return fired.json_line
-    present = fired.Presenter(palette, pretty_json=pretty_json)
-    return lambda item: f"{present(item)}\n".encode()
+        present = partial(fired.json_line, redacted=redact)
+    else:
+        text = fired.Presenter(palette, pretty_json=pretty_json)
+        present = lambda item: f"{text(item)}\n".encode()  # noqa: E731
+    if redact is None:
+        return present
+    from ..redact.redactor import redacted_fired
+
+    return lambda item: present(redacted_fired(item, redact))
+
+
+def _redacted_notice(notice: Notice, redact: What | None) -> Notice:
+    if redact is None:
+        return notice
+    from ..redact.redactor import redacted_notice
+
+    return redacted_notice(notice)

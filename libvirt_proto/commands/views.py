@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..present import jsonl, monitor
     from ..present.access import Accesses
     from ..present.style import Palette
+    from ..redact.redactor import What
     from ..registry import Registry
     from ..session import Exchange
     from .filters import Filter
@@ -37,7 +38,15 @@ class Messages:
     """Message by message, with what happens to connections in between."""
 
     def __init__(
-        self, format_: str, registry: Registry, palette: Palette, filter_: Filter, *, full: bool, acl: bool
+        self,
+        format_: str,
+        registry: Registry,
+        palette: Palette,
+        filter_: Filter,
+        *,
+        full: bool,
+        acl: bool,
+        redact: What | None = None,
     ) -> None:
         self._filter = filter_
         self._accepts = filter_ if filter_.active else None
@@ -48,13 +57,13 @@ class Messages:
         if format_ == "pretty":
             from ..present import pretty
 
-            text = pretty.Presenter(registry, palette, accesses, full=full)
+            text = pretty.Presenter(registry, palette, accesses, full=full, redacted=redact)
             self._present, self._event = _encoded(text), _encoded(text.event)
             return
         if format_ == "jsonl":
             from ..present import jsonl
 
-            lines = jsonl.Presenter(registry, accesses)
+            lines = jsonl.Presenter(registry, accesses, redact)
         else:
             from ..present import monitor
 
@@ -84,7 +93,15 @@ class Exchanges:
     """Exchange by exchange; times count from the first message of the source."""
 
     def __init__(
-        self, format_: str, registry: Registry, palette: Palette, filter_: Filter, *, full: bool, acl: bool
+        self,
+        format_: str,
+        registry: Registry,
+        palette: Palette,
+        filter_: Filter,
+        *,
+        full: bool,
+        acl: bool,
+        redact: What | None = None,
     ) -> None:
         from ..present import exchanges
         from ..session import Sessions
@@ -95,12 +112,12 @@ class Exchanges:
         accesses = _accesses(registry) if acl else None
         self._present: Callable[[Exchange], bytes]
         if format_ == "jsonl":
-            self._present = exchanges.Lines(registry, accesses)
+            self._present = exchanges.Lines(registry, accesses, redact)
             return
         if format_ == "monitor":
             text: exchanges.Monitor | exchanges.Pretty = exchanges.Monitor(registry, palette, accesses)
         else:
-            text = exchanges.Pretty(registry, palette, accesses, full=full)
+            text = exchanges.Pretty(registry, palette, accesses, full=full, redacted=redact)
         self._present = _encoded(lambda exchange: text(exchange, self._start))
 
     def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
@@ -130,11 +147,19 @@ class Figures:
     TOP: Final = 10
 
     def __init__(
-        self, name: str, format_: str, registry: Registry, palette: Palette, filter_: Filter, *, fit: bool
+        self,
+        name: str,
+        format_: str,
+        registry: Registry,
+        palette: Palette,
+        filter_: Filter,
+        *,
+        fit: bool,
+        redact: What | None = None,
     ) -> None:
         from ..measure.measure import Measure
 
-        self._measure = Measure(registry, self.TOP)
+        self._measure = Measure(registry, self.TOP, redact)
         self._measure.source(name)
         self._as_json, self._palette, self._fit = format_ == "jsonl", palette, fit
         self._accepts = filter_ if filter_.active else None

@@ -10,6 +10,8 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import msgspec
+
 from ..capture.chunk import Captured, Closed, ConnectionEvent
 from ..message import Header
 from ..publicnames import names
@@ -48,9 +50,11 @@ class Measure:
 
     Of each exchange its latency is kept (8 bytes), for exact percentiles; the messages are not.
     `top` is how many of the slowest exchanges and of the values nearest to their limits are reported.
+    `redacted` is reported as it is.
     """
 
-    def __init__(self, registry: Registry, top: int) -> None:
+    def __init__(self, registry: Registry, top: int, redacted: str | None = None) -> None:
+        self._redacted = redacted
         self._registry = registry
         self._top = top
         self._limits = Limits(registry)
@@ -99,6 +103,7 @@ class Measure:
             [slow for _, _, slow in slowest],
             sorted(self._unanswered, key=lambda call: call.call.time_ns or 0),
             self._limits.nearest(self._top),
+            self._redacted or msgspec.UNSET,
         )
 
     # Messages

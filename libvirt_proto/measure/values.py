@@ -226,7 +226,8 @@ class Totals(msgspec.Struct):
 
 class Statistics(msgspec.Struct):
     """Everything. `procedures` come by the time that their calls took in all, `connections` in the order
-    of their files, the rest with the largest first, `unanswered` in the order of their calls."""
+    of their files, the rest with the largest first, `unanswered` in the order of their calls. `redacted` is
+    `secrets` or `all`, and only there if messages were redacted."""
 
     totals: Totals
     procedures: list[Procedure]
@@ -236,3 +237,4 @@ class Statistics(msgspec.Struct):
     slowest: list[Slow]
     unanswered: list[Unanswered]
     limits: list[Closeness]
+    redacted: str | msgspec.UnsetType = msgspec.UNSET

@@ -65,9 +65,11 @@ class Line(msgspec.Struct):
 class Lines:
     """Exchange → a line of JSON with its newline, in UTF-8."""
 
-    def __init__(self, registry: Registry, accesses: Accesses | None = None) -> None:
+    def __init__(
+        self, registry: Registry, accesses: Accesses | None = None, redacted: str | None = None
+    ) -> None:
         self._names = Names(registry)
-        self._message = jsonl.Presenter(registry, accesses)
+        self._message = jsonl.Presenter(registry, accesses, redacted)
         self._encode = msgspec.json.Encoder().encode
 
     def __call__(self, exchange: Exchange) -> bytes:
@@ -174,10 +176,11 @@ class Pretty:
         accesses: Accesses | None = None,
         *,
         full: bool = False,
+        redacted: str | None = None,
     ) -> None:
         self._names = Names(registry)
         self._palette = palette
-        self._message = pretty.Presenter(registry, palette, accesses, full=full)
+        self._message = pretty.Presenter(registry, palette, accesses, full=full, redacted=redacted)
 
     def __call__(self, exchange: Exchange, start_ns: int | None) -> str:
         """The lines of an exchange, joined; times count from `start_ns`."""

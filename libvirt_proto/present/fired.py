@@ -70,9 +70,10 @@ class Presenter:
         return f"{mark} {colour.quiet}{printable(str(arguments['mon']))}{colour.off} {said}{cut}{along}"
 
 
-def json_line(fired: Fired) -> bytes:
+def json_line(fired: Fired, redacted: str | None = None) -> bytes:
     """`{"event":"event_glib_add_handle","time_ns":…,"pid":…,"comm":…,"thread":…,"watch":…}` and a newline.
-    What the monitor says is `json` if it is whole and is JSON, otherwise `text`; the other is null."""
+    Text of the monitor is `json` if it is whole and is JSON, otherwise `text`; the other is null.
+    `redacted` is written as it is, if there is something."""
     line: dict[str, object] = {
         "event": fired.kind,
         "time_ns": fired.time_ns,
@@ -88,6 +89,8 @@ def json_line(fired: Fired) -> bytes:
         line |= {"text": _utf8(text) if json is None else None, "cut": fired.cut, **rest}
     else:
         line |= fired.arguments
+    if redacted is not None:
+        line["redacted"] = redacted
     return msgspec.json.encode(line) + b"\n"
 
 

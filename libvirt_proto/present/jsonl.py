@@ -3,8 +3,8 @@
 `remarks`, `raw`, `missing` and `sightings` alone come only where they say something: the payload was not
 canonical XDR, and `raw` is what was received; `missing` is how many bytes of the message nobody has seen;
 `sightings` are the recordings that have it, where two were merged. `access` comes with calls if it is asked
-for. In payloads, numbers that libvirt's public API has names for stay numbers, and the names stand behind
-them, `code_name` behind `code` (see values).
+for, `redacted` with redacted messages. In payloads, numbers that libvirt's public API has names for stay
+numbers, and the names follow them, `code_name` after `code` (see values).
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Line(msgspec.Struct):
     missing: int | msgspec.UnsetType = msgspec.UNSET
     sightings: tuple[Sighting, ...] | msgspec.UnsetType = msgspec.UNSET
     access: Access | msgspec.UnsetType = msgspec.UNSET
+    redacted: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Event(msgspec.Struct):
@@ -90,9 +91,12 @@ _MAX_FORMS: Final = 8192
 class Presenter:
     """Captured → a line of JSON with its newline, in UTF-8."""
 
-    def __init__(self, registry: Registry, accesses: Accesses | None = None) -> None:
+    def __init__(
+        self, registry: Registry, accesses: Accesses | None = None, redacted: str | None = None
+    ) -> None:
         self._names = Names(registry)
         self._accesses = accesses
+        self._redacted = redacted
         self._encode = msgspec.json.Encoder().encode
         self._connection: Connection | None = None
         self._conn = ""
@@ -210,6 +214,8 @@ class Presenter:
             )
         if self._accesses is not None:
             line.access = self._accesses.of(captured) or msgspec.UNSET
+        if self._redacted is not None:
+            line.redacted = self._redacted
         return line
 
     def _converter(self, message: Message) -> Convert:

@@ -30,7 +30,8 @@ _REMEMBERED: Final = 65536
 
 class Presenter:
     """Captured → lines, without newlines. A connection is introduced by a line of its own before
-    its first message; messages then refer to it by its number."""
+    its first message; messages then refer to it by its number. `redacted` is how messages were redacted;
+    a line before everything else reports it."""
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Presenter:
         accesses: Accesses | None = None,
         *,
         full: bool = False,
+        redacted: str | None = None,
     ) -> None:
         self._names = Names(registry)
         self._accesses = accesses
@@ -46,6 +48,8 @@ class Presenter:
         self._cut: Cut = NO_CUT if full else DEFAULT_CUT
         self._start: int | None = None
         self._introduced: set[int] = set()
+        #: Told before anything else.
+        self._redacted = redacted
 
     def __call__(self, captured: Captured) -> str:
         """The lines of a message, joined."""
@@ -71,6 +75,10 @@ class Presenter:
         """The line that says what a connection is, before anything else of it."""
         if connection.id in self._introduced:
             return
+        if self._redacted is not None:
+            kept = "secrets" if self._redacted == "secrets" else "everything but headers, names and lengths"
+            yield f"{self._palette.warn}── redacted: {kept} blanked, with x or 0{self._palette.off}"
+            self._redacted = None
         if len(self._introduced) >= _REMEMBERED:
             self._introduced.clear()
         self._introduced.add(connection.id)

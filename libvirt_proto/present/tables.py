@@ -47,6 +47,8 @@ class Presenter:
 
     def __call__(self, statistics: Statistics) -> Iterator[str]:
         """The lines: totals, then a section for all that there is."""
+        if statistics.redacted:
+            yield f"{self._palette.warn}redacted: {statistics.redacted}{self._palette.off}"
         yield from self._totals(statistics)
         yield from self._section(
             "Procedures, by the time that their calls took in all", self._procedures(statistics.procedures)

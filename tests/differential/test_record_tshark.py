@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from libvirt_proto import registry
 from libvirt_proto.capture.chunk import Chunk, Connection, Item
 from libvirt_proto.capture.record import Recorder, recorded
 from tests.differential import ours, tshark
 from tests.frames import frame
+from tests.markers import few_frames
+from tests.markers import found as markers_found
 
 pytestmark = pytest.mark.system("tshark")
 
@@ -112,3 +115,27 @@ def test_what_is_cut_off_is_shown_up_to_there(tmp_path: Path) -> None:
     assert "Malformed" not in run(path, "-V")
     procedures = run(path, "-Y", "libvirt", "-T", "fields", "-e", "libvirt.procedure").split()
     assert procedures == ["66"] * 4
+
+
+@pytest.mark.parametrize("option", ["--redact", "--redact=all"])
+@pytest.mark.parametrize("name", ["tour.pcap", "stream-events-keepalive.pcap"])
+def test_a_redacted_capture(captures: Path, tmp_path: Path, name: str, option: str) -> None:
+    if not tshark.has_dissector():
+        pytest.skip("tshark has no libvirt dissector")
+    target = tmp_path / "record.pcapng"
+    ours.run("decode", option, "-w", target, captures / name)
+    assert grave(target) == []
+    found, expected = tshark.messages(target), tshark.messages(captures / name)
+    assert [(one.time_ns, one.to_port, one.header) for one in found] == [
+        (one.time_ns, one.to_port, one.header) for one in expected
+    ]
+
+
+def test_tshark_finds_no_secret_in_a_redacted_capture(tmp_path: Path) -> None:
+    source, target = tmp_path / "secrets.pcapng", tmp_path / "record.pcapng"
+    connection = Connection(1, "192.0.2.7:40000", "192.0.2.1:16509")
+    frames = few_frames(registry.default())
+    record(source, [Chunk(connection, way, n, data) for n, (way, data) in enumerate(frames)])
+    ours.run("decode", "--redact", "-w", target, source)
+    assert markers_found(run(source, "-V", "-x"))
+    assert markers_found(run(target, "-V", "-x")) == []

@@ -7,7 +7,7 @@ from typing import Final
 
 from ..findings import Categories, Category, Finding, FindingRule, Rules
 from ..schema import Schema
-from . import conventions, limits, order, procedures, unused
+from . import conventions, limits, order, procedures, secrets, unused
 from .view import Hit, View
 
 CATEGORIES: Final[Categories] = {
@@ -18,6 +18,7 @@ CATEGORIES: Final[Categories] = {
         Category("ORDER", "error", "procedures count from 1, and a new one comes last"),
         Category("CONVENTION", "warning", "names and forms that hold all over libvirt"),
         Category("ACCESS", "warning", "calls that every client may make"),
+        Category("SECRET", "warning", "fields that may hold secrets and that --redact does not know"),
         Category("UNUSED", "notice", "what nothing on the wire needs"),
     )
 }
@@ -85,6 +86,11 @@ _TABLE: Final[dict[str, tuple[str, str, Callable[[View], Iterator[Hit]]]]] = {
         "ACCESS",
         "A call needs no permission (@acl: none), and others of its program need one.",
         procedures.acl_none,
+    ),
+    "SECRET_UNLISTED": (
+        "SECRET",
+        "A field looks secret, and is not in the list of secret fields.",
+        secrets.secret_unlisted,
     ),
     "UNUSED_TYPE": ("UNUSED", "A type is in no payload.", unused.unused_type),
     "UNUSED_CONSTANT": ("UNUSED", "A constant is named by no definition.", unused.unused_constant),

@@ -1,0 +1,30 @@
+"""SECRET: fields that may hold secrets and that `--redact` does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from libvirt_proto.secretfields import field_looks_secret, kind
+
+from ..schema import Array, FixedArray, Integer, Opaque, Optional, String
+from .view import Declared, Hit, View
+
+
+def secret_unlisted(view: View) -> Iterator[Hit]:
+    """Text and opaque data with secret-looking names that the list of secret fields does not have."""
+    for declared in view.declarations():
+        if declared.symbol.kind == "type" or not _holds_text(view, declared):
+            continue
+        if field_looks_secret(declared.name) and kind(declared.name) is None:
+            message = f"{declared.name} looks secret, and the list of secret fields does not name it"
+            effect = "`decode --redact` searches it for secrets, and does not blank it"
+            yield Hit(declared.symbol, declared.span, message, effect, declared.holder)
+
+
+def _holds_text(view: View, declared: Declared) -> bool:
+    """Return True for a string or opaque data, and for an array of strings, opaque data or numbers."""
+    node, in_array = view.schema.resolved(declared.node), False
+    while isinstance(node, Array | FixedArray | Optional):
+        in_array = in_array or not isinstance(node, Optional)
+        node = view.schema.resolved(node.element)
+    return isinstance(node, String | Opaque) or (in_array and isinstance(node, Integer))

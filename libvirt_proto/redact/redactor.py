@@ -1,0 +1,203 @@
+"""Blanks secrets in messages, events and notices, between the sources and all that shows or records them.
+
+Everything keeps its length. What cannot be decoded cannot be searched, and is blanked as a whole: stream
+data, payloads without a definition and spare bytes become zeros. A malformed payload becomes 0xff, which
+stays malformed. Of a message that was not seen whole, only the header is left; the rest counts as missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from struct import Struct
+from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec.structs import replace
+
+from ..capture.chunk import Captured, Chunk, ConnectionEvent, Fired, Item, Notice, Seen
+from ..capture.stream import messages, messages_and_rest
+from ..errors import BadValue, ProtocolError
+from ..generated import virnetprotocol as net
+from ..limits import MIN_FRAME
+from ..message import Message, MessageDecoder, Status, encode_message
+from ..secretfields import kind
+from .text import blank, redact_qmp, redact_text
+from .values import Values
+
+if TYPE_CHECKING:
+    from ..capture.record import Recorder
+    from ..registry import Registry
+    from ..xdrtype import XdrType
+
+#: The parts that are blanked: secrets, or everything but headers, names and lengths.
+What = Literal["secrets", "all"]
+
+_WORD: Final = Struct(">I").pack
+#: Fills malformed payloads: no length, count or discriminant has this value.
+_MALFORMED: Final = b"\xff"
+#: Notices whose texts have nothing but numbers and names of files and connections.
+_PLAIN_NOTICES: Final = frozenset(
+    (
+        "cut-packets",
+        "cut-strings",
+        "clock-difference",
+        "descriptors-lost",
+        "dropped-bytes",
+        "incomplete-message",
+        "ip-fragments",
+        "lost-bytes",
+        "lost-events",
+        "malformed-packets",
+        "mid-connection",
+        "no-clock-difference",
+        "no-libvirt",
+        "no-message",
+        "no-payloads",
+        "no-rpc-lines",
+        "no-times",
+        "not-accepted",
+        "not-connected",
+        "nothing-in-common",
+        "resynchronised",
+        "truncated-file",
+        "unknown-link-type",
+    )
+)
+#: Arguments of the monitor's probes that are what was said.
+_SAID: Final = frozenset(("msg", "reply", "event"))
+_LINE: Final = re.compile(r"line [0-9]+(?=:)")
+_LOOKS_LIKE: Final = re.compile(r"looks like .*(?=; )", re.DOTALL)
+
+
+class Redactor:
+    """Decodes messages with the types of `registry`, and redacts them."""
+
+    def __init__(self, registry: Registry, what: What = "secrets") -> None:
+        self._registry = registry
+        self._decode = MessageDecoder(registry).decode
+        self._values = Values(everything=what == "all")
+        self._text = blank if what == "all" else redact_text
+        self._secret_types: dict[str, bool] = {}
+
+    def decode(self, data: bytes, direction: str | None = None, missing: int = 0) -> Message:
+        """As MessageDecoder.decode, redacted."""
+        return self.message(self._decode(data, direction, missing))
+
+    def message(self, message: Message) -> Message:
+        """The message, redacted. Redacting it again changes nothing."""
+        if message.missing:
+            return self._head(message)
+        if message.error is not None:
+            raw = _MALFORMED * len(message.raw or b"")
+            error = _without_figures(message.error)
+            return replace(message, payload=None, data=None, raw=raw, remarks=(), error=error)
+        if message.data is not None:
+            return replace(message, data=bytes(len(message.data)))
+        payload = message.payload
+        if payload is not None and message.payload_type is not None:
+            redact = self._values.of(message.payload_type, self._registry.type(message.payload_type).node)
+            if redact is not None:
+                self._values.quoting = message.header.status == Status.VIR_NET_ERROR and self._quotes(message)
+                payload = redact(payload)
+        if payload is message.payload and not message.spare and message.raw is None:
+            return message
+        spare = bytes(len(message.spare))
+        return replace(message, payload=payload, spare=spare, raw=None, remarks=())
+
+    def event(self, event: ConnectionEvent) -> ConnectionEvent:
+        """The event; its details are text."""
+        return replace(event, details=tuple((name, self._text(text)) for name, text in event.details))
+
+    def seen_bytes(self, message: Message) -> bytes:
+        """The frame of a redacted message as far as it was seen."""
+        if not message.missing:
+            return encode_message(message, registry=self._registry)
+        head = _WORD(message.length) + net.TYPES["virNetMessageHeader"].to_bytes(message.header)
+        return head if message.fds is None else head + _WORD(message.fds)
+
+    @staticmethod
+    def _head(message: Message) -> Message:
+        """The header alone, of a message that was not seen whole."""
+        seen = MIN_FRAME + (4 if message.fds is not None else 0)
+        return Message(
+            message.header,
+            message.length,
+            message.fds,
+            message.payload_type,
+            missing=message.length - seen,
+        )
+
+    def _quotes(self, message: Message) -> bool:
+        """Return True for an error that may quote a secret, because the call that it answers has one."""
+        header = message.header
+        procedure = self._registry.procedure(header.prog, header.vers, header.proc)
+        types = (procedure.args, procedure.ret) if procedure else ()
+        return any(self._is_secret(type_) for type_ in types if type_ is not None)
+
+    def _is_secret(self, type_: XdrType) -> bool:
+        if type_.name not in self._secret_types:
+            fields = getattr(type_.node, "fields", ())
+            self._secret_types[type_.name] = any(
+                kind(f"{type_.name}.{name}") == "secret" for name, _, _ in fields
+            )
+        return self._secret_types[type_.name]
+
+
+def redacted_messages(
+    items: Iterable[Item],
+    redactor: Redactor,
+    *,
+    programs: frozenset[int],
+    recorder: Recorder | None = None,
+    live: bool = False,
+) -> Iterator[Seen]:
+    """As stream.messages, redacted. `recorder` gets the redacted messages and zeros for all other bytes, each
+    flushed at once with `live`."""
+    if recorder is None:
+        for seen in messages(items, redactor.decode, programs=programs):
+            yield _redacted(seen, redactor)
+        return
+    recorder.restart()
+    for item in messages_and_rest(items, redactor.decode, programs=programs):
+        if isinstance(item, Chunk):
+            recorder.add(item)
+        elif isinstance(item, Captured):
+            data = redactor.seen_bytes(item.message)
+            recorder.add(Chunk(item.connection, item.direction, item.time_ns, data))
+        if live:
+            recorder.flush()
+        if not isinstance(item, Chunk):
+            yield _redacted(item, redactor)
+
+
+def redacted_notice(notice: Notice) -> Notice:
+    """The notice; its text is left out if it may quote the input."""
+    if notice.code in _PLAIN_NOTICES:
+        return notice
+    if notice.code == "unreadable":
+        return replace(notice, text=_LOOKS_LIKE.sub("is not libvirt", notice.text))
+    line = _LINE.match(notice.text)
+    where = f"{line[0]}: " if line else ""
+    return replace(notice, text=f"{where}the text is left out, for it may quote the input (--redact)")
+
+
+def redacted_fired(fired: Fired, what: What) -> Fired:
+    """The report of a probe, redacted; text of the monitor that was cut is blanked as a whole."""
+    change = blank if fired.cut or what == "all" else redact_qmp
+    texts = {
+        name: change(text)
+        for name, text in fired.arguments.items()
+        if isinstance(text, str) and name in _SAID
+    }
+    return replace(fired, arguments=fired.arguments | texts)
+
+
+def _redacted(seen: Seen, redactor: Redactor) -> Seen:
+    if isinstance(seen, Notice):
+        return redacted_notice(seen)
+    return redactor.event(seen) if isinstance(seen, ConnectionEvent) else seen
+
+
+def _without_figures(error: ProtocolError) -> ProtocolError:
+    """The error's place and code, without the bytes that it quotes."""
+    return BadValue(f"malformed ({error.code}); its bytes are blanked", offset=error.offset, path=error.path)
