@@ -107,17 +107,17 @@ def _scan(source: Source) -> tuple[list[Token], tuple[Span, ...], tuple[Span, ..
     for match in _scanner().finditer(source.text):
         kind = cast(str, match.lastgroup)
         start, end = match.span()
-        if len(comments) + len(passthrough) > MAX_TOKENS:
-            problems = [syntax_errors.too_long(Span(source, start, end), MAX_TOKENS, "comments and % lines")]
-            break
         if kind in ("SIGN", "NAME", "NUMBER"):
             if len(tokens) <= MAX_TOKENS:
                 text = match[0]
                 tokens.append(Token(words.get(text, kind), text, start, end_pos=end))
-        elif kind == "COMMENT":
-            comments.append(Span(source, start, end))
-        elif kind == "PASSTHROUGH":
-            passthrough.append(Span(source, start, end))
+        elif kind in ("COMMENT", "PASSTHROUGH"):
+            if len(comments) + len(passthrough) > MAX_TOKENS:
+                problems = [
+                    syntax_errors.too_long(Span(source, start, end), MAX_TOKENS, "comments and % lines")
+                ]
+                break
+            (comments if kind == "COMMENT" else passthrough).append(Span(source, start, end))
         elif kind == "unclosed":
             problems.append(syntax_errors.unclosed_comment(Span(source, start, end)))
             break

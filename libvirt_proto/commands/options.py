@@ -116,7 +116,7 @@ def _custom(defs: Path, defines: Mapping[str, int] | None) -> Registry:
     try:
         return registry.load(defs, defines=defines)
     except NotDefinitions as error:
-        raise click.UsageError(f"{error}\nTo run its code: --package {shlex.quote(str(defs))}") from None
+        raise click.UsageError(f"{error} (to run its code: --package {shlex.quote(str(defs))})") from None
     except Exception as error:
         # The compiler is not ours to import; its DefinitionError is known by what it holds.
         problems = getattr(error, "problems", None)

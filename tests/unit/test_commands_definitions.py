@@ -393,8 +393,8 @@ def test_package_is_run_only_when_named_as_one(package: Path) -> None:
         index.write(f"open({str(trace)!r}, 'w').close()\n")
     refused = run("lookup", "--defs", str(package), "A")
     assert refused.exit_code == 2
-    assert f"expected definitions, got a Python package without .x files: {package}\n" in refused.stderr
-    assert f"To run its code: --package {package}\n" in refused.stderr
+    expected = f"expected definitions, got a Python package without .x files: {package}"
+    assert f"{expected} (to run its code: --package {package})\n" in refused.stderr
     (package / "two.x").write_text("const B = 2;\n")
     assert "two.x" in run("lookup", "--defs", str(package), "B").stdout
     assert not trace.exists()
