@@ -19,7 +19,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CAPTURE := tests/captures/virsh-domname.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bare soak check static fuzz mutate bench bench-compare generate release-definitions format clean
+.PHONY: help demo test bare snapshots soak check static fuzz mutate bench bench-compare generate release-definitions format clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -42,6 +42,9 @@ test: $(VENV)/test.stamp ## Run the whole test suite; tests that need a tool of 
 
 bare: $(BIN)/python ## Run demo and test on a minimal Debian, as an ordinary user; SUITE=trixie: on that release
 	$(BIN)/python tools/bare.py $(SUITE)
+
+snapshots: $(VENV)/test.stamp ## Write the snapshots of the public API and of the commands' output again
+	$(BIN)/python -m tests.snapshots.snapshots
 
 soak: $(VENV)/test.stamp ## Compare a million values and a million mutated byte strings with rpcgen's C
 	$(BIN)/python -m tests.differential.soak $(ARGS)
