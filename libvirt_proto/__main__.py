@@ -1,7 +1,7 @@
 """The program's entry point, also for `python -m libvirt_proto`.
 
 While modules are imported there is nothing to clean up: SIGINT ends the process at once, without the
-traceback of a KeyboardInterrupt. `commands.signals` handles it from then on.
+traceback of a KeyboardInterrupt. `cli.signals` handles it from then on.
 """
 
 import sys
@@ -11,7 +11,7 @@ try:
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from libvirt_proto.cli import main
+    from libvirt_proto.cli.main import main
 except KeyboardInterrupt:
     sys.exit(130)
 

@@ -1,11 +1,11 @@
 """Standard output and standard error on which foreign text cannot steer a terminal.
 
 Peers, file names and definitions choose text that commands quote. Most of it is escaped where it is quoted
-(`present.text.printable`); the standard streams are the last line of defence, whoever writes to them:
+(`text.printable`); the standard streams are the last line of defence, whoever writes to them:
 
 - Standard error passes only printable text and line ends, whatever it is connected to. What has colours of
   its own and is escaped already is written to `styled(sys.stderr)`.
-- Standard output that is a terminal passes the colours of `present.style`, too. What it escapes is written as
+- Standard output that is a terminal passes the colours of `presenters.style`, too. It escapes text as
   JSON does (`\\u009b`), so that JSON keeps its values. Files and pipes get every byte as it is.
 """
 
@@ -17,7 +17,7 @@ import re
 import sys
 from typing import IO, TYPE_CHECKING, BinaryIO, Final, cast
 
-from .present.text import printable
+from .text import printable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -17,7 +17,7 @@ from typing import Final
 from .archives import ArchiveReadError, Member, members
 from .errors import DefinitionError, Problem
 from .files import is_special
-from .front import read_bytes
+from .reader import read_bytes
 from .source import MAX_SIZE
 
 #: libvirt's archives hold some 6,000 files.

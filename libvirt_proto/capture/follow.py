@@ -13,8 +13,8 @@ import stat
 from contextlib import suppress
 from typing import BinaryIO, Final
 
-from .chunk import Notice
-from .pcap import PCAP_MAGIC, PCAPNG_MAGIC
+from ..events import Notice
+from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 from .stop import Stop
 
 #: Seconds between two looks at a file that has not grown, and at whether to stop.

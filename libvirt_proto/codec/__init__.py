@@ -1,6 +1,6 @@
-"""Descriptions that the generator and the runtime share: formats of files and notations, as plain values.
+"""XDR (RFC 4506): types, their values, and both directions between values and bytes; formats and notations
+that the generator reads, too.
 
-A module belongs here if both packages need it and it imports nothing but the standard library and its
-siblings. These are the only modules of the runtime that the generator may import; pyproject.toml lists each
-edge.
+Knows neither messages nor captures. The generator may import the modules that pyproject.toml lists; these
+import nothing but the standard library.
 """

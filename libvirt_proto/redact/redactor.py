@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec.structs import replace
 
-from ..capture.chunk import Captured, Chunk, ConnectionEvent, Fired, Item, Notice, Seen
 from ..capture.stream import messages, messages_and_rest
+from ..codec.limits import MIN_FRAME
+from ..codec.secretfields import kind
 from ..errors import BadValue, ProtocolError
+from ..events import Captured, Chunk, ConnectionEvent, Fired, Item, Notice, Seen
 from ..generated import virnetprotocol as net
-from ..limits import MIN_FRAME
-from ..message import Message, MessageDecoder, Status, encode_message
-from ..secretfields import kind
+from ..rpc.message import Message, MessageDecoder, Status, encode_message
 from .text import blank, redact_qmp, redact_text
 from .values import Values
 
 if TYPE_CHECKING:
-    from ..capture.record import Recorder
+    from ..capture.pcap.recorder import Recorder
+    from ..codec.xdrtype import XdrType
     from ..registry import Registry
-    from ..xdrtype import XdrType
 
 #: The parts that are blanked: secrets, or everything but headers, names and lengths.
 What = Literal["secrets", "all"]

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from ..secretfields import Rule, name_looks_secret, rules, table
+from ..codec.secretfields import Rule, name_looks_secret, rules, table
 
 #: Start, end, and the character to fill with.
 Span = tuple[int, int, str]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from ..layout import (
+from ..codec.layout import (
     Boolean,
     EnumOf,
     FixedOpaque,
@@ -26,8 +26,8 @@ from ..layout import (
     UnionNode,
     VoidNode,
 )
-from ..publicnames import Bits, By, Meaning, OneOf, meanings, names
-from ..secretfields import Kind, kind, parameter_kind, table
+from ..codec.secretfields import Kind, kind, parameter_kind, table
+from ..names.public import Bits, By, Meaning, OneOf, meanings, names
 from .text import blank, redact_qmp, redact_text, redact_xml, sensitive
 
 #: None where nothing in a value has to be changed.

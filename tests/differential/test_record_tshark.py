@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Chunk, Connection, Item
-from libvirt_proto.capture.record import Recorder, recorded
+from libvirt_proto.capture.pcap.recorder import Recorder, recorded
+from libvirt_proto.events import Chunk, Connection, Item
 from tests.differential import ours, tshark
-from tests.frames import frame
-from tests.markers import few_frames
-from tests.markers import found as markers_found
+from tests.support.frames import frame
+from tests.support.markers import few_frames
+from tests.support.markers import found as markers_found
 
 pytestmark = pytest.mark.system("tshark")
 

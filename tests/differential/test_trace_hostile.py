@@ -30,8 +30,8 @@ from libvirt_proto.capture.probes.plan import plan, probes
 from tests.differential import ours
 from tests.differential.test_trace_program import CALL
 from tests.differential.tracing import PATIENCE, ours_in_tracefs, trace
-from tests.frames import frame
-from tests.probes import COUNTER, MAPPER, NOTES, OTHERS, note, program
+from tests.support.frames import frame
+from tests.support.probes import COUNTER, MAPPER, NOTES, OTHERS, note, program
 
 pytestmark = [pytest.mark.system("gcc"), pytest.mark.usefixtures("tracing")]
 

@@ -8,15 +8,9 @@ import re
 from libvirt_proto.capture.probes.operands import operands
 from libvirt_proto.codec.elf import MAX_SIZE, ElfError
 from libvirt_proto.codec.elfnotes import MAX_NAME, MAX_PROBLEMS, Notes, read_notes
-from libvirt_proto.codec.operands import (
-    MAX_ARGUMENTS,
-    Operand,
-    OperandError,
-    parse_operand,
-    split_operands,
-)
+from libvirt_proto.codec.operands import MAX_ARGUMENTS, Operand, OperandError, parse_operand, split_operands
 from libvirt_proto_codegen.targets.bpftrace.operands import expression
-from tests.elf import Counting, judged
+from tests.support.elf import Counting, judged
 
 #: Of three tables and the notes; and of the file's header.
 _MAX_READ = 4 * MAX_SIZE + 256

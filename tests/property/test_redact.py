@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Captured, Chunk, Connection, Direction, Item
 from libvirt_proto.capture.stream import messages, messages_and_rest
-from libvirt_proto.layout import XdrStruct, XdrUnion
-from libvirt_proto.message import Header, Message, MessageDecoder, encode_message
+from libvirt_proto.codec.layout import XdrStruct, XdrUnion
+from libvirt_proto.codec.secretfields import kind
+from libvirt_proto.events import Captured, Chunk, Connection, Direction, Item
 from libvirt_proto.redact.redactor import Redactor, What
 from libvirt_proto.redact.text import redact_qmp, redact_text, redact_xml
-from libvirt_proto.secretfields import kind
-from tests.markers import MARKER, QMP, TEXT, XML, found
+from libvirt_proto.rpc.message import Header, Message, MessageDecoder, encode_message
 from tests.property.values import values
+from tests.support.markers import MARKER, QMP, TEXT, XML, found
 
 DEFAULT = registry.default()
 PLAIN = MessageDecoder(DEFAULT)

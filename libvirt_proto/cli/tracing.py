@@ -1,0 +1,314 @@
+"""Whose probes are traced, and how: the options that all kinds of traces share, and what comes before one."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
+
+import click
+
+from ..text import amount, printable
+from . import options, trace_shell
+from .output import check_reader
+from .signals import stopping
+
+if TYPE_CHECKING:
+    from ..capture.probes.loaded import Binary
+    from ..capture.probes.plan import Plan, Probe, Sides
+    from ..capture.probes.provider import Subject
+    from ..capture.stop import Stop
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: KiB of buffer for all CPUs together, and the least for each.
+_BUFFERS: Final = 64 << 10
+_LEAST: Final = 1 << 10
+#: Maximum number of warnings about a file, and of characters of one.
+_WARNINGS: Final = 5
+_WARNING_SIZE: Final = 1000
+#: The columns of `--probes`.
+_COLUMNS: Final = ("probe", "site", "semaphore", "payload", "arguments", "file")
+
+_LIBRARY: Final = "libvirt.so.0"
+_DRIVER: Final = "libvirt_driver_qemu.so"
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """What a user asked for. `buffer` is in KiB for each CPU."""
+
+    subject: Subject
+    libraries: tuple[str, ...]
+    pids: tuple[int, ...]
+    comms: tuple[str, ...]
+    buffer: int
+    print_commands: bool
+    list_probes: bool
+
+    @contextmanager
+    def probes(self) -> Iterator[list[Probe]]:
+        """The probes that there are, in files that are open meanwhile; warn of what cannot be used. Raises
+        TraceError if none can be used, or not by this user."""
+        from ..capture.probes.errors import TraceError
+        from ..capture.probes.plan import probes
+
+        if os.geteuid() != 0 and not (self.list_probes or self.print_commands):
+            raise TraceError("only root may set probes: run this with sudo.")
+        with ExitStack() as files:
+            binaries = self._binaries(files)
+            for binary in binaries:
+                _warn(binary.name, [f"{problem}; it is left out" for problem in binary.notes.problems])
+            found = probes(binaries)
+            wanted = [probe for probe in found if probe.subject == self.subject]
+            for binary in binaries:
+                problems = [
+                    f"{probe.site.name} at {probe.site.offset:#x} is left out: {probe.problem}"
+                    for probe in wanted
+                    if probe.problem and probe.binary is binary
+                ]
+                _warn(binary.name, problems)
+            if all(probe.problem for probe in wanted):
+                what, library = {
+                    "rpc": ("RPC", _LIBRARY),
+                    "events": ("event loop", _LIBRARY),
+                    "qemu-monitor": ("QEMU monitor", _DRIVER),
+                }[self.subject]
+                names = ", ".join(binary.name for binary in binaries[:_WARNINGS])
+                if len(binaries) > _WARNINGS:
+                    names += f" and {len(binaries) - _WARNINGS} more"
+                if wanted:
+                    raise TraceError(f"{names}: none of the {what} probes can be used.")
+                raise TraceError(
+                    f"{names}: no {what} probes found: it was built without them"
+                    f" (-Ddtrace=disabled), or is not {library}."
+                )
+            yield found if self.subject == "rpc" else wanted
+
+    def shows(self, found: list[Probe], color: str, sides: Sides = "both") -> bool:
+        """Show what there is, or what would be done, if that is all that is asked for."""
+        from ..capture.probes.plan import plan
+
+        if self.list_probes:
+            _list(found, color)
+        elif self.print_commands:
+            steps = plan("libvirt_proto", found, self.buffer, self.subject, sides, self.pids)
+            click.echo("\n".join(trace_shell.commands(steps)))
+        return self.list_probes or self.print_commands
+
+    @contextmanager
+    def armed(
+        self, found: list[Probe], stop: Stop, out: BinaryIO, sides: Sides = "both"
+    ) -> Iterator[tuple[Path, Plan, Callable[[float], bool]]]:
+        """Sets the probes, and removes them: the instance's folder, the plan, and what waits for so many
+        seconds and says whether `stop` is set; it raises BrokenPipeError when nobody reads `out` any
+        more. Raises TraceError."""
+        from ..capture.probes import tracefs
+        from ..capture.probes.plan import plan
+
+        found = _of_this_machine(found)
+        tracefs.check_pid_namespace()
+        root = tracefs.find()
+        if root is None:
+            root = tracefs.mount()
+            click.echo(f"trace: mounted tracefs at {root}; it stays mounted", err=True)
+        leftovers = tracefs.remove_leftovers(root)
+        if leftovers:
+            what = amount(len(leftovers), "killed trace")
+            click.echo(f"trace: removed what {what} left behind", err=True)
+        steps = plan(tracefs.own_group(), found, self.buffer, self.subject, sides, self.pids)
+
+        def wait(seconds: float) -> bool:
+            check_reader(out)
+            return stop.wait(seconds)
+
+        with stopping(stop), tracefs.armed(root, steps) as (instance, rejected):
+            for binary, events in steps.files:
+                reasons = [
+                    f"{event.kind} at {event.definition.split()[0]} is left out: the kernel rejects it"
+                    f" ({reason})"
+                    for event, reason in rejected
+                    if event in events
+                ]
+                _warn(binary.name, reasons)
+            yield instance, steps, wait
+
+    def _binaries(self, files: ExitStack) -> list[Binary]:
+        """The files whose probes are used; `files` closes them. Raises TraceError if there are none."""
+        from ..capture.probes.errors import TraceError
+        from ..capture.probes.loaded import loaded, named
+
+        if self.libraries:
+            return named(files, self.libraries)
+        library = _DRIVER if self.subject == "qemu-monitor" else _LIBRARY
+        found = loaded(files, library, self.pids, self.comms)
+        if not found.binaries and not self.pids:
+            # Those of a name may begin later, with what others have loaded.
+            found = loaded(files, library)
+        _warn("left out", found.problems)
+        if found.binaries:
+            return found.binaries
+        whose = [
+            *(f"process {pid}" for pid in self.pids),
+            *(f"a process called {comm!r}" for comm in self.comms),
+        ]
+        who = " or ".join(whose) if whose else "a running process"
+        if library == _DRIVER:
+            hint = (
+                "start libvirtd or virtqemud first, or name the file with --library PATH (it is in the folder"
+                " libvirt/connection-driver)."
+            )
+        else:
+            hint = (
+                "start the daemon or the client first, or name the file with --library PATH"
+                " (ldconfig -p | grep libvirt.so.0)."
+            )
+        yours = "" if os.geteuid() == 0 else " of yours"
+        raise TraceError(f"no {library} with probes is loaded by {who}{yours}: {hint}")
+
+
+def tracing(subject: Subject) -> Callable[[Command], Command]:
+    """The options of all traces, as parameter `tracing`."""
+
+    def decorate(command: Command) -> Command:
+        @click.option(
+            "--library",
+            "libraries",
+            metavar="PATH",
+            multiple=True,
+            type=click.Path(exists=True, dir_okay=False),
+            help="Use the probes in this file, instead of those in what running processes have loaded. May be"
+            " repeated.",
+        )
+        @click.option(
+            "--pid",
+            "pids",
+            metavar="N",
+            multiple=True,
+            type=click.IntRange(1),
+            help="Only what this process does. May be repeated.",
+        )
+        @click.option(
+            "--comm",
+            "comms",
+            metavar="NAME",
+            multiple=True,
+            help="Only what processes of this name do (the first 15 characters, as ps -o comm shows them),"
+            " also those that start later. May be repeated.",
+        )
+        @click.option(
+            "--buffer",
+            metavar="KB",
+            type=click.IntRange(64, 4 << 20),
+            help="Memory for each CPU in which events wait to be read, in KiB. Default: 65536 divided by the"
+            " number of CPUs, at least 1024.",
+        )
+        @click.option(
+            "--print-commands",
+            is_flag=True,
+            help="Print what would be done, as commands for a shell, and do nothing.",
+        )
+        @click.option(
+            "--probes", "list_probes", is_flag=True, help="List the probes that were found, and do nothing."
+        )
+        @wraps(command)
+        def with_tracing(
+            *args: Any,
+            libraries: tuple[str, ...],
+            pids: tuple[int, ...],
+            comms: tuple[str, ...],
+            buffer: int | None,
+            print_commands: bool,
+            list_probes: bool,
+            **rest: Any,
+        ) -> Any:
+            size = buffer or max(_LEAST, _BUFFERS // (os.cpu_count() or 1))
+            # The names of processes are any bytes, and are compared in this form.
+            names = tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in comms)
+            asked = Tracing(subject, libraries, pids, names, size, print_commands, list_probes)
+            return command(*args, tracing=asked, **rest)
+
+        return with_tracing  # type: ignore[return-value]
+
+    return decorate
+
+
+@contextmanager
+def failing_in_words() -> Iterator[None]:
+    """What keeps a trace from beginning is an error of the command's."""
+    from ..capture.probes.errors import TraceError
+
+    try:
+        yield
+    except TraceError as error:
+        raise click.ClickException(printable(str(error))) from None
+
+
+def begin() -> None:
+    """Say that the probes are armed."""
+    click.echo("begin", err=True)
+
+
+def _of_this_machine(found: list[Probe]) -> list[Probe]:
+    """The probes of files for this machine's processor; warn of others. Raises TraceError if none is left."""
+    from ..capture.probes.errors import TraceError
+
+    machine = platform.machine()
+    others = {probe.binary: probe.binary.notes.machine for probe in found}
+    problems = {
+        binary: f"is for {other} processors, and this one is {machine}"
+        for binary, other in others.items()
+        if other != machine
+    }
+    if found and len(problems) == len(others):
+        raise TraceError("; ".join(f"{binary.name} {problem}" for binary, problem in problems.items()) + ".")
+    for binary, problem in problems.items():
+        _warn(binary.name, [f"it {problem}; it is left out"])
+    return [probe for probe in found if probe.binary not in problems]
+
+
+def _warn(subject: str, problems: Sequence[str]) -> None:
+    """Warn of the first problems, and how many more there are: files of other users may have any number."""
+    for problem in problems[:_WARNINGS]:
+        text = printable(f"trace: warning: {subject}: {problem}")
+        click.echo(text if len(text) <= _WARNING_SIZE else text[:_WARNING_SIZE] + "…", err=True)
+    if len(problems) > _WARNINGS:
+        more = len(problems) - _WARNINGS
+        click.echo(printable(f"trace: warning: {subject}: {more:,} more are left out"), err=True)
+
+
+def _list(found: list[Probe], color: str) -> None:
+    """A table on a terminal; else the same columns separated by tabs, without a head."""
+    from ..capture.probes.provider import PROBES
+
+    rows: list[tuple[str, ...]] = []
+    for probe in found:
+        kind, site = probe.kind, probe.site
+        names = [argument.name for argument in PROBES[kind]] if kind else [""] * len(probe.operands)
+        values = [operand.place for operand in probe.operands]
+        arguments = probe.problem or " ".join(
+            f"{name}={value}" if name else value for name, value in zip(names, values, strict=True)
+        )
+        semaphore = "-" if site.semaphore is None else f"{site.semaphore:#x}"
+        payload = ("yes" if probe.carries_bytes else "no") if kind and kind.partition("_msg_")[1] else "-"
+        cells = (site.name, f"{site.offset:#x}", semaphore, payload, arguments, probe.binary.name)
+        rows.append(tuple(map(printable, cells)))
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(row))
+        return
+    colour = options.palette(color, sys.stdout)
+    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
+    head, *lines = (
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (_COLUMNS, *rows)
+    )
+    click.echo(f"{colour.field}{head}{colour.off}", color=True)
+    for line in lines:
+        click.echo(line)

@@ -1,0 +1,190 @@
+"""Signals that ask for the end, at many moments, by the commands that a user has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.differential.ours import COMMAND
+
+PATIENCE = 60.0  # seconds
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def started(words: Sequence[str | Path], **options: object) -> subprocess.Popen[bytes]:
+    """A command with the signals that a job in the foreground has."""
+
+    def reset() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "preexec_fn": reset, **options}
+    return subprocess.Popen([COMMAND, *words], **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+def until(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition() and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_exit_status_is_the_shell_s(number: signal.Signals) -> None:
+    with started(["decode", "-"], stdin=subprocess.PIPE) as process:
+        time.sleep(1)  # until then it may be ended by the signal itself
+        process.send_signal(number)
+        assert process.wait(PATIENCE) in (128 + number, -number)
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ignored_signals_stay_ignored(captures: Path, number: signal.Signals) -> None:
+    """As by nohup(1), and as a shell starts jobs in the background."""
+    ignore = {"preexec_fn": lambda: signal.signal(number, signal.SIG_IGN)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with started(["decode", "--format", "jsonl", "-"], **pipes, **ignore) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write((captures / "virsh-domname.pcap").read_bytes())
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(number)
+        process.stdin.close()
+        assert process.stdout.read().count(b"\n") == 17
+        assert process.wait(PATIENCE) == 0
+
+
+def test_interrupt_during_start_up_prints_no_traceback() -> None:
+    """Of ours: what Python prints of its own start is not in our hands."""
+    for milliseconds in range(10, 130, 3):
+        with started(["lookup", "66"]) as process:
+            time.sleep(milliseconds / 1000)
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            said = process.stderr.read().decode()
+            assert "/libvirt_proto/" not in said, (milliseconds, said)
+            assert process.wait(PATIENCE) in (0, 1, 130, -signal.SIGINT)
+
+
+def test_entry_point_restores_the_ignored_interrupt() -> None:
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); import libvirt_proto.__main__;"
+        "print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "True\n"
+
+
+def test_package_can_be_run_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "libvirt_proto", "--help"], capture_output=True, text=True)
+    assert done.stdout.startswith("Usage: libvirt-proto [OPTIONS] COMMAND")
+
+
+def test_handlers_are_restored() -> None:
+    """Those of a program that runs a command in its own process."""
+    from click.testing import CliRunner
+
+    from libvirt_proto.cli import main as cli
+
+    before = [signal.getsignal(number) for number in ENDING]
+    assert CliRunner().invoke(cli.main, ["lookup", "66"]).exit_code == 0
+    assert [signal.getsignal(number) for number in ENDING] == before
+
+
+def test_second_signal_does_not_interrupt_the_cleaning_up(tmp_path: Path) -> None:
+    """timeout(1) sends two."""
+    program = """
+import os, signal, sys
+from pathlib import Path
+from libvirt_proto.cli.signals import Terminated, interrupting
+with interrupting():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except Terminated as error:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGINT)
+        print(error.status)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "143\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_generate_leaves_no_half_files(tmp_path: Path, number: signal.Signals) -> None:
+    """From the first file on: each moment between two of them is one in which another is written."""
+    for count in (1, 2, 5, 8):
+        folder = tmp_path / f"{number}-{count}"
+        folder.mkdir()
+        with started(["generate", "-q", "python", "-o", folder]) as process:
+            until(lambda: len(os.listdir(folder)) >= count, process)  # noqa: B023 - called at once
+            process.send_signal(number)
+            assert process.wait(PATIENCE) in (0, 128 + number, -number)
+            assert process.stderr is not None
+            assert process.stderr.read() == b""
+        assert [name for name in os.listdir(folder) if name.startswith(".")] == []
+        assert all(path.read_text().endswith("\n") for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_import_leaves_the_old_folder_or_the_new_one(
+    root: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    source, out = root / "protocol-defs" / "12.6.0", tmp_path / "out"
+    words = ["import", source, "--release", "12.6.0", "-o", out]
+    subprocess.run([COMMAND, *words], check=True, stdout=subprocess.DEVNULL)
+    whole = sorted(os.listdir(out / "12.6.0"))
+    for delay in (0.0, 0.002, 0.004, 0.01):
+        with started(words) as process:
+            until(lambda: len(os.listdir(out)) > 1, process)
+            time.sleep(delay)
+            process.send_signal(number)
+            # By the signal itself if it has ended already, but for Python.
+            assert process.wait(PATIENCE) in (0, 128 + number, -number)
+        assert os.listdir(out) == ["12.6.0"]
+        assert sorted(os.listdir(out / "12.6.0")) == whole
+
+
+@pytest.mark.system("tshark")
+@pytest.mark.parametrize("number", ENDING)
+def test_decrypting_leaves_no_files_and_no_tshark(
+    captures: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """While a capture from standard input is kept in a file, and while tshark reads it."""
+    keys = tmp_path / "keys"
+    keys.touch()
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    data = (captures / "virsh-domname.pcap").read_bytes()
+    environment = os.environ | {"TMPDIR": str(folder)}
+    for wait in (1.0, 1.5):
+        words = ["decode", "--keylog", keys, "-"]
+        with started(words, stdin=subprocess.PIPE, env=environment, start_new_session=True) as process:
+            assert process.stdin is not None
+            process.stdin.write(data[:1000] if wait == 1.0 else data + data[24:] * 20_000)
+            process.stdin.flush()
+            if wait != 1.0:
+                process.stdin.close()
+            time.sleep(wait)
+            assert os.listdir(folder) == []  # it has no name
+            process.send_signal(number)
+            assert process.wait(PATIENCE) in (0, 128 + number, -number)
+        until(lambda: not group_exists(process.pid), process)
+        assert not group_exists(process.pid)
+        assert os.listdir(folder) == []
+
+
+def group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,44 @@
+"""The memory that a command needs, measured in a process of its own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+#: Bytes that an import may take.
+LIMIT = 200 * 10**6
+
+_SCRIPT = """
+import sys
+from libvirt_proto.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    sys.stdout.write(open("/proc/self/status").read())
+"""
+
+
+class Run(NamedTuple):
+    """Exit status, errors, and the maximum of resident memory in bytes."""
+
+    code: int
+    errors: str
+    peak: int
+
+
+def run(*words: str | Path) -> Run:
+    """Run `libvirt-proto`. VmHWM counts from the start of the program (proc_pid_status(5)); what getrusage
+    reports includes what the parent held."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("no /proc/self/status")
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", done.stdout, re.MULTILINE)
+    assert found, done.stderr
+    return Run(done.returncode, done.stderr, int(found[1]) * 1024)
