@@ -17,7 +17,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CAPTURE := tests/captures/virsh-domname.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check static fuzz mutate bench bench-compare generate release-definitions format clean
+.PHONY: help demo test snapshots soak check static fuzz mutate bench bench-compare generate release-definitions format clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -37,6 +37,9 @@ demo: $(VENV)/run.stamp ## Decode a real capture and generate the tapset into de
 
 test: $(VENV)/test.stamp ## Run the whole test suite; tests that need a tool of the system say so and skip
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+snapshots: $(VENV)/test.stamp ## Write the snapshots of the public API and of the commands' output again
+	$(BIN)/python -m tests.snapshots.snapshots
 
 soak: $(VENV)/test.stamp ## Compare a million values and a million mutated byte strings with rpcgen's C
 	$(BIN)/python -m tests.differential.soak $(ARGS)

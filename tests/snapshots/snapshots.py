@@ -1,0 +1,143 @@
+"""Snapshots of the public API and of every command's output.
+
+`make snapshots` writes them; test_snapshots.py compares. A commit that
+changes structure leaves them as they are; one that changes words or behaviour shows the difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+HERE: Final = Path(__file__).resolve().parent
+ROOT: Final = HERE.parent.parent
+COMMANDS: Final = HERE / "commands"
+API: Final = HERE / "api.txt"
+#: Longer output is kept up to here, with the number of its lines and the hash of all of it.
+MAX_LINES: Final = 120
+
+
+def commands() -> Mapping[str, str]:
+    """Name → command for bash."""
+    return tomllib.loads((HERE / "commands.toml").read_text(encoding="utf-8"))
+
+
+def run(command: str) -> str:
+    """What a command prints, on both outputs, and its exit status."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": folder,
+            "T": folder,
+            "COLUMNS": "100",
+            "LC_ALL": "C.UTF-8",
+        }
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail\n{command}"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+        texts = [text.decode("utf-8", "backslashreplace") for text in (done.stdout, done.stderr)]
+        out, err = (_shortened(_neutral(text, folder)) for text in texts)
+    parts = [f"$ {command}\n", out]
+    if err:
+        parts.append(f"-- standard error\n{err}")
+    return "".join((*parts, f"-- exit status {done.returncode}\n"))
+
+
+def _neutral(text: str, folder: str) -> str:
+    """The text without what differs between machines."""
+    version = f"(Python {'.'.join(map(str, sys.version_info[:3]))})"
+    return text.replace(folder, "$T").replace(version, "(Python 3.x.y)")
+
+
+def _shortened(text: str) -> str:
+    lines = text.splitlines(keepends=True)
+    if len(lines) <= MAX_LINES:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return "".join(lines[:MAX_LINES]) + f"-- {len(lines)} lines in all, SHA-256 {digest}\n"
+
+
+def api() -> str:
+    """Every public name of the package and of the modules that it exports, with its signature."""
+    import libvirt_proto
+
+    return "\n".join(_described("libvirt_proto", libvirt_proto)) + "\n"
+
+
+def _described(name: str, thing: Any) -> Iterator[str]:
+    if isinstance(thing, ModuleType):
+        yield f"module {name}"
+        public = getattr(thing, "__all__", None) or _own(thing)
+        for each in sorted(public):
+            yield from _described(f"{name}.{each}", getattr(thing, each))
+    elif isinstance(thing, type):
+        bases = ", ".join(base.__name__ for base in thing.__bases__)
+        # An enum's signature is Python's, and differs between its versions.
+        yield f"class {name}({bases}){'' if issubclass(thing, Enum) else _signature(thing)}"
+        for each in sorted(vars(thing)):
+            if not each.startswith("_"):
+                yield from _member(f"{name}.{each}", inspect.getattr_static(thing, each))
+    elif callable(thing):
+        yield f"function {name}{_signature(thing)}"
+    else:
+        yield f"value {name}: {type(thing).__name__}"
+
+
+def _member(name: str, member: Any) -> Iterator[str]:
+    if isinstance(member, property):
+        yield f"property {name}"
+    elif isinstance(member, classmethod | staticmethod):
+        yield f"{type(member).__name__} {name}{_signature(member.__func__)}"
+    elif inspect.isfunction(member):
+        yield f"method {name}{_signature(member)}"
+    else:
+        yield f"attribute {name}"
+
+
+def _own(module: ModuleType) -> list[str]:
+    """The public names that a module defines itself."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
+
+
+def _signature(thing: Any) -> str:
+    try:
+        return str(inspect.signature(thing))
+    except (TypeError, ValueError):
+        return "(…)"
+
+
+def main() -> None:
+    """Write all snapshots again."""
+    API.write_text(api(), encoding="utf-8")
+    COMMANDS.mkdir(exist_ok=True)
+    cases = commands()
+    for stale in {path.stem for path in COMMANDS.glob("*.txt")} - set(cases):
+        (COMMANDS / f"{stale}.txt").unlink()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, text in zip(cases, pool.map(run, cases.values()), strict=True):
+            (COMMANDS / f"{name}.txt").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
