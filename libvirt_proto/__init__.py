@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import registry
     from .errors import BadValue, FrameError, NotCanonical, OverLimit, ProtocolError, Truncated
-    from .frame import Frame, FrameDecoder
-    from .message import Header, Message, Status, Type, decode_message, encode_message
+    from .rpc.frame import Frame, FrameDecoder
+    from .rpc.message import Header, Message, Status, Type, decode_message, encode_message
 
 __all__ = [
     "BadValue",
@@ -41,8 +41,10 @@ _PLACES = {
     **dict.fromkeys(
         ("BadValue", "FrameError", "NotCanonical", "OverLimit", "ProtocolError", "Truncated"), "errors"
     ),
-    **dict.fromkeys(("Frame", "FrameDecoder"), "frame"),
-    **dict.fromkeys(("Header", "Message", "Status", "Type", "decode_message", "encode_message"), "message"),
+    **dict.fromkeys(("Frame", "FrameDecoder"), "rpc.frame"),
+    **dict.fromkeys(
+        ("Header", "Message", "Status", "Type", "decode_message", "encode_message"), "rpc.message"
+    ),
 }
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .history import Facts, Key, Span
-from .history import of as history_of
-from .program import Procedure, Program, programs
+from .definitions.history import Facts, Key, Span
+from .definitions.history import of as history_of
+from .definitions.program import Procedure, Program, programs
 
 if TYPE_CHECKING:
     from enum import IntEnum
 
-    from .xdrtype import XdrType
+    from .codec.xdrtype import XdrType
 
 
 class Module:
@@ -145,7 +145,7 @@ class Registry:
         return self.history(name).since
 
     def _history_key(self, name: str) -> Key:
-        from .layout import parts_of
+        from .codec.layout import parts_of
 
         owner, dot, part = name.rpartition(".")
         for program in self.programs():
@@ -187,7 +187,7 @@ def release(name: str) -> Registry:
     """A release whose definitions come with the package (`10.0.0`); raises LookupError in words."""
     if name == default().release:
         return default()
-    from .compiled import release_package
+    from .definitions.compiled import release_package
 
     return Registry(release_package(name))
 
@@ -198,6 +198,6 @@ def load(path: str | os.PathLike[str], *, defines: Mapping[str, int] | None = No
     `defines` gives constants that the definitions take from elsewhere. Raises the compiler's
     DefinitionError for definitions that cannot be used, OSError for a path that cannot be read.
     """
-    from .compiled import package
+    from .definitions.compiled import package
 
     return Registry(package(Path(path), defines or {}))

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from .capture.chunk import Captured, Closed, Connection, Direction
-from .message import Header, Status, Type
+from .events import Captured, Closed, Connection, Direction
+from .rpc.message import Header, Status, Type
 
 if TYPE_CHECKING:
-    from .program import Procedure
+    from .definitions.program import Procedure
     from .registry import Registry
 
 #: The program of keepalive (virkeepaliveprotocol.x).

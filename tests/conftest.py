@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from libvirt_proto import compiled
+from libvirt_proto.definitions import compiled
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,11 +1,11 @@
-"""Makes libvirt_proto/publicnames.json and protocol-defs/functions.json from libvirt's API descriptions.
+"""Make names/publicnames.json and protocol-defs/functions.json from libvirt's API descriptions.
 
     tools/import_public_names.py [/usr/share/libvirt/api] [--release R] [--check]
 
 The descriptions come with libvirt's development package. Facts alone are taken from them: the enums with
 their names and numbers, and of which enums a function's `flags` are the bits. libvirt's procedures carry
 the names of those functions, so the fields of their arguments get the same enums. What the descriptions
-don't say is written by hand, in libvirt_proto/fieldnames.toml. The second file has the function of each
+don't say is written by hand, in libvirt_proto/names/fieldnames.toml. The second file has the function of each
 procedure, with the release that brought the function; histories narrow their spans with it.
 """
 
@@ -24,7 +24,7 @@ from xml.etree import ElementTree
 from libvirt_proto import registry
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ROOT / "libvirt_proto" / "publicnames.json"
+NAMES = ROOT / "libvirt_proto" / "names" / "publicnames.json"
 FUNCTIONS = ROOT / "protocol-defs" / "functions.json"
 SOURCES = ("libvirt-api.xml", "libvirt-admin-api.xml", "libvirt-lxc-api.xml", "libvirt-qemu-api.xml")
 #: How the enum of a flags argument is told: `bitwise-OR of virDomainXMLFlags and virTypedParameterFlags`.
@@ -118,7 +118,7 @@ def installed_release() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make libvirt_proto/publicnames.json.")
+    parser = argparse.ArgumentParser(description="Make libvirt_proto/names/publicnames.json.")
     default = Path("/usr/share/libvirt/api")
     parser.add_argument("folder", nargs="?", type=Path, default=default, help=", ".join(SOURCES))
     parser.add_argument("--release", help="the libvirt release of the descriptions (default: ask pkg-config)")

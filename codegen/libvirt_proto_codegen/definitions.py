@@ -13,10 +13,10 @@ from typing import Final
 from .dialect import Dialect
 from .errors import DefinitionError, Problem
 from .externals import KNOWN, ExternalsError, read_externals
-from .front import read_bytes, read_specification, source_of
 from .model import Specification
 from .providers.model import Provider
 from .providers.parse import read_provider
+from .reader import read_bytes, read_specification, source_of
 from .releases import MANIFEST, find, functions, history, newest, texts
 from .releases.narrow import narrowed
 from .resolve import resolve

@@ -15,7 +15,6 @@ from typing import Final
 from .definitions import EXTERNALS
 from .errors import DefinitionError, Problem
 from .externals import toml_string, write_externals
-from .front import read_specification, source_of
 from .headers import HeaderConstants
 from .model import Specification
 from .output import replace_file
@@ -23,6 +22,7 @@ from .printer import print_specification
 from .providers.model import Provider
 from .providers.parse import read_provider
 from .providers.printer import print_provider
+from .reader import read_specification, source_of
 from .releases import MANIFEST
 from .releases.update import Progress, has_archive, updated
 from .releases.version import SAFE

@@ -9,7 +9,7 @@ from .constants import Numbers
 from .errors import Problem
 from .model import ProcedureDef, ProgramDef, TypeName, TypeSpecifier, Value, VersionDef
 from .names import FileNames, argument_name
-from .nodes import TypeFinder
+from .resolve_types import TypeFinder
 from .rules import Rule
 from .schema import Named, Procedure, Program
 from .source import Span

@@ -10,8 +10,8 @@ from .dialect import Dialect, libvirt_programs
 from .errors import DefinitionError, Problem
 from .model import ConstDef, Literal, Specification
 from .names import FileNames, Names, collect
-from .nodes import TypeFinder, resolve_types
 from .programs import declared_programs, repeated_numbers
+from .resolve_types import TypeFinder, resolve_types
 from .rules import MAX_PROBLEMS, Rule
 from .schema import Constant, External, Input, Module, Program, Schema, TypeDef
 from .sizes import components, measure_types, references

@@ -15,8 +15,8 @@ from typing import Final
 from .definitions import EXTERNALS
 from .errors import DefinitionError, Problem
 from .externals import KNOWN, ExternalsError, read_externals
-from .front import read_specification, source_of
 from .model import Specification
+from .reader import read_specification, source_of
 from .resolve import resolve
 from .schema import External, Schema
 from .source import MAX_SIZE

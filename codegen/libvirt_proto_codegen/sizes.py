@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from .errors import Problem
-from .nodes import TypeNode
+from .resolve_types import TypeNode
 from .rules import MAX_DEPTH, Rule
 from .schema import (
     Arm,

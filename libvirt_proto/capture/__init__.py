@@ -1,1 +1,1 @@
-"""Sources of bytes, all of which give Chunks and Notices; and the way from those to messages."""
+"""Inputs of every kind to Chunks, Chunks to messages, and messages to recordings."""

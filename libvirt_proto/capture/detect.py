@@ -6,10 +6,10 @@ import re
 from struct import Struct
 from typing import Final, Literal
 
-from ..limits import MAX_FRAME, MIN_FRAME
+from ..codec.limits import MAX_FRAME, MIN_FRAME
 from .hexdump import looks_like_hex
-from .pcap import PCAP_MAGIC, PCAPNG_MAGIC
-from .strace_line import PREFIX as STRACE_PREFIX
+from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
+from .strace.line import PREFIX as STRACE_PREFIX
 
 FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace"]
 Compression = Literal["gzip", "bzip2", "xz"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Final
 
-from .chunk import Chunk, Connection, Direction, Item, Notice
+from ..events import Chunk, Connection, Direction, Item, Notice
 
 #: Bytes that may wait for the decoder.
 MAX_WAITING: Final = 64 << 20

@@ -8,7 +8,7 @@ import select
 import stat
 from typing import BinaryIO, Final
 
-from .pcap import Read
+from ..blocks import Read
 from .stop import Stop
 
 #: Seconds between two looks at a file that has not grown, and at whether to stop.

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from ..limits import MAX_FRAME
-from .lines import LineTooLongError, text_lines
-from .pcap import Read
+from ..blocks import LineTooLongError, Read, text_lines
+from ..codec.limits import MAX_FRAME
 
 #: `0000:` or `0x0000:`; the bytes end two blanks before the column of characters (xxd, tcpdump).
 _COLON: Final = re.compile(r"(?:0[xX])?([0-9a-fA-F]{4,16}):\s")

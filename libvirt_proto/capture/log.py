@@ -18,11 +18,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-from ..limits import MAX_FRAME, MIN_FRAME
-from .chunk import Item, Notice
-from .lines import LineTooLongError, text_lines
+from ..blocks import LineTooLongError, Read, text_lines
+from ..codec.limits import MAX_FRAME, MIN_FRAME
+from ..events import Item, Notice
 from .objects import FIELDS, MESSAGES, ObjectError, Objects, header, quoted
-from .pcap import Read
 
 #: Lines of other areas hold whole documents; none is longer than a message.
 _MAX_LINE: Final = MAX_FRAME

@@ -15,8 +15,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from ..events import Captured, Connection, ConnectionEvent, Direction, Notice, Sighting
 from .align import align
-from .chunk import Captured, Connection, ConnectionEvent, Direction, Notice, Sighting
 
 #: What makes a message the same: program, version, procedure, type, status, serial and length.
 Key = tuple[int, int, int, int, int, int, int]

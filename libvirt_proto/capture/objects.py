@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from struct import Struct
 from typing import Final, TypeVar
 
-from .chunk import Chunk, Connection, ConnectionEvent, Connections, Direction, Item, Side
+from ..events import Chunk, Connection, ConnectionEvent, Connections, Direction, Item, Side
 
 #: Objects of each kind that are known at a time, far more than a daemon lets in.
 _MAX_OBJECTS: Final = 65_536

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .chunk import Chunk, Connection, Item, Notice
+from ..blocks import BLOCK_SIZE, Read
+from ..events import Chunk, Connection, Item, Notice
 from .hexdump import HexError, HexGroup, lines
-from .pcap import BLOCK_SIZE, Read
 
 #: Nobody knows who talks to whom.
 CONNECTION = Connection(1, "", "", "raw")

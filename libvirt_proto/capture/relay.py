@@ -15,8 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from ..events import Connections, Direction, Notice
 from .address import Address, connect, listen
-from .chunk import Connections, Direction, Notice
 from .feed import Feed, Tap
 
 #: Bytes that wait for one side to take them before the other side is not read any more.

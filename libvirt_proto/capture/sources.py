@@ -16,7 +16,8 @@ from functools import partial
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from .chunk import Item, Notice
+from ..blocks import Read
+from ..events import Item, Notice
 from .detect import (
     SNIFF_SIZE,
     ZSTD_MAGIC,
@@ -30,13 +31,13 @@ from .detect import (
 )
 from .follow import following
 from .log import log_chunks
-from .packet import SegmentDecoder
-from .pcap import DamagedCaptureError, Packet, Read, read_pcap, read_pcapng
+from .pcap.file import DamagedCaptureError, Packet, read_pcap, read_pcapng
+from .pcap.packet import SegmentDecoder
+from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler
+from .pcap.tls import NO_TSHARK, decrypting, has_tshark
 from .raw import hex_chunks, raw_chunks
 from .stop import Stop
-from .strace import strace_chunks
-from .tcp import LIBVIRT_PORTS, TcpReassembler
-from .tls import NO_TSHARK, decrypting, has_tshark
+from .strace.source import strace_chunks
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final, Literal, Protocol
 
-from ..frame import Frame, FrameDecoder
-from ..limits import MAX_FRAME, MIN_FRAME
-from ..message import Message
-from .chunk import Captured, Chunk, Closed, Direction, Item, Notice, Seen
+from ..codec.limits import MAX_FRAME, MIN_FRAME
+from ..events import Captured, Chunk, Closed, Direction, Item, Notice, Seen
+from ..rpc.frame import Frame, FrameDecoder
+from ..rpc.message import Message
 from .detect import first_bytes, identify, plausible_header
 
 _WORD = Struct(">I").unpack_from
@@ -32,7 +32,7 @@ Severity = Literal["note", "error"]
 
 
 class Decode(Protocol):
-    """`libvirt_proto.message.decode_message`, or anything that is called like it."""
+    """`libvirt_proto.rpc.message.decode_message`, or anything that is called like it."""
 
     def __call__(self, data: bytes, direction: Direction | None = None, missing: int = 0) -> Message:
         """The message of one whole frame, or of one that lacks `missing` bytes at its end."""

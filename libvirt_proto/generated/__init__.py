@@ -17,7 +17,7 @@ A module per .x file has the types. It is loaded when first asked for.
 
 from typing import Any, Final
 
-from libvirt_proto.xdr import require_api
+from libvirt_proto.codec.primitives import require_api
 
 require_api(2)
 
@@ -38,7 +38,7 @@ MODULES: Final[dict[str, str]] = {
 }
 
 #: Module → its programs: name, symbol, number, version, procedures. A procedure: number, name, symbol, module and
-#: name of its args, ret and msg, and what the .x's comment says of it (see libvirt_proto.program).
+#: name of its args, ret and msg, and what the .x's comment says of it (see libvirt_proto.definitions.program).
 PROGRAMS: Final[dict[str, tuple[Any, ...]]] = {
     "admin": (
         (

@@ -15,7 +15,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import Annotated, Final
 
-from libvirt_proto.layout import (
+from libvirt_proto.codec.layout import (
     EnumOf,
     FixedOpaque,
     Int,
@@ -26,7 +26,7 @@ from libvirt_proto.layout import (
     UnsignedInt,
     XdrStruct,
 )
-from libvirt_proto.xdr import (
+from libvirt_proto.codec.primitives import (
     FALSE,
     TRUE,
     Put,
@@ -37,7 +37,7 @@ from libvirt_proto.xdr import (
     unpadded_text,
     write_string,
 )
-from libvirt_proto.xdrtype import XdrType
+from libvirt_proto.codec.xdrtype import XdrType
 
 require_api(2)
 

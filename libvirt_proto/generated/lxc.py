@@ -16,16 +16,16 @@ from enum import IntEnum
 from struct import Struct
 from typing import Annotated, Final
 
-from libvirt_proto.layout import (
+from libvirt_proto.codec.layout import (
     EnumOf,
     UnsignedInt,
     XdrStruct,
 )
-from libvirt_proto.xdr import (
+from libvirt_proto.codec.primitives import (
     Put,
     require_api,
 )
-from libvirt_proto.xdrtype import XdrType
+from libvirt_proto.codec.xdrtype import XdrType
 
 from .remote import (
     RemoteNonnullDomain,

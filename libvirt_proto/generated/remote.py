@@ -16,7 +16,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import Annotated, Any, ClassVar, Final
 
-from libvirt_proto.layout import (
+from libvirt_proto.codec.layout import (
     ArrayOf,
     Char,
     Double,
@@ -36,7 +36,7 @@ from libvirt_proto.layout import (
     XdrStruct,
     XdrUnion,
 )
-from libvirt_proto.xdr import (
+from libvirt_proto.codec.primitives import (
     FALSE,
     TRUE,
     Put,
@@ -55,7 +55,7 @@ from libvirt_proto.xdr import (
     write_opaque,
     write_string,
 )
-from libvirt_proto.xdrtype import XdrType
+from libvirt_proto.codec.xdrtype import XdrType
 
 require_api(2)
 

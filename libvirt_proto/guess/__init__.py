@@ -1,1 +1,1 @@
-"""Bytes without context to what they may be: messages, headers, payloads; each with its evidence."""
+"""Bytes without context to the messages and payloads that they may be."""

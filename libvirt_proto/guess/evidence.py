@@ -17,7 +17,7 @@ from itertools import accumulate
 from struct import Struct
 from typing import Any, Final
 
-from ..layout import (
+from ..codec.layout import (
     Boolean,
     EnumOf,
     FixedOpaque,

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..errors import ProtocolError
-from ..layout import (
+from ..codec.layout import (
     EnumOf,
     FixedOpaque,
     Floating,
@@ -23,8 +22,9 @@ from ..layout import (
     UnionNode,
     VoidNode,
 )
+from ..codec.xdrtype import XdrType
+from ..errors import ProtocolError
 from ..registry import Registry
-from ..xdrtype import XdrType
 from .evidence import Weight, background, weigh
 
 #: Types are tried on no more bytes than this: with so many of them, each takes its time.

@@ -13,11 +13,11 @@ import msgspec
 from msgspec.structs import replace
 
 from ..capture.detect import MAX_PROCEDURE
-from ..frame import TYPES_WITH_FDS
-from ..layout import XdrStruct, XdrUnion, layout_of
-from ..limits import MAX_FRAME, MIN_FRAME
-from ..message import Header, Message, decode_message
+from ..codec.layout import XdrStruct, XdrUnion, layout_of
+from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..registry import Registry
+from ..rpc.frame import TYPES_WITH_FDS
+from ..rpc.message import Header, Message, decode_message
 from .evidence import background, weigh, word_bits
 
 _HEADER = Struct(">IIiiIi").unpack_from

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ..present.names import STATUSES, TYPES, Names
-from ..present.text import amount, printable, quoted
-from ..present.values import uuid_text
+from ..jsonlines.encode import uuid_text
+from ..rpc.names import STATUSES, TYPES, Names
+from ..text import amount, printable, quoted
 from .payloads import Payload
 from .search import Found, Run
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, NamedTuple
 
-from libvirt_proto.layout import (
+from libvirt_proto.codec.layout import (
     Boolean,
     EnumOf,
     FixedOpaque,

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 
 from libvirt_proto_codegen.externals import KNOWN
-from libvirt_proto_codegen.front import read_specification
 from libvirt_proto_codegen.model import Specification
 from libvirt_proto_codegen.printer import print_specification
+from libvirt_proto_codegen.reader import read_specification
 from libvirt_proto_codegen.resolve import resolve
 from libvirt_proto_codegen.schema import Schema
 from libvirt_proto_codegen.source import Source

@@ -24,7 +24,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from libvirt_proto import registry
-from libvirt_proto.xdrtype import XdrType
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto_codegen import releases
 
 from . import drawing

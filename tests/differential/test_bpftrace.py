@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from libvirt_proto.cli import main
+from libvirt_proto.cli.main import main
 from tests.differential import ours
 from tests.differential.bpftrace import running
 from tests.differential.libvirtd import Libvirtd

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from libvirt_proto.capture.chunk import Captured, Chunk, Closed, Notice
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.message import decode_message
+from libvirt_proto.events import Captured, Chunk, Closed, Notice
+from libvirt_proto.rpc.message import decode_message
 
 CAPTURES = ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"]
 PROGRAMS = frozenset((0x20008086, 0x20008087, 0x06900690, 0x6B656570))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from libvirt_proto import OverLimit
-from libvirt_proto.limits import MAX_DEPTH
-from libvirt_proto.xdrtype import XdrType
+from libvirt_proto.codec.limits import MAX_DEPTH
+from libvirt_proto.codec.xdrtype import XdrType
 from tests.differential import soak, verdicts
 from tests.differential.rpcgen import ACCEPTED, REFUSED, Answer, Judge
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from libvirt_proto.capture.chunk import Chunk, Connection, Item
-from libvirt_proto.capture.record import Recorder, recorded
+from libvirt_proto.capture.pcap.recorder import Recorder, recorded
+from libvirt_proto.events import Chunk, Connection, Item
 from tests.differential import ours, tshark
-from tests.frames import frame
+from tests.support.frames import frame
 
 pytestmark = pytest.mark.system("tshark")
 

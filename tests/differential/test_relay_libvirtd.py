@@ -15,8 +15,8 @@ import pytest
 
 from tests.differential import ours, tshark
 from tests.differential.libvirtd import Libvirtd
-from tests.frames import frame, text, word
-from tests.relays import PATIENCE, relay
+from tests.support.frames import frame, text, word
+from tests.support.relays import PATIENCE, relay
 
 pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump")
 

@@ -9,7 +9,7 @@ from itertools import chain
 
 import pytest
 
-from libvirt_proto.xdrtype import XdrType
+from libvirt_proto.codec.xdrtype import XdrType
 from tests.differential import soak
 from tests.differential.rpcgen import ACCEPTED, NOT_ENCODED, REFUSED, Answer, Judge
 from tests.differential.verdicts import Case, Origin, Tally

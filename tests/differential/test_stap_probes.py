@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from libvirt_proto.cli import main
+from libvirt_proto.cli.main import main
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.providers.binaries import installed, read_binary
 from libvirt_proto_codegen.providers.parse import read_provider

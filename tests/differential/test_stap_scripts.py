@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from libvirt_proto.cli import main
+from libvirt_proto.cli.main import main
 from libvirt_proto_codegen.providers.binaries import installed
 from tests.differential.systemtap import SystemTap
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from libvirt_proto_codegen.definitions import load_schema
-from libvirt_proto_codegen.layouts import squeezed
+from libvirt_proto_codegen.structs_files import squeezed
 from libvirt_proto_codegen.targets.structs import HEAD, generate
 
 pytestmark = pytest.mark.system("rpcgen", "gcc", "pdwtags")

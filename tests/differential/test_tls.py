@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests import packets
 from tests.differential import ours
 from tests.differential.certificates import CONFIGURATION
 from tests.differential.libvirtd import Libvirtd, free_port, started
+from tests.support import packets
 
 pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump", "tshark", "certtool")
 

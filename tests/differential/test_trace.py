@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from libvirt_proto.capture.chunk import Chunk
 from libvirt_proto.capture.objects import MESSAGES
+from libvirt_proto.capture.pcap.tcp import LIBVIRT_PORTS
 from libvirt_proto.capture.probes.provider import PROBES
 from libvirt_proto.capture.sources import open_source
-from libvirt_proto.capture.tcp import LIBVIRT_PORTS
+from libvirt_proto.events import Chunk
 from tests.differential import certificates as tls
 from tests.differential import ours
 from tests.differential.libvirtd import PATIENCE, Libvirtd, free_port, started

@@ -14,7 +14,7 @@ from tests.differential.libvirtd import Libvirtd
 from tests.differential.test_trace import SYSTEM_PYTHON, library
 from tests.differential.test_trace_program import talk
 from tests.differential.tracing import trace
-from tests.probes import OTHERS, program
+from tests.support.probes import OTHERS, program
 
 pytestmark = [pytest.mark.usefixtures("tracing")]
 

@@ -15,13 +15,13 @@ from typing import IO, Any
 
 import pytest
 
-from libvirt_proto.capture.chunk import Chunk
 from libvirt_proto.capture.probes import tracefs
 from libvirt_proto.capture.sources import open_source
+from libvirt_proto.events import Chunk
 from tests.differential import ours
 from tests.differential.tracing import ours_in_tracefs, trace
-from tests.frames import frame, text
-from tests.probes import program
+from tests.support.frames import frame, text
+from tests.support.probes import program
 
 pytestmark = [pytest.mark.system("gcc"), pytest.mark.usefixtures("tracing")]
 

@@ -14,19 +14,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from libvirt_proto.careful import Reading
+from libvirt_proto.codec.interpreter import Reading
+from libvirt_proto.codec.layout import Integer, Leaf, Node, Optional, Sequence, String, StructNode, UnionNode
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.errors import OverLimit
-from libvirt_proto.layout import (
-    Integer,
-    Leaf,
-    Node,
-    Optional,
-    Sequence,
-    String,
-    StructNode,
-    UnionNode,
-)
-from libvirt_proto.xdrtype import XdrType
 
 from .drawing import NARROW
 from .rpcgen import ACCEPTED, REFUSED, Answer

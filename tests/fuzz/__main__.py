@@ -24,7 +24,7 @@ WORK = Path(".fuzz")
 _GO_ON = """\
   the input:     {path}
   again:         python -m tests.fuzz {name} --replay {path}
-  once mended:   copy it to tests/fuzz/corpus/{name}/WHAT-WAS-WRONG: tests/unit/test_fuzz.py
+  once mended:   copy it to tests/fuzz/corpus/{name}/WHAT-WAS-WRONG: tests/support/test_fuzz.py
                  judges it from then on. What a person can write better becomes a case in
                  tests/wire or tests/invalid, too."""
 

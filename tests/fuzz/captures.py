@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from libvirt_proto.capture.chunk import Chunk, Item
-from libvirt_proto.capture.packet import SegmentDecoder
+from libvirt_proto.capture.pcap.packet import SegmentDecoder
+from libvirt_proto.capture.pcap.tcp import TcpReassembler
 from libvirt_proto.capture.sources import FileFormat, read_source
-from libvirt_proto.capture.tcp import TcpReassembler
-from tests.oracles import items, readable
-from tests.packets import ACK, FIN, Talk
+from libvirt_proto.events import Chunk, Item
+from tests.support.oracles import items, readable
+from tests.support.packets import ACK, FIN, Talk
 
 from .taker import Taker
 

@@ -9,18 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from libvirt_proto import careful, layout
-from libvirt_proto.xdrtype import XdrType
+from libvirt_proto.codec import interpreter as careful
+from libvirt_proto.codec import layout
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto_codegen import pipeline
 from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.errors import DefinitionError
-from libvirt_proto_codegen.front import read_specification, source_of
 from libvirt_proto_codegen.printer import print_specification
 from libvirt_proto_codegen.providers.parse import read_provider
 from libvirt_proto_codegen.providers.printer import print_provider
+from libvirt_proto_codegen.reader import read_specification, source_of
 from libvirt_proto_codegen.schema import Schema
 from libvirt_proto_codegen.source import Source
-from tests.oracles import placed_in_words, understood_or_refused, value_or_error
+from tests.support.oracles import placed_in_words, understood_or_refused, value_or_error
 
 from .taker import Taker
 from .writer import TooLarge, Writer, value

@@ -10,12 +10,12 @@ from pathlib import Path
 from random import Random
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Captured
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.message import decode_message, encode_message
-from libvirt_proto.present.jsonl import Presenter
-from tests.oracles import PROGRAMS, items
-from tests.packets import Talk, enhanced, interface, obsolete, option, pcap, section, simple
+from libvirt_proto.events import Captured
+from libvirt_proto.jsonlines.presenter import Presenter
+from libvirt_proto.rpc.message import decode_message, encode_message
+from tests.support.oracles import PROGRAMS, items
+from tests.support.packets import Talk, enhanced, interface, obsolete, option, pcap, section, simple
 
 from . import captures, definitions, wire
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from struct import Struct
 
 from libvirt_proto import ProtocolError, registry
-from libvirt_proto.capture.chunk import Captured, Connection, Direction
-from libvirt_proto.frame import Frame, FrameDecoder
-from libvirt_proto.limits import MAX_FDS, MIN_FRAME
-from libvirt_proto.message import Message, decode_message, encode_message, payload_of
-from libvirt_proto.parse.jsonl import Parser
-from libvirt_proto.present.jsonl import Presenter
-from tests.oracles import line_or_error, value_or_error
+from libvirt_proto.codec.limits import MAX_FDS, MIN_FRAME
+from libvirt_proto.events import Captured, Connection, Direction
+from libvirt_proto.jsonlines.presenter import Presenter
+from libvirt_proto.jsonlines.reader import Parser
+from libvirt_proto.rpc.frame import Frame, FrameDecoder
+from libvirt_proto.rpc.message import Message, decode_message, encode_message, payload_of
+from tests.support.oracles import line_or_error, value_or_error
 
 from .taker import Taker
 

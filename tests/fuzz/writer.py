@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from libvirt_proto.layout import (
+from libvirt_proto.codec.layout import (
     Boolean,
     EnumOf,
     FixedOpaque,

@@ -29,14 +29,16 @@ STAGE = ROOT / ".mutate"
 SURVIVORS = Path(__file__).with_name("survivors.toml")
 
 MUTATED = (
-    *(f"src/libvirt_proto/{name}.py" for name in ("xdr", "frame", "message")),
+    *(f"src/libvirt_proto/{name}.py" for name in ("codec/primitives", "rpc/frame", "rpc/message")),
     "src/libvirt_proto_codegen/targets/python/*.py",
 )
 #: Quick, and about these modules.
 TESTS = (
-    *(f"tests/unit/test_{name}.py" for name in ("xdr", "frame", "message", "careful", "python_output")),
-    "tests/unit/test_fuzz.py::test_committed_inputs[message]",
-    "tests/unit/test_fuzz.py::test_committed_inputs[frame]",
+    *(f"tests/runtime/codec/test_{name}.py" for name in ("primitives", "interpreter")),
+    *(f"tests/runtime/rpc/test_{name}.py" for name in ("frame", "message")),
+    "tests/codegen/test_python_output.py",
+    "tests/support/test_fuzz.py::test_committed_inputs[message]",
+    "tests/support/test_fuzz.py::test_committed_inputs[frame]",
     "tests/mutation/quick.py",
 )
 #: What mutmut says of a change that a test failed for, or never ended with.
@@ -62,8 +64,8 @@ markers = ["system(tool): needs a tool of the system"]
 
 @dataclass(frozen=True)
 class Mutant:
-    """A change that was tried: the function (`libvirt_proto.frame.FrameDecoder.feed`), what was taken out and
-    what was put in, without indentation."""
+    """A change that was tried: the function (`libvirt_proto.rpc.frame.FrameDecoder.feed`), the lines
+    that were removed and the lines that were added, without indentation."""
 
     function: str
     was: str
@@ -154,7 +156,7 @@ def _results() -> Results:
 
 
 def _function(name: str) -> str:
-    """`libvirt_proto.frame.xǁFrameDecoderǁfeed__mutmut_3` → `libvirt_proto.frame.FrameDecoder.feed`."""
+    """`rpc.frame.xǁFrameDecoderǁfeed__mutmut_3` → `rpc.frame.FrameDecoder.feed`."""
     module, _, mangled = name.rpartition("__mutmut_")[0].rpartition(".")
     plain = mangled.removeprefix("xǁ").replace("ǁ", ".") if "ǁ" in mangled else mangled.removeprefix("x_")
     return f"{module}.{plain}"

@@ -1,7 +1,7 @@
 """The Python target in a moment, for the mutation run: what is read once is not read for each mutant.
 
 The same is asked of it by `libvirt-proto generate --check` (the committed modules are current),
-tests/unit/test_python_target.py and the fuzzer's corpus, which take seconds.
+tests/codegen/test_python_target.py and the fuzzer's corpus, which take seconds.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from types import ModuleType
 
 import pytest
 
-from libvirt_proto import careful
-from libvirt_proto.xdrtype import XdrType
+from libvirt_proto.codec import interpreter as careful
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto_codegen import pipeline
 from libvirt_proto_codegen.definitions import load_release, load_schema
 from tests.fuzz.taker import Taker
 from tests.fuzz.targets import CORPUS
 from tests.fuzz.writer import TooLarge, Writer, value
-from tests.oracles import value_or_error
+from tests.support.oracles import value_or_error
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GENERATED = ROOT / "libvirt_proto" / "generated"

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libvirt_proto.capture.sources import FileFormat
-from tests import packets
-from tests.oracles import readable
+from tests.support import packets
+from tests.support.oracles import readable
 
 CAPTURES = Path(__file__).resolve().parent.parent / "captures"
 FORMATS: tuple[FileFormat, ...] = ("pcap", "pcapng", "raw", "hex", "log", "strace")

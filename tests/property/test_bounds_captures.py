@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from libvirt_proto import decode_message
-from libvirt_proto.capture.chunk import Notice
+from libvirt_proto.blocks import BLOCK_SIZE
 from libvirt_proto.capture.detect import SNIFF_SIZE, file_format
-from libvirt_proto.capture.pcap import BLOCK_SIZE
 from libvirt_proto.capture.sources import FileFormat, read_source
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.limits import MAX_FRAME
-from tests import packets
-from tests.frames import REMOTE, frame
-from tests.straces import Strace
-from tests.work import MORE, assert_linear, assert_within, grown, work
+from libvirt_proto.codec.limits import MAX_FRAME
+from libvirt_proto.events import Notice
+from tests.support import packets
+from tests.support.frames import REMOTE, frame
+from tests.support.straces import Strace
+from tests.support.work import MORE, assert_linear, assert_within, grown, work
 
 GOOD = frame(serial=1)
 #: What readers hold beside a multiple of the input: the blocks that they read.

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from libvirt_proto import careful, registry
+from libvirt_proto import registry
+from libvirt_proto.codec import interpreter as careful
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.registry import Registry
-from libvirt_proto.xdrtype import XdrType
 from libvirt_proto_codegen.releases import folders
-from tests.oracles import value_or_error
+from tests.support.oracles import value_or_error
 
 from .values import values
 

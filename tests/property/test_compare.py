@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from libvirt_proto_codegen.compare import compare
 from libvirt_proto_codegen.findings import Finding
-from libvirt_proto_codegen.front import read_specification
+from libvirt_proto_codegen.reader import read_specification
 from libvirt_proto_codegen.resolve import resolve
 from libvirt_proto_codegen.source import Source
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis.errors import NoSuchExample
 
 from libvirt_proto import registry
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.errors import ProtocolError
-from libvirt_proto.present.values import plain
-from libvirt_proto.xdrtype import XdrType
+from libvirt_proto.jsonlines.encode import plain
 from libvirt_proto_codegen.compare import RULES, compare
 from libvirt_proto_codegen.definitions import load_schema
 from tests.property.values import values

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto.capture.align import align
-from libvirt_proto.capture.chunk import Captured, Connection, ConnectionEvent, Direction, Notice
 from libvirt_proto.capture.merge import merge
-from libvirt_proto.message import decode_message
-from tests.frames import frame
+from libvirt_proto.events import Captured, Connection, ConnectionEvent, Direction, Notice
+from libvirt_proto.rpc.message import decode_message
+from tests.support.frames import frame
 
 NAMES = ("client.pcap", "server.pcap")
 HOUR = 3_600_000_000_000

@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from libvirt_proto import ProtocolError, registry
-from libvirt_proto.layout import layout_of
-from libvirt_proto.parse.jsonl import Parser
-from libvirt_proto.parse.values import unplain
-from libvirt_proto.present.jsonl import Presenter
-from libvirt_proto.present.values import plain
-from libvirt_proto.xdrtype import XdrType
-from tests.frames import REMOTE, captured, frame
-from tests.handmade import Everything
-from tests.oracles import line_or_error
+from libvirt_proto.codec.layout import layout_of
+from libvirt_proto.codec.xdrtype import XdrType
+from libvirt_proto.jsonlines.decode import unplain
+from libvirt_proto.jsonlines.encode import plain
+from libvirt_proto.jsonlines.presenter import Presenter
+from libvirt_proto.jsonlines.reader import Parser
+from tests.support.frames import REMOTE, captured, frame
+from tests.support.handmade import Everything
+from tests.support.oracles import line_or_error
 
 from .values import values
 

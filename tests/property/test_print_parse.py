@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from libvirt_proto_codegen.errors import DefinitionError
-from libvirt_proto_codegen.front import read_specification, source_of
 from libvirt_proto_codegen.model import ConstDef, Declaration, Definition, Specification, TypedefDef
 from libvirt_proto_codegen.printer import print_declaration, print_definition, print_specification
+from libvirt_proto_codegen.reader import read_specification, source_of
 from libvirt_proto_codegen.source import Source
-from tests.oracles import understood_or_refused
+from tests.support.oracles import understood_or_refused
 
 from .specifications import AT, declarations, definitions, specifications, types
 

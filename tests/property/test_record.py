@@ -9,9 +9,9 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_proto.capture.chunk import Chunk, Connection, ConnectionEvent, Direction, Item, Notice
-from libvirt_proto.capture.record import MAX_MISSING, MAX_OPEN, MAX_SEGMENT, Recorder, recorded
+from libvirt_proto.capture.pcap.recorder import MAX_MISSING, MAX_OPEN, MAX_SEGMENT, Recorder, recorded
 from libvirt_proto.capture.sources import read_source
+from libvirt_proto.events import Chunk, Connection, ConnectionEvent, Direction, Item, Notice
 
 #: Client, server, transport. Some stand here more than once: connections may share their addresses.
 NAMES = [

@@ -16,7 +16,7 @@ from libvirt_proto_codegen.reports.junit import as_junit
 from libvirt_proto_codegen.reports.places import printable
 from libvirt_proto_codegen.reports.text import as_text
 from libvirt_proto_codegen.source import Source, Span
-from tests.findings import CATEGORIES, RULES, github, report
+from tests.support.findings import CATEGORIES, RULES, github, report
 
 #: Lone surrogates too: the names of files have them.
 texts = st.text(st.characters(exclude_categories=())) | st.sampled_from(

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.capture.chunk import Captured, Closed, Connection
+from libvirt_proto.events import Captured, Closed, Connection
 from libvirt_proto.session import KEEPALIVE, Exchange, Sessions, role
-from tests.frames import REMOTE, captured, frame
+from tests.support.frames import REMOTE, captured, frame
 
 CONNECTIONS = [Connection(i, f"192.0.2.{i}:40000", "192.0.2.9:16509") for i in (1, 2)]
 #: hostname (no stream), screenshot (from the server), upload (from the client), one that is unknown.

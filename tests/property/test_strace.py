@@ -9,14 +9,14 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libvirt_proto.capture.chunk import Captured, Chunk, Item, Notice
 from libvirt_proto.capture.detect import file_format
-from libvirt_proto.capture.strace import strace_chunks
-from libvirt_proto.capture.strace_line import BadCallError, Clock, quoted
+from libvirt_proto.capture.strace.line import BadCallError, Clock, quoted
+from libvirt_proto.capture.strace.source import strace_chunks
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.message import decode_message
-from tests.frames import REMOTE, frame
-from tests.straces import Strace, quote
+from libvirt_proto.events import Captured, Chunk, Item, Notice
+from libvirt_proto.rpc.message import decode_message
+from tests.support.frames import REMOTE, frame
+from tests.support.straces import Strace, quote
 
 PROGRAMS = frozenset((REMOTE,))
 PREFIXES = (

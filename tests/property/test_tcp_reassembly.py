@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_proto.capture.chunk import Chunk
-from libvirt_proto.capture.packet import SegmentDecoder
-from libvirt_proto.capture.pcap import Packet, read_pcap
-from libvirt_proto.capture.tcp import TcpReassembler
-from tests.packets import ACK, FIN, SYN, Talk
+from libvirt_proto.capture.pcap.file import Packet, read_pcap
+from libvirt_proto.capture.pcap.packet import SegmentDecoder
+from libvirt_proto.capture.pcap.tcp import TcpReassembler
+from libvirt_proto.events import Chunk
+from tests.support.packets import ACK, FIN, SYN, Talk
 
 
 def reassemble(packets: list[bytes]) -> list[Chunk]:

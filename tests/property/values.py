@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from libvirt_proto.layout import (
+from libvirt_proto.codec.layout import (
     Boolean,
     EnumOf,
     FixedOpaque,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from libvirt_proto.cli import COMMANDS as SUBCOMMANDS
+from libvirt_proto.cli.main import COMMANDS as SUBCOMMANDS
 from tests.snapshots import snapshots
 
 

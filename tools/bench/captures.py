@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from libvirt_proto.capture import stream
-from libvirt_proto.capture.chunk import Captured
 from libvirt_proto.capture.sources import open_source
-from libvirt_proto.message import Message, decode_message
+from libvirt_proto.events import Captured
 from libvirt_proto.registry import default
+from libvirt_proto.rpc.message import Message, decode_message
 from tests.differential import libvirtd
-from tests.packets import Talk, pcap
+from tests.support.packets import Talk, pcap
 
 TOUR = Path("tests/captures/tour.pcap")
 PORT = 16509

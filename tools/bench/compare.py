@@ -29,7 +29,15 @@ WORKS: Final = {
     "describe": ("describe", "remote.domain_get_state"),
     "generate": ("generate", "python", "systemtap", "--force", "--quiet", "--output", "OUT"),
 }
-_MAIN: Final = "import sys; from libvirt_proto.cli import main; main(prog_name='libvirt-proto')"
+#: An older revision has its command line in one module.
+_MAIN: Final = """
+import sys
+try:
+    from libvirt_proto.cli.main import main
+except ModuleNotFoundError:
+    from libvirt_proto.cli import main
+main(prog_name='libvirt-proto')
+"""
 
 
 @click.command()

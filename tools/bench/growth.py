@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import Final
 
-from libvirt_proto.cli import main as command
+from libvirt_proto.cli.main import main as command
 
 from .captures import TOUR, endless, talks
 from .rows import seconds

@@ -17,9 +17,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from libvirt_proto.layout import XdrStruct, XdrUnion
+from libvirt_proto.codec.layout import XdrStruct, XdrUnion
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.registry import default
-from libvirt_proto.xdrtype import XdrType
 
 from .captures import messages
 from .peers import Xdrlib, construct

@@ -17,8 +17,8 @@ from typing import Any
 
 import construct as c
 
-from libvirt_proto import layout as l
-from libvirt_proto.xdrtype import XdrType
+from libvirt_proto.codec import layout as l
+from libvirt_proto.codec.xdrtype import XdrType
 
 Decode = Callable[[bytes], Any]
 Encode = Callable[[Any], bytes]

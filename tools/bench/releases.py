@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from libvirt_proto_codegen.externals import KNOWN
-from libvirt_proto_codegen.front import read_specification
+from libvirt_proto_codegen.reader import read_specification
 from libvirt_proto_codegen.resolve import resolve
 from libvirt_proto_codegen.source import Source
 

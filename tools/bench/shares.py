@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from libvirt_proto.cli import main as command
+from libvirt_proto.cli.main import main as command
 
 FORMATS: Final = ("jsonl", "monitor")
 _INTERVAL: Final = 0.001

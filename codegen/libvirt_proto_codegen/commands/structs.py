@@ -9,8 +9,8 @@ from typing import Final
 
 import click
 
-from ..layouts import Change, Comparison, compare_layouts, squeezed
 from ..render import Artefact
+from ..structs_files import Change, Comparison, compare_layouts, squeezed
 
 #: Differences in words, per file; the diff below them has all.
 _SHOWN: Final = 20

@@ -7,7 +7,7 @@ from itertools import chain
 
 from ..findings import Finding
 from ..schema import Named, Schema
-from ..side import Placed, Side, payload_types
+from ..schema_index import Placed, Side, payload_types
 from . import effects
 from .bounds import Bounds
 from .constants import report_constants

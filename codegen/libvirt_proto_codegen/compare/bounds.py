@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..findings import Symbol
 from ..schema import Bound, Named
-from ..side import Side
+from ..schema_index import Side
 from . import effects
 from .nodes import Rebound
 from .pair import Pair

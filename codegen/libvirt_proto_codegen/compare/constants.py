@@ -6,7 +6,7 @@ from collections.abc import Collection, Set
 
 from ..findings import Symbol
 from ..schema import Named
-from ..side import Side
+from ..schema_index import Side
 from . import effects
 from .report import At, Report
 

@@ -24,7 +24,7 @@ from ..schema import (
     UnionType,
     Void,
 )
-from ..side import Side
+from ..schema_index import Side
 
 Contents = Literal["list", "string", "data"]
 #: What is compared as a type of its own.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..schema import Named
-from ..side import PARTS, Side
+from ..schema_index import PARTS, Side
 from . import effects
 from .pair import Pair, Place
 from .programs import ProgramPair

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..schema import Named, Procedure
-from ..side import PARTS, Placed, Side, payload_types
+from ..schema_index import PARTS, Placed, Side, payload_types
 from . import effects
 from .reach import Payload
 from .report import At, Report

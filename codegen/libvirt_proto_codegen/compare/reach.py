@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..schema import Named
-from ..side import Side
+from ..schema_index import Side
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..findings import Finding, Symbol
 from ..schema import Named
-from ..side import Side
+from ..schema_index import Side
 from ..source import Span
 from .reach import Payload, Reach
 from .rules import RULES

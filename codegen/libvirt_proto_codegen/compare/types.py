@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from ..findings import Symbol
 from ..schema import Enumeration, Field, Named, Node, Structure, UnionType
-from ..side import Side
+from ..schema_index import Side
 from . import effects
 from .align import align
 from .bounds import BoundChange, Bounds

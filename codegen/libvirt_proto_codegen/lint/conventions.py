@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ..findings import Symbol
 from ..schema import Array, Integer, Opaque, String, Structure
-from ..side import PARTS
+from ..schema_index import PARTS
 from .view import Hit, View
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from ..model import Annotations
 from ..schema import Procedure
-from ..side import Placed
+from ..schema_index import Placed
 from .view import Hit, View
 
 

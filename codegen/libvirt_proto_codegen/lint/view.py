@@ -20,7 +20,7 @@ from ..schema import (
     TypeDef,
     UnionType,
 )
-from ..side import PARTS, Placed, Side
+from ..schema_index import PARTS, Placed, Side
 from ..source import Span
 
 #: What a message may carry in libvirt since 1.2.0: 32 MiB without the header.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from ..errors import DefinitionError, Problem
-from ..front import read_bytes
+from ..reader import read_bytes
 from .archive import ARCHIVE, Archive, ArchiveError, Release, UnknownRelease, read_archive
 from .facts import HISTORY, History, read_history
 from .narrow import FUNCTIONS, Functions, read_functions

@@ -10,8 +10,8 @@ from typing import Final
 
 from ..definitions import schema_of
 from ..errors import DefinitionError, Problem
-from ..front import read_specification
 from ..model import Specification
+from ..reader import read_specification
 from ..schema import Schema
 from ..source import Source
 from . import archive_of

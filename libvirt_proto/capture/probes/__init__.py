@@ -1,1 +1,1 @@
-"""libvirt's static probes, live: found in ELF notes, set as uprobe events of tracefs, read as Items."""
+"""Live traces: static probes in ELF notes, uprobe events of tracefs, and their records."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from ..chunk import Notice
+from ...events import Notice
 from ..objects import ObjectError
 from .errors import TraceError
 from .formats import Format, FormatError, Value, event_id

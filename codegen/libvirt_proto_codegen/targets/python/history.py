@@ -51,8 +51,11 @@ def _plain(text: str) -> str:
 
 
 def rows(history: History) -> list[tuple[str, str]]:
-    """(key, value) of everything, as literals that libvirt_proto.history reads: when it came, which function
-    of the public API tells more, what happened to it, and which maintenance releases have it, too."""
+    """(key, value) of everything, as literals that libvirt_proto.definitions.history reads.
+
+    A value has the release of the addition, the function of the public API that narrows it down, the later
+    changes, and the maintenance releases that have it, too.
+    """
     return [
         (repr(" ".join(key)), repr((_span(facts.since), facts.function, _event_rows(facts), facts.also)))
         for key, facts in history.facts.items()

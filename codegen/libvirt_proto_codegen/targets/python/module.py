@@ -48,12 +48,12 @@ class ModuleView:
 
     @property
     def from_layout(self) -> list[str]:
-        """Imports from libvirt_proto.layout."""
+        """Imports from libvirt_proto.codec.layout."""
         return self._imports(LAYOUT)
 
     @property
     def from_xdr(self) -> list[str]:
-        """Imports from libvirt_proto.xdr."""
+        """Imports from libvirt_proto.codec.primitives."""
         return self._imports(XDR)
 
     @property

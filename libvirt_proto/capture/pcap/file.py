@@ -1,0 +1,249 @@
+"""Packets of pcap and pcapng files.
+
+Sources: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng (and its appendix for the obsolete Packet
+Block). Files are read in large blocks; a packet is handed out as a range of the block it lies in,
+so that nothing is copied before its payload is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final, NamedTuple
+
+from ...blocks import BLOCK_SIZE, Read
+
+#: (time in ns since the epoch or None, link type, buffer, start, end, original length): the packet's
+#: bytes are buffer[start:end]; the original length is what it had before it was cut.
+Packet = tuple[int | None, int, bytes, int, int, int]
+
+#: What libpcap and Wireshark take as the longest packet, unless the file promises more.
+MAX_PACKET: Final = 262_144
+MAX_SNAPLEN: Final = 16 << 20
+#: A pcapng block that is longer than this is taken for damage.
+MAX_BLOCK: Final = 64 << 20
+MAX_INTERFACES: Final = 65_536
+
+#: First four bytes → byte order and nanoseconds per unit of the second time word.
+PCAP_MAGIC: Final = {
+    b"\xa1\xb2\xc3\xd4": (">", 1000),
+    b"\xd4\xc3\xb2\xa1": ("<", 1000),
+    b"\xa1\xb2\x3c\x4d": (">", 1),
+    b"\x4d\x3c\xb2\xa1": ("<", 1),
+}
+PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
+_BYTE_ORDER_MAGIC: Final = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
+
+
+class DamagedCaptureError(Exception):
+    """The file ends in the middle of something, or says what cannot be; everything before was given.
+
+    `code` is `truncated-file` or `corrupt-file`, `offset` the position in the file.
+    """
+
+    def __init__(self, code: str, offset: int, problem: str) -> None:
+        super().__init__(f"the capture {problem}, at byte {offset} of the file")
+        self.code = code
+        self.offset = offset
+
+
+def _truncated(offset: int, what: str, needed: int, available: int) -> DamagedCaptureError:
+    return DamagedCaptureError(
+        "truncated-file", offset, f"breaks off in {what}: needs {needed} bytes, {available} available"
+    )
+
+
+def _corrupt(offset: int, problem: str) -> DamagedCaptureError:
+    return DamagedCaptureError("corrupt-file", offset, problem)
+
+
+class _Window:
+    """The part of the file that is in memory: `buffer`, which begins at byte `base` of the file."""
+
+    def __init__(self, read: Read, head: bytes) -> None:
+        self._read = read
+        self.buffer = head
+        self.base = 0
+
+    def fill(self, pos: int, needed: int) -> int:
+        """Drop what lies before `pos` and read until `needed` bytes are there, or the file ends.
+
+        Gives how many are there; the buffer then begins at `pos`.
+        """
+        pieces = [self.buffer[pos:]]
+        size = len(pieces[0])
+        while size < needed:
+            block = self._read(max(BLOCK_SIZE, needed - size))
+            if not block:
+                break
+            pieces.append(block)
+            size += len(block)
+        self.base += pos
+        self.buffer = b"".join(pieces)
+        return size
+
+
+def read_pcap(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
+    """Packets of a pcap file, together as they were read; `head` is what was read of it already.
+
+    Raises DamagedCaptureError behind the last packet that could be read.
+    """
+    window = _Window(read, head)
+    size = window.fill(0, 24)
+    if size < 24:
+        raise _truncated(0, "the file's header", 24, size)
+    if window.buffer[:4] not in PCAP_MAGIC:  # somebody said that it is one
+        raise _corrupt(0, f"begins with {window.buffer[:4].hex()}, which is not pcap")
+    order, scale = PCAP_MAGIC[window.buffer[:4]]
+    snaplen, network = Struct(order + "II").unpack_from(window.buffer, 16)
+    linktype = network & 0xFFFF  # the upper bits say how long a frame check sequence is
+    limit = max(MAX_PACKET, min(snaplen, MAX_SNAPLEN))
+    header = Struct(order + "IIII").unpack_from
+    pos = 24
+    while True:
+        buffer, size, needed, captured = window.buffer, len(window.buffer), 16, 0
+        packets: list[Packet] = []
+        add = packets.append
+        while size - pos >= 16:
+            seconds, fraction, captured, original = header(buffer, pos)
+            start = pos + 16
+            end = start + captured
+            if end > size or captured > limit:
+                needed = 16 + captured
+                break
+            add((seconds * 1_000_000_000 + fraction * scale, linktype, buffer, start, end, original))
+            pos = end
+        yield packets
+        if captured > limit:
+            raise _corrupt(window.base + pos, f"has a packet of {captured} bytes (the limit is {limit})")
+        available = window.fill(pos, needed)
+        pos = 0
+        if available < needed:
+            if available:
+                what = "a packet's header" if available < 16 else "a packet"
+                raise _truncated(window.base, what, needed, available)
+            return
+
+
+class _Interface(NamedTuple):
+    """One interface of a section: ns = ticks * multiplier // divisor + offset."""
+
+    linktype: int
+    snaplen: int
+    multiplier: int
+    divisor: int
+    offset: int
+
+
+class _Section:
+    """A section: its byte order (`<` or `>`) and its interfaces."""
+
+    def __init__(self, order: str) -> None:
+        self.block = Struct(order + "II").unpack_from
+        self.word = Struct(order + "I").unpack_from
+        self.option = Struct(order + "HH").unpack_from
+        self.description = Struct(order + "HxxI").unpack_from
+        self.enhanced = Struct(order + "IIIII").unpack_from
+        self.obsolete = Struct(order + "HxxIIII").unpack_from
+        self.signed = Struct(order + "q").unpack_from
+        self.interfaces: list[_Interface] = []
+
+    def _describe(self, buffer: bytes, start: int, end: int) -> None:
+        if len(self.interfaces) == MAX_INTERFACES:
+            raise ValueError(f"has more than {MAX_INTERFACES} interfaces")
+        linktype, snaplen = self.description(buffer, start)
+        multiplier, divisor, offset = 1000, 1, 0
+        pos = start + 8
+        while end - pos >= 4:
+            code, length = self.option(buffer, pos)
+            pos += 4
+            if code == 0 or length > end - pos:
+                break
+            if code == 9 and length == 1:  # if_tsresol
+                exponent = buffer[pos] & 0x7F
+                ticks = 1 << exponent if buffer[pos] & 0x80 else 10**exponent
+                multiplier, divisor = 1_000_000_000, ticks
+            elif code == 14 and length == 8:  # if_tsoffset, in seconds
+                offset = self.signed(buffer, pos)[0] * 1_000_000_000
+            pos += (length + 3) & ~3
+        self.interfaces.append(_Interface(linktype, snaplen, multiplier, divisor, offset))
+
+    def take(self, kind: int, length: int, buffer: bytes, start: int, end: int) -> Packet | None:
+        """Take a block with its body at buffer[start:end]; gives its packet if it has one. Raises
+        ValueError with words for what is wrong with it."""
+        if self.word(buffer, end)[0] != length:
+            raise ValueError("has a block whose two lengths differ")
+        if kind == 1:
+            self._describe(buffer, start, end)
+        return self._packet(kind, buffer, start, end) if kind in _PACKET_BLOCKS else None
+
+    def _packet(self, kind: int, buffer: bytes, start: int, end: int) -> Packet:
+        time: int | None
+        if kind == 3:  # Simple Packet Block: no time, interface 0, length from the snaplen
+            number, time, data = 0, None, start + 4
+            (original,) = self.word(buffer, start)
+            captured = min(original, end - data)
+            if self.interfaces and self.interfaces[0].snaplen:
+                captured = min(captured, self.interfaces[0].snaplen)
+        else:
+            unpack = self.enhanced if kind == 6 else self.obsolete
+            number, high, low, captured, original = unpack(buffer, start)
+            time, data = high << 32 | low, start + 20
+        if number >= len(self.interfaces):
+            raise ValueError(f"has a packet of interface {number}, which is not described")
+        if captured > end - data:
+            raise ValueError(f"has a packet of {captured} bytes in a block with room for {end - data}")
+        linktype, _, multiplier, divisor, offset = self.interfaces[number]
+        if time is not None:
+            time = time * multiplier // divisor + offset
+        return time, linktype, buffer, data, data + captured, original
+
+
+#: Smallest body of the blocks that are looked at: interface description, packet (obsolete), simple
+#: packet, enhanced packet.
+_SMALLEST_BODY: Final = {1: 8, 2: 20, 3: 4, 6: 20}
+_PACKET_BLOCKS: Final = frozenset((2, 3, 6))
+
+
+def read_pcapng(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
+    """Packets of a pcapng file with any number of sections and interfaces, together as they were read;
+    options and other blocks are passed over. `head` is what was read of the file already.
+
+    Raises DamagedCaptureError behind the last packet that could be read.
+    """
+    window = _Window(read, head)
+    section: _Section | None = None
+    pos, needed = 0, 12
+    packets: list[Packet] = []
+    while True:
+        available = len(window.buffer) - pos
+        if available < needed:
+            yield packets
+            packets = []
+            available = window.fill(pos, needed)
+            pos = 0
+            if available < needed:
+                if available:
+                    raise _truncated(window.base, "a block", needed, available)
+                return
+        buffer = window.buffer
+        if buffer.startswith(PCAPNG_MAGIC, pos):
+            order = _BYTE_ORDER_MAGIC.get(buffer[pos + 8 : pos + 12])
+            section = None if order is None else _Section(order)
+        try:
+            if section is None:
+                raise ValueError("has no section here, or one of unknown byte order")
+            kind, length = section.block(buffer, pos)
+            if length % 4 or not 12 + _SMALLEST_BODY.get(kind, 0) <= length <= MAX_BLOCK:
+                raise ValueError(f"has a block of impossible length {length}")
+            if length > available:
+                needed = length
+                continue
+            packet = section.take(kind, length, buffer, pos + 8, pos + length - 4)
+        except ValueError as error:
+            yield packets
+            raise _corrupt(window.base + pos, str(error)) from None
+        if packet is not None:
+            packets.append(packet)
+        pos += length
+        needed = 12

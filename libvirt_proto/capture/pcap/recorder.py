@@ -1,0 +1,282 @@
+"""Chunks to a pcapng file that Wireshark and this package's own reader open.
+
+Sources: draft-ietf-opsawg-pcapng; RFC 791, RFC 8200 and RFC 9293 for the headers, RFC 1071 for checksums.
+The file depends on nothing but the Chunks: little-endian, one interface of raw IP, nanoseconds.
+
+Every connection is a TCP connection, from its handshake (at the time of its first Chunk) to a FIN for each
+`end`. Addresses and ports are kept where both ends have them; a decrypted TLS connection gets port 16509,
+where Wireshark looks for plain libvirt. Everything else (unix sockets, raw streams, a second connection
+with the same addresses at a time) goes from a port of its own on loopback to 127.0.0.1:16509, with its
+name as the first packet's comment. A direction that is not known counts as from the client.
+
+Missing bytes (`lost` and `cut`) are packets of which the capture holds only the first part, so that their
+number and the times of what follows stay exact. Where nobody knows their number, or it is beyond
+MAX_MISSING, the sequence number leaps by more than any window: readers take the capture as interrupted.
+
+A Chunk without a time gets that of the packet before, or the epoch. ConnectionEvents and Notices leave no
+trace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from struct import Struct
+from typing import BinaryIO, Final
+
+from ...events import Chunk, Connection, Item
+from .packet import ACK, FIN, SYN
+
+#: Payload of one packet; with its headers it fits IP's 16-bit length.
+MAX_SEGMENT: Final = 65_000
+#: More missing bytes than this at one place are not counted out in packets.
+MAX_MISSING: Final = 64 << 20
+#: Connections that are known at a time; one that goes on after it was forgotten looks like another one.
+MAX_OPEN: Final = 16_384
+
+_PSH: Final = 0x08
+#: What TCP takes for another part of the sequence space, whatever the window (RFC 7323 §2.3).
+_LEAP: Final = 1 << 30
+_LIBVIRT_PORT: Final = 16509
+_LINKTYPE_RAW: Final = 101
+#: Dynamic ports (RFC 6335 §6), 16,384 of them on each address from this one on.
+_FIRST_PORT: Final = 49_152
+_FIRST_ADDRESS: Final = int(IPv4Address("127.0.0.1"))
+_SERVER: Final = (IPv4Address("127.0.0.1").packed, _LIBVIRT_PORT)
+#: The segment size, and window scale 14, the largest, with padding: nobody's window is ever full.
+_SYN_OPTIONS: Final = bytes((2, 4, *MAX_SEGMENT.to_bytes(2), 3, 3, 14, 1))
+
+_BLOCK = Struct("<II").pack
+_LENGTH = Struct("<I").pack
+_OPTION = Struct("<HH").pack
+_ENHANCED = Struct("<IIIIIII").pack
+_IPV4 = Struct(">BBHHHBBH").pack
+_IPV6 = Struct(">IHBB").pack
+_TCP = Struct(">HHIIBBHHH").pack
+
+#: An address as bytes, and a port.
+Address = tuple[bytes, int]
+
+
+class Recorder:
+    """Writes the Chunks that `add` gets to a binary file; `flush` brings them to the disk."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.flush = file.flush
+        self._flows: dict[int, _Flow] = {}
+        #: The pairs of addresses of these flows.
+        self._taken: set[frozenset[Address]] = set()
+        self._count = self._synthetic = 0
+        self._time_ns = 0
+        section = Struct("<IHHq").pack(0x1A2B3C4D, 1, 0, -1) + _option(4, b"libvirt-proto") + _option(0)
+        interface = Struct("<HHI").pack(_LINKTYPE_RAW, 0, 0) + _option(9, b"\x09") + _option(0)
+        file.write(_block(0x0A0D0D0A, section) + _block(1, interface))
+
+    def restart(self) -> None:
+        """Another source follows: it counts its connections anew, and they are none of those before."""
+        self._flows.clear()
+        self._taken.clear()
+
+    def add(self, item: Item) -> None:
+        """Write what was seen."""
+        if not isinstance(item, Chunk):
+            return
+        if item.time_ns is not None:
+            self._time_ns = min(max(item.time_ns, 0), (1 << 64) - 1)
+        flow = self._flows.get(item.connection.id)
+        if flow is not None and flow.side(item).ended:
+            self._close(item.connection.id, flow)
+            flow = None
+        if flow is None:
+            flow = self._open(item.connection)
+        side = flow.side(item)
+        if item.lost < 0:
+            side.seq += _LEAP
+        elif item.lost:
+            self._send(side, b"", item.lost)
+        if item.data or item.cut:
+            self._send(side, item.data, item.cut)
+        if item.end:
+            self._end(side)
+            if side.peer.ended or item.direction is None:
+                self._close(item.connection.id, flow)
+
+    # Connections
+
+    def _open(self, connection: Connection) -> _Flow:
+        """A new connection, with its handshake."""
+        if len(self._flows) >= MAX_OPEN:
+            self._forget(next(iter(self._flows)))
+        self._count += 1
+        ends, comment = self._addresses(connection)
+        # Different for every connection, so that ports can be used again.
+        isn = self._count * 0x9E3779B1
+        flow = self._flows[connection.id] = _Flow(*ends, isn)
+        self._taken.add(flow.ends)
+        client, server = flow.client, flow.server
+        self._packet(client, SYN, options=_SYN_OPTIONS, comment=comment)
+        client.seq += 1
+        self._packet(server, SYN | ACK, options=_SYN_OPTIONS)
+        server.seq += 1
+        self._packet(client, ACK)
+        return flow
+
+    def _addresses(self, connection: Connection) -> tuple[tuple[Address, Address], str]:
+        """The addresses of client and server, and what they do not say."""
+        client, server = _address(connection.client), _address(connection.server)
+        names = f"{connection.client or '?'} → {connection.server or '?'} ({connection.transport})"
+        if client and server and len(client[0]) == len(server[0]) and client != server:
+            comment = ""
+            if connection.transport == "tls":
+                server, comment = (server[0], _LIBVIRT_PORT), names
+            if frozenset((client, server)) not in self._taken and client != server:
+                return (client, server), comment
+        while True:
+            client = _loopback(self._synthetic)
+            self._synthetic += 1
+            if frozenset((client, _SERVER)) not in self._taken:
+                return (client, _SERVER), names
+
+    def _close(self, number: int, flow: _Flow) -> None:
+        """Both directions have ended, or nobody will hear of them any more."""
+        first = flow.client if flow.client.ended else flow.server
+        for side in (flow.client, flow.server):
+            if not side.ended:
+                self._end(side)
+        self._packet(first, ACK)
+        self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        self._taken.discard(self._flows.pop(number).ends)
+
+    # Packets
+
+    def _send(self, side: _Side, data: bytes, missing: int) -> None:
+        """`data`, with that many bytes behind it that are not known."""
+        leap = missing > MAX_MISSING
+        size = len(data) + (0 if leap else missing)
+        for at in range(0, size, MAX_SEGMENT):
+            length = min(MAX_SEGMENT, size - at)
+            piece = data[at : at + length]
+            self._packet(side, _PSH | ACK, piece, length - len(piece))
+            side.seq += length
+        if leap:
+            side.seq += _LEAP
+
+    def _end(self, side: _Side) -> None:
+        self._packet(side, FIN | ACK)
+        side.seq += 1
+        side.ended = True
+
+    def _packet(
+        self,
+        side: _Side,
+        flags: int,
+        data: bytes = b"",
+        missing: int = 0,
+        options: bytes = b"",
+        comment: str = "",
+    ) -> None:
+        """A packet from one side to the other, the last `missing` bytes of which are not captured; its
+        checksum takes them for zeros."""
+        peer = side.peer
+        header = 20 + len(options)
+        length = header + len(data) + missing
+        ack = peer.seq & 0xFFFFFFFF if flags & ACK else 0
+        words = side.port, peer.port, side.seq & 0xFFFFFFFF, ack, header << 2, flags, 0xFFFF
+        addresses = side.address + peer.address
+        pseudo = addresses + length.to_bytes(4) + b"\x00\x00\x00\x06"  # RFC 9293 §3.1, RFC 8200 §8.1
+        tcp = _TCP(*words, _checksum(pseudo + _TCP(*words, 0, 0) + options + data), 0) + options
+        if len(side.address) == 16:
+            network = _IPV6(6 << 28, length, 6, 64) + addresses
+        else:
+            start = 0x45, 0, 20 + length, 0, 0x4000, 64, 6
+            network = _IPV4(*start, _checksum(_IPV4(*start, 0) + addresses)) + addresses
+        self._write(network + tcp + data, missing, comment)
+
+    def _write(self, packet: bytes, missing: int, comment: str) -> None:
+        """An Enhanced Packet Block."""
+        captured = len(packet)
+        time = divmod(self._time_ns, 1 << 32)
+        notes = _option(1, _utf8(comment)) + _option(0) if comment else b""
+        padding = bytes(-captured % 4)
+        length = 32 + captured + len(padding) + len(notes)
+        head = _ENHANCED(6, length, 0, *time, captured, captured + missing)
+        self._file.write(b"".join((head, packet, padding, notes, _LENGTH(length))))
+
+
+def recorded(items: Iterable[Item], recorder: Recorder, *, live: bool = False) -> Iterator[Item]:
+    """The items of a source, each after it was written; `live`: it is to be found in the file at once."""
+    recorder.restart()
+    for item in items:
+        recorder.add(item)
+        if live:
+            recorder.flush()
+        yield item
+
+
+class _Side:
+    """One end of a connection: where its packets come from, and the sequence number of the next one."""
+
+    __slots__ = ("address", "ended", "peer", "port", "seq")
+
+    def __init__(self, address: Address, seq: int) -> None:
+        self.address, self.port = address
+        self.seq = seq
+        self.ended = False
+        self.peer = self
+
+
+class _Flow:
+    __slots__ = ("client", "ends", "server")
+
+    def __init__(self, client: Address, server: Address, isn: int) -> None:
+        self.ends = frozenset((client, server))
+        self.client = _Side(client, isn)
+        self.server = _Side(server, isn ^ 0xFFFFFFFF)
+        self.client.peer, self.server.peer = self.server, self.client
+
+    def side(self, chunk: Chunk) -> _Side:
+        """Where a Chunk comes from."""
+        return self.server if chunk.direction == "s2c" else self.client
+
+
+def _address(name: str) -> Address | None:
+    """The address and port of `192.0.2.7:40508` or `[::1]:40508`; None for anything else."""
+    host, _, port = name.rpartition(":")
+    try:
+        address = ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return None
+    if (host[:1] == "[") != isinstance(address, IPv6Address) or not re.fullmatch("[0-9]{1,5}", port):
+        return None
+    return (address.packed, int(port)) if 0 < int(port) < 1 << 16 else None
+
+
+def _loopback(number: int) -> Address:
+    """127.0.0.1:49152 and on; after the last port the next address."""
+    host, port = divmod(number, 65_536 - _FIRST_PORT)
+    return IPv4Address(_FIRST_ADDRESS + host).packed, _FIRST_PORT + port
+
+
+def _checksum(data: bytes) -> int:
+    """RFC 1071's: the sum of 16-bit words in one's complement is the remainder by 65535, of which the
+    form that is not zero is meant: no header is all zeros."""
+    number = int.from_bytes(data) << (8 if len(data) % 2 else 0)
+    return 0xFFFF - (number % 0xFFFF or 0xFFFF)
+
+
+def _utf8(text: str) -> bytes:
+    """Text as options hold it, of a length that fits."""
+    return text.encode("utf-8", "backslashreplace")[:1024].decode("utf-8", "ignore").encode()
+
+
+def _option(code: int, value: bytes = b"") -> bytes:
+    return _OPTION(code, len(value)) + value + bytes(-len(value) % 4)
+
+
+def _block(kind: int, body: bytes) -> bytes:
+    length = 12 + len(body)
+    return _BLOCK(kind, length) + body + _LENGTH(length)

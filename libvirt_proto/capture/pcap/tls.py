@@ -1,0 +1,283 @@
+"""TLS connections of a capture, decrypted by tshark with a key log.
+
+GnuTLS writes the keys of its connections to the file that SSLKEYLOGFILE names, whatever program it is in.
+tshark is asked for the content of each TLS record of a connection; what the capture has beside that is
+read as it always is, and both are put together by time.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from tempfile import TemporaryFile
+from typing import BinaryIO, Final, NamedTuple
+
+import msgspec
+
+from ...blocks import LineTooLongError, text_lines
+from ...events import Chunk, Connection, Connections, Direction, Item, Notice
+
+#: One line per packet: all records that end in it are there, in hex.
+_MAX_LINE: Final = 64 << 20
+_FIELDS: Final = (
+    "frame.time_epoch",
+    "tcp.stream",
+    "ip.src",
+    "ipv6.src",
+    "tcp.srcport",
+    "ip.dst",
+    "ipv6.dst",
+    "tcp.dstport",
+    "tcp.flags.fin",
+    "tcp.flags.reset",
+    "tls.handshake.type",
+    "tls.record.length",
+    "tls.record.content_type",
+    "data.data",
+    "tls.handshake.extensions_server_name",
+)
+#: What a connection's records are put together with, whatever the user has set for tshark.
+_PREFERENCES: Final = (
+    "tcp.desegment_tcp_streams:TRUE",
+    "tcp.reassemble_out_of_order:TRUE",
+    "tls.desegment_ssl_records:TRUE",
+)
+_CLIENT_HELLO, _APPLICATION_DATA = "1", "23"
+#: The daemon's first byte says that it takes the client's certificate; messages begin behind it.
+_ACCEPTED: Final = b"\x01"
+_TIME: Final = re.compile(r"(\d{1,12})\.(\d{1,9})")
+
+NO_TSHARK: Final = (
+    "a key log (--keylog) is of use only with tshark, which decrypts, and that is not installed"
+    " (Debian: apt install tshark; Fedora: dnf install wireshark-cli)"
+)
+
+
+def has_tshark() -> bool:
+    """Whether there is a tshark to decrypt with."""
+    return shutil.which("tshark") is not None
+
+
+def decrypting(items: Iterator[Item], capture: str, keylog: str, ports: frozenset[int]) -> Iterator[Item]:
+    """The items of a capture (a pcap or pcapng file), with what is inside of TLS connections in their place.
+
+    Of these only what tshark can decrypt is given, with transport `tls`; of each that it cannot, a Notice
+    `encrypted`, and `lost-bytes` (an error) where it could not go on. `tshark-failed` is an error, too.
+    """
+    with TemporaryFile() as errors:
+        command = _command(capture, keylog, ports)
+        tshark = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603 - no shell
+        assert tshark.stdout is not None
+        with tshark, tshark.stdout as lines:
+            try:
+                decrypted = _Decrypted().read(lines)  # type: ignore[arg-type]
+                both = merge(_timed(_without_tls(items)), _timed(decrypted), key=lambda timed: timed[0])
+                yield from _numbered(item for _, item in both)
+            except BaseException:  # nobody wants the rest
+                tshark.kill()
+                raise
+        errors.seek(0)
+        said = errors.read(65_536).decode("utf-8", "backslashreplace").splitlines()
+        if tshark.returncode > 0:
+            words = next((line for line in reversed(said) if not line.startswith("Running as user")), "")
+            yield Notice("tshark-failed", f"tshark could not decrypt all of it: {words}")
+
+
+def _command(capture: str, keylog: str, ports: frozenset[int]) -> list[str]:
+    on_ports = " || ".join(f"tcp.port == {port}" for port in sorted(ports))
+    filter_ = f"(tls || tcp.flags.fin == 1 || tcp.flags.reset == 1) && ({on_ports})"
+    command = ["tshark", "-n", "-l", "-r", capture, "-Y", filter_, "-T", "fields", "-E", "occurrence=a"]
+    for preference in (f"tls.keylog_file:{keylog}", *_PREFERENCES):
+        command += ["-o", preference]
+    for port in sorted(ports):  # TLS there, and in it bytes of no protocol that tshark knows
+        command += ["-d", f"tcp.port=={port},tls", "-d", f"tls.port=={port},data"]
+    for field in _FIELDS:
+        command += ["-e", field]
+    return command
+
+
+class _Packet(NamedTuple):
+    """What a line of tshark's says."""
+
+    time_ns: int | None
+    stream: str
+    source: str
+    destination: str
+    ends: bool
+    resets: bool
+    begins: bool
+    #: How many records could not be decrypted.
+    sealed: int
+    data: bytes
+    server_name: str
+
+
+def _packet(line: bytes) -> _Packet | None:
+    """None for a line of another shape."""
+    fields = line.decode("utf-8", "backslashreplace").split("\t")
+    if len(fields) != len(_FIELDS):
+        return None
+    (
+        time,
+        stream,
+        ip,
+        ipv6,
+        port,
+        to_ip,
+        to_ipv6,
+        to_port,
+        fin,
+        reset,
+        handshake,
+        lengths,
+        types,
+        data,
+        name,
+    ) = fields
+    records, known, applications = (_many(field) for field in (lengths, types, data))
+    # A record of TLS 1.3 has a content type only when it was decrypted, one of TLS 1.2 always.
+    sealed = len(records) - len(known) + max(0, known.count(_APPLICATION_DATA) - len(applications))
+    match = _TIME.fullmatch(time)
+    try:
+        content = bytes.fromhex("".join(applications))
+    except ValueError:
+        return None
+    return _Packet(
+        int(match[1]) * 10**9 + int(match[2].ljust(9, "0")) if match else None,
+        stream,
+        _end(ip, ipv6, port),
+        _end(to_ip, to_ipv6, to_port),
+        fin in _TRUE,
+        reset in _TRUE,
+        _CLIENT_HELLO in _many(handshake),
+        sealed,
+        content,
+        name,
+    )
+
+
+#: A flag as tshark 4.0 and earlier ones write it, and as 4.2 and later ones do.
+_TRUE: Final = frozenset(("1", "True"))
+
+
+def _many(field: str) -> list[str]:
+    return field.split(",") if field else []
+
+
+def _end(ip: str, ipv6: str, port: str) -> str:
+    """An address and a port; of several headers in one another (a tunnel) the innermost."""
+    if ip:
+        return f"{_many(ip)[-1]}:{port}"
+    return f"[{_many(ipv6)[-1]}]:{port}" if ipv6 else ""
+
+
+class _Session:
+    """A TLS connection. Its directions are named by the end that sends."""
+
+    def __init__(self, connection: Connection, server_name: str) -> None:
+        self.connection = connection
+        self.name = f"TLS (server name {server_name})" if server_name else "TLS"
+        #: Whether tshark has its keys, and whether the daemon's first byte was there.
+        self.opened = False
+        self.accepted = False
+        #: Directions that are no longer decrypted, and those that are over.
+        self.closed: set[Direction] = set()
+        self.ended: set[Direction] = set()
+
+
+class _Decrypted:
+    """Lines of tshark's to Chunks."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, _Session] = {}
+        self._connections = Connections(-1)  # apart from those that are not decrypted
+
+    def read(self, lines: BinaryIO) -> Iterator[Item]:
+        try:
+            for line in text_lines(lines.read1, _MAX_LINE):  # type: ignore[attr-defined]
+                packet = _packet(line)
+                if packet is not None:
+                    yield from self._items(packet)
+        except LineTooLongError as error:
+            yield Notice("tshark-failed", f"of what tshark gives, {error}")
+
+    def _items(self, packet: _Packet) -> Iterator[Item]:
+        session = self._sessions.get(packet.stream)
+        if session is None:
+            if not packet.begins:
+                return
+            connection = self._connections.new(packet.source, packet.destination, "tls")
+            session = self._sessions[packet.stream] = _Session(connection, packet.server_name)
+        direction: Direction = "c2s" if packet.source == session.connection.client else "s2c"
+        data = packet.data
+        if data:
+            session.opened = True
+            if direction == "s2c" and not session.accepted:
+                session.accepted = True
+                data = data.removeprefix(_ACCEPTED)
+        if data and direction not in session.closed:
+            yield Chunk(session.connection, direction, packet.time_ns, data)
+        if packet.sealed and direction not in session.closed:
+            yield from self._sealed(session, direction, packet.time_ns)
+        if packet.ends or packet.resets:
+            session.ended |= {"c2s", "s2c"} if packet.resets else {direction}
+            if len(session.ended) > 1:
+                del self._sessions[packet.stream]
+                if session.opened:
+                    yield Chunk(session.connection, "c2s", packet.time_ns, b"", end=True)
+                    yield Chunk(session.connection, "s2c", packet.time_ns, b"", end=True)
+
+    @staticmethod
+    def _sealed(session: _Session, direction: Direction, time_ns: int | None) -> Iterator[Notice]:
+        connection = session.connection
+        if session.opened:
+            session.closed.add(direction)
+            text = "from here on nothing can be decrypted: bytes are lost, or the keys were changed"
+            yield Notice("lost-bytes", text, connection, direction, time_ns)
+        else:
+            session.closed |= {"c2s", "s2c"}
+            text = f"{session.name}: encrypted; with this key log tshark cannot decrypt it"
+            yield Notice("encrypted", text, connection, None, time_ns, "note")
+
+
+def _without_tls(items: Iterable[Item]) -> Iterator[Item]:
+    """Leave out connections in which the client begins with TLS, all but what they have lost."""
+    seen: dict[int, bool] = {}
+    for item in items:
+        connection = item.connection
+        if connection is None or not isinstance(item, Chunk):
+            yield item
+            continue
+        begins = connection.id not in seen
+        if begins:
+            hello = item.data[:1] == b"\x16" and item.data[5:6] in (b"\x01", b"")
+            seen[connection.id] = hello and item.direction == "c2s"
+        if not seen[connection.id]:
+            yield item
+        elif item.cut or (item.lost and not begins):  # tshark waits for what is lost, and says nothing
+            text = f"TLS ({connection}): bytes are lost; what follows cannot be decrypted"
+            yield Notice("lost-bytes", text, None, item.direction, item.time_ns)
+
+
+def _timed(items: Iterable[Item]) -> Iterator[tuple[int, Item]]:
+    """With the time that an item is sorted by."""
+    now = 0
+    for item in items:
+        now = now if item.time_ns is None else item.time_ns
+        yield now, item
+
+
+def _numbered(items: Iterable[Item]) -> Iterator[Item]:
+    """Count connections anew, in the order of their appearance."""
+    connections: dict[int, Connection] = {}
+    for item in items:
+        old = item.connection
+        if old is None:
+            yield item
+            continue
+        if old.id not in connections:
+            connections[old.id] = msgspec.structs.replace(old, id=len(connections) + 1)
+        yield msgspec.structs.replace(item, connection=connections[old.id])

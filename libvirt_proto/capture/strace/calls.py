@@ -1,0 +1,432 @@
+"""What calls do: sockets that they make, name, copy and close, and the bytes that they move."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from ...events import Chunk, Connections
+from .descriptors import MAX_DESCRIPTORS, Descriptors, Table
+from .line import BadCallError, address, descriptor, descriptors, label
+from .sockets import Move, Socket
+from .transfers import CALLS as IO_CALLS
+from .transfers import Transfer, transfers
+
+#: Sockets of libvirt's of which it may be unknown which side they are.
+MAX_UNDECIDED: Final = 4096
+_MOVE_COST: Final = 512
+#: By their names, or as a number (-X raw), in which CLONE_FILES is this bit (clone(2)).
+_FLAGS: Final = re.compile(rb"flags=(?:0x([0-9a-f]{1,16})|[A-Z_|]*)")
+_FILES: Final = 0x400
+
+#: Calls whose result is a descriptor of something else than a socket.
+_OTHERS: Final = frozenset(
+    (
+        b"open", b"openat", b"openat2", b"creat", b"eventfd", b"eventfd2", b"epoll_create", b"epoll_create1",
+        b"memfd_create", b"timerfd_create", b"inotify_init", b"inotify_init1", b"signalfd", b"signalfd4",
+        b"pidfd_open",
+    )
+)  # fmt: skip
+CLONES: Final = frozenset((b"clone", b"clone2", b"clone3", b"fork", b"vfork"))
+
+
+class Call(NamedTuple):
+    """A call with its result (`value`, None for none, and the text behind it), when it began, and when it
+    was over as far as that is known."""
+
+    process: int | None
+    name: bytes
+    text: bytes
+    value: int | None
+    rest: bytes
+    time_ns: int | None
+    end_ns: int | None
+
+
+class Sending:
+    """A call that sends, of which it is not known yet how much."""
+
+    __slots__ = ("moves", "several", "socket")
+
+    def __init__(self, socket: Socket, moves: list[tuple[Move, Transfer]], *, several: bool) -> None:
+        self.socket = socket
+        self.moves = moves
+        self.several = several
+
+
+class Calls:
+    """`handle` takes calls in their order; what they move on libvirt's connections comes to `out`."""
+
+    def __init__(self, ports: frozenset[int]) -> None:
+        self.out: list[Chunk] = []
+        self.descriptors = Descriptors()
+        self._connections = Connections()
+        #: What waits behind calls that are not finished: bytes, with what a call costs.
+        self.waiting = 0
+        self._ports = ports
+        #: Sockets that strace has named, by that name.
+        self._named: dict[bytes, Socket] = {}
+        #: Sockets that are libvirt's, where it is not known which side this is.
+        self._undecided: dict[Socket, None] = {}
+        self._handlers: dict[bytes, Callable[[Call], None]] = {
+            **dict.fromkeys(IO_CALLS, self._move),
+            **dict.fromkeys(_OTHERS, self._other),
+            **dict.fromkeys(CLONES, self._clone),
+            b"socket": self._socket,
+            b"socketpair": self._socketpair,
+            b"bind": self._local,
+            b"getsockname": self._local,
+            b"getpeername": self._remote,
+            b"connect": self._connect,
+            b"accept": self._accept,
+            b"accept4": self._accept,
+            b"dup": self._dup,
+            b"dup2": self._dup,
+            b"dup3": self._dup,
+            b"fcntl": self._fcntl,
+            b"fcntl64": self._fcntl,
+            b"close": self._close,
+            b"close_range": self._close_range,
+            b"shutdown": self._shutdown,
+            b"execve": self._execve,
+            b"execveat": self._execve,
+        }
+
+        self.names = frozenset(self._handlers)
+
+    def handle(self, call: Call) -> None:
+        """Take a call, of those in `names`. Raises BadCallError if it moves bytes of a connection of
+        libvirt's and cannot be read."""
+        self._handlers[call.name](call)
+
+    def exited(self, process: int | None, time_ns: int | None) -> None:
+        """A process has ended."""
+        self.descriptors.exited(process)
+        self._close_ended(time_ns)
+
+    def finish(self) -> None:
+        """The trace has ended: give what waits."""
+        for socket in list(self._undecided):
+            self._guess(socket)
+
+    # Calls that are not finished
+
+    def begin(self, process: int | None, name: bytes, text: bytes, time_ns: int | None) -> Sending | None:
+        """Take a call that sends, before its end is known: what it sends stands before what other calls send
+        or receive from now on. An answer may come before the end of the call."""
+        io, one = IO_CALLS[name], descriptor(text)
+        socket = one and self._at(process, *one[:2])
+        if not one or not socket:
+            return None
+        try:
+            found = transfers(io.form, text, one[2])
+        except BadCallError:
+            return None
+        moves = [
+            (Move(True, time_ns, transfer.shown(transfer.size), open=True), transfer) for transfer in found
+        ]
+        for move, _ in moves:
+            self._add(socket, move)
+        return Sending(socket, moves, several=io.form == "messages")
+
+    def sent(self, sending: Sending, value: int | None) -> None:
+        """A call has sent as many bytes or messages as `value` says; all, for None."""
+        for number, (move, transfer) in enumerate(sending.moves):
+            if value is not None and not sending.several:
+                move.parts = transfer.shown(value)
+            elif value is not None and number >= value:
+                move.parts = []
+            move.open = False
+        if sending.socket.connection is not None:
+            sending.socket.flush(self.out)
+
+    def missed(self, process: int | None, name: bytes, text: bytes) -> None:
+        """The end of a call is not in the trace: what it received, if anything, is lost."""
+        one = descriptor(text)
+        socket = one and not IO_CALLS[name].sends and self._at(process, *one[:2], new=False)
+        if socket:
+            socket.miss(False)
+
+    def unreadable(self, process: int | None, text: bytes) -> None:
+        """The line of a call that moves bytes breaks off. Raises BadCallError if that matters."""
+        one = descriptor(text)
+        socket = one and self._at(process, *one[:2], new=False)
+        if socket and socket.connection is not None:
+            raise BadCallError("breaks off")
+
+    # Sockets
+
+    def _at(self, process: int | None, number: int, name: bytes | None, *, new: bool = True) -> Socket | None:
+        """The socket that a descriptor means; None for what is none. One that is not known is made."""
+        table = self.descriptors.table(process)
+        socket = table.sockets.get(number)
+        if name is None:
+            if socket is None and new and number >= 0:
+                socket = self._new(process, number)
+                self.descriptors.put(table, number, socket)
+            return socket
+        if socket is not None and socket.label == name:
+            return socket
+        return self._labelled(process, table, number, name)
+
+    def _labelled(self, process: int | None, table: Table, number: int, name: bytes) -> Socket | None:
+        """The socket that strace calls so."""
+        what = label(name)
+        known = table.sockets.get(number)
+        if what is None:
+            self.descriptors.forget(table, number)
+            return None
+        socket = self._named.get(what.key)
+        if socket is None:
+            socket = known if known is not None and known.may_be(what) else self._new(process, number)
+            self._name(socket, what.key)
+        socket.named(what, name)
+        if socket is not known:
+            self.descriptors.forget(table, number)
+            self.descriptors.put(table, number, socket)
+        return socket
+
+    def _name(self, socket: Socket, key: bytes) -> None:
+        if socket.key is not None and self._named.get(socket.key) is socket:
+            del self._named[socket.key]
+        self._named[key] = socket
+        if len(self._named) > MAX_DESCRIPTORS:
+            del self._named[next(iter(self._named))]
+
+    @staticmethod
+    def _new(process: int | None, number: int, transport: str | None = None) -> Socket:
+        return Socket("" if process is None else f"pid {process}", number, transport)
+
+    def _place(self, call: Call, socket: Socket, *, closed_on_exec: bool = False) -> None:
+        """A call has returned a new descriptor, which means this socket."""
+        assert call.value is not None
+        self._put(call, call.value, _label_of(call.rest), socket, closed_on_exec=closed_on_exec)
+
+    def _put(
+        self, call: Call, number: int, name: bytes | None, socket: Socket, *, closed_on_exec: bool = False
+    ) -> None:
+        what = label(name) if name else None
+        if what is not None and self._named.get(what.key) is not socket:
+            before = self._named.get(what.key)
+            if before is not None:
+                self.descriptors.ended.append(before)
+            self._name(socket, what.key)
+        if what is not None and name is not None:
+            socket.named(what, name)
+        table = self.descriptors.table(call.process)
+        self.descriptors.put(table, number, socket, closed_on_exec=closed_on_exec)
+        self._close_ended(call.time_ns)
+
+    def _add(self, socket: Socket, move: Move) -> None:
+        if socket.passed:
+            return
+        if socket.connection is not None and not socket.waiting and not move.open and not move.end:
+            socket.give(self.out, move)
+            return
+        if socket.add(move, self._ports):
+            self._give(socket)
+        elif socket.undecided:
+            self._undecided[socket] = None
+            if len(self._undecided) > MAX_UNDECIDED:
+                self._guess(next(iter(self._undecided)))
+        if socket.waiting and socket.connection is not None:
+            self.waiting += _MOVE_COST + sum(len(data) for data, _ in move.parts)
+
+    def _give(self, socket: Socket) -> None:
+        if socket.connection is None:
+            socket.connect(self._connections)
+            self._undecided.pop(socket, None)
+        socket.flush(self.out)
+
+    def _guess(self, socket: Socket) -> None:
+        socket.guess()
+        self._give(socket)
+
+    def _close_ended(self, time_ns: int | None) -> None:
+        """Both directions of the sockets that nobody holds any more end."""
+        ended = self.descriptors.ended
+        while ended:
+            socket = ended.pop()
+            if socket.key is not None and self._named.get(socket.key) is socket:
+                del self._named[socket.key]
+            for sent in (True, False):
+                self._add(socket, Move(sent, time_ns, [], end=True))
+            if socket.undecided:
+                self._guess(socket)
+
+    # Calls
+
+    def _move(self, call: Call) -> None:
+        """Bytes are sent or received."""
+        value = call.value
+        one = descriptor(call.text)
+        if value is None or value < 0 or one is None:
+            return
+        number, name, at = one
+        socket = self._at(call.process, number, name)
+        if socket is None:
+            return
+        io = IO_CALLS[call.name]
+        time_ns = call.time_ns if io.sends else call.end_ns
+        try:
+            found = transfers(io.form, call.text, at)
+        except BadCallError:
+            if socket.connection is None:
+                return
+            self._add(socket, Move(io.sends, time_ns, [(b"", value)]))
+            raise
+        if io.form == "messages":
+            found = found[:value]
+        for transfer in found:
+            if transfer.peeks:
+                continue
+            count = value if transfer.length is None else transfer.length
+            if not io.sends and not count and transfer.size:
+                self._add(socket, Move(False, time_ns, [], end=True))
+            elif count:
+                self._add(socket, Move(io.sends, time_ns, transfer.shown(count)))
+            if transfer.rights is not None and not io.sends:
+                table = self.descriptors.table(call.process)
+                for received, _ in descriptors(call.text, transfer.rights):
+                    self.descriptors.close(table, received)
+                self._close_ended(time_ns)
+
+    def _socket(self, call: Call) -> None:
+        if call.value is None or call.value < 0:
+            return
+        transport = "unix" if b"AF_UNIX" in call.text else "tcp" if b"AF_INET" in call.text else None
+        socket = self._new(call.process, call.value, transport)
+        socket.passed = (b"AF_" in call.text and transport is None) or (
+            b"SOCK_" in call.text and b"SOCK_STREAM" not in call.text
+        )
+        self._place(call, socket, closed_on_exec=b"SOCK_CLOEXEC" in call.text)
+
+    def _socketpair(self, call: Call) -> None:
+        if call.value == 0 and b"SOCK_STREAM" in call.text:
+            for number, name in descriptors(call.text, call.text.rfind(b", [") + 3):
+                socket = self._new(call.process, number, "unix")
+                self._put(call, number, name, socket, closed_on_exec=b"SOCK_CLOEXEC" in call.text)
+
+    def _other(self, call: Call) -> None:
+        if call.value is not None and call.value >= 0:
+            self.descriptors.close(self.descriptors.table(call.process), call.value)
+            self._close_ended(call.time_ns)
+
+    def _named_socket(self, call: Call) -> tuple[Socket, str, str] | None:
+        """The socket of a call that was successful, and the address that it was given or got."""
+        one, where = descriptor(call.text), address(call.text)
+        if one is None or where is None or (call.value != 0 and b"EINPROGRESS" not in call.rest):
+            return None
+        socket = self._at(call.process, *one[:2])
+        return (socket, *where) if socket else None
+
+    def _local(self, call: Call) -> None:
+        if found := self._named_socket(call):
+            socket, transport, local = found
+            socket.transport, socket.local = transport, local or socket.local
+
+    def _remote(self, call: Call) -> None:
+        if found := self._named_socket(call):
+            socket, transport, remote = found
+            socket.transport, socket.remote = transport, remote or socket.remote
+
+    def _connect(self, call: Call) -> None:
+        if found := self._named_socket(call):
+            socket, transport, remote = found
+            one = descriptor(call.text)
+            if socket.connection is not None and one:  # what it was before was closed unseen
+                socket = self._new(call.process, one[0])
+                self._put(call, *one[:2], socket)
+            socket.role, socket.opened = "client", True
+            socket.transport, socket.remote = transport, remote or socket.remote
+
+    def _accept(self, call: Call) -> None:
+        one = descriptor(call.text)
+        if one is None or call.value is None or call.value < 0:
+            return
+        listening, where = self._at(call.process, *one[:2]), address(call.text)
+        socket = self._new(call.process, call.value)
+        socket.role, socket.opened = "server", True
+        if listening is not None:
+            socket.transport, socket.local = listening.transport, listening.local
+            socket.passed = listening.passed
+        if where is not None:
+            socket.transport, socket.remote = where[0], where[1] or None
+        self._place(call, socket, closed_on_exec=b"SOCK_CLOEXEC" in call.text)
+
+    def _dup(self, call: Call, *, closed_on_exec: bool = False) -> None:
+        one = descriptor(call.text)
+        if one is None or call.value is None or call.value < 0:
+            return
+        socket = self._at(call.process, *one[:2])
+        if socket is None:
+            self._other(call)
+        elif call.value != one[0]:
+            closed_on_exec = closed_on_exec or b"O_CLOEXEC" in call.text
+            self._place(call, socket, closed_on_exec=closed_on_exec)
+
+    def _fcntl(self, call: Call) -> None:
+        if b" F_DUPFD" in call.text:
+            self._dup(call, closed_on_exec=b"F_DUPFD_CLOEXEC" in call.text)
+        elif b" F_SETFD" in call.text and call.value == 0:
+            one = descriptor(call.text)
+            table = self.descriptors.table(call.process)
+            if one and one[0] in table.sockets:
+                table.closed_on_exec.discard(one[0])
+                if b"FD_CLOEXEC" in call.text:
+                    table.closed_on_exec.add(one[0])
+
+    def _close(self, call: Call) -> None:
+        one = descriptor(call.text)
+        if one is not None and b"EBADF" not in call.rest:
+            self._at(call.process, *one[:2], new=False)
+            self.descriptors.close(self.descriptors.table(call.process), one[0])
+            self._close_ended(call.time_ns)
+
+    def _close_range(self, call: Call) -> None:
+        match = re.match(rb"(\d{1,10}), (\d{1,10}|~0U?|-1), ", call.text)
+        if match is None or call.value != 0:
+            return
+        first, last = int(match[1]), int(match[2]) if match[2].isdigit() else 1 << 32
+        table = self.descriptors.table(call.process)
+        numbers = [number for number in table.sockets if first <= number <= last]
+        if b"CLOSE_RANGE_CLOEXEC" in call.text:
+            table.closed_on_exec.update(numbers)
+            return
+        for number in numbers:
+            self.descriptors.close(table, number)
+        self._close_ended(call.time_ns)
+
+    def _shutdown(self, call: Call) -> None:
+        one = descriptor(call.text)
+        socket = one and self._at(call.process, *one[:2], new=False)
+        if not socket or call.value != 0:
+            return
+        for sent, how in ((True, b"SHUT_WR"), (False, b"SHUT_RD")):
+            if call.text.endswith((how, b"SHUT_RDWR")):
+                self._add(socket, Move(sent, call.time_ns, [], end=True))
+
+    def _clone(self, call: Call) -> None:
+        if call.value is None or call.value <= 0:
+            return
+        # Without numbers in front of the lines only this process is traced.
+        if call.process is not None:
+            self.descriptors.cloned(call.process, call.value, shared=shares(call.text))
+
+    def _execve(self, call: Call) -> None:
+        if call.value == 0:
+            self.descriptors.executed(call.process)
+            self._close_ended(call.time_ns)
+
+
+def _label_of(rest: bytes) -> bytes | None:
+    """The label in the text behind a result that is a descriptor."""
+    one = descriptor(b"0" + rest)
+    return one[1] if one else None
+
+
+def shares(text: bytes) -> bool:
+    """Whether a call makes a thread, or a process that shares the descriptors."""
+    match = _FLAGS.search(text)
+    return match is not None and (b"CLONE_FILES" in match[0] or bool(int(match[1] or b"0", 16) & _FILES))

@@ -1,0 +1,258 @@
+"""strace's output: the bytes that the processes it traced sent and received over libvirt's connections.
+
+    25234 1795384881.937323 write(4<UNIX-STREAM:[41180->42012]>, "\\0\\0\\0\\34 \\0\\200\\206"..., 28) = 28
+
+Descriptors are followed from the calls that make, copy and close them; with -y or -yy strace says itself
+which socket one is. Sources: strace(1), and the manual pages of the calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ...blocks import LineTooLongError, Read, text_lines
+from ...codec.limits import MAX_FRAME
+from ...events import Chunk, Item, Notice
+from ..pcap.tcp import LIBVIRT_PORTS
+from .calls import CLONES, Call, Calls, Sending, shares
+from .line import BadCallError, Clock, Line, attached, parse, result
+from .transfers import CALLS
+
+#: The longest message, with each byte as `\xff`, and what else is on a line.
+MAX_LINE: Final = 4 * MAX_FRAME + 65_536
+#: Calls that may be unfinished at a time, and the characters that they may have.
+MAX_UNFINISHED: Final = 16_384
+MAX_UNFINISHED_TEXT: Final = 2 * MAX_LINE
+#: What may wait behind unfinished calls: bytes, with what a call costs.
+MAX_WAITING: Final = 64 << 20
+
+_NOTHING: Final = (
+    "no bytes of libvirt's are in this trace; strace has to show the calls with which libvirt reads and"
+    " writes: strace -f -ttt -yy -s 33554436 -e trace=%network,read,write,readv,writev,close -o FILE virsh …"
+)
+
+
+class _Unfinished:
+    """A call whose end has not come yet, and what it sends."""
+
+    __slots__ = ("name", "sending", "text", "time_ns")
+
+    def __init__(self, name: bytes, text: bytes, time_ns: int | None) -> None:
+        self.name = name
+        self.text = text
+        self.time_ns = time_ns
+        self.sending: Sending | None = None
+
+
+def strace_chunks(read: Read, ports: frozenset[int] = LIBVIRT_PORTS) -> Iterator[Item]:
+    """What a trace says, in its order; what is sent, in the order in which the calls began.
+
+    Each socket is a connection: where a client and its daemon are in one trace, there are two. Sockets are
+    followed if one of their addresses is libvirt's (`ports`, `libvirt-sock` and its siblings), or from the
+    first call on whose bytes begin as a message does. Connections are named by their addresses; of
+    a unix socket that has none, an end is `unix:pid 25234` or `unix`; and where not even the kind of a socket
+    is known, it is `pid 25234 fd 4`.
+
+    Threads share the descriptors of their process if the trace shows how they began. Threads and processes
+    that strace was attached to (-p) have one table of descriptors together, for nothing tells them
+    apart; with -yy descriptors say themselves what they are, so that two processes do not get mixed up.
+
+    `time_ns` is when a call began to send, or had received. It is since the epoch with -ttt; -t and -tt
+    have no day and no zone: the first day becomes 1970-01-01, and the time of the day UTC; with -r the
+    first line is at 0. Without times it is None.
+
+    The byte that comes with file descriptors (SCM_RIGHTS) is left out. Notices: `cut-strings` (how many
+    calls strace did not show whole; `cut` says how much of each), `bad-strace` (calls that move a
+    connection's bytes but cannot be read, and lines that are too long), `no-libvirt` (a note: no bytes are
+    libvirt's).
+    """
+    return _Trace(ports).read(read)
+
+
+class _Trace:
+    def __init__(self, ports: frozenset[int]) -> None:
+        self._calls = Calls(ports)
+        self._clock = Clock()
+        self._unfinished: dict[int | None, _Unfinished] = {}
+        self._unfinished_text = 0
+        #: Processes that are making another, and whether that will share their descriptors.
+        self._cloning: dict[int | None, bool] = {}
+        self._empty = True
+        self._cut_calls = self._cut_bytes = 0
+        self._bad_calls = 0
+        self._first_bad = ""
+
+    def read(self, read: Read) -> Iterator[Item]:
+        number, out = 0, self._calls.out
+        too_long, broken = None, b""
+        try:
+            for number, data in enumerate(text_lines(read, MAX_LINE), 1):
+                data = data.removesuffix(b"\r")
+                if data.endswith(b" attached"):
+                    if not data.startswith(b"strace: "):  # that would be a line of its own
+                        broken = b"" if broken else self._attached(data)
+                    continue
+                line = parse(broken + data)
+                broken = b""
+                if line is None:
+                    continue
+                try:
+                    self._line(line)
+                except BadCallError as error:
+                    self._bad_calls += 1
+                    self._first_bad = self._first_bad or f"line {number}: {line.name.decode()} {error}"
+                if out:
+                    yield from self._counted()
+        except LineTooLongError as error:
+            too_long = f"line {number + 1}: {error}; nothing behind it was read"
+        self._abandon_all()
+        self._calls.finish()
+        yield from self._counted()
+        yield from self._notices(too_long)
+
+    def _line(self, line: Line) -> None:
+        calls = self._calls
+        if line.pid is None and (only := calls.descriptors.only) is not None:
+            line = line._replace(pid=only)
+        process = line.pid
+        time_ns = self._clock.ns(line.time) if line.time else None
+        if process is not None and not calls.descriptors.known(process):
+            self._born(process)
+        unfinished = self._take_unfinished(line) if self._unfinished else None
+        if line.kind == "exit":
+            calls.exited(process, time_ns)
+        elif line.name not in calls.names or (line.kind == "resumed" and unfinished is None):
+            pass
+        elif line.kind == "begun":
+            self._begin(process, line.name, line.text, time_ns)
+        elif unfinished is None:
+            self._call(line, time_ns, line.text, time_ns)
+        elif unfinished.sending is None:
+            self._call(line, unfinished.time_ns, unfinished.text + line.text, time_ns)
+        else:
+            self._sent(unfinished.sending, line.text)
+
+    def _call(self, line: Line, time_ns: int | None, text: bytes, end_ns: int | None) -> None:
+        try:
+            arguments, returned = result(text)
+        except BadCallError:
+            if line.name in CALLS:
+                self._calls.unreadable(line.pid, text)
+            return
+        if end_ns is not None and line.kind == "call":
+            end_ns += returned.duration_ns
+        self._calls.handle(
+            Call(line.pid, line.name, arguments, returned.value, returned.text, time_ns, end_ns)
+        )
+        if self._calls.waiting > MAX_WAITING:
+            self._abandon_all()
+
+    def _born(self, process: int) -> None:
+        """A process or thread is seen for the first time: it may be what an unfinished call makes."""
+        for parent, shared in self._cloning.items():
+            del self._cloning[parent]
+            self._calls.descriptors.cloned(parent, process, shared=shared)
+            return
+        self._calls.descriptors.table(process)
+
+    def _attached(self, data: bytes) -> bytes:
+        """strace says that it follows a new process, in the middle of the line of the call that makes it, or
+        of what another thread does at that moment: that one goes on with the next line, and is given back."""
+        child, line = attached(data), parse(data)
+        if child is None or line is None:
+            return b""
+        if line.name in CLONES:
+            self._calls.descriptors.cloned(line.pid, child, shared=shares(data))
+            return b""
+        return data[: data.rindex(b"strace: Process ")]
+
+    # Unfinished calls
+
+    def _take_unfinished(self, line: Line) -> _Unfinished | None:
+        """The call that a line goes on with. Where another line of the same process comes first, the end of
+        the call is not in the trace."""
+        process = line.pid
+        if process not in self._unfinished and line.kind == "resumed":
+            process = None  # strace had no reason to number it before
+        unfinished = self._unfinished.pop(process, None)
+        if unfinished is None:
+            return None
+        self._unfinished_text -= len(unfinished.text)
+        self._cloning.pop(process, None)
+        if line.kind == "resumed" and line.name == unfinished.name:
+            return unfinished
+        self._abandon(process, unfinished, lost=line.kind != "exit")
+        return None
+
+    def _begin(self, process: int | None, name: bytes, text: bytes, time_ns: int | None) -> None:
+        if name == b"close":  # another thread may get the descriptor before this line's end comes
+            self._calls.handle(Call(process, name, text, 0, b"", time_ns, time_ns))
+            return
+        unfinished = _Unfinished(name, text, time_ns)
+        if name in CLONES:
+            self._cloning[process] = shares(text)
+        elif name in CALLS and CALLS[name].sends:
+            unfinished.sending = self._calls.begin(process, name, text, time_ns)
+            if unfinished.sending is not None:
+                unfinished.text = b""
+        self._unfinished[process] = unfinished
+        self._unfinished_text += len(unfinished.text)
+        if len(self._unfinished) > MAX_UNFINISHED or self._unfinished_text > MAX_UNFINISHED_TEXT:
+            self._abandon_all()
+
+    def _sent(self, sending: Sending, text: bytes) -> None:
+        """A call that sends has come to its end."""
+        count: int | None = None
+        try:
+            value = result(text)[1].value
+            count = 0 if value is None else max(value, 0)
+        finally:
+            self._calls.sent(sending, count)
+
+    def _abandon(self, process: int | None, unfinished: _Unfinished, *, lost: bool) -> None:
+        """The end of a call will not come."""
+        if unfinished.sending is not None:
+            self._calls.sent(unfinished.sending, None)
+        elif lost and unfinished.name in CALLS:
+            self._calls.missed(process, unfinished.name, unfinished.text)
+
+    def _abandon_all(self) -> None:
+        for process, unfinished in list(self._unfinished.items()):
+            self._abandon(process, unfinished, lost=True)
+        self._unfinished.clear()
+        self._cloning.clear()
+        self._unfinished_text = 0
+        self._calls.waiting = 0
+
+    # What comes out
+
+    def _counted(self) -> Iterator[Chunk]:
+        """What has come out since the last time."""
+        for chunk in self._calls.out:
+            self._empty = self._empty and not chunk.data and not chunk.cut
+            if chunk.cut:
+                self._cut_calls += 1
+                self._cut_bytes += chunk.cut
+            yield chunk
+        self._calls.out.clear()
+
+    def _notices(self, too_long: str | None) -> Iterator[Notice]:
+        if too_long:
+            yield Notice("bad-strace", too_long)
+        if self._bad_calls:
+            text = self._first_bad
+            more = f" (and {_calls(self._bad_calls - 1)} more)" if self._bad_calls > 1 else ""
+            yield Notice("bad-strace", text + more)
+        if self._cut_calls:
+            text = (
+                f"strace did not show {self._cut_bytes:,} bytes of {_calls(self._cut_calls)};"
+                " it shows all of them with -s 33554436, the size of the longest message"
+            )
+            yield Notice("cut-strings", text)
+        if self._empty and not too_long:
+            yield Notice("no-libvirt", _NOTHING, severity="note")
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count:,} calls"

@@ -1,0 +1,130 @@
+"""What a call that reads or writes shows of the bytes that it moved."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal, NamedTuple
+
+from .line import BadCallError, quoted
+
+#: `buffer, size`; an array of buffers; a message with such an array; an array of messages.
+_Form = Literal["buffer", "vector", "message", "messages"]
+
+
+class Io(NamedTuple):
+    """A call that moves bytes."""
+
+    sends: bool
+    form: _Form
+
+
+CALLS: Final[dict[bytes, Io]] = {
+    b"read": Io(False, "buffer"),
+    b"recv": Io(False, "buffer"),
+    b"recvfrom": Io(False, "buffer"),
+    b"readv": Io(False, "vector"),
+    b"recvmsg": Io(False, "message"),
+    b"recvmmsg": Io(False, "messages"),
+    b"recvmmsg_time64": Io(False, "messages"),
+    b"write": Io(True, "buffer"),
+    b"send": Io(True, "buffer"),
+    b"sendto": Io(True, "buffer"),
+    b"writev": Io(True, "vector"),
+    b"sendmsg": Io(True, "message"),
+    b"sendmmsg": Io(True, "messages"),
+}
+
+_SIZE: Final = re.compile(rb", (\d{1,19})")
+_BUFFER_SIZE: Final = re.compile(rb", iov_len=(\d{1,19})")
+_TOKEN: Final = re.compile(
+    rb'iov_base=|"|(?<!c)msg_len=(?P<length>\d{1,10})'
+    rb"|(?P<rights>cmsg_type=(?:SCM_RIGHTS|0x1)(?![0-9a-f]))(?:, cmsg_data=\[)?|MSG_PEEK"
+)
+
+
+class Transfer:
+    """One message, or the bytes of one call: pieces with the size of their buffers, whether descriptors come
+    with them, and where in the arguments those are. `length` is known of one of several messages alone."""
+
+    __slots__ = ("length", "peeks", "pieces", "rights")
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[bytes, int]] = []
+        self.rights: int | None = None
+        self.peeks = False
+        self.length: int | None = None
+
+    @property
+    def size(self) -> int:
+        """The room in all buffers."""
+        return sum(size for _, size in self.pieces)
+
+    def shown(self, count: int) -> list[tuple[bytes, int]]:
+        """The first `count` bytes: (bytes, number of bytes that are not shown behind them), and so on. The
+        byte that brought descriptors, the last one, is no data."""
+        if self.rights is not None:
+            count -= 1
+        found: list[tuple[bytes, int]] = []
+        joined: list[bytes] = []
+        for data, size in self.pieces:
+            if count <= 0:
+                break
+            part = data[: min(size, count)]
+            cut = min(size, count) - len(part)
+            count -= size
+            joined.append(part)
+            if cut:
+                found.append((b"".join(joined), cut))
+                joined.clear()
+        if joined or count > 0:
+            found.append((b"".join(joined), max(count, 0)))
+        return found
+
+
+def transfers(form: _Form, text: bytes, at: int) -> list[Transfer]:
+    """What the arguments behind the descriptor, which ends at `at`, say of each message. Raises
+    BadCallError."""
+    if form == "buffer":
+        return [_buffer(text, at)]
+    found, transfer = list[Transfer](), Transfer()
+    while match := _TOKEN.search(text, at):
+        at = match.end()
+        token = match[0]
+        if token == b'"':
+            _, _, at = quoted(text, at - 1)
+        elif token == b"MSG_PEEK":
+            transfer.peeks = True
+        elif match["length"]:
+            transfer.length = int(match["length"])
+            found.append(transfer)
+            transfer = Transfer()
+        elif match["rights"]:
+            transfer.rights = at
+        else:
+            at = _piece(text, at, transfer)
+    return found if form == "messages" else [transfer]
+
+
+def _piece(text: bytes, at: int, transfer: Transfer) -> int:
+    data = b""
+    if text.startswith(b'"', at):
+        data, _, at = quoted(text, at)
+    match = _BUFFER_SIZE.search(text, at, at + 64)
+    if match is None:
+        raise BadCallError("has a buffer without a size")
+    transfer.pieces.append((data, int(match[1])))
+    return match.end()
+
+
+def _buffer(text: bytes, at: int) -> Transfer:
+    transfer = Transfer()
+    if text.startswith(b', "', at):
+        data, _, at = quoted(text, at + 2)
+    else:
+        data, at = b"", max(text.find(b", ", at + 2), at)
+    match = _SIZE.match(text, at)
+    if match is None:
+        raise BadCallError("has no size")
+    transfer.pieces.append((data, int(match[1])))
+    transfer.peeks = b"MSG_PEEK" in text[match.end() :]
+    return transfer

@@ -1,0 +1,123 @@
+"""`libvirt-proto decode`: captures, traces and logs in, messages out."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from ...text import printable
+from .. import options
+from ..inputs import Inputs, recording
+from ..inputs import inputs as inputs_option
+from ..output import destination
+from ..output_options import Show
+from ..output_options import show as show_options
+
+if TYPE_CHECKING:
+    from ...capture.pcap.recorder import Recorder
+    from ..status import Status
+
+
+@click.command()
+@inputs_option
+@click.option(
+    "--merge",
+    is_flag=True,
+    help="Join two recordings of the same connections, such as one of the client and one of the server, into"
+    " one timeline, and estimate the difference of their clocks.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Decode up to N of several files at the same time. What is shown stays in the order of the files,"
+    " and goes through the temporary folder (TMPDIR).",
+)
+@show_options
+@options.record
+@click.pass_context
+def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: int) -> None:
+    """Show the messages in captures: pcap and pcapng files, strace's output, libvirt's own logs (of
+    log_filters="2:rpc"), raw byte streams, or hex; what a file holds is found by looking at it. Several files
+    are read one after the other; - is standard input.
+
+    Filters can be repeated: a message is shown if it matches one of each kind. Programs, procedures and types
+    are given by name, by the symbol in libvirt's sources, by number, or as a pattern (domain_*); a procedure
+    can have its program before it (qemu.domain_*). --conn takes the number of a connection or a part of its
+    name (192.0.2.7, :40508).
+
+    -w keeps what was read, of libvirt's connections alone, as a capture for Wireshark and this tool; unix
+    sockets and raw streams, too, as TCP on 127.0.0.1 with port 16509, where Wireshark looks for libvirt.
+    Connections that have addresses and ports keep them. Filters do not narrow it.
+
+    With --exchanges an exchange is shown as soon as it is complete, if one of its messages passes the
+    filters. Events and keepalive belong to no exchange and are left out; calls without a reply come last.
+
+    --as-of says at the end, on standard error, what an older libvirt would not understand of the messages
+    that were shown: procedures and fields that it does not have yet, and what is over its limits.
+
+    pretty cuts strings after 512 characters, bytes after 128 and arrays after 32 elements, and says how much
+    it left out.
+
+    \b
+    Examples:
+      libvirt-proto decode capture.pcap
+      libvirt-proto decode --procedure 'domain_get_*' --type reply capture.pcap
+      libvirt-proto decode --errors-only --format monitor *.pcap
+      libvirt-proto decode -w libvirt.pcapng everything.pcap
+      libvirt-proto decode --exchanges --format monitor capture.pcap
+      libvirt-proto decode --format jsonl capture.pcap | jq -r .procedure | sort | uniq -c
+      tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode --format pretty -
+      libvirt-proto decode --follow --format monitor growing.pcap
+      libvirt-proto decode --merge client.pcap server.pcap
+      libvirt-proto decode --jobs 4 --format monitor monday.pcap tuesday.pcap wednesday.pcap
+      libvirt-proto decode --as-of 1.2.9 --format monitor -o /dev/null capture.pcap
+
+    The exit status is 1 if something in the input was wrong: a damaged file, lost bytes, malformed messages.
+    """
+    inputs.check(show.output)
+    if merge and len(inputs.files) != 2:
+        raise click.UsageError("--merge takes two files.")
+    if merge and inputs.record is not None:
+        raise click.UsageError("--merge and -w exclude each other: record each of the files.")
+    if jobs > 1 and len(inputs.files) > 1:
+        _check_jobs(inputs, merge)
+    status = show.status()
+    with recording(inputs.record) as recorder, destination(show.output) as out, status:
+        if merge:
+            show.write(inputs.merged(show.registry, status, out.flush), out, status)
+        elif jobs > 1 and len(inputs.files) > 1:
+            from ..jobs import run
+
+            run(inputs.files, jobs, partial(_file, inputs, show), out, status)
+        else:
+            for file in inputs.files:
+                _file(inputs, show, file, out, status, recorder)
+        out.flush()
+    ctx.exit(1 if status.problems else 0)
+
+
+def _file(
+    inputs: Inputs, show: Show, file: str, out: BinaryIO, status: Status, recorder: Recorder | None = None
+) -> None:
+    """Write what is shown of one of the files."""
+    if show.format == "pretty" and len(inputs.files) > 1:
+        out.write(f"{show.palette.name}== {printable(file)}{show.palette.off}\n".encode())
+    items = inputs.messages(file, show.registry, status, out.flush, recorder)
+    show.write(items, out, status, live=inputs.is_live(file))
+
+
+def _check_jobs(inputs: Inputs, merge: bool) -> None:
+    """Raises click.UsageError for what cannot be done by several processes."""
+    if merge:
+        raise click.UsageError("--merge reads both files into one timeline, with --jobs 1.")
+    if inputs.record is not None:
+        raise click.UsageError("-w writes one recording of all files, with --jobs 1.")
+    for file in inputs.files:
+        if inputs.is_live(file):
+            name = "standard input" if file == "-" else f"{file}, which is no regular file,"
+            raise click.UsageError(f"{name} is read as it comes, with --jobs 1.")

@@ -1,0 +1,291 @@
+"""`libvirt-proto describe`: a type or a procedure as XDR, with all that it is made of."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import click
+
+from ...text import amount, printable
+from .. import complete as names
+from .. import descriptions as facts
+from .. import options
+from ..filters import FilterError, procedure_numbers
+from ..suggest import did_you_mean
+from .lookup import size
+
+if TYPE_CHECKING:
+    from ...codec.xdrtype import XdrType
+    from ...definitions.program import Procedure, Program
+    from ...presenters.style import Palette
+    from ...registry import Registry
+
+#: How many procedures are named as users of a type before `--all`.
+USERS = 12
+_WORD = re.compile(r"\b[A-Za-z]\w*\b")
+#: A type stands before the name of what has it; the name itself is followed by `;`, `<`, `[` or `{`.
+_USE = re.compile(r"\b([A-Za-z]\w*)\b(?=\s+\*?\s*[A-Za-z])")
+
+
+@click.command()
+@click.argument("name", shell_complete=names.types_and_procedures)
+@click.option(
+    "--all", "all_users", is_flag=True, help=f"Name all procedures that use a type, not only {USERS}."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON array: a type, or all procedures of this name."
+)
+@click.option(
+    "--json-schema",
+    "as_schema",
+    is_flag=True,
+    help="Print the JSON Schema of a type, or of a procedure's payloads, as decode and encode spell them.",
+)
+@options.definitions
+@options.colour
+@click.pass_context
+def describe(
+    ctx: click.Context,
+    name: str,
+    all_users: bool,
+    as_json: bool,
+    as_schema: bool,
+    registry: Registry,
+    color: str,
+) -> None:
+    """Print a type as XDR (RFC 4506) with every type that it contains, its size on the wire, and the
+    procedures that use it; or a procedure with its annotations and its types. A procedure is given by name,
+    symbol or number, with its program before it where several have one of that name.
+
+    \b
+    Examples:
+      libvirt-proto describe remote_nonnull_domain
+      libvirt-proto describe domain_get_info
+      libvirt-proto describe qemu.domain_monitor_command
+      libvirt-proto describe remote.66 --json
+      libvirt-proto describe --json-schema remote_domain_get_info_ret
+    """
+    if as_json and as_schema:
+        raise click.UsageError("--json and --json-schema exclude each other.")
+    graph = Graph(registry)
+    described = _find(registry, graph, name)
+    if not described:
+        known = [*graph.types, *(p.name for program in registry.programs() for p in program.procedures)]
+        hint = did_you_mean(name, known)
+        click.echo(f"libvirt-proto: there is no type or procedure {printable(name)!r}.{hint}", err=True)
+        ctx.exit(1)
+    if as_schema:
+        _print_schema(ctx, name, described)
+        return
+    if as_json:
+        from msgspec import json
+
+        click.echo(json.format(json.encode([_facts(graph, thing) for thing in described]), indent=2))
+        return
+    colour = options.palette(color, sys.stdout)
+    blocks = ("\n".join(_block(graph, thing, colour, all_users)) for thing in described)
+    click.echo("\n\n".join(blocks), color=True)
+
+
+class Graph:
+    """Which types are made of which, by their definitions; and which procedures use them."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.types: dict[str, XdrType] = {}
+        self._files: dict[str, str] = {}
+        self._constants: dict[str, int] = {}
+        for module in registry.modules():
+            self._constants.update(module.constants)
+            self._constants.update((name, number) for name, (number, _) in module.externals.items())
+            for name, type_ in module.types.items():
+                self.types.setdefault(name, type_)
+                self._files.setdefault(name, module.file)
+        self.registry = registry
+
+    def file(self, name: str) -> str:
+        """The .x file that defines a type."""
+        return self._files[name]
+
+    def parts(self, name: str) -> list[str]:
+        """The types in a type's definition, in their order there."""
+        body = self.types[name].text.partition("{")[2] or self.types[name].text
+        return list(dict.fromkeys(word for word in _USE.findall(body) if word in self.types and word != name))
+
+    def constants(self, names: Iterable[str]) -> dict[str, int]:
+        """The constants that these types' definitions use."""
+        words = dict.fromkeys(word for name in names for word in _WORD.findall(self.types[name].text))
+        return {word: self._constants[word] for word in words if word in self._constants}
+
+    def events(self, constant: str) -> list[str]:
+        """What happened to a constant, in words."""
+        known = facts.with_history(self.registry, facts.constant(".x", constant, self._constants[constant]))
+        return [event["text"] for event in known.get("history", [])]
+
+    def closure(self, names: Iterable[str]) -> list[str]:
+        """The types and all that they are made of: parts before what has them."""
+        found: dict[str, None] = {}
+        entered: set[str] = set()
+
+        def enter(name: str) -> None:
+            if name not in entered:
+                entered.add(name)
+                for part in self.parts(name):
+                    enter(part)
+                found[name] = None
+
+        for name in names:
+            enter(name)
+        return list(found)
+
+    @cached_property
+    def users(self) -> dict[str, list[str]]:
+        """Type → the procedures (`program.name`) whose messages contain it."""
+        users: dict[str, list[str]] = {}
+        for program in self.registry.programs():
+            for procedure in program.procedures:
+                for name in self.closure(type_.name for type_ in _payloads(procedure).values()):
+                    users.setdefault(name, []).append(f"{program.name}.{procedure.name}")
+        return users
+
+
+def _payloads(procedure: Procedure) -> dict[str, XdrType]:
+    """args, ret and msg, where they are not void."""
+    payloads = {"args": procedure.args, "ret": procedure.ret, "msg": procedure.msg}
+    return {role: type_ for role, type_ in payloads.items() if type_ is not None}
+
+
+def _find(registry: Registry, graph: Graph, name: str) -> list[XdrType | tuple[Program, Procedure]]:
+    """The type of this name, or else every procedure that it can mean."""
+    if name in graph.types:
+        return [graph.types[name]]
+    programs = registry.programs()
+    try:
+        wanted = procedure_numbers(programs, name)
+    except FilterError:
+        return []
+    return [
+        (program, procedure)
+        for program in programs
+        for procedure in program.procedures
+        if {(program.number, procedure.number), (None, procedure.number)} & wanted
+    ]
+
+
+def _print_schema(
+    ctx: click.Context, name: str, described: list[XdrType | tuple[Program, Procedure]]
+) -> None:
+    """The JSON Schema of a type, or of what any message of the procedures can carry."""
+    from msgspec import json
+
+    from ...jsonlines.schema import json_schema
+
+    types: dict[str, XdrType] = {}
+    for thing in described:
+        if isinstance(thing, tuple):
+            types.update((type_.name, type_) for type_ in _payloads(thing[1]).values())
+        else:
+            types[thing.name] = thing
+    if not types:
+        click.echo(f"libvirt-proto: {printable(name)} has no payloads", err=True)
+        ctx.exit(1)
+    schema = json_schema(name, {each: type_.node for each, type_ in types.items()})
+    click.echo(json.format(json.encode(schema), indent=2))
+
+
+def _facts(graph: Graph, thing: XdrType | tuple[Program, Procedure]) -> facts.Facts:
+    if isinstance(thing, tuple):
+        made_of = graph.closure(type_.name for type_ in _payloads(thing[1]).values())
+        said = facts.with_history(graph.registry, facts.procedure(*thing))
+        return {**said, "types": [_type_facts(graph, name) for name in made_of]}
+    made_of = [name for name in graph.closure([thing.name]) if name != thing.name]
+    return {
+        **facts.with_history(graph.registry, _type_facts(graph, thing.name)),
+        "types": [_type_facts(graph, name) for name in made_of],
+        "used_by": graph.users.get(thing.name, []),
+    }
+
+
+def _type_facts(graph: Graph, name: str) -> facts.Facts:
+    return facts.type_(graph.file(name), graph.types[name])
+
+
+def _block(
+    graph: Graph, thing: XdrType | tuple[Program, Procedure], colour: Palette, all_users: bool
+) -> Iterator[str]:
+    if isinstance(thing, tuple):
+        yield from _procedure_lines(graph, *thing, colour)
+        return
+    yield from _definitions(graph, [thing.name], colour)
+    yield ""
+    about = [f"{thing.name}: {size(thing.min_size, thing.max_size)} on the wire"]
+    about += [f"  {line}" for line in _history_lines(graph, _type_facts(graph, thing.name))]
+    yield from _comment(about, colour)
+    users = graph.users.get(thing.name, [])
+    shown = users if all_users else users[:USERS]
+    if users:
+        lines = [f"used by {amount(len(users), 'procedure')}:", *(f"  {user}" for user in shown)]
+        if len(shown) < len(users):
+            lines.append(f"  … {len(users) - len(shown):,} more (--all)")
+        yield from _comment(lines, colour)
+
+
+def _procedure_lines(graph: Graph, program: Program, procedure: Procedure, colour: Palette) -> Iterator[str]:
+    lines = [f"{procedure.symbol} = {procedure.number}, {program.name}.{procedure.name}"]
+    lines += [f"  {line}" for line in _history_lines(graph, facts.procedure(program, procedure))]
+    for key, value in facts.said_of(procedure.annotations).items():
+        values = value if isinstance(value, list) else [value]
+        lines += [f"  @{key}: {one}" for one in values or ["none"]]
+    for role in ("args", "ret", "msg"):
+        type_ = getattr(procedure, role)
+        if type_ is not None:
+            lines.append(f"  {role}: {type_.name}, {size(type_.min_size, type_.max_size)}")
+            known = facts.with_history(graph.registry, _type_facts(graph, type_.name))
+            lines += [f"    {event['text']}" for event in known.get("history", [])]
+        elif role != "msg":
+            lines.append(f"  {role}: void")
+    yield from _comment(lines, colour)
+    names = [type_.name for type_ in _payloads(procedure).values()]
+    if names:
+        yield ""
+        yield from _definitions(graph, names, colour)
+
+
+def _history_lines(graph: Graph, said: facts.Facts) -> Iterator[str]:
+    """When a thing came, and what happened to it, a line each."""
+    known = facts.with_history(graph.registry, said)
+    if (since := facts.came(known)) is not None:
+        yield f"since libvirt {since}" if since[0].isdecimal() else f"since: {since}"
+    yield from (event["text"] for event in known.get("history", []))
+
+
+def _definitions(graph: Graph, names: list[str], colour: Palette) -> Iterator[str]:
+    """Definitions in an order in which each comes after all that it needs, after the constants in
+    them; the file is named where it changes."""
+    file = None
+    all_names = graph.closure(names)
+    constants = graph.constants(all_names)
+    for name, value in constants.items():
+        said = graph.events(name)
+        note = f" {colour.quiet}/* {'; '.join(said)} */{colour.off}" if said else ""
+        yield f"const {name} = {value};{note}"
+    for index, name in enumerate(all_names):
+        if index or constants:
+            yield ""
+        if graph.file(name) != file:
+            file = graph.file(name)
+            yield from _comment([file], colour)
+        text = graph.types[name].text
+        shade = colour.name if name in names else ""
+        yield from (f"{shade}{line}{colour.off if shade else ''}" for line in text.splitlines())
+
+
+def _comment(lines: list[str], colour: Palette) -> Iterator[str]:
+    """Lines as an XDR comment."""
+    for index, line in enumerate(lines):
+        start = "/* " if index == 0 else " * "
+        end = " */" if index == len(lines) - 1 else ""
+        yield f"{colour.quiet}{start}{line}{end}{colour.off}"

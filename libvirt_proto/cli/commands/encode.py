@@ -1,0 +1,123 @@
+"""`libvirt-proto encode`: JSON lines in, wire bytes out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from ...events import Chunk, Direction, Notice
+from .. import options
+from ..filters import Filter
+from ..inputs import Inputs, open_file
+from ..output import destination
+from ..status import Status
+
+if TYPE_CHECKING:
+    from ...jsonlines.reader import Parsed
+    from ...registry import Registry
+
+FORMATS = ("raw", "hex", "pcapng")
+
+
+@click.command()
+@click.argument("file", metavar="[FILE]", default="-", type=click.Path())
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    help="raw: the bytes, message after message; hex: the same as text, a message per line; pcapng: a capture"
+    " with connections and times. Default: hex on a terminal, otherwise raw.",
+)
+@click.option("--conn", "connections", metavar="TEXT", multiple=True, help="Only this connection.")
+@click.option("--dir", "direction", type=click.Choice(["c2s", "s2c"]), help="Only this direction.")
+@options.definitions
+@options.colour
+@click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
+)
+@click.pass_context
+def encode(
+    ctx: click.Context,
+    file: str,
+    format_: str | None,
+    connections: tuple[str, ...],
+    direction: Direction | None,
+    registry: Registry,
+    color: str,
+    output: Path | None,
+) -> None:
+    """Turn messages as JSON lines, as `decode --format jsonl` writes them, into bytes as they go over the
+    wire. Without FILE, or with -, standard input is read. Lengths, counts and padding are worked out
+    anew; lines that nobody edited give the bytes that were decoded. Definitions must be those that the
+    lines were decoded with.
+
+    raw and hex have all messages in the order of the lines, whatever their connection and direction: to get
+    what one side sent, choose it with --conn (a number in order of appearance, or a part of the name) and
+    --dir.
+
+    A number and its name must agree (prog and program, proc and procedure): change both, or delete one.
+    Likewise payload and raw, which is there for payloads that are not canonical. docs/encode.md says
+    all of it.
+
+    \b
+    Examples:
+      libvirt-proto decode --format jsonl capture.pcap > messages.jsonl
+      libvirt-proto encode messages.jsonl -o copy.pcapng --format pcapng
+      libvirt-proto encode messages.jsonl --conn 1 --dir c2s | nc 192.0.2.1 16509 | libvirt-proto decode -
+      jq -c '.payload.name? |= "vm2"' call.jsonl | libvirt-proto encode --format hex
+
+    A line that is no message, or a value that does not fit, is reported with its line and its path and left
+    out; the exit status is then 1.
+    """
+    Inputs((file,)).check(output)
+    on_terminal = output is None and sys.stdout.isatty()
+    if on_terminal and format_ not in (None, "hex"):
+        raise click.UsageError(
+            f"a terminal cannot show {format_}: write to a file (-o FILE) or a pipe, or use --format hex."
+        )
+    from ...jsonlines.reader import parse_lines
+
+    accepts = Filter(registry, connections=connections)
+    status = Status(options.palette(color, sys.stderr), bar=False, summary=sys.stderr.isatty())
+    with open_file(file) as lines, destination(output) as out, status:
+        status.source("standard input" if file == "-" else file)
+        write = _writer(format_ or ("hex" if on_terminal else "raw"), out)
+        live = not os.path.isfile(file)
+        seen = 0
+        for item in parse_lines(getattr(lines, "read1", lines.read), registry):
+            if isinstance(item, Notice):
+                out.flush()
+                status.notice(item)
+                continue
+            captured = item.captured
+            status.messages += 1
+            seen = max(seen, captured.connection.id)
+            if accepts(captured) and direction in (None, captured.direction):
+                status.shown += 1
+                write(item)
+                if live:
+                    out.flush()
+        out.flush()
+        status.connections = seen
+    ctx.exit(1 if status.problems else 0)
+
+
+def _writer(format_: str, out: BinaryIO) -> Callable[[Parsed], object]:
+    if format_ == "hex":
+        return lambda parsed: out.write(parsed.frame.hex().encode() + b"\n")
+    if format_ == "pcapng":
+        from ...capture.pcap.recorder import Recorder
+
+        recorder = Recorder(out)
+        return lambda parsed: recorder.add(_chunk(parsed))
+    return lambda parsed: out.write(parsed.frame)
+
+
+def _chunk(parsed: Parsed) -> Chunk:
+    captured = parsed.captured
+    return Chunk(captured.connection, captured.direction, captured.time_ns, parsed.frame)

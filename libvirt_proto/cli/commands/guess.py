@@ -1,0 +1,311 @@
+"""`libvirt-proto guess`: what bytes without context may be."""
+
+from __future__ import annotations
+
+import heapq
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ...events import Notice
+from ...presenters import notices
+from ...text import amount, printable
+from .. import options
+from ..inputs import Inputs, open_file
+from ..numbers import number
+
+if TYPE_CHECKING:
+    from mmap import mmap
+
+    from ...guess.payloads import Payload
+    from ...guess.search import Found, Run
+    from ...presenters.style import Palette
+    from ...registry import Registry
+    from ...rpc.names import Names
+
+    Bytes = bytes | mmap
+
+TOP: Final = 5
+#: Types of one layout that are named before --all.
+NAMED: Final = 4
+#: gdb's x/xb: an address, perhaps with a symbol, then bytes.
+_GDB: Final = re.compile(rb"^0x[0-9a-f]+(?: <[^>\n]*>)?:((?:[ \t]+0x[0-9a-f]{2})+)[ \t]*$", re.M)
+
+
+def _size(_ctx: click.Context, _option: click.Parameter, word: str | None) -> int | None:
+    """A number of bytes, written as in C."""
+    size = None if word is None else number(word)
+    if word is not None and (size is None or size < 0):
+        raise click.BadParameter(f"{word!r} is no number of bytes.")
+    return size
+
+
+@click.command()
+@click.argument("file", metavar="[FILE]", default="-", type=click.Path())
+@click.option(
+    "--offset", metavar="N", callback=_size, default="0", help="Begin at this byte (0x… is hex). Default: 0."
+)
+@click.option("--length", metavar="N", callback=_size, help="Look at this many bytes only.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: one object, with the values that were read.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    default=TOP,
+    show_default=True,
+    metavar="N",
+    help="Show the N best guesses of each kind.",
+)
+@click.option("--all", "everything", is_flag=True, help="Show all guesses, with the names of all types.")
+@options.definitions
+@options.colour
+@click.pass_context
+def guess(
+    ctx: click.Context,
+    file: str,
+    offset: int,
+    length: int | None,
+    format_: str,
+    top: int,
+    everything: bool,
+    registry: Registry,
+    color: str,
+) -> None:
+    """Say what bytes may be of which nothing is known: messages, headers without a payload or without a
+    length word, and payloads of which types. FILE is binary (a core file, a piece of memory) or hex text
+    (plain, xxd, hexdump -C, gdb's x/xb); without it, or with -, standard input is read.
+
+    Messages are looked for at every byte. Types are tried from the first byte on (see --offset), if there
+    are 64 KiB at most; they must be canonical XDR, to the last byte or to some bytes that are left.
+
+    Guesses are ranked by their evidence, in bits: what the bytes would have to hit by chance if they were
+    none of this. From 30 bits on it is strong; random bytes reach about 10. Types that are the same on the
+    wire are one guess, for no bytes can tell them apart.
+
+    \b
+    Examples:
+      libvirt-proto guess payload.bin
+      xxd -p payload.bin | libvirt-proto guess -
+      libvirt-proto guess core --offset 0x7f40 --length 200
+      libvirt-proto guess --format json --all dump.hex
+
+    The exit status is 1 if nothing is recognised with some evidence, or if the hex is damaged.
+    """
+    Inputs((file,)).check(None)
+    from ...guess.payloads import MAX_BYTES, Payloads
+    from ...guess.search import Search
+    from ...guess.words import strength
+    from ...rpc.names import Names
+
+    name = "standard input" if file == "-" else file
+    problems: list[Notice] = []
+    with _bytes(file, offset, length, problems) as data:
+        runs, run_count = _best(Search(registry).runs(data), None if everything else top)
+        whole = bool(runs) and runs[0].size == len(data) and not runs[0].messages[0].headless
+        small = len(data) <= MAX_BYTES
+        payloads = [] if whole or not small else Payloads(registry).rank(data[:])
+        size = len(data)
+    names = Names(registry)
+    if format_ == "json":
+        _print_json(size, runs, payloads if everything else payloads[:top], names)
+    else:
+        skipped = "they are messages" if whole else "" if small else f"more than {MAX_BYTES:,} bytes"
+        shown = _Text(options.stdout_palette(color), names, offset, everything)
+        shown.head(name, size)
+        shown.runs(runs, run_count)
+        shown.payloads(payloads, top, skipped)
+    for problem in problems:
+        click.echo(notices.line(problem, name, options.palette(color, sys.stderr)), err=True)
+    recognised = runs or any(strength(payload.bits) != "none" for payload in payloads[:1])
+    ctx.exit(0 if recognised and not problems else 1)
+
+
+def _best(runs: Iterator[Run], top: int | None) -> tuple[list[Run], int]:
+    """The runs with the most evidence, best first, and how many there are."""
+    count = 0
+
+    def counted() -> Iterator[Run]:
+        nonlocal count
+        for run in runs:
+            count += 1
+            yield run
+
+    def rank(run: Run) -> tuple[float, int]:
+        return (run.bits, -run.offset)
+
+    best = sorted(counted(), key=rank, reverse=True) if top is None else heapq.nlargest(top, counted(), rank)
+    return best, count
+
+
+class _Text:
+    """Guesses for people."""
+
+    def __init__(self, palette: Palette, names: Names, base: int, everything: bool) -> None:
+        self._palette = palette
+        self._names = names
+        self._base = base
+        self._all = everything
+
+    def head(self, name: str, size: int) -> None:
+        """What was looked at."""
+        click.echo(f"{printable(name)}: {amount(size, 'byte')}")
+
+    def runs(self, runs: list[Run], count: int) -> None:
+        """Messages and headers."""
+        from ...guess import words
+
+        if not runs:
+            self._section("Messages: none")
+            return
+        self._section("Messages")
+        for run in runs:
+            self._line(run.bits, words.run(run))
+            for found in run.messages:
+                self._detail(f"byte {self._place(found)}: {words.message(found, self._names)}")
+            if run.count > len(run.messages):
+                self._detail(f"… {run.count - len(run.messages):,} more")
+        self._more(count - len(runs))
+
+    def payloads(self, payloads: list[Payload], top: int, skipped: str) -> None:
+        """Types, best first."""
+        from ...guess import words
+
+        if not payloads:
+            self._section(f"Payloads: {f'not tried ({skipped})' if skipped else 'none'}")
+            return
+        self._section("Payloads")
+        shown = payloads if self._all else payloads[:top]
+        for payload in shown:
+            types = payload.types if self._all else payload.types[:NAMED]
+            more = len(payload.types) - len(types)
+            layout = f" and {more:,} more with the same layout" if more else ""
+            self._line(payload.bits, f"{self._palette.name}{', '.join(types)}{self._palette.off}{layout}")
+            self._detail("; ".join(words.reasons(payload)))
+        self._more(len(payloads) - len(shown))
+        doubt = words.ambiguity(payloads)
+        if doubt:
+            click.echo(f"\nNote: {doubt}.", color=True)
+
+    def _place(self, found: Found) -> str:
+        return f"{self._base + found.offset:,} ({self._base + found.offset:#x})"
+
+    def _section(self, text: str) -> None:
+        click.echo(f"\n{text}")
+
+    def _line(self, bits: float, text: str) -> None:
+        from ...guess.words import strength
+
+        evidence = f"{bits:6.0f} bits, {strength(bits)}:"
+        click.echo(f"{evidence:21} {text}", color=True)
+
+    def _detail(self, text: str) -> None:
+        click.echo(f"{'':21} {self._palette.quiet}{text}{self._palette.off}", color=True)
+
+    def _more(self, count: int) -> None:
+        if count > 0:
+            self._detail(f"… {count:,} more guesses (--all)")
+
+
+def _print_json(size: int, runs: list[Run], payloads: list[Payload], names: Names) -> None:
+    from msgspec import json
+
+    from ...guess import words
+    from ...jsonlines.encode import plain
+
+    found = {
+        "bytes": size,
+        "messages": [
+            {
+                "offset": run.offset,
+                "size": run.size,
+                "count": run.count,
+                "bits": round(run.bits, 1),
+                "strength": words.strength(run.bits),
+                "messages": [_message(each, names) for each in run.messages],
+            }
+            for run in runs
+        ],
+        "payloads": [
+            {
+                "types": payload.types,
+                "bits": round(payload.bits, 1),
+                "strength": words.strength(payload.bits),
+                "used": payload.used,
+                "left": payload.left,
+                "why": list(words.reasons(payload)),
+                "value": plain(payload.node, payload.value, named=True),
+            }
+            for payload in payloads
+        ],
+        "note": words.ambiguity(payloads) if payloads else None,
+    }
+    click.echo(json.format(json.encode(found), indent=2))
+
+
+def _message(found: Found, names: Names) -> dict[str, Any]:
+    message, header = found.message, found.message.header
+    program, procedure = names.of(header)
+    return {
+        "offset": found.offset,
+        "size": found.size,
+        "bits": round(found.bits, 1),
+        "length_word": not found.headless,
+        "prog": header.prog,
+        "program": program,
+        "proc": header.proc,
+        "procedure": procedure,
+        "type": header.type,
+        "status": header.status,
+        "serial": header.serial,
+        "payload_type": message.payload_type,
+        "missing": message.missing,
+        "spare": len(message.spare),
+        "error": None if message.error is None else str(message.error),
+    }
+
+
+@contextmanager
+def _bytes(file: str, offset: int, length: int | None, problems: list[Notice]) -> Iterator[Bytes]:
+    """The bytes of a file, or what its hex means; a binary file is not read, but mapped. What is wrong with
+    its hex is added to the problems."""
+    from mmap import ACCESS_READ, mmap
+
+    from ...capture.detect import SNIFF_SIZE
+    from ...capture.hexdump import looks_like_hex
+
+    end = None if length is None else offset + length
+    with open_file(file) as opened:
+        head = opened.read(SNIFF_SIZE)
+        hexed = looks_like_hex(head) or _GDB.match(head)
+        if not hexed and head and os.path.isfile(file):
+            with mmap(opened.fileno(), 0, access=ACCESS_READ) as mapped:
+                yield mapped[offset:end] if offset or length is not None else mapped
+            return
+        data = head + opened.read()
+    yield (_from_hex(data, problems) if hexed else data)[offset:end]
+
+
+def _from_hex(text: bytes, problems: list[Notice]) -> bytes:
+    """The bytes of hex text, one group of lines behind the other."""
+    from ...capture.raw import hex_chunks
+    from ...events import Chunk
+
+    data = b""
+    for item in hex_chunks(io.BytesIO(_GDB.sub(rb"\1\n", text)).read):
+        if isinstance(item, Chunk):
+            data += item.data
+        elif isinstance(item, Notice):
+            problems.append(item)
+    return data

@@ -1,0 +1,98 @@
+"""`libvirt-proto stats`: figures of what is in captures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import options
+from ..inputs import Inputs
+from ..inputs import inputs as inputs_option
+from ..output import destination
+from ..statistics import rendered
+from ..status import Status
+
+if TYPE_CHECKING:
+    from ...registry import Registry
+
+
+@click.command()
+@inputs_option
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(("table", "json")),
+    help="table: for people; json: one JSON object with all figures. Default: table on a terminal,"
+    " otherwise json.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(0),
+    metavar="N",
+    default=10,
+    show_default=True,
+    help="How many of the slowest exchanges, of the values nearest to their limits and (table) of the"
+    " connections and of the calls without a reply are shown.",
+)
+@options.definitions
+@options.colour
+@click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
+)
+@click.pass_context
+def stats(
+    ctx: click.Context,
+    inputs: Inputs,
+    format_: str | None,
+    top: int,
+    registry: Registry,
+    color: str,
+    output: Path | None,
+) -> None:
+    """Count and time what is in captures. Inputs are those of `decode`; several files are counted together,
+    their connections apart.
+
+    Per procedure: calls, errors, bytes each way, and how long the replies took (least, mean, the 50th, 90th
+    and 99th percentile, most). Then streams and events; errors by code; what each connection negotiated;
+    the lists, strings and messages that came nearest to the most that the definitions allow; calls without
+    a reply; and the slowest exchanges. A table shows what fits the terminal's width; JSON has everything,
+    in nanoseconds and bytes. Interrupted (Ctrl-C), it shows the figures so far.
+
+    \b
+    Examples:
+      libvirt-proto stats capture.pcap
+      libvirt-proto stats --top 30 monday.pcap tuesday.pcap
+      libvirt-proto stats --format json capture.pcap | jq '.procedures[] | select(.errors > 0)'
+      ssh host tcpdump -i any -w - 'tcp port 16509' | libvirt-proto stats -
+
+    The exit status is 1 if something in the input was wrong: a damaged file, lost bytes, malformed messages.
+    """
+    inputs.check(output)
+    from ...figures.collector import Measure
+
+    on_terminal = output is None and sys.stdout.isatty()
+    format_ = format_ or ("table" if on_terminal else "json")
+    palette = options.stdout_palette("never" if output and color == "auto" else color)
+    status = Status(options.palette(color, sys.stderr), bar=sys.stderr.isatty(), summary=False)
+    measure = Measure(registry, top)
+    interrupted = False
+    with destination(output) as out:
+        with status:
+            try:
+                for file in inputs.files:
+                    measure.source(file)
+                    for item in inputs.messages(file, registry, status):
+                        measure.add(item)
+            except KeyboardInterrupt:
+                interrupted = True
+        statistics = measure.finish(status.notices)
+        fit = output is None
+        for text in rendered(statistics, as_json=format_ == "json", top=top, palette=palette, fit=fit):
+            out.write(text)
+        out.flush()
+    if interrupted:
+        raise KeyboardInterrupt
+    ctx.exit(1 if status.problems else 0)

@@ -1,0 +1,111 @@
+"""`libvirt-proto trace`: the messages of running daemons and clients, from libvirt's static probes."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from .. import options
+from ..inputs import check_record, messages, recording
+from ..output import destination
+from ..output_options import Show, live_figures
+from ..output_options import show as show_options
+from ..tracing import Tracing, begin, failing_in_words, stopped, tracing
+from .trace_others import events, qemu_monitor
+
+if TYPE_CHECKING:
+    from ...capture.probes.plan import Sides
+
+
+@click.group(invoke_without_command=True, subcommand_metavar="[events|qemu-monitor]")
+@tracing("rpc")
+@click.option("--client-only", is_flag=True, help="Only clients' side of connections.")
+@click.option("--server-only", is_flag=True, help="Only daemons' side of connections.")
+@show_options
+@live_figures("trace")
+@options.record
+@click.pass_context
+def trace(
+    ctx: click.Context,
+    tracing: Tracing,
+    client_only: bool,
+    server_only: bool,
+    show: Show,
+    record: Path | None,
+) -> None:
+    """Show the messages of running daemons and clients, as they send and receive them.
+
+    This reads libvirt's static probes through the kernel's tracefs: unix sockets and TLS connections are
+    shown in the clear, nothing is restarted, and neither SystemTap nor a kernel module is needed. It needs
+    root, and a libvirt that was built with probes (most are). "begin" on standard error says that the probes
+    are armed; SIGINT (Ctrl-C) and SIGTERM end it and remove them.
+
+    Probes are looked for in the libvirt.so.0 that running processes have loaded, and in their programs
+    (authentication has its probes in the daemon's), unless --library says where.
+    Processes that start later are covered if they load one of the same files. A connection is named after
+    the process that is seen at one of its ends: a daemon and its client on one machine are two connections.
+
+    Of messages beyond 2,560 bytes the rest is missing; fields before are shown. With --client-only and
+    --server-only, sockets that no connection uses yet are left out. Filters, -o and -w are those of decode.
+    -w and -o may hold secrets that no network ever sees.
+
+    \b
+    Examples:
+      libvirt-proto trace
+      libvirt-proto trace --server-only --format monitor
+      libvirt-proto trace --comm virsh --exchanges -w virsh.pcapng
+      libvirt-proto trace --server-only --stats
+      libvirt-proto trace --probes --library /usr/lib/x86_64-linux-gnu/libvirt.so.0
+      libvirt-proto trace --print-commands | less
+
+    The commands below show what else libvirt has probes for.
+
+    The exit status is 1 if events were lost, messages were malformed, or tracing is not possible here.
+    """
+    from ...capture.probes.live import Selection, live
+    from ...capture.probes.rpc_events import RpcReader
+
+    if ctx.invoked_subcommand is not None:
+        _check_no_options(ctx, ctx.invoked_subcommand)
+        return
+    check_record(record, show.output)
+    if client_only and server_only:
+        raise click.UsageError(
+            "--client-only and --server-only exclude each other; without them, both are shown."
+        )
+    sides: Sides = "client" if client_only else "server" if server_only else "both"
+    with failing_in_words():
+        found = tracing.probes()
+        if tracing.shows(found, show.color, sides):
+            return
+        status = show.status(summary=True)
+        status.source("trace")
+        wanted = Selection(tracing.pids, tracing.comms, sides)
+        stop = stopped()
+        with (
+            recording(record) as recorder,
+            destination(show.output, stop) as out,
+            status,
+            tracing.armed(found, stop, out, sides) as (instance, plan, wait),
+            closing(live(instance, plan, RpcReader, wanted, wait, out.flush, begin)) as items,
+        ):
+            show.write(messages(items, show.registry, status, out.flush, recorder, live=True), out, status)
+    ctx.exit(1 if status.problems else 0)
+
+
+trace.add_command(events)
+trace.add_command(qemu_monitor)
+
+
+def _check_no_options(ctx: click.Context, word: str) -> None:
+    """Raises click.UsageError for an option before the word: it would be one of messages."""
+    for option in ctx.command.params:
+        if ctx.get_parameter_source(option.name or "") == ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"{option.opts[0]} stands before {word}: options of {word} stand behind it"
+                f" (libvirt-proto trace {word} --help lists them)."
+            )

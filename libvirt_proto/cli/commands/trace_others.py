@@ -1,0 +1,184 @@
+"""`libvirt-proto trace events` and `trace qemu-monitor`: what libvirt has probes for beside its messages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .. import options
+from ..output import destination
+from ..status import Status
+from ..tracing import Tracing, begin, failing_in_words, stopped, tracing
+
+if TYPE_CHECKING:
+    from ...events import Fired
+    from ...presenters.style import Palette
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _output(command: Command) -> Command:
+    """`--format`, `--color` and `-o`; without `--format`, parameter `format_` is None."""
+
+    @click.option(
+        "--format",
+        "format_",
+        type=click.Choice(["monitor", "jsonl"]),
+        help="monitor: a line per event, as our SystemTap scripts print it; jsonl: a JSON object per event."
+        " Default: monitor on a terminal, otherwise jsonl.",
+    )
+    @options.colour
+    @click.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write to a file.",
+    )
+    @wraps(command)
+    def with_output(*args: Any, **rest: Any) -> Any:
+        return command(*args, **rest)
+
+    return with_output  # type: ignore[return-value]
+
+
+@click.command()
+@tracing("events")
+@_output
+@click.pass_context
+def events(
+    ctx: click.Context, tracing: Tracing, format_: str | None, color: str, output: Path | None
+) -> None:
+    """Show what the event loops of running daemons and clients do.
+
+    A line has seconds since the first event, the process, and one of
+
+    \b
+      + handle WATCH FD EVENTS   a file descriptor is waited for; EVENTS: 1 readable, 2 writable,
+                                 4 error, 8 hangup
+      * handle WATCH EVENTS      other events are waited for, or none (0)
+      > handle WATCH EVENTS      these events happened
+      - handle WATCH             it is removed
+      + timeout TIMER MS         it comes every MS milliseconds (-1: not yet)
+      * timeout TIMER MS         it comes after another time
+      > timeout TIMER            its time has come
+      - timeout TIMER            it is removed
+
+    Before libvirt 6.1 there are also ! for what is purged (forgotten after it was removed), and
+    "~ DESCRIPTORS MS" for another round of the loop.
+
+    A JSON object has event (the probe's name), time_ns (since the epoch), pid, comm, thread, and the probe's
+    arguments: watch, fd, events; timer, frequency; cb, opaque, ff (addresses).
+
+    \b
+    Examples:
+      libvirt-proto trace events
+      libvirt-proto trace events --comm libvirtd --format jsonl -o events.jsonl
+      libvirt-proto trace events --pid "$(pidof -s libvirtd)" --format monitor | grep timeout
+
+    Probes are found, set and removed as by `libvirt-proto trace`, whose help says more.
+    The exit status is 1 if events were lost, or tracing is not possible here.
+    """
+    _trace(ctx, tracing, format_, color, output)
+
+
+@click.command("qemu-monitor")
+@tracing("qemu-monitor")
+@click.option(
+    "--pretty-json", is_flag=True, help="Write each JSON text on several lines, with indentation (monitor)."
+)
+@_output
+@click.pass_context
+def qemu_monitor(
+    ctx: click.Context,
+    tracing: Tracing,
+    pretty_json: bool,
+    format_: str | None,
+    color: str,
+    output: Path | None,
+) -> None:
+    """Show what libvirt and QEMU say to each other on the monitors of virtual machines.
+
+    A line has seconds since the first event, an address that stands for one machine's monitor, and
+
+    \b
+      > a command, with the descriptor that goes along (fd=N) if there is one
+      < the reply to it
+      ! an event
+
+    Of what is longer than 3,023 bytes the rest is missing; the line then ends in "… (cut)".
+
+    A JSON object has event (the probe's name), time_ns (since the epoch), pid, comm, thread, mon (the
+    address), json (what was said, null if it is no JSON or was cut), text (what was said then, else null),
+    cut (true or false), and fd with commands (-1: none).
+
+    \b
+    Examples:
+      libvirt-proto trace qemu-monitor
+      libvirt-proto trace qemu-monitor --pretty-json
+      libvirt-proto trace qemu-monitor --format jsonl | jq -c 'select(.json.event == "STOP")'
+
+    Probes are found, set and removed as by `libvirt-proto trace`, whose help says more. They are in
+    libvirt_driver_qemu.so, which libvirtd and virtqemud load. Commands may hold secrets.
+    The exit status is 1 if events were lost, or tracing is not possible here.
+    """
+    if pretty_json and format_ == "jsonl":
+        raise click.UsageError("--pretty-json is for --format monitor: with jsonl, a line is an object.")
+    _trace(ctx, tracing, "monitor" if pretty_json else format_, color, output, pretty_json=pretty_json)
+
+
+def _trace(
+    ctx: click.Context,
+    tracing: Tracing,
+    format_: str | None,
+    color: str,
+    output: Path | None,
+    *,
+    pretty_json: bool = False,
+) -> None:
+    from ...capture.probes.live import Selection, live
+    from ...capture.probes.other_events import FiredReader
+    from ...events import Notice
+
+    with failing_in_words():
+        found = tracing.probes()
+        if tracing.shows(found, color):
+            return
+        terminal = output is None and sys.stdout.isatty()
+        palette = options.stdout_palette("never" if output and color == "auto" else color)
+        present = _presenter(format_ or ("monitor" if terminal else "jsonl"), palette, pretty_json)
+        status = Status(options.palette(color, sys.stderr), bar=False, summary=True)
+        status.source("trace")
+        status.events = 0
+        wanted = Selection(tracing.pids, tracing.comms, "both")
+        stop = stopped()
+        with (
+            destination(output, stop) as out,
+            status,
+            tracing.armed(found, stop, out) as (instance, plan, wait),
+            closing(live(instance, plan, FiredReader, wanted, wait, out.flush, begin)) as items,
+        ):
+            for item in items:
+                if isinstance(item, Notice):
+                    out.flush()
+                    status.notice(item)
+                else:
+                    status.events += 1
+                    out.write(present(item))
+            out.flush()
+    ctx.exit(1 if status.problems else 0)
+
+
+def _presenter(format_: str, palette: Palette, pretty_json: bool) -> Callable[[Fired], bytes]:
+    from ...presenters import probe_events as fired
+
+    if format_ == "jsonl":
+        return fired.json_line
+    present = fired.Presenter(palette, pretty_json=pretty_json)
+    return lambda item: f"{present(item)}\n".encode()

@@ -1,0 +1,41 @@
+"""What a shell may complete a name to: those of the newest release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+
+def programs(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Programs by name."""
+    from .. import registry
+
+    return _beginning(begun, (program.name for program in registry.default().programs()))
+
+
+def procedures(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Procedures by name, behind their program once there is a dot."""
+    from .. import registry
+
+    known = [(program.name, p.name) for program in registry.default().programs() for p in program.procedures]
+    return _beginning(begun, (f"{program}.{name}" if "." in begun else name for program, name in known))
+
+
+def message_types(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Types of messages."""
+    from ..rpc.names import TYPES
+
+    return _beginning(begun, TYPES.values())
+
+
+def types_and_procedures(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """Types of the .x files, and procedures."""
+    from .. import registry
+
+    types = (name for module in registry.default().modules() for name in module.type_names)
+    return _beginning(begun, types) + procedures(ctx, parameter, begun)
+
+
+def _beginning(begun: str, names: Iterable[str]) -> list[str]:
+    return sorted({name for name in names if name.startswith(begun)})

@@ -1,0 +1,208 @@
+"""What a registry knows of a thing, as an ordered dict: the JSON of `lookup`, `list` and `describe`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..definitions import history
+
+if TYPE_CHECKING:
+    from ..codec.xdrtype import XdrType
+    from ..definitions.program import Annotations, Procedure, Program
+    from ..registry import Module, Registry
+
+Facts = dict[str, Any]
+#: Enums of the API whose numbers are looked up as numbers; members of all others only by name, for a small
+#: number would be in most of them.
+NUMBERS = {
+    "virErrorNumber": "error code",
+    "virErrorDomain": "error domain",
+    "virErrorLevel": "error level",
+    "virDrvFeature": "driver feature",
+    "virDomainEventID": "domain event",
+}
+#: The kind of the others' members.
+API_MEMBER = "API enum member"
+
+
+def program(program: Program) -> Facts:
+    """A program: `number`, `name`, `symbol`, `version`, and how many procedures it has."""
+    return {
+        "kind": "program",
+        "name": program.name,
+        "number": program.number,
+        "symbol": program.symbol,
+        "version": program.version,
+        "procedures": len(program.procedures),
+    }
+
+
+def procedure(program: Program, procedure: Procedure) -> Facts:
+    """A procedure with the names of its types (null for void) and what the .x's comment says of it; `since`
+    is null until `with_history` says more."""
+    return {
+        "kind": "procedure",
+        "name": f"{program.name}.{procedure.name}",
+        "number": procedure.number,
+        "symbol": procedure.symbol,
+        "program": program.name,
+        "args": _name(procedure.args_place),
+        "ret": _name(procedure.ret_place),
+        "msg": _name(procedure.msg_place),
+        "since": None,
+        **said_of(procedure.annotations),
+    }
+
+
+def _name(place: str | None) -> str | None:
+    return None if place is None else place.partition(".")[2]
+
+
+def said_of(said: Annotations) -> Facts:
+    """The annotations that are there; `acl` is a list, empty for `@acl: none`."""
+    facts: Facts = {
+        "generate": said.generate,
+        "priority": said.priority,
+        "readstream": said.readstream,
+        "writestream": said.writestream,
+        "sparseflag": said.sparseflag,
+        "acl": None if said.acl is None else [str(rule) for rule in said.acl],
+        "aclfilter": [str(rule) for rule in said.aclfilter] or None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def type_(file: str, type_: XdrType) -> Facts:
+    """A type: what it is, the file that defines it, its size on the wire in bytes (`max_size` null
+    where nothing bounds it) and its definition."""
+    return {
+        "kind": type_kind(type_),
+        "name": type_.name,
+        "file": file,
+        "min_size": type_.min_size,
+        "max_size": type_.max_size,
+        "text": type_.text,
+    }
+
+
+def type_kind(type_: XdrType) -> str:
+    """struct, union, enum or typedef: the word that its definition begins with."""
+    return type_.text.split(None, 1)[0]
+
+
+def member(module: Module, enum: str, name: str, number: int) -> Facts:
+    """A member of an enum."""
+    return {"kind": "enum member", "name": name, "number": number, "enum": enum, "file": module.file}
+
+
+def constant(file: str, name: str, value: int) -> Facts:
+    """A constant, and the file or the C header that has it."""
+    return {"kind": "constant", "name": name, "number": value, "file": file}
+
+
+def public_enum(name: str, source: str, members: Mapping[str, int]) -> Facts:
+    """An enum of libvirt's public API, as C has it, and its header or what else it is from."""
+    body = "".join(f"    {member} = {number},\n" for member, number in members.items())
+    return {"kind": "API enum", "name": name, "file": source, "text": f"enum {name} {{\n{body}}};"}
+
+
+def public_name(enum: str, source: str, name: str, number: int) -> Facts:
+    """A number that libvirt's public API names; where its kind doesn't say enough, its enum, too."""
+    if enum in NUMBERS:
+        return {"kind": NUMBERS[enum], "name": name, "number": number}
+    return {"kind": API_MEMBER, "name": name, "number": number, "enum": enum, "file": source}
+
+
+def with_history(registry: Registry, facts: Facts) -> Facts:
+    """The facts of a thing in libvirt's own definitions, with `since` (a release, or words for a span of
+    releases), `function` (of the public API, where it says more: its `name` and `since`) and `history`: what
+    happened to it or to a part of it, as objects with `event`, `in`, `what`, `before`, `after`, `text`."""
+    key = _key(registry, facts) if registry.release is not None else None
+    if key is None:
+        return facts
+    found = history.of(key)
+    more: Facts = {"since": str(replace(found, function=None))}
+    if found.function is not None:
+        name, release = found.function
+        more["function"] = {"name": name, "since": release}
+    events = [_event(event) for event in found.events]
+    if key[0] == "type":
+        for name, part in history.parts(key[1]).items():
+            if part.since != found.since:
+                text = f"{name}: since {part}"
+                events.append({"part": name, "event": "came", "in": _span(part.since), "text": text})
+            events += [_event(event, name) for event in part.events]
+    if events:
+        more["history"] = events
+    return facts | more
+
+
+def former(registry: Registry, word: str) -> Iterator[Facts]:
+    """What older releases of libvirt have by a name that these definitions do not have: `now` is what that is
+    called, null for what left; all else is as `with_history` gives it."""
+    for key, found in history.told_of(word) if registry.release is not None else ():
+        yield {
+            "kind": f"older {key[0]}",
+            "name": word,
+            "now": None if found.events[-1].kind == "left" else _spelled(registry, key),
+            "since": str(replace(found, function=None)),
+            "history": [_event(event) for event in found.events],
+        }
+
+
+def _spelled(registry: Registry, key: history.Key) -> str:
+    """What the definitions call a thing now."""
+    if key[0] not in ("program", "procedure"):
+        return ".".join(key[1:])
+    program = next((each for each in registry.programs() if f"{each.number:#010x}" == key[1]), None)
+    if program is None:
+        return " ".join(key[1:])
+    procedure = program.by_number.get(int(key[2])) if len(key) > 2 else None
+    return f"{program.name}.{procedure.name}" if procedure else program.name
+
+
+def came(facts: Facts) -> str | None:
+    """`since` in words, with what the API's description says; None where nothing is known."""
+    function = facts.get("function")
+    if function is None:
+        since: str | None = facts.get("since")
+        return since
+    span = history.Span(facts["since"])
+    return str(history.Facts(span, (function["name"], function["since"])))
+
+
+def _key(registry: Registry, facts: Facts) -> history.Key | None:
+    """What histories call a thing."""
+    match facts["kind"]:
+        case "program":
+            return "program", f"{facts['number']:#010x}"
+        case "procedure":
+            return "procedure", f"{registry.program(facts['program']).number:#010x}", str(facts["number"])
+        case "struct" | "union" | "enum" | "typedef":
+            return "type", facts["name"]
+        case "enum member":
+            return "member", facts["enum"], facts["name"]
+        case "constant" if facts["file"].endswith(".x"):
+            return "constant", facts["name"]
+        case _:
+            return None
+
+
+def _event(event: history.Event, part: str | None = None) -> Facts:
+    values = {"what": event.what, "before": event.before, "after": event.after}
+    return {
+        **({} if part is None else {"part": part}),
+        "event": event.kind,
+        "in": _span(event.when),
+        **{name: value for name, value in values.items() if value is not None},
+        **({"also": list(event.also)} if event.also else {}),
+        "text": str(event) if part is None else f"{part}: {event}",
+    }
+
+
+def _span(span: history.Span) -> Facts:
+    if span.release is not None:
+        return {"release": span.release}
+    return {"after": span.after, "by": span.by}

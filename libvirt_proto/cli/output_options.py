@@ -1,0 +1,245 @@
+"""What of the messages is shown, in which format, and where: the options that `decode` and `relay` share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+import click
+
+from ..events import Captured
+from . import complete as names
+from . import options
+from .filters import Filter, FilterError
+from .status import Status
+from .views import Exchanges, Figures, Item, Messages, View
+
+if TYPE_CHECKING:
+    from ..compatibility import AsOf
+    from ..presenters.style import Palette
+    from ..registry import Registry
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FORMATS = ("pretty", "monitor", "jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """What a user asked for. `output` is None for standard output."""
+
+    registry: Registry
+    filter: Filter
+    format: str
+    full: bool
+    color: str
+    output: Path | None
+    exchanges: bool
+    acl: bool
+    #: A release that what is shown is looked at beside.
+    as_of: Registry | None = None
+    #: Not messages, but figures at the end, of a source of this name.
+    figures_of: str | None = None
+
+    @property
+    def palette(self) -> Palette:
+        """The colours of the messages."""
+        return options.stdout_palette("never" if self.output and self.color == "auto" else self.color)
+
+    def status(self, *, summary: bool = False) -> Status:
+        """The lines on standard error; `summary`: the last one always comes, not on a terminal alone."""
+        talkative = sys.stderr.isatty()
+        bar = talkative and not _on_terminal(self.output)
+        return Status(options.palette(self.color, sys.stderr), bar=bar, summary=talkative or summary)
+
+    def view(self) -> View:
+        """What is made of the messages of one source."""
+        if self.figures_of is not None:
+            return Figures(
+                self.figures_of,
+                self.format,
+                self.registry,
+                self.palette,
+                self.filter,
+                fit=self.output is None,
+            )
+        make = Exchanges if self.exchanges else Messages
+        return make(self.format, self.registry, self.palette, self.filter, full=self.full, acl=self.acl)
+
+    def write(
+        self,
+        items: Iterable[Item],
+        out: BinaryIO,
+        status: Status,
+        *,
+        live: bool = False,
+        view: View | None = None,
+    ) -> None:
+        """Write what is shown of one source; at once, where more may be long in coming (`live`)."""
+        view = view or self.view()
+        as_of = self._as_of()
+        if as_of:
+            items = self._beside(as_of, items)
+        try:
+            with closing(view.take(items, status)) as lines:
+                if live:
+                    for line in lines:
+                        out.write(line)
+                        out.flush()
+                else:
+                    out.writelines(lines)
+        finally:  # also after an interrupt: calls without a reply may be what the user waited for
+            for text in view.finish(status):
+                out.write(text)
+            out.flush()
+            for notice in as_of.notices() if as_of else ():
+                status.notice(notice)
+
+    def _beside(self, as_of: AsOf, items: Iterable[Item]) -> Iterator[Item]:
+        """The items; messages that pass the filter are looked at as an older release would."""
+        for item in items:
+            if isinstance(item, Captured) and (not self.filter.active or self.filter(item)):
+                as_of.add(item.message)
+            yield item
+
+    def _as_of(self) -> AsOf | None:
+        if self.as_of is None:
+            return None
+        from ..compatibility import AsOf
+
+        return AsOf(self.registry, self.as_of)
+
+
+def live_figures(name: str) -> Callable[[Command], Command]:
+    """`--stats` for a source that is read as it comes and is called `name`; below `show`, whose parameter
+    it changes. (For files there is the command `stats`.)"""
+
+    def decorate(command: Command) -> Command:
+        @click.option(
+            "--stats",
+            "figures",
+            is_flag=True,
+            help="Show nothing until the end, and then figures, as the command stats does: tables, or JSON"
+            " for --format jsonl.",
+        )
+        @wraps(command)
+        def with_figures(*args: Any, figures: bool, show: Show, **rest: Any) -> Any:
+            if figures and show.exchanges:
+                raise click.UsageError("--stats and --exchanges exclude each other.")
+            return command(*args, show=replace(show, figures_of=name) if figures else show, **rest)
+
+        return with_figures  # type: ignore[return-value]
+
+    return decorate
+
+
+def show(command: Command) -> Command:
+    """Filters, `--format`, `-o` and what belongs to them, as parameter `show`."""
+
+    @click.option(
+        "--format",
+        "format_",
+        type=click.Choice(FORMATS),
+        help="pretty: for people, with payloads; monitor: a line per message, as libvirt's rpc-monitor script"
+        " prints it; jsonl: a JSON object per message. Default: pretty on a terminal, otherwise jsonl.",
+    )
+    @click.option(
+        "--exchanges",
+        is_flag=True,
+        help="Show calls together with their replies and streams, one exchange at a time instead of one"
+        " message: how it came out, how long the reply took, bytes each way.",
+    )
+    @click.option(
+        "--acl",
+        is_flag=True,
+        help="Add to each call the permissions that it needs, its priority and the direction of its stream.",
+    )
+    @click.option(
+        "--program",
+        "programs",
+        metavar="NAME",
+        multiple=True,
+        shell_complete=names.programs,
+        help="Only this program.",
+    )
+    @click.option(
+        "--procedure",
+        "procedures",
+        metavar="NAME",
+        multiple=True,
+        shell_complete=names.procedures,
+        help="Only this procedure, in any program.",
+    )
+    @click.option(
+        "--type",
+        "types",
+        metavar="TYPE",
+        multiple=True,
+        shell_complete=names.message_types,
+        help="Only this type: call, reply, message, stream, call_with_fds, reply_with_fds, stream_hole.",
+    )
+    @click.option("--conn", "connections", metavar="TEXT", multiple=True, help="Only this connection.")
+    @click.option("--errors-only", is_flag=True, help="Only error replies, and messages that are malformed.")
+    @options.definitions
+    @click.option(
+        "--as-of",
+        "as_of",
+        metavar="R",
+        help="Say at the end what of it this libvirt release would not understand: procedures and fields"
+        " that it does not have, and what is over its limits (that counts as an error).",
+    )
+    @click.option("--full", is_flag=True, help="Show long strings, bytes and arrays to their end (pretty).")
+    @options.colour
+    @click.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write to a file.",
+    )
+    @wraps(command)
+    def with_show(
+        *args: Any,
+        format_: str | None,
+        programs: tuple[str, ...],
+        procedures: tuple[str, ...],
+        types: tuple[str, ...],
+        connections: tuple[str, ...],
+        errors_only: bool,
+        registry: Registry,
+        as_of: str | None,
+        full: bool,
+        color: str,
+        output: Path | None,
+        exchanges: bool,
+        acl: bool,
+        **rest: Any,
+    ) -> Any:
+        if exchanges and types:
+            raise click.UsageError("--type picks messages; an exchange (--exchanges) has several types.")
+        try:
+            filter_ = Filter(
+                registry,
+                programs=programs,
+                procedures=procedures,
+                types=types,
+                connections=connections,
+                errors_only=errors_only,
+            )
+        except FilterError as error:
+            raise click.UsageError(str(error)) from None
+        format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
+        old = None if as_of is None else options.open_registry(as_of, None, {})
+        shown = Show(registry, filter_, format_, full, color, output, exchanges, acl, old)
+        return command(*args, show=shown, **rest)
+
+    return with_show  # type: ignore[return-value]
+
+
+def _on_terminal(output: Path | None) -> bool:
+    return output is None and sys.stdout.isatty()

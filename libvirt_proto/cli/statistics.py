@@ -1,0 +1,33 @@
+"""Statistics as bytes for standard output or a file: tables or JSON."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..figures.results import Statistics
+    from ..presenters.style import Palette
+
+#: Columns where there is no terminal to fit.
+_WIDE = 10_000
+
+
+def rendered(
+    statistics: Statistics, *, as_json: bool, top: int, palette: Palette, fit: bool
+) -> Iterator[bytes]:
+    """The lines, with their newlines; `fit`: tables fit the terminal's width, if there is one. `top` is how
+    many rows of the long tables are shown."""
+    if as_json:
+        from msgspec import json
+
+        yield json.format(json.encode(statistics), indent=2) + b"\n"
+        return
+    from ..presenters.tables import Presenter
+
+    width = shutil.get_terminal_size((_WIDE, 0)).columns if fit else _WIDE
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in Presenter(width, top, palette)(statistics):
+        yield f"{line}\n".encode(encoding, "backslashreplace")

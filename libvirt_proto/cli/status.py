@@ -1,0 +1,135 @@
+"""What `decode` says on standard error: notices, a progress bar, and a line at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from ..events import Notice
+from ..presenters import notices
+from ..presenters.style import Palette
+from ..text import amount, printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+#: Seconds before a bar is worth drawing.
+_PATIENCE = 0.7
+#: What files have, each by itself.
+_COUNTS = ("messages", "shown", "connections", "encrypted", "problems", "notices")
+
+
+class Status:
+    """Counts what was seen, and keeps standard error tidy.
+
+    `bar`: whether a progress bar may be drawn (only where it does not run through the output).
+    `summary`: whether leaving it says how many messages, connections and problems there were.
+    """
+
+    def __init__(self, palette: Palette, *, bar: bool, summary: bool) -> None:
+        self.palette = palette
+        self._bar = bar
+        self._summary = summary
+        self._source = ""
+        self._started = time.monotonic()
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self.messages = 0
+        self.shown = 0
+        self.connections = 0
+        #: Of a trace of what is no message; None: it is of messages.
+        self.events: int | None = None
+        self.encrypted = 0
+        self.problems = 0
+        #: Bytes that were left out, because they came faster than messages can be shown.
+        self.dropped = 0
+        #: By code.
+        self.notices: Counter[str] = Counter()
+
+    def source(self, name: str) -> None:
+        """Go on with another input."""
+        self._source = name
+        self._started = time.monotonic()
+        self._stop_bar()
+
+    def advance(self, done: int, total: int | None) -> None:
+        """So many bytes of the input have been read in all; of how many, if that is known."""
+        if not self._bar or total is None:
+            return
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, total=total)
+        elif time.monotonic() - self._started > _PATIENCE:
+            self._start_bar(total)
+
+    def notice(self, notice: Notice) -> None:
+        """Show a notice; errors count as problems."""
+        self.notices[notice.code] += 1
+        self.problems += notice.severity == "error"
+        self.encrypted += notice.code == "encrypted"
+        self._print(notices.line(notice, self._source, self.palette))
+
+    def counts(self) -> dict[str, Any]:
+        """What is counted, to be added to another one's (`add`)."""
+        return {name: getattr(self, name) for name in _COUNTS}
+
+    def add(self, counts: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """Add what another one counted, and show what it said."""
+        for line in lines:
+            self._print(line.rstrip("\n"))
+        for name, count in counts.items():
+            setattr(self, name, getattr(self, name) + count)
+
+    def problem(self, text: str) -> None:
+        """Show an error of the input as a whole."""
+        self.notice(Notice("unreadable", text))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Take the bar away, and if the end was reached, say how it went."""
+        self._stop_bar()
+        if self._summary and kind is None:
+            shown = "" if self.shown == self.messages else f"{self.shown:,} of "
+            parts = [f"{shown}{amount(self.messages, 'message')}", amount(self.connections, "connection")]
+            if self.events is not None:
+                parts = [amount(self.events, "event")]
+            if self.dropped:
+                parts.append(f"{amount(self.dropped, 'byte')} left out")
+            if self.encrypted:
+                parts.append(amount(self.encrypted, "encrypted connection"))
+            shade = self.palette.bad if self.problems else self.palette.quiet
+            problems = amount(self.problems, "problem") if self.problems else "no problems"
+            quiet, off = self.palette.quiet, self.palette.off
+            self._print(f"{quiet}── {', '.join(parts)},{off} {shade}{problems}{off}")
+
+    def _print(self, line: str) -> None:
+        if self._progress is None:
+            print(line, file=sys.stderr)
+        else:
+            from rich.text import Text
+
+            self._progress.console.print(Text.from_ansi(line), soft_wrap=True)
+
+    def _start_bar(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(printable(self._source), total=total)
+
+    def _stop_bar(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None

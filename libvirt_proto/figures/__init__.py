@@ -1,0 +1,1 @@
+"""Statistics of captures: messages and exchanges in, one Statistics value out."""

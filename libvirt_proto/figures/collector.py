@@ -1,0 +1,335 @@
+"""Messages in, Statistics out: several inputs together, their connections kept apart."""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from ..events import Captured, Closed, ConnectionEvent
+from ..names.public import names
+from ..rpc.message import Header
+from ..session import Exchange, Sessions, Stream, role
+from . import negotiation
+from .limit_usage import Limits
+from .results import (
+    Connection,
+    Error,
+    Event,
+    Latency,
+    Procedure,
+    Slow,
+    Statistics,
+    Streams,
+    Totals,
+    Unanswered,
+    Where,
+)
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+
+#: Rows of each list at most: connections, procedures, events, errors, unanswered calls. (libvirt has 500
+#: procedures; but a header may say anything.)
+MAX_ROWS: Final = 65536
+_PING, _PONG = 1, 2
+_NO_REPLY: Final = frozenset({"unanswered", "pending", "given-up"})
+_Numbers = tuple[int, int, int]
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Measure:
+    """Takes the messages of inputs, one input after the other.
+
+    Of each exchange its latency is kept (8 bytes), for exact percentiles; the messages are not.
+    `top` is how many of the slowest exchanges and of the values nearest to their limits are reported.
+    """
+
+    def __init__(self, registry: Registry, top: int) -> None:
+        self._registry = registry
+        self._top = top
+        self._limits = Limits(registry)
+        self._totals = Totals()
+        self._outcomes: Counter[str] = Counter()
+        self._procedures: dict[_Numbers, _Calls] = {}
+        self._connections: dict[tuple[int, int], Connection] = {}
+        self._events: dict[_Numbers, Event] = {}
+        self._errors: dict[int, Error] = {}
+        self._slowest: list[tuple[int, int, Slow]] = []
+        self._unanswered: list[Unanswered] = []
+        self._file = ""
+        self._sessions = Sessions(registry)
+
+    def source(self, file: str) -> None:
+        """Go on with another input."""
+        self._exchanges(self._sessions.finish())
+        self._sessions = Sessions(self._registry)
+        self._file = _text(file)
+        self._totals.files += 1
+
+    def add(self, item: Captured | ConnectionEvent | Closed) -> None:
+        """Take a message, or what else happened to a connection."""
+        if isinstance(item, ConnectionEvent):
+            self._told(item)
+            return
+        if isinstance(item, Captured):
+            self._message(item)
+        self._exchanges(self._sessions.feed(item))
+
+    def finish(self, notices: Mapping[str, int]) -> Statistics:
+        """The end of the last input; `notices` are those that its reading gave, by code."""
+        self._exchanges(self._sessions.finish())
+        totals = self._totals
+        totals.outcomes = dict(self._outcomes.most_common())
+        totals.notices = dict(notices)
+        procedures = [calls.figures() for calls in self._procedures.values()]
+        procedures.sort(key=lambda p: (-(p.latency.total_ns if p.latency else 0), -p.calls, p.prog, p.proc))
+        slowest = sorted(self._slowest, key=lambda slow: (-slow[0], -slow[1]))
+        return Statistics(
+            totals,
+            procedures,
+            list(self._connections.values()),
+            sorted(self._events.values(), key=lambda event: -event.count),
+            sorted(self._errors.values(), key=lambda error: -error.count),
+            [slow for _, _, slow in slowest],
+            sorted(self._unanswered, key=lambda call: call.call.time_ns or 0),
+            self._limits.nearest(self._top),
+        )
+
+    # Messages
+
+    def _message(self, captured: Captured) -> None:
+        message, header, totals = captured.message, captured.message.header, self._totals
+        connection = self._connection(captured)
+        for each in (connection, totals):
+            each.start_ns = _least(each.start_ns, captured.time_ns)
+            each.end_ns = _most(each.end_ns, captured.time_ns)
+            each.messages += 1
+        totals.bytes += message.length
+        totals.malformed += message.malformed
+        if connection.start_ns is not None and connection.end_ns is not None:
+            connection.duration_ns = connection.end_ns - connection.start_ns
+        if captured.direction == "c2s":
+            connection.bytes_c2s += message.length
+        elif captured.direction == "s2c":
+            connection.bytes_s2c += message.length
+        else:
+            connection.bytes_unknown += message.length
+        match role(header):
+            case "call":
+                connection.calls += 1
+                totals.calls += 1
+            case "event":
+                connection.events += 1
+                totals.events += 1
+                self._event(header, message.length)
+            case "keepalive":
+                for each in (connection, totals):
+                    each.pings += header.proc == _PING
+                    each.pongs += header.proc == _PONG
+            case "other":
+                totals.other += 1
+            case _:  # of an exchange, which counts it
+                pass
+        self._limits.add(message, partial(self._where, captured))
+
+    def _connection(self, captured: Captured) -> Connection:
+        key = (self._totals.files, captured.connection.id)
+        found = self._connections.get(key)
+        if found is None:
+            is_ = captured.connection
+            client, server = _text(is_.client), _text(is_.server)
+            found = Connection(self._file, is_.id, client, server, is_.transport)
+            self._totals.connections += self._enter(self._connections, key, found)
+        return found
+
+    def _told(self, event: ConnectionEvent) -> None:
+        """What a daemon says of a connection, if there were messages before."""
+        id_ = None if event.connection is None else event.connection.id
+        connection = self._connections.get((self._totals.files, id_)) if id_ is not None else None
+        if connection is not None:
+            negotiation.told(connection, event.kind)
+
+    def _event(self, header: Header, length: int) -> None:
+        key = (header.prog, header.vers, header.proc)
+        event = self._events.get(key)
+        if event is None:
+            program, procedure = self._names(header)
+            event = Event(header.prog, program, header.vers, header.proc, procedure)
+            self._enter(self._events, key, event)
+        event.count += 1
+        event.bytes += length
+
+    # Exchanges
+
+    def _exchanges(self, done: list[Exchange]) -> None:
+        for exchange in done:
+            self._exchange(exchange)
+
+    def _exchange(self, exchange: Exchange) -> None:
+        header, call, reply = exchange.header, exchange.call, exchange.reply
+        self._totals.exchanges += 1
+        self._outcomes[exchange.outcome] += 1
+        key = (header.prog, header.vers, header.proc)
+        calls = self._procedures.get(key)
+        if calls is None:
+            calls = _Calls(header, *self._names(header))
+            self._enter(self._procedures, key, calls)
+        calls.add(exchange)
+        connection = self._connections.get((self._totals.files, exchange.connection.id))
+        if connection is not None and calls.program is not None and calls.procedure is not None:
+            negotiation.note(connection, calls.program, calls.procedure, exchange)
+        failures = exchange.failures
+        self._totals.errors += len(failures)
+        if connection is not None:
+            connection.errors += len(failures)
+        for part in failures:
+            self._error(part)
+        if call is not None and exchange.outcome in _NO_REPLY:
+            self._totals.unanswered += 1
+            if connection is not None:
+                connection.unanswered += 1
+            if len(self._unanswered) < MAX_ROWS:
+                self._unanswered.append(Unanswered(exchange.outcome, self._where(call)))
+            else:
+                self._totals.left_out += 1
+        if call is not None and reply is not None and exchange.latency_ns is not None:
+            self._slow(exchange.latency_ns, exchange, call, reply)
+
+    def _error(self, captured: Captured) -> None:
+        """An error reply, or the error that ended a stream."""
+        payload = captured.message.payload
+        code = getattr(payload, "code", None)
+        if code is None:  # it breaks off, or was not seen
+            return
+        error = self._errors.get(code)
+        if error is None:
+            text = getattr(payload, "message", None)
+            text = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
+            error = Error(code, names("virErrorNumber").get(code), 0, self._where(captured), text)
+            self._enter(self._errors, code, error)
+        error.count += 1
+
+    def _slow(self, latency: int, exchange: Exchange, call: Captured, reply: Captured) -> None:
+        full = len(self._slowest) >= self._top
+        if full and (not self._slowest or latency <= self._slowest[0][0]):
+            return
+        slow = Slow(latency, self._where(call), reply.n, exchange.outcome)
+        entry = (latency, -self._totals.exchanges, slow)  # of two, the earlier counts as slower
+        (heapq.heappushpop if full else heapq.heappush)(self._slowest, entry)
+
+    def _enter(self, table: dict[K, V], key: K, value: V) -> bool:
+        """One more row, if there is room: else its figures are in the totals alone."""
+        room = len(table) < MAX_ROWS
+        if room:
+            table[key] = value
+        else:
+            self._totals.left_out += 1
+        return room
+
+    def _names(self, header: Header) -> tuple[str | None, str | None]:
+        program = self._registry.find(header.prog, header.vers)
+        procedure = program.by_number.get(header.proc) if program else None
+        return program.name if program else None, procedure.name if procedure else None
+
+    def _where(self, captured: Captured) -> Where:
+        header = captured.message.header
+        program, procedure = self._names(header)
+        return Where(
+            self._file,
+            captured.n,
+            captured.time_ns,
+            _text(str(captured.connection)),
+            header.prog,
+            program,
+            header.vers,
+            header.proc,
+            procedure,
+            header.serial,
+        )
+
+
+class _Calls:
+    """The exchanges of a procedure."""
+
+    def __init__(self, header: Header, program: str | None, procedure: str | None) -> None:
+        self.program = program
+        self.procedure = procedure
+        self._row = Procedure(
+            header.prog, program, header.vers, header.proc, procedure, *(0,) * 8, latency=None, streams=None
+        )
+        self._latencies = array("q")
+
+    def add(self, exchange: Exchange) -> None:
+        """One more exchange."""
+        row, call, reply = self._row, exchange.call, exchange.reply
+        if call is None:
+            row.without_call += 1
+        else:
+            row.calls += 1
+            row.unanswered += exchange.outcome in _NO_REPLY
+            row.fds_sent += call.message.fds or 0
+        row.errors += len(exchange.failures)
+        if reply is not None:
+            row.fds_received += reply.message.fds or 0
+        row.bytes_c2s += exchange.bytes_c2s
+        row.bytes_s2c += exchange.bytes_s2c
+        if exchange.latency_ns is not None:
+            self._latencies.append(_fitting(exchange.latency_ns))
+        if exchange.stream is not None:
+            row.streams = row.streams or Streams()
+            _add_stream(row.streams, exchange.stream)
+
+    def figures(self) -> Procedure:
+        """The row of the procedure."""
+        if self._latencies:
+            self._row.latency = latency(self._latencies)
+        streams = self._row.streams
+        if streams is not None and streams.duration_ns > 0:
+            total = streams.bytes_c2s + streams.bytes_s2c
+            streams.bytes_per_second = round(total * 1e9 / streams.duration_ns)
+        return self._row
+
+
+def latency(values: array[int]) -> Latency:
+    """The figures of some latencies, at least one."""
+    ordered = sorted(values)
+    count, total = len(ordered), sum(ordered)
+    p50, p90, p99 = (ordered[ceil(percent * count / 100) - 1] for percent in (50, 90, 99))
+    return Latency(count, total, ordered[0], round(total / count), p50, p90, p99, ordered[-1])
+
+
+def _add_stream(streams: Streams, stream: Stream) -> None:
+    streams.count += 1
+    streams.bytes_c2s += stream.bytes_c2s
+    streams.bytes_s2c += stream.bytes_s2c
+    streams.holes += stream.holes
+    streams.hole_bytes += stream.hole_bytes
+    if stream.start_ns is not None and stream.last_ns is not None:
+        streams.duration_ns += max(0, stream.last_ns - stream.start_ns)
+    streams.aborted += stream.end == "aborted"
+    streams.failed += stream.end == "error"
+    streams.open += stream.end == "open"
+
+
+def _least(known: int | None, new: int | None) -> int | None:
+    return known if new is None else new if known is None else min(known, new)
+
+
+def _most(known: int | None, new: int | None) -> int | None:
+    return known if new is None else new if known is None else max(known, new)
+
+
+def _fitting(ns: int) -> int:
+    """What fits 64 bits, whatever a clock says."""
+    return max(-(2**63), min(ns, 2**63 - 1))
+
+
+def _text(name: str) -> str:
+    """A file's or a socket's name may be any bytes, JSON is UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode()

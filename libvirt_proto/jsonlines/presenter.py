@@ -1,0 +1,235 @@
+"""Messages as JSON lines: one object per message, its keys always there and in one order.
+
+`remarks`, `raw`, `missing` and `sightings` alone come only where they say something: the payload was not
+canonical XDR, and `raw` is what was received; `missing` is how many bytes of the message nobody has seen;
+`sightings` are the recordings that have it, where two were merged. `access` comes with calls if it is asked
+for. In payloads, numbers that libvirt's public API has names for stay numbers, and the names stand behind
+them, `code_name` behind `code` (see values).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from ..access import Access, Accesses
+from ..codec.layout import XdrStruct, XdrUnion
+from ..errors import ProtocolError
+from ..events import Captured, Connection, ConnectionEvent, Sighting
+from ..rpc.message import Message
+from ..rpc.names import STATUSES, TYPES, Names
+from .encode import Convert, converter
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+
+
+class Problem(msgspec.Struct):
+    """What is wrong with a payload: a sentence, the byte from the length word on, the field."""
+
+    message: str
+    offset: int | None
+    path: str
+
+
+class Line(msgspec.Struct):
+    """One line, in the order of its keys.
+
+    `dir` is c2s, s2c or null; `length` is the length word. `program` and `procedure` are null for
+    numbers without a name, `type` and `status` are then the number. `fds` is the descriptor count
+    of the WITH_FDS types, else null. `data` is base64: stream data, or a payload without definition;
+    `spare` is hex; each is null where there is none.
+    """
+
+    n: int
+    time_ns: int | None
+    conn: str
+    dir: str | None
+    length: int
+    prog: int
+    program: str | None
+    vers: int
+    proc: int
+    procedure: str | None
+    type: str | int
+    status: str | int
+    serial: int
+    fds: int | None
+    payload_type: str | None
+    payload: Any
+    data: bytes | None
+    spare: str | None
+    error: Problem | None
+    remarks: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    raw: str | msgspec.UnsetType = msgspec.UNSET
+    missing: int | msgspec.UnsetType = msgspec.UNSET
+    sightings: tuple[Sighting, ...] | msgspec.UnsetType = msgspec.UNSET
+    access: Access | msgspec.UnsetType = msgspec.UNSET
+
+
+class Event(msgspec.Struct):
+    """One line for what happens to a connection beside its messages; `conn` is null where it is not
+    known which one it is."""
+
+    event: str
+    time_ns: int | None
+    conn: str | None
+    details: dict[str, str]
+
+
+#: What stands in a form for the values that differ from message to message (n, time_ns, conn, length,
+#: serial, payload). JSON has no control characters, so it is nowhere else.
+_NUMBER: Final = msgspec.Raw(b"\1")
+_JSON: Final = msgspec.Raw(b"\2")
+#: So many forms are kept; libvirt has some 2,000, a hostile peer any number.
+_MAX_FORMS: Final = 8192
+
+
+class Presenter:
+    """Captured → a line of JSON with its newline, in UTF-8."""
+
+    def __init__(self, registry: Registry, accesses: Accesses | None = None) -> None:
+        self._names = Names(registry)
+        self._accesses = accesses
+        self._encode = msgspec.json.Encoder().encode
+        self._connection: Connection | None = None
+        self._conn = ""
+        self._conn_json = b""
+        #: By the class of a payload, so that most messages take one look-up.
+        self._converters: dict[type, Convert] = {}
+        #: By what the lines of such messages have in common: a line to be filled in.
+        self._forms: dict[tuple[Any, ...], bytes] = {}
+
+    def __call__(self, captured: Captured) -> bytes:
+        """The line of a message."""
+        message = captured.message
+        if (
+            message.error is not None
+            or message.raw is not None
+            or message.data is not None
+            or message.fds is not None
+            or message.spare
+            or message.remarks
+            or message.missing
+            or captured.sightings
+            or captured.time_ns is None
+            or self._accesses is not None
+        ):
+            return self._encode(self.line(captured)) + b"\n"
+        if captured.connection is not self._connection:
+            self._meet(captured.connection)
+        header, payload = message.header, message.payload
+        kind = (
+            header.prog,
+            header.vers,
+            header.proc,
+            header.type,
+            header.status,
+            captured.direction,
+            type(payload),
+        )
+        form = self._forms.get(kind) or self._form(kind, captured)
+        if payload is None:
+            json = b"null"
+        else:
+            convert = self._converters.get(type(payload)) or self._converter(message)
+            json = self._encode(convert(payload))
+        return form % (
+            captured.n,
+            captured.time_ns,
+            self._conn_json,
+            message.length,
+            header.serial,
+            json,
+        )
+
+    def _form(self, kind: tuple[Any, ...], captured: Captured) -> bytes:
+        """The line of a message, with places for what other messages of its kind have another."""
+        line: Any = self.line(captured)
+        line.n = line.time_ns = line.length = line.serial = _NUMBER
+        line.conn = line.payload = _JSON
+        text = self._encode(line).replace(b"%", b"%%") + b"\n"
+        form = text.replace(b"\1", b"%d").replace(b"\2", b"%b")
+        if len(self._forms) < _MAX_FORMS:
+            self._forms[kind] = form
+        return form
+
+    def _meet(self, connection: Connection) -> None:
+        self._connection = connection
+        self._conn = connection_name(connection)
+        self._conn_json = self._encode(self._conn)
+
+    def event(self, event: ConnectionEvent) -> bytes:
+        """The line of an event."""
+        conn = None if event.connection is None else connection_name(event.connection)
+        details = {_utf8(name): _utf8(text) for name, text in event.details}
+        return self._encode(Event(_utf8(event.kind), event.time_ns, conn, details)) + b"\n"
+
+    def line(self, captured: Captured) -> Line:
+        """The object of a line."""
+        message = captured.message
+        header = message.header
+        program, procedure = self._names.of(header)
+        if captured.connection is not self._connection:
+            self._meet(captured.connection)
+        payload = message.payload
+        if payload is not None:
+            payload = (self._converters.get(type(payload)) or self._converter(message))(payload)
+        line = Line(
+            captured.n,
+            captured.time_ns,
+            self._conn,
+            captured.direction,
+            message.length,
+            header.prog,
+            program,
+            header.vers,
+            header.proc,
+            procedure,
+            TYPES.get(header.type, header.type),
+            STATUSES.get(header.status, header.status),
+            header.serial,
+            message.fds,
+            message.payload_type,
+            payload,
+            message.data,
+            message.spare.hex() if message.spare else None,
+            None if message.error is None else _problem(message.error),
+        )
+        if message.remarks:
+            line.remarks = message.remarks
+        if message.raw is not None:
+            line.raw = message.raw.hex()
+        if message.missing:
+            line.missing = message.missing
+        if captured.sightings:
+            line.sightings = tuple(
+                replace(each, recording=_utf8(each.recording)) for each in captured.sightings
+            )
+        if self._accesses is not None:
+            line.access = self._accesses.of(captured) or msgspec.UNSET
+        return line
+
+    def _converter(self, message: Message) -> Convert:
+        node = self._names.node(message)
+        assert node is not None
+        convert = converter(node, True)
+        if isinstance(message.payload, XdrStruct | XdrUnion):
+            self._converters[type(message.payload)] = convert
+        return convert
+
+
+def connection_name(connection: Connection) -> str:
+    """The connection's name, in UTF-8."""
+    return _utf8(str(connection))
+
+
+def _utf8(text: str) -> str:
+    """A text for JSON, which is UTF-8: a socket's path may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _problem(error: ProtocolError) -> Problem:
+    return Problem(str(error), error.offset, error.path)

@@ -1,1 +1,0 @@
-"""Statistics over messages: counts, latencies, what was negotiated, how near to the limits it came."""

@@ -1,1 +1,0 @@
-"""Messages as text: `pretty` for people, `monitor` as libvirt's rpc-monitor, `jsonl` for programs."""

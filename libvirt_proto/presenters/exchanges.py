@@ -1,0 +1,246 @@
+"""Exchanges, in the ways in which messages are shown: `Pretty`, `Monitor`, `Lines` of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ..access import Accesses
+from ..jsonlines import presenter as jsonl
+from ..rpc.names import Names
+from ..session import Exchange, Outcome, Stream, StreamEnd
+from ..text import amount, duration, printable, seconds, size
+from . import pretty
+from .monitor import fault, sided
+from .style import PLAIN, Palette
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+
+#: Columns that most outcomes fit into.
+_OUTCOME: Final = 11
+_ARROWS: Final = ("→ ", "← ", "← ")
+
+
+class StreamObject(msgspec.Struct):
+    """What went over a stream. `duration_ns` and `bytes_per_second` are null without a clock; `error` is the
+    server's message that ended it, as a message is written."""
+
+    bytes_c2s: int
+    bytes_s2c: int
+    messages: int
+    holes: int
+    hole_bytes: int
+    duration_ns: int | None
+    bytes_per_second: int | None
+    end: StreamEnd
+    error: jsonl.Line | None
+
+
+class Line(msgspec.Struct):
+    """One line of JSON, in the order of its keys. `time_ns` is the first message's; `call` and `reply` are
+    written as messages are (jsonl.Line)."""
+
+    n: int
+    time_ns: int | None
+    conn: str
+    outcome: Outcome
+    prog: int
+    program: str | None
+    vers: int
+    proc: int
+    procedure: str | None
+    serial: int
+    latency_ns: int | None
+    overtaken: int
+    messages: int
+    bytes_c2s: int
+    bytes_s2c: int
+    call: jsonl.Line | None
+    reply: jsonl.Line | None
+    stream: StreamObject | None
+
+
+class Lines:
+    """Exchange → a line of JSON with its newline, in UTF-8."""
+
+    def __init__(self, registry: Registry, accesses: Accesses | None = None) -> None:
+        self._names = Names(registry)
+        self._message = jsonl.Presenter(registry, accesses)
+        self._encode = msgspec.json.Encoder().encode
+
+    def __call__(self, exchange: Exchange) -> bytes:
+        """The line of an exchange."""
+        return self._encode(self.line(exchange)) + b"\n"
+
+    def line(self, exchange: Exchange) -> Line:
+        """The object of a line."""
+        header, message = exchange.header, self._message
+        program, procedure = self._names.of(header)
+        return Line(
+            exchange.n,
+            exchange.first_ns,
+            jsonl.connection_name(exchange.connection),
+            exchange.outcome,
+            header.prog,
+            program,
+            header.vers,
+            header.proc,
+            procedure,
+            header.serial,
+            exchange.latency_ns,
+            exchange.overtaken,
+            exchange.messages,
+            exchange.bytes_c2s,
+            exchange.bytes_s2c,
+            message.line(exchange.call) if exchange.call else None,
+            message.line(exchange.reply) if exchange.reply else None,
+            self._stream(exchange.stream) if exchange.stream else None,
+        )
+
+    def _stream(self, stream: Stream) -> StreamObject:
+        speed = stream.bytes_per_second
+        timed = stream.start_ns is not None and stream.last_ns is not None
+        return StreamObject(
+            stream.bytes_c2s,
+            stream.bytes_s2c,
+            stream.messages,
+            stream.holes,
+            stream.hole_bytes,
+            stream.last_ns - stream.start_ns if timed else None,  # type: ignore[operator]
+            None if speed is None else round(speed),
+            stream.end,
+            self._message.line(stream.error) if stream.error else None,
+        )
+
+
+class Monitor:
+    """Exchange → a line in the manner of libvirt's rpc-monitor, without its newline.
+
+      0.002 C = 127.0.0.1:40508-127.0.0.1:16509 msg=remote.1.connect_open(ok, 2) len=56+28 took=0.000131
+
+    `len` is the bytes from the client and from the server, `took` the seconds between call and reply.
+    """
+
+    def __init__(
+        self, registry: Registry, palette: Palette = PLAIN, accesses: Accesses | None = None
+    ) -> None:
+        self._names = Names(registry)
+        self._palette = palette
+        self._accesses = accesses
+
+    def __call__(self, exchange: Exchange, start_ns: int | None) -> str:
+        """The line of an exchange; times count from `start_ns`."""
+        header, colour = exchange.header, self._palette
+        program, procedure = self._names.of(header)
+        name = f"{program or f'unknown:{header.prog}'}.{header.vers}.{procedure or f'unknown:{header.proc}'}"
+        shade = _shade(exchange, colour)
+        latency = exchange.latency_ns
+        return (
+            f"{seconds(exchange.first_ns, start_ns, 3)} {sided('=', exchange.connection.side)} "
+            f"{colour.quiet}{printable(str(exchange.connection)):<16}{colour.off} "
+            f"msg={colour.name}{name}{colour.off}({shade}{exchange.outcome}{colour.off}, {header.serial})"
+            f" len={exchange.bytes_c2s}+{exchange.bytes_s2c}"
+            f" took={'-' if latency is None else f'{latency / 1e9:.6f}'}{''.join(self._more(exchange))}"
+        )
+
+    def _more(self, exchange: Exchange) -> Iterator[str]:
+        call, reply, stream = exchange.call, exchange.reply, exchange.stream
+        fds = [part.message.fds if part else None for part in (call, reply)]
+        if any(count is not None for count in fds):
+            yield f" fds={fds[0] or 0}+{fds[1] or 0}"
+        if exchange.overtaken:
+            yield f" overtaken={exchange.overtaken}"
+        if stream is not None:
+            yield f" stream={stream.bytes_c2s}+{stream.bytes_s2c} end={stream.end}"
+            if stream.holes:
+                yield f" holes={stream.holes}:{stream.hole_bytes}"
+        access = self._accesses.of(call) if self._accesses and call else None
+        if access:
+            yield f" {access}"
+        for part in (call, reply):
+            if part:
+                yield fault(part.message, self._palette)
+
+
+class Pretty:
+    """Exchange → lines for people, without newlines: a head, then call, reply and stream below it."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        palette: Palette = PLAIN,
+        accesses: Accesses | None = None,
+        *,
+        full: bool = False,
+    ) -> None:
+        self._names = Names(registry)
+        self._palette = palette
+        self._message = pretty.Presenter(registry, palette, accesses, full=full)
+
+    def __call__(self, exchange: Exchange, start_ns: int | None) -> str:
+        """The lines of an exchange, joined; times count from `start_ns`."""
+        return "\n".join(self.lines(exchange, start_ns))
+
+    def lines(self, exchange: Exchange, start_ns: int | None) -> Iterator[str]:
+        """The lines of an exchange."""
+        colour = self._palette
+        yield from self._message.introduction(exchange.connection)
+        yield self._head(exchange, start_ns)
+        stream = exchange.stream
+        parts = (exchange.call, exchange.reply, stream.error if stream else None)
+        for arrow, part in zip(_ARROWS, parts, strict=True):
+            for line in self._message.body(part) if part else ():
+                yield f"{' ' * (len(pretty.INDENT) - 2)}{arrow}{line.removeprefix(pretty.INDENT)}"
+                arrow = "  "
+        if stream is not None:
+            yield f"{pretty.INDENT}{colour.field}stream:{colour.off} {self._stream(stream)}"
+
+    def _head(self, exchange: Exchange, start_ns: int | None) -> str:
+        header, colour = exchange.header, self._palette
+        program, procedure = self._names.of(header)
+        name = f"{program or f'{header.prog:#010x}'}.{procedure or header.proc}"
+        gap = " " * (_OUTCOME - len(exchange.outcome))
+        return (
+            f"{colour.quiet}{seconds(exchange.first_ns, start_ns, 6)}{colour.off}"
+            f" {exchange.connection.id:>2} ⇄ {colour.quiet}#{header.serial:<4}{colour.off}"
+            f" {_shade(exchange, colour)}{exchange.outcome}{colour.off}{gap}"
+            f" {colour.name}{name}{colour.off}  {', '.join(self._facts(exchange))}"
+        )
+
+    def _facts(self, exchange: Exchange) -> Iterator[str]:
+        colour = self._palette
+        if exchange.latency_ns is not None:
+            yield f"{colour.name}{duration(exchange.latency_ns)}{colour.off}"
+        sent, received = exchange.bytes_c2s, exchange.bytes_s2c
+        yield f"{colour.quiet}{sent:,} + {received:,} bytes{colour.off}"
+        for what, part in (("sent", exchange.call), ("received", exchange.reply)):
+            if part and part.message.fds is not None:
+                yield f"{amount(part.message.fds, 'descriptor')} {what}"
+        if exchange.overtaken:
+            yield f"{colour.warn}overtaken by {amount(exchange.overtaken, 'later call')}{colour.off}"
+        if exchange.header.vers != 1:
+            yield f"{colour.warn}version {exchange.header.vers}{colour.off}"
+
+    def _stream(self, stream: Stream) -> str:
+        colour = self._palette
+        ways = [
+            f"{amount(count, 'byte')} from the {side}"
+            for side, count in (("client", stream.bytes_c2s), ("server", stream.bytes_s2c))
+            if count
+        ]
+        parts = [f"{' and '.join(ways) or '0 bytes'} in {amount(stream.messages, 'message')}"]
+        if stream.holes:
+            parts.append(f"{amount(stream.holes, 'hole')} of {amount(stream.hole_bytes, 'byte')}")
+        if stream.bytes_per_second:
+            parts.append(f"{size(stream.bytes_per_second)}/s")
+        shade = colour.bad if stream.end == "error" else "" if stream.end == "finished" else colour.warn
+        return f"{', '.join(parts)}, {shade}{stream.end}{colour.off if shade else ''}"
+
+
+def _shade(exchange: Exchange, palette: Palette) -> str:
+    if exchange.failures:
+        return palette.bad
+    return palette.quiet if exchange.outcome == "ok" else palette.warn

@@ -1,0 +1,153 @@
+"""Messages as the lines of libvirt's rpc-monitor script, `examples/systemtap/rpc-monitor.stp`.
+
+      0.000 C > 127.0.0.1:40508-127.0.0.1:16509 msg=remote.1.auth_list(call, ok, 0) len=28
+
+Seconds since the first message, the client's side of the connection (`>` it sends, `<` it
+receives, `?` not known), the connection where the script prints a pointer, and the message. What a log or
+a probe tells of the server's side has `> S` and `< S` instead of `C >` and `C <`. Of a message that was not
+seen whole, `missing` is how many bytes were not; where recordings were merged, `seen` says which have it;
+`malformed` says what is wrong with a payload. What else happens to a connection has `+` where something
+begins, `-` where it ends, its message's mark where a descriptor goes along, else `.`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ..access import Accesses
+from ..events import Captured, Connection, ConnectionEvent, Side
+from ..rpc.names import STATUSES, TYPES, Names
+from ..text import printable, seconds
+from .sightings import sighted
+from .style import PLAIN, Palette
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+    from ..rpc.message import Message
+
+_ARROWS: Final = {"c2s": ">", "s2c": "<", None: "?"}
+#: Columns of the script's pointer.
+_CONNECTION: Final = 16
+#: By the last word of an event's kind.
+_MARKS: Final = {"new": "+", "start": "+", "dispose": "-", "stop": "-"}
+#: By the kind of an event and the side that it is seen at.
+_DESCRIPTORS: Final = {
+    ("socket_send_fd", "client"): ">",
+    ("socket_recv_fd", "server"): ">",
+    ("socket_send_fd", "server"): "<",
+    ("socket_recv_fd", "client"): "<",
+}
+#: So many forms are kept; libvirt has some 2,000, a hostile peer any number.
+_MAX_FORMS: Final = 8192
+
+
+class Presenter:
+    """Captured → its line with the newline, in the encoding of the output."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        palette: Palette = PLAIN,
+        accesses: Accesses | None = None,
+        encoding: str = "utf-8",
+    ) -> None:
+        self._names = Names(registry)
+        self._accesses = accesses
+        self._palette = palette
+        self._encoding = encoding
+        self._start: int | None = None
+        #: The time that was shown last, in milliseconds since the start, and as it was shown.
+        self._clock: tuple[int | None, bytes] = (None, self._bytes(seconds(None, None, 3)))
+        self._connection: Connection | None = None
+        self._conn = b" " * _CONNECTION
+        #: By what the lines of such messages have in common: a line to be filled in.
+        self._forms: dict[tuple[Any, ...], bytes] = {}
+
+    def __call__(self, captured: Captured) -> bytes:
+        """The line of a message; times count from the first that is asked for."""
+        message, time_ns = captured.message, captured.time_ns
+        header = message.header
+        kind = (
+            header.prog,
+            header.vers,
+            header.proc,
+            header.type,
+            header.status,
+            captured.direction,
+            captured.connection.side,
+            message.error is not None and message.malformed,
+        )
+        form = self._forms.get(kind) or self._form(kind, captured)
+        if captured.connection is not self._connection:
+            self._meet(captured.connection)
+        if self._start is None:
+            self._start = time_ns
+        then = None if time_ns is None or self._start is None else (time_ns - self._start) // 1_000_000
+        if then != self._clock[0]:
+            self._clock = then, self._bytes(seconds(time_ns, self._start, 3))
+        line = form % (self._clock[1], self._conn, header.serial, message.length)
+        if message.error is not None or message.missing or captured.sightings or self._accesses is not None:
+            return line[:-1] + self._bytes(self._more(captured)) + b"\n"
+        return line
+
+    def _form(self, kind: tuple[Any, ...], captured: Captured) -> bytes:
+        """The line of a message, with places for time, connection, serial and length."""
+        header, colour = captured.message.header, self._palette
+        program, procedure = self._names.of(header)
+        name = f"{program or f'unknown:{header.prog}'}.{header.vers}.{procedure or f'unknown:{header.proc}'}"
+        name = name.replace("%", "%%")
+        type_ = TYPES.get(header.type) or f"unknown:{header.type}"
+        status = STATUSES.get(header.status) or f"unknown:{header.status}"
+        if header.status == 1 or captured.message.malformed:
+            status = f"{colour.bad}{status}{colour.off}"
+        where = sided(_ARROWS[captured.direction], captured.connection.side)
+        form = self._bytes(
+            f"%b {where} {colour.quiet}%b{colour.off}"
+            f" msg={colour.name}{name}{colour.off}({type_}, {status}, %d) len=%d\n"
+        )
+        if len(self._forms) < _MAX_FORMS:
+            self._forms[kind] = form
+        return form
+
+    def _more(self, captured: Captured) -> str:
+        """What few messages have."""
+        colour, count = self._palette, captured.message.missing
+        missing = f" {colour.warn}missing={count}{colour.off}" if count else ""
+        access = self._accesses and self._accesses.of(captured)
+        seen = f" seen={sighted(captured.sightings).replace(' ', '')}" if captured.sightings else ""
+        return f"{missing}{f' {access}' if access else ''}{seen}{fault(captured.message, colour)}"
+
+    def event(self, event: ConnectionEvent) -> bytes:
+        """The line of an event."""
+        side = event.side if event.connection is None else event.connection.side
+        mark = _DESCRIPTORS.get((event.kind, side or "")) or _MARKS.get(event.kind.rpartition("_")[2], ".")
+        details = "".join(f" {printable(name)}={printable(text)}" for name, text in event.details)
+        if self._start is None:
+            self._start = event.time_ns
+        time, colour = seconds(event.time_ns, self._start, 3), self._palette
+        return self._bytes(
+            f"{time} {sided(mark, side)} {colour.quiet}{_column(event.connection)}{colour.off}"
+            f" {colour.name}{printable(event.kind)}{colour.off}{details}\n"
+        )
+
+    def _meet(self, connection: Connection) -> None:
+        self._connection = connection
+        self._conn = self._bytes(_column(connection))
+
+    def _bytes(self, text: str) -> bytes:
+        return text.encode(self._encoding, "backslashreplace")
+
+
+def _column(connection: Connection | None) -> str:
+    """The connection, where the script has its pointer."""
+    return printable(str(connection or "")).ljust(_CONNECTION)
+
+
+def sided(mark: str, side: Side | None) -> str:
+    """A mark, and the side that it is seen at: the client's, if nothing else is known."""
+    return f"{mark} S" if side == "server" else f"C {mark}"
+
+
+def fault(message: Message, colour: Palette) -> str:
+    """What is wrong with a message's payload, to stand at the end of a line; "" if nothing is."""
+    return f" {colour.bad}malformed: {printable(str(message.error))}{colour.off}" if message.malformed else ""

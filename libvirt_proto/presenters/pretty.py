@@ -1,0 +1,137 @@
+"""Messages for people: one head line, then the payload as an indented tree.
+
+Strings and bytes are cut at a stated length, long arrays at a stated number of elements, and what is
+left out is counted; `full` shows everything. Nothing from the wire reaches the output unescaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from ..access import Accesses
+from ..events import Captured, Connection, ConnectionEvent
+from ..rpc.names import STATUSES, TYPES, Names
+from ..text import amount, printable, seconds
+from .sightings import sighted
+from .style import PLAIN, Palette
+from .tree import DEFAULT_CUT, NO_CUT, Cut, Tree, hex_dump
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+
+#: Where the payload begins: below the names.
+INDENT: Final = " " * 16
+#: Columns of type and status together: all but those of streams and descriptors fit.
+_KIND: Final = 11
+_ARROWS: Final = {"c2s": "→", "s2c": "←", None: "?"}
+#: Connections that are known to have been introduced; more than any real capture has at a time.
+_REMEMBERED: Final = 65536
+
+
+class Presenter:
+    """Captured → lines, without newlines. A connection is introduced by a line of its own before
+    its first message; messages then refer to it by its number."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        palette: Palette = PLAIN,
+        accesses: Accesses | None = None,
+        *,
+        full: bool = False,
+    ) -> None:
+        self._names = Names(registry)
+        self._accesses = accesses
+        self._palette = palette
+        self._cut: Cut = NO_CUT if full else DEFAULT_CUT
+        self._start: int | None = None
+        self._introduced: set[int] = set()
+
+    def __call__(self, captured: Captured) -> str:
+        """The lines of a message, joined."""
+        return "\n".join(self.lines(captured))
+
+    def lines(self, captured: Captured) -> Iterator[str]:
+        """The lines of a message; times count from the first that is asked for."""
+        yield from self.introduction(captured.connection)
+        yield self._head(captured)
+        yield from self.body(captured)
+
+    def event(self, event: ConnectionEvent) -> str:
+        """The line of an event, behind the introduction of its connection."""
+        colour, connection = self._palette, event.connection
+        details = "".join(f"  {printable(name)} {printable(text)}" for name, text in event.details)
+        line = (
+            f"{self._time(event.time_ns)} {'' if connection is None else connection.id:>2} · "
+            f"{printable(event.kind)}{colour.quiet}{details}{colour.off}"
+        )
+        return "\n".join([*(() if connection is None else self.introduction(connection)), line])
+
+    def introduction(self, connection: Connection) -> Iterator[str]:
+        """The line that says what a connection is, before anything else of it."""
+        if connection.id in self._introduced:
+            return
+        if len(self._introduced) >= _REMEMBERED:
+            self._introduced.clear()
+        self._introduced.add(connection.id)
+        if connection.client or connection.server:
+            colour = self._palette
+            ends = f"{connection.client or '?'} → {connection.server or '?'}"
+            yield (
+                f"{colour.quiet}── connection {connection.id}: {printable(ends)}"
+                f" ({printable(connection.transport)}){colour.off}"
+            )
+
+    def _time(self, time_ns: int | None) -> str:
+        if self._start is None:
+            self._start = time_ns
+        return f"{self._palette.quiet}{seconds(time_ns, self._start, 6)}{self._palette.off}"
+
+    def _head(self, captured: Captured) -> str:
+        message, header, colour = captured.message, captured.message.header, self._palette
+        program, procedure = self._names.of(header)
+        name = f"{program or f'{header.prog:#010x}'}.{procedure or header.proc}"
+        type_ = TYPES.get(header.type) or f"type {header.type}"
+        status = STATUSES.get(header.status) or f"status {header.status}"
+        gap = " " * (_KIND - len(f"{type_} {status}"))
+        shade = colour.bad if header.status == 1 else colour.quiet if header.status == 0 else ""
+        fds = "" if message.fds is None else f"  {amount(message.fds, 'descriptor')}"
+        version = "" if header.vers == 1 else f"  {colour.warn}version {header.vers}{colour.off}"
+        length = amount(message.length, "byte")
+        if message.missing:
+            length += f"{colour.off}, {colour.warn}only {message.length - message.missing:,} seen"
+        seen = f"  {colour.quiet}[{sighted(captured.sightings)}]{colour.off}" if captured.sightings else ""
+        return (
+            f"{self._time(captured.time_ns)} {captured.connection.id:>2} {_ARROWS[captured.direction]} "
+            f"{colour.quiet}#{header.serial:<4}{colour.off} {type_} {shade}{status}{colour.off}{gap}"
+            f" {colour.name}{name}{colour.off}  {colour.quiet}{length}{colour.off}{fds}{version}"
+            f"{seen}"
+        )
+
+    def body(self, captured: Captured) -> Iterator[str]:
+        """What is below a message's head, indented: what a call needs, its payload, what is wrong with it."""
+        message, colour = captured.message, self._palette
+        node = self._names.node(message)
+        access = self._accesses and self._accesses.of(captured)
+        if access:
+            yield f"{INDENT}{colour.quiet}{access}{colour.off}"
+        if node is not None:
+            for line in Tree(self._palette, self._cut).lines(node, message.payload):
+                yield INDENT + line
+        if message.data is not None:
+            yield from self._bytes("data", message.data, colour.field)
+        if message.malformed:
+            yield f"{INDENT}{colour.bad}✗ {printable(str(message.error))}{colour.off}"
+        elif message.error is not None:
+            yield f"{INDENT}{colour.warn}… not seen: {printable(str(message.error))}{colour.off}"
+        for remark in message.remarks:
+            yield f"{INDENT}{colour.warn}! {printable(remark)}{colour.off}"
+        if message.spare:
+            yield from self._bytes("! spare", message.spare, colour.warn)
+
+    def _bytes(self, label: str, data: bytes, shade: str) -> Iterator[str]:
+        colour = self._palette
+        yield f"{INDENT}{shade}{label}:{colour.off} {amount(len(data), 'byte')}"
+        for line in hex_dump(data, self._cut.opaque):
+            yield f"{INDENT}  {colour.quiet}{line}{colour.off}"

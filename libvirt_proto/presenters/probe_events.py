@@ -1,0 +1,105 @@
+"""The event loop and the QEMU monitor: the lines of our SystemTap scripts, and JSON lines."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ..events import Fired
+from ..text import printable, seconds
+from .style import PLAIN, Palette
+
+_LOOPS: Final = ("event_glib_", "event_poll_")
+_ACTIONS: Final = {"add": "+", "update": "*", "dispatch": ">", "remove": "-", "purge": "!"}
+#: What the lines of the event loop have, by the object, for what is added and for the rest.
+_ADDED: Final = {"handle": ("watch", "fd", "events"), "timeout": ("timer", "frequency")}
+_OTHER: Final = {"handle": ("watch", "events"), "timeout": ("timer", "frequency")}
+_ROUND: Final = ("nfds", "timeout")
+#: The monitor's: the mark, and the argument with what was said.
+_SAID: Final = {
+    "qemu_monitor_send_msg": (">", "msg"),
+    "qemu_monitor_recv_reply": ("<", "reply"),
+    "qemu_monitor_recv_event": ("!", "event"),
+}
+_INDENT: Final = " " * 10
+
+
+class Presenter:
+    """Fired → its line, without the newline; with `pretty_json`, several for one."""
+
+    def __init__(self, palette: Palette = PLAIN, *, pretty_json: bool = False) -> None:
+        self._palette = palette
+        self._pretty = pretty_json
+        self._start: int | None = None
+
+    def __call__(self, fired: Fired) -> str:
+        """The line of an event; times count from the first that is asked for."""
+        if self._start is None:
+            self._start = fired.time_ns
+        time = seconds(fired.time_ns, self._start, 3)
+        return f"{time} {self._said(fired) if fired.kind in _SAID else self._loop(fired)}"
+
+    def _loop(self, fired: Fired) -> str:
+        """`10153 + handle 9 21 1`."""
+        colour, arguments = self._palette, fired.arguments
+        for prefix in _LOOPS:
+            action, _, what = fired.kind.removeprefix(prefix).partition("_")
+            if fired.kind.startswith(prefix) and action in _ACTIONS:
+                names = (_ADDED if action == "add" else _OTHER)[what]
+                mark, words = _ACTIONS[action], f"{colour.name}{what}{colour.off} "
+                break
+        else:
+            names, mark, words = _ROUND, "~", ""
+        numbers = " ".join(str(arguments[name]) for name in names if name in arguments)
+        return f"{colour.quiet}{fired.pid}{colour.off} {mark} {words}{numbers}"
+
+    def _said(self, fired: Fired) -> str:
+        """`> 0x7f5dc4004a90 {"execute":"stop","id":"libvirt-19"} fd=7`."""
+        colour, arguments = self._palette, fired.arguments
+        mark, name = _SAID[fired.kind]
+        line = str(arguments[name])
+        pretty = _formatted(line, 2) if self._pretty and not fired.cut else None
+        if pretty is not None:
+            said = f"\n{_INDENT}".join(map(printable, pretty.decode().split("\n")))
+        else:  # one line, as the scripts have it
+            said = printable(line.replace("\r", "").rstrip("\n").replace("\n", " "))
+        cut = f"{colour.warn}… (cut){colour.off}" if fired.cut else ""
+        fd = arguments.get("fd", -1)
+        along = f" fd={fd}" if isinstance(fd, int) and fd >= 0 else ""
+        return f"{mark} {colour.quiet}{printable(str(arguments['mon']))}{colour.off} {said}{cut}{along}"
+
+
+def json_line(fired: Fired) -> bytes:
+    """`{"event":"event_glib_add_handle","time_ns":…,"pid":…,"comm":…,"thread":…,"watch":…}` and a newline.
+    What the monitor says is `json` if it is whole and is JSON, otherwise `text`; the other is null."""
+    line: dict[str, object] = {
+        "event": fired.kind,
+        "time_ns": fired.time_ns,
+        "pid": fired.pid,
+        "comm": _utf8(fired.comm),
+        "thread": fired.thread,
+    }
+    if fired.kind in _SAID:
+        rest = dict(fired.arguments)
+        text = str(rest.pop(_SAID[fired.kind][1]))
+        json = None if fired.cut else _formatted(text, -1)
+        line |= {"mon": rest.pop("mon"), "json": None if json is None else msgspec.Raw(json)}
+        line |= {"text": _utf8(text) if json is None else None, "cut": fired.cut, **rest}
+    else:
+        line |= fired.arguments
+    return msgspec.json.encode(line) + b"\n"
+
+
+def _formatted(text: str, indent: int) -> bytes | None:
+    """JSON with this indentation, below zero on one line; None for what is none."""
+    try:
+        data = text.encode()
+        msgspec.json.decode(data, type=msgspec.Raw)
+        return msgspec.json.format(data, indent=indent)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

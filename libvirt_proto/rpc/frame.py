@@ -1,0 +1,102 @@
+"""Frames of a byte stream: bytes in, frames out, no IO.
+
+A frame is a four-byte big-endian length word that counts itself, a 24-byte header and a payload
+(virnetprotocol.x, "RPC wire format").
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+import msgspec
+
+from ..codec.limits import MAX_FDS, MAX_FRAME, MIN_FRAME
+from ..errors import FrameError
+
+_WORD = Struct(">I").unpack_from
+_TYPE_AT = 16
+_FDS_AT = 28
+#: VIR_NET_CALL_WITH_FDS and VIR_NET_REPLY_WITH_FDS: a descriptor count stands behind the header.
+TYPES_WITH_FDS = frozenset((4, 5))
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """A whole frame. `offset` is the position of its length word in the stream."""
+
+    offset: int
+    data: bytes
+
+
+class FrameDecoder:
+    """Takes bytes in pieces of any size and gives whole frames.
+
+    `fd_bytes` is for streams of unix sockets: there each passed descriptor comes with one zero byte
+    behind the frame, which no length word counts. `max_frame` is the largest length word taken.
+
+    After a length word that no message can have, `error` is a FrameError with its offset and `feed`
+    only collects: `resume` goes on behind as many bytes as the caller decides to pass over.
+    """
+
+    def __init__(self, *, max_frame: int = MAX_FRAME, fd_bytes: bool = False) -> None:
+        self._max = max_frame
+        self._fd_bytes = fd_bytes
+        self._buffer = bytearray()
+        self._offset = 0
+        self._padding = 0
+        self.error: FrameError | None = None
+
+    @property
+    def offset(self) -> int:
+        """Position in the stream of the first byte that no frame has taken."""
+        return self._offset
+
+    @property
+    def pending(self) -> bytes:
+        """The bytes that are waiting for the rest of their frame (or, after an error, for `resume`)."""
+        return bytes(self._buffer)
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take bytes; give the frames that are now whole."""
+        self._buffer += data
+        return [] if self.error else self._frames()
+
+    def resume(self, skip: int) -> list[Frame]:
+        """Pass over `skip` bytes of what is pending, forget the error, and go on."""
+        skip = min(skip, len(self._buffer))
+        del self._buffer[:skip]
+        self._offset += skip
+        self._padding = 0
+        self.error = None
+        return self._frames()
+
+    def _frames(self) -> list[Frame]:
+        buffer, frames, pos, size = self._buffer, [], 0, len(self._buffer)
+        while True:
+            if self._padding:
+                step = min(self._padding, size - pos)
+                pos += step
+                self._padding -= step
+            if size - pos < 4:
+                break
+            (length,) = _WORD(buffer, pos)
+            if not MIN_FRAME <= length <= self._max:
+                self.error = FrameError(length, self._max, offset=self._offset + pos)
+                break
+            if size - pos < length:
+                break
+            frame = bytes(buffer[pos : pos + length])
+            frames.append(Frame(self._offset + pos, frame))
+            pos += length
+            if self._fd_bytes:
+                self._padding = _descriptors(frame)
+        del buffer[:pos]
+        self._offset += pos
+        return frames
+
+
+def _descriptors(frame: bytes) -> int:
+    """How many descriptors follow a frame on a unix socket."""
+    if len(frame) < _FDS_AT + 4 or _WORD(frame, _TYPE_AT)[0] not in TYPES_WITH_FDS:
+        return 0
+    count: int = _WORD(frame, _FDS_AT)[0]
+    return count if count <= MAX_FDS else 0

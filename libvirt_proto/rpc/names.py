@@ -1,0 +1,56 @@
+"""The names of a message's numbers, as libvirt's tapset gives them, and its payload's node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from ..codec.layout import Node, XdrStruct, XdrUnion, layout_of
+from .message import Header, Message
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+
+#: virNetMessageType; a number that is not here has no name.
+TYPES: Final[Mapping[int, str]] = {
+    0: "call",
+    1: "reply",
+    2: "message",
+    3: "stream",
+    4: "call_with_fds",
+    5: "reply_with_fds",
+    6: "stream_hole",
+}
+#: virNetMessageStatus.
+STATUSES: Final[Mapping[int, str]] = {0: "ok", 1: "error", 2: "continue"}
+
+
+class Names:
+    """Looks names up in a registry; remembers the last few thousand."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._pair = lru_cache(4096)(self._look_up)
+
+    def of(self, header: Header) -> tuple[str | None, str | None]:
+        """(program, procedure), each None where the registry has no name for it."""
+        return self._pair(header.prog, header.vers, header.proc)
+
+    def _look_up(self, prog: int, vers: int, proc: int) -> tuple[str | None, str | None]:
+        program = self._registry.find(prog, vers)
+        if program is not None:
+            procedure = program.by_number.get(proc)
+            return program.name, procedure.name if procedure else None
+        # Of a version that is not known, only the program's name is.
+        if prog in self._registry.numbers:
+            return self._registry.program(prog).name, None
+        return None, None
+
+    def node(self, message: Message) -> Node | None:
+        """How the message's payload lies on the wire; None where it has no typed payload."""
+        if isinstance(message.payload, XdrStruct | XdrUnion):
+            return layout_of(type(message.payload))
+        if message.payload_type is None or message.payload is None:
+            return None
+        return self._registry.type(message.payload_type).node

@@ -1,0 +1,61 @@
+"""Text from the wire, made safe for a terminal, and how times and amounts are written."""
+
+from __future__ import annotations
+
+_SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0"}
+
+
+def printable(text: str) -> str:
+    """The text with everything that is not printable escaped: no control character, no
+    right-to-left override and no lone surrogate reaches a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def quoted(text: str) -> str:
+    """The text in double quotes, escaped so that its end is certain."""
+    return '"' + printable(text.replace("\\", "\\\\")).replace('"', '\\"') + '"'
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{{{number:x}}}"
+
+
+def seconds(time_ns: int | None, start_ns: int | None, decimals: int) -> str:
+    """Seconds since the start, cut off after some decimals, in a field with three digits before the
+    point; a dash where there is no clock."""
+    width = decimals + 4
+    if time_ns is None or start_ns is None:
+        return "-".rjust(width)
+    scale = 10**decimals
+    return f"{(time_ns - start_ns) // (10**9 // scale) / scale:{width}.{decimals}f}"
+
+
+def amount(number: int, one: str, many: str | None = None) -> str:
+    """`1 byte`, `3,412 bytes`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def duration(ns: int) -> str:
+    """`850 ns`, `131 µs`, `1.24 ms`, `12.3 s`: three digits, and all those before the point."""
+    for scale, unit in ((10**9, "s"), (10**6, "ms"), (10**3, "µs")):
+        if abs(ns) >= scale:
+            return f"{_three(ns / scale)} {unit}"
+    return f"{ns} ns"
+
+
+def size(count: float) -> str:
+    """`28 B`, `1.24 KiB`, `12.3 MiB`."""
+    for scale, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if abs(count) >= scale:
+            return f"{_three(count / scale)} {unit}"
+    return f"{count:.0f} B"
+
+
+def _three(value: float) -> str:
+    decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:,.{decimals}f}"

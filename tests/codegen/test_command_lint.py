@@ -1,0 +1,108 @@
+"""`libvirt-proto lint`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from libvirt_proto.cli.main import main
+from tests.support.terminal import on_terminal
+
+FIXTURES = Path(__file__).resolve().parent.parent / "lint"
+BAD = str(FIXTURES / "UNBOUNDED_STRING" / "bad.x")
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, ["lint", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ([], 0),
+        (["12.6.0", "10.0.0"], 0),
+        (["0.9.7"], 1),
+        (["--fail-on", "access"], 1),
+        (["--fail-on", "ORDER", BAD], 0),
+        ([BAD], 1),
+        (["12.6.1"], 2),
+        (["no-such-folder"], 2),
+        (["no-such.x"], 1),
+    ],
+)
+def test_status(words: list[str], status: int) -> None:
+    assert run(*words).exit_code == status
+
+
+def test_the_newest_release_is_the_default() -> None:
+    assert run().stdout == run("12.6.0").stdout
+    assert run().stdout.endswith("\n16 findings: 1 CONVENTION, 7 ACCESS, 8 UNUSED\n")
+
+
+def test_each_release_is_checked_for_itself() -> None:
+    one, other, both = (
+        json.loads(run("--format", "json", *releases).stdout)["counts"]
+        for releases in (["0.9.7"], ["10.0.0"], ["0.9.7", "10.0.0"])
+    )
+    assert both == {category: one[category] + other[category] for category in both}
+
+
+def test_files_are_read_together(tmp_path: Path) -> None:
+    (tmp_path / "types.x").write_text('%#include "base.h"\nstruct pair { number one; number two; };\n')
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "base.x").write_text("typedef string number<>;\n")
+    done = run(str(tmp_path / "types.x"), str(tmp_path / "other" / "base.x"))
+    assert "other/base.x:1:16: UNBOUNDED_STRING: number is a string without a limit\n" in done.stdout
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "file.x"
+    path.write_text("struct a { b c; };\n")
+    done = run(str(path))
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert f"{path}:1:12: error: unknown type b" in done.stderr
+    assert done.stderr.endswith("Error: 1 problem in the definitions, nothing was checked\n")
+
+
+def test_a_source_that_is_nothing_is_said() -> None:
+    said = "'12.6.1' is no file and no folder, and no definitions of libvirt 12.6.1 are here"
+    assert said in run("12.6.1").stderr
+
+
+def too_high(*words: str) -> list[str]:
+    found = json.loads(run("--format", "json", *words).stdout)["findings"]
+    return [finding["message"] for finding in found if finding["rule"] == "LIMIT_TOO_HIGH"]
+
+
+def test_constants_of_libvirts_headers_are_known(tmp_path: Path) -> None:
+    """And yet others are taken where they are given: by --define, else by an externals.toml."""
+    path = tmp_path / "file.x"
+    path.write_text("struct id { opaque uuid<VIR_UUID_BUFLEN>; };\n")
+    assert too_high(str(path)) == []
+    (tmp_path / "externals.toml").write_text("VIR_UUID_BUFLEN = 40000000\n")
+    assert "VIR_UUID_BUFLEN (40,000,000)" in too_high(str(path))[0]
+    given = too_high(str(path), "--define", "VIR_UUID_BUFLEN=50000000")
+    assert "VIR_UUID_BUFLEN (50,000,000)" in given[0]
+
+
+def test_colours_are_for_terminals() -> None:
+    shown = on_terminal("lint", BAD, status=1)
+    assert "\x1b[1;31mUNBOUNDED_STRING\x1b[0m: demo_string is a string without a limit" in shown
+    plain = run(BAD).stdout
+    assert "\x1b" not in plain
+    for environment in ({"NO_COLOR": "1", "TERM": "xterm"}, {"TERM": "dumb"}):
+        assert on_terminal("lint", BAD, status=1, env=environment) == plain
+
+
+def test_a_file_of_a_revision_is_no_file_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`git:HEAD:file.x` looks like one."""
+    monkeypatch.chdir(tmp_path)
+    done = run("git:HEAD:file.x")
+    assert done.exit_code == 2
+    assert "cannot read" not in done.stderr

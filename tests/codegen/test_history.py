@@ -1,0 +1,445 @@
+"""When things came: the history that is shipped, and how releases are folded into one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libvirt_proto import registry
+from libvirt_proto.definitions import history as shown
+from libvirt_proto_codegen import releases
+from libvirt_proto_codegen.definitions import load_release, load_schema, schema_of
+from libvirt_proto_codegen.pipeline import generate
+from libvirt_proto_codegen.releases.archive import Release
+from libvirt_proto_codegen.releases.facts import (
+    KINDS,
+    Event,
+    Facts,
+    History,
+    HistoryError,
+    Span,
+    read_history,
+    write_history,
+)
+from libvirt_proto_codegen.releases.fold import extend, fold
+from libvirt_proto_codegen.releases.narrow import narrowed, read_functions
+from libvirt_proto_codegen.releases.version import version_key
+from libvirt_proto_codegen.schema import Schema
+
+REMOTE = 0x20008086
+
+# What is shipped: facts by hand, from libvirt's own change logs.
+
+
+@pytest.mark.parametrize(
+    ("name", "since"),
+    [
+        ("remote", "0.9.7 or earlier"),
+        ("lxc_monitor", "0.10.0"),
+        ("remote.domain_open_graphics", "0.9.7 or earlier"),
+        ("keepalive.ping", "0.9.8"),
+        ("domain_pm_wakeup", "0.9.11"),
+        ("REMOTE_PROC_CONNECT_GET_ALL_DOMAIN_STATS", "1.2.8"),
+        ("remote.domain_get_messages", "after 4.5.0, by 9.8.0"),
+        ("admin.connect_daemon_shutdown", "11.2.0"),
+        ("domain_graphics_reload", "10.2.0"),
+        ("remote_typed_param_value", "0.9.7 or earlier"),
+        ("remote_typed_param_value.s", "0.9.8"),
+        ("remote_typed_param_value.d", "0.9.7 or earlier"),
+        ("remote_domain_get_fsinfo_ret.info", "1.2.11"),
+        ("remote_domain_migrate_perform_args.bandwidth", "0.9.7 or earlier"),
+        ("REMOTE_STRING_MAX", "0.9.7 or earlier"),
+        ("VIR_NET_MESSAGE_NUM_FDS_MAX", "0.9.7 or earlier"),
+        ("REMOTE_DOMAIN_JOB_STATS_MAX", "1.1.2"),
+        ("VIR_NET_STREAM_HOLE", "3.4.0"),
+        ("virNetMessageType.VIR_NET_STREAM_HOLE", "3.4.0"),
+        ("VIR_LXC_MONITOR_EXIT_STATUS_ERROR", "0.10.0"),
+    ],
+)
+def test_the_registry_answers_since(name: str, since: str) -> None:
+    assert str(registry.default().since(name)) == since
+
+
+def test_a_span_is_data() -> None:
+    span = registry.default().since("remote.domain_get_messages")
+    assert (span.release, span.after, span.by) == (None, "4.5.0", "9.8.0")
+    assert registry.default().history("remote.domain_get_messages").function == (
+        "virDomainGetMessages",
+        "7.1.0",
+    )
+
+
+@pytest.mark.parametrize("name", ["nonsense", "remote.nonsense", "remote_typed_param_value.x", "", "."])
+def test_what_is_unknown_has_no_history(name: str) -> None:
+    with pytest.raises(KeyError):
+        registry.default().since(name)
+
+
+def test_definitions_of_ones_own_have_none(tmp_path: Path) -> None:
+    (tmp_path / "own.x").write_text("const REMOTE_STRING_MAX = 5;")
+    with pytest.raises(KeyError):
+        registry.load(tmp_path).since("REMOTE_STRING_MAX")
+
+
+def test_an_older_release_has_it_under_its_own_names() -> None:
+    older = registry.release("0.9.12")
+    assert older.history("remote_get_type_ret") == registry.default().history("remote_connect_get_type_ret")
+    assert str(older.since("remote_typed_param_value.s")) == "0.9.8"
+    assert older.history("qemu_monitor_command_args").events[0].before == "qemu_monitor_command_args"
+    (renamed,) = older.history("remote_domain_migrate_perform_args.resource").events
+    assert str(renamed) == "renamed in 11.6.0, was resource"
+
+
+def test_every_limit_that_was_raised_to_what_it_is() -> None:
+    """The last change of each number ends at the number that the newest release has."""
+    checked = 0
+    for module in registry.default().modules():
+        for name, value in module.constants.items():
+            changes = [event for event in shown.of(("constant", name)).events if event.kind == "changed"]
+            if changes:
+                assert changes[-1].after == value, name
+                checked += 1
+    assert checked > 20
+
+
+def test_all_procedures_of_1_0_5_that_were_renamed() -> None:
+    renamed = [
+        (procedure.number, str(event.before))
+        for procedure in registry.program("remote").procedures
+        for event in shown.procedure(REMOTE, procedure.number).events
+        if event.kind == "renamed" and event.when.release == "1.0.5"
+    ]
+    assert (3, "REMOTE_PROC_GET_TYPE") in renamed
+    assert (1, "REMOTE_PROC_OPEN") in renamed
+    assert len(renamed) > 40
+
+
+def test_procedures_came_with_the_functions_of_the_api() -> None:
+    """Where both are known: but for four, whose messages came later than the functions, and the
+    administration's first, whose functions were made public with 2.0.0."""
+    functions = read_functions((releases.root() / "functions.json").read_text())
+    agreed, different = 0, {}
+    for program in registry.default().programs():
+        for procedure in program.procedures:
+            key = ("procedure", f"{program.number:#010x}", str(procedure.number))
+            release = shown.of(key).since.release
+            if release is not None and key in functions:
+                api = functions[key][1]
+                agreed += release == api
+                if release != api and not (program.name == "admin" and api == "2.0.0"):
+                    different[procedure.name] = (api, release)
+    assert agreed >= 109
+    assert different == {
+        "connect_register_close_callback": ("0.10.0", "1.3.3"),
+        "connect_unregister_close_callback": ("0.10.0", "1.3.3"),
+        "domain_block_copy": ("1.2.8", "1.2.9"),
+        "domain_set_block_threshold": ("3.1.0", "3.2.0"),
+    }
+
+
+def test_functions_narrow_open_spans_alone() -> None:
+    narrow = 0
+    for program in registry.default().programs():
+        for procedure in program.procedures:
+            facts = shown.procedure(program.number, procedure.number)
+            if facts.function is not None:
+                narrow += 1
+                assert facts.since.release is None
+                assert facts.since.by is not None
+                low, high = facts.since.after or "0.3.0", facts.since.by
+                assert version_key(low) < version_key(facts.function[1]) <= version_key(high)
+    assert narrow > 150
+
+
+def test_docstrings_and_text_of_generated_classes() -> None:
+    union = registry.default().type("remote_typed_param_value")
+    assert (union.hint.__doc__ or "").rstrip().endswith("Since: 0.9.7 or earlier.\n    s: since 0.9.8.")
+    assert union.text.endswith("};")
+    args = registry.default().type("remote_domain_backup_begin_args").hint.__doc__ or ""
+    assert "Since: 6.0.0, by virDomainBackupBegin of the public API" in args
+
+
+def test_every_fact_is_of_something() -> None:
+    """The shipped history has no thing that is neither in the newest release nor said to have left."""
+    known = set(_keys(load_release()))
+    history = read_history((releases.root() / "history.json").read_text())
+    assert {" ".join(key) for key, facts in history.facts.items() if not facts.gone} <= known
+    assert (history.first, history.last) == ("0.9.7", releases.newest())
+
+
+def _keys(schema: Schema) -> list[str]:
+    from libvirt_proto_codegen.releases.symbols import symbols
+
+    return [" ".join(key) for key in symbols(schema)]
+
+
+# Folding, with releases made by hand.
+
+PROGRAM = "const X_PROGRAM = 0x20000001; const X_PROTOCOL_VERSION = 1; enum x_procedure {{ {} }};"
+ONE = (
+    "const X_MAX = 16; struct x_open_args { string name<X_MAX>; unsigned int flags; };"
+    "enum x_kind { X_KIND_A = 1, X_KIND_B = 2 };"
+) + PROGRAM.format("X_PROC_OPEN = 1")
+
+
+def history_of(texts: Mapping[str, str], **ranges: tuple[str, str]) -> History:
+    made = [Release(name, *ranges.get("v" + name.replace(".", "_"), (name, name))) for name in texts]
+    schemas = {name: schema_of({"x_protocol.x": text.encode()}, name) for name, text in texts.items()}
+    return fold(made, lambda release: schemas[release.name])
+
+
+def told(history: History) -> dict[str, list[str]]:
+    """Key → when it came and what happened, in short."""
+
+    def when(span: Span) -> str:
+        return span.release or f"{span.after}-{span.by}"
+
+    return {
+        " ".join(key): [
+            *([when(facts.since) + "".join(f"+{each}" for each in facts.also)] if facts.since else []),
+            *(
+                f"{event.kind} {event.what or ''} {event.before}>{event.after} {when(event.when)}"
+                + "".join(f"+{each}" for each in event.also)
+                for event in facts.events
+            ),
+        ]
+        for key, facts in history.facts.items()
+    }
+
+
+def test_nothing_to_tell() -> None:
+    assert told(history_of({"1.0.0": ONE, "1.0.1": ONE, "1.1.0": ONE})) == {}
+
+
+def test_what_comes_changes_and_leaves() -> None:
+    two = (
+        "const X_MAX = 32; const X_MORE_MAX = 4;"
+        "struct x_open_args { string name<X_MAX>; unsigned int flags; };"
+        "enum x_kind { X_KIND_A = 1, X_KIND_C = 3 };"
+        "struct x_close_args { int how<X_MORE_MAX>; }; struct x_close_ret { int done; };"
+    ) + PROGRAM.format("/** @priority: high */ X_PROC_OPEN = 1, X_PROC_CLOSE = 2")
+    three = two.replace("X_PROC_CLOSE = 2", "X_PROC_CLOSE = 2 ").replace(
+        "X_KIND_C = 3", "X_KIND_C = 3, X_KIND_B = 2"
+    )
+    three = three.replace("int done;", "int done; hyper more;").replace("unsigned int flags", "hyper flags")
+    assert told(history_of({"1.0.0": ONE, "1.0.1": two, "1.1.0": three})) == {
+        "constant X_MAX": ["changed number 16>32 1.0.1"],
+        "constant X_MORE_MAX": ["1.0.1"],
+        "type x_close_args": ["1.0.1"],
+        "type x_close_ret": ["1.0.1"],
+        "member x_kind X_KIND_B": ["left  None>None 1.0.1", "came  None>None 1.1.0"],
+        "member x_kind X_KIND_C": ["1.0.1"],
+        "procedure 0x20000001 1": ["changed priority None>high 1.0.1"],
+        "procedure 0x20000001 2": ["1.0.1"],
+        "field x_close_ret more": ["1.1.0"],
+        "field x_open_args flags": ["changed xdr unsigned int flags;>hyper flags; 1.1.0"],
+    }
+
+
+def test_what_is_renamed_keeps_its_history() -> None:
+    two = ONE.replace("X_MAX = 16", "X_MAX = 32").replace(
+        "unsigned int flags", "unsigned int flags; int more"
+    )
+    three = (
+        two.replace("X_PROC_OPEN", "X_PROC_START")
+        .replace("x_open_args", "x_start_args")
+        .replace("X_MAX", "X_NAME_MAX")
+        .replace("string name", "string label")
+    )
+    four = three.replace("unsigned int flags", "hyper flags").replace("X_NAME_MAX = 32", "X_NAME_MAX = 64")
+    assert told(history_of({"1.0.0": ONE, "1.0.1": two, "1.0.2": three, "1.0.3": four})) == {
+        "constant X_NAME_MAX": [
+            "changed number 16>32 1.0.1",
+            "renamed  X_MAX>None 1.0.2",
+            "changed number 32>64 1.0.3",
+        ],
+        "procedure 0x20000001 1": ["renamed  X_PROC_OPEN>None 1.0.2"],
+        "type x_start_args": ["renamed  x_open_args>None 1.0.2"],
+        "field x_start_args label": ["renamed  name>None 1.0.2"],
+        "field x_start_args more": ["1.0.1"],
+        "field x_start_args flags": ["changed xdr unsigned int flags;>hyper flags; 1.0.3"],
+    }
+
+
+def test_gaps_and_ranges_give_spans() -> None:
+    two, three = ONE.replace("X_MAX = 16", "X_MAX = 32"), ONE.replace("X_MAX = 16", "X_MAX = 64")
+    texts = {"4.5.0": ONE, "10.0.0": two, "10.2.0": three, "11.2.0": ONE}
+    ranges = {"v10_0_0": ("9.8.0", "10.0.0"), "v10_2_0": ("10.2.0", "11.1.0")}
+    assert told(history_of(texts, **ranges)) == {
+        "constant X_MAX": [
+            "changed number 16>32 4.5.0-9.8.0",
+            "changed number 32>64 10.0.0-10.2.0",
+            "changed number 64>16 11.2.0",
+        ]
+    }
+
+
+def test_maintenance_releases_are_told_of_beside() -> None:
+    two = ONE.replace("X_MAX = 16", "X_MAX = 32").replace("X_KIND_B = 2", "X_KIND_B = 2, X_KIND_C = 3")
+    own = two.replace("unsigned int flags", "hyper flags")
+    texts = {"1.1.3": ONE, "1.1.3.1": two, "1.1.3.2": own, "1.1.4": ONE, "1.2.0": two}
+    assert told(history_of(texts)) == {
+        "constant X_MAX": ["changed number 16>32 1.2.0+1.1.3.1"],
+        "member x_kind X_KIND_C": ["1.2.0+1.1.3.1"],
+        "field x_open_args flags": ["changed xdr unsigned int flags;>hyper flags; 1.1.3.2"],
+    }
+
+
+def test_a_maintenance_release_from_before_a_rename() -> None:
+    two = ONE.replace("X_MAX = 16", "X_MAX = 32")
+    renamed = (
+        ONE.replace("X_MAX", "X_NAME_MAX").replace("x_open_args", "x_start_args").replace("_OPEN", "_START")
+    )
+    own = ONE.replace("unsigned int flags", "hyper flags")
+    texts = {
+        "1.1.3": ONE,
+        "1.1.3.1": two,
+        "1.1.4": renamed,
+        "1.1.5": renamed.replace("16", "32"),
+        "1.1.3.2": own,
+    }
+    assert told(history_of(dict(sorted(texts.items(), key=lambda pair: version_key(pair[0]))))) == {
+        "constant X_NAME_MAX": [
+            "renamed  X_MAX>None 1.1.4",
+            "changed number 16>32 1.1.5+1.1.3.1",
+            "changed number 32>16 1.1.3.2",
+        ],
+        "type x_start_args": ["renamed  x_open_args>None 1.1.4"],
+        "procedure 0x20000001 1": ["renamed  X_PROC_OPEN>None 1.1.4"],
+        "field x_start_args flags": ["changed xdr unsigned int flags;>hyper flags; 1.1.3.2"],
+    }
+
+
+VARIANTS = st.lists(
+    st.tuples(st.sampled_from([16, 32]), st.sampled_from(["", "int a;", "int b;"]), st.booleans()), max_size=4
+)
+
+
+@given(VARIANTS, VARIANTS)
+def test_extending_is_folding(first: list[tuple[int, str, bool]], rest: list[tuple[int, str, bool]]) -> None:
+    texts = {}
+    for number, (limit, field, more) in enumerate([(16, "", False), *first, *rest]):
+        text = ONE.replace("X_MAX = 16", f"X_MAX = {limit}").replace("unsigned int", f"{field} unsigned int")
+        texts[f"1.0.{number}"] = text.replace("OPEN = 1", "OPEN = 1, X_PROC_MORE = 2") if more else text
+    made = [Release(name, name, name) for name in texts]
+    schemas = {name: schema_of({"x_protocol.x": text.encode()}, name) for name, text in texts.items()}
+
+    def load(release: Release) -> Schema:
+        return schemas[release.name]
+
+    history = fold(made[: 1 + len(first)], load)
+    for old, new in zip(made[len(first) :], made[1 + len(first) :], strict=False):
+        history = extend(history, old, new, load)
+    assert history == fold(made, load)
+    # And what is there at the end is what the last release has.
+    there = set(_keys(schemas[made[-1].name]))
+    assert {" ".join(key) for key, facts in history.facts.items() if not facts.gone} <= there
+    assert not {" ".join(key) for key, facts in history.facts.items() if facts.gone} & there
+
+
+# The file
+
+NAMES = st.text(st.characters(codec="utf-8"), max_size=8)
+RELEASES = st.sampled_from(["0.9.7", "1.0.5", "9.8.0"])
+SPANS = st.builds(Span, RELEASES) | st.builds(Span, st.none(), st.none() | RELEASES, RELEASES)
+VALUES = st.none() | st.integers(-(2**70), 2**70) | NAMES
+EVENTS = st.builds(
+    Event, st.sampled_from(KINDS), SPANS, st.none() | NAMES, VALUES, VALUES, st.lists(RELEASES).map(tuple)
+)
+FACTS = st.builds(
+    Facts, st.none() | SPANS, st.lists(EVENTS, max_size=3).map(tuple), st.lists(RELEASES).map(tuple)
+)
+KEYS = st.lists(st.from_regex(r"[A-Za-z0-9_]{1,6}", fullmatch=True), min_size=1, max_size=3).map(tuple)
+
+
+@given(st.builds(History, RELEASES, RELEASES, st.dictionaries(KEYS, FACTS, max_size=4)))
+def test_a_history_comes_back(history: History) -> None:
+    assert read_history(write_history(history)) == history
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["1.0.5", "left", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["since", "events", "also", "kind", "in", "before", "what"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.text()
+    | JSON.map(json.dumps)
+    | JSON.map(lambda x: json.dumps({"first": "1", "last": "2", "facts": {"a b": x}}))
+)
+def test_any_text_is_a_history_or_an_error(text: str) -> None:
+    try:
+        history = read_history(text)
+    except HistoryError:
+        return
+    assert isinstance(history.first, str)
+
+
+def test_texts_of_a_history_cannot_leave_their_strings(tmp_path: Path) -> None:
+    """What a history file holds is data in what is generated, whatever it says."""
+    (tmp_path / "x.x").write_text("struct s { int a; };")
+    schema = load_schema([tmp_path])
+    evil = '"""\nraise SystemExit(1)\n"""\\'
+    facts = {
+        ("type", "s"): Facts(Span(evil), (Event("renamed", Span(evil), None, evil),), (evil,), (evil, evil)),
+        (evil,): Facts(Span("1")),
+    }
+    for artefact in generate(replace(schema, history=History(evil, evil, facts)), "python"):
+        space: dict[str, object] = {"__name__": "x", "__package__": "x"}
+        code = compile(artefact.text, artefact.path, "exec")
+        if artefact.path == "history.py":
+            exec(code, space)
+            assert space["FIRST"] == evil
+            assert evil in space["FACTS"]  # type: ignore[operator]
+
+
+def test_functions_that_are_none() -> None:
+    for text in ("", "[]", "{}", '{"functions": 5}', '{"functions": {"a": 5}}', '{"functions": {"a": [1]}}'):
+        with pytest.raises(ValueError, match=r"\w"):
+            read_functions(text)
+
+
+def test_narrowing() -> None:
+    text = ONE.replace("X_PROC_OPEN = 1", "X_PROC_OPEN = 1, X_PROC_CLOSE = 2")
+    schema = schema_of({"x_protocol.x": text.encode()}, "9.8.0")
+    one, two = ("procedure", "0x20000001", "1"), ("procedure", "0x20000001", "2")
+    history = History("1.0.0", "9.8.0", {two: Facts(Span(after="4.5.0", by="9.8.0"))})
+    for function, first, second in [
+        ("0.2.9", False, False),  # older than the remote protocol
+        ("0.9.2", True, False),
+        ("1.0.0", True, False),
+        ("1.0.1", False, False),
+        ("4.5.0", False, False),
+        ("6.0.0", False, True),
+        ("9.8.0", False, True),
+        ("9.9.0", False, False),
+    ]:
+        found = narrowed(history, {one: ("f", function), two: ("f", function)}, schema)
+        assert [found.facts.get(key, Facts()).function is not None for key in (one, two)] == [first, second]
+        assert found.since(two) == history.since(two)
+
+
+def test_words_of_spans_and_events() -> None:
+    assert str(shown.Span(after="4.5.0", by="9.8.0")) == "after 4.5.0, by 9.8.0"
+    span = shown.Span("1.0.5")
+    for event, words in [
+        (shown.Event("changed", span, "number", 4, 2), "lowered from 4 to 2 in 1.0.5"),
+        (shown.Event("changed", span, "args", None, "a"), "args changed in 1.0.5, was void"),
+        (shown.Event("changed", span, "priority", None, "high"), "priority changed in 1.0.5, was nothing"),
+        (shown.Event("changed", span, "acl", "a:b", "a:c"), "acl changed in 1.0.5, was a:b"),
+        (shown.Event("left", span, also=("1.0.5.1",)), "left in 1.0.5 (also in 1.0.5.1)"),
+        (shown.Event("came", shown.Span(by="1.0.0")), "came in 1.0.0 or earlier"),
+    ]:
+        assert str(event) == words
+    assert str(shown.Facts(span, ("f", "1.0"))) == "1.0, by f of the public API (the definitions say: 1.0.5)"

@@ -1,0 +1,269 @@
+"""`libvirt-proto import` of many releases, and of one more: the archive and the history."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import shutil
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from libvirt_proto.cli.main import main
+from libvirt_proto_codegen.errors import DefinitionError
+from libvirt_proto_codegen.importer import import_release
+from libvirt_proto_codegen.releases import archive_of
+from libvirt_proto_codegen.releases.facts import Event, Span, read_history
+
+X = """
+/* The one of upstream. */
+const X_MAX = {limit};
+struct x_open_args {{ string {field}<X_MAX>; }};
+const X_PROGRAM = 0x20000001;
+const X_PROTOCOL_VERSION = 1;
+enum x_procedure {{ X_PROC_OPEN = 1{more} }};
+"""
+RELEASES = {
+    "1.0.0": X.format(limit=16, field="name", more=""),
+    "1.0.1": X.format(limit=32, field="name", more=""),
+    "1.0.2": X.format(limit=32, field="name", more=", X_PROC_CLOSE = 2"),
+}
+
+
+def tree(at: Path, releases: Mapping[str, str]) -> Path:
+    for release, text in releases.items():
+        (at / release).mkdir(parents=True, exist_ok=True)
+        (at / release / "x_protocol.x").write_text(text)
+    return at
+
+
+def tarball(at: Path, releases: Mapping[str, str]) -> Path:
+    with tarfile.open(at, "w:xz") as archive:
+        for release, text in releases.items():
+            member = tarfile.TarInfo(f"releases/{release}/x_protocol.x")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return at
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["import", *map(str, arguments)])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def changed(before: bytes, after: bytes) -> tuple[list[str], list[str]]:
+    """The lines that left and those that came."""
+    lines = list(difflib.ndiff(before.decode().splitlines(), after.decode().splitlines()))
+    return [line[2:] for line in lines if line[0] == "-"], [line[2:] for line in lines if line[0] == "+"]
+
+
+def test_a_folder_and_an_archive_of_many_releases_give_the_same(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    result = run(tree(tmp_path / "all", RELEASES), "-o", one)
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith(f"3 releases read, 1.0.0 to 1.0.2, and written to {one}\n")
+    assert run(tarball(tmp_path / "all.tar.xz", RELEASES), "-o", two).exit_code == 0
+    assert files(one) == files(two)
+    assert files(one).keys() == {"releases.weave", "history.json"}
+    archive = archive_of(one)
+    assert archive.names == ("1.0.0", "1.0.1", "1.0.2")
+    assert "const X_MAX = 32;\n" in archive.texts("1.0.1")["x_protocol.x"]
+    assert "upstream" not in (one / "releases.weave").read_text()
+    assert (one / "history.json").read_text() == (
+        '{"first": "1.0.0", "last": "1.0.2", "facts": {\n'
+        ' "constant X_MAX": {"events": [{"kind": "changed", "in": "1.0.1", "what": "number",'
+        ' "before": 16, "after": 32}]},\n'
+        ' "procedure 0x20000001 2": {"since": "1.0.2"}\n'
+        "}}\n"
+    )
+
+
+def test_check_covers_the_archive_and_the_history(tmp_path: Path) -> None:
+    source, out = tree(tmp_path / "all", RELEASES), tmp_path / "defs"
+    assert run(source, "-o", out, "--check").exit_code == 1
+    assert not out.exists()
+    run(source, "-o", out)
+    assert run(source, "-o", out, "--check").exit_code == 0
+    for name in ("releases.weave", "history.json"):
+        good = (out / name).read_bytes()
+        (out / name).write_bytes(good.replace(b"1.0.2", b"1.0.3"))
+        result = run(source, "-o", out, "--check")
+        assert result.exit_code == 1
+        assert f"differs  {out / name}" in result.stderr
+        (out / name).write_bytes(good)
+
+
+@pytest.mark.parametrize("last", ["1.0.2", "1.0.1", "1.0.0"])
+def test_a_release_that_is_taken_out_and_put_back(tmp_path: Path, last: str) -> None:
+    """Whatever the order: the newest extends, an older one makes all of it again."""
+    run(tree(tmp_path / "all", RELEASES), "-o", tmp_path / "whole")
+    others = {release: text for release, text in RELEASES.items() if release != last}
+    out = tmp_path / "defs"
+    run(tree(tmp_path / "others", others), "-o", out)
+    result = run(tree(tmp_path / "last", {last: RELEASES[last]}) / last, "--release", last, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert f"Also in releases.weave and history.json of {out}" in result.output
+    assert {name: files(out)[name] for name in files(tmp_path / "whole")} == files(tmp_path / "whole")
+    assert run(tmp_path / "last" / last, "--release", last, "-o", out, "--check").exit_code == 0
+
+
+def test_a_release_that_has_what_a_maintenance_release_had(tmp_path: Path) -> None:
+    """Added later or at once: the history is the same."""
+    texts = {
+        **RELEASES,
+        "1.0.1.1": RELEASES["1.0.1"].replace("32", "64"),
+        "1.0.3": RELEASES["1.0.2"].replace("32", "64"),
+    }
+    run(tree(tmp_path / "all", texts), "-o", tmp_path / "whole")
+    newest = texts.pop("1.0.3")
+    out = tmp_path / "defs"
+    run(tree(tmp_path / "others", texts), "-o", out)
+    run(tree(tmp_path / "newest", {"1.0.3": newest}) / "1.0.3", "-o", out)
+    assert (out / "history.json").read_bytes() == (tmp_path / "whole" / "history.json").read_bytes()
+    assert (
+        '"in": "1.0.3", "what": "number", "before": 32, "after": 64, "also": ["1.0.1.1"]'
+        in (out / "history.json").read_text()
+    )
+
+
+def test_one_release_of_many(tmp_path: Path) -> None:
+    result = run(tarball(tmp_path / "all.tar.xz", RELEASES), "--release", "1.0.1", "-o", tmp_path / "defs")
+    assert result.exit_code == 0, result.output
+    assert {name.split("/")[0] for name in files(tmp_path / "defs")} == {"1.0.1"}
+    assert b"X_MAX = 32" in files(tmp_path / "defs")["1.0.1/x_protocol.x"]
+
+
+def test_ranges_are_stated_once(tmp_path: Path) -> None:
+    source, out = tree(tmp_path / "all", {**RELEASES, "1.1.0": RELEASES["1.0.0"]}), tmp_path / "defs"
+    result = run(source, "-o", out, "--same", "1.0.2:1.0.6")
+    assert result.exit_code == 0, result.output
+    assert "1.0.2    stands for 1.0.2 to 1.0.6" in result.output
+    assert archive_of(out).find("1.0.5").name == "1.0.2"
+    before = files(out)
+    assert run(source, "-o", out).exit_code == 0
+    assert files(out) == before
+    for same, words in [
+        ("1.0.3:1.0.4", "has none"),
+        ("1.0.1:1.0.2", "has 1.0.1, 1.0.2"),
+        ("1.0.6:1.1.0", "the ranges of 1.0.2 (1.0.2:1.0.6) and 1.1.0 (1.0.6:1.1.0) overlap"),
+    ]:
+        result = run(source, "-o", out, "--same", same)
+        assert result.exit_code == 1
+        assert words in result.stderr
+    assert run(source, "-o", out, "--same", "1.0.2").exit_code == 2
+    alone = run(source / "1.0.2", "-o", tmp_path / "other", "--same", "1.0.2:1.0.6")
+    assert (alone.exit_code, "which is not there" in alone.stderr) == (2, True)
+    assert files(out) == before
+
+
+def test_a_release_inside_the_range_of_another_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "defs"
+    run(tree(tmp_path / "all", RELEASES), "-o", out, "--same", "1.0.2:1.0.6")
+    result = run(tree(tmp_path / "one", {"1.0.4": RELEASES["1.0.0"]}) / "1.0.4", "-o", out)
+    assert result.exit_code == 1
+    assert "the ranges of 1.0.2 (1.0.2:1.0.6) and 1.0.4 (1.0.4:1.0.4) overlap" in result.stderr
+    assert not (out / "1.0.4").exists()
+
+
+def test_gaps_are_told(tmp_path: Path) -> None:
+    texts = {"4.5.0": RELEASES["1.0.0"], "10.0.0": RELEASES["1.0.1"]}
+    result = run(tree(tmp_path / "all", texts), "-o", tmp_path / "defs", "--same", "9.8.0:10.0.0")
+    assert "between 4.5.0 and 9.8.0 there may be more: spans are given" in result.output
+    assert '"in": ["4.5.0", "9.8.0"]' in (tmp_path / "defs" / "history.json").read_text()
+
+
+def test_a_damaged_archive_stops_the_import_before_anything_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "defs"
+    run(tree(tmp_path / "all", RELEASES), "-o", out)
+    (out / "releases.weave").write_text("<<<<<<< ours\n")
+    with pytest.raises(DefinitionError, match=r"releases\.weave: line 1: this is neither"):
+        import_release(tmp_path / "all" / "1.0.2", "1.0.3", out)
+    assert files(out).keys() == {"releases.weave", "history.json"}
+
+
+@pytest.mark.parametrize("damage", ["{", "", None])
+def test_a_damaged_history_is_made_again(tmp_path: Path, damage: str | None) -> None:
+    out = tmp_path / "defs"
+    run(tree(tmp_path / "all", RELEASES), "-o", out)
+    good = files(out)
+    if damage is None:
+        (out / "history.json").unlink()
+    else:
+        (out / "history.json").write_text(damage)
+    assert run(tmp_path / "all" / "1.0.2", "-o", out).exit_code == 0
+    assert (out / "history.json").read_bytes() == good["history.json"]
+
+
+def test_the_next_release_of_libvirt(tmp_path: Path, root: Path) -> None:
+    """A hand-made 12.7.0 is imported in one command: what it does not touch stays as it is."""
+    defs = root / "protocol-defs"
+    out = tmp_path / "defs"
+    out.mkdir()
+    for name in ("releases.weave", "history.json"):
+        shutil.copy(defs / name, out / name)
+    before = files(out)
+    assert run(defs / "12.6.0", "-o", out).exit_code == 0, "the newest again"
+    assert {name: files(out)[name] for name in before} == before
+
+    source = tmp_path / "libvirt-12.7.0"
+    shutil.copytree(defs / "12.6.0", source)
+    text = (source / "remote_protocol.x").read_text()
+    for old, new in [
+        ("const REMOTE_STRING_MAX = 4194304;", "const REMOTE_STRING_MAX = 8388608;"),
+        ("    unsigned hyper bandwidth;\n}", "    unsigned hyper speed;\n}"),
+        (
+            "const REMOTE_PROGRAM = ",
+            "struct remote_domain_sing_args {\n    int song;\n};\n\nconst REMOTE_PROGRAM = ",
+        ),
+        (
+            " = 456\n}",
+            " = 456,\n\n    /**\n     * @acl: domain:write\n     */\n    REMOTE_PROC_DOMAIN_SING = 457\n}",
+        ),
+    ]:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (source / "remote_protocol.x").write_text(text)
+    result = run(source, "-o", out)
+    assert result.exit_code == 0, result.output
+    after = files(out)
+    assert run(source, "-o", out).exit_code == 0
+    assert files(out) == after, "the same again changes nothing"
+    assert run(source, "-o", out, "--check").exit_code == 0
+    assert archive_of(out).texts("12.7.0")["remote_protocol.x"] == text
+    assert archive_of(out).texts("12.6.0") == archive_of(defs).texts("12.6.0")
+
+    # The archive: new lines, and ranges that end now. No line of a definition left.
+    left, came = changed(before["releases.weave"], after["releases.weave"])
+    assert len(came) < 60
+    assert all(line.startswith("@ ") and line.endswith(":") for line in left)
+    for line in left:
+        assert line in came or line + "12.6.0" in came
+
+    old, new = (read_history(each["history.json"].decode()) for each in (before, after))
+    assert (old.last, new.last) == ("12.6.0", "12.7.0")
+    field, sing = "remote_domain_migrate_prepare_args", "remote_domain_sing_args"
+    moved = {("field", field, "bandwidth"): ("field", field, "speed")}
+    different = {key for key in old.facts if new.facts.get(moved.get(key, key)) != old.facts[key]}
+    assert different == {("constant", "REMOTE_STRING_MAX"), *moved}
+    assert new.facts.keys() - old.facts.keys() == {
+        ("procedure", "0x20008086", "457"),
+        ("type", sing),
+        ("field", field, "speed"),
+    }
+    limit = new.facts["constant", "REMOTE_STRING_MAX"]
+    assert limit.events[:-1] == old.facts["constant", "REMOTE_STRING_MAX"].events
+    assert limit.events[-1] == Event("changed", Span("12.7.0"), "number", 4194304, 8388608)
+    renamed = new.facts["field", field, "speed"]
+    assert renamed.events == (
+        Event("renamed", Span("11.6.0"), before="resource"),
+        Event("renamed", Span("12.7.0"), before="bandwidth"),
+    )
+    assert new.since(("procedure", "0x20008086", "457")) == new.since(("type", sing)) == Span("12.7.0")

@@ -1,0 +1,30 @@
+"""Every file of tests/invalid/syntax ends in the diagnostic that its head comment says, whole."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+from libvirt_proto_codegen.errors import DefinitionError
+from libvirt_proto_codegen.reader import read_specification
+from libvirt_proto_codegen.source import Source
+
+FILES = sorted((Path(__file__).parent.parent / "invalid" / "syntax").glob("*.x"))
+
+
+def test_there_are_invalid_files() -> None:
+    assert len(FILES) > 50
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_diagnostic(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    head = takewhile(lambda line: line.startswith("//"), text.splitlines())
+    expected = [line.removeprefix("//").removeprefix(" ") for line in head]
+
+    with pytest.raises(DefinitionError) as caught:
+        read_specification(Source(path.name, text))
+
+    assert [line.rstrip() for line in str(caught.value).splitlines()] == expected

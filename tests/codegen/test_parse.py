@@ -1,0 +1,225 @@
+"""What is read and what is refused: files, characters, sizes; the syntax errors in words are in invalid/."""
+
+from __future__ import annotations
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from libvirt_proto_codegen.errors import DefinitionError
+from libvirt_proto_codegen.parse import MAX_NESTING, MAX_PROBLEMS, MAX_TOKENS, parse
+from libvirt_proto_codegen.reader import read_source, read_specification, source_of
+from libvirt_proto_codegen.source import MAX_SIZE, Source
+
+
+def messages(text: str) -> list[str]:
+    with pytest.raises(DefinitionError) as caught:
+        read_specification(Source("a.x", text))
+    return [problem.message for problem in caught.value.problems]
+
+
+def test_comments_and_passthrough_lines_are_kept_with_their_places() -> None:
+    text = '%#include "a.h"\n/* one */ const A = 1; // two\n/* % three\n%four */\n%five'
+    syntax = parse(Source("a.x", text))
+    assert [text[span.start : span.end] for span in syntax.comments] == [
+        "/* one */",
+        "// two",
+        "/* % three\n%four */",
+    ]
+    assert [text[span.start : span.end] for span in syntax.passthrough] == ['%#include "a.h"', "%five"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        "/**/",
+        "//",
+        "%",
+        "const A=1;const B=-1;",
+        "struct a{int b;};typedef a*c;",
+        "typedef\fint\va\r\n;",
+        "struct program { int version; version program; };",
+        "const A = 1; /* const B = */ const C = 2; // const D",
+    ],
+)
+def test_accepted(text: str) -> None:
+    read_specification(Source("a.x", text))
+
+
+def test_a_percent_sign_passes_a_line_through_only_in_the_first_column() -> None:
+    assert messages("const A = 1; %x\n") == ["'%' has no meaning in XDR"]
+
+
+def test_one_stray_character_of_a_line_is_reported() -> None:
+    assert messages("$ $ $\nconst A = 1;\n? /* ! */ !\n") == [
+        "'$' has no meaning in XDR",
+        "'?' has no meaning in XDR",
+    ]
+
+
+def test_nul_asks_whether_this_is_a_binary_file() -> None:
+    with pytest.raises(
+        DefinitionError, match=r"a\.x:1:6: error: U\+0000 (.|\n)*hint: is this a binary file\?"
+    ):
+        read_specification(Source("a.x", "const\0A = 1;"))
+
+
+def test_problems_end_somewhere() -> None:
+    found = messages("struct\n" * 100)
+    assert len(found) == MAX_PROBLEMS + 1
+    assert found[-1] == "a.x: more than 20 problems: the rest is not shown"
+    assert len(messages("$\n" * 100)) == MAX_PROBLEMS + 1
+    assert len(messages("$\n" * MAX_PROBLEMS)) == MAX_PROBLEMS
+
+
+def test_parsing_goes_on_with_the_definition_that_was_not_expected() -> None:
+    assert messages("const A = 1\nconst B;\nstruct c { int d }\n;const E;\n") == [
+        "expected ';' behind '1'",
+        "expected '=', found ';'",
+        "expected ';', '[' or '<', found '}'",
+    ]
+
+
+def test_a_definition_inside_a_comment_is_no_place_to_go_on() -> None:
+    assert messages("const 1;\n/*\nstruct\n*/\n// x\nconst 2;\n") == [
+        "expected an identifier, found '1'",
+        "expected an identifier, found '2'",
+    ]
+
+
+def nested(depth: int) -> str:
+    return "struct a { " + "struct { " * (depth - 1) + "int x; " + "} y; " * (depth - 1) + "};"
+
+
+def test_nesting_has_a_limit() -> None:
+    read_specification(Source("a.x", nested(MAX_NESTING)))
+    assert messages(nested(MAX_NESTING + 1)) == [f"more than {MAX_NESTING} bodies inside one another"]
+
+
+def test_tokens_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_TOKENS == 100_000
+    monkeypatch.setattr("libvirt_proto_codegen.parse.MAX_TOKENS", 10)
+    read_specification(Source("a.x", "const A = 1;" * 2))
+    assert messages("const A = 1;" * 2 + "const") == ["more than 10 tokens: is this a definition file?"]
+
+
+MEBIBYTE = 2**20
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{" * 5_000_000, "a.x: larger than 1 MiB"),
+        ("/*" * 2_500_000, "a.x: larger than 1 MiB"),
+        ("a" * 5_000_000, "a.x: larger than 1 MiB"),
+        ("{" * MEBIBYTE, "expected a definition"),
+        ("struct a { " + "struct { " * 100_000, "more than 32 bodies"),
+        ("struct a {\n" + "struct {\n" * 100_000, "more than 32 bodies"),
+        ("union a switch (int x) { case 1: " + "union switch (int x) { case 1: " * 30_000, "more than 32"),
+        ("union a switch (" + "union switch (" * 70_000, "more than 32 bodies"),
+        ("struct a { union switch (" + "struct { union switch (" * 40_000, "more than 32 bodies"),
+        ("enum a { " + "A," * 500_000, "more than 100,000 tokens"),
+        ("/" * (MEBIBYTE - 1) + "*", None),
+        ("/*" + "/" * (MEBIBYTE - 2), "this comment is never closed"),
+        ("/*" + "*" * (MEBIBYTE - 2), "this comment is never closed"),
+        ("/ " * (MEBIBYTE // 2), "'/' has no meaning"),
+        ("$" * MEBIBYTE, "'$' has no meaning"),
+        ("-" * MEBIBYTE, "'-' has no meaning"),
+        ("\0" * MEBIBYTE, "U+0000 has no meaning"),
+        ("\ud800", "U+D800 has no meaning"),
+        ("a" * MEBIBYTE, "expected a definition"),
+        ("const " + "a" * 1_000_000 + " = 1;", "a name of more than 255 characters"),
+        ("const a = " + "9" * 1_000_000 + ";", "no XDR type holds '999"),
+        ("const a = -0x" + "f" * 1_000_000 + ";", "no XDR type holds '-0xfff"),
+        ("const a = 0" + "7" * 1_000_000 + ";", "no XDR type holds '0777"),
+        ("const a = 0" + "x" * 1_000_000 + ";", "'0xxxxx"),
+        ("struct a b\n" * 90_000, "expected '{'"),
+        ("enum a { /**\n" + "@acl:x\n" * 100_000 + "*/ A };", "@acl cannot be 'x'"),
+        ("enum a { /**\n" + "@acl:a:b\n" * 100_000 + "*/ A };", None),
+        ("enum a { /**\n@generate:" + " " * 1_000_000 + "x */ A };", "@generate cannot be 'x'"),
+        ("enum a { /**\n@acl:a:b:" + "A|" * 400_000 + "*/ A };", "@acl cannot be 'a:b:A|A"),
+        ("enum a { A" + " " * 1_000_000 + "/* autogen */ };", "a member cannot be 'autogen'"),
+        ("enum a { A" + "/**/" * 100_000 + "/* autogen */ };", "a member cannot be 'autogen'"),
+        ("enum a { " + "/**/" * 100_000 + "/** @generate: x */ A };", "@generate cannot be 'x'"),
+    ],
+    ids=lambda value: value[:20] if value else "none",
+)
+def test_hostile_input_ends_soon(text: str, message: str | None) -> None:
+    started = time.process_time()
+    if message is None:
+        read_specification(Source("a.x", text))
+    else:
+        assert messages(text)[0].startswith(message)
+    # It takes a second at most; the slack is for a slow machine, and for coverage's tracing. Anything
+    # that is not linear in the length would take minutes.
+    assert time.process_time() - started < 8
+
+
+def test_file_is_read_as_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "a.x"
+    path.write_bytes(b"\xef\xbb\xbf/* \xc3\xa9 */ const A = 1;")
+    source = read_source(path)
+    assert (source.name, source.text) == (str(path), "/* é */ const A = 1;")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"const A = 1;\nconst \xe9 = 1;\n", "a.x:2: not UTF-8: byte 0xe9 at offset 19"),
+        (b"\xff\xfe", "a.x:1: not UTF-8: byte 0xff at offset 0"),
+        (b" " * MAX_SIZE + b"\xff", "a.x: larger than 1 MiB: is this a definition file?"),
+    ],
+)
+def test_bytes_that_are_no_definition(data: bytes, message: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        source_of("a.x", data)
+    assert [problem.message for problem in caught.value.problems] == [message]
+
+
+def test_offset_in_a_file_with_a_byte_order_mark_counts_it() -> None:
+    with pytest.raises(DefinitionError, match="byte 0xff at offset 4"):
+        source_of("a.x", b"\xef\xbb\xbf \xff")
+
+
+def test_file_that_is_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "a.x"
+    path.write_bytes(b"\n" * (MAX_SIZE + 1))
+    with pytest.raises(DefinitionError, match="larger than 1 MiB"):
+        read_source(path)
+    path.write_bytes(b"\n" * MAX_SIZE)
+    assert read_specification(read_source(path)).definitions == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("none.x", "No such file or directory"), (".", "Is a directory"), ("a\0.x", "null")]
+)
+def test_file_that_cannot_be_read(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(DefinitionError, match=reason) as caught:
+        read_source(tmp_path / name)
+    assert caught.value.problems[0].rule == "unreadable"
+
+
+def test_threads_do_not_see_each_others_comments() -> None:
+    def members(number: int) -> list[int | None]:
+        text = "".join(
+            f"enum e{i} {{ A{i} /* autogen autogen | readstream@{number} */ }};" for i in range(200)
+        )
+        specification = read_specification(Source("a.x", text))
+        return [d.body.members[0].annotations.readstream for d in specification.definitions]  # type: ignore
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(members, range(12))) == [[number] * 200 for number in range(12)]
+
+
+def test_libvirts_files_have_as_many_definitions_as_lines_that_begin_one(shared: Path) -> None:
+    files = sorted((shared / "libvirt").glob("*/*.x"))
+    assert files
+    for path in files:
+        source = read_source(path)
+        begun = re.findall(r"^(?:const|typedef|enum|struct|union) ", source.text, re.MULTILINE)
+        assert len(read_specification(source).definitions) == len(begun), path

@@ -1,0 +1,501 @@
+"""What the Python target writes for a few lines of XDR each: its own way, not the careful one instead."""
+
+from __future__ import annotations
+
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from libvirt_proto import registry
+from libvirt_proto.codec.layout import Sequence, layout_of
+from libvirt_proto.errors import BadValue, OverLimit, Truncated
+from libvirt_proto_codegen import pipeline
+from libvirt_proto_codegen.reader import read_specification
+from libvirt_proto_codegen.releases.facts import Event, Facts, History, Span
+from libvirt_proto_codegen.resolve import resolve
+from libvirt_proto_codegen.source import Source
+from libvirt_proto_codegen.targets.python.history import type_lines
+from tests.support.frames import text, word
+
+Compile = Callable[..., ModuleType]
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Iterator[Compile]:
+    """Definitions → the module; `index` is its package's."""
+
+    def compile_(definitions: str, externals: str = "") -> ModuleType:
+        (tmp_path / "mine.x").write_text(definitions)
+        (tmp_path / "externals.toml").write_text(externals)
+        module = ModuleType("_mine")
+        sys.modules["_mine"] = module
+        made = pipeline.compile_python([tmp_path / "mine.x"])
+        exec(made["mine.py"], vars(module))
+        module.index = ModuleType("_index")  # type: ignore[attr-defined]
+        exec(made["__init__.py"], vars(module.index))
+        return module
+
+    yield compile_
+    sys.modules.pop("_mine", None)
+
+
+def encoded(type_: Any, value: Any) -> bytes:
+    parts: list[bytes] = []
+    type_.encode(value, parts.append)
+    return b"".join(parts)
+
+
+def test_booleans_in_lists_are_booleans(compiled: Compile) -> None:
+    module = compiled("struct s { bool some<4>; bool two[2]; bool *one; };")
+    type_, data = module.TYPES["s"], word(2) + word(1) + word(0) + word(1) + word(1) + word(1) + word(0)
+    value = module.S([True, False], [True, True], False)
+    assert type_.decode(data, 0) == (value, len(data))
+    assert type(type_.decode(data, 0)[0].some[0]) is type(type_.decode(data, 0)[0].two[0]) is bool
+    assert encoded(type_, value) == data
+    for wrong in (
+        module.S([2], [True, True], None),
+        module.S([], [True, 2], None),
+        module.S([], [True] * 2, 2),
+    ):
+        with pytest.raises(BadValue, match="2 is no boolean"):
+            type_.encode(wrong, lambda piece: None)
+    with pytest.raises(BadValue, match="boolean 2 is neither 0 nor 1"):
+        type_.decode(word(1) + word(2) + word(1) * 2 + word(0), 0)
+
+
+def test_enumerations_in_lists_are_members(compiled: Compile) -> None:
+    module = compiled("enum e { A = 1, B = -2 }; typedef e f; struct s { e some<4>; f two[2]; f *one; };")
+    type_ = module.TYPES["s"]
+    data = word(2) + word(1) + word(7) + word(-2) + word(1) + word(1) + word(-2)
+    value, after = type_.decode(data, 0)
+    assert after == len(data)
+    assert value == module.S([module.E.A, 7], [module.E.B, module.E.A], module.E.B)
+    assert [type(item) for item in (*value.some, *value.two, value.one)] == [
+        *(module.E, int, module.E, module.E, module.E),
+    ]
+    assert encoded(type_, value) == data
+
+
+@pytest.mark.parametrize(
+    ("definitions", "name", "link", "end"),
+    [
+        ("struct s { s kids<>; };", "s", word(1), word(0)),
+        ("struct s { s *next; };", "s", word(1), word(0)),
+        ("typedef s *p; struct s { p next; };", "s", word(1), word(0)),
+        ("typedef s many<2>; struct s { many kids; };", "s", word(1), word(0)),
+        ("union u switch (int k) { case 1: u *next; default: void; };", "u", word(1) * 2, word(0)),
+        ("union u switch (int k) { case 1: void; default: u some<>; };", "u", word(2) + word(1), word(1)),
+    ],
+)
+def test_types_within_themselves_end(
+    compiled: Compile, definitions: str, name: str, link: bytes, end: bytes
+) -> None:
+    """At 100 levels, and before Python does."""
+    type_ = compiled(definitions).TYPES[name]
+    data = link * 99 + end
+    value, after = type_.decode(data, 0)
+    assert after == len(data)
+    assert encoded(type_, value) == data
+    with pytest.raises(OverLimit, match="depth 101 is over the limit of 100"):
+        type_.decode(link * 5000 + end, 0)
+    deeper = value
+    for _ in range(2):
+        deeper = around(type(value), deeper, data)
+    with pytest.raises(OverLimit, match="depth 101 is over the limit of 100"):
+        type_.encode(deeper, lambda piece: None)
+
+
+def test_fixed_arrays_within_themselves_end(compiled: Compile) -> None:
+    type_ = compiled("typedef s *p; struct s { p kids[2]; };").TYPES["s"]
+    for levels, ends in ((100, True), (101, False)):
+        data = word(1) * (levels - 1) + word(0) * 2 + word(0) * (levels - 1)
+        if ends:
+            value, after = type_.decode(data, 0)
+            assert (after, encoded(type_, value)) == (len(data), data)
+            with pytest.raises(OverLimit, match="depth 101 is over the limit of 100"):
+                type_.encode(type(value)([value, None]), lambda piece: None)
+        else:
+            with pytest.raises(OverLimit, match="depth 101 is over the limit of 100"):
+                type_.decode(data, 0)
+
+
+def test_opaque_data_side_by_side(compiled: Compile) -> None:
+    module = compiled("struct s { opaque a[16]; opaque b[16]; int c; int d; opaque e[4]; };")
+    data = bytes(range(44))
+    value, after = module.TYPES["s"].decode(data, 0)
+    assert (value.a, value.b, value.e) == (data[:16], data[16:32], data[40:])
+    assert (after, encoded(module.TYPES["s"], value)) == (44, data)
+
+
+def test_an_index_without_a_history_has_no_word_of_it(compiled: Compile, tmp_path: Path) -> None:
+    compiled("program P { version V { int F(int) = 7; } = 1; } = 0x20000001;")
+    text = pipeline.compile_python([tmp_path / "mine.x"])["__init__.py"]
+    (row,) = (line.strip() for line in text.splitlines() if line.strip().startswith("(7, "))
+    assert row.endswith("),")
+
+
+def test_the_history_of_a_type_is_in_its_docstring() -> None:
+    source = Source("mine.x", "union u switch (int k) { case 1: int one; default: int other; };")
+    (definition,) = (
+        resolve([read_specification(source)], externals={}, release=None, inputs=()).modules[0].types
+    )
+    facts = {
+        ("type", "u"): Facts(Span("1.0.2")),
+        ("field", "u", "one"): Facts(Span(after="4.5.0", by="9.8.0")),
+        ("field", "u", "other"): Facts(Span("1.0.3"), (Event("renamed", Span("1.0.5"), before='o"ld\\\n'),)),
+    }
+    assert type_lines(History("0.9.7", "1.0.5", facts), definition) == [
+        "Since: 1.0.2.",
+        "one: since after 4.5.0, by 9.8.0.",
+        "other: since 1.0.3.",
+        "other: Renamed in 1.0.5, was o?ld??.",
+    ]
+
+
+def around(class_: type, inner: Any, data: bytes) -> Any:
+    """One level more."""
+    *first, last = class_.__struct_fields__  # type: ignore[attr-defined]
+    outer = [1 if data[:8] == word(1) * 2 else 2] if first else []
+    held = [inner] if isinstance(getattr(inner, last), list) else inner
+    return class_(*outer, held)
+
+
+def test_names_that_fall_together_in_python_stay_apart(compiled: Compile) -> None:
+    module = compiled(
+        "struct s { int class; int class_; int _a; int x_a; int pos; int pos_; int S; string s<>; };"
+        " enum e { class = 1, class_ = 2, _b = 3, x_b = 4, name = 5, name_ = 6 };"
+        " union u switch (int value) { case 1: int class; default: void; };"
+    )
+    fields = module.S.__struct_fields__
+    assert fields == ("class_", "class__", "x_a", "x_a_", "pos", "pos_", "S", "s")
+    assert module.S.__struct_encode_fields__ == ("class", "class_", "_a", "x_a", "pos", "pos_", "S", "s")
+    data = b"".join(map(word, range(7))) + text(b"x")
+    value = module.TYPES["s"].decode(data, 0)[0]
+    assert [getattr(value, name) for name in fields] == [*range(7), "x"]
+    assert encoded(module.TYPES["s"], value) == data
+    assert [(member.name, int(member)) for member in module.E] == [
+        *(("class_", 1), ("class__", 2), ("x_b", 3), ("x_b_", 4), ("name_", 5), ("name__", 6)),
+    ]
+    union = module.TYPES["u"].decode(word(1) + word(9), 0)[0]
+    assert (union.value, union.value_) == (1, 9)
+    assert encoded(module.TYPES["u"], union) == word(1) + word(9)
+
+
+def test_what_the_head_imports_is_what_is_used(compiled: Compile) -> None:
+    """Each of these uses one thing of the runtime, and nothing else that would bring it along."""
+    for definitions, name, data in (
+        ("struct s { int a; }; typedef s t;", "t", word(5)),
+        ("typedef int t;", "t", word(5)),
+        ("typedef opaque t[3];", "t", b"abc\0"),
+        ("typedef string t<>;", "t", text(b"abc")),
+        ("typedef opaque t<3>;", "t", text(b"abc")),
+        ("typedef quadruple t;", "t", bytes(range(16))),
+        ("typedef bool t;", "t", word(1)),
+        ("enum t { A };", "t", word(0)),
+        ("typedef double t<2>;", "t", word(1) + bytes(8)),
+        ("typedef string t<9>; typedef t u[1];", "u", text(b"abc")),
+        ("union t switch (bool b) { case TRUE: void; case FALSE: quadruple q; };", "t", word(1)),
+        ("struct t { void; };", "t", b""),
+    ):
+        module = compiled(definitions)
+        assert typing.get_type_hints(module)["TYPES"]  # every annotation can be read
+        type_ = module.TYPES[name]
+        value, after = type_.decode(data, 0)
+        assert after == len(data)
+        assert encoded(type_, value) == data
+        assert layout_of(type_.hint) is not None
+
+
+def test_what_a_union_may_hold_is_in_its_annotation(compiled: Compile) -> None:
+    module = compiled(
+        "struct s { int a; }; enum e { A }; typedef opaque id[4]; typedef s many<>;"
+        "union u switch (int k) { case 0: void; case 1: quadruple q; case 2: float f; case 3: bool b;"
+        " case 4: string t<>; case 5: s *p; case 6: id i; case 7: many m; case 8: e n; case 9: hyper h; };"
+    )
+    hint = module.U.__annotations__["value"]
+    assert set(hint.split(" | ")) == {"None", "bytes", "float", "bool", "str", "S", "list[S]", "int"}
+    assert hint.endswith(" | None")
+    for held, annotation, hint in (
+        ("quadruple q;", "bytes", bytes),
+        ("opaque o[4];", "bytes", bytes),
+        ("opaque o<>;", "bytes", bytes),
+        ("string s<>;", "bytes | str", bytes | str),
+        ("text t<>;", "list[bytes | str]", list[bytes | str]),
+        ("e n;", "int", int),
+    ):
+        types = "typedef string text<>; enum e { A };"
+        exact = compiled(f"{types} union u switch (int k) {{ case 1: {held} }};")
+        assert exact.U.__annotations__["value"] == annotation
+        assert typing.get_type_hints(exact.U)["value"] == hint
+
+
+def test_constants_keep_their_spelling_and_their_origin(compiled: Compile) -> None:
+    module = compiled(
+        "const HEX = 0x1F; const OCTAL = 017; const TWICE = HEX; const OWN = OTHER; typedef opaque t[N];",
+        '[N]\nvalue = 3\nheader = "a \\"b\\" \\\\ é.h"\n[OTHER]\nvalue = -4\n',
+    )
+    assert module.index.CONSTANTS["mine"] == {"HEX": 31, "OCTAL": 15, "TWICE": 31, "OWN": -4}
+    assert module.index.EXTERNALS["mine"] == {"N": (3, 'a "b" \\ é.h'), "OTHER": (-4, None)}
+    assert (module.HEX, module.N) == (31, 3)
+    assert module.TYPES["t"].decode(b"abc\0", 0) == (b"abc", 4)
+
+
+def test_sizes_of_types(compiled: Compile) -> None:
+    module = compiled("struct s { opaque a[5]; string b<6>; int *c; hyper d<2>; }; typedef string t<>;")
+    assert (module.TYPES["s"].min_size, module.TYPES["s"].max_size) == (8 + 4 + 4 + 4, 8 + 12 + 8 + 20)
+    assert (module.TYPES["t"].min_size, module.TYPES["t"].max_size) == (4, None)
+
+
+def test_a_discriminant_whose_name_python_hides(compiled: Compile) -> None:
+    module = compiled("union u switch (int _k) { case 1: int a; default: void; };")
+    assert module.U.__struct_fields__ == ("x_k", "value")
+    assert module.U.__struct_encode_fields__ == ("_k", "value")
+    value = module.TYPES["u"].decode(word(1) + word(2), 0)[0]
+    assert (value.x_k, value.value) == (1, 2)
+
+
+def test_a_procedure_with_a_type_of_another_file(tmp_path: Path) -> None:
+    (tmp_path / "base.x").write_text("struct s { int a; };\n")
+    (tmp_path / "calls.x").write_text(
+        '%#include "base.h"\n'
+        "struct own { s inner; };\n"
+        "program P { version V { s F(s) = 1; own G(void) = 2; void H(own) = 3; } = 1; } = 0x20000001;\n"
+    )
+    loaded = registry.load(tmp_path)
+    f, g, h = loaded.program("P").procedures
+    assert f.args is f.ret is loaded.module("base").types["s"]
+    assert (g.args, g.ret, h.ret) == (None, h.args, None)
+    assert h.args is loaded.module("calls").types["own"]
+    assert h.args.from_bytes(word(5)).inner == loaded.module("base").code.S(5)
+
+
+def test_cases_are_named_beside_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "mine.x").write_text(
+        "enum e { A = 3, B = 4, C = 5 };"
+        "union u switch (e k) { case A: case B: int one; case C: void; };"
+        "union v switch (int k) { case 7: case -1: int one; case 8: void; default: int other; };"
+    )
+    made = pipeline.compile_python([tmp_path / "mine.x"])["mine.py"]
+    found = [
+        line.strip()
+        for line in made.splitlines()
+        if line.strip().startswith(("if k", "elif k", "if value.k"))
+    ]
+    assert found == [
+        *("if k in (3, 4):  # A, B", "elif k == 5:  # C", "if value.k in (3, 4):  # A, B"),
+        *("if k in (7, -1):  # 7, -1", "elif k == 8:  # 8", "if value.k in (7, -1):  # 7, -1"),
+    ]
+
+
+def test_functions_whose_names_fall_together_stay_apart(compiled: Compile) -> None:
+    """`a.b` is the struct without a name in `a`."""
+    module = compiled(
+        "struct a { struct { int i; } b; }; struct a_b { hyper h; }; enum as { AS };"
+        "const decode_a = 1; const encode_a_b = 2; const as_as = 3; const as_a_b_ = 4; const decode_as = 5;"
+        "struct c { opaque d<decode_a>; opaque e[encode_a_b]; a f<as_as>; a_b g[as_a_b_]; as h<decode_as>; };"
+    )
+    assert list(module.index.CONSTANTS["mine"].values()) == [1, 2, 3, 4, 5]
+    assert {"decode_a_b", "decode_a_b_", "encode_a_b_", "decode_a_", "as_as_", "as_a_b__"} <= vars(
+        module
+    ).keys()
+    inner, hyper = module.TYPES["a"].decode(word(7), 0)[0], module.TYPES["a_b"].decode(bytes(8), 0)[0]
+    assert (inner.b.i, hyper.h) == (7, 0)
+    value = module.C(b"x", b"yz", [inner], [hyper] * 4, [module.As.AS])
+    data = encoded(module.TYPES["c"], value)
+    assert module.TYPES["c"].decode(data, 0) == (value, len(data))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "names"),
+    [(13, {"_" + "iq" * 13 + "_from", "_" + "iq" * 13 + "_to"}), (15, {"_layout0", "_layout1"})],
+)
+def test_long_layouts_are_numbered(compiled: Compile, pairs: int, names: set[str]) -> None:
+    fields = "".join(f"int i{n}; hyper h{n};" for n in range(pairs))
+    module = compiled(f"struct s {{ {fields} }};")
+    assert names <= vars(module).keys()
+    data = bytes(range(12 * pairs))
+    value, after = module.TYPES["s"].decode(data, 0)
+    assert (after, encoded(module.TYPES["s"], value)) == (len(data), data)
+
+
+def test_a_layout_that_has_the_name_of_a_constant(compiled: Compile) -> None:
+    module = compiled(
+        "const _i_to = 3; const _2i_to = 1; const _text_i = 2; const _text_i_7 = 9;"
+        "struct s { int a; opaque b<_i_to>; }; struct t { int a; int b; string c<4>; int d; };"
+        "struct u { string a<5>; int b; };"
+    )
+    assert (module._i_to, module._2i_to, module._text_i, module._text_i_7) == (3, 1, 2, 9)
+    assert {"_i_to_0", "_2i_to_3", "_text_i_5", "_text_i_7_"} <= vars(module).keys()
+    for name, data in (
+        ("s", word(1) + text(b"ab")),
+        ("t", word(1) + word(2) + text(b"abcd") + word(3)),
+        ("u", text(b"abcde") + word(3)),
+    ):
+        value, after = module.TYPES[name].decode(data, 0)
+        assert (after, encoded(module.TYPES[name], value)) == (len(data), data)
+
+
+def test_small_types_are_read_where_they_are_used(compiled: Compile) -> None:
+    module = compiled(
+        "typedef opaque id[16]; struct name { string text<9>; id uuid; }; typedef name *maybe;"
+        "struct named { int a; name one; maybe two; name three; opaque rest<>; maybe many<2>; };"
+    )
+    for name in ("name", "maybe"):
+        setattr(module, f"decode_{name}", None)
+    name = [module.Name("ab", bytes(range(number, number + 16))) for number in range(4)]
+    data = [text(b"ab") + each.uuid for each in name]
+    value = module.Named(-1, name[0], name[1], name[2], b"abcde", [None, name[3]])
+    parts = (word(-1), data[0], word(1), data[1], data[2], text(b"abcde"), word(2), word(0), word(1), data[3])
+    assert encoded(module.TYPES["named"], value) == b"".join(parts)
+    assert module.TYPES["named"].decode(b"".join(parts), 0) == (value, sum(map(len, parts)))
+    none = module.Named(0, name[0], None, name[1], b"", [])
+    data_of_none = encoded(module.TYPES["named"], none)
+    assert module.TYPES["named"].decode(data_of_none, 0) == (none, len(data_of_none))
+
+
+@pytest.mark.parametrize(
+    ("definition", "inlined"),
+    [
+        ("struct t { int a; int b; int c; int d; int e; int f; int g; };", True),
+        ("struct t { int a; int b; int c; int d; int e; int f; int g; int h; };", False),
+        ("struct u { int a; int b; int c; int d; int e; int f; }; typedef u *t;", True),
+        ("struct u { int a; int b; int c; int d; int e; int f; int g; }; typedef u *t;", False),
+        ("struct v { int a; int b; string c<>; }; struct u { v a; int b; }; struct t { u a; int b; };", True),
+        ("struct v { int a; int b; string c<>; }; struct u { v a; int b; }; struct t { u a; u b; };", False),
+        ("typedef string t<9>;", True),
+        ("typedef opaque t[5];", True),
+        ("typedef int t[3];", False),
+        ("typedef int t<3>;", False),
+        ("struct t { int a<3>; };", False),
+        ("struct t { int a; t *next; };", False),
+        ("union t switch (int k) { case 1: case 2: case 3: case 4: case 5: case 6: case 7: int a; "
+         "case 8: void; };", True),
+        ("union t switch (int k) { case 1: case 2: case 3: case 4: case 5: case 6: case 7: int a; "
+         "case 8: void; default: void; };", False),
+        ("union t switch (int k) { case 1: case 2: case 3: case 4: case 5: case 6: case 7: int a; "
+         "case 8: case 9: void; };", False),
+        ("struct u { int a; int b; string c<>; }; union t switch (int k) { case 1: u a; case 2: u *b; };",
+         False),
+        ("struct u { int a; string c<>; }; union t switch (int k) { case 1: u a; case 2: u *b; "
+         "default: int c; };", True),
+        ("union t switch (int k) { case 1: t *next; default: void; };", False),
+    ],
+)  # fmt: skip
+def test_what_is_small_is_read_in_place(compiled: Compile, definition: str, inlined: bool) -> None:
+    """Types of eight values, structs among them; unions of as many labels or values, in their structs."""
+    module = compiled(f"{definition} struct s {{ t one; int two; }};")
+    data = bytes(7) + b"\1" + bytes(300)
+    asked = []
+    decode = module.decode_t
+
+    def asking(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return decode(*arguments)
+
+    module.decode_t = asking  # type: ignore[attr-defined]
+    value, after = module.TYPES["s"].decode(data, 4)
+    assert encoded(module.TYPES["s"], value) == data[4:after]
+    assert bool(asked) != inlined
+
+
+def test_arrays_of_larger_structs_have_a_function(compiled: Compile) -> None:
+    module = compiled(
+        "union one switch (int kind) { case 1: string text<9>; case 2: int number; default: void; };"
+        "struct pair { string name<9>; one value; hyper kind; }; const list_pair = 3;"
+        "struct value_ { pair some<list_pair>; pair two[2]; };"
+    )
+    for name in ("one", "pair"):
+        setattr(module, f"decode_{name}", None)  # nobody needs it
+    pairs = [module.Pair("a", module.One(kind, value), 5) for kind, value in ((1, "b"), (2, 3), (7, None))]
+    value, type_ = module.Value(pairs, pairs[:2]), module.TYPES["value_"]
+    data = encoded(type_, value)
+    assert type_.decode(data, 0) == (value, len(data))
+    assert module.TYPES["pair"].decode(encoded(module.TYPES["pair"], pairs[1]), 0)[0] == pairs[1]
+    with pytest.raises(BadValue, match="4 elements are too many"):
+        type_.decode(word(4) + data[4:], 0)
+
+
+def test_fixed_arrays_have_room_for_their_elements(compiled: Compile) -> None:
+    type_ = compiled("struct t { int a; hyper b; }; struct s { t some[3]; };").TYPES["s"]
+    assert len(type_.decode(bytes(36), 0)[0].some) == 3
+    with pytest.raises(Truncated, match="needs 36 bytes, 35 left"):
+        type_.decode(bytes(35), 0)
+
+
+def test_arrays_of_what_another_file_defines(tmp_path: Path) -> None:
+    (tmp_path / "a.x").write_text("struct far { int a<3>; string b<3>; }; struct near { int a; };\n")
+    (tmp_path / "b.x").write_text('%#include "a.h"\nstruct s { far one<3>; far two[1]; near three<2>; };\n')
+    type_ = registry.load(tmp_path).type("s")
+    data = word(1) + (word(1) + word(7) + text(b"ab")) * 2 + word(2) + word(3) + word(4)
+    assert type_.decode(data, 0)[1] == len(data)
+    assert type_.to_bytes(type_.from_bytes(data)) == data
+
+
+def test_locals_of_types_that_are_read_in_place_are_their_own(compiled: Compile) -> None:
+    module = compiled(
+        "struct t { int a; string b<>; }; union u switch (int b) { case 3: t c; };"
+        "struct s { int d_a; string d_b<>; t *d; t some<2>; int item_a; u e; int e_b; int e_a; };"
+    )
+    inner = module.T(7, "x")
+    value = module.S(1, "y", inner, [inner] * 2, 2, module.U(3, inner), 5, 6)
+    data = encoded(module.TYPES["s"], value)
+    assert module.TYPES["s"].decode(data, 0) == (value, len(data))
+
+
+def test_labels_are_beside_what_they_stand_for(tmp_path: Path) -> None:
+    (tmp_path / "mine.x").write_text(
+        "const ONE = 1; union u switch (int k) { case ONE: case 2: void; case 3: int a; };"
+    )
+    module = pipeline.compile_python([tmp_path / "mine.x"])["mine.py"]
+    for line in ("if k in (1, 2):  # ONE, 2", "elif k == 3:  # 3", "if value.k in (1, 2):  # ONE, 2"):
+        assert f"    {line}\n" in module
+
+
+def test_types_within_types_make_no_more_than_a_multiple(tmp_path: Path) -> None:
+    """Each type has two of the one before, by value or behind optional-data."""
+    sizes = []
+    for count in (20, 40):
+        lines = ["struct t0 { string a<>; hyper b; };", "typedef t0 *o0;"]
+        for n in range(1, count):
+            lines.append(f"struct t{n} {{ t{n - 1} a; t{n - 1} b; o{n - 1} c; t{n - 1} d<>; }};")
+            lines.append(f"typedef o{n - 1} *o{n};")
+        (tmp_path / "mine.x").write_text("\n".join(lines))
+        sizes.append(len(pipeline.compile_python([tmp_path / "mine.x"])["mine.py"]))
+    assert sizes[1] < 2.2 * sizes[0]
+
+
+def test_no_limit_is_none(compiled: Compile) -> None:
+    module = compiled("struct s { string a<>; opaque b<>; int c<>; string d<4>; };")
+    node = layout_of(module.S)
+    nodes = [child for _, _, child in node.fields]
+    limits = [child.size if isinstance(child, Sequence) else child.mark.limit for child in nodes]
+    assert limits == [None, None, None, 4]
+
+
+def test_classes_of_two_files_that_fall_together_stay_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.x").write_text("struct foo_bar { int a; };\n")
+    (tmp_path / "b.x").write_text('%#include "a.h"\nstruct fooBar { foo_bar one; fooBar *next; };\n')
+    (tmp_path / "c.x").write_text("struct FooBar { hyper h; };\n")
+    loaded = registry.load(tmp_path)
+    assert [module.types.keys() for module in loaded.modules()] == [{"foo_bar"}, {"fooBar"}, {"FooBar"}]
+    names = [type_.hint.__name__ for module in loaded.modules() for type_ in module.types.values()]
+    assert names == ["FooBar", "FooBar_", "FooBar"]
+    value, after = loaded.type("fooBar").decode(word(5) + word(0), 0)
+    assert (value.one.a, value.next, after) == (5, None, 8)
+
+
+@pytest.mark.parametrize("number", [2, 2**31, 2**32 - 1])
+def test_numbers_that_are_no_booleans(compiled: Compile, number: int) -> None:
+    """Whatever C's filters would take: the fast way takes 0 and 1."""
+    module = compiled(
+        "struct s { int a; bool b; }; typedef bool many<>; union u switch (bool b) { default: void; };"
+    )
+    odd = number.to_bytes(4, "big")
+    for name, data in (("s", word(1) + odd), ("many", word(1) + odd), ("u", odd)):
+        with pytest.raises(BadValue, match=f"boolean {number} is neither 0 nor 1"):
+            module.TYPES[name].decode(data, 0)

@@ -1,0 +1,272 @@
+"""Layout files compared: the verdict, what differs in words, and what becomes of the wire."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libvirt_proto_codegen.structs_files import Change, Comparison, compare_layouts
+
+FILE = """\
+/* -*- c -*- */
+enum auth {
+        NONE = 0,
+        SASL = 1,
+};
+struct value {
+        int                        type;
+        union {
+                int                i;
+                u_int              ui;
+        } value_u;
+};
+struct list {
+        struct {
+                u_int              params_len;
+                value *            params_val;
+        } params;
+        u_int                      flags;
+        char                       model[32];
+        name                       who;
+};
+"""
+
+
+def changes(*replacements: tuple[str, str]) -> tuple[Change, ...]:
+    """What differs between the file and definitions that give its text with replacements."""
+    ours = FILE
+    for old, new in replacements:
+        assert ours.count(old) == 1, old
+        ours = ours.replace(old, new)
+    found = compare_layouts(FILE, ours)
+    assert found.verdict == "differs"
+    return found.changes
+
+
+def test_equal() -> None:
+    assert compare_layouts(FILE, FILE) == Comparison("equal")
+
+
+def test_white_space_as_diff_b_ignores_it() -> None:
+    there = FILE.replace("SASL = 1", "SASL       = 1").replace(
+        "        u_int                      f", "  u_int f"
+    )
+    assert compare_layouts(there, FILE) == Comparison("white space", (4, 18))
+    assert compare_layouts(FILE.replace("\n", "\r\n"), FILE).verdict == "white space"
+    assert compare_layouts(FILE.replace("};\nstruct list", "} ;\nstruct list"), FILE).verdict == "spelling"
+    assert compare_layouts(FILE.replace("\n        u_int   ", "\nu_int   "), FILE).verdict == "spelling"
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        FILE.replace("\n", "\r\n"),
+        FILE.replace("\n", " \t\n"),
+        FILE.replace("        ", "\t"),
+        FILE.replace(" = ", "="),
+        FILE.replace("        int  ", "int  "),
+        FILE.replace("\nstruct list", "\n\nstruct list"),
+        FILE.replace(" 1,", "\N{NO-BREAK SPACE}1,"),
+        FILE.removesuffix("\n"),
+        FILE + "\n",
+        FILE + "  ",
+    ],
+)
+def test_what_diff_b_says(tmp_path: Path, there: str) -> None:
+    """The verdict of white space is that of the tool which libvirt's build calls."""
+    (tmp_path / "there").write_text(there, newline="")
+    (tmp_path / "ours").write_text(FILE)
+    diff = subprocess.run(["diff", "-b", tmp_path / "there", tmp_path / "ours"], capture_output=True)
+    assert diff.returncode in (0, 1)
+    assert (compare_layouts(there, FILE).verdict == "white space") is (diff.returncode == 0)
+
+
+def test_the_same_layout_written_otherwise() -> None:
+    assert compare_layouts("/* ours */\n" + FILE, FILE) == Comparison("spelling")
+    assert compare_layouts(FILE.replace("int     ", "int /* of what */"), FILE) == Comparison("spelling")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "change"),
+    [
+        (
+            "u_int                      flags",
+            "uint64_t                   flags",
+            Change("struct list", "list.flags", "u_int in the file, uint64_t in the definitions", "changes"),
+        ),
+        (
+            "model[32]",
+            "model[64]",
+            Change(
+                "struct list", "list.model", "char [32] in the file, char [64] in the definitions", "changes"
+            ),
+        ),
+        (
+            "value *            params_val",
+            "other *            params_val",
+            Change(
+                "struct list", "list.params", "value<> in the file, other<> in the definitions", "unclear"
+            ),
+        ),
+        (
+            "name                       who",
+            "name *                     who",
+            Change("struct list", "list.who", "name in the file, name * in the definitions", "unclear"),
+        ),
+        (
+            "name                       who",
+            "name                       whom",
+            Change("struct list", "list.whom", "it is called who in the file", "same"),
+        ),
+        (
+            "        name                       who;\n",
+            "        name                       who;\n        int                        more;\n",
+            Change("struct list", "list.more", "only the definitions have it (int)", "changes"),
+        ),
+        (
+            "        name                       who;\n",
+            "",
+            Change("struct list", "list.who", "only the file has it (name)", "changes"),
+        ),
+        (
+            "                u_int              ui;\n",
+            "                u_int              ui;\n                double             d;\n",
+            Change("struct value", "value.value_u.d", "only the definitions have it (double)", "same"),
+        ),
+        (
+            "                u_int              ui;\n",
+            "",
+            Change("struct value", "value.value_u.ui", "only the file has it (u_int)", "changes"),
+        ),
+        (
+            "SASL = 1",
+            "SASL = 2",
+            Change("enum auth", "SASL", "1 in the file, 2 in the definitions", "changes"),
+        ),
+        ("SASL = 1", "TLS = 1", Change("enum auth", "TLS", "1 is called SASL in the file", "same")),
+        (
+            "        SASL = 1,\n",
+            "        SASL = 1,\n        POLKIT = 2,\n",
+            Change("enum auth", "POLKIT", "only the definitions have it (2)", "same"),
+        ),
+        ("        SASL = 1,\n", "", Change("enum auth", "SASL", "only the file has it (1)", "changes")),
+        (
+            "        NONE = 0,\n        SASL = 1,\n",
+            "        SASL = 1,\n        NONE = 0,\n",
+            Change("enum auth", "auth", "its members stand in another order", "same"),
+        ),
+        (
+            "                int                i;\n                u_int              ui;\n",
+            "                u_int              ui;\n                int                i;\n",
+            Change("struct value", "value", "its arms stand in another order", "same"),
+        ),
+        (
+            "struct value {",
+            "struct more {\n        int                        x;\n};\nstruct value {",
+            Change("struct more", "struct more", "only the definitions have it", "same"),
+        ),
+    ],
+)
+def test_one_difference(old: str, new: str, change: Change) -> None:
+    assert changes((old, new)) == (change,)
+
+
+def test_fields_in_another_order() -> None:
+    flags, model = (
+        "        u_int                      flags;\n",
+        "        char                       model[32];\n",
+    )
+    what = "its fields stand in another order"
+    assert changes((flags + model, model + flags)) == (Change("struct list", "list", what, "changes"),)
+
+
+def test_a_type_that_is_gone_or_called_otherwise() -> None:
+    gone = changes(("enum auth {\n        NONE = 0,\n        SASL = 1,\n};\n", ""))
+    assert gone == (Change("enum auth", "enum auth", "only the file has it", "changes"),)
+    renamed = changes(("enum auth", "enum way"))
+    assert renamed == (
+        Change("enum way", "enum way", "only the definitions have it", "same"),
+        Change("enum auth", "enum auth", "only the file has it; is it called enum way now?", "unclear"),
+    )
+
+
+def test_the_anonymous_enum_is_no_matter_of_the_wire() -> None:
+    head = "enum {\n        VIR_TYPED_PARAM_INT = 1,\n};\n"
+    old = FILE.replace("enum auth", f"{head}enum auth")
+    found = compare_layouts(old, FILE)
+    what = "only the file has this anonymous enum, which is not of the .x"
+    assert (found.changes, found.wire) == ((Change("enum", "enum", what, "same"),), "same")
+
+
+def test_definitions_in_another_order() -> None:
+    first, rest = FILE.split("struct value {")[0], "struct value {" + FILE.split("struct value {")[1]
+    found = compare_layouts(FILE, rest + first)
+    assert found.changes == (Change("", "definitions", "they stand in another order", "same"),)
+
+
+def test_the_wire_in_all() -> None:
+    """The worst of the changes."""
+    same, unclear, changed = ("SASL = 1", "TLS = 1"), ("name   ", "noun   "), ("model[32]", "model[1]")
+    for replacements, wire in (
+        ([same], "same"),
+        ([same, unclear], "unclear"),
+        ([unclear, changed, same], "changes"),
+    ):
+        ours = FILE
+        for old, new in replacements:
+            ours = ours.replace(old, new)
+        assert compare_layouts(FILE, ours).wire == wire
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("hello\n", "line 1: it ends within a definition"),
+        ("struct a {\n  int x;\n", "line 2: it ends within a definition"),
+        ("struct a {\n  int;\n};\n", "line 2: an entry without a name"),
+        ("/* fine */\nprintf(1);\n", "line 2: '(' has no place here"),
+        ("};\n", "line 1: a brace too many, or an entry that has no end"),
+        ("struct a {\n int x }\n;", "line 2: a brace too many, or an entry that has no end"),
+        ("a {\n", "line 1: a brace that no struct, union or enum is before"),
+        ("struct a {" * 500, "line 1: more than 400 braces within each other"),
+    ],
+)
+def test_what_is_no_layout_file(text: str, why: str) -> None:
+    found = compare_layouts(text, FILE)
+    assert (found.verdict, found.changes) == ("unreadable", ())
+    assert found.why == why
+
+
+TOKENS = [
+    "struct",
+    "union",
+    "enum",
+    "a",
+    "b",
+    "{",
+    "}",
+    ";",
+    ",",
+    "=",
+    "1",
+    "-2",
+    "[",
+    "]",
+    "*",
+    "/*c*/",
+    "\n",
+    "(",
+]
+
+
+@given(st.lists(st.sampled_from(TOKENS)))
+def test_any_text_is_read_or_refused_in_words(words: list[str]) -> None:
+    text = " ".join(words)
+    found = compare_layouts(text, FILE)
+    assert found.verdict in ("differs", "unreadable")
+    assert found.why.startswith("line ") is (found.verdict == "unreadable")
+    assert compare_layouts(text, text).verdict == "equal"

@@ -1,0 +1,346 @@
+"""Records of events to Items, with layouts as the kernel's format files have them."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libvirt_proto.capture.probes.formats import Format, FormatError
+from libvirt_proto.capture.probes.live import Selection
+from libvirt_proto.capture.probes.other_events import FiredReader
+from libvirt_proto.capture.probes.plan import Event
+from libvirt_proto.capture.probes.ring import Record
+from libvirt_proto.capture.probes.rpc_events import RpcReader
+from libvirt_proto.capture.probes.tasks import Tasks
+from libvirt_proto.events import Chunk, ConnectionEvent, Fired, Item, Notice
+from tests.support.frames import frame, text
+
+COMMON = """\
+name: {name}
+ID: {id}
+format:
+\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;
+\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;
+\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;
+
+"""
+SCALARS = ["client", "len", "prog", "vers", "proc", "type", "status", "serial"]
+
+
+def message_format(number: int) -> Format:
+    """`number` arrays of 256 bytes."""
+    lines = [
+        f"\tfield:u64 {name};\toffset:{8 + 8 * i};\tsize:8;\tsigned:0;\n" for i, name in enumerate(SCALARS)
+    ]
+    lines += [
+        f"\tfield:u64 p{index}[32];\toffset:{72 + 256 * index};\tsize:256;\tsigned:0;\n"
+        for index in range(number)
+    ]
+    return Format(COMMON.format(name="message", id=7) + "".join(lines) + '\nprint fmt: "x"\n')
+
+
+SOCKET = Format(
+    COMMON.format(name="socket", id=8)
+    + "".join(
+        f"\tfield:u64 {name};\toffset:{8 + 8 * i};\tsize:8;\tsigned:0;\n"
+        for i, name in enumerate(["sock", "fd", "errfd", "pid"])
+    )
+    + "\tfield:__data_loc char[] localAddr;\toffset:40;\tsize:4;\tsigned:0;\n"
+    + "\tfield:__data_loc char[] remoteAddr;\toffset:44;\tsize:4;\tsigned:0;\n"
+)
+#: Of tls_session_new and tls_context_session_deny, as far as they have numbers.
+TLS_NEW, TLS_DENY = (
+    Format(
+        COMMON.format(name=name, id=number)
+        + "".join(
+            f"\tfield:u64 {field};\toffset:{8 + 8 * i};\tsize:8;\tsigned:0;\n"
+            for i, field in enumerate(fields)
+        )
+    )
+    for name, number, fields in (
+        ("new", 11, ("sess", "ctxt", "hostname", "isServer")),
+        ("deny", 12, ("ctxt", "sess", "dname")),
+    )
+)
+TASK = Format(
+    COMMON.format(name="task_newtask", id=9)
+    + "\tfield:pid_t pid;\toffset:8;\tsize:4;\tsigned:1;\n"
+    + "\tfield:char comm[16];\toffset:12;\tsize:16;\tsigned:0;\n"
+    + "\tfield:u64 clone_flags;\toffset:32;\tsize:8;\tsigned:0;\n"
+)
+EXIT = Format(
+    COMMON.format(name="sched_process_exit", id=10)
+    + "\tfield:char comm[16];\toffset:8;\tsize:16;\tsigned:0;\n"
+    + "\tfield:pid_t pid;\toffset:24;\tsize:4;\tsigned:1;\n"
+)
+#: No thread has these numbers.
+PID, THREAD = (1 << 30) + 1, (1 << 30) + 2
+
+
+def common(number: int, thread: int = PID) -> bytes:
+    return struct.pack("<HBBi", number, 0, 0, thread)
+
+
+def message(
+    data: bytes, arguments: dict[str, int] | None = None, *, size: int = 512, thread: int = PID
+) -> Record:
+    """What the kernel writes of a message at a probe: arguments, and the first `size` bytes of memory."""
+    length, prog, vers, proc, type_, serial, status = struct.unpack(">IIIiiIi", data[:28])
+    values = dict(zip(SCALARS, (0x55D0, length, prog, vers, proc, type_, status, serial), strict=True))
+    values |= arguments or {}
+    words = struct.pack("<8Q", *(values[name] & 0xFFFFFFFFFFFFFFFF for name in SCALARS))
+    return Record(1000, common(7, thread) + words + data.ljust(size, b"\xee")[:size])
+
+
+def reader(arrays: int = 2, wanted: Selection | None = None, kind: str = "client_msg_tx_queue") -> RpcReader:
+    events = {
+        "message": Event(kind, "message", "", "", "libvirt.so.0", arrays),
+        "socket": Event("socket_new", "socket", "", "", "libvirt.so.0"),
+        "new": Event("tls_session_new", "new", "", "", "libvirt.so.0"),
+        "deny": Event("tls_context_session_deny", "deny", "", "", "libvirt.so.0"),
+    }
+    formats = {
+        "message": message_format(arrays),
+        "socket": SOCKET,
+        "new": TLS_NEW,
+        "deny": TLS_DENY,
+        "task_newtask": TASK,
+        "sched_process_exit": EXIT,
+    }
+    return RpcReader(events, formats, Tasks(), wanted or Selection((), (), "both"), 500)
+
+
+def read(record: Record, **options: Any) -> list[Item]:
+    return list(reader(**options).items(record))
+
+
+CALL = frame(proc=66, serial=3)
+LONG = frame(text(b"x" * 1000), proc=14, type_=1)
+
+
+def test_a_message() -> None:
+    (chunk,) = read(message(CALL))
+    assert isinstance(chunk, Chunk)
+    assert (chunk.data, chunk.cut, chunk.time_ns, chunk.direction) == (CALL, 0, 1500, "c2s")
+    assert str(chunk.connection) == f"client@[{PID}]:0x55d0-server"
+    assert chunk.connection.transport == "probe"
+
+
+def test_what_an_event_has_no_room_for_is_cut() -> None:
+    (chunk,) = read(message(LONG))
+    assert isinstance(chunk, Chunk)
+    assert (chunk.data, chunk.cut) == (LONG[:512], len(LONG) - 512)
+
+
+def test_headers_alone() -> None:
+    (chunk,) = read(message(LONG, size=0), arrays=0)
+    assert isinstance(chunk, Chunk)
+    assert (chunk.data, chunk.cut) == (LONG[:28], len(LONG) - 28)
+
+
+def test_numbers_with_their_sign_extended() -> None:
+    call = frame(prog=0x87539319, proc=-1, status=-2)
+    (chunk,) = read(message(call, {"prog": 0xFFFFFFFF87539319, "proc": 0xFFFFFFFF}))
+    assert isinstance(chunk, Chunk)
+    assert chunk.data == call
+
+
+def test_bytes_that_are_not_what_the_arguments_say() -> None:
+    """It is said once."""
+    one = reader()
+    first, chunk = one.items(message(CALL + b"secret", {"serial": 4}))
+    assert isinstance(first, Notice)
+    assert first.code == "no-payloads"
+    assert isinstance(chunk, Chunk)
+    assert chunk.data == frame(proc=66, serial=4)
+    (chunk,) = one.items(message(CALL + b"secret", {"len": 32}))
+    assert isinstance(chunk, Chunk)
+    assert (chunk.data, chunk.cut) == (b"\0\0\0\x20" + CALL[4:], 4)
+
+
+@given(
+    st.binary(min_size=28, max_size=700), st.dictionaries(st.sampled_from(SCALARS), st.integers(0, 2**64 - 1))
+)
+def test_no_byte_beyond_a_message(memory: bytes, arguments: dict[str, int]) -> None:
+    """Whatever is in memory and in registers, a Chunk is the header that the arguments make, or the memory up
+    to the length that both have."""
+    for item in read(message(memory, arguments)):
+        if isinstance(item, Chunk):
+            length = int.from_bytes(item.data[:4])
+            assert len(item.data) + item.cut == length
+            assert len(item.data) == 28 or memory.ljust(512, b"\xee")[:512].startswith(item.data)
+        else:
+            assert isinstance(item, Notice)
+
+
+@given(st.sampled_from([7, 8, 9, 10]), st.binary(max_size=700))
+def test_any_record(number: int, content: bytes) -> None:
+    for item in read(Record(0, struct.pack("<H", number) + content)):
+        assert isinstance(item, Chunk | ConnectionEvent | Notice)
+
+
+@pytest.mark.parametrize("length", [1, 27, 33554437, 2**64 - 1])
+def test_lengths_that_no_message_has(length: int) -> None:
+    (notice,) = read(message(CALL, {"len": length}))
+    assert isinstance(notice, Notice)
+    assert (notice.code, notice.severity) == ("bad-event", "error")
+    assert f"len={length}," in notice.text
+
+
+def test_dummies_are_no_messages() -> None:
+    assert read(message(CALL, {"len": 0})) == []
+
+
+def test_records_of_others_and_what_breaks_off() -> None:
+    assert read(Record(0, common(99) + bytes(500))) == []
+    (notice,) = read(Record(0, common(7) + bytes(20)))
+    assert isinstance(notice, Notice)
+    assert "breaks off" in notice.text
+
+
+def test_texts_are_where_their_places_say() -> None:
+    texts = b"127.0.0.1;0\0::1;16509\0"
+    words = struct.pack("<4QII", 0x77, 5, 2**64 - 1, 0, 12 << 16 | 48, 10 << 16 | 60)
+    (event,) = read(Record(0, common(8) + words + texts))
+    assert isinstance(event, ConnectionEvent)
+    assert dict(event.details) == {
+        "process": f"[{PID}]",
+        "thread": str(PID),
+        "sock": "0x77",
+        "fd": "5",
+        "errfd": "-1",
+        "pid": "0",
+        "localAddr": "127.0.0.1;0",
+        "remoteAddr": "::1;16509",
+    }
+    words = struct.pack("<4QII", 0x77, 5, 0, 0, 0xFFFF << 16 | 0xFFFF, 0)
+    (event,) = read(Record(0, common(8) + words + texts))
+    assert isinstance(event, ConnectionEvent)
+    assert dict(event.details)["localAddr"] == ""
+
+
+def new_task(pid: int, flags: int, parent: int, name: bytes = b"virsh") -> Record:
+    return Record(0, common(9, parent) + struct.pack("<i16s4xQ", pid, name, flags))
+
+
+def test_threads_belong_to_processes() -> None:
+    """Two threads of a process are one; when it ends, so do its connections."""
+    one = reader()
+    for record in (new_task(PID, 0, os.getpid()), new_task(THREAD, 0x10000, PID, b"worker")):
+        assert list(one.items(record)) == []
+    chunks = [chunk for thread in (PID, THREAD) for chunk in one.items(message(CALL, thread=thread))]
+    assert {str(chunk.connection) for chunk in chunks if isinstance(chunk, Chunk)} == {
+        f"client@virsh[{PID}]:0x55d0-server"
+    }
+    exits = [Record(0, common(10, pid) + struct.pack("<16si", b"virsh", pid)) for pid in (THREAD, PID)]
+    assert list(one.items(exits[0])) == []
+    ends = list(one.items(exits[1]))
+    assert [(item.direction, item.end) for item in ends if isinstance(item, Chunk)] == [
+        ("c2s", True),
+        ("s2c", True),
+    ]
+
+
+def test_selection() -> None:
+    wanted = [
+        ((PID,), (), True),
+        ((THREAD,), (), False),
+        ((), ("virsh",), True),
+        ((), ("virs",), False),
+        ((PID,), ("other",), False),
+    ]
+    for pids, comms, shown in wanted:
+        one = reader(wanted=Selection(pids, comms, "both"))
+        assert list(one.items(new_task(PID, 0, 1))) == []
+        assert bool(list(one.items(message(CALL)))) == shown
+
+
+def test_what_may_be_of_the_other_side_is_left_out() -> None:
+    words = struct.pack("<4QII", 0x77, 5, 0, 0, 0, 0)
+    assert read(Record(0, common(8) + words), wanted=Selection((), (), "client")) == []
+
+
+def test_tls_is_of_the_side_that_it_began_at() -> None:
+    """One session of a daemon's, one of a client's, and one that is older than the trace."""
+    records = [
+        *(Record(0, common(11) + struct.pack("<4Q", 0x51 + i, 0x70 + i, 0, 1 - i)) for i in (0, 1)),
+        *(Record(0, common(12) + struct.pack("<3Q", 0x70 + i, 0x51 + i, 0)) for i in (0, 1, 2)),
+    ]
+    for sides, sessions in (("server", ["0x51"]), ("client", ["0x52"]), ("both", ["0x51", "0x52", "0x53"])):
+        one = reader(wanted=Selection((), (), sides))
+        items = [item for record in records for item in one.items(record)]
+        denied = [item for item in items if isinstance(item, ConnectionEvent) and "deny" in item.kind]
+        assert [dict(item.details)["sess"] for item in denied] == sessions
+
+
+def test_this_process_and_its_threads() -> None:
+    ready, done = threading.Event(), threading.Event()
+    numbers: list[int] = []
+
+    def thread() -> None:
+        numbers.append(threading.get_native_id())
+        ready.set()
+        done.wait(60)
+
+    worker = threading.Thread(target=thread)
+    worker.start()
+    try:
+        assert ready.wait(60)
+        tasks = Tasks()
+        assert tasks.of(numbers[0]) is tasks.of(os.getpid())
+        assert tasks.of(os.getpid()).pid == os.getpid()
+        assert tasks.of(os.getpid()).comm == Path("/proc/self/comm").read_text().strip()
+    finally:
+        done.set()
+        worker.join()
+
+
+@given(st.text(max_size=200))
+def test_any_format(content: str) -> None:
+    for whole in (content, COMMON.format(name="x", id=1) + content):
+        try:
+            Format(whole).values(bytes(400))
+        except FormatError:
+            continue
+
+
+MONITOR = Format(
+    COMMON.format(name="qemu_monitor_recv_reply_1", id=7)
+    + "\tfield:u64 mon;\toffset:8;\tsize:8;\tsigned:0;\n"
+    + "\tfield:u64 reply;\toffset:16;\tsize:8;\tsigned:0;\n"
+    + "\tfield:u64 p0[32];\toffset:24;\tsize:256;\tsigned:0;\n"
+    + "\tfield:u64 p1[32];\toffset:280;\tsize:256;\tsigned:0;\n"
+)
+
+
+def monitor(memory: bytes, pointer: int = 0x1234) -> list[Fired | Notice]:
+    event = Event("qemu_monitor_recv_reply", "reply", "", "", "driver.so", 2)
+    one = FiredReader({"reply": event}, {"reply": MONITOR}, Tasks(), Selection((), (), "both"), 500)
+    return list(one.items(Record(1000, common(7) + struct.pack("<2Q", 0x55D0, pointer) + memory)))
+
+
+@given(st.binary(max_size=700))
+def test_no_byte_behind_a_line(memory: bytes) -> None:
+    (item,) = monitor(memory)
+    if len(memory) < 512:
+        assert isinstance(item, Notice)
+        return
+    assert isinstance(item, Fired)
+    assert (item.time_ns, item.pid, item.arguments["mon"]) == (1500, PID, "0x55d0")
+    line = memory[:512].split(b"\0")[0]
+    assert item.arguments["reply"] == line.decode("utf-8", "backslashreplace")
+    assert item.cut == (b"\0" not in memory[:512])
+
+
+def test_no_text_at_all() -> None:
+    (item,) = monitor(b"secret" + bytes(506), pointer=0)
+    assert isinstance(item, Fired)
+    assert (item.arguments["reply"], item.cut) == ("", False)

@@ -1,0 +1,99 @@
+"""Addresses: how they are written, and what can listen there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from libvirt_proto.capture import address as module
+from libvirt_proto.capture.address import Address, AddressError, connect, listen, parse
+from tests.support.relays import client
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("tcp:127.0.0.1:16509", Address("tcp", "127.0.0.1", 16509)),
+        ("tcp:[::1]:16509", Address("tcp", "::1", 16509)),
+        ("tcp:host.example:0", Address("tcp", "host.example", 0)),
+        ("tcp::16510", Address("tcp", "", 16510)),
+        ("unix:/run/libvirt/libvirt-sock", Address("unix", "/run/libvirt/libvirt-sock")),
+        ("unix:a:b", Address("unix", "a:b")),
+        ("unix:@name", Address("unix", "@name")),
+    ],
+)
+def test_addresses(text: str, address: Address) -> None:
+    assert parse(text) == address
+    assert str(address) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "unix:", "unix:@", "unix:a\0b", "tcp:", "tcp:host", "tcp:host:", "tcp:host:x", "tcp:host:65536",
+     "tcp:::1:16509", "tcp:[::1]", "tcp:[]:1", "tcp:a b:1", "/run/libvirt/libvirt-sock", "udp:a:1"],
+)  # fmt: skip
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(AddressError, match="tcp:HOST:PORT"):
+        parse(text)
+
+
+def test_a_path_that_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    address = Address("unix", str(path))
+    (first,) = listen(address)
+    with first, pytest.raises(AddressError, match="something listens there"):
+        listen(address)
+    assert path.is_socket(), "a socket that nobody listens on any more"
+    (second,) = listen(address)
+    second.close()
+    path.unlink()
+    path.write_text("a file")
+    with pytest.raises(AddressError, match="is no socket"):
+        listen(address)
+    assert path.read_text() == "a file"
+
+
+def test_an_abstract_socket_and_all_addresses() -> None:
+    name = f"@libvirt-proto-test-{os.getpid()}"
+    (one,) = listen(parse(f"unix:{name}"))
+    with one:
+        assert one.getsockname() == b"\0" + name[1:].encode()
+        with client(Address("unix", name)):
+            pass
+    sockets = listen(parse("tcp::0"))
+    assert len({one.getsockname()[1] for one in sockets}) == 1
+    for one in sockets:
+        one.close()
+
+
+def test_no_address_of_a_host_answers() -> None:
+    """The first that answers is taken; where none does, the last says why."""
+    (one,) = listen(parse("tcp:127.0.0.1:0"))
+    port = one.getsockname()[1]
+    one.close()
+    with pytest.raises(ConnectionRefusedError):
+        asyncio.run(connect(Address("tcp", "127.0.0.1", port)))
+
+
+def test_a_server_that_takes_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its backlog is full: it is tried again for a while, and whoever wants to listen there cannot."""
+    monkeypatch.setattr(module, "_PATIENCE", 0.1)
+    path = str(tmp_path / "socket")
+    with ExitStack() as opened:
+        server = opened.enter_context(socket.socket(socket.AF_UNIX))
+        server.bind(path)
+        server.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                waiting = opened.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(path)
+        with pytest.raises(TimeoutError, match="does not accept connections"):
+            asyncio.run(connect(Address("unix", path)))
+        with pytest.raises(AddressError, match="something listens there"):
+            listen(Address("unix", path))

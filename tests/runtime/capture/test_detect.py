@@ -1,0 +1,199 @@
+"""What files and streams are, by their first bytes."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from libvirt_proto.capture.detect import compression, file_format, first_bytes, identify, plausible_header
+from tests.support import packets
+from tests.support.packets import message
+
+
+def client_hello(name: bytes | None) -> bytes:
+    """A ClientHello of TLS 1.2 (RFC 5246 §7.4.1.2), with a session, and a server name (RFC 6066 §3)."""
+    extensions = struct.pack(">HH", 23, 0)
+    if name is not None:
+        entry = struct.pack(">BH", 0, len(name)) + name
+        listed = struct.pack(">H", len(entry)) + entry
+        extensions += struct.pack(">HH", 0, len(listed)) + listed
+    body = b"\x03\x03" + bytes(range(32)) + b"\x20" + bytes(32) + struct.pack(">H4s", 4, b"\x13\x01\x13\x02")
+    body += b"\x01\x00" + struct.pack(">H", len(extensions)) + extensions
+    handshake = b"\x01" + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x01" + struct.pack(">H", len(handshake)) + handshake
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"GET / HTTP/1.0\r\n\r\n", "HTTP (GET / HTTP/1.0)"),
+        (b"OPTIONS * HTTP/1.1", "HTTP (OPTIONS * HTTP/1.1)"),
+        (b"GET /\xff\x1b[31m HTTP/1.1\r\n", "HTTP (GET /\\xff?[31m HTTP/1.1)"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "HTTP (a response)"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM", "HTTP/2"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
+        (b"RFB 003.008\n", "VNC (RFB)"),
+        (b"REDQ\x02\x00\x00\x00", "SPICE"),
+        (b'{"QMP": {"version": {}}}', "QMP"),
+        (b"NBDMAGICIHAVEOPT", "NBD"),
+        (client_hello(b"host.example"), "TLS (server name host.example)"),
+        (client_hello(None), "TLS"),
+        (client_hello(b"host.example")[:20], "TLS"),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "TLS"),
+        (b"\x17\x03\x03\x40\x11" + bytes(40), "TLS"),
+        (b"\x17\x04\x03\x40\x11", None),
+        (b"\x00\x01\x02\x03", None),
+        (b"", None),
+        (message(), None),
+    ],
+)
+def test_protocols_by_their_first_bytes(data: bytes, name: str | None) -> None:
+    assert identify(data) == name
+
+
+@pytest.mark.parametrize("size", range(0, 120, 7))
+def test_any_part_of_a_client_hello(size: int) -> None:
+    name = identify(client_hello(b"h")[:size])
+    assert name is None if size < 3 else name.startswith("TLS")
+
+
+def test_first_bytes() -> None:
+    assert first_bytes(b"\x01\x02") == "01 02"
+    assert first_bytes(bytes(13)) == " ".join(["00"] * 12) + " …"
+
+
+REMOTE = frozenset((0x20008086,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "plausible"),
+    [
+        ({}, True),
+        ({"type": 6, "status": 2, "proc": 9999, "serial": 0xFFFFFFFF}, True),
+        ({"type": 7}, False),
+        ({"type": -1}, False),
+        ({"status": 3}, False),
+        ({"status": -1}, False),
+        ({"proc": 0}, False),
+        ({"proc": -4}, False),
+        ({"proc": 10_000}, False),
+        ({"vers": 2}, False),
+        ({"prog": 0x20008087}, False),
+    ],
+)
+def test_plausible_headers(changes: dict[str, int], plausible: bool) -> None:
+    data = message(b"payload", **changes)  # type: ignore[arg-type]
+    assert plausible_header(data, 0, REMOTE) is plausible
+    assert plausible_header(b"abc" + data, 3, REMOTE) is plausible
+    assert plausible_header(data) is (plausible or "prog" in changes)
+    assert not plausible_header(data[:27], 0, REMOTE)
+    assert not plausible_header(data, 8, REMOTE)
+
+
+@pytest.mark.parametrize(("length", "plausible"), [(27, 0), (28, 1), (33554436, 1), (33554437, 0), (0, 0)])
+def test_plausible_lengths(length: int, plausible: int) -> None:
+    data = struct.pack(">I", length) + message()[4:]
+    assert plausible_header(data, 0, REMOTE) == bool(plausible)
+
+
+@pytest.mark.parametrize(
+    ("head", "form"),
+    [
+        (packets.pcap([])[:4], "pcap"),
+        (packets.pcap([], order=">"), "pcap"),
+        (packets.pcap([], nanoseconds=True), "pcap"),
+        (packets.section(), "pcapng"),
+        (packets.section(">"), "pcapng"),
+        (message(), "raw"),
+        (message(bytes(100_000))[:65536], "raw"),
+        (message(b"abc")[:12], "raw"),
+        (message(b"abc")[:19], "raw"),
+        (b"the end of a message" + message(), "raw"),
+        (b"00 00 00 1c 20", "hex"),
+        (b"\n# a comment \xc3\xa4\r\n\n0000001c\r\n", "hex"),
+        (b"0x00, 0x00, 0x00, 0x1c", "hex"),
+        (b"\\x00\\x00\\x00\\x1c", "hex"),
+        (b"00:00:00:1c", "hex"),
+        (b"00000000: 0000 001c 2000 8086  .... ...", "hex"),
+        (b"\t0x0000:  4500 003c d66e 4000 4006 664b 7f00 0001  E..<.n@.@.fK....", "hex"),
+        (b"00000000  00 00 00 1c 20 00 80 86  00 00 00 01 00 00 00 42  |.... ..........B|", "hex"),
+        (b"2026-11-22 21:45:08.121+0000", "log"),
+        (b"2026-11-22 21:45:08.121+0000: 19725: info : libvirt version: 9.0.0\n", "log"),
+        (b"  <memory>the end of a document\n2026-11-22 21:45:08.121+0000: 1: error : a:1 : b\n", "log"),
+        (b"Nov 22 21:45:08 host libvirtd[123]: 2026-11-22 21:45:08.121+0000: 1: info : a\n", "log"),
+        (b"-- Logs begin --\nNov 22 21:45:08 host virtqemud[123]: RPC_CLIENT_NEW: client=0x1", "log"),
+        (b"2026-11-22T21:45:08+0000 host virtlogd[123]: hello", "log"),
+        (b"2026-11-22 21:45:08.121 INFO nova.compute [-] hello", None),
+        (b"Nov 22 21:45:08 host sshd[123]: hello", None),
+        (b'123 21:45:08.1 write(2, "2026-11-22 21:45:08.121+0000: 1: info : a", 41) = 41\n', "strace"),
+        (b'9 sendto(3, "<6>Nov 22 21:45:08 host libvirtd[123]: hello", 44, 0, NULL, 0) = 44\n', "strace"),
+        (message(b"2026-11-22 21:45:08.121+0000: 1: info : a\n"), "raw"),
+        (b"", None),
+        (b"# only a comment\n", None),
+        (b"hello, world\n", None),
+        (b"GET / HTTP/1.0\r\n", None),
+        (b"\x7fELF" + bytes(500), None),
+        (message(b"abc")[:11], None),
+        (bytes(100), None),
+        (b"0", None),
+    ],
+)
+def test_formats_of_files(head: bytes, form: str | None) -> None:
+    assert file_format(head) == form
+
+
+def test_formats_of_real_files(captures: Path) -> None:
+    forms = {path.name: file_format(path.read_bytes()[:65536]) for path in captures.iterdir()}
+    expected = {name: name.rsplit(".", 1)[1].replace("txt", "strace") for name in forms}
+    assert forms == expected
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"BZh91AY", "bzip2"),
+        (b"\xfd7zXZ\x00", "xz"),
+        (b"\x1f\x8b", None),
+        (b"", None),
+    ],
+)
+def test_compressed_files(head: bytes, name: str | None) -> None:
+    assert compression(head) == name
+
+
+STRACE = (
+    b'execve("/usr/bin/virsh", ["virsh"], 0x7ffd0 /* 35 vars */) = 0\n',
+    b'25234 1795384881.935913 connect(4, {sa_family=AF_UNIX, sun_path="/x"}, 110) = 0\n',
+    b"[pid   312] 00:42:22.961884 recvfrom(4,  <unfinished ...>\n",
+    b"7 <... clock_nanosleep resumed>NULL) = 0\n",
+    b"     0.000324 [  53] [00007f4f82e76dfa] close(3)     = 0 <0.000012>\n",
+    b"strace: Process 309 attached with 4 threads\n",
+    b"32704 1795567341.606211 exit_group(0)    = ?\n",
+    b"--- SIGCHLD {si_signo=SIGCHLD, si_pid=1} ---\n",
+    b"7 +++ exited with 0 +++\n",
+    b'read(4<UNIX-STREAM:[41180->42012]>, "\\0\\0\\0\\34',  # a line that is longer than what is there
+)
+
+
+@pytest.mark.parametrize("line", STRACE)
+def test_strace(line: bytes) -> None:
+    assert file_format(line) == "strace"
+    assert file_format(b" Id   Name   State\n\n 1    test   running\n" + line) == "strace"
+
+
+@pytest.mark.parametrize(
+    ("text", "format"),
+    [
+        (b"int main(void)\n{\n    return read(4, buffer, 4);\n}\n", None),
+        (b"read(4, buffer, 4);\n", None),
+        (b"See read(2) and write(2).\n", None),
+        (b"2026-11-22 21:45:10.120+0000: 19725: info : f:1 : RPC_CLIENT_MSG_RX: len=28 (x) = 0\n", "log"),
+        (b"deadbeef00\n", "hex"),
+        (message(b"\nread(4, 0x7ffd, 4) = 4\n"), "raw"),
+    ],
+)
+def test_no_strace(text: bytes, format: str | None) -> None:
+    assert file_format(text) == format

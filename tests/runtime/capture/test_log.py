@@ -1,0 +1,306 @@
+"""libvirt's log: lines to messages, connections and events."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from pathlib import Path
+from struct import unpack
+
+import pytest
+
+from libvirt_proto.capture import log, objects
+from libvirt_proto.capture.log import log_chunks
+from libvirt_proto.capture.sources import read_source
+from libvirt_proto.events import Chunk, ConnectionEvent, Item, Notice
+
+START = "2026-11-22 21:45:10.120+0000: 19725: info : "
+NS = 1_795_383_910_120_000_000
+CALL = "RPC_SERVER_CLIENT_MSG_RX: client=0x1 len=32 prog=536903814 vers=1 proc=60 type=0 status=0 serial=1"
+
+
+def read(*lines: str, start: str = START) -> list[Item]:
+    return list(log_chunks(io.BytesIO("".join(f"{start}{line}\n" for line in lines).encode()).read))
+
+
+def chunks(items: list[Item]) -> list[Chunk]:
+    return [item for item in items if isinstance(item, Chunk)]
+
+
+def notices(items: list[Item]) -> list[tuple[str, str]]:
+    return [(item.code, item.text) for item in items if isinstance(item, Notice)]
+
+
+def names(items: list[Item]) -> list[str]:
+    return list(dict.fromkeys(str(chunk.connection) for chunk in chunks(items)))
+
+
+def test_a_real_log_of_both_sides(captures: Path) -> None:
+    """Five virsh sessions: what a client queues the daemon receives, and the other way round."""
+    with (captures / "libvirtd-rpc-info.log").open("rb") as file:
+        items = list(read_source(file, "log"))
+    seen: dict[str, Counter[tuple[str | None, bytes]]] = {"client": Counter(), "server": Counter()}
+    for chunk in chunks(items):
+        assert len(chunk.data) == (0 if chunk.end else 28)
+        if chunk.data:
+            side = "client" if "@" in chunk.connection.client else "server"
+            seen[side][chunk.direction, chunk.data] += 1
+            assert unpack(">I", chunk.data[:4])[0] == 28 + chunk.cut
+    assert seen["client"] == seen["server"]
+    assert seen["client"].total() == 96
+    assert {chunk.connection.id for chunk in chunks(items)} == set(range(1, 11))
+    assert "client-server@0x55bef0a18050" in names(items)
+    # virsh ends before it disposes of its client.
+    assert Counter(chunk.direction for chunk in chunks(items) if chunk.end) == {"c2s": 5, "s2c": 5}
+    kinds = Counter(item.kind for item in items if isinstance(item, ConnectionEvent))
+    assert kinds == {
+        "socket_new": 12,
+        "socket_dispose": 7,
+        "client_new": 5,
+        "server_client_new": 5,
+        "server_client_dispose": 5,
+        "keepalive_new": 10,
+        "keepalive_start": 10,
+        "keepalive_stop": 10,
+        "keepalive_dispose": 5,
+    }
+    assert notices(items) == []
+
+
+def test_a_message() -> None:
+    (chunk,) = read(CALL)
+    assert isinstance(chunk, Chunk)
+    header = (0x20008086, 1, 60, 0, 1, 0)
+    assert unpack(">7I", chunk.data) == (32, *header)
+    assert (chunk.cut, chunk.time_ns, chunk.direction) == (4, NS, "c2s")
+
+
+@pytest.mark.parametrize(
+    ("name", "direction", "connection"),
+    [
+        ("RPC_CLIENT_MSG_TX_QUEUE", "c2s", "client@0x1-server"),
+        ("RPC_CLIENT_MSG_RX", "s2c", "client@0x1-server"),
+        ("RPC_SERVER_CLIENT_MSG_RX", "c2s", "client-server@0x1"),
+        ("RPC_SERVER_CLIENT_MSG_TX_QUEUE", "s2c", "client-server@0x1"),
+    ],
+)
+def test_directions(name: str, direction: str, connection: str) -> None:
+    (chunk,) = read(CALL.replace("RPC_SERVER_CLIENT_MSG_RX", name))
+    assert isinstance(chunk, Chunk)
+    assert (chunk.direction, str(chunk.connection), chunk.connection.transport) == (
+        direction,
+        connection,
+        "log",
+    )
+
+
+def test_numbers_with_their_sign_extended() -> None:
+    (chunk,) = read(
+        "RPC_CLIENT_MSG_RX: client=0x1 len=28 prog=18446744071684985625 vers=1 proc=-1"
+        " type=18446744073709551615 status=-2 serial=4294967295"
+    )
+    assert isinstance(chunk, Chunk)
+    assert unpack(">IIIiiIi", chunk.data) == (28, 0x87539319, 1, -1, -1, 0xFFFFFFFF, -2)
+
+
+def test_dummies_are_no_messages() -> None:
+    assert (
+        read("RPC_CLIENT_MSG_TX_QUEUE: client=0x1 len=0 prog=0 vers=0 proc=0 type=0 status=0 serial=0") == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (CALL.replace("len=32", "len=27"), "has len=27, which no message can have"),
+        (CALL.replace("len=32", "len=33554437"), "has len=33554437, which no message can have"),
+        (CALL.replace("len=32", "len=-1"), "has len=-1, which no message can have"),
+        (CALL.replace("proc=60", "proc=0x3c"), "has proc='0x3c', which is no number"),
+        (CALL.replace("serial=1", "serial=" + "1" * 90), f"has serial='{'1' * 40}…', which is no number"),
+        (CALL.partition(" status")[0], "breaks off: it has no serial="),
+        (CALL.replace("0x1", "(nil)"), "names no object ('(nil)')"),
+        ("RPC_CLIENT_NEW: sock=0x1", "names no object ('')"),
+        ("RPC_SOCKET_NEW: fd=1", "names no object ('')"),
+    ],
+)
+def test_lines_that_libvirt_does_not_write(line: str, words: str) -> None:
+    items = read(CALL, line, CALL)
+    assert notices(items) == [("bad-log-line", f"line 2: {line.partition(':')[0]} {words}")]
+    assert len(chunks(items)) == 2
+
+
+def session(client: str, sock: str, port: int) -> list[str]:
+    return [
+        f"virNetSocketNew:294 : RPC_SOCKET_NEW: sock={sock} fd=9 errfd=-1 pid=0"
+        f" localAddr=127.0.0.1;16509, remoteAddr=127.0.0.1;{port}",
+        f"virNetServerClientNewInternal:409 : RPC_SERVER_CLIENT_NEW: client={client} sock={sock}",
+        CALL.replace("0x1", client),
+        f"RPC_SOCKET_DISPOSE: sock={sock}",
+        f"RPC_SERVER_CLIENT_DISPOSE: client={client}",
+    ]
+
+
+def test_an_address_that_is_used_again_is_another_connection() -> None:
+    items = read(*session("0xa", "0xb", 5001), *session("0xa", "0xb", 5002))
+    assert names(items) == ["127.0.0.1:5001-127.0.0.1:16509@0xa", "127.0.0.1:5002-127.0.0.1:16509@0xa"]
+    assert [(chunk.connection.id, chunk.end) for chunk in chunks(items)] == [
+        (1, False),
+        (1, True),
+        (1, True),
+        (2, False),
+        (2, True),
+        (2, True),
+    ]
+    # The socket's end belongs to its connection.
+    (first, _) = (
+        item for item in items if isinstance(item, ConnectionEvent) and item.kind == "socket_dispose"
+    )
+    assert first.connection is not None
+    assert first.connection.id == 1
+
+
+def test_a_new_client_whose_predecessor_was_not_seen_to_end() -> None:
+    items = read(*session("0xa", "0xb", 5001)[:3], *session("0xa", "0xb", 5002))
+    assert [chunk.connection.id for chunk in chunks(items) if chunk.end] == [1, 1, 2, 2]
+
+
+def test_a_connection_without_a_message_is_told_by_events_alone() -> None:
+    items = read("RPC_SERVER_CLIENT_NEW: client=0xa sock=0xb", "RPC_SERVER_CLIENT_DISPOSE: client=0xa")
+    assert [item.kind for item in items if isinstance(item, ConnectionEvent)] == [
+        "server_client_new",
+        "server_client_dispose",
+    ]
+    assert len(items) == 2
+
+
+def test_the_side_that_wrote_the_lines_has_the_object() -> None:
+    new = "localAddr=::1;40508, remoteAddr=::1;16514"
+    items = read(
+        f"RPC_SOCKET_NEW: sock=0x1 fd=1 errfd=-1 pid=0 {new}",
+        "RPC_CLIENT_NEW: client=0x2 sock=0x1",
+        CALL.replace("RPC_SERVER_CLIENT_MSG_RX: client=0x1", "RPC_CLIENT_MSG_TX_QUEUE: client=0x2"),
+    )
+    assert names(items) == ["[::1]:40508@0x2-[::1]:16514"]
+
+
+def test_the_log_begins_in_mid_connection() -> None:
+    items = read(
+        "RPC_SOCKET_DISPOSE: sock=0x5",
+        "RPC_KEEPALIVE_STOP: ka=0x6 client=0x1",
+        "RPC_SERVER_CLIENT_DISPOSE: client=0x1",
+        CALL,
+        "RPC_SERVER_CLIENT_DISPOSE: client=0x1",
+    )
+    events = [item for item in items if isinstance(item, ConnectionEvent)]
+    assert [event.connection and event.connection.id for event in events] == [None, None, None, 1]
+    assert len(chunks(items)) == 3
+    assert notices(items) == []
+
+
+def test_events() -> None:
+    """All words, in their order and as they are written; a value may have blanks in it."""
+    _, event = read(
+        CALL,
+        "dispatch:1 : RPC_SERVER_CLIENT_AUTH_ALLOW: client=0x1 auth=1 identity=CN=a host, O=b c",
+    )
+    assert event == ConnectionEvent(
+        "server_client_auth_allow",
+        NS,
+        chunks(read(CALL))[0].connection,
+        (("thread", "19725"), ("client", "0x1"), ("auth", "1"), ("identity", "CN=a host"), ("O", "b c")),
+    )
+    (event,) = read("RPC_TLS_CONTEXT_NEW: ctxt=0x7 cacert=/etc/pki/CA/cacert.pem cacrl=<null>")
+    assert isinstance(event, ConnectionEvent)
+    assert (event.kind, event.connection, event.side) == ("tls_context_new", None, None)
+
+
+def test_whose_tls_it_is() -> None:
+    items = read(
+        "RPC_TLS_CONTEXT_NEW: ctxt=0x7 cacert=/etc/pki/CA/cacert.pem isServer=0",
+        "RPC_TLS_SESSION_NEW: sess=0x8 ctxt=0x9 hostname=<null> isServer=1",
+        "RPC_TLS_CONTEXT_SESSION_ALLOW: ctxt=0x9 sess=0x8 dname=CN=host",
+        "RPC_TLS_SESSION_DISPOSE: sess=0x8",
+        "RPC_TLS_CONTEXT_SESSION_FAIL: ctxt=0x9 sess=0x8",
+        "RPC_TLS_CONTEXT_DISPOSE: ctxt=0x7",
+    )
+    sides = [item.side for item in items if isinstance(item, ConnectionEvent)]
+    assert sides == ["client", "server", "server", "server", None, "client"]
+
+
+def test_what_a_peer_chose_names_no_other_object() -> None:
+    items = read(CALL, "RPC_SERVER_CLIENT_AUTH_ALLOW: client=0x2 auth=1 identity=x client=0x1")
+    assert isinstance(items[1], ConnectionEvent)
+    assert items[1].connection is None
+
+
+@pytest.mark.parametrize(
+    ("start", "time_ns", "thread"),
+    [
+        ("Nov 22 21:45:08 host libvirtd[123]: " + START, NS, "19725"),
+        (START.replace("21:45", "23:45").replace("+0000", "+0200"), NS, "19725"),
+        (START + "virNetServerClientDispatchRead:1224 : ", NS, "19725"),
+        (START.replace("info", "debug"), NS, "19725"),
+        ("2026-11-22T22:45:10+0100 a.host virtqemud[123]: ", NS - 120_000_000, None),
+        ("2026-11-22T21:45:10.120000+00:00 host libvirtd[123]: ", NS, None),
+        ("1795383910.120000 host libvirtd[123]: ", NS, None),
+        ("Nov 22 21:45:10 host libvirtd[123]: 19725: info : ", None, "19725"),
+        ("Nov 22 21:45:10 host libvirtd[123]: ", None, None),
+        (START.replace("11-22", "02-30"), None, "19725"),
+        ("9999999-11-22T21:45:10+0100 host libvirtd[123]: ", None, None),
+    ],
+)
+def test_what_stands_before_a_line(start: str, time_ns: int | None, thread: str | None) -> None:
+    items = read(CALL, "RPC_KEEPALIVE_STOP: ka=0x6 client=0x1", start=start)
+    chunk, event = (item for item in items if not isinstance(item, Notice))
+    assert isinstance(chunk, Chunk)
+    assert isinstance(event, ConnectionEvent)
+    assert chunk.time_ns == event.time_ns == time_ns
+    assert dict(event.details).get("thread") == thread
+    assert [code for code, _ in notices(items)] == ([] if time_ns else ["no-times"])
+
+
+def test_processes_in_the_journal_are_apart() -> None:
+    lines = [
+        f"2026-11-22T21:45:10+0000 host {daemon}: {CALL}\n" for daemon in ("virtqemud[1]", "virtlogd[2]")
+    ]
+    items = list(log_chunks(io.BytesIO("".join(lines).encode()).read))
+    assert [chunk.connection.id for chunk in chunks(items)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "error : virGDBusGetSystemBus:99 : internal error: Unable to get system bus connection",
+        "qemuMonitorSend:1 : QEMU_MONITOR_SEND_MSG: mon=0x1 msg={} fd=-1",
+        "virNetFoo:1 : no object RPC_CLIENT_NEW here",
+        "virNetFoo:1 : 'quoted: RPC_CLIENT_NEW: client=0x1 sock=0x2'",
+        "x" * 500 + ": " + CALL,
+        "",
+    ],
+)
+def test_lines_of_other_areas(line: str) -> None:
+    items = read(line)
+    (code, words) = notices(items)[0]
+    assert (len(items), code) == (1, "no-rpc-lines")
+    assert 'log_filters="2:rpc"' in words
+    assert "LIBVIRT_LOG_FILTERS=2:rpc" in words
+
+
+def test_a_line_in_a_document_is_none_of_libvirts() -> None:
+    assert notices(read(CALL, start="")) == notices(read(""))
+
+
+def test_an_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "_MAX_LINE", 1000)
+    items = read(CALL, "x" * 2_000_000, CALL)
+    assert len(chunks(items)) == 1
+    assert notices(items) == [
+        ("bad-log-line", "line 2: the line is longer than 1000 bytes; nothing behind it was read")
+    ]
+
+
+def test_objects_that_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest connection is given up, and ended."""
+    monkeypatch.setattr(objects, "_MAX_OBJECTS", 2)
+    items = read(*(line for n in range(4) for line in session(f"0xa{n}", f"0xb{n}", 5000 + n)[:3]))
+    assert [chunk.connection.id for chunk in chunks(items) if chunk.end] == [1, 1, 2, 2]

@@ -1,0 +1,52 @@
+"""The end of what has no end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from libvirt_proto.capture.stop import Stop
+
+#: Ends with the first signal, which it may get anywhere in the loop, in `wait` above all.
+LOOP = """\
+from libvirt_proto.cli.inputs import stopped_by_signals
+stop = stopped_by_signals()
+print("begin", flush=True)
+while not stop.wait(0):
+    pass
+"""
+
+
+def test_waiting() -> None:
+    stop = Stop()
+    assert (stop.wait(0), stop.is_set()) == (False, False)
+    stop.set()
+    began = time.monotonic()
+    assert (stop.wait(60), stop.is_set()) == (True, True)
+    assert time.monotonic() - began < 30
+
+
+def test_another_thread_may_ask() -> None:
+    stop = Stop()
+    threading.Thread(target=stop.set).start()
+    while not stop.wait(0.001):
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_wherever_the_signal_comes(number: signal.Signals) -> None:
+    """With threading.Event, which has a lock, every other of these processes would wait for ever."""
+    for _ in range(8):
+        with subprocess.Popen([sys.executable, "-c", LOOP], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begin\n"
+            process.send_signal(number)
+            try:
+                assert process.wait(30) == 0
+            finally:
+                process.kill()

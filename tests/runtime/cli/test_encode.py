@@ -1,0 +1,172 @@
+"""`libvirt-proto encode`: formats, filters, errors, exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from libvirt_proto.cli import main as cli
+from tests.support.frames import frame, text, word
+from tests.support.straces import quote
+from tests.support.terminal import on_terminal
+
+CAPTURES = ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"]
+
+
+def run(*words: str, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(cli.main, words, input=stdin)
+
+
+def decoded(file: Path, *options: str) -> bytes:
+    result = run("decode", "--format", "jsonl", *options, str(file))
+    assert result.exit_code == 0
+    return result.stdout_bytes
+
+
+def objects(lines: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+@pytest.mark.parametrize("name", CAPTURES)
+def test_a_capture_and_its_copy_give_the_same_lines(captures: Path, tmp_path: Path, name: str) -> None:
+    lines = decoded(captures / name)
+    copy = tmp_path / "copy.pcapng"
+    result = run("encode", "--format", "pcapng", "-o", str(copy), "-", stdin=lines)
+    assert (result.exit_code, result.output) == (0, "")
+    assert decoded(copy) == lines
+
+
+def test_connections_with_the_same_ends_stay_apart(tmp_path: Path) -> None:
+    """Two clients of a daemon's unix socket with the same serial numbers."""
+    call = quote(VM)
+    trace = tmp_path / "trace"
+    trace.write_text(
+        '8 bind(3, {sa_family=AF_UNIX, sun_path="/run/libvirt/libvirt-sock"}, 27) = 0\n'
+        + "".join(f"8 accept4(3, {{sa_family=AF_UNIX}}, [110 => 2], 0) = {fd}\n" for fd in (9, 10))
+        + "".join(f"8 read({fd}, {call}, 9999) = {len(VM)}\n" for fd in (9, 10))
+    )
+    lines = decoded(trace)
+    assert [each["conn"].partition("#")[2] for each in objects(lines)] == ["", "2"]
+    copy = tmp_path / "copy.pcapng"
+    assert run("encode", "--format", "pcapng", "-o", str(copy), "-", stdin=lines).exit_code == 0
+    assert len({each["conn"] for each in objects(decoded(copy))}) == 2
+    exchanges = objects(run("decode", "--exchanges", str(copy)).stdout_bytes)
+    assert [each["outcome"] for each in exchanges] == ["pending"] * 2
+
+
+@pytest.mark.parametrize("name", CAPTURES)
+def test_raw_and_hex_have_the_messages_in_the_order_of_the_lines(captures: Path, name: str) -> None:
+    lines = decoded(captures / name)
+    raw = run("encode", stdin=lines)
+    assert (raw.exit_code, raw.stderr) == (0, "")
+    kept = [
+        each | {"conn": "1", "dir": None, "time_ns": None}
+        for each in objects(run("decode", "-", stdin=raw.stdout_bytes).stdout_bytes)
+    ]
+    assert kept == [each | {"conn": "1", "dir": None, "time_ns": None} for each in objects(lines)]
+    as_hex = run("encode", "--format", "hex", stdin=lines)
+    assert as_hex.stdout.count("\n") == len(kept)
+    assert bytes.fromhex(as_hex.stdout) == raw.stdout_bytes
+
+
+def test_one_direction_of_one_connection(captures: Path, tmp_path: Path) -> None:
+    lines = decoded(captures / "stream-events-keepalive.pcap")
+    file = tmp_path / "lines"
+    file.write_bytes(lines)
+    every = objects(lines)
+    names = list(dict.fromkeys(each["conn"] for each in every))
+    assert len(names) > 1
+    for number, name in enumerate(names, 1):
+        wanted = [each["length"] for each in every if (each["conn"], each["dir"]) == (name, "s2c")]
+        for word_ in (str(number), name.partition("-")[0]):
+            result = run("encode", "--format", "hex", "--conn", word_, "--dir", "s2c", str(file))
+            assert [len(line) // 2 for line in result.stdout.splitlines()] == wanted
+
+
+def line(**more: Any) -> bytes:
+    fields = {"program": "remote", "procedure": "domain_lookup_by_name", "type": "call", "status": "ok"}
+    return json.dumps({**fields, "serial": 1, "payload": {"name": "vm"}, **more}).encode() + b"\n"
+
+
+VM = frame(text(b"vm"), proc=23, serial=1)
+
+
+def test_bad_lines_are_left_out_and_named(tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    file.write_bytes(line() + line(payload={"name": 5}) + b"\n{\n" + line(serial="\x1b[31m") + line())
+    result = run("encode", "--format", "hex", str(file))
+    assert result.exit_code == 1
+    assert result.stdout == f"{VM.hex()}\n" * 2
+    assert result.stderr.splitlines() == [
+        f'{file}: error: line 2, payload.name: 5 is no string, nor {{"base64": "…"}} [bad-line]',
+        f"{file}: error: line 4: is not JSON: Input data was truncated [bad-line]",
+        f'{file}: error: line 5, serial: "\\u001b[31m" is no integer [bad-line]',
+    ]
+
+
+def test_standard_input_is_read_without_a_file() -> None:
+    assert run("encode", stdin=line()).stdout_bytes == VM
+    assert run("encode", stdin=b"").stdout_bytes == b""
+
+
+def test_output_comes_as_lines_do() -> None:
+    command = [sys.executable, "-c", "from libvirt_proto.cli.main import main; main()", "encode"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in range(3):
+            process.stdin.write(line())
+            process.stdin.flush()
+            assert os.read(process.stdout.fileno(), 1000) == VM
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["/nonexistent"], "/nonexistent: no such file."),
+        (["."], ". is a folder."),
+        (["--format", "xml"], "--format"),
+        (["--dir", "up"], "--dir"),
+        (["--release", "1.2.3.4"], "no definitions of libvirt 1.2.3.4"),
+        (["-o", "/nonexistent/x"], "cannot write /nonexistent/x"),
+    ],
+)
+def test_exit_status_2_for_wrong_usage(words: list[str], said: str) -> None:
+    result = run("encode", *words, stdin=b"")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_an_input_is_not_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes(line())
+    assert run("encode", str(file), "-o", str(file)).exit_code == 2
+    assert file.read_bytes() == line()
+
+
+def test_on_a_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes(line())
+    shown = on_terminal("encode", "--color", "never", str(file))
+    assert shown == f"{VM.hex()}\n── 1 message, 1 connection, no problems\n"
+    refused = on_terminal("encode", "--format", "raw", str(file), status=2)
+    assert "a terminal cannot show raw: write to a file (-o FILE)" in refused
+    assert "standard input is a terminal" in on_terminal("encode", status=2)
+
+
+def test_another_release() -> None:
+    """Before 1.0.5 the procedure of 60 was called supports_feature."""
+    fields = line(procedure="supports_feature", payload={"feature": 3})
+    assert run("encode", "--release", "0.9.7", stdin=fields).stdout_bytes == frame(word(3), proc=60, serial=1)
+    result = run("encode", stdin=fields)
+    assert result.exit_code == 1
+    assert 'line 1, procedure: no procedure of remote is called "supports_feature"' in result.stderr

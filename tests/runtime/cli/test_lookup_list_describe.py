@@ -1,0 +1,377 @@
+"""`libvirt-proto lookup`, `list` and `describe`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from libvirt_proto.cli import main as cli
+from tests.support.terminal import on_terminal
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli.main, list(words))
+
+
+def lookup(*words: str) -> list[dict[str, Any]]:
+    result = run("lookup", "--json", *words)
+    assert result.exit_code == 0
+    found: list[dict[str, Any]] = json.loads(result.stdout)
+    return found
+
+
+def test_a_procedure() -> None:
+    [found] = lookup("auth_list")
+    assert found == {
+        "query": "auth_list",
+        "kind": "procedure",
+        "name": "remote.auth_list",
+        "number": 66,
+        "symbol": "REMOTE_PROC_AUTH_LIST",
+        "program": "remote",
+        "args": None,
+        "ret": "remote_auth_list_ret",
+        "msg": None,
+        "since": "0.9.7 or earlier",
+        "generate": "none",
+        "priority": "high",
+        "acl": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "word", ["remote.auth_list", "remote.66", "REMOTE_PROC_AUTH_LIST", "remote_proc_auth_list", "AUTH_LIST"]
+)
+def test_a_procedure_by_other_names(word: str) -> None:
+    assert [found["name"] for found in lookup(word)] == ["remote.auth_list"]
+
+
+def test_a_number_means_everything_that_has_it() -> None:
+    found = {(meaning["kind"], meaning["name"]) for meaning in lookup("2")}
+    assert {
+        ("procedure", "remote.connect_close"),
+        ("procedure", "admin.connect_close"),
+        ("procedure", "keepalive.pong"),
+        ("enum member", "VIR_NET_MESSAGE"),
+        ("enum member", "VIR_NET_CONTINUE"),
+        ("error code", "VIR_ERR_NO_MEMORY"),
+        ("error level", "VIR_ERR_ERROR"),
+    } <= found
+    assert not any(kind == "constant" for kind, _ in found)
+
+
+def test_other_kinds() -> None:
+    program, member, type_, constant, error = lookup(
+        "0x20008086", "VIR_NET_REPLY", "remote_nonnull_domain", "REMOTE_STRING_MAX", "VIR_ERR_NO_DOMAIN"
+    )
+    assert (program["kind"], program["name"], program["version"]) == ("program", "remote", 1)
+    assert (member["kind"], member["enum"], member["number"]) == ("enum member", "virNetMessageType", 1)
+    # name: 4 to 4 + 4194304 bytes; uuid: 16; id: 4.
+    assert (type_["kind"], type_["min_size"], type_["max_size"]) == ("struct", 24, 4194328)
+    assert " ".join(type_["text"].split()) == (
+        "struct remote_nonnull_domain { remote_nonnull_string name; remote_uuid uuid; int id; };"
+    )
+    assert (constant["kind"], constant["number"]) == ("constant", 4194304)
+    assert (error["kind"], error["number"]) == ("error code", 42)
+
+
+def test_names_of_the_api() -> None:
+    state, feature, enum = lookup("VIR_DOMAIN_RUNNING", "vir_drv_feature_remote", "virDomainBlockedReason")
+    assert state == {
+        "query": "VIR_DOMAIN_RUNNING",
+        "kind": "API enum member",
+        "name": "VIR_DOMAIN_RUNNING",
+        "number": 1,
+        "enum": "virDomainState",
+        "file": "libvirt/libvirt-domain.h",
+    }
+    assert (feature["kind"], feature["number"]) == ("driver feature", 2)
+    assert (enum["kind"], enum["file"]) == ("API enum", "libvirt/libvirt-domain.h")
+    assert enum["text"] == "enum virDomainBlockedReason {\n    VIR_DOMAIN_BLOCKED_UNKNOWN = 0,\n};"
+
+
+def test_a_number_does_not_mean_all_that_the_api_has_for_it() -> None:
+    """1 is in nearly every enum: of these only errors, features and events are listed."""
+    found = {meaning["kind"] for meaning in lookup("1")}
+    assert {"error code", "error domain", "error level", "driver feature", "domain event"} <= found
+    assert "API enum member" not in found
+
+
+def test_annotations_and_streams() -> None:
+    [found] = lookup("storage_vol_upload")
+    assert found["writestream"] == 1
+    assert found["acl"] == ["storage_vol:data_write"]
+
+
+@pytest.mark.parametrize(
+    ("word", "release"),
+    [
+        # The releases of the API functions (libvirt-api.xml), where no gap hides them.
+        ("remote.domain_open_graphics", "0.9.7 or earlier"),
+        ("keepalive.ping", "0.9.8"),
+        ("remote.domain_pm_wakeup", "0.9.11"),
+        ("remote.connect_get_all_domain_stats", "1.2.8"),
+        ("remote.domain_get_messages", "after 4.5.0, by 9.8.0"),
+        ("remote.456", "12.5.0"),
+    ],
+)
+def test_since_when(word: str, release: str) -> None:
+    [found] = lookup(word)
+    assert found["since"] == release
+
+
+@pytest.mark.parametrize(
+    ("word", "lines"),
+    [
+        (
+            "domain_backup_begin",
+            ["since     6.0.0, by virDomainBackupBegin of the public API"
+             " (the definitions say: after 4.5.0, by 9.8.0)"],
+        ),
+        ("connect_get_type",
+         ["since     0.9.7 or earlier", "history   renamed in 1.0.5, was REMOTE_PROC_GET_TYPE"]),
+        (
+            "REMOTE_STRING_MAX",
+            ["history  raised from 65536 to 1048576 in 0.9.13",
+             "         raised from 1048576 to 4194304 in 1.0.6"],
+        ),
+        ("VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX",
+         ["since    1.1.3", "history  lowered from 262144 to 262120 in 1.1.4 (also in 1.1.3.1)"]),
+        ("remote_typed_param_value", ["since    0.9.7 or earlier", "history  s: since 0.9.8"]),
+        ("remote_domain_migrate_perform_args", ["history  bandwidth: renamed in 11.6.0, was resource"]),
+        ("VIR_NET_STREAM_HOLE", ["since   3.4.0"]),
+        ("lxc_monitor", ["since       0.10.0", "history     renamed in 1.0.4, was VIR_LXC_PROTOCOL_PROGRAM"]),
+        ("get_type", ["older procedure get_type", "now      remote.connect_get_type"]),
+        ("remote_open_args", ["older type remote_open_args", "now      remote_connect_open_args"]),
+        ("REMOTE_DOMAIN_ID_LIST_MAX", ["older constant", "now      nothing", "history  left in 1.1.2"]),
+        ("resource", ["older field resource", "now      remote_domain_migrate_perform_args.bandwidth"]),
+        ("keepalive.ping", ["since   0.9.8"]),
+    ],
+)  # fmt: skip
+def test_the_history_of_things(word: str, lines: list[str]) -> None:
+    shown = run("lookup", word).stdout
+    assert all(line in shown for line in lines), shown
+
+
+def test_the_history_as_data() -> None:
+    backup, limit, union, older = lookup(
+        "domain_backup_begin", "VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX", "remote_typed_param_value", "GET_TYPE"
+    )
+    assert backup["since"] == "after 4.5.0, by 9.8.0"
+    assert backup["function"] == {"name": "virDomainBackupBegin", "since": "6.0.0"}
+    assert limit["history"] == [
+        {
+            "event": "changed",
+            "in": {"release": "1.1.4"},
+            "what": "number",
+            "before": 262144,
+            "after": 262120,
+            "also": ["1.1.3.1"],
+            "text": "lowered from 262144 to 262120 in 1.1.4 (also in 1.1.3.1)",
+        }
+    ]
+    assert union["history"] == [
+        {"part": "s", "event": "came", "in": {"release": "0.9.8"}, "text": "s: since 0.9.8"}
+    ]
+    assert (older["kind"], older["now"]) == ("older procedure", "remote.connect_get_type")
+
+
+def test_definitions_of_ones_own_have_no_history(tmp_path: Path) -> None:
+    (tmp_path / "own.x").write_text(
+        "const REMOTE_STRING_MAX = 5; struct remote_typed_param_value { int i; };"
+    )
+    result = run("lookup", "--defs", str(tmp_path), "REMOTE_STRING_MAX", "remote_typed_param_value")
+    assert "since" not in result.stdout
+    assert run("lookup", "--defs", str(tmp_path), "get_type").exit_code == 1
+
+
+def test_the_history_in_a_description() -> None:
+    shown = run("describe", "domain_migrate_perform").stdout
+    assert "/* raised from 16384 to 4194304 in 1.2.6 */" in shown
+    assert " *     bandwidth: renamed in 11.6.0, was resource\n" in shown
+    assert "since: after 4.5.0, by 9.8.0" in run("describe", "remote_nonnull_domain_checkpoint").stdout
+
+
+def test_text_for_people() -> None:
+    assert run("lookup", "--release", "12.6.0", "auth_list", "0x20008086").stdout == (
+        "procedure remote.auth_list\n"
+        "  number    66\n"
+        "  symbol    REMOTE_PROC_AUTH_LIST\n"
+        "  args      void\n"
+        "  ret       remote_auth_list_ret\n"
+        "  msg       void\n"
+        "  since     0.9.7 or earlier\n"
+        "  generate  none\n"
+        "  priority  high\n"
+        "  acl       none\n"
+        "\n"
+        "program remote\n"
+        "  number      0x20008086 (536903814)\n"
+        "  symbol      REMOTE_PROGRAM\n"
+        "  version     1\n"
+        "  procedures  456\n"
+        "  since       0.9.7 or earlier\n"
+    )
+
+
+def test_a_word_that_means_nothing() -> None:
+    result = run("lookup", "auth_lst", "auth_list", "\x1b[31m", "987654321", "\N{ARABIC-INDIC DIGIT THREE}")
+    assert result.exit_code == 1
+    assert "'auth_lst' means nothing here. Did you mean 'remote.auth_list'" in result.stderr
+    assert "'987654321' means nothing here." in result.stderr
+    assert "'\N{ARABIC-INDIC DIGIT THREE}' means nothing here." in result.stderr
+    assert "\x1b" not in result.output
+    assert result.stdout.startswith("procedure remote.auth_list\n")
+
+
+def test_list_programs() -> None:
+    rows = [line.split("\t") for line in run("list", "programs", "--release", "12.6.0").stdout.splitlines()]
+    assert ["remote", "0x20008086", "1", "456", "REMOTE_PROGRAM"] in rows
+    assert ["log_manager", "0x87539319", "1", "4", "VIR_LOG_MANAGER_PROTOCOL_PROGRAM"] in rows
+    assert len(rows) == 8
+
+
+def test_list_procedures() -> None:
+    rows = [line.split("\t") for line in run("list", "procedures", "--release", "12.6.0").stdout.splitlines()]
+    assert ["66", "remote.auth_list", "-", "remote_auth_list_ret", "-"] in rows
+    assert sum(row[1].startswith("remote.") for row in rows) == 456
+    narrowed = run("list", "procedures", "--program", "keepalive").stdout
+    assert narrowed == "1\tkeepalive.ping\t-\t-\t-\n2\tkeepalive.pong\t-\t-\t-\n"
+    older = run("list", "procedures", "--program", "remote", "--release", "0.9.7").stdout
+    assert "\tremote.supports_feature\t" in older
+
+
+def test_list_types_and_enums() -> None:
+    types = {row["name"]: row for row in json.loads(run("list", "types", "--json").stdout)}
+    assert types["remote_uuid"]["kind"] == "typedef"
+    assert types["remote_uuid"]["min_size"] == types["remote_uuid"]["max_size"] == 16
+    assert types["virNetMessageHeader"]["min_size"] == 24
+    enums = {row["name"]: row["members"] for row in json.loads(run("list", "enums", "--json").stdout)}
+    assert enums["virNetMessageStatus"] == {"VIR_NET_OK": 0, "VIR_NET_ERROR": 1, "VIR_NET_CONTINUE": 2}
+    only = json.loads(run("list", "types", "--json", "--program", "lxc").stdout)
+    assert {row["file"] for row in only} == {"lxc_protocol.x"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "nothing"], "'nothing'"),
+        (["list", "types", "--program", "remot"], "Did you mean 'remote'?"),
+        (["lookup"], "Missing argument"),
+        (["describe"], "Missing argument"),
+    ],
+)
+def test_wrong_usage(words: list[str], said: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_describe_a_type() -> None:
+    shown = run("describe", "remote_typed_param").stdout
+    places = [
+        shown.index(f" {name}") for name in ("remote_nonnull_string<", "remote_typed_param_value switch")
+    ]
+    assert places == sorted(places)
+    assert (
+        "const REMOTE_STRING_MAX = 4194304; /* raised from 65536 to 1048576 in 0.9.13;"
+        " raised from 1048576 to 4194304 in 1.0.6 */\n"
+    ) in shown
+    # field: 4 to 4 + 4194304; type: 4; arm: 4 to 4 + 4194304.
+    assert (
+        "/* remote_typed_param: 12 to 8,388,620 bytes on the wire\n *   since libvirt 0.9.7 or earlier */"
+    ) in shown
+    assert "more (--all) */" in shown
+    everyone = run("describe", "remote_typed_param", "--all").stdout
+    assert "remote.domain_get_memory_parameters" in everyone
+    assert "(--all)" not in everyone
+
+
+def test_describe_a_procedure() -> None:
+    assert run("describe", "remote.domain_get_state").stdout == (
+        "/* REMOTE_PROC_DOMAIN_GET_STATE = 212, remote.domain_get_state\n"
+        " *   since libvirt 0.9.2, by virDomainGetState of the public API"
+        " (the definitions say: 0.9.7 or earlier)\n"
+        " *   @generate: none\n"
+        " *   @priority: high\n"
+        " *   @acl: domain:read\n"
+        " *   args: remote_domain_get_state_args, 28 to 4,194,332 bytes\n"
+        " *   ret: remote_domain_get_state_ret, 8 bytes */\n"
+        "\n"
+        "const REMOTE_STRING_MAX = 4194304; /* raised from 65536 to 1048576 in 0.9.13;"
+        " raised from 1048576 to 4194304 in 1.0.6 */\n"
+        "const VIR_UUID_BUFLEN = 16;\n"
+        "\n"
+        "/* remote_protocol.x */\n"
+        "typedef string remote_nonnull_string<REMOTE_STRING_MAX>;\n"
+        "\n"
+        "typedef opaque remote_uuid[VIR_UUID_BUFLEN];\n"
+        "\n"
+        "struct remote_nonnull_domain {\n"
+        "    remote_nonnull_string name;\n"
+        "    remote_uuid uuid;\n"
+        "    int id;\n"
+        "};\n"
+        "\n"
+        "struct remote_domain_get_state_args {\n"
+        "    remote_nonnull_domain dom;\n"
+        "    unsigned int flags;\n"
+        "};\n"
+        "\n"
+        "struct remote_domain_get_state_ret {\n"
+        "    int state;\n"
+        "    int reason;\n"
+        "};\n"
+    )
+
+
+def test_describe_takes_types_of_other_files() -> None:
+    """qemu's procedures use remote_protocol.x's domain."""
+    shown = run("describe", "qemu.domain_monitor_command").stdout
+    assert shown.index("/* remote_protocol.x */") < shown.index("/* qemu_protocol.x */")
+
+
+def test_describe_as_json() -> None:
+    [found] = json.loads(run("describe", "remote_nonnull_domain", "--json").stdout)
+    assert [type_["name"] for type_ in found["types"]] == ["remote_nonnull_string", "remote_uuid"]
+    assert "qemu.domain_monitor_command" in found["used_by"]
+    assert "remote.auth_list" not in found["used_by"]
+    both = json.loads(run("describe", "connect_open", "--json").stdout)
+    assert [procedure["name"] for procedure in both] == ["admin.connect_open", "remote.connect_open"]
+
+
+def test_describe_something_unknown() -> None:
+    result = run("describe", "remote_nonnul_domain")
+    assert result.exit_code == 1
+    assert "Did you mean 'remote_nonnull_domain'" in result.stderr
+
+
+def test_lists_on_a_terminal_are_tables() -> None:
+    """With a head; numbers to the right, text to the left, nothing behind the last column."""
+    lines = on_terminal("list", "programs", "--color", "never").splitlines()
+    assert lines[0].split() == ["name", "number", "version", "procedures", "symbol"]
+    remote = next(line for line in lines if line.startswith("remote "))
+    assert remote.split()[1:3] == ["0x20008086", "1"]
+    assert remote.split()[4] == "REMOTE_PROGRAM"
+    ends = {len("".join(re.findall(r"\S+ *", line)[:4]).rstrip()) for line in lines[1:]}
+    assert len(ends) == 1
+    assert not any(line.endswith(" ") for line in lines)
+    assert "\x1b[" in on_terminal("list", "programs", "--color", "always").splitlines()[0]
+
+
+def test_lists_elsewhere_are_columns_between_tabs() -> None:
+    rows = [line.split("\t") for line in run("list", "enums").stdout.splitlines()]
+    assert ["virNetMessageStatus", "virnetprotocol.x", "3"] in rows
+    procedures = run("list", "procedures", "--program", "keepalive").stdout
+    assert procedures == "1\tkeepalive.ping\t-\t-\t-\n2\tkeepalive.pong\t-\t-\t-\n"
+
+
+def test_a_list_of_a_program_that_there_is_not() -> None:
+    result = run("list", "types", "--program", "nosuch")
+    assert result.exit_code == 2
+    assert "nosuch" in result.output

@@ -1,0 +1,236 @@
+"""`libvirt-proto relay`: how it starts, what it shows, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from libvirt_proto.cli import main as cli
+from tests.support.frames import frame, text, word
+from tests.support.relays import COMMAND, PATIENCE, relay
+
+#: Two calls whose replies have no payload, as the daemon below answers.
+CLOSES = [frame(serial=serial, proc=2) for serial in range(2)]
+
+
+@contextmanager
+def daemon(path: Path) -> Iterator[str]:
+    """Answers every call with a reply without a payload; its address."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def answer(one: socket.socket) -> None:
+            with one, one.makefile("rb") as calls, suppress(ConnectionError):
+                while head := calls.read(28):
+                    calls.read(int.from_bytes(head[:4]) - 28)
+                    one.sendall(word(28) + head[4:16] + word(1) + head[20:28])
+
+        def serve() -> None:
+            while True:
+                try:
+                    one, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=answer, args=(one,), daemon=True).start()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"unix:{path}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(PATIENCE)
+
+
+def connect(address: str) -> socket.socket:
+    kind, _, place = address.partition(":")
+    if kind == "unix":
+        one = socket.socket(socket.AF_UNIX)
+        one.settimeout(PATIENCE)
+        one.connect(place)
+        return one
+    host, _, port = place.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), PATIENCE)
+
+
+def converse(address: str, *calls: bytes) -> None:
+    with connect(address) as one:
+        for call in calls:
+            one.sendall(call)
+            assert len(one.recv(28, socket.MSG_WAITALL)) == 28
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("listen", ["unix:{}/front", "tcp:127.0.0.1:0", "tcp:[::1]:0", "unix:@{}"])
+def test_messages_are_shown_and_a_signal_ends_it(tmp_path: Path, listen: str, number: signal.Signals) -> None:
+    """A job in the background has SIGINT ignored from the start, and ends all the same."""
+    with (
+        daemon(tmp_path / "back") as server,
+        relay(listen.format(tmp_path), server, "--format", "jsonl") as running,
+    ):
+        assert running.address.startswith(listen.format(tmp_path).removesuffix(":0"))
+        assert not running.address.endswith(":0")
+        address = running.address.replace("unix:@", "unix:\0")
+        converse(address, *CLOSES)
+        stays = connect(address)
+        status, out, err = running.end(number)
+        with stays:
+            assert stays.recv(1) == b""
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [(one["dir"], one["serial"]) for one in lines] == [("c2s", 0), ("s2c", 0), ("c2s", 1), ("s2c", 1)]
+    assert {one["procedure"] for one in lines} == {"connect_close"}
+    times = [one["time_ns"] for one in lines]
+    assert times == sorted(times)
+    assert (status, err) == (0, "── 4 messages, 1 connection, no problems\n")
+    assert not (tmp_path / "front").exists()
+
+
+def test_filters_output_and_recording(tmp_path: Path) -> None:
+    output, record = tmp_path / "out", tmp_path / "record.pcapng"
+    options = ["--type", "call", "--format", "monitor", "-o", output, "-w", record]
+    with (
+        daemon(tmp_path / "back") as server,
+        relay(f"unix:{tmp_path}/front", server, *options) as running,
+    ):
+        converse(running.address, *CLOSES)
+        assert running.end() == (0, "", "── 2 of 4 messages, 1 connection, no problems\n")
+    shown = output.read_text().splitlines()
+    assert [" > " in line for line in shown] == [True, True]
+    assert f"unix:pid {os.getpid()}-{tmp_path}/back" in shown[0]
+    again = CliRunner().invoke(cli.main, ["decode", "--format", "jsonl", str(record)])
+    assert [json.loads(line)["serial"] for line in again.stdout.splitlines()] == [0, 0, 1, 1]
+
+
+def test_messages_are_shown_at_once(tmp_path: Path) -> None:
+    with (
+        daemon(tmp_path / "back") as server,
+        relay(f"unix:{tmp_path}/front", server, "--format", "jsonl") as running,
+        connect(running.address) as one,
+    ):
+        assert running.process.stdout is not None
+        for serial in range(3):
+            one.sendall(frame(serial=serial))
+            for _ in range(2):
+                assert json.loads(running.process.stdout.readline())["serial"] == serial
+
+
+def test_output_that_nobody_takes_holds_no_connection_up(tmp_path: Path) -> None:
+    """Nor the end: what is left is not shown, and a line says so."""
+    call = frame(word(1) + text(b"x" * 60_000), type_=3, status=2)
+    with daemon(tmp_path / "back") as server, relay(f"unix:{tmp_path}/front", server) as running:
+        # The pipe is full after 64 KiB, the queue after 64 MiB.
+        converse(running.address, *[call] * 1500)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(PATIENCE) == 1
+        assert running.process.stderr is not None
+        assert (
+            running.process.stderr.read()
+            == "relay: error: nobody takes the output: not everything is shown\n"
+        )
+        assert not (tmp_path / "front").exists()
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    call = frame(word(1) + text(b"x" * 60_000), type_=3, status=2)
+    with (
+        daemon(tmp_path / "back") as server,
+        relay(f"unix:{tmp_path}/front", server, "--format", "jsonl") as running,
+    ):
+        converse(running.address, *[call] * 1500)
+        status, out, err = running.end()
+    assert status == 1
+    *notices, summary = err.splitlines()
+    assert any(
+        "bytes were passed on, but are not shown" in line and "[dropped-bytes]" in line for line in notices
+    )
+    assert "bytes left out" in summary
+    assert len(out.splitlines()) < 3000
+
+
+def test_a_reader_that_goes_away_ends_it(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with (
+        daemon(tmp_path / "back") as server,
+        relay(f"unix:{tmp_path}/front", server, stdout=write) as running,
+    ):
+        os.close(write)
+        os.close(read)
+        with connect(running.address) as one:
+            one.sendall(frame())  # the relay may end before the reply comes
+            assert running.process.wait(PATIENCE) == 128 + signal.SIGPIPE
+        assert not (tmp_path / "front").exists()
+
+
+def test_a_daemon_that_is_not_there(tmp_path: Path) -> None:
+    server = f"unix:{tmp_path}/none"
+    with relay(f"unix:{tmp_path}/front", server) as running:
+        with connect(running.address) as one:
+            assert one.recv(1) == b""
+        status, out, err = running.end()
+    assert (status, out) == (1, "")
+    assert err == (
+        f"relay: error: no connection to {server}: no such file or directory [not-connected]\n"
+        "── 0 messages, 0 connections, 1 problem\n"
+    )
+
+
+def test_a_socket_that_nobody_listens_on_is_replaced(tmp_path: Path) -> None:
+    front = tmp_path / "front"
+    with daemon(tmp_path / "back") as server:
+        with relay(f"unix:{front}", server) as killed:
+            killed.process.kill()
+            killed.process.wait(PATIENCE)
+        assert front.is_socket()
+        with relay(f"unix:{front}", server) as running:
+            converse(running.address, frame())
+            words = ["--listen", f"unix:{front}", "--connect", server]
+            second = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE)
+            assert second.returncode == 2
+            assert "is in use: something listens there." in second.stderr
+            converse(running.address, frame())
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_the_socket_s_mode_is_what_the_umask_leaves(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        with relay(f"unix:{tmp_path}/front", "unix:/none"):
+            assert (tmp_path / "front").stat().st_mode & 0o777 == 0o777 & ~mask
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ([], 2, "Missing option '--listen'"),
+        (["--listen", "tcp:127.0.0.1:0"], 2, "Missing option '--connect'"),
+        (["--listen", "/x", "--connect", "unix:/y"], 2, "'/x' is no address; write tcp:HOST:PORT"),
+        (["--listen", "unix:/x", "--connect", "tcp::16509"], 2, "needs a host and a port"),
+        (["--listen", "unix:/x", "--connect", "tcp:h:0"], 2, "needs a host and a port"),
+        (["--listen", "unix:{folder}/file", "--connect", "unix:/y"], 2, "exists and is no socket."),
+        (["--listen", "unix:{folder}/none/x", "--connect", "unix:/y"], 1, "No such file or directory."),
+        (["--listen", "unix:{folder}/" + "x" * 200, "--connect", "unix:/y"], 1, "path too long"),
+        (["--listen", "tcp:192.0.2.1:1", "--connect", "unix:/y"], 1, "cannot listen on tcp:192.0.2.1:1: "),
+        (["--listen", "unix:/x", "--connect", "unix:/y", "--type", "replay"], 2, "Did you mean 'reply'?"),
+        (["--listen", "unix:/x", "--connect", "unix:/y", "-w", "-"], 2, "give it a file"),
+        (["--listen", "unix:/x", "--connect", "unix:/y", "-w", "f", "-o", "f"], 2, "f is the output, too."),
+    ],
+)
+def test_wrong_usage(tmp_path: Path, words: list[str], status: int, said: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    result = CliRunner().invoke(cli.main, ["relay", *(word.format(folder=tmp_path) for word in words)])
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert said in " ".join(result.output.split())
+    assert (tmp_path / "file").read_text() == "kept"

@@ -1,0 +1,207 @@
+"""`libvirt-proto trace`: what it says where it cannot trace, what it lists, what it would do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner
+
+from libvirt_proto.capture.probes.plan import Event, Plan
+from libvirt_proto.cli import main as cli
+from tests.support.probes import program
+from tests.support.terminal import on_terminal
+
+pytestmark = pytest.mark.system("gcc")
+COMMAND = [sys.executable, "-c", "from libvirt_proto.cli.main import main; main()", "trace"]
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return program(tmp_path_factory.mktemp("trace"))
+
+
+def run(*arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def test_probes_of_a_file(binary: Path) -> None:
+    rows = [line.split("\t") for line in run("--probes", "--library", binary).stdout.splitlines()]
+    assert {len(row) for row in rows} == {6}
+    assert [row[0] for row in rows].count("rpc_client_msg_tx_queue") == 2
+    assert all(re.fullmatch("0x[0-9a-f]+", row[1]) and re.fullmatch("0x[0-9a-f]+", row[2]) for row in rows)
+    (new,) = [row for row in rows if row[0] == "rpc_socket_new"]
+    assert new[3] == "-"
+    assert [word.partition("=")[0] for word in new[4].split()] == [
+        *("sock", "fd", "errfd", "pid", "localAddr", "remoteAddr")
+    ]
+    assert new[5] == str(binary)
+
+
+def test_commands_are_those_of_the_plan(binary: Path) -> None:
+    """Words of a shell, each of which tracefs takes as one line."""
+    out = run("--print-commands", "--library", binary, "--pid", str(os.getpid())).stdout
+    lines = [shlex.split(line, comments=True) for line in out.splitlines()]
+    defined = {words[2].split()[0] for words in lines if words[:1] == ["printf"] and words[2][:2] == "p:"}
+    removed = {words[1] for words in lines if words[:1] == ["echo"]}
+    assert len(defined) > 8
+    assert {name.replace("p:", "-:") for name in defined} == removed
+    assert any(words[-1] == "instances/libvirt_proto/set_event_pid" for words in lines if words)
+    sides = {
+        option: run("--print-commands", "--library", binary, option).stdout
+        for option in ("--client-only", "--server-only")
+    }
+    assert "/server_client_" not in sides["--client-only"]
+    assert "/client_" not in sides["--server-only"]
+    assert all("/socket_new_" in side for side in sides.values())
+
+
+def test_steps() -> None:
+    """The instance first, every event before its filter, and what enables them last."""
+    steps = list(Plan("g", (Event("client_new", "e", "/x:0x1 a=%ax:u64", "len > 0", "x"),), 64).steps())
+    assert steps[0][:2] == ("instances/g", None)
+    paths = [step.path for step in steps]
+    assert paths.index("uprobe_events") < paths.index("instances/g/events/g/e/filter")
+    assert paths[-1] == "instances/g/events/g/enable"
+    assert [step.text for step in steps if step.append] == ["p:g/e /x:0x1 a=%ax:u64"]
+
+
+def test_without_probes(tmp_path: Path) -> None:
+    source = tmp_path / "none.c"
+    source.write_text("int main(void) { return 0; }")
+    subprocess.run(["gcc", "-o", str(tmp_path / "none"), str(source)], check=True)
+    done = run("--library", tmp_path / "none", "--probes", status=1)
+    assert done.stderr.startswith(f"Error: {tmp_path}/none: no probe of libvirt's RPC is in there")
+
+
+def test_what_is_no_program(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("text")
+    assert "it is no ELF file" in run("--library", tmp_path / "text", "--probes", status=1).stderr
+    assert "does not exist" in run("--library", tmp_path / "nothing", status=2).stderr
+
+
+def test_a_process_without_libvirt() -> None:
+    err = run("--pid", str(os.getpid()), "--probes", status=1).stderr
+    assert f"no libvirt.so.0 with probes is loaded by process {os.getpid()}" in err
+    assert "--library PATH" in err
+    err = run("--comm", "no such\x1bname", "--pid", str(os.getpid()), "--probes", status=1).stderr
+    assert "a process called 'no such\\x1bname'" in err
+
+
+def test_another_processor(binary: Path, tmp_path: Path) -> None:
+    data = bytearray(binary.read_bytes())
+    for machine, words in ((8, "EM_MIPS"), (183, "form that tracefs has no word for")):
+        data[18:20] = machine.to_bytes(2, "little")
+        (tmp_path / "other").write_bytes(data)
+        assert words in run("--library", tmp_path / "other", "--probes", status=1).stderr
+    assert (
+        "none of the probes of libvirt's RPC can be used"
+        in run("--library", tmp_path / "other", "--probes", status=1).stderr
+    )
+
+
+def test_without_root(binary: Path) -> None:
+    if os.geteuid() != 0:
+        assert "only root may set probes" in run("--library", binary, status=1).stderr
+        return
+    # All that is needed is imported before: Python may be where only root can read.
+    script = (
+        "import os; from libvirt_proto.cli.main import main;"
+        "from libvirt_proto.capture.probes import tracefs, rpc_events;"
+        "main(['trace', '--probes', '--library', os.sys.argv[-1]], standalone_mode=False);"
+        "os.setgid(65534); os.setuid(65534); main()"
+    )
+    # Nor can it write what coverage counts.
+    uncounted = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    # Every pytest that begins keeps its folders to itself.
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        words = [sys.executable, "-c", script, "trace", "--library", shutil.copy(binary, folder)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=uncounted)
+    assert (done.returncode, done.stderr) == (1, "Error: only root may set probes: run this with sudo.\n")
+
+
+def test_usage(tmp_path: Path) -> None:
+    for options in (("--pid", "0"), ("--buffer", "1"), ("-w", "-"), ("--format", "xml"), ("FILE",)):
+        run(*options, status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--comm", "virsh", "events"], "--comm stands before events"),
+        (["--format", "jsonl", "qemu-monitor"], "--format stands before qemu-monitor"),
+        (["event"], "No such command 'event'"),
+        (["events", "--server-only"], "No such option '--server-only'"),
+        (["events", "-w", "x"], "No such option '-w'"),
+        (["--client-only", "--server-only"], "--client-only and --server-only exclude each other"),
+        (["--stats", "--exchanges"], "--stats and --exchanges exclude each other"),
+        (["events", "--format", "pretty"], "'pretty' is not one of 'monitor', 'jsonl'"),
+        (["events", "--pretty-json"], "No such option '--pretty-json'"),
+        (["qemu-monitor", "--pretty-json", "--format", "jsonl"], "--pretty-json is for --format monitor"),
+    ],
+)
+def test_options_of_one_kind_are_not_those_of_another(arguments: list[str], words: str) -> None:
+    assert words in run(*arguments, status=2).stderr
+
+
+def test_probes_of_other_kinds(binary: Path) -> None:
+    """A listing has those of its kind, and a file without them is an error."""
+    for word, what in (("events", "event loop"), ("qemu-monitor", "QEMU monitor")):
+        err = run(word, "--library", binary, "--probes", status=1).stderr
+        assert f"{binary}: no probe of libvirt's {what} is in there" in err
+
+
+def test_completion() -> None:
+    complete = ShellComplete(cli.main, {}, "libvirt-proto", "_X")
+    assert {item.value for item in complete.get_completions(["trace"], "")} == {"events", "qemu-monitor"}
+    found = {item.value for item in complete.get_completions(["trace", "qemu-monitor"], "--")}
+    assert {"--pretty-json", "--pid", "--probes"} <= found
+    assert "--server-only" not in found
+
+
+def test_probes_on_a_terminal_are_a_table(binary: Path) -> None:
+    lines = on_terminal("trace", "--probes", "--color", "never", "--library", str(binary)).splitlines()
+    assert lines[0].split() == ["probe", "site", "semaphore", "payload", "arguments", "file"]
+    (new,) = [line for line in lines if line.startswith("rpc_socket_new ")]
+    assert new.index("0x") == lines[0].index("site")
+    assert new.endswith(str(binary))
+
+
+def test_where_nothing_has_loaded_the_library() -> None:
+    """Whose processes were looked at is said, and what to do."""
+    words = run("--pid", str(1 << 22), "--comm", "nosuch", "--probes", status=1).stderr
+    assert "no libvirt.so.0 with probes is loaded by process 4194304 or a process called 'nosuch'" in words
+    assert "name the file with --library PATH" in words
+    words = run("qemu-monitor", "--pid", str(1 << 22), "--probes", status=1).stderr
+    assert "no libvirt_driver_qemu.so with probes is loaded by process 4194304" in words
+    assert "start libvirtd or virtqemud first" in words
+
+
+def test_only_root_may_set_probes(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for arguments in (["--library", str(binary)], ["--pid", str(1 << 22)], ["events"]):
+        done = CliRunner().invoke(cli.main, ["trace", *arguments])
+        assert (done.exit_code, done.output) == (1, "Error: only root may set probes: run this with sudo.\n")
+
+
+def test_a_library_for_another_processor(
+    binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    done = CliRunner().invoke(cli.main, ["trace", "--library", str(binary), "-o", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert f"{binary} is for " in done.output
+    assert "and this one is riscv64." in done.output

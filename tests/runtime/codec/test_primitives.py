@@ -1,0 +1,322 @@
+"""RFC 4506 primitives: one table of cases, read whole, with bytes behind, and cut at each place."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+import pytest
+
+from libvirt_proto.codec import primitives as xdr
+from libvirt_proto.errors import BadValue, NotCanonical, OverLimit, ProtocolError, Truncated
+
+Read = Callable[[bytes, int], tuple[Any, int]]
+Write = Callable[[Any, xdr.Put], None]
+
+
+def number(code: str) -> tuple[Read, Write]:
+    layout = Struct(code)
+    return (
+        lambda data, pos: xdr.read_number(layout, data, pos),
+        lambda value, put: xdr.write_number(layout, value, put),
+    )
+
+
+INT, UINT, HYPER, UHYPER, DOUBLE = (number(f">{code}") for code in "iIqQd")
+BOOL = (xdr.read_bool, xdr.write_bool)
+OPAQUE3 = (lambda d, p: xdr.read_fixed_opaque(d, p, 3), lambda v, put: xdr.write_fixed_opaque(v, 3, put))
+OPAQUE4 = (lambda d, p: xdr.read_fixed_opaque(d, p, 4), lambda v, put: xdr.write_fixed_opaque(v, 4, put))
+BYTES = (lambda d, p: xdr.read_opaque(d, p, 8), lambda v, put: xdr.write_opaque(v, 8, put))
+STRING = (lambda d, p: xdr.read_string(d, p, 8), lambda v, put: xdr.write_string(v, 8, put))
+
+#: (section, kind, value, bytes): written from the RFC by hand.
+CASES = [
+    ("4.1", INT, 259, "00000103"),
+    ("4.1", INT, -1, "ffffffff"),
+    ("4.1", INT, -(2**31), "80000000"),
+    ("4.2", UINT, 2**32 - 1, "ffffffff"),
+    ("4.4", BOOL, True, "00000001"),
+    ("4.4", BOOL, False, "00000000"),
+    ("4.5", HYPER, -2, "fffffffffffffffe"),
+    ("4.5", UHYPER, 2**63, "8000000000000000"),
+    ("4.7", DOUBLE, 1.0, "3ff0000000000000"),
+    ("4.7", DOUBLE, -0.5, "bfe0000000000000"),
+    ("4.9", OPAQUE3, b"abc", "61626300"),
+    ("4.9", OPAQUE4, b"abcd", "61626364"),
+    ("4.10", BYTES, b"", "00000000"),
+    ("4.10", BYTES, b"\1\2\3\4\5", "000000050102030405000000"),
+    ("4.10", BYTES, b"12345678", "000000083132333435363738"),
+    ("4.11", STRING, "sillyp", "0000000673696c6c79700000"),
+    ("4.11", STRING, "é", "00000002c3a90000"),
+    ("4.11", STRING, b"\xff", "00000001ff000000"),
+]
+
+
+@pytest.mark.parametrize(("section", "kind", "value", "encoded"), CASES)
+@pytest.mark.parametrize("before", [b"", b"\xee" * 5])
+@pytest.mark.parametrize("behind", [b"", b"\xdd" * 7])
+def test_cases(
+    section: str, kind: tuple[Read, Write], value: Any, encoded: str, before: bytes, behind: bytes
+) -> None:
+    read, write = kind
+    data = bytes.fromhex(encoded)
+    assert read(before + data + behind, len(before)) == (value, len(before) + len(data))
+    parts: list[bytes] = []
+    write(value, parts.append)
+    assert b"".join(parts) == data
+    for cut in range(len(data)):
+        with pytest.raises(Truncated) as error:
+            read(before + data[:cut], len(before))
+        assert error.value.offset is not None
+        assert len(before) <= error.value.offset <= len(before) + cut
+        assert error.value.available == len(before) + cut - error.value.offset
+        assert error.value.needed > error.value.available
+
+
+@pytest.mark.parametrize(
+    ("read", "data", "value", "after"),
+    [
+        (BOOL[0], "00000002", True, 4),
+        (BOOL[0], "80000000", True, 4),
+        (OPAQUE3[0], "61626301", b"abc", 4),
+        (BYTES[0], "0000000561626364650000ff", b"abcde", 12),
+        (STRING[0], "000000016100ff00", b"a", 8),
+    ],
+)
+def test_what_c_would_take_is_not_canonical(read: Read, data: str, value: Any, after: int) -> None:
+    with pytest.raises(NotCanonical) as error:
+        read(bytes.fromhex(data), 0)
+    assert (error.value.value, error.value.next) == (value, after)
+
+
+def test_a_length_over_its_limit_is_refused_before_anything_is_read() -> None:
+    for read in (BYTES[0], STRING[0]):
+        with pytest.raises(OverLimit) as error:
+            read(bytes.fromhex("00000009"), 0)
+        assert (error.value.limit, error.value.actual, error.value.offset) == (8, 9, 0)
+    with pytest.raises(OverLimit, match="length 9 is over the limit of 8"):
+        STRING[1]("123456789", lambda piece: None)
+
+
+@pytest.mark.parametrize(
+    ("write", "value"),
+    [
+        (INT[1], 2**31),
+        (UINT[1], -1),
+        (INT[1], "1"),
+        (DOUBLE[1], "x"),
+        (BOOL[1], 2),
+        (BYTES[1], "text"),
+        (OPAQUE4[1], b"abc"),
+        (OPAQUE4[1], "abcd"),
+        (STRING[1], "\ud800"),
+        (STRING[1], 5),
+    ],
+)
+def test_values_that_no_bytes_stand_for(write: Write, value: Any) -> None:
+    with pytest.raises(BadValue):
+        write(value, lambda piece: None)
+
+
+def test_counts_are_held_against_what_is_left() -> None:
+    data = bytes.fromhex("00000003") + bytes(12)
+    assert xdr.read_count(data, 0, 3, 4) == (3, 4)
+    with pytest.raises(OverLimit, match="count 3 is over the limit of 2"):
+        xdr.read_count(data, 0, 2, 4)
+    with pytest.raises(Truncated) as error:
+        xdr.read_count(data, 0, 3, 5)
+    assert (error.value.needed, error.value.available, error.value.offset) == (15, 12, 4)
+    with pytest.raises(Truncated):
+        xdr.read_count(b"\xff\xff\xff\xff", 0, xdr.UNBOUNDED, 1)
+    assert xdr.need_elements(data, 0, 4, 4) == 4
+    with pytest.raises(Truncated):
+        xdr.need_elements(data, 0, 2**32 - 1, 4)
+
+
+def test_numbers_in_a_row() -> None:
+    assert xdr.read_numbers(bytes.fromhex("ff 00000001 fffffffe"), 1, 2, "i") == ([1, -2], 9)
+    for count, code, behind in ((2, "i", 10), (2, "f", 10), (1, "q", 10), (1, "d", 10), (0, "I", 2)):
+        assert len(xdr.read_numbers(bytes(behind), 2, count, code)[0]) == count
+        assert xdr.read_numbers(bytes(behind), 2, count, code)[1] == behind
+        with pytest.raises(struct.error):
+            xdr.read_numbers(bytes(behind - 1), 2, count, code)
+    with pytest.raises(struct.error):
+        xdr.read_numbers(bytes(8), 0, 2**32 - 1, "Q")
+    parts: list[bytes] = []
+    xdr.write_numbers([1, 2], "Q", parts.append)
+    assert b"".join(parts).hex() == "00000000000000010000000000000002"
+
+
+@pytest.mark.parametrize(("code", "ahead"), [("", 0), ("16sq", 0), ("I", 4), ("16sqI", 4)])
+def test_texts_read_a_string_of_any_length_and_what_is_behind(code: str, ahead: int) -> None:
+    """The small ones and so many others by layouts of their own, and the rest all the same."""
+    texts = xdr.Texts(code, 1000, ahead=ahead)
+    run = bytes(range(Struct(f">{code}").size))
+    for size in (*range(500, 700), *range(140), 1000):
+        filled = bytes(-size & 3)
+        data = b"?" + size.to_bytes(4) + b"a" * size + filled + run
+        unpack, zeros, length = texts[size]
+        assert unpack(data, 1) == (b"a" * size, filled, *struct.unpack(f">{code}", run))
+        assert (zeros, length) == (filled, len(data) - 1 - ahead)
+        for cut in (1, len(data) - 4):
+            with pytest.raises(struct.error):
+                unpack(data[:-cut], 1)
+    assert set(range(128)) <= texts.keys() <= set(range(701))
+    assert len(texts) == 256
+    with pytest.raises(OverLimit):
+        texts[1001]
+
+
+def test_too_many_says_of_what_and_where() -> None:
+    assert str(xdr.too_many(5, 8)) == "at byte 8: 5 elements are too many"
+
+
+def test_padding_is_zero() -> None:
+    assert xdr.unpadded(b"\xff", b"\0\0\0", b"\0\0\0") == b"\xff"
+    assert xdr.unpadded_text("é".encode(), b"\0\0", b"\0\0") == "é"
+    assert xdr.unpadded_text(b"\xff", b"\0\0\0", b"\0\0\0") == b"\xff"
+
+
+def test_errors_are_data_first() -> None:
+    error = Truncated(16, 3, offset=44, path="dom.uuid")
+    assert str(error) == "at byte 44, dom.uuid: needs 16 bytes, 3 left"
+    assert error.as_dict() == {
+        "message": "at byte 44, dom.uuid: needs 16 bytes, 3 left",
+        "code": "truncated",
+        "offset": 44,
+        "path": "dom.uuid",
+        "needed": 16,
+        "available": 3,
+    }
+    assert isinstance(error, ProtocolError)
+    assert isinstance(error, ValueError)
+    assert str(OverLimit(20, 21, "count")) == "count 21 is over the limit of 20"
+
+
+def raised(function: Callable[..., Any], *arguments: Any) -> ProtocolError:
+    with pytest.raises(ProtocolError) as caught:
+        function(*arguments)
+    return caught.value
+
+
+def nothing(_: bytes) -> None:
+    """A `put` that is not to be called."""
+    pytest.fail("something was written")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: INT[0](b"\0\0\0", 1), "at byte 1: needs 4 bytes, 2 left"),
+        (lambda: INT[0](b"", 7), "at byte 7: needs 4 bytes, 0 left"),
+        (lambda: UHYPER[0](bytes(7), 0), "at byte 0: needs 8 bytes, 7 left"),
+        (lambda: xdr.read_bool(b"\0\0", 1), "at byte 1: needs 4 bytes, 1 left"),
+        (lambda: xdr.read_bool(b"....\0\0\0\2", 4), "at byte 4: boolean 2 is neither 0 nor 1"),
+        (lambda: xdr.need(b"1234", 2, 3), "at byte 2: needs 3 bytes, 2 left"),
+        (lambda: xdr.need(b"1234", 9, 1), "at byte 9: needs 1 byte, 0 left"),
+        (lambda: xdr.read_fixed_opaque(b"..abc", 2, 3), "at byte 2: needs 4 bytes, 3 left"),
+        (lambda: xdr.read_fixed_opaque(b"..abc!", 2, 3), "at byte 5: padding 21 is not zero"),
+        (lambda: xdr.read_fixed_opaque(b"..abc", 2, 4), "at byte 2: needs 4 bytes, 3 left"),
+        (lambda: xdr.read_opaque(b"..\0\0\0", 2, 9), "at byte 2: needs 4 bytes, 3 left"),
+        (lambda: xdr.read_opaque(b"", 2, 9), "at byte 2: needs 4 bytes, 0 left"),
+        (lambda: xdr.read_opaque(b"..\0\0\0\5hello", 2, 9), "at byte 6: needs 8 bytes, 5 left"),
+        (lambda: xdr.read_opaque(b"\0\0\0\2ab\1\0", 0, 9), "at byte 6: padding 0100 is not zero"),
+        (lambda: xdr.read_opaque(b"..\0\0\0\5", 2, 4), "at byte 2: length 5 is over the limit of 4"),
+        (lambda: xdr.read_count(b"..\0\0\0", 2, 9, 4), "at byte 2: needs 4 bytes, 3 left"),
+        (lambda: xdr.read_count(b"", 2, 9, 4), "at byte 2: needs 4 bytes, 0 left"),
+        (lambda: xdr.read_count(b"..\0\0\0\3", 2, 2, 4), "at byte 2: count 3 is over the limit of 2"),
+        (lambda: xdr.read_count(b"..\0\0\0\3abcd", 2, 3, 4), "at byte 6: needs 12 bytes, 4 left"),
+        (lambda: xdr.need_elements(b"..abcd", 2, 2, 4), "at byte 2: needs 8 bytes, 4 left"),
+        (lambda: xdr.Texts("", 4)[5], "length 5 is over the limit of 4"),
+        (lambda: xdr.unpadded(b"a", b"\0\0\1", b"\0\0\0"), "padding 000001 is not zero"),
+        (lambda: xdr.unpadded_text(b"a", b"\1\0\0", b"\0\0\0"), "padding 010000 is not zero"),
+        (lambda: xdr.deeper(100, 5),
+         "at byte 5: depth 101 is over the limit of 100"),
+        (lambda: xdr.write_bool(2, nothing), "2 is no boolean"),  # type: ignore[arg-type]
+        (lambda: xdr.write_bool("", nothing), "'' is no boolean"),  # type: ignore[arg-type]
+        (lambda: xdr.write_fixed_opaque("ab", 2, nothing), "'ab' is not bytes"),  # type: ignore[arg-type]
+        (lambda: xdr.write_fixed_opaque(b"ab", 3, nothing), "has 2 bytes, must have 3"),
+        (lambda: xdr.write_opaque("ab", 2, nothing), "'ab' is not bytes"),  # type: ignore[arg-type]
+        (lambda: xdr.write_opaque(b"abc", 2, nothing), "length 3 is over the limit of 2"),
+        (lambda: xdr.write_string("é", 1, nothing), "length 2 is over the limit of 1"),
+        (lambda: xdr.write_string("\ud800", 9, nothing),
+         r"'\ud800' cannot be written as UTF-8: surrogates not allowed"),
+        (lambda: xdr.write_count(3, 2, nothing), "count 3 is over the limit of 2"),
+        (lambda: xdr.check_length([1], 2), "has 1 elements, must have 2"),
+        (lambda: xdr.no_value(0), "0 in a void arm"),  # type: ignore[arg-type]
+        (lambda: xdr.deeper(100), "depth 101 is over the limit of 100"),
+        (lambda: xdr.boolean(2), "boolean 2 is neither 0 nor 1"),
+        (lambda: xdr.bit(2), "2 is no boolean"),  # type: ignore[arg-type]
+        (lambda: xdr.exact(b"abc", 2), "has 3 bytes, must have 2"),
+    ],
+)  # fmt: skip
+def test_every_error_in_words(call: Callable[[], Any], error: str) -> None:
+    found = raised(call)
+    assert str(found) == error
+    assert found.as_dict()["message"] == error
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(2**31, "2147483648 does not fit: "), ("x", "'x' does not fit: ")]
+)
+def test_numbers_that_do_not_fit_say_why(value: Any, words: str) -> None:
+    assert str(raised(INT[1], value, nothing)).startswith(words)
+    assert len(str(raised(INT[1], value, nothing))) > len(words)
+
+
+def test_errors_for_generated_code() -> None:
+    """They have no path: whoever meets them reads again with care."""
+    assert str(xdr.no_boolean(12)) == "at byte 12: neither 0 nor 1"
+    assert str(xdr.no_arm(7, 4)) == "at byte 4: no arm for discriminant 7"
+    assert str(xdr.no_arm(True)) == "no arm for discriminant 1"
+
+
+def test_what_is_at_the_edge_is_taken() -> None:
+    parts: list[bytes] = []
+    xdr.write_opaque(memoryview(b"abc"), 3, parts.append)
+    xdr.write_fixed_opaque(bytearray(b"ab"), 2, parts.append)
+    xdr.write_count(3, 3, parts.append)
+    xdr.check_length([1, 2], 2)
+    xdr.no_value(None)
+    xdr.write_bool(1, parts.append)
+    assert b"".join(parts).hex(" ", 4) == "00000003 61626300 61620000 00000003 00000001"
+    assert all(type(part) is bytes for part in parts)
+    assert xdr.deeper(99) == 100
+    assert (xdr.boolean(0), xdr.boolean(1)) == (False, True)
+    assert (xdr.bit(False), xdr.bit(True)) == (0, 1)
+    assert xdr.exact(b"ab", 2) == b"ab"
+    assert xdr.read_count(b"\0\0\0\0", 0, 0, 4) == (0, 4)
+    assert xdr.read_opaque(b"\0\0\0\4abcd", 0, 4) == (b"abcd", 8)
+    assert xdr.read_numbers(b"", 0, 0, "i") == ([], 0)
+    for code, numbers in (("q", [-1]), ("Q", [1]), ("d", [0.5]), ("f", [0.5, 2.0]), ("I", [1, 2])):
+        xdr.write_numbers(numbers, code, parts.append)
+        assert xdr.read_numbers(parts[-1], 0, len(numbers), code) == (numbers, 8)
+
+
+def test_a_string_is_text_where_it_can_be() -> None:
+    assert (xdr.text(b"\xc3\xa9"), xdr.text(b"\xff")) == ("é", b"\xff")
+    assert xdr.read_string(b"..\0\0\0\1\xff\0\0\0", 2, 1) == (b"\xff", 10)
+    assert xdr.read_string(b"..\0\0\0\1a\0\0\0", 2, 1) == ("a", 10)
+
+
+def test_not_canonical_says_what_a_peer_would_take() -> None:
+    for call, value, after in (
+        (lambda: xdr.read_bool(b"\0\0\0\2", 0), True, 4),
+        (lambda: xdr.read_fixed_opaque(b".ab\0\1", 1, 2), b"ab", 5),
+        (lambda: xdr.read_opaque(b".\0\0\0\2ab\0\1", 1, 2), b"ab", 9),
+    ):
+        found = raised(call)
+        assert isinstance(found, NotCanonical)
+        assert (found.value, found.next) == (value, after)
+
+
+def test_code_for_another_runtime_says_what_to_do() -> None:
+    xdr.require_api(xdr.API_VERSION)
+    with pytest.raises(ImportError) as caught:
+        xdr.require_api(99)
+    assert str(caught.value) == (
+        f"generated for API 99, while the installed libvirt_proto has API {xdr.API_VERSION}: "
+        "run `libvirt-proto generate` again"
+    )

@@ -1,0 +1,170 @@
+"""JSON back to values: what is taken, and what each error says."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from typing import Annotated, Any
+
+import pytest
+
+from libvirt_proto import ProtocolError
+from libvirt_proto.codec.layout import (
+    ArrayOf,
+    Bool,
+    Double,
+    FixedOpaque,
+    Int,
+    Opaque,
+    OptionalOf,
+    Quadruple,
+    String,
+    Typedef,
+    UnsignedHyper,
+    UnsignedInt,
+    layout_of,
+)
+from libvirt_proto.jsonlines.decode import unplain
+from libvirt_proto.jsonlines.encode import plain
+from tests.support.handmade import (
+    UUID,
+    Colour,
+    ColourField,
+    Domain,
+    Everything,
+    Flag,
+    Link,
+    Param,
+    ParamValue,
+    Shape,
+    everything,
+)
+
+Uuid = Annotated[bytes, FixedOpaque(16), Typedef("remote_uuid")]
+Bytes = Annotated[bytes, Opaque(None)]
+Text = Annotated[str | bytes, String(None)]
+Numbers = Annotated[list[Int], ArrayOf(None)]
+Maybe = Annotated[Int | None, OptionalOf()]
+Paint = ColourField
+
+TAKEN: list[tuple[Any, str, Any]] = [
+    (Int, "-5", -5),
+    (UnsignedHyper, "18446744073709551615", 2**64 - 1),
+    (Bool, "true", True),
+    (Double, "0.5", 0.5),
+    (Double, "3", 3.0),
+    (Double, '"Infinity"', math.inf),
+    (Double, '"-Infinity"', -math.inf),
+    (Quadruple, f'"{"0f" * 16}"', b"\x0f" * 16),
+    (Bytes, '""', b""),
+    (Bytes, '"00aB"', b"\x00\xab"),
+    (Uuid, '"6695eb01-f6a4-8304-79aa-97f2502e193f"', UUID),
+    (Uuid, '"6695EB01F6A4830479AA97F2502E193F"', UUID),
+    (Text, '"höchst"', "höchst"),
+    (Text, '{"base64": "/wA="}', b"\xff\x00"),
+    (Text, '{"base64": "dGVzdA=="}', "test"),
+    (Paint, '"GREEN"', Colour.GREEN),
+    (Paint, "5", Colour.GREEN),
+    (Paint, "77", 77),
+    (Numbers, "[1, 2]", [1, 2]),
+    (Maybe, "null", None),
+    (Maybe, "3", 3),
+    (ParamValue, '{"type": 2, "ui": 7}', ParamValue(2, 7)),
+    (ParamValue, '{"type": 2, "type_name": "VIR_TYPED_PARAM_UINT", "ui": 7}', ParamValue(2, 7)),
+    (Shape, '{"c": "RED"}', Shape(Colour.RED, None)),
+    (Shape, '{"c": 9, "o": "ff"}', Shape(9, b"\xff")),
+    (Flag, '{"on": false}', Flag(False, None)),
+    (Link, '{"value": 1, "next": {"value": 2, "next": null}}', Link(1, Link(2, None))),
+    (Param, '{"value": {"i": 1, "type": 1}, "field": "x", "field_name": null}', Param("x", ParamValue(1, 1))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("hint", "text", "value"), TAKEN)
+def test_taken(hint: Any, text: str, value: Any) -> None:
+    read = unplain(layout_of(hint), json.loads(text))
+    assert read == value
+    assert type(read) is type(value)
+
+
+REFUSED: list[tuple[Any, str, str]] = [
+    (Int, "2147483648", "2147483648 is not between -2147483648 and 2147483647"),
+    (Int, "5.0", "5.0 is no integer"),
+    (Int, "true", "true is no integer"),
+    (Int, '"5"', '"5" is no integer'),
+    (Int, "null", "null is no integer"),
+    (UnsignedInt, "-1", "-1 is not between 0 and 4294967295"),
+    (UnsignedHyper, "18446744073709551616", "18446744073709551616 is not between 0 and 18446744073709551615"),
+    (Bool, "1", "1 is neither true nor false"),
+    (Double, '"inf"', '"inf" is no number, nor "NaN", "Infinity" or "-Infinity"'),
+    (Double, "true", 'true is no number, nor "NaN", "Infinity" or "-Infinity"'),
+    (Double, '"NaN(0x0000000000000000)"', "0x0000000000000000 are not the bits of a NaN"),
+    (Double, "1" + "0" * 400, "1000000000000000000000000000000000000000… is too large for a float"),
+    (Bytes, '"abc"', '"abc" is not hex (two digits per byte, as a string)'),
+    (Bytes, "[1]", "[1] is not hex (two digits per byte, as a string)"),
+    (Uuid, '"6695eb01"', '"6695eb01" is no uuid (8-4-4-4-12 hex digits)'),
+    (Text, "5", '5 is no string, nor {"base64": "…"}'),
+    (Text, '{"base64": "?"}', 'base64: "?" is not base64 (a string)'),
+    (Text, '{"base64": "", "x": 1}', '{"base64": "", "x": 1} is no string, nor {"base64": "…"}'),
+    (Paint, '"PINK"', '"PINK" is none of RED, GREEN, BLUE, nor a number'),
+    (Numbers, '{"0": 1}', '{"0": 1} is no array'),
+    (Numbers, "[1, 2, []]", "[2]: [] is no integer"),
+    (Domain, "[]", "[] is no object (nonnull_domain)"),
+    (Domain, f'{{"name": "x", "uuid": "{"0" * 32}"}}', "id: is missing (nonnull_domain)"),
+    (Domain, f'{{"name": "x", "uuid": "{"0" * 32}", "id": 1, "ids": 1}}',
+     "ids: there is no such field: nonnull_domain has name, uuid, id"),
+    (Domain, f'{{"name": "x", "uuid": "{"0" * 32}", "id": 1, "x_name": 1}}',
+     "x_name: there is no such field: nonnull_domain has name, uuid, id"),
+    (ParamValue, '{"ui": 7}', "type: is missing (typed_param_value)"),
+    (ParamValue, '{"type": 9, "ui": 7}',
+     "type: typed_param_value has no arm for 9, but for 1, 2, 3, 4, 5, 6, 7"),
+    (ParamValue, '{"type": 1, "ui": 7}',
+     "ui: there is no such field: typed_param_value with type 1 has type, i"),
+    (ParamValue, '{"type": 1}', "i: is missing (typed_param_value with type 1)"),
+    (ParamValue, '{"type": [], "i": 1}', "type: [] is no integer"),
+    (Shape, '{"c": "RED", "p": null}', 'p: there is no such field: shape with c "RED" has c'),
+    (Link, '{"value": 1, "next": {"value": "", "next": null}}', 'next.value: "" is no integer'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("hint", "text", "said"), REFUSED)
+def test_refused(hint: Any, text: str, said: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        unplain(layout_of(hint), json.loads(text))
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("edit", "path"),
+    [
+        ({"params": [{"field": "a", "value": {"type": t, "i": 1}} for t in (1, "")]}, "params[1].value.type"),
+        ({"s": {"c": "GREEN", "p": {"from": 1, "y": "2"}}}, "s.p.y"),
+        ({"model": [1, 2, 3, 2**31]}, "model[3]"),
+        ({"dom": {"name": "", "uuid": "", "id": 1}}, "dom.uuid"),
+    ],
+)  # fmt: skip
+def test_the_path_of_an_error(edit: dict[str, Any], path: str) -> None:
+    node = layout_of(Everything)
+    with pytest.raises(ProtocolError) as caught:
+        unplain(node, plain(node, everything()) | edit)
+    assert (caught.value.path, caught.value.offset) == (path, None)
+
+
+@pytest.mark.parametrize(
+    "bits", [0x7FF8000000000000, 0xFFF8000000000000, 0x7FF8000000000001, 0x7FF0000000000001]
+)
+def test_every_nan_keeps_its_bits(bits: int) -> None:
+    """x86 makes NaNs with the sign set; JSON has the name of one NaN only, so the others show their bits."""
+    data = bits.to_bytes(8, "big")
+    node = layout_of(Double)
+    text = plain(node, struct.unpack(">d", data)[0])
+    assert text == ("NaN" if bits == 0x7FF8000000000000 else f"NaN(0x{bits:016x})")
+    assert struct.pack(">d", unplain(node, text)) == data
+
+
+def test_json_that_is_nested_too_deeply() -> None:
+    data: Any = None
+    for _ in range(5000):
+        data = {"value": 1, "next": data}
+    with pytest.raises(ProtocolError, match="nested too deeply"):
+        unplain(layout_of(Link), data)

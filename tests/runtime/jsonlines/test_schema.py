@@ -1,0 +1,196 @@
+"""JSON Schema of payloads, judged by the jsonschema package: what decode writes is valid, what encode
+refuses is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+
+from libvirt_proto import decode_message, registry
+from libvirt_proto.capture.sources import open_source
+from libvirt_proto.capture.stream import messages
+from libvirt_proto.cli import main as cli
+from libvirt_proto.codec.layout import Node, layout_of
+from libvirt_proto.events import Captured
+from libvirt_proto.jsonlines.encode import plain
+from libvirt_proto.jsonlines.presenter import Presenter
+from libvirt_proto.jsonlines.schema import json_schema
+from tests.property.values import values
+from tests.support.handmade import Everything, Flag, Link, everything
+
+QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
+MODULES = registry.default().modules()
+
+
+def validator(node: Node) -> jsonschema.Draft202012Validator:
+    schema = json_schema("x", {"x": node})
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def lines(capture: Path) -> Iterator[dict[str, Any]]:
+    present = Presenter(registry.default())
+    for item in messages(open_source(str(capture)), decode_message, programs=registry.default().numbers):
+        if isinstance(item, Captured):
+            yield json.loads(present(item))
+
+
+@pytest.mark.parametrize(
+    "name", ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap", "hand-made-messages.hex"]
+)
+def test_every_payload_of_a_capture(captures: Path, name: str) -> None:
+    of_type = cache(lambda type_: validator(registry.default().type(type_).node))
+    seen = 0
+    for line in lines(captures / name):
+        if line["payload"] is not None and line["error"] is None:
+            of_type(line["payload_type"]).validate(line["payload"])
+            seen += 1
+    assert seen > 3
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_values_of_every_type(module: registry.Module) -> None:
+    for type_ in module.types.values():
+        _all_valid(type_.node)
+
+
+def _all_valid(node: Node) -> None:
+    of_node = validator(node)
+
+    @settings(QUICK, max_examples=3)
+    @given(values(node))
+    def holds(value: object) -> None:
+        of_node.validate(plain(node, value))
+        of_node.validate(json.loads(json.dumps(plain(node, value, named=True))))
+
+    holds()
+
+
+@settings(QUICK, max_examples=100)
+@given(values(layout_of(Everything)))
+def test_every_kind_of_node(value: Everything) -> None:
+    validator(layout_of(Everything)).validate(plain(layout_of(Everything), value))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"flag": 1},
+        {"f": "nan"},
+        {"d": None},
+        {"q": "00"},
+        {"fixed": "00abf"},
+        {"fixed": "00abff00"},
+        {"rest": "0"},
+        {"rest": "xx"},
+        {"text": 5},
+        {"text": {"base64": "", "more": 1}},
+        {"maybe": 5},
+        {"c": "PINK"},
+        {"c": 2**31},
+        {"model": [1, 2, 3]},
+        {"model": [1, 2, 3, 4, 5]},
+        {"model": [1, 2, 3, 2**31]},
+        {"big": [1, 2, 3]},
+        {"big": [-1]},
+        {"big": [2**64]},
+        {"dom": {}},
+        {"dom": {"name": "", "uuid": "6695eb01", "id": 1}},
+        {"dom": {"name": "", "uuid": "6695eb01f6a4830479aa97f2502e193f", "id": 1, "more": 1}},
+        {"params": [{"field": "a", "value": {"type": 2, "i": 1}}]},
+        {"params": [{"field": "a", "value": {"type": 9, "i": 1}}]},
+        {"params": [{"field": "a", "value": {"type": 1}}]},
+        {"s": {"c": "RED", "p": None}},
+        {"s": {"c": "RED", "o": ""}},
+        {"s": {"c": "GREEN", "o": ""}},
+        {"s": {"c": 5, "o": ""}},
+        {"s": {"c": 9, "p": {"from": 1, "y": 1}}},
+        {"more": 1},
+    ],
+)
+def test_wrong_values_are_not_valid(edit: dict[str, Any]) -> None:
+    node = layout_of(Everything)
+    right = plain(node, everything())
+    assert validator(node).is_valid(right)
+    assert not validator(node).is_valid(right | edit)
+
+
+@pytest.mark.parametrize(
+    ("node", "value"),
+    [
+        (layout_of(Everything), plain(layout_of(Everything), everything(d=float("-inf")))),
+        (layout_of(Flag), {"on": False}),
+        (layout_of(Link), {"value": 1, "next": {"value": 2, "next": None}}),
+    ],
+)
+def test_right_values_are_valid(node: Node, value: Any) -> None:
+    validator(node).validate(value)
+
+
+def test_a_missing_key_is_not_valid() -> None:
+    node = layout_of(Everything)
+    right = plain(node, everything())
+    for key in right:
+        assert not validator(node).is_valid({each: right[each] for each in right if each != key})
+
+
+def describe(*words: str) -> dict[str, Any]:
+    result = CliRunner().invoke(cli.main, ["describe", "--json-schema", *words])
+    assert (result.exit_code, result.stderr) == (0, "")
+    schema: dict[str, Any] = json.loads(result.stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return schema
+
+
+def test_the_command() -> None:
+    schema = describe("remote_domain_lookup_by_id_args")
+    assert schema == {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "remote_domain_lookup_by_id_args",
+        "$ref": "#/$defs/remote_domain_lookup_by_id_args",
+        "$defs": {
+            "remote_domain_lookup_by_id_args": {
+                "type": "object",
+                "properties": {"id": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}},
+                "required": ["id"],
+                "additionalProperties": False,
+            }
+        },
+    }
+
+
+def test_the_command_for_a_procedure() -> None:
+    """A payload of any of its messages is valid; the names beside numbers may be there."""
+    check = jsonschema.Draft202012Validator(describe("remote.domain_get_state"))
+    call = {"dom": {"name": "x", "uuid": "6695eb01-f6a4-8304-79aa-97f2502e193f", "id": 1}, "flags": 0}
+    check.validate(call)
+    check.validate({"state": 1, "state_name": "VIR_DOMAIN_RUNNING", "reason": 0, "reason_name": None})
+    assert not check.is_valid({"state": 1, "state_name": 1, "reason": 0})
+    assert not check.is_valid({"state": 1, "reason": 0, "other_name": None})
+    assert not check.is_valid(call | {"state": 1, "reason": 0})
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--json-schema", "connect_close"], 1, "connect_close has no payloads"),
+        (
+            ["--json-schema", "remote_nonnull_domian"],
+            1,
+            "there is no type or procedure 'remote_nonnull_domian'.",
+        ),
+        (["--json-schema", "--json", "remote_uuid"], 2, "--json and --json-schema exclude each other."),
+    ],
+)
+def test_errors_of_the_command(words: list[str], status: int, said: str) -> None:
+    result = CliRunner().invoke(cli.main, ["describe", *words])
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert said in result.stderr

@@ -1,0 +1,280 @@
+"""Names of libvirt's public API: the data, the table of fields, and the keys that they get."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libvirt_proto import registry
+from libvirt_proto.codec import interpreter as careful
+from libvirt_proto.codec.layout import Integer, Leaf, Node, StructNode, UnionNode
+from libvirt_proto.jsonlines.encode import plain
+from libvirt_proto.names import public as publicnames
+from libvirt_proto.names.meanings import meanings_of, name_keys
+from libvirt_proto.names.public import Bits, By, OneOf
+from libvirt_proto_codegen.releases import folders
+
+HEADERS = Path("/usr/include")
+#: The Python that libvirt's binding is installed for.
+PYTHON = Path("/usr/bin/python3")
+LISTED = "import libvirt; print({n: v for n, v in vars(libvirt).items() if n[:4] == 'VIR_'})"
+
+
+FOLDER = Path(publicnames.__file__).parent
+IMPORTED = msgspec.json.decode((FOLDER / "publicnames.json").read_bytes())
+BY_HAND = tomllib.loads((FOLDER / "fieldnames.toml").read_text())
+ENUMS_BY_HAND = msgspec.json.decode((FOLDER / "enumnames.json").read_bytes())
+STRUCTS = sorted(IMPORTED["fields"] | BY_HAND["fields"])
+
+
+@cache
+def types(release: str) -> dict[str, Node]:
+    modules = registry.release(release).modules()
+    return {name: type_.node for module in modules for name, type_ in module.types.items()}
+
+
+def integers(node: Node) -> set[str]:
+    """The fields of a struct, or the discriminant of a union, that are integers."""
+    assert isinstance(node, StructNode | UnionNode)
+    fields = node.fields if isinstance(node, StructNode) else [node.discriminant]
+    return {n for n, _, field in fields if isinstance(field, Leaf) and isinstance(field.mark, Integer)}
+
+
+# The data
+
+
+def test_numbers_that_every_libvirt_user_knows() -> None:
+    names = publicnames.names
+    assert [names("virErrorNumber")[number] for number in (1, 38, 42)] == [
+        "VIR_ERR_INTERNAL_ERROR",
+        "VIR_ERR_SYSTEM_ERROR",
+        "VIR_ERR_NO_DOMAIN",
+    ]
+    assert [names("virErrorDomain")[number] for number in (7, 10, 12)] == [
+        "VIR_FROM_RPC",
+        "VIR_FROM_QEMU",
+        "VIR_FROM_TEST",
+    ]
+    assert names("virErrorLevel") == {0: "VIR_ERR_NONE", 1: "VIR_ERR_WARNING", 2: "VIR_ERR_ERROR"}
+    assert names("virDomainState")[5] == "VIR_DOMAIN_SHUTOFF"
+    assert names("virDomainMemoryStatTags")[9] == "VIR_DOMAIN_MEMORY_STAT_LAST_UPDATE"  # no sentinel
+    assert names("virDomainMemoryStatTags").get(13) is None  # one that isn't called LAST
+
+
+def test_no_two_enums_share_a_name() -> None:
+    counted = Counter(name for enum in publicnames.enums().values() for name in enum.names)
+    assert max(counted.values()) == 1
+    assert not [name for name in counted if name.endswith("_LAST")]
+
+
+def test_what_is_written_by_hand_is_not_imported() -> None:
+    assert not IMPORTED["enums"].keys() & ENUMS_BY_HAND.keys()
+    for struct, fields in BY_HAND["fields"].items():
+        for field, said in fields.items():
+            assert IMPORTED["fields"].get(struct, {}).get(field) != said, (struct, field)
+
+
+@pytest.mark.system("pkg-config")
+def test_the_data_is_current(root: Path) -> None:
+    if not Path("/usr/share/libvirt/api/libvirt-api.xml").exists():
+        pytest.skip("system test: libvirt's API description is not installed")
+    subprocess.run([sys.executable, root / "tools" / "import_public_names.py", "--check"], check=True)
+
+
+@pytest.mark.system("gcc")
+def test_the_names_are_those_of_the_headers(tmp_path: Path) -> None:
+    """Every name and number, by a C compiler."""
+    enums = [enum for enum in publicnames.enums().values() if (HEADERS / enum.source).exists()]
+    if not enums:
+        pytest.skip("system test: libvirt's headers are not installed")
+    names = {name: number for enum in enums for name, number in enum.names.items()}
+    headers = ("libvirt", "libvirt-admin", "libvirt-qemu", "virterror")
+    program = "".join(f"#include <libvirt/{header}.h>\n" for header in headers)
+    program += "#include <stdio.h>\nint main(void) {\n"
+    program += "".join(f'printf("{name} %lld\\n", (long long) {name});\n' for name in names) + "}\n"
+    (tmp_path / "names.c").write_text(program)
+    subprocess.run(["gcc", "-o", tmp_path / "names", tmp_path / "names.c"], check=True)
+    printed = subprocess.run([tmp_path / "names"], check=True, capture_output=True, text=True).stdout
+    counted = {name: int(number) for name, number in map(str.split, printed.splitlines())}
+    assert counted == names
+    assert len(counted) > 900
+
+
+@pytest.mark.skipif(not PYTHON.exists(), reason="system test: no Python of the system")
+def test_the_names_are_those_of_libvirts_python_binding() -> None:
+    done = subprocess.run([PYTHON, "-c", LISTED], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("system test: libvirt's Python binding is not installed")
+    binding: dict[str, Any] = ast.literal_eval(done.stdout)
+    compared = 0
+    for enum in publicnames.enums().values():
+        for name, value in enum.names.items():
+            if isinstance(binding.get(name), int):
+                # C's int, for the binding.
+                assert binding[name] & 0xFFFFFFFF == value & 0xFFFFFFFF, name
+                compared += 1
+    assert compared > 800
+
+
+# The table of fields
+
+
+@pytest.mark.parametrize("struct", STRUCTS)
+def test_every_field_of_the_table_is_an_integer_of_the_newest_release(struct: str) -> None:
+    fields = publicnames.meanings(struct)
+    assert fields
+    node = types(folders()[-1])[struct]
+    assert fields.keys() <= integers(node)
+    for meaning in fields.values():
+        assert meaning.names
+        if isinstance(meaning, By):
+            assert meaning.field in integers(node)
+        if isinstance(meaning, Bits):
+            assert all(bit.bit_count() == 1 for bit in meaning.names)
+    assert name_keys(node) == {f"{field}_name" for field in fields}  # type: ignore[arg-type]
+
+
+def test_a_bit_has_two_names_only_where_the_table_says_which() -> None:
+    for struct, fields in (IMPORTED["fields"] | BY_HAND["fields"]).items():
+        for field, said in fields.items():
+            if isinstance(said, list):
+                enums = [publicnames.enums()[word].names for word in said if not word.startswith("VIR_")]
+                bits = Counter(bit for names in enums for bit in names.values() if bit)
+                twice = {bit for bit, count in bits.items() if count > 1}
+                settled = {names[word] for word in said for names in enums if word in names}
+                assert settled == twice, (struct, field)
+
+
+def test_what_the_api_description_says_of_flags() -> None:
+    assert len([s for s in STRUCTS if "flags" in publicnames.meanings(s)]) > 150
+    for struct, name in [
+        ("remote_domain_get_xml_desc_args", "VIR_DOMAIN_XML_SECURE"),
+        ("remote_connect_list_all_domains_args", "VIR_CONNECT_LIST_DOMAINS_ACTIVE"),
+        ("remote_domain_migrate_perform3_params_args", "VIR_MIGRATE_LIVE"),
+        ("remote_domain_get_memory_parameters_args", "VIR_DOMAIN_AFFECT_LIVE"),
+        ("remote_domain_snapshot_num_args", "VIR_DOMAIN_SNAPSHOT_LIST_ROOTS"),
+        ("remote_domain_snapshot_num_children_args", "VIR_DOMAIN_SNAPSHOT_LIST_DESCENDANTS"),
+    ]:
+        meaning = publicnames.meanings(struct)["flags"]
+        assert isinstance(meaning, Bits)
+        assert meaning.names[1] == name
+
+
+def test_network_updates_stay_numbers() -> None:
+    """What stands in `command` depends on what the peers agreed on before."""
+    assert publicnames.meanings("remote_network_update_args").keys() == {"flags"}
+
+
+@given(st.sampled_from(STRUCTS), st.integers(0, 2**64 - 1))
+def test_the_bits_of_a_number_are_all_there(struct: str, flags: int) -> None:
+    for meaning in publicnames.meanings(struct).values():
+        if isinstance(meaning, Bits):
+            values = {name: bit for bit, name in meaning.names.items()}
+            shown = meaning.of(flags)
+            assert sum(bit if isinstance(bit, int) else values[bit] for bit in shown) == flags
+            assert all(isinstance(name, str) for name in shown[:-1])
+    assert Bits({1: "A"}).of(-2) == (-2,)
+
+
+@pytest.mark.parametrize("release", folders()[:-1])
+def test_structs_that_had_other_names(release: str) -> None:
+    """Procedures keep their numbers: whatever a release calls their structs, the same fields are named."""
+    older = registry.release(release)
+    renamed = 0
+    for program in older.programs():
+        for procedure in program.procedures:
+            today = registry.default().procedure(program.number, program.version, procedure.number)
+            assert today is not None
+            for old, new in [(procedure.args, today.args), (procedure.ret, today.ret)]:
+                if old is not None and new is not None and old.name != new.name:
+                    assert publicnames.meanings(old.name) == publicnames.meanings(new.name)
+                    renamed += bool(publicnames.meanings(old.name))
+    assert renamed == (len(BY_HAND["renamed"]) if release == "0.9.7" else 0)
+
+
+# The keys
+
+
+@pytest.mark.parametrize("release", folders())
+def test_no_key_takes_the_place_of_a_field(release: str) -> None:
+    """Over all types: with names there is everything that there is without, and the table fits."""
+    named = 0
+    for name, node in types(release).items():
+        if not isinstance(node, StructNode | UnionNode):
+            continue
+        keys = name_keys(node)
+        named += len(keys)
+        members = {field for field, _, _ in node.fields} if isinstance(node, StructNode) else node_arms(node)
+        assert not keys & members, name
+        assert {key.removesuffix("_name") for key in keys} <= integers(node)
+        assert publicnames.meanings(name).keys() & members == meanings_of(node).keys(), name
+    assert named > 60
+
+
+def node_arms(node: UnionNode) -> set[str]:
+    return {node.discriminant[0], *(arm for arm, _ in node.arms.values() if arm)}
+
+
+def definitions(text: str, folder: Path) -> dict[str, Any]:
+    (folder / "own.x").write_text(text)
+    (module,) = registry.load(folder / "own.x").modules()
+    return dict(module.types)
+
+
+def test_types_of_ones_own_with_the_names_of_libvirts(tmp_path: Path) -> None:
+    """Whatever they are: nothing is lost, and nothing that isn't an integer is named."""
+    own = definitions(
+        """
+        struct remote_domain_get_info_ret { int state; string state_name<>; };
+        struct remote_domain_get_state_ret { string state<>; int reason; };
+        struct remote_domain_event_lifecycle_msg { int detail; unsigned hyper event; };
+        struct remote_vcpu_info { bool state; };
+        union remote_typed_param_value switch (int type) { case 1: int type_name; default: void; };
+        enum remote_error { A = 1 };
+        """,
+        tmp_path,
+    )
+    for name, value, shown in [
+        ("remote_domain_get_info_ret", (1, "x"), {"state": 1, "state_name": "x"}),
+        ("remote_domain_get_state_ret", ("s", 1), {"state": "s", "reason": 1}),
+        ("remote_vcpu_info", (True,), {"state": True}),
+        ("remote_typed_param_value", (1, 7), {"type": 1, "type_name": 7}),
+        (
+            "remote_domain_event_lifecycle_msg",
+            (0, 2),
+            {
+                "detail": 0,
+                "detail_name": "VIR_DOMAIN_EVENT_STARTED_BOOTED",
+                "event": 2,
+                "event_name": "VIR_DOMAIN_EVENT_STARTED",
+            },
+        ),
+    ]:
+        node = own[name].node
+        made = node.type(*value)
+        assert own[name].from_bytes(own[name].to_bytes(made)) == made
+        assert plain(node, made, named=True) == shown
+        assert {key: part for key, part in shown.items() if key not in name_keys(node)} == plain(node, made)
+    broken = own["remote_domain_event_lifecycle_msg"]
+    partial = careful.read(broken.node, b"\0\0\0\0").value
+    assert plain(broken.node, partial, named=True) == {"detail": 0, "detail_name": None}
+
+
+def test_names_are_wanted_or_not() -> None:
+    [type_] = [registry.default().type("remote_domain_get_info_ret")]
+    value = type_.from_bytes(b"\0\0\0\5" + bytes(28))
+    assert "state_name" not in plain(type_.node, value)
+    assert plain(type_.node, value, named=True)["state_name"] == "VIR_DOMAIN_SHUTOFF"
+    meaning = publicnames.meanings("remote_domain_get_info_ret")["state"]
+    assert isinstance(meaning, OneOf)

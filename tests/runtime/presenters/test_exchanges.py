@@ -1,0 +1,247 @@
+"""Exchanges as text and JSON, and what calls need."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from libvirt_proto import registry
+from libvirt_proto.access import Accesses
+from libvirt_proto.events import Captured, Connection, ConnectionEvent
+from libvirt_proto.presenters.exchanges import Lines, Monitor, Pretty
+from libvirt_proto.session import Exchange
+from libvirt_proto.text import duration, size
+from tests.property.test_session import anything
+from tests.property.test_session import run as paired
+from tests.runtime.presenters.test_tree import harmless
+from tests.runtime.test_session import (
+    CALL,
+    CALL_FDS,
+    CONTINUE,
+    ERROR,
+    HOLE,
+    REPLY,
+    SCREENSHOT,
+    STREAM,
+    Wire,
+    only,
+    run,
+)
+from tests.support.frames import captured, error_payload, frame, text, word
+
+LOOKUP, METADATA = 23, 257
+DEFINITIONS = registry.default()
+HEAD = "127.0.0.1:40508-127.0.0.1:16509 msg=remote.1."
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+def monitor(exchange: Exchange, accesses: Accesses | None = None) -> str:
+    line = Monitor(DEFINITIONS, accesses=accesses)(exchange, 0)
+    assert HEAD in line
+    return line.replace(HEAD, "")
+
+
+def pretty(exchange: Exchange, accesses: Accesses | None = None) -> list[str]:
+    lines = list(Pretty(DEFINITIONS, accesses=accesses).lines(exchange, 0))
+    assert lines[0].startswith("── connection 1: ")
+    return lines[1:]
+
+
+def lookup(wire: Wire) -> Exchange:
+    domain = text(b"test") + bytes(16) + word(1)
+    return only(
+        wire(CALL, 2, payload=text(b"test"), proc=LOOKUP), wire(REPLY, 2, payload=domain, proc=LOOKUP)
+    )
+
+
+def download(wire: Wire) -> Exchange:
+    return only(
+        wire(CALL, 4, proc=SCREENSHOT, payload=text(b"test") + bytes(16) + word(1) * 3),
+        wire(REPLY, 4, proc=SCREENSHOT, payload=word(0)),
+        wire(STREAM, 4, CONTINUE, bytes(2048), proc=SCREENSHOT),
+        wire(HOLE, 4, CONTINUE, word(0) + word(512) + word(0), proc=SCREENSHOT),
+        wire(STREAM, 4, proc=SCREENSHOT, direction="c2s"),
+        wire(STREAM, 4, proc=SCREENSHOT),
+    )
+
+
+def test_a_malformed_payload_is_said_at_the_end_of_a_line(wire: Wire) -> None:
+    exchange = only(wire(CALL, 2, payload=text(b"test"), proc=LOOKUP), wire(REPLY, 2, proc=LOOKUP))
+    assert exchange.reply
+    assert exchange.reply.message.malformed
+    assert monitor(exchange).endswith(f" took=0.001000 malformed: {exchange.reply.message.error}")
+
+
+def test_a_line(wire: Wire) -> None:
+    assert monitor(lookup(wire)) == "  0.001 C = domain_lookup_by_name(ok, 2) len=36+56 took=0.001000"
+
+
+def test_lines_with_more(wire: Wire) -> None:
+    assert monitor(download(wire)) == (
+        "  0.001 C = domain_screenshot(ok, 4) len=92+2176 took=0.001000"
+        " stream=0+2048 end=finished holes=1:512"
+    )
+    call = wire(CALL_FDS, 6, payload=word(2), proc=2)
+    other = wire(CALL, 7, proc=2)
+    done = run(call, other, wire(REPLY, 7, proc=2), wire(REPLY, 6, proc=2))
+    assert monitor(done[1]).endswith(" took=0.003000 fds=2+0 overtaken=1")
+    pending = only(wire(CALL, 1, payload=text(b"test"), proc=LOOKUP))
+    assert monitor(pending).endswith("(pending, 1) len=36+0 took=-")
+
+
+def test_a_block(wire: Wire) -> None:
+    assert pretty(lookup(wire)) == [
+        "  0.001000  1 ⇄ #2    ok          remote.domain_lookup_by_name  1.00 ms, 36 + 56 bytes",
+        '              → name: "test"',
+        "              ← dom:",
+        '                  name: "test"',
+        "                  uuid: 00000000-0000-0000-0000-000000000000",
+        "                  id:   1",
+    ]
+
+
+def test_a_block_with_a_stream(wire: Wire) -> None:
+    lines = pretty(download(wire))
+    assert lines[0].endswith("remote.domain_screenshot  1.00 ms, 92 + 2,176 bytes")
+    assert lines[-1] == (
+        "                stream: 2,048 bytes from the server in 1 message, 1 hole of 512 bytes,"
+        " 500 KiB/s, finished"
+    )
+
+
+def test_what_a_server_says_is_wrong(wire: Wire) -> None:
+    error = error_payload(42, 12, b"no domain")
+    shown = pretty(
+        only(wire(CALL, 0, proc=LOOKUP, payload=text(b"x")), wire(REPLY, 0, ERROR, error, proc=LOOKUP))
+    )
+    assert " error " in shown[0]
+    assert shown[2].startswith("              ← code:    42 VIR_ERR_NO_DOMAIN")
+    stream = pretty(
+        only(
+            wire(CALL, 1, proc=SCREENSHOT, payload=text(b"x") + bytes(16) + word(1) * 3),
+            wire(REPLY, 1, proc=SCREENSHOT, payload=word(0)),
+            wire(STREAM, 1, ERROR, error, proc=SCREENSHOT),
+        )
+    )
+    assert "              ← code:    42 VIR_ERR_NO_DOMAIN" in stream
+    assert stream[-1] == "                stream: 0 bytes in 0 messages, error"
+
+
+def test_json(wire: Wire) -> None:
+    line = json.loads(Lines(DEFINITIONS)(lookup(wire)))
+    call, reply = line.pop("call"), line.pop("reply")
+    assert line == {
+        "n": 1, "time_ns": 1_000_000, "conn": "127.0.0.1:40508-127.0.0.1:16509", "outcome": "ok",
+        "prog": 0x20008086, "program": "remote", "vers": 1, "proc": 23, "procedure": "domain_lookup_by_name",
+        "serial": 2, "latency_ns": 1_000_000, "overtaken": 0, "messages": 2, "bytes_c2s": 36, "bytes_s2c": 56,
+        "stream": None,
+    }  # fmt: skip
+    assert (call["n"], call["type"], call["payload"]) == (1, "call", {"name": "test"})
+    assert (reply["n"], reply["type"], reply["payload"]["dom"]["id"]) == (2, "reply", 1)
+    assert "access" not in call
+
+
+def test_json_of_a_stream(wire: Wire) -> None:
+    assert json.loads(Lines(DEFINITIONS)(download(wire)))["stream"] == {
+        "bytes_c2s": 0, "bytes_s2c": 2048, "messages": 1, "holes": 1, "hole_bytes": 512,
+        "duration_ns": 4_000_000, "bytes_per_second": 512_000, "end": "finished", "error": None,
+    }  # fmt: skip
+
+
+def test_the_servers_side_is_marked(wire: Wire) -> None:
+    seen = Connection(1, "", "", "probe", side="server")
+    exchange = only(wire(CALL, 2, proc=LOOKUP, connection=seen), wire(REPLY, 2, proc=LOOKUP, connection=seen))
+    assert Monitor(DEFINITIONS)(exchange, 0).startswith("  0.001 = S 1  ")
+
+
+@given(anything())
+def test_whatever_comes_is_shown(seen: list[Captured | ConnectionEvent]) -> None:
+    views = (Lines(DEFINITIONS), Monitor(DEFINITIONS), Pretty(DEFINITIONS))
+    for exchange in paired(seen):
+        line = json.loads(views[0](exchange))
+        assert (line["n"], line["outcome"]) == (exchange.n, exchange.outcome)
+        assert "\n" not in views[1](exchange, 0)
+        assert all(map(harmless, views[2](exchange, 0).splitlines()))
+
+
+# What a call needs
+
+
+@pytest.mark.parametrize(
+    ("proc", "words"),
+    [
+        (16, "acl=domain:read"),
+        (66, "acl=none priority=high"),
+        (SCREENSHOT, "acl=domain:screenshot stream=read"),
+        (208, "acl=storage_vol:data_write stream=write"),
+        (304, None),
+        (273, "acl=connect:search_domains filter=domain:getattr priority=high"),
+    ],
+)
+def test_what_the_definitions_say(proc: int, words: str | None) -> None:
+    access = Accesses(DEFINITIONS).of(captured(frame(proc=proc)))
+    if words is None:
+        assert access is not None
+        assert access.stream == "write"
+    else:
+        assert str(access) == words
+
+
+@pytest.mark.parametrize("changes", [{"type_": 1}, {"type_": 2}, {"proc": 4711}, {"prog": 77}])
+def test_nothing_but_known_calls_needs_anything(changes: dict[str, Any]) -> None:
+    assert Accesses(DEFINITIONS).of(captured(frame(**changes))) is None
+
+
+def test_it_is_shown_with_the_call(wire: Wire) -> None:
+    exchange, accesses = lookup(wire), Accesses(DEFINITIONS)
+    assert monitor(exchange, accesses).endswith(" acl=domain:getattr priority=high")
+    assert pretty(exchange, accesses)[1] == "              → acl=domain:getattr priority=high"
+    line = json.loads(Lines(DEFINITIONS, accesses)(exchange))
+    assert line["call"]["access"] == {
+        "acl": ["domain:getattr"], "aclfilter": [], "priority": "high", "stream": None,
+    }  # fmt: skip
+    assert "access" not in line["reply"]
+
+
+# Figures
+
+
+@pytest.mark.parametrize(
+    ("ns", "words"),
+    [
+        (0, "0 ns"), (999, "999 ns"), (1000, "1.00 µs"), (131_000, "131 µs"), (1_240_000, "1.24 ms"),
+        (12_345_678, "12.3 ms"), (99_960_000, "100 ms"), (5_000_000_000, "5.00 s"),
+        (1_234_500_000_000, "1,234 s"), (-1500, "-1.50 µs"),
+    ],
+)  # fmt: skip
+def test_durations(ns: int, words: str) -> None:
+    assert duration(ns) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.00 KiB"),
+        (33443, "32.7 KiB"),
+        (2**21, "2.00 MiB"),
+        (2**34, "16.0 GiB"),
+    ],
+)
+def test_sizes(count: int, words: str) -> None:
+    assert size(count) == words
+
+
+def test_a_block_of_a_call_that_others_overtook_and_of_another_version(wire: Wire) -> None:
+    call, other = wire(CALL, 6, proc=2, vers=2), wire(CALL, 7, proc=2)
+    done = run(call, other, wire(REPLY, 7, proc=2), wire(REPLY, 6, proc=2, vers=2))
+    assert pretty(done[1])[0].endswith("28 + 28 bytes, overtaken by 1 later call, version 2")
+    assert pretty(done[0])[0].endswith("28 + 28 bytes")

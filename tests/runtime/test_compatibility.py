@@ -1,0 +1,181 @@
+"""What an older release would not understand of messages: procedures, fields, limits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from libvirt_proto import registry
+from libvirt_proto.cli import main as cli
+from libvirt_proto.compatibility import AsOf
+from libvirt_proto.rpc.message import decode_message
+from tests.property.values import values
+from tests.support.frames import frame, text, word
+
+DOMAIN = text(b"vm") + bytes(16) + word(1)
+
+
+def told(release: str, *frames: bytes) -> list[tuple[str, str, str]]:
+    """(severity, code, text) of each notice about some messages."""
+    as_of = AsOf(registry.default(), registry.release(release))
+    for data in frames:
+        as_of.add(decode_message(data))
+    return [(notice.severity, notice.code, notice.text) for notice in as_of.notices()]
+
+
+def test_a_procedure_is_told_of_once_with_its_count() -> None:
+    backup = frame(DOMAIN + text(b"<a/>") + word(0) + word(0), proc=421)
+    assert told("1.2.9", backup, backup, frame(proc=66)) == [
+        (
+            "note",
+            "not-in-release",
+            "remote.domain_backup_begin is not in libvirt 1.2.9 (since 6.0.0, by the public API): 2 times",
+        )
+    ]
+    assert told("10.0.0", backup) == []
+
+
+def test_a_program_that_is_not_there() -> None:
+    assert [words for _, _, words in told("0.9.7", frame(prog=0x6B656570, proc=1, type_=2))] == [
+        "keepalive.ping is not in libvirt 0.9.7 (since 0.9.8): once"
+    ]
+    assert told("0.9.8", frame(prog=0x6B656570, proc=1, type_=2)) == []
+
+
+def test_an_arm_of_a_union() -> None:
+    """domain_set_memory_parameters with a string: VIR_TYPED_PARAM_STRING is of 0.9.8."""
+    string = text(b"field") + word(7) + text(b"value")
+    number = text(b"field") + word(1) + word(5)
+    args = frame(DOMAIN + word(3) + string + number + string + word(0), proc=197)
+    assert [words for _, _, words in told("0.9.7", args)] == [
+        "remote_typed_param_value.s is not in libvirt 0.9.7 (since 0.9.8): 2 times"
+    ]
+    assert told("0.9.8", args) == []
+
+
+def test_what_was_renamed_is_there() -> None:
+    """1.0.5 renamed connect_open and its arguments; 11.6.0 a field of domain_migrate_perform."""
+    perform = frame(DOMAIN + text(b"c") + text(b"uri") + bytes(8) + word(0) + bytes(8), proc=62)
+    assert decode_message(perform).error is None
+    assert told("0.9.7", frame(word(0) + word(0), proc=1), perform) == []
+
+
+@pytest.mark.parametrize(
+    ("release", "limit"), [("0.9.12", 65536), ("0.9.13", 1048576), ("1.0.5.9", 1048576), ("1.0.6", None)]
+)
+def test_limits_of_the_release(release: str, limit: int | None) -> None:
+    """REMOTE_STRING_MAX: 64 KiB, 1 MiB since 0.9.13, 4 MiB since 1.0.6."""
+    lookups = [frame(text(b"x" * size), proc=23) for size in (limit or 5, (limit or 1048576) + 1, 3)]
+    found = [words for words in told(release, *lookups) if "name" in words[2]]
+    expected = (
+        "error",
+        "over-limit",
+        f"remote_domain_lookup_by_name_args.name is over the limit of libvirt {release}, {limit or 0:,}:"
+        f" once, at most {(limit or 0) + 1:,}",
+    )
+    assert found == ([expected] if limit else [])
+
+
+def test_the_limit_of_lists_and_of_messages() -> None:
+    names = b"".join([word(300), *[text(b"n")] * 300])
+    found = told("0.9.12", frame(names, proc=21, type_=1))  # connect_list_defined_domains
+    assert found == []
+    names = b"".join([word(1025), *[text(b"n" * 256)] * 1025])
+    assert [words for _, _, words in told("0.9.12", frame(names, proc=21, type_=1))] == [
+        "message is over the limit of libvirt 0.9.12, 262,148: once, at most 266,532",
+        "remote_connect_list_defined_domains_ret.names is over the limit of libvirt 0.9.12, 1,024: once,"
+        " at most 1,025",
+    ]
+
+
+def test_a_message_type() -> None:
+    hole = frame(word(0) + word(4096) + word(0), proc=209, type_=6, status=2)
+    assert [words for _, _, words in told("3.3.0", hole)] == [
+        "VIR_NET_STREAM_HOLE is not in libvirt 3.3.0 (since 3.4.0): once"
+    ]
+    assert told("3.4.0", hole) == []
+
+
+OLD = {release: registry.release(release) for release in ("0.9.7", "10.0.0")}
+
+
+@pytest.mark.parametrize("release", OLD)
+def test_what_a_release_writes_it_understands(release: str) -> None:
+    """All payloads of an older release, read by the newest definitions: nothing is told of them."""
+    procedures = [(program, each) for program in OLD[release].programs() for each in program.procedures]
+    payloads = [
+        (program, procedure, kind, type_)
+        for program, procedure in procedures
+        for kind, type_ in enumerate((procedure.args, procedure.ret, procedure.msg))
+        if type_ is not None
+    ]
+
+    @settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        program, procedure, kind, type_ = data.draw(st.sampled_from(payloads))
+        payload = type_.to_bytes(data.draw(values(type_.node)))
+        message = frame(payload, prog=program.number, vers=program.version, proc=procedure.number, type_=kind)
+        assert told(release, message) == []
+
+    holds()
+
+
+@given(st.binary(max_size=60), st.integers(0, 7), st.integers(0, 2), st.integers(1, 460))
+@settings(deadline=None)
+def test_any_message_can_be_looked_at(payload: bytes, type_: int, status: int, proc: int) -> None:
+    for _, code, words in told("0.9.7", frame(payload, proc=proc, type_=type_, status=status)):
+        assert code in ("not-in-release", "over-limit")
+        assert "libvirt 0.9.7" in words
+
+
+# The command
+
+
+def decode(*words: str, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(cli.main, ["decode", *words], input=stdin)
+
+
+@pytest.mark.parametrize("format_", ["pretty", "monitor", "jsonl"])
+def test_decode_says_it_at_the_end_in_every_format(captures: Path, format_: str) -> None:
+    tour = str(captures / "tour.pcap")
+    plain, looked = decode("--format", format_, tour), decode("--format", format_, "--as-of", "1.2.9", tour)
+    assert looked.stdout == plain.stdout
+    assert (plain.stderr, plain.exit_code, looked.exit_code) == ("", 0, 0)
+    said = looked.stderr.splitlines()
+    assert len(said) == 7
+    assert (
+        f"{tour}: note: remote.domain_get_fsinfo is not in libvirt 1.2.9 (since 1.2.11): 40 times"
+        " [not-in-release]"
+    ) in said
+
+
+def test_filters_count_for_it_and_exchanges_have_it(captures: Path) -> None:
+    tour = str(captures / "tour.pcap")
+    words = ["--as-of", "1.2.9", "--procedure", "domain_get_fsinfo", "--type", "reply", tour]
+    assert decode(*words).stderr.count("20 times") == 1
+    assert len(decode("--as-of", "1.2.9", "--exchanges", tour).stderr.splitlines()) == 7
+
+
+def test_what_is_over_a_limit_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "call.hex").write_text(frame(text(b"x" * 65537), proc=23).hex())
+    call = str(tmp_path / "call.hex")
+    assert decode(call).exit_code == 0
+    looked = decode("--as-of", "0.9.12", call)
+    assert looked.exit_code == 1
+    assert (
+        "error: remote_domain_lookup_by_name_args.name is over the limit of libvirt 0.9.12" in looked.stderr
+    )
+    assert json.loads(looked.stdout)["error"] is None
+
+
+def test_a_release_that_is_not_known(captures: Path) -> None:
+    result = decode("--as-of", "5.0.0", str(captures / "tour.pcap"))
+    assert result.exit_code == 2
+    assert "its neighbours here are 4.5.0 and 9.8.0" in result.stderr
+    assert decode("--as-of", "9.9.0", str(captures / "tour.pcap")).exit_code == 0

@@ -1,0 +1,156 @@
+"""A relay between real sockets: `libvirt-proto relay` as its user has it, and the Relay in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from libvirt_proto.capture.address import Address, listen
+from libvirt_proto.capture.feed import Feed
+from libvirt_proto.capture.relay import Relay
+
+COMMAND = [sys.executable, "-c", "from libvirt_proto.cli.main import main; main()", "relay"]
+PATIENCE = 30.0
+Handler = Callable[[socket.socket], None]
+
+
+class Running:
+    """A `libvirt-proto relay` that clients can connect to, at `address` as it says itself."""
+
+    def __init__(self, process: subprocess.Popen[str], address: str) -> None:
+        self.process = process
+        self.address = address
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
+        """Its exit status, and what it wrote on standard output and standard error after the first line."""
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, out, err
+
+
+@contextmanager
+def relay(
+    listen_at: str, connect_to: str, *options: str | Path, stdout: int = subprocess.PIPE
+) -> Iterator[Running]:
+    """The command, started as a background job of a shell is."""
+    words = ["--listen", listen_at, "--connect", connect_to, *map(str, options)]
+    with subprocess.Popen(
+        [*COMMAND, *words],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        # As in a shell script with `&`.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    ) as process:
+        try:
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            assert said.startswith("listening on "), said + process.stderr.read()
+            yield Running(process, said.removeprefix("listening on ").partition(", connecting to ")[0])
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+@contextmanager
+def served(address: Address, handle: Handler) -> Iterator[Address]:
+    """A server with a thread for each connection."""
+    (listener,) = listen(address)
+    listener.setblocking(True)
+
+    def one(connection: socket.socket) -> None:
+        with connection, suppress(ConnectionError):
+            connection.settimeout(PATIENCE)
+            handle(connection)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threads.append(threading.Thread(target=one, args=(connection,), daemon=True))
+                threads[-1].start()
+
+    threads = [threading.Thread(target=accept, daemon=True)]
+    threads[0].start()
+    port = listener.getsockname()[1] if address.transport == "tcp" else 0
+    try:
+        yield Address(address.transport, address.name, port)
+    finally:
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for thread in threads:
+            thread.join(PATIENCE)
+
+
+@contextmanager
+def relayed(listen_at: Address, connect_to: Address, feed: Feed) -> Iterator[Address]:
+    """A relay in a thread of its own; it is at its end when the block is left."""
+    ready = threading.Event()
+    found: list[Address] = []
+    stops: list[Callable[[], object]] = []
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        stops.append(lambda: loop.call_soon_threadsafe(stop.set))
+
+        def listening(address: Address) -> None:
+            found.append(address)
+            ready.set()
+
+        await Relay(listen_at, connect_to, feed).run(stop, listening)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE)
+        yield found[0]
+    finally:
+        stops[0]()
+        thread.join(PATIENCE)
+        feed.close()
+        assert not thread.is_alive()
+
+
+@contextmanager
+def through(kinds: str, tmp_path: Path, handle: Handler, feed: Feed | None = None) -> Iterator[Address]:
+    """A relay before a server; where clients connect."""
+    ends = {"tcp": Address("tcp", "127.0.0.1"), "six": Address("tcp", "::1")}
+    front, back = (
+        ends.get(kind) or Address("unix", str(tmp_path / name))
+        for kind, name in zip(kinds.split("-"), ("front", "back"), strict=True)
+    )
+    with served(back, handle) as server, relayed(front, server, feed or Feed()) as address:
+        yield address
+
+
+def client(address: Address) -> socket.socket:
+    if address.transport == "unix":
+        one = socket.socket(socket.AF_UNIX)
+        one.settimeout(PATIENCE)
+        one.connect(address.path)
+        return one
+    return socket.create_connection((address.name, address.port), PATIENCE)
+
+
+def read_all(one: socket.socket) -> bytes:
+    return b"".join(iter(lambda: one.recv(65536), b""))
+
+
+def echo(connection: socket.socket) -> None:
+    while data := connection.recv(65536):
+        connection.sendall(data)
+
+
+def answer_at_end(connection: socket.socket) -> None:
+    """Only when the client has ended its direction is there an answer."""
+    connection.sendall(hashlib.sha256(read_all(connection)).digest())
