@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
+from .codec.history import Facts, Key
 from .codec.layout import Leaf, Node, Opaque, Optional, Partial, Sequence, String, StructNode, UnionNode
 from .definitions import history
 from .events import Notice
@@ -31,7 +32,7 @@ class AsOf:
         self._registry = registry
         self._old = old
         #: What is not there: its name, with its key for the history.
-        self._absent: Counter[tuple[str, history.Key]] = Counter()
+        self._absent: Counter[tuple[str, Key]] = Counter()
         #: Path → how often something was over the limit, the limit, and the most that was there.
         self._over: dict[str, tuple[int, int, int]] = {}
         net = {module.file: module for module in old.modules()}.get("virnetprotocol.x")
@@ -67,7 +68,7 @@ class AsOf:
         for what is over its limits."""
         release = self._old.release
         for (name, key), count in self._absent.items():
-            since = f" ({_since(history.of(key))})" if self._registry.release is not None else ""
+            since = f" ({_since(history.lookup(key))})" if self._registry.release is not None else ""
             text = f"{name} is not in libvirt {release}{since}: {_times(count)}"
             yield Notice("not-in-release", text, severity="note")
         for path, (count, limit, most) in self._over.items():
@@ -123,7 +124,7 @@ class AsOf:
             self._walk(getattr(value, held), now[1], then[1], f"{path}.{name}")
 
 
-def _since(facts: history.Facts) -> str:
+def _since(facts: Facts) -> str:
     if facts.function is None:
         return f"since {facts.since}"
     return f"since {facts.function[1]}, by the public API"

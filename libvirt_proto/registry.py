@@ -15,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .definitions.history import Facts, Key, Span
-from .definitions.history import of as history_of
+from .codec.history import Facts, Key, Span
+from .definitions.history import lookup as history_of
 from .definitions.program import Procedure, Program, programs
 
 if TYPE_CHECKING:

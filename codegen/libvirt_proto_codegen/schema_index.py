@@ -7,28 +7,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from .dialect import version_names
-from .findings import Symbol
-from .schema import (
+from libvirt_proto.codec.types import (
     Array,
     Bound,
-    Constant,
     Enumeration,
     FixedArray,
     FixedOpaque,
-    Module,
     Named,
     Node,
     Opaque,
     Optional,
-    Procedure,
-    Program,
-    Schema,
     String,
     Structure,
-    TypeDef,
+    TypeDefinition,
     UnionType,
 )
+
+from .dialect import version_names
+from .findings import Symbol
+from .schema import Constant, Module, Procedure, Program, Schema
 from .sizes import references
 
 #: The payloads that a procedure may have.
@@ -74,7 +71,7 @@ class Side:
         )
         self._roots: dict[Named, frozenset[Named]] = {}
 
-    def definition(self, reference: Named) -> TypeDef:
+    def definition(self, reference: Named) -> TypeDefinition:
         """The definition that a reference names."""
         return self.schema.definition(reference)
 
@@ -87,7 +84,7 @@ class Side:
         return self.schema.by_name[module].file
 
     @cached_property
-    def types(self) -> dict[Named, TypeDef]:
+    def types(self) -> dict[Named, TypeDefinition]:
         """All types, in the order of the files."""
         return {
             Named(module.name, definition.name): definition

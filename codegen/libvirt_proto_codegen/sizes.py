@@ -9,10 +9,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from .errors import Problem
-from .resolve_types import TypeNode
-from .rules import MAX_DEPTH, Rule
-from .schema import (
+from libvirt_proto.codec.types import (
     Arm,
     Array,
     Boolean,
@@ -28,9 +25,13 @@ from .schema import (
     Optional,
     String,
     Structure,
-    TypeDef,
+    TypeDefinition,
     UnionType,
 )
+
+from .errors import Problem
+from .resolve_types import TypeNode
+from .rules import MAX_DEPTH, Rule
 
 #: A size above this is as good as unbounded, and no buffer holds it.
 MAX_SIZE: Final = 2**64
@@ -47,13 +48,13 @@ class Measure:
     depth: int
 
 
-def measure_types(nodes: Sequence[TypeNode]) -> tuple[dict[str, list[TypeDef]], list[Problem]]:
+def measure_types(nodes: Sequence[TypeNode]) -> tuple[dict[str, list[TypeDefinition]], list[Problem]]:
     """Type definitions by module, each behind all that it needs."""
     by_key = {node.key: node for node in nodes}
     graph = {key: tuple(references(node.node)) for key, node in by_key.items()}
     measures: dict[Named, Measure] = {}
     problems: list[Problem] = []
-    types: dict[str, list[TypeDef]] = {}
+    types: dict[str, list[TypeDefinition]] = {}
     for group in components({key: [to for to, _ in edges] for key, edges in graph.items()}):
         recursive = len(group) > 1 or any(to == group[0] for to, _ in graph[group[0]])
         members, circles = _by_value_order(group, graph)
@@ -277,8 +278,8 @@ def _saturated(measure: Measure) -> Measure:
     return Measure(min(measure.least, MAX_SIZE), most, measure.depth)
 
 
-def _type_definition(node: TypeNode, measure: Measure, recursive: bool) -> TypeDef:
-    return TypeDef(
+def _type_definition(node: TypeNode, measure: Measure, recursive: bool) -> TypeDefinition:
+    return TypeDefinition(
         node.name,
         node.node,
         node.xdr,

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from libvirt_proto import registry
+from libvirt_proto.codec.history import Event, Span
 from libvirt_proto.codec.layout import Sequence, layout_of
 from libvirt_proto.errors import BadValue, OverLimit, Truncated
 from libvirt_proto_codegen import pipeline
 from libvirt_proto_codegen.reader import read_specification
-from libvirt_proto_codegen.releases.facts import Event, Facts, History, Span
+from libvirt_proto_codegen.releases.facts import Facts, History
 from libvirt_proto_codegen.resolve import resolve
 from libvirt_proto_codegen.source import Source
 from libvirt_proto_codegen.targets.python.history import type_lines

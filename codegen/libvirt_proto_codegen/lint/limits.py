@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..schema import Array, Node, Opaque, String, Structure, UnionType
+from libvirt_proto.codec.types import Array, Node, Opaque, String, Structure, UnionType
+
 from .view import Declared, Hit, View
 
 

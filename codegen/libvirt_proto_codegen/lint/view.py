@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from ..findings import Symbol, SymbolKind
-from ..schema import (
+from libvirt_proto.codec.types import (
     Array,
     FixedArray,
     Named,
     Node,
     Optional,
-    Procedure,
-    Schema,
     Structure,
-    TypeDef,
+    TypeDefinition,
     UnionType,
 )
+
+from ..findings import Symbol, SymbolKind
+from ..schema import Procedure, Schema
 from ..schema_index import PARTS, Placed, Side
 from ..source import Span
 
@@ -136,7 +136,7 @@ class View(Side):
         return said[0] if said else _PAYLOAD_MAX
 
 
-def _declared(definition: TypeDef) -> Iterator[tuple[SymbolKind, str, Span | None, Node]]:
+def _declared(definition: TypeDefinition) -> Iterator[tuple[SymbolKind, str, Span | None, Node]]:
     """The fields or arms of a type, or the type itself: kind of symbol, name, place, node."""
     match definition.node:
         case Structure(fields):

@@ -7,10 +7,12 @@ from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
 
+from libvirt_proto.codec.history import Event, Key, Span
+
 from ..schema import Schema
 from .archive import Release
 from .changes import Change, Changes, changes
-from .facts import Event, Facts, History, Key, Span
+from .facts import Facts, History
 from .version import follows, is_maintenance, version_key
 
 Load = Callable[[Release], Schema]

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from libvirt_proto.codec.history import Key
+from libvirt_proto.codec.types import Arm, Enumeration, Structure, TypeDefinition, UnionType
+
 from ..dialect import version_names
-from ..schema import Arm, Enumeration, Module, Procedure, Schema, Structure, TypeDef, UnionType
-from .facts import Key
+from ..schema import Module, Procedure, Schema
 
 #: What can change of a thing: `number`, `xdr`, `name`, `args`, … → its value.
 Aspects = Mapping[str, int | str | None]
@@ -66,7 +68,7 @@ def _procedure(procedure: Procedure) -> Aspects:
     }
 
 
-def _type(definition: TypeDef, spoken_for: set[str]) -> Iterator[tuple[Key, Aspects]]:
+def _type(definition: TypeDefinition, spoken_for: set[str]) -> Iterator[tuple[Key, Aspects]]:
     name, key = definition.name, ("type", definition.name)
     match definition.node:
         case Structure(fields):

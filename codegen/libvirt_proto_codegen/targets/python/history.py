@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...releases import words
-from ...releases.facts import Event, Facts, History, Key, Span
+from libvirt_proto.codec.history import Event, Key, Span, since_text
+from libvirt_proto.codec.types import Structure, TypeDefinition, UnionType
+
+from ...releases.facts import Facts, History
 from ...releases.symbols import procedure_key
-from ...schema import Procedure, Program, Structure, TypeDef, UnionType
+from ...schema import Procedure, Program
 
 
-def type_lines(history: History, definition: TypeDef) -> list[str]:
+def type_lines(history: History, definition: TypeDefinition) -> list[str]:
     """A type's history and that of its fields, a line each."""
     key = ("type", definition.name)
     lines = [f"Since: {_since(history, key)}.", *_events(history, key)]
@@ -38,11 +40,13 @@ def procedure_line(history: History, program: Program, procedure: Procedure) -> 
 
 def _since(history: History, key: Key) -> str:
     facts = history.facts.get(key, Facts())
-    return words.since(history.since(key), facts.function)
+    return since_text(history.since(key), facts.function)
 
 
 def _events(history: History, key: Key) -> Iterator[str]:
-    return (f"{words.capital(line)}." for line in words.events(history.facts.get(key, Facts())))
+    for event in history.facts.get(key, Facts()).events:
+        text = str(event)
+        yield f"{text[:1].upper()}{text[1:]}."
 
 
 def _plain(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ...model import AccessRule, Annotations
+from libvirt_proto.codec.annotations import AccessRule, Annotations
+from libvirt_proto.codec.types import Enumeration
+
 from ...render import API_VERSION
-from ...schema import Enumeration, External, Module, Procedure, Program, Schema
+from ...schema import External, Module, Procedure, Program, Schema
 from .history import procedure_line
 
 

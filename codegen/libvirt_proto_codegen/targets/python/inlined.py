@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...schema import Array, FixedArray, Named, Node, Optional, Structure, UnionType
+from libvirt_proto.codec.types import Array, FixedArray, Named, Node, Optional, Structure, UnionType
+
 from .scope import Scope
 
 #: A type of so many values and structs at most, so that what definitions ask for grows by a factor, not by a

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from graphlib import TopologicalSorter
 
+from libvirt_proto.codec.types import Named
+
 from ... import naming
-from ...schema import Named, Schema
+from ...schema import Schema
 
 #: What the head of a module imports from the runtime, when the module uses it.
 LAYOUT = frozenset(

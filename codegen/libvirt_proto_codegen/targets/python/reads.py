@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ... import naming
-from ...schema import (
+from libvirt_proto.codec.types import (
     Arm,
     Array,
     FixedArray,
@@ -25,6 +24,8 @@ from ...schema import (
     UnionType,
     Void,
 )
+
+from ... import naming
 from .inlined import Inlined
 from .scope import Scope
 from .slots import Slot, code_of, slot_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...schema import (
+from libvirt_proto.codec.types import (
     Array,
     Boolean,
     Bound,
@@ -13,16 +13,16 @@ from ...schema import (
     FixedOpaque,
     Floating,
     Integer,
-    Module,
     Named,
     Node,
     Opaque,
     Optional,
-    Schema,
     String,
     Structure,
     UnionType,
 )
+
+from ...schema import Module, Schema
 from .names import Names
 
 #: Of a layout: one with more in it is known by a number.

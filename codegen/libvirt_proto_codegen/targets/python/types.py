@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from textwrap import indent
 
+from libvirt_proto.codec.types import (
+    Arm,
+    Enumeration,
+    Named,
+    Node,
+    Structure,
+    TypeDefinition,
+    UnionType,
+    Void,
+)
+
 from ... import naming
-from ...schema import Arm, Enumeration, Named, Node, Structure, TypeDef, UnionType, Void
 from .inlined import Inlined
 from .reads import Read, Reads, comment_of
 from .scope import Scope
@@ -21,7 +31,7 @@ class TypeView:
     name: str
     cls: str
     function: str
-    definition: TypeDef
+    definition: TypeDefinition
     returns: str = ""
     hint: str = ""
     fields: list[FieldView] = field(default_factory=list)
@@ -73,13 +83,13 @@ class ArmView:
 
 
 class Types:
-    """TypeDef → TypeView, in the scope of one module."""
+    """TypeDefinition → TypeView, in the scope of one module."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._inlined = Inlined(scope)
 
-    def of(self, definition: TypeDef, late: bool) -> TypeView:
+    def of(self, definition: TypeDefinition, late: bool) -> TypeView:
         """The view of a definition; `late` puts a union's arms behind all definitions."""
         reference = Named(self._scope.module.name, definition.name)
         view = TypeView(
@@ -113,7 +123,7 @@ class Types:
             self._scope.use("deeper")
         return view
 
-    def is_listed(self, definition: TypeDef) -> bool:
+    def is_listed(self, definition: TypeDefinition) -> bool:
         """Whether arrays need a function for many of a type; known when all types are done."""
         return Named(self._scope.module.name, definition.name) in self._inlined.listed
 
