@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from libvirt_proto.codec.annotations import Annotations
-from libvirt_proto.codec.types import Floating, Integer, Named, Node, TypeDefinition
+from libvirt_proto.codec.types import Named, Node, TypeDefinition
 from libvirt_proto.codec.types import resolved as resolved_type
 
 from .source import Span
@@ -111,16 +111,6 @@ class Schema:
     def definition(self, reference: Named) -> TypeDefinition:
         """The definition that a reference names; total, since references are checked."""
         return self.by_name[reference.module].by_name[reference.name]
-
-    def smallest(self, element: Node) -> int:
-        """Return the minimum size of an array's element, in bytes."""
-        match element:
-            case Named():
-                return self.definition(element).min_size
-            case Integer(bits) | Floating(bits):
-                return bits // 8
-            case _:
-                return 4
 
     def resolved(self, node: Node) -> Node:
         """Return the node at the end of a chain of references."""

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from libvirt_proto.codec.sizes import padded
 from libvirt_proto.codec.types import (
     Arm,
     Array,
@@ -232,9 +233,9 @@ def _measure(node: Node, measures: Mapping[Named, Measure]) -> Measure:
         case Boolean() | Enumeration():
             return Measure(4, 4, 0)
         case FixedOpaque(size):
-            return Measure(_padded(size.value), _padded(size.value), 0)
+            return Measure(padded(size.value), padded(size.value), 0)
         case Opaque(limit) | String(limit):
-            return Measure(4, None if limit is None else 4 + _padded(limit.value), 0)
+            return Measure(4, None if limit is None else 4 + padded(limit.value), 0)
         case FixedArray(element, size):
             inner = _measure(element, measures)
             return Measure(inner.least * size.value, _times(inner.most, size), inner.depth + 1)
@@ -246,11 +247,6 @@ def _measure(node: Node, measures: Mapping[Named, Measure]) -> Measure:
             return Measure(4, _plus(4, inner.most), inner.depth + 1)
         case _:  # a type that is unknown, which has been said
             return _OPEN
-
-
-def _padded(size: int) -> int:
-    """§3: items are padded to a multiple of four bytes."""
-    return (size + 3) & ~3
 
 
 def _times(most: int | None, count: Bound | None) -> int | None:
@@ -280,13 +276,5 @@ def _saturated(measure: Measure) -> Measure:
 
 def _type_definition(node: TypeNode, measure: Measure, recursive: bool) -> TypeDefinition:
     return TypeDefinition(
-        node.name,
-        node.node,
-        node.xdr,
-        measure.least,
-        measure.most,
-        measure.depth,
-        recursive,
-        node.anonymous,
-        node.span,
+        node.name, node.node, node.xdr, measure.least, measure.most, recursive, measure.depth, node.span
     )

@@ -7,7 +7,9 @@ resolve a reference. `span` is the place in the definitions; only the generator 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 
@@ -116,11 +118,12 @@ class Enumeration:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A struct's field. `xdr` is its declaration in canonical XDR (`unsigned int flags;`)."""
+    """A struct's field. `xdr` is its declaration in canonical XDR (`unsigned int flags;`); only the
+    generator sets it."""
 
     name: str
     node: Node
-    xdr: str
+    xdr: str = ""
     insert: int | None = None
     span: Any = field(default=None, compare=False, repr=False)
 
@@ -148,18 +151,31 @@ class Arm:
     labels: tuple[Label, ...]
     name: str | None
     node: Node
-    xdr: str
+    xdr: str = ""
     span: Any = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UnionType:
-    """§4.15. `discriminant` is a Field whose node is Integer, Boolean or a Named enumeration
-    (typedefs are seen through when it is checked, but kept in the node)."""
+    """§4.15. The discriminant is an Integer, a Boolean or an Enumeration, possibly through typedefs."""
 
     discriminant: Field
     arms: tuple[Arm, ...]
     default: Arm | None
+
+    @property
+    def every_arm(self) -> tuple[Arm, ...]:
+        """The arms and the default arm."""
+        return self.arms if self.default is None else (*self.arms, self.default)
+
+    @cached_property
+    def by_label(self) -> Mapping[int, Arm]:
+        """The arms by the numbers of their labels, without the default arm."""
+        return {label.value: arm for arm in self.arms for label in arm.labels}
+
+    def arm(self, discriminant: int) -> Arm | None:
+        """Return the arm that a discriminant selects, None where the union has none for it."""
+        return self.by_label.get(discriminant, self.default)
 
 
 Node = (
@@ -184,11 +200,12 @@ Node = (
 class TypeDefinition:
     """A named type.
 
-    `node` is Structure, UnionType or Enumeration for those definitions, anything else for a
-    typedef. Nested anonymous bodies become TypeDefs named `outer.field`, with `anonymous` True.
-    `xdr` is the whole definition in canonical XDR, without annotations. Sizes are in bytes on the
-    wire; `max_size` is None where nothing bounds it. `depth` counts nested types (a scalar: 0; a
-    recursive type counts itself once). `recursive` marks types that can contain themselves.
+    `node` is a Structure, UnionType or Enumeration for those definitions, and the declaration of a
+    typedef. A nested body without a name is a definition named `outer.field`. `xdr` is the whole
+    definition in canonical XDR, without annotations; the runtime has it for typedefs. Sizes are in bytes
+    on the wire; `max_size` is None where nothing bounds it. `recursive` marks types that can contain
+    themselves. `depth` counts nested types (a scalar: 0; a recursive type counts itself once); only the
+    generator sets it.
     """
 
     name: str
@@ -196,10 +213,14 @@ class TypeDefinition:
     xdr: str
     min_size: int
     max_size: int | None
-    depth: int
     recursive: bool = False
-    anonymous: bool = False
+    depth: int = 0
     span: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether the definition is a nested body without a name."""
+        return "." in self.name
 
 
 class Definitions(Protocol):
@@ -214,3 +235,27 @@ def resolved(node: Node, definitions: Definitions) -> Node:
     while isinstance(node, Named):
         node = definitions.definition(node).node
     return node
+
+
+def part_names(node: Node) -> tuple[str, ...]:
+    """Return the names of a struct's fields, or of a union's discriminant and arms; else none."""
+    match node:
+        case Structure(fields):
+            return tuple(each.name for each in fields)
+        case UnionType(discriminant):
+            return (discriminant.name, *(arm.name for arm in node.every_arm if arm.name is not None))
+        case _:
+            return ()
+
+
+def body_of(node: Node, definitions: Definitions) -> tuple[Named, Structure | UnionType | Enumeration] | None:
+    """Return the reference and the body of a struct, a union or an enumeration, through typedefs.
+
+    Return None for any other type.
+    """
+    while isinstance(node, Named):
+        below = definitions.definition(node).node
+        if isinstance(below, Structure | UnionType | Enumeration):
+            return node, below
+        node = below
+    return None

@@ -10,10 +10,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from libvirt_proto.codec.layout import Sequence, layout_of
 
 from libvirt_proto import registry
 from libvirt_proto.codec.history import Event, Span
-from libvirt_proto.codec.layout import Sequence, layout_of
 from libvirt_proto.errors import BadValue, OverLimit, Truncated
 from libvirt_proto_codegen import pipeline
 from libvirt_proto_codegen.reader import read_specification

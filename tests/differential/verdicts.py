@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from libvirt_proto.codec.interpreter import Reading
 from libvirt_proto.codec.layout import Integer, Leaf, Node, Optional, Sequence, String, StructNode, UnionNode
+
+from libvirt_proto.codec.interpreter import Reading
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.errors import OverLimit
 

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from libvirt_proto.codec.layout import layout_of
 
 from libvirt_proto import ProtocolError, registry
-from libvirt_proto.codec.layout import layout_of
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.jsonlines.decode import unplain
 from libvirt_proto.jsonlines.encode import plain

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
-
 from libvirt_proto.codec.layout import (
     Boolean,
     EnumOf,

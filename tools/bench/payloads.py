@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from libvirt_proto.codec.layout import XdrStruct, XdrUnion
+
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.registry import default
 

@@ -193,7 +193,7 @@ def _print_schema(
     if not types:
         click.echo(f"libvirt-proto: {printable(name)} has no payloads", err=True)
         ctx.exit(1)
-    schema = json_schema(name, {each: type_.node for each, type_ in types.items()})
+    schema = json_schema(name, types)
     click.echo(json.format(json.encode(schema), indent=2))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import pytest
+from libvirt_proto.codec.layout import ArrayOf, FixedArrayOf, Int, Node, Partial, UnsignedInt, layout_of
 
 from libvirt_proto.codec import interpreter as careful
-from libvirt_proto.codec.layout import ArrayOf, FixedArrayOf, Int, Node, Partial, UnsignedInt, layout_of
 from libvirt_proto.errors import BadValue, OverLimit, ProtocolError, Truncated
 from tests.support.frames import text, word
 from tests.support.handmade import (

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from libvirt_proto.codec.layout import Leaf, Node, Opaque, Optional, Sequence, String, StructNode, UnionNode
 
 from libvirt_proto import registry
-from libvirt_proto.codec.layout import Leaf, Node, Opaque, Optional, Sequence, String, StructNode, UnionNode
-from libvirt_proto.figures.limit_usage import Limits
+from libvirt_proto.figures.limit_usage import LimitUsage
 from libvirt_proto.figures.results import Closeness, Where
 from libvirt_proto.rpc.message import Header, Message, decode_message
 from tests.property.values import values
@@ -23,7 +23,7 @@ def where(n: int = 1) -> Where:
 
 
 def nearest(*messages: bytes | Message, count: int = 99) -> list[Closeness]:
-    limits = Limits(registry.default())
+    limits = LimitUsage(registry.default())
     for n, message in enumerate(messages, 1):
         decoded = message if isinstance(message, Message) else decode_message(message)
         limits.add(decoded, lambda n=n: where(n))  # type: ignore[misc]
@@ -79,7 +79,7 @@ def test_errors_have_limits_too() -> None:
 
 
 def test_a_limit_of_another_release() -> None:
-    limits = Limits(registry.release("0.9.7"))
+    limits = LimitUsage(registry.release("0.9.7"))
     limits.add(decode_message(frame(proc=2)), where)
     assert [(c.what, c.limit) for c in limits.nearest(9)] == [("message", 262148)]
 
@@ -140,7 +140,7 @@ def test_a_type_within_itself_is_walked_to_its_end(tmp_path: Path) -> None:
     )
     known = registry.load(file)
     links = text(b"abc") + word(1) + text(b"abcdef") + word(1) + text(b"") + word(0)
-    limits = Limits(known)
+    limits = LimitUsage(known)
     limits.add(decode_message(frame(links, prog=0x20009999, proc=1), registry=known), where)
     assert [(c.path, c.longest, c.limit) for c in limits.nearest(1)] == [("link.name", 6, 8)]
 

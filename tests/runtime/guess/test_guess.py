@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from libvirt_proto.codec.layout import Double, layout_of
 
 from libvirt_proto import decode_message, registry
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.codec.layout import Double, layout_of
 from libvirt_proto.guess.evidence import background, weigh
 from libvirt_proto.guess.payloads import MAX_BYTES, Payload, Payloads, layout
 from libvirt_proto.guess.search import KEPT, Run, Search

@@ -8,8 +8,6 @@ import struct
 from typing import Annotated, Any
 
 import pytest
-
-from libvirt_proto import ProtocolError
 from libvirt_proto.codec.layout import (
     ArrayOf,
     Bool,
@@ -25,6 +23,8 @@ from libvirt_proto.codec.layout import (
     UnsignedInt,
     layout_of,
 )
+
+from libvirt_proto import ProtocolError
 from libvirt_proto.jsonlines.decode import unplain
 from libvirt_proto.jsonlines.encode import plain
 from tests.support.handmade import (

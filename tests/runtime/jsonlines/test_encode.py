@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from libvirt_proto.codec.layout import (
     ArrayOf,
     Double,
@@ -25,6 +24,7 @@ from libvirt_proto.codec.layout import (
     XdrStruct,
     layout_of,
 )
+
 from libvirt_proto.jsonlines.encode import plain
 from tests.support.handmade import (
     UUID,

@@ -13,12 +13,12 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
+from libvirt_proto.codec.layout import Node, layout_of
 
 from libvirt_proto import decode_message, registry
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.cli import main as cli
-from libvirt_proto.codec.layout import Node, layout_of
 from libvirt_proto.events import Captured
 from libvirt_proto.jsonlines.encode import plain
 from libvirt_proto.jsonlines.presenter import Presenter

@@ -15,10 +15,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from libvirt_proto.codec.layout import Integer, Leaf, Node, StructNode, UnionNode
 
 from libvirt_proto import registry
 from libvirt_proto.codec import interpreter as careful
-from libvirt_proto.codec.layout import Integer, Leaf, Node, StructNode, UnionNode
 from libvirt_proto.jsonlines.encode import plain
 from libvirt_proto.names import public as publicnames
 from libvirt_proto.names.meanings import meanings_of, name_keys

@@ -8,8 +8,6 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from libvirt_proto import registry
 from libvirt_proto.codec.layout import (
     ArrayOf,
     Char,
@@ -21,6 +19,8 @@ from libvirt_proto.codec.layout import (
     StructNode,
     layout_of,
 )
+
+from libvirt_proto import registry
 from libvirt_proto.presenters.style import COLOUR, PLAIN
 from libvirt_proto.presenters.tree import NO_CUT, Cut, Tree
 from libvirt_proto.text import amount, printable, quoted, seconds

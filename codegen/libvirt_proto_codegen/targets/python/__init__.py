@@ -8,16 +8,21 @@ from .history import rows
 from .index import IndexView
 from .module import ModuleView
 from .names import Names
+from .plan import PlanView
 
 
 def generate(schema: Schema) -> tuple[Artefact, ...]:
-    """`__init__.py`, which says what is where, and a module per .x file: types as classes and
-    annotations, a decoder and an encoder for each, enumerations, constants, procedures. With a history,
-    docstrings show it, and history.py has it as data."""
+    """The files of a package.
+
+    `__init__.py` is the index, `_plan.py` has all types as data. A module per .x file has classes, a
+    decoder and an encoder for each type, enumerations and constants. With a history, docstrings show it,
+    and history.py has it as data.
+    """
     names = Names(schema)
     index = IndexView(schema, banner(schema, "python"))
     return (
         Artefact("__init__.py", render("python", "index.py.j2", index)),
+        Artefact("_plan.py", render("python", "plan.py.j2", PlanView(schema, banner(schema, "python")))),
         *(
             Artefact(f"{module.name}.py", render("python", "module.py.j2", _view(schema, names, module)))
             for module in schema.modules

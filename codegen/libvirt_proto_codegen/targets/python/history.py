@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from libvirt_proto.codec.history import Event, Key, Span, since_text
-from libvirt_proto.codec.types import Structure, TypeDefinition, UnionType
+from libvirt_proto.codec.types import TypeDefinition, part_names
 
 from ...releases.facts import Facts, History
 from ...releases.symbols import procedure_key
@@ -16,15 +16,7 @@ def type_lines(history: History, definition: TypeDefinition) -> list[str]:
     """A type's history and that of its fields, a line each."""
     key = ("type", definition.name)
     lines = [f"Since: {_since(history, key)}.", *_events(history, key)]
-    match definition.node:
-        case Structure(fields):
-            names = [field.name for field in fields]
-        case UnionType(discriminant, arms, default):
-            every = (*arms, *([default] if default else []))
-            names = [discriminant.name, *(arm.name for arm in every if arm.name)]
-        case _:
-            names = []
-    for name in names:
+    for name in part_names(definition.node):
         field = ("field", definition.name, name)
         facts = history.facts.get(field)
         if facts is not None and facts.since is not None:
