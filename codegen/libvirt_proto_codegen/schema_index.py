@@ -8,19 +8,14 @@ from functools import cached_property
 from typing import Final
 
 from libvirt_proto.codec.types import (
-    Array,
-    Bound,
+    Arm,
     Enumeration,
-    FixedArray,
-    FixedOpaque,
     Named,
     Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
     TypeDefinition,
-    UnionType,
+    bound_of,
+    children,
+    declared_parts,
 )
 
 from .dialect import version_names
@@ -186,28 +181,11 @@ class Side:
 
 def _constants_in(node: Node) -> Iterator[str]:
     """The names that stand for a limit, a length or a label in a node."""
-    bound: Bound | None = None
-    match node:
-        case FixedOpaque(size):
-            bound = size
-        case Opaque(limit) | String(limit):
-            bound = limit
-        case FixedArray(element, size):
-            bound = size
-            yield from _constants_in(element)
-        case Array(element, limit):
-            bound = limit
-            yield from _constants_in(element)
-        case Optional(element):
-            yield from _constants_in(element)
-        case Structure(fields):
-            for field in fields:
-                yield from _constants_in(field.node)
-        case UnionType(_, arms, default):
-            for arm in arms:
-                yield from (label.name for label in arm.labels if label.name)
-                yield from _constants_in(arm.node)
-            if default:
-                yield from _constants_in(default.node)
+    for part in declared_parts(node):
+        if isinstance(part, Arm):
+            yield from (label.name for label in part.labels if label.name)
+    for child in children(node):
+        yield from _constants_in(child)
+    bound = bound_of(node)
     if bound and bound.name:
         yield bound.name

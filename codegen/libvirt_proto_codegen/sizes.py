@@ -28,6 +28,7 @@ from libvirt_proto.codec.types import (
     Structure,
     TypeDefinition,
     UnionType,
+    children,
 )
 
 from .errors import Problem
@@ -79,20 +80,12 @@ def measure_types(nodes: Sequence[TypeNode]) -> tuple[dict[str, list[TypeDefinit
 def references(node: Node) -> Iterator[tuple[Named, bool]]:
     """The types that a node names, and whether it holds them by value: not behind optional-data nor
     in a variable-length array, which both may be empty and so end a recursion."""
-    match node:
-        case Named():
-            yield node, True
-        case FixedArray(element):
-            yield from references(element)
-        case Optional(element) | Array(element):
-            yield from ((to, False) for to, _ in references(element))
-        case Structure(fields):
-            for field in fields:
-                yield from references(field.node)
-        case UnionType(discriminant, arms, default):
-            yield from references(discriminant.node)
-            for arm in (*arms, *([default] if default else ())):
-                yield from references(arm.node)
+    if isinstance(node, Named):
+        yield node, True
+        return
+    by_value = not isinstance(node, Optional | Array)
+    for child in children(node):
+        yield from ((to, by_value and held) for to, held in references(child))
 
 
 def components(graph: Mapping[_Key, Sequence[_Key]]) -> Iterator[list[_Key]]:
@@ -200,8 +193,8 @@ def _measure_definition(node: Node, measures: Mapping[Named, Measure]) -> Measur
             depth = 1 + max((part.depth for part in parts), default=0)
             most = _sum(part.most for part in parts)
             return Measure(sum(part.least for part in parts), most, depth)
-        case UnionType(discriminant, arms, default):
-            return _measure_union(discriminant.node, [*arms, *([default] if default else [])], measures)
+        case UnionType(discriminant):
+            return _measure_union(discriminant.node, node.every_arm, measures)
         case Named():
             inner = _measure(node, measures)
             return Measure(inner.least, inner.most, inner.depth + 1)

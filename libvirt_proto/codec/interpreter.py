@@ -46,6 +46,8 @@ _INTEGERS = {
     (64, True): Struct(">q"),
     (64, False): Struct(">Q"),
 }
+#: An enumeration's number (RFC 4506 §4.3).
+_ENUMERATION = Integer(32, True, "int")
 _FLOATS = {32: Struct(">f"), 64: Struct(">d")}
 #: Of types within themselves by way of many others, which count as one level.
 _TOO_DEEP = "nests deeper than Python's stack"
@@ -133,55 +135,60 @@ class _Reader(_Walk):
         return (*self._remarks, *more)
 
     def read(self, node: Node, pos: int) -> tuple[Any, int]:
-        try:
-            return self._read(node, pos)
-        except NotCanonical as error:
-            return self._remark(error)
-
-    def _read(self, node: Node, pos: int) -> tuple[Any, int]:
-        data = self._data
+        # Few frames for each level of a type: Python's stack has to hold MAX_DEPTH of them.
         match node:
             case Named():
-                return self._named(node, self._types.definition(node), pos)
-            case Integer(bits, signed):
-                return primitives.read_number(_INTEGERS[bits, signed], data, pos)
-            case String(limit):
-                return _read_string(data, pos, _number(limit))
-            case Opaque(limit):
-                return primitives.read_opaque(data, pos, _number(limit))
-            case FixedOpaque(Bound(size)):
-                return primitives.read_fixed_opaque(data, pos, size)
-            case Boolean():
-                return primitives.read_bool(data, pos)
-            case Floating(128):
-                return primitives.read_fixed_opaque(data, pos, 16)
-            case Floating(bits):
-                return primitives.read_number(_FLOATS[bits], data, pos)
+                return self._named(node, pos)
             case Optional(element):
-                present, pos = self.read(Boolean(), pos)
+                present, pos = self._scalar(Boolean(), pos)
                 return self.read(element, pos) if present else (None, pos)
             case FixedArray(element, Bound(size)):
-                count = primitives.need_elements(data, pos, size, minimum_size(element, self._types))
+                smallest = minimum_size(element, self._types)
+                count = primitives.need_elements(self._data, pos, size, smallest)
                 return self._elements(element, count, pos)
             case Array(element, limit):
                 smallest = minimum_size(element, self._types)
-                count, pos = primitives.read_count(data, pos, _number(limit), smallest)
+                count, pos = primitives.read_count(self._data, pos, _number(limit), smallest)
                 return self._elements(element, count, pos)
-            case Void():
-                return None, pos
-        raise AssertionError(f"{node!r} has a name")
+            case _:
+                return self._scalar(node, pos)
 
-    def _named(self, reference: Named, definition: TypeDefinition, pos: int) -> tuple[Any, int]:
+    def _named(self, reference: Named, pos: int) -> tuple[Any, int]:
+        reference, definition = _final(reference, self._types)
         match definition.node:
-            case Structure():
-                return self._structure(reference, definition, definition.node, pos)
-            case UnionType():
-                return self._union(reference, definition, definition.node, pos)
+            case Structure() as node:
+                return self._structure(reference, definition, node, pos)
+            case UnionType() as node:
+                return self._union(reference, definition, node, pos)
             case Enumeration():
-                number, after = primitives.read_number(_INTEGERS[32, True], self._data, pos)
+                number, after = self._scalar(_ENUMERATION, pos)
                 return self._member(reference, number), after
             case node:
-                return self._read(node, pos)
+                return self.read(node, pos)
+
+    def _scalar(self, node: Node, pos: int) -> tuple[Any, int]:
+        data = self._data
+        try:
+            match node:
+                case Integer(bits, signed):
+                    return primitives.read_number(_INTEGERS[bits, signed], data, pos)
+                case String(limit):
+                    return _read_string(data, pos, _number(limit))
+                case Opaque(limit):
+                    return primitives.read_opaque(data, pos, _number(limit))
+                case FixedOpaque(Bound(size)):
+                    return primitives.read_fixed_opaque(data, pos, size)
+                case Boolean():
+                    return primitives.read_bool(data, pos)
+                case Floating(128):
+                    return primitives.read_fixed_opaque(data, pos, 16)
+                case Floating(bits):
+                    return primitives.read_number(_FLOATS[bits], data, pos)
+                case Void():
+                    return None, pos
+        except NotCanonical as error:
+            return self._remark(error)
+        raise AssertionError(f"{node!r} has parts")
 
     def _member(self, reference: Named, number: int) -> int:
         try:
@@ -255,6 +262,15 @@ class _Reader(_Walk):
         return items, pos
 
 
+def _final(reference: Named, types: BoundTypes) -> tuple[Named, TypeDefinition]:
+    """Return the last reference of a chain of typedefs, and its definition."""
+    definition = types.definition(reference)
+    while isinstance(definition.node, Named):
+        reference = definition.node
+        definition = types.definition(reference)
+    return reference, definition
+
+
 def _number(limit: Bound | None) -> int:
     return primitives.UNBOUNDED if limit is None else limit.value
 
@@ -276,7 +292,7 @@ class _Writer(_Walk):
         put = self._put
         match node:
             case Named():
-                self._named(node, self._types.definition(node), value)
+                self._named(node, value)
             case Integer(bits, signed):
                 primitives.write_number(_INTEGERS[bits, signed], value, put)
             case String(limit):
@@ -304,12 +320,13 @@ class _Writer(_Walk):
             case Void():
                 primitives.no_value(value)
 
-    def _named(self, reference: Named, definition: TypeDefinition, value: Any) -> None:
+    def _named(self, reference: Named, value: Any) -> None:
+        reference, definition = _final(reference, self._types)
         match definition.node:
-            case Structure():
-                self._structure(reference, definition, definition.node, value)
-            case UnionType():
-                self._union(reference, definition, definition.node, value)
+            case Structure() as node:
+                self._structure(reference, definition, node, value)
+            case UnionType() as node:
+                self._union(reference, definition, node, value)
             case Enumeration():
                 primitives.write_number(_INTEGERS[32, True], value, self._put)
             case node:

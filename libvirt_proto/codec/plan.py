@@ -46,6 +46,7 @@ from .types import (
     TypeDefinition,
     UnionType,
     Void,
+    declared_parts,
 )
 
 Row = tuple[str, int | None, int, int | None, bool, tuple[int, ...], tuple[Any, ...], tuple[str | None, ...]]
@@ -110,15 +111,14 @@ class _Builder:
             case Structure(fields):
                 children = tuple(self._node(each.node) for each in fields)
                 return ("struct", None, *sizes, children, (), (name, *(each.name for each in fields)))
-            case UnionType(discriminant, arms, default):
-                every = (*arms, *((default,) if default else ()))
-                children = tuple(self._node(each.node) for each in (discriminant, *every))
+            case UnionType(_, arms, default) as union:
+                every = declared_parts(union)
+                children = tuple(self._node(each.node) for each in every)
                 labels = (
                     *(tuple(label.value for label in arm.labels) for arm in arms),
                     *((None,) if default else ()),
                 )
-                names = (name, discriminant.name, *(arm.name for arm in every))
-                return ("union", None, *sizes, children, labels, names)
+                return ("union", None, *sizes, children, labels, (name, *(each.name for each in every)))
             case node:
                 return ("typedef", None, *sizes, (self._node(node),), (), (name, definition.xdr.strip()))
 

@@ -237,15 +237,40 @@ def resolved(node: Node, definitions: Definitions) -> Node:
     return node
 
 
-def part_names(node: Node) -> tuple[str, ...]:
-    """Return the names of a struct's fields, or of a union's discriminant and arms; else none."""
+def declared_parts(node: Node) -> tuple[Field | Arm, ...]:
+    """Return a struct's fields, or a union's discriminant and all its arms; nothing for any other type."""
     match node:
         case Structure(fields):
-            return tuple(each.name for each in fields)
+            return fields
         case UnionType(discriminant):
-            return (discriminant.name, *(arm.name for arm in node.every_arm if arm.name is not None))
+            return (discriminant, *node.every_arm)
         case _:
             return ()
+
+
+def part_names(node: Node) -> tuple[str, ...]:
+    """Return the names of a struct's fields, or of a union's discriminant and arms; else none."""
+    return tuple(part.name for part in declared_parts(node) if part.name is not None)
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """Return the types that a type is made of, by one step: an element, fields, a discriminant and arms."""
+    match node:
+        case FixedArray(element) | Array(element) | Optional(element):
+            return (element,)
+        case _:
+            return tuple(part.node for part in declared_parts(node))
+
+
+def bound_of(node: Node) -> Bound | None:
+    """Return the length or the limit of opaque data, a string or an array; None where there is none."""
+    match node:
+        case FixedOpaque(size) | FixedArray(size=size):
+            return size
+        case Opaque(limit) | String(limit) | Array(limit=limit):
+            return limit
+        case _:
+            return None
 
 
 def body_of(node: Node, definitions: Definitions) -> tuple[Named, Structure | UnionType | Enumeration] | None:

@@ -1,4 +1,4 @@
-"""Traversals of types: one method per kind of type, and the parts of a type or of a value."""
+"""Traversals of types: one method per kind of type, and the parts of a value."""
 
 from __future__ import annotations
 
@@ -128,19 +128,6 @@ class Visitor(Generic[R]):
     def union(self, reference: Named, node: UnionType) -> R:
         """§4.15."""
         raise NotImplementedError
-
-
-def children(node: Node) -> tuple[Node, ...]:
-    """Return the types that a type is made of, by one step: an element, fields, a discriminant and arms."""
-    match node:
-        case FixedArray(element) | Array(element) | Optional(element):
-            return (element,)
-        case Structure(fields):
-            return tuple(each.node for each in fields)
-        case UnionType(discriminant):
-            return (discriminant.node, *(arm.node for arm in node.every_arm))
-        case _:
-            return ()
 
 
 def walk(types: Definitions, node: Node, value: Any, path: str = "") -> Iterator[tuple[str, Node, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ..codec.types import Integer, Named, Node, Structure, UnionType, resolved
+from ..codec.types import Integer, Named, declared_parts, resolved
 from ..codec.xdrtype import TypeTable
 from .public import Bits, By, Meaning, OneOf, meanings
 
@@ -26,9 +26,9 @@ def meanings_of(types: TypeTable, reference: Named) -> Mapping[str, Meaning]:
     known = meanings(reference.name)
     if not known:
         return known
-    node = types.definition(reference).node
-    assert isinstance(node, Structure | UnionType)
-    fields = {name: resolved(field, types) for name, field in _members(node).items()}
+    # A discriminant comes first; of two parts with one name it counts.
+    parts = reversed(declared_parts(types.definition(reference).node))
+    fields = {part.name: resolved(part.node, types) for part in parts}
     return {
         name: meaning
         for name, meaning in known.items()
@@ -48,10 +48,3 @@ def name_of(meaning: Meaning, number: int, fields: Mapping[str, Any]) -> str | t
             return meaning.of(number)
         case By(other, names):
             return names.get((fields[other], number)) if other in fields else None
-
-
-def _members(node: Structure | UnionType) -> dict[str | None, Node]:
-    if isinstance(node, Structure):
-        return {field.name: field.node for field in node.fields}
-    arms: dict[str | None, Node] = {arm.name: arm.node for arm in node.every_arm}
-    return arms | {node.discriminant.name: node.discriminant.node}

@@ -151,9 +151,11 @@ def test_functions_narrow_open_spans_alone() -> None:
 
 def test_docstrings_and_text_of_generated_classes() -> None:
     union = registry.default().type("remote_typed_param_value")
-    assert (union.hint.__doc__ or "").rstrip().endswith("Since: 0.9.7 or earlier.\n    s: since 0.9.8.")
+    assert (
+        (union.python_class.__doc__ or "").rstrip().endswith("Since: 0.9.7 or earlier.\n    s: since 0.9.8.")
+    )
     assert union.text.endswith("};")
-    args = registry.default().type("remote_domain_backup_begin_args").hint.__doc__ or ""
+    args = registry.default().type("remote_domain_backup_begin_args").python_class.__doc__ or ""
     assert "Since: 6.0.0, by virDomainBackupBegin of the public API" in args
 
 

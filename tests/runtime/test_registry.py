@@ -205,7 +205,7 @@ def test_what_was_compiled_is_kept(tmp_path: Path) -> None:
     out = loads(tmp_path, {"XDG_CACHE_HOME": str(cache)})
     assert out.startswith(f"['t'] {cache}/libvirt-proto/")
     (kept,) = (cache / "libvirt-proto").iterdir()
-    assert sorted(path.name for path in kept.glob("*.py")) == ["__init__.py", "mine.py"]
+    assert sorted(path.name for path in kept.glob("*.py")) == ["__init__.py", "_plan.py", "mine.py"]
     assert loads(tmp_path, {"XDG_CACHE_HOME": str(cache)}) == out
 
 

@@ -196,15 +196,15 @@ class _Layout:
             case Structure(fields):
                 entries = [self._field(field.node, field.name, type_, field.xdr) for field in fields]
                 return _Group(f"struct{tag}", tuple(entries), name=name)
-            case UnionType(discriminant, arms, default):
+            case UnionType(discriminant) as node:
                 kind = self._field(discriminant.node, discriminant.name, type_, discriminant.xdr)
-                union = _Group("union", tuple(self._arms((*arms, default), type_)), name=f"{owner}_u")
+                union = _Group("union", tuple(self._arms(node.every_arm, type_)), name=f"{owner}_u")
                 return _Group(f"struct{tag}", (kind, union), name=name)
         raise AssertionError(f"{type_.name} is a typedef")
 
-    def _arms(self, arms: Iterable[Arm | None], type_: TypeDefinition) -> Iterator[_Entry | _Group]:
+    def _arms(self, arms: Iterable[Arm], type_: TypeDefinition) -> Iterator[_Entry | _Group]:
         for arm in arms:
-            if arm and arm.name:
+            if arm.name:
                 yield self._field(arm.node, arm.name, type_, arm.xdr)
 
     def _field(self, node: Node, name: str, inside: TypeDefinition, xdr: str) -> _Entry | _Group:

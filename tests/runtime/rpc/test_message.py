@@ -11,7 +11,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from libvirt_proto.codec.layout import Partial
 
 from libvirt_proto import (
     BadValue,
@@ -25,6 +24,7 @@ from libvirt_proto import (
     encode_message,
     registry,
 )
+from libvirt_proto.codec.values import Partial
 from libvirt_proto.rpc.message import MessageDecoder, payload_kind
 from tests.support.frames import word
 
