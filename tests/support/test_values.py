@@ -109,7 +109,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], XdrType]:
 
 
 def levels(type_: XdrType, value: Any) -> int:
-    """How many arrays and optional-data a value has around its innermost part."""
+    """Count the arrays and optional-data around the innermost part of a value."""
     nodes = walk(type_.types, type_.reference, value)
     return max(path.count("next") + path.count("[]") for path, _, held in nodes if held is not None)
 

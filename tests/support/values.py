@@ -57,7 +57,7 @@ class Source(Protocol):
         """Return a number from 0 to `end` - 1."""
 
     def number(self, bits: int) -> int:
-        """Return an unsigned number of so many bits, often at an edge."""
+        """Return an unsigned number of `bits` bits, often at an edge."""
 
     def floating(self, bits: int) -> float:
         """Return a float of 32 or 64 bits."""
@@ -286,7 +286,7 @@ class RandomSource:
 
 
 class Takes(Protocol):
-    """What the fuzzer's bytes are taken from: tests/fuzz/taker.py."""
+    """A reader of the fuzzer's bytes: tests/fuzz/taker.py."""
 
     def take(self, size: int) -> bytes:
         """Return at most `size` bytes."""
