@@ -34,7 +34,6 @@ from .types import (
     Optional,
     String,
     Structure,
-    TypeDefinition,
     UnionType,
     Void,
 )
@@ -113,9 +112,9 @@ class _Walk:
         """Return the steps as `dom.uuid`, `params[3].value`."""
         return "".join(step if step.startswith("[") else f".{step}" for step in self._steps).lstrip(".")
 
-    def _enter(self, definition: TypeDefinition, offset: int | None = None) -> int:
+    def _enter(self, reference: Named, offset: int | None = None) -> int:
         before = self._depth
-        if definition.recursive:
+        if self._types.definition(reference).recursive:
             if before >= MAX_DEPTH:
                 raise OverLimit(MAX_DEPTH, before + 1, "depth", offset=offset)
             self._depth += 1
@@ -136,9 +135,17 @@ class _Reader(_Walk):
 
     def read(self, node: Node, pos: int) -> tuple[Any, int]:
         # Few frames for each level of a type: Python's stack has to hold MAX_DEPTH of them.
+        reference = node
+        while isinstance(node, Named):
+            reference, node = node, self._types.definition(node).node
         match node:
-            case Named():
-                return self._named(node, pos)
+            case Structure() if isinstance(reference, Named):
+                return self._structure(reference, node, pos)
+            case UnionType() if isinstance(reference, Named):
+                return self._union(reference, node, pos)
+            case Enumeration() if isinstance(reference, Named):
+                number, after = self._scalar(_ENUMERATION, pos)
+                return self._member(reference, number), after
             case Optional(element):
                 present, pos = self._scalar(Boolean(), pos)
                 return self.read(element, pos) if present else (None, pos)
@@ -152,19 +159,6 @@ class _Reader(_Walk):
                 return self._elements(element, count, pos)
             case _:
                 return self._scalar(node, pos)
-
-    def _named(self, reference: Named, pos: int) -> tuple[Any, int]:
-        reference, definition = _final(reference, self._types)
-        match definition.node:
-            case Structure() as node:
-                return self._structure(reference, definition, node, pos)
-            case UnionType() as node:
-                return self._union(reference, definition, node, pos)
-            case Enumeration():
-                number, after = self._scalar(_ENUMERATION, pos)
-                return self._member(reference, number), after
-            case node:
-                return self.read(node, pos)
 
     def _scalar(self, node: Node, pos: int) -> tuple[Any, int]:
         data = self._data
@@ -205,10 +199,8 @@ class _Reader(_Walk):
             self._left_out += 1
         return error.value, error.next
 
-    def _structure(
-        self, reference: Named, definition: TypeDefinition, node: Structure, pos: int
-    ) -> tuple[Any, int]:
-        before = self._enter(definition, pos)
+    def _structure(self, reference: Named, node: Structure, pos: int) -> tuple[Any, int]:
+        before = self._enter(reference, pos)
         fields: dict[str, Any] = {}
         for each in node.fields:
             self._steps.append(each.name)
@@ -223,10 +215,8 @@ class _Reader(_Walk):
         self._depth = before
         return self._types.python_class(reference)(*fields.values()), pos
 
-    def _union(
-        self, reference: Named, definition: TypeDefinition, node: UnionType, pos: int
-    ) -> tuple[Any, int]:
-        before = self._enter(definition, pos)
+    def _union(self, reference: Named, node: UnionType, pos: int) -> tuple[Any, int]:
+        before = self._enter(reference, pos)
         name = node.discriminant.name
         self._steps.append(name)
         discriminant, after = self.read(node.discriminant.node, pos)
@@ -262,15 +252,6 @@ class _Reader(_Walk):
         return items, pos
 
 
-def _final(reference: Named, types: BoundTypes) -> tuple[Named, TypeDefinition]:
-    """Return the last reference of a chain of typedefs, and its definition."""
-    definition = types.definition(reference)
-    while isinstance(definition.node, Named):
-        reference = definition.node
-        definition = types.definition(reference)
-    return reference, definition
-
-
 def _number(limit: Bound | None) -> int:
     return primitives.UNBOUNDED if limit is None else limit.value
 
@@ -290,9 +271,16 @@ class _Writer(_Walk):
 
     def write(self, node: Node, value: Any) -> None:
         put = self._put
+        reference = node
+        while isinstance(node, Named):
+            reference, node = node, self._types.definition(node).node
         match node:
-            case Named():
-                self._named(node, value)
+            case Structure() if isinstance(reference, Named):
+                self._structure(reference, node, value)
+            case UnionType() if isinstance(reference, Named):
+                self._union(reference, node, value)
+            case Enumeration():
+                primitives.write_number(_INTEGERS[32, True], value, put)
             case Integer(bits, signed):
                 primitives.write_number(_INTEGERS[bits, signed], value, put)
             case String(limit):
@@ -320,30 +308,18 @@ class _Writer(_Walk):
             case Void():
                 primitives.no_value(value)
 
-    def _named(self, reference: Named, value: Any) -> None:
-        reference, definition = _final(reference, self._types)
-        match definition.node:
-            case Structure() as node:
-                self._structure(reference, definition, node, value)
-            case UnionType() as node:
-                self._union(reference, definition, node, value)
-            case Enumeration():
-                primitives.write_number(_INTEGERS[32, True], value, self._put)
-            case node:
-                self.write(node, value)
-
-    def _structure(self, reference: Named, definition: TypeDefinition, node: Structure, value: Any) -> None:
+    def _structure(self, reference: Named, node: Structure, value: Any) -> None:
         self._check_class(reference, value)
-        before = self._enter(definition)
+        before = self._enter(reference)
         for attribute, each in zip(value.__struct_fields__, node.fields, strict=True):
             self._steps.append(each.name)
             self.write(each.node, getattr(value, attribute))
             self._steps.pop()
         self._depth = before
 
-    def _union(self, reference: Named, definition: TypeDefinition, node: UnionType, value: Any) -> None:
+    def _union(self, reference: Named, node: UnionType, value: Any) -> None:
         self._check_class(reference, value)
-        before = self._enter(definition)
+        before = self._enter(reference)
         discriminant, held = (getattr(value, attribute) for attribute in value.__struct_fields__)
         self._steps.append(node.discriminant.name)
         self.write(node.discriminant.node, discriminant)

@@ -189,6 +189,23 @@ def test_nesting_within_the_limit_is_read_and_written_both_ways(
     assert (reading.error.what, reading.error.limit) == ("depth", MAX_DEPTH)
 
 
+def called_from(depth: int, action: Callable[[], object]) -> object:
+    """The result of an action that is called from so many functions."""
+    return action() if depth == 0 else called_from(depth - 1, action)
+
+
+@pytest.mark.parametrize("name", ["item", "node", "tree"])
+def test_nesting_within_the_limit_needs_half_of_the_stack(nested: dict[str, XdrType], name: str) -> None:
+    """The default is 1,000 frames, and a caller has used some."""
+    type_ = nested[name]
+    data = LEVELS[name] * (MAX_DEPTH - 1) + ENDS[name]
+    value = type_.from_bytes(data)
+    read = called_from(300, lambda: interpreter.read(type_.types, type_.reference, data))
+    assert isinstance(read, interpreter.Reading)
+    assert read.value == value
+    assert called_from(300, lambda: interpreter.write(type_.types, type_.reference, value)) == data
+
+
 @pytest.mark.parametrize("name", LEVELS)
 def test_a_hundred_thousand_levels_are_refused_where_the_limit_is(
     nested: dict[str, XdrType], name: str
