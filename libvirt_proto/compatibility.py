@@ -10,7 +10,21 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from .codec.layout import Leaf, Node, Opaque, Optional, Partial, Sequence, String, StructNode, UnionNode
+from .codec.history import Facts, Key
+from .codec.types import (
+    Array,
+    Definitions,
+    FixedArray,
+    Named,
+    Node,
+    Opaque,
+    Optional,
+    String,
+    Structure,
+    UnionType,
+    resolved,
+)
+from .codec.values import Partial
 from .definitions import history
 from .events import Notice
 from .registry import Registry
@@ -20,7 +34,7 @@ from .rpc.message import Message, Type, payload_kind
 _WORD: Final = 4
 
 
-class AsOf:
+class CompatibilityCheck:
     """Takes messages, and tells once of each thing that a release does not have, and of each limit of its
     that something is over.
 
@@ -31,7 +45,7 @@ class AsOf:
         self._registry = registry
         self._old = old
         #: What is not there: its name, with its key for the history.
-        self._absent: Counter[tuple[str, history.Key]] = Counter()
+        self._absent: Counter[tuple[str, Key]] = Counter()
         #: Path → how often something was over the limit, the limit, and the most that was there.
         self._over: dict[str, tuple[int, int, int]] = {}
         net = {module.file: module for module in old.modules()}.get("virnetprotocol.x")
@@ -47,7 +61,7 @@ class AsOf:
             name = Type(header.type).name
             self._absent[name, ("member", "virNetMessageType", name)] += 1
         if self._longest is not None and message.length > self._longest:
-            self._limit("message", message.length, self._longest)
+            self.over_limit("message", message.length, self._longest)
         program = self._registry.find(header.prog, header.vers)
         procedure = program.by_number.get(header.proc) if program else None
         if program is None or procedure is None:
@@ -60,14 +74,15 @@ class AsOf:
         kind = payload_kind(header)
         new_type, old_type = getattr(procedure, kind or "", None), getattr(old, kind or "", None)
         if new_type is not None and old_type is not None and message.payload is not None:
-            self._walk(message.payload, new_type.node, old_type.node, new_type.name)
+            walk = _Comparison(self, new_type.types, old_type.types)
+            walk.values(message.payload, new_type.reference, old_type.reference, new_type.name)
 
     def notices(self) -> Iterator[Notice]:
         """What there is to tell of all messages so far: notes of what the release does not have, and errors
         for what is over its limits."""
         release = self._old.release
         for (name, key), count in self._absent.items():
-            since = f" ({_since(history.of(key))})" if self._registry.release is not None else ""
+            since = f" ({_since(history.lookup(key))})" if self._registry.release is not None else ""
             text = f"{name} is not in libvirt {release}{since}: {_times(count)}"
             yield Notice("not-in-release", text, severity="note")
         for path, (count, limit, most) in self._over.items():
@@ -76,54 +91,73 @@ class AsOf:
             )
             yield Notice("over-limit", text)
 
-    def _limit(self, path: str, size: int, limit: int) -> None:
+    def over_limit(self, path: str, size: int, limit: int) -> None:
+        """Note a length that is over the old limit."""
         count, _, most = self._over.get(path, (0, 0, 0))
         self._over[path] = (count + 1, limit, max(most, size))
 
-    def _walk(self, value: Any, new: Node, old: Node, path: str) -> None:
+    def absent(self, name: str, key: Key) -> None:
+        """Note a thing that the release lacks."""
+        self._absent[name, key] += 1
+
+
+class _Comparison:
+    """Walks a value by two types at once: its own, and that of the old release."""
+
+    def __init__(self, check: CompatibilityCheck, new: Definitions, old: Definitions) -> None:
+        self._check = check
+        self._new = new
+        self._old = old
+
+    def values(self, value: Any, new: Node, old: Node, path: str) -> None:
+        """Compare a value, as far as it was decoded."""
         if isinstance(value, Partial):
             return
-        match new, old:
-            case Leaf(String() | Opaque()), Leaf(String(int(limit)) | Opaque(int(limit))):
+        name = new.name if isinstance(new, Named) else ""
+        while isinstance(new, Named):
+            name, new = new.name, self._new.definition(new).node
+        match new, resolved(old, self._old):
+            case String() | Opaque(), String(limit) | Opaque(limit) if limit is not None:
                 size = len(value.encode()) if isinstance(value, str) else len(value)
-                if size > limit:
-                    self._limit(path, size, limit)
-            case Sequence(), Sequence():
-                if old.size is not None and len(value) > old.size:
-                    self._limit(path, len(value), old.size)
+                if size > limit.value:
+                    self._check.over_limit(path, size, limit.value)
+            case Array(element) | FixedArray(element), Array(before, limit) | FixedArray(before, limit):
+                if limit is not None and len(value) > limit.value:
+                    self._check.over_limit(path, len(value), limit.value)
                 for item in value:
-                    self._walk(item, new.element, old.element, f"{path}[]")
-            case Optional(), Optional() if value is not None:
-                self._walk(value, new.element, old.element, path)
-            case StructNode(), StructNode():
-                self._struct(value, new, old, path)
-            case UnionNode(), UnionNode():
-                self._union(value, new, old, path)
+                    self.values(item, element, before, f"{path}[]")
+            case Optional(element), Optional(before) if value is not None:
+                self.values(value, element, before, path)
+            case Structure() as now, Structure() as then:
+                self._struct(value, name, now, then, path)
+            case UnionType() as now, UnionType() as then:
+                self._union(value, name, now, then, path)
 
-    def _struct(self, value: Any, new: StructNode, old: StructNode, path: str) -> None:
-        known = {name: node for name, _, node in old.fields}
-        if len(new.fields) == len(old.fields):  # a field that has another name stands where it stood
-            known |= {now[0]: then[2] for now, then in zip(new.fields, old.fields, strict=True)}
-        for name, attribute, node in new.fields:
-            if name in known:
-                self._walk(getattr(value, attribute), node, known[name], f"{path}.{name}")
+    def _struct(self, value: Any, type_: str, new: Structure, old: Structure, path: str) -> None:
+        known = {field.name: field.node for field in old.fields}
+        if len(new.fields) == len(old.fields):  # a renamed field has kept its place
+            known |= {now.name: then.node for now, then in zip(new.fields, old.fields, strict=True)}
+        for attribute, field in zip(value.__struct_fields__, new.fields, strict=True):
+            if field.name in known:
+                held = getattr(value, attribute)
+                self.values(held, field.node, known[field.name], f"{path}.{field.name}")
             else:
-                self._absent[f"{new.name}.{name}", ("field", new.name, name)] += 1
+                self._check.absent(f"{type_}.{field.name}", ("field", type_, field.name))
 
-    def _union(self, value: Any, new: UnionNode, old: UnionNode, path: str) -> None:
-        label, held = new.type.__struct_fields__
+    def _union(self, value: Any, type_: str, new: UnionType, old: UnionType, path: str) -> None:
+        label, held = value.__struct_fields__
         number = getattr(value, label)
         now, then = new.arm(number), old.arm(number)
         if now is None:
             return
-        name = now[0] if now[0] is not None else f"case {int(number)}"
+        name = now.name if now.name is not None else f"case {int(number)}"
         if then is None:
-            self._absent[f"{new.name}.{name}", ("field", new.name, name)] += 1
+            self._check.absent(f"{type_}.{name}", ("field", type_, name))
         else:
-            self._walk(getattr(value, held), now[1], then[1], f"{path}.{name}")
+            self.values(getattr(value, held), now.node, then.node, f"{path}.{name}")
 
 
-def _since(facts: history.Facts) -> str:
+def _since(facts: Facts) -> str:
     if facts.function is None:
         return f"since {facts.since}"
     return f"since {facts.function[1]}, by the public API"

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .definitions.history import Facts, Key, Span
-from .definitions.history import of as history_of
+from .codec.history import Facts, Key, Span
+from .definitions.history import lookup as history_of
 from .definitions.program import Procedure, Program, programs
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Registry:
         return self.history(name).since
 
     def _history_key(self, name: str) -> Key:
-        from .codec.layout import parts_of
+        from .codec.types import part_names
 
         owner, dot, part = name.rpartition(".")
         for program in self.programs():
@@ -159,7 +159,7 @@ class Registry:
                 return "type", name
             if name in module.constants:
                 return "constant", name
-            if dot and owner in module.type_names and part in parts_of(module.types[owner].node):
+            if dot and owner in module.type_names and part in part_names(module.types[owner].node):
                 return "field", owner, part
             for enum, members in module.members.items():
                 if part in members and owner in ("", enum):

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from libvirt_proto.codec.annotations import AccessRule, Annotations
+
 from .errors import Problem
-from .model import AccessRule, Annotations
 from .source import Source, Span
 from .syntax_errors import quoted
 

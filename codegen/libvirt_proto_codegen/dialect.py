@@ -16,13 +16,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
+from libvirt_proto.codec.annotations import Annotations
+from libvirt_proto.codec.types import Named
+
 from .constants import Numbers
 from .errors import Problem
-from .model import Annotations, ConstDef, EnumBody, EnumMember
+from .model import ConstDef, EnumBody, EnumMember
 from .names import FileNames, TypeEntry
 from .programs import repeated_numbers
 from .rules import Rule
-from .schema import Named, Procedure, Program
+from .schema import Procedure, Program
 from .source import Span
 
 Dialect = Literal["auto", "libvirt", "rfc"]

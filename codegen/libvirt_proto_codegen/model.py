@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from libvirt_proto.codec.annotations import Annotations
+
 from .source import Span
 
 
@@ -34,43 +36,6 @@ class Reference:
 
 
 Value = Literal | Reference
-
-
-@dataclass(frozen=True, slots=True)
-class AccessRule:
-    """`@acl: object:permission[:flags][:parameter:value]`; `@aclfilter` has the first two only."""
-
-    object: str
-    permission: str
-    flags: str | None = None
-    parameter: str | None = None
-    value: str | None = None
-
-    def __str__(self) -> str:
-        text = f"{self.object}:{self.permission}"
-        if self.flags is not None or self.parameter is not None:
-            text += f":{self.flags or ''}"
-        if self.parameter is not None:
-            text += f":{self.parameter}:{self.value}"
-        return text
-
-
-@dataclass(frozen=True, slots=True)
-class Annotations:
-    """What a procedure's comment says about it.
-
-    `generate` is none, client, server or both (`autogen`/`skipgen` words of releases before 1.0.5
-    are translated: daemon first, client second). `acl` is None where nothing is said, and empty
-    for `@acl: none`.
-    """
-
-    generate: str | None = None
-    priority: str | None = None
-    readstream: int | None = None
-    writestream: int | None = None
-    sparseflag: str | None = None
-    acl: tuple[AccessRule, ...] | None = None
-    aclfilter: tuple[AccessRule, ...] = ()
 
 
 class Builtin(Enum):

@@ -15,7 +15,7 @@ LOCALS = frozenset(
 )
 
 #: Fields that would hide something of the generated classes' bases.
-_MEMBERS = frozenset(("xdr_name", "xdr_arms", "xdr_default", "xdr_recursive"))
+_MEMBERS = frozenset(("xdr_name",))
 
 #: What `enum` and Python keep for themselves as names of members.
 _ENUM = frozenset(("mro", "name", "value"))

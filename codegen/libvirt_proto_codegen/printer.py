@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from itertools import groupby
 from textwrap import indent
 
+from libvirt_proto.codec.annotations import Annotations
+
 from .model import (
-    Annotations,
     Builtin,
     Case,
     ConstDef,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+from libvirt_proto.codec.types import Named
+
 from .constants import Numbers
 from .errors import Problem
 from .model import ProcedureDef, ProgramDef, TypeName, TypeSpecifier, Value, VersionDef
 from .names import FileNames, argument_name
 from .resolve_types import TypeFinder
 from .rules import Rule
-from .schema import Named, Procedure, Program
+from .schema import Procedure, Program
 from .source import Span
 
 _HIGHEST = 2**32 - 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from libvirt_proto.codec.types import TypeDefinition
+
 from .constants import Numbers
 from .dialect import Dialect, libvirt_programs
 from .errors import DefinitionError, Problem
@@ -13,7 +15,7 @@ from .names import FileNames, Names, collect
 from .programs import declared_programs, repeated_numbers
 from .resolve_types import TypeFinder, resolve_types
 from .rules import MAX_PROBLEMS, Rule
-from .schema import Constant, External, Input, Module, Program, Schema, TypeDef
+from .schema import Constant, External, Input, Module, Program, Schema
 from .sizes import components, measure_types, references
 from .source import Span
 
@@ -117,7 +119,7 @@ def _distinct_shorts(placed: Sequence[_Placed]) -> tuple[list[_Placed], list[Pro
 
 
 def _module(
-    file: FileNames, numbers: Numbers, types: Sequence[TypeDef], programs: Sequence[Program]
+    file: FileNames, numbers: Numbers, types: Sequence[TypeDefinition], programs: Sequence[Program]
 ) -> Module:
     constants = tuple(
         Constant(constant.name, value, _as_written(constant), constant.span)

@@ -6,25 +6,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .constants import Numbers
-from .errors import Problem
-from .model import (
-    Builtin,
-    Case,
-    Declaration,
-    EnumBody,
-    EnumMember,
-    Reference,
-    Shape,
-    StructBody,
-    TypeName,
-    UnionBody,
-    Value,
-)
-from .names import Names, TypeEntry, with_article
-from .printer import print_declaration, print_definition
-from .rules import MAX_DEPTH, Rule
-from .schema import (
+from libvirt_proto.codec.types import (
     Arm,
     Array,
     Boolean,
@@ -46,6 +28,25 @@ from .schema import (
     UnionType,
     Void,
 )
+
+from .constants import Numbers
+from .errors import Problem
+from .model import (
+    Builtin,
+    Case,
+    Declaration,
+    EnumBody,
+    EnumMember,
+    Reference,
+    Shape,
+    StructBody,
+    TypeName,
+    UnionBody,
+    Value,
+)
+from .names import Names, TypeEntry, with_article
+from .printer import print_declaration, print_definition
+from .rules import MAX_DEPTH, Rule
 from .source import Span
 
 #: RFC 4506 §4.11 and others: a length is an unsigned int.

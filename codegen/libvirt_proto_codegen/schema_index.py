@@ -7,28 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from .dialect import version_names
-from .findings import Symbol
-from .schema import (
-    Array,
-    Bound,
-    Constant,
+from libvirt_proto.codec.types import (
+    Arm,
     Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Module,
     Named,
     Node,
-    Opaque,
-    Optional,
-    Procedure,
-    Program,
-    Schema,
-    String,
-    Structure,
-    TypeDef,
-    UnionType,
+    TypeDefinition,
+    bound_of,
+    children,
+    declared_parts,
 )
+
+from .dialect import version_names
+from .findings import Symbol
+from .schema import Constant, Module, Procedure, Program, Schema
 from .sizes import references
 
 #: The payloads that a procedure may have.
@@ -74,7 +66,7 @@ class Side:
         )
         self._roots: dict[Named, frozenset[Named]] = {}
 
-    def definition(self, reference: Named) -> TypeDef:
+    def definition(self, reference: Named) -> TypeDefinition:
         """The definition that a reference names."""
         return self.schema.definition(reference)
 
@@ -87,7 +79,7 @@ class Side:
         return self.schema.by_name[module].file
 
     @cached_property
-    def types(self) -> dict[Named, TypeDef]:
+    def types(self) -> dict[Named, TypeDefinition]:
         """All types, in the order of the files."""
         return {
             Named(module.name, definition.name): definition
@@ -189,28 +181,11 @@ class Side:
 
 def _constants_in(node: Node) -> Iterator[str]:
     """The names that stand for a limit, a length or a label in a node."""
-    bound: Bound | None = None
-    match node:
-        case FixedOpaque(size):
-            bound = size
-        case Opaque(limit) | String(limit):
-            bound = limit
-        case FixedArray(element, size):
-            bound = size
-            yield from _constants_in(element)
-        case Array(element, limit):
-            bound = limit
-            yield from _constants_in(element)
-        case Optional(element):
-            yield from _constants_in(element)
-        case Structure(fields):
-            for field in fields:
-                yield from _constants_in(field.node)
-        case UnionType(_, arms, default):
-            for arm in arms:
-                yield from (label.name for label in arm.labels if label.name)
-                yield from _constants_in(arm.node)
-            if default:
-                yield from _constants_in(default.node)
+    for part in declared_parts(node):
+        if isinstance(part, Arm):
+            yield from (label.name for label in part.labels if label.name)
+    for child in children(node):
+        yield from _constants_in(child)
+    bound = bound_of(node)
     if bound and bound.name:
         yield bound.name

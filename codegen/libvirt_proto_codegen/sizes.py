@@ -9,10 +9,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from .errors import Problem
-from .resolve_types import TypeNode
-from .rules import MAX_DEPTH, Rule
-from .schema import (
+from libvirt_proto.codec.sizes import padded
+from libvirt_proto.codec.types import (
     Arm,
     Array,
     Boolean,
@@ -28,9 +26,14 @@ from .schema import (
     Optional,
     String,
     Structure,
-    TypeDef,
+    TypeDefinition,
     UnionType,
+    children,
 )
+
+from .errors import Problem
+from .resolve_types import TypeNode
+from .rules import MAX_DEPTH, Rule
 
 #: A size above this is as good as unbounded, and no buffer holds it.
 MAX_SIZE: Final = 2**64
@@ -47,13 +50,13 @@ class Measure:
     depth: int
 
 
-def measure_types(nodes: Sequence[TypeNode]) -> tuple[dict[str, list[TypeDef]], list[Problem]]:
+def measure_types(nodes: Sequence[TypeNode]) -> tuple[dict[str, list[TypeDefinition]], list[Problem]]:
     """Type definitions by module, each behind all that it needs."""
     by_key = {node.key: node for node in nodes}
     graph = {key: tuple(references(node.node)) for key, node in by_key.items()}
     measures: dict[Named, Measure] = {}
     problems: list[Problem] = []
-    types: dict[str, list[TypeDef]] = {}
+    types: dict[str, list[TypeDefinition]] = {}
     for group in components({key: [to for to, _ in edges] for key, edges in graph.items()}):
         recursive = len(group) > 1 or any(to == group[0] for to, _ in graph[group[0]])
         members, circles = _by_value_order(group, graph)
@@ -77,20 +80,12 @@ def measure_types(nodes: Sequence[TypeNode]) -> tuple[dict[str, list[TypeDef]], 
 def references(node: Node) -> Iterator[tuple[Named, bool]]:
     """The types that a node names, and whether it holds them by value: not behind optional-data nor
     in a variable-length array, which both may be empty and so end a recursion."""
-    match node:
-        case Named():
-            yield node, True
-        case FixedArray(element):
-            yield from references(element)
-        case Optional(element) | Array(element):
-            yield from ((to, False) for to, _ in references(element))
-        case Structure(fields):
-            for field in fields:
-                yield from references(field.node)
-        case UnionType(discriminant, arms, default):
-            yield from references(discriminant.node)
-            for arm in (*arms, *([default] if default else ())):
-                yield from references(arm.node)
+    if isinstance(node, Named):
+        yield node, True
+        return
+    by_value = not isinstance(node, Optional | Array)
+    for child in children(node):
+        yield from ((to, by_value and held) for to, held in references(child))
 
 
 def components(graph: Mapping[_Key, Sequence[_Key]]) -> Iterator[list[_Key]]:
@@ -198,8 +193,8 @@ def _measure_definition(node: Node, measures: Mapping[Named, Measure]) -> Measur
             depth = 1 + max((part.depth for part in parts), default=0)
             most = _sum(part.most for part in parts)
             return Measure(sum(part.least for part in parts), most, depth)
-        case UnionType(discriminant, arms, default):
-            return _measure_union(discriminant.node, [*arms, *([default] if default else [])], measures)
+        case UnionType(discriminant):
+            return _measure_union(discriminant.node, node.every_arm, measures)
         case Named():
             inner = _measure(node, measures)
             return Measure(inner.least, inner.most, inner.depth + 1)
@@ -231,9 +226,9 @@ def _measure(node: Node, measures: Mapping[Named, Measure]) -> Measure:
         case Boolean() | Enumeration():
             return Measure(4, 4, 0)
         case FixedOpaque(size):
-            return Measure(_padded(size.value), _padded(size.value), 0)
+            return Measure(padded(size.value), padded(size.value), 0)
         case Opaque(limit) | String(limit):
-            return Measure(4, None if limit is None else 4 + _padded(limit.value), 0)
+            return Measure(4, None if limit is None else 4 + padded(limit.value), 0)
         case FixedArray(element, size):
             inner = _measure(element, measures)
             return Measure(inner.least * size.value, _times(inner.most, size), inner.depth + 1)
@@ -245,11 +240,6 @@ def _measure(node: Node, measures: Mapping[Named, Measure]) -> Measure:
             return Measure(4, _plus(4, inner.most), inner.depth + 1)
         case _:  # a type that is unknown, which has been said
             return _OPEN
-
-
-def _padded(size: int) -> int:
-    """§3: items are padded to a multiple of four bytes."""
-    return (size + 3) & ~3
 
 
 def _times(most: int | None, count: Bound | None) -> int | None:
@@ -277,15 +267,7 @@ def _saturated(measure: Measure) -> Measure:
     return Measure(min(measure.least, MAX_SIZE), most, measure.depth)
 
 
-def _type_definition(node: TypeNode, measure: Measure, recursive: bool) -> TypeDef:
-    return TypeDef(
-        node.name,
-        node.node,
-        node.xdr,
-        measure.least,
-        measure.most,
-        measure.depth,
-        recursive,
-        node.anonymous,
-        node.span,
+def _type_definition(node: TypeNode, measure: Measure, recursive: bool) -> TypeDefinition:
+    return TypeDefinition(
+        node.name, node.node, node.xdr, measure.least, measure.most, recursive, measure.depth, node.span
     )

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..codec.annotations import Annotations
+from ..codec.history import Event, Key, Span, since_text
 from ..definitions import history
 
 if TYPE_CHECKING:
     from ..codec.xdrtype import XdrType
-    from ..definitions.program import Annotations, Procedure, Program
+    from ..definitions.program import Procedure, Program
     from ..registry import Module, Registry
 
-Facts = dict[str, Any]
+Description = dict[str, Any]
 #: Enums of the API whose numbers are looked up as numbers; members of all others only by name, for a small
 #: number would be in most of them.
 NUMBERS = {
@@ -27,7 +29,7 @@ NUMBERS = {
 API_MEMBER = "API enum member"
 
 
-def program(program: Program) -> Facts:
+def program(program: Program) -> Description:
     """A program: `number`, `name`, `symbol`, `version`, and how many procedures it has."""
     return {
         "kind": "program",
@@ -39,7 +41,7 @@ def program(program: Program) -> Facts:
     }
 
 
-def procedure(program: Program, procedure: Procedure) -> Facts:
+def procedure(program: Program, procedure: Procedure) -> Description:
     """A procedure with the names of its types (null for void) and what the .x's comment says of it; `since`
     is null until `with_history` says more."""
     return {
@@ -60,9 +62,9 @@ def _name(place: str | None) -> str | None:
     return None if place is None else place.partition(".")[2]
 
 
-def said_of(said: Annotations) -> Facts:
+def said_of(said: Annotations) -> Description:
     """The annotations that are there; `acl` is a list, empty for `@acl: none`."""
-    facts: Facts = {
+    facts: Description = {
         "generate": said.generate,
         "priority": said.priority,
         "readstream": said.readstream,
@@ -74,7 +76,7 @@ def said_of(said: Annotations) -> Facts:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def type_(file: str, type_: XdrType) -> Facts:
+def type_(file: str, type_: XdrType) -> Description:
     """A type: what it is, the file that defines it, its size on the wire in bytes (`max_size` null
     where nothing bounds it) and its definition."""
     return {
@@ -92,38 +94,38 @@ def type_kind(type_: XdrType) -> str:
     return type_.text.split(None, 1)[0]
 
 
-def member(module: Module, enum: str, name: str, number: int) -> Facts:
+def member(module: Module, enum: str, name: str, number: int) -> Description:
     """A member of an enum."""
     return {"kind": "enum member", "name": name, "number": number, "enum": enum, "file": module.file}
 
 
-def constant(file: str, name: str, value: int) -> Facts:
+def constant(file: str, name: str, value: int) -> Description:
     """A constant, and the file or the C header that has it."""
     return {"kind": "constant", "name": name, "number": value, "file": file}
 
 
-def public_enum(name: str, source: str, members: Mapping[str, int]) -> Facts:
+def public_enum(name: str, source: str, members: Mapping[str, int]) -> Description:
     """An enum of libvirt's public API, as C has it, and its header or what else it is from."""
     body = "".join(f"    {member} = {number},\n" for member, number in members.items())
     return {"kind": "API enum", "name": name, "file": source, "text": f"enum {name} {{\n{body}}};"}
 
 
-def public_name(enum: str, source: str, name: str, number: int) -> Facts:
+def public_name(enum: str, source: str, name: str, number: int) -> Description:
     """A number that libvirt's public API names; where its kind doesn't say enough, its enum, too."""
     if enum in NUMBERS:
         return {"kind": NUMBERS[enum], "name": name, "number": number}
     return {"kind": API_MEMBER, "name": name, "number": number, "enum": enum, "file": source}
 
 
-def with_history(registry: Registry, facts: Facts) -> Facts:
+def with_history(registry: Registry, facts: Description) -> Description:
     """The facts of a thing in libvirt's own definitions, with `since` (a release, or words for a span of
     releases), `function` (of the public API, where it says more: its `name` and `since`) and `history`: what
     happened to it or to a part of it, as objects with `event`, `in`, `what`, `before`, `after`, `text`."""
     key = _key(registry, facts) if registry.release is not None else None
     if key is None:
         return facts
-    found = history.of(key)
-    more: Facts = {"since": str(replace(found, function=None))}
+    found = history.lookup(key)
+    more: Description = {"since": str(replace(found, function=None))}
     if found.function is not None:
         name, release = found.function
         more["function"] = {"name": name, "since": release}
@@ -139,10 +141,10 @@ def with_history(registry: Registry, facts: Facts) -> Facts:
     return facts | more
 
 
-def former(registry: Registry, word: str) -> Iterator[Facts]:
+def former(registry: Registry, word: str) -> Iterator[Description]:
     """What older releases of libvirt have by a name that these definitions do not have: `now` is what that is
     called, null for what left; all else is as `with_history` gives it."""
-    for key, found in history.told_of(word) if registry.release is not None else ():
+    for key, found in history.find_former(word) if registry.release is not None else ():
         yield {
             "kind": f"older {key[0]}",
             "name": word,
@@ -152,7 +154,7 @@ def former(registry: Registry, word: str) -> Iterator[Facts]:
         }
 
 
-def _spelled(registry: Registry, key: history.Key) -> str:
+def _spelled(registry: Registry, key: Key) -> str:
     """What the definitions call a thing now."""
     if key[0] not in ("program", "procedure"):
         return ".".join(key[1:])
@@ -163,17 +165,17 @@ def _spelled(registry: Registry, key: history.Key) -> str:
     return f"{program.name}.{procedure.name}" if procedure else program.name
 
 
-def came(facts: Facts) -> str | None:
+def addition(facts: Description) -> str | None:
     """`since` in words, with what the API's description says; None where nothing is known."""
     function = facts.get("function")
     if function is None:
         since: str | None = facts.get("since")
         return since
-    span = history.Span(facts["since"])
-    return str(history.Facts(span, (function["name"], function["since"])))
+    span = Span(facts["since"])
+    return since_text(span, (function["name"], function["since"]))
 
 
-def _key(registry: Registry, facts: Facts) -> history.Key | None:
+def _key(registry: Registry, facts: Description) -> Key | None:
     """What histories call a thing."""
     match facts["kind"]:
         case "program":
@@ -190,7 +192,7 @@ def _key(registry: Registry, facts: Facts) -> history.Key | None:
             return None
 
 
-def _event(event: history.Event, part: str | None = None) -> Facts:
+def _event(event: Event, part: str | None = None) -> Description:
     values = {"what": event.what, "before": event.before, "after": event.after}
     return {
         **({} if part is None else {"part": part}),
@@ -202,7 +204,7 @@ def _event(event: history.Event, part: str | None = None) -> Facts:
     }
 
 
-def _span(span: history.Span) -> Facts:
+def _span(span: Span) -> Description:
     if span.release is not None:
         return {"release": span.release}
     return {"after": span.after, "by": span.by}

@@ -20,7 +20,7 @@ from .status import Status
 from .views import Exchanges, Figures, Item, Messages, View
 
 if TYPE_CHECKING:
-    from ..compatibility import AsOf
+    from ..compatibility import CompatibilityCheck
     from ..presenters.style import Palette
     from ..redact.redactor import What
     from ..registry import Registry
@@ -111,19 +111,19 @@ class Show:
             for notice in as_of.notices() if as_of else ():
                 status.notice(notice)
 
-    def _beside(self, as_of: AsOf, items: Iterable[Item]) -> Iterator[Item]:
+    def _beside(self, as_of: CompatibilityCheck, items: Iterable[Item]) -> Iterator[Item]:
         """The items; messages that pass the filter are looked at as an older release would."""
         for item in items:
             if isinstance(item, Captured) and (not self.filter.active or self.filter(item)):
                 as_of.add(item.message)
             yield item
 
-    def _as_of(self) -> AsOf | None:
+    def _as_of(self) -> CompatibilityCheck | None:
         if self.as_of is None:
             return None
-        from ..compatibility import AsOf
+        from ..compatibility import CompatibilityCheck
 
-        return AsOf(self.registry, self.as_of)
+        return CompatibilityCheck(self.registry, self.as_of)
 
 
 def live_figures(name: str) -> Callable[[Command], Command]:

@@ -1,42 +1,43 @@
-"""The careful way: reading and writing by a type's layout, one primitive at a time.
+"""Read and write by a type's definition, one primitive at a time.
 
-The generated functions are fast because they keep no books: they take canonical XDR and stop at
-anything else. What they refuse comes here, to learn where it breaks off (offset, path), what was
-good before that, and whether a peer would accept it all the same (RFC 4506 leaves padding and
-booleans to the encoder's honour; C's filters take any).
+The generated functions are fast because they keep no books: they accept canonical XDR and stop at anything
+else. The interpreter reads the same bytes again to learn where they break off (offset, path), what was good
+before that, and whether a peer would accept them all the same (RFC 4506 leaves zero padding and booleans to
+the encoder; C's filters accept any).
 """
 
 from __future__ import annotations
 
-import enum
-import struct
 from collections.abc import Callable
-from functools import cache
 from struct import Struct
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from ..errors import BadValue, NotCanonical, OverLimit, ProtocolError
-from . import primitives as xdr
-from .layout import (
+from . import primitives
+from .limits import MAX_DEPTH, MAX_REMARKS
+from .sizes import minimum_size
+from .types import (
+    Array,
     Boolean,
-    EnumOf,
+    Bound,
+    Definitions,
+    Enumeration,
+    FixedArray,
     FixedOpaque,
     Floating,
     Integer,
-    Leaf,
+    Named,
     Node,
     Opaque,
     Optional,
-    Partial,
-    Sequence,
     String,
-    StructNode,
-    UnionNode,
-    VoidNode,
+    Structure,
+    UnionType,
+    Void,
 )
-from .limits import MAX_DEPTH, MAX_REMARKS
+from .values import Partial
 
 _INTEGERS = {
     (32, True): Struct(">i"),
@@ -44,6 +45,8 @@ _INTEGERS = {
     (64, True): Struct(">q"),
     (64, False): Struct(">Q"),
 }
+#: An enumeration's number (RFC 4506 §4.3).
+_ENUMERATION = Integer(32, True, "int")
 _FLOATS = {32: Struct(">f"), 64: Struct(">d")}
 #: Of types within themselves by way of many others, which count as one level.
 _TOO_DEEP = "nests deeper than Python's stack"
@@ -63,9 +66,16 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     error: ProtocolError | None = None
 
 
-def read(node: Node, data: bytes, pos: int = 0) -> Reading:
+class BoundTypes(Definitions, Protocol):
+    """Type definitions and the classes of their values."""
+
+    def python_class(self, reference: Named) -> type[Any]:
+        """Return the class of a struct, a union or an enumeration."""
+
+
+def read(types: BoundTypes, node: Node, data: bytes, pos: int = 0) -> Reading:
     """Read a value of `node` at `pos`; any bytes give a Reading."""
-    reader = _Reader(data)
+    reader = _Reader(types, data)
     try:
         value, after = reader.read(node, pos)
     except ProtocolError as error:
@@ -76,10 +86,10 @@ def read(node: Node, data: bytes, pos: int = 0) -> Reading:
     return Reading(value, after, reader.remarks())
 
 
-def write(node: Node, value: Any) -> bytes:
-    """The XDR of a value; raises ProtocolError with the path to what does not fit."""
+def write(types: BoundTypes, node: Node, value: Any) -> bytes:
+    """Return the XDR of a value; raises ProtocolError with the path to a part that does not fit."""
     parts: list[bytes] = []
-    writer = _Writer(parts.append)
+    writer = _Writer(types, parts.append)
     try:
         writer.write(node, value)
     except ProtocolError as error:
@@ -90,59 +100,96 @@ def write(node: Node, value: Any) -> bytes:
     return b"".join(parts)
 
 
-class _Walker:
-    """Where a walk is: the steps from the top, and how often a type has been entered within itself."""
+class _Walk:
+    """The position of a walk: the steps from the top, and how often a type was entered within itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, types: BoundTypes) -> None:
+        self._types = types
         self._steps: list[str] = []
         self._depth = 0
 
     def path(self) -> str:
-        """The steps as `dom.uuid`, `params[3].value`."""
+        """Return the steps as `dom.uuid`, `params[3].value`."""
         return "".join(step if step.startswith("[") else f".{step}" for step in self._steps).lstrip(".")
 
-    def _enter(self, node: StructNode | UnionNode, offset: int | None = None) -> int:
+    def _enter(self, reference: Named, offset: int | None = None) -> int:
         before = self._depth
-        if node.type.xdr_recursive:
+        if self._types.definition(reference).recursive:
             if before >= MAX_DEPTH:
                 raise OverLimit(MAX_DEPTH, before + 1, "depth", offset=offset)
             self._depth += 1
         return before
 
 
-class _Reader(_Walker):
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
+class _Reader(_Walk):
+    def __init__(self, types: BoundTypes, data: bytes) -> None:
+        super().__init__(types)
         self._data = data
         self._remarks: list[str] = []
         self._left_out = 0
 
     def remarks(self) -> tuple[str, ...]:
-        """What is not canonical, in sentences."""
+        """Return a sentence for each part that is not canonical."""
         more = (f"not canonical in {self._left_out:,} more places",) if self._left_out else ()
         return (*self._remarks, *more)
 
     def read(self, node: Node, pos: int) -> tuple[Any, int]:
+        # Few frames for each level of a type: Python's stack has to hold MAX_DEPTH of them.
+        reference = node
+        while isinstance(node, Named):
+            reference, node = node, self._types.definition(node).node
         match node:
-            case Leaf(mark):
-                try:
-                    return _read_leaf(mark, self._data, pos)
-                except NotCanonical as error:
-                    return self._remark(error)
-            case StructNode():
-                return self._struct(node, pos)
-            case UnionNode():
-                return self._union(node, pos)
-            case Sequence():
-                return self._sequence(node, pos)
+            case Structure() if isinstance(reference, Named):
+                return self._structure(reference, node, pos)
+            case UnionType() if isinstance(reference, Named):
+                return self._union(reference, node, pos)
+            case Enumeration() if isinstance(reference, Named):
+                number, after = self._scalar(_ENUMERATION, pos)
+                return self._member(reference, number), after
             case Optional(element):
-                try:
-                    present, pos = xdr.read_bool(self._data, pos)
-                except NotCanonical as error:
-                    present, pos = self._remark(error)
+                present, pos = self._scalar(Boolean(), pos)
                 return self.read(element, pos) if present else (None, pos)
-            case VoidNode():
-                return None, pos
+            case FixedArray(element, Bound(size)):
+                smallest = minimum_size(element, self._types)
+                count = primitives.need_elements(self._data, pos, size, smallest)
+                return self._elements(element, count, pos)
+            case Array(element, limit):
+                smallest = minimum_size(element, self._types)
+                count, pos = primitives.read_count(self._data, pos, _number(limit), smallest)
+                return self._elements(element, count, pos)
+            case _:
+                return self._scalar(node, pos)
+
+    def _scalar(self, node: Node, pos: int) -> tuple[Any, int]:
+        data = self._data
+        try:
+            match node:
+                case Integer(bits, signed):
+                    return primitives.read_number(_INTEGERS[bits, signed], data, pos)
+                case String(limit):
+                    return _read_string(data, pos, _number(limit))
+                case Opaque(limit):
+                    return primitives.read_opaque(data, pos, _number(limit))
+                case FixedOpaque(Bound(size)):
+                    return primitives.read_fixed_opaque(data, pos, size)
+                case Boolean():
+                    return primitives.read_bool(data, pos)
+                case Floating(128):
+                    return primitives.read_fixed_opaque(data, pos, 16)
+                case Floating(bits):
+                    return primitives.read_number(_FLOATS[bits], data, pos)
+                case Void():
+                    return None, pos
+        except NotCanonical as error:
+            return self._remark(error)
+        raise AssertionError(f"{node!r} has parts")
+
+    def _member(self, reference: Named, number: int) -> int:
+        try:
+            member: int = self._types.python_class(reference)(number)
+        except ValueError:
+            return number
+        return member
 
     def _remark(self, error: NotCanonical) -> tuple[Any, int]:
         if len(self._remarks) < MAX_REMARKS:
@@ -152,58 +199,49 @@ class _Reader(_Walker):
             self._left_out += 1
         return error.value, error.next
 
-    def _struct(self, node: StructNode, pos: int) -> tuple[Any, int]:
-        before = self._enter(node, pos)
+    def _structure(self, reference: Named, node: Structure, pos: int) -> tuple[Any, int]:
+        before = self._enter(reference, pos)
         fields: dict[str, Any] = {}
-        for name, _, child in node.fields:
-            self._steps.append(name)
+        for each in node.fields:
+            self._steps.append(each.name)
             try:
-                fields[name], pos = self.read(child, pos)
+                fields[each.name], pos = self.read(each.node, pos)
             except ProtocolError as error:
                 if error.partial is not None:
-                    fields[name] = error.partial
-                error.partial = Partial(node.name, fields)
+                    fields[each.name] = error.partial
+                error.partial = Partial(reference.name, fields)
                 raise
             self._steps.pop()
         self._depth = before
-        return node.type(*fields.values()), pos
+        return self._types.python_class(reference)(*fields.values()), pos
 
-    def _union(self, node: UnionNode, pos: int) -> tuple[Any, int]:
-        before = self._enter(node, pos)
-        name, _, child = node.discriminant
+    def _union(self, reference: Named, node: UnionType, pos: int) -> tuple[Any, int]:
+        before = self._enter(reference, pos)
+        name = node.discriminant.name
         self._steps.append(name)
-        discriminant, after = self.read(child, pos)
+        discriminant, after = self.read(node.discriminant.node, pos)
         arm = node.arm(discriminant)
         if arm is None:
-            raise xdr.no_arm(discriminant, pos)
-        self._steps.pop()
-        arm_name, arm_node = arm
-        self._steps.append(arm_name or "")
+            raise primitives.no_arm(discriminant, pos)
+        self._steps[-1] = arm.name or ""
         try:
-            value, after = self.read(arm_node, after)
+            value, after = self.read(arm.node, after)
         except ProtocolError as error:
             fields = {name: discriminant}
-            if error.partial is not None and arm_name:
-                fields[arm_name] = error.partial
-            error.partial = Partial(node.name, fields)
+            if error.partial is not None and arm.name:
+                fields[arm.name] = error.partial
+            error.partial = Partial(reference.name, fields)
             raise
         self._steps.pop()
         self._depth = before
-        return node.type(discriminant, value), after
+        return self._types.python_class(reference)(discriminant, value), after
 
-    def _sequence(self, node: Sequence, pos: int) -> tuple[Any, int]:
-        smallest = min_size(node.element)
-        if node.fixed:
-            count = xdr.need_elements(self._data, pos, node.size or 0, smallest)
-        else:
-            count, pos = xdr.read_count(
-                self._data, pos, xdr.UNBOUNDED if node.size is None else node.size, smallest
-            )
+    def _elements(self, element: Node, count: int, pos: int) -> tuple[list[Any], int]:
         items: list[Any] = []
         for index in range(count):
             self._steps.append(f"[{index}]")
             try:
-                item, pos = self.read(node.element, pos)
+                item, pos = self.read(element, pos)
             except ProtocolError as error:
                 if error.partial is not None:
                     items.append(error.partial)
@@ -214,139 +252,98 @@ class _Reader(_Walker):
         return items, pos
 
 
-def _read_leaf(mark: Any, data: bytes, pos: int) -> tuple[Any, int]:
-    match mark:
-        case Integer(bits, signed):
-            return xdr.read_number(_INTEGERS[bits, signed], data, pos)
-        case EnumOf(type_):
-            number, after = xdr.read_number(_INTEGERS[32, True], data, pos)
-            return _named(type_, number), after
-        case Boolean():
-            return xdr.read_bool(data, pos)
-        case Floating(128):
-            return xdr.read_fixed_opaque(data, pos, 16)
-        case Floating(bits):
-            return xdr.read_number(_FLOATS[bits], data, pos)
-        case FixedOpaque(size):
-            return xdr.read_fixed_opaque(data, pos, size)
-        case Opaque(limit):
-            return xdr.read_opaque(data, pos, xdr.UNBOUNDED if limit is None else limit)
-        case String(limit):
-            try:
-                return xdr.read_string(data, pos, xdr.UNBOUNDED if limit is None else limit)
-            except NotCanonical as error:
-                error.value = xdr.text(error.value) if isinstance(error.value, bytes) else error.value
-                raise
-    raise TypeError(f"{mark!r} is no mark")  # pragma: no cover - there are no others
+def _number(limit: Bound | None) -> int:
+    return primitives.UNBOUNDED if limit is None else limit.value
 
 
-def _named(type_: type[enum.IntEnum], number: int) -> int:
+def _read_string(data: bytes, pos: int, limit: int) -> tuple[str | bytes, int]:
     try:
-        return type_(number)
-    except ValueError:
-        return number
+        return primitives.read_string(data, pos, limit)
+    except NotCanonical as error:
+        error.value = primitives.text(error.value) if isinstance(error.value, bytes) else error.value
+        raise
 
 
-class _Writer(_Walker):
-    def __init__(self, put: Callable[[bytes], None]) -> None:
-        super().__init__()
+class _Writer(_Walk):
+    def __init__(self, types: BoundTypes, put: Callable[[bytes], None]) -> None:
+        super().__init__(types)
         self._put = put
 
     def write(self, node: Node, value: Any) -> None:
+        put = self._put
+        reference = node
+        while isinstance(node, Named):
+            reference, node = node, self._types.definition(node).node
         match node:
-            case Leaf(mark):
-                self._leaf(mark, value)
-            case StructNode():
-                self._struct(node, value)
-            case UnionNode():
-                self._union(node, value)
-            case Sequence():
-                self._sequence(node, value)
+            case Structure() if isinstance(reference, Named):
+                self._structure(reference, node, value)
+            case UnionType() if isinstance(reference, Named):
+                self._union(reference, node, value)
+            case Enumeration():
+                primitives.write_number(_INTEGERS[32, True], value, put)
+            case Integer(bits, signed):
+                primitives.write_number(_INTEGERS[bits, signed], value, put)
+            case String(limit):
+                primitives.write_string(value, _number(limit), put)
+            case Opaque(limit):
+                primitives.write_opaque(value, _number(limit), put)
+            case FixedOpaque(Bound(size)):
+                primitives.write_fixed_opaque(value, size, put)
+            case Boolean():
+                primitives.write_bool(value, put)
+            case Floating(128):
+                primitives.write_fixed_opaque(value, 16, put)
+            case Floating(bits):
+                primitives.write_number(_FLOATS[bits], value, put)
             case Optional(element):
-                xdr.write_bool(value is not None, self._put)
+                primitives.write_bool(value is not None, put)
                 if value is not None:
                     self.write(element, value)
-            case VoidNode():
-                xdr.no_value(value)
+            case FixedArray(element, Bound(size)):
+                primitives.check_length(_sequence(value), size)
+                self._elements(element, value)
+            case Array(element, limit):
+                primitives.write_count(len(_sequence(value)), _number(limit), put)
+                self._elements(element, value)
+            case Void():
+                primitives.no_value(value)
 
-    def _struct(self, node: StructNode, value: Any) -> None:
-        if not isinstance(value, node.type):
-            raise BadValue(f"{value!r} is no {node.type.__name__}")
-        before = self._enter(node)
-        for name, attribute, child in node.fields:
-            self._steps.append(name)
-            self.write(child, getattr(value, attribute))
+    def _structure(self, reference: Named, node: Structure, value: Any) -> None:
+        self._check_class(reference, value)
+        before = self._enter(reference)
+        for attribute, each in zip(value.__struct_fields__, node.fields, strict=True):
+            self._steps.append(each.name)
+            self.write(each.node, getattr(value, attribute))
             self._steps.pop()
         self._depth = before
 
-    def _union(self, node: UnionNode, value: Any) -> None:
-        if not isinstance(value, node.type):
-            raise BadValue(f"{value!r} is no {node.type.__name__}")
-        before = self._enter(node)
-        name, attribute, child = node.discriminant
-        discriminant = getattr(value, attribute)
-        self._steps.append(name)
-        self.write(child, discriminant)
+    def _union(self, reference: Named, node: UnionType, value: Any) -> None:
+        self._check_class(reference, value)
+        before = self._enter(reference)
+        discriminant, held = (getattr(value, attribute) for attribute in value.__struct_fields__)
+        self._steps.append(node.discriminant.name)
+        self.write(node.discriminant.node, discriminant)
         arm = node.arm(discriminant)
         if arm is None:
-            raise xdr.no_arm(discriminant)
-        self._steps[-1] = arm[0] or "value"
-        self.write(arm[1], getattr(value, value.__struct_fields__[1]))
+            raise primitives.no_arm(discriminant)
+        self._steps[-1] = arm.name or "value"
+        self.write(arm.node, held)
         self._steps.pop()
         self._depth = before
 
-    def _sequence(self, node: Sequence, value: Any) -> None:
-        if not isinstance(value, list | tuple):
-            raise BadValue(f"{value!r} is no list")
-        if node.fixed:
-            xdr.check_length(list(value), node.size or 0)
-        else:
-            xdr.write_count(len(value), xdr.UNBOUNDED if node.size is None else node.size, self._put)
-        for index, item in enumerate(value):
+    def _check_class(self, reference: Named, value: Any) -> None:
+        expected = self._types.python_class(reference)
+        if not isinstance(value, expected):
+            raise BadValue(f"{value!r} is no {expected.__name__}")
+
+    def _elements(self, element: Node, values: Any) -> None:
+        for index, item in enumerate(values):
             self._steps.append(f"[{index}]")
-            self.write(node.element, item)
+            self.write(element, item)
             self._steps.pop()
 
-    def _leaf(self, mark: Any, value: Any) -> None:
-        match mark:
-            case Integer(bits, signed):
-                self._integer(_INTEGERS[bits, signed], value)
-            case EnumOf():
-                self._integer(_INTEGERS[32, True], value)
-            case Boolean():
-                xdr.write_bool(value, self._put)
-            case Floating(128):
-                xdr.write_fixed_opaque(value, 16, self._put)
-            case Floating(bits):
-                xdr.write_number(_FLOATS[bits], value, self._put)
-            case FixedOpaque(size):
-                xdr.write_fixed_opaque(value, size, self._put)
-            case Opaque(limit):
-                xdr.write_opaque(value, xdr.UNBOUNDED if limit is None else limit, self._put)
-            case String(limit):
-                xdr.write_string(value, xdr.UNBOUNDED if limit is None else limit, self._put)
 
-    def _integer(self, layout: struct.Struct, value: Any) -> None:
-        xdr.write_number(layout, value, self._put)
-
-
-@cache
-def min_size(node: Node) -> int:
-    """The fewest bytes that a value of a node takes. A type within itself is behind optional-data
-    or a count, so that this ends."""
-    match node:
-        case Leaf(Integer(bits) | Floating(bits)):
-            return bits // 8
-        case Leaf(FixedOpaque(size)):
-            return size + (-size & 3)
-        case Sequence(element, size, True):
-            return (size or 0) * min_size(element)
-        case StructNode():
-            return sum(min_size(child) for _, _, child in node.fields)
-        case UnionNode():
-            arms = [*node.arms.values(), *((node.default,) if node.default else ())]
-            return 4 + min((min_size(child) for _, child in arms), default=0)
-        case VoidNode():
-            return 0
-        case _:
-            return 4
+def _sequence(value: Any) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise BadValue(f"{value!r} is no list")
+    return list(value)

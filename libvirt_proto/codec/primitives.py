@@ -16,7 +16,7 @@ from ..errors import BadValue, NotCanonical, OverLimit, ProtocolError, Truncated
 from .limits import MAX_DEPTH
 
 #: What generated code asks for at its head; raised with a change that old code would not survive.
-API_VERSION: Final = 2
+API_VERSION: Final = 3
 
 Put = Callable[[bytes], None]
 

@@ -1,74 +1,109 @@
-"""A type as the generated modules say it: its class, and how it is read and written."""
+"""Named types of a generated package: a definition, the Python class bound to it, its decoder and encoder."""
 
 from __future__ import annotations
 
 import inspect
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from enum import IntEnum
+from functools import cache, cached_property
+from importlib import import_module
 from typing import Any
 
 from ..errors import BadValue, ProtocolError
-from . import interpreter as careful
+from . import interpreter
 from .interpreter import Reading
-from .layout import EnumOf, Node, layout_of
+from .plan import PlanReader
+from .types import Named, Node, TypeDefinition
 
-#: (buffer, position) → (value, next position). Reads to the end of the buffer at most.
+#: (buffer, position) → (value, next position). Reads no further than the end of the buffer.
 Decoder = Callable[[bytes, int], tuple[Any, int]]
 #: (value, put): calls put with pieces of bytes.
 Encoder = Callable[[Any, Callable[[bytes], None]], None]
+#: A class (None for a typedef), a decoder and an encoder.
+Binding = tuple[type[Any] | None, Decoder, Encoder]
 
 
-@dataclass(frozen=True)
+class TypeTable(PlanReader):
+    """All type definitions of a generated package, and the Python classes bound to them."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(import_module(f"{package}._plan").PLAN)
+        self._package = package
+
+    def python_class(self, reference: Named) -> type[Any]:
+        """Return the class of a struct, a union or an enumeration."""
+        types: TypeBindings = import_module(f"{self._package}.{reference.module}").TYPES
+        return types.python_class(reference.name)
+
+
+@cache
+def type_table(package: str) -> TypeTable:
+    """Return the types of a generated package, by its name."""
+    return TypeTable(package)
+
+
 class XdrType:
     """A named type of a generated module.
 
-    `name` is the .x's, `hint` the Python class or annotation. `decode` and `encode` are the
-    generated functions: they take only canonical XDR and raise bare errors. Sizes are in bytes on
-    the wire; `max_size` is None where nothing bounds it. `definition` is a typedef's text; a class
-    carries its own as its docstring.
+    `decode` and `encode` are the generated functions: they accept only canonical XDR and raise bare errors.
+    `read`, `from_bytes` and `to_bytes` are for all other callers. `types` has all types of the package.
     """
 
-    name: str
-    hint: Any
-    decode: Decoder
-    encode: Encoder
-    min_size: int
-    max_size: int | None
-    definition: str = ""
+    def __init__(self, reference: Named, types: TypeTable, binding: Binding) -> None:
+        self.reference = reference
+        self.types = types
+        self.python_class, self.decode, self.encode = binding
+
+    def __repr__(self) -> str:
+        return f"<XdrType {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """The name in the .x."""
+        return self.reference.name
 
     @cached_property
+    def definition(self) -> TypeDefinition:
+        """The definition."""
+        return self.types.definition(self.reference)
+
+    @property
     def node(self) -> Node:
-        """How the type lies on the wire."""
-        return layout_of(self.hint)
+        """The body, or a typedef's declaration."""
+        return self.definition.node
+
+    @property
+    def min_size(self) -> int:
+        """Minimum size on the wire, in bytes."""
+        return self.definition.min_size
+
+    @property
+    def max_size(self) -> int | None:
+        """Maximum size on the wire, in bytes; None where nothing bounds it."""
+        return self.definition.max_size
 
     @property
     def text(self) -> str:
         """The definition in canonical XDR."""
-        # It has no empty line: what stands behind one in a docstring is the history.
-        return self.definition or inspect.cleandoc(self._class.__doc__ or "").partition("\n\n")[0]
-
-    @property
-    def _class(self) -> type[Any]:
-        """The class behind an enumeration's annotation, or the class that is the annotation."""
-        marks = getattr(self.hint, "__metadata__", ())
-        found: type[Any] = next((mark.type for mark in marks if isinstance(mark, EnumOf)), self.hint)
-        return found
+        if self.python_class is None:
+            return self.definition.xdr
+        # The history follows an empty line; the definition has none.
+        return inspect.cleandoc(self.python_class.__doc__ or "").partition("\n\n")[0]
 
     def read(self, data: bytes, pos: int = 0) -> Reading:
-        """Read a value at `pos`; whatever the bytes are, the Reading says what came of it."""
+        """Read a value at `pos`. Any bytes give a Reading, which has the error and the remarks."""
         try:
             return Reading(*self.decode(data, pos))
         except (struct.error, ProtocolError, RecursionError):
             pass  # and drop the error: its traceback holds all that was decoded
-        return careful.read(self.node, data, pos)
+        return interpreter.read(self.types, self.reference, data, pos)
 
     def from_bytes(self, data: bytes) -> Any:
-        """The value of exactly these bytes.
+        """Return the value of exactly these bytes.
 
-        Raises ProtocolError (Truncated, OverLimit, BadValue) with offset and path, also when bytes
-        are left over. Bytes that are not canonical, but understood, are taken.
+        Raises ProtocolError (Truncated, OverLimit, BadValue) with offset and path, also for spare bytes.
+        Accepts bytes that are not canonical, but clear.
         """
         reading = self.read(data)
         if error := reading.error:
@@ -79,10 +114,52 @@ class XdrType:
         return reading.value
 
     def to_bytes(self, value: Any) -> bytes:
-        """The XDR of a value; raises ProtocolError with the path to what does not fit."""
+        """Return the XDR of a value; raises ProtocolError with the path to a part that does not fit."""
         parts: list[bytes] = []
         try:
             self.encode(value, parts.append)
         except (struct.error, ProtocolError, AttributeError, TypeError, OverflowError, RecursionError):
-            return careful.write(self.node, value)
+            return interpreter.write(self.types, self.reference, value)
         return b"".join(parts)
+
+
+class TypeBindings(Mapping[str, XdrType]):
+    """The types of a generated module by their names in the .x, each made when it is first asked for."""
+
+    def __init__(self, module: str, bindings: Mapping[str, Binding]) -> None:
+        self._package, _, self._module = module.rpartition(".")
+        self._bindings = bindings
+        self._types: dict[str, XdrType] = {}
+
+    def __getitem__(self, name: str) -> XdrType:
+        if name not in self._types:
+            reference = Named(self._module, name)
+            self._types[name] = XdrType(reference, type_table(self._package), self._bindings[name])
+        return self._types[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bindings)
+
+    def __len__(self) -> int:
+        return len(self._bindings)
+
+    def python_class(self, name: str) -> type[Any]:
+        """Return the class of a struct, a union or an enumeration."""
+        found, _, _ = self._bindings[name]
+        assert found is not None, f"{name} is a typedef"
+        return found
+
+    @property
+    def enums(self) -> Mapping[str, type[IntEnum]]:
+        """The enumerations."""
+        return {
+            name: found
+            for name, (found, _, _) in self._bindings.items()
+            if found is not None and issubclass(found, IntEnum)
+        }
+
+
+def type_of(value: Any) -> XdrType:
+    """Return the type of a generated struct or union."""
+    types: TypeBindings = import_module(type(value).__module__).TYPES
+    return types[type(value).xdr_name]

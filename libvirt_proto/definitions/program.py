@@ -8,44 +8,13 @@ from functools import cache, cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..codec.annotations import AccessRule, Annotations
+
 if TYPE_CHECKING:
     from ..codec.xdrtype import XdrType
 
 #: Loads the type of a place.
 Load = Callable[[str], "XdrType"]
-
-
-@dataclass(frozen=True, slots=True)
-class AccessRule:
-    """`@acl: object:permission[:flags][:parameter:value]`, `@aclfilter: object:permission`."""
-
-    object: str
-    permission: str
-    flags: str | None = None
-    parameter: str | None = None
-    value: str | None = None
-
-    def __str__(self) -> str:
-        text = f"{self.object}:{self.permission}"
-        if self.flags is not None or self.parameter is not None:
-            text += f":{self.flags or ''}"
-        if self.parameter is not None:
-            text += f":{self.parameter}:{self.value}"
-        return text
-
-
-@dataclass(frozen=True, slots=True)
-class Annotations:
-    """What the .x's comment says of a procedure. `acl` is None where nothing is said, and empty
-    for `@acl: none`."""
-
-    generate: str | None = None
-    priority: str | None = None
-    readstream: int | None = None
-    writestream: int | None = None
-    sparseflag: str | None = None
-    acl: tuple[AccessRule, ...] | None = None
-    aclfilter: tuple[AccessRule, ...] = ()
 
 
 @cache

@@ -17,7 +17,7 @@ from ..names.public import names
 from ..rpc.message import Header
 from ..session import Exchange, Sessions, Stream, role
 from . import negotiation
-from .limit_usage import Limits
+from .limit_usage import LimitUsage
 from .results import (
     Connection,
     Error,
@@ -57,7 +57,7 @@ class Measure:
         self._redacted = redacted
         self._registry = registry
         self._top = top
-        self._limits = Limits(registry)
+        self._limits = LimitUsage(registry)
         self._totals = Totals()
         self._outcomes: Counter[str] = Counter()
         self._procedures: dict[_Numbers, _Calls] = {}

@@ -10,8 +10,26 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from ..codec.layout import Leaf, Node, Opaque, Optional, Sequence, String, StructNode, UnionNode
 from ..codec.limits import MAX_FDS, MAX_FRAME
+from ..codec.types import (
+    Array,
+    Boolean,
+    Enumeration,
+    FixedArray,
+    FixedOpaque,
+    Floating,
+    Integer,
+    Named,
+    Node,
+    Opaque,
+    Optional,
+    String,
+    Structure,
+    UnionType,
+    Void,
+)
+from ..codec.visitor import Visitor
+from ..codec.xdrtype import TypeTable
 from ..errors import OverLimit, ProtocolError
 from .results import Closeness, Where
 
@@ -25,7 +43,7 @@ _INDEX: Final = re.compile(r"\[\d+\]")
 _WORD: Final = 4
 
 
-class Limits:
+class LimitUsage:
     """Takes messages, and keeps the longest value of each place that has a limit."""
 
     def __init__(self, registry: Registry) -> None:
@@ -33,7 +51,7 @@ class Limits:
         self._places: dict[str, _Place] = {}
         #: By a payload's type.
         self._walks: dict[str, _Walk | None] = {}
-        self._recursive: dict[type, list[_Walk | None]] = {}
+        self._recursive: dict[Named, list[_Walk | None]] = {}
         #: The message that is being looked at.
         self._where: Callable[[], Where]
         most = _constant(registry, "VIR_NET_MESSAGE_MAX", MAX_FRAME - _WORD) + _WORD
@@ -52,7 +70,8 @@ class Limits:
             return
         name = message.payload_type
         if name not in self._walks:
-            self._walks[name] = self._walk(self._registry.type(name).node, name)
+            type_ = self._registry.type(name)
+            self._walks[name] = _Walks(type_.types, self, name).visit(type_.reference)
         walk = self._walks[name]
         if message.error is not None:
             self._over(name, message.error)
@@ -76,57 +95,10 @@ class Limits:
     def _place(self, what: str, path: str, limit: int) -> _Place:
         return self._places.setdefault(path, _Place(what, path, limit))
 
-    # Walks
+    def string(self, path: str, limit: int) -> _Walk:
+        """Return the walk of a string with a limit, in bytes."""
+        place = self._place("string", path, limit)
 
-    def _walk(self, node: Node, path: str) -> _Walk | None:
-        """The function for values of a node, None if nothing in them has a limit."""
-        match node:
-            case Leaf(String(int(limit))):
-                return self._string(self._place("string", path, limit))
-            case Leaf(Opaque(int(limit))):
-                return self._sized(self._place("opaque", path, limit), None)
-            case Sequence(element, size, fixed):
-                inner = self._walk(element, f"{path}[]")
-                if fixed or size is None:
-                    return inner and _each(inner)
-                return self._sized(self._place("list", path, size), inner)
-            case Optional(element):
-                inner = self._walk(element, path)
-                return inner and _optional(inner)
-            case StructNode() | UnionNode():
-                if node.type.xdr_recursive:
-                    return self._later(node)
-                return self._members(node, path)
-            case _:
-                return None
-
-    def _members(self, node: StructNode | UnionNode, path: str) -> _Walk | None:
-        if isinstance(node, StructNode):
-            fields = [
-                (attribute, walk)
-                for name, attribute, field in node.fields
-                if (walk := self._walk(field, f"{path}.{name}"))
-            ]
-            return _struct(fields) if fields else None
-        arms = {number: self._walk(arm, f"{path}.{name}") for number, (name, arm) in node.arms.items()}
-        default = self._walk(node.default[1], f"{path}.{node.default[0]}") if node.default else None
-        return _union(node, arms, default) if default or any(arms.values()) else None
-
-    def _later(self, node: StructNode | UnionNode) -> _Walk:
-        """A type that may contain itself: its paths begin with its own name."""
-        made = self._recursive.get(node.type)
-        if made is None:
-            made = self._recursive[node.type] = []
-            made.append(self._members(node, node.name))
-        found = made
-
-        def walk(value: Any) -> None:
-            if found[0]:
-                found[0](value)
-
-        return walk
-
-    def _string(self, place: _Place) -> _Walk:
         def walk(value: str | bytes) -> None:
             size = len(value) if isinstance(value, bytes) or value.isascii() else len(value.encode())
             if size > place.longest:
@@ -134,7 +106,10 @@ class Limits:
 
         return walk
 
-    def _sized(self, place: _Place, inner: _Walk | None) -> _Walk:
+    def sized(self, what: str, path: str, limit: int, inner: _Walk | None = None) -> _Walk:
+        """Return the walk of a list or of opaque data with a limit, and of its elements."""
+        place = self._place(what, path, limit)
+
         def walk(value: Any) -> None:
             if len(value) > place.longest:
                 place.set(len(value), self._where())
@@ -143,6 +118,97 @@ class Limits:
                     inner(item)
 
         return walk
+
+    def recursive(self, reference: Named, make: Callable[[], _Walk | None]) -> _Walk:
+        """Return the walk of a type that may contain itself; `make` is called once for each such type."""
+        made = self._recursive.get(reference)
+        if made is None:
+            made = self._recursive[reference] = []
+            made.append(make())
+        found = made
+
+        def walk(value: Any) -> None:
+            if found[0]:
+                found[0](value)
+
+        return walk
+
+
+class _Walks(Visitor[_Walk | None]):
+    """Types → walks through their values; None if nothing in a type has a limit."""
+
+    def __init__(self, types: TypeTable, usage: LimitUsage, path: str) -> None:
+        super().__init__(types)
+        self._usage = usage
+        self._path = path
+
+    def _at(self, path: str, node: Node) -> _Walk | None:
+        return _Walks(self.types, self._usage, path).visit(node)
+
+    def void(self, node: Void) -> None:
+        return None
+
+    def integer(self, node: Integer) -> None:
+        return None
+
+    def floating(self, node: Floating) -> None:
+        return None
+
+    def boolean(self, node: Boolean) -> None:
+        return None
+
+    def enumeration(self, reference: Named, node: Enumeration) -> None:
+        return None
+
+    def fixed_opaque(self, node: FixedOpaque) -> None:
+        return None
+
+    def opaque(self, node: Opaque) -> _Walk | None:
+        return None if node.limit is None else self._usage.sized("opaque", self._path, node.limit.value)
+
+    def string(self, node: String) -> _Walk | None:
+        return None if node.limit is None else self._usage.string(self._path, node.limit.value)
+
+    def fixed_array(self, node: FixedArray) -> _Walk | None:
+        inner = self._at(f"{self._path}[]", node.element)
+        return inner and _each(inner)
+
+    def array(self, node: Array) -> _Walk | None:
+        inner = self._at(f"{self._path}[]", node.element)
+        if node.limit is None:
+            return inner and _each(inner)
+        return self._usage.sized("list", self._path, node.limit.value, inner)
+
+    def optional(self, node: Optional) -> _Walk | None:
+        inner = self.visit(node.element)
+        return inner and _optional(inner)
+
+    def structure(self, reference: Named, node: Structure) -> _Walk | None:
+        def make(path: str) -> _Walk | None:
+            attributes = self.types.python_class(reference).__struct_fields__
+            fields = [
+                (attribute, walk)
+                for attribute, field in zip(attributes, node.fields, strict=True)
+                if (walk := self._at(f"{path}.{field.name}", field.node))
+            ]
+            return _struct(fields) if fields else None
+
+        return self._members(reference, make)
+
+    def union(self, reference: Named, node: UnionType) -> _Walk | None:
+        def make(path: str) -> _Walk | None:
+            attributes = self.types.python_class(reference).__struct_fields__
+            arms = {label: self._at(f"{path}.{arm.name}", arm.node) for label, arm in node.by_label.items()}
+            default = self._at(f"{path}.{node.default.name}", node.default.node) if node.default else None
+            return _union(attributes, arms, default) if default or any(arms.values()) else None
+
+        return self._members(reference, make)
+
+    def _members(self, reference: Named, make: Callable[[str], _Walk | None]) -> _Walk | None:
+        """Paths within a type that may contain itself begin with its own name."""
+        if self.types.definition(reference).recursive:
+            return self._usage.recursive(reference, lambda: make(reference.name))
+        return make(self._path)
 
 
 class _Place:
@@ -188,8 +254,8 @@ def _struct(fields: list[tuple[str, _Walk]]) -> _Walk:
     return walk
 
 
-def _union(node: UnionNode, arms: dict[int, _Walk | None], default: _Walk | None) -> _Walk:
-    label, held = node.type.__struct_fields__
+def _union(attributes: tuple[str, ...], arms: dict[int, _Walk | None], default: _Walk | None) -> _Walk:
+    label, held = attributes
 
     def walk(value: Any) -> None:
         inner = arms.get(getattr(value, label), default)

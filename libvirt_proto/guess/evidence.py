@@ -17,22 +17,25 @@ from itertools import accumulate
 from struct import Struct
 from typing import Any, Final
 
-from ..codec.layout import (
+from ..codec.types import (
+    Array,
     Boolean,
-    EnumOf,
+    Enumeration,
+    FixedArray,
     FixedOpaque,
     Floating,
     Integer,
-    Leaf,
+    Named,
     Node,
     Opaque,
     Optional,
-    Sequence,
     String,
-    StructNode,
-    UnionNode,
-    VoidNode,
+    Structure,
+    UnionType,
+    Void,
 )
+from ..codec.visitor import Visitor, parts
+from ..codec.xdrtype import TypeTable, XdrType
 
 _WORD = Struct(">I").unpack_from
 
@@ -91,76 +94,97 @@ class Weight:
     padding: int = 0
 
 
-def weigh(node: Node, value: Any) -> Weight:
-    """The weight of a value that was decoded, to its end."""
-    weight = Weight()
-    _add(weight, node, value)
-    return weight
+def weigh(type_: XdrType, value: Any) -> Weight:
+    """Return the weight of a value that was decoded to its end."""
+    scale = _Scale(type_.types)
+    scale.add(type_.reference, value)
+    return scale.weight
 
 
-def _add(weight: Weight, node: Node, value: Any) -> None:
-    match node:
-        case Leaf(mark):
-            _leaf(weight, node, mark, value)
-        case StructNode():
-            for _, attribute, child in node.fields:
-                _add(weight, child, getattr(value, attribute))
-        case UnionNode():
-            _union(weight, node, value)
-        case Optional(element):
-            weight.booleans += 1
-            weight.bits += _NOTHING if value is None else 1
-            if value is not None:
-                _add(weight, element, value)
-        case Sequence(element, _, fixed):
-            if not fixed:
-                weight.lengths += 1
-                weight.bits += _NOTHING if not value else 1.5 + math.log2(len(value) + 1)
-            for item in value:
-                _add(weight, element, item)
-        case VoidNode():
-            pass
+class _Scale(Visitor[None]):
+    """Adds the value that `add` was called with last to the weight."""
 
+    def __init__(self, types: TypeTable) -> None:
+        super().__init__(types)
+        self._value: Any = None
+        self.weight = Weight()
 
-def _union(weight: Weight, node: UnionNode, value: Any) -> None:
-    discriminant, held = (getattr(value, name) for name in value.__struct_fields__)
-    weight.arms += 1
-    if discriminant in node.arms:
-        weight.bits += math.log2(len(node.arms) + (node.default is not None))
-    else:
-        weight.bits += 1 + word_bits(discriminant & 0xFFFFFFFF)
-    arm = node.arm(discriminant)
-    if arm is not None:
-        _add(weight, arm[1], held)
+    def add(self, node: Node, value: Any) -> None:
+        """Add a value of a type."""
+        self._value = value
+        self.visit(node)
 
+    def void(self, node: Void) -> None:
+        pass
 
-def _leaf(weight: Weight, leaf: Leaf, mark: Any, value: Any) -> None:
-    match mark:
-        case Integer(bits):
-            weight.integers += 1
-            weight.bits += word_bits(value & 0xFFFFFFFF) if bits == 32 else _hyper_bits(value)
-        case Boolean():
-            weight.booleans += 1
-            weight.bits += 1
-        case EnumOf(type_):
-            _enum(weight, type_, value)
-        case Floating(128):
-            weight.bits += _opaque_bits(value)
-        case Floating(bits):
-            weight.bits += _float_bits(value, bits)
-        case FixedOpaque() if leaf.is_uuid:
-            weight.uuid_count += 1
-            weight.bits += 8 * 16  # every one of its bits is as good as the next: hardly zeros
-            if len(weight.uuids) < _KEPT:
-                weight.uuids.append(value)
-        case FixedOpaque():
-            weight.padding += -len(value) & 3
-            weight.bits += _opaque_bits(value)
-        case Opaque():
-            _length(weight, len(value))
-            weight.bits += _opaque_bits(value)
-        case String():
-            _string(weight, value)
+    def integer(self, node: Integer) -> None:
+        weight, value = self.weight, self._value
+        weight.integers += 1
+        weight.bits += word_bits(value & 0xFFFFFFFF) if node.bits == 32 else _hyper_bits(value)
+
+    def boolean(self, node: Boolean) -> None:
+        self.weight.booleans += 1
+        self.weight.bits += 1
+
+    def floating(self, node: Floating) -> None:
+        value = self._value
+        self.weight.bits += _opaque_bits(value) if node.bits == 128 else _float_bits(value, node.bits)
+
+    def enumeration(self, reference: Named, node: Enumeration) -> None:
+        _enum(self.weight, self.types.python_class(reference), self._value)
+
+    def uuid(self, node: FixedOpaque) -> None:
+        weight = self.weight
+        weight.uuid_count += 1
+        weight.bits += 8 * 16  # every one of its bits is as good as the next: hardly zeros
+        if len(weight.uuids) < _KEPT:
+            weight.uuids.append(self._value)
+
+    def fixed_opaque(self, node: FixedOpaque) -> None:
+        self.weight.padding += -len(self._value) & 3
+        self.weight.bits += _opaque_bits(self._value)
+
+    def opaque(self, node: Opaque) -> None:
+        _length(self.weight, len(self._value))
+        self.weight.bits += _opaque_bits(self._value)
+
+    def string(self, node: String) -> None:
+        _string(self.weight, self._value)
+
+    def fixed_array(self, node: FixedArray) -> None:
+        self._elements(node.element)
+
+    def array(self, node: Array) -> None:
+        weight, value = self.weight, self._value
+        weight.lengths += 1
+        weight.bits += _NOTHING if not value else 1.5 + math.log2(len(value) + 1)
+        self._elements(node.element)
+
+    def _elements(self, element: Node) -> None:
+        for item in self._value:
+            self.add(element, item)
+
+    def optional(self, node: Optional) -> None:
+        self.weight.booleans += 1
+        self.weight.bits += _NOTHING if self._value is None else 1
+        if self._value is not None:
+            self.visit(node.element)
+
+    def structure(self, reference: Named, node: Structure) -> None:
+        for _, part, held in parts(node, self._value):
+            self.add(part, held)
+
+    def union(self, reference: Named, node: UnionType) -> None:
+        weight = self.weight
+        _, *arm = parts(node, self._value)
+        discriminant = getattr(self._value, self._value.__struct_fields__[0])
+        weight.arms += 1
+        if discriminant in node.by_label:
+            weight.bits += math.log2(len(node.by_label) + (node.default is not None))
+        else:
+            weight.bits += 1 + word_bits(discriminant & 0xFFFFFFFF)
+        for _, part, held in arm:
+            self.add(part, held)
 
 
 def _hyper_bits(value: int) -> float:

@@ -9,20 +9,26 @@ from typing import Any, Final
 
 import msgspec
 
-from ..codec.layout import (
-    EnumOf,
+from ..codec.types import (
+    Array,
+    Boolean,
+    Enumeration,
+    FixedArray,
     FixedOpaque,
     Floating,
     Integer,
-    Leaf,
+    Named,
     Node,
+    Opaque,
     Optional,
-    Sequence,
-    StructNode,
-    UnionNode,
-    VoidNode,
+    String,
+    Structure,
+    UnionType,
+    Void,
+    body_of,
 )
-from ..codec.xdrtype import XdrType
+from ..codec.visitor import Visitor
+from ..codec.xdrtype import TypeTable, XdrType
 from ..errors import ProtocolError
 from ..registry import Registry
 from .evidence import Weight, background, weigh
@@ -35,14 +41,13 @@ _INNER: Final = 8.0
 _OTHER: Final = 2.0
 #: A type that leaves bytes over is worth naming only if it says much.
 _PREFIX: Final = 15.0
-_KIND: Final = {Integer: "integer", Floating: "float", FixedOpaque: "opaque"}
 
 
 class Payload(msgspec.Struct, frozen=True):
     """Types that are the same on the wire, which is how the bytes can be read.
 
     `types` are the .x's names, those of payloads first. `used` bytes are the value, `left` are behind it.
-    `bits` is the evidence, `weight` what it rests on; `value` is of the first type, at `node`.
+    `bits` is the evidence, `weight` what it rests on; `value` is of the first type, `type`.
     """
 
     types: tuple[str, ...]
@@ -50,7 +55,7 @@ class Payload(msgspec.Struct, frozen=True):
     left: int
     bits: float
     weight: Weight
-    node: Node
+    type: XdrType
     value: Any
 
 
@@ -87,11 +92,11 @@ class Payloads:
         if not taken or used == 0:
             return
         first, left = taken[0], len(data) - used
-        weight = weigh(first.node, value)
+        weight = weigh(first, value)
         bits = before[used // 4] - weight.bits - self._costs.get(first.name, _INNER)
         if left == 0 or bits >= _PREFIX:
             names = tuple(type_.name for type_ in taken)
-            yield Payload(names, used, left, bits, weight, first.node, value)
+            yield Payload(names, used, left, bits, weight, first, value)
 
     @cached_property
     def _costs(self) -> dict[str, float]:
@@ -112,41 +117,80 @@ class Payloads:
         layouts: dict[tuple[Any, ...], dict[str, XdrType]] = {}
         for module in self._registry.modules():
             for type_ in module.types.values():
-                layouts.setdefault(layout(type_.node), {}).setdefault(type_.name, type_)
+                layouts.setdefault(wire_identity(type_), {}).setdefault(type_.name, type_)
         return [
             sorted(types.values(), key=lambda type_: (self._costs.get(type_.name, _INNER), type_.name))
             for types in layouts.values()
         ]
 
 
-def layout(node: Node, within: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-    """What of a type can be told from its bytes: not its names, nor where a struct begins, nor a sign."""
-    match node:
-        case Leaf(EnumOf(type_)):
-            return ("enum", tuple(sorted(type_)))
-        case Leaf(Integer(bits) | Floating(bits)):
-            return (_KIND[type(node.mark)], bits)
-        case Leaf(FixedOpaque(size)):
-            return ("opaque", size, node.is_uuid)
-        case Leaf(mark):
-            return (type(mark).__name__,)
-        case Optional(element):
-            return ("optional", layout(element, within))
-        case Sequence(element, size, fixed):
-            return ("array", size if fixed else None, layout(element, within))
-        case VoidNode():
-            return ()
-        case StructNode() | UnionNode() if node in within:  # contains itself
-            return ("again", within.index(node))
-        case StructNode():
-            return tuple(part for _, _, field in node.fields for part in _flat(field, (*within, node)))
-        case UnionNode():
-            arms = {label: layout(arm, (*within, node)) for label, (_, arm) in node.arms.items()}
-            other = None if node.default is None else layout(node.default[1], (*within, node))
-            return ("union", layout(node.discriminant[2]), tuple(sorted(arms.items())), other)
+def wire_identity(type_: XdrType) -> tuple[Any, ...]:
+    """Return the part of a type that its bytes can show: not its names, nor where a struct begins, nor a
+    sign."""
+    return _WireIdentity(type_.types).visit(type_.reference)
 
 
-def _flat(node: Node, within: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A struct's parts, or another node as one."""
-    inner = layout(node, within)
-    return inner if isinstance(node, StructNode) and node not in within else (inner,)
+class _WireIdentity(Visitor[tuple[Any, ...]]):
+    def __init__(self, types: TypeTable) -> None:
+        super().__init__(types)
+        #: The types that the visit is in.
+        self._within: list[Named] = []
+
+    def void(self, node: Void) -> tuple[Any, ...]:
+        return ()
+
+    def integer(self, node: Integer) -> tuple[Any, ...]:
+        return ("integer", node.bits)
+
+    def floating(self, node: Floating) -> tuple[Any, ...]:
+        return ("float", node.bits)
+
+    def boolean(self, node: Boolean) -> tuple[Any, ...]:
+        return ("boolean",)
+
+    def enumeration(self, reference: Named, node: Enumeration) -> tuple[Any, ...]:
+        return ("enum", tuple(sorted({member.value for member in node.members})))
+
+    def fixed_opaque(self, node: FixedOpaque) -> tuple[Any, ...]:
+        return ("opaque", node.size.value, False)
+
+    def uuid(self, node: FixedOpaque) -> tuple[Any, ...]:
+        return ("opaque", node.size.value, True)
+
+    def opaque(self, node: Opaque) -> tuple[Any, ...]:
+        return ("opaque",)
+
+    def string(self, node: String) -> tuple[Any, ...]:
+        return ("string",)
+
+    def fixed_array(self, node: FixedArray) -> tuple[Any, ...]:
+        return ("array", node.size.value, self.visit(node.element))
+
+    def array(self, node: Array) -> tuple[Any, ...]:
+        return ("array", None, self.visit(node.element))
+
+    def optional(self, node: Optional) -> tuple[Any, ...]:
+        return ("optional", self.visit(node.element))
+
+    def structure(self, reference: Named, node: Structure) -> tuple[Any, ...]:
+        if reference in self._within:
+            return ("again", self._within.index(reference))
+        self._within.append(reference)
+        found = tuple(part for field in node.fields for part in self._flat(field.node))
+        self._within.pop()
+        return found
+
+    def _flat(self, node: Node) -> tuple[Any, ...]:
+        """The parts of a struct, or another type as one part."""
+        inner, body = self.visit(node), body_of(node, self.types)
+        is_struct = body is not None and isinstance(body[1], Structure) and body[0] not in self._within
+        return inner if is_struct else (inner,)
+
+    def union(self, reference: Named, node: UnionType) -> tuple[Any, ...]:
+        if reference in self._within:
+            return ("again", self._within.index(reference))
+        self._within.append(reference)
+        arms = {label: self.visit(arm.node) for label, arm in node.by_label.items()}
+        other = None if node.default is None else self.visit(node.default.node)
+        self._within.pop()
+        return ("union", self.visit(node.discriminant.node), tuple(sorted(arms.items())), other)

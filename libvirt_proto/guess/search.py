@@ -13,8 +13,9 @@ import msgspec
 from msgspec.structs import replace
 
 from ..capture.detect import MAX_PROCEDURE
-from ..codec.layout import XdrStruct, XdrUnion, layout_of
 from ..codec.limits import MAX_FRAME, MIN_FRAME
+from ..codec.values import XdrStruct, XdrUnion
+from ..codec.xdrtype import type_of
 from ..registry import Registry
 from ..rpc.frame import TYPES_WITH_FDS
 from ..rpc.message import Header, Message, decode_message
@@ -151,7 +152,7 @@ class Search:
             return -spare
         begin = MIN_FRAME + (4 if message.header.type in TYPES_WITH_FDS else 0)
         body = frame[begin : len(frame) - len(message.spare)]
-        return background(body)[-1] - weigh(layout_of(type(message.payload)), message.payload).bits - spare
+        return background(body)[-1] - weigh(type_of(message.payload), message.payload).bits - spare
 
 
 def _whole(found: Found) -> bool:

@@ -15,27 +15,31 @@ import math
 import re
 from base64 import b64decode
 from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cache
 from struct import Struct
 from typing import Any
 
-from ..codec import primitives as xdr
-from ..codec.layout import (
+from ..codec import primitives
+from ..codec.types import (
+    Arm,
+    Array,
     Boolean,
-    EnumOf,
+    Enumeration,
+    FixedArray,
     FixedOpaque,
     Floating,
     Integer,
-    Leaf,
+    Named,
     Node,
     Opaque,
     Optional,
-    Sequence,
     String,
-    StructNode,
-    UnionNode,
-    VoidNode,
+    Structure,
+    UnionType,
+    Void,
 )
+from ..codec.visitor import Visitor
+from ..codec.xdrtype import TypeTable, XdrType
 from ..errors import BadValue
 
 Parse = Callable[[Any], Any]
@@ -46,13 +50,13 @@ _DOUBLE, _BITS = Struct(">d"), Struct(">Q")
 _SHOWN = 40
 
 
-def unplain(node: Node, data: Any) -> Any:
-    """The value of a node that `data` (dict, list, str, int, float, bool, None) spells.
+def from_plain(type_: XdrType, data: Any) -> Any:
+    """Return the value of a type that `data` (dict, list, str, int, float, bool, None) spells.
 
-    Raises BadValue, its path leading to what does not fit.
+    Raises BadValue with the path to the part that does not fit.
     """
     try:
-        return parser(node)(data)
+        return decoder(type_.types).function(type_.reference)(data)
     except RecursionError:
         raise BadValue("is nested too deeply") from None
 
@@ -89,25 +93,6 @@ def integer(data: Any, bits: int = 64, signed: bool = True) -> int:
     return data
 
 
-@cache
-def parser(node: Node) -> Parse:
-    """The function that reads values of a node."""
-    match node:
-        case Leaf():
-            return _leaf(node)
-        case VoidNode():
-            return _void
-        case Optional(element):
-            inner = parser(element)
-            return lambda data: None if data is None else inner(data)
-        case Sequence():
-            return _sequence(node)
-        case StructNode():
-            return _StructParser(node)
-        case UnionNode():
-            return _UnionParser(node)
-
-
 def _inside(step: str, error: BadValue) -> BadValue:
     """The error, with a step put before its path."""
     dot = "." if error.path and not error.path.startswith("[") else ""
@@ -115,64 +100,131 @@ def _inside(step: str, error: BadValue) -> BadValue:
     return error
 
 
-class _StructParser:
-    def __init__(self, node: StructNode) -> None:
-        self._node = node
+@cache
+def decoder(types: TypeTable) -> JsonDecoder:
+    """Return the decoder of a set of types."""
+    return JsonDecoder(types)
 
-    @cached_property
-    def _fields(self) -> dict[str, Parse]:
-        # Made when the first value comes: a type may contain itself.
-        return {name: parser(field) for name, _, field in self._node.fields}
 
-    def __call__(self, data: Any) -> Any:
-        fields = self._fields
-        if type(data) is not dict:
-            raise BadValue(f"{shown(data)} is no object ({self._node.name})")
-        values = []
-        for name, parse in fields.items():
-            if name not in data:
-                raise BadValue(f"is missing ({self._node.name})", path=name)
+class JsonDecoder(Visitor[Parse]):
+    """Makes, for each type, the function that turns builtins into its values."""
+
+    def __init__(self, types: TypeTable) -> None:
+        super().__init__(types)
+        self._functions: dict[Node, Parse] = {}
+
+    def function(self, node: Node) -> Parse:
+        """Return the function for values of a type."""
+        if node not in self._functions:
+            self._functions[node] = self.visit(node)
+        return self._functions[node]
+
+    def void(self, node: Void) -> Parse:
+        return _void
+
+    def integer(self, node: Integer) -> Parse:
+        return lambda data: integer(data, node.bits, node.signed)
+
+    def boolean(self, node: Boolean) -> Parse:
+        return _boolean
+
+    def floating(self, node: Floating) -> Parse:
+        return hex_bytes if node.bits == 128 else _float
+
+    def enumeration(self, reference: Named, node: Enumeration) -> Parse:
+        return _Enum(self.types.python_class(reference))
+
+    def fixed_opaque(self, node: FixedOpaque) -> Parse:
+        return hex_bytes
+
+    def opaque(self, node: Opaque) -> Parse:
+        return hex_bytes
+
+    def uuid(self, node: FixedOpaque) -> Parse:
+        return _uuid
+
+    def string(self, node: String) -> Parse:
+        return _string
+
+    def fixed_array(self, node: FixedArray) -> Parse:
+        return self._elements(node.element)
+
+    def array(self, node: Array) -> Parse:
+        return self._elements(node.element)
+
+    def _elements(self, element: Node) -> Parse:
+        inner = self.function(element)
+
+        def parse(data: Any) -> list[Any]:
+            if type(data) is not list:
+                raise BadValue(f"{shown(data)} is no array")
+            values: list[Any] = []
+            for item in data:
+                try:
+                    values.append(inner(item))
+                except BadValue as error:
+                    raise _inside(f"[{len(values)}]", error) from None
+            return values
+
+        return parse
+
+    def optional(self, node: Optional) -> Parse:
+        inner = self.function(node.element)
+        return lambda data: None if data is None else inner(data)
+
+    def structure(self, reference: Named, node: Structure) -> Parse:
+        fields: dict[str, Parse] = {}
+
+        def parse(data: Any) -> Any:
+            if not fields:  # made when the first value comes: a type may contain itself
+                fields.update((each.name, self.function(each.node)) for each in node.fields)
+            if type(data) is not dict:
+                raise BadValue(f"{shown(data)} is no object ({reference.name})")
+            values = []
+            for name, field in fields.items():
+                if name not in data:
+                    raise BadValue(f"is missing ({reference.name})", path=name)
+                try:
+                    values.append(field(data[name]))
+                except BadValue as error:
+                    raise _inside(name, error) from None
+            if len(data) > len(fields):
+                _check_keys(data, fields, reference.name)
+            return self.types.python_class(reference)(*values)
+
+        return parse
+
+    def union(self, reference: Named, node: UnionType) -> Parse:
+        label = node.discriminant.name
+
+        def parse(data: Any) -> Any:
+            if type(data) is not dict:
+                raise BadValue(f"{shown(data)} is no object ({reference.name})")
+            if label not in data:
+                raise BadValue(f"is missing ({reference.name})", path=label)
             try:
-                values.append(parse(data[name]))
+                discriminant = self.function(node.discriminant.node)(data[label])
             except BadValue as error:
-                raise _inside(name, error) from None
-        if len(data) > len(fields):
-            _check_keys(data, fields, self._node.name)
-        return self._node.type(*values)
+                raise _inside(label, error) from None
+            arm = node.arm(discriminant)
+            if arm is None:
+                known = ", ".join(map(str, node.by_label))
+                problem = f"{reference.name} has no arm for {shown(data[label])}, but for {known}"
+                raise BadValue(problem, path=label)
+            owner = f"{reference.name} with {label} {shown(data[label])}"
+            return self.types.python_class(reference)(discriminant, self._held(arm, data, label, owner))
 
+        return parse
 
-class _UnionParser:
-    def __init__(self, node: UnionNode) -> None:
-        self._node = node
-
-    @cached_property
-    def _discriminant(self) -> tuple[str, Parse]:
-        name, _, field = self._node.discriminant
-        return name, parser(field)
-
-    def __call__(self, data: Any) -> Any:
-        node, (label, parse) = self._node, self._discriminant
-        if type(data) is not dict:
-            raise BadValue(f"{shown(data)} is no object ({node.name})")
-        if label not in data:
-            raise BadValue(f"is missing ({node.name})", path=label)
-        try:
-            discriminant = parse(data[label])
-        except BadValue as error:
-            raise _inside(label, error) from None
-        arm = node.arm(discriminant)
-        if arm is None:
-            known = ", ".join(map(str, node.arms))
-            raise BadValue(f"{node.name} has no arm for {shown(data[label])}, but for {known}", path=label)
-        name, field = arm
-        keys = [label] if name is None else [label, name]
-        _check_keys(data, keys, f"{node.name} with {label} {shown(data[label])}")
+    def _held(self, arm: Arm, data: dict[str, Any], label: str, owner: str) -> Any:
+        name = arm.name
+        _check_keys(data, [label] if name is None else [label, name], owner)
         if name is None:
-            return node.type(discriminant, None)
+            return None
         if name not in data:
-            raise BadValue(f"is missing ({node.name} with {label} {shown(data[label])})", path=name)
+            raise BadValue(f"is missing ({owner})", path=name)
         try:
-            return node.type(discriminant, parser(field)(data[name]))
+            return self.function(arm.node)(data[name])
         except BadValue as error:
             raise _inside(name, error) from None
 
@@ -185,44 +237,9 @@ def _check_keys(data: dict[str, Any], known: Any, owner: str) -> None:
             raise BadValue(f"there is no such field: {owner} has {fields}", path=key)
 
 
-def _sequence(node: Sequence) -> Parse:
-    inner = parser(node.element)
-
-    def parse(data: Any) -> list[Any]:
-        if type(data) is not list:
-            raise BadValue(f"{shown(data)} is no array")
-        values = []
-        for item in data:
-            try:
-                values.append(inner(item))
-            except BadValue as error:
-                raise _inside(f"[{len(values)}]", error) from None
-        return values
-
-    return parse
-
-
 def _void(data: Any) -> None:
     if data is not None:
         raise BadValue(f"{shown(data)} where nothing belongs")
-
-
-def _leaf(leaf: Leaf) -> Parse:
-    if leaf.is_uuid:
-        return _uuid
-    match leaf.mark:
-        case Integer(bits, signed):
-            return lambda data: integer(data, bits, signed)
-        case Boolean():
-            return _boolean
-        case Floating(128) | FixedOpaque() | Opaque():
-            return hex_bytes
-        case Floating():
-            return _float
-        case String():
-            return _string
-        case EnumOf(type_):
-            return _Enum(type_)
 
 
 class _Enum:
@@ -279,7 +296,7 @@ def _string(data: Any) -> str | bytes:
         return data
     if type(data) is dict and list(data) == ["base64"]:
         try:
-            return xdr.text(base64_bytes(data["base64"]))
+            return primitives.text(base64_bytes(data["base64"]))
         except BadValue as error:
             raise _inside("base64", error) from None
     raise BadValue(f'{shown(data)} is no string, nor {{"base64": "…"}}')

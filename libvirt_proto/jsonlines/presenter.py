@@ -15,12 +15,12 @@ import msgspec
 from msgspec.structs import replace
 
 from ..access import Access, Accesses
-from ..codec.layout import XdrStruct, XdrUnion
+from ..codec.values import XdrStruct, XdrUnion
 from ..errors import ProtocolError
 from ..events import Captured, Connection, ConnectionEvent, Sighting
 from ..rpc.message import Message
 from ..rpc.names import STATUSES, TYPES, Names
-from .encode import Convert, converter
+from .encode import Convert, encoder
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -219,9 +219,9 @@ class Presenter:
         return line
 
     def _converter(self, message: Message) -> Convert:
-        node = self._names.node(message)
-        assert node is not None
-        convert = converter(node, True)
+        type_ = self._names.payload_type(message)
+        assert type_ is not None
+        convert = encoder(type_.types, True).function(type_.reference)
         if isinstance(message.payload, XdrStruct | XdrUnion):
             self._converters[type(message.payload)] = convert
         return convert

@@ -21,8 +21,8 @@ from ..events import Captured, Connection, Direction, Notice
 from ..rpc.frame import TYPES_WITH_FDS
 from ..rpc.message import Header, Message, encode_message, payload_of
 from ..rpc.names import STATUSES, TYPES
-from .decode import base64_bytes, hex_bytes, integer, shown, unplain
-from .encode import plain
+from .decode import base64_bytes, from_plain, hex_bytes, integer, shown
+from .encode import to_plain
 from .presenter import Line
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Parser:
             if given is None:
                 raise BadValue(f"is missing ({type_.name})", path="payload")
             try:
-                value = unplain(type_.node, given)
+                value = from_plain(type_, given)
             except BadValue as error:
                 dot = "" if error.path.startswith("[") or not error.path else "."
                 error.path = f"payload{dot}{error.path}"
@@ -297,7 +297,7 @@ def _check_raw(type_: XdrType | None, raw: bytes, given: Any, spare: bytes) -> N
     """Raises BadValue where `payload` is not what `raw` says: somebody edited one of the two."""
     if type_ is not None:
         reading = type_.read(raw)
-        if reading.value is not None and _same(plain(type_.node, reading.value), given):
+        if reading.value is not None and _same(to_plain(type_, reading.value), given):
             return
     raise BadValue(
         "is not what payload says, and would be written as it is: delete raw to write payload,"

@@ -9,22 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..codec.layout import (
+from ..codec.types import (
+    Arm,
+    Array,
     Boolean,
-    EnumOf,
+    Enumeration,
+    FixedArray,
     FixedOpaque,
     Floating,
     Integer,
-    Leaf,
+    Named,
     Node,
     Opaque,
     Optional,
-    Sequence,
     String,
-    StructNode,
-    UnionNode,
-    VoidNode,
+    Structure,
+    UnionType,
+    Void,
+    resolved,
 )
+from ..codec.visitor import Visitor
+from ..codec.xdrtype import TypeTable, XdrType
 from ..names.meanings import key, meanings_of
 from ..names.public import Bits
 
@@ -38,121 +43,126 @@ _NAME: Final[Schema] = {"type": ["string", "null"], "readOnly": True}
 _NAMES: Final[Schema] = {"type": "array", "items": {"type": ["string", "integer"]}, "readOnly": True}
 
 
-def json_schema(title: str, choices: Mapping[str, Node]) -> Schema:
-    """The schema of a value that is of one of some types; each choice has its title."""
-    builder = _Builder()
-    schemas = [{"title": name, **builder.node(node)} for name, node in choices.items()]
+def json_schema(title: str, choices: Mapping[str, XdrType]) -> Schema:
+    """Return the schema of a value that is of one of some types; each choice has its title."""
+    definitions: dict[str, Schema] = {}
+    schemas = [
+        {"title": name, **_Builder(type_.types, definitions).visit(type_.reference)}
+        for name, type_ in choices.items()
+    ]
     top = {**schemas[0], "title": title} if len(schemas) == 1 else {"title": title, "anyOf": schemas}
-    return {"$schema": DIALECT, **top, "$defs": builder.definitions}
+    return {"$schema": DIALECT, **top, "$defs": definitions}
 
 
-class _Builder:
-    """Nodes → schemas; types with names are defined once, so that a type may contain itself."""
+class _Builder(Visitor[Schema]):
+    """Types → schemas; a type with a name is defined once, so that it may contain itself."""
 
-    def __init__(self) -> None:
-        self.definitions: dict[str, Schema] = {}
+    def __init__(self, types: TypeTable, definitions: dict[str, Schema]) -> None:
+        super().__init__(types)
+        self._definitions = definitions
 
-    def node(self, node: Node) -> Schema:
-        """The schema of a node, or a reference to it."""
-        if isinstance(node, VoidNode):
-            return {"type": "null"}
-        name = node.name if isinstance(node, StructNode | UnionNode) else "".join(node.typedefs[-1:])
-        if not name:
-            return self._body(node)
-        if name not in self.definitions:
-            self.definitions[name] = {}  # it is known from here on
-            self.definitions[name] = self._body(node)
-        return {"$ref": f"#/$defs/{name}"}
+    def visit(self, node: Node) -> Schema:
+        """Return the schema of a type, or a reference to it: by the name of a struct or a union, else of the
+        outermost typedef."""
+        if not isinstance(node, Named):
+            return super().visit(node)
+        inner = self.types.definition(node).node
+        match inner:
+            case Enumeration():
+                return super().visit(node)
+            case Named() if isinstance(resolved(inner, self.types), Structure | UnionType):
+                return self.visit(inner)
+        if node.name not in self._definitions:
+            self._definitions[node.name] = {}  # from here on the name is known
+            self._definitions[node.name] = super().visit(node)
+        return {"$ref": f"#/$defs/{node.name}"}
 
-    def _body(self, node: Node) -> Schema:
-        match node:
-            case Leaf(mark):
-                return _uuid() if node.is_uuid else _leaf(mark)
-            case Sequence(element, size, fixed):
-                bounds = {} if size is None else {"maxItems": size}
-                if fixed:
-                    bounds["minItems"] = size or 0
-                return {"type": "array", "items": self.node(element), **bounds}
-            case Optional(element):
-                return {"anyOf": [{"type": "null"}, self.node(element)]}
-            case StructNode():
-                fields = {name: self.node(field) for name, _, field in node.fields}
-                return _object(node, fields)
-            case UnionNode():
-                return {"oneOf": list(self._arms(node))}
-            case VoidNode():
-                return {"type": "null"}
+    def void(self, node: Void) -> Schema:
+        return {"type": "null"}
 
-    def _arms(self, node: UnionNode) -> list[Schema]:
-        _, _, discriminant = node.discriminant
+    def integer(self, node: Integer) -> Schema:
+        return _integer(node.bits, node.signed)
+
+    def boolean(self, node: Boolean) -> Schema:
+        return {"type": "boolean"}
+
+    def floating(self, node: Floating) -> Schema:
+        if node.bits == 128:
+            return _hex(16)
+        special = {"enum": ["NaN", "Infinity", "-Infinity"]}
+        other = {"type": "string", "pattern": r"^NaN\(0x[0-9a-f]{16}\)$"}
+        return {"anyOf": [{"type": "number"}, special, other]}
+
+    def enumeration(self, reference: Named, node: Enumeration) -> Schema:
+        return {"anyOf": [{"enum": [member.name for member in node.members]}, _integer(32, True)]}
+
+    def fixed_opaque(self, node: FixedOpaque) -> Schema:
+        return _hex(node.size.value)
+
+    def uuid(self, node: FixedOpaque) -> Schema:
+        return {"type": "string", "format": "uuid", "pattern": _UUID}
+
+    def opaque(self, node: Opaque) -> Schema:
+        bound = {} if node.limit is None else {"maxLength": 2 * node.limit.value}
+        return {"type": "string", "pattern": f"^({_HEX}{{2}})*$", **bound}
+
+    def string(self, node: String) -> Schema:
+        return _string(None if node.limit is None else node.limit.value)
+
+    def fixed_array(self, node: FixedArray) -> Schema:
+        size = node.size.value
+        return {"type": "array", "items": self.visit(node.element), "maxItems": size, "minItems": size}
+
+    def array(self, node: Array) -> Schema:
+        bounds = {} if node.limit is None else {"maxItems": node.limit.value}
+        return {"type": "array", "items": self.visit(node.element), **bounds}
+
+    def optional(self, node: Optional) -> Schema:
+        return {"anyOf": [{"type": "null"}, self.visit(node.element)]}
+
+    def structure(self, reference: Named, node: Structure) -> Schema:
+        return self._object(reference, {each.name: self.visit(each.node) for each in node.fields})
+
+    def union(self, reference: Named, node: UnionType) -> Schema:
+        discriminant = node.discriminant.node
         arms = [
-            self._arm(node, {"enum": _spellings(discriminant, number)}, name, field)
-            for number, (name, field) in node.arms.items()
+            self._arm(reference, node, {"enum": self._spellings(discriminant, label)}, arm)
+            for label, arm in node.by_label.items()
         ]
         if node.default is not None:
-            taken = [each for number in node.arms for each in _spellings(discriminant, number)]
-            other = {"allOf": [self.node(discriminant), {"not": {"enum": taken}}]}
-            arms.append(self._arm(node, other, *node.default))
-        return arms
+            taken = [each for label in node.by_label for each in self._spellings(discriminant, label)]
+            other = {"allOf": [self.visit(discriminant), {"not": {"enum": taken}}]}
+            arms.append(self._arm(reference, node, other, node.default))
+        return {"oneOf": arms}
 
-    def _arm(self, node: UnionNode, discriminant: Schema, name: str | None, field: Node) -> Schema:
-        fields = {node.discriminant[0]: discriminant}
-        if name is not None:
-            fields[name] = self.node(field)
-        return _object(node, fields)
+    def _arm(self, reference: Named, node: UnionType, discriminant: Schema, arm: Arm) -> Schema:
+        fields = {node.discriminant.name: discriminant}
+        if arm.name is not None:
+            fields[arm.name] = self.visit(arm.node)
+        return self._object(reference, fields)
 
+    def _object(self, reference: Named, fields: dict[str, Schema]) -> Schema:
+        """An object with these fields, and the names of numbers that may be next to them."""
+        names = {
+            key(name): _NAMES if isinstance(meaning, Bits) else _NAME
+            for name, meaning in meanings_of(self.types, reference).items()
+        }
+        return {
+            "type": "object",
+            "properties": {**fields, **names},
+            "required": list(fields),
+            "additionalProperties": False,
+        }
 
-def _object(node: StructNode | UnionNode, fields: dict[str, Schema]) -> Schema:
-    """An object with these fields, and what may stand beside them."""
-    names = {
-        key(name): _NAMES if isinstance(meaning, Bits) else _NAME
-        for name, meaning in meanings_of(node).items()
-    }
-    return {
-        "type": "object",
-        "properties": {**fields, **names},
-        "required": list(fields),
-        "additionalProperties": False,
-    }
-
-
-def _spellings(discriminant: Node, number: int) -> list[Any]:
-    """The ways in which a label may be written."""
-    match discriminant:
-        case Leaf(EnumOf(type_)):
-            return [*(name for name, member in type_.__members__.items() if member == number), number]
-        case Leaf(Boolean()):
-            return [bool(number)]
-        case _:
-            return [number]
-
-
-def _uuid() -> Schema:
-    return {"type": "string", "format": "uuid", "pattern": _UUID}
-
-
-def _leaf(mark: Any) -> Schema:
-    match mark:
-        case Integer(bits, signed):
-            return _integer(bits, signed)
-        case Boolean():
-            return {"type": "boolean"}
-        case Floating(128):
-            return _hex(16)
-        case Floating():
-            special = {"enum": ["NaN", "Infinity", "-Infinity"]}
-            other = {"type": "string", "pattern": r"^NaN\(0x[0-9a-f]{16}\)$"}
-            return {"anyOf": [{"type": "number"}, special, other]}
-        case FixedOpaque(size):
-            return _hex(size)
-        case Opaque(limit):
-            bound = {} if limit is None else {"maxLength": 2 * limit}
-            return {"type": "string", "pattern": f"^({_HEX}{{2}})*$", **bound}
-        case String(limit):
-            return _string(limit)
-        case EnumOf(type_):
-            return {"anyOf": [{"enum": list(type_.__members__)}, _integer(32, True)]}
-    raise TypeError(f"{mark!r} is no mark")  # pragma: no cover - there are no others
+    def _spellings(self, discriminant: Node, number: int) -> list[Any]:
+        """The ways in which a label may be written."""
+        match resolved(discriminant, self.types):
+            case Enumeration(members):
+                return [*(member.name for member in members if member.value == number), number]
+            case Boolean():
+                return [bool(number)]
+            case _:
+                return [number]
 
 
 def _integer(bits: int, signed: bool) -> Schema:

@@ -1,7 +1,7 @@
 """Which fields of a type have numbers with names of libvirt's public API, and the keys of these names.
 
-A type of one's own may have the name of one of libvirt's: only fields that are integers take part, and no
-key takes the place of a field that has its name.
+A type in a user's definitions may have the name of one of libvirt's: only fields that are integers take part,
+and no key takes the place of a field that has its name.
 """
 
 from __future__ import annotations
@@ -10,38 +10,36 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ..codec.layout import Integer, Leaf, Node, StructNode, UnionNode
+from ..codec.types import Integer, Named, declared_parts, resolved
+from ..codec.xdrtype import TypeTable
 from .public import Bits, By, Meaning, OneOf, meanings
 
 
 def key(field: str) -> str:
-    """The key of the names of a field's numbers."""
+    """Return the key of the names of a field's numbers."""
     return f"{field}_name"
 
 
 @cache
-def meanings_of(node: StructNode | UnionNode) -> Mapping[str, Meaning]:
-    """Field → meaning; of a union, only the discriminant can have one."""
-    known = meanings(node.name)
+def meanings_of(types: TypeTable, reference: Named) -> Mapping[str, Meaning]:
+    """Return field → meaning of a struct or a union; of a union, only the discriminant can have one."""
+    known = meanings(reference.name)
     if not known:
         return known
-    fields = _members(node)
+    # A discriminant comes first; of two parts with one name it counts.
+    parts = reversed(declared_parts(types.definition(reference).node))
+    fields = {part.name: resolved(part.node, types) for part in parts}
     return {
         name: meaning
         for name, meaning in known.items()
-        if _is_integer(fields.get(name))
+        if isinstance(fields.get(name), Integer)
         and key(name) not in fields
-        and (not isinstance(meaning, By) or _is_integer(fields.get(meaning.field)))
+        and (not isinstance(meaning, By) or isinstance(fields.get(meaning.field), Integer))
     }
 
 
-def name_keys(node: StructNode | UnionNode) -> frozenset[str]:
-    """The keys that the JSON of a type has beside the names of its fields: what reads it leaves them out."""
-    return frozenset(map(key, meanings_of(node)))
-
-
 def name_of(meaning: Meaning, number: int, fields: Mapping[str, Any]) -> str | tuple[str | int, ...] | None:
-    """What a field's number is called; `fields` has the values of the struct's fields, as far as they are
+    """Return the name of a field's number. `fields` has the values of the struct's fields, as far as they are
     there."""
     match meaning:
         case OneOf(names):
@@ -50,14 +48,3 @@ def name_of(meaning: Meaning, number: int, fields: Mapping[str, Any]) -> str | t
             return meaning.of(number)
         case By(other, names):
             return names.get((fields[other], number)) if other in fields else None
-
-
-def _members(node: StructNode | UnionNode) -> dict[str | None, Node]:
-    if isinstance(node, StructNode):
-        return {name: field for name, _attribute, field in node.fields}
-    label, _attribute, discriminant = node.discriminant
-    return dict((*node.arms.values(), *filter(None, [node.default]))) | {label: discriminant}
-
-
-def _is_integer(node: Node | None) -> bool:
-    return isinstance(node, Leaf) and isinstance(node.mark, Integer)

@@ -120,12 +120,12 @@ class Presenter:
     def body(self, captured: Captured) -> Iterator[str]:
         """What is below a message's head, indented: what a call needs, its payload, what is wrong with it."""
         message, colour = captured.message, self._palette
-        node = self._names.node(message)
+        type_ = self._names.payload_type(message)
         access = self._accesses and self._accesses.of(captured)
         if access:
             yield f"{INDENT}{colour.quiet}{access}{colour.off}"
-        if node is not None:
-            for line in Tree(self._palette, self._cut).lines(node, message.payload):
+        if type_ is not None:
+            for line in Tree(self._palette, self._cut).lines(type_, message.payload):
                 yield INDENT + line
         if message.data is not None:
             yield from self._bytes("data", message.data, colour.field)

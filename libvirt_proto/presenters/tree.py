@@ -10,23 +10,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..codec.layout import (
+from ..codec.types import (
+    Array,
     Boolean,
-    EnumOf,
+    Enumeration,
+    FixedArray,
     FixedOpaque,
+    Floating,
     Integer,
-    Leaf,
+    Named,
     Node,
     Opaque,
     Optional,
-    Partial,
-    Sequence,
     String,
-    StructNode,
-    UnionNode,
-    VoidNode,
+    Structure,
+    UnionType,
+    Void,
+    body_of,
+    resolved,
 )
-from ..jsonlines.encode import enum_names, float_text, uuid_text
+from ..codec.values import Partial
+from ..codec.visitor import Visitor, parts
+from ..codec.xdrtype import TypeTable, XdrType
+from ..jsonlines.encode import float_text, member_names, uuid_text
 from ..names.meanings import meanings_of, name_of
 from ..names.public import Meaning
 from ..text import amount, printable, quoted
@@ -78,69 +84,53 @@ _Shown = _Short | list[str]
 
 
 class Tree:
-    """Draws values. Behind numbers that libvirt's public API has names for stand the names."""
+    """Draws values. Numbers that libvirt's public API has names for are followed by the names."""
 
     def __init__(self, palette: Palette, cut: Cut = DEFAULT_CUT) -> None:
         self._palette = palette
         self._cut = cut
 
-    def lines(self, node: Node, value: Any) -> Iterator[str]:
+    def lines(self, type_: XdrType, value: Any) -> Iterator[str]:
         """The lines of a value, without a name of its own."""
-        shown = self._show(node, value)
+        shown = _Values(type_.types, self._palette, self._cut).show(type_.reference, value)
         yield from [shown.text] if isinstance(shown, _Short) else shown
 
-    def _show(self, node: Node, value: Any) -> _Shown:
-        match node:
-            case VoidNode():
-                return self._short("void", self._palette.quiet)
-            case Leaf():
-                return self._leaf(node, value)
-            case Optional(element):
-                if value is None:
-                    return self._short("null", self._palette.quiet)
-                return self._show(element, value)
-            case Sequence():
-                return self._sequence(node, value)
-            case StructNode():
-                return self._parameter(node, value) or self._members(self._struct(node, value), value)
-            case UnionNode():
-                return self._members(self._union(node, value), value)
+
+class _Values(Visitor[_Shown]):
+    """Shows the value that `show` was called with last."""
+
+    def __init__(self, types: TypeTable, palette: Palette, cut: Cut) -> None:
+        super().__init__(types)
+        self._palette = palette
+        self._cut = cut
+        self._value: Any = None
+
+    def show(self, node: Node, value: Any) -> _Shown:
+        """Show a value of a type."""
+        self._value = value
+        return self.visit(node)
 
     def _short(self, text: str, shade: str = "") -> _Short:
         return _Short(f"{shade}{text}{self._palette.off}" if shade else text, len(text))
 
     # Structs and unions
 
-    def _struct(self, node: StructNode, value: Any) -> Iterator[tuple[str, _Shown]]:
-        known = meanings_of(node)
-        there: dict[str, Any] = {}
-        for name, attribute, field in node.fields:
-            if isinstance(value, Partial):
-                if name not in value.fields:
-                    return
-                part = value.fields[name]
-            else:
-                part = getattr(value, attribute)
-            there[name] = part
-            yield name, self._number(known[name], part, there) if name in known else self._show(field, part)
+    def structure(self, reference: Named, node: Structure) -> _Shown:
+        value = self._value
+        return self._parameter(node, value) or self._named_parts(reference, node, value)
 
-    def _union(self, node: UnionNode, value: Any) -> Iterator[tuple[str, _Shown]]:
-        label, attribute, discriminant = node.discriminant
-        if isinstance(value, Partial):
-            if label not in value.fields:
-                return
-            number = value.fields[label]
-        else:
-            number = getattr(value, attribute)
-        meaning = meanings_of(node).get(label)
-        yield label, self._number(meaning, number, {}) if meaning else self._show(discriminant, number)
-        name, arm = node.arm(number) or (None, VoidNode())
-        if name is None:
-            return
-        if not isinstance(value, Partial):
-            yield name, self._show(arm, getattr(value, value.__struct_fields__[1]))
-        elif name in value.fields:
-            yield name, self._show(arm, value.fields[name])
+    def union(self, reference: Named, node: UnionType) -> _Shown:
+        return self._named_parts(reference, node, self._value)
+
+    def _named_parts(self, reference: Named, node: Structure | UnionType, value: Any) -> _Shown:
+        known = meanings_of(self.types, reference)
+        there: dict[str, Any] = {}
+        members: list[tuple[str, _Shown]] = []
+        for name, part, held in parts(node, value):
+            there[name] = held
+            shown = self._number(known[name], held, there) if name in known else self.show(part, held)
+            members.append((name, shown))
+        return self._members(members, value)
 
     def _members(self, members: Iterable[tuple[str, _Shown]], value: Any) -> _Shown:
         pairs = list(members)
@@ -157,37 +147,49 @@ class Tree:
             yield f"{colour.field}{name}:{colour.off}"
             yield from ("  " + line for line in shown)
 
-    def _parameter(self, node: StructNode, value: Any) -> _Short | None:
+    def _parameter(self, node: Structure, value: Any) -> _Short | None:
         """A typed parameter in one line: `cpu_shares = 1024 (ullong)`."""
-        fields = node.fields
-        if len(fields) != 2 or isinstance(value, Partial):
+        if len(node.fields) != 2 or isinstance(value, Partial):
             return None
-        (name, name_attribute, _), (label, attribute, union) = fields
-        if (name, label) != ("field", "value") or not isinstance(union, UnionNode):
+        first, second = node.fields
+        body = body_of(second.node, self.types)
+        if (first.name, second.name) != ("field", "value") or body is None:
             return None
-        held = getattr(value, attribute)
-        number = None if isinstance(held, Partial) else getattr(held, union.discriminant[1])
-        arm, arm_node = (None if number is None else union.arm(number)) or (None, VoidNode())
-        if arm is None or arm not in _PARAMETER_TYPES:
+        union = body[1]
+        name, held = (getattr(value, attribute) for attribute in value.__struct_fields__)
+        if not isinstance(union, UnionType) or isinstance(held, Partial):
             return None
-        shown = self._show(arm_node, getattr(held, held.__struct_fields__[1]))
+        _, *arms = parts(union, held)
+        if not arms or arms[0][0] not in _PARAMETER_TYPES:
+            return None
+        [(arm, node_of_arm, content)] = arms
+        shown = self.show(node_of_arm, content)
         if not isinstance(shown, _Short):
             return None
         colour, kind = self._palette, _PARAMETER_TYPES[arm]
-        key = _text(getattr(value, name_attribute))
+        key = _text(name)
         text = f"{colour.field}{key}{colour.off} = {shown.text} {colour.quiet}({kind}){colour.off}"
         return _Short(text, len(key) + shown.width + len(kind) + 6, alone=True)
 
-    # Arrays
+    # Arrays and optional-data
 
-    def _sequence(self, node: Sequence, values: list[Any]) -> _Shown:
+    def optional(self, node: Optional) -> _Shown:
+        if self._value is None:
+            return self._short("null", self._palette.quiet)
+        return self.visit(node.element)
+
+    def fixed_array(self, node: FixedArray) -> _Shown:
+        text = _char_text(resolved(node.element, self.types), self._value)
+        return self._elements(node.element) if text is None else self._short(quoted(text), self._palette.text)
+
+    def array(self, node: Array) -> _Shown:
+        return self._elements(node.element)
+
+    def _elements(self, element: Node) -> _Shown:
+        values = self._value
         if not values:
             return self._short("[]", self._palette.quiet)
-        text = _char_text(node, values)
-        if text is not None:
-            return self._short(quoted(text), self._palette.text)
-        limit = self._cut.array
-        shown = [self._show(node.element, value) for value in values[:limit]]
+        shown = [self.show(element, value) for value in values[: self._cut.array]]
         rest = len(values) - len(shown)
         inline = self._inline(shown) if not rest else None
         if inline is not None:
@@ -218,7 +220,7 @@ class Tree:
         yield f"{mark} {item[0]}"
         yield from (pad + line for line in item[1:])
 
-    # Leaves
+    # Scalars
 
     def _number(self, meaning: Meaning, number: int, fields: Mapping[str, Any]) -> _Short:
         """A number and what it is called: `1 VIR_DOMAIN_RUNNING`, `5 VIR_MIGRATE_LIVE | 0x4`."""
@@ -230,25 +232,36 @@ class Tree:
             )
         return self._short(f"{number} {named}" if named else str(number), self._palette.number)
 
-    def _leaf(self, leaf: Leaf, value: Any) -> _Shown:
-        colour = self._palette
-        if leaf.is_uuid:
-            return self._short(uuid_text(value), colour.number)
-        match leaf.mark:
-            case Boolean():
-                return self._short("true" if value else "false", colour.number)
-            case Integer():
-                return self._short(str(value), colour.number)
-            case EnumOf(type_):
-                name = enum_names(type_).get(value)
-                return self._short(f"{name} ({int(value)})" if name else str(int(value)), colour.number)
-            case String():
-                return self._string(value)
-            case FixedOpaque() | Opaque():
-                return self._opaque(value)
-            case _:  # Floating; a quadruple is bytes
-                text = value.hex() if isinstance(value, bytes) else str(float_text(value))
-                return self._short(text, colour.number)
+    def void(self, node: Void) -> _Shown:
+        return self._short("void", self._palette.quiet)
+
+    def boolean(self, node: Boolean) -> _Shown:
+        return self._short("true" if self._value else "false", self._palette.number)
+
+    def integer(self, node: Integer) -> _Shown:
+        return self._short(str(self._value), self._palette.number)
+
+    def floating(self, node: Floating) -> _Shown:
+        value = self._value  # a quadruple is bytes
+        text = value.hex() if isinstance(value, bytes) else str(float_text(value))
+        return self._short(text, self._palette.number)
+
+    def enumeration(self, reference: Named, node: Enumeration) -> _Shown:
+        number = int(self._value)
+        name = member_names(node).get(number)
+        return self._short(f"{name} ({number})" if name else str(number), self._palette.number)
+
+    def uuid(self, node: FixedOpaque) -> _Shown:
+        return self._short(uuid_text(self._value), self._palette.number)
+
+    def fixed_opaque(self, node: FixedOpaque) -> _Shown:
+        return self._opaque(self._value)
+
+    def opaque(self, node: Opaque) -> _Shown:
+        return self._opaque(self._value)
+
+    def string(self, node: String) -> _Shown:
+        return self._string(self._value)
 
     def _string(self, value: str | bytes) -> _Shown:
         colour, limit = self._palette, self._cut.string
@@ -296,9 +309,9 @@ def _text(value: str | bytes) -> str:
     return printable(value if isinstance(value, str) else value.decode("utf-8", "backslashreplace"))
 
 
-def _char_text(node: Sequence, values: list[Any]) -> str | None:
+def _char_text(element: Node, values: list[Any]) -> str | None:
     """The text of a `char x[32]` that holds a C string: characters, then zeros."""
-    if not node.fixed or not isinstance(node.element, Leaf) or node.element.mark != Integer(32, True, "char"):
+    if element != Integer(32, True, "char"):
         return None
     if not all(type(value) is int and -128 <= value < 256 for value in values):
         return None

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from ..capture.stream import messages, messages_and_rest
 from ..codec.limits import MIN_FRAME
 from ..codec.secretfields import kind
+from ..codec.types import part_names
 from ..errors import BadValue, ProtocolError
 from ..events import Captured, Chunk, ConnectionEvent, Fired, Item, Notice, Seen
 from ..generated import virnetprotocol as net
@@ -95,7 +96,7 @@ class Redactor:
             return replace(message, data=bytes(len(message.data)))
         payload = message.payload
         if payload is not None and message.payload_type is not None:
-            redact = self._values.of(message.payload_type, self._registry.type(message.payload_type).node)
+            redact = self._values.of(self._registry.type(message.payload_type))
             if redact is not None:
                 self._values.quoting = message.header.status == Status.VIR_NET_ERROR and self._quotes(message)
                 payload = redact(payload)
@@ -136,9 +137,8 @@ class Redactor:
 
     def _is_secret(self, type_: XdrType) -> bool:
         if type_.name not in self._secret_types:
-            fields = getattr(type_.node, "fields", ())
             self._secret_types[type_.name] = any(
-                kind(f"{type_.name}.{name}") == "secret" for name, _, _ in fields
+                kind(f"{type_.name}.{name}") == "secret" for name in part_names(type_.node)
             )
         return self._secret_types[type_.name]
 

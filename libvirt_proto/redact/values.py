@@ -1,4 +1,4 @@
-"""Blanks secrets in values of XDR types: a tree of functions per type, which visits only what may hold one.
+"""Blank secrets in values of XDR types: a tree of functions per type, which visits only parts with secrets.
 
 Lengths, counts, discriminants and the presence of optional data stay, so the encoding keeps its size.
 """
@@ -10,23 +10,28 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from ..codec.layout import (
+from ..codec.secretfields import Kind, kind, parameter_kind, table
+from ..codec.types import (
+    Array,
     Boolean,
-    EnumOf,
+    Enumeration,
+    FixedArray,
     FixedOpaque,
     Floating,
     Integer,
-    Leaf,
+    Named,
     Node,
     Opaque,
     Optional,
-    Sequence,
     String,
-    StructNode,
-    UnionNode,
-    VoidNode,
+    Structure,
+    UnionType,
+    Void,
+    body_of,
+    resolved,
 )
-from ..codec.secretfields import Kind, kind, parameter_kind, table
+from ..codec.visitor import Visitor
+from ..codec.xdrtype import TypeTable, XdrType
 from ..names.public import Bits, By, Meaning, OneOf, meanings, names
 from .text import blank, redact_qmp, redact_text, redact_xml, sensitive
 
@@ -39,7 +44,7 @@ _TEXTS: Final[dict[Kind | None, Callable[[str], str]]] = {"xml": redact_xml, "qm
 
 
 class Values:
-    """Node → the function that redacts its values.
+    """Types → the functions that redact their values.
 
     With `everything`, all strings, opaque data and numbers are blanked, except numbers that libvirt's public
     API has names for. `quoting` is set before an error is redacted whose texts may quote a secret.
@@ -48,70 +53,139 @@ class Values:
     def __init__(self, *, everything: bool) -> None:
         self._everything = everything
         self._made: dict[str, Redact | None] = {}
-        self._recursive: dict[type, list[Redact | None]] = {}
+        self._recursive: dict[tuple[Named, bool], list[Redact | None]] = {}
         self.quoting = False
 
-    def of(self, name: str, node: Node) -> Redact | None:
-        """The function for a type, None if its values stay as they are."""
-        if name not in self._made:
-            self._made[name] = self._node(node, kind(name), everything=self._everything)
-        return self._made[name]
+    def of(self, type_: XdrType) -> Redact | None:
+        """Return the function for a type, None if its values stay as they are."""
+        if type_.name not in self._made:
+            visitor = _Redactions(type_.types, self, kind(type_.name), everything=self._everything)
+            self._made[type_.name] = visitor.visit(type_.reference)
+        return self._made[type_.name]
 
-    def _node(self, node: Node, holds: Kind | None, *, everything: bool) -> Redact | None:
-        match node:
-            case Leaf():
-                return _blank_leaf(node) if everything or holds == "secret" else _leaf(node, holds)
-            case Sequence(element):
-                if not everything and holds != "secret" and _is_char(element):
-                    return _characters
-                inner = self._node(element, holds, everything=everything)
-                return inner and _each(inner)
-            case Optional(element):
-                inner = self._node(element, holds, everything=everything)
-                return inner and _optional(inner)
-            case StructNode() | UnionNode():
-                return (
-                    self._later(node, everything) if node.type.xdr_recursive else self._body(node, everything)
-                )
-            case VoidNode():
-                return None
-
-    def _later(self, node: StructNode | UnionNode, everything: bool) -> Redact:
-        """A type that may contain itself."""
-        made = self._recursive.get(node.type)
+    def recursive(self, key: tuple[Named, bool], make: Callable[[], Redact | None]) -> Redact:
+        """Return the function for a type that may contain itself; `make` is called once for each."""
+        made = self._recursive.get(key)
         if made is None:
-            made = self._recursive[node.type] = []
-            made.append(self._body(node, everything))
+            made = self._recursive[key] = []
+            made.append(make())
         found = made
         return lambda value: found[0](value) if found[0] else value
 
-    def _body(self, node: StructNode | UnionNode, everything: bool) -> Redact | None:
-        if isinstance(node, UnionNode):
-            return self._union(node, everything)
-        if not everything and node.name in _PARAMETERS and len(node.fields) == 2:
-            return self._parameter(node)
-        holds = {name: kind(f"{node.name}.{name}") for name, _, _ in node.fields}
-        if not everything and "error" in holds.values():
-            return self._error(
-                node, [attribute for name, attribute, _ in node.fields if holds[name] == "error"]
-            )
-        known = meanings(node.name) if everything else {}
+
+class _Redactions(Visitor[Redact | None]):
+    """Functions for a type that holds something of this kind."""
+
+    def __init__(self, types: TypeTable, values: Values, holds: Kind | None, *, everything: bool) -> None:
+        super().__init__(types)
+        self._values = values
+        self._holds = holds
+        self._everything = everything
+        self._blanks = everything or holds == "secret"
+
+    def _part(self, node: Node, holds: Kind | None, *, everything: bool | None = None) -> Redact | None:
+        whole = self._everything if everything is None else everything
+        return _Redactions(self.types, self._values, holds, everything=whole).visit(node)
+
+    # Scalars
+
+    def void(self, node: Void) -> Redact | None:
+        return None
+
+    def integer(self, node: Integer) -> Redact | None:
+        return (lambda value: 0) if self._blanks else None
+
+    def boolean(self, node: Boolean) -> Redact | None:
+        return (lambda value: False) if self._blanks else None
+
+    def floating(self, node: Floating) -> Redact | None:
+        if not self._blanks:
+            return None
+        return _zeros if node.bits == 128 else lambda value: 0.0
+
+    def enumeration(self, reference: Named, node: Enumeration) -> Redact | None:
+        members = self.types.python_class(reference)
+        return (lambda value: value if isinstance(value, members) else 0) if self._blanks else None
+
+    def fixed_opaque(self, node: FixedOpaque) -> Redact | None:
+        return _zeros if self._blanks or self._holds != "public" else None
+
+    def uuid(self, node: FixedOpaque) -> Redact | None:
+        return _zeros if self._blanks else None
+
+    def opaque(self, node: Opaque) -> Redact | None:
+        if not self._blanks and self._holds == "xml":
+            return _document
+        return _zeros if self._blanks or self._holds != "public" else None
+
+    def string(self, node: String) -> Redact | None:
+        if self._blanks:
+            return _blank_string
+        return None if self._holds == "public" else _string(_TEXTS.get(self._holds, redact_text))
+
+    # Arrays and optional-data
+
+    def fixed_array(self, node: FixedArray) -> Redact | None:
+        return self._elements(node.element)
+
+    def array(self, node: Array) -> Redact | None:
+        return self._elements(node.element)
+
+    def _elements(self, element: Node) -> Redact | None:
+        below = resolved(element, self.types)
+        if not self._blanks and isinstance(below, Integer) and below.spelling.endswith("char"):
+            return _characters
+        inner = self.visit(element)
+        return inner and _each(inner)
+
+    def optional(self, node: Optional) -> Redact | None:
+        inner = self.visit(node.element)
+        return inner and _optional(inner)
+
+    # Structs and unions
+
+    def structure(self, reference: Named, node: Structure) -> Redact | None:
+        return self._body(reference, lambda: self._struct(reference, node))
+
+    def union(self, reference: Named, node: UnionType) -> Redact | None:
+        return self._body(reference, lambda: self._arms(reference, node))
+
+    def _body(self, reference: Named, make: Callable[[], Redact | None]) -> Redact | None:
+        if self.types.definition(reference).recursive:
+            return self._values.recursive((reference, self._everything), make)
+        return make()
+
+    def _struct(self, reference: Named, node: Structure) -> Redact | None:
+        attributes = self.types.python_class(reference).__struct_fields__
+        if not self._everything and reference.name in _PARAMETERS and len(node.fields) == 2:
+            return self._parameter(node, *attributes)
+        holds = {field.name: kind(f"{reference.name}.{field.name}") for field in node.fields}
+        pairs = list(zip(attributes, node.fields, strict=True))
+        if not self._everything and "error" in holds.values():
+            texts = [attribute for attribute, field in pairs if holds[field.name] == "error"]
+            others = {
+                attribute: inner
+                for attribute, field in pairs
+                if attribute not in texts and (inner := self._part(field.node, holds[field.name]))
+            }
+            return _error(self._values, texts, _replaced(others))
+        known = meanings(reference.name) if self._everything else {}
         fields = {
-            attribute: _named(known[name], node, name)
-            if name in known
-            else self._node(field, holds[name], everything=everything)
-            for name, attribute, field in node.fields
+            attribute: _named(known[field.name])
+            if field.name in known
+            else self._part(field.node, holds[field.name])
+            for attribute, field in pairs
         }
-        return _struct({attribute: redact for attribute, redact in fields.items() if redact})
+        return _replaced({attribute: redact for attribute, redact in fields.items() if redact})
 
-    def _union(self, node: UnionNode, everything: bool) -> Redact | None:
-        label, held = node.type.__struct_fields__
-
-        def arm(name: str | None, field: Node) -> Redact | None:
-            return self._node(field, kind(f"{node.name}.{name}"), everything=everything)
-
-        arms = {number: arm(name, field) for number, (name, field) in node.arms.items()}
-        default = arm(*node.default) if node.default else None
+    def _arms(self, reference: Named, node: UnionType) -> Redact | None:
+        label, held = self.types.python_class(reference).__struct_fields__
+        arms = {
+            number: self._part(arm.node, kind(f"{reference.name}.{arm.name}"))
+            for number, arm in node.by_label.items()
+        }
+        other = node.default
+        default = self._part(other.node, kind(f"{reference.name}.{other.name}")) if other else None
         if default is None and not any(arms.values()):
             return None
 
@@ -121,12 +195,12 @@ class Values:
 
         return redact
 
-    def _parameter(self, node: StructNode) -> Redact | None:
-        """A typed parameter: what its value may hold is a matter of its name."""
-        (_, name, _), (_, held, field) = node.fields
-        usual = self._node(field, None, everything=False)
-        whole = self._node(field, None, everything=True)
-        document = _struct_of_strings(field, redact_xml)
+    def _parameter(self, node: Structure, name: str, held: str) -> Redact | None:
+        """A typed parameter: its name decides what its value may hold."""
+        content = node.fields[1].node
+        usual = self._part(content, None)
+        whole = self._part(content, None, everything=True)
+        document = self._string_arm(content, redact_xml)
         redact_name = _string(redact_text)
 
         def redact(value: Any) -> Any:
@@ -138,55 +212,46 @@ class Values:
 
         return redact
 
-    def _error(self, node: StructNode, texts: list[str]) -> Redact:
-        """An error of the daemon: its texts are kept together, or blanked together."""
-        others = _struct(
-            {
-                attribute: inner
-                for name, attribute, field in node.fields
-                if attribute not in texts
-                and (inner := self._node(field, kind(f"{node.name}.{name}"), everything=False))
-            }
-        )
+    def _string_arm(self, node: Node, change: Callable[[str], str]) -> Redact | None:
+        """A union of a typed parameter's values, its string changed."""
+        body = body_of(node, self.types)
+        if body is None or not isinstance(body[1], UnionType):
+            return None
+        held = self.types.python_class(body[0]).__struct_fields__[1]
+        redact_string = _string(change)
 
         def redact(value: Any) -> Any:
-            value = others(value) if others else value
-            found = {attribute: getattr(value, attribute) for attribute in texts}
-            given = [text for text in found.values() if text is not None]
-            code = names("virErrorNumber").get(getattr(value, "code", 0))
-            whole = (
-                self.quoting
-                or code in table("errors")
-                or any(isinstance(text, bytes) or sensitive(text) for text in given)
-            )
-            change = _blank_string if whole else redact_text
-            return replace(
-                value, **{key: None if text is None else change(text) for key, text in found.items()}
-            )
+            text = getattr(value, held)
+            return replace(value, **{held: redact_string(text)}) if isinstance(text, str | bytes) else value
 
         return redact
 
 
-def _struct(fields: dict[str, Redact]) -> Redact | None:
+def _error(values: Values, texts: list[str], others: Redact | None) -> Redact:
+    """An error of the daemon: its texts are kept together, or blanked together."""
+
+    def redact(value: Any) -> Any:
+        value = others(value) if others else value
+        found = {attribute: getattr(value, attribute) for attribute in texts}
+        given = [text for text in found.values() if text is not None]
+        code = names("virErrorNumber").get(getattr(value, "code", 0))
+        whole = (
+            values.quoting
+            or code in table("errors")
+            or any(isinstance(text, bytes) or sensitive(text) for text in given)
+        )
+        change = _blank_string if whole else redact_text
+        return replace(value, **{key: None if text is None else change(text) for key, text in found.items()})
+
+    return redact
+
+
+def _replaced(fields: dict[str, Redact]) -> Redact | None:
     if not fields:
         return None
 
     def redact(value: Any) -> Any:
         return replace(value, **{name: inner(getattr(value, name)) for name, inner in fields.items()})
-
-    return redact
-
-
-def _struct_of_strings(node: Node, change: Callable[[str], str]) -> Redact | None:
-    """A union of a typed parameter's values, its string changed."""
-    if not isinstance(node, UnionNode):
-        return None
-    held = node.type.__struct_fields__[1]
-    redact_string = _string(change)
-
-    def redact(value: Any) -> Any:
-        text = getattr(value, held)
-        return replace(value, **{held: redact_string(text)}) if isinstance(text, str | bytes) else value
 
     return redact
 
@@ -199,37 +264,6 @@ def _optional(inner: Redact) -> Redact:
     return lambda value: None if value is None else inner(value)
 
 
-# Leaves
-
-
-def _leaf(leaf: Leaf, holds: Kind | None) -> Redact | None:
-    match leaf.mark:
-        case String():
-            return None if holds == "public" else _string(_TEXTS.get(holds, redact_text))
-        case Opaque() if holds == "xml":
-            return _document
-        case Opaque() | FixedOpaque() if not leaf.is_uuid and holds != "public":
-            return _zeros
-        case _:
-            return None
-
-
-def _blank_leaf(leaf: Leaf) -> Redact | None:
-    match leaf.mark:
-        case String():
-            return _blank_string
-        case Opaque() | FixedOpaque() | Floating(128):
-            return _zeros
-        case EnumOf(type_):
-            return lambda value: value if isinstance(value, type_) else 0
-        case Boolean():
-            return lambda value: False
-        case Floating():
-            return lambda value: 0.0
-        case Integer():
-            return lambda value: 0
-
-
 def _string(change: Callable[[str], str]) -> Redact:
     """A string that is not UTF-8 cannot be searched."""
     return lambda value: blank_bytes(value) if isinstance(value, bytes) else change(value)
@@ -240,7 +274,7 @@ def _blank_string(value: str | bytes) -> str:
 
 
 def blank_bytes(value: bytes) -> str:
-    """Text of the same length."""
+    """Return text of the same length."""
     return blank("x" * len(value))
 
 
@@ -257,17 +291,13 @@ def _document(value: bytes) -> bytes:
         return bytes(len(value))
 
 
-def _is_char(node: Node) -> bool:
-    return isinstance(node, Leaf) and isinstance(node.mark, Integer) and node.mark.spelling.endswith("char")
-
-
 def _characters(values: list[int]) -> list[int]:
     """Text as an array of characters, each a number of its own."""
     text = "".join(chr(value & 0xFF) for value in values)
     return [0] * len(values) if sensitive(text.rstrip("\0")) else values
 
 
-def _named(meaning: Meaning, node: StructNode, name: str) -> Redact | None:
+def _named(meaning: Meaning) -> Redact | None:
     """A number that libvirt's public API has a name for, else 0."""
     match meaning:
         case OneOf(known):

@@ -1,4 +1,4 @@
-"""The names of a message's numbers, as libvirt's tapset gives them, and its payload's node."""
+"""The names of a message's numbers, as libvirt's tapset gives them, and the type of its payload."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from ..codec.layout import Node, XdrStruct, XdrUnion, layout_of
+from ..codec.values import XdrStruct, XdrUnion
+from ..codec.xdrtype import XdrType, type_of
 from .message import Header, Message
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ class Names:
             return self._registry.program(prog).name, None
         return None, None
 
-    def node(self, message: Message) -> Node | None:
-        """How the message's payload lies on the wire; None where it has no typed payload."""
+    def payload_type(self, message: Message) -> XdrType | None:
+        """Return the type of a message's payload; None where it has no typed payload."""
         if isinstance(message.payload, XdrStruct | XdrUnion):
-            return layout_of(type(message.payload))
+            return type_of(message.payload)
         if message.payload_type is None or message.payload is None:
             return None
-        return self._registry.type(message.payload_type).node
+        return self._registry.type(message.payload_type)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from libvirt_proto_codegen.model import AccessRule, Annotations, EnumDef, Specification, StructDef
+from libvirt_proto.codec.annotations import AccessRule, Annotations
+from libvirt_proto_codegen.model import EnumDef, Specification, StructDef
 from libvirt_proto_codegen.reader import read_source, read_specification
 from libvirt_proto_codegen.source import Source
 

@@ -43,10 +43,10 @@ def test_one_target_of_my_own_definitions(run, tmp_path: Path, root: Path) -> No
     definitions = root / "tests" / "definitions" / "file.x"
     arguments = ("python", "--defs", definitions, "-o", "filedemo")
     result = run(*arguments)
-    assert (result.exit_code, result.output) == (0, "python: 2 files in filedemo (2 new)\n")
-    assert names(tmp_path) == ["filedemo/__init__.py", "filedemo/file.py"]
-    assert run(*arguments).output == "python: 2 files in filedemo (no change)\n"
-    assert run(*arguments, "--check").output == "python: 2 files in filedemo are current\n"
+    assert (result.exit_code, result.output) == (0, "python: 3 files in filedemo (3 new)\n")
+    assert names(tmp_path) == ["filedemo/__init__.py", "filedemo/_plan.py", "filedemo/file.py"]
+    assert run(*arguments).output == "python: 3 files in filedemo (no change)\n"
+    assert run(*arguments, "--check").output == "python: 3 files in filedemo are current\n"
 
 
 def test_check_names_each_difference_and_what_mends_it(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
@@ -64,7 +64,7 @@ def test_check_names_each_difference_and_what_mends_it(run, tmp_path: Path, root
     assert "filedemo/old.py is not generated any more" in result.output
     mend = f"to mend it: libvirt-proto generate python --defs={definitions} --output=filedemo\n"
     assert result.output.endswith(mend)
-    assert names(tmp_path) == ["filedemo/__init__.py", "filedemo/old.py"]
+    assert names(tmp_path) == ["filedemo/__init__.py", "filedemo/_plan.py", "filedemo/old.py"]
 
 
 def test_somebody_elses_file_is_left_alone(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]

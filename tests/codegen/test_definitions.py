@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libvirt_proto.codec.types import Bound, FixedOpaque
 from libvirt_proto_codegen import releases, source_tree
 from libvirt_proto_codegen.definitions import load_providers, load_release, load_schema
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.externals import ExternalsError, read_externals, write_externals
 from libvirt_proto_codegen.releases import UnknownRelease
 from libvirt_proto_codegen.releases.version import version_key
-from libvirt_proto_codegen.schema import Bound, External, FixedOpaque, Input
+from libvirt_proto_codegen.schema import External, Input
 from tests.support.work import work
 
 

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libvirt_proto.codec.annotations import AccessRule, Annotations
+from libvirt_proto.codec.types import Named
 from libvirt_proto_codegen.dialect import Dialect, short_procedure, short_program, type_key
 from libvirt_proto_codegen.errors import DefinitionError
-from libvirt_proto_codegen.model import AccessRule, Annotations
 from libvirt_proto_codegen.reader import read_specification
 from libvirt_proto_codegen.resolve import resolve
-from libvirt_proto_codegen.schema import Named, Procedure, Program, Schema
+from libvirt_proto_codegen.schema import Procedure, Program, Schema
 from libvirt_proto_codegen.source import Source
 
 

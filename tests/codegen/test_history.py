@@ -12,21 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
+from libvirt_proto.codec.history import KINDS, Event, Span
 from libvirt_proto.definitions import history as shown
 from libvirt_proto_codegen import releases
 from libvirt_proto_codegen.definitions import load_release, load_schema, schema_of
 from libvirt_proto_codegen.pipeline import generate
 from libvirt_proto_codegen.releases.archive import Release
-from libvirt_proto_codegen.releases.facts import (
-    KINDS,
-    Event,
-    Facts,
-    History,
-    HistoryError,
-    Span,
-    read_history,
-    write_history,
-)
+from libvirt_proto_codegen.releases.facts import Facts, History, HistoryError, read_history, write_history
 from libvirt_proto_codegen.releases.fold import extend, fold
 from libvirt_proto_codegen.releases.narrow import narrowed, read_functions
 from libvirt_proto_codegen.releases.version import version_key
@@ -101,7 +93,7 @@ def test_every_limit_that_was_raised_to_what_it_is() -> None:
     checked = 0
     for module in registry.default().modules():
         for name, value in module.constants.items():
-            changes = [event for event in shown.of(("constant", name)).events if event.kind == "changed"]
+            changes = [event for event in shown.lookup(("constant", name)).events if event.kind == "changed"]
             if changes:
                 assert changes[-1].after == value, name
                 checked += 1
@@ -128,7 +120,7 @@ def test_procedures_came_with_the_functions_of_the_api() -> None:
     for program in registry.default().programs():
         for procedure in program.procedures:
             key = ("procedure", f"{program.number:#010x}", str(procedure.number))
-            release = shown.of(key).since.release
+            release = shown.lookup(key).since.release
             if release is not None and key in functions:
                 api = functions[key][1]
                 agreed += release == api
@@ -159,9 +151,11 @@ def test_functions_narrow_open_spans_alone() -> None:
 
 def test_docstrings_and_text_of_generated_classes() -> None:
     union = registry.default().type("remote_typed_param_value")
-    assert (union.hint.__doc__ or "").rstrip().endswith("Since: 0.9.7 or earlier.\n    s: since 0.9.8.")
+    assert (
+        (union.python_class.__doc__ or "").rstrip().endswith("Since: 0.9.7 or earlier.\n    s: since 0.9.8.")
+    )
     assert union.text.endswith("};")
-    args = registry.default().type("remote_domain_backup_begin_args").hint.__doc__ or ""
+    args = registry.default().type("remote_domain_backup_begin_args").python_class.__doc__ or ""
     assert "Since: 6.0.0, by virDomainBackupBegin of the public API" in args
 
 

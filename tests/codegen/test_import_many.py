@@ -14,11 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from libvirt_proto.cli.main import main
+from libvirt_proto.codec.history import Event, Span
 from libvirt_proto_codegen import importer
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.importer import import_release
 from libvirt_proto_codegen.releases import archive_of, collection, fold, weave
-from libvirt_proto_codegen.releases.facts import Event, Span, read_history
+from libvirt_proto_codegen.releases.facts import read_history
 
 X = """
 /* The one of upstream. */

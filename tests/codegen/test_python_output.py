@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,16 +11,17 @@ from typing import Any
 import pytest
 
 from libvirt_proto import registry
-from libvirt_proto.codec.layout import Sequence, layout_of
+from libvirt_proto.codec.history import Event, Span
 from libvirt_proto.errors import BadValue, OverLimit, Truncated
 from libvirt_proto_codegen import pipeline
 from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.reader import read_specification
-from libvirt_proto_codegen.releases.facts import Event, Facts, History, Span
+from libvirt_proto_codegen.releases.facts import Facts, History
 from libvirt_proto_codegen.resolve import resolve
 from libvirt_proto_codegen.source import Source
 from libvirt_proto_codegen.targets.python.history import type_lines
 from tests.support.frames import text, word
+from tests.support.packages import drop_package, import_package
 from tests.support.work import NOISE, grown
 
 Compile = Callable[..., ModuleType]
@@ -34,16 +34,14 @@ def compiled(tmp_path: Path) -> Iterator[Compile]:
     def compile_(definitions: str, externals: str = "") -> ModuleType:
         (tmp_path / "mine.x").write_text(definitions)
         (tmp_path / "externals.toml").write_text(externals)
-        module = ModuleType("_mine")
-        sys.modules["_mine"] = module
-        made = pipeline.compile_python([tmp_path / "mine.x"])
-        exec(made["mine.py"], vars(module))
-        module.index = ModuleType("_index")  # type: ignore[attr-defined]
-        exec(made["__init__.py"], vars(module.index))
+        drop_package("_mine")
+        index = import_package("_mine", pipeline.compile_python([tmp_path / "mine.x"]))
+        module: ModuleType = index.mine
+        module.index = index  # type: ignore[attr-defined]
         return module
 
     yield compile_
-    sys.modules.pop("_mine", None)
+    drop_package("_mine")
 
 
 def encoded(type_: Any, value: Any) -> bytes:
@@ -205,12 +203,13 @@ def test_what_the_head_imports_is_what_is_used(compiled: Compile) -> None:
         ("struct t { void; };", "t", b""),
     ):
         module = compiled(definitions)
-        assert typing.get_type_hints(module)["TYPES"]  # every annotation can be read
         type_ = module.TYPES[name]
+        for annotated in filter(None, (type_.decode, type_.encode, type_.python_class)):
+            typing.get_type_hints(annotated)  # every annotation can be read
         value, after = type_.decode(data, 0)
         assert after == len(data)
         assert encoded(type_, value) == data
-        assert layout_of(type_.hint) is not None
+        assert type_.read(data).value == value
 
 
 def test_what_a_union_may_hold_is_in_its_annotation(compiled: Compile) -> None:
@@ -493,10 +492,8 @@ def test_work_grows_with_definitions(tmp_path: Path, definitions: Callable[[int]
 
 def test_no_limit_is_none(compiled: Compile) -> None:
     module = compiled("struct s { string a<>; opaque b<>; int c<>; string d<4>; };")
-    node = layout_of(module.S)
-    nodes = [child for _, _, child in node.fields]
-    limits = [child.size if isinstance(child, Sequence) else child.mark.limit for child in nodes]
-    assert limits == [None, None, None, 4]
+    limits = [field.node.limit for field in module.TYPES["s"].node.fields]
+    assert [limit and limit.value for limit in limits] == [None, None, None, 4]
 
 
 def test_classes_of_two_files_that_fall_together_stay_apart(tmp_path: Path) -> None:
@@ -505,7 +502,7 @@ def test_classes_of_two_files_that_fall_together_stay_apart(tmp_path: Path) -> N
     (tmp_path / "c.x").write_text("struct FooBar { hyper h; };\n")
     loaded = registry.load(tmp_path)
     assert [module.types.keys() for module in loaded.modules()] == [{"foo_bar"}, {"fooBar"}, {"FooBar"}]
-    names = [type_.hint.__name__ for module in loaded.modules() for type_ in module.types.values()]
+    names = [type_.python_class.__name__ for module in loaded.modules() for type_ in module.types.values()]
     assert names == ["FooBar", "FooBar_", "FooBar"]
     value, after = loaded.type("fooBar").decode(word(5) + word(0), 0)
     assert (value.one.a, value.next, after) == (5, None, 8)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 
 from libvirt_proto import BadValue, ProtocolError, Truncated, registry
-from libvirt_proto.codec import interpreter as careful
+from libvirt_proto.codec import interpreter
 from libvirt_proto.codec import primitives as xdr
 from libvirt_proto.codec.limits import MAX_DEPTH
 from libvirt_proto.registry import Registry
 from libvirt_proto_codegen import pipeline
-from tests.property.values import values
+from tests.support.values import values
 
 #: RFC 4506 §7: John's file sillyprog, which contains just the data "(quit)".
 FILE = bytes.fromhex(
@@ -70,12 +70,12 @@ def test_every_type_round_trips(file: str, count: int, definitions: Path) -> Non
     for type_ in module.types.values():
 
         @settings(deadline=None, max_examples=40)
-        @given(values(type_.node))
+        @given(values(type_))
         def holds(value: object) -> None:
             data = type_.to_bytes(value)  # noqa: B023 - used before the loop goes on
             assert type_.from_bytes(data) == value  # noqa: B023
-            assert careful.write(type_.node, value) == data  # noqa: B023
-            assert careful.read(type_.node, data).value == value  # noqa: B023
+            assert interpreter.write(type_.types, type_.reference, value) == data  # noqa: B023
+            assert interpreter.read(type_.types, type_.reference, data).value == value  # noqa: B023
 
         holds()
 
@@ -175,9 +175,7 @@ def test_a_module_for_another_runtime_says_so() -> None:
 
 
 def test_what_is_cut_off_keeps_its_good_part(everything: Registry) -> None:
-    reading = careful.read(
-        everything.type("stringlist").node, bytes.fromhex("00000001 00000002 68690000 0000")
-    )
+    reading = everything.type("stringlist").read(bytes.fromhex("00000001 00000002 68690000 0000"))
     assert isinstance(reading.error, Truncated)
     assert (reading.error.offset, reading.error.path) == (12, "next")
     assert (reading.error.needed, reading.error.available) == (4, 2)

@@ -10,18 +10,12 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from libvirt_proto_codegen.errors import DefinitionError
-from libvirt_proto_codegen.model import Builtin, Declaration, Specification, TypedefDef, TypeName
-from libvirt_proto_codegen.reader import read_specification
-from libvirt_proto_codegen.resolve import resolve
-from libvirt_proto_codegen.rules import MAX_PROBLEMS
-from libvirt_proto_codegen.schema import (
+from libvirt_proto.codec.types import (
     Arm,
     Array,
     Boolean,
     Bound,
     Enumeration,
-    External,
     Field,
     FixedArray,
     FixedOpaque,
@@ -32,13 +26,18 @@ from libvirt_proto_codegen.schema import (
     Named,
     Opaque,
     Optional,
-    Schema,
     String,
     Structure,
-    TypeDef,
+    TypeDefinition,
     UnionType,
     Void,
 )
+from libvirt_proto_codegen.errors import DefinitionError
+from libvirt_proto_codegen.model import Builtin, Declaration, Specification, TypedefDef, TypeName
+from libvirt_proto_codegen.reader import read_specification
+from libvirt_proto_codegen.resolve import resolve
+from libvirt_proto_codegen.rules import MAX_PROBLEMS
+from libvirt_proto_codegen.schema import External, Schema
 from libvirt_proto_codegen.source import Source, Span
 
 INT = Integer(32, True, "int")
@@ -62,7 +61,7 @@ def rules(*texts: str) -> list[str]:
     return [problem.rule for problem in caught.value.problems]
 
 
-def the_type(text: str, name: str) -> TypeDef:
+def the_type(text: str, name: str) -> TypeDefinition:
     return schema(text).modules[0].by_name[name]
 
 

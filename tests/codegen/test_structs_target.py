@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from libvirt_proto.codec.types import Structure
 from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.externals import KNOWN
 from libvirt_proto_codegen.reader import read_specification
 from libvirt_proto_codegen.resolve import resolve
-from libvirt_proto_codegen.schema import Schema, Structure
+from libvirt_proto_codegen.schema import Schema
 from libvirt_proto_codegen.source import Source
 from libvirt_proto_codegen.targets.structs import generate
 

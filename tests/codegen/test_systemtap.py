@@ -13,18 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libvirt_proto.codec.types import Boolean, Enumeration, Member, TypeDefinition
 from libvirt_proto_codegen.definitions import load_release, load_schema
-from libvirt_proto_codegen.schema import (
-    Boolean,
-    Enumeration,
-    Input,
-    Member,
-    Module,
-    Procedure,
-    Program,
-    Schema,
-    TypeDef,
-)
+from libvirt_proto_codegen.schema import Input, Module, Procedure, Program, Schema
 from libvirt_proto_codegen.targets.systemtap import generate
 
 
@@ -96,8 +87,8 @@ def tapset(schema: Schema) -> dict[str, Callable[..., str]]:
     return functions(artefact.text)
 
 
-def enumeration(name: str, **members: int) -> TypeDef:
-    return TypeDef(name, Enumeration(tuple(Member(*item) for item in members.items())), "", 4, 4, 0)
+def enumeration(name: str, **members: int) -> TypeDefinition:
+    return TypeDefinition(name, Enumeration(tuple(Member(*item) for item in members.items())), "", 4, 4, 0)
 
 
 def program(short: str, number: int, version: int, *numbers: int) -> Program:
@@ -107,7 +98,7 @@ def program(short: str, number: int, version: int, *numbers: int) -> Program:
     return Program(f"{short}_PROGRAM", short, number, version, procedures)
 
 
-def schema(*programs: Program, types: tuple[TypeDef, ...] = ()) -> Schema:
+def schema(*programs: Program, types: tuple[TypeDefinition, ...] = ()) -> Schema:
     return Schema((Module("m", "m.x", (), types, programs),), inputs=(Input("m.x", "0" * 64),))
 
 
@@ -180,7 +171,7 @@ def test_only_functions_that_the_definitions_have_something_for() -> None:
 
 
 def test_a_type_of_the_same_name_that_is_no_enumeration_is_left_alone() -> None:
-    assert tapset(schema(types=(TypeDef("virNetMessageType", Boolean(), "", 4, 4, 0),))) == {}
+    assert tapset(schema(types=(TypeDefinition("virNetMessageType", Boolean(), "", 4, 4, 0),))) == {}
 
 
 @pytest.mark.parametrize("release", ["0.9.7", "10.0.0", "12.6.0"])

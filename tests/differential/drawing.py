@@ -1,7 +1,6 @@
-"""Values of any type, damaged bytes, and bytes at and above each limit, from a seed.
+"""Damaged bytes, and bytes at and above each limit of a type.
 
-tests/property draws with Hypothesis, which shrinks what fails; this draws a million in minutes. Bytes at the
-limits are put together here, and not by the encoder that is under test.
+Bytes at the limits are built here, not by the encoder under test.
 """
 
 from __future__ import annotations
@@ -9,119 +8,30 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from libvirt_proto.codec.layout import (
+from libvirt_proto.codec.sizes import padded
+from libvirt_proto.codec.types import (
+    Array,
     Boolean,
-    EnumOf,
+    Enumeration,
+    FixedArray,
     FixedOpaque,
     Floating,
     Integer,
-    Leaf,
+    Named,
     Node,
     Opaque,
     Optional,
-    Sequence,
     String,
-    StructNode,
-    UnionNode,
-    VoidNode,
+    Structure,
+    UnionType,
+    Void,
 )
+from libvirt_proto.codec.visitor import Visitor
+from libvirt_proto.codec.xdrtype import TypeTable, XdrType
 
-#: The range of a number in C, where it is smaller than its four bytes on the wire.
-NARROW = {
-    "char": (8, True),
-    "unsigned char": (8, False),
-    "short": (16, True),
-    "unsigned short": (16, False),
-}
-#: A type within itself ends here.
-DEEP = 4
 _WORD = struct.Struct(">I")
-
-
-def value(node: Node, rng: Random, depth: int = 0) -> Any:
-    """A value; most are small, some are at an edge of what the type takes."""
-    match node:
-        case Leaf(mark):
-            return _leaf(mark, rng)
-        case VoidNode():
-            return None
-        case Optional(element):
-            return value(element, rng, depth + 1) if rng.random() < 0.7 and depth < DEEP else None
-        case Sequence(element, size, fixed):
-            count = (size or 0) if fixed else _length(size, rng)
-            return [value(element, rng, depth) for _ in range(count)]
-        case StructNode():
-            return node.type(*[value(child, rng, depth) for _, _, child in node.fields])
-        case UnionNode():
-            return _union(node, rng, depth)
-
-
-def _union(node: UnionNode, rng: Random, depth: int) -> Any:
-    label: Any = rng.choice(list(node.arms))
-    kind = node.discriminant[2]
-    if node.default is not None and rng.random() < 0.3:
-        label = value(kind, rng)
-    if isinstance(kind, Leaf) and isinstance(kind.mark, Boolean):
-        label = bool(label)
-    arm = node.arm(label)
-    assert arm
-    return node.type(label, value(arm[1], rng, depth))
-
-
-def _length(limit: int | None, rng: Random) -> int:
-    """Mostly few; now and then all that fit, where that is not much."""
-    most = 1 << 32 if limit is None else limit
-    if most <= 64 and rng.random() < 0.03:
-        return most
-    return min(rng.choice((0, 0, 1, 1, 1, 2, 3, 7)), most)
-
-
-def _leaf(mark: Any, rng: Random) -> Any:
-    match mark:
-        case Integer(bits, signed, spelling):
-            bits, signed = NARROW.get(spelling, (bits, signed))
-            return _integer(bits, signed, rng)
-        case EnumOf(type_):
-            return rng.choice(list(type_)) if rng.random() < 0.8 else _integer(32, True, rng)
-        case Boolean():
-            return rng.random() < 0.5
-        case Floating(bits):
-            code = {32: "f", 64: "d"}[bits]
-            (number,) = struct.unpack(f">{code}", rng.choice((rng.randbytes(bits // 8), bytes(bits // 8))))
-            return number
-        case FixedOpaque(size):
-            return rng.randbytes(size)
-        case Opaque(limit):
-            return rng.randbytes(_length(limit, rng))
-        case String(limit):
-            return _string(limit, rng)
-    raise AssertionError(mark)
-
-
-def _integer(bits: int, signed: bool, rng: Random) -> int:
-    number = rng.choice(
-        (0, 1, 1 << (bits - 1), (1 << (bits - 1)) - 1, (1 << bits) - 1, rng.getrandbits(bits))
-    )
-    return number - (1 << bits) if signed and number >> (bits - 1) else number
-
-
-def _string(limit: int | None, rng: Random) -> str | bytes:
-    """ASCII for the most part, then UTF-8, then bytes that are neither, all but these without NUL."""
-    size = _length(limit, rng)
-    what = rng.random()
-    if what < 0.85:
-        return "".join(rng.choices("abz /.", k=size))
-    if what < 0.95:
-        text = "".join(rng.choices("aé€\U0001f40d", k=size))
-        return text if limit is None or len(text.encode()) <= limit else text[: limit // 4]
-    data = rng.randbytes(size)
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data
-
 
 #: Words that counts, lengths, labels and flags are likely to be compared with, and a signalling NaN.
 _WORDS = (
@@ -224,63 +134,120 @@ class AtLimit(NamedTuple):
     over: bytes
 
 
-def smallest(node: Node) -> bytes:
-    """A short form of a node: all that may be empty is."""
-    match node:
-        case Leaf(Integer(bits) | Floating(bits)):
-            return bytes(bits // 8)
-        case Leaf(FixedOpaque(size)):
-            return bytes(size + -size % 4)
-        case Leaf(EnumOf(type_)):
-            return struct.pack(">i", next(iter(type_)))
-        case Sequence(element, size, True):
-            return smallest(element) * (size or 0)
-        case StructNode():
-            return b"".join(smallest(child) for _, _, child in node.fields)
-        case UnionNode():
-            label, (_, child) = next(iter(node.arms.items()))
-            return _label(label) + smallest(child)
-        case VoidNode():
-            return b""
-        case _:
-            return bytes(4)
+class _Smallest(Visitor[bytes]):
+    """Builds a short form of a type: all that may be empty is."""
+
+    def void(self, node: Void) -> bytes:
+        return b""
+
+    def integer(self, node: Integer) -> bytes:
+        return bytes(node.bits // 8)
+
+    def floating(self, node: Floating) -> bytes:
+        return bytes(node.bits // 8)
+
+    def boolean(self, node: Boolean) -> bytes:
+        return bytes(4)
+
+    def enumeration(self, reference: Named, node: Enumeration) -> bytes:
+        return _word_of(node.members[0].value)
+
+    def fixed_opaque(self, node: FixedOpaque) -> bytes:
+        return bytes(padded(node.size.value))
+
+    def opaque(self, node: Opaque) -> bytes:
+        return bytes(4)
+
+    def string(self, node: String) -> bytes:
+        return bytes(4)
+
+    def fixed_array(self, node: FixedArray) -> bytes:
+        return self.visit(node.element) * node.size.value
+
+    def array(self, node: Array) -> bytes:
+        return bytes(4)
+
+    def optional(self, node: Optional) -> bytes:
+        return bytes(4)
+
+    def structure(self, reference: Named, node: Structure) -> bytes:
+        return b"".join(self.visit(field.node) for field in node.fields)
+
+    def union(self, reference: Named, node: UnionType) -> bytes:
+        label, arm = next(iter(node.by_label.items()))
+        return _word_of(label) + self.visit(arm.node)
 
 
-def _label(number: int) -> bytes:
+def limits(type_: XdrType, size: int) -> Iterator[AtLimit]:
+    """Yield each bounded length within a type, of those that `size` bytes are enough for."""
+    return _Limits(type_.types, size).visit(type_.reference)
+
+
+class _Limits(Visitor[Iterator[AtLimit]]):
+    def __init__(self, types: TypeTable, size: int) -> None:
+        super().__init__(types)
+        self._size = size
+        self._smallest = _Smallest(types).visit
+        #: The structs and unions that the visit is in: a type within itself ends there.
+        self._within: list[Named] = []
+
+    def _none(self, node: Node) -> Iterator[AtLimit]:
+        return iter(())
+
+    void = integer = floating = boolean = fixed_opaque = _none
+
+    def enumeration(self, reference: Named, node: Enumeration) -> Iterator[AtLimit]:
+        return iter(())
+
+    def opaque(self, node: Opaque) -> Iterator[AtLimit]:
+        if node.limit is not None and node.limit.value <= self._size:
+            limit = node.limit.value
+            yield AtLimit("", limit, _text(limit), _text(limit + 1))
+
+    def string(self, node: String) -> Iterator[AtLimit]:
+        return self.opaque(Opaque(node.limit))
+
+    def fixed_array(self, node: FixedArray) -> Iterator[AtLimit]:
+        rest = self._smallest(node.element) * (node.size.value - 1)
+        return _around("[0]", b"", self.visit(node.element), rest)
+
+    def array(self, node: Array) -> Iterator[AtLimit]:
+        one = self._smallest(node.element)
+        if node.limit is not None and node.limit.value * len(one) <= self._size:
+            count = node.limit.value
+            yield AtLimit("", count, _word_of(count) + one * count, _word_of(count + 1) + one * (count + 1))
+        yield from _around("[0]", _word_of(1), self.visit(node.element), b"")
+
+    def optional(self, node: Optional) -> Iterator[AtLimit]:
+        return _around("", _word_of(1), self.visit(node.element), b"")
+
+    def structure(self, reference: Named, node: Structure) -> Iterator[AtLimit]:
+        if reference in self._within:
+            return
+        self._within.append(reference)
+        parts = [self._smallest(field.node) for field in node.fields]
+        for index, field in enumerate(node.fields):
+            before, after = b"".join(parts[:index]), b"".join(parts[index + 1 :])
+            yield from _around(f".{field.name}", before, self.visit(field.node), after)
+        self._within.pop()
+
+    def union(self, reference: Named, node: UnionType) -> Iterator[AtLimit]:
+        if reference in self._within:
+            return
+        self._within.append(reference)
+        for label, arm in node.by_label.items():
+            yield from _around(f".{arm.name}", _word_of(label), self.visit(arm.node), b"")
+        self._within.pop()
+
+
+def _word_of(number: int) -> bytes:
     return _WORD.pack(number & 0xFFFFFFFF)
 
 
-def limits(node: Node, size: int, path: str = "", within: tuple[Any, ...] = ()) -> Iterator[AtLimit]:
-    """Each bounded length within a node, of those that `size` bytes are enough for."""
-    match node:
-        case Leaf(String(limit) | Opaque(limit)) if limit is not None and limit <= size:
-            yield AtLimit(path, limit, _text(limit), _text(limit + 1))
-        case Sequence(element, count, fixed):
-            one = smallest(element)
-            if fixed:
-                rest = one * ((count or 0) - 1)
-                yield from _around(b"", limits(element, size, f"{path}[0]", within), rest)
-                return
-            if count is not None and count * len(one) <= size:
-                yield AtLimit(path, count, _label(count) + one * count, _label(count + 1) + one * (count + 1))
-            yield from _around(_label(1), limits(element, size, f"{path}[0]", within), b"")
-        case Optional(element):
-            yield from _around(_label(1), limits(element, size, path, within), b"")
-        case StructNode() if node.type not in within:
-            parts = [smallest(child) for _, _, child in node.fields]
-            for index, (name, _, child) in enumerate(node.fields):
-                found = limits(child, size, f"{path}.{name}", (*within, node.type))
-                yield from _around(b"".join(parts[:index]), found, b"".join(parts[index + 1 :]))
-        case UnionNode() if node.type not in within:
-            for label, (name, child) in node.arms.items():
-                found = limits(child, size, f"{path}.{name}", (*within, node.type))
-                yield from _around(_label(label), found, b"")
-
-
 def _text(size: int) -> bytes:
-    return _label(size) + b"x" * size + bytes(-size % 4)
+    return _word_of(size) + b"x" * size + bytes(-size % 4)
 
 
-def _around(before: bytes, found: Iterator[AtLimit], after: bytes) -> Iterator[AtLimit]:
-    for one in found:
-        yield one._replace(most=before + one.most + after, over=before + one.over + after)
+def _around(step: str, before: bytes, found: Iterator[AtLimit], after: bytes) -> Iterator[AtLimit]:
+    for path, limit, most, over in found:
+        yield AtLimit(f"{step}{path}", limit, before + most + after, before + over + after)

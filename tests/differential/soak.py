@@ -26,6 +26,7 @@ from rich.table import Table
 from libvirt_proto import registry
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto_codegen import releases
+from tests.support.values import random_value
 
 from . import drawing
 from .rpcgen import Judge, build, missing
@@ -55,7 +56,7 @@ def drawn(type_: XdrType, values: int, mutated: int, seed: str) -> Iterator[Case
     """Encoded values of a type, and damaged ones; the same for the same seed."""
     rng = Random(f"{seed}/{type_.name}")
     for index in range(max(values, mutated)):
-        data = type_.to_bytes(drawing.value(type_.node, rng))
+        data = type_.to_bytes(random_value(type_, rng))
         if index < values:
             yield Case(type_, data, Origin.VALUE)
         if index < mutated:
@@ -64,7 +65,7 @@ def drawn(type_: XdrType, values: int, mutated: int, seed: str) -> Iterator[Case
 
 def at_limits(type_: XdrType, size: int) -> Iterator[Case]:
     """Bytes of a type with one length at its limit, and one above it, of limits up to `size` bytes."""
-    for one in drawing.limits(type_.node, size):
+    for one in drawing.limits(type_, size):
         yield Case(type_, one.most, Origin.AT_LIMIT)
         yield Case(type_, one.over, Origin.OVER_LIMIT)
 
@@ -154,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
         Progress(console=console, disable=not console.is_terminal) as bar,
     ):
         judge = judge_of_all(types, Path(folder))
-        edges = sum(2 for t in chosen for _ in drawing.limits(t.node, options.limit))
+        edges = sum(2 for t in chosen for _ in drawing.limits(t, options.limit))
         task = bar.add_task("comparing with C", total=options.values + options.mutated + edges)
         for done in compare(judge, cases, tally):
             bar.advance(task, done)

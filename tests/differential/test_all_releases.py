@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from libvirt_proto.codec.types import Enumeration, Structure, UnionType
 from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.releases import archive_of, root
 from libvirt_proto_codegen.releases.archive import Release
 from libvirt_proto_codegen.releases.facts import read_history
 from libvirt_proto_codegen.releases.fold import fold
-from libvirt_proto_codegen.schema import Enumeration, Module, Schema, Structure, UnionType
+from libvirt_proto_codegen.schema import Module, Schema
 from libvirt_proto_codegen.structs_files import Comparison, compare_layouts
 from libvirt_proto_codegen.targets import structs
 from tests.differential.releases import canonical, schema_of

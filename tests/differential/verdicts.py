@@ -15,11 +15,28 @@ from enum import Enum
 from typing import Any
 
 from libvirt_proto.codec.interpreter import Reading
-from libvirt_proto.codec.layout import Integer, Leaf, Node, Optional, Sequence, String, StructNode, UnionNode
-from libvirt_proto.codec.xdrtype import XdrType
+from libvirt_proto.codec.types import (
+    Array,
+    Boolean,
+    Enumeration,
+    FixedArray,
+    FixedOpaque,
+    Floating,
+    Integer,
+    Named,
+    Node,
+    Opaque,
+    Optional,
+    String,
+    Structure,
+    UnionType,
+    Void,
+)
+from libvirt_proto.codec.visitor import Visitor, parts
+from libvirt_proto.codec.xdrtype import TypeTable, XdrType
 from libvirt_proto.errors import OverLimit
+from tests.support.values import NARROW
 
-from .drawing import NARROW
 from .rpcgen import ACCEPTED, REFUSED, Answer
 
 #: The kinds of explained disagreement, as docs/disagreements.md calls them.
@@ -106,7 +123,7 @@ def compared(type_: XdrType, ours: Reading, again: bytes, answer: Answer) -> tup
     if again == answer.again:
         return set(), ""
     kinds: set[str] = set()
-    expected = type_.to_bytes(as_c_holds(type_.node, ours.value, kinds))
+    expected = type_.to_bytes(as_c_holds(type_, ours.value, kinds))
     if expected != answer.again and _quieted(expected, answer.again):
         kinds.add(QUIET)
         expected = answer.again
@@ -115,38 +132,67 @@ def compared(type_: XdrType, ours: Reading, again: bytes, answer: Answer) -> tup
     return set(), f"C encodes {answer.again.hex()}, we {again.hex()}"
 
 
-def as_c_holds(node: Node, value: Any, kinds: set[str]) -> Any:
-    """A value as C's memory has it: strings end at their first NUL, numbers of fewer than four bytes are
-    cut to their size. `kinds` gets what was changed."""
-    match node:
-        case Leaf(String()):
-            short = value.split("\0" if isinstance(value, str) else b"\0", 1)[0]
-            return _noted(NUL, value, short, kinds)
-        case Leaf(Integer(_, _, spelling)) if spelling in NARROW:
-            bits, signed = NARROW[spelling]
-            number = value & ((1 << bits) - 1)
-            number -= (1 << bits) if signed and number >> (bits - 1) else 0
-            return _noted(NARROWED, value, number, kinds)
-        case Sequence(element):
-            return [as_c_holds(element, item, kinds) for item in value]
-        case Optional(element):
-            return None if value is None else as_c_holds(element, value, kinds)
-        case StructNode():
-            parts = [as_c_holds(child, getattr(value, name), kinds) for _, name, child in node.fields]
-            return node.type(*parts)
-        case UnionNode():
-            label = getattr(value, node.discriminant[1])
-            arm = node.arm(label)
-            assert arm
-            return node.type(label, as_c_holds(arm[1], value.value, kinds))
-        case _:
-            return value
+def as_c_holds(type_: XdrType, value: Any, kinds: set[str]) -> Any:
+    """Return a value as C's memory has it: strings end at their first NUL, and numbers of fewer than four
+    bytes are cut to their size. `kinds` gets the kinds of changes."""
+    return _InC(type_.types, kinds).held(type_.reference, value)
 
 
-def _noted(kind: str, before: Any, after: Any, kinds: set[str]) -> Any:
-    if before != after:
-        kinds.add(kind)
-    return after
+class _InC(Visitor[Any]):
+    """Converts the value that `held` was called with last."""
+
+    def __init__(self, types: TypeTable, kinds: set[str]) -> None:
+        super().__init__(types)
+        self._kinds = kinds
+        self._value: Any = None
+
+    def held(self, node: Node, value: Any) -> Any:
+        self._value = value
+        return self.visit(node)
+
+    def _unchanged(self, node: Void | Floating | Boolean | FixedOpaque | Opaque) -> Any:
+        return self._value
+
+    void = floating = boolean = fixed_opaque = opaque = _unchanged
+
+    def enumeration(self, reference: Named, node: Enumeration) -> Any:
+        return self._value
+
+    def string(self, node: String) -> Any:
+        value = self._value
+        return self._noted(NUL, value.split("\0" if isinstance(value, str) else b"\0", 1)[0])
+
+    def integer(self, node: Integer) -> Any:
+        if node.spelling not in NARROW:
+            return self._value
+        bits, signed = NARROW[node.spelling]
+        number = self._value & ((1 << bits) - 1)
+        return self._noted(NARROWED, number - (1 << bits) if signed and number >> (bits - 1) else number)
+
+    def _noted(self, kind: str, after: Any) -> Any:
+        if self._value != after:
+            self._kinds.add(kind)
+        return after
+
+    def fixed_array(self, node: FixedArray) -> Any:
+        return [self.held(node.element, item) for item in self._value]
+
+    def array(self, node: Array) -> Any:
+        return [self.held(node.element, item) for item in self._value]
+
+    def optional(self, node: Optional) -> Any:
+        return None if self._value is None else self.visit(node.element)
+
+    def structure(self, reference: Named, node: Structure) -> Any:
+        held = [self.held(part, each) for _, part, each in parts(node, self._value)]
+        return self.types.python_class(reference)(*held)
+
+    def union(self, reference: Named, node: UnionType) -> Any:
+        value = self._value
+        label = getattr(value, value.__struct_fields__[0])
+        arm = node.arm(label)
+        assert arm is not None
+        return self.types.python_class(reference)(label, self.held(arm.node, value.value))
 
 
 def _quieted(ours: bytes, theirs: bytes) -> bool:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
-from libvirt_proto.codec import interpreter as careful
-from libvirt_proto.codec import layout
+from libvirt_proto.codec import interpreter
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto_codegen import pipeline
 from libvirt_proto_codegen.definitions import load_schema
@@ -22,9 +18,11 @@ from libvirt_proto_codegen.reader import read_specification, source_of
 from libvirt_proto_codegen.schema import Schema
 from libvirt_proto_codegen.source import Source
 from tests.support.oracles import placed_in_words, understood_or_refused, value_or_error
+from tests.support.packages import imported
+from tests.support.values import TooLarge, fuzzed_value
 
 from .taker import Taker
-from .writer import TooLarge, Writer, value
+from .writer import Writer
 
 
 def xdr(data: bytes) -> None:
@@ -73,8 +71,8 @@ def generator(data: bytes) -> None:
         assert again is not None
         same = {artefact.path: artefact.text for artefact in pipeline.generate(again, "python")}
     assert _bodies(same) == _bodies(python)
-    with _imported(python["fuzzed.py"]) as module:
-        for type_ in module.TYPES.values():
+    with imported("_fuzzed", python) as package:  # and nothing of it afterwards: the fuzzer makes millions
+        for type_ in package.fuzzed.TYPES.values():
             understood_or_refused(type_.text)
             _round_trip(type_, values)
 
@@ -94,31 +92,17 @@ def _bodies(texts: Mapping[str, str]) -> dict[str, str]:
     return {name: text.partition('"""')[2] for name, text in texts.items()}
 
 
-@contextmanager
-def _imported(text: str) -> Iterator[ModuleType]:
-    """The module, and nothing of it afterwards: the fuzzer makes millions."""
-    module = ModuleType("_fuzzed")
-    sys.modules["_fuzzed"] = module
-    try:
-        exec(compile(text, "fuzzed.py", "exec"), vars(module))
-        yield module
-    finally:
-        del sys.modules["_fuzzed"]
-        for function in (layout._class_node, careful.min_size):
-            function.cache_clear()
-
-
 def _round_trip(type_: XdrType, taker: Taker) -> None:
     try:
-        one = value(type_.node, taker)
+        one = fuzzed_value(type_, taker)
     except TooLarge:
         pass
     else:
         data = type_.to_bytes(one)
         assert type_.from_bytes(data) == one
         assert type_.to_bytes(type_.from_bytes(data)) == data
-        assert careful.write(type_.node, one) == data
-        reading = careful.read(type_.node, data)
+        assert interpreter.write(type_.types, type_.reference, one) == data
+        reading = interpreter.read(type_.types, type_.reference, data)
         assert (reading.value, reading.next, reading.error) == (one, len(data), None)
         assert type_.min_size <= len(data)
         assert type_.max_size is None or len(data) <= type_.max_size

@@ -6,21 +6,21 @@ tests/codegen/test_python_target.py and the fuzzer's corpus, which take seconds.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
 
 import pytest
 
-from libvirt_proto.codec import interpreter as careful
+from libvirt_proto.codec import interpreter
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto_codegen import pipeline
 from libvirt_proto_codegen.definitions import load_release, load_schema
 from tests.fuzz.taker import Taker
 from tests.fuzz.targets import CORPUS
-from tests.fuzz.writer import TooLarge, Writer, value
+from tests.fuzz.writer import Writer
 from tests.support.oracles import value_or_error
+from tests.support.packages import imported
+from tests.support.values import TooLarge, fuzzed_value
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GENERATED = ROOT / "libvirt_proto" / "generated"
@@ -46,24 +46,22 @@ def test_the_committed_modules_are_current() -> None:
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_values_come_back(name: str) -> None:
     made = {artefact.path: artefact.text for artefact in pipeline.generate(SCHEMAS[name], "python")}
-    (text,) = (text for path, text in made.items() if path != "__init__.py")
-    module = ModuleType("_mutated")
-    sys.modules["_mutated"] = module
-    exec(compile(text, "mutated.py", "exec"), vars(module))
-    for type_ in module.TYPES.values():
-        for seed in range(2):
-            _round_trip(type_, Taker(bytes((seed * 83 + at * 31 + at * at) & 0xFF for at in range(400))))
+    (stem,) = (path.removesuffix(".py") for path in made if path not in ("__init__.py", "_plan.py"))
+    with imported("_mutated", made) as package:
+        for type_ in getattr(package, stem).TYPES.values():
+            for seed in range(2):
+                _round_trip(type_, Taker(bytes((seed * 83 + at * 31 + at * at) & 0xFF for at in range(400))))
 
 
 def _round_trip(type_: XdrType, taker: Taker) -> None:
     try:
-        one = value(type_.node, taker)
+        one = fuzzed_value(type_, taker)
     except TooLarge:
         return
     data = type_.to_bytes(one)
     parts: list[bytes] = []
     type_.encode(one, parts.append)  # the fast way has to do it, not the careful one in its stead
-    assert b"".join(parts) == data == careful.write(type_.node, one)
+    assert b"".join(parts) == data == interpreter.write(type_.types, type_.reference, one)
     assert type_.decode(data, 0) == (one, len(data))
     assert type_.decode(b"!" + data + b"?", 1) == (one, len(data) + 1)
     assert type_.min_size <= len(data)

@@ -6,9 +6,8 @@ import re
 
 from hypothesis import strategies as st
 
+from libvirt_proto.codec.annotations import AccessRule, Annotations
 from libvirt_proto_codegen.model import (
-    AccessRule,
-    Annotations,
     Builtin,
     Case,
     ConstDef,

@@ -14,7 +14,7 @@ import pytest
 
 from libvirt_proto import OverLimit, ProtocolError, decode_message, registry
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.codec import interpreter as careful
+from libvirt_proto.codec import interpreter
 from libvirt_proto.codec.limits import MAX_DEPTH, MAX_FRAME, MAX_REMARKS
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.events import Chunk, Connection, Item
@@ -130,7 +130,7 @@ def test_lists_of_the_smallest_elements_in_any_type() -> None:
     for type_ in EVERY_TYPE:
         words = b"".join(word(rng.choice((0, 1, 2, 3, 0x1234567))) for _ in range(200))
         for data in (word(200) + bytes(800), words):
-            done = work(lambda: (type_.read(data), careful.read(type_.node, data)))  # noqa: B023
+            done = work(lambda: (type_.read(data), interpreter.read(type_.types, type_.reference, data)))  # noqa: B023
             assert_within(done, len(data), 2 * MULTIPLE)
             checked += done.calls > 1000
     assert checked > 20
@@ -177,12 +177,33 @@ def test_nesting_within_the_limit_is_read_and_written_both_ways(
     data = LEVELS[name] * (MAX_DEPTH - 1) + ENDS[name]
     reading = type_.read(data)
     assert (reading.error, reading.next) == (None, len(data))
-    assert careful.read(type_.node, data).value == reading.value
-    assert type_.to_bytes(reading.value) == careful.write(type_.node, reading.value) == data
+    assert interpreter.read(type_.types, type_.reference, data).value == reading.value
+    assert (
+        type_.to_bytes(reading.value)
+        == interpreter.write(type_.types, type_.reference, reading.value)
+        == data
+    )
     data = LEVELS[name] * MAX_DEPTH + ENDS[name]
     reading = type_.read(data)
     assert isinstance(reading.error, OverLimit)
     assert (reading.error.what, reading.error.limit) == ("depth", MAX_DEPTH)
+
+
+def called_from(depth: int, action: Callable[[], object]) -> object:
+    """The result of an action that is called from so many functions."""
+    return action() if depth == 0 else called_from(depth - 1, action)
+
+
+@pytest.mark.parametrize("name", ["item", "node", "tree"])
+def test_nesting_within_the_limit_needs_half_of_the_stack(nested: dict[str, XdrType], name: str) -> None:
+    """The default is 1,000 frames, and a caller has used some."""
+    type_ = nested[name]
+    data = LEVELS[name] * (MAX_DEPTH - 1) + ENDS[name]
+    value = type_.from_bytes(data)
+    read = called_from(300, lambda: interpreter.read(type_.types, type_.reference, data))
+    assert isinstance(read, interpreter.Reading)
+    assert read.value == value
+    assert called_from(300, lambda: interpreter.write(type_.types, type_.reference, value)) == data
 
 
 @pytest.mark.parametrize("name", LEVELS)
@@ -210,7 +231,7 @@ def test_a_level_of_many_types_ends_with_the_stack(nested: dict[str, XdrType]) -
             inner = [inner]
         value = type(value)([inner])
     with pytest.raises(ProtocolError, match="nests deeper"):
-        careful.write(type_.node, value)
+        interpreter.write(type_.types, type_.reference, value)
 
 
 # Frames and streams

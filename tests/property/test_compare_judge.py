@@ -14,10 +14,10 @@ from hypothesis.errors import NoSuchExample
 from libvirt_proto import registry
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.errors import ProtocolError
-from libvirt_proto.jsonlines.encode import plain
+from libvirt_proto.jsonlines.encode import to_plain
 from libvirt_proto_codegen.compare import RULES, compare
 from libvirt_proto_codegen.definitions import load_schema
-from tests.property.values import values
+from tests.support.values import values
 
 PAIRS = Path(__file__).resolve().parent.parent / "compare"
 QUICK = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck), database=None)
@@ -69,7 +69,7 @@ def reads_the_same(sent: XdrType, received: XdrType) -> None:
     """All that one side sends, the other reads and would send just so."""
 
     @QUICK
-    @given(values(sent.node))
+    @given(values(sent))
     def holds(value: object) -> None:
         data = sent.to_bytes(value)
         assert received.to_bytes(received.from_bytes(data)) == data
@@ -79,9 +79,7 @@ def reads_the_same(sent: XdrType, received: XdrType) -> None:
 
 def refuses_some(sent: XdrType, received: XdrType) -> bool:
     try:
-        find(
-            values(sent.node), lambda value: read(received, sent.to_bytes(value)) is REFUSED, settings=SEARCH
-        )
+        find(values(sent), lambda value: read(received, sent.to_bytes(value)) is REFUSED, settings=SEARCH)
     except NoSuchExample:
         return False
     return True
@@ -90,10 +88,10 @@ def refuses_some(sent: XdrType, received: XdrType) -> bool:
 def misreads_some(sent: XdrType, received: XdrType) -> bool:
     def differs(value: object) -> bool:
         there = read(received, sent.to_bytes(value))
-        return there is not REFUSED and plain(received.node, there) != plain(sent.node, value)
+        return there is not REFUSED and to_plain(received, there) != to_plain(sent, value)
 
     try:
-        find(values(sent.node), differs, settings=SEARCH)
+        find(values(sent), differs, settings=SEARCH)
     except NoSuchExample:
         return False
     return True

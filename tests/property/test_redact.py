@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.property.values import values
 
 from libvirt_proto import registry
 from libvirt_proto.capture.stream import messages, messages_and_rest
-from libvirt_proto.codec.layout import XdrStruct, XdrUnion
 from libvirt_proto.codec.secretfields import kind
+from libvirt_proto.codec.values import XdrStruct, XdrUnion
 from libvirt_proto.events import Captured, Chunk, Connection, Direction, Item
 from libvirt_proto.redact.redactor import Redactor, What
 from libvirt_proto.redact.text import redact_qmp, redact_text, redact_xml
 from libvirt_proto.rpc.message import Header, Message, MessageDecoder, encode_message
-from tests.property.values import values
 from tests.support.markers import MARKER, QMP, TEXT, XML, found
 
 DEFAULT = registry.default()
@@ -41,7 +41,7 @@ def frames(draw: st.DrawFn) -> bytes:
     if number == 1 and draw(st.booleans()):
         type_, status = DEFAULT.error, 1
     header = Header(program.number, 1, procedure.number, number, draw(st.integers(0, 9)), status)
-    payload = draw(values(type_.node))
+    payload = draw(values(type_))
     return encode_message(Message(header, 0, None, type_.name, payload), registry=DEFAULT)
 
 

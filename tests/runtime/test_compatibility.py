@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from libvirt_proto import registry
 from libvirt_proto.cli import main as cli
-from libvirt_proto.compatibility import AsOf
+from libvirt_proto.compatibility import CompatibilityCheck
 from libvirt_proto.rpc.message import decode_message
-from tests.property.values import values
 from tests.support.frames import frame, text, word
+from tests.support.values import values
 
 DOMAIN = text(b"vm") + bytes(16) + word(1)
 
 
 def told(release: str, *frames: bytes) -> list[tuple[str, str, str]]:
     """(severity, code, text) of each notice about some messages."""
-    as_of = AsOf(registry.default(), registry.release(release))
+    as_of = CompatibilityCheck(registry.default(), registry.release(release))
     for data in frames:
         as_of.add(decode_message(data))
     return [(notice.severity, notice.code, notice.text) for notice in as_of.notices()]
@@ -119,7 +119,7 @@ def test_what_a_release_writes_it_understands(release: str) -> None:
     @given(st.data())
     def holds(data: st.DataObject) -> None:
         program, procedure, kind, type_ = data.draw(st.sampled_from(payloads))
-        payload = type_.to_bytes(data.draw(values(type_.node)))
+        payload = type_.to_bytes(data.draw(values(type_)))
         message = frame(payload, prog=program.number, vers=program.version, proc=procedure.number, type_=kind)
         assert told(release, message) == []
 

@@ -1,147 +1,90 @@
-"""XDR types written by hand, in the shape of generated ones, for tests that need no definitions.
+"""Types of a small .x file, compiled on import, for tests that need no libvirt definitions.
 
-The text of each is its docstring.
+A type that the tests use only for its JSON or its tree is a typedef below.
 """
 
 from __future__ import annotations
 
-import enum
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
-from libvirt_proto.codec.layout import (
-    ArrayOf,
-    Bool,
-    Char,
-    Double,
-    EnumOf,
-    FixedArrayOf,
-    FixedOpaque,
-    Float,
-    Hyper,
-    Int,
-    Opaque,
-    OptionalOf,
-    Quadruple,
-    String,
-    Typedef,
-    UnsignedHyper,
-    UnsignedInt,
-    XdrStruct,
-    XdrUnion,
+from libvirt_proto.codec.xdrtype import XdrType
+from tests.support.packages import import_package, python_texts
+
+DEFINITIONS = """
+enum colour { RED = 0, GREEN = 5, BLUE = -1 };
+typedef string nonnull_string<4194304>;
+typedef opaque remote_uuid[16];
+struct nonnull_domain { nonnull_string name; remote_uuid uuid; int id; };
+struct point { int from; hyper y; };
+union typed_param_value switch (int type) {
+    case 1: int i;
+    case 2: unsigned int ui;
+    case 3: hyper l;
+    case 4: unsigned hyper ul;
+    case 5: double d;
+    case 6: int b;
+    case 7: nonnull_string s;
+};
+struct typed_param { nonnull_string field; typed_param_value value; };
+union shape switch (colour c) { case RED: void; case GREEN: point p; default: opaque o<>; };
+union flag switch (bool on) { case TRUE: colour c; case FALSE: void; };
+struct link { int value; link *next; };
+struct everything {
+    bool flag; float f; double d; quadruple q; opaque fixed[3]; opaque rest<>; nonnull_string text;
+    nonnull_string *maybe; colour c; char model[4]; unsigned hyper big<2>; nonnull_domain *dom;
+    typed_param params<16>; shape s;
+};
+
+typedef int int_value;
+typedef unsigned int unsigned_int_value;
+typedef unsigned hyper unsigned_hyper_value;
+typedef bool bool_value;
+typedef double double_value;
+typedef quadruple quadruple_value;
+typedef string text<>;
+typedef opaque bytes_value<>;
+typedef opaque plain_id[16];
+typedef plain_id virFooUUID;
+typedef opaque digest[16];
+typedef opaque short_uuid[2];
+typedef int *maybe_int;
+typedef text *maybe_text;
+typedef int ints<>;
+typedef int two_ints<2>;
+typedef colour colours<>;
+typedef nonnull_domain domains<>;
+typedef typed_param params<>;
+typedef typed_param two_params<2>;
+typedef flag flags<>;
+typedef char two_chars[2];
+typedef char three_chars[3];
+typedef char six_chars[6];
+typedef unsigned int row[3];
+typedef row rows<>;
+"""
+
+_module = import_package("_handmade", python_texts("handmade", DEFINITIONS)).handmade
+TYPES = _module.TYPES
+Colour, Domain, Point, ParamValue = (
+    _module.Colour,
+    _module.NonnullDomain,
+    _module.Point,
+    _module.TypedParamValue,
 )
-
-
-class Colour(enum.IntEnum):
-    """enum colour { RED = 0, GREEN = 5, BLUE = -1 };"""
-
-    RED = 0
-    GREEN = 5
-    BLUE = -1
-
-
-NonnullString = Annotated[str | bytes, String(4194304), Typedef("nonnull_string")]
-Uuid = Annotated[bytes, FixedOpaque(16), Typedef("remote_uuid")]
-ColourField = Annotated[Colour | int, EnumOf(Colour)]
-
-
-class Domain(XdrStruct):
-    """struct nonnull_domain { nonnull_string name; remote_uuid uuid; int id; };"""
-
-    xdr_name: ClassVar[str] = "nonnull_domain"
-    name: NonnullString
-    uuid: Uuid
-    id: Int
-
-
-class Point(XdrStruct, rename={"from_": "from"}):
-    """struct point { int from; hyper y; };"""
-
-    xdr_name: ClassVar[str] = "point"
-    from_: Int
-    y: Hyper
-
-
-class ParamValue(XdrUnion):
-    """union typed_param_value switch (int type) { case 1: int i; case 2: unsigned int ui;
-    case 3: hyper l; case 4: unsigned hyper ul; case 5: double d; case 6: int b;
-    case 7: nonnull_string s; };"""
-
-    xdr_name: ClassVar[str] = "typed_param_value"
-    xdr_arms: ClassVar[Any] = {
-        1: ("i", Int),
-        2: ("ui", UnsignedInt),
-        3: ("l", Hyper),
-        4: ("ul", UnsignedHyper),
-        5: ("d", Double),
-        6: ("b", Int),
-        7: ("s", NonnullString),
-    }
-    type: Int
-    value: Any
-
-
-class Param(XdrStruct):
-    """struct typed_param { nonnull_string field; typed_param_value value; };"""
-
-    xdr_name: ClassVar[str] = "typed_param"
-    field: NonnullString
-    value: ParamValue
-
-
-class Shape(XdrUnion):
-    """union shape switch (colour c) { case RED: void; case GREEN: point p; default: opaque o<>; };"""
-
-    xdr_name: ClassVar[str] = "shape"
-    xdr_arms: ClassVar[Any] = {0: (None, None), 5: ("p", Point)}
-    xdr_default: ClassVar[Any] = ("o", Annotated[bytes, Opaque(None)])
-    c: ColourField
-    value: Any
-
-
-class Flag(XdrUnion):
-    """union flag switch (bool on) { case TRUE: colour c; case FALSE: void; };"""
-
-    xdr_name: ClassVar[str] = "flag"
-    xdr_arms: ClassVar[Any] = {1: ("c", ColourField), 0: (None, None)}
-    on: Bool
-    value: Any
-
-
-class Link(XdrStruct):
-    """struct link { int value; link *next; };"""
-
-    xdr_name: ClassVar[str] = "link"
-    value: Int
-    next: Annotated[Link | None, OptionalOf()]
-
-
-class Everything(XdrStruct):
-    """struct everything { bool flag; float f; double d; quadruple q; opaque fixed[3]; opaque rest<>;
-    nonnull_string text; nonnull_string *maybe; colour c; char model[4]; unsigned hyper big<2>;
-    nonnull_domain *dom; typed_param params<16>; shape s; };"""
-
-    xdr_name: ClassVar[str] = "everything"
-    flag: Bool
-    f: Float
-    d: Double
-    q: Quadruple
-    fixed: Annotated[bytes, FixedOpaque(3)]
-    rest: Annotated[bytes, Opaque(None)]
-    text: NonnullString
-    maybe: Annotated[NonnullString | None, OptionalOf()]
-    c: ColourField
-    model: Annotated[list[Char], FixedArrayOf(4)]
-    big: Annotated[list[UnsignedHyper], ArrayOf(2)]
-    dom: Annotated[Domain | None, OptionalOf()]
-    params: Annotated[list[Param], ArrayOf(16)]
-    s: Shape
-
+Param, Shape, Flag, Link = _module.TypedParam, _module.Shape, _module.Flag, _module.Link
+Everything = _module.Everything
 
 UUID = bytes.fromhex("6695eb01f6a48304 79aa97f2502e193f")
 
 
-def everything(**changes: Any) -> Everything:
-    """A value with something in every field."""
+def type_named(name: str | type[Any]) -> XdrType:
+    """Return a type by its name in the .x, or by the class of its values."""
+    found: XdrType = TYPES[name if isinstance(name, str) else name.xdr_name]
+    return found
+
+
+def everything(**changes: Any) -> Any:
+    """Return a value with something in every field."""
     fields: dict[str, Any] = {
         "flag": True,
         "f": 0.5,

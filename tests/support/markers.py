@@ -7,22 +7,28 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from libvirt_proto.codec.layout import (
+from libvirt_proto.codec.secretfields import Kind, kind
+from libvirt_proto.codec.types import (
+    Array,
     Boolean,
-    EnumOf,
+    Enumeration,
+    FixedArray,
     FixedOpaque,
     Floating,
     Integer,
-    Leaf,
+    Named,
     Node,
     Opaque,
     Optional,
-    Sequence,
     String,
-    StructNode,
-    UnionNode,
+    Structure,
+    UnionType,
+    Void,
+    body_of,
+    resolved,
 )
-from libvirt_proto.codec.secretfields import Kind, kind
+from libvirt_proto.codec.visitor import Visitor
+from libvirt_proto.codec.xdrtype import TypeTable, XdrType
 from libvirt_proto.events import Direction
 from libvirt_proto.registry import Registry
 from libvirt_proto.rpc.message import Header, Message, encode_message
@@ -123,68 +129,120 @@ def found(data: bytes | str) -> list[str]:
     return [name for name, form in forms.items() if (lower if "hex" in name else data).find(form) >= 0]
 
 
-def zero(node: Node) -> Any:
-    """The least value of a node, with no optional data."""
-    match node:
-        case Leaf(String()):
-            return ""
-        case Leaf(Opaque()):
-            return b""
-        case Leaf(FixedOpaque(size)):
-            return bytes(size)
-        case Leaf(Floating(128)):
-            return bytes(16)
-        case Leaf(Floating()):
-            return 0.0
-        case Leaf(Boolean()):
-            return False
-        case Leaf(Integer() | EnumOf()):
-            return 0
-        case Sequence(element, size, fixed):
-            return [zero(element) for _ in range(size or 0)] if fixed else []
-        case StructNode():
-            return node.type(*(zero(field) for _, _, field in node.fields))
-        case UnionNode():
-            label, (_, field) = next(iter(node.arms.items()))
-            return node.type(label, zero(field))
-        case _:
-            return None
+class _Zero(Visitor[Any]):
+    """The least value of a type, without optional data."""
+
+    def void(self, node: Void) -> Any:
+        return None
+
+    def integer(self, node: Integer) -> Any:
+        return 0
+
+    def boolean(self, node: Boolean) -> Any:
+        return False
+
+    def floating(self, node: Floating) -> Any:
+        return bytes(16) if node.bits == 128 else 0.0
+
+    def enumeration(self, reference: Named, node: Enumeration) -> Any:
+        return 0
+
+    def fixed_opaque(self, node: FixedOpaque) -> Any:
+        return bytes(node.size.value)
+
+    def opaque(self, node: Opaque) -> Any:
+        return b""
+
+    def string(self, node: String) -> Any:
+        return ""
+
+    def fixed_array(self, node: FixedArray) -> Any:
+        return [self.visit(node.element) for _ in range(node.size.value)]
+
+    def array(self, node: Array) -> Any:
+        return []
+
+    def optional(self, node: Optional) -> Any:
+        return None
+
+    def structure(self, reference: Named, node: Structure) -> Any:
+        return self.types.python_class(reference)(*(self.visit(field.node) for field in node.fields))
+
+    def union(self, reference: Named, node: UnionType) -> Any:
+        label, arm = next(iter(node.by_label.items()))
+        return self.types.python_class(reference)(label, self.visit(arm.node))
 
 
-def marked(node: Node, holds: Kind | None = None, depth: int = 0) -> Iterator[Any]:
-    """Values of a node with a marker in one place, of each kind that the list of secret fields has."""
-    match node:
-        case Leaf(String()):
-            yield from _TEXTS.get(holds, TEXT if holds is None else (MARKER,) if holds == "secret" else ())
-        case Leaf(Opaque()) if holds == "xml":
+class _Marked(Visitor[Iterator[Any]]):
+    """Values of a type with a marker in one place, of each kind that the list of secret fields has."""
+
+    def __init__(self, types: TypeTable, holds: Kind | None = None, depth: int = 0) -> None:
+        super().__init__(types)
+        self._holds = holds
+        self._depth = depth
+
+    def _part(self, node: Node, holds: Kind | None, depth: int) -> Iterator[Any]:
+        return _Marked(self.types, holds, depth).visit(node)
+
+    def _nothing(self, *_: Any) -> Iterator[Any]:
+        return iter(())
+
+    void = integer = boolean = floating = enumeration = fixed_opaque = fixed_array = _nothing
+
+    def string(self, node: String) -> Iterator[Any]:
+        other = TEXT if self._holds is None else (MARKER,) if self._holds == "secret" else ()
+        yield from _TEXTS.get(self._holds, other)
+
+    def opaque(self, node: Opaque) -> Iterator[Any]:
+        if self._holds == "xml":
             yield from (text.encode() + b"\0" for text in XML)
-        case Leaf(Opaque()) if holds != "public":
+        elif self._holds != "public":
             yield MARKER.encode()
-        case Sequence(Leaf(Integer()), _, False) if holds == "secret":
+
+    def array(self, node: Array) -> Iterator[Any]:
+        if self._holds == "secret" and isinstance(resolved(node.element, self.types), Integer):
             yield list(MARKER.encode())
-        case Sequence(element, _, False):
-            yield from ([value] for value in marked(element, holds, depth))
-        case Optional(element) if depth < 3:
-            yield from marked(element, holds, depth + 1)
-        case StructNode(type_) if type_.xdr_name.endswith("typed_param"):
-            (_, _, _), (_, _, union) = node.fields
-            assert isinstance(union, UnionNode)
-            if 7 not in union.arms:  # VIR_TYPED_PARAM_STRING came later
-                return
-            yield type_("sev-secret", union.type(7, MARKER))
-            yield type_("tls.password", union.type(7, MARKER))
-            for name in ("destination_xml", "persistent_xml"):
-                yield from (type_(name, union.type(7, text)) for text in XML)
-            yield from (type_("other", union.type(7, text)) for text in TEXT)
-        case StructNode(type_):
-            least = [zero(field) for _, _, field in node.fields]
-            for at, (name, _, field) in enumerate(node.fields):
-                inner = kind(f"{node.name}.{name}")
-                for value in marked(field, inner, depth):
-                    yield type_(*least[:at], value, *least[at + 1 :])
-        case UnionNode(type_):
-            for label, (_, field) in node.arms.items():
-                yield from (type_(label, value) for value in marked(field, None, depth))
+        else:
+            yield from ([value] for value in self.visit(node.element))
+
+    def optional(self, node: Optional) -> Iterator[Any]:
+        if self._depth < 3:
+            yield from self._part(node.element, self._holds, self._depth + 1)
+
+    def structure(self, reference: Named, node: Structure) -> Iterator[Any]:
+        made = self.types.python_class(reference)
+        if reference.name.endswith("typed_param"):
+            yield from self._parameters(made, node)
+            return
+        least = [_Zero(self.types).visit(field.node) for field in node.fields]
+        for at, field in enumerate(node.fields):
+            inner = kind(f"{reference.name}.{field.name}")
+            for value in self._part(field.node, inner, self._depth):
+                yield made(*least[:at], value, *least[at + 1 :])
+
+    def _parameters(self, made: type[Any], node: Structure) -> Iterator[Any]:
+        body = body_of(node.fields[1].node, self.types)
+        assert body is not None
+        reference, union = body
+        assert isinstance(union, UnionType)
+        if 7 not in union.by_label:  # VIR_TYPED_PARAM_STRING was added later
+            return
+        value = self.types.python_class(reference)
+        yield made("sev-secret", value(7, MARKER))
+        yield made("tls.password", value(7, MARKER))
+        for name in ("destination_xml", "persistent_xml"):
+            yield from (made(name, value(7, text)) for text in XML)
+        yield from (made("other", value(7, text)) for text in TEXT)
+
+    def union(self, reference: Named, node: UnionType) -> Iterator[Any]:
+        made = self.types.python_class(reference)
+        for label, arm in node.by_label.items():
+            yield from (made(label, value) for value in self._part(arm.node, None, self._depth))
+
+
+def marked(type_: XdrType) -> Iterator[Any]:
+    """Values of a type with a marker in one place, of each kind that the list of secret fields has."""
+    return _Marked(type_.types).visit(type_.reference)
 
 
 def marked_frames(registry: Registry) -> Iterator[tuple[str, Direction, bytes]]:
@@ -194,7 +252,7 @@ def marked_frames(registry: Registry) -> Iterator[tuple[str, Direction, bytes]]:
     for program in registry.programs():
         for procedure in program.procedures:
             for part, type_ in enumerate((procedure.args, procedure.ret, procedure.msg)):
-                for value in marked(type_.node) if type_ is not None else ():
+                for value in marked(type_) if type_ is not None else ():
                     assert type_ is not None
                     serial += 1
                     header = Header(program.number, program.version, procedure.number, part, serial, 0)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from libvirt_proto import ProtocolError, encode_message, registry
 from libvirt_proto.capture.sources import FileFormat, SourceError, read_source
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.codec import interpreter as careful
+from libvirt_proto.codec import interpreter
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.events import Captured, Chunk, Closed, ConnectionEvent, Item, Notice
 from libvirt_proto.jsonlines.reader import Parser
@@ -30,7 +30,7 @@ PATIENCE = 5
 def value_or_error(type_: XdrType, data: bytes) -> None:
     """from_bytes gives a value that encodes again, or an error that names a place in the data; the
     fast way and the careful one agree."""
-    reading = careful.read(type_.node, data)
+    reading = interpreter.read(type_.types, type_.reference, data)
     try:
         value, after = type_.decode(data, 0)
     except (struct.error, ProtocolError):

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from libvirt_proto.codec.layout import XdrStruct, XdrUnion
+from libvirt_proto.codec.values import XdrStruct, XdrUnion
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.registry import default
 
@@ -85,7 +85,7 @@ def contenders(work: list[tuple[XdrType, bytes, Any]]) -> dict[str, tuple[Callab
     types = {type_.name: type_ for type_, _, _ in work}
     peer = Xdrlib()
     codecs = {name: peer.codec(type_) for name, type_ in types.items()}
-    declarations = {name: construct(type_.node) for name, type_ in types.items()}
+    declarations = {name: construct(type_) for name, type_ in types.items()}
     for type_, payload, value in work:
         decode, encode = codecs[type_.name]
         assert decode(payload) == value, type_.name

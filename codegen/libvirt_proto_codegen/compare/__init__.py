@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from libvirt_proto.codec.types import Named
+
 from ..findings import Finding
-from ..schema import Named, Schema
+from ..schema import Schema
 from ..schema_index import Placed, Side, payload_types
 from . import effects
 from .bounds import Bounds

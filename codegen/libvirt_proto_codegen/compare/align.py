@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..schema import Field, Node
+from libvirt_proto.codec.types import Field, Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from libvirt_proto.codec.types import Bound, Named
+
 from ..findings import Symbol
-from ..schema import Bound, Named
 from ..schema_index import Side
 from . import effects
 from .nodes import Rebound

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Set
 
+from libvirt_proto.codec.types import Named
+
 from ..findings import Symbol
-from ..schema import Named
 from ..schema_index import Side
 from . import effects
 from .report import At, Report

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from libvirt_proto.codec.types import Enumeration, Member
+
 from ..findings import Symbol
-from ..schema import Enumeration, Member
 from . import effects
 from .pair import Pair
 from .report import At, Report

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ..schema import (
+from libvirt_proto.codec.types import (
     Arm,
     Array,
     Bound,
@@ -20,10 +20,11 @@ from ..schema import (
     Optional,
     String,
     Structure,
-    TypeDef,
+    TypeDefinition,
     UnionType,
     Void,
 )
+
 from ..schema_index import Side
 
 Contents = Literal["list", "string", "data"]
@@ -217,7 +218,7 @@ def by_label(union: UnionType) -> dict[int | None, Arm]:
     return arms
 
 
-def kind(definition: TypeDef) -> str:
+def kind(definition: TypeDefinition) -> str:
     """The keyword of a definition."""
     match definition.node:
         case Structure():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..schema import Named
+from libvirt_proto.codec.types import Named
+
 from .reach import Payload
 from .report import At, Report
 

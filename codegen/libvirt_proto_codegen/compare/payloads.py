@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..schema import Named
+from libvirt_proto.codec.types import Named
+
 from ..schema_index import PARTS, Side
 from . import effects
 from .pair import Pair, Place

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..schema import Named, Procedure
+from libvirt_proto.codec.types import Named
+
+from ..schema import Procedure
 from ..schema_index import PARTS, Placed, Side, payload_types
 from . import effects
 from .reach import Payload

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..schema import Named
+from libvirt_proto.codec.types import Named
+
 from ..schema_index import Side
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from libvirt_proto.codec.types import Named
+
 from ..findings import Finding, Symbol
-from ..schema import Named
 from ..schema_index import Side
 from ..source import Span
 from .reach import Payload, Reach

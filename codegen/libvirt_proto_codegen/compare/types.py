@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
+from libvirt_proto.codec.types import Enumeration, Field, Named, Node, Structure, UnionType
+
 from ..findings import Symbol
-from ..schema import Enumeration, Field, Named, Node, Structure, UnionType
 from ..schema_index import Side
 from . import effects
 from .align import align

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from libvirt_proto.codec.types import Arm, Node, UnionType
+
 from ..findings import Symbol
-from ..schema import Arm, Node, UnionType
 from . import effects
 from .nodes import by_label
 from .pair import Pair, Place

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from libvirt_proto.codec.types import Array, Integer, Opaque, String, Structure
+
 from ..findings import Symbol
-from ..schema import Array, Integer, Opaque, String, Structure
 from ..schema_index import PARTS
 from .view import Hit, View
 

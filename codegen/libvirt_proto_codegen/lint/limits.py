@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..schema import Array, Node, Opaque, String, Structure, UnionType
+from libvirt_proto.codec.sizes import minimum_size
+from libvirt_proto.codec.types import Array, Node, Opaque, String, Structure, UnionType
+
 from .view import Declared, Hit, View
 
 
@@ -80,7 +82,7 @@ def _least_at_limit(view: View, node: Node) -> int | None:
         case String(limit) | Opaque(limit) if limit:
             return 4 + (limit.value + 3) // 4 * 4
         case Array(element, limit) if limit:
-            return 4 + limit.value * view.schema.smallest(element)
+            return 4 + limit.value * minimum_size(element, view.schema)
         case _:
             return None
 

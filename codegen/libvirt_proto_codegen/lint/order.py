@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..schema import Enumeration, Member
+from libvirt_proto.codec.types import Enumeration, Member
+
 from .view import Hit, View
 
 

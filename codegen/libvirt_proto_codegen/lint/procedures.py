@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..model import Annotations
+from libvirt_proto.codec.annotations import Annotations
+
 from ..schema import Procedure
 from ..schema_index import Placed
 from .view import Hit, View

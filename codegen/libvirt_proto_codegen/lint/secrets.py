@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from libvirt_proto.codec.secretfields import field_looks_secret, kind
+from libvirt_proto.codec.types import Array, FixedArray, Integer, Opaque, Optional, String
 
-from ..schema import Array, FixedArray, Integer, Opaque, Optional, String
 from .view import Declared, Hit, View
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from libvirt_proto.codec.types import Enumeration
+
 from ..findings import Symbol
-from ..schema import Enumeration
 from .view import Hit, View
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -7,19 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from libvirt_proto.codec.types import Named, Node, Structure, TypeDefinition, UnionType, children
+
 from ..findings import Symbol, SymbolKind
-from ..schema import (
-    Array,
-    FixedArray,
-    Named,
-    Node,
-    Optional,
-    Procedure,
-    Schema,
-    Structure,
-    TypeDef,
-    UnionType,
-)
+from ..schema import Procedure, Schema
 from ..schema_index import PARTS, Placed, Side
 from ..source import Span
 
@@ -57,11 +48,10 @@ class Declared:
 
     def parts(self) -> Iterator[Node]:
         """The node, and what its arrays and optional-data hold."""
-        node = self.node
-        yield node
-        while isinstance(node, Array | FixedArray | Optional):
-            node = node.element
-            yield node
+        below: tuple[Node, ...] = (self.node,)
+        while below:
+            yield from below
+            below = children(below[0])
 
 
 class View(Side):
@@ -136,14 +126,14 @@ class View(Side):
         return said[0] if said else _PAYLOAD_MAX
 
 
-def _declared(definition: TypeDef) -> Iterator[tuple[SymbolKind, str, Span | None, Node]]:
+def _declared(definition: TypeDefinition) -> Iterator[tuple[SymbolKind, str, Span | None, Node]]:
     """The fields or arms of a type, or the type itself: kind of symbol, name, place, node."""
     match definition.node:
         case Structure(fields):
             for field in fields:
                 yield "field", field.name, field.span, field.node
-        case UnionType(_, arms, default):
-            for arm in (*arms, *([default] if default else ())):
+        case UnionType() as union:
+            for arm in union.every_arm:
                 if arm.name:
                     yield "arm", arm.name, arm.span, arm.node
         case node:

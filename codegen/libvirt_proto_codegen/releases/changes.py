@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from libvirt_proto.codec.history import Key, Kind
+
 from ..schema import Schema
-from .facts import Key, Kind, owner
+from .facts import owner
 from .renames import renames
 from .symbols import Aspects, symbols
 

@@ -9,39 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
+
+from libvirt_proto.codec.history import KINDS, Event, Key, Span
 
 #: The history's name beside the archive.
 HISTORY: Final = "history.json"
-
-#: The words of a key (`symbols` says which there are).
-Key = tuple[str, ...]
-Kind = Literal["changed", "renamed", "left", "came"]
-KINDS: Final[tuple[Kind, ...]] = ("changed", "renamed", "left", "came")
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """When something happened: in `release`; or, where that is not known, after the release `after` (None
-    for no matter when) and by the release `by`."""
-
-    release: str | None = None
-    after: str | None = None
-    by: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What happened to a thing after it came. `what` is the aspect that changed (`number`, `xdr`, `args`,
-    `acl`), `before` and `after` its values; a rename has the old name in `before`. `also` names maintenance
-    releases that have this, too. A thing that `left` can have `came` again."""
-
-    kind: Kind
-    when: Span
-    what: str | None = None
-    before: int | str | None = None
-    after: int | str | None = None
-    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

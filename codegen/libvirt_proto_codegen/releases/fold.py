@@ -8,10 +8,12 @@ from functools import reduce
 from itertools import pairwise
 from typing import Final
 
+from libvirt_proto.codec.history import Event, Key, Span
+
 from ..schema import Schema
 from .archive import Release
 from .changes import Change, Changes, changes
-from .facts import Event, Facts, History, HistoryError, Key, Span
+from .facts import Facts, History, HistoryError
 from .version import follows, is_maintenance, version_key
 
 Load = Callable[[Release], Schema]

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from libvirt_proto.codec.history import Key, Span
+
 from ..schema import Schema
-from .facts import Facts, History, Key, Span
+from .facts import Facts, History
 from .symbols import procedure_key
 from .version import version_key
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from libvirt_proto.codec.history import Key
+
 from ..compare import compare
 from ..findings import Symbol
 from ..schema import Schema
-from .facts import Key
 
 
 def renames(old: Schema, new: Schema) -> dict[Key, Key]:

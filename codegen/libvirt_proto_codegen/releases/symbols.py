@@ -10,9 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from libvirt_proto.codec.history import Key
+from libvirt_proto.codec.types import (
+    Arm,
+    Enumeration,
+    Field,
+    Structure,
+    TypeDefinition,
+    UnionType,
+    declared_parts,
+)
+
 from ..dialect import version_names
-from ..schema import Arm, Enumeration, Module, Procedure, Schema, Structure, TypeDef, UnionType
-from .facts import Key
+from ..schema import Module, Procedure, Schema
 
 #: What can change of a thing: `number`, `xdr`, `name`, `args`, … → its value.
 Aspects = Mapping[str, int | str | None]
@@ -66,18 +76,13 @@ def _procedure(procedure: Procedure) -> Aspects:
     }
 
 
-def _type(definition: TypeDef, spoken_for: set[str]) -> Iterator[tuple[Key, Aspects]]:
+def _type(definition: TypeDefinition, spoken_for: set[str]) -> Iterator[tuple[Key, Aspects]]:
     name, key = definition.name, ("type", definition.name)
     match definition.node:
-        case Structure(fields):
-            yield key, {"kind": "struct"}
-            for field in fields:
-                yield ("field", name, field.name), {"xdr": field.xdr}
-        case UnionType(discriminant, arms, default):
-            yield key, {"kind": "union"}
-            yield ("field", name, discriminant.name), {"xdr": discriminant.xdr}
-            for arm in (*arms, *([default] if default else [])):
-                yield ("field", name, arm_name(arm)), {"xdr": arm.xdr}
+        case Structure() | UnionType() as node:
+            yield key, {"kind": "struct" if isinstance(node, Structure) else "union"}
+            for part in declared_parts(node):
+                yield ("field", name, part_name(part)), {"xdr": part.xdr}
         case Enumeration(members):
             yield key, {"kind": "enum"}
             for member in members:
@@ -87,8 +92,8 @@ def _type(definition: TypeDef, spoken_for: set[str]) -> Iterator[tuple[Key, Aspe
             yield key, {"kind": "typedef", "xdr": definition.xdr}
 
 
-def arm_name(arm: Arm) -> str:
-    """The name of an arm's field; of one without, its label: `case 7`, `default`."""
-    if arm.name is not None:
-        return arm.name
-    return f"case {arm.labels[0].value}" if arm.labels else "default"
+def part_name(part: Field | Arm) -> str:
+    """The name of a field or an arm; of an arm without one, its label: `case 7`, `default`."""
+    if part.name is not None:
+        return part.name
+    return f"case {part.labels[0].value}" if part.labels else "default"

@@ -29,8 +29,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ..render import Artefact, render
-from ..schema import (
+from libvirt_proto.codec.types import (
     Arm,
     Array,
     Boolean,
@@ -40,18 +39,19 @@ from ..schema import (
     Floating,
     Integer,
     Member,
-    Module,
     Named,
     Node,
     Opaque,
     Optional,
-    Schema,
     String,
     Structure,
-    TypeDef,
+    TypeDefinition,
     UnionType,
     Void,
 )
+
+from ..render import Artefact, render
+from ..schema import Module, Schema
 from ..sizes import references
 
 #: The first line of every layout file, by which we know one that we may replace.
@@ -142,7 +142,7 @@ def _case_labels(schema: Schema, module: Module) -> Iterator[_Group]:
         yield _Group("enum", members=tuple(Member(name, value) for name, value in members if name))
 
 
-def _used_of_others(schema: Schema, module: Module) -> list[TypeDef]:
+def _used_of_others(schema: Schema, module: Module) -> list[TypeDefinition]:
     """The types of other modules that this one needs, each after all it needs itself."""
     found: dict[Named, None] = {}
     queue = [type_.node for type_ in module.types]
@@ -179,7 +179,7 @@ class _Layout:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
 
-    def definition(self, type_: TypeDef) -> _Group | None:
+    def definition(self, type_: TypeDefinition) -> _Group | None:
         """A definition; None for a typedef, which has no layout of its own unless a body stands in it."""
         if isinstance(type_.node, Structure | UnionType | Enumeration):
             return self._body(type_, type_.name, tag=f" {type_.name}")
@@ -188,7 +188,7 @@ class _Layout:
             return replace(field, head=f"typedef {field.head}") if isinstance(field, _Group) else None
         return None
 
-    def _body(self, type_: TypeDef, owner: str, *, tag: str = "", name: str = "") -> _Group:
+    def _body(self, type_: TypeDefinition, owner: str, *, tag: str = "", name: str = "") -> _Group:
         """The body of a type. `owner` is the name that a union's part is called after."""
         match type_.node:
             case Enumeration(members):
@@ -196,18 +196,18 @@ class _Layout:
             case Structure(fields):
                 entries = [self._field(field.node, field.name, type_, field.xdr) for field in fields]
                 return _Group(f"struct{tag}", tuple(entries), name=name)
-            case UnionType(discriminant, arms, default):
+            case UnionType(discriminant) as node:
                 kind = self._field(discriminant.node, discriminant.name, type_, discriminant.xdr)
-                union = _Group("union", tuple(self._arms((*arms, default), type_)), name=f"{owner}_u")
+                union = _Group("union", tuple(self._arms(node.every_arm, type_)), name=f"{owner}_u")
                 return _Group(f"struct{tag}", (kind, union), name=name)
         raise AssertionError(f"{type_.name} is a typedef")
 
-    def _arms(self, arms: Iterable[Arm | None], type_: TypeDef) -> Iterator[_Entry | _Group]:
+    def _arms(self, arms: Iterable[Arm], type_: TypeDefinition) -> Iterator[_Entry | _Group]:
         for arm in arms:
-            if arm and arm.name:
+            if arm.name:
                 yield self._field(arm.node, arm.name, type_, arm.xdr)
 
-    def _field(self, node: Node, name: str, inside: TypeDef, xdr: str) -> _Entry | _Group:
+    def _field(self, node: Node, name: str, inside: TypeDefinition, xdr: str) -> _Entry | _Group:
         """A field, as rpcgen declares it in the struct of `inside`."""
         match node:
             case FixedOpaque(size):
@@ -228,7 +228,9 @@ class _Layout:
     def _counted(self, values: _Entry | _Group, name: str) -> _Group:
         return _Group("struct", (_Entry("u_int", f"{name}_len"), values), name=name)
 
-    def _element(self, node: Node, pointer: str, name: str, inside: TypeDef, xdr: str) -> _Entry | _Group:
+    def _element(
+        self, node: Node, pointer: str, name: str, inside: TypeDefinition, xdr: str
+    ) -> _Entry | _Group:
         if not isinstance(node, Named):
             return _Entry(f"{_scalar(node)}{pointer}", name)
         type_ = self._schema.definition(node)

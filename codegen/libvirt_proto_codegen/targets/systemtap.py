@@ -17,9 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from libvirt_proto.codec.types import Enumeration
+
 from ..quoting import systemtap_string
 from ..render import Artefact, banner, render
-from ..schema import Enumeration, Program, Schema
+from ..schema import Program, Schema
 
 
 @dataclass(frozen=True, slots=True)

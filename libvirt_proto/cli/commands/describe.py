@@ -12,8 +12,7 @@ import click
 
 from ...text import amount, printable
 from .. import complete as names
-from .. import descriptions as facts
-from .. import options
+from .. import descriptions, options
 from ..filters import FilterError, procedure_numbers
 from ..suggest import did_you_mean
 from .lookup import size
@@ -122,7 +121,9 @@ class Graph:
 
     def events(self, constant: str) -> list[str]:
         """What happened to a constant, in words."""
-        known = facts.with_history(self.registry, facts.constant(".x", constant, self._constants[constant]))
+        known = descriptions.with_history(
+            self.registry, descriptions.constant(".x", constant, self._constants[constant])
+        )
         return [event["text"] for event in known.get("history", [])]
 
     def closure(self, names: Iterable[str]) -> list[str]:
@@ -192,25 +193,25 @@ def _print_schema(
     if not types:
         click.echo(f"libvirt-proto: {printable(name)} has no payloads", err=True)
         ctx.exit(1)
-    schema = json_schema(name, {each: type_.node for each, type_ in types.items()})
+    schema = json_schema(name, types)
     click.echo(json.format(json.encode(schema), indent=2))
 
 
-def _facts(graph: Graph, thing: XdrType | tuple[Program, Procedure]) -> facts.Facts:
+def _facts(graph: Graph, thing: XdrType | tuple[Program, Procedure]) -> descriptions.Description:
     if isinstance(thing, tuple):
         made_of = graph.closure(type_.name for type_ in _payloads(thing[1]).values())
-        said = facts.with_history(graph.registry, facts.procedure(*thing))
+        said = descriptions.with_history(graph.registry, descriptions.procedure(*thing))
         return {**said, "types": [_type_facts(graph, name) for name in made_of]}
     made_of = [name for name in graph.closure([thing.name]) if name != thing.name]
     return {
-        **facts.with_history(graph.registry, _type_facts(graph, thing.name)),
+        **descriptions.with_history(graph.registry, _type_facts(graph, thing.name)),
         "types": [_type_facts(graph, name) for name in made_of],
         "used_by": graph.users.get(thing.name, []),
     }
 
 
-def _type_facts(graph: Graph, name: str) -> facts.Facts:
-    return facts.type_(graph.file(name), graph.types[name])
+def _type_facts(graph: Graph, name: str) -> descriptions.Description:
+    return descriptions.type_(graph.file(name), graph.types[name])
 
 
 def _block(
@@ -235,15 +236,15 @@ def _block(
 
 def _procedure_lines(graph: Graph, program: Program, procedure: Procedure, colour: Palette) -> Iterator[str]:
     lines = [f"{procedure.symbol} = {procedure.number}, {program.name}.{procedure.name}"]
-    lines += [f"  {line}" for line in _history_lines(graph, facts.procedure(program, procedure))]
-    for key, value in facts.said_of(procedure.annotations).items():
+    lines += [f"  {line}" for line in _history_lines(graph, descriptions.procedure(program, procedure))]
+    for key, value in descriptions.said_of(procedure.annotations).items():
         values = value if isinstance(value, list) else [value]
         lines += [f"  @{key}: {one}" for one in values or ["none"]]
     for role in ("args", "ret", "msg"):
         type_ = getattr(procedure, role)
         if type_ is not None:
             lines.append(f"  {role}: {type_.name}, {size(type_.min_size, type_.max_size)}")
-            known = facts.with_history(graph.registry, _type_facts(graph, type_.name))
+            known = descriptions.with_history(graph.registry, _type_facts(graph, type_.name))
             lines += [f"    {event['text']}" for event in known.get("history", [])]
         elif role != "msg":
             lines.append(f"  {role}: void")
@@ -254,10 +255,10 @@ def _procedure_lines(graph: Graph, program: Program, procedure: Procedure, colou
         yield from _definitions(graph, names, colour)
 
 
-def _history_lines(graph: Graph, said: facts.Facts) -> Iterator[str]:
+def _history_lines(graph: Graph, said: descriptions.Description) -> Iterator[str]:
     """When a thing came, and what happened to it, a line each."""
-    known = facts.with_history(graph.registry, said)
-    if (since := facts.came(known)) is not None:
+    known = descriptions.with_history(graph.registry, said)
+    if (since := descriptions.addition(known)) is not None:
         yield f"since libvirt {since}" if since[0].isdecimal() else f"since: {since}"
     yield from (event["text"] for event in known.get("history", []))
 

@@ -223,7 +223,7 @@ def _print_json(size: int, runs: list[Run], payloads: list[Payload], names: Name
     from msgspec import json
 
     from ...guess import words
-    from ...jsonlines.encode import plain
+    from ...jsonlines.encode import to_plain
 
     found = {
         "bytes": size,
@@ -246,7 +246,7 @@ def _print_json(size: int, runs: list[Run], payloads: list[Payload], names: Name
                 "used": payload.used,
                 "left": payload.left,
                 "why": list(words.reasons(payload)),
-                "value": plain(payload.node, payload.value, named=True),
+                "value": to_plain(payload.type, payload.value, named=True),
             }
             for payload in payloads
         ],

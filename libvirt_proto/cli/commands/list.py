@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import complete as names
-from .. import descriptions as facts
-from .. import options
+from .. import descriptions, options
 from ..filters import FilterError, program_numbers
 
 if TYPE_CHECKING:
@@ -71,32 +70,36 @@ def list_(what: str, words: tuple[str, ...], as_json: bool, registry: Registry, 
         click.echo(_line(line, widths))
 
 
-def _rows(registry: Registry, what: str, wanted: set[int] | None) -> list[facts.Facts]:
+def _rows(registry: Registry, what: str, wanted: set[int] | None) -> list[descriptions.Description]:
     programs = [p for p in registry.programs() if wanted is None or p.number in wanted]
     modules = [
         m for m in registry.modules() if wanted is None or wanted & {program.number for program in m.programs}
     ]
     match what:
         case "programs":
-            return [facts.program(program) for program in programs]
+            return [descriptions.program(program) for program in programs]
         case "procedures":
             return [
-                facts.with_history(registry, facts.procedure(program, p))
+                descriptions.with_history(registry, descriptions.procedure(program, p))
                 for program in programs
                 for p in program.procedures
             ]
         case "types":
-            return [facts.type_(module.file, type_) for module in modules for type_ in module.types.values()]
+            return [
+                descriptions.type_(module.file, type_)
+                for module in modules
+                for type_ in module.types.values()
+            ]
         case _:
             return [_enum(module, name) for module in modules for name in module.enums]
 
 
-def _enum(module: Module, name: str) -> facts.Facts:
+def _enum(module: Module, name: str) -> descriptions.Description:
     members = {member: int(value) for member, value in module.enums[name].__members__.items()}
     return {"kind": "enum", "name": name, "file": module.file, "members": members}
 
 
-def _cell(row: facts.Facts, column: str) -> str:
+def _cell(row: descriptions.Description, column: str) -> str:
     value: Any = row[column]
     if isinstance(value, dict):
         return str(len(value))

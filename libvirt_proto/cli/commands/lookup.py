@@ -12,9 +12,8 @@ import click
 from ...names import public as publicnames
 from ...text import printable
 from .. import complete as names
-from .. import descriptions as facts
-from .. import options
-from ..descriptions import Facts
+from .. import descriptions, options
+from ..descriptions import Description
 from ..numbers import number
 from ..suggest import did_you_mean
 
@@ -57,8 +56,8 @@ def lookup(
     The exit status is 1 if a word means nothing.
     """
     found = {
-        word: [facts.with_history(registry, meaning) for meaning in meanings(registry, word)]
-        or list(facts.former(registry, word))
+        word: [descriptions.with_history(registry, meaning) for meaning in meanings(registry, word)]
+        or list(descriptions.former(registry, word))
         for word in words
     }
     if as_json:
@@ -85,10 +84,10 @@ class Entry(NamedTuple):
 
     names: tuple[str, ...]
     number: int | None
-    facts: Callable[[], Facts]
+    facts: Callable[[], Description]
 
 
-def meanings(registry: Registry, word: str) -> list[Facts]:
+def meanings(registry: Registry, word: str) -> list[Description]:
     """Everything that a word can mean; case counts only if that leaves anything."""
     as_number = number(word)
     if as_number is not None:
@@ -107,34 +106,40 @@ def everything(registry: Registry) -> Iterator[Entry]:
         yield from _unnumbered(module)
     externals = {name: place for module in registry.modules() for name, place in module.externals.items()}
     for name, (value, header) in externals.items():
-        yield Entry((name,), None, partial(facts.constant, header or "given with --define", name, value))
+        yield Entry(
+            (name,), None, partial(descriptions.constant, header or "given with --define", name, value)
+        )
     for name, enum in publicnames.enums().items():
-        yield Entry((name,), None, partial(facts.public_enum, name, enum.source, enum.names))
-        if name not in facts.NUMBERS:
+        yield Entry((name,), None, partial(descriptions.public_enum, name, enum.source, enum.names))
+        if name not in descriptions.NUMBERS:
             for member, value in enum.names.items():
-                yield Entry((member,), None, partial(facts.public_name, name, enum.source, member, value))
+                yield Entry(
+                    (member,), None, partial(descriptions.public_name, name, enum.source, member, value)
+                )
 
 
 def numbered(registry: Registry) -> Iterator[Entry]:
     """All that a number can mean. Constants are limits and sizes, and members of most enums of the API would
     have any small number: a number does not mean them."""
     for program in registry.programs():
-        yield Entry((program.name, program.symbol), program.number, partial(facts.program, program))
+        yield Entry((program.name, program.symbol), program.number, partial(descriptions.program, program))
     for program in registry.programs():
         for procedure in program.procedures:
             full, by_number = f"{program.name}.{procedure.name}", f"{program.name}.{procedure.number}"
             names = (full, procedure.name, procedure.symbol, by_number)
-            yield Entry(names, procedure.number, partial(facts.procedure, program, procedure))
+            yield Entry(names, procedure.number, partial(descriptions.procedure, program, procedure))
     for module in registry.modules():
         procedures = {procedure.symbol for program in module.programs for procedure in program.procedures}
         for enum, members in module.members.items():
             for name, value in members.items():
                 if name not in procedures:
-                    yield Entry((name,), value, partial(facts.member, module, enum, name, value))
-    for name in facts.NUMBERS:
+                    yield Entry((name,), value, partial(descriptions.member, module, enum, name, value))
+    for name in descriptions.NUMBERS:
         enum_ = publicnames.enums()[name]
         for member, value in enum_.names.items():
-            yield Entry((member,), value, partial(facts.public_name, name, enum_.source, member, value))
+            yield Entry(
+                (member,), value, partial(descriptions.public_name, name, enum_.source, member, value)
+            )
 
 
 def _unnumbered(module: Module) -> Iterator[Entry]:
@@ -144,18 +149,18 @@ def _unnumbered(module: Module) -> Iterator[Entry]:
     programs = {program.symbol for program in module.programs}
     for name, value in module.constants.items():
         if name not in programs:
-            yield Entry((name,), None, partial(facts.constant, module.file, name, value))
+            yield Entry((name,), None, partial(descriptions.constant, module.file, name, value))
 
 
-def _type(module: Module, name: str) -> Facts:
-    return facts.type_(module.file, module.types[name])
+def _type(module: Module, name: str) -> Description:
+    return descriptions.type_(module.file, module.types[name])
 
 
-def _block(meaning: Facts, colour: Palette) -> Iterator[str]:
+def _block(meaning: Description, colour: Palette) -> Iterator[str]:
     """A meaning as aligned lines under its kind and name."""
     rest = {key: value for key, value in meaning.items() if key not in ("kind", "name", "text", "program")}
     yield f"{colour.quiet}{meaning['kind']}{colour.off} {colour.name}{meaning['name']}{colour.off}"
-    if "since" in rest and (since := facts.came(meaning)) is not None:
+    if "since" in rest and (since := descriptions.addition(meaning)) is not None:
         rest["since"] = since
     elif "since" in rest:
         del rest["since"]
@@ -172,7 +177,7 @@ def _block(meaning: Facts, colour: Palette) -> Iterator[str]:
         yield from (f"  {colour.quiet}│{colour.off} {line}" for line in meaning["text"].splitlines())
 
 
-def _spell(meaning: Facts, key: str, value: object) -> str:
+def _spell(meaning: Description, key: str, value: object) -> str:
     if key == "number" and meaning["kind"] == "program":
         return f"{value:#010x} ({value})"
     if isinstance(value, list):

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.codec.layout import Leaf, Node, Opaque, Optional, Sequence, String, StructNode, UnionNode
-from libvirt_proto.figures.limit_usage import Limits
+from libvirt_proto.codec.types import Array, Opaque, String
+from libvirt_proto.codec.visitor import walk
+from libvirt_proto.codec.xdrtype import XdrType
+from libvirt_proto.figures.limit_usage import LimitUsage
 from libvirt_proto.figures.results import Closeness, Where
 from libvirt_proto.rpc.message import Header, Message, decode_message
-from tests.property.values import values
 from tests.support.frames import error_payload, frame, text, word
+from tests.support.values import values
 
 
 def where(n: int = 1) -> Where:
@@ -23,7 +25,7 @@ def where(n: int = 1) -> Where:
 
 
 def nearest(*messages: bytes | Message, count: int = 99) -> list[Closeness]:
-    limits = Limits(registry.default())
+    limits = LimitUsage(registry.default())
     for n, message in enumerate(messages, 1):
         decoded = message if isinstance(message, Message) else decode_message(message)
         limits.add(decoded, lambda n=n: where(n))  # type: ignore[misc]
@@ -79,41 +81,18 @@ def test_errors_have_limits_too() -> None:
 
 
 def test_a_limit_of_another_release() -> None:
-    limits = Limits(registry.release("0.9.7"))
+    limits = LimitUsage(registry.release("0.9.7"))
     limits.add(decode_message(frame(proc=2)), where)
     assert [(c.what, c.limit) for c in limits.nearest(9)] == [("message", 262148)]
 
 
-def lengths(node: Node, value: Any, path: str) -> dict[str, tuple[int, int]]:
-    """The longest value of each place, found by walking all of a value."""
+def lengths(type_: XdrType, value: Any) -> dict[str, tuple[int, int]]:
+    """The longest value of each place that has a limit, by walking all of a value."""
     found: dict[str, tuple[int, int]] = {}
-
-    def enter(where: str, length: int, limit: int | None) -> None:
-        if limit:
-            found[where] = max(found.get(where, (0, limit)), (length, limit))
-
-    def walk(node: Node, value: Any, path: str) -> None:
-        match node:
-            case Leaf(String(limit)):
-                enter(path, len(value if isinstance(value, bytes) else value.encode()), limit)
-            case Leaf(Opaque(limit)):
-                enter(path, len(value), limit)
-            case Optional(element) if value is not None:
-                walk(element, value, path)
-            case Sequence(element, size, fixed):
-                if not fixed:
-                    enter(path, len(value), size)
-                for item in value:
-                    walk(element, item, f"{path}[]")
-            case StructNode():
-                for name, attribute, field in node.fields:
-                    walk(field, getattr(value, attribute), f"{path}.{name}")
-            case UnionNode():
-                name, arm = node.arm(getattr(value, node.discriminant[1])) or (None, None)
-                if name is not None and arm is not None:
-                    walk(arm, getattr(value, node.type.__struct_fields__[1]), f"{path}.{name}")
-
-    walk(node, value, path)
+    for path, node, part in walk(type_.types, type_.reference, value, type_.name):
+        if isinstance(node, String | Opaque | Array) and node.limit is not None:
+            length = len(part.encode() if isinstance(part, str) else part)
+            found[path] = max(found.get(path, (0, 0)), (length, node.limit.value))
     return {path: pair for path, pair in found.items() if pair[0]}
 
 
@@ -122,10 +101,10 @@ def test_nothing_in_any_value_is_missed(data: st.DataObject) -> None:
     modules = [module for module in registry.default().modules() if module.programs]
     module = data.draw(st.sampled_from(modules))
     type_ = data.draw(st.sampled_from(list(module.types.values())))
-    value = data.draw(values(type_.node))
+    value = data.draw(values(type_))
     message = Message(Header(1, 1, 1, 0, 0, 0), 28, payload_type=type_.name, payload=value)
     found = {c.path: (c.longest, c.limit) for c in nearest(message) if c.what != "message"}
-    assert found == (lengths(type_.node, value, type_.name) if value is not None else {})
+    assert found == (lengths(type_, value) if value is not None else {})
 
 
 def test_a_type_within_itself_is_walked_to_its_end(tmp_path: Path) -> None:
@@ -140,7 +119,7 @@ def test_a_type_within_itself_is_walked_to_its_end(tmp_path: Path) -> None:
     )
     known = registry.load(file)
     links = text(b"abc") + word(1) + text(b"abcdef") + word(1) + text(b"") + word(0)
-    limits = Limits(known)
+    limits = LimitUsage(known)
     limits.add(decode_message(frame(links, prog=0x20009999, proc=1), registry=known), where)
     assert [(c.path, c.longest, c.limit) for c in limits.nearest(1)] == [("link.name", 6, 8)]
 

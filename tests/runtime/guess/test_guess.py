@@ -15,16 +15,15 @@ from hypothesis import strategies as st
 from libvirt_proto import decode_message, registry
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.codec.layout import Double, layout_of
 from libvirt_proto.guess.evidence import background, weigh
-from libvirt_proto.guess.payloads import MAX_BYTES, Payload, Payloads, layout
+from libvirt_proto.guess.payloads import MAX_BYTES, Payload, Payloads, wire_identity
 from libvirt_proto.guess.search import KEPT, Run, Search
 from libvirt_proto.guess.words import ambiguity, message, reasons, strength
 from libvirt_proto.rpc.message import Message
 from libvirt_proto.rpc.names import Names
-from tests.property.values import values
 from tests.support.frames import error_payload, frame, text, word
-from tests.support.handmade import UUID, Colour, Domain, Everything, Flag, Link, Point, Shape, everything
+from tests.support.handmade import UUID, Colour, Flag, Point, Shape, everything, type_named
+from tests.support.values import values
 
 CAPTURES = ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"]
 QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -128,7 +127,7 @@ def test_random_bytes_are_nothing_much(seed: int, size: int) -> None:
 def test_a_guess_is_what_the_bytes_are(data: st.DataObject) -> None:
     """The right type is among the guesses, and every type of each guess gives the same bytes again."""
     type_ = data.draw(st.sampled_from(TYPES))
-    encoded = type_.to_bytes(data.draw(values(type_.node)))
+    encoded = type_.to_bytes(data.draw(values(type_)))
     guesses = PAYLOADS.rank(encoded)
     assert not encoded or any(type_.name in guess.types and guess.left == 0 for guess in guesses)
     for guess in guesses[:20]:
@@ -146,13 +145,13 @@ def test_too_many_bytes() -> None:
 
 def test_layouts() -> None:
     """Where a struct begins, what a field is called and a sign cannot be seen; what an enum has can."""
-    of = lambda name: layout(DEFAULT.type(name).node)  # noqa: E731
+    of = lambda name: wire_identity(DEFAULT.type(name))  # noqa: E731
     assert of("remote_domain_lookup_by_name_ret") == of("remote_nonnull_domain")
     assert of("remote_nonnull_domain") != of("remote_nonnull_network")
     assert of("remote_uuid") == (("opaque", 16, True)) != of("remote_auth_type")
-    assert layout(layout_of(Link)) == (("integer", 32), ("optional", ("again", 0)))
-    assert layout(layout_of(Everything))
-    assert layout(layout_of(Domain)) == (("String",), ("opaque", 16, True), ("integer", 32))
+    assert wire_identity(type_named("link")) == (("integer", 32), ("optional", ("again", 0)))
+    assert wire_identity(type_named("everything"))
+    assert wire_identity(type_named("nonnull_domain")) == (("string",), ("opaque", 16, True), ("integer", 32))
 
 
 # Evidence
@@ -168,7 +167,7 @@ def test_the_background() -> None:
 
 
 def test_what_speaks_for_a_value() -> None:
-    weight = weigh(layout_of(Everything), everything())
+    weight = weigh(type_named("everything"), everything())
     assert (weight.texts, weight.text_count) == (["höchst", "test", "cpu_shares"], 5)
     assert (weight.uuids, weight.uuid_count) == ([UUID], 1)
     assert (weight.names, weight.name_count) == (["GREEN"], 1)
@@ -331,9 +330,9 @@ def test_an_older_release() -> None:
 
 def test_a_payload_of_a_union_s_default_arm_and_of_zero() -> None:
     """What is no label says less than what is one; a float of zero, less than any other."""
-    shape, flag = layout_of(Shape), layout_of(Flag)
+    shape, flag = type_named("shape"), type_named("flag")
     assert weigh(shape, Shape(Colour.GREEN, Point(1, 2))).arms == weigh(shape, Shape(7, b"")).arms == 1
     assert weigh(shape, Shape(7, b"")).bits > weigh(shape, Shape(Colour.RED, None)).bits
     assert weigh(flag, Flag(False, None)).bits < weigh(flag, Flag(True, Colour.RED)).bits
-    double = layout_of(Double)
+    double = type_named("double_value")
     assert weigh(double, 0.0).bits < weigh(double, 0.5).bits < weigh(double, 1e300).bits

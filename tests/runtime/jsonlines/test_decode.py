@@ -5,32 +5,16 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 
 from libvirt_proto import ProtocolError
-from libvirt_proto.codec.layout import (
-    ArrayOf,
-    Bool,
-    Double,
-    FixedOpaque,
-    Int,
-    Opaque,
-    OptionalOf,
-    Quadruple,
-    String,
-    Typedef,
-    UnsignedHyper,
-    UnsignedInt,
-    layout_of,
-)
-from libvirt_proto.jsonlines.decode import unplain
-from libvirt_proto.jsonlines.encode import plain
+from libvirt_proto.jsonlines.decode import from_plain
+from libvirt_proto.jsonlines.encode import to_plain
 from tests.support.handmade import (
     UUID,
     Colour,
-    ColourField,
     Domain,
     Everything,
     Flag,
@@ -39,14 +23,13 @@ from tests.support.handmade import (
     ParamValue,
     Shape,
     everything,
+    type_named,
 )
 
-Uuid = Annotated[bytes, FixedOpaque(16), Typedef("remote_uuid")]
-Bytes = Annotated[bytes, Opaque(None)]
-Text = Annotated[str | bytes, String(None)]
-Numbers = Annotated[list[Int], ArrayOf(None)]
-Maybe = Annotated[Int | None, OptionalOf()]
-Paint = ColourField
+Int, UnsignedInt, UnsignedHyper = "int_value", "unsigned_int_value", "unsigned_hyper_value"
+Bool, Double, Quadruple = "bool_value", "double_value", "quadruple_value"
+Uuid, Bytes, Text = "remote_uuid", "bytes_value", "text"
+Numbers, Maybe, Paint = "ints", "maybe_int", "colour"
 
 TAKEN: list[tuple[Any, str, Any]] = [
     (Int, "-5", -5),
@@ -82,7 +65,7 @@ TAKEN: list[tuple[Any, str, Any]] = [
 
 @pytest.mark.parametrize(("hint", "text", "value"), TAKEN)
 def test_taken(hint: Any, text: str, value: Any) -> None:
-    read = unplain(layout_of(hint), json.loads(text))
+    read = from_plain(type_named(hint), json.loads(text))
     assert read == value
     assert type(read) is type(value)
 
@@ -130,7 +113,7 @@ REFUSED: list[tuple[Any, str, str]] = [
 @pytest.mark.parametrize(("hint", "text", "said"), REFUSED)
 def test_refused(hint: Any, text: str, said: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        unplain(layout_of(hint), json.loads(text))
+        from_plain(type_named(hint), json.loads(text))
     assert str(caught.value) == said
 
 
@@ -144,9 +127,9 @@ def test_refused(hint: Any, text: str, said: str) -> None:
     ],
 )  # fmt: skip
 def test_the_path_of_an_error(edit: dict[str, Any], path: str) -> None:
-    node = layout_of(Everything)
+    type_ = type_named(Everything)
     with pytest.raises(ProtocolError) as caught:
-        unplain(node, plain(node, everything()) | edit)
+        from_plain(type_, to_plain(type_, everything()) | edit)
     assert (caught.value.path, caught.value.offset) == (path, None)
 
 
@@ -156,10 +139,10 @@ def test_the_path_of_an_error(edit: dict[str, Any], path: str) -> None:
 def test_every_nan_keeps_its_bits(bits: int) -> None:
     """x86 makes NaNs with the sign set; JSON has the name of one NaN only, so the others show their bits."""
     data = bits.to_bytes(8, "big")
-    node = layout_of(Double)
-    text = plain(node, struct.unpack(">d", data)[0])
+    type_ = type_named(Double)
+    text = to_plain(type_, struct.unpack(">d", data)[0])
     assert text == ("NaN" if bits == 0x7FF8000000000000 else f"NaN(0x{bits:016x})")
-    assert struct.pack(">d", unplain(node, text)) == data
+    assert struct.pack(">d", from_plain(type_, text)) == data
 
 
 def test_json_that_is_nested_too_deeply() -> None:
@@ -167,4 +150,4 @@ def test_json_that_is_nested_too_deeply() -> None:
     for _ in range(5000):
         data = {"value": 1, "next": data}
     with pytest.raises(ProtocolError, match="nested too deeply"):
-        unplain(layout_of(Link), data)
+        from_plain(type_named(Link), data)

@@ -18,20 +18,21 @@ from libvirt_proto import decode_message, registry
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.cli import main as cli
-from libvirt_proto.codec.layout import Node, layout_of
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.events import Captured
-from libvirt_proto.jsonlines.encode import plain
+from libvirt_proto.jsonlines.encode import to_plain
 from libvirt_proto.jsonlines.presenter import Presenter
 from libvirt_proto.jsonlines.schema import json_schema
-from tests.property.values import values
-from tests.support.handmade import Everything, Flag, Link, everything
+from tests.support.handmade import everything, type_named
+from tests.support.values import values
 
 QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
 MODULES = registry.default().modules()
+EVERYTHING = type_named("everything")
 
 
-def validator(node: Node) -> jsonschema.Draft202012Validator:
-    schema = json_schema("x", {"x": node})
+def validator(type_: XdrType) -> jsonschema.Draft202012Validator:
+    schema = json_schema("x", {"x": type_})
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 
@@ -47,7 +48,7 @@ def lines(capture: Path) -> Iterator[dict[str, Any]]:
     "name", ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap", "hand-made-messages.hex"]
 )
 def test_every_payload_of_a_capture(captures: Path, name: str) -> None:
-    of_type = cache(lambda type_: validator(registry.default().type(type_).node))
+    of_type = cache(lambda type_: validator(registry.default().type(type_)))
     seen = 0
     for line in lines(captures / name):
         if line["payload"] is not None and line["error"] is None:
@@ -59,25 +60,25 @@ def test_every_payload_of_a_capture(captures: Path, name: str) -> None:
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
 def test_values_of_every_type(module: registry.Module) -> None:
     for type_ in module.types.values():
-        _all_valid(type_.node)
+        _all_valid(type_)
 
 
-def _all_valid(node: Node) -> None:
-    of_node = validator(node)
+def _all_valid(type_: XdrType) -> None:
+    of_type = validator(type_)
 
     @settings(QUICK, max_examples=3)
-    @given(values(node))
+    @given(values(type_))
     def holds(value: object) -> None:
-        of_node.validate(plain(node, value))
-        of_node.validate(json.loads(json.dumps(plain(node, value, named=True))))
+        of_type.validate(to_plain(type_, value))
+        of_type.validate(json.loads(json.dumps(to_plain(type_, value, named=True))))
 
     holds()
 
 
 @settings(QUICK, max_examples=100)
-@given(values(layout_of(Everything)))
-def test_every_kind_of_node(value: Everything) -> None:
-    validator(layout_of(Everything)).validate(plain(layout_of(Everything), value))
+@given(values(EVERYTHING))
+def test_every_kind_of_node(value: Any) -> None:
+    validator(EVERYTHING).validate(to_plain(EVERYTHING, value))
 
 
 @pytest.mark.parametrize(
@@ -117,29 +118,27 @@ def test_every_kind_of_node(value: Everything) -> None:
     ],
 )
 def test_wrong_values_are_not_valid(edit: dict[str, Any]) -> None:
-    node = layout_of(Everything)
-    right = plain(node, everything())
-    assert validator(node).is_valid(right)
-    assert not validator(node).is_valid(right | edit)
+    right = to_plain(EVERYTHING, everything())
+    assert validator(EVERYTHING).is_valid(right)
+    assert not validator(EVERYTHING).is_valid(right | edit)
 
 
 @pytest.mark.parametrize(
-    ("node", "value"),
+    ("type_", "value"),
     [
-        (layout_of(Everything), plain(layout_of(Everything), everything(d=float("-inf")))),
-        (layout_of(Flag), {"on": False}),
-        (layout_of(Link), {"value": 1, "next": {"value": 2, "next": None}}),
+        (EVERYTHING, to_plain(EVERYTHING, everything(d=float("-inf")))),
+        (type_named("flag"), {"on": False}),
+        (type_named("link"), {"value": 1, "next": {"value": 2, "next": None}}),
     ],
 )
-def test_right_values_are_valid(node: Node, value: Any) -> None:
-    validator(node).validate(value)
+def test_right_values_are_valid(type_: XdrType, value: Any) -> None:
+    validator(type_).validate(value)
 
 
 def test_a_missing_key_is_not_valid() -> None:
-    node = layout_of(Everything)
-    right = plain(node, everything())
+    right = to_plain(EVERYTHING, everything())
     for key in right:
-        assert not validator(node).is_valid({each: right[each] for each in right if each != key})
+        assert not validator(EVERYTHING).is_valid({each: right[each] for each in right if each != key})
 
 
 def describe(*words: str) -> dict[str, Any]:

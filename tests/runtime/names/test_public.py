@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.codec import interpreter as careful
-from libvirt_proto.codec.layout import Integer, Leaf, Node, StructNode, UnionNode
-from libvirt_proto.jsonlines.encode import plain
+from libvirt_proto.codec.types import Integer, Structure, UnionType, part_names, resolved
+from libvirt_proto.codec.xdrtype import XdrType
+from libvirt_proto.jsonlines.encode import to_plain
 from libvirt_proto.names import public as publicnames
-from libvirt_proto.names.meanings import meanings_of, name_keys
+from libvirt_proto.names.meanings import key, meanings_of
 from libvirt_proto.names.public import Bits, By, OneOf
 from libvirt_proto_codegen.releases import folders
 
@@ -39,16 +39,22 @@ STRUCTS = sorted(IMPORTED["fields"] | BY_HAND["fields"])
 
 
 @cache
-def types(release: str) -> dict[str, Node]:
+def types(release: str) -> dict[str, XdrType]:
     modules = registry.release(release).modules()
-    return {name: type_.node for module in modules for name, type_ in module.types.items()}
+    return {name: type_ for module in modules for name, type_ in module.types.items()}
 
 
-def integers(node: Node) -> set[str]:
+def integers(type_: XdrType) -> set[str]:
     """The fields of a struct, or the discriminant of a union, that are integers."""
-    assert isinstance(node, StructNode | UnionNode)
-    fields = node.fields if isinstance(node, StructNode) else [node.discriminant]
-    return {n for n, _, field in fields if isinstance(field, Leaf) and isinstance(field.mark, Integer)}
+    node = type_.node
+    assert isinstance(node, Structure | UnionType)
+    fields = node.fields if isinstance(node, Structure) else [node.discriminant]
+    return {field.name for field in fields if isinstance(resolved(field.node, type_.types), Integer)}
+
+
+def name_keys(type_: XdrType) -> set[str]:
+    """The keys that the names of a type's numbers have."""
+    return {key(field) for field in meanings_of(type_.types, type_.reference)}
 
 
 # The data
@@ -134,15 +140,15 @@ def test_the_names_are_those_of_libvirts_python_binding() -> None:
 def test_every_field_of_the_table_is_an_integer_of_the_newest_release(struct: str) -> None:
     fields = publicnames.meanings(struct)
     assert fields
-    node = types(folders()[-1])[struct]
-    assert fields.keys() <= integers(node)
+    type_ = types(folders()[-1])[struct]
+    assert fields.keys() <= integers(type_)
     for meaning in fields.values():
         assert meaning.names
         if isinstance(meaning, By):
-            assert meaning.field in integers(node)
+            assert meaning.field in integers(type_)
         if isinstance(meaning, Bits):
             assert all(bit.bit_count() == 1 for bit in meaning.names)
-    assert name_keys(node) == {f"{field}_name" for field in fields}  # type: ignore[arg-type]
+    assert name_keys(type_) == {f"{field}_name" for field in fields}
 
 
 def test_a_bit_has_two_names_only_where_the_table_says_which() -> None:
@@ -210,20 +216,18 @@ def test_structs_that_had_other_names(release: str) -> None:
 def test_no_key_takes_the_place_of_a_field(release: str) -> None:
     """Over all types: with names there is everything that there is without, and the table fits."""
     named = 0
-    for name, node in types(release).items():
-        if not isinstance(node, StructNode | UnionNode):
+    for name, type_ in types(release).items():
+        if not isinstance(type_.node, Structure | UnionType):
             continue
-        keys = name_keys(node)
+        keys = name_keys(type_)
         named += len(keys)
-        members = {field for field, _, _ in node.fields} if isinstance(node, StructNode) else node_arms(node)
+        members = set(part_names(type_.node))
         assert not keys & members, name
-        assert {key.removesuffix("_name") for key in keys} <= integers(node)
-        assert publicnames.meanings(name).keys() & members == meanings_of(node).keys(), name
+        assert {key.removesuffix("_name") for key in keys} <= integers(type_)
+        assert (
+            publicnames.meanings(name).keys() & members == meanings_of(type_.types, type_.reference).keys()
+        ), name
     assert named > 60
-
-
-def node_arms(node: UnionNode) -> set[str]:
-    return {node.discriminant[0], *(arm for arm, _ in node.arms.values() if arm)}
 
 
 def definitions(text: str, folder: Path) -> dict[str, Any]:
@@ -261,20 +265,22 @@ def test_types_of_ones_own_with_the_names_of_libvirts(tmp_path: Path) -> None:
             },
         ),
     ]:
-        node = own[name].node
-        made = node.type(*value)
+        type_ = own[name]
+        made = type_.python_class(*value)
         assert own[name].from_bytes(own[name].to_bytes(made)) == made
-        assert plain(node, made, named=True) == shown
-        assert {key: part for key, part in shown.items() if key not in name_keys(node)} == plain(node, made)
+        assert to_plain(type_, made, named=True) == shown
+        assert {key: part for key, part in shown.items() if key not in name_keys(type_)} == to_plain(
+            type_, made
+        )
     broken = own["remote_domain_event_lifecycle_msg"]
-    partial = careful.read(broken.node, b"\0\0\0\0").value
-    assert plain(broken.node, partial, named=True) == {"detail": 0, "detail_name": None}
+    partial = broken.read(b"\0\0\0\0").value
+    assert to_plain(broken, partial, named=True) == {"detail": 0, "detail_name": None}
 
 
 def test_names_are_wanted_or_not() -> None:
     [type_] = [registry.default().type("remote_domain_get_info_ret")]
     value = type_.from_bytes(b"\0\0\0\5" + bytes(28))
-    assert "state_name" not in plain(type_.node, value)
-    assert plain(type_.node, value, named=True)["state_name"] == "VIR_DOMAIN_SHUTOFF"
+    assert "state_name" not in to_plain(type_, value)
+    assert to_plain(type_, value, named=True)["state_name"] == "VIR_DOMAIN_SHUTOFF"
     meaning = publicnames.meanings("remote_domain_get_info_ret")["state"]
     assert isinstance(meaning, OneOf)

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.codec.layout import (
-    ArrayOf,
-    Char,
-    FixedArrayOf,
-    Int,
-    Opaque,
-    Partial,
-    String,
-    StructNode,
-    layout_of,
-)
+from libvirt_proto.codec.values import Partial
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.presenters.style import COLOUR, PLAIN
 from libvirt_proto.presenters.tree import NO_CUT, Cut, Tree
 from libvirt_proto.text import amount, printable, quoted, seconds
@@ -36,17 +27,16 @@ from tests.support.handmade import (
     Point,
     Shape,
     everything,
+    type_named,
 )
 
-Text = Annotated[str | bytes, String(None)]
-Ints = Annotated[list[Int], ArrayOf(None)]
-Bytes = Annotated[bytes, Opaque(None)]
-Params = Annotated[list[Param], ArrayOf(None)]
+Int, Ints, Text, Bytes, Params = "int_value", "ints", "text", "bytes_value", "params"
 SMALL = Cut(string=10, opaque=16, array=3)
 
 
 def draw(hint: Any, value: Any, cut: Cut = NO_CUT) -> list[str]:
-    return list(Tree(PLAIN, cut).lines(layout_of(hint), value))
+    type_ = hint if isinstance(hint, XdrType) else type_named(hint)
+    return list(Tree(PLAIN, cut).lines(type_, value))
 
 
 CASES: list[tuple[Any, Any, list[str]]] = [
@@ -70,10 +60,10 @@ CASES: list[tuple[Any, Any, list[str]]] = [
     (Ints, [], ["[]"]),
     (Ints, [1, -2, 3], ["[1, -2, 3]"]),
     (Ints, [1, 2, 3, 4], ["[0] 1", "[1] 2", "[2] 3", "… 1 more element"]),
-    (Annotated[list[Char], FixedArrayOf(6)], [120, 56, 54, 0, 0, 0], ['"x86"']),
-    (Annotated[list[Char], FixedArrayOf(3)], [27, 0, 0], ['"\\x1b"']),
-    (Annotated[list[Char], FixedArrayOf(3)], [65, 0, 66], ["[65, 0, 66]"]),
-    (Annotated[list[Char], FixedArrayOf(2)], [300, 0], ["[300, 0]"]),
+    ("six_chars", [120, 56, 54, 0, 0, 0], ['"x86"']),
+    ("three_chars", [27, 0, 0], ['"\\x1b"']),
+    ("three_chars", [65, 0, 66], ["[65, 0, 66]"]),
+    ("two_chars", [300, 0], ["[300, 0]"]),
     (Point, Point(1, 2), ["from: 1", "y:    2"]),
     (Domain, Domain("t", UUID, -1), ['name: "t"', "uuid: 6695eb01-f6a4-8304-79aa-97f2502e193f", "id:   -1"]),
     (Shape, Shape(Colour.RED, None), ["c: RED (0)"]),
@@ -95,7 +85,7 @@ CASES: list[tuple[Any, Any, list[str]]] = [
     (Params, [Partial("typed_param", {"field": "b", "value": Partial("typed_param_value", {"type": 1})})], [
         '[0] field: "b"', "    value:", "      type: 1",
     ]),
-    (Annotated[list[Domain], ArrayOf(None)], [Domain("t", UUID, 1)], [
+    ("domains", [Domain("t", UUID, 1)], [
         '[0] name: "t"', "    uuid: 6695eb01-f6a4-8304-79aa-97f2502e193f", "    id:   1",
     ]),
 ]  # fmt: skip
@@ -141,25 +131,27 @@ def test_a_whole_struct() -> None:
 
 
 def remote(*names: str) -> list[Any]:
-    """Classes of the remote protocol."""
-    nodes = [registry.default().type(f"remote_{name}").node for name in names]
-    return [node.type for node in nodes if isinstance(node, StructNode)]
+    """Types of the remote protocol."""
+    return [registry.default().type(f"remote_{name}") for name in names]
 
 
 def test_numbers_are_named() -> None:
     """Also where a name depends on another number, and bits without a name are shown as such."""
     state, arguments, domain = remote("domain_get_state_ret", "domain_get_xml_desc_args", "nonnull_domain")
     migrated = ["state:  1 VIR_DOMAIN_RUNNING", "reason: 2 VIR_DOMAIN_RUNNING_MIGRATED"]
-    assert draw(state, state(1, 2)) == migrated
-    assert draw(state, state(1, -2)) == [migrated[0], "reason: -2"]
-    assert draw(state, state(9, 2)) == ["state:  9", "reason: 2"]
+    assert draw(state, state.python_class(1, 2)) == migrated
+    assert draw(state, state.python_class(1, -2)) == [migrated[0], "reason: -2"]
+    assert draw(state, state.python_class(9, 2)) == ["state:  9", "reason: 2"]
     for flags, shown in [
         (0, "0"),
         (3, "3 VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE"),
         (65, "65 VIR_DOMAIN_XML_SECURE | 0x40"),
         (64, "64"),
     ]:
-        assert draw(arguments, arguments(domain("test", UUID, 1), flags))[-1] == f"flags: {shown}"
+        assert (
+            draw(arguments, arguments.python_class(domain.python_class("test", UUID, 1), flags))[-1]
+            == f"flags: {shown}"
+        )
 
 
 def test_names_of_what_broke_off() -> None:
@@ -197,8 +189,8 @@ def test_nothing_from_the_wire_reaches_a_terminal_raw(text: str, data: bytes) ->
 
 @given(HOSTILE)
 def test_colour_adds_only_its_own_sequences(text: str) -> None:
-    node, value = layout_of(Everything), everything(text=text, params=[Param(text, ParamValue(7, text))])
-    coloured = list(Tree(COLOUR, NO_CUT).lines(node, value))
+    type_, value = type_named(Everything), everything(text=text, params=[Param(text, ParamValue(7, text))])
+    coloured = list(Tree(COLOUR, NO_CUT).lines(type_, value))
     own = [code for code in (COLOUR.field, COLOUR.quiet, COLOUR.text, COLOUR.warn, COLOUR.off) if code]
     stripped = []
     for line in coloured:

@@ -24,7 +24,7 @@ from libvirt_proto import (
     encode_message,
     registry,
 )
-from libvirt_proto.codec.layout import Partial
+from libvirt_proto.codec.values import Partial
 from libvirt_proto.rpc.message import MessageDecoder, payload_kind
 from tests.support.frames import word
 

@@ -14,11 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from libvirt_proto.codec.types import Enumeration
+
 from ...providers.binaries import Binary
 from ...providers.model import Probe, Provider
 from ...quoting import bpftrace_string
 from ...render import Artefact, head, render
-from ...schema import Enumeration, Input, Schema
+from ...schema import Input, Schema
 from .operands import expression
 
 _SCRIPTS: Final = ("rpc-monitor.bt", "rpc-latency.bt", "rpc-errors.bt")

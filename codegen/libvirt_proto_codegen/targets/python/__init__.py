@@ -11,6 +11,7 @@ from .history import rows
 from .index import IndexView
 from .module import ModuleView
 from .names import Names
+from .plan import PlanView
 
 
 def generate(schema: Schema) -> tuple[Artefact, ...]:
@@ -21,15 +22,15 @@ def generate(schema: Schema) -> tuple[Artefact, ...]:
 class Package(Mapping[str, str]):
     """File name → text of the Python package of a Schema. A text is rendered each time it is asked for.
 
-    `__init__.py` is the index. A module per .x file has types as classes and annotations, a decoder and an
-    encoder for each, enumerations and constants. With a history, docstrings show it, and history.py has it as
-    data.
+    `__init__.py` is the index, `_plan.py` has all types as data. A module per .x file has classes, a
+    decoder and an encoder for each type, enumerations and constants. With a history, docstrings show it,
+    and history.py has it as data.
     """
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._names = Names(schema)
-        self._files: dict[str, Callable[[], str]] = {"__init__.py": self._index}
+        self._files: dict[str, Callable[[], str]] = {"__init__.py": self._index, "_plan.py": self._plan}
         self._files |= {f"{module.name}.py": partial(self._module, module) for module in schema.modules}
         if schema.history is not None:
             self._files["history.py"] = self._history
@@ -48,6 +49,9 @@ class Package(Mapping[str, str]):
 
     def _index(self) -> str:
         return render("python", "index.py.j2", IndexView(self._schema, banner(self._schema, "python")))
+
+    def _plan(self) -> str:
+        return render("python", "plan.py.j2", PlanView(self._schema, banner(self._schema, "python")))
 
     def _module(self, module: Module) -> str:
         head = banner(self._schema, "python", module=module)

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...releases import words
-from ...releases.facts import Event, Facts, History, Key, Span
+from libvirt_proto.codec.history import Event, Key, Span, since_text
+from libvirt_proto.codec.types import TypeDefinition, part_names
+
+from ...releases.facts import Facts, History
 from ...releases.symbols import procedure_key
-from ...schema import Procedure, Program, Structure, TypeDef, UnionType
+from ...schema import Procedure, Program
 
 
-def type_lines(history: History, definition: TypeDef) -> list[str]:
+def type_lines(history: History, definition: TypeDefinition) -> list[str]:
     """A type's history and that of its fields, a line each."""
     key = ("type", definition.name)
     lines = [f"Since: {_since(history, key)}.", *_events(history, key)]
-    match definition.node:
-        case Structure(fields):
-            names = [field.name for field in fields]
-        case UnionType(discriminant, arms, default):
-            every = (*arms, *([default] if default else []))
-            names = [discriminant.name, *(arm.name for arm in every if arm.name)]
-        case _:
-            names = []
-    for name in names:
+    for name in part_names(definition.node):
         field = ("field", definition.name, name)
         facts = history.facts.get(field)
         if facts is not None and facts.since is not None:
@@ -38,11 +32,13 @@ def procedure_line(history: History, program: Program, procedure: Procedure) -> 
 
 def _since(history: History, key: Key) -> str:
     facts = history.facts.get(key, Facts())
-    return words.since(history.since(key), facts.function)
+    return since_text(history.since(key), facts.function)
 
 
 def _events(history: History, key: Key) -> Iterator[str]:
-    return (f"{words.capital(line)}." for line in words.events(history.facts.get(key, Facts())))
+    for event in history.facts.get(key, Facts()).events:
+        text = str(event)
+        yield f"{text[:1].upper()}{text[1:]}."
 
 
 def _plain(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ...model import AccessRule, Annotations
+from libvirt_proto.codec.annotations import AccessRule, Annotations
+from libvirt_proto.codec.types import Enumeration
+
 from ...render import API_VERSION
-from ...schema import Enumeration, External, Module, Procedure, Program, Schema
+from ...schema import External, Module, Procedure, Program, Schema
 from .history import procedure_line
 
 
@@ -34,7 +36,7 @@ class IndexView:
 
     def header(self, external: External) -> str:
         """The header of a constant from elsewhere, as a literal."""
-        return _literal(external.header)
+        return literal(external.header)
 
     def _since(self, program: Program, procedure: Procedure) -> str:
         """When a procedure came, as a comment; empty without a history."""
@@ -48,10 +50,10 @@ def _row(procedure: Procedure) -> str:
     row: list[object] = [procedure.number, procedure.short, procedure.name, *places]
     said = _said(procedure.annotations)
     if said:
-        return _literal((*row, said))
+        return literal((*row, said))
     while row[-1] is None:
         row.pop()
-    return _literal(tuple(row))
+    return literal(tuple(row))
 
 
 def _said(annotations: Annotations) -> tuple[object, ...]:
@@ -67,10 +69,10 @@ def _rule(rule: AccessRule) -> tuple[str | None, ...]:
     return rule.object, rule.permission, rule.flags, rule.parameter, rule.value
 
 
-def _literal(value: object) -> str:
+def literal(value: object) -> str:
     """A Python literal, its strings in double quotes; comments of a .x reach the output through here."""
     if isinstance(value, tuple):
-        return f"({', '.join(map(_literal, value))}{',' if len(value) == 1 else ''})"
+        return f"({', '.join(map(literal, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, str):
         return '"' + value.encode("unicode_escape").decode().replace('"', '\\"') + '"'
     return repr(value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...schema import Array, FixedArray, Named, Node, Optional, Structure, UnionType
+from libvirt_proto.codec.types import Array, FixedArray, Named, Node, Structure, UnionType, children
+
 from .scope import Scope
 
 #: A type of so many values and structs at most, so that what definitions ask for grows by a factor, not by a
@@ -34,8 +35,8 @@ class Inlined:
         if definition.recursive or not isinstance(definition.node, UnionType):
             return None
         union = definition.node
-        arms = (*union.arms, *((union.default,) if union.default else ()))
-        return union if sum(max(len(arm.labels), self._count(arm.node)) for arm in arms) <= _FEW else None
+        values = sum(max(len(arm.labels), self._count(arm.node)) for arm in union.every_arm)
+        return union if values <= _FEW else None
 
     def lists(self, element: Named) -> bool:
         """Whether the elements of an array are read by a function for many: those of a larger struct."""
@@ -56,14 +57,8 @@ class Inlined:
 
     def _count(self, node: Node) -> int:
         """How many values and structs a node has; _MANY where that is more than a few, or not known."""
-        match node:
-            case Structure(fields):
-                return min(_MANY, 1 + sum(self._count(field.node) for field in fields))
-            case Optional(element):
-                return min(_MANY, 1 + self._count(element))
-            case Array() | FixedArray() | UnionType():
-                return _MANY
-            case Named():
-                return self._of_type(node)
-            case _:
-                return 1
+        if isinstance(node, Named):
+            return self._of_type(node)
+        if isinstance(node, Array | FixedArray | UnionType):
+            return _MANY
+        return min(_MANY, 1 + sum(map(self._count, children(node))))

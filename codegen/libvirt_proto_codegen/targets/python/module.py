@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ...render import API_VERSION
 from ...schema import Module
 from .history import type_lines
-from .names import LAYOUT, XDR, Names
+from .names import VALUES, XDR, Names
 from .scope import Scope
 from .types import Types, TypeView
 
@@ -24,7 +24,7 @@ class ModuleView:
         self._scope = scope
         types = Types(scope)
         recursive = any(definition.recursive for definition in module.types)
-        self.types: list[TypeView] = [types.of(definition, recursive) for definition in module.types]
+        self.types: list[TypeView] = [types.of(definition) for definition in module.types]
         history = names.schema.history
         if history is not None:
             for view in self.types:
@@ -47,9 +47,9 @@ class ModuleView:
         return self._scope.layouts
 
     @property
-    def from_layout(self) -> list[str]:
-        """Imports from libvirt_proto.codec.layout."""
-        return self._imports(LAYOUT)
+    def from_values(self) -> list[str]:
+        """Imports from libvirt_proto.codec.values."""
+        return self._imports(VALUES)
 
     @property
     def from_xdr(self) -> list[str]:
@@ -59,7 +59,7 @@ class ModuleView:
     @property
     def from_typing(self) -> list[str]:
         """Imports from typing."""
-        return self._imports(("Annotated", "Any", "ClassVar", "Final"))
+        return self._imports(("Any", "Final"))
 
     @property
     def from_modules(self) -> list[tuple[str, list[str]]]:

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from graphlib import TopologicalSorter
 
+from libvirt_proto.codec.types import Named
+
 from ... import naming
-from ...schema import Named, Schema
+from ...schema import Schema
 
 #: What the head of a module imports from the runtime, when the module uses it.
-LAYOUT = frozenset(
-    (
-        *("Char", "UnsignedChar", "Short", "UnsignedShort", "Int", "UnsignedInt", "Hyper", "UnsignedHyper"),
-        *(
-            "Float",
-            "Double",
-            "Quadruple",
-            "Bool",
-            "FixedOpaque",
-            "Opaque",
-            "String",
-            "FixedArrayOf",
-            "ArrayOf",
-        ),
-        *("OptionalOf", "EnumOf", "Typedef", "XdrStruct", "XdrUnion"),
-    )
-)
+VALUES = frozenset(("XdrStruct", "XdrUnion"))
 XDR = frozenset(
     (
         *(
@@ -62,20 +48,9 @@ XDR = frozenset(
 )
 OTHER = frozenset(
     (
-        *("Annotated", "ClassVar", "Final", "IntEnum", "Mapping", "Struct", "annotations"),
-        *(
-            "TYPES",
-            "ENUMS",
-            "XdrType",
-            "Any",
-            "bool",
-            "bytes",
-            "dict",
-            "float",
-            "int",
-            "len",
-        ),
-        *("list", "range", "str", "tuple", "type"),
+        *("Final", "IntEnum", "Struct", "annotations"),
+        *("TYPES", "ENUMS", "TypeBindings", "Any"),
+        *("bool", "bytes", "float", "int", "len", "list", "range", "str", "tuple", "type"),
     )
 )
 
@@ -91,7 +66,7 @@ class Names:
         self.globals: dict[str, set[str]] = {}
         order = TopologicalSorter({module.name: module.imports for module in schema.modules})
         for module in map(schema.by_name.__getitem__, order.static_order()):
-            taken = set(LAYOUT | XDR | OTHER)
+            taken = set(VALUES | XDR | OTHER)
             imported = [key for key in self.classes if key.module in module.imports]
             taken.update(self.classes[key] for key in imported)
             for definition in module.types:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ... import naming
-from ...schema import (
+from libvirt_proto.codec.sizes import minimum_size
+from libvirt_proto.codec.types import (
     Arm,
     Array,
     FixedArray,
@@ -25,6 +25,8 @@ from ...schema import (
     UnionType,
     Void,
 )
+
+from ... import naming
 from .inlined import Inlined
 from .scope import Scope
 from .slots import Slot, code_of, slot_of
@@ -152,7 +154,7 @@ class Reads:
             case Array(element, limit):
                 self._scope.use("too_many")
                 self._slots.append(_COUNT)
-                smallest = self._scope.schema.smallest(element)
+                smallest = minimum_size(element, self._scope.schema)
                 self._step(Read("check", limit=self._scope.bound(limit), smallest=smallest))
                 self._elements(target, element, _COUNT.name)
             case _:
@@ -169,7 +171,7 @@ class Reads:
             return
         if count != _COUNT.name:  # of a variable-length array it has been held against what is left
             self._scope.use("need_elements")
-            count = f"need_elements(buffer, pos, {count}, {self._scope.schema.smallest(element)})"
+            count = f"need_elements(buffer, pos, {count}, {minimum_size(element, self._scope.schema)})"
         if isinstance(element, Named) and self._inlined.lists(element):
             call = f"{self._scope.function_of('list', element)}(buffer, pos, {count})"
             self._step(Read("call", target, call=call))

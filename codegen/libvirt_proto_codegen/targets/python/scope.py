@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...schema import (
+from libvirt_proto.codec.types import (
     Array,
     Boolean,
     Bound,
@@ -13,16 +13,16 @@ from ...schema import (
     FixedOpaque,
     Floating,
     Integer,
-    Module,
     Named,
     Node,
     Opaque,
     Optional,
-    Schema,
     String,
     Structure,
     UnionType,
 )
+
+from ...schema import Module, Schema
 from .names import Names
 
 #: Of a layout: one with more in it is known by a number.
@@ -104,40 +104,23 @@ class Scope:
         return self.layouts[value]
 
     def hint(self, node: Node) -> str:
-        """The annotation of a node, in Python."""
+        """The Python type of a node's values, in Python."""
         match node:
             case Integer() | Floating() | Boolean():
-                name = _alias(node)
-                self.use(name)
-                return name
+                return _python(node)
             case Named():
                 name = self.class_of(node)
-                if isinstance(self.schema.definition(node).node, Enumeration):
-                    return self.annotated(f"{name} | int", "EnumOf", name)
-                return name
-            case FixedOpaque(size):
-                return self.annotated("bytes", "FixedOpaque", self.bound(size))
-            case Opaque(limit):
-                return self.annotated("bytes", "Opaque", self.limit(limit))
-            case String(limit):
-                return self.annotated("str | bytes", "String", self.limit(limit))
-            case FixedArray(element, size):
-                return self.annotated(f"list[{self.hint(element)}]", "FixedArrayOf", self.bound(size))
-            case Array(element, limit):
-                return self.annotated(f"list[{self.hint(element)}]", "ArrayOf", self.limit(limit))
+                return f"{name} | int" if isinstance(self.schema.definition(node).node, Enumeration) else name
+            case FixedOpaque() | Opaque():
+                return "bytes"
+            case String():
+                return "str | bytes"
+            case FixedArray(element) | Array(element):
+                return f"list[{self.hint(element)}]"
             case Optional(element):
-                return self.annotated(f"{self.hint(element)} | None", "OptionalOf", "")
+                return f"{self.hint(element)} | None"
             case _:
                 raise AssertionError(f"{node!r} stands only behind a name")
-
-    def annotated(self, base: str, mark: str, argument: str) -> str:
-        """`Annotated[base, mark(argument)]`."""
-        self.use("Annotated", mark)
-        return f"Annotated[{base}, {mark}({argument})]"
-
-    def limit(self, limit: Bound | None) -> str:
-        """A bound in an annotation, where None says that there is none."""
-        return "None" if limit is None else self.bound(limit)
 
     def plain(self, node: Node) -> set[str]:
         """The Python types that a node's values have, for a union's `value`."""
@@ -159,17 +142,6 @@ class Scope:
                 return {*self.plain(element), "None"}
             case _:
                 return {"None"}
-
-
-def _alias(node: Integer | Floating | Boolean) -> str:
-    """The runtime's name of a scalar's annotation: `unsigned hyper` → `UnsignedHyper`."""
-    match node:
-        case Integer(spelling=spelling):
-            return spelling.title().replace(" ", "")
-        case Floating(bits):
-            return {32: "Float", 64: "Double", 128: "Quadruple"}[bits]
-        case Boolean():
-            return "Bool"
 
 
 def _python(node: Integer | Floating | Boolean) -> str:

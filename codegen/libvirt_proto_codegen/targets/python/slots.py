@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from ...schema import Boolean, Bound, Enumeration, FixedOpaque, Floating, Integer, Named, Node
+from libvirt_proto.codec.types import Boolean, Bound, Enumeration, FixedOpaque, Floating, Integer, Named, Node
+
 from .scope import Scope
 
 #: Longest fixed-length opaque that takes part in a struct call.

@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from textwrap import indent
 
+from libvirt_proto.codec.types import (
+    Arm,
+    Enumeration,
+    Named,
+    Node,
+    Structure,
+    TypeDefinition,
+    UnionType,
+    Void,
+)
+
 from ... import naming
-from ...schema import Arm, Enumeration, Named, Node, Structure, TypeDef, UnionType, Void
 from .inlined import Inlined
 from .reads import Read, Reads, comment_of
 from .scope import Scope
@@ -21,9 +31,8 @@ class TypeView:
     name: str
     cls: str
     function: str
-    definition: TypeDef
+    definition: TypeDefinition
     returns: str = ""
-    hint: str = ""
     fields: list[FieldView] = field(default_factory=list)
     reads: tuple[Read, ...] = ()
     writes: list[Write] = field(default_factory=list)
@@ -37,7 +46,6 @@ class TypeView:
     default: ArmView | None = None
     value_hint: str = ""
     value_name: str = ""
-    late_arms: bool = False
     #: When it and its fields came and changed, a line each.
     history: list[str] = field(default_factory=list)
 
@@ -63,24 +71,22 @@ class FieldView:
 
 @dataclass(frozen=True, slots=True)
 class ArmView:
-    """An arm; `name` and `write` are None for void, `labels` is empty for the default arm."""
+    """An arm; `write` is None for void, `labels` is empty for the default arm."""
 
     labels: tuple[int, ...]
     comment: str
-    name: str | None
-    hint: str
     write: Write | None
 
 
 class Types:
-    """TypeDef → TypeView, in the scope of one module."""
+    """TypeDefinition → TypeView, in the scope of one module."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._inlined = Inlined(scope)
 
-    def of(self, definition: TypeDef, late: bool) -> TypeView:
-        """The view of a definition; `late` puts a union's arms behind all definitions."""
+    def of(self, definition: TypeDefinition) -> TypeView:
+        """The view of a definition."""
         reference = Named(self._scope.module.name, definition.name)
         view = TypeView(
             "typedef",
@@ -102,7 +108,7 @@ class Types:
                 locals_ = [(reads.local(attribute), node) for attribute, node in parts]
                 view.made = reads.struct(reference, locals_)
             case UnionType():
-                attribute = self._union(view, definition.node, late, writes)
+                attribute = self._union(view, definition.node, writes)
                 view.made = reads.union(reference, definition.node, reads.local(attribute), "result")
             case _:
                 self._typedef(view, definition.node)
@@ -113,7 +119,7 @@ class Types:
             self._scope.use("deeper")
         return view
 
-    def is_listed(self, definition: TypeDef) -> bool:
+    def is_listed(self, definition: TypeDefinition) -> bool:
         """Whether arrays need a function for many of a type; known when all types are done."""
         return Named(self._scope.module.name, definition.name) in self._inlined.listed
 
@@ -125,12 +131,11 @@ class Types:
             taken.add(python)
             view.members.append((python, value))
         view.returns = f"{view.cls} | int"
-        view.hint = self._scope.annotated(view.returns, "EnumOf", view.cls)
 
     def _struct(self, view: TypeView, node: Structure) -> list[tuple[str, Node]]:
         """Gives attributes and nodes of the fields."""
         self._scope.use("XdrStruct")
-        view.kind, view.hint, view.returns = "struct", view.cls, view.cls
+        view.kind, view.returns = "struct", view.cls
         attributes: set[str] = set()
         parts: list[tuple[str, Node]] = []
         for item in node.fields:
@@ -142,21 +147,19 @@ class Types:
             parts.append((attribute, item.node))
         return parts
 
-    def _union(self, view: TypeView, node: UnionType, late: bool, writes: Writes) -> str:
+    def _union(self, view: TypeView, node: UnionType, writes: Writes) -> str:
         """Gives the attribute of the discriminant."""
-        self._scope.use("XdrUnion", "ClassVar", "Mapping", "Any", "no_arm")
-        view.kind, view.hint, view.returns = "union", view.cls, view.cls
+        self._scope.use("XdrUnion", "Any", "no_arm")
+        view.kind, view.returns = "union", view.cls
         attribute = naming.field_name(node.discriminant.name)
         view.value_name = naming.identifier("value", {attribute})
         if attribute != node.discriminant.name:
             view.rename[attribute] = node.discriminant.name
         view.fields = [FieldView(attribute, self._scope.hint(node.discriminant.node))]
         view.writes = [writes.of(f"value.{attribute}", node.discriminant.node)]
-        view.late_arms = late
         view.arms = [self._arm(arm, writes) for arm in node.arms]
         view.default = self._arm(node.default, writes) if node.default else None
-        arms = (*node.arms, *((node.default,) if node.default else ()))
-        plain = set().union(*(self._scope.plain(arm.node) for arm in arms))
+        plain = set().union(*(self._scope.plain(arm.node) for arm in node.every_arm))
         view.value_hint = " | ".join(sorted(plain, key=lambda name: (name == "None", name)))
         return attribute
 
@@ -164,21 +167,13 @@ class Types:
         labels = tuple(label.value for label in arm.labels)
         if isinstance(arm.node, Void):
             self._scope.use("no_value")
-            return ArmView(labels, comment_of(arm), None, "None", None)
+            return ArmView(labels, comment_of(arm), None)
         write = writes.of("result", arm.node)
-        return ArmView(labels, comment_of(arm), arm.name, self._scope.hint(arm.node), write)
+        return ArmView(labels, comment_of(arm), write)
 
     def _typedef(self, view: TypeView, node: Node) -> None:
-        self._scope.use("Typedef")
         view.returns = view.cls
-        text = self._scope.hint(node)
-        mark = f'Typedef("{view.name}")'
-        view.hint = view.cls
-        if text.endswith("]") and text.startswith("Annotated["):
-            view.value_hint = f"{text[:-1]}, {mark}]"
-        else:
-            self._scope.use("Annotated")
-            view.value_hint = f"Annotated[{text}, {mark}]"
+        view.value_hint = self._scope.hint(node)
 
 
 def _finish(view: TypeView, reads: tuple[Read, ...]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from ...schema import Array, FixedArray, FixedOpaque, Named, Node, Opaque, Optional, String
+from libvirt_proto.codec.types import Array, FixedArray, FixedOpaque, Named, Node, Opaque, Optional, String
+
 from .scope import Scope
 from .slots import Slot, code_of, slot_of
 

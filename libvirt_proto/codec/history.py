@@ -1,0 +1,86 @@
+"""When definitions were added, changed, renamed and removed: values, and their wording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+#: A definition: ("procedure", "0x20008086", "422"), ("type", NAME), ("field", TYPE, NAME),
+#: ("member", ENUM, NAME), ("constant", NAME), ("program", "0x20008086").
+Key = tuple[str, ...]
+Kind = Literal["changed", "renamed", "left", "came"]
+KINDS: Final[tuple[Kind, ...]] = ("changed", "renamed", "left", "came")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When something happened: in `release`; or, where that is unknown, after the release `after`
+    (None: at any time) and by the release `by`."""
+
+    release: str | None = None
+    after: str | None = None
+    by: str | None = None
+
+    def __str__(self) -> str:
+        """`1.0.5`, `after 4.5.0, by 9.8.0`, `0.9.7 or earlier`."""
+        if self.release is not None:
+            return self.release
+        return f"{self.by} or earlier" if self.after is None else f"after {self.after}, by {self.by}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of a definition after it was added.
+
+    A definition that `left` can have `came` again. `what` is the aspect that changed: the `number` of a
+    constant, the `xdr` of a field or typedef, a procedure's `args`, `ret`, `priority`, `acl`, …; `before`
+    and `after` are its values, and `before` is the old name after a rename. `also` names maintenance
+    releases with the same change.
+    """
+
+    kind: Kind
+    when: Span
+    what: str | None = None
+    before: int | str | None = None
+    after: int | str | None = None
+    also: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """`raised from 65536 to 262144 in 0.9.13`, `renamed in 1.0.5, was remote_open_args`."""
+        match self.kind, self.what, self.before, self.after:
+            case "renamed", _, before, _:
+                text = f"renamed in {self.when}, was {before}"
+            case "changed", "number", int(before), int(after):
+                word = "raised" if after > before else "lowered"
+                text = f"{word} from {before} to {after} in {self.when}"
+            case "changed", "xdr", before, _:
+                text = f"changed in {self.when}, was {before}"
+            case "changed", what, before, after:
+                nothing = "void" if what in ("args", "ret", "msg") else "nothing"
+                text = f"{what} changed in {self.when}, was {before or nothing}"
+            case kind:
+                text = f"{kind[0]} in {self.when}"
+        return text + (f" (also in {', '.join(self.also)})" if self.also else "")
+
+
+def since_text(since: Span | str, function: tuple[str, str] | None) -> str:
+    """Return when a definition was added, by the public API's function where that is more precise."""
+    if function is None:
+        return str(since)
+    name, release = function
+    return f"{release}, by {name} of the public API (the definitions say: {since})"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The history of a definition. `function` is the public API's function that a procedure serves, with the
+    release that added the function, where that narrows `since`. `also` is as in Event."""
+
+    since: Span
+    function: tuple[str, str] | None = None
+    events: tuple[Event, ...] = ()
+    also: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        also = f" (also in {', '.join(self.also)})" if self.also else ""
+        return since_text(f"{self.since}{also}", self.function)

@@ -1,0 +1,175 @@
+"""Traversals of types: one method per kind of type, and the parts of a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic, TypeVar
+
+from .types import (
+    Array,
+    Boolean,
+    Definitions,
+    Enumeration,
+    FixedArray,
+    FixedOpaque,
+    Floating,
+    Integer,
+    Named,
+    Node,
+    Opaque,
+    Optional,
+    String,
+    Structure,
+    UnionType,
+    Void,
+)
+from .values import Partial
+from .xdrtype import TypeTable
+
+R = TypeVar("R")
+
+UUID_SIZE = 16
+
+
+class Visitor(Generic[R]):
+    """Turns types into results of one kind. A subclass has a method for each kind of type.
+
+    Typedefs are seen through. A fixed-length opaque of 16 bytes whose typedef's name ends with `uuid`, as
+    libvirt's do, goes to `uuid`.
+    """
+
+    _METHODS: ClassVar[dict[type[Any], str]] = {
+        Void: "void",
+        Integer: "integer",
+        Floating: "floating",
+        Boolean: "boolean",
+        FixedOpaque: "fixed_opaque",
+        Opaque: "opaque",
+        String: "string",
+        FixedArray: "fixed_array",
+        Array: "array",
+        Optional: "optional",
+    }
+
+    def __init__(self, types: TypeTable) -> None:
+        self.types = types
+
+    def visit(self, node: Node) -> R:
+        """Return the result for a type."""
+        uuid = False
+        while isinstance(node, Named):
+            body = self.types.definition(node).node
+            match body:
+                case Structure():
+                    return self.structure(node, body)
+                case UnionType():
+                    return self.union(node, body)
+                case Enumeration():
+                    return self.enumeration(node, body)
+            uuid = uuid or node.name.lower().endswith("uuid")
+            node = body
+        if uuid and isinstance(node, FixedOpaque) and node.size.value == UUID_SIZE:
+            return self.uuid(node)
+        result: R = getattr(self, self._METHODS[type(node)])(node)
+        return result
+
+    def void(self, node: Void) -> R:
+        """§4.16."""
+        raise NotImplementedError
+
+    def integer(self, node: Integer) -> R:
+        """§4.1, §4.2, §4.5."""
+        raise NotImplementedError
+
+    def floating(self, node: Floating) -> R:
+        """§4.6 to §4.8."""
+        raise NotImplementedError
+
+    def boolean(self, node: Boolean) -> R:
+        """§4.4."""
+        raise NotImplementedError
+
+    def enumeration(self, reference: Named, node: Enumeration) -> R:
+        """§4.3."""
+        raise NotImplementedError
+
+    def fixed_opaque(self, node: FixedOpaque) -> R:
+        """§4.9."""
+        raise NotImplementedError
+
+    def uuid(self, node: FixedOpaque) -> R:
+        """§4.9, by a typedef for UUIDs."""
+        return self.fixed_opaque(node)
+
+    def opaque(self, node: Opaque) -> R:
+        """§4.10."""
+        raise NotImplementedError
+
+    def string(self, node: String) -> R:
+        """§4.11."""
+        raise NotImplementedError
+
+    def fixed_array(self, node: FixedArray) -> R:
+        """§4.12."""
+        raise NotImplementedError
+
+    def array(self, node: Array) -> R:
+        """§4.13."""
+        raise NotImplementedError
+
+    def optional(self, node: Optional) -> R:
+        """§4.19."""
+        raise NotImplementedError
+
+    def structure(self, reference: Named, node: Structure) -> R:
+        """§4.14."""
+        raise NotImplementedError
+
+    def union(self, reference: Named, node: UnionType) -> R:
+        """§4.15."""
+        raise NotImplementedError
+
+
+def walk(types: Definitions, node: Node, value: Any, path: str = "") -> Iterator[tuple[str, Node, Any]]:
+    """Yield (path, type, value) of a value and of all its parts, from the top; absent parts are left out.
+
+    A type is never Named: it is the body or the declaration. Elements have the path of their array and `[]`.
+    """
+    while isinstance(node, Named):
+        node = types.definition(node).node
+    yield path, node, value
+    match node:
+        case FixedArray(element) | Array(element):
+            for item in value:
+                yield from walk(types, element, item, f"{path}[]")
+        case Optional(element) if value is not None:
+            yield from walk(types, element, value, path)
+        case Structure() | UnionType():
+            for name, part, held in parts(node, value):
+                yield from walk(types, part, held, f"{path}.{name}" if path else name)
+
+
+def parts(node: Structure | UnionType, value: Any) -> Iterator[tuple[str, Node, Any]]:
+    """Yield (name, type, value) of the parts of a struct or a union, as far as they were decoded.
+
+    A union's parts are its discriminant and the arm that this selects; a void arm is left out.
+    """
+    if isinstance(node, Structure):
+        declared = [(each.name, each.node) for each in node.fields]
+    else:
+        declared = [(node.discriminant.name, node.discriminant.node)]
+        arm = node.arm(_discriminant(node, value))
+        if arm is not None and arm.name is not None:
+            declared.append((arm.name, arm.node))
+    if isinstance(value, Partial):
+        yield from ((name, part, value.fields[name]) for name, part in declared if name in value.fields)
+        return
+    for (name, part), attribute in zip(declared, value.__struct_fields__, strict=False):
+        yield name, part, getattr(value, attribute)
+
+
+def _discriminant(node: UnionType, value: Any) -> Any:
+    """The discriminant; of a union that broke off before it, a value that selects nothing."""
+    if isinstance(value, Partial):
+        return value.fields.get(node.discriminant.name)
+    return getattr(value, value.__struct_fields__[0])

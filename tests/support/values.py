@@ -1,0 +1,321 @@
+"""Random values of any XDR type: one generator over three sources of randomness.
+
+Hypothesis shrinks what fails, a seed draws a million values in minutes, and a fuzzer steers by its bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final, Protocol
+
+from hypothesis import strategies as st
+
+from libvirt_proto.codec.sizes import minimum_size
+from libvirt_proto.codec.types import (
+    Array,
+    Boolean,
+    Bound,
+    Enumeration,
+    FixedArray,
+    FixedOpaque,
+    Floating,
+    Integer,
+    Named,
+    Node,
+    Opaque,
+    Optional,
+    String,
+    Structure,
+    UnionType,
+    Void,
+    body_of,
+    resolved,
+)
+from libvirt_proto.codec.visitor import Visitor
+from libvirt_proto.codec.xdrtype import TypeTable, XdrType
+
+#: Usual maximum of elements, and of bytes, where the type allows more.
+FEW_ELEMENTS: Final = 3
+FEW_BYTES: Final = 9
+#: Levels of optional-data and variable-length arrays; deeper ones are empty, so that recursion ends.
+MAX_LEVELS: Final = 4
+#: (bits, signed) of an integer in C, where it is smaller than its four bytes on the wire.
+NARROW: Final = {
+    "char": (8, True),
+    "unsigned char": (8, False),
+    "short": (16, True),
+    "unsigned short": (16, False),
+}
+
+
+class Source(Protocol):
+    """A source of randomness. Where it can shrink, it shrinks towards 0."""
+
+    def below(self, end: int) -> int:
+        """Return a number from 0 to `end` - 1."""
+
+    def number(self, bits: int) -> int:
+        """Return an unsigned number of `bits` bits, often at an edge."""
+
+    def floating(self, bits: int) -> float:
+        """Return a float of 32 or 64 bits."""
+
+    def take(self, size: int) -> bytes:
+        """Return exactly `size` bytes."""
+
+    def length(self, limit: int | None, few: int) -> int:
+        """Return a length within a limit, usually at most `few`."""
+
+    def string(self, limit: int | None) -> str | bytes:
+        """Return a string that takes at most `limit` bytes; bytes if it is not UTF-8."""
+
+
+class TooLarge(Exception):
+    """A type whose smallest value exceeds the maximum."""
+
+
+def values(type_: XdrType) -> st.SearchStrategy[Any]:
+    """Return a strategy for the values of a type."""
+    generator = ValueGenerator(type_.types)
+
+    @st.composite
+    def value(draw: st.DrawFn) -> Any:
+        return generator.draw(type_.reference, HypothesisSource(draw))
+
+    return value()
+
+
+def random_value(type_: XdrType, rng: Random) -> Any:
+    """Return a value of a type from a seeded generator: integers in the range that they have in C."""
+    return ValueGenerator(type_.types, narrow=True).draw(type_.reference, RandomSource(rng))
+
+
+def fuzzed_value(type_: XdrType, taker: Takes, maximum: int = 1200) -> Any:
+    """Return a value of a type from a fuzzer's bytes.
+
+    Raises TooLarge where the type asks for more than `maximum` bytes.
+    """
+    return ValueGenerator(type_.types, maximum=maximum).draw(type_.reference, FuzzerSource(taker))
+
+
+class ValueGenerator(Visitor[Any]):
+    """Draws values. `narrow` keeps integers in the range that they have in C; `maximum` is the largest
+    minimum size, in bytes, of a fixed-length array or opaque."""
+
+    def __init__(self, types: TypeTable, *, narrow: bool = False, maximum: int | None = None) -> None:
+        super().__init__(types)
+        self._narrow = narrow
+        self._maximum = maximum
+        self._source: Source
+        self._level = 0
+
+    def draw(self, node: Node, source: Source) -> Any:
+        """Return a value of a type."""
+        self._source, self._level = source, 0
+        return self.visit(node)
+
+    def void(self, node: Void) -> None:
+        return None
+
+    def integer(self, node: Integer) -> int:
+        bits, signed = node.bits, node.signed
+        if self._narrow:
+            bits, signed = NARROW.get(node.spelling, (bits, signed))
+        return _signed(self._source.number(bits), bits) if signed else self._source.number(bits)
+
+    def floating(self, node: Floating) -> float | bytes:
+        return self._source.take(16) if node.bits == 128 else self._source.floating(node.bits)
+
+    def boolean(self, node: Boolean) -> bool:
+        return self._source.below(2) == 1
+
+    def enumeration(self, reference: Named, node: Enumeration) -> int:
+        """A member; one time in five or so, a number without one."""
+        count = len(node.members)
+        at = self._source.below(count + max(1, count // 4))
+        number = node.members[at].value if at < count else _signed(self._source.number(32), 32)
+        return self._member(reference, number)
+
+    def _member(self, reference: Named, number: int) -> int:
+        try:
+            member: int = self.types.python_class(reference)(number)
+        except ValueError:
+            return number
+        return member
+
+    def fixed_opaque(self, node: FixedOpaque) -> bytes:
+        self._check_size(node)
+        return self._source.take(node.size.value)
+
+    def opaque(self, node: Opaque) -> bytes:
+        return self._source.take(self._source.length(_number(node.limit), FEW_BYTES))
+
+    def string(self, node: String) -> str | bytes:
+        return self._source.string(_number(node.limit))
+
+    def fixed_array(self, node: FixedArray) -> list[Any]:
+        self._check_size(node)
+        return [self.visit(node.element) for _ in range(node.size.value)]
+
+    def array(self, node: Array) -> list[Any]:
+        if self._level >= MAX_LEVELS:
+            return []
+        self._level += 1
+        count = self._source.length(_number(node.limit), FEW_ELEMENTS)
+        found = [self.visit(node.element) for _ in range(count)]
+        self._level -= 1
+        return found
+
+    def optional(self, node: Optional) -> Any:
+        if self._level >= MAX_LEVELS or not self._source.below(3):
+            return None
+        self._level += 1
+        found = self.visit(node.element)
+        self._level -= 1
+        return found
+
+    def structure(self, reference: Named, node: Structure) -> Any:
+        return self.types.python_class(reference)(*(self.visit(field.node) for field in node.fields))
+
+    def union(self, reference: Named, node: UnionType) -> Any:
+        labels = list(node.by_label)
+        at = self._source.below(len(labels) + (node.default is not None))
+        if at < len(labels):
+            discriminant = self._label(node.discriminant.node, labels[at])
+        else:
+            discriminant = self.visit(node.discriminant.node)
+        arm = node.arm(discriminant)
+        assert arm is not None
+        return self.types.python_class(reference)(discriminant, self.visit(arm.node))
+
+    def _label(self, node: Node, label: int) -> int:
+        """A label as a value of the discriminant's type."""
+        if body := body_of(node, self.types):
+            return self._member(body[0], label)
+        return bool(label) if isinstance(resolved(node, self.types), Boolean) else label
+
+    def _check_size(self, node: FixedOpaque | FixedArray) -> None:
+        if self._maximum is not None and minimum_size(node, self.types) > self._maximum:
+            raise TooLarge
+
+
+def _number(limit: Bound | None) -> int | None:
+    return None if limit is None else limit.value
+
+
+def _signed(number: int, bits: int) -> int:
+    return number - (1 << bits) if number >> (bits - 1) else number
+
+
+def _text(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+class HypothesisSource:
+    """Hypothesis' draws. NaN is left out, because it is not equal to itself."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self._draw: Callable[[st.SearchStrategy[Any]], Any] = draw
+
+    def below(self, end: int) -> int:
+        return self._draw(st.integers(0, end - 1))  # type: ignore[no-any-return]
+
+    def number(self, bits: int) -> int:
+        return self._draw(st.integers(0, (1 << bits) - 1))  # type: ignore[no-any-return]
+
+    def floating(self, bits: int) -> float:
+        return self._draw(st.floats(width=bits, allow_nan=False))  # type: ignore[no-any-return, call-overload]
+
+    def take(self, size: int) -> bytes:
+        return self._draw(st.binary(min_size=size, max_size=size))  # type: ignore[no-any-return]
+
+    def length(self, limit: int | None, few: int) -> int:
+        return self._draw(st.integers(0, few if limit is None else min(limit, few)))  # type: ignore[no-any-return]
+
+    def string(self, limit: int | None) -> str | bytes:
+        most = FEW_BYTES if limit is None else min(limit, FEW_BYTES)
+        text = st.text(st.characters(exclude_categories=["Cs"]), max_size=most)
+        fits = text.filter(lambda value: len(value.encode()) <= most)
+        return self._draw(fits | st.binary(max_size=most).map(_text))  # type: ignore[no-any-return]
+
+
+class RandomSource:
+    """Draws of a seeded generator: mostly small, now and then at an edge of what the type allows."""
+
+    #: A limit within which a length may be as large as the limit.
+    _REACHED = 64
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    def below(self, end: int) -> int:
+        return self._rng.randrange(end)
+
+    def number(self, bits: int) -> int:
+        high = 1 << (bits - 1)
+        return self._rng.choice((0, 1, high, high - 1, 2 * high - 1, self._rng.getrandbits(bits)))
+
+    def floating(self, bits: int) -> float:
+        data = self._rng.choice((self._rng.randbytes(bits // 8), bytes(bits // 8)))
+        return struct.unpack(">f" if bits == 32 else ">d", data)[0]  # type: ignore[no-any-return]
+
+    def take(self, size: int) -> bytes:
+        return self._rng.randbytes(size)
+
+    def length(self, limit: int | None, few: int) -> int:
+        if limit is not None and limit <= self._REACHED and self._rng.random() < 0.03:
+            return limit
+        size = self._rng.choice((0, 0, 1, 1, 1, 2, 3, 7))
+        return size if limit is None else min(size, limit)
+
+    def string(self, limit: int | None) -> str | bytes:
+        """ASCII for the most part, then other UTF-8, then bytes, which alone may have NUL."""
+        size = self.length(limit, FEW_BYTES)
+        kind = self._rng.random()
+        if kind < 0.85:
+            return "".join(self._rng.choices("abz /.", k=size))
+        if kind < 0.95:
+            text = "".join(self._rng.choices("aé€\U0001f40d", k=size))
+            return text if limit is None or len(text.encode()) <= limit else text[: limit // 4]
+        return _text(self._rng.randbytes(size))
+
+
+class Takes(Protocol):
+    """A reader of the fuzzer's bytes: tests/fuzz/taker.py."""
+
+    def take(self, size: int) -> bytes:
+        """Return at most `size` bytes."""
+
+    def below(self, end: int) -> int:
+        """Return a number from 0 to `end` - 1; `end` is at most 256."""
+
+
+class FuzzerSource:
+    """A fuzzer's bytes; after their end all is zero. NaN is left out, because it is not equal to itself."""
+
+    def __init__(self, taker: Takes) -> None:
+        self._taker = taker
+
+    def below(self, end: int) -> int:
+        return self._taker.below(end) if end <= 256 else self.number(32) % end
+
+    def number(self, bits: int) -> int:
+        return int.from_bytes(self.take(bits // 8), "big")
+
+    def floating(self, bits: int) -> float:
+        (number,) = struct.unpack(">f" if bits == 32 else ">d", self.take(bits // 8))
+        return 0.5 if number != number else number
+
+    def take(self, size: int) -> bytes:
+        return self._taker.take(size).ljust(size, b"\0")
+
+    def length(self, limit: int | None, few: int) -> int:
+        return self._taker.below((few if limit is None else min(limit, few)) + 1)
+
+    def string(self, limit: int | None) -> str | bytes:
+        return _text(self.take(self.length(limit, FEW_BYTES)))
