@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -31,7 +32,7 @@ R = TypeVar("R")
 UUID_SIZE = 16
 
 
-class Visitor(Generic[R]):
+class Visitor(ABC, Generic[R]):
     """Turns types into results of one kind. A subclass has a method for each kind of type.
 
     Typedefs are seen through. A fixed-length opaque of 16 bytes whose typedef's name ends with `uuid`, as
@@ -73,61 +74,61 @@ class Visitor(Generic[R]):
         result: R = getattr(self, self._METHODS[type(node)])(node)
         return result
 
+    @abstractmethod
     def void(self, node: Void) -> R:
         """§4.16."""
-        raise NotImplementedError
 
+    @abstractmethod
     def integer(self, node: Integer) -> R:
         """§4.1, §4.2, §4.5."""
-        raise NotImplementedError
 
+    @abstractmethod
     def floating(self, node: Floating) -> R:
         """§4.6 to §4.8."""
-        raise NotImplementedError
 
+    @abstractmethod
     def boolean(self, node: Boolean) -> R:
         """§4.4."""
-        raise NotImplementedError
 
+    @abstractmethod
     def enumeration(self, reference: Named, node: Enumeration) -> R:
         """§4.3."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fixed_opaque(self, node: FixedOpaque) -> R:
         """§4.9."""
-        raise NotImplementedError
 
     def uuid(self, node: FixedOpaque) -> R:
         """§4.9, by a typedef for UUIDs."""
         return self.fixed_opaque(node)
 
+    @abstractmethod
     def opaque(self, node: Opaque) -> R:
         """§4.10."""
-        raise NotImplementedError
 
+    @abstractmethod
     def string(self, node: String) -> R:
         """§4.11."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fixed_array(self, node: FixedArray) -> R:
         """§4.12."""
-        raise NotImplementedError
 
+    @abstractmethod
     def array(self, node: Array) -> R:
         """§4.13."""
-        raise NotImplementedError
 
+    @abstractmethod
     def optional(self, node: Optional) -> R:
         """§4.19."""
-        raise NotImplementedError
 
+    @abstractmethod
     def structure(self, reference: Named, node: Structure) -> R:
         """§4.14."""
-        raise NotImplementedError
 
+    @abstractmethod
     def union(self, reference: Named, node: UnionType) -> R:
         """§4.15."""
-        raise NotImplementedError
 
 
 def walk(types: Definitions, node: Node, value: Any, path: str = "") -> Iterator[tuple[str, Node, Any]]:

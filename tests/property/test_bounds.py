@@ -190,7 +190,7 @@ def test_nesting_within_the_limit_is_read_and_written_both_ways(
 
 
 def called_from(depth: int, action: Callable[[], object]) -> object:
-    """The result of an action that is called from so many functions."""
+    """Return the result of an action that is called from `depth` functions."""
     return action() if depth == 0 else called_from(depth - 1, action)
 
 
