@@ -24,6 +24,7 @@ EXCEPTIONS: Final[Mapping[str, str]] = {
     "codegen/libvirt_proto_codegen/compare/types.py": "compares two definitions at once",
     "codegen/libvirt_proto_codegen/lint/conventions.py": "its rules are about single kinds",
     "codegen/libvirt_proto_codegen/lint/limits.py": "its rules are about single kinds",
+    "codegen/libvirt_proto_codegen/lint/secrets.py": "asks whether a declaration holds text",
     "codegen/libvirt_proto_codegen/releases/symbols.py": "spells the kind of a definition",
     "codegen/libvirt_proto_codegen/resolve_types.py": "builds the types, checks labels",
     "codegen/libvirt_proto_codegen/sizes.py": "measures size, depth and recursion in one pass",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.property.values import values
+from tests.support.values import values
 
 from libvirt_proto import registry
 from libvirt_proto.capture.stream import messages, messages_and_rest
