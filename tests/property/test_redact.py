@@ -87,8 +87,10 @@ def test_cut_messages_keep_their_header_alone(data: bytes, seen: int) -> None:
 
 
 def changed(was: Any, now: Any, path: str) -> list[tuple[str, Any, Any]]:
-    """The fields (`struct.field`) that differ, with both values. The value of a typed parameter is left out if
-    its name is not UTF-8: it may be a secret."""
+    """The fields (`struct.field`) that differ, with both values.
+
+    The value of a typed parameter is left out if its name is not UTF-8: it may be a secret.
+    """
     if isinstance(was, XdrStruct | XdrUnion):
         assert type(now) is type(was)
         if was.xdr_name.endswith("_typed_param") and isinstance(was.field, bytes):
