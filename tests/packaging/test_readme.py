@@ -25,6 +25,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 FENCE = re.compile(r"^```(?P<kind>console|pycon)(?P<needs>(?: \w+)*)\n(?P<text>.*?)^```$", re.M | re.S)
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*FILES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"))]
+LINK = re.compile(r"\[[^\]]*\]\((?!https?:)(?P<path>[^)#]*)(?:#(?P<anchor>[^)]*))?\)")
 
 
 @dataclass(frozen=True)
@@ -116,3 +118,31 @@ def test_python_blocks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_readme_leads_with_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert text.index("make demo") < text.index("make test") < 1000
+
+
+def test_readme_is_short() -> None:
+    assert (ROOT / "README.md").read_text(encoding="utf-8").count("\n") <= 250
+
+
+def test_readme_links_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = {match["path"] for match in LINK.finditer(text)}
+    assert {str(path.relative_to(ROOT)) for path in PAGES[1:]} <= linked
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    found = list(LINK.finditer(path.read_text(encoding="utf-8")))
+    for match in found:
+        target = (path.parent / match["path"]).resolve() if match["path"] else path
+        assert target.exists(), match[0]
+        assert not match["anchor"] or match["anchor"] in anchors(target), match[0]
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }

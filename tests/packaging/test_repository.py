@@ -12,9 +12,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOP = {
     ".ci",
+    ".editorconfig",
     ".gitattributes",
+    ".github",
     ".gitignore",
+    ".pre-commit-config.yaml",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE",
     "Makefile",
     "README.md",
@@ -87,3 +91,14 @@ def test_every_program_is_executable() -> None:
     started = [path for path in files() if text_of(path).startswith("#!")]
     assert Path(".ci/run") in started
     assert [str(path) for path in started if not (ROOT / path).stat().st_mode & 0o111] == []
+
+
+def test_pre_commit_runs_the_static_checks() -> None:
+    """The hooks and `make static` run the same programs with the same subcommands."""
+    recipe = re.search(r"^static:.*\n((?:\t.*\n)+)", text_of(Path("Makefile")), re.MULTILINE)
+    assert recipe is not None
+    hooks = re.findall(r"^ +entry: \.venv/bin/(.+)$", text_of(Path(".pre-commit-config.yaml")), re.MULTILINE)
+    generate = re.search(r"^GENERATE := (.*)$", text_of(Path("Makefile")), re.MULTILINE)
+    assert generate is not None
+    expected = re.findall(r"^\t\$\(BIN\)/(.+)$", recipe[1].replace("$(GENERATE)", generate[1]), re.MULTILINE)
+    assert [hook.removesuffix(" --force-exclude") for hook in hooks] == expected

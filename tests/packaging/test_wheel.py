@@ -132,6 +132,7 @@ def test_what_the_sdist_holds(dist: Path) -> None:
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml"} <= names
+    assert {"CONTRIBUTING.md", "SECURITY.md"} <= names
     assert {"tests/conftest.py", "tests/captures/tour.pcap", "docs/architecture.md"} <= names
     assert not [name for name in names if name.startswith((".venv", ".git/", "demo"))]
 
