@@ -113,7 +113,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     severity: Literal["note", "error"] = "error"
 
 
-class Fired(msgspec.Struct, frozen=True, gc=False):
+class ProbeEvent(msgspec.Struct, frozen=True, gc=False):
     """A probe that is not about RPC was passed.
 
     `kind` is its name (`event_glib_add_handle`, `qemu_monitor_send_msg`, …), `arguments` are its arguments in

@@ -18,7 +18,7 @@ from ..capture.stream import messages, messages_and_rest
 from ..codec.limits import MIN_FRAME
 from ..codec.secretfields import kind
 from ..errors import BadValue, ProtocolError
-from ..events import Captured, Chunk, ConnectionEvent, Fired, Item, Notice, Seen
+from ..events import Captured, Chunk, ConnectionEvent, Item, Notice, ProbeEvent, Seen
 from ..generated import virnetprotocol as net
 from ..rpc.message import Message, MessageDecoder, Status, encode_message
 from .text import blank, redact_qmp, redact_text
@@ -181,15 +181,15 @@ def redacted_notice(notice: Notice) -> Notice:
     return replace(notice, text=f"{where}the text is left out, for it may quote the input (--redact)")
 
 
-def redacted_fired(fired: Fired, what: What) -> Fired:
+def redacted_probe_event(event: ProbeEvent, what: What) -> ProbeEvent:
     """The report of a probe, redacted; text of the monitor that was cut is blanked as a whole."""
-    change = blank if fired.cut or what == "all" else redact_qmp
+    change = blank if event.cut or what == "all" else redact_qmp
     texts = {
         name: change(text)
-        for name, text in fired.arguments.items()
+        for name, text in event.arguments.items()
         if isinstance(text, str) and name in _SAID
     }
-    return replace(fired, arguments=fired.arguments | texts)
+    return replace(event, arguments=event.arguments | texts)
 
 
 def _redacted(seen: Seen, redactor: Redactor) -> Seen:

@@ -18,7 +18,7 @@ from ..status import Status
 from ..tracing import Tracing, begin, failing_in_words, tracing
 
 if TYPE_CHECKING:
-    from ...events import Fired, Notice
+    from ...events import Notice, ProbeEvent
     from ...presenters.style import Palette
     from ...redact.redactor import What
 
@@ -157,7 +157,7 @@ def _trace(
     redact: What | None = None,
 ) -> None:
     from ...capture.probes.live import Selection, live
-    from ...capture.probes.other_events import FiredReader
+    from ...capture.probes.other_events import ProbeEventReader
     from ...events import Notice
 
     with failing_in_words(), tracing.probes() as found:
@@ -175,7 +175,7 @@ def _trace(
             destination(output, stop) as out,
             status,
             tracing.armed(found, stop, out) as (instance, plan, wait),
-            closing(live(instance, plan, FiredReader, wanted, wait, out.flush, begin)) as items,
+            closing(live(instance, plan, ProbeEventReader, wanted, wait, out.flush, begin)) as items,
         ):
             for item in items:
                 if isinstance(item, Notice):
@@ -190,20 +190,20 @@ def _trace(
 
 def _presenter(
     format_: str, palette: Palette, pretty_json: bool, redact: What | None
-) -> Callable[[Fired], bytes]:
-    from ...presenters import probe_events as fired
+) -> Callable[[ProbeEvent], bytes]:
+    from ...presenters import probe_events
 
-    present: Callable[[Fired], bytes]
+    present: Callable[[ProbeEvent], bytes]
     if format_ == "jsonl":
-        present = partial(fired.json_line, redacted=redact)
+        present = partial(probe_events.json_line, redacted=redact)
     else:
-        text = fired.Presenter(palette, pretty_json=pretty_json)
+        text = probe_events.Presenter(palette, pretty_json=pretty_json)
         present = lambda item: f"{text(item)}\n".encode()  # noqa: E731
     if redact is None:
         return present
-    from ...redact.redactor import redacted_fired
+    from ...redact.redactor import redacted_probe_event
 
-    return lambda item: present(redacted_fired(item, redact))
+    return lambda item: present(redacted_probe_event(item, redact))
 
 
 def _redacted_notice(notice: Notice, redact: What | None) -> Notice:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto.capture.probes.provider import KINDS, PROBES
-from libvirt_proto.events import Fired
+from libvirt_proto.events import ProbeEvent
 from libvirt_proto.presenters.probe_events import Presenter, json_line
 from libvirt_proto.presenters.style import COLOUR
 
@@ -23,15 +23,17 @@ MONITOR = {
 LOOP = sorted(kind for subject, kind in KINDS.values() if subject == "events")
 
 
-def fired(kind: str, time_ns: int = 0, *, cut: bool = False, pid: int = 10178, **some: int | str) -> Fired:
+def fired(
+    kind: str, time_ns: int = 0, *, cut: bool = False, pid: int = 10178, **some: int | str
+) -> ProbeEvent:
     arguments = {
         argument.name: some.get(argument.name, "0x77" if argument.meaning == "object" else 1)
         for argument in PROBES[kind]
     }
-    return Fired(kind, time_ns, pid, "virsh", pid, arguments, cut)
+    return ProbeEvent(kind, time_ns, pid, "virsh", pid, arguments, cut)
 
 
-def said(kind: str, text: str, fd: int = -1, *, cut: bool = False) -> Fired:
+def said(kind: str, text: str, fd: int = -1, *, cut: bool = False) -> ProbeEvent:
     return fired(kind, mon="0x7f5dc4004a90", fd=fd, cut=cut, **{MONITOR[kind]: text})
 
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from libvirt_proto.capture.probes.formats import Format, FormatError
 from libvirt_proto.capture.probes.live import Selection
-from libvirt_proto.capture.probes.other_events import FiredReader
+from libvirt_proto.capture.probes.other_events import ProbeEventReader
 from libvirt_proto.capture.probes.plan import Event
 from libvirt_proto.capture.probes.ring import Record
 from libvirt_proto.capture.probes.rpc_events import RpcReader
 from libvirt_proto.capture.probes.tasks import Tasks
-from libvirt_proto.events import Chunk, ConnectionEvent, Fired, Item, Notice
+from libvirt_proto.events import Chunk, ConnectionEvent, Item, Notice, ProbeEvent
 from tests.support.frames import frame, text
 
 COMMON = """\
@@ -391,9 +391,9 @@ MONITOR = Format(
 )
 
 
-def monitor(memory: bytes, pointer: int = 0x1234) -> list[Fired | Notice]:
+def monitor(memory: bytes, pointer: int = 0x1234) -> list[ProbeEvent | Notice]:
     event = Event("qemu_monitor_recv_reply", "reply", "", "", "driver.so", 2)
-    one = FiredReader({"reply": event}, {"reply": MONITOR}, Tasks(), Selection((), (), "both"), 500)
+    one = ProbeEventReader({"reply": event}, {"reply": MONITOR}, Tasks(), Selection((), (), "both"), 500)
     return list(one.items(Record(1000, common(7) + struct.pack("<2Q", 0x55D0, pointer) + memory)))
 
 
@@ -403,7 +403,7 @@ def test_no_byte_behind_a_line(memory: bytes) -> None:
     if len(memory) < 512:
         assert isinstance(item, Notice)
         return
-    assert isinstance(item, Fired)
+    assert isinstance(item, ProbeEvent)
     assert (item.time_ns, item.pid, item.arguments["mon"]) == (1500, PID, "0x55d0")
     line = memory[:512].split(b"\0")[0]
     assert item.arguments["reply"] == line.decode("utf-8", "backslashreplace")
@@ -412,5 +412,5 @@ def test_no_byte_behind_a_line(memory: bytes) -> None:
 
 def test_no_text_at_all() -> None:
     (item,) = monitor(b"secret" + bytes(506), pointer=0)
-    assert isinstance(item, Fired)
+    assert isinstance(item, ProbeEvent)
     assert (item.arguments["reply"], item.cut) == ("", False)
