@@ -31,7 +31,7 @@ FORMATS = ("pretty", "monitor", "jsonl")
 
 
 @dataclass(frozen=True, slots=True)
-class Show:
+class OutputOptions:
     """What a user asked for. `output` is None for standard output."""
 
     registry: Registry
@@ -139,7 +139,7 @@ def live_figures(name: str) -> Callable[[Command], Command]:
             " for --format jsonl.",
         )
         @wraps(command)
-        def with_figures(*args: Any, figures: bool, show: Show, **rest: Any) -> Any:
+        def with_figures(*args: Any, figures: bool, show: OutputOptions, **rest: Any) -> Any:
             if figures and show.exchanges:
                 raise click.UsageError("--stats and --exchanges exclude each other.")
             return command(*args, show=replace(show, figures_of=name) if figures else show, **rest)
@@ -248,7 +248,9 @@ def show(command: Command) -> Command:
             raise click.UsageError(str(error)) from None
         format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
         old = None if as_of is None else options.open_registry(as_of)
-        shown = Show(registry, filter_, format_, full, color, output, exchanges, acl, old, redact=redact)
+        shown = OutputOptions(
+            registry, filter_, format_, full, color, output, exchanges, acl, old, redact=redact
+        )
         return command(*args, show=shown, **rest)
 
     return with_show  # type: ignore[return-value]

@@ -12,7 +12,7 @@ from .. import options
 from ..inputs import Inputs, recording
 from ..inputs import inputs as inputs_option
 from ..output import destination
-from ..output_options import Show
+from ..output_options import OutputOptions
 from ..output_options import show as show_options
 from ..signals import stopping
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @show_options
 @options.record
 @click.pass_context
-def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: int) -> None:
+def decode(ctx: click.Context, inputs: Inputs, show: OutputOptions, merge: bool, jobs: int) -> None:
     """Show the messages in captures: pcap and pcapng files, strace's output, libvirt's own logs (of
     log_filters="2:rpc"), raw byte streams, or hex; what a file holds is found by looking at it. Several files
     are read one after the other; - is standard input.
@@ -112,7 +112,12 @@ def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: in
 
 
 def _file(
-    inputs: Inputs, show: Show, file: str, out: BinaryIO, status: Status, recorder: Recorder | None = None
+    inputs: Inputs,
+    show: OutputOptions,
+    file: str,
+    out: BinaryIO,
+    status: Status,
+    recorder: Recorder | None = None,
 ) -> None:
     """Write what is shown of one of the files."""
     if show.format == "pretty" and len(inputs.files) > 1:

@@ -18,7 +18,7 @@ from ...text import printable
 from .. import options
 from ..inputs import check_record, messages, recording
 from ..output import destination
-from ..output_options import Show, live_figures
+from ..output_options import OutputOptions, live_figures
 from ..output_options import show as show_options
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def relay(
     listen_at: Address,
     connect_to: Address,
     mode: int | None,
-    show: Show,
+    show: OutputOptions,
     record: Path | None,
 ) -> None:
     """Stand between clients and a daemon: pass everything on unchanged, and show the messages.
@@ -130,7 +130,7 @@ def relay(
 class _Decoder(Thread):
     """Shows what is in its feed, until that is closed or nobody takes the output."""
 
-    def __init__(self, show: Show, status: Status, recorder: Recorder | None, out: BinaryIO) -> None:
+    def __init__(self, show: OutputOptions, status: Status, recorder: Recorder | None, out: BinaryIO) -> None:
         from ...capture.feed import Feed
 
         super().__init__(name="decoder", daemon=True)

@@ -13,7 +13,7 @@ from ...capture.stop import Stop
 from .. import options
 from ..inputs import check_record, messages, recording
 from ..output import destination
-from ..output_options import Show, live_figures
+from ..output_options import OutputOptions, live_figures
 from ..output_options import show as show_options
 from ..tracing import Tracing, begin, failing_in_words, tracing
 from .trace_others import events, qemu_monitor
@@ -37,7 +37,7 @@ def trace(
     tracing: Tracing,
     client_only: bool,
     server_only: bool,
-    show: Show,
+    show: OutputOptions,
     record: Path | None,
 ) -> None:
     """Show the messages of running daemons and clients, as they send and receive them.
