@@ -25,9 +25,9 @@ def rendered(
 
         yield json.format(json.encode(statistics), indent=2) + b"\n"
         return
-    from ..presenters.tables import Presenter
+    from ..presenters.tables import StatisticsTables
 
     width = shutil.get_terminal_size((_WIDE, 0)).columns if fit else _WIDE
     encoding = sys.stdout.encoding or "utf-8"
-    for line in Presenter(width, top, palette)(statistics):
+    for line in StatisticsTables(width, top, palette)(statistics):
         yield f"{line}\n".encode(encoding, "backslashreplace")

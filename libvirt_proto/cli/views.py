@@ -54,21 +54,21 @@ class Messages:
         accesses = _accesses(registry) if acl else None
         self._present: Callable[[Captured], bytes]
         self._event: Callable[[ConnectionEvent], bytes]
-        lines: jsonl.Presenter | monitor.Presenter
+        lines: jsonl.JsonLinesPresenter | monitor.MonitorPresenter
         if format_ == "pretty":
             from ..presenters import pretty
 
-            text = pretty.Presenter(registry, palette, accesses, full=full, redacted=redact)
+            text = pretty.PrettyPresenter(registry, palette, accesses, full=full, redacted=redact)
             self._present, self._event = _encoded(text), _encoded(text.event)
             return
         if format_ == "jsonl":
             from ..jsonlines import presenter as jsonl
 
-            lines = jsonl.Presenter(registry, accesses, redact)
+            lines = jsonl.JsonLinesPresenter(registry, accesses, redact)
         else:
             from ..presenters import monitor
 
-            lines = monitor.Presenter(registry, palette, accesses, _encoding())
+            lines = monitor.MonitorPresenter(registry, palette, accesses, _encoding())
         self._present, self._event = lines.__call__, lines.event  # a method is called quicker than an object
 
     def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:

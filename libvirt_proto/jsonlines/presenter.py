@@ -88,7 +88,7 @@ _JSON: Final = msgspec.Raw(b"\2")
 _MAX_FORMS: Final = 8192
 
 
-class Presenter:
+class JsonLinesPresenter:
     """Captured → a line of JSON with its newline, in UTF-8."""
 
     def __init__(

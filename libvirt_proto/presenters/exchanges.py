@@ -70,7 +70,7 @@ class Lines:
         self, registry: Registry, accesses: Accesses | None = None, redacted: str | None = None
     ) -> None:
         self._names = Names(registry)
-        self._message = jsonl.Presenter(registry, accesses, redacted)
+        self._message = jsonl.JsonLinesPresenter(registry, accesses, redacted)
         self._encode = msgspec.json.Encoder().encode
 
     def __call__(self, exchange: Exchange) -> bytes:
@@ -181,7 +181,7 @@ class Pretty:
     ) -> None:
         self._names = Names(registry)
         self._palette = palette
-        self._message = pretty.Presenter(registry, palette, accesses, full=full, redacted=redacted)
+        self._message = pretty.PrettyPresenter(registry, palette, accesses, full=full, redacted=redacted)
 
     def __call__(self, exchange: Exchange, start_ns: int | None) -> str:
         """The lines of an exchange, joined; times count from `start_ns`."""

@@ -41,7 +41,7 @@ _DESCRIPTORS: Final = {
 _MAX_FORMS: Final = 8192
 
 
-class Presenter:
+class MonitorPresenter:
     """Captured → its line with the newline, in the encoding of the output."""
 
     def __init__(

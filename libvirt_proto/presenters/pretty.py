@@ -29,7 +29,7 @@ _ARROWS: Final = {"c2s": "→", "s2c": "←", None: "?"}
 _REMEMBERED: Final = 65536
 
 
-class Presenter:
+class PrettyPresenter:
     """Captured → lines, without newlines. A connection is introduced by a line of its own before
     its first message; messages then refer to it by its number. `redacted` is how messages were redacted;
     a line before everything else reports it."""

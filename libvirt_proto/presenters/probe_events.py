@@ -25,7 +25,7 @@ _SAID: Final = {
 _INDENT: Final = " " * 10
 
 
-class Presenter:
+class ProbeEventPresenter:
     """ProbeEvent → its line, without the newline; with `pretty_json`, several for one."""
 
     def __init__(self, palette: Palette = PLAIN, *, pretty_json: bool = False) -> None:

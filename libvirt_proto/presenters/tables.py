@@ -36,7 +36,7 @@ class _Column:
         return max(map(len, (self.head, *self.cells)))
 
 
-class Presenter:
+class StatisticsTables:
     """Statistics → lines, without newlines, none longer than `width` if that can be. Of the connections and
     of the calls without a reply only the first `top` are shown, and the others counted."""
 

@@ -197,7 +197,7 @@ def _presenter(
     if format_ == "jsonl":
         present = partial(probe_events.json_line, redacted=redact)
     else:
-        text = probe_events.Presenter(palette, pretty_json=pretty_json)
+        text = probe_events.ProbeEventPresenter(palette, pretty_json=pretty_json)
         present = lambda item: f"{text(item)}\n".encode()  # noqa: E731
     if redact is None:
         return present

@@ -15,7 +15,7 @@ from libvirt_proto import ProtocolError, decode_message, registry
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.events import Captured, Chunk, Connection, Notice
-from libvirt_proto.jsonlines.presenter import Presenter
+from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.jsonlines.reader import Parsed, Parser, parse_lines
 from libvirt_proto.rpc.frame import FrameDecoder
 from tests.support.frames import captured, error_payload, frame, hand_made, text, word
@@ -27,7 +27,7 @@ NOTHING = {"payload": None, "payload_type": None}
 
 def line(data: bytes, **more: Any) -> dict[str, Any]:
     """The object of a frame's line."""
-    fields: dict[str, Any] = json.loads(Presenter(registry.default())(captured(data, **more)))
+    fields: dict[str, Any] = json.loads(JsonLinesPresenter(registry.default())(captured(data, **more)))
     return fields
 
 
@@ -66,7 +66,7 @@ def frames(capture: Path) -> dict[tuple[int, str | None], list[bytes]]:
 
 @pytest.mark.parametrize("name", ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"])
 def test_captures_byte_for_byte(captures: Path, name: str) -> None:
-    present, parser = Presenter(registry.default()), Parser(registry.default())
+    present, parser = JsonLinesPresenter(registry.default()), Parser(registry.default())
     items = messages(open_source(str(captures / name)), decode_message, programs=registry.default().numbers)
     found: dict[tuple[int, str | None], list[bytes]] = {}
     for item in items:
@@ -86,7 +86,7 @@ def test_hand_made_messages_byte_for_byte(captures: Path) -> None:
     """Among them are descriptors, spare bytes and padding that is not zero."""
     texts = (captures / "hand-made-messages.hex").read_text().splitlines()
     data = [bytes.fromhex(each) for each in texts if each and not each.startswith("#")][:-1]
-    present, parser = Presenter(registry.default()), Parser(registry.default())
+    present, parser = JsonLinesPresenter(registry.default()), Parser(registry.default())
     parsed = [parser(present(item)) for item in hand_made(captures)]
     assert [each.frame for each in parsed if each] == data
 

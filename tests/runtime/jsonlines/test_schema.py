@@ -21,7 +21,7 @@ from libvirt_proto.cli import main as cli
 from libvirt_proto.codec.layout import Node, layout_of
 from libvirt_proto.events import Captured
 from libvirt_proto.jsonlines.encode import plain
-from libvirt_proto.jsonlines.presenter import Presenter
+from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.jsonlines.schema import json_schema
 from tests.property.values import values
 from tests.support.handmade import Everything, Flag, Link, everything
@@ -37,7 +37,7 @@ def validator(node: Node) -> jsonschema.Draft202012Validator:
 
 
 def lines(capture: Path) -> Iterator[dict[str, Any]]:
-    present = Presenter(registry.default())
+    present = JsonLinesPresenter(registry.default())
     for item in messages(open_source(str(capture)), decode_message, programs=registry.default().numbers):
         if isinstance(item, Captured):
             yield json.loads(present(item))
