@@ -21,7 +21,7 @@ from .limit_usage import Limits
 from .results import (
     Connection,
     Error,
-    Event,
+    EventKind,
     Latency,
     Procedure,
     Slow,
@@ -62,7 +62,7 @@ class Measure:
         self._outcomes: Counter[str] = Counter()
         self._procedures: dict[_Numbers, _Calls] = {}
         self._connections: dict[tuple[int, int], Connection] = {}
-        self._events: dict[_Numbers, Event] = {}
+        self._events: dict[_Numbers, EventKind] = {}
         self._errors: dict[int, Error] = {}
         self._slowest: list[tuple[int, int, Slow]] = []
         self._unanswered: list[Unanswered] = []
@@ -165,7 +165,7 @@ class Measure:
         event = self._events.get(key)
         if event is None:
             program, procedure = self._names(header)
-            event = Event(header.prog, program, header.vers, header.proc, procedure)
+            event = EventKind(header.prog, program, header.vers, header.proc, procedure)
             self._enter(self._events, key, event)
         event.count += 1
         event.bytes += length

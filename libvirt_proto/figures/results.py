@@ -145,7 +145,7 @@ class Connection(msgspec.Struct):
     registrations: list[Registration] = msgspec.field(default_factory=list)
 
 
-class Event(msgspec.Struct):
+class EventKind(msgspec.Struct):
     """A kind of event: how many came, in how many bytes."""
 
     prog: int
@@ -232,7 +232,7 @@ class Statistics(msgspec.Struct):
     totals: Totals
     procedures: list[Procedure]
     connections: list[Connection]
-    events: list[Event]
+    events: list[EventKind]
     errors: list[Error]
     slowest: list[Slow]
     unanswered: list[Unanswered]

@@ -70,7 +70,7 @@ class Line(msgspec.Struct):
     redacted: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class Event(msgspec.Struct):
+class EventLine(msgspec.Struct):
     """One line for what happens to a connection beside its messages; `conn` is null where it is not
     known which one it is."""
 
@@ -169,7 +169,7 @@ class JsonLinesPresenter:
         """The line of an event."""
         conn = None if event.connection is None else connection_name(event.connection)
         details = {_utf8(name): _utf8(text) for name, text in event.details}
-        return self._encode(Event(_utf8(event.kind), event.time_ns, conn, details)) + b"\n"
+        return self._encode(EventLine(_utf8(event.kind), event.time_ns, conn, details)) + b"\n"
 
     def line(self, captured: Captured) -> Line:
         """The object of a line."""

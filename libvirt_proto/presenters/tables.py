@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ..figures.results import Connection, Event, Feature, Procedure, Statistics, Where
+from ..figures.results import Connection, EventKind, Feature, Procedure, Statistics, Where
 from ..text import amount, duration, printable, size
 from .style import PLAIN, Palette
 
@@ -342,7 +342,7 @@ def _feature(feature: Feature) -> str:
     return (feature.name or str(feature.feature)).removeprefix("VIR_DRV_FEATURE_").lower()
 
 
-def _name(row: Procedure | Event | Where) -> str:
+def _name(row: Procedure | EventKind | Where) -> str:
     program = row.program or f"{row.prog:#010x}"
     version = "" if row.vers == 1 else f".{row.vers}"
     return f"{program}{version}.{row.procedure or row.proc}"

@@ -12,7 +12,7 @@ from ...events import Notice
 from ..objects import ObjectError
 from .errors import TraceError
 from .formats import Format, FormatError, Value, Values, event_id
-from .plan import TASK_EVENTS, Event, Plan, Sides
+from .plan import TASK_EVENTS, Plan, Sides, UprobeEvent
 from .provider import Meaning
 from .ring import Record, Ring
 from .tasks import Process, Tasks
@@ -49,7 +49,7 @@ class Reader(ABC, Generic[Made]):
 
     def __init__(
         self,
-        events: dict[str, Event],
+        events: dict[str, UprobeEvent],
         formats: dict[str, Format],
         tasks: Tasks,
         wanted: Selection,
@@ -83,7 +83,9 @@ class Reader(ABC, Generic[Made]):
             yield Notice("bad-event", f"event {name}: {error}", time_ns=time_ns)
 
     @abstractmethod
-    def _fired(self, event: Event, values: Values, time_ns: int, process: Process) -> Iterator[Made | Notice]:
+    def _fired(
+        self, event: UprobeEvent, values: Values, time_ns: int, process: Process
+    ) -> Iterator[Made | Notice]:
         """What an event of a probe's says. Raises FormatError, ObjectError."""
 
     def _ended(self, process: Process, time_ns: int) -> Iterator[Made | Notice]:

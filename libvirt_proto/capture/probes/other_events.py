@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ...events import Notice, ProbeEvent
 from .formats import Values
 from .live import Reader, bytes_of, number_of, text_of
-from .plan import Event
+from .plan import UprobeEvent
 from .provider import PROBES
 from .tasks import Process
 
@@ -19,7 +19,9 @@ from .tasks import Process
 class ProbeEventReader(Reader[ProbeEvent | Notice]):
     """Makes a ProbeEvent of each record."""
 
-    def _fired(self, event: Event, values: Values, time_ns: int, process: Process) -> Iterator[ProbeEvent]:
+    def _fired(
+        self, event: UprobeEvent, values: Values, time_ns: int, process: Process
+    ) -> Iterator[ProbeEvent]:
         arguments: dict[str, int | str] = {}
         cut = False
         for name, meaning in PROBES[event.kind]:

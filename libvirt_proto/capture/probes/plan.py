@@ -48,7 +48,7 @@ TASK_EVENTS: Final = (
 Sides = Literal["client", "server", "both"]
 
 
-class Event(NamedTuple):
+class UprobeEvent(NamedTuple):
     """A uprobe event: `definition` is the part after the path of its file (`0x1f0(0x3028) sock=%ax:u64`),
     `filter` the kernel's. `binary` is the file's name for people; `arrays` is the number of fields (p0, p1,
     …) that hold the first bytes of the message or the line."""
@@ -135,12 +135,12 @@ class Plan:
     CPU. With `pids`, the kernel leaves out other processes."""
 
     group: str
-    files: tuple[tuple[Binary, tuple[Event, ...]], ...]
+    files: tuple[tuple[Binary, tuple[UprobeEvent, ...]], ...]
     buffer: int
     pids: tuple[int, ...] = ()
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[UprobeEvent]:
         """The events of all files."""
         return [event for _, events in self.files for event in events]
 
@@ -162,7 +162,7 @@ class Plan:
             own = [str(thread) for pid in self.pids for thread in threads(pid) or [pid]]
             yield Step(f"{self.instance}/set_event_pid", " ".join(own))
 
-    def definition(self, event: Event, path: str) -> list[Step]:
+    def definition(self, event: UprobeEvent, path: str) -> list[Step]:
         """The steps that define an event in the file at `path`, the first of them the event itself."""
         text = f"p:{self.group}/{event.name} {path}:{event.definition}"
         steps = [Step("uprobe_events", text, append=True)]
@@ -186,7 +186,7 @@ def plan(
     pids: tuple[int, ...] = (),
 ) -> Plan:
     """The events of all usable probes of a subject, of one side or both."""
-    files: dict[Binary, list[Event]] = {}
+    files: dict[Binary, list[UprobeEvent]] = {}
     for number, probe in enumerate(found, 1):
         kind = probe.kind
         if kind is not None and probe.subject == subject and not probe.problem and _is_of(kind, sides):
@@ -201,7 +201,7 @@ def _is_of(kind: str, sides: Sides) -> bool:
     return sides != "server" or not kind.startswith("client_")
 
 
-def _events(probe: Probe, kind: str, number: int) -> Iterator[Event]:
+def _events(probe: Probe, kind: str, number: int) -> Iterator[UprobeEvent]:
     place = f"{probe.site.offset:#x}"
     if probe.site.semaphore is not None:
         place += f"({probe.site.semaphore:#x})"
@@ -213,11 +213,11 @@ def _events(probe: Probe, kind: str, number: int) -> Iterator[Event]:
     lines = [o for a, o in zip(PROBES[kind], probe.operands, strict=True) if a.meaning == "line"]
     if lines and lines[0].register is not None:
         parts = [f"p{i}={lines[0].words(8 * sum(LINE[:i]), count)}" for i, count in enumerate(LINE)]
-        yield Event(kind, name, " ".join((place, *words, *parts)), "", binary, len(LINE))
+        yield UprobeEvent(kind, name, " ".join((place, *words, *parts)), "", binary, len(LINE))
         return
     if not probe.carries_bytes:
         condition = "len > 0" if kind in MESSAGES else ""
-        yield Event(kind, name, " ".join((place, *words)), condition, binary)
+        yield UprobeEvent(kind, name, " ".join((place, *words)), condition, binary)
         return
     for suffix, arrays, condition in (
         ("", SHORT, f"len > 0 && len <= {_SHORT_BYTES}"),
@@ -227,4 +227,6 @@ def _events(probe: Probe, kind: str, number: int) -> Iterator[Event]:
         for index, count in enumerate(arrays):
             parts.append(f"p{index}={probe.operands[1].array(at, count)}")
             at += 8 * count
-        yield Event(kind, name + suffix, " ".join((place, *words, *parts)), condition, binary, len(arrays))
+        yield UprobeEvent(
+            kind, name + suffix, " ".join((place, *words, *parts)), condition, binary, len(arrays)
+        )

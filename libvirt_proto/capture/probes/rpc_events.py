@@ -14,7 +14,7 @@ from ...events import ConnectionEvent, Item, Notice
 from ..objects import FIELDS, MESSAGES, Objects, header
 from .formats import Format, FormatError, Values
 from .live import Reader, Selection, bytes_of, number_of, text_of
-from .plan import Event
+from .plan import UprobeEvent
 from .provider import PROBES
 from .tasks import Process, Tasks
 
@@ -24,7 +24,7 @@ class RpcReader(Reader[Item]):
 
     def __init__(
         self,
-        events: dict[str, Event],
+        events: dict[str, UprobeEvent],
         formats: dict[str, Format],
         tasks: Tasks,
         wanted: Selection,
@@ -35,7 +35,7 @@ class RpcReader(Reader[Item]):
         #: Files of which it was said that messages cannot be read.
         self._unreadable: set[str] = set()
 
-    def _fired(self, event: Event, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
+    def _fired(self, event: UprobeEvent, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
         found = self._message if event.kind in MESSAGES else self._event
         for item in found(event, values, time_ns, process):
             if self._is_wanted(item):
@@ -50,7 +50,7 @@ class RpcReader(Reader[Item]):
     def _ended(self, process: Process, time_ns: int) -> Iterator[Item]:
         yield from self._objects.ended(str(process.pid), time_ns)
 
-    def _message(self, event: Event, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
+    def _message(self, event: UprobeEvent, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
         length = number_of(values["len"]) & 0xFFFFFFFFFFFFFFFF
         if length == 0:  # libvirt's own dummies; they never reach the wire
             return
@@ -71,7 +71,7 @@ class RpcReader(Reader[Item]):
         client = text_of(values["client"], "object")
         yield from self._objects.message(event.kind, time_ns, str(process.pid), client, data, length)
 
-    def _event(self, event: Event, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
+    def _event(self, event: UprobeEvent, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
         words = {a.name: text_of(values[a.name], a.meaning) for a in PROBES[event.kind]}
         thread = str(values["common_pid"])
         details = (("process", str(process)), ("thread", thread), *words.items())

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from .errors import TraceError
 from .loaded import Binary, threads
-from .plan import Event, Plan, Step
+from .plan import Plan, Step, UprobeEvent
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 #: PROC_PID_INIT_INO of the kernel's proc_ns.h.
@@ -36,7 +36,7 @@ _PAUSE: Final = 0.02
 class Rejection(NamedTuple):
     """An event that the kernel does not accept."""
 
-    event: Event
+    event: UprobeEvent
     reason: str
 
 
@@ -129,9 +129,9 @@ def armed(root: Path, plan: Plan) -> Iterator[tuple[Path, list[Rejection]]]:
         _remove(root, plan.group)
 
 
-def _define(root: Path, plan: Plan) -> tuple[list[Event], list[Rejection]]:
+def _define(root: Path, plan: Plan) -> tuple[list[UprobeEvent], list[Rejection]]:
     """Define the events of each file: those that are defined, and those that the kernel rejects."""
-    defined: list[Event] = []
+    defined: list[UprobeEvent] = []
     rejected = []
     known: list[tuple[Binary, list[str]]] = []
     for binary, events in plan.files:
@@ -150,7 +150,7 @@ def _define(root: Path, plan: Plan) -> tuple[list[Event], list[Rejection]]:
     return defined, rejected
 
 
-def _set(root: Path, plan: Plan, event: Event, binary: Binary) -> None:
+def _set(root: Path, plan: Plan, event: UprobeEvent, binary: Binary) -> None:
     """Define an event, and set its filter. Raises OSError; then it is not defined."""
     define, *conditions = plan.definition(event, binary.kernel_path)
     _write(root / define.path, define.text or "", append=True)
@@ -179,7 +179,7 @@ def _is_same_file(root: Path, group: str, one: Binary, other: Binary) -> bool:
     return False
 
 
-def _enable(root: Path, plan: Plan, defined: list[Event]) -> list[Rejection]:
+def _enable(root: Path, plan: Plan, defined: list[UprobeEvent]) -> list[Rejection]:
     """Enable the events that are defined; those that the kernel then rejects."""
     *others, last = plan.enabling()
     for step in others:

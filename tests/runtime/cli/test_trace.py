@@ -18,7 +18,7 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from libvirt_proto.capture.probes.loaded import named
-from libvirt_proto.capture.probes.plan import Event, Plan
+from libvirt_proto.capture.probes.plan import Plan, UprobeEvent
 from libvirt_proto.cli import main as cli
 from tests.support.probes import program
 from tests.support.terminal import on_terminal
@@ -73,7 +73,7 @@ def test_steps(binary: Path) -> None:
     """The instance first, every event before its filter, and what enables them last."""
     with ExitStack() as files:
         (file,) = named(files, (str(binary),))
-        event = Event("client_new", "e", "0x1 a=%ax:u64", "len > 0", "x")
+        event = UprobeEvent("client_new", "e", "0x1 a=%ax:u64", "len > 0", "x")
         plan = Plan("g", ((file, (event,)),), 64)
         assert next(plan.preparations())[:2] == ("instances/g", None)
         define, condition = plan.definition(event, file.kernel_path)
