@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from enum import Enum, auto
 from struct import Struct
 from typing import Final, Literal, Protocol, cast
 
@@ -75,58 +76,103 @@ class _Programs:
         return len(following) < MIN_FRAME or self.possible(following)
 
 
+class _Protocol(Enum):
+    """What a connection is known to carry."""
+
+    #: No message was found yet.
+    UNKNOWN = auto()
+    LIBVIRT = auto()
+    #: libvirt messages, after a SASL exchange: a security layer may begin with any byte.
+    LIBVIRT_AFTER_SASL = auto()
+    #: Another protocol, or encrypted: the connection is passed over.
+    PASSED_OVER = auto()
+
+    @property
+    def is_libvirt(self) -> bool:
+        """Whether a message was found."""
+        return self is _Protocol.LIBVIRT or self is _Protocol.LIBVIRT_AFTER_SASL
+
+
+class _State(Enum):
+    """The state of one direction.
+
+    In FRESH, IN_STEP and ALIGNED, bytes go to the frame decoder. Damage leads to SKIPPING where the end of
+    the damaged message is known, else to SEARCHING; both lead back to IN_STEP.
+    """
+
+    #: Nothing was received yet.
+    FRESH = auto()
+    #: In step: frames follow each other. The next byte may be in the middle of one.
+    IN_STEP = auto()
+    #: In step, of a libvirt connection, and the next byte begins a frame.
+    ALIGNED = auto()
+    #: `skip` bytes of a damaged message are still to come.
+    SKIPPING = auto()
+    #: Out of step: the next message is searched for.
+    SEARCHING = auto()
+    #: The same, because the capture begins in the middle of the connection.
+    SEARCHING_START = auto()
+    #: The connection is passed over (`_Protocol.PASSED_OVER`).
+    PASSED_OVER = auto()
+    ENDED = auto()
+    #: Ended, without having received anything.
+    ENDED_FRESH = auto()
+
+
+_READY: Final = (_State.FRESH, _State.IN_STEP, _State.ALIGNED)
+_SEARCHING: Final = (_State.SEARCHING, _State.SEARCHING_START)
+_ENDED: Final = (_State.ENDED, _State.ENDED_FRESH)
+
+
 class _Conversation:
-    """What both directions of a connection share."""
+    """State that both directions of a connection share."""
 
     def __init__(self) -> None:
         self.streams: dict[Direction | None, _Stream] = {}
-        #: Whether a message was found in it.
-        self.understood = False
-        self.sasl = False
-        self.mid = False
-        #: Nothing of it is looked at any more: it is no libvirt, or encrypted.
-        self.passing = False
+        self.protocol = _Protocol.UNKNOWN
+        #: Whether the notice `mid-connection` was given.
+        self.mid_noted = False
 
 
 class _Stream:
-    """One direction. It is in step while `search` is None; else `search` is what is left of the bytes
-    that were searched for a message."""
+    """One direction of a connection."""
 
     def __init__(self, chunk: Chunk, conversation: _Conversation) -> None:
         self.connection = chunk.connection
         self.direction = chunk.direction
         self.conversation = conversation
+        passed_over = conversation.protocol is _Protocol.PASSED_OVER
+        self.state = _State.PASSED_OVER if passed_over else _State.FRESH
         self.decoder = FrameDecoder()
-        #: How many bytes the decoder has got, and the position of the last header looked at.
+        #: Number of bytes fed to the decoder, and the position of the last header checked.
         self.fed = 0
         self.checked = -1
-        self.search: bytes | None = None
-        #: Bytes passed over since the last message.
-        self.passed = 0
-        #: Bytes still to come of a message that lost some.
+        #: SEARCHING: the bytes that may begin a message. Else empty.
+        self.search = b""
+        #: SKIPPING: number of bytes still to come of a damaged message. Else 0.
         self.skip = 0
-        #: The first bytes, if they are nothing that is known.
+        #: Number of bytes passed over since the last message.
+        self.passed = 0
+        #: The first bytes, if they belong to no known protocol.
         self.unnamed = b""
-        #: Nothing has come yet; what comes first is in the middle of a message, perhaps.
-        self.fresh = True
-        self.mid = False
-        self.ended = False
-        #: In step, with nothing to skip: the decoder can have the next bytes as they are. And
-        #: beyond that, there was a message, and another one begins with the next byte.
-        self.ready = False
-        self.aligned = False
 
-    def restart(self, search: bytes | None, skip: int = 0) -> None:
-        """A new decoder; in step behind `skip` bytes, or searching."""
+    def restart(self, state: _State, skip: int = 0) -> None:
+        """Continue in `state`, with a new decoder."""
         self.decoder = FrameDecoder()
         self.fed, self.checked = 0, -1
-        self.search, self.skip = search, skip
-        self.ready = search is None and not skip and not self.conversation.passing
-        self.aligned = False
+        self.search, self.skip = b"", skip
+        self.state = state
 
     def align(self) -> None:
-        """Find out whether a message begins with the next byte."""
-        self.aligned = self.ready and self.conversation.understood and not self.pending
+        """Tell ALIGNED from IN_STEP; leave any other state."""
+        if self.state in _READY:
+            aligned = self.conversation.protocol.is_libvirt and not self.pending
+            self.state = _State.ALIGNED if aligned else _State.IN_STEP
+
+    @property
+    def searching(self) -> bool:
+        """Whether the direction is out of step."""
+        return self.state in _SEARCHING
 
     def feed(self, data: bytes) -> list[Frame]:
         self.fed += len(data)
@@ -139,7 +185,7 @@ class _Stream:
 
     def expected(self) -> int | None:
         """The length of the message that is pending, None if not even that is there."""
-        in_step = self.search is None and self.pending >= 4
+        in_step = not self.searching and self.pending >= 4
         return int(_WORD(self.decoder.pending)[0]) if in_step else None
 
     def notice(self, code: str, text: str, time_ns: int | None, severity: Severity = "error") -> Notice:
@@ -179,6 +225,7 @@ class _Reader:
     def read(self, items: Iterable[Item]) -> Iterator[Seen | Chunk]:
         """The short way: a direction that is in step, bytes in order, programs that are known."""
         heads, streams, decode = self._programs.heads, self._streams, self._decode
+        aligned, ready = _State.ALIGNED, _READY
         time_ns = None
         for item in items:
             if not isinstance(item, Chunk):
@@ -186,11 +233,11 @@ class _Reader:
                 continue
             connection, direction, time_ns = item.connection, item.direction, item.time_ns
             stream = streams.get((connection.id, direction))
-            if stream is None or not stream.ready or item.lost or item.cut or item.end:
+            if stream is None or stream.state not in ready or item.lost or item.cut or item.end:
                 yield from self._chunk(stream or self._new(item), item)
                 continue
             data = item.data
-            if stream.aligned and len(data) >= MIN_FRAME:
+            if stream.state is aligned and len(data) >= MIN_FRAME:
                 length, head = _LENGTH_HEAD(data)
                 if length == len(data) and head in heads:  # one whole message, as most segments are
                     message = decode(data, direction)
@@ -199,7 +246,6 @@ class _Reader:
                     self._count += 1
                     yield Captured(self._count, time_ns, connection, direction, message)
                     continue
-            stream.fresh = False
             frames = stream.feed(data)
             good = 0
             for frame in frames:
@@ -208,7 +254,7 @@ class _Reader:
                 yield self._captured(stream, frame.data, time_ns)
                 good += 1
             stream.align()
-            if good < len(frames) or not (stream.aligned or self._in_step(stream)):
+            if good < len(frames) or not (stream.state is aligned or self._in_step(stream)):
                 rest = self._rest(stream, frames[good:])
                 yield from self._trouble(stream, rest, time_ns)
                 yield from self._walk(stream, rest, time_ns)
@@ -218,7 +264,6 @@ class _Reader:
     def _new(self, chunk: Chunk) -> _Stream:
         conversation = self._conversations.setdefault(chunk.connection.id, _Conversation())
         stream = _Stream(chunk, conversation)
-        stream.restart(None)
         conversation.streams[chunk.direction] = stream
         self._streams[chunk.connection.id, chunk.direction] = stream
         return stream
@@ -240,9 +285,10 @@ class _Reader:
 
     def _captured(self, stream: _Stream, frame: bytes, time_ns: int | None, *, missing: int = 0) -> Captured:
         message = self._decode(frame, stream.direction, missing)
+        if not stream.conversation.protocol.is_libvirt:
+            stream.conversation.protocol = _Protocol.LIBVIRT
         self._authenticated(stream, message)
         self._count += 1
-        stream.conversation.understood = True
         return Captured(self._count, time_ns, stream.connection, stream.direction, message)
 
     @staticmethod
@@ -251,7 +297,7 @@ class _Reader:
         header = message.header
         replied = (header.prog, header.type, header.status) == (_REMOTE_PROGRAM, _REPLY, _OK)
         if replied and header.proc in _SASL:
-            stream.conversation.sasl = True
+            stream.conversation.protocol = _Protocol.LIBVIRT_AFTER_SASL
 
     def _blank(
         self,
@@ -271,8 +317,8 @@ class _Reader:
 
     def _chunk(self, stream: _Stream, chunk: Chunk) -> Iterator[Seen | Chunk]:
         """A Chunk beside lost or cut-off bytes, at an end, or of a direction that is not in step."""
-        conversation, data, time_ns = stream.conversation, chunk.data, chunk.time_ns
-        if conversation.passing:
+        data, time_ns = chunk.data, chunk.time_ns
+        if stream.state is _State.PASSED_OVER:
             yield from self._blank(stream, time_ns, len(data), lost=chunk.lost, cut=chunk.cut)
         else:
             if chunk.lost:
@@ -282,13 +328,13 @@ class _Reader:
                 data = data[step:]
                 yield from self._blank(stream, time_ns, step)
                 stream.skip -= step
-                stream.ready = not stream.skip
-                stream.align()
+                if not stream.skip:
+                    stream.state = _State.IN_STEP
+                    stream.align()
             if data:
                 yield from self._walk(stream, data, time_ns)
             if chunk.cut:
                 yield from self._cut(stream, chunk.cut, time_ns)
-        stream.fresh = stream.fresh and not (chunk.data or chunk.lost or chunk.cut)
         if chunk.end:
             yield from self._end(stream, time_ns, closed=True)
 
@@ -296,17 +342,16 @@ class _Reader:
         """Bytes are missing: say so, and go on behind the message that they belong to if its length is
         known, else with a search."""
         conversation, lost = stream.conversation, chunk.lost
-        if lost < 0 and stream.fresh:
-            if not conversation.mid:
-                conversation.mid = True
+        if lost < 0 and stream.state is _State.FRESH:
+            if not conversation.mid_noted:
+                conversation.mid_noted = True
                 text = "the capture begins in the middle of the connection"
                 yield stream.notice("mid-connection", text, chunk.time_ns, "note")
-            name = None if conversation.understood else identify(chunk.data)
+            name = None if conversation.protocol.is_libvirt else identify(chunk.data)
             if name:
                 yield from self._other(stream, name, chunk.time_ns)
             else:
-                stream.restart(b"")
-                stream.mid = True
+                stream.restart(_State.SEARCHING_START)
             yield from self._blank(stream, chunk.time_ns, lost=lost)
             return
         text = f"{_bytes(lost)} lost" if lost > 0 else "an unknown number of bytes is lost"
@@ -323,12 +368,12 @@ class _Reader:
     def _cut(self, stream: _Stream, cut: int, time_ns: int | None) -> Iterator[Captured | Notice | Chunk]:
         """Bytes that the source does not show, which it has said itself: go on behind them if they end
         with a message."""
-        if stream.conversation.passing:
+        if stream.state is _State.PASSED_OVER:
             yield from self._blank(stream, time_ns, cut=cut)
             return
         length = stream.expected()
         hidden = cut - (stream.skip if length is None else length - stream.pending)
-        if hidden > 0 and stream.search is None:
+        if hidden > 0 and not stream.searching:
             yield stream.notice("lost-bytes", f"{_bytes(hidden)} not shown by the source", time_ns)
         elif length is not None and stream.pending < MIN_FRAME:
             text = f"the header of a message of {length} bytes is not shown by the source"
@@ -346,7 +391,7 @@ class _Reader:
             seen = captured.message.length - captured.message.missing
             yield from self._blank(stream, time_ns, cut=pending - seen)
         else:
-            held = pending if stream.search is None else len(stream.search)
+            held = len(stream.search) if stream.searching else pending
             yield from self._blank(stream, time_ns, held)
 
     @staticmethod
@@ -356,32 +401,34 @@ class _Reader:
         length = stream.expected()
         rest = stream.skip if length is None else length - stream.pending
         if 0 < count <= rest:
-            stream.restart(None, rest - count)
+            left = rest - count
+            stream.restart(_State.SKIPPING if left else _State.IN_STEP, left)
         else:
-            stream.passed += len(stream.search or b"")
-            stream.restart(b"")
+            stream.passed += len(stream.search)
+            stream.restart(stream.state if stream.searching else _State.SEARCHING)
 
     def _walk(self, stream: _Stream, data: bytes, time_ns: int | None) -> Iterator[Captured | Notice | Chunk]:
         """Take bytes in small pieces, and search where they are out of step."""
         pos = 0
         if stream.search:
             data, stream.search = stream.search + data, b""
-        while pos < len(data) and not stream.conversation.passing:
-            if stream.search is not None:
+        while pos < len(data) and stream.state is not _State.PASSED_OVER:
+            if stream.searching:
                 at, found = self._programs.find(data, pos)
                 stream.passed += at - pos
                 yield from self._blank(stream, time_ns, at - pos)
                 pos = at
                 if not found:
                     stream.search = data[at:]
-                    if stream.unnamed and not stream.conversation.understood:
+                    if stream.unnamed and not stream.conversation.protocol.is_libvirt:
                         yield from self._unnamed(stream, time_ns)
                     return
                 if stream.passed:
                     text = f"{_bytes(stream.passed)} passed over before the next message"
-                    yield stream.notice("resynchronised", text, time_ns, "note" if stream.mid else "error")
-                stream.unnamed, stream.mid, stream.passed = b"", False, 0
-                stream.restart(None)
+                    from_start = stream.state is _State.SEARCHING_START
+                    yield stream.notice("resynchronised", text, time_ns, "note" if from_start else "error")
+                stream.unnamed, stream.passed = b"", 0
+                stream.restart(_State.IN_STEP)
             frames = stream.feed(data[pos : pos + _PIECE])
             pos = min(pos + _PIECE, len(data))
             good = 0
@@ -400,12 +447,12 @@ class _Reader:
 
     def _trouble(self, stream: _Stream, rest: bytes, time_ns: int | None) -> Iterator[Notice | Chunk]:
         """Where a message should begin there is `rest`: name what it is, or search from there on."""
-        conversation = stream.conversation
-        if conversation.sasl:
+        protocol = stream.conversation.protocol
+        if protocol is _Protocol.LIBVIRT_AFTER_SASL:
             text = "from here on the connection is encrypted (a security layer of SASL)"
             yield from self._pass(stream, "encrypted", text, time_ns)
             return
-        if not conversation.understood:
+        if protocol is _Protocol.UNKNOWN:
             name = identify(rest[:_NAME_BYTES])
             if name:
                 yield from self._other(stream, name, time_ns)
@@ -415,7 +462,7 @@ class _Reader:
             length = int(_WORD(rest)[0])
             what = "header" if MIN_FRAME <= length <= MAX_FRAME else f"length word {length}"
             yield stream.notice("bad-frame", f"no message begins with this {what}", time_ns)
-        stream.restart(b"")
+        stream.restart(_State.SEARCHING)
 
     def _other(self, stream: _Stream, name: str, time_ns: int | None) -> Iterator[Notice | Chunk]:
         """A connection speaks another protocol, or TLS, in which libvirt may be."""
@@ -437,19 +484,19 @@ class _Reader:
         # On the network others may try; but a file of such bytes is not what was meant.
         severity: Severity = "note" if stream.connection.transport != "raw" else "error"
         yield stream.notice(code, text, time_ns, severity)
-        stream.conversation.passing = True
+        stream.conversation.protocol = _Protocol.PASSED_OVER
         for each in stream.conversation.streams.values():
-            if each.ended:
+            if each.state in _ENDED:
                 continue
             # The caller goes on with the pending bytes of this one.
             held = len(each.search) if each.search else 0 if each is stream else each.pending
             yield from self._blank(each, time_ns, held)
-            each.restart(None)
+            each.restart(_State.PASSED_OVER)
 
     def _end(self, stream: _Stream, time_ns: int | None, *, closed: bool) -> Iterator[Seen | Chunk]:
         """A direction is over (it was closed, or the input ends): say what is left of it."""
         conversation = stream.conversation
-        if stream.search is not None:
+        if stream.searching:
             left = stream.passed + len(stream.search)
             if left:
                 yield stream.notice(
@@ -463,13 +510,14 @@ class _Reader:
             yield from self._incomplete(stream, time_ns)
         yield from self._blank(stream, time_ns, end=closed)
         self._streams.pop((stream.connection.id, stream.direction), None)
-        stream.ended = True
+        stream.state = _State.ENDED_FRESH if stream.state is _State.FRESH else _State.ENDED
         both = len(conversation.streams) > 1 or stream.direction is None
-        if both and all(each.ended for each in conversation.streams.values()):
+        if both and all(each.state in _ENDED for each in conversation.streams.values()):
             del self._conversations[stream.connection.id]
             if closed and stream.direction:  # without one it is a piece of hex, of which there are more
                 yield Closed(stream.connection, time_ns)
-            if all(each.fresh for each in conversation.streams.values()) and stream.direction:
+            unused = all(each.state is _State.ENDED_FRESH for each in conversation.streams.values())
+            if unused and stream.direction:
                 text = "the connection was opened and closed without a byte"
                 yield Notice("not-libvirt", text, stream.connection, None, time_ns, "note")
 
