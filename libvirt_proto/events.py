@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final, Literal
 
 import msgspec
@@ -98,6 +99,99 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
     time_ns: int | None
 
 
+class NoticeCode(StrEnum):
+    """Stable identifiers of notices; `meaning` is a sentence about each.
+
+    Scripts may rely on them: a code is neither renamed nor used for anything else. `docs/notices.md` lists
+    them.
+    """
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str = "") -> NoticeCode:
+        """Build a member; looking one up by its value needs no meaning."""
+        code = str.__new__(cls, value)
+        code._value_ = value
+        code.meaning = meaning
+        return code
+
+    # Inputs
+    UNREADABLE = "unreadable", "The input cannot be opened, or its format is not recognised."
+    TRUNCATED_FILE = (
+        "truncated-file",
+        "The file ends in the middle of a packet or block; everything before it was read.",
+    )
+    CORRUPT_FILE = "corrupt-file", "A part of the file contradicts the format; everything before it was read."
+    FILE_TRUNCATED = "file-truncated", "A followed file became shorter and is read from its new beginning."
+    FILE_REPLACED = (
+        "file-replaced",
+        "A followed file was replaced, or continues in another file; reading continues there.",
+    )
+    NO_LIBVIRT = "no-libvirt", "No libvirt connection was found in a capture or a strace output."
+
+    # Packet captures
+    CUT_PACKETS = "cut-packets", "The capture's snapshot length cut off the end of TCP segments."
+    IP_FRAGMENTS = "ip-fragments", "IP fragments are not reassembled; their bytes are missing."
+    MALFORMED_PACKETS = "malformed-packets", "Packet headers are truncated or contradict themselves."
+    UNKNOWN_LINK_TYPE = "unknown-link-type", "Packets of an unsupported link type were skipped."
+    TSHARK_FAILED = "tshark-failed", "tshark could not decrypt all of the capture."
+
+    # Text inputs
+    BAD_HEX = "bad-hex", "A line is not hex; its group is decoded up to that line."
+    BAD_LINE = "bad-line", "A JSON line does not describe a message."
+    BAD_LOG_LINE = "bad-log-line", "A log line about RPC cannot be parsed."
+    BAD_STRACE = "bad-strace", "Lines of strace output cannot be parsed."
+    CUT_STRINGS = "cut-strings", "strace abbreviated the data of calls (`-s` was too small)."
+    NO_RPC_LINES = (
+        "no-rpc-lines",
+        "No line of the log is about RPC; the text names the settings that log them.",
+    )
+    NO_TIMES = "no-times", "Journal lines without a year give messages without a time."
+
+    # Live inputs
+    BAD_EVENT = "bad-event", "The record of a probe cannot be read."
+    LOST_EVENTS = "lost-events", "The kernel's trace buffer was full and events were lost."
+    NO_PAYLOADS = (
+        "no-payloads",
+        "Message bytes are not where they are expected in this build of libvirt; only headers are shown.",
+    )
+    DROPPED_BYTES = "dropped-bytes", "The relay forwarded bytes faster than they could be shown."
+    DESCRIPTORS_LOST = "descriptors-lost", "The relay could not forward file descriptors."
+    NOT_ACCEPTED = "not-accepted", "The relay cannot accept connections for a moment."
+    NOT_CONNECTED = "not-connected", "The relay could not connect to the server."
+
+    # Streams of messages
+    LOST_BYTES = "lost-bytes", "Bytes of a connection are missing from the input, or cannot be decrypted."
+    MID_CONNECTION = "mid-connection", "The capture begins in the middle of the connection."
+    INCOMPLETE_MESSAGE = "incomplete-message", "The last message of a direction is incomplete."
+    BAD_FRAME = "bad-frame", "The bytes where a message should begin are not a message."
+    RESYNCHRONISED = (
+        "resynchronised",
+        "Decoding resumed at the next message; the text gives the number of bytes skipped.",
+    )
+    NO_MESSAGE = "no-message", "The last bytes of a direction contain no message."
+    NOT_LIBVIRT = "not-libvirt", "The connection speaks another protocol, or carried no bytes."
+    ENCRYPTED = "encrypted", "The connection is encrypted."
+
+    # Merged recordings
+    CLOCK_DIFFERENCE = (
+        "clock-difference",
+        "The clocks of two recordings differ; the text gives the difference.",
+    )
+    NO_CLOCK_DIFFERENCE = (
+        "no-clock-difference",
+        "The difference between the clocks of two recordings cannot be determined.",
+    )
+    NOTHING_IN_COMMON = "nothing-in-common", "The recordings share no connection."
+
+    # Compatibility
+    NOT_IN_RELEASE = (
+        "not-in-release",
+        "The release of `--as-of` lacks a procedure, type, field or value that was used.",
+    )
+    OVER_LIMIT = "over-limit", "A value is over a limit of the release of `--as-of`."
+
+
 class Notice(msgspec.Struct, frozen=True, gc=False):
     """Something that a person should know: lost bytes, a truncated file, bytes that are no libvirt.
 
@@ -105,7 +199,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     sentence in words. `severity` is "error" when input was lost or wrong (exit status 1), else "note".
     """
 
-    code: str
+    code: NoticeCode
     text: str
     connection: Connection | None = None
     direction: Direction | None = None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Final
 
-from ..events import Chunk, Connection, Direction, Item, Notice
+from ..events import Chunk, Connection, Direction, Item, Notice, NoticeCode
 
 #: Bytes that may wait for the decoder.
 MAX_WAITING: Final = 64 << 20
@@ -75,7 +75,7 @@ class Feed:
         text = (
             f"{count:,} bytes were passed on, but are not shown: they came faster than messages can be shown"
         )
-        notice = Notice("dropped-bytes", text, time_ns=time.time_ns())
+        notice = Notice(NoticeCode.DROPPED_BYTES, text, time_ns=time.time_ns())
         self._put += _cost(notice)
         self._queue.put(notice)
 

@@ -13,7 +13,7 @@ import stat
 from contextlib import suppress
 from typing import BinaryIO, Final
 
-from ..events import Notice
+from ..events import Notice, NoticeCode
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 from .stop import Stop
 
@@ -52,7 +52,7 @@ class Following:
                 text = (
                     "the file was truncated: reading continues at its beginning; what was added just before"
                 )
-                self._rotation = Notice("file-truncated", f"{text} may be missing", severity="note")
+                self._rotation = Notice(NoticeCode.FILE_TRUNCATED, f"{text} may be missing", severity="note")
             elif (follows := self._next()) is not None:
                 # Its writer may have added to the old file until it opened the new one.
                 if data := os.read(self._descriptor, size):
@@ -93,11 +93,11 @@ class Following:
             os.dup2(file.fileno(), self._descriptor, inheritable=False)
         if path == self._path:
             text = "the file was replaced (rotated): reading continues in the new one"
-            self._rotation = Notice("file-replaced", text, severity="note")
+            self._rotation = Notice(NoticeCode.FILE_REPLACED, text, severity="note")
         else:
             self._path = path
             text = f"the capture continues in {path} (tcpdump -C), and so does reading"
-            self._rotation = Notice("file-replaced", text, severity="note")
+            self._rotation = Notice(NoticeCode.FILE_REPLACED, text, severity="note")
 
 
 def _numbered(path: str) -> str:

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from ..blocks import LineTooLongError, Read, text_lines
 from ..codec.limits import MAX_FRAME, MIN_FRAME
-from ..events import Item, Notice
+from ..events import Item, Notice, NoticeCode
 from .objects import FIELDS, MESSAGES, ObjectError, Objects, header, quoted
 
 #: Lines of other areas hold whole documents; none is longer than a message.
@@ -98,16 +98,16 @@ class _Log:
                 none = False
                 if line.time_ns is None and not self._untimed:
                     self._untimed = True
-                    yield Notice("no-times", _NO_YEAR, severity="note")
+                    yield Notice(NoticeCode.NO_TIMES, _NO_YEAR, severity="note")
                 try:
                     yield from self._items(line)
                 except (_BadLineError, ObjectError) as error:
                     text = f"line {number}: {line.name} {error}"
-                    yield Notice("bad-log-line", text, time_ns=line.time_ns)
+                    yield Notice(NoticeCode.BAD_LOG_LINE, text, time_ns=line.time_ns)
         except LineTooLongError as error:
-            yield Notice("bad-log-line", f"line {number + 1}: {error}; nothing behind it was read")
+            yield Notice(NoticeCode.BAD_LOG_LINE, f"line {number + 1}: {error}; nothing behind it was read")
         if none:
-            yield Notice("no-rpc-lines", _NO_RPC)
+            yield Notice(NoticeCode.NO_RPC_LINES, _NO_RPC)
 
     @staticmethod
     def _line(data: bytes) -> _Line | None:

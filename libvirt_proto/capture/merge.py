@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..events import Captured, Connection, ConnectionEvent, Direction, Notice, Sighting
+from ..events import Captured, Connection, ConnectionEvent, Direction, Notice, NoticeCode, Sighting
 from .align import align
 
 #: What makes a message the same: program, version, procedure, type, status, serial and length.
@@ -57,7 +57,7 @@ def merge(
     one, two = list(first), list(second)
     pairs = _pair(_talks(one), _talks(two))
     if not pairs:
-        yield Notice("nothing-in-common", f"no connection of {names[0]} is in {names[1]}, too")
+        yield Notice(NoticeCode.NOTHING_IN_COMMON, f"no connection of {names[0]} is in {names[1]}, too")
     same = [place for left, right in pairs for place in _same_messages(left, right)]
     offset, notice = _clock_difference(
         [(one[i], two[j]) for i, j in same],  # type: ignore[misc]  # places of messages
@@ -192,7 +192,7 @@ def _clock_difference(
     calls, replies = apart["c2s"], apart["s2c"]
     if not calls or not replies:
         text = "the clocks of the recordings cannot be compared: that takes calls and replies that both have"
-        return 0, Notice("no-clock-difference", text, severity="note") if same else None
+        return 0, Notice(NoticeCode.NO_CLOCK_DIFFERENCE, text, severity="note") if same else None
     # The recording that sees calls first, and replies last, is the client's.
     if median_low(calls) < median_low(replies):
         calls, replies = replies, calls
@@ -209,7 +209,7 @@ def _clock_difference(
         f"the clock of {names[1]} is {_seconds(abs(offset))} {word} that of {names[0]}, {doubt}"
         f" (from {len(calls) + len(replies)} messages)"
     )
-    return offset, Notice("clock-difference", text, severity="note")
+    return offset, Notice(NoticeCode.CLOCK_DIFFERENCE, text, severity="note")
 
 
 def _seconds(ns: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..blocks import BLOCK_SIZE, Read
-from ..events import Chunk, Connection, Item, Notice
+from ..events import Chunk, Connection, Item, Notice, NoticeCode
 from .hexdump import HexError, HexGroup, lines
 
 #: Nobody knows who talks to whom.
@@ -43,7 +43,7 @@ def hex_chunks(read: Read) -> Iterator[Item]:
                     data = group.line(text)
                 except HexError as error:
                     bad = True
-                    yield Notice("bad-hex", f"line {number}: {error}", CONNECTION)
+                    yield Notice(NoticeCode.BAD_HEX, f"line {number}: {error}", CONNECTION)
                     continue
                 pieces.append(data)
                 size += len(data)
@@ -51,6 +51,6 @@ def hex_chunks(read: Read) -> Iterator[Item]:
                     yield _chunk(b"".join(pieces))
                     pieces, size = [], 0
     except HexError as error:
-        yield Notice("bad-hex", f"line {number + 1}: {error}", CONNECTION)
+        yield Notice(NoticeCode.BAD_HEX, f"line {number + 1}: {error}", CONNECTION)
     if begun:
         yield _chunk(b"".join(pieces), end=True)

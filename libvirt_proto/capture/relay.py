@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from ..events import Connections, Direction, Notice
+from ..events import Connections, Direction, Notice, NoticeCode
 from .address import PRIVATE, Address, connect, listen
 from .feed import Feed, Tap
 
@@ -83,7 +83,7 @@ class Relay:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                self._notice("not-accepted", f"connections have to wait: {_words(error)}")
+                self._notice(NoticeCode.NOT_ACCEPTED, f"connections have to wait: {_words(error)}")
                 loop.remove_reader(listener)
                 loop.call_later(_PAUSE, self._accept_from, listener)
                 return
@@ -97,7 +97,7 @@ class Relay:
         try:
             server = await connect(self._connect_to)
         except OSError as error:
-            self._notice("not-connected", f"no connection to {self._connect_to}: {_words(error)}")
+            self._notice(NoticeCode.NOT_CONNECTED, f"no connection to {self._connect_to}: {_words(error)}")
             client.close()
             return
         except BaseException:
@@ -116,9 +116,9 @@ class Relay:
         """Say so once: what follows is of the same kind."""
         if not self._said_descriptors:
             self._said_descriptors = True
-            self._notice("descriptors-lost", f"file descriptors are not passed on: {why}")
+            self._notice(NoticeCode.DESCRIPTORS_LOST, f"file descriptors are not passed on: {why}")
 
-    def _notice(self, code: str, text: str) -> None:
+    def _notice(self, code: NoticeCode, text: str) -> None:
         self._feed.notice(Notice(code, text))
 
 

@@ -17,7 +17,7 @@ from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
 from ..blocks import Read
-from ..events import Item, Notice
+from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
 from .detect import (
     SNIFF_SIZE,
@@ -332,7 +332,7 @@ def _decrypted(
 
 
 def _unreadable(error: BaseException) -> Notice:
-    return Notice("truncated-file", f"nothing more could be read: {_words(error)}")
+    return Notice(NoticeCode.TRUNCATED_FILE, f"nothing more could be read: {_words(error)}")
 
 
 def _packets(source: Input, kind: Literal["pcap", "pcapng"]) -> Iterator[list[Packet] | Notice]:
@@ -385,7 +385,7 @@ def _connections(batches: Iterator[list[Packet] | Notice], ports: frozenset[int]
         notices.append(_unreadable(unread))
     notices += _passed_over(decoder)
     if empty and not out and not notices:
-        notices.append(Notice("no-libvirt", _NO_CONNECTION, severity="note"))
+        notices.append(Notice(NoticeCode.NO_LIBVIRT, _NO_CONNECTION, severity="note"))
     yield from out
     yield from notices
 
@@ -394,12 +394,12 @@ def _passed_over(decoder: SegmentDecoder) -> Iterator[Notice]:
     """What of the packets could not be used."""
     if decoder.fragments:
         text = f"IP fragments are not put together: {decoder.fragments} packets"
-        yield Notice("ip-fragments", text)
+        yield Notice(NoticeCode.IP_FRAGMENTS, text)
     if decoder.cut:
         text = f"the capture cut off the end of {decoder.cut} TCP segments (snapshot length)"
-        yield Notice("cut-packets", text)
+        yield Notice(NoticeCode.CUT_PACKETS, text)
     if decoder.malformed:
         text = f"packets whose headers break off or contradict themselves: {decoder.malformed}"
-        yield Notice("malformed-packets", text, severity="note")
+        yield Notice(NoticeCode.MALFORMED_PACKETS, text, severity="note")
     for linktype in sorted(decoder.unknown_links):
-        yield Notice("unknown-link-type", f"packets of link type {linktype} are passed over")
+        yield Notice(NoticeCode.UNKNOWN_LINK_TYPE, f"packets of link type {linktype} are passed over")

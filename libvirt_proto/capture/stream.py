@@ -9,7 +9,7 @@ from struct import Struct
 from typing import Final, Literal, Protocol, cast
 
 from ..codec.limits import MAX_FRAME, MIN_FRAME
-from ..events import Captured, Chunk, Closed, Direction, Item, Notice, Seen
+from ..events import Captured, Chunk, Closed, Direction, Item, Notice, NoticeCode, Seen
 from ..rpc.frame import Frame, FrameDecoder
 from ..rpc.message import Message
 from .detect import first_bytes, identify, plausible_header
@@ -188,7 +188,9 @@ class _Stream:
         in_step = not self.searching and self.pending >= 4
         return int(_WORD(self.decoder.pending)[0]) if in_step else None
 
-    def notice(self, code: str, text: str, time_ns: int | None, severity: Severity = "error") -> Notice:
+    def notice(
+        self, code: NoticeCode, text: str, time_ns: int | None, severity: Severity = "error"
+    ) -> Notice:
         return Notice(code, text, self.connection, self.direction, time_ns, severity)
 
 
@@ -346,7 +348,7 @@ class _Reader:
             if not conversation.mid_noted:
                 conversation.mid_noted = True
                 text = "the capture begins in the middle of the connection"
-                yield stream.notice("mid-connection", text, chunk.time_ns, "note")
+                yield stream.notice(NoticeCode.MID_CONNECTION, text, chunk.time_ns, "note")
             name = None if conversation.protocol.is_libvirt else identify(chunk.data)
             if name:
                 yield from self._other(stream, name, chunk.time_ns)
@@ -360,7 +362,7 @@ class _Reader:
             text += f"; a message of {length} bytes stays incomplete"
         elif pending:
             text += f"; the {_bytes(pending, verb=False)} before belong to no whole message"
-        yield stream.notice("lost-bytes", text, chunk.time_ns)
+        yield stream.notice(NoticeCode.LOST_BYTES, text, chunk.time_ns)
         yield from self._incomplete(stream, chunk.time_ns)
         yield from self._blank(stream, chunk.time_ns, lost=lost)
         self._step_over(stream, lost)
@@ -374,10 +376,10 @@ class _Reader:
         length = stream.expected()
         hidden = cut - (stream.skip if length is None else length - stream.pending)
         if hidden > 0 and not stream.searching:
-            yield stream.notice("lost-bytes", f"{_bytes(hidden)} not shown by the source", time_ns)
+            yield stream.notice(NoticeCode.LOST_BYTES, f"{_bytes(hidden)} not shown by the source", time_ns)
         elif length is not None and stream.pending < MIN_FRAME:
             text = f"the header of a message of {length} bytes is not shown by the source"
-            yield stream.notice("lost-bytes", text, time_ns)
+            yield stream.notice(NoticeCode.LOST_BYTES, text, time_ns)
         yield from self._incomplete(stream, time_ns)
         yield from self._blank(stream, time_ns, cut=cut)
         self._step_over(stream, cut)
@@ -426,7 +428,9 @@ class _Reader:
                 if stream.passed:
                     text = f"{_bytes(stream.passed)} passed over before the next message"
                     from_start = stream.state is _State.SEARCHING_START
-                    yield stream.notice("resynchronised", text, time_ns, "note" if from_start else "error")
+                    yield stream.notice(
+                        NoticeCode.RESYNCHRONISED, text, time_ns, "note" if from_start else "error"
+                    )
                 stream.unnamed, stream.passed = b"", 0
                 stream.restart(_State.IN_STEP)
             frames = stream.feed(data[pos : pos + _PIECE])
@@ -450,7 +454,7 @@ class _Reader:
         protocol = stream.conversation.protocol
         if protocol is _Protocol.LIBVIRT_AFTER_SASL:
             text = "from here on the connection is encrypted (a security layer of SASL)"
-            yield from self._pass(stream, "encrypted", text, time_ns)
+            yield from self._pass(stream, NoticeCode.ENCRYPTED, text, time_ns)
             return
         if protocol is _Protocol.UNKNOWN:
             name = identify(rest[:_NAME_BYTES])
@@ -461,25 +465,27 @@ class _Reader:
         else:
             length = int(_WORD(rest)[0])
             what = "header" if MIN_FRAME <= length <= MAX_FRAME else f"length word {length}"
-            yield stream.notice("bad-frame", f"no message begins with this {what}", time_ns)
+            yield stream.notice(NoticeCode.BAD_FRAME, f"no message begins with this {what}", time_ns)
         stream.restart(_State.SEARCHING)
 
     def _other(self, stream: _Stream, name: str, time_ns: int | None) -> Iterator[Notice | Chunk]:
         """A connection speaks another protocol, or TLS, in which libvirt may be."""
         if name.startswith("TLS"):
             text = f"{name}: encrypted; with a key log (--keylog FILE) tshark can decrypt it in a capture"
-            yield from self._pass(stream, "encrypted", text, time_ns)
+            yield from self._pass(stream, NoticeCode.ENCRYPTED, text, time_ns)
         else:
-            yield from self._pass(stream, "not-libvirt", f"this is {name}, not libvirt", time_ns)
+            yield from self._pass(stream, NoticeCode.NOT_LIBVIRT, f"this is {name}, not libvirt", time_ns)
 
     def _unnamed(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice | Chunk]:
         """A connection began with bytes of no known protocol, and no message is in them."""
         text = (
             f"this is not libvirt, nor another known protocol (it begins with {first_bytes(stream.unnamed)})"
         )
-        yield from self._pass(stream, "not-libvirt", text, time_ns)
+        yield from self._pass(stream, NoticeCode.NOT_LIBVIRT, text, time_ns)
 
-    def _pass(self, stream: _Stream, code: str, text: str, time_ns: int | None) -> Iterator[Notice | Chunk]:
+    def _pass(
+        self, stream: _Stream, code: NoticeCode, text: str, time_ns: int | None
+    ) -> Iterator[Notice | Chunk]:
         """Say what the connection is, and look at no more of it."""
         # On the network others may try; but a file of such bytes is not what was meant.
         severity: Severity = "note" if stream.connection.transport != "raw" else "error"
@@ -500,13 +506,13 @@ class _Reader:
             left = stream.passed + len(stream.search)
             if left:
                 yield stream.notice(
-                    "no-message", f"no message is in the last {_bytes(left, verb=False)}", time_ns
+                    NoticeCode.NO_MESSAGE, f"no message is in the last {_bytes(left, verb=False)}", time_ns
                 )
             yield from self._blank(stream, time_ns, len(stream.search))
         elif stream.pending:
             needed = stream.expected() or MIN_FRAME
             text = f"the last message is incomplete: it needs {needed} bytes, {stream.pending} available"
-            yield stream.notice("incomplete-message", text, time_ns)
+            yield stream.notice(NoticeCode.INCOMPLETE_MESSAGE, text, time_ns)
             yield from self._incomplete(stream, time_ns)
         yield from self._blank(stream, time_ns, end=closed)
         self._streams.pop((stream.connection.id, stream.direction), None)
@@ -519,7 +525,7 @@ class _Reader:
             unused = all(each.state is _State.ENDED_FRESH for each in conversation.streams.values())
             if unused and stream.direction:
                 text = "the connection was opened and closed without a byte"
-                yield Notice("not-libvirt", text, stream.connection, None, time_ns, "note")
+                yield Notice(NoticeCode.NOT_LIBVIRT, text, stream.connection, None, time_ns, "note")
 
 
 def _bytes(count: int, *, verb: bool = True) -> str:

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
 import click
 
 from ..capture.stop import Stop
-from ..events import Captured, Closed, ConnectionEvent, Item, Notice, Seen
+from ..events import Captured, Closed, ConnectionEvent, Item, Notice, NoticeCode, Seen
 from .options import redacted_note
 from .output import create
 
@@ -98,7 +98,7 @@ class Inputs:
             yield from messages(items, registry, status, flush, recorder, redact, live=self.is_live(file))
         except SourceError as error:
             flush()
-            problem = Notice("unreadable", str(error).removeprefix(f"{name}: "))
+            problem = Notice(NoticeCode.UNREADABLE, str(error).removeprefix(f"{name}: "))
             if redact is not None:
                 from ..redact.redactor import redacted_notice
 

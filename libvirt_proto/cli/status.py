@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from ..events import Notice
+from ..events import Notice, NoticeCode
 from ..presenters import notices
 from ..presenters.style import Palette
 from ..terminal import styled
@@ -69,7 +69,7 @@ class Status:
         """Show a notice; errors count as problems."""
         self.notices[notice.code] += 1
         self.problems += notice.severity == "error"
-        self.encrypted += notice.code == "encrypted"
+        self.encrypted += notice.code == NoticeCode.ENCRYPTED
         self._print(notices.line(notice, self._source, self.palette))
 
     def counts(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Status:
 
     def problem(self, text: str) -> None:
         """Show an error of the input as a whole."""
-        self.notice(Notice("unreadable", text))
+        self.notice(Notice(NoticeCode.UNREADABLE, text))
 
     def __enter__(self) -> Self:
         return self

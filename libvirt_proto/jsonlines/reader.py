@@ -17,7 +17,7 @@ import msgspec
 from ..blocks import LineTooLongError, Read, text_lines
 from ..codec.limits import MAX_FRAME
 from ..errors import BadValue, ProtocolError
-from ..events import Captured, Connection, Direction, Notice
+from ..events import Captured, Connection, Direction, Notice, NoticeCode
 from ..rpc.frame import TYPES_WITH_FDS
 from ..rpc.message import Header, Message, encode_message, payload_of
 from ..rpc.names import STATUSES, TYPES
@@ -59,12 +59,12 @@ def parse_lines(read: Read, registry: Registry) -> Iterator[Parsed | Notice]:
                 parsed = parser(text, number)
             except ProtocolError as error:
                 where = f"line {number}, {error.path}" if error.path else f"line {number}"
-                yield Notice("bad-line", f"{where}: {error.reason}")
+                yield Notice(NoticeCode.BAD_LINE, f"{where}: {error.reason}")
                 continue
             if parsed is not None:
                 yield parsed
     except LineTooLongError as error:
-        yield Notice("bad-line", f"line {number + 1}: {error}")
+        yield Notice(NoticeCode.BAD_LINE, f"line {number + 1}: {error}")
 
 
 class Parser:

@@ -18,7 +18,7 @@ from ..capture.stream import messages, messages_and_rest
 from ..codec.limits import MIN_FRAME
 from ..codec.secretfields import kind
 from ..errors import BadValue, ProtocolError
-from ..events import Captured, Chunk, ConnectionEvent, Item, Notice, ProbeEvent, Seen
+from ..events import Captured, Chunk, ConnectionEvent, Item, Notice, NoticeCode, ProbeEvent, Seen
 from ..generated import virnetprotocol as net
 from ..rpc.message import Message, MessageDecoder, Status, encode_message
 from .text import blank, redact_qmp, redact_text
@@ -38,29 +38,29 @@ _MALFORMED: Final = b"\xff"
 #: Notices whose texts have nothing but numbers and names of files and connections.
 _PLAIN_NOTICES: Final = frozenset(
     (
-        "cut-packets",
-        "cut-strings",
-        "clock-difference",
-        "descriptors-lost",
-        "dropped-bytes",
-        "incomplete-message",
-        "ip-fragments",
-        "lost-bytes",
-        "lost-events",
-        "malformed-packets",
-        "mid-connection",
-        "no-clock-difference",
-        "no-libvirt",
-        "no-message",
-        "no-payloads",
-        "no-rpc-lines",
-        "no-times",
-        "not-accepted",
-        "not-connected",
-        "nothing-in-common",
-        "resynchronised",
-        "truncated-file",
-        "unknown-link-type",
+        NoticeCode.CUT_PACKETS,
+        NoticeCode.CUT_STRINGS,
+        NoticeCode.CLOCK_DIFFERENCE,
+        NoticeCode.DESCRIPTORS_LOST,
+        NoticeCode.DROPPED_BYTES,
+        NoticeCode.INCOMPLETE_MESSAGE,
+        NoticeCode.IP_FRAGMENTS,
+        NoticeCode.LOST_BYTES,
+        NoticeCode.LOST_EVENTS,
+        NoticeCode.MALFORMED_PACKETS,
+        NoticeCode.MID_CONNECTION,
+        NoticeCode.NO_CLOCK_DIFFERENCE,
+        NoticeCode.NO_LIBVIRT,
+        NoticeCode.NO_MESSAGE,
+        NoticeCode.NO_PAYLOADS,
+        NoticeCode.NO_RPC_LINES,
+        NoticeCode.NO_TIMES,
+        NoticeCode.NOT_ACCEPTED,
+        NoticeCode.NOT_CONNECTED,
+        NoticeCode.NOTHING_IN_COMMON,
+        NoticeCode.RESYNCHRONISED,
+        NoticeCode.TRUNCATED_FILE,
+        NoticeCode.UNKNOWN_LINK_TYPE,
     )
 )
 #: Arguments of the monitor's probes that are what was said.
@@ -174,7 +174,7 @@ def redacted_notice(notice: Notice) -> Notice:
     """The notice; its text is left out if it may quote the input."""
     if notice.code in _PLAIN_NOTICES:
         return notice
-    if notice.code == "unreadable":
+    if notice.code == NoticeCode.UNREADABLE:
         return replace(notice, text=_LOOKS_LIKE.sub("is not libvirt", notice.text))
     line = _LINE.match(notice.text)
     where = f"{line[0]}: " if line else ""

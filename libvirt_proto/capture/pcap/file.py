@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from ...blocks import BLOCK_SIZE, Read
+from ...events import NoticeCode
 
 #: (time in ns since the epoch or None, link type, buffer, start, end, original length): the packet's
 #: bytes are buffer[start:end]; the original length is what it had before it was cut.
@@ -41,7 +42,7 @@ class DamagedCaptureError(Exception):
     `code` is `truncated-file` or `corrupt-file`, `offset` the position in the file.
     """
 
-    def __init__(self, code: str, offset: int, problem: str) -> None:
+    def __init__(self, code: NoticeCode, offset: int, problem: str) -> None:
         super().__init__(f"the capture {problem}, at byte {offset} of the file")
         self.code = code
         self.offset = offset
@@ -49,12 +50,14 @@ class DamagedCaptureError(Exception):
 
 def _truncated(offset: int, what: str, needed: int, available: int) -> DamagedCaptureError:
     return DamagedCaptureError(
-        "truncated-file", offset, f"breaks off in {what}: needs {needed} bytes, {available} available"
+        NoticeCode.TRUNCATED_FILE,
+        offset,
+        f"breaks off in {what}: needs {needed} bytes, {available} available",
     )
 
 
 def _corrupt(offset: int, problem: str) -> DamagedCaptureError:
-    return DamagedCaptureError("corrupt-file", offset, problem)
+    return DamagedCaptureError(NoticeCode.CORRUPT_FILE, offset, problem)
 
 
 class _Window:

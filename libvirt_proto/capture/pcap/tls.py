@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, NamedTuple
 import msgspec
 
 from ...blocks import LineTooLongError, text_lines
-from ...events import Chunk, Connection, Connections, Direction, Item, Notice
+from ...events import Chunk, Connection, Connections, Direction, Item, Notice, NoticeCode
 
 #: One line per packet: all records that end in it are there, in hex.
 _MAX_LINE: Final = 64 << 20
@@ -86,7 +86,7 @@ def decrypting(items: Iterator[Item], capture: int, keylog: str, ports: frozense
         said = errors.read(65_536).decode("utf-8", "backslashreplace").splitlines()
         if tshark.returncode > 0:
             words = next((line for line in reversed(said) if not line.startswith("Running as user")), "")
-            yield Notice("tshark-failed", f"tshark could not decrypt all of it: {words}")
+            yield Notice(NoticeCode.TSHARK_FAILED, f"tshark could not decrypt all of it: {words}")
 
 
 def _command(capture: int, keylog: str, ports: frozenset[int]) -> list[str]:
@@ -206,7 +206,7 @@ class _Decrypted:
                 if packet is not None:
                     yield from self._items(packet)
         except LineTooLongError as error:
-            yield Notice("tshark-failed", f"of what tshark gives, {error}")
+            yield Notice(NoticeCode.TSHARK_FAILED, f"of what tshark gives, {error}")
 
     def _items(self, packet: _Packet) -> Iterator[Item]:
         session = self._sessions.get(packet.stream)
@@ -240,11 +240,11 @@ class _Decrypted:
         if session.opened:
             session.closed.add(direction)
             text = "from here on nothing can be decrypted: bytes are lost, or the keys were changed"
-            yield Notice("lost-bytes", text, connection, direction, time_ns)
+            yield Notice(NoticeCode.LOST_BYTES, text, connection, direction, time_ns)
         else:
             session.closed |= {"c2s", "s2c"}
             text = f"{session.name}: encrypted; with this key log tshark cannot decrypt it"
-            yield Notice("encrypted", text, connection, None, time_ns, "note")
+            yield Notice(NoticeCode.ENCRYPTED, text, connection, None, time_ns, "note")
 
 
 def _without_tls(items: Iterable[Item]) -> Iterator[Item]:
@@ -263,7 +263,7 @@ def _without_tls(items: Iterable[Item]) -> Iterator[Item]:
             yield item
         elif item.cut or (item.lost and not begins):  # tshark waits for what is lost, and says nothing
             text = f"TLS ({connection}): bytes are lost; what follows cannot be decrypted"
-            yield Notice("lost-bytes", text, None, item.direction, item.time_ns)
+            yield Notice(NoticeCode.LOST_BYTES, text, None, item.direction, item.time_ns)
 
 
 def _timed(items: Iterable[Item]) -> Iterator[tuple[int, Item]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from ...events import Notice
+from ...events import Notice, NoticeCode
 from ..objects import ObjectError
 from .errors import TraceError
 from .formats import Format, FormatError, Value, Values, event_id
@@ -80,7 +80,7 @@ class Reader(ABC, Generic[Made]):
             if self._wanted.process(process):
                 yield from self._fired(event, values, time_ns, process)
         except (FormatError, ObjectError) as error:
-            yield Notice("bad-event", f"event {name}: {error}", time_ns=time_ns)
+            yield Notice(NoticeCode.BAD_EVENT, f"event {name}: {error}", time_ns=time_ns)
 
     @abstractmethod
     def _fired(
@@ -150,7 +150,7 @@ def _lost(count: int, total: int) -> Notice:
         f"{count:,} events were lost ({total:,} in all): the buffer was full; --buffer KB makes it larger,"
         " --pid leaves out other processes"
     )
-    return Notice("lost-events", text, time_ns=time.time_ns())
+    return Notice(NoticeCode.LOST_EVENTS, text, time_ns=time.time_ns())
 
 
 def bytes_of(value: Value) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...codec.limits import MAX_FRAME, MIN_FRAME
-from ...events import ConnectionEvent, Item, Notice
+from ...events import ConnectionEvent, Item, Notice, NoticeCode
 from ..objects import FIELDS, MESSAGES, Objects, header
 from .formats import Format, FormatError, Values
 from .live import Reader, Selection, bytes_of, number_of, text_of
@@ -67,7 +67,7 @@ class RpcReader(Reader[Item]):
                     f"{event.binary}: the bytes of messages are not where they are expected in this build of"
                     " libvirt: messages have headers alone"
                 )
-                yield Notice("no-payloads", text, time_ns=time_ns, severity="note")
+                yield Notice(NoticeCode.NO_PAYLOADS, text, time_ns=time_ns, severity="note")
         client = text_of(values["client"], "object")
         yield from self._objects.message(event.kind, time_ns, str(process.pid), client, data, length)
 

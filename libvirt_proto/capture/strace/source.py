@@ -14,7 +14,7 @@ from typing import Final
 
 from ...blocks import LineTooLongError, Read, text_lines
 from ...codec.limits import MAX_FRAME
-from ...events import Chunk, Item, Notice
+from ...events import Chunk, Item, Notice, NoticeCode
 from ..pcap.tcp import LIBVIRT_PORTS
 from .calls import CLONES, Call, Calls, Sending, shares
 from .line import BadCallError, Clock, Line, attached, parse, result
@@ -240,19 +240,19 @@ class _Trace:
 
     def _notices(self, too_long: str | None) -> Iterator[Notice]:
         if too_long:
-            yield Notice("bad-strace", too_long)
+            yield Notice(NoticeCode.BAD_STRACE, too_long)
         if self._bad_calls:
             text = self._first_bad
             more = f" (and {_calls(self._bad_calls - 1)} more)" if self._bad_calls > 1 else ""
-            yield Notice("bad-strace", text + more)
+            yield Notice(NoticeCode.BAD_STRACE, text + more)
         if self._cut_calls:
             text = (
                 f"strace did not show {self._cut_bytes:,} bytes of {_calls(self._cut_calls)};"
                 " it shows all of them with -s 33554436, the size of the longest message"
             )
-            yield Notice("cut-strings", text)
+            yield Notice(NoticeCode.CUT_STRINGS, text)
         if self._empty and not too_long:
-            yield Notice("no-libvirt", _NOTHING, severity="note")
+            yield Notice(NoticeCode.NO_LIBVIRT, _NOTHING, severity="note")
 
 
 def _calls(count: int) -> str:
