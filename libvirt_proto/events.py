@@ -1,4 +1,4 @@
-"""What every source gives: Chunks of connections, ConnectionEvents, and Notices of what went wrong."""
+"""Values that every input gives: Chunks of connections, ConnectionEvents and Notices."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ import msgspec
 from .bounded import BoundedDict
 from .rpc.message import Message
 
-#: Client to server, server to client, or not known.
+#: From client to server, or from server to client.
 Direction = Literal["c2s", "s2c"]
-#: Whose end of a connection: the peer's that connected, or the daemon's.
+#: The end of a connection: the peer that connected, or the daemon.
 Side = Literal["client", "server"]
 
-#: Names whose connections are counted; those that were used last.
+#: Maximum number of client and server pairs whose connections are counted; the least recently used are
+#: dropped.
 _MAX_NAMES: Final = 65_536
 
 
 class Connection(msgspec.Struct, frozen=True):
-    """One connection. `id` counts from 1 in the order of appearance within a source, `client` and
-    `server` are `address:port` (`[::1]:16509`) or a socket's path; where it is not known which is
-    which, `server` is the one with the well-known or lower port. `namesake` counts from 1 those of one
-    client and server, which many a unix socket's clients have in common: the second is `client-server#2`.
-    `side` is the end at which it was seen, if a log or a probe tells of it; None: somewhere in between."""
+    """One connection.
+
+    `id` counts from 1 in order of appearance within a source. `client` and `server` are `address:port`
+    (`[::1]:16509`) or the path of a socket. If the roles are unknown, `server` is the end with the well-known
+    or lower port. `namesake` counts from 1 among connections of the same client and server, which is common
+    on unix sockets: the second one is `client-server#2`. `side` is the end where a log or a probe saw it, or
+    None if it was captured in between.
+    """
 
     id: int
     client: str
@@ -40,7 +44,7 @@ class Connection(msgspec.Struct, frozen=True):
 
 
 class Connections:
-    """Numbers the connections of a source, by `step`, and those of one name."""
+    """Assigns numbers to the connections of a source, in steps of `step`, and to those of the same name."""
 
     def __init__(self, step: int = 1) -> None:
         self._step = step
@@ -48,7 +52,7 @@ class Connections:
         self._namesakes: BoundedDict[tuple[str, str], int] = BoundedDict(_MAX_NAMES)
 
     def new(self, client: str, server: str, transport: str = "tcp", side: Side | None = None) -> Connection:
-        """The next one."""
+        """Return the next connection."""
         self._last += self._step
         namesake = self._namesakes.pop((client, server), 0) + 1
         self._namesakes.put((client, server), namesake)
@@ -58,13 +62,13 @@ class Connections:
 class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Bytes of one direction of one connection, in order.
 
-    `time_ns` is since the epoch, None where the source has no clock. `lost` is the number of bytes
-    known to be missing right before `data` (0: none; -1: some, but nobody knows how many, as when a
-    capture starts in mid-connection). `cut` is the number of bytes right behind `data` that went over the
-    connection too, but that the source does not show: what strace's -s or a capture's snapshot length cuts
-    off, the payload that a log line lacks. `end` marks the last chunk of a direction.
+    `time_ns` counts from the epoch, and is None if the source has no clock. `lost` is the number of bytes
+    missing right before `data` (0: none; -1: an unknown number, for instance if a capture starts in
+    mid-connection). `cut` is the number of bytes right after `data` that were sent but that the source does
+    not show: the part cut off by strace's -s or a capture's snapshot length, or the payload that a log line
+    lacks. `end` marks the last Chunk of a direction.
 
-    The zero bytes that accompany file descriptors on a unix socket are no data: sources leave them out.
+    The zero bytes that accompany file descriptors on a unix socket are not data: sources leave them out.
     """
 
     connection: Connection
@@ -77,12 +81,12 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
 
 class ConnectionEvent(msgspec.Struct, frozen=True, gc=False):
-    """Something that happened to a connection beside its messages.
+    """Something that happened to a connection, other than a message.
 
-    `kind` is the name that libvirt's probes and log lines have for it, in lower case without `RPC_`:
-    `socket_new`, `client_new`, `server_client_new`, `keepalive_start`, `server_client_auth_allow`, …
-    `details` are (name, text) pairs in the order of the source: `thread`, `client` (an object's address),
-    `sock`, `fd`, … `side` is whose it is, if that is known of one without a connection.
+    `kind` is the name of libvirt's probe or log line in lower case, without `RPC_`: `socket_new`,
+    `client_new`, `server_client_new`, `keepalive_start`, `server_client_auth_allow`, … `details` are (name,
+    text) pairs in the order of the source: `thread`, `client` (the address of an object), `sock`, `fd`, …
+    `side` is the end that reported it, if that is known without a connection.
     """
 
     kind: str
@@ -93,17 +97,16 @@ class ConnectionEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """Both directions of a connection have ended: nothing more comes of it."""
+    """Both directions of a connection have ended; nothing follows."""
 
     connection: Connection
     time_ns: int | None
 
 
 class NoticeCode(StrEnum):
-    """Stable identifiers of notices; `meaning` is a sentence about each.
+    """Stable identifiers of notices. `meaning` describes each in one sentence.
 
-    Scripts may rely on them: a code is neither renamed nor used for anything else. `docs/notices.md` lists
-    them.
+    Scripts may rely on them: a code is never renamed or reused. `docs/notices.md` lists them.
     """
 
     meaning: str
@@ -193,10 +196,9 @@ class NoticeCode(StrEnum):
 
 
 class Notice(msgspec.Struct, frozen=True, gc=False):
-    """Something that a person should know: lost bytes, a truncated file, bytes that are no libvirt.
+    """Something about the input that a user should know: lost bytes, a truncated file, another protocol.
 
-    `code` is stable (`truncated-file`, `lost-bytes`, `not-libvirt`, `resynchronised`, …), `text` a
-    sentence in words. `severity` is "error" when input was lost or wrong (exit status 1), else "note".
+    `text` is a sentence. `severity` is "error" if input was lost or wrong (exit status 1), else "note".
     """
 
     code: NoticeCode
@@ -208,11 +210,11 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 
 
 class ProbeEvent(msgspec.Struct, frozen=True, gc=False):
-    """A probe that is not about RPC was passed.
+    """An event of a probe that is not about RPC.
 
-    `kind` is its name (`event_glib_add_handle`, `qemu_monitor_send_msg`, …), `arguments` are its arguments in
-    their order, by the names that its provider has for them; addresses of objects are `0x55bef0a18050`. With
-    `cut`, the text among them may go on.
+    `kind` is the name of the probe (`event_glib_add_handle`, `qemu_monitor_send_msg`, …). `arguments` are its
+    arguments in order, by the names in its provider; addresses of objects are written `0x55bef0a18050`. `cut`
+    means that the text among them may be incomplete.
     """
 
     kind: str
@@ -225,15 +227,15 @@ class ProbeEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Sighting(msgspec.Struct, frozen=True, gc=False):
-    """That a recording has a message, and when on the clock of the merged timeline."""
+    """A recording that has a message, and the time on the clock of the merged timeline."""
 
     recording: str
     time_ns: int | None
 
 
 class Captured(msgspec.Struct, frozen=True, gc=False):
-    """A message with where and when it was seen; `n` counts messages of a source from 1. Where recordings
-    were merged, `sightings` says which of them have it; else it is empty."""
+    """A message with its place and time. `n` counts the messages of a source from 1. After a merge,
+    `sightings` lists the recordings that have it; otherwise it is empty."""
 
     n: int
     time_ns: int | None
@@ -243,7 +245,7 @@ class Captured(msgspec.Struct, frozen=True, gc=False):
     sightings: tuple[Sighting, ...] = ()
 
 
-#: What comes out of a source.
+#: The items of a source.
 Item = Chunk | ConnectionEvent | Notice
-#: What comes out of `stream.messages`.
+#: The items of `stream.messages`.
 Seen = Captured | ConnectionEvent | Closed | Notice

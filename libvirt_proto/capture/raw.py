@@ -1,4 +1,4 @@
-"""Streams without packets: raw bytes, and the same as hex."""
+"""Streams without packets: raw bytes, and hex text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..blocks import BLOCK_SIZE, Read
 from ..events import Chunk, Connection, Item, Notice, NoticeCode
 from .hexdump import HexError, HexGroup, lines
 
-#: Nobody knows who talks to whom.
+#: The one connection of a raw stream, with unknown ends.
 CONNECTION = Connection(1, "", "", "raw")
 
 
@@ -17,16 +17,16 @@ def _chunk(data: bytes, end: bool = False) -> Chunk:
 
 
 def raw_chunks(read: Read) -> Iterator[Item]:
-    """One stream of bytes, as they come."""
+    """Yield Chunks of one stream of bytes, as they arrive."""
     while data := read(BLOCK_SIZE):
         yield _chunk(data)
     yield _chunk(b"", end=True)
 
 
 def hex_chunks(read: Read) -> Iterator[Item]:
-    """Hex text: `#` begins a comment, an empty line ends a message (or a stream of them).
+    """Yield Chunks of hex text: `#` begins a comment, an empty line ends a message or a stream of messages.
 
-    A group with a line that is not hex is given up to there; a Notice `bad-hex` says why.
+    A group with a line that is not hex is decoded up to that line; the Notice `bad-hex` gives the reason.
     """
     group, pieces, size, begun, bad, number = HexGroup(), list[bytes](), 0, False, False, 0
     try:
