@@ -1,7 +1,7 @@
-"""Records of a trace's events to ProbeEvent: the event loop and the QEMU monitor.
+"""Trace records to ProbeEvents of the event loop and the QEMU monitor.
 
-A line of the monitor is what is before the first zero byte: what is behind belongs to the process. One that
-has no zero byte where the event ends is `cut`.
+A monitor line ends before the first zero byte: bytes after it belong to the process. A line that fills the
+event without a zero byte is `cut`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .tasks import Process
 
 
 class ProbeEventReader(Reader[ProbeEvent | Notice]):
-    """Makes a ProbeEvent of each record."""
+    """Converts each record to a ProbeEvent."""
 
     def _fired(
         self, event: UprobeEvent, values: Values, time_ns: int, process: Process

@@ -1,8 +1,8 @@
-"""Records of a trace's events to Items: a message is one Chunk, all else is an event of its connection.
+"""Trace records to Items: a message is one Chunk, everything else an event of its connection.
 
-The bytes of a message are believed only if they are what the probe's own arguments say: length word and
-header. Then those up to its length are taken, and no others: what is behind belongs to the process. What an
-event has no room for is `cut`.
+The bytes of a message are used only if they agree with the probe's own arguments: length word and header.
+Bytes after the message's length belong to the process and are ignored. Bytes that do not fit the event are
+`cut`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .tasks import Process, Tasks
 
 
 class RpcReader(Reader[Item]):
-    """Makes Items of records."""
+    """Converts records to Items."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class RpcReader(Reader[Item]):
     ) -> None:
         super().__init__(events, formats, tasks, wanted, offset)
         self._objects = Objects("probe", lambda pid, address: f"{tasks.of(int(pid))}:{address}")
-        #: Files of which it was said that messages cannot be read.
+        #: Files already reported because their messages cannot be read.
         self._unreadable: set[str] = set()
 
     def _fired(self, event: UprobeEvent, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
@@ -42,7 +42,8 @@ class RpcReader(Reader[Item]):
                 yield item
 
     def _is_wanted(self, item: Item) -> bool:
-        """With one side alone, what may be the other's is left out: sockets that no connection uses yet."""
+        """Whether an event is wanted. With one side selected, events that may be the other's are left out:
+        sockets that no connection uses yet."""
         if self._wanted.sides == "both" or not isinstance(item, ConnectionEvent):
             return True
         return item.connection is not None or item.side == self._wanted.sides
@@ -52,10 +53,10 @@ class RpcReader(Reader[Item]):
 
     def _message(self, event: UprobeEvent, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
         length = number_of(values["len"]) & 0xFFFFFFFFFFFFFFFF
-        if length == 0:  # libvirt's own dummies; they never reach the wire
+        if length == 0:  # libvirt's placeholders, which are never sent
             return
         if not MIN_FRAME <= length <= MAX_FRAME:
-            raise FormatError(f"it has len={length}, which no message can have")
+            raise FormatError(f"it has len={length}, which is not the length of a message")
         data = header(length, {field: number_of(values[field]) for field in FIELDS})
         if event.arrays:
             seen = b"".join(bytes_of(values[f"p{index}"]) for index in range(event.arrays))
@@ -65,7 +66,7 @@ class RpcReader(Reader[Item]):
                 self._unreadable.add(event.binary)
                 text = (
                     f"{event.binary}: the bytes of messages are not where they are expected in this build of"
-                    " libvirt: messages have headers alone"
+                    " libvirt: only headers are shown"
                 )
                 yield Notice(NoticeCode.NO_PAYLOADS, text, time_ns=time_ns, severity="note")
         client = text_of(values["client"], "object")
