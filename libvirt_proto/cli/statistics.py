@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from ..figures.results import Statistics
     from ..presenters.style import Palette
 
-#: Columns where there is no terminal to fit.
+#: Width without a terminal.
 _WIDE = 10_000
 
 
 def rendered(
     statistics: Statistics, *, as_json: bool, top: int, palette: Palette, fit: bool
 ) -> Iterator[bytes]:
-    """The lines, with their newlines; `fit`: tables fit the terminal's width, if there is one. `top` is how
-    many rows of the long tables are shown."""
+    """Yield the lines, with their newlines. With `fit`, tables fit the width of the terminal, if there is
+    one. `top` is the number of rows of long tables."""
     if as_json:
         from msgspec import json
 
