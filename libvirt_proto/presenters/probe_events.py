@@ -12,11 +12,11 @@ from .style import PLAIN, Palette
 
 _LOOPS: Final = ("event_glib_", "event_poll_")
 _ACTIONS: Final = {"add": "+", "update": "*", "dispatch": ">", "remove": "-", "purge": "!"}
-#: What the lines of the event loop have, by the object, for what is added and for the rest.
+#: Arguments in the lines of the event loop, by object: for additions, and for other actions.
 _ADDED: Final = {"handle": ("watch", "fd", "events"), "timeout": ("timer", "frequency")}
 _OTHER: Final = {"handle": ("watch", "events"), "timeout": ("timer", "frequency")}
 _ROUND: Final = ("nfds", "timeout")
-#: The monitor's: the mark, and the argument with what was said.
+#: Mark and text argument of the monitor's events.
 _SAID: Final = {
     "qemu_monitor_send_msg": (">", "msg"),
     "qemu_monitor_recv_reply": ("<", "reply"),
@@ -26,7 +26,7 @@ _INDENT: Final = " " * 10
 
 
 class ProbeEventPresenter:
-    """ProbeEvent → its line, without the newline; with `pretty_json`, several for one."""
+    """ProbeEvent → its line, without the newline; several lines with `pretty_json`."""
 
     def __init__(self, palette: Palette = PLAIN, *, pretty_json: bool = False) -> None:
         self._palette = palette
@@ -34,7 +34,7 @@ class ProbeEventPresenter:
         self._start: int | None = None
 
     def __call__(self, event: ProbeEvent) -> str:
-        """The line of an event; times count from the first that is asked for."""
+        """Return the line of an event; times count from the first call."""
         if self._start is None:
             self._start = event.time_ns
         time = seconds(event.time_ns, self._start, 3)
@@ -62,7 +62,7 @@ class ProbeEventPresenter:
         pretty = _formatted(line, 2) if self._pretty and not event.cut else None
         if pretty is not None:
             said = f"\n{_INDENT}".join(map(printable, pretty.decode().split("\n")))
-        else:  # one line, as the scripts have it
+        else:  # one line, as in the scripts
             said = printable(line.replace("\r", "").rstrip("\n").replace("\n", " "))
         cut = f"{colour.warn}… (cut){colour.off}" if event.cut else ""
         fd = arguments.get("fd", -1)
@@ -71,9 +71,9 @@ class ProbeEventPresenter:
 
 
 def json_line(event: ProbeEvent, redacted: str | None = None) -> bytes:
-    """`{"event":"event_glib_add_handle","time_ns":…,"pid":…,"comm":…,"thread":…,"watch":…}` and a newline.
-    Text of the monitor is `json` if it is whole and is JSON, otherwise `text`; the other is null.
-    `redacted` is written as it is, if there is something."""
+    """Return `{"event":"event_glib_add_handle","time_ns":…,"pid":…,"comm":…,"thread":…,"watch":…}` and a
+    newline. Text of the monitor is `json` if it is complete JSON, otherwise `text`; the other is null.
+    `redacted` is included if given."""
     line: dict[str, object] = {
         "event": event.kind,
         "time_ns": event.time_ns,
@@ -95,7 +95,7 @@ def json_line(event: ProbeEvent, redacted: str | None = None) -> bytes:
 
 
 def _formatted(text: str, indent: int) -> bytes | None:
-    """JSON with this indentation, below zero on one line; None for what is none."""
+    """Format JSON with this indentation, or on one line if it is negative; None if it is not JSON."""
     try:
         data = text.encode()
         msgspec.json.decode(data, type=msgspec.Raw)
