@@ -358,7 +358,7 @@ class _Open:
 
     @property
     def complete(self) -> bool:
-        """Whether both the reply and the end of the stream are there."""
+        """True if both the reply and the end of the stream are there."""
         if self.over:
             return True
         ended = self.flow is not None and self.flow.ended

@@ -60,7 +60,7 @@ _COMPRESSION: Final[tuple[tuple[bytes, Compression], ...]] = (
 
 
 def plausible_header(data: bytes, offset: int = 0, programs: frozenset[int] | None = None) -> bool:
-    """Whether data[offset:] begins with a length word and header that libvirt could send.
+    """Return whether data[offset:] begins with a length word and header that libvirt could send.
 
     This needs a valid length, version 1, a valid type and status, a small procedure number, and one of
     `programs` (None: any program). False if the data is too short.

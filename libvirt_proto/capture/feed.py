@@ -41,7 +41,7 @@ class Feed:
 
     @property
     def full(self) -> bool:
-        """Whether Chunks are currently dropped."""
+        """True if Chunks are currently dropped."""
         return self.waiting >= self._limit
 
     def put(self, item: Item) -> None:

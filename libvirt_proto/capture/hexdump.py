@@ -30,7 +30,7 @@ class HexError(ValueError):
 
 
 def looks_like_hex(head: bytes) -> bool:
-    """Whether the first line of these bytes that is neither empty nor a comment is hex."""
+    """Return whether the first line of these bytes that is neither empty nor a comment is hex."""
     for line in head.splitlines():
         text = line.strip()
         if text and not text.startswith(b"#"):

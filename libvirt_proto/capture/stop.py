@@ -17,7 +17,7 @@ class Stop:
         self._is_set = True
 
     def is_set(self) -> bool:
-        """Whether the end was requested."""
+        """Return whether the end was requested."""
         return self._is_set
 
     def wait(self, seconds: float) -> bool:

@@ -49,8 +49,8 @@ class _Programs:
         self.pattern = re.compile(b"|".join(map(re.escape, heads)) or b"(?!)")
 
     def possible(self, data: bytes) -> bool:
-        """Whether a header can belong to a message of a connection in step: it has a known program, or else a
-        valid type and status. (Random bytes pass once in 2^60.)"""
+        """Return whether a header can belong to a message of a connection in step: it has a known program, or
+        else a valid type and status. (Random bytes pass once in 2^60.)"""
         if data[_HEAD] in self.heads:
             return True
         kind, status = _TYPE_STATUS(data)
@@ -70,7 +70,7 @@ class _Programs:
         return max(start, len(data) - _HEAD.stop + 1), False
 
     def _confirmed(self, data: bytes | bytearray, at: int) -> bool:
-        """Whether the bytes after a found message are plausible, too, as far as they are there."""
+        """Return whether the bytes after a found message are plausible, too, as far as they are there."""
         (length,) = _WORD(data, at)
         following = bytes(data[at + length : at + length + MIN_FRAME])
         return len(following) < MIN_FRAME or self.possible(following)
@@ -89,7 +89,7 @@ class _Protocol(Enum):
 
     @property
     def is_libvirt(self) -> bool:
-        """Whether a message was found."""
+        """True if a message was found."""
         return self is _Protocol.LIBVIRT or self is _Protocol.LIBVIRT_AFTER_SASL
 
 
@@ -171,7 +171,7 @@ class _Stream:
 
     @property
     def searching(self) -> bool:
-        """Whether the direction is out of step."""
+        """True if the direction is out of step."""
         return self.state in _SEARCHING
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -273,7 +273,7 @@ class _Reader:
         return stream
 
     def _in_step(self, stream: _Stream) -> bool:
-        """Whether the pending bytes can begin a message; checked once per message."""
+        """Return whether the pending bytes can begin a message; checked once per message."""
         decoder = stream.decoder
         if decoder.error:
             return False

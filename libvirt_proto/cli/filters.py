@@ -57,7 +57,7 @@ class Filter:
         self.active = any((self._programs, self._procedures, self._types, self._connections, errors_only))
 
     def __call__(self, captured: Captured) -> bool:
-        """Whether a message matches."""
+        """Return whether a message matches."""
         message = captured.message
         header = message.header
         return (
@@ -69,7 +69,7 @@ class Filter:
         )
 
     def of_event(self, event: ConnectionEvent) -> bool:
-        """Whether an event matches: filters for messages exclude all events."""
+        """Return whether an event matches: filters for messages exclude all events."""
         if self._programs or self._procedures or self._types or self._errors_only:
             return False
         return not self._connections or (
@@ -77,7 +77,7 @@ class Filter:
         )
 
     def exchange(self, exchange: Exchange) -> bool:
-        """Whether one of the messages of an exchange matches."""
+        """Return whether one of the messages of an exchange matches."""
         return any(map(self, exchange.parts))
 
     def _has_procedure(self, header: Header) -> bool:

@@ -73,7 +73,7 @@ class Inputs:
         return open_source(file, ports=ports, progress=status.advance, follow=self.follow, keylog=self.keylog)
 
     def is_live(self, file: str) -> bool:
-        """Whether items may arrive slowly."""
+        """Return whether items may arrive slowly."""
         return self.follow is not None or not os.path.isfile(file)
 
     def messages(
@@ -273,7 +273,7 @@ def _is_same(file: str, written: Path) -> bool:
 
 
 def _is_same_fd(stream: IO[Any] | None, written: Path) -> bool:
-    """Whether a standard stream and a path are the same file."""
+    """Return whether a standard stream and a path are the same file."""
     try:
         return (
             stream is not None

@@ -72,7 +72,7 @@ class _Importer(ExecutionLoader, MetaPathFinder):
             super().exec_module(module)
 
     def is_package(self, fullname: str) -> bool:
-        """Whether a name is that of a package, not of a module in one."""
+        """Return whether a name is that of a package, not of a module in one."""
         return "." not in fullname
 
     def get_filename(self, fullname: str) -> str:

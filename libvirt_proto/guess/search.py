@@ -155,7 +155,7 @@ class Search:
 
 
 def _whole(found: Found) -> bool:
-    """Whether a message is correct, so that its length can be trusted."""
+    """Return whether a message is correct, so that its length can be trusted."""
     message = found.message
     return not found.headless and not message.missing and message.error is None
 

@@ -308,7 +308,7 @@ def _check_raw(type_: XdrType | None, raw: bytes, given: Any, spare: bytes) -> N
 
 
 def _same(received: Any, given: Any) -> bool:
-    """Whether two payloads are equal, apart from the names of numbers."""
+    """Return whether two payloads are equal, apart from the names of numbers."""
     if isinstance(received, dict) and isinstance(given, dict):
         extra = given.keys() - received.keys()
         return all(key.endswith("_name") for key in extra) and all(

@@ -128,7 +128,7 @@ class Redactor:
         )
 
     def _quotes(self, message: Message) -> bool:
-        """Whether an error may quote a secret, because the call that it answers has one."""
+        """Return whether an error may quote a secret, because the call that it answers has one."""
         header = message.header
         procedure = self._registry.procedure(header.prog, header.vers, header.proc)
         types = (procedure.args, procedure.ret) if procedure else ()

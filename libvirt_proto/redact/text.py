@@ -85,12 +85,12 @@ def redact_qmp(text: str) -> str:
 
 
 def sensitive(text: str) -> bool:
-    """Whether a secret-looking word occurs in text that is more than an identifier or a path."""
+    """Return whether a secret-looking word occurs in text that is more than an identifier or a path."""
     return not _BARE.fullmatch(text) and has_word(text)
 
 
 def has_word(text: str) -> bool:
-    """Whether a secret-looking word occurs in text, however it is escaped."""
+    """Return whether a secret-looking word occurs in text, however it is escaped."""
     for _ in range(_ROUNDS):
         if _words().search(_SPACE_OR_DASH.sub("", text)) or _whole_words().search(text):
             return True

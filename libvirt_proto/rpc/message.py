@@ -84,7 +84,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def malformed(self) -> bool:
-        """Whether the peer sent a malformed payload, as opposed to one that is merely incomplete here."""
+        """True if the peer sent a malformed payload, as opposed to one that is merely incomplete here."""
         return self.error is not None and not (self.missing and isinstance(self.error, Truncated))
 
 

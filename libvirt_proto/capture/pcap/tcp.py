@@ -267,7 +267,7 @@ class TcpReassembler:
 
     @staticmethod
     def _is_reused(half: _Half, seq: int) -> bool:
-        """Whether data after the end of a connection must belong to a new one."""
+        """Return whether data after the end of a connection must belong to a new one."""
         if not (half.ended and half.peer.ended) or half.flow.rejected:
             return False
         return half.fin is None or (half.fin - seq) & _MASK > _MAX_LATE

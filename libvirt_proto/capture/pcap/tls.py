@@ -57,7 +57,7 @@ NO_TSHARK: Final = (
 
 
 def has_tshark() -> bool:
-    """Whether tshark is installed."""
+    """Return whether tshark is installed."""
     return shutil.which("tshark") is not None
 
 

@@ -36,7 +36,7 @@ class Selection:
         self.sides: Final = sides
 
     def process(self, process: Process) -> bool:
-        """Whether the events of a process are wanted."""
+        """Return whether the events of a process are wanted."""
         return (not self.pids or process.pid in self.pids) and (
             not self._comms or process.comm in self._comms
         )

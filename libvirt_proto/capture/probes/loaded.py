@@ -188,7 +188,7 @@ def _files(pid: int, library: str) -> Iterator[_Mapped]:
 
 
 def _is_of_a_user(pid: int) -> bool:
-    """Whether a process belongs to any user but root."""
+    """Return whether a process belongs to any user but root."""
     try:
         return os.stat(_PROC / str(pid)).st_uid != 0
     except OSError:

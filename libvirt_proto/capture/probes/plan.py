@@ -89,7 +89,7 @@ class Probe(NamedTuple):
 
     @property
     def carries_bytes(self) -> bool:
-        """Whether the bytes of a message can be read."""
+        """True if the bytes of a message can be read."""
         return self.kind in MESSAGES and not self.problem and self.operands[1].displacement is not None
 
 
@@ -195,7 +195,7 @@ def plan(
 
 
 def _is_of(kind: str, sides: Sides) -> bool:
-    """Whether a probe is of these sides. Sockets, keepalive and TLS are of both."""
+    """Return whether a probe is of these sides. Sockets, keepalive and TLS are of both."""
     if kind.startswith("server_client_"):
         return sides != "client"
     return sides != "server" or not kind.startswith("client_")

@@ -42,8 +42,8 @@ class RpcReader(Reader[Item]):
                 yield item
 
     def _is_wanted(self, item: Item) -> bool:
-        """Whether an event is wanted. With one side selected, events that may be the other's are left out:
-        sockets that no connection uses yet."""
+        """Return whether an event is wanted. With one side selected, events that may be the other's are left
+        out: sockets that no connection uses yet."""
         if self._wanted.sides == "both" or not isinstance(item, ConnectionEvent):
             return True
         return item.connection is not None or item.side == self._wanted.sides

@@ -426,6 +426,6 @@ def _label_of(rest: bytes) -> bytes | None:
 
 
 def shares(text: bytes) -> bool:
-    """Whether a call creates a thread, or a process that shares the descriptors."""
+    """Return whether a call creates a thread, or a process that shares the descriptors."""
     match = _FLAGS.search(text)
     return match is not None and (b"CLONE_FILES" in match[0] or bool(int(match[1] or b"0", 16) & _FILES))

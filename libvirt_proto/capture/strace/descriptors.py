@@ -54,7 +54,7 @@ class Descriptors:
         return self._of.oldest if len(self._of) == 1 else None
 
     def known(self, process: int) -> bool:
-        """Whether the process has been seen."""
+        """Return whether the process has been seen."""
         return process in self._of
 
     def _join(self, process: int, table: Table) -> None:

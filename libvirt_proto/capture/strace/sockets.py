@@ -119,7 +119,7 @@ class Socket:
         self.remote = label.remote or self.remote
 
     def is_libvirt(self, ports: frozenset[int]) -> bool:
-        """Whether one of its addresses is libvirt's."""
+        """Return whether one of its addresses is libvirt's."""
         return self._is_libvirt(self.local, ports) or self._is_libvirt(self.remote, ports)
 
     def _is_libvirt(self, address: str | None, ports: frozenset[int]) -> bool:
@@ -196,8 +196,8 @@ class Socket:
             self._missing.add(sent)
 
     def may_be(self, label: Label) -> bool:
-        """Whether it may be the socket that strace now names like this, after no name or another one: a TCP
-        socket that was not connected."""
+        """Return whether it may be the socket that strace now names like this, after no name or another one:
+        a TCP socket that was not connected."""
         if self.key is None:
             return True
         return self.transport == label.transport == "tcp" and b"->" not in self.key and b"->" in label.key
@@ -208,7 +208,7 @@ class Socket:
 
     @property
     def undecided(self) -> bool:
-        """Whether it is libvirt's, and only its side is unknown."""
+        """True if it is libvirt's, and only its side is unknown."""
         return self._wanted and self.role is None
 
     def flush(self, out: list[Chunk]) -> None:
