@@ -31,6 +31,6 @@ def text_lines(read: Read, limit: int) -> Iterator[bytes]:
             rest.append(last)
             size += len(last)
         if size > limit:
-            raise LineTooLongError(f"expected a line of at most {limit} bytes")
+            raise LineTooLongError(f"the line is longer than {limit} bytes")
     if rest:
         yield b"".join(rest)

@@ -59,7 +59,7 @@ def merge(
     if not pairs:
         yield Notice(
             NoticeCode.NOTHING_IN_COMMON,
-            f"expected recordings of the same connections, got none of {names[0]} in {names[1]}",
+            f"{names[0]} and {names[1]} have no connection in common",
         )
     same = [place for left, right in pairs for place in _same_messages(left, right)]
     offset, notice = _clock_difference(

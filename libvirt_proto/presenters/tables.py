@@ -169,7 +169,7 @@ class StatisticsTables:
                 _Column("name", [row.code_name or "-" for row in rows], right=False),
                 *self._wheres([row.first for row in rows]),
                 _Column(
-                    "message of the first",
+                    "text of the first",
                     [printable(r.first_message or "-") for r in rows],
                     right=False,
                     name=True,

@@ -135,7 +135,10 @@ def test_without_root(binary: Path) -> None:
         Path(folder).chmod(0o755)
         words = [sys.executable, "-c", script, "trace", "--library", shutil.copy(binary, folder)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=uncounted)
-    assert (done.returncode, done.stderr) == (1, "Error: only root may set probes: run this with sudo.\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: setting probes requires root: run this command with sudo.\n",
+    )
 
 
 def test_usage(tmp_path: Path) -> None:
@@ -155,7 +158,7 @@ def test_usage(tmp_path: Path) -> None:
         (["--stats", "--exchanges"], "--stats and --exchanges exclude each other"),
         (["events", "--format", "pretty"], "'pretty' is not one of 'monitor', 'jsonl'"),
         (["events", "--pretty-json"], "No such option '--pretty-json'"),
-        (["qemu-monitor", "--pretty-json", "--format", "jsonl"], "--pretty-json is for --format monitor"),
+        (["qemu-monitor", "--pretty-json", "--format", "jsonl"], "--pretty-json requires --format monitor"),
     ],
 )
 def test_options_of_one_kind_are_not_those_of_another(arguments: list[str], words: str) -> None:
@@ -199,7 +202,10 @@ def test_only_root_may_set_probes(binary: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     for arguments in (["--library", str(binary)], ["--pid", str(1 << 22)], ["events"]):
         done = CliRunner().invoke(cli.main, ["trace", *arguments])
-        assert (done.exit_code, done.output) == (1, "Error: only root may set probes: run this with sudo.\n")
+        assert (done.exit_code, done.output) == (
+            1,
+            "Error: setting probes requires root: run this command with sudo.\n",
+        )
 
 
 def test_a_library_for_another_processor(

@@ -156,7 +156,9 @@ def test_keeps_texts_of_other_errors() -> None:
 
 
 def test_blanks_notices_that_may_quote_bytes() -> None:
-    quoting = Notice("bad-log-line", f"line 7: RPC_CLIENT_NEW names no object ('{MARKER}')")
+    quoting = Notice(
+        "bad-log-line", f"line 7: RPC_CLIENT_NEW expected the address of an object, got '{MARKER}'"
+    )
     assert redacted_notice(quoting).text.startswith("line 7: the text is left out")
     unknown = Notice("not-libvirt", f"this is HTTP (GET /{MARKER}), not libvirt")
     assert not found(redacted_notice(unknown).text)
