@@ -57,7 +57,7 @@ def parse(text: str) -> Address:
         match = re.fullmatch(r"(?:\[(?P<six>[^\[\]\s]+)\]|(?P<host>[^:\[\]\s]*)):(?P<port>[0-9]{1,5})", rest)
         if match and int(match["port"]) < 1 << 16:
             return Address("tcp", match["six"] or match["host"] or "", int(match["port"]))
-    raise AddressError(f"expected {FORMS}, got {text!r}.")
+    raise AddressError(f"expected {FORMS}, got {text!r}")
 
 
 def listen(address: Address, mode: int = PRIVATE) -> list[socket.socket]:
@@ -114,7 +114,7 @@ def _make_way(path: str) -> None:
     except FileNotFoundError:
         return
     if not is_socket:
-        raise AddressError(f"{path} exists and is not a socket.")
+        raise AddressError(f"{path} exists and is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -124,7 +124,7 @@ def _make_way(path: str) -> None:
             return
         except BlockingIOError:  # its backlog is full
             pass
-    raise AddressError(f"{path} is in use: another process listens there.")
+    raise AddressError(f"{path} is in use: another process listens there")
 
 
 async def connect(address: Address) -> socket.socket:

@@ -66,7 +66,7 @@ def log_chunks(read: Read) -> Iterator[Item]:
 
 
 class _BadLineError(ValueError):
-    """A line that libvirt does not write. The text continues after the name of the line."""
+    """A line that libvirt does not write."""
 
 
 class _Line(NamedTuple):
@@ -103,7 +103,7 @@ class _Log:
                 try:
                     yield from self._items(line)
                 except (_BadLineError, ObjectError) as error:
-                    text = f"line {number}: {line.name} {error}"
+                    text = f"line {number}: {line.name}: {error}"
                     yield Notice(NoticeCode.BAD_LOG_LINE, text, time_ns=line.time_ns)
         except LineTooLongError as error:
             yield Notice(NoticeCode.BAD_LOG_LINE, f"line {number + 1}: {error}; the rest was not read")
@@ -141,7 +141,7 @@ class _Log:
         if length == 0:  # libvirt's placeholders, which are never sent
             return
         if not MIN_FRAME <= length <= MAX_FRAME:
-            raise _BadLineError(f"has len={length}, which is not the length of a message")
+            raise _BadLineError(f"expected len= from {MIN_FRAME} to {MAX_FRAME}, got {length}")
         data = header(length, {field: _number(values, field) for field in FIELDS})
         client = values.get("client", "")
         yield from self._objects.message(kind, line.time_ns, line.process, client, data, length)
@@ -150,7 +150,7 @@ class _Log:
 def _number(values: dict[str, str], word: str) -> int:
     value = values.get(word)
     if value is None:
-        raise _BadLineError(f"is incomplete: it has no {word}=")
+        raise _BadLineError(f"incomplete: {word}= is missing")
     if not _NUMBER.fullmatch(value):
         raise _BadLineError(f"expected an integer, got {word}={quoted(value)}")
     return int(value)

@@ -43,7 +43,7 @@ _Key = tuple[str, Side, str]
 
 
 class ObjectError(ValueError):
-    """A word that should name an object and does not. The text continues after the name of the report."""
+    """A word that should name an object and does not."""
 
 
 def header(length: int, numbers: Mapping[str, int]) -> bytes:

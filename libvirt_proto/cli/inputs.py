@@ -43,22 +43,22 @@ class Inputs:
         """Raise click.UsageError for a missing file, and for one that would be both read and written, or
         written twice."""
         if self.follow is not None and len(self.files) > 1:
-            raise click.UsageError("--follow requires exactly one file.")
+            raise click.UsageError("--follow requires exactly one file")
         if self.follow is not None and self.keylog is not None:
             raise click.UsageError(
-                "--keylog requires a complete capture; it cannot be combined with --follow."
+                "--keylog requires a complete capture; it cannot be combined with --follow"
             )
         for file in self.files:
             if file != "-" and not os.path.exists(file):
-                raise click.UsageError(f"{file}: no such file.")
+                raise click.UsageError(f"{file}: no such file")
             if os.path.isdir(file):
-                raise click.UsageError(f"{file} is a folder.")
+                raise click.UsageError(f"{file} is a folder")
             if Path(file).is_socket():
                 hint = f"libvirt-proto relay --listen unix:/tmp/relay.sock --connect unix:{file}"
                 raise click.UsageError(f"{file} is a socket; use a relay to show its messages: {hint}")
             for written in (output, self.record):
                 if written is not None and written.is_file() and _is_same(file, written):
-                    raise click.UsageError(f"{written} is also an input; choose another output.")
+                    raise click.UsageError(f"{written} is also an input; choose another output")
         check_record(self.record, output)
 
     def items(self, file: str, status: Status) -> Iterator[Item]:
@@ -149,10 +149,10 @@ def check_record(record: Path | None, output: Path | None) -> None:
     if record is None:
         return
     if str(record) == "-":
-        raise click.UsageError("-w cannot write to standard output, which is for messages; give it a file.")
+        raise click.UsageError("-w cannot write to standard output, which is for messages; give it a file")
     taken = _is_same_fd(sys.stdout, record) if output is None else record.resolve() == output.resolve()
     if taken or (output is not None and output.is_file() and record.exists() and record.samefile(output)):
-        raise click.UsageError(f"{record} is also the output; choose another file.")
+        raise click.UsageError(f"{record} is also the output; choose another file")
 
 
 def messages(
@@ -216,7 +216,7 @@ def open_file(file: str) -> AbstractContextManager[BinaryIO]:
         return open(file, "rb")
     if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError(
-            f"expected a FILE: standard input is {'a terminal' if sys.stdin else 'closed'}."
+            f"expected a FILE: standard input is {'a terminal' if sys.stdin else 'closed'}"
         )
     return nullcontext(sys.stdin.buffer)
 

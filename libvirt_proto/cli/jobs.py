@@ -189,7 +189,7 @@ def _pass_on(
             except BrokenProcessPool:
                 raise click.ClickException(
                     "a process that decoded one of the files was killed (possibly for lack of memory);"
-                    " --jobs 1 needs the least."
+                    " --jobs 1 needs the least"
                 ) from None
             shutil.copyfileobj(shown, out, _BLOCK)
             out.flush()

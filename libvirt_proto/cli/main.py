@@ -46,6 +46,8 @@ COMMANDS: Final = {
 }
 
 #: Exit statuses other than 0: the input had errors, the command was used wrongly (as in click), and the
+#: The beginnings of click's own messages, which are lower-cased like ours.
+_CLICKS_OWN: Final = ("Got unexpected", "Invalid ", "Missing ", "No such ", "Option ")
 #: shell's convention for a program ended by a signal (128 + SIGINT, SIGPIPE).
 INPUT_ERROR: Final = 1
 INTERRUPTED: Final = 130
@@ -136,13 +138,15 @@ def _ends(*, traceback: bool) -> Iterator[None]:
         raise click.exceptions.Exit(BROKEN_PIPE) from None
     except (click.exceptions.Exit, click.Abort):
         raise
-    except click.ClickException as error:
-        _escape_message(error)
+    except getattr(click.exceptions, "NoArgsIsHelpError", ()):  # click 8.2: shows the help
         raise
+    except click.ClickException as error:
+        _report(error)
+        raise click.exceptions.Exit(error.exit_code) from None
     except OSError as error:
         if traceback:
             raise
-        _complain(printable(f"{_file_of(error)}{error.strerror or error}"))
+        _complain(printable(f"error: {_file_of(error)}{error.strerror or error}"))
         _leave_silently()
         raise click.exceptions.Exit(INPUT_ERROR) from None
     except Exception as error:
@@ -151,20 +155,24 @@ def _ends(*, traceback: bool) -> Iterator[None]:
         problem = " ".join(str(error).split()) or "no message"
         _complain(
             f"internal error: {type(error).__name__}: {problem}\n"
-            "This is a bug in libvirt-proto. Please"
-            " report it with the command, the output of "
-            "`libvirt-proto --version`\nand that of"
-            " `libvirt-proto --traceback …`."
+            "This is a bug in libvirt-proto. Please report it with the command, the output of"
+            " `libvirt-proto --version`\nand that of `libvirt-proto --traceback …`."
         )
         raise click.exceptions.Exit(INPUT_ERROR) from None
 
 
-def _escape_message(error: click.ClickException) -> None:
-    """Escape the text of an error. Line ends are escaped, too, except where click lists choices."""
-    message = error.format_message()
+def _report(error: click.ClickException) -> None:
+    """Write an error in our style, after the usage if the command was used wrongly. Line ends are escaped,
+    too, except where click lists choices."""
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        click.echo(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)
+    message = error.format_message().removesuffix(".")
+    if message.startswith(_CLICKS_OWN):
+        message = message[0].lower() + message[1:]
     if not isinstance(error, click.MissingParameter):
         message = printable(message)
-    setattr(error, "format_message", lambda: message)  # noqa: B010 - every kind of error has its own
+    _complain(f"error: {message}")
 
 
 def _file_of(error: OSError) -> str:

@@ -30,7 +30,7 @@ def _defines(_ctx: click.Context, _option: click.Parameter, words: tuple[str, ..
         name, _, text = word.partition("=")
         value = number(text)
         if not name.isidentifier() or value is None:
-            raise click.BadParameter(f"expected NAME=VALUE with an integer value, got {word!r}.")
+            raise click.BadParameter(f"expected NAME=VALUE with an integer value, got {word!r}")
         found[name] = value
     return found
 
@@ -91,9 +91,9 @@ def open_registry(
     given = {"--release": release, "--defs": defs, "--package": package}
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
-        raise click.UsageError(f"{names[0]} and {names[1]} exclude each other.")
+        raise click.UsageError(f"{names[0]} and {names[1]} exclude each other")
     if defines and defs is None:
-        raise click.UsageError("--define requires --defs.")
+        raise click.UsageError("--define requires --defs")
     if release is not None:
         try:
             return registry.release(release)

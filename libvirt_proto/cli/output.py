@@ -43,7 +43,7 @@ def create(path: Path) -> BinaryIO:
     try:
         return private_files.create(path)
     except OSError as error:
-        raise click.UsageError(f"cannot write {path}: {error.strerror}.") from None
+        raise click.UsageError(f"cannot write {path}: {error.strerror}") from None
 
 
 def check_reader(out: BinaryIO) -> None:

@@ -142,7 +142,7 @@ def live_figures(name: str) -> Callable[[Command], Command]:
         @wraps(command)
         def with_figures(*args: Any, figures: bool, show: OutputOptions, **rest: Any) -> Any:
             if figures and show.exchanges:
-                raise click.UsageError("--stats and --exchanges exclude each other.")
+                raise click.UsageError("--stats and --exchanges exclude each other")
             return command(*args, show=replace(show, figures_of=name) if figures else show, **rest)
 
         return with_figures  # type: ignore[return-value]
@@ -236,7 +236,7 @@ def show(command: Command) -> Command:
     ) -> Any:
         if exchanges and types:
             raise click.UsageError(
-                "--type selects messages; it cannot be combined with --exchanges, which have several types."
+                "--type selects messages; it cannot be combined with --exchanges, which have several types"
             )
         try:
             filter_ = Filter(

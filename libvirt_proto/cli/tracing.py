@@ -60,7 +60,7 @@ class Tracing:
         from ..capture.probes.plan import probes
 
         if os.geteuid() != 0 and not (self.list_probes or self.print_commands):
-            raise TraceError("setting probes requires root: run this command with sudo.")
+            raise TraceError("setting probes requires root: run this command with sudo")
         with ExitStack() as files:
             binaries = self._binaries(files)
             for binary in binaries:
@@ -84,11 +84,11 @@ class Tracing:
                 if len(binaries) > _WARNINGS:
                     names += f" and {len(binaries) - _WARNINGS} more"
                 if wanted:
-                    raise TraceError(f"{names}: no usable {what} probes.")
+                    raise TraceError(f"{names}: no usable {what} probes")
                 raise TraceError(
                     f"{names}: no {what} probes found: it was built without them"
                     f" (-Ddtrace=disabled), or"
-                    f" is not {library}."
+                    f" is not {library}"
                 )
             yield found if self.subject == "rpc" else wanted
 

@@ -135,7 +135,7 @@ def _formats(instance: Path, plan: Plan) -> dict[str, Format]:
     try:
         return {name: Format(file.read_text()) for name, file in files.items() if file.exists()}
     except FormatError as error:
-        raise TraceError(f"the format files of this kernel's events cannot be parsed: {error}.") from None
+        raise TraceError(f"the format files of this kernel's events cannot be parsed: {error}") from None
 
 
 def _offset() -> int:

@@ -79,7 +79,7 @@ def named(files: ExitStack, paths: tuple[str, ...]) -> list[Binary]:
             file = files.enter_context(_open(path))
             binary = Binary(file, path, os.path.abspath(path), read_notes(file))
         except (OSError, NotesError) as error:
-            raise TraceError(f"{path}: {_reason(error)}.") from None
+            raise TraceError(f"{path}: {_reason(error)}") from None
         found.setdefault(_identity(file), binary)
     return list(found.values())
 

@@ -56,7 +56,7 @@ class RpcReader(Reader[Item]):
         if length == 0:  # libvirt's placeholders, which are never sent
             return
         if not MIN_FRAME <= length <= MAX_FRAME:
-            raise FormatError(f"it has len={length}, which is not the length of a message")
+            raise FormatError(f"expected len from {MIN_FRAME} to {MAX_FRAME}, got {length}")
         data = header(length, {field: number_of(values[field]) for field in FIELDS})
         if event.arrays:
             seen = b"".join(bytes_of(values[f"p{index}"]) for index in range(event.arrays))

@@ -73,7 +73,7 @@ def mount() -> Path:
             errors="replace",
         )
     except OSError as error:
-        raise TraceError(f"tracefs is not mounted, and mount cannot be run: {error.strerror}.") from None
+        raise TraceError(f"tracefs is not mounted, and mount cannot be run: {error.strerror}") from None
     if done.returncode:
         said = " ".join(done.stderr.split()) or "mount fails"
         raise TraceError(
@@ -104,7 +104,7 @@ def check_pid_namespace() -> None:
         if os.readlink("/proc/self/ns/pid") != _INITIAL_PID_NAMESPACE:
             raise TraceError(
                 "this is a container with its own process ids (a PID namespace), and the kernel reports those"
-                " of the host: run this on the host, where it also traces containers."
+                " of the host: run this on the host, where it also traces containers"
             )
 
 
@@ -114,7 +114,7 @@ def armed(root: Path, plan: Plan) -> Iterator[tuple[Path, list[Rejection]]]:
     of the plan must be open. At the end, everything is removed from tracefs. Raises TraceError, also if no
     event is left."""
     if not (root / "uprobe_events").exists():
-        raise TraceError("this kernel has no uprobe events (CONFIG_UPROBE_EVENTS); another kernel is needed.")
+        raise TraceError("this kernel has no uprobe events (CONFIG_UPROBE_EVENTS); another kernel is needed")
     try:
         for step in plan.preparations():
             _do(root, step)
@@ -245,11 +245,11 @@ def _do(root: Path, step: Step) -> None:
         # Not every kernel has the events about threads: without them, /proc must do.
         if "/events/task/" not in step.path and "/events/sched/" not in step.path:
             raise TraceError(
-                f"{path} does not exist: this kernel's tracing is too old, or disabled."
+                f"{path} does not exist: this kernel's tracing is too old, or disabled"
             ) from None
     except OSError as error:
         what = f"{step.text!r} for " if step.text else ""
-        raise TraceError(f"the kernel rejects {what}{path}: {_reason(error)}.") from None
+        raise TraceError(f"the kernel rejects {what}{path}: {_reason(error)}") from None
 
 
 def _add_threads(instance: Path, pids: tuple[int, ...]) -> None:

@@ -87,9 +87,9 @@ def decode(ctx: click.Context, inputs: Inputs, show: OutputOptions, merge: bool,
     """
     inputs.check(show.output)
     if merge and len(inputs.files) != 2:
-        raise click.UsageError("--merge requires exactly two files.")
+        raise click.UsageError("--merge requires exactly two files")
     if merge and inputs.record is not None:
-        raise click.UsageError("--merge and -w exclude each other: record each of the files separately.")
+        raise click.UsageError("--merge and -w exclude each other: record each of the files separately")
     if jobs > 1 and len(inputs.files) > 1:
         _check_jobs(inputs, merge)
     status = show.status()
@@ -130,10 +130,10 @@ def _file(
 def _check_jobs(inputs: Inputs, merge: bool) -> None:
     """Raise click.UsageError for options that several processes do not support."""
     if merge:
-        raise click.UsageError("--merge requires --jobs 1.")
+        raise click.UsageError("--merge requires --jobs 1")
     if inputs.record is not None:
-        raise click.UsageError("-w requires --jobs 1.")
+        raise click.UsageError("-w requires --jobs 1")
     for file in inputs.files:
         if inputs.is_live(file):
             name = "standard input" if file == "-" else f"{file}, which is not a regular file,"
-            raise click.UsageError(f"{name} requires --jobs 1.")
+            raise click.UsageError(f"{name} requires --jobs 1")

@@ -81,7 +81,7 @@ def encode(
     on_terminal = output is None and sys.stdout.isatty()
     if on_terminal and format_ not in (None, "hex"):
         raise click.UsageError(
-            f"expected a file or a pipe for {format_}, got a terminal: use -o FILE or --format hex."
+            f"expected a file or a pipe for {format_}, got a terminal: use -o FILE or --format hex"
         )
     from ...jsonlines.reader import parse_lines
 

@@ -43,7 +43,7 @@ def _size(_ctx: click.Context, _option: click.Parameter, word: str | None) -> in
     """Parse a number of bytes, written as in C."""
     size = None if word is None else number(word)
     if word is not None and (size is None or size < 0):
-        raise click.BadParameter(f"expected a number of bytes, got {word!r}.")
+        raise click.BadParameter(f"expected a number of bytes, got {word!r}")
     return size
 
 

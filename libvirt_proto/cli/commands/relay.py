@@ -43,7 +43,7 @@ def _address(_ctx: click.Context, option: click.Parameter, text: str) -> Address
     except AddressError as error:
         raise click.BadParameter(str(error)) from None
     if option.name == "connect_to" and address.transport == "tcp" and not (address.name and address.port):
-        raise click.BadParameter(f"expected a host and a port to connect to, got {text!r}.")
+        raise click.BadParameter(f"expected a host and a port to connect to, got {text!r}")
     return address
 
 
@@ -52,7 +52,7 @@ def _mode(_ctx: click.Context, _option: click.Parameter, text: str | None) -> in
     if text is None:
         return None
     if not re.fullmatch("[0-7]{3,4}", text) or int(text, 8) > 0o777:
-        raise click.BadParameter(f"expected an octal mode such as 660, got {text!r}.")
+        raise click.BadParameter(f"expected an octal mode such as 660, got {text!r}")
     return int(text, 8)
 
 
@@ -120,7 +120,7 @@ def relay(
     """
     check_record(record, show.output)
     if mode is not None and (listen_at.transport != "unix" or listen_at.name.startswith("@")):
-        raise click.UsageError("--mode requires a unix socket with a file (--listen unix:PATH).")
+        raise click.UsageError("--mode requires a unix socket with a file (--listen unix:PATH)")
     status = show.status(summary=True)
     status.source("relay")
     with recording(record, show.redact) as recorder, destination(show.output) as out, status:

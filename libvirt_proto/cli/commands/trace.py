@@ -78,7 +78,7 @@ def trace(
     check_record(record, show.output)
     if client_only and server_only:
         raise click.UsageError(
-            "--client-only and --server-only exclude each other; the default is both sides."
+            "--client-only and --server-only exclude each other; the default is both sides"
         )
     sides: Sides = "client" if client_only else "server" if server_only else "both"
     with failing_in_words(), tracing.probes() as found:
@@ -110,5 +110,5 @@ def _check_no_options(ctx: click.Context, word: str) -> None:
         if ctx.get_parameter_source(option.name or "") == ParameterSource.COMMANDLINE:
             raise click.UsageError(
                 f"{option.opts[0]} is before {word}: write the options of {word} after it (libvirt-proto"
-                f" trace {word} --help lists them)."
+                f" trace {word} --help lists them)"
             )

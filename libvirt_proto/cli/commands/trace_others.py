@@ -131,7 +131,7 @@ def qemu_monitor(
     them, and all truncated text. The exit status is 1 if events were lost, or tracing is not possible here.
     """
     if pretty_json and format_ == "jsonl":
-        raise click.UsageError("--pretty-json requires --format monitor: with jsonl, each line is an object.")
+        raise click.UsageError("--pretty-json requires --format monitor: with jsonl, each line is an object")
     _trace(
         ctx,
         tracing,

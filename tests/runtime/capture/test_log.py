@@ -112,12 +112,12 @@ def test_dummies_are_no_messages() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (CALL.replace("len=32", "len=27"), "has len=27, which is not the length of a message"),
-        (CALL.replace("len=32", "len=33554437"), "has len=33554437, which is not the length of a message"),
-        (CALL.replace("len=32", "len=-1"), "has len=-1, which is not the length of a message"),
+        (CALL.replace("len=32", "len=27"), "expected len= from 28 to 33554436, got 27"),
+        (CALL.replace("len=32", "len=33554437"), "expected len= from 28 to 33554436, got 33554437"),
+        (CALL.replace("len=32", "len=-1"), "expected len= from 28 to 33554436, got -1"),
         (CALL.replace("proc=60", "proc=0x3c"), "expected an integer, got proc='0x3c'"),
         (CALL.replace("serial=1", "serial=" + "1" * 90), f"expected an integer, got serial='{'1' * 40}…'"),
-        (CALL.partition(" status")[0], "is incomplete: it has no serial="),
+        (CALL.partition(" status")[0], "incomplete: serial= is missing"),
         (CALL.replace("0x1", "(nil)"), "expected the address of an object, got '(nil)'"),
         ("RPC_CLIENT_NEW: sock=0x1", "expected the address of an object, got ''"),
         ("RPC_SOCKET_NEW: fd=1", "expected the address of an object, got ''"),
@@ -125,7 +125,7 @@ def test_dummies_are_no_messages() -> None:
 )
 def test_lines_that_libvirt_does_not_write(line: str, words: str) -> None:
     items = read(CALL, line, CALL)
-    assert notices(items) == [("bad-log-line", f"line 2: {line.partition(':')[0]} {words}")]
+    assert notices(items) == [("bad-log-line", f"line 2: {line.partition(':')[0]}: {words}")]
     assert len(chunks(items)) == 2
 
 

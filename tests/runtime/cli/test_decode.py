@@ -232,8 +232,8 @@ def test_the_rest_is_decoded_after_a_file_that_is_none(captures: Path, tmp_path:
     ("words", "said"),
     [
         ([], "Missing argument 'FILE...'"),
-        (["/nonexistent"], "/nonexistent: no such file."),
-        (["."], ". is a folder."),
+        (["/nonexistent"], "/nonexistent: no such file"),
+        (["."], ". is a folder"),
         (["--program", "remot", "-"], "Did you mean 'remote'?"),
         (["--type", "replay", "-"], "Did you mean 'reply'?"),
         (["--port", "0", "-"], "--port"),
@@ -386,7 +386,7 @@ def test_output_is_never_the_file_on_standard_input(captures: Path, tmp_path: Pa
     with file.open("rb") as stdin:
         done = subprocess.run([*command, "-o", str(file), "-"], stdin=stdin, capture_output=True, text=True)
     assert (done.returncode, file.read_bytes()) == (2, data)
-    assert "is also an input; choose another output." in done.stderr
+    assert "is also an input; choose another output" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the system does not count system calls")
@@ -433,4 +433,4 @@ def test_merge(captures: Path, tmp_path: Path) -> None:
 
 def test_merge_takes_two_files(captures: Path) -> None:
     done = ours.run("decode", "--merge", captures / "tour.pcap", status=2)
-    assert "--merge requires exactly two files." in done.stderr
+    assert "--merge requires exactly two files" in done.stderr

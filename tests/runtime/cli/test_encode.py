@@ -132,8 +132,8 @@ def test_output_comes_as_lines_do() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["/nonexistent"], "/nonexistent: no such file."),
-        (["."], ". is a folder."),
+        (["/nonexistent"], "/nonexistent: no such file"),
+        (["."], ". is a folder"),
         (["--format", "xml"], "--format"),
         (["--dir", "up"], "--dir"),
         (["--release", "1.2.3.4"], "no definitions of libvirt 1.2.3.4"),

@@ -150,8 +150,8 @@ def test_a_piece_of_a_core_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["/nonexistent"], "/nonexistent: no such file."),
-        (["."], ". is a folder."),
+        (["/nonexistent"], "/nonexistent: no such file"),
+        (["."], ". is a folder"),
         (["--offset", "x"], "expected a number of bytes, got 'x'."),
         (["--length", "-1"], "expected a number of bytes, got '-1'."),
         (["--top", "0"], "--top"),

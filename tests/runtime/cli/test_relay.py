@@ -199,7 +199,7 @@ def test_a_socket_that_nobody_listens_on_is_replaced(tmp_path: Path) -> None:
             words = ["--listen", f"unix:{front}", "--connect", server]
             second = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE)
             assert second.returncode == 2
-            assert "is in use: another process listens there." in second.stderr
+            assert "is in use: another process listens there" in second.stderr
             converse(running.address, frame())
 
 
@@ -296,7 +296,7 @@ def test_hangup_removes_the_socket(tmp_path: Path) -> None:
         (
             ["--listen", "unix:/x", "--connect", "unix:/y", "-w", "f", "-o", "f"],
             2,
-            "f is also the output; choose another file.",
+            "f is also the output; choose another file",
         ),
     ],
 )

@@ -176,7 +176,7 @@ def test_a_table_of_what_went_wrong() -> None:
     ("words", "said"),
     [
         (["stats"], "Missing argument 'FILE...'"),
-        (["stats", "/nonexistent"], "/nonexistent: no such file."),
+        (["stats", "/nonexistent"], "/nonexistent: no such file"),
         (["stats", "--top", "-1", "-"], "--top"),
         (["stats", "--format", "jsonl", "-"], "--format"),
         (["decode", "--exchanges", "--type", "call", "-"], "--type picks messages"),

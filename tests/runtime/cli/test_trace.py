@@ -88,7 +88,7 @@ def test_without_probes(tmp_path: Path) -> None:
     source.write_text("int main(void) { return 0; }")
     subprocess.run(["gcc", "-o", str(tmp_path / "none"), str(source)], check=True)
     done = run("--library", tmp_path / "none", "--probes", status=1)
-    assert done.stderr.startswith(f"Error: {tmp_path}/none: no RPC probes found")
+    assert done.stderr.startswith(f"libvirt-proto: error: {tmp_path}/none: no RPC probes found")
 
 
 def test_what_is_no_program(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_without_root(binary: Path) -> None:
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=uncounted)
     assert (done.returncode, done.stderr) == (
         1,
-        "Error: setting probes requires root: run this command with sudo.\n",
+        "libvirt-proto: error: setting probes requires root: run this command with sudo\n",
     )
 
 
@@ -204,7 +204,7 @@ def test_only_root_may_set_probes(binary: Path, monkeypatch: pytest.MonkeyPatch)
         done = CliRunner().invoke(cli.main, ["trace", *arguments])
         assert (done.exit_code, done.output) == (
             1,
-            "Error: setting probes requires root: run this command with sudo.\n",
+            "libvirt-proto: error: setting probes requires root: run this command with sudo\n",
         )
 
 

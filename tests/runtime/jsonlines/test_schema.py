@@ -187,7 +187,7 @@ def test_the_command_for_a_procedure() -> None:
             1,
             "there is no type or procedure 'remote_nonnull_domian'.",
         ),
-        (["--json-schema", "--json", "remote_uuid"], 2, "--json and --json-schema exclude each other."),
+        (["--json-schema", "--json", "remote_uuid"], 2, "--json and --json-schema exclude each other"),
     ],
 )
 def test_errors_of_the_command(words: list[str], status: int, said: str) -> None:

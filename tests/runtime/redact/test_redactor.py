@@ -157,7 +157,7 @@ def test_keeps_texts_of_other_errors() -> None:
 
 def test_blanks_notices_that_may_quote_bytes() -> None:
     quoting = Notice(
-        "bad-log-line", f"line 7: RPC_CLIENT_NEW expected the address of an object, got '{MARKER}'"
+        "bad-log-line", f"line 7: RPC_CLIENT_NEW: expected the address of an object, got '{MARKER}'"
     )
     assert redacted_notice(quoting).text.startswith("line 7: the text is left out")
     unknown = Notice("not-libvirt", f"this is HTTP (GET /{MARKER}), not libvirt")
