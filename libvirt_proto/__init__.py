@@ -5,10 +5,10 @@
     registry.program(0x20008086).procedure(66).name                  → "auth_list"
     registry.load("my-definitions/")                                 → Registry
 
-What is not asked for is not loaded: importing this package loads none of its modules.
+Modules are loaded on first use: importing this package loads none of them.
 """
 
-# Not typing's, and no annotations from __future__: a Ctrl-C while they are imported shows a traceback.
+# Defined here instead of imported from typing: a Ctrl-C during further imports would show a traceback.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:

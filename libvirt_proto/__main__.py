@@ -1,7 +1,7 @@
-"""The program's entry point, also for `python -m libvirt_proto`.
+"""The entry point of the program, also for `python -m libvirt_proto`.
 
-While modules are imported there is nothing to clean up: SIGINT ends the process at once, without the
-traceback of a KeyboardInterrupt. `cli.signals` handles it from then on.
+During imports there is nothing to clean up: SIGINT ends the process at once, without the traceback of a
+KeyboardInterrupt. `cli.signals` handles it from then on.
 """
 
 import sys

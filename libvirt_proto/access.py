@@ -1,4 +1,4 @@
-"""What the definitions say that a call needs: permissions, priority, a stream."""
+"""Access requirements of calls: permissions, priority and streams, from the definitions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 
 class Access(msgspec.Struct, frozen=True):
-    """`acl`: the permissions that the caller needs (`domain:getattr`), empty for none, None where the
-    definitions do not say. `aclfilter`: what it needs of each thing in the reply, which lists only those.
-    `priority`: whether the daemon serves the call beside others that block it (`high`), None where nothing
-    is said. `stream`: what the client does with the stream that the call opens."""
+    """The requirements of a call.
+
+    `acl` lists the permissions that the caller needs (`domain:getattr`); it is empty for none, None if
+    unknown. `aclfilter` lists the permissions needed for each item in the reply; other items are left out of
+    it. `priority` is `high` for calls that are served while others block the daemon, None if unknown.
+    `stream` is what the client does with the stream that the call opens.
+    """
 
     acl: tuple[str, ...] | None
     aclfilter: tuple[str, ...]
@@ -28,7 +31,7 @@ class Access(msgspec.Struct, frozen=True):
     stream: Literal["read", "write"] | None
 
     def __str__(self) -> str:
-        acl = "not said" if self.acl is None else ",".join(self.acl) or "none"
+        acl = "unknown" if self.acl is None else ",".join(self.acl) or "none"
         words = {
             "acl": acl,
             "filter": ",".join(self.aclfilter),
@@ -39,14 +42,14 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Accesses:
-    """Header → Access, for calls to procedures that the definitions have."""
+    """Maps headers to Access, for calls to procedures in the definitions."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._known = lru_cache(4096)(self._look_up)
 
     def of(self, captured: Captured) -> Access | None:
-        """What a message needs; None for all but calls, and for numbers without a name."""
+        """Return the requirements of a message; None for everything but calls, and for unknown numbers."""
         header: Header = captured.message.header
         return self._known(header.prog, header.vers, header.proc) if role(header) == "call" else None
 

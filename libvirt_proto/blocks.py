@@ -1,24 +1,24 @@
-"""Files read in blocks, and the lines of text in them, however long a file is and however slowly it comes."""
+"""Read files in blocks and lines, with bounded memory and without waiting for more than is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Final
 
-#: Returns up to that many bytes, as soon as there are any; b"" at the end.
+#: Returns up to that many bytes as soon as there are any, and b"" at the end.
 Read = Callable[[int], bytes]
 
 BLOCK_SIZE: Final = 1 << 18
 
 
 class LineTooLongError(ValueError):
-    """A line that is longer than any that makes sense; what follows is not read."""
+    """A line over the limit; the rest of the input is not read."""
 
 
 def text_lines(read: Read, limit: int) -> Iterator[bytes]:
-    """The lines of a text, without their newlines; each as soon as its newline is there.
+    """Yield the lines of a text without their newlines, each as soon as its newline was read.
 
-    Raises LineTooLongError behind the last line before one of more than `limit` bytes.
+    Raises LineTooLongError after the last line before one of more than `limit` bytes.
     """
     rest: list[bytes] = []
     size = 0

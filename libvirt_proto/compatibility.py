@@ -26,7 +26,7 @@ from .codec.types import (
 )
 from .codec.values import Partial
 from .definitions import history
-from .events import Notice
+from .events import Notice, NoticeCode
 from .registry import Registry
 from .rpc.message import Message, Type, payload_kind
 
@@ -84,12 +84,12 @@ class CompatibilityCheck:
         for (name, key), count in self._absent.items():
             since = f" ({_since(history.lookup(key))})" if self._registry.release is not None else ""
             text = f"{name} is not in libvirt {release}{since}: {_times(count)}"
-            yield Notice("not-in-release", text, severity="note")
+            yield Notice(NoticeCode.NOT_IN_RELEASE, text, severity="note")
         for path, (count, limit, most) in self._over.items():
             text = (
                 f"{path} is over the limit of libvirt {release}, {limit:,}: {_times(count)}, at most {most:,}"
             )
-            yield Notice("over-limit", text)
+            yield Notice(NoticeCode.OVER_LIMIT, text)
 
     def over_limit(self, path: str, size: int, limit: int) -> None:
         """Note a length that is over the old limit."""

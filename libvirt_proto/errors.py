@@ -1,4 +1,4 @@
-"""Every error of the runtime: data first, a sentence second."""
+"""Errors of the runtime. Each has its facts as attributes, and a sentence as text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class ProtocolError(ValueError):
-    """Bytes that are not what the protocol says, or a value that it cannot carry.
+    """Bytes that violate the protocol, or a value that cannot be encoded.
 
-    `offset` counts bytes from the start of what was decoded (for messages: from the length word),
-    and is None when encoding. `path` leads to the field (`dom.uuid`, `params[3].value`), empty at
-    the top. `partial` is what was decoded before the error, or None.
+    `offset` counts bytes from the start of the decoded data (for messages: from the length word), and is None
+    when encoding. `path` leads to the field (`dom.uuid`, `params[3].value`) and is empty at the top.
+    `partial` is the value decoded before the error, or None.
     """
 
     code = "protocol"
@@ -26,7 +26,7 @@ class ProtocolError(ValueError):
 
     @property
     def reason(self) -> str:
-        """What is wrong, without where."""
+        """The problem without its place."""
         return "malformed"
 
     def __str__(self) -> str:
@@ -36,13 +36,14 @@ class ProtocolError(ValueError):
         return f"{where}: {self.reason}" if where else self.reason
 
     def kept(self) -> Self:
-        """The error itself, as part of a value: without the frames it was raised through. They would keep all
-        that was in them alive, and Python could not tell that nobody needs it, for values are not tracked."""
+        """Return the error itself as part of a value, without its traceback. The traceback's frames would
+        keep everything in them alive, and the garbage collector could not free it, since values are not
+        tracked."""
         self.__traceback__ = self.__context__ = None
         return self
 
     def as_dict(self) -> dict[str, Any]:
-        """`message`, `code`, `offset`, `path`, and the figures of the kind of error."""
+        """Return `message`, `code`, `offset`, `path`, and the figures of the kind of error."""
         data: dict[str, Any] = {"message": str(self), "code": self.code}
         data |= {"offset": self.offset, "path": self.path}
         data.update((k, v) for k, v in vars(self).items() if k not in ("offset", "path", "partial"))
@@ -50,7 +51,7 @@ class ProtocolError(ValueError):
 
 
 class Truncated(ProtocolError):
-    """A read that needs more bytes than are left."""
+    """A read of more bytes than are left."""
 
     code = "truncated"
 
@@ -67,7 +68,7 @@ class Truncated(ProtocolError):
 
 
 class OverLimit(ProtocolError):
-    """A length, count or depth above what the definitions or the Limits allow."""
+    """A length, count or depth above the limit of the definitions or of `codec.limits`."""
 
     code = "over-limit"
 
@@ -84,7 +85,7 @@ class OverLimit(ProtocolError):
 
 
 class BadValue(ProtocolError):
-    """A value with no meaning here: a union's discriminant without an arm, a wrong Python type."""
+    """A value without a meaning here: a union discriminant without an arm, a wrong Python type."""
 
     code = "bad-value"
 
@@ -94,13 +95,13 @@ class BadValue(ProtocolError):
 
     @property
     def reason(self) -> str:
-        """The problem, in words."""
+        """The problem as a sentence."""
         return self.problem
 
 
 class NotCanonical(ProtocolError):
-    """Bytes that a peer would accept, but no encoder writes: padding that is not zero, a boolean
-    that is neither 0 nor 1. `value` and `next` are the value and where reading goes on."""
+    """Bytes that a peer would accept, but no encoder writes: padding that is not zero, a boolean other than 0
+    and 1. `value` is the decoded value, `next` the position after it."""
 
     code = "not-canonical"
 
@@ -112,12 +113,12 @@ class NotCanonical(ProtocolError):
 
     @property
     def reason(self) -> str:
-        """The problem, in words."""
+        """The problem as a sentence."""
         return self.problem
 
 
 class FrameError(ProtocolError):
-    """A length word that no message can have; the stream cannot be stepped over."""
+    """An invalid length word; the stream cannot continue after it."""
 
     code = "frame"
 
@@ -128,8 +129,8 @@ class FrameError(ProtocolError):
 
     @property
     def reason(self) -> str:
-        """What a length word may be."""
-        return f"length word {self.length} is not between 28 and {self.limit}"
+        """`length word 5 is not between 28 and 33554436`."""
+        return f"expected a length word between 28 and {self.limit}, got {self.length}"
 
 
 class NotDefinitions(ValueError):

@@ -1,8 +1,8 @@
-"""Numbers ↔ names ↔ types: the programs of one set of definitions, each loaded when first asked for.
+"""Numbers ↔ names ↔ types of one set of definitions.
 
-The default set is the newest release, whose modules come with the package. Others are compiled when
-they are asked for (compiled.py). A package tells programs, procedures and members of enumerations by itself;
-a module is loaded when the first of its types is asked for, which takes a while for the large ones.
+The default set is the newest release, whose modules are bundled. Other sets are compiled on demand
+(definitions/compiled.py). Programs, procedures and enum members are known from the package itself; a module
+is loaded when the first of its types is needed, which is slow for the large ones.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 
 
 class Module:
-    """A generated module: what one .x file defines. Its code is loaded when first asked for.
+    """A generated module: the contents of one .x file. Its code is loaded on first use.
 
-    `name` is the module's (`remote`), `file` the .x file's (`remote_protocol.x`). All that needs no type is
-    there at once, by names in the .x: `programs` with their procedures, `members` of enumerations with their
-    numbers, `constants`, `externals` (constants that the .x takes from elsewhere: number and header), and
-    `type_names`.
+    `name` is the module (`remote`), `file` the .x file (`remote_protocol.x`). Everything that needs no type
+    is available at once, by its name in the .x: `programs` with their procedures, `members` of enums with
+    their numbers, `constants`, `externals` (constants defined elsewhere: number and header) and `type_names`.
     """
 
     def __init__(self, package: ModuleType, name: str) -> None:
@@ -49,24 +48,24 @@ class Module:
 
     @cached_property
     def code(self) -> ModuleType:
-        """The Python module itself."""
+        """The Python module."""
         return importlib.import_module(f"{self._package}.{self.name}")
 
     @property
     def types(self) -> Mapping[str, XdrType]:
-        """Types by their names in the .x."""
+        """Types by name in the .x."""
         return self.code.TYPES  # type: ignore[no-any-return]
 
     @property
     def enums(self) -> Mapping[str, type[IntEnum]]:
-        """Enumerations by their names in the .x."""
+        """Enums by name in the .x."""
         return self.code.ENUMS  # type: ignore[no-any-return]
 
 
 class Registry:
     """A generated package: its modules, and look-ups over all of them.
 
-    `release` is libvirt's, None for definitions of one's own.
+    `release` is the libvirt release, None for custom definitions.
     """
 
     def __init__(self, package: ModuleType) -> None:
@@ -75,11 +74,11 @@ class Registry:
         self._programs = {(program.number, program.version): program for program in self.programs()}
 
     def modules(self) -> tuple[Module, ...]:
-        """All modules, in the order of the definitions' files."""
+        """Return all modules, in the order of the definition files."""
         return tuple(self._modules.values())
 
     def module(self, name: str) -> Module:
-        """A module by name; raises KeyError."""
+        """Return a module by name. Raises KeyError."""
         return self._modules[name]
 
     @cached_property
@@ -88,16 +87,16 @@ class Registry:
         return frozenset(number for number, _ in self._programs)
 
     def find(self, number: int, version: int) -> Program | None:
-        """The program of a number in a version, None where there is none: for the hot path."""
+        """Return the program with this number and version, or None. Fast enough for every message."""
         return self._programs.get((number, version))
 
     def programs(self) -> tuple[Program, ...]:
-        """All programs, in the order of their modules."""
+        """Return all programs, in the order of their modules."""
         return tuple(program for module in self.modules() for program in module.programs)
 
     def program(self, key: int | str, version: int | None = None) -> Program:
-        """The program of a number or a name (`remote`, `REMOTE_PROGRAM`), in its newest version
-        unless one is given. Raises KeyError."""
+        """Return the program with this number or name (`remote`, `REMOTE_PROGRAM`), in its newest version by
+        default. Raises KeyError."""
         found = [
             program
             for program in self.programs()
@@ -108,7 +107,7 @@ class Registry:
         return max(found, key=lambda program: program.version)
 
     def type(self, name: str) -> XdrType:
-        """The type of a name in the .x; raises KeyError."""
+        """Return the type with this name in the .x. Raises KeyError."""
         for module in self.modules():
             if name in module.type_names:
                 return module.types[name]
@@ -126,22 +125,23 @@ class Registry:
 
     @property
     def _net(self) -> Module:
-        """virnetprotocol, of the default set where this one has none."""
+        """virnetprotocol, from the default set if this one lacks it."""
         return self._modules.get("virnetprotocol") or default().module("virnetprotocol")
 
     def history(self, name: str) -> Facts:
-        """When a thing came to libvirt, and what happened to it since.
+        """Return when a name was added to libvirt, and its changes since.
 
-        `name` is a program's (`remote`), a procedure's (`remote.domain_get_info`, `REMOTE_PROC_AUTH_LIST`),
-        a type's, a field's (`remote_typed_param_value.s`), an enum member's or a constant's. Raises KeyError
-        for a name that these definitions do not have, and for all names of definitions of one's own.
+        `name` is a program (`remote`), a procedure (`remote.domain_get_info`, `REMOTE_PROC_AUTH_LIST`), a
+        type, a field (`remote_typed_param_value.s`), an enum member or a constant. Raises KeyError for an
+        unknown name, and for every name of custom definitions.
         """
         if self.release is None:
             raise KeyError(name)
         return history_of(self._history_key(name))
 
     def since(self, name: str) -> Span:
-        """When a thing came to libvirt: `default().since("remote.domain_get_info")`; see `history`."""
+        """Return when a name was added to libvirt, as in `default().since("remote.domain_get_info")`; see
+        `history`."""
         return self.history(name).since
 
     def _history_key(self, name: str) -> Key:
@@ -167,25 +167,25 @@ class Registry:
         raise KeyError(name)
 
     def procedure(self, number: int, version: int, procedure: int) -> Procedure | None:
-        """The procedure of three numbers, None where there is none."""
+        """Return the procedure with these numbers, or None."""
         program = self.find(number, version)
         return program.by_number.get(procedure) if program else None
 
 
 @cache
 def default() -> Registry:
-    """The set that comes with the package: libvirt's newest release."""
+    """Return the bundled set: libvirt's newest release."""
     return Registry(importlib.import_module(f"{__package__}.generated"))
 
 
 def program(key: int | str, version: int | None = None) -> Program:
-    """`default().program(key, version)`: `registry.program(0x20008086).procedure(66).name`."""
+    """Return `default().program(key, version)`: `registry.program(0x20008086).procedure(66).name`."""
     return default().program(key, version)
 
 
 @cache
 def release(name: str) -> Registry:
-    """A release whose definitions come with the package (`10.0.0`); raises LookupError in words."""
+    """Return a bundled release (`10.0.0`). Raises LookupError with the closest releases."""
     if name == default().release:
         return default()
     from .definitions.compiled import release_package
@@ -196,20 +196,20 @@ def release(name: str) -> Registry:
 def load(
     path: str | os.PathLike[str], *, defines: Mapping[str, int] | None = None, package: bool = False
 ) -> Registry:
-    """Definitions given at run time: a folder of .x files, or one .x file.
+    """Load custom definitions: a folder of .x files, or one .x file.
 
-    `defines` gives constants that the definitions take from elsewhere. No code in the folder is run. Raises
-    the compiler's DefinitionError for definitions that cannot be used, OSError for a path that cannot be read
-    and errors.NotDefinitions, a ValueError, for a folder that holds a Python package and no .x file.
+    `defines` supplies constants that are defined outside the .x files. No code in the folder is run. Raises
+    the compiler's DefinitionError for invalid definitions, OSError for a path that cannot be read, and
+    errors.NotDefinitions (a ValueError) for a folder with a Python package but no .x file.
 
     With `package`, `path` is the folder of a package that `libvirt-proto generate python` wrote. Loading it
     **runs the code in that folder**. Raises ImportError for a package that cannot be used, and ValueError for
-    `defines`, which it cannot take.
+    `defines`, which does not apply.
     """
     from .definitions import compiled
 
     if not package:
         return Registry(compiled.definitions_package(Path(path), defines or {}))
     if defines:
-        raise ValueError("a generated package takes no constants: generate it again with them")
+        raise ValueError("constants cannot be defined for a generated package: generate it again with them")
     return Registry(compiled.generated_package(Path(path)))

@@ -1,8 +1,8 @@
-"""Sessions: calls with their replies and streams, per connection. Sans-IO: messages in, Exchanges out.
+"""Pair calls with their replies and streams, per connection. Sans-IO: messages in, Exchanges out.
 
-A reply has its call's program, version and serial, and so have the messages of the stream that a call
-opens; serials count per connection, over all programs. Events and keepalive have serial 0 like a
-connection's first call, so the type is looked at before anything is paired.
+A reply has the program, version and serial of its call, and so have the messages of the stream that a call
+opens. Serials count per connection, over all programs. Events and keepalive have serial 0, like the first
+call of a connection, so the type is checked before anything is paired.
 """
 
 from __future__ import annotations
@@ -20,34 +20,37 @@ if TYPE_CHECKING:
     from .definitions.program import Procedure
     from .registry import Registry
 
-#: The program of keepalive (virkeepaliveprotocol.x).
+#: The keepalive program (virkeepaliveprotocol.x).
 KEEPALIVE: Final = 0x6B656570
-#: How many exchanges may be open, and how many bytes of messages are kept for them: above, the oldest are
-#: given up. (A daemon serves `max_client_requests`, by default 5, of a client at a time.)
+#: Maximum number of open exchanges, and of bytes of messages kept for them; beyond these, the oldest are
+#: given up. (A daemon serves `max_client_requests`, by default 5, per client at a time.)
 MAX_OPEN: Final = 65536
 MAX_OPEN_BYTES: Final = 256 * 1024 * 1024
-#: Connections whose calls are counted, and exchanges that are remembered to tell what is repeated.
+#: Maximum number of connections whose calls are counted, and of closed exchanges remembered to recognise
+#: repetitions.
 MAX_CONNECTIONS: Final = 65536
 MAX_CLOSED: Final = 65536
 
-#: Bytes of a message before its payload: length word and header.
+#: Size of length word and header.
 _HEAD: Final = 28
-#: These open a stream from the client, in code written by hand; the .x's comments do not say so.
+#: Procedures that open a stream from the client in hand-written code; their .x comments do not mention it.
 _UNSAID: Final = frozenset({"domain_migrate_prepare_tunnel3_params"})
 
-#: What a message is: a part of an exchange (call, reply, stream), or something else.
+#: The role of a message: part of an exchange (call, reply, stream), or something else.
 Role = Literal["call", "reply", "stream", "event", "keepalive", "other"]
 
-#: How an exchange came out. `ok` and `error` are answered calls; a call without reply is `unanswered` if its
-#: connection ended, `pending` if only the input did, `given-up` if too many were waiting. Without a
-#: call it is `before-capture` (no call with a serial as low was seen on the connection, so that this one was
-#: sent before the capture began) or `orphan`. `repeated`: a second reply, or a call with the serial of
-#: one that is open. `after-end`: messages of a stream that is over, which both sides ignore.
+#: The outcome of an exchange. `ok` and `error` are answered calls. A call without a reply is `unanswered` if
+#: its connection ended, `pending` if only the input ended, and `given-up` if too many calls were waiting. A
+#: reply or stream without a call is `before-capture` (no call with a serial as low was seen on the
+#: connection, so the call was sent before the capture began) or `orphan`. `repeated` is a second reply, or a
+#: call with the serial of an open call. `after-end` are messages of a stream that is over; both sides ignore
+#: them.
 Outcome = Literal[
     "ok", "error", "unanswered", "pending", "given-up", "before-capture", "orphan", "repeated", "after-end"
 ]
 
-#: How a stream ended: both sides said so, the client aborted it, the server did with an error, not (yet).
+#: The end of a stream: finished by both sides, aborted by the client, ended by an error from the server, or
+#: still open.
 StreamEnd = Literal["finished", "aborted", "error", "open"]
 
 _ROLES: Final[dict[int, Role]] = {
@@ -64,12 +67,12 @@ _Key = tuple[int, int, int, int]
 
 
 class Stream(msgspec.Struct, frozen=True, gc=False):
-    """What went over a stream.
+    """The traffic of a stream.
 
-    `bytes_c2s` and `bytes_s2c` are data, without headers; `messages` are those that carried some.
-    `holes` is how many holes were sent, `hole_bytes` how many bytes they stand for. Time runs from
-    `start_ns` (the reply, or the first stream message where that came first) to `last_ns` (the last
-    stream message). `error` is the server's message that ended it.
+    `bytes_c2s` and `bytes_s2c` count data without headers, `messages` the messages with data. `holes` is the
+    number of holes, `hole_bytes` the number of bytes that they represent. `start_ns` is the time of the
+    reply, or of the first stream message if that came first; `last_ns` that of the last stream message.
+    `error` is the server's message that ended it.
     """
 
     bytes_c2s: int
@@ -84,19 +87,19 @@ class Stream(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def bytes_per_second(self) -> float | None:
-        """Data of both directions over the time it took; None without a clock, or where it took none."""
+        """Data of both directions divided by the duration. None without a clock, or if the duration is 0."""
         if self.start_ns is None or self.last_ns is None or self.last_ns <= self.start_ns:
             return None
         return (self.bytes_c2s + self.bytes_s2c) * 1e9 / (self.last_ns - self.start_ns)
 
 
 class Exchange(msgspec.Struct, frozen=True, gc=False):
-    """A call with what answered it, or the part of that which was seen.
+    """A call with its reply and stream, or the parts of these that were seen.
 
-    `n` counts the exchanges of a source from 1, in the order in which they were complete. `first` is the
-    first message. `latency_ns` is from the call to its reply, `overtaken` how many calls of the
-    connection were sent later and answered earlier. `messages`, `bytes_c2s` and `bytes_s2c` (length
-    words) count all messages, those of the stream too, as `first_ns` and `last_ns` cover all.
+    `n` counts the exchanges of a source from 1, in order of completion. `first` is the first message.
+    `latency_ns` is the time from call to reply, `overtaken` the number of calls of the connection that were
+    sent later and answered earlier. `messages`, `bytes_c2s` and `bytes_s2c` (length words) count all messages
+    including those of the stream; `first_ns` and `last_ns` span them.
     """
 
     n: int
@@ -114,28 +117,29 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def connection(self) -> Connection:
-        """Where it took place."""
+        """The connection of all its messages."""
         return self.first.connection
 
     @property
     def header(self) -> Header:
-        """Program, version, procedure and serial are those of all its messages."""
+        """The header of the first message. All its messages share program, version, procedure and serial."""
         return self.first.message.header
 
     @property
     def first_ns(self) -> int | None:
-        """When it began."""
+        """The time of the first message."""
         return self.first.time_ns
 
     @property
     def parts(self) -> tuple[Captured, ...]:
-        """The messages that are kept: call, reply, and the error that ended the stream; or the first."""
+        """The messages that are kept: call, reply, and the error that ended the stream; or the first
+        message."""
         parts = (self.call, self.reply, self.stream.error if self.stream else None)
         return tuple(part for part in parts if part is not None) or (self.first,)
 
     @property
     def failures(self) -> tuple[Captured, ...]:
-        """The messages in which the server said what went wrong: an error reply, a stream's error."""
+        """The messages in which the server reports a failure: an error reply, or a stream's error."""
         reply = self.reply
         failed = reply is not None and reply.message.header.status == Status.VIR_NET_ERROR
         parts = (reply if failed else None, self.stream.error if self.stream else None)
@@ -143,13 +147,13 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
 
 
 def role(header: Header) -> Role:
-    """What a message is: part of an exchange (call, reply, stream), or not."""
+    """Return the role of a message: part of an exchange (call, reply, stream), or something else."""
     return "keepalive" if header.prog == KEEPALIVE else _ROLES.get(header.type, "other")
 
 
 def stream_direction(procedure: Procedure) -> Direction | None:
-    """The direction of the stream that a procedure opens, None for most. (A console's stream goes both ways,
-    and counts as the definitions have it.)"""
+    """Return the direction of the stream that a procedure opens, None for most. (A console's stream carries
+    data both ways; the result is the direction in the definitions.)"""
     said = procedure.annotations
     if said.readstream is not None:
         return "s2c"
@@ -159,23 +163,23 @@ def stream_direction(procedure: Procedure) -> Direction | None:
 class Sessions:
     """Pairs the messages of one source.
 
-    `registry` tells which procedures open a stream: their exchanges last until the stream has ended.
+    `registry` determines which procedures open a stream: their exchanges last until the stream has ended.
     """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._open: BoundedDict[_Key, _Open] = BoundedDict(MAX_OPEN)
         self._open_bytes = 0
-        #: The last exchanges that are over.
+        #: The exchanges that ended most recently.
         self._closed: BoundedDict[_Key, None] = BoundedDict(MAX_CLOSED)
         self._connections: BoundedDict[int, _Calls] = BoundedDict(MAX_CONNECTIONS)
         self._count = 0
 
     def feed(self, seen: Captured | Closed) -> list[Exchange]:
-        """Take a message; the exchanges that are complete with it, often none.
+        """Add a message, and return the exchanges that it completes, often none.
 
-        Events, keepalive and messages of no known type belong to none: see `role`. What is open on a
-        connection that was closed gets no answer any more.
+        Events, keepalive and messages of unknown type belong to no exchange: see `role`. A closed connection
+        ends its open exchanges.
         """
         if isinstance(seen, Closed):
             calls = self._connections.pop(seen.connection.id, None)
@@ -202,7 +206,7 @@ class Sessions:
         return done
 
     def finish(self) -> list[Exchange]:
-        """The input has ended: the exchanges that are still open."""
+        """End the input, and return the exchanges that are still open."""
         return [self._close(entry, "pending") for entry in list(self._open.values())]
 
     def _end(self, calls: _Calls, why: Outcome) -> list[Exchange]:
@@ -223,7 +227,7 @@ class Sessions:
         entry.call = captured
         entry.count(captured, "c2s")
         calls.lowest = key[3] if calls.lowest is None else min(calls.lowest, key[3])
-        if key in self._open:  # nobody can tell which of the two will be answered
+        if key in self._open:  # either of the two may be answered
             entry.outcome, entry.over = "repeated", True
         else:
             entry.index = calls.sends()
@@ -268,14 +272,14 @@ class Sessions:
         return _Open(key, captured, calls, carries, "orphan" if lower else "before-capture")
 
     def _keep(self, entry: _Open, captured: Captured) -> None:
-        """Go on with an entry, and keep a message for it."""
+        """Continue an entry, and keep a message for it."""
         self._open[entry.key] = entry
         entry.calls.open[entry.key] = None
         entry.kept += captured.message.length
         self._open_bytes += captured.message.length
 
     def _close(self, entry: _Open, why: Outcome = "orphan") -> Exchange:
-        """The exchange of an entry; `why` it is over, if it is not complete."""
+        """Build the Exchange of an entry; `why` is the outcome if it is incomplete."""
         if self._open.get(entry.key) is entry:
             del self._open[entry.key]
             del entry.calls.open[entry.key]
@@ -292,27 +296,27 @@ class _Calls:
 
     def __init__(self) -> None:
         self.sent = 0
-        #: In ascending order, the positions among all calls of those that wait for a reply.
+        #: Positions among all calls of those that wait for a reply, in ascending order.
         self.waiting: list[int] = []
         self.lowest: int | None = None
-        #: Keys of the exchanges that are open.
+        #: Keys of the open exchanges.
         self.open: dict[_Key, None] = {}
 
     def sends(self) -> int:
-        """One more call; its position among all calls of the connection."""
+        """Count a call, and return its position among all calls of the connection."""
         self.waiting.append(self.sent)
         self.sent += 1
         return self.sent - 1
 
     def answered(self, position: int) -> int:
-        """This call waits no longer; how many that were sent later do not wait any more already."""
+        """Remove an answered call, and return how many later calls were answered before it."""
         at = bisect_left(self.waiting, position)
         del self.waiting[at]
         return self.sent - position - 1 - (len(self.waiting) - at)
 
 
 class _Open:
-    """An exchange that is under way. `carries` is the direction of its stream, if there can be one."""
+    """An open exchange. `carries` is the direction of its stream, if it can have one."""
 
     def __init__(
         self, key: _Key, first: Captured, calls: _Calls, carries: Direction | None, outcome: Outcome
@@ -321,23 +325,23 @@ class _Open:
         self.first = first
         self.calls = calls
         self.carries = carries
-        #: If it is without call; an answer to a call changes it.
+        #: The outcome without a call; the answer to a call changes it.
         self.outcome: Outcome = outcome
-        #: Nothing more may come to it.
+        #: No more messages can belong to it.
         self.over = False
         self.call: Captured | None = None
         self.reply: Captured | None = None
-        #: The call's position among those of its connection, while it waits for a reply.
+        #: Position of the call among those of its connection, while it waits for a reply.
         self.index: int | None = None
         self.overtaken = 0
         self.messages = self.bytes_c2s = self.bytes_s2c = 0
         self.last_ns = first.time_ns
         self.flow: _Flow | None = None
-        #: Bytes of messages that are kept.
+        #: Bytes of the messages that are kept.
         self.kept = 0
 
     def count(self, captured: Captured, direction: Direction) -> None:
-        """One more message; `direction` holds where the source does not know it."""
+        """Count a message. `direction` applies if the source does not know it."""
         self.messages += 1
         if (captured.direction or direction) == "c2s":
             self.bytes_c2s += captured.message.length
@@ -346,7 +350,7 @@ class _Open:
         self.last_ns = captured.time_ns
 
     def answer(self, captured: Captured) -> None:
-        """The reply."""
+        """Add the reply."""
         self.reply = captured
         self.count(captured, "s2c")
         if self.call is not None:
@@ -354,7 +358,7 @@ class _Open:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing: neither the reply nor the end of the stream."""
+        """True if both the reply and the end of the stream are there."""
         if self.over:
             return True
         ended = self.flow is not None and self.flow.ended
@@ -364,7 +368,7 @@ class _Open:
         return failed or ended or (self.carries is None and self.flow is None)
 
     def exchange(self, n: int, why: Outcome) -> Exchange:
-        """What has become of it; `why` it is over for a call without reply."""
+        """Build the Exchange. `why` is the outcome of a call without a reply."""
         call, reply, flow = self.call, self.reply, self.flow
         outcome = why if call is not None and reply is None and not self.over else self.outcome
         latency = None
@@ -389,7 +393,7 @@ class _Open:
 
 
 class _Flow:
-    """A stream that is under way."""
+    """An open stream."""
 
     def __init__(self, start_ns: int | None) -> None:
         self.start_ns = self.last_ns = start_ns
@@ -398,12 +402,12 @@ class _Flow:
         self.error: Captured | None = None
         self.ended = False
         self.end: StreamEnd = "open"
-        #: The client has said that it is done (True), or aborts.
+        #: Whether the client has finished or aborted the stream.
         self._finishing = False
 
     def take(self, captured: Captured, carries: Direction) -> Direction:
-        """One more message, and its direction: where the source does not know it, data goes where the
-        procedure's stream goes, and the client is the first to say that it is done."""
+        """Add a message, and return its direction. If the source does not know it, data goes in the direction
+        of the procedure's stream, and the client is the first to finish."""
         message = captured.message
         self.last_ns = captured.time_ns
         if message.header.status == Status.VIR_NET_CONTINUE:
@@ -428,7 +432,8 @@ class _Flow:
         return direction
 
     def _error(self, captured: Captured) -> Direction:
-        """The client's abort carries nothing and is confirmed; the server's error ends the stream."""
+        """Add an error: the client's abort has no payload and is confirmed; the server's error ends the
+        stream."""
         direction = captured.direction or ("c2s" if captured.message.payload is None else "s2c")
         if direction == "c2s":
             self._finishing = True
@@ -442,7 +447,7 @@ class _Flow:
         self.end, self.ended = end, True
 
     def stream(self) -> Stream:
-        """What went over it."""
+        """Return the traffic so far."""
         return Stream(
             self.bytes_c2s,
             self.bytes_s2c,

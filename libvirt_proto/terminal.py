@@ -1,12 +1,12 @@
-"""Standard output and standard error on which foreign text cannot steer a terminal.
+"""Standard output and standard error that protect the terminal from foreign text.
 
-Peers, file names and definitions choose text that commands quote. Most of it is escaped where it is quoted
-(`text.printable`); the standard streams are the last line of defence, whoever writes to them:
+Commands quote text that peers, file names and definitions choose. Most of it is escaped where it is quoted
+(`text.printable`); the standard streams are the last line of defence, whatever writes to them:
 
-- Standard error passes only printable text and line ends, whatever it is connected to. What has colours of
-  its own and is escaped already is written to `styled(sys.stderr)`.
-- Standard output that is a terminal passes the colours of `presenters.style`, too. It escapes text as
-  JSON does (`\\u009b`), so that JSON keeps its values. Files and pipes get every byte as it is.
+- Standard error passes only printable text and line ends, whatever it is connected to. Text that has
+  colours and is escaped already is written to `styled(sys.stderr)`.
+- Standard output that is a terminal also passes the colours of `presenters.style`. It escapes text as
+  JSON does (`\\u009b`), so that JSON keeps its values. Files and pipes get every byte unchanged.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from .text import printable
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-#: Bytes that need a look.
+#: Bytes that need inspection.
 _SUSPECT: Final = re.compile(rb"[^\t\n\x20-\x7e]")
-#: A colour of ours, or other characters that need a look.
+#: A colour of ours, or other characters that need inspection.
 _OUTPUT: Final = re.compile(r"\x1b\[(?:0|1|2|3[1236]|1;31)m|[^\t\n\x20-\x7e]")
 _ERROR: Final = re.compile(r"[^\t\n\x20-\x7e]+")
-#: The beginning of a colour or of a UTF-8 sequence whose end comes with the next write.
+#: The beginning of a colour or of a UTF-8 sequence that the next write completes.
 _UNFINISHED: Final = re.compile(
     rb"(?:\x1b(?:\[[0-9;]{0,4})?|[\xc2-\xf4]|[\xe0-\xf4][\x80-\xbf]|[\xf0-\xf4][\x80-\xbf]{2})\Z"
 )
 
 
 class EscapingWriter(io.BufferedIOBase):
-    """A stream of bytes that escapes what could steer a terminal. With `closes`, closing it closes the stream
-    below, too."""
+    """A byte stream that escapes everything that could control a terminal. With `closes`, closing it also
+    closes the stream below."""
 
     def __init__(self, below: BinaryIO, encoding: str, *, colours: bool, closes: bool) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class EscapingWriter(io.BufferedIOBase):
         self._unfinished = b""
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write it with escapes; the number of bytes given."""
+        """Write the data with escapes, and return the number of bytes given."""
         given = bytes(data)
         size = len(given)
         if self._unfinished or _SUSPECT.search(given):
@@ -63,7 +63,7 @@ class EscapingWriter(io.BufferedIOBase):
             self._below.flush()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write pending data, and close."""
         if self.closed:
             return
         if self._unfinished and not self._below.closed:
@@ -109,28 +109,28 @@ class _EscapingText(io.TextIOWrapper):
 
 
 def guard_standard_streams() -> None:
-    """Put the escaping between whoever writes to sys.stdout and sys.stderr, and these."""
+    """Replace sys.stdout and sys.stderr by streams that escape."""
     if isinstance(sys.stderr, io.TextIOWrapper) and not isinstance(sys.stderr, _EscapingText):
         sys.stderr = _EscapingText(sys.stderr, colours=False)
     if isinstance(sys.stdout, io.TextIOWrapper) and not isinstance(sys.stdout, _EscapingText):
         if sys.stdout.isatty():
             sys.stdout = _EscapingText(sys.stdout, colours=True)
         else:
-            sys.stdout.reconfigure(errors="backslashreplace")  # a name of a file may not be UTF-8
+            sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file may not be UTF-8
 
 
 def guarded(file: BinaryIO) -> BinaryIO:
-    """The file, with the escaping if it is a terminal."""
+    """Return the file, with escaping if it is a terminal."""
     return cast(BinaryIO, EscapingWriter(file, "utf-8", colours=True, closes=True)) if file.isatty() else file
 
 
 def styled(stream: IO[str]) -> IO[str]:
-    """A standard stream that passes colours: for text of which everything foreign is escaped already."""
+    """Return a standard stream that passes colours, for text whose foreign parts are already escaped."""
     return stream.styled if isinstance(stream, _EscapingText) else stream
 
 
 def _buffered(stream: io.TextIOWrapper) -> BinaryIO:
-    """The stream's bytes, with a buffer also where PYTHONUNBUFFERED takes Python's own away."""
+    """Return the stream's bytes, buffered even if PYTHONUNBUFFERED disables Python's buffer."""
     if isinstance(stream.buffer, io.RawIOBase):
         return open(stream.fileno(), "wb", closefd=False)
     return cast(BinaryIO, stream.buffer)
@@ -141,7 +141,7 @@ def _escaped_output(text: str) -> str:
 
 
 def _as_in_json(match: re.Match[str]) -> str:
-    """A colour, or a character as it is or as JSON escapes it."""
+    """Return a colour, or a character as it is or as JSON escapes it."""
     found = match[0]
     if len(found) > 1 or found.isprintable():
         return found

@@ -1,4 +1,4 @@
-"""Text from the wire, made safe for a terminal, and how times and amounts are written."""
+"""Terminal-safe text, and the notation of times and amounts."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0"}
 
 
 def printable(text: str) -> str:
-    """The text with everything that is not printable escaped: no control character, no
-    right-to-left override and no lone surrogate reaches a terminal."""
+    """Return the text with everything unprintable escaped: no control character, right-to-left override or
+    lone surrogate reaches a terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
 def quoted(text: str) -> str:
-    """The text in double quotes, escaped so that its end is certain."""
+    """Return the text in double quotes, escaped so that its end is unambiguous."""
     return '"' + printable(text.replace("\\", "\\\\")).replace('"', '\\"') + '"'
 
 
@@ -26,8 +26,8 @@ def _escape(character: str) -> str:
 
 
 def seconds(time_ns: int | None, start_ns: int | None, decimals: int) -> str:
-    """Seconds since the start, cut off after some decimals, in a field with three digits before the
-    point; a dash where there is no clock."""
+    """Return the seconds since the start, truncated to some decimals and right-aligned for three digits
+    before the point; a dash without a clock."""
     width = decimals + 4
     if time_ns is None or start_ns is None:
         return "-".rjust(width)
@@ -41,7 +41,7 @@ def amount(number: int, one: str, many: str | None = None) -> str:
 
 
 def duration(ns: int) -> str:
-    """`850 ns`, `131 µs`, `1.24 ms`, `12.3 s`: three digits, and all those before the point."""
+    """`850 ns`, `131 µs`, `1.24 ms`, `12.3 s`: three significant digits, or all those before the point."""
     for scale, unit in ((10**9, "s"), (10**6, "ms"), (10**3, "µs")):
         if abs(ns) >= scale:
             return f"{_three(ns / scale)} {unit}"

@@ -1,1 +1,1 @@
-"""Inputs of every kind to Chunks, Chunks to messages, and messages to recordings."""
+"""Readers of every kind of input: inputs to Chunks, Chunks to messages, messages to recordings."""

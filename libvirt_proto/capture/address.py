@@ -12,24 +12,25 @@ from typing import Final, Literal
 
 import msgspec
 
-#: Connections that the kernel keeps for us until they are accepted.
+#: Maximum number of connections that the kernel keeps until they are accepted.
 _BACKLOG: Final = 1024
-#: How long a server with a full backlog is asked again, in seconds.
+#: How long to retry a server with a full backlog, in seconds.
 _PATIENCE: Final = 30.0
 _PAUSE: Final = 0.02
 
-#: The mode of a unix socket's file to which only its user can connect (connect(2) takes write permission).
+#: File mode of a unix socket to which only its user can connect (connect(2) requires write permission).
 PRIVATE: Final = 0o600
 
 FORMS: Final = "tcp:HOST:PORT, tcp:[::1]:PORT, unix:PATH or unix:@NAME"
 
 
 class AddressError(ValueError):
-    """A text that is no address, or an address at which nothing can listen; in words."""
+    """A text that is not an address, or an address where listening is not possible; the text is a
+    sentence."""
 
 
 class Address(msgspec.Struct, frozen=True):
-    """`name` is a host ("" for this one's loopback addresses), a path, or `@` and the name of an abstract
+    """`name` is a host ("" for the local loopback addresses), a path, or `@` and the name of an abstract
     socket. `port` is 0 for unix, and for any free port."""
 
     transport: Literal["tcp", "unix"]
@@ -42,13 +43,13 @@ class Address(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> bytes:
-        """A unix socket's address as the system has it."""
+        """The address of a unix socket as the system expects it."""
         name = os.fsencode(self.name)
         return b"\0" + name[1:] if name.startswith(b"@") else name
 
 
 def parse(text: str) -> Address:
-    """The address that a text means. Raises AddressError."""
+    """Parse an address. Raises AddressError."""
     transport, _, rest = text.partition(":")
     if transport == "unix" and rest not in ("", "@") and "\0" not in rest:
         return Address("unix", rest)
@@ -56,15 +57,15 @@ def parse(text: str) -> Address:
         match = re.fullmatch(r"(?:\[(?P<six>[^\[\]\s]+)\]|(?P<host>[^:\[\]\s]*)):(?P<port>[0-9]{1,5})", rest)
         if match and int(match["port"]) < 1 << 16:
             return Address("tcp", match["six"] or match["host"] or "", int(match["port"]))
-    raise AddressError(f"{text!r} is no address; write {FORMS}.")
+    raise AddressError(f"expected {FORMS}, got {text!r}")
 
 
 def listen(address: Address, mode: int = PRIVATE) -> list[socket.socket]:
-    """Sockets that listen there, which do not block: one for every address that a host's name has, all
-    with the same port. A unix path that nobody listens on any more is used again. `mode` is that of the
-    socket's file from the moment it is there; while it is made, the process's umask is changed.
+    """Return non-blocking listening sockets, one for every address of the host, all with the same port. A
+    unix path that is no longer in use is reused. `mode` is the mode of the socket file from its creation; the
+    umask of the process is changed meanwhile.
 
-    Raises AddressError for a path that is taken or too long, OSError for what the system refuses.
+    Raises AddressError for a path that is taken or too long, OSError for errors of the system.
     """
     if address.transport == "unix":
         return [_listen_unix(address, mode)]
@@ -107,13 +108,13 @@ def _listen_unix(address: Address, mode: int) -> socket.socket:
 
 
 def _make_way(path: str) -> None:
-    """Remove a socket that nobody listens on."""
+    """Remove a socket without a listener."""
     try:
         is_socket = stat.S_ISSOCK(os.lstat(path).st_mode)
     except FileNotFoundError:
         return
     if not is_socket:
-        raise AddressError(f"{path} exists and is not a socket.")
+        raise AddressError(f"{path} exists and is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -123,12 +124,12 @@ def _make_way(path: str) -> None:
             return
         except BlockingIOError:  # its backlog is full
             pass
-    raise AddressError(f"{path} is in use: something listens there.")
+    raise AddressError(f"{path} is in use: another process listens there")
 
 
 async def connect(address: Address) -> socket.socket:
-    """A socket that is connected there and does not block; of a host's addresses, the first that
-    answers. Raises OSError."""
+    """Return a connected, non-blocking socket; of the addresses of a host, the first that answers. Raises
+    OSError."""
     loop = asyncio.get_running_loop()
     if address.transport == "unix":
         return await _connect_unix(address)
@@ -152,7 +153,7 @@ async def connect(address: Address) -> socket.socket:
 
 
 async def _connect_unix(address: Address) -> socket.socket:
-    """A unix socket's connect never waits; where the server's backlog is full it is to be tried again."""
+    """Connect to a unix socket. Its connect never waits: with a full backlog it must be retried."""
     loop = asyncio.get_running_loop()
     end = loop.time() + _PATIENCE
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""Which elements of two sequences are the same, where each may lack some of the other's."""
+"""Match the elements of two sequences that each lack some of the other's."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from itertools import pairwise
 
 
 def align(left: Sequence[Hashable], right: Sequence[Hashable]) -> list[tuple[int, int]]:
-    """Pairs of positions of equal elements, each position at most once, in the order of `right`.
+    """Return pairs of positions of equal elements, each position at most once, in the order of `right`.
 
-    Elements that occur once on either side are paired wherever they are. They fence in the others, which
-    are paired in order: from the first on, and before the first fence from the last on, for a sequence that
-    lacks its beginning. Takes n log n steps.
+    Elements that occur once on either side are paired wherever they are. They divide the others into
+    sections, which are paired in order: from the first on, and before the first division from the last on,
+    for a sequence that lacks its beginning. Takes O(n log n) time.
     """
     places = _single(left)
     single = [(places[element], at) for element, at in _single(right).items() if element in places]
@@ -33,13 +33,13 @@ def align(left: Sequence[Hashable], right: Sequence[Hashable]) -> list[tuple[int
 
 
 def _single(elements: Sequence[Hashable]) -> dict[Hashable, int]:
-    """The elements that occur once, with their positions."""
+    """Map the elements that occur once to their positions."""
     counts = Counter(elements)
     return {element: at for at, element in enumerate(elements) if counts[element] == 1}
 
 
 def _rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """A longest part of the pairs whose first numbers rise (their second ones do)."""
+    """Return a longest subsequence of the pairs whose first numbers rise (the second ones do already)."""
     ends: list[int] = []
     at: list[int] = []
     before: list[int] = []
@@ -56,7 +56,7 @@ def _rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _in_order(left: Sequence[Hashable], right: Sequence[Hashable]) -> list[tuple[int, int]]:
-    """Pairs each element of `right` with the next equal one of `left`, if there is one."""
+    """Pair each element of `right` with the next equal one of `left`, if there is one."""
     places: dict[Hashable, list[int]] = {}
     for at, element in enumerate(left):
         places.setdefault(element, []).append(at)

@@ -1,4 +1,4 @@
-"""What some bytes are: the format of a file, the protocol of a stream."""
+"""Recognise the format of a file and the protocol of a stream."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .strace.line import PREFIX as STRACE_PREFIX
 
 FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace"]
 Compression = Literal["gzip", "bzip2", "xz"]
-#: Known by name only: no Python before 3.14 can unpack it.
+#: Recognised only by name: Python before 3.14 cannot unpack it.
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
-#: Captures that are not read; tshark's editcap turns them into pcapng.
+#: Unsupported capture formats; editcap converts them to pcapng.
 _OTHER_CAPTURES: Final = (
     (b"snoop\0\0\0", "snoop"),
     (b"RTSS", "Microsoft Network Monitor"),
@@ -29,14 +29,13 @@ _OTHER_CAPTURES: Final = (
     (b"\xa1\xb2\xcd\x34", "modified pcap"),
 )
 
-#: A line of libvirt's log: its time alone already tells. In the journal, a line of one of its programs.
+#: A line of libvirt's log: its time is sufficient. In the journal, a line of one of its programs.
 _LOG_LINE: Final = re.compile(
     rb"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+\d{4}(?:: |$)"
     rb'|[^\n"(]{10,200}? (?:libvirt|virt|virsh)[a-z-]{0,32}\[\d{1,10}\]: )',
     re.MULTILINE,
 )
-#: A call with its result, one that is unfinished, one that is longer than all that is there; or what else
-#: strace writes.
+#: A call with its result, an unfinished call, one that is longer than the data; or other lines of strace.
 _STRACE_LINE: Final = re.compile(
     rb"^(?:" + STRACE_PREFIX + rb"(?:[a-z_]\w{0,40}\((?:[^\n]*(?:\) += (?:-?\d|\?)| <unfinished \.\.\.>$)"
     rb'|\d+(?:<(?:->|[^<>\n]){0,400}>)?, ["\[{][^\n]*\Z)'
@@ -44,10 +43,10 @@ _STRACE_LINE: Final = re.compile(
     rb"|strace: Process \d+ attached)",
     re.MULTILINE,
 )
-#: Enough of a file to tell what it is.
+#: Enough of a file to recognise its format.
 SNIFF_SIZE: Final = 65_536
 
-#: Procedure numbers are given out one by one; after two decades the largest is below 500.
+#: Procedure numbers are assigned consecutively; after two decades the largest is below 500.
 MAX_PROCEDURE: Final = 9999
 _MAX_TYPE: Final = 6
 _MAX_STATUS: Final = 2
@@ -61,9 +60,10 @@ _COMPRESSION: Final[tuple[tuple[bytes, Compression], ...]] = (
 
 
 def plausible_header(data: bytes, offset: int = 0, programs: frozenset[int] | None = None) -> bool:
-    """Whether data[offset:] begins with a length word and a header that libvirt could send: a length
-    that a message can have, version 1, a type and a status that exist, a small procedure number,
-    and one of `programs` (None: any program). False where the bytes do not reach that far.
+    """Return whether data[offset:] begins with a length word and header that libvirt could send.
+
+    This needs a valid length, version 1, a valid type and status, a small procedure number, and one of
+    `programs` (None: any program). False if the data is too short.
     """
     if len(data) - offset < MIN_FRAME:
         return False
@@ -79,20 +79,20 @@ def plausible_header(data: bytes, offset: int = 0, programs: frozenset[int] | No
 
 
 def compression(head: bytes) -> Compression | None:
-    """How a file is compressed, by its first bytes."""
+    """Return the compression of a file, by its first bytes."""
     return next((name for magic, name in _COMPRESSION if head.startswith(magic)), None)
 
 
 def other_capture(head: bytes) -> str | None:
-    """The name of a format of captures that is not read, by a file's first bytes."""
+    """Return the name of an unsupported capture format, by the first bytes of a file."""
     return next((name for magic, name in _OTHER_CAPTURES if head.startswith(magic)), None)
 
 
 def file_format(head: bytes) -> FileFormat | None:
-    """The format of a file, by its first bytes (up to SNIFF_SIZE of them); None: not understood.
+    """Return the format of a file, by its first bytes (up to SNIFF_SIZE of them); None if unrecognised.
 
-    A raw stream is told by a plausible header, anywhere in these bytes: it may begin in the middle
-    of a message, or end before its first header does.
+    A raw stream is recognised by a plausible header anywhere in these bytes: it may begin in the middle of a
+    message, or end before its first header does.
     """
     if head[:4] in PCAP_MAGIC:
         return "pcap"
@@ -111,7 +111,7 @@ def file_format(head: bytes) -> FileFormat | None:
 
 def _holds_messages(head: bytes) -> bool:
     if len(head) < MIN_FRAME:
-        # Too short for a header: as much of it as there is, the version at least.
+        # Too short for a header: compare the part that is there, which includes at least the version.
         if len(head) < 12:
             return False
         rest = b"\x00\x00\x00\x01" if len(head) < 16 else b""
@@ -124,7 +124,7 @@ def _holds_messages(head: bytes) -> bool:
     return False
 
 
-#: What a stream begins with, and what it then is.
+#: The first bytes of a stream, and its protocol.
 _PROTOCOLS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"HTTP/", "HTTP (a response)"),
     (b"PRI * HTTP/2", "HTTP/2"),
@@ -153,9 +153,9 @@ _METHODS: Final = (
 
 
 def identify(data: bytes) -> str | None:
-    """The name of the protocol that a stream with these first bytes speaks, None if it is not known.
+    """Return the name of the protocol of a stream with these first bytes, None if unknown.
 
-    For HTTP with its request line, for TLS with the server name, where they are there.
+    HTTP includes the request line, TLS the server name, where available.
     """
     for start, name in _PROTOCOLS:
         if data.startswith(start):
@@ -171,12 +171,12 @@ def identify(data: bytes) -> str | None:
 
 
 def first_bytes(data: bytes) -> str:
-    """The first bytes in hex, for a protocol that is not known."""
+    """Return the first bytes in hex, for an unknown protocol."""
     return data[:12].hex(" ") + (" …" if len(data) > 12 else "")
 
 
 class _Vectors:
-    """Reads TLS's vectors (RFC 8446 §3.4); what is behind the end reads as nothing."""
+    """Reads TLS vectors (RFC 8446 §3.4); bytes after the end read as empty."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -195,7 +195,8 @@ class _Vectors:
 
 
 def _server_name(record: bytes) -> str | None:
-    """The host name of a ClientHello (RFC 8446 §4.1.2, RFC 6066 §3) in a stream's first record."""
+    """Return the host name of a ClientHello (RFC 8446 §4.1.2, RFC 6066 §3) in the first record of a
+    stream."""
     if record[0] != 0x16 or record[5:6] != b"\x01":
         return None
     hello = _Vectors(record[9:])

@@ -1,4 +1,4 @@
-"""From connections that must not wait to a decoder that may be slow: a queue that drops, and counts."""
+"""A queue between connections that must not wait and a decoder that may be slow. It drops and counts."""
 
 from __future__ import annotations
 
@@ -7,60 +7,63 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Final
 
-from ..events import Chunk, Connection, Direction, Item, Notice
+from ..events import Chunk, Connection, Direction, Item, Notice, NoticeCode
 
-#: Bytes that may wait for the decoder.
+#: Maximum number of bytes that wait for the decoder.
 MAX_WAITING: Final = 64 << 20
-#: What a Chunk costs beside its data.
+#: Memory that a Chunk needs in addition to its data.
 _COST: Final = 256
 
 
 class Feed:
-    """One thread puts Items in by `notice` and by Taps, and is never held up; another takes them with
-    `items`. When more than `limit` bytes wait, Chunks are dropped: the next Chunk of that direction has
-    their number as `lost`, and a Notice `dropped-bytes` says how many were dropped in a row. The end of
-    a connection that the decoder knows is never dropped, so that it can forget it."""
+    """A queue between two threads: one adds Items with `notice` and Taps and never blocks, the other reads
+    them with `items`.
+
+    If more than `limit` bytes wait, Chunks are dropped: the next Chunk of that direction has their number as
+    `lost`, and a Notice `dropped-bytes` gives the number dropped in a row. The end of a connection that the
+    decoder knows is never dropped, so that the decoder can forget it.
+    """
 
     def __init__(self, limit: int = MAX_WAITING) -> None:
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self._limit = limit
-        # Each is changed by one thread alone.
+        # Only one thread changes each of these.
         self._put = 0
         self._taken = 0
         self._reported = 0
-        #: Bytes dropped in all.
+        #: Total number of dropped bytes.
         self.dropped = 0
 
     @property
     def waiting(self) -> int:
-        """Bytes that wait, with what they cost."""
+        """Memory in use by waiting items, in bytes."""
         return self._put - self._taken
 
     @property
     def full(self) -> bool:
-        """Whether Chunks are dropped now."""
+        """True if Chunks are currently dropped."""
         return self.waiting >= self._limit
 
     def put(self, item: Item) -> None:
-        """Put in, in any case."""
+        """Add an item unconditionally."""
         if self.dropped != self._reported and not self.full:
             self._report()
         self._put += _cost(item)
         self._queue.put(item)
 
     def notice(self, notice: Notice) -> None:
-        """Put in unless nothing more is taken."""
+        """Add a notice, unless the queue is full."""
         if not self.full:
             self.put(notice)
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """End the queue."""
         if self.dropped != self._reported:
             self._report()
         self._queue.put(None)
 
     def items(self, idle: Callable[[], object] = lambda: None) -> Iterator[Item]:
-        """What was put in, until it is closed; `idle` is called when there is nothing to take for now."""
+        """Yield the items until the queue is closed. Call `idle` whenever the queue is empty."""
         while True:
             if self._queue.empty():
                 idle()
@@ -73,27 +76,28 @@ class Feed:
     def _report(self) -> None:
         count, self._reported = self.dropped - self._reported, self.dropped
         text = (
-            f"{count:,} bytes were passed on, but are not shown: they came faster than messages can be shown"
+            f"{count:,} bytes were forwarded but are not shown: they arrived faster than messages can be"
+            " shown"
         )
-        notice = Notice("dropped-bytes", text, time_ns=time.time_ns())
+        notice = Notice(NoticeCode.DROPPED_BYTES, text, time_ns=time.time_ns())
         self._put += _cost(notice)
         self._queue.put(notice)
 
 
 class Tap:
-    """What one connection puts into a Feed."""
+    """The part of a Feed for one connection."""
 
     def __init__(self, feed: Feed, connection: Connection) -> None:
         self._feed = feed
         self._connection = connection
         self._lost: dict[Direction, int] = {"c2s": 0, "s2c": 0}
-        #: The directions that have not ended, as far as the decoder knows.
+        #: The directions that are open as far as the decoder knows.
         self._open: set[Direction] = {"c2s", "s2c"}
-        #: Whether the decoder has heard of the connection.
+        #: Whether the decoder knows the connection.
         self._known = False
 
     def data(self, direction: Direction, data: bytes) -> None:
-        """Bytes that were received just now."""
+        """Add bytes that were received now."""
         feed = self._feed
         if feed.full:
             feed.dropped += len(data)
@@ -104,7 +108,7 @@ class Tap:
         feed.put(Chunk(self._connection, direction, time.time_ns(), data, lost))
 
     def end(self, direction: Direction) -> None:
-        """No more comes from there."""
+        """End a direction."""
         if direction in self._open and (self._known or not self._feed.full):
             self._known = True
             self._open.discard(direction)
@@ -112,7 +116,7 @@ class Tap:
             self._feed.put(Chunk(self._connection, direction, time.time_ns(), b"", lost, end=True))
 
     def close(self) -> None:
-        """The connection is over."""
+        """End the connection."""
         for direction in sorted(self._open) if self._known else ():
             self.end(direction)
 

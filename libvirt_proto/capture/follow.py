@@ -1,6 +1,6 @@
-"""Reading a file that grows, as `tail -F` does, also where it is rotated while it is read.
+"""Read a file that grows, as `tail -F` does, across rotation.
 
-logrotate(8) renames the file and makes another one of its name, or copies and truncates it (copytruncate);
+logrotate(8) renames the file and creates another one of its name, or copies and truncates it (copytruncate);
 tcpdump(8) continues in a file with a number after its name (-C).
 """
 
@@ -13,20 +13,20 @@ import stat
 from contextlib import suppress
 from typing import BinaryIO, Final
 
-from ..events import Notice
+from ..events import Notice, NoticeCode
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 from .stop import Stop
 
-#: Seconds between two looks at a file that has not grown, and at whether to stop.
+#: Seconds between checks whether a file has grown, and whether to stop.
 INTERVAL: Final = 0.1
-#: The name of a capture that tcpdump -C has numbered: the first has no number, unless there is a -W.
+#: The name of a capture numbered by tcpdump -C: the first has no number, except with -W.
 _NUMBERED: Final = re.compile(r"(.*\.[A-Za-z]+)([0-9]+)")
 
 
 class Following:
-    """A file that is followed until `stop` is set: `read`, and at each b"" that it gives `rotation`.
+    """A file that is followed until `stop` is set: call `read`, and at each b"" `rotation`.
 
-    `path` is where another file takes its place; None: nowhere (standard input).
+    `path` is where another file may replace it; None for standard input, which cannot be replaced.
     """
 
     def __init__(self, file: BinaryIO, stop: Stop, path: str | None = None) -> None:
@@ -39,8 +39,8 @@ class Following:
         self._rotation: Notice | None = None
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes as soon as there are any. b"" when `stop` is set, when the other end of a
-        pipe is closed, and when another file follows (see `rotation`). Raises OSError."""
+        """Return up to `size` bytes as soon as there are any. b"" if `stop` is set, if the other end of a
+        pipe is closed, or if another file follows (see `rotation`). Raises OSError."""
         while not self._stop.is_set() and self._rotation is None:
             if not self._grows and not self._waiting.poll(INTERVAL * 1000):
                 continue
@@ -49,12 +49,10 @@ class Following:
                 return data
             if os.fstat(self._descriptor).st_size < os.lseek(self._descriptor, 0, os.SEEK_CUR):
                 os.lseek(self._descriptor, 0, os.SEEK_SET)
-                text = (
-                    "the file was truncated: reading continues at its beginning; what was added just before"
-                )
-                self._rotation = Notice("file-truncated", f"{text} may be missing", severity="note")
+                text = "the file was truncated: reading continues at its beginning; bytes added just before"
+                self._rotation = Notice(NoticeCode.FILE_TRUNCATED, f"{text} may be missing", severity="note")
             elif (follows := self._next()) is not None:
-                # Its writer may have added to the old file until it opened the new one.
+                # Its writer may have added to the old file before it opened the new one.
                 if data := os.read(self._descriptor, size):
                     return data
                 self._change_to(follows)
@@ -63,13 +61,14 @@ class Following:
         return b""
 
     def rotation(self) -> Notice | None:
-        """After `read` has given b"": a Notice if another file follows, which is then read; else None."""
+        """Return, after `read` has returned b"", a Notice if another file follows and is read next, else
+        None."""
         rotation, self._rotation = self._rotation, None
         return rotation
 
     def _next(self) -> str | None:
-        """The path of the file that takes this one's place, as soon as something is in it: until then, this
-        one may grow."""
+        """Return the path of the file that replaces this one, once it has contents: until then, this one may
+        grow."""
         if self._path is None:
             return None
         ours = os.fstat(self._descriptor)
@@ -87,21 +86,21 @@ class Following:
         return None
 
     def _change_to(self, path: str) -> None:
-        """Go on with another file. The old descriptor stands for it: whoever opened that closes it."""
-        # Not waiting for a writer, if it has become a FIFO by now.
+        """Continue with another file under the same descriptor, which the opener closes."""
+        # Do not wait for a writer, in case it has become a FIFO.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             os.dup2(file.fileno(), self._descriptor, inheritable=False)
         if path == self._path:
             text = "the file was replaced (rotated): reading continues in the new one"
-            self._rotation = Notice("file-replaced", text, severity="note")
+            self._rotation = Notice(NoticeCode.FILE_REPLACED, text, severity="note")
         else:
             self._path = path
-            text = f"the capture continues in {path} (tcpdump -C), and so does reading"
-            self._rotation = Notice("file-replaced", text, severity="note")
+            text = f"the capture continues in {path} (tcpdump -C): reading continues there"
+            self._rotation = Notice(NoticeCode.FILE_REPLACED, text, severity="note")
 
 
 def _numbered(path: str) -> str:
-    """The name of the file in which tcpdump -C continues after this one."""
+    """Return the name of the file in which tcpdump -C continues after this one."""
     match = _NUMBERED.fullmatch(path)
     if match is None:
         return f"{path}1"

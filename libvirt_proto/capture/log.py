@@ -1,14 +1,14 @@
-"""libvirt's own log: the messages, connections and sockets that a daemon or a client writes lines about.
+"""libvirt's own log: messages, connections and sockets of a daemon or a client.
 
-With `log_filters="2:rpc"` (LIBVIRT_LOG_FILTERS for a client) libvirt writes the header and the length of
-each message, and nothing of its payload:
+With `log_filters="2:rpc"` (LIBVIRT_LOG_FILTERS for a client) libvirt logs the header and the length of each
+message, without its payload:
 
     2026-11-22 21:45:10.120+0000: 19725: info : virNetServerClientDispatchRead:1224 : \
 RPC_SERVER_CLIENT_MSG_RX: client=0x55bef0a18050 len=28 prog=536903814 vers=1 proc=66 type=0 status=0 serial=0
 
-Time (UTC), thread, level, function and line, then what the probe of that name has, as `key=value` words.
-syslog gets no time, the journal neither that nor thread, level and function: there, the time is what
-stands before the line. Sources: virlog.c, virprobe.h.
+A line has time (UTC), thread, level, function and line number, then the arguments of the probe of that name
+as `key=value` words. syslog gets no time; the journal gets neither that nor thread, level and function, and
+the time is at the beginning of the line. Sources: virlog.c, virprobe.h.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import Final, NamedTuple
 
 from ..blocks import LineTooLongError, Read, text_lines
 from ..codec.limits import MAX_FRAME, MIN_FRAME
-from ..events import Item, Notice
+from ..events import Item, Notice, NoticeCode
 from .objects import FIELDS, MESSAGES, ObjectError, Objects, header, quoted
 
-#: Lines of other areas hold whole documents; none is longer than a message.
+#: Lines of other areas contain whole documents; none is longer than a message.
 _MAX_LINE: Final = MAX_FRAME
-#: What stands before `RPC_` is shorter than this.
+#: Maximum length of the text before `RPC_`.
 _MAX_HEAD: Final = 400
 
 _RPC: Final = re.compile(rb"(?:^|: )(RPC_[A-Z_]{1,60}): ")
-#: `Nov 22 21:45:08 host libvirtd[123]: `, then what libvirt writes to a file, or the end of it.
+#: `Nov 22 21:45:08 host libvirtd[123]: `, then the head that libvirt writes to a file, or its end.
 _HEAD: Final = re.compile(
     rb'(?P<journal>(?P<before>[^"(]{0,200}?)[\w.@-]{1,64}\[(?P<process>\d{1,10})\]: )?'
     rb"(?:(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d{4}): )?"
@@ -38,7 +38,7 @@ _HEAD: Final = re.compile(
 #: journalctl's short-iso, short-iso-precise and short-unix.
 _ISO: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?[+-]\d\d:?\d\d(?= )")
 _UNIX: Final = re.compile(rb"(\d{9,11})\.(\d{6})(?= )")
-#: Values may have blanks in them (names of certificates).
+#: Values may contain spaces (names of certificates).
 _BETWEEN_WORDS: Final = re.compile(r",? (?=[A-Za-z]\w*=)")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}")
 
@@ -55,10 +55,10 @@ _NO_YEAR: Final = (
 
 
 def log_chunks(read: Read) -> Iterator[Item]:
-    """What a log says, in its order.
+    """Yield the items of a log, in order.
 
-    A message is a Chunk of length word and header, `cut` the size of its payload. Lines with len=0 are no
-    messages. Connections are those of `objects`. All other RPC lines become events.
+    A message is a Chunk of length word and header, with the size of its payload as `cut`. Lines with len=0
+    are not messages. Connections follow `objects`. All other RPC lines become events.
 
     Notices: `bad-log-line`; `no-rpc-lines`, with the settings that are needed; `no-times` (a note).
     """
@@ -66,11 +66,11 @@ def log_chunks(read: Read) -> Iterator[Item]:
 
 
 class _BadLineError(ValueError):
-    """A line that no libvirt writes; the text goes on behind the line's name."""
+    """A line that libvirt does not write."""
 
 
 class _Line(NamedTuple):
-    """A line about RPC: `words` are what stands behind its name."""
+    """A line about RPC. `words` follow its name."""
 
     name: str
     time_ns: int | None
@@ -79,7 +79,8 @@ class _Line(NamedTuple):
     words: list[tuple[str, str]]
 
     def values(self) -> dict[str, str]:
-        """The first of each name: what a peer chose (the name in its certificate) comes last."""
+        """Map each name to its first value: values chosen by a peer (the name in its certificate) come
+        last."""
         return dict(reversed(self.words))
 
 
@@ -98,20 +99,20 @@ class _Log:
                 none = False
                 if line.time_ns is None and not self._untimed:
                     self._untimed = True
-                    yield Notice("no-times", _NO_YEAR, severity="note")
+                    yield Notice(NoticeCode.NO_TIMES, _NO_YEAR, severity="note")
                 try:
                     yield from self._items(line)
                 except (_BadLineError, ObjectError) as error:
-                    text = f"line {number}: {line.name} {error}"
-                    yield Notice("bad-log-line", text, time_ns=line.time_ns)
+                    text = f"line {number}: {line.name}: {error}"
+                    yield Notice(NoticeCode.BAD_LOG_LINE, text, time_ns=line.time_ns)
         except LineTooLongError as error:
-            yield Notice("bad-log-line", f"line {number + 1}: {error}; nothing behind it was read")
+            yield Notice(NoticeCode.BAD_LOG_LINE, f"line {number + 1}: {error}; the rest was not read")
         if none:
-            yield Notice("no-rpc-lines", _NO_RPC)
+            yield Notice(NoticeCode.NO_RPC_LINES, _NO_RPC)
 
     @staticmethod
     def _line(data: bytes) -> _Line | None:
-        """A line about RPC, None for any other."""
+        """Parse a line about RPC; None for any other line."""
         if b"RPC_" not in data:
             return None
         found = _RPC.search(data)
@@ -137,10 +138,10 @@ class _Log:
             yield from self._objects.event(kind, line.time_ns, line.process, values, details)
             return
         length = _number(values, "len")
-        if length == 0:  # libvirt's own dummies; they never reach the wire
+        if length == 0:  # libvirt's placeholders, which are never sent
             return
         if not MIN_FRAME <= length <= MAX_FRAME:
-            raise _BadLineError(f"has len={length}, which no message can have")
+            raise _BadLineError(f"expected len= from {MIN_FRAME} to {MAX_FRAME}, got {length}")
         data = header(length, {field: _number(values, field) for field in FIELDS})
         client = values.get("client", "")
         yield from self._objects.message(kind, line.time_ns, line.process, client, data, length)
@@ -149,14 +150,14 @@ class _Log:
 def _number(values: dict[str, str], word: str) -> int:
     value = values.get(word)
     if value is None:
-        raise _BadLineError(f"breaks off: it has no {word}=")
+        raise _BadLineError(f"incomplete: {word}= is missing")
     if not _NUMBER.fullmatch(value):
-        raise _BadLineError(f"has {word}={quoted(value)}, which is no number")
+        raise _BadLineError(f"expected an integer, got {word}={quoted(value)}")
     return int(value)
 
 
 def _time(text: str) -> int | None:
-    """Nanoseconds since the epoch; None for a date that does not exist."""
+    """Return nanoseconds since the epoch; None for an invalid date."""
     try:
         return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1) * 1000
     except ValueError:
@@ -164,7 +165,7 @@ def _time(text: str) -> int | None:
 
 
 def _journal_time(before: bytes) -> int | None:
-    """The time at the beginning of a journal's line, where it is one with year and zone."""
+    """Return the time at the beginning of a journal line, if it has a year and a zone."""
     if match := _ISO.match(before):
         return _time(match[0].decode())
     if match := _UNIX.match(before):

@@ -1,8 +1,8 @@
-"""Two recordings of the same connections, put into one timeline.
+"""Merge two recordings of the same connections into one timeline.
 
-One may be made beside the client and the other beside the daemon, on two hosts with clocks of their own; or
-one be a trace or a log and the other a capture. Messages are the same if they have the same header and
-length; connections are, if their messages are.
+They may come from the client's and the daemon's host, with different clocks, or be a trace or a log and a
+capture. Messages are the same if they have the same header and length; connections are the same if their
+messages are.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..events import Captured, Connection, ConnectionEvent, Direction, Notice, Sighting
+from ..events import Captured, Connection, ConnectionEvent, Direction, Notice, NoticeCode, Sighting
 from .align import align
 
-#: What makes a message the same: program, version, procedure, type, status, serial and length.
+#: The identity of a message: program, version, procedure, type, status, serial and length.
 Key = tuple[int, int, int, int, int, int, int]
 Timed = Captured | ConnectionEvent
 
-#: Connections that share a message with so many others are not told apart by it.
+#: A message that more connections share than this does not distinguish them.
 _COMMON: Final = 100
-#: How many connections that look the same are looked at to tell where they begin.
+#: Maximum number of similar connections that are compared by their starts.
 _COMPARED: Final = 100
-#: The part of the shorter connection's messages that the other must have, too.
+#: Minimum fraction of the shorter connection's messages that the other one must have.
 _ALIKE: Final = 0.5
 
 
 @dataclass
 class _Talk:
-    """A connection of one recording: its number there, and the places of its messages per direction."""
+    """A connection of one recording: its number there, and the positions of its messages per direction."""
 
     connection: Connection
     number: int
@@ -47,17 +47,20 @@ class _Talk:
 def merge(
     first: Iterable[Timed], second: Iterable[Timed], names: tuple[str, str]
 ) -> Iterator[Timed | Notice]:
-    """The messages and events of both recordings in one timeline, on the first one's clock.
+    """Yield the messages and events of both recordings in one timeline, on the clock of the first.
 
-    A message that both have comes once, at the time of the side that sent it, with two sightings; of its
-    two forms the one of which more was seen. Notices say how the clocks differ (`clock-difference`, or
-    `no-clock-difference`), and that no connection is in both (`nothing-in-common`). `names` are the
-    recordings'. Both are held in memory.
+    A message in both is yielded once, at the time of the sending side, with two sightings, in the more
+    complete of its two forms. Notices report the difference of the clocks (`clock-difference` or
+    `no-clock-difference`) and that the recordings share no connection (`nothing-in-common`). `names` are the
+    names of the recordings. Both are held in memory.
     """
     one, two = list(first), list(second)
     pairs = _pair(_talks(one), _talks(two))
     if not pairs:
-        yield Notice("nothing-in-common", f"no connection of {names[0]} is in {names[1]}, too")
+        yield Notice(
+            NoticeCode.NOTHING_IN_COMMON,
+            f"{names[0]} and {names[1]} have no connection in common",
+        )
     same = [place for left, right in pairs for place in _same_messages(left, right)]
     offset, notice = _clock_difference(
         [(one[i], two[j]) for i, j in same],  # type: ignore[misc]  # places of messages
@@ -86,7 +89,7 @@ def _talks(items: Sequence[Timed]) -> list[_Talk]:
 
 
 def _pair(first: list[_Talk], second: list[_Talk]) -> list[tuple[_Talk, _Talk]]:
-    """The connections that are the same: by their addresses, else by all of their messages, else by most."""
+    """Match the connections: by addresses, then by all of their messages, then by most of them."""
     pairs: list[tuple[_Talk, _Talk]] = []
     for same in (_by_address, _by_all_messages):
         left, right = _grouped(first, same), _grouped(second, same)
@@ -99,7 +102,7 @@ def _pair(first: list[_Talk], second: list[_Talk]) -> list[tuple[_Talk, _Talk]]:
 
 
 def _by_address(talk: _Talk) -> object:
-    """Both ends, where they are known."""
+    """Match by both addresses, where they are known."""
     ends = (talk.connection.client, talk.connection.server)
     if talk.connection.transport != "tcp" or not all(ends):
         return None
@@ -123,8 +126,8 @@ def _without(talks: list[_Talk], pairs: list[tuple[_Talk, _Talk]], side: int) ->
 
 
 def _in_turn(left: list[_Talk], right: list[_Talk]) -> list[tuple[_Talk, _Talk]]:
-    """Connections that look the same are the same in their order; where one recording has more of them,
-    at the place where their starts lie most evenly apart."""
+    """Match similar connections in order. If one recording has more of them, choose the offset at which their
+    starts are most evenly apart."""
     if len(left) > len(right):
         return [(one, two) for two, one in _in_turn(right, left)]
 
@@ -142,7 +145,7 @@ def _in_turn(left: list[_Talk], right: list[_Talk]) -> list[tuple[_Talk, _Talk]]
 
 
 def _by_most_messages(first: list[_Talk], second: list[_Talk]) -> list[tuple[_Talk, _Talk]]:
-    """Best matches first, of equal ones those that come in the same order."""
+    """Match the best pairs first, and equally good ones in order of appearance."""
     having: dict[Key, list[int]] = defaultdict(list)
     right = [talk.all_keys() for talk in second]
     for number, keys in enumerate(right):
@@ -180,10 +183,10 @@ def _same_messages(left: _Talk, right: _Talk) -> Iterator[tuple[int, int]]:
 def _clock_difference(
     same: list[tuple[Captured, Captured]], names: tuple[str, str]
 ) -> tuple[int, Notice | None]:
-    """How many nanoseconds the second clock is ahead of the first.
+    """Return how many nanoseconds the second clock is ahead of the first.
 
-    A message is seen where it is sent before it is seen where it is received. So messages one way bound
-    the difference from above, those the other way from below, and the truth lies in between.
+    A message is seen at the sender before it is seen at the receiver. Messages in one direction bound the
+    difference from above, those in the other direction from below.
     """
     apart: dict[Direction | None, list[int]] = {"c2s": [], "s2c": []}
     for one, two in same:
@@ -191,9 +194,11 @@ def _clock_difference(
             apart[one.direction].append(two.time_ns - one.time_ns)
     calls, replies = apart["c2s"], apart["s2c"]
     if not calls or not replies:
-        text = "the clocks of the recordings cannot be compared: that takes calls and replies that both have"
-        return 0, Notice("no-clock-difference", text, severity="note") if same else None
-    # The recording that sees calls first, and replies last, is the client's.
+        text = (
+            "the clocks of the recordings cannot be compared: this needs a call and a reply that are in both"
+        )
+        return 0, Notice(NoticeCode.NO_CLOCK_DIFFERENCE, text, severity="note") if same else None
+    # The recording that sees calls first and replies last is the client's.
     if median_low(calls) < median_low(replies):
         calls, replies = replies, calls
     most, least = min(calls), max(replies)
@@ -202,14 +207,14 @@ def _clock_difference(
     else:
         offset = (median_low(calls) + median_low(replies)) // 2
         doubt = (
-            f"its times contradict each other by up to {_seconds(least - most)}: they are coarse, or drift"
+            f"its times contradict each other by up to {_seconds(least - most)}: they are imprecise, or drift"
         )
     word = "ahead of" if offset >= 0 else "behind"
     text = (
         f"the clock of {names[1]} is {_seconds(abs(offset))} {word} that of {names[0]}, {doubt}"
         f" (from {len(calls) + len(replies)} messages)"
     )
-    return offset, Notice("clock-difference", text, severity="note")
+    return offset, Notice(NoticeCode.CLOCK_DIFFERENCE, text, severity="note")
 
 
 def _seconds(ns: int) -> str:
@@ -249,7 +254,7 @@ def _timeline(
         item = replace(item, time_ns=shifted, connection=connection)
         if isinstance(item, Captured):
             item = replace(item, sightings=(Sighting(names[1], shifted),))
-        # Without a clock it comes behind what came before it in its own recording.
+        # Without a clock it follows its predecessor in its own recording.
         placed.append((last if untimed or shifted is None else shifted, len(one) + j, item))
     count = 0
     for _, _, item in sorted(placed, key=lambda place: place[:2]):
@@ -260,7 +265,7 @@ def _timeline(
 
 
 def _times(items: list[Timed]) -> list[int]:
-    """The times of a recording; places, where it has no clock."""
+    """Return the times of a recording, or positions if it has no clock."""
     if any(item.time_ns is None for item in items):
         return list(range(len(items)))
     return [item.time_ns or 0 for item in items]
@@ -269,7 +274,7 @@ def _times(items: list[Timed]) -> list[int]:
 def _connections(
     one: list[Timed], two: list[Timed], pairs: list[tuple[_Talk, _Talk]]
 ) -> dict[int, Connection]:
-    """The second recording's connections as the timeline has them: the first's, or new numbers."""
+    """Map the second recording's connections to those of the timeline: the first one's, or new numbers."""
     renamed = {right.connection.id: left.connection for left, right in pairs}
     number = max((item.connection.id for item in one if item.connection is not None), default=0)
     for item in two:
@@ -280,7 +285,7 @@ def _connections(
 
 
 def _joined(one: Captured, two: Captured, offset: int, names: tuple[str, str]) -> Captured:
-    """A message that both have."""
+    """Combine the two sightings of a message."""
     shifted = None if two.time_ns is None else two.time_ns - offset
     seen = (Sighting(names[0], one.time_ns), Sighting(names[1], shifted))
     times = [sighting.time_ns for sighting in seen if sighting.time_ns is not None]

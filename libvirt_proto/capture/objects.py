@@ -1,8 +1,8 @@
-"""Connections and their events from what libvirt says of its objects, in its log and in its probes.
+"""Connections and their events, from the objects in libvirt's log and probes.
 
-Both name objects by their addresses: a client (one end of a connection), its socket, its keepalive. A
-connection is one client object between its `new` and `dispose`, or from its first message on:
-`client-server@0x55bef0a18050`, where `@` stands at the side that said so. The same conversation told by both
+Both identify objects by address: a client (one end of a connection), its socket, its keepalive. A connection
+is one client object between `new` and `dispose`, or from its first message on:
+`client-server@0x55bef0a18050`, where `@` is at the side that reported it. A conversation reported by both
 sides is two connections.
 """
 
@@ -16,13 +16,13 @@ from typing import Final, TypeVar
 from ..bounded import BoundedDict
 from ..events import Chunk, Connection, ConnectionEvent, Connections, Direction, Item, Side
 
-#: Objects of each kind that are known at a time, far more than a daemon lets in.
+#: Maximum number of known objects of each kind, far more than a daemon accepts.
 _MAX_OBJECTS: Final = 65_536
 
 _OBJECT: Final = re.compile(r"0x[0-9a-f]{1,16}")
 _ADDRESS: Final = re.compile(r"([^;]{1,256});([0-9]{1,5})")
 _HEADER = Struct(">7I").pack
-#: The words of a message that make its header, in the order of the wire.
+#: The words of a message that form its header, in wire order.
 FIELDS: Final = ("prog", "vers", "proc", "type", "serial", "status")
 
 #: Kinds of reports that are messages.
@@ -38,41 +38,42 @@ _NEW: Final[dict[str, Side]] = {"client_new": "client", "server_client_new": "se
 _DISPOSE: Final[dict[str, Side]] = {"client_dispose": "client", "server_client_dispose": "server"}
 
 Value = TypeVar("Value")
-#: Process (empty where it is not known), side and address of a client's object.
+#: Process (empty if unknown), side and address of a client object.
 _Key = tuple[str, Side, str]
 
 
 class ObjectError(ValueError):
-    """A word that should name an object and does not; the text goes on behind the report's name."""
+    """A word that should name an object and does not."""
 
 
 def header(length: int, numbers: Mapping[str, int]) -> bytes:
-    """Length word and header of a message; numbers may come with their sign extended to 64 bits."""
+    """Build the length word and header of a message; numbers may be sign-extended to 64 bits."""
     return _HEADER(length, *(numbers[field] & 0xFFFFFFFF for field in FIELDS))
 
 
 class Objects:
-    """`transport` is that of the connections; `label` is what stands behind `@` for an object of a
-    process."""
+    """Tracks the objects of a source. `transport` is that of the connections; `label` is the text after `@`
+    for an object of a process."""
 
     def __init__(self, transport: str, label: Callable[[str, str], str] = lambda _, address: address) -> None:
         self._transport = transport
         self._label = label
         self._connections: BoundedDict[_Key, Connection] = BoundedDict(_MAX_OBJECTS)
         self._opened = Connections()
-        #: Connections that have had a message. Of others events alone tell: there is nothing to end.
+        #: Connections that had a message. Others have only events, and do not end.
         self._spoken: set[int] = set()
-        #: By process and address: a socket's local and remote address.
+        #: Local and remote address of a socket, by process and address of the object.
         self._sockets: BoundedDict[tuple[str, str], tuple[str, str]] = BoundedDict(_MAX_OBJECTS)
-        #: By process and address: whose socket or keepalive it is.
+        #: Connection of a socket or keepalive, by process and address of the object.
         self._owners: BoundedDict[tuple[str, str], Connection] = BoundedDict(_MAX_OBJECTS)
-        #: By process and address: whose a TLS context or session is.
+        #: Side of a TLS context or session, by process and address of the object.
         self._tls: BoundedDict[tuple[str, str], Side] = BoundedDict(_MAX_OBJECTS)
 
     def message(
         self, kind: str, time_ns: int | None, process: str, client: str, data: bytes, length: int
     ) -> Iterator[Chunk]:
-        """A message of `length` bytes, of which the first are known. Raises ObjectError."""
+        """Yield the items of a message of `length` bytes, of which the first are known. Raises
+        ObjectError."""
         side, direction = MESSAGES[kind]
         key = process, side, _object(client)
         if key not in self._connections:
@@ -89,12 +90,12 @@ class Objects:
         values: Mapping[str, str],
         details: tuple[tuple[str, str], ...],
     ) -> Iterator[Item]:
-        """Anything that is no message: `values` are its words, `details` those of the event. Raises
-        ObjectError."""
+        """Yield the items of a report that is not a message. `values` are its words, `details` those of the
+        event. Raises ObjectError."""
         client = values.get("client", "")
         if kind in _NEW:
             key = process, _NEW[kind], _object(client)
-            yield from self._close(key, time_ns)  # nobody told of its end
+            yield from self._close(key, time_ns)  # its end was not reported
             yield from self._open(key, time_ns, values.get("sock", ""))
         elif kind == "socket_new":
             sock = process, _object(values.get("sock", ""))
@@ -112,7 +113,7 @@ class Objects:
             self._sockets.pop(own, None)
 
     def ended(self, process: str, time_ns: int | None) -> Iterator[Chunk]:
-        """A process is no more, nor are its objects."""
+        """Drop the objects of a process that has ended."""
         for key in [key for key in self._connections if key[0] == process]:
             yield from self._close(key, time_ns)
         for known in (self._sockets, self._owners, self._tls):
@@ -120,7 +121,7 @@ class Objects:
                 del known[own]
 
     def _open(self, key: _Key, time_ns: int | None, sock: str) -> Iterator[Chunk]:
-        """A new connection, named after its object and, if they are known, its socket's addresses."""
+        """Return a new connection, named after its object and the addresses of its socket, if known."""
         process, side, address = key
         local, remote = self._sockets.get((process, sock), ("", ""))
         client, server = (local, remote) if side == "client" else (remote, local)
@@ -143,7 +144,7 @@ class Objects:
             yield Chunk(connection, "s2c", time_ns, b"", end=True)
 
     def _owner(self, kind: str, process: str, values: Mapping[str, str]) -> Connection | None:
-        """The connection that an event is about: that of its client object, or of its socket or keepalive."""
+        """Return the connection of an event: that of its client object, or of its socket or keepalive."""
         client = values.get("client", "")
         for side in _sides(kind):
             connection = self._connections.get((process, side, client))
@@ -152,7 +153,8 @@ class Objects:
         return self._owners.get((process, values.get("sock") or values.get("ka", "")))
 
     def _tls_side(self, kind: str, process: str, values: Mapping[str, str]) -> Side | None:
-        """Whose TLS context or session an event is about, if its beginning told: no connection is named."""
+        """Return the side of the TLS context or session of an event, if its creation was seen; no connection
+        is named."""
         if not kind.startswith("tls_"):
             return None
         own = process, values.get("sess") or values.get("ctxt", "")
@@ -162,31 +164,32 @@ class Objects:
 
 
 def _sides(kind: str) -> tuple[Side, ...]:
-    """The sides of which an object may be that an event of this kind is about."""
+    """Return the sides that can report an event of this kind."""
     if kind.startswith("server_client_"):
         return ("server",)
     return ("client",) if kind.startswith("client_") else ("server", "client")
 
 
 def _remember(known: BoundedDict[tuple[str, str], Value], key: tuple[str, str], value: Value) -> None:
-    """Objects whose end is never told must not fill the memory."""
+    """Remember an object in a bounded table, since the end of some is never reported."""
     known.pop(key, None)
     known.put(key, value)
 
 
 def _object(value: str) -> str:
     if not _OBJECT.fullmatch(value):
-        raise ObjectError(f"names no object ({quoted(value)})")
+        raise ObjectError(f"expected the address of an object, got {quoted(value)}")
     return value
 
 
 def quoted(text: str) -> str:
-    """Text of a log or a probe in a sentence."""
+    """Quote text of a log or a probe in a sentence."""
     return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
 def _end(address: str | None) -> str:
-    """`127.0.0.1;16509` as `127.0.0.1:16509`; "" for none, and for a unix socket, which has port 0."""
+    """Convert `127.0.0.1;16509` to `127.0.0.1:16509`; "" for none, and for a unix socket, which has port
+    0."""
     match = _ADDRESS.fullmatch(address or "")
     if match is None or match[2] == "0":
         return ""

@@ -1,14 +1,14 @@
-"""Streams without packets: raw bytes, and the same as hex."""
+"""Streams without packets: raw bytes, and hex text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from ..blocks import BLOCK_SIZE, Read
-from ..events import Chunk, Connection, Item, Notice
+from ..events import Chunk, Connection, Item, Notice, NoticeCode
 from .hexdump import HexError, HexGroup, lines
 
-#: Nobody knows who talks to whom.
+#: The one connection of a raw stream, with unknown ends.
 CONNECTION = Connection(1, "", "", "raw")
 
 
@@ -17,16 +17,16 @@ def _chunk(data: bytes, end: bool = False) -> Chunk:
 
 
 def raw_chunks(read: Read) -> Iterator[Item]:
-    """One stream of bytes, as they come."""
+    """Yield Chunks of one stream of bytes, as they arrive."""
     while data := read(BLOCK_SIZE):
         yield _chunk(data)
     yield _chunk(b"", end=True)
 
 
 def hex_chunks(read: Read) -> Iterator[Item]:
-    """Hex text: `#` begins a comment, an empty line ends a message (or a stream of them).
+    """Yield Chunks of hex text: `#` begins a comment, an empty line ends a message or a stream of messages.
 
-    A group with a line that is not hex is given up to there; a Notice `bad-hex` says why.
+    A group with a line that is not hex is decoded up to that line; the Notice `bad-hex` gives the reason.
     """
     group, pieces, size, begun, bad, number = HexGroup(), list[bytes](), 0, False, False, 0
     try:
@@ -43,7 +43,7 @@ def hex_chunks(read: Read) -> Iterator[Item]:
                     data = group.line(text)
                 except HexError as error:
                     bad = True
-                    yield Notice("bad-hex", f"line {number}: {error}", CONNECTION)
+                    yield Notice(NoticeCode.BAD_HEX, f"line {number}: {error}", CONNECTION)
                     continue
                 pieces.append(data)
                 size += len(data)
@@ -51,6 +51,6 @@ def hex_chunks(read: Read) -> Iterator[Item]:
                     yield _chunk(b"".join(pieces))
                     pieces, size = [], 0
     except HexError as error:
-        yield Notice("bad-hex", f"line {number + 1}: {error}", CONNECTION)
+        yield Notice(NoticeCode.BAD_HEX, f"line {number + 1}: {error}", CONNECTION)
     if begun:
         yield _chunk(b"".join(pieces), end=True)

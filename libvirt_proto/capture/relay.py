@@ -1,7 +1,7 @@
-"""Between clients and a server: bytes and descriptors go on unchanged, and Chunks of them into a Feed.
+"""Forward bytes and descriptors between clients and a server unchanged, and put Chunks of them into a Feed.
 
-Sources: unix(7) for SCM_RIGHTS: a read stops behind the bytes that descriptors were sent with, and what is
-sent with descriptors gets them with its first byte. libvirt sends each descriptor with a byte of its own.
+Source: unix(7) for SCM_RIGHTS. A read stops after the bytes that descriptors were sent with, and the receiver
+gets descriptors with the first byte they were sent with. libvirt sends each descriptor with a separate byte.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from ..events import Connections, Direction, Notice
+from ..events import Connections, Direction, Notice, NoticeCode
 from .address import PRIVATE, Address, connect, listen
 from .feed import Feed, Tap
 
-#: Bytes that wait for one side to take them before the other side is not read any more.
+#: Maximum number of bytes that wait for one side before the other side is no longer read.
 MAX_BUFFER: Final = 256 << 10
 _READ_SIZE: Final = 64 << 10
-#: Linux sends no more descriptors than this at once (SCM_MAX_FD).
+#: Linux sends at most this many descriptors at once (SCM_MAX_FD).
 _DESCRIPTORS_SIZE: Final = socket.CMSG_SPACE(253 * array("i").itemsize)
-#: How many connections are accepted before others get their turn.
+#: Number of connections that are accepted before other tasks run.
 _ACCEPTED_AT_ONCE: Final = 64
-#: Seconds until connections are accepted again where the system has no descriptors left.
+#: Seconds before connections are accepted again, if the system has no descriptors left.
 _PAUSE: Final = 1.0
 
 
 class Relay:
-    """Accepts connections at one address, makes one to another for each, and passes on between them. `mode`
-    is that of a unix socket's file."""
+    """Accepts connections at one address, opens one to another address for each, and forwards between them.
+    `mode` is the mode of a unix socket's file."""
 
     def __init__(self, listen_at: Address, connect_to: Address, feed: Feed, mode: int = PRIVATE) -> None:
         self._listen_at = listen_at
@@ -45,10 +45,10 @@ class Relay:
         self._said_descriptors = False
 
     async def run(self, stop: asyncio.Event, ready: Callable[[Address], object]) -> None:
-        """Serve until `stop` is set, then close everything. `ready` is called with the address, with the
-        real port, as soon as clients can connect.
+        """Serve until `stop` is set, then close everything. Call `ready` with the address and its actual port
+        as soon as clients can connect.
 
-        Raises AddressError and OSError where it cannot listen.
+        Raises AddressError and OSError if it cannot listen.
         """
         listeners = listen(self._listen_at, self._mode)
         path = _Path(self._listen_at)
@@ -83,7 +83,7 @@ class Relay:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                self._notice("not-accepted", f"connections have to wait: {_words(error)}")
+                self._notice(NoticeCode.NOT_ACCEPTED, f"connections have to wait: {_words(error)}")
                 loop.remove_reader(listener)
                 loop.call_later(_PAUSE, self._accept_from, listener)
                 return
@@ -97,7 +97,7 @@ class Relay:
         try:
             server = await connect(self._connect_to)
         except OSError as error:
-            self._notice("not-connected", f"no connection to {self._connect_to}: {_words(error)}")
+            self._notice(NoticeCode.NOT_CONNECTED, f"no connection to {self._connect_to}: {_words(error)}")
             client.close()
             return
         except BaseException:
@@ -113,17 +113,17 @@ class Relay:
         return self._connect_to.name if self._connect_to.transport == "unix" else _peer(server)
 
     def _descriptors_lost(self, why: str) -> None:
-        """Say so once: what follows is of the same kind."""
+        """Report it once: further cases are of the same kind."""
         if not self._said_descriptors:
             self._said_descriptors = True
-            self._notice("descriptors-lost", f"file descriptors are not passed on: {why}")
+            self._notice(NoticeCode.DESCRIPTORS_LOST, f"file descriptors are not forwarded: {why}")
 
-    def _notice(self, code: str, text: str) -> None:
+    def _notice(self, code: NoticeCode, text: str) -> None:
         self._feed.notice(Notice(code, text))
 
 
 class _Link:
-    """A client's connection and the one to the server."""
+    """A client's connection and its counterpart to the server."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class _Link:
     ) -> None:
         self.tap = tap
         self.descriptors_lost = descriptors_lost
-        #: Whether both sides can have descriptors.
+        #: Whether descriptors can be forwarded.
         self.passes = client.family == server.family == socket.AF_UNIX
         self._closed = closed
         self._sockets = (client, server)
@@ -143,18 +143,18 @@ class _Link:
 
     def start(self) -> None:
         for one in self._sockets:
-            if one.family != socket.AF_UNIX:  # a message that waits for more would be slowed down
+            if one.family != socket.AF_UNIX:  # messages must not wait for more data
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for pump in self._pumps:
             pump.settle()
 
     def done(self) -> None:
-        """A direction is over; the connection is when both are."""
+        """Close the connection if both directions are over."""
         if all(pump.done for pump in self._pumps):
             self.close()
 
     def close(self, *, reset: bool = False) -> None:
-        """Close both sides; `reset`: as one of them was."""
+        """Close both sides; with `reset`, as one of them was."""
         for pump in self._pumps:
             pump.stop()
         for one in self._sockets:
@@ -167,7 +167,7 @@ class _Link:
 
 
 class _Pump:
-    """One direction: reads from one socket while the other takes what was read."""
+    """One direction: reads from one socket, and writes to the other."""
 
     def __init__(
         self, link: _Link, source: socket.socket, target: socket.socket, direction: Direction
@@ -176,17 +176,17 @@ class _Pump:
         self._source, self._target = source, target
         self._direction = direction
         self._loop = asyncio.get_running_loop()
-        #: What was read and not yet sent; its last byte goes together with the descriptors, if there are any.
+        #: Bytes read and not yet sent. The descriptors, if any, are sent with the last byte.
         self._buffer = bytearray()
         self._descriptors = array("i")
         self._reading = self._writing = False
-        #: Nothing more comes from the source: it has ended, or it was reset.
+        #: Whether the source has ended, and whether it was reset.
         self._ended = self._reset = False
         self.done = False
 
     def settle(self) -> None:
-        """Read if there is room, write if there is something, end if all is done. What waits with
-        descriptors goes out before more is read: they are few."""
+        """Start and stop reading and writing as the buffer requires, and finish at the end. Descriptors are
+        sent before more is read: they are few."""
         read = not self._ended and len(self._buffer) < MAX_BUFFER and not self._descriptors
         if read != self._reading:
             self._reading = read
@@ -205,7 +205,7 @@ class _Pump:
             self._finish()
 
     def stop(self) -> None:
-        """Neither read nor write any more; what waits is dropped."""
+        """Stop reading and writing, and discard the buffer."""
         self._ended = self.done = True
         self._buffer.clear()
         self._close_descriptors()
@@ -228,18 +228,18 @@ class _Pump:
         if seen:
             self._link.tap.data(self._direction, seen)
         if descriptors and not self._link.passes:
-            self._link.descriptors_lost("one side of the relay is no unix socket")
+            self._link.descriptors_lost("one side of the relay is not a unix socket")
             _close_all(descriptors)
             descriptors = array("i")
         self._buffer += data
         self._descriptors = descriptors
-        if not self._writing:  # else others wait already
+        if not self._writing:  # otherwise earlier bytes are waiting
             self._write()
         else:
             self.settle()
 
     def _receive(self) -> tuple[bytes, array[int]]:
-        """What is there, and the descriptors that came with its last byte."""
+        """Return the available bytes, and the descriptors that belong to the last of them."""
         descriptors = array("i")
         if self._source.family != socket.AF_UNIX:
             return self._source.recv(_READ_SIZE), descriptors
@@ -250,7 +250,7 @@ class _Pump:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
         if flags & socket.MSG_CTRUNC:
-            self._link.descriptors_lost("this process may not open as many files")
+            self._link.descriptors_lost("this process is at its limit of open files")
         return data, descriptors
 
     def _write(self) -> None:
@@ -264,7 +264,7 @@ class _Pump:
         self.settle()
 
     def _send(self) -> None:
-        """Send until all is sent, or it would have to wait (BlockingIOError)."""
+        """Send everything, or raise BlockingIOError."""
         buffer = self._buffer
         while len(buffer) > bool(self._descriptors):
             with memoryview(buffer) as view:
@@ -277,17 +277,18 @@ class _Pump:
             self._close_descriptors()
 
     def _finish(self) -> None:
-        """The source has ended, and all of it was sent."""
+        """End the direction: the source has ended, and everything was sent."""
         self.done = True
         if self._reset:
             self._link.close(reset=True)
             return
-        with suppress(OSError):  # the other direction will find out
+        with suppress(OSError):  # the other direction will notice
             self._target.shutdown(socket.SHUT_WR)
         self._link.done()
 
     def _broken(self) -> None:
-        """The target takes nothing more, but may still have sent something: only this direction is over."""
+        """End only this direction: the target accepts nothing more, but its own data may still be
+        readable."""
         self.stop()
         self._link.tap.end(self._direction)
         with suppress(OSError):
@@ -300,7 +301,7 @@ class _Pump:
 
 
 class _Path:
-    """The path of a unix socket that was made here; it is removed while it is still the same."""
+    """The path of a unix socket created here. It is removed if it is still the same file."""
 
     def __init__(self, address: Address) -> None:
         self._path = address.name if address.transport == "unix" and address.name[0] != "@" else None
@@ -325,13 +326,13 @@ def _real_port(address: Address, listener: socket.socket) -> Address:
 
 
 def _peer(one: socket.socket) -> str:
-    """Who is at the other end: `address:port`, or the process of a unix socket."""
+    """Return the peer: `address:port`, or the process of a unix socket."""
     if one.family == socket.AF_UNIX:
         pid, _, _ = struct.unpack("3i", one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         return f"unix:pid {pid}" if pid else "unix"
     try:
         host, port = one.getpeername()[:2]
-    except OSError:  # it has gone already
+    except OSError:  # already disconnected
         return "?"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

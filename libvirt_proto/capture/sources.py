@@ -1,4 +1,4 @@
-"""From a file's name to Chunks: opening, unpacking, telling what it is, and the reader for that."""
+"""Open a file, unpack it, recognise its format, and read its Chunks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
 from ..blocks import Read
-from ..events import Item, Notice
+from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
 from .detect import (
     SNIFF_SIZE,
@@ -43,34 +43,33 @@ from .strace.source import strace_chunks
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-#: Called with the bytes read so far and the size of the file, None where it has none.
+#: Called with the number of bytes read and the size of the file, None if it has no size.
 Progress = Callable[[int, int | None], object]
 
-#: Fewer bytes than this may not tell what a file is, so a pipe is waited for.
+#: Fewer bytes may not identify a format, so more are awaited from a pipe.
 _ENOUGH: Final = 28
 _UNDERSTOOD: Final = (
-    "understood are pcap and pcapng captures, strace's output, libvirt's logs, raw streams of libvirt"
-    " messages, and hex text (plain, or as xxd, hexdump -C and tcpdump -x write it), also compressed with"
-    " gzip, bzip2 or xz"
+    "supported: pcap and pcapng captures, strace output, libvirt logs, raw streams of libvirt messages, and"
+    " hex text (plain, or written by xxd, hexdump -C or tcpdump -x), also compressed with gzip, bzip2 or xz"
 )
 _NO_CONNECTION: Final = (
-    "no connection of libvirt's is in this capture; TLS on a port other than 16514 is found with --port N,"
-    " and what goes over unix sockets is in no capture: trace, relay and strace show it"
+    "no libvirt connection in this capture; use --port N for TLS on a port other than 16514; unix sockets do"
+    " not appear in captures: use trace, relay or strace"
 )
 
 
 class SourceError(Exception):
-    """An input that cannot be opened, or is nothing that is understood; the text says so in words."""
+    """An input that cannot be opened, or whose format is not recognised; the text is a sentence."""
 
 
 class Input(io.RawIOBase):
-    """A binary file whose first bytes can be looked at, and which says how much was read of it."""
+    """A binary file with a look-ahead and a count of the bytes read."""
 
     def __init__(
         self, file: BinaryIO, progress: Progress | None = None, follow: Following | None = None
     ) -> None:
         super().__init__()
-        # Files without a buffer have no read1, but their read does the same.
+        # Unbuffered files have no read1, but their read does the same.
         self._read1: Read = getattr(file, "read1", file.read) if follow is None else follow.read
         self._follow = follow
         self._head = b""
@@ -79,7 +78,7 @@ class Input(io.RawIOBase):
         self._total = _size(file)
 
     def head(self, enough: int = _ENOUGH) -> bytes:
-        """The first bytes, without taking them: at least `enough` where there are as many."""
+        """Return the first bytes without consuming them: at least `enough`, if there are as many."""
         while len(self._head) < enough:
             block = self._from_file(SNIFF_SIZE)
             if not block and (self._head or self.rotation() is None):
@@ -88,11 +87,11 @@ class Input(io.RawIOBase):
         return self._head
 
     def rotation(self) -> Notice | None:
-        """At the end: a Notice if another file follows, which is then read; else None."""
+        """Return, at the end, a Notice if another file follows and is read next, else None."""
         return None if self._follow is None else self._follow.rotation()
 
     def take(self, size: int) -> bytes:
-        """At most `size` bytes, as soon as there are any; b"" at the end."""
+        """Return up to `size` bytes, as soon as there are any, and b"" at the end."""
         if not self._head:
             return self._from_file(size)
         data, self._head = self._head[:size], self._head[size:]
@@ -116,7 +115,7 @@ class Input(io.RawIOBase):
 
 
 def _size(file: BinaryIO) -> int | None:
-    """The size of a regular file."""
+    """Return the size of a regular file."""
     try:
         status = os.fstat(file.fileno())
     except (OSError, AttributeError):
@@ -125,7 +124,7 @@ def _size(file: BinaryIO) -> int | None:
 
 
 def _name(file: BinaryIO) -> str | None:
-    """The path of a regular file that was opened by it, and so is read from its beginning."""
+    """Return the path of a regular file that was opened by it and is read from its beginning."""
     name = getattr(file, "name", None)
     try:
         same = isinstance(name, str) and os.path.samestat(os.stat(name), os.fstat(file.fileno()))
@@ -143,17 +142,18 @@ def open_source(
     follow: Stop | None = None,
     keylog: str | None = None,
 ) -> Iterator[Item]:
-    """The Chunks of a capture, a raw stream, hex text or a log, told by its content; `-` is standard input.
+    """Open a capture, a raw stream, hex text or a log, recognised by its content, and return its Chunks. `-`
+    is standard input.
 
-    `ports` are the TCP ports on which everything is given; of other connections only those that
-    begin as libvirt's do. `progress` is called with the bytes read and the size of the file (None
-    for a pipe). `format` is for files that do not tell what they are. With `follow`, the end of a file
-    is waited at for what is added to it, until that is set; where another file takes its place, or it is
-    truncated, a Notice reports it (`file-replaced`, `file-truncated`). `keylog` is a file with the keys of
-    TLS connections, with which tshark decrypts those of a capture.
+    `ports` are the TCP ports on which everything is reported; other connections are reported only if they
+    begin as libvirt's do. `progress` is called with the number of bytes read and the size of the file (None
+    for a pipe). `format` is for files that cannot be recognised. With `follow`, reading waits at the end of
+    the file for more until that is set; if another file replaces it, or it is truncated, a Notice reports it
+    (`file-replaced`, `file-truncated`). `keylog` is a file with the keys of TLS connections, with which
+    tshark decrypts those of a capture.
 
-    Raises SourceError, at once, for what cannot be opened or is not understood. A file that breaks
-    off or is damaged gives what is before that, and then a Notice (`truncated-file`, `corrupt-file`).
+    Raises SourceError immediately if the file cannot be opened or its format is not recognised. A truncated
+    or damaged file yields everything before the damage, then a Notice (`truncated-file`, `corrupt-file`).
     """
     if path == "-":
         if sys.stdin is None:
@@ -179,7 +179,7 @@ def open_source(
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Not waiting for the writer of a FIFO: nothing could stop that."""
+    """Open a file without waiting for the writer of a FIFO, which nothing could interrupt."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -198,7 +198,7 @@ def read_source(
     follow: Stop | None = None,
     keylog: str | None = None,
 ) -> Iterator[Item]:
-    """As open_source, for a binary file that is open, and stays so. `name` is for errors."""
+    """Read an open binary file, as open_source does, and leave it open. `name` is for errors."""
     followed = None if follow is None else Following(file, follow, _name(file))
     source = Input(file, progress, followed)
     try:
@@ -218,7 +218,7 @@ def read_source(
     return _decrypted(source, kind, ports, keylog, None if packed or _name(file) is None else file.fileno())
 
 
-#: What reading may raise: the system, or a compressed file that is damaged or breaks off.
+#: Errors of reading: from the system, or from a compressed file that is damaged or truncated.
 _READ_ERRORS: Final = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
@@ -229,9 +229,9 @@ def _words(error: BaseException) -> str:
         case IsADirectoryError():
             return "is a folder, not a file"
         case PermissionError():
-            return "may not be read (permission denied)"
+            return "cannot be read (permission denied)"
         case EOFError():
-            return "the compressed file breaks off"
+            return "the compressed file is truncated"
         case OSError(strerror=str(text)):
             return text[:1].lower() + text[1:]
         case _:
@@ -239,7 +239,7 @@ def _words(error: BaseException) -> str:
 
 
 def _unpacked(packed: Compression, source: Input) -> BinaryIO:
-    """The file inside a compressed one."""
+    """Return the contents of a compressed file."""
     openers: dict[Compression, Callable[[BinaryIO], object]] = {
         "gzip": gzip.open,
         "bzip2": bz2.open,
@@ -257,10 +257,10 @@ def _unknown(head: bytes) -> str:
     if capture:
         return f"is a capture in {capture} format; convert it first: editcap FILE capture.pcapng"
     what = identify(head)
-    return f"{f'looks like {what}' if what else 'is nothing that is known'}; {_UNDERSTOOD}"
+    return f"{f'looks like {what}' if what else 'unrecognised format'}; {_UNDERSTOOD}"
 
 
-#: Readers of what is no capture of packets.
+#: Readers of inputs other than packet captures.
 _STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]]]] = {
     "raw": lambda read, _: raw_chunks(read),
     "hex": lambda read, _: hex_chunks(read),
@@ -270,7 +270,7 @@ _STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]
 
 
 def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
-    """What a reader gives; a file that cannot be read further ends it with a Notice."""
+    """Yield the items of a reader; a Notice ends a file that cannot be read further."""
     try:
         if kind in ("pcap", "pcapng"):
             yield from _connections(_packets(source, kind), ports)
@@ -283,7 +283,7 @@ def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[
 
 
 def _streams(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
-    """A stream from each file that takes the place of the one before."""
+    """Yield a stream from the file, and from each file that replaces it."""
     yield from _STREAMS[kind](source.take, ports)
     while (rotation := source.rotation()) is not None:
         yield rotation
@@ -291,14 +291,14 @@ def _streams(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator
 
 
 def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
-    """Lines go on in the file that takes the place of the one before, and so do their connections."""
+    """Yield lines across replaced files; their connections continue."""
     rotations: list[Notice] = []
 
     def take(size: int) -> bytes:
         data = source.take(size)
         if not data and (rotation := source.rotation()) is not None:
             rotations.append(rotation)
-            return b"\n"  # a line does not go on in another file
+            return b"\n"  # a line does not continue in another file
         return data
 
     for item in _STREAMS[kind](take, ports):
@@ -311,8 +311,8 @@ def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[I
 def _decrypted(
     source: Input, kind: FileFormat, ports: frozenset[int], keylog: str, capture: int | None
 ) -> Iterator[Item]:
-    """As _chunks, with TLS connections decrypted. tshark reads the capture by itself: where that is no file
-    (`capture` is None: standard input, or a compressed file) it becomes one, which has no name."""
+    """Yield the items of `_chunks`, with TLS connections decrypted. tshark reads the capture itself: if it is
+    not a file (`capture` is None: standard input, or a compressed file), it is copied to an unnamed one."""
     with ExitStack() as opened:
         if capture is None:
             file = opened.enter_context(TemporaryFile())
@@ -321,7 +321,7 @@ def _decrypted(
                     with naming(gettempdir()):
                         file.write(data)
             except _READ_ERRORS as error:
-                if isinstance(error, OSError) and error.filename:  # of the temporary folder
+                if isinstance(error, OSError) and error.filename:  # in the temporary folder
                     raise
                 yield _unreadable(error)
             with naming(gettempdir()):
@@ -332,12 +332,12 @@ def _decrypted(
 
 
 def _unreadable(error: BaseException) -> Notice:
-    return Notice("truncated-file", f"nothing more could be read: {_words(error)}")
+    return Notice(NoticeCode.TRUNCATED_FILE, f"reading stopped: {_words(error)}")
 
 
 def _packets(source: Input, kind: Literal["pcap", "pcapng"]) -> Iterator[list[Packet] | Notice]:
-    """Packets of a capture and of each that takes its place, with Notices between them. Raises
-    DamagedCaptureError where the last one breaks off."""
+    """Yield packets of a capture and of each file that replaces it, with Notices between them. Raises
+    DamagedCaptureError if the last one is truncated or damaged."""
     while True:
         damage = None
         try:
@@ -356,8 +356,8 @@ def _packets(source: Input, kind: Literal["pcap", "pcapng"]) -> Iterator[list[Pa
 
 
 def _connections(batches: Iterator[list[Packet] | Notice], ports: frozenset[int]) -> Iterator[Item]:
-    """From packets to the Chunks of their connections. Notices: those of `_passed_over`, and `no-libvirt` (a
-    note) where there was nothing else to give."""
+    """Yield the Chunks of the connections in packets. Notices: those of `_passed_over`, and `no-libvirt` (a
+    note) if there was nothing else."""
     decoder = SegmentDecoder()
     tcp = TcpReassembler(server_ports=ports, admit=partial(plausible_header, offset=0))
     out = tcp.out
@@ -385,21 +385,21 @@ def _connections(batches: Iterator[list[Packet] | Notice], ports: frozenset[int]
         notices.append(_unreadable(unread))
     notices += _passed_over(decoder)
     if empty and not out and not notices:
-        notices.append(Notice("no-libvirt", _NO_CONNECTION, severity="note"))
+        notices.append(Notice(NoticeCode.NO_LIBVIRT, _NO_CONNECTION, severity="note"))
     yield from out
     yield from notices
 
 
 def _passed_over(decoder: SegmentDecoder) -> Iterator[Notice]:
-    """What of the packets could not be used."""
+    """Yield Notices about packets that could not be used."""
     if decoder.fragments:
-        text = f"IP fragments are not put together: {decoder.fragments} packets"
-        yield Notice("ip-fragments", text)
+        text = f"IP fragments are not reassembled: {decoder.fragments} packets"
+        yield Notice(NoticeCode.IP_FRAGMENTS, text)
     if decoder.cut:
         text = f"the capture cut off the end of {decoder.cut} TCP segments (snapshot length)"
-        yield Notice("cut-packets", text)
+        yield Notice(NoticeCode.CUT_PACKETS, text)
     if decoder.malformed:
-        text = f"packets whose headers break off or contradict themselves: {decoder.malformed}"
-        yield Notice("malformed-packets", text, severity="note")
+        text = f"packets with truncated or contradictory headers: {decoder.malformed}"
+        yield Notice(NoticeCode.MALFORMED_PACKETS, text, severity="note")
     for linktype in sorted(decoder.unknown_links):
-        yield Notice("unknown-link-type", f"packets of link type {linktype} are passed over")
+        yield Notice(NoticeCode.UNKNOWN_LINK_TYPE, f"packets of unsupported link type {linktype} are skipped")

@@ -1,4 +1,4 @@
-"""How what has no end is asked to end."""
+"""A stop flag for endless readers."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import time
 
 
 class Stop:
-    """Set by a signal's handler or another thread. A threading.Event will not do: the thread that a signal
-    interrupts may hold its lock, and the handler would wait for it for ever."""
+    """A flag set by a signal handler or another thread. threading.Event is unsuitable: the thread that a
+    signal interrupts may hold its lock, and the handler would wait for it forever."""
 
     def __init__(self) -> None:
         self._is_set = False
 
     def set(self) -> None:
-        """Ask for the end."""
+        """Request the end."""
         self._is_set = True
 
     def is_set(self) -> bool:
-        """Whether somebody has asked."""
+        """Return whether the end was requested."""
         return self._is_set
 
     def wait(self, seconds: float) -> bool:
-        """Sleep so long, to the end of it, unless somebody has asked before; whether somebody has by then."""
+        """Sleep for `seconds`, unless the end was already requested; return whether it was requested by
+        then."""
         if not self._is_set:
             time.sleep(seconds)
         return self._is_set

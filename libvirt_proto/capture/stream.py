@@ -1,14 +1,15 @@
-"""Chunks to messages: one FrameDecoder per direction, and what to do where it cannot go on."""
+"""Chunks to messages: one FrameDecoder per direction, and recovery where it cannot continue."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from enum import Enum, auto
 from struct import Struct
 from typing import Final, Literal, Protocol, cast
 
 from ..codec.limits import MAX_FRAME, MIN_FRAME
-from ..events import Captured, Chunk, Closed, Direction, Item, Notice, Seen
+from ..events import Captured, Chunk, Closed, Direction, Item, Notice, NoticeCode, Seen
 from ..rpc.frame import Frame, FrameDecoder
 from ..rpc.message import Message
 from .detect import first_bytes, identify, plausible_header
@@ -16,30 +17,30 @@ from .detect import first_bytes, identify, plausible_header
 _WORD = Struct(">I").unpack_from
 _LENGTH_HEAD = Struct(">I8s").unpack_from
 _TYPE_STATUS = Struct(">16xi4xi").unpack_from
-#: A program number and version 1, as they stand in a header.
+#: A program number and version 1, as in a header.
 _HEAD = slice(4, 12)
 
 _REMOTE_PROGRAM: Final = 0x20008086
-#: REMOTE_PROC_AUTH_SASL_START and _STEP: after their last reply a security layer may begin.
+#: REMOTE_PROC_AUTH_SASL_START and _STEP: a security layer may begin after their last reply.
 _SASL: Final = frozenset((68, 69))
 _REPLY, _OK = 1, 0
-#: How much of a stream is looked at to name what it is.
+#: Number of bytes of a stream used to identify its protocol.
 _NAME_BYTES: Final = 4096
-#: How much is fed at a time where bytes may be out of step.
+#: Number of bytes fed at a time where bytes may be out of step.
 _PIECE: Final = 4096
 
 Severity = Literal["note", "error"]
 
 
 class Decode(Protocol):
-    """`libvirt_proto.rpc.message.decode_message`, or anything that is called like it."""
+    """The signature of `libvirt_proto.rpc.message.decode_message`."""
 
     def __call__(self, data: bytes, direction: Direction | None = None, missing: int = 0) -> Message:
-        """The message of one whole frame, or of one that lacks `missing` bytes at its end."""
+        """Decode one frame, or one that lacks `missing` bytes at its end."""
 
 
 class _Programs:
-    """The programs that are known, in the shapes in which they are looked for."""
+    """The known programs, in the forms needed for searching."""
 
     def __init__(self, programs: frozenset[int]) -> None:
         self.numbers = programs
@@ -48,16 +49,16 @@ class _Programs:
         self.pattern = re.compile(b"|".join(map(re.escape, heads)) or b"(?!)")
 
     def possible(self, data: bytes) -> bool:
-        """Whether a header can be a message of a connection that is in step: a program that is known, or
-        else a type and a status that exist. (Random bytes pass once in 2^60.)"""
+        """Return whether a header can belong to a message of a connection in step: it has a known program, or
+        else a valid type and status. (Random bytes pass once in 2^60.)"""
         if data[_HEAD] in self.heads:
             return True
         kind, status = _TYPE_STATUS(data)
         return bool(0 <= kind <= 6 and 0 <= status <= 2)
 
     def find(self, data: bytes | bytearray, start: int) -> tuple[int, bool]:
-        """Where the next plausible message begins, and True; or from where to look again when there are
-        more bytes, and False."""
+        """Find the next plausible message: return its position and True, or the position from which to search
+        again when there are more bytes, and False."""
         for match in self.pattern.finditer(data, start + _HEAD.start):
             at = match.start() - _HEAD.start
             if len(data) - at < MIN_FRAME:
@@ -69,64 +70,109 @@ class _Programs:
         return max(start, len(data) - _HEAD.stop + 1), False
 
     def _confirmed(self, data: bytes | bytearray, at: int) -> bool:
-        """Whether what follows a message that was found is one, too, as far as it is there."""
+        """Return whether the bytes after a found message are plausible, too, as far as they are there."""
         (length,) = _WORD(data, at)
         following = bytes(data[at + length : at + length + MIN_FRAME])
         return len(following) < MIN_FRAME or self.possible(following)
 
 
+class _Protocol(Enum):
+    """The protocol of a connection, as far as it is known."""
+
+    #: No message was found yet.
+    UNKNOWN = auto()
+    LIBVIRT = auto()
+    #: libvirt messages, after a SASL exchange: a security layer may begin with any byte.
+    LIBVIRT_AFTER_SASL = auto()
+    #: Another protocol, or encrypted: the connection is passed over.
+    PASSED_OVER = auto()
+
+    @property
+    def is_libvirt(self) -> bool:
+        """True if a message was found."""
+        return self is _Protocol.LIBVIRT or self is _Protocol.LIBVIRT_AFTER_SASL
+
+
+class _State(Enum):
+    """The state of one direction.
+
+    In FRESH, IN_STEP and ALIGNED, bytes go to the frame decoder. Damage leads to SKIPPING where the end of
+    the damaged message is known, else to SEARCHING; both lead back to IN_STEP.
+    """
+
+    #: Nothing was received yet.
+    FRESH = auto()
+    #: In step: frames follow each other. The next byte may be in the middle of one.
+    IN_STEP = auto()
+    #: In step, of a libvirt connection, and the next byte begins a frame.
+    ALIGNED = auto()
+    #: `skip` bytes of a damaged message are still to come.
+    SKIPPING = auto()
+    #: Out of step: the next message is searched for.
+    SEARCHING = auto()
+    #: The same, because the capture begins in the middle of the connection.
+    SEARCHING_START = auto()
+    #: The connection is passed over (`_Protocol.PASSED_OVER`).
+    PASSED_OVER = auto()
+    ENDED = auto()
+    #: Ended, without having received anything.
+    ENDED_FRESH = auto()
+
+
+_READY: Final = (_State.FRESH, _State.IN_STEP, _State.ALIGNED)
+_SEARCHING: Final = (_State.SEARCHING, _State.SEARCHING_START)
+_ENDED: Final = (_State.ENDED, _State.ENDED_FRESH)
+
+
 class _Conversation:
-    """What both directions of a connection share."""
+    """State that both directions of a connection share."""
 
     def __init__(self) -> None:
         self.streams: dict[Direction | None, _Stream] = {}
-        #: Whether a message was found in it.
-        self.understood = False
-        self.sasl = False
-        self.mid = False
-        #: Nothing of it is looked at any more: it is no libvirt, or encrypted.
-        self.passing = False
+        self.protocol = _Protocol.UNKNOWN
+        #: Whether the notice `mid-connection` was given.
+        self.mid_noted = False
 
 
 class _Stream:
-    """One direction. It is in step while `search` is None; else `search` is what is left of the bytes
-    that were searched for a message."""
+    """One direction of a connection."""
 
     def __init__(self, chunk: Chunk, conversation: _Conversation) -> None:
         self.connection = chunk.connection
         self.direction = chunk.direction
         self.conversation = conversation
+        passed_over = conversation.protocol is _Protocol.PASSED_OVER
+        self.state = _State.PASSED_OVER if passed_over else _State.FRESH
         self.decoder = FrameDecoder()
-        #: How many bytes the decoder has got, and the position of the last header looked at.
+        #: Number of bytes fed to the decoder, and the position of the last header checked.
         self.fed = 0
         self.checked = -1
-        self.search: bytes | None = None
-        #: Bytes passed over since the last message.
-        self.passed = 0
-        #: Bytes still to come of a message that lost some.
+        #: SEARCHING: the bytes that may begin a message. Else empty.
+        self.search = b""
+        #: SKIPPING: number of bytes still to come of a damaged message. Else 0.
         self.skip = 0
-        #: The first bytes, if they are nothing that is known.
+        #: Number of bytes passed over since the last message.
+        self.passed = 0
+        #: The first bytes, if they belong to no known protocol.
         self.unnamed = b""
-        #: Nothing has come yet; what comes first is in the middle of a message, perhaps.
-        self.fresh = True
-        self.mid = False
-        self.ended = False
-        #: In step, with nothing to skip: the decoder can have the next bytes as they are. And
-        #: beyond that, there was a message, and another one begins with the next byte.
-        self.ready = False
-        self.aligned = False
 
-    def restart(self, search: bytes | None, skip: int = 0) -> None:
-        """A new decoder; in step behind `skip` bytes, or searching."""
+    def restart(self, state: _State, skip: int = 0) -> None:
+        """Continue in `state`, with a new decoder."""
         self.decoder = FrameDecoder()
         self.fed, self.checked = 0, -1
-        self.search, self.skip = search, skip
-        self.ready = search is None and not skip and not self.conversation.passing
-        self.aligned = False
+        self.search, self.skip = b"", skip
+        self.state = state
 
     def align(self) -> None:
-        """Find out whether a message begins with the next byte."""
-        self.aligned = self.ready and self.conversation.understood and not self.pending
+        """Tell ALIGNED from IN_STEP; leave any other state."""
+        if self.state in _READY:
+            aligned = self.conversation.protocol.is_libvirt and not self.pending
+            self.state = _State.ALIGNED if aligned else _State.IN_STEP
+
+    @property
+    def searching(self) -> bool:
+        """True if the direction is out of step."""
+        return self.state in _SEARCHING
 
     def feed(self, data: bytes) -> list[Frame]:
         self.fed += len(data)
@@ -134,35 +180,39 @@ class _Stream:
 
     @property
     def pending(self) -> int:
-        """How many bytes wait for the rest of their message."""
+        """Number of bytes that wait for the rest of their message."""
         return self.fed - self.decoder.offset
 
     def expected(self) -> int | None:
-        """The length of the message that is pending, None if not even that is there."""
-        in_step = self.search is None and self.pending >= 4
+        """Return the length of the pending message; None if fewer than four bytes of it are there."""
+        in_step = not self.searching and self.pending >= 4
         return int(_WORD(self.decoder.pending)[0]) if in_step else None
 
-    def notice(self, code: str, text: str, time_ns: int | None, severity: Severity = "error") -> Notice:
+    def notice(
+        self, code: NoticeCode, text: str, time_ns: int | None, severity: Severity = "error"
+    ) -> Notice:
         return Notice(code, text, self.connection, self.direction, time_ns, severity)
 
 
 def messages(items: Iterable[Item], decode: Decode, *, programs: frozenset[int]) -> Iterator[Seen]:
-    """The messages of a source, with Notices (the source's own and those below) in between.
+    """Yield the messages of a source, with Notices between them: the source's own, and those below.
 
-    `programs` are the numbers of the programs that are known: they tell a header from other bytes.
-    Notices: `lost-bytes`, `mid-connection` (a note: the capture began later than the connection),
-    `incomplete-message`, `bad-frame` (something that is no message where one should begin),
-    `resynchronised` (how many bytes were passed over), `no-message` (how many were, up to the end),
-    `not-libvirt` and `encrypted` (once per connection, the rest of which is passed over).
+    `programs` are the numbers of known programs, which distinguish a header from other bytes. Notices:
+    `lost-bytes`, `mid-connection` (a note: the capture began after the connection), `incomplete-message`,
+    `bad-frame` (bytes that are not a message where one should begin), `resynchronised` (with the number of
+    bytes skipped), `no-message` (with the number of bytes at the end without a message), `not-libvirt` and
+    `encrypted` (once per connection, the rest of which is skipped).
     """
-    return cast(Iterator[Seen], _Reader(decode, _Programs(programs)).read(items))  # without rest, no Chunks
+    return cast(
+        Iterator[Seen], _Reader(decode, _Programs(programs)).read(items)
+    )  # yields Chunks only with rest=True
 
 
 def messages_and_rest(
     items: Iterable[Item], decode: Decode, *, programs: frozenset[int]
 ) -> Iterator[Seen | Chunk]:
-    """As `messages`, with Chunks in between for the rest of each direction: zeros for bytes that belong to no
-    message, bytes that are lost or cut, and ends. Together they are as long as the source's."""
+    """Yield the items of `messages`, with Chunks between them for the rest of each direction: zeros for bytes
+    outside messages, lost or cut bytes, and ends. Together they are as long as the source."""
     return _Reader(decode, _Programs(programs), rest=True).read(items)
 
 
@@ -170,15 +220,16 @@ class _Reader:
     def __init__(self, decode: Decode, programs: _Programs, *, rest: bool = False) -> None:
         self._decode = decode
         self._programs = programs
-        #: Yield Chunks of bytes that belong to no message, too.
+        #: Whether to yield Chunks of bytes outside messages, too.
         self._rest_wanted = rest
         self._conversations: dict[int, _Conversation] = {}
         self._streams: dict[tuple[int, Direction | None], _Stream] = {}
         self._count = 0
 
     def read(self, items: Iterable[Item]) -> Iterator[Seen | Chunk]:
-        """The short way: a direction that is in step, bytes in order, programs that are known."""
+        """Yield the items. This is the fast path: a direction in step, bytes in order, known programs."""
         heads, streams, decode = self._programs.heads, self._streams, self._decode
+        aligned, ready = _State.ALIGNED, _READY
         time_ns = None
         for item in items:
             if not isinstance(item, Chunk):
@@ -186,20 +237,19 @@ class _Reader:
                 continue
             connection, direction, time_ns = item.connection, item.direction, item.time_ns
             stream = streams.get((connection.id, direction))
-            if stream is None or not stream.ready or item.lost or item.cut or item.end:
+            if stream is None or stream.state not in ready or item.lost or item.cut or item.end:
                 yield from self._chunk(stream or self._new(item), item)
                 continue
             data = item.data
-            if stream.aligned and len(data) >= MIN_FRAME:
+            if stream.state is aligned and len(data) >= MIN_FRAME:
                 length, head = _LENGTH_HEAD(data)
-                if length == len(data) and head in heads:  # one whole message, as most segments are
+                if length == len(data) and head in heads:  # one complete message, as in most segments
                     message = decode(data, direction)
                     if message.header.proc in _SASL:
                         self._authenticated(stream, message)
                     self._count += 1
                     yield Captured(self._count, time_ns, connection, direction, message)
                     continue
-            stream.fresh = False
             frames = stream.feed(data)
             good = 0
             for frame in frames:
@@ -208,7 +258,7 @@ class _Reader:
                 yield self._captured(stream, frame.data, time_ns)
                 good += 1
             stream.align()
-            if good < len(frames) or not (stream.aligned or self._in_step(stream)):
+            if good < len(frames) or not (stream.state is aligned or self._in_step(stream)):
                 rest = self._rest(stream, frames[good:])
                 yield from self._trouble(stream, rest, time_ns)
                 yield from self._walk(stream, rest, time_ns)
@@ -218,13 +268,12 @@ class _Reader:
     def _new(self, chunk: Chunk) -> _Stream:
         conversation = self._conversations.setdefault(chunk.connection.id, _Conversation())
         stream = _Stream(chunk, conversation)
-        stream.restart(None)
         conversation.streams[chunk.direction] = stream
         self._streams[chunk.connection.id, chunk.direction] = stream
         return stream
 
     def _in_step(self, stream: _Stream) -> bool:
-        """Whether what is pending can be the start of a message; looked at once per message."""
+        """Return whether the pending bytes can begin a message; checked once per message."""
         decoder = stream.decoder
         if decoder.error:
             return False
@@ -235,23 +284,24 @@ class _Reader:
 
     @staticmethod
     def _rest(stream: _Stream, frames: list[Frame]) -> bytes:
-        """The bytes from a frame on, together with what is pending."""
+        """Return the bytes from a frame on, including the pending ones."""
         return b"".join([*(frame.data for frame in frames), stream.decoder.pending])
 
     def _captured(self, stream: _Stream, frame: bytes, time_ns: int | None, *, missing: int = 0) -> Captured:
         message = self._decode(frame, stream.direction, missing)
+        if not stream.conversation.protocol.is_libvirt:
+            stream.conversation.protocol = _Protocol.LIBVIRT
         self._authenticated(stream, message)
         self._count += 1
-        stream.conversation.understood = True
         return Captured(self._count, time_ns, stream.connection, stream.direction, message)
 
     @staticmethod
     def _authenticated(stream: _Stream, message: Message) -> None:
-        """Note that the connection may be encrypted from here on."""
+        """Note that the connection may be encrypted after this message."""
         header = message.header
         replied = (header.prog, header.type, header.status) == (_REMOTE_PROGRAM, _REPLY, _OK)
         if replied and header.proc in _SASL:
-            stream.conversation.sasl = True
+            stream.conversation.protocol = _Protocol.LIBVIRT_AFTER_SASL
 
     def _blank(
         self,
@@ -263,16 +313,16 @@ class _Reader:
         cut: int = 0,
         end: bool = False,
     ) -> Iterator[Chunk]:
-        """A Chunk of bytes that belong to no message, if it is wanted."""
+        """Yield a Chunk for bytes outside messages, if wanted."""
         if self._rest_wanted and (size or lost or cut or end):
             yield Chunk(stream.connection, stream.direction, time_ns, bytes(size), lost, end, cut)
 
-    # The long way
+    # The slow path
 
     def _chunk(self, stream: _Stream, chunk: Chunk) -> Iterator[Seen | Chunk]:
-        """A Chunk beside lost or cut-off bytes, at an end, or of a direction that is not in step."""
-        conversation, data, time_ns = stream.conversation, chunk.data, chunk.time_ns
-        if conversation.passing:
+        """Process a Chunk with lost or cut bytes, at an end, or of a direction that is not in step."""
+        data, time_ns = chunk.data, chunk.time_ns
+        if stream.state is _State.PASSED_OVER:
             yield from self._blank(stream, time_ns, len(data), lost=chunk.lost, cut=chunk.cut)
         else:
             if chunk.lost:
@@ -282,63 +332,63 @@ class _Reader:
                 data = data[step:]
                 yield from self._blank(stream, time_ns, step)
                 stream.skip -= step
-                stream.ready = not stream.skip
-                stream.align()
+                if not stream.skip:
+                    stream.state = _State.IN_STEP
+                    stream.align()
             if data:
                 yield from self._walk(stream, data, time_ns)
             if chunk.cut:
                 yield from self._cut(stream, chunk.cut, time_ns)
-        stream.fresh = stream.fresh and not (chunk.data or chunk.lost or chunk.cut)
         if chunk.end:
             yield from self._end(stream, time_ns, closed=True)
 
     def _lost(self, stream: _Stream, chunk: Chunk) -> Iterator[Captured | Notice | Chunk]:
-        """Bytes are missing: say so, and go on behind the message that they belong to if its length is
-        known, else with a search."""
+        """Report missing bytes, and continue after the message they belong to if its length is known, else
+        with a search."""
         conversation, lost = stream.conversation, chunk.lost
-        if lost < 0 and stream.fresh:
-            if not conversation.mid:
-                conversation.mid = True
+        if lost < 0 and stream.state is _State.FRESH:
+            if not conversation.mid_noted:
+                conversation.mid_noted = True
                 text = "the capture begins in the middle of the connection"
-                yield stream.notice("mid-connection", text, chunk.time_ns, "note")
-            name = None if conversation.understood else identify(chunk.data)
+                yield stream.notice(NoticeCode.MID_CONNECTION, text, chunk.time_ns, "note")
+            name = None if conversation.protocol.is_libvirt else identify(chunk.data)
             if name:
                 yield from self._other(stream, name, chunk.time_ns)
             else:
-                stream.restart(b"")
-                stream.mid = True
+                stream.restart(_State.SEARCHING_START)
             yield from self._blank(stream, chunk.time_ns, lost=lost)
             return
         text = f"{_bytes(lost)} lost" if lost > 0 else "an unknown number of bytes is lost"
         length, pending = stream.expected(), stream.pending
         if length is not None:
-            text += f"; a message of {length} bytes stays incomplete"
+            text += f"; a message of {length} bytes remains incomplete"
         elif pending:
-            text += f"; the {_bytes(pending, verb=False)} before belong to no whole message"
-        yield stream.notice("lost-bytes", text, chunk.time_ns)
+            text += f"; the {_bytes(pending, verb=False)} before them are not a complete message"
+        yield stream.notice(NoticeCode.LOST_BYTES, text, chunk.time_ns)
         yield from self._incomplete(stream, chunk.time_ns)
         yield from self._blank(stream, chunk.time_ns, lost=lost)
         self._step_over(stream, lost)
 
     def _cut(self, stream: _Stream, cut: int, time_ns: int | None) -> Iterator[Captured | Notice | Chunk]:
-        """Bytes that the source does not show, which it has said itself: go on behind them if they end
-        with a message."""
-        if stream.conversation.passing:
+        """Process bytes that the source does not show and has reported: continue after them if a message ends
+        there."""
+        if stream.state is _State.PASSED_OVER:
             yield from self._blank(stream, time_ns, cut=cut)
             return
         length = stream.expected()
         hidden = cut - (stream.skip if length is None else length - stream.pending)
-        if hidden > 0 and stream.search is None:
-            yield stream.notice("lost-bytes", f"{_bytes(hidden)} not shown by the source", time_ns)
+        if hidden > 0 and not stream.searching:
+            yield stream.notice(NoticeCode.LOST_BYTES, f"{_bytes(hidden)} not shown by the source", time_ns)
         elif length is not None and stream.pending < MIN_FRAME:
             text = f"the header of a message of {length} bytes is not shown by the source"
-            yield stream.notice("lost-bytes", text, time_ns)
+            yield stream.notice(NoticeCode.LOST_BYTES, text, time_ns)
         yield from self._incomplete(stream, time_ns)
         yield from self._blank(stream, time_ns, cut=cut)
         self._step_over(stream, cut)
 
     def _incomplete(self, stream: _Stream, time_ns: int | None) -> Iterator[Captured | Chunk]:
-        """The message that is pending, if its header is there. What `decode` leaves out of it is cut."""
+        """Yield the pending message, if its header is there. The bytes that `decode` leaves out of it are
+        cut."""
         length, pending = stream.expected(), stream.pending
         if length is not None and pending >= MIN_FRAME:
             captured = self._captured(stream, stream.decoder.pending, time_ns, missing=length - pending)
@@ -346,42 +396,46 @@ class _Reader:
             seen = captured.message.length - captured.message.missing
             yield from self._blank(stream, time_ns, cut=pending - seen)
         else:
-            held = pending if stream.search is None else len(stream.search)
+            held = len(stream.search) if stream.searching else pending
             yield from self._blank(stream, time_ns, held)
 
     @staticmethod
     def _step_over(stream: _Stream, count: int) -> None:
-        """Go on behind so many bytes (-1: nobody knows how many) that have not come: in step if they end
-        with the message that is pending or skipped, or in it; else with a search."""
+        """Continue after `count` missing bytes (-1: an unknown number): in step if they end within or with
+        the pending or skipped message, else with a search."""
         length = stream.expected()
         rest = stream.skip if length is None else length - stream.pending
         if 0 < count <= rest:
-            stream.restart(None, rest - count)
+            left = rest - count
+            stream.restart(_State.SKIPPING if left else _State.IN_STEP, left)
         else:
-            stream.passed += len(stream.search or b"")
-            stream.restart(b"")
+            stream.passed += len(stream.search)
+            stream.restart(stream.state if stream.searching else _State.SEARCHING)
 
     def _walk(self, stream: _Stream, data: bytes, time_ns: int | None) -> Iterator[Captured | Notice | Chunk]:
-        """Take bytes in small pieces, and search where they are out of step."""
+        """Process bytes in small pieces, and search where they are out of step."""
         pos = 0
         if stream.search:
             data, stream.search = stream.search + data, b""
-        while pos < len(data) and not stream.conversation.passing:
-            if stream.search is not None:
+        while pos < len(data) and stream.state is not _State.PASSED_OVER:
+            if stream.searching:
                 at, found = self._programs.find(data, pos)
                 stream.passed += at - pos
                 yield from self._blank(stream, time_ns, at - pos)
                 pos = at
                 if not found:
                     stream.search = data[at:]
-                    if stream.unnamed and not stream.conversation.understood:
+                    if stream.unnamed and not stream.conversation.protocol.is_libvirt:
                         yield from self._unnamed(stream, time_ns)
                     return
                 if stream.passed:
-                    text = f"{_bytes(stream.passed)} passed over before the next message"
-                    yield stream.notice("resynchronised", text, time_ns, "note" if stream.mid else "error")
-                stream.unnamed, stream.mid, stream.passed = b"", False, 0
-                stream.restart(None)
+                    text = f"{_bytes(stream.passed)} skipped before the next message"
+                    from_start = stream.state is _State.SEARCHING_START
+                    yield stream.notice(
+                        NoticeCode.RESYNCHRONISED, text, time_ns, "note" if from_start else "error"
+                    )
+                stream.unnamed, stream.passed = b"", 0
+                stream.restart(_State.IN_STEP)
             frames = stream.feed(data[pos : pos + _PIECE])
             pos = min(pos + _PIECE, len(data))
             good = 0
@@ -399,13 +453,14 @@ class _Reader:
         yield from self._blank(stream, time_ns, len(data) - pos)  # of a connection that is passed over
 
     def _trouble(self, stream: _Stream, rest: bytes, time_ns: int | None) -> Iterator[Notice | Chunk]:
-        """Where a message should begin there is `rest`: name what it is, or search from there on."""
-        conversation = stream.conversation
-        if conversation.sasl:
-            text = "from here on the connection is encrypted (a security layer of SASL)"
-            yield from self._pass(stream, "encrypted", text, time_ns)
+        """Handle `rest`, which is not a message where one should begin: identify its protocol, or search in
+        it."""
+        protocol = stream.conversation.protocol
+        if protocol is _Protocol.LIBVIRT_AFTER_SASL:
+            text = "from here on the connection is encrypted (SASL security layer)"
+            yield from self._pass(stream, NoticeCode.ENCRYPTED, text, time_ns)
             return
-        if not conversation.understood:
+        if protocol is _Protocol.UNKNOWN:
             name = identify(rest[:_NAME_BYTES])
             if name:
                 yield from self._other(stream, name, time_ns)
@@ -414,67 +469,71 @@ class _Reader:
         else:
             length = int(_WORD(rest)[0])
             what = "header" if MIN_FRAME <= length <= MAX_FRAME else f"length word {length}"
-            yield stream.notice("bad-frame", f"no message begins with this {what}", time_ns)
-        stream.restart(b"")
+            yield stream.notice(NoticeCode.BAD_FRAME, f"expected a message, got {what}", time_ns)
+        stream.restart(_State.SEARCHING)
 
     def _other(self, stream: _Stream, name: str, time_ns: int | None) -> Iterator[Notice | Chunk]:
-        """A connection speaks another protocol, or TLS, in which libvirt may be."""
+        """Pass over a connection with another protocol, or with TLS, which may contain libvirt."""
         if name.startswith("TLS"):
             text = f"{name}: encrypted; with a key log (--keylog FILE) tshark can decrypt it in a capture"
-            yield from self._pass(stream, "encrypted", text, time_ns)
+            yield from self._pass(stream, NoticeCode.ENCRYPTED, text, time_ns)
         else:
-            yield from self._pass(stream, "not-libvirt", f"this is {name}, not libvirt", time_ns)
+            yield from self._pass(stream, NoticeCode.NOT_LIBVIRT, f"this is {name}, not libvirt", time_ns)
 
     def _unnamed(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice | Chunk]:
-        """A connection began with bytes of no known protocol, and no message is in them."""
+        """Pass over a connection that began with an unknown protocol and contains no message."""
         text = (
-            f"this is not libvirt, nor another known protocol (it begins with {first_bytes(stream.unnamed)})"
+            "this is neither libvirt nor another known protocol (it begins with"
+            f" {first_bytes(stream.unnamed)})"
         )
-        yield from self._pass(stream, "not-libvirt", text, time_ns)
+        yield from self._pass(stream, NoticeCode.NOT_LIBVIRT, text, time_ns)
 
-    def _pass(self, stream: _Stream, code: str, text: str, time_ns: int | None) -> Iterator[Notice | Chunk]:
-        """Say what the connection is, and look at no more of it."""
-        # On the network others may try; but a file of such bytes is not what was meant.
+    def _pass(
+        self, stream: _Stream, code: NoticeCode, text: str, time_ns: int | None
+    ) -> Iterator[Notice | Chunk]:
+        """Report the protocol of the connection, and pass over the rest of it."""
+        # On a network, other protocols are expected; a file of such bytes is a mistake.
         severity: Severity = "note" if stream.connection.transport != "raw" else "error"
         yield stream.notice(code, text, time_ns, severity)
-        stream.conversation.passing = True
+        stream.conversation.protocol = _Protocol.PASSED_OVER
         for each in stream.conversation.streams.values():
-            if each.ended:
+            if each.state in _ENDED:
                 continue
-            # The caller goes on with the pending bytes of this one.
+            # The caller continues with the pending bytes of this one.
             held = len(each.search) if each.search else 0 if each is stream else each.pending
             yield from self._blank(each, time_ns, held)
-            each.restart(None)
+            each.restart(_State.PASSED_OVER)
 
     def _end(self, stream: _Stream, time_ns: int | None, *, closed: bool) -> Iterator[Seen | Chunk]:
-        """A direction is over (it was closed, or the input ends): say what is left of it."""
+        """End a direction, because it was closed or the input ends, and report what remains of it."""
         conversation = stream.conversation
-        if stream.search is not None:
+        if stream.searching:
             left = stream.passed + len(stream.search)
             if left:
                 yield stream.notice(
-                    "no-message", f"no message is in the last {_bytes(left, verb=False)}", time_ns
+                    NoticeCode.NO_MESSAGE, f"no message in the last {_bytes(left, verb=False)}", time_ns
                 )
             yield from self._blank(stream, time_ns, len(stream.search))
         elif stream.pending:
             needed = stream.expected() or MIN_FRAME
             text = f"the last message is incomplete: it needs {needed} bytes, {stream.pending} available"
-            yield stream.notice("incomplete-message", text, time_ns)
+            yield stream.notice(NoticeCode.INCOMPLETE_MESSAGE, text, time_ns)
             yield from self._incomplete(stream, time_ns)
         yield from self._blank(stream, time_ns, end=closed)
         self._streams.pop((stream.connection.id, stream.direction), None)
-        stream.ended = True
+        stream.state = _State.ENDED_FRESH if stream.state is _State.FRESH else _State.ENDED
         both = len(conversation.streams) > 1 or stream.direction is None
-        if both and all(each.ended for each in conversation.streams.values()):
+        if both and all(each.state in _ENDED for each in conversation.streams.values()):
             del self._conversations[stream.connection.id]
-            if closed and stream.direction:  # without one it is a piece of hex, of which there are more
+            if closed and stream.direction:  # without a direction it is one of several pieces of hex
                 yield Closed(stream.connection, time_ns)
-            if all(each.fresh for each in conversation.streams.values()) and stream.direction:
-                text = "the connection was opened and closed without a byte"
-                yield Notice("not-libvirt", text, stream.connection, None, time_ns, "note")
+            unused = all(each.state is _State.ENDED_FRESH for each in conversation.streams.values())
+            if unused and stream.direction:
+                text = "the connection was opened and closed without data"
+                yield Notice(NoticeCode.NOT_LIBVIRT, text, stream.connection, None, time_ns, "note")
 
 
 def _bytes(count: int, *, verb: bool = True) -> str:
-    """`1,448 bytes are`."""
+    """`1,448 bytes are`, or without the verb `1,448 bytes`."""
     noun, is_ = ("byte", "is") if count == 1 else ("bytes", "are")
     return f"{count:,} {noun} {is_}" if verb else f"{count:,} {noun}"

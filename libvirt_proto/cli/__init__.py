@@ -1,1 +1,1 @@
-"""The command line. This folder holds what several commands share; each command is a module of commands/."""
+"""The command line: code shared by several commands; each command is a module of commands/."""

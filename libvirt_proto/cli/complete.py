@@ -1,4 +1,4 @@
-"""What a shell may complete a name to: those of the newest release."""
+"""Shell completions of names in the newest release."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import click
 
 
 def programs(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """Programs by name."""
+    """Complete programs by name."""
     from .. import registry
 
     return _beginning(begun, (program.name for program in registry.default().programs()))
 
 
 def procedures(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """Procedures by name, behind their program once there is a dot."""
+    """Complete procedures by name, after their program once there is a dot."""
     from .. import registry
 
     known = [(program.name, p.name) for program in registry.default().programs() for p in program.procedures]
@@ -23,14 +23,14 @@ def procedures(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> 
 
 
 def message_types(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """Types of messages."""
+    """Complete types of messages."""
     from ..rpc.names import TYPES
 
     return _beginning(begun, TYPES.values())
 
 
 def types_and_procedures(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
-    """Types of the .x files, and procedures."""
+    """Complete types of the .x files, and procedures."""
     from .. import registry
 
     types = (name for module in registry.default().modules() for name in module.type_names)

@@ -1,6 +1,6 @@
-"""Which messages are shown: the filters of `libvirt-proto decode`.
+"""Filters for the messages that a command shows.
 
-Names are checked against the registry before anything is read; a wrong one raises FilterError.
+Names are checked against the registry before anything is read; an unknown one raises FilterError.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ T = TypeVar("T")
 
 
 class FilterError(ValueError):
-    """A filter that names nothing."""
+    """A filter with an unknown name."""
 
 
 class Filter:
-    """Every kind of filter that is given must let a message through; of one kind, any one may.
+    """A conjunction of filters: a message must match every kind of filter that is given, and of each kind any
+    one.
 
-    `programs` and `procedures` are names, the .x's symbols, numbers or patterns (`*`, `?`); a
-    procedure may stand behind its program (`remote.domain_*`). `types` are tapset names or numbers,
-    patterns too. `connections` are ids, or parts of a connection's name.
+    `programs` and `procedures` are names, symbols of the .x, numbers or patterns (`*`, `?`); a procedure may
+    follow its program (`remote.domain_*`). `types` are tapset names, numbers or patterns. `connections` are
+    ids, or parts of a connection's name.
     """
 
     def __init__(
@@ -52,11 +53,11 @@ class Filter:
         self._types = {n for word in types for n in type_numbers(word)}
         self._connections = tuple(connections)
         self._errors_only = errors_only
-        #: Whether any filter is given: none lets everything through.
+        #: Whether any filter is given; without one, everything matches.
         self.active = any((self._programs, self._procedures, self._types, self._connections, errors_only))
 
     def __call__(self, captured: Captured) -> bool:
-        """Whether a message is shown."""
+        """Return whether a message matches."""
         message = captured.message
         header = message.header
         return (
@@ -68,7 +69,7 @@ class Filter:
         )
 
     def of_event(self, event: ConnectionEvent) -> bool:
-        """Whether an event is shown: only a filter that asks for messages lets none through."""
+        """Return whether an event matches: filters for messages exclude all events."""
         if self._programs or self._procedures or self._types or self._errors_only:
             return False
         return not self._connections or (
@@ -76,7 +77,7 @@ class Filter:
         )
 
     def exchange(self, exchange: Exchange) -> bool:
-        """Whether an exchange is shown: one of its messages is."""
+        """Return whether one of the messages of an exchange matches."""
         return any(map(self, exchange.parts))
 
     def _has_procedure(self, header: Header) -> bool:
@@ -91,7 +92,7 @@ class Filter:
 
 
 def program_numbers(known: Iterable[Program], word: str) -> set[int]:
-    """The numbers of the programs that a word means; a number means itself."""
+    """Return the numbers of the programs that match a word; a number matches itself."""
     as_number = number(word)
     if as_number is not None:
         return {as_number}
@@ -100,7 +101,7 @@ def program_numbers(known: Iterable[Program], word: str) -> set[int]:
 
 
 def procedure_numbers(known: Iterable[Program], word: str) -> set[tuple[int | None, int]]:
-    """(program, procedure) for every procedure that a word means; a bare number means that
+    """Return (program, procedure) for every procedure that matches a word; a bare number matches that
     procedure of any program."""
     as_number = number(word)
     if as_number is not None:
@@ -120,7 +121,7 @@ def procedure_numbers(known: Iterable[Program], word: str) -> set[tuple[int | No
 
 
 def type_numbers(word: str) -> set[int]:
-    """The numbers of the message types that a word means."""
+    """Return the numbers of the message types that match a word."""
     as_number = number(word)
     if as_number is not None:
         return {as_number}
@@ -132,5 +133,5 @@ def _matching(kind: str, word: str, names: dict[str, T]) -> list[T]:
         return [names[word]]
     found = [value for name, value in names.items() if fnmatchcase(name, word)]
     if not found:
-        raise FilterError(f"no {kind} is called {word!r}.{did_you_mean(word, names)}")
+        raise FilterError(f"unknown {kind} {word!r}.{did_you_mean(word, names)}")
     return found

@@ -1,4 +1,4 @@
-"""The files of a command: the options that say how they are read, and what is in them."""
+"""Input files of a command: the options for reading them, and their items."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
 import click
 
 from ..capture.stop import Stop
-from ..events import Captured, Closed, ConnectionEvent, Item, Notice, Seen
+from ..events import Captured, Closed, ConnectionEvent, Item, Notice, NoticeCode, Seen
 from .options import redacted_note
 from .output import create
 
@@ -29,40 +29,42 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a user gave: the files (`-` is standard input), how to read them, and where to record them."""
+    """The files (`-` is standard input), the options for reading them, and the recording."""
 
     files: tuple[str, ...]
     ports: tuple[int, ...] = ()
-    #: Set when a user has asked to end what is followed; None: files are read to their end.
+    #: Set when the user asks to stop following; None: files are read to their end.
     follow: Stop | None = None
     record: Path | None = None
-    #: The keys of TLS connections.
+    #: File with the keys of TLS connections.
     keylog: str | None = None
 
     def check(self, output: Path | None) -> None:
-        """Raises click.UsageError for a file that is not there, and for one that is to be read and written,
-        or written twice."""
+        """Raise click.UsageError for a missing file, and for one that would be both read and written, or
+        written twice."""
         if self.follow is not None and len(self.files) > 1:
-            raise click.UsageError("--follow takes one file, for it never comes to the next.")
+            raise click.UsageError("--follow requires exactly one file")
         if self.follow is not None and self.keylog is not None:
-            raise click.UsageError("--keylog is for captures that are whole, not for one that is followed.")
+            raise click.UsageError(
+                "--keylog requires a complete capture; it cannot be combined with --follow"
+            )
         for file in self.files:
             if file != "-" and not os.path.exists(file):
-                raise click.UsageError(f"{file}: no such file.")
+                raise click.UsageError(f"{file}: no such file")
             if os.path.isdir(file):
-                raise click.UsageError(f"{file} is a folder.")
+                raise click.UsageError(f"{file} is a folder")
             if Path(file).is_socket():
                 hint = f"libvirt-proto relay --listen unix:/tmp/relay.sock --connect unix:{file}"
-                raise click.UsageError(f"{file} is a socket; a relay shows what goes over it: {hint}")
+                raise click.UsageError(f"{file} is a socket; use a relay to show its messages: {hint}")
             for written in (output, self.record):
                 if written is not None and written.is_file() and _is_same(file, written):
-                    raise click.UsageError(f"{written} is an input, too.")
+                    raise click.UsageError(f"{written} is also an input; choose another output")
         check_record(self.record, output)
 
     def items(self, file: str, status: Status) -> Iterator[Item]:
-        """The Chunks and what else there is in one of the files.
+        """Return the items of one of the files.
 
-        Raises SourceError for what cannot be opened or is not understood.
+        Raises SourceError if it cannot be opened or its format is not recognised.
         """
         from ..capture.pcap.tcp import LIBVIRT_PORTS
         from ..capture.sources import open_source
@@ -71,7 +73,7 @@ class Inputs:
         return open_source(file, ports=ports, progress=status.advance, follow=self.follow, keylog=self.keylog)
 
     def is_live(self, file: str) -> bool:
-        """Whether more may be long in coming."""
+        """Return whether items may arrive slowly."""
         return self.follow is not None or not os.path.isfile(file)
 
     def messages(
@@ -83,11 +85,10 @@ class Inputs:
         recorder: Recorder | None = None,
         redact: What | None = None,
     ) -> Iterator[Captured | ConnectionEvent | Closed]:
-        """The messages of one of the files, and what else happened to its connections; `recorder` gets what
-        they are made of. With `redact`, all of it is redacted.
+        """Yield the messages of one of the files, and the events of its connections. `recorder` gets the
+        underlying Chunks. With `redact`, everything is redacted.
 
-        What a person should know goes to `status`, after `flush` was called, so that it comes behind
-        what was written before.
+        Notices go to `status` after a call of `flush`, so that they follow earlier output.
         """
         from ..capture.sources import SourceError
 
@@ -98,7 +99,7 @@ class Inputs:
             yield from messages(items, registry, status, flush, recorder, redact, live=self.is_live(file))
         except SourceError as error:
             flush()
-            problem = Notice("unreadable", str(error).removeprefix(f"{name}: "))
+            problem = Notice(NoticeCode.UNREADABLE, str(error).removeprefix(f"{name}: "))
             if redact is not None:
                 from ..redact.redactor import redacted_notice
 
@@ -112,7 +113,7 @@ class Inputs:
         flush: Callable[[], object] = lambda: None,
         redact: What | None = None,
     ) -> Iterator[Captured | ConnectionEvent]:
-        """As `messages`, for both of two files in one timeline."""
+        """Yield as `messages`, for two files in one timeline."""
         from ..capture.merge import merge
 
         first, second = (
@@ -133,7 +134,7 @@ class Inputs:
 
 @contextmanager
 def recording(path: Path | None, redact: What | None = None) -> Iterator[Recorder | None]:
-    """A Recorder that writes to a file, which is made anew; nothing for None. The file notes `redact`."""
+    """Yield a Recorder that writes to a new file; None for None. The file's comment notes `redact`."""
     if path is None:
         yield None
         return
@@ -144,14 +145,14 @@ def recording(path: Path | None, redact: What | None = None) -> Iterator[Recorde
 
 
 def check_record(record: Path | None, output: Path | None) -> None:
-    """Raises click.UsageError for a recording that would go where the messages go."""
+    """Raise click.UsageError for a recording with the same destination as the messages."""
     if record is None:
         return
     if str(record) == "-":
-        raise click.UsageError("-w writes a capture, and standard output is for messages: give it a file.")
+        raise click.UsageError("-w cannot write to standard output, which is for messages; give it a file")
     taken = _is_same_fd(sys.stdout, record) if output is None else record.resolve() == output.resolve()
     if taken or (output is not None and output.is_file() and record.exists() and record.samefile(output)):
-        raise click.UsageError(f"{record} is the output, too.")
+        raise click.UsageError(f"{record} is also the output; choose another file")
 
 
 def messages(
@@ -164,7 +165,8 @@ def messages(
     *,
     live: bool,
 ) -> Iterator[Captured | ConnectionEvent | Closed]:
-    """As Inputs.messages, for the items of any source; what is `live` is recorded as it comes."""
+    """Yield as Inputs.messages, for the items of any source; with `live`, everything is recorded
+    immediately."""
     count = problems = seen = 0
     connection = None
     try:
@@ -190,7 +192,8 @@ def messages(
 def _decoded(
     items: Iterable[Item], registry: Registry, recorder: Recorder | None, redact: What | None, *, live: bool
 ) -> Iterator[Seen]:
-    """Messages, events and notices of items: recorded and then decoded, or redacted and then recorded."""
+    """Yield messages, events and notices of items: recorded and then decoded, or redacted and then
+    recorded."""
     if redact is not None:
         from ..redact.redactor import Redactor, redacted_messages
 
@@ -207,17 +210,19 @@ def _decoded(
 
 
 def open_file(file: str) -> AbstractContextManager[BinaryIO]:
-    """The one file of a command, `-` for standard input, which stays open. Raises click.UsageError where that
-    is a terminal or closed, OSError for a file that cannot be opened."""
+    """Open the single file of a command; `-` is standard input, which stays open. Raises click.UsageError if
+    that is a terminal or closed, OSError for a file that cannot be opened."""
     if file != "-":
         return open(file, "rb")
     if sys.stdin is None or sys.stdin.isatty():
-        raise click.UsageError(f"give a FILE: standard input is {'a terminal' if sys.stdin else 'closed'}.")
+        raise click.UsageError(
+            f"expected a FILE: standard input is {'a terminal' if sys.stdin else 'closed'}"
+        )
     return nullcontext(sys.stdin.buffer)
 
 
 def inputs(command: Command) -> Command:
-    """`FILE...` and the options that say how files are read, as parameter `inputs`."""
+    """Add `FILE...` and the options for reading files, as parameter `inputs`."""
 
     @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
     @click.option(
@@ -226,21 +231,20 @@ def inputs(command: Command) -> Command:
         type=click.IntRange(1, 65535),
         metavar="N",
         multiple=True,
-        help="Look for libvirt on this TCP port, too (beside 16509 and 16514).",
+        help="Also look for libvirt on this TCP port (in addition to 16509 and 16514).",
     )
     @click.option(
         "--keylog",
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
-        help="Decrypt TLS connections with the keys in this file: a client or daemon of libvirt that runs"
-        " with SSLKEYLOGFILE=FILE writes it. Needs tshark.",
+        help="Decrypt TLS connections with the keys in this file, which a libvirt client or daemon writes"
+        " when it runs with SSLKEYLOGFILE=FILE. Requires tshark.",
     )
     @click.option(
         "-f",
         "--follow",
         is_flag=True,
-        help="At the end of the file, wait for what is added to it, until interrupted (Ctrl-C). Rotated files"
-        " are followed.",
+        help="At the end of the file, wait for more until interrupted (Ctrl-C). Rotated files are followed.",
     )
     @wraps(command)
     def with_inputs(
@@ -259,7 +263,7 @@ def inputs(command: Command) -> Command:
 
 
 def _short_names(files: tuple[str, ...]) -> tuple[str, str]:
-    """What two files are called: without their folders, if that tells them apart."""
+    """Return short names of two files: without their folders, if that distinguishes them."""
     first, second = (os.path.basename(file) for file in files)
     return (first, second) if first != second else (files[0], files[1])
 
@@ -269,12 +273,12 @@ def _is_same(file: str, written: Path) -> bool:
 
 
 def _is_same_fd(stream: IO[Any] | None, written: Path) -> bool:
-    """Whether a standard stream goes to or comes from a file."""
+    """Return whether a standard stream and a path are the same file."""
     try:
         return (
             stream is not None
             and written.is_file()
             and os.path.samestat(os.fstat(stream.fileno()), written.stat())
         )
-    except OSError:  # it is closed, or no file of the system's
+    except OSError:  # closed, or not a real file
         return False

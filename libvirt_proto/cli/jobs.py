@@ -1,7 +1,7 @@
-"""Several files at once: worker processes decode them, and what they show comes in the order of the files.
+"""Decode several files in parallel, in worker processes, with their output in the order of the files.
 
-What is shown of the first file is written at once, that of others to a temporary folder, so that memory stays
-bounded and no worker waits; of the file whose turn it is, it is passed on as it comes.
+Output of the first file is written directly, that of others to a temporary folder, so that memory stays
+bounded and no worker waits. The output of the next file in turn is copied as it grows.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from ..terminal import guarded
 from .signals import ENDING, Terminated
 from .status import Status
 
-#: Writes what is shown of one file.
+#: Writes the output of one file.
 Work = Callable[[str, BinaryIO, Status], None]
-#: Seconds between two looks at how far the workers are.
+#: Seconds between checks of the progress of the workers.
 _MOMENT: Final = 0.2
-#: Bytes that are written to, and copied from, the temporary folder at once.
+#: Bytes written to, and copied from, the temporary folder at once.
 _BLOCK: Final = 1 << 20
 
 
 def run(files: Sequence[str], jobs: int, work: Work, out: BinaryIO, status: Status) -> None:
-    """As `work` for each of the files, one after the other, but with several processes.
+    """Run `work` for each of the files, in several processes.
 
-    Raises what `work` raises, and click.ClickException for a worker that was killed.
+    Raises the errors of `work`, and click.ClickException for a worker that was killed.
     """
-    out.flush()  # or each worker would have what is in the buffer, too
+    out.flush()  # or each worker would inherit the contents of the buffer
     total = sum(map(os.path.getsize, files))
     status.source(f"{len(files)} files")
     with private_files.temporary_folder() as folder:
@@ -60,7 +60,7 @@ def run(files: Sequence[str], jobs: int, work: Work, out: BinaryIO, status: Stat
 
 
 class _Worker:
-    """What each worker knows from the start."""
+    """The state of each worker process."""
 
     def __init__(
         self,
@@ -74,15 +74,15 @@ class _Worker:
         self._files = files
         self._work = work
         self._folder = folder
-        #: By file: how many bytes have been read.
+        #: Number of bytes read, by file.
         self._done = done
         self._palette = status.palette
-        #: The descriptor of what the command writes to, and its name.
+        #: The descriptor and the name of the command's output.
         self._output = output.fileno()
         self._name = "standard output" if output is sys.stdout.buffer else output.name
 
     def __call__(self, number: int) -> dict[str, Any]:
-        """Decode one of the files; gives what was counted."""
+        """Decode one of the files, and return its counts."""
         status = _Reporting(self._palette, bar=False, summary=False)
         status.report = lambda done: self._done.__setitem__(number, done)
         said = io.TextIOWrapper(
@@ -93,46 +93,46 @@ class _Worker:
         return status.counts()
 
     def _out(self, number: int) -> BinaryIO:
-        """Where a file is shown: the first one where the command writes to, others where they wait."""
+        """Open the output of a file: the command's own for the first one, a temporary file for others."""
         if number == 0:
             return guarded(io.BufferedWriter(NamedFile(self._output, self._name, closefd=False), _BLOCK))
         return private_files.create(_shown(self._folder, number), _BLOCK)
 
 
 class _Reporting(Status):
-    """A worker's: how far it is goes to the one who draws the bar."""
+    """A worker's Status, which sends its progress to the parent's progress bar."""
 
     report: Callable[[int], None]
 
     def advance(self, done: int, total: int | None) -> None:
-        """So many bytes have been read."""
+        """Report the number of bytes read."""
         self.report(done)
 
 
-#: In a worker: the one that it is, and whether it works.
+#: In a worker process: its state, and whether it is working.
 _worker: _Worker
 _busy = False
 
 
 def _start(worker: _Worker) -> None:
-    global _worker  # a task takes nothing but what can be pickled
+    global _worker  # tasks accept only picklable arguments
     _worker = worker
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they reach the parent, too, which ends us
+        signal.signal(number, signal.SIG_IGN)  # the parent gets these too, and ends the workers
     signal.signal(signal.SIGTERM, _terminated)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _terminated(number: int, _frame: object) -> None:
-    """End a worker: at once while it waits, else after it has cleaned up (tshark is its child)."""
+    """End a worker: immediately while it waits, otherwise after it has cleaned up (tshark is its child)."""
     if _busy:
         raise Terminated(number)
     os._exit(128 + number)
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed leaves its workers waiting for ever."""
+    """End this worker if its parent is killed; it would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -152,7 +152,7 @@ def _work(number: int) -> dict[str, Any]:
 
 
 def _submitted(pool: ProcessPoolExecutor, count: int) -> list[Future[dict[str, Any]]]:
-    """The tasks. Signals wait while workers are forked, until these have handlers of their own."""
+    """Submit the tasks. Signals are blocked while workers are forked, until these have their own handlers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         return [pool.submit(_work, number) for number in range(count)]
@@ -162,7 +162,7 @@ def _submitted(pool: ProcessPoolExecutor, count: int) -> list[Future[dict[str, A
 
 @contextmanager
 def _pool(size: int, worker: _Worker) -> Iterator[ProcessPoolExecutor]:
-    """Workers, which end at once when there is nobody any more to take what they give."""
+    """Yield the pool of workers, which end immediately when the parent stops early."""
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(size, context, _start, (worker,)) as pool:
         try:
@@ -177,20 +177,19 @@ def _pool(size: int, worker: _Worker) -> Iterator[ProcessPoolExecutor]:
 def _pass_on(
     path: Path, future: Future[dict[str, Any]], out: BinaryIO, moment: Callable[[], None]
 ) -> dict[str, Any]:
-    """Write what a worker writes to a file (of the first one nothing), until it is done; gives what it has
-    counted."""
+    """Copy a worker's output of a file (nothing for the first one) until it is done; return its counts."""
     counts: dict[str, Any] | None = None
     with path.open("rb") as shown:
         while counts is None:
             try:
                 counts = future.result(_MOMENT)
             except TimeoutError:
-                if future.done():  # it is the worker's own
+                if future.done():  # it is the worker's own error
                     raise
             except BrokenProcessPool:
                 raise click.ClickException(
-                    "a process that decoded one of the files was killed (was there too little memory?);"
-                    " --jobs 1 needs the least."
+                    "a process that decoded one of the files was killed (possibly for lack of memory);"
+                    " --jobs 1 needs the least"
                 ) from None
             shutil.copyfileobj(shown, out, _BLOCK)
             out.flush()
@@ -199,10 +198,10 @@ def _pass_on(
 
 
 def _shown(folder: Path, number: int) -> Path:
-    """What a worker has to show of a file."""
+    """The path of a worker's output of a file."""
     return folder / f"{number}.shown"
 
 
 def _said(folder: Path, number: int) -> Path:
-    """What it said on standard error."""
+    """The path of its standard error."""
     return folder / f"{number}.said"

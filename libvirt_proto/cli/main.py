@@ -1,10 +1,10 @@
-"""The command line: which subcommands there are, and how every one of them ends.
+"""The command line: the table of subcommands, and how each of them ends.
 
-A subcommand's module is imported when it is run; what `--help` says of it stands here. Importing
-this module takes click and hardly anything else.
+The module of a subcommand is imported when it runs; its short help is in the table. Importing this module
+needs little more than click.
 
-Everything that an error quotes is escaped here: `_ends` escapes the messages of errors, and the standard
-streams escape whatever else is written to them (`terminal`).
+Everything that an error quotes is escaped: `_ends` escapes error messages, and the standard streams escape
+everything else (`terminal`).
 """
 
 from __future__ import annotations
@@ -24,40 +24,45 @@ import click
 from ..terminal import guard_standard_streams
 from ..text import printable
 
-#: name → (where the command is, what it does).
+#: name → (location of the command, short help).
 COMMANDS: Final = {
     "decode": ("libvirt_proto.cli.commands.decode:decode", "Show the messages in captures, traces and logs."),
     "relay": ("libvirt_proto.cli.commands.relay:relay", "Show the messages between clients and a daemon."),
     "trace": ("libvirt_proto.cli.commands.trace:trace", "Show the messages of running daemons and clients."),
-    "stats": ("libvirt_proto.cli.commands.stats:stats", "Count and time what is in a capture."),
-    "encode": ("libvirt_proto.cli.commands.encode:encode", "Turn JSON lines back into wire bytes."),
-    "guess": ("libvirt_proto.cli.commands.guess:guess", "Say what bytes without context may be."),
-    "lookup": ("libvirt_proto.cli.commands.lookup:lookup", "Say what a number or a name means."),
+    "stats": ("libvirt_proto.cli.commands.stats:stats", "Count and time the contents of captures."),
+    "encode": ("libvirt_proto.cli.commands.encode:encode", "Turn JSON lines into wire bytes."),
+    "guess": ("libvirt_proto.cli.commands.guess:guess", "Identify unknown bytes."),
+    "lookup": ("libvirt_proto.cli.commands.lookup:lookup", "Explain a number or a name."),
     "list": ("libvirt_proto.cli.commands.list:list_", "List programs, procedures, types or enums."),
     "describe": ("libvirt_proto.cli.commands.describe:describe", "Print a type or a procedure as XDR."),
     "generate": ("libvirt_proto_codegen.commands.generate:generate", "Generate code from definitions."),
-    "import": ("libvirt_proto_codegen.commands.import_:import_", "Take definitions from a libvirt release."),
-    "diff": ("libvirt_proto_codegen.commands.diff:diff", "Say what changed between two sets of definitions."),
+    "import": (
+        "libvirt_proto_codegen.commands.import_:import_",
+        "Import definitions from a libvirt release.",
+    ),
+    "diff": ("libvirt_proto_codegen.commands.diff:diff", "Compare two sets of definitions."),
     "lint": ("libvirt_proto_codegen.commands.lint:lint_", "Check definitions as libvirt's reviewers do."),
     "completion": ("libvirt_proto.cli.commands.completion:completion", "Print a shell's completion script."),
 }
 
-#: Exit statuses beside 0: the input had errors, the command was used wrongly (click's own), and
-#: what a shell says of a program that a signal ended (128 + SIGINT, SIGPIPE).
+#: Exit statuses other than 0: the input had errors, the command was used wrongly (as in click), and the
+#: The beginnings of click's own messages, which are lower-cased like ours.
+_CLICKS_OWN: Final = ("Got unexpected", "Invalid ", "Missing ", "No such ", "Option ")
+#: shell's convention for a program ended by a signal (128 + SIGINT, SIGPIPE).
 INPUT_ERROR: Final = 1
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
 
 class Main(click.Group):
-    """A group that loads its commands from COMMANDS, and turns every end into a status and a line."""
+    """A group that loads its commands from COMMANDS, and turns every end into an exit status and a line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands, in the order of the table."""
+        """List the commands, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; None if there is none of this name."""
+        """Import a command; None if the name is unknown."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
@@ -65,12 +70,12 @@ class Main(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands in `--help`, without importing them."""
+        """Write the list of commands for `--help`, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        """Commands that begin with what was typed, without importing them."""
+        """Complete the names of commands, without importing them."""
         from click.shell_completion import CompletionItem
 
         items = [CompletionItem(n, help=t) for n, (_, t) in COMMANDS.items() if n.startswith(incomplete)]
@@ -79,36 +84,36 @@ class Main(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, but a wrong name gets a suggestion."""
+        """Resolve a command as click does, with a suggestion for an unknown name."""
         if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             from .suggest import did_you_mean
 
-            ctx.fail(f"there is no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
+            ctx.fail(f"unknown command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the program; a signal that asks for its end becomes an exception of the command that runs."""
+        """Run the program. A signal that ends it becomes an exception of the running command."""
         from .signals import Terminated, interrupting
 
         with interrupting():
             try:
                 return super().main(*args, **extra)
-            except Terminated as signal:  # between what _ends covers
+            except Terminated as signal:  # outside the scope of _ends
                 sys.exit(signal.status)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Read the options; `--help` and `--version` write already here."""
+        """Parse the options; `--help` and `--version` already write here."""
         for name in ("stdout", "stderr"):
-            if getattr(sys, name) is None:  # closed by whoever started us: what is written goes nowhere
+            if getattr(sys, name) is None:  # closed by the caller: output goes nowhere
                 setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - stays open
         guard_standard_streams()
         with _ends(traceback=False):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; whatever happens ends in a status, never in a traceback."""
+        """Run the command. Every end is an exit status, never a traceback."""
         with _ends(traceback=ctx.params["traceback"]):
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -117,7 +122,7 @@ class Main(click.Group):
 
 @contextmanager
 def _ends(*, traceback: bool) -> Iterator[None]:
-    """Turns what a command may raise into a line and an exit status."""
+    """Turn the errors of a command into a line and an exit status."""
     from .signals import Terminated
 
     try:
@@ -133,37 +138,45 @@ def _ends(*, traceback: bool) -> Iterator[None]:
         raise click.exceptions.Exit(BROKEN_PIPE) from None
     except (click.exceptions.Exit, click.Abort):
         raise
-    except click.ClickException as error:
-        _escape_message(error)
+    except getattr(click.exceptions, "NoArgsIsHelpError", ()):  # click 8.2: shows the help
         raise
+    except click.ClickException as error:
+        _report(error)
+        raise click.exceptions.Exit(error.exit_code) from None
     except OSError as error:
         if traceback:
             raise
-        _complain(printable(f"{_file_of(error)}{error.strerror or error}"))
+        _complain(printable(f"error: {_file_of(error)}{error.strerror or error}"))
         _leave_silently()
         raise click.exceptions.Exit(INPUT_ERROR) from None
     except Exception as error:
         if traceback:
             raise
-        problem = " ".join(str(error).split()) or "no further words"
+        problem = " ".join(str(error).split()) or "no message"
         _complain(
             f"internal error: {type(error).__name__}: {problem}\n"
-            "This is a fault of libvirt-proto. Please report it with the command, the output of "
-            "`libvirt-proto --version`\nand what `libvirt-proto --traceback …` prints."
+            "This is a bug in libvirt-proto. Please report it with the command, the output of"
+            " `libvirt-proto --version`\nand that of `libvirt-proto --traceback …`."
         )
         raise click.exceptions.Exit(INPUT_ERROR) from None
 
 
-def _escape_message(error: click.ClickException) -> None:
-    """Escape what an error quotes. Line ends are escaped, too, except where click lists choices."""
-    message = error.format_message()
+def _report(error: click.ClickException) -> None:
+    """Write an error in our style, after the usage if the command was used wrongly. Line ends are escaped,
+    too, except where click lists choices."""
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        click.echo(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)
+    message = error.format_message().removesuffix(".")
+    if message.startswith(_CLICKS_OWN):
+        message = message[0].lower() + message[1:]
     if not isinstance(error, click.MissingParameter):
         message = printable(message)
-    setattr(error, "format_message", lambda: message)  # noqa: B010 - every kind of error has its own
+    _complain(f"error: {message}")
 
 
 def _file_of(error: OSError) -> str:
-    """The file of an error, as the beginning of a line. Every file that we write has its name in its errors;
+    """Return the file of an error, as the beginning of a line. All errors of files that we write have a name;
     only standard output has none."""
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: "
@@ -175,7 +188,7 @@ def _complain(text: str) -> None:
 
 
 def _leave_silently() -> None:
-    """Nobody takes what is still buffered: it must not raise when Python closes its files."""
+    """Discard buffered output so that closing cannot raise."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
@@ -193,14 +206,14 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
 
 @click.group(
     cls=Main,
-    # color: click must not delete what looks like a colour; it is escaped instead.
+    # color: click must not remove colours from foreign text; it is escaped instead.
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": True},
 )
 @click.option(
     "--traceback",
     is_flag=True,
     envvar="LIBVIRT_PROTO_TRACEBACK",
-    help="Show where an internal error came from.",
+    help="Show the traceback of an internal error.",
 )
 @click.option(
     "--version",
@@ -211,7 +224,7 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
     help="Show the version and exit.",
 )
 def main(traceback: bool) -> None:
-    """Read libvirt's RPC: show its messages from captures, traces and logs or as they happen, look up its
+    """Read libvirt's RPC: show its messages from captures, traces, logs or running daemons, look up its
     numbers and names, and generate code from its definitions.
 
     \b
@@ -225,7 +238,7 @@ def main(traceback: bool) -> None:
       libvirt-proto describe remote_nonnull_domain
       libvirt-proto generate systemtap -o tapset
 
-    `libvirt-proto COMMAND --help` says more about each command. The exit status is 0, 1 if the input
-    had errors, or 2 if the command was used wrongly.
+    See `libvirt-proto COMMAND --help` for each command. The exit status is 0, 1 if the input had errors, or 2
+    if the command was used wrongly.
     """
-    atexit.register(gc.freeze)  # what ends need not be searched for garbage, a tenth of a look-up's time
+    atexit.register(gc.freeze)  # skip garbage collection at exit, a tenth of a look-up's time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def number(text: str) -> int | None:
-    """A decimal, 0x or 0 number as C writes them, or None."""
+    """Parse a decimal, 0x or octal number as in C; None for anything else."""
     try:
         digits = text.lower().removeprefix("-")
         octal = digits.startswith("0") and digits.isdigit()

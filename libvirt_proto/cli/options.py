@@ -1,4 +1,4 @@
-"""Options that several commands share: where definitions come from, and colour."""
+"""Options shared by several commands: the source of definitions, redaction and colour."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _defines(_ctx: click.Context, _option: click.Parameter, words: tuple[str, ...]) -> dict[str, int]:
-    """`NAME=VALUE` words; a value is written as in C."""
+    """Parse `NAME=VALUE` words, with values as in C."""
     found = {}
     for word in words:
         name, _, text = word.partition("=")
         value = number(text)
         if not name.isidentifier() or value is None:
-            raise click.BadParameter(f"{word!r} is not NAME=VALUE with a number for a value.")
+            raise click.BadParameter(f"expected NAME=VALUE with an integer value, got {word!r}")
         found[name] = value
     return found
 
 
 def definitions(command: Command) -> Command:
-    """`--release`, `--defs`, `--package` and `--define`, which give the command a parameter `registry`."""
+    """Add `--release`, `--defs`, `--package` and `--define`, as parameter `registry`."""
 
     @click.option(
         "--release", metavar="R", help="Use the definitions of this libvirt release instead of the newest."
@@ -59,7 +59,7 @@ def definitions(command: Command) -> Command:
         metavar="NAME=VALUE",
         callback=_defines,
         multiple=True,
-        help="A constant that the definitions in --defs take from elsewhere. May be repeated.",
+        help="Define a constant that the definitions in --defs use but do not contain. May be repeated.",
     )
     @wraps(command)
     def with_registry(
@@ -81,19 +81,19 @@ def open_registry(
     package: Path | None = None,
     defines: Mapping[str, int] | None = None,
 ) -> Registry:
-    """The registry that the options ask for.
+    """Open the registry that the options select.
 
-    Raises click.UsageError for options that exclude each other and for a release that is not there,
-    and click.ClickException for definitions that cannot be used, after showing their problems.
+    Raises click.UsageError for conflicting options and for a release that is not bundled, and
+    click.ClickException for invalid definitions, after showing their problems.
     """
     from .. import registry
 
     given = {"--release": release, "--defs": defs, "--package": package}
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
-        raise click.UsageError(f"{names[0]} and {names[1]} exclude each other.")
+        raise click.UsageError(f"{names[0]} and {names[1]} exclude each other")
     if defines and defs is None:
-        raise click.UsageError("--define belongs to --defs.")
+        raise click.UsageError("--define requires --defs")
     if release is not None:
         try:
             return registry.release(release)
@@ -118,19 +118,19 @@ def _custom(defs: Path, defines: Mapping[str, int] | None) -> Registry:
     except NotDefinitions as error:
         raise click.UsageError(f"{error} (to run its code: --package {shlex.quote(str(defs))})") from None
     except Exception as error:
-        # The compiler is not ours to import; its DefinitionError is known by what it holds.
+        # The runtime cannot import the compiler; its DefinitionError is recognised by its attribute.
         problems = getattr(error, "problems", None)
         if problems is None:
             raise
         for problem in problems:
             click.echo(str(problem), err=True)
         raise click.ClickException(
-            f"the definitions in {defs} cannot be used: {amount(len(problems), 'problem')}"
+            f"invalid definitions in {defs}: {amount(len(problems), 'problem')}"
         ) from None
 
 
 def colour(command: Command) -> Command:
-    """`--color`, as parameter `color`: see `palette`."""
+    """Add `--color`, as parameter `color`: see `palette`."""
     return click.option(
         "--color",
         type=click.Choice(["auto", "always", "never"]),
@@ -140,53 +140,54 @@ def colour(command: Command) -> Command:
     )(command)
 
 
-#: `-w`, as parameter `record` (which `inputs` puts into Inputs).
+#: `-w`, as parameter `record` (which `inputs` adds to Inputs).
 record = click.option(
     "-w",
     "--write",
     "record",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Record what was seen, as a pcapng capture that only you can read.",
+    help="Record the input as a pcapng capture that only you can read.",
 )
 
 
 def redact(command: Command) -> Command:
-    """`--redact`, as parameter `redact`: a What, or None. For a RedactingCommand or RedactingGroup."""
+    """Add `--redact`, as parameter `redact`: a What, or None. Requires a RedactingCommand or
+    RedactingGroup."""
     return click.option(
         "--redact",
         type=click.Choice(["secrets", "all"]),
         metavar="[=all]",
-        help="Blank secrets (passwords, secret values, SASL data) and what cannot be decoded, in the output"
-        " and in -w, so that both can be attached to a bug report. Lengths stay. --redact=all keeps only"
-        " headers, names and lengths.",
+        help="Blank secrets (passwords, secret values, SASL data) and everything that cannot be decoded, in"
+        " the output and in -w, so that both can be attached to a bug report. Lengths are kept."
+        " --redact=all keeps only headers, names and lengths.",
     )(command)
 
 
 class RedactingCommand(click.Command):
-    """A command with a `--redact` whose value may be left out, and then is `secrets`.
+    """A command with a `--redact` whose value is optional, and `secrets` by default.
 
-    click's own optional values would take the next word, a FILE.
+    click's own optional values would consume the next word, a FILE.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Write the value out."""
+        """Insert the default value."""
         end = args.index("--") if "--" in args else len(args)
         given = ["--redact=secrets" if word == "--redact" else word for word in args[:end]]
         return super().parse_args(ctx, given + args[end:])
 
 
 class RedactingGroup(RedactingCommand, click.Group):
-    """As RedactingCommand, with subcommands."""
+    """The same as RedactingCommand, with subcommands."""
 
 
 def redacted_note(what: What | None) -> str:
-    """A note for people in redacted output; "" for other output."""
+    """Return the note that marks redacted output; "" for other output."""
     return "" if what is None else "redacted by libvirt-proto --redact" + ("=all" if what == "all" else "")
 
 
 def palette(choice: str, stream: IO[Any]) -> Palette:
-    """The colours for a stream (https://no-color.org: NO_COLOR counts when it is not empty)."""
+    """Return the colours for a stream (https://no-color.org: NO_COLOR counts if it is not empty)."""
     if choice == "auto":
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         return PLAIN if plain or not stream.isatty() else COLOUR
@@ -194,5 +195,5 @@ def palette(choice: str, stream: IO[Any]) -> Palette:
 
 
 def stdout_palette(choice: str) -> Palette:
-    """The colours for standard output."""
+    """Return the colours for standard output."""
     return palette(choice, sys.stdout)

@@ -1,4 +1,4 @@
-"""Where a command writes: standard output, or a file that it makes."""
+"""Destinations of a command's output: standard output, or a new file."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ if TYPE_CHECKING:
 
     from ..capture.stop import Stop
 
-#: Seconds that the reader of a pipe may take when the end has been asked for, and between looks whether it
-#: has.
+#: Seconds that the reader of a pipe has after a stop was requested, and seconds between checks for it.
 _PATIENCE: Final = 2.0
 _MOMENT: Final = 0.1
 
 
 def destination(output: Path | None, stop: Stop | None = None) -> AbstractContextManager[BinaryIO]:
-    """A file that is made anew; standard output for None. With `stop`, a pipe that nobody reads is not waited
-    for any more once that is set: writing raises BrokenPipeError. That is for those who must not linger; what
-    was left to write is lost."""
+    """Yield a new file, or standard output for None. Once `stop` is set, a pipe without a reader is no longer
+    waited for: writing raises BrokenPipeError, and the remaining output is lost. This is for commands that
+    must end promptly."""
     if output is not None:
         return guarded(create(output))
     if stop is None:
@@ -39,17 +38,17 @@ def destination(output: Path | None, stop: Stop | None = None) -> AbstractContex
 
 
 def create(path: Path) -> BinaryIO:
-    """A new file, or an old one emptied, which only its user can read. Raises click.UsageError for one that
-    cannot be written, or that another user could have planted."""
+    """Create a file, or empty an existing one, that only its user can read. Raises click.UsageError for one
+    that cannot be written, or that another user could have planted."""
     try:
         return private_files.create(path)
     except OSError as error:
-        raise click.UsageError(f"cannot write {path}: {error.strerror}.") from None
+        raise click.UsageError(f"cannot write {path}: {error.strerror}") from None
 
 
 def check_reader(out: BinaryIO) -> None:
-    """Raises BrokenPipeError for a pipe that nobody reads any more: who waits for something to write would
-    learn of it with the next line, and that may be long in coming."""
+    """Raise BrokenPipeError for a pipe without a reader. A command that waits for input would notice it only
+    with its next line."""
     poll = select.poll()
     poll.register(out, 0)
     if any(event & select.POLLERR for _, event in poll.poll(0)):
@@ -57,8 +56,8 @@ def check_reader(out: BinaryIO) -> None:
 
 
 def _standard_output() -> AbstractContextManager[BinaryIO]:
-    """Standard output with a buffer, also where PYTHONUNBUFFERED takes Python's own away: unbuffered,
-    each line would cost a system call, and one could be written in part."""
+    """Return standard output with a buffer, also if PYTHONUNBUFFERED disables Python's: unbuffered, each line
+    would be a system call, and could be written partially."""
     if isinstance(sys.stdout.buffer, io.RawIOBase):
         raw = private_files.NamedFile(sys.stdout.fileno(), "standard output", closefd=False)
         return io.BufferedWriter(raw)
@@ -66,7 +65,7 @@ def _standard_output() -> AbstractContextManager[BinaryIO]:
 
 
 class _Stoppable(io.RawIOBase):
-    """Standard output, for what ends when somebody asks for it."""
+    """Standard output that a stop request can interrupt."""
 
     def __init__(self, stop: Stop) -> None:
         super().__init__()
@@ -74,7 +73,7 @@ class _Stoppable(io.RawIOBase):
         self._fd = sys.stdout.fileno()
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
-        #: Until when the reader is waited for; None: nobody has asked for the end while it was.
+        #: Deadline of the reader; None until a stop was requested.
         self._until: float | None = None
 
     def fileno(self) -> int:
@@ -92,5 +91,5 @@ class _Stoppable(io.RawIOBase):
                 self._until = self._until or time.monotonic() + _PATIENCE
                 if time.monotonic() > self._until:
                     raise BrokenPipeError
-        # So many bytes at least a pipe takes that is ready.
+        # A pipe that is ready accepts at least this many bytes.
         return os.write(self._fd, memoryview(data)[: select.PIPE_BUF])

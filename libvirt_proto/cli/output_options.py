@@ -1,4 +1,4 @@
-"""What of the messages is shown, in which format, and where: the options that `decode` and `relay` share."""
+"""Output options shared by `decode`, `relay` and `trace`: filters, format and destination."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ FORMATS = ("pretty", "monitor", "jsonl")
 
 
 @dataclass(frozen=True, slots=True)
-class Show:
-    """What a user asked for. `output` is None for standard output."""
+class OutputOptions:
+    """The output options of a command. `output` is None for standard output."""
 
     registry: Registry
     filter: Filter
@@ -42,25 +42,26 @@ class Show:
     output: Path | None
     exchanges: bool
     acl: bool
-    #: A release that what is shown is looked at beside.
+    #: The release that messages are checked against.
     as_of: Registry | None = None
-    #: Not messages, but figures at the end, of a source of this name.
+    #: Show only figures at the end, for a source of this name.
     figures_of: str | None = None
     redact: What | None = None
 
     @property
     def palette(self) -> Palette:
-        """The colours of the messages."""
+        """Return the colours of the messages."""
         return options.stdout_palette("never" if self.output and self.color == "auto" else self.color)
 
     def status(self, *, summary: bool = False) -> Status:
-        """The lines on standard error; `summary`: the last one always comes, not on a terminal alone."""
+        """Return the Status for standard error; with `summary`, its last line is written even without a
+        terminal."""
         talkative = sys.stderr.isatty()
         bar = talkative and not _on_terminal(self.output)
         return Status(options.palette(self.color, sys.stderr), bar=bar, summary=talkative or summary)
 
     def view(self) -> View:
-        """What is made of the messages of one source."""
+        """Return the view of the messages of one source."""
         if self.figures_of is not None:
             return Figures(
                 self.figures_of,
@@ -91,7 +92,7 @@ class Show:
         live: bool = False,
         view: View | None = None,
     ) -> None:
-        """Write what is shown of one source; at once, where more may be long in coming (`live`)."""
+        """Write the view of one source; immediately, if items arrive slowly (`live`)."""
         view = view or self.view()
         as_of = self._as_of()
         if as_of:
@@ -104,7 +105,7 @@ class Show:
                         out.flush()
                 else:
                     out.writelines(lines)
-        finally:  # also after an interrupt: calls without a reply may be what the user waited for
+        finally:  # also after an interrupt: calls without a reply may be the interesting ones
             for text in view.finish(status):
                 out.write(text)
             out.flush()
@@ -112,7 +113,7 @@ class Show:
                 status.notice(notice)
 
     def _beside(self, as_of: CompatibilityCheck, items: Iterable[Item]) -> Iterator[Item]:
-        """The items; messages that pass the filter are looked at as an older release would."""
+        """Yield the items, and check those that pass the filter against the older release."""
         for item in items:
             if isinstance(item, Captured) and (not self.filter.active or self.filter(item)):
                 as_of.add(item.message)
@@ -127,21 +128,21 @@ class Show:
 
 
 def live_figures(name: str) -> Callable[[Command], Command]:
-    """`--stats` for a source that is read as it comes and is called `name`; below `show`, whose parameter
-    it changes. (For files there is the command `stats`.)"""
+    """Add `--stats` for a live source called `name`. Goes below `show`, whose parameter it changes. (For
+    files there is the command `stats`.)"""
 
     def decorate(command: Command) -> Command:
         @click.option(
             "--stats",
             "figures",
             is_flag=True,
-            help="Show nothing until the end, and then figures, as the command stats does: tables, or JSON"
-            " for --format jsonl.",
+            help="Show only statistics, at the end, as the command stats does: tables, or JSON for --format"
+            " jsonl.",
         )
         @wraps(command)
-        def with_figures(*args: Any, figures: bool, show: Show, **rest: Any) -> Any:
+        def with_figures(*args: Any, figures: bool, show: OutputOptions, **rest: Any) -> Any:
             if figures and show.exchanges:
-                raise click.UsageError("--stats and --exchanges exclude each other.")
+                raise click.UsageError("--stats and --exchanges exclude each other")
             return command(*args, show=replace(show, figures_of=name) if figures else show, **rest)
 
         return with_figures  # type: ignore[return-value]
@@ -150,25 +151,25 @@ def live_figures(name: str) -> Callable[[Command], Command]:
 
 
 def show(command: Command) -> Command:
-    """Filters, `--format`, `-o` and what belongs to them, as parameter `show`."""
+    """Add filters, `--format`, `-o` and related options, as parameter `show`."""
 
     @click.option(
         "--format",
         "format_",
         type=click.Choice(FORMATS),
-        help="pretty: for people, with payloads; monitor: a line per message, as libvirt's rpc-monitor script"
-        " prints it; jsonl: a JSON object per message. Default: pretty on a terminal, otherwise jsonl.",
+        help="pretty: for people, with payloads; monitor: one line per message, as in libvirt's rpc-monitor"
+        " script; jsonl: one JSON object per message. Default: pretty on a terminal, otherwise jsonl.",
     )
     @click.option(
         "--exchanges",
         is_flag=True,
-        help="Show calls together with their replies and streams, one exchange at a time instead of one"
-        " message: how it came out, how long the reply took, bytes each way.",
+        help="Show exchanges instead of messages: each call with its reply and stream, its outcome, the"
+        " latency of the reply, and the bytes each way.",
     )
     @click.option(
         "--acl",
         is_flag=True,
-        help="Add to each call the permissions that it needs, its priority and the direction of its stream.",
+        help="Show the permissions that each call needs, its priority and the direction of its stream.",
     )
     @click.option(
         "--program",
@@ -201,11 +202,11 @@ def show(command: Command) -> Command:
         "--as-of",
         "as_of",
         metavar="R",
-        help="Say at the end what of it this libvirt release would not understand: procedures and fields"
-        " that it does not have, and what is over its limits (that counts as an error).",
+        help="Report at the end what this libvirt release would not understand: procedures and fields that it"
+        " lacks, and values over its limits (these count as errors).",
     )
     @options.redact
-    @click.option("--full", is_flag=True, help="Show long strings, bytes and arrays to their end (pretty).")
+    @click.option("--full", is_flag=True, help="Show long strings, bytes and arrays completely (pretty).")
     @options.colour
     @click.option(
         "-o",
@@ -234,7 +235,9 @@ def show(command: Command) -> Command:
         **rest: Any,
     ) -> Any:
         if exchanges and types:
-            raise click.UsageError("--type picks messages; an exchange (--exchanges) has several types.")
+            raise click.UsageError(
+                "--type selects messages; it cannot be combined with --exchanges, which have several types"
+            )
         try:
             filter_ = Filter(
                 registry,
@@ -248,7 +251,9 @@ def show(command: Command) -> Command:
             raise click.UsageError(str(error)) from None
         format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
         old = None if as_of is None else options.open_registry(as_of)
-        shown = Show(registry, filter_, format_, full, color, output, exchanges, acl, old, redact=redact)
+        shown = OutputOptions(
+            registry, filter_, format_, full, color, output, exchanges, acl, old, redact=redact
+        )
         return command(*args, show=shown, **rest)
 
     return with_show  # type: ignore[return-value]

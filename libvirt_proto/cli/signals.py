@@ -1,8 +1,7 @@
-"""Signals that ask for the end: SIGINT (Ctrl-C), SIGTERM, and SIGHUP (the terminal was closed).
+"""Signals that request the end: SIGINT (Ctrl-C), SIGTERM, and SIGHUP (the terminal was closed).
 
-There are two ways to end. Most commands are interrupted where they are: the signal becomes an exception,
-and `with` and `finally` clean up. What has no end (a trace, a relay, a file that is followed) is asked to
-stop and finishes its work.
+Most commands are interrupted: the signal becomes an exception, and `with` and `finally` clean up. Endless
+commands (a trace, a relay, a followed file) get a stop request and finish their work.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from typing import Final
 
 from ..capture.stop import Stop
 
-#: Seconds in which further signals are the same request: timeout(1) sends two, and a terminal and its shell
-#: one each. They must not interrupt the cleaning up. A later one may.
+#: Seconds during which further signals are the same request: timeout(1) sends two, and a terminal and its
+#: shell one each. They must not interrupt the clean-up. A later one may.
 _GRACE: Final = 1.0
 ENDING: Final = frozenset((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP came. `status` is the exit status that a shell has for it."""
+    """SIGTERM or SIGHUP arrived. `status` is the shell's exit status for it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -31,8 +30,8 @@ class Terminated(BaseException):
 
 @contextmanager
 def interrupting() -> Iterator[None]:
-    """Within, SIGTERM and SIGHUP raise Terminated, and SIGINT KeyboardInterrupt. A signal that was ignored
-    before stays so: nohup(1) ignores SIGHUP, and a shell SIGINT for jobs in the background."""
+    """Let SIGTERM and SIGHUP raise Terminated, and SIGINT KeyboardInterrupt. Ignored signals stay ignored:
+    nohup(1) ignores SIGHUP, and a shell SIGINT for background jobs."""
     asked = -_GRACE
 
     def interrupt(number: int, _frame: object) -> None:
@@ -48,8 +47,8 @@ def interrupting() -> Iterator[None]:
 
 @contextmanager
 def stopping(stop: Stop | None) -> Iterator[None]:
-    """Within, SIGINT, SIGTERM and SIGHUP set `stop`; None changes nothing. SIGINT and SIGTERM do even where
-    they were ignored: whoever sends them to a job in the background means it."""
+    """Let SIGINT, SIGTERM and SIGHUP set `stop`; None changes nothing. SIGINT and SIGTERM do so even if they
+    were ignored: sending them to a background job is deliberate."""
     if stop is None:
         yield
         return

@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from ..figures.results import Statistics
     from ..presenters.style import Palette
 
-#: Columns where there is no terminal to fit.
+#: Width without a terminal.
 _WIDE = 10_000
 
 
 def rendered(
     statistics: Statistics, *, as_json: bool, top: int, palette: Palette, fit: bool
 ) -> Iterator[bytes]:
-    """The lines, with their newlines; `fit`: tables fit the terminal's width, if there is one. `top` is how
-    many rows of the long tables are shown."""
+    """Yield the lines, with their newlines. With `fit`, tables fit the width of the terminal, if there is
+    one. `top` is the number of rows of long tables."""
     if as_json:
         from msgspec import json
 
         yield json.format(json.encode(statistics), indent=2) + b"\n"
         return
-    from ..presenters.tables import Presenter
+    from ..presenters.tables import StatisticsTables
 
     width = shutil.get_terminal_size((_WIDE, 0)).columns if fit else _WIDE
     encoding = sys.stdout.encoding or "utf-8"
-    for line in Presenter(width, top, palette)(statistics):
+    for line in StatisticsTables(width, top, palette)(statistics):
         yield f"{line}\n".encode(encoding, "backslashreplace")

@@ -1,4 +1,4 @@
-"""What `decode` says on standard error: notices, a progress bar, and a line at the end."""
+"""Standard error of commands: notices, a progress bar, and a summary line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from ..events import Notice
+from ..events import Notice, NoticeCode
 from ..presenters import notices
 from ..presenters.style import Palette
 from ..terminal import styled
@@ -17,17 +17,17 @@ from ..text import amount, printable
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-#: Seconds before a bar is worth drawing.
+#: Seconds before a progress bar is drawn.
 _PATIENCE = 0.7
-#: What files have, each by itself.
+#: The counts of each file.
 _COUNTS = ("messages", "shown", "connections", "encrypted", "problems", "notices")
 
 
 class Status:
-    """Counts what was seen, and keeps standard error tidy.
+    """Counts items, and writes notices, a progress bar and a summary to standard error.
 
-    `bar`: whether a progress bar may be drawn (only where it does not run through the output).
-    `summary`: whether leaving it says how many messages, connections and problems there were.
+    `bar`: whether a progress bar may be drawn (only if it does not interfere with the output). `summary`:
+    whether to write a line with the numbers of messages, connections and problems at the end.
     """
 
     def __init__(self, palette: Palette, *, bar: bool, summary: bool) -> None:
@@ -41,23 +41,23 @@ class Status:
         self.messages = 0
         self.shown = 0
         self.connections = 0
-        #: Of a trace of what is no message; None: it is of messages.
+        #: Number of events of a trace without messages; None for a source of messages.
         self.events: int | None = None
         self.encrypted = 0
         self.problems = 0
-        #: Bytes that were left out, because they came faster than messages can be shown.
+        #: Number of bytes left out because they arrived faster than messages can be shown.
         self.dropped = 0
-        #: By code.
+        #: Number of notices by code.
         self.notices: Counter[str] = Counter()
 
     def source(self, name: str) -> None:
-        """Go on with another input."""
+        """Begin another input."""
         self._source = name
         self._started = time.monotonic()
         self._stop_bar()
 
     def advance(self, done: int, total: int | None) -> None:
-        """So many bytes of the input have been read in all; of how many, if that is known."""
+        """Set the number of bytes of the input that were read, and its size if known."""
         if not self._bar or total is None:
             return
         if self._progress is not None:
@@ -69,15 +69,15 @@ class Status:
         """Show a notice; errors count as problems."""
         self.notices[notice.code] += 1
         self.problems += notice.severity == "error"
-        self.encrypted += notice.code == "encrypted"
+        self.encrypted += notice.code == NoticeCode.ENCRYPTED
         self._print(notices.line(notice, self._source, self.palette))
 
     def counts(self) -> dict[str, Any]:
-        """What is counted, to be added to another one's (`add`)."""
+        """Return the counts, for `add`."""
         return {name: getattr(self, name) for name in _COUNTS}
 
     def add(self, counts: Mapping[str, Any], lines: Iterable[str]) -> None:
-        """Add what another one counted, and show what it said."""
+        """Add the counts of another Status, and write its output."""
         for line in lines:
             self._print(line.rstrip("\n"))
         for name, count in counts.items():
@@ -85,13 +85,13 @@ class Status:
 
     def problem(self, text: str) -> None:
         """Show an error of the input as a whole."""
-        self.notice(Notice("unreadable", text))
+        self.notice(Notice(NoticeCode.UNREADABLE, text))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Take the bar away, and if the end was reached, say how it went."""
+        """Remove the progress bar, and write the summary unless an error ended the command."""
         self._stop_bar()
         if self._summary and kind is None:
             shown = "" if self.shown == self.messages else f"{self.shown:,} of "

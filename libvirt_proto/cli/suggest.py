@@ -1,15 +1,15 @@
-"""Help with wrong names: `Did you mean …?`."""
+"""Suggestions for unknown names: `Did you mean …?`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: No name is longer, and comparing takes the square of it.
+#: Names are shorter than this; comparing takes quadratic time.
 _LONGEST = 200
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` Did you mean 'a', 'b' or 'c'?`, or nothing if nothing is close."""
+    """Return ` Did you mean 'a', 'b' or 'c'?`, or nothing without a close match."""
     if len(word) > _LONGEST:
         return ""
     from difflib import get_close_matches

@@ -1,7 +1,7 @@
 """The plan of a trace as commands for a POSIX shell (`--print-commands`).
 
-The shell opens each file, as the trace does, and gives the kernel the open one: `$$` is the shell's process
-id. No path reaches tracefs, which takes `#` for a comment and the byte 0xA0 for a blank.
+The shell opens each file, as the trace does, and gives the kernel the open file: `$$` is the shell's process
+id. No path reaches tracefs, where `#` begins a comment and the byte 0xA0 is a space.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def commands(plan: Plan) -> Iterator[str]:
-    """Lines that set the probes, show their events, and remove them."""
+    """Yield lines that set the probes, show their events, and remove them."""
     from ..capture.probes.tracefs import MOUNT_POINT, find
 
     yield "# Set the probes, as root:"
@@ -37,15 +37,15 @@ def commands(plan: Plan) -> Iterator[str]:
             yield from map(_command, plan.definition(event, "/proc/$$/fd/3"))
     yield "exec 3<&-"
     yield from map(_command, plan.enabling())
-    yield from ("", "# See what they report (Ctrl-C ends it):", f"cat {plan.instance}/trace_pipe", "")
+    yield from ("", "# Show their events (Ctrl-C ends it):", f"cat {plan.instance}/trace_pipe", "")
     yield from ("# Remove them:", f"rmdir {plan.instance}")
     for event in plan.events:
         yield f"echo '-:{plan.group}/{event.name}' >> uprobe_events"
 
 
 def _state(binary: Binary) -> str:
-    """Device, inode and time of change. The owner of a path can let it lead to another file at any time; the
-    places in this file would be places in that one."""
+    """Return device, inode and change time. The owner of a path can make it lead to another file at any time,
+    where the same places would be different code."""
     state = os.fstat(binary.file.fileno())
     return f"{state.st_dev}:{state.st_ino}:{int(state.st_ctime)}"
 
@@ -54,13 +54,13 @@ def _command(step: Step) -> str:
     path = shlex.quote(step.path)
     if step.text is None:
         return f"mkdir {path}"
-    # The shell replaces $$, which nothing else in a step contains, outside quotes.
+    # Put $$, which nothing else in a step contains, outside quotes, for the shell to expand.
     text = shlex.quote(step.text).replace("$$", "'$$'")
     return f"printf '%s\\n' {text} {'>>' if step.append else '>'} {path}"
 
 
 def _word(path: str) -> str:
-    """A path for the shell. printf writes the bytes that must not reach a terminal."""
+    """Quote a path for the shell. printf writes the bytes that must not reach a terminal."""
     if path.isprintable():
         return shlex.quote(path)
     octal = "".join(

@@ -1,4 +1,4 @@
-"""Whose probes are traced, and how: the options that all kinds of traces share, and what comes before one."""
+"""Selection of probes: the options shared by all kinds of traces, and the steps before one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-#: KiB of buffer for all CPUs together, and the least for each.
+#: Total buffer size for all CPUs in KiB, and the minimum for each.
 _BUFFERS: Final = 64 << 10
 _LEAST: Final = 1 << 10
 #: Maximum number of warnings about a file, and of characters of one.
@@ -42,7 +42,7 @@ _DRIVER: Final = "libvirt_driver_qemu.so"
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """What a user asked for. `buffer` is in KiB for each CPU."""
+    """The options of a trace. `buffer` is in KiB per CPU."""
 
     subject: Subject
     libraries: tuple[str, ...]
@@ -54,22 +54,22 @@ class Tracing:
 
     @contextmanager
     def probes(self) -> Iterator[list[Probe]]:
-        """The probes that there are, in files that are open meanwhile; warn of what cannot be used. Raises
+        """Yield the available probes, in files that stay open meanwhile, and warn of unusable ones. Raises
         TraceError if none can be used, or not by this user."""
         from ..capture.probes.errors import TraceError
         from ..capture.probes.plan import probes
 
         if os.geteuid() != 0 and not (self.list_probes or self.print_commands):
-            raise TraceError("only root may set probes: run this with sudo.")
+            raise TraceError("setting probes requires root: run this command with sudo")
         with ExitStack() as files:
             binaries = self._binaries(files)
             for binary in binaries:
-                _warn(binary.name, [f"{problem}; it is left out" for problem in binary.notes.problems])
+                _warn(binary.name, [f"{problem}; it is skipped" for problem in binary.notes.problems])
             found = probes(binaries)
             wanted = [probe for probe in found if probe.subject == self.subject]
             for binary in binaries:
                 problems = [
-                    f"{probe.site.name} at {probe.site.offset:#x} is left out: {probe.problem}"
+                    f"{probe.site.name} at {probe.site.offset:#x} is skipped: {probe.problem}"
                     for probe in wanted
                     if probe.problem and probe.binary is binary
                 ]
@@ -84,15 +84,16 @@ class Tracing:
                 if len(binaries) > _WARNINGS:
                     names += f" and {len(binaries) - _WARNINGS} more"
                 if wanted:
-                    raise TraceError(f"{names}: none of the {what} probes can be used.")
+                    raise TraceError(f"{names}: no usable {what} probes")
                 raise TraceError(
                     f"{names}: no {what} probes found: it was built without them"
-                    f" (-Ddtrace=disabled), or is not {library}."
+                    f" (-Ddtrace=disabled), or"
+                    f" is not {library}"
                 )
             yield found if self.subject == "rpc" else wanted
 
     def shows(self, found: list[Probe], color: str, sides: Sides = "both") -> bool:
-        """Show what there is, or what would be done, if that is all that is asked for."""
+        """Print the probes or the commands, if the user asked only for those; return whether they did."""
         from ..capture.probes.plan import plan
 
         if self.list_probes:
@@ -106,9 +107,9 @@ class Tracing:
     def armed(
         self, found: list[Probe], stop: Stop, out: BinaryIO, sides: Sides = "both"
     ) -> Iterator[tuple[Path, Plan, Callable[[float], bool]]]:
-        """Sets the probes, and removes them: the instance's folder, the plan, and what waits for so many
-        seconds and says whether `stop` is set; it raises BrokenPipeError when nobody reads `out` any
-        more. Raises TraceError."""
+        """Set the probes, and remove them at the end. Yields the folder of the instance, the plan, and a
+        function that waits for some seconds and returns whether `stop` is set; it raises BrokenPipeError if
+        `out` has lost its reader. Raises TraceError."""
         from ..capture.probes import tracefs
         from ..capture.probes.plan import plan
 
@@ -131,7 +132,8 @@ class Tracing:
         with stopping(stop), tracefs.armed(root, steps) as (instance, rejected):
             for binary, events in steps.files:
                 reasons = [
-                    f"{event.kind} at {event.definition.split()[0]} is left out: the kernel rejects it"
+                    f"{event.kind} at {event.definition.split()[0]} is skipped: the kernel rejects it"
+                    f""
                     f" ({reason})"
                     for event, reason in rejected
                     if event in events
@@ -140,7 +142,8 @@ class Tracing:
             yield instance, steps, wait
 
     def _binaries(self, files: ExitStack) -> list[Binary]:
-        """The files whose probes are used; `files` closes them. Raises TraceError if there are none."""
+        """Return the files whose probes are used; `files` closes them. Raises TraceError if there are
+        none."""
         from ..capture.probes.errors import TraceError
         from ..capture.probes.loaded import loaded, named
 
@@ -149,7 +152,7 @@ class Tracing:
         library = _DRIVER if self.subject == "qemu-monitor" else _LIBRARY
         found = loaded(files, library, self.pids, self.comms)
         if not found.binaries and not self.pids:
-            # Those of a name may begin later, with what others have loaded.
+            # Processes of that name may start later, with a library that others have loaded.
             found = loaded(files, library)
         _warn("left out", found.problems)
         if found.binaries:
@@ -161,7 +164,7 @@ class Tracing:
         who = " or ".join(whose) if whose else "a running process"
         if library == _DRIVER:
             hint = (
-                "start libvirtd or virtqemud first, or name the file with --library PATH (it is in the folder"
+                "start libvirtd or virtqemud first, or name the file with --library PATH (in the folder"
                 " libvirt/connection-driver)."
             )
         else:
@@ -174,7 +177,7 @@ class Tracing:
 
 
 def tracing(subject: Subject) -> Callable[[Command], Command]:
-    """The options of all traces, as parameter `tracing`."""
+    """Add the options of all traces, as parameter `tracing`."""
 
     def decorate(command: Command) -> Command:
         @click.option(
@@ -183,8 +186,8 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
             metavar="PATH",
             multiple=True,
             type=click.Path(exists=True, dir_okay=False),
-            help="Use the probes in this file, instead of those in what running processes have loaded. May be"
-            " repeated.",
+            help="Use the probes in this file, instead of those in files that running processes have loaded."
+            " May be repeated.",
         )
         @click.option(
             "--pid",
@@ -192,31 +195,29 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
             metavar="N",
             multiple=True,
             type=click.IntRange(1),
-            help="Only what this process does. May be repeated.",
+            help="Trace only this process. May be repeated.",
         )
         @click.option(
             "--comm",
             "comms",
             metavar="NAME",
             multiple=True,
-            help="Only what processes of this name do (the first 15 characters, as ps -o comm shows them),"
-            " also those that start later. May be repeated.",
+            help="Trace only processes of this name (the first 15 characters, as ps -o comm shows them),"
+            " including those that start later. May be repeated.",
         )
         @click.option(
             "--buffer",
             metavar="KB",
             type=click.IntRange(64, 4 << 20),
-            help="Memory for each CPU in which events wait to be read, in KiB. Default: 65536 divided by the"
-            " number of CPUs, at least 1024.",
+            help="Buffer size per CPU for events that wait to be read, in KiB. Default: 65536 divided by the"
+            " number of CPUs, minimum 1024.",
         )
         @click.option(
             "--print-commands",
             is_flag=True,
-            help="Print what would be done, as commands for a shell, and do nothing.",
+            help="Print the steps as shell commands, and exit.",
         )
-        @click.option(
-            "--probes", "list_probes", is_flag=True, help="List the probes that were found, and do nothing."
-        )
+        @click.option("--probes", "list_probes", is_flag=True, help="List the probes, and exit.")
         @wraps(command)
         def with_tracing(
             *args: Any,
@@ -229,7 +230,7 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
             **rest: Any,
         ) -> Any:
             size = buffer or max(_LEAST, _BUFFERS // (os.cpu_count() or 1))
-            # The names of processes are any bytes, and are compared in this form.
+            # Process names may be any bytes, and are compared in this form.
             names = tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in comms)
             asked = Tracing(subject, libraries, pids, names, size, print_commands, list_probes)
             return command(*args, tracing=asked, **rest)
@@ -241,7 +242,7 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
 
 @contextmanager
 def failing_in_words() -> Iterator[None]:
-    """What keeps a trace from beginning is an error of the command's."""
+    """Turn TraceError into an error of the command."""
     from ..capture.probes.errors import TraceError
 
     try:
@@ -251,40 +252,40 @@ def failing_in_words() -> Iterator[None]:
 
 
 def begin() -> None:
-    """Say that the probes are armed."""
+    """Report that the probes are armed."""
     click.echo("begin", err=True)
 
 
 def _of_this_machine(found: list[Probe]) -> list[Probe]:
-    """The probes of files for this machine's processor; warn of others. Raises TraceError if none is left."""
+    """Return the probes for this machine's processor; warn of others. Raises TraceError if none is left."""
     from ..capture.probes.errors import TraceError
 
     machine = platform.machine()
     others = {probe.binary: probe.binary.notes.machine for probe in found}
     problems = {
-        binary: f"is for {other} processors, and this one is {machine}"
+        binary: f"is for {other} processors, but this machine is {machine}"
         for binary, other in others.items()
         if other != machine
     }
     if found and len(problems) == len(others):
         raise TraceError("; ".join(f"{binary.name} {problem}" for binary, problem in problems.items()) + ".")
     for binary, problem in problems.items():
-        _warn(binary.name, [f"it {problem}; it is left out"])
+        _warn(binary.name, [f"it {problem}; it is skipped"])
     return [probe for probe in found if probe.binary not in problems]
 
 
 def _warn(subject: str, problems: Sequence[str]) -> None:
-    """Warn of the first problems, and how many more there are: files of other users may have any number."""
+    """Warn of the first problems and of the number of others: files of other users may have any number."""
     for problem in problems[:_WARNINGS]:
         text = printable(f"trace: warning: {subject}: {problem}")
         click.echo(text if len(text) <= _WARNING_SIZE else text[:_WARNING_SIZE] + "…", err=True)
     if len(problems) > _WARNINGS:
         more = len(problems) - _WARNINGS
-        click.echo(printable(f"trace: warning: {subject}: {more:,} more are left out"), err=True)
+        click.echo(printable(f"trace: warning: {subject}: {more:,} more are skipped"), err=True)
 
 
 def _list(found: list[Probe], color: str) -> None:
-    """A table on a terminal; else the same columns separated by tabs, without a head."""
+    """Print a table on a terminal, otherwise the same columns separated by tabs, without a header."""
     from ..capture.probes.provider import PROBES
 
     rows: list[tuple[str, ...]] = []

@@ -1,4 +1,4 @@
-"""What is made of the messages of one source: they are shown one by one, or exchange by exchange."""
+"""Views of the messages of one source: message by message, exchange by exchange, or as statistics."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ Item = Captured | ConnectionEvent | Closed
 
 
 class View(Protocol):
-    """What is made of one source."""
+    """The output for one source."""
 
     def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
-        """What is to be written of items, after each what it makes complete; what is shown is counted in
-        `status` when this ends."""
+        """Yield the output that the items complete, and at the end add the number of shown items to
+        `status`."""
 
     def finish(self, status: Status) -> Iterable[bytes]:
-        """What is to be written at the end."""
+        """Yield the output at the end of the source."""
 
 
 class Messages:
-    """Message by message, with what happens to connections in between."""
+    """Message by message, with the events of connections between them."""
 
     def __init__(
         self,
@@ -54,25 +54,28 @@ class Messages:
         accesses = _accesses(registry) if acl else None
         self._present: Callable[[Captured], bytes]
         self._event: Callable[[ConnectionEvent], bytes]
-        lines: jsonl.Presenter | monitor.Presenter
+        lines: jsonl.JsonLinesPresenter | monitor.MonitorPresenter
         if format_ == "pretty":
             from ..presenters import pretty
 
-            text = pretty.Presenter(registry, palette, accesses, full=full, redacted=redact)
+            text = pretty.PrettyPresenter(registry, palette, accesses, full=full, redacted=redact)
             self._present, self._event = _encoded(text), _encoded(text.event)
             return
         if format_ == "jsonl":
             from ..jsonlines import presenter as jsonl
 
-            lines = jsonl.Presenter(registry, accesses, redact)
+            lines = jsonl.JsonLinesPresenter(registry, accesses, redact)
         else:
             from ..presenters import monitor
 
-            lines = monitor.Presenter(registry, palette, accesses, _encoding())
-        self._present, self._event = lines.__call__, lines.event  # a method is called quicker than an object
+            lines = monitor.MonitorPresenter(registry, palette, accesses, _encoding())
+        self._present, self._event = (
+            lines.__call__,
+            lines.event,
+        )  # calling a method is faster than calling an object
 
     def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
-        """The line or lines of each message and event that passes the filter."""
+        """Yield the lines of each message and event that passes the filter."""
         accepts, present, shown = self._accepts, self._present, 0
         try:
             for item in items:
@@ -86,12 +89,12 @@ class Messages:
             status.shown += shown
 
     def finish(self, status: Status) -> Iterable[bytes]:
-        """Nothing is kept."""
+        """Yield nothing: no message is held back."""
         return ()
 
 
 class Exchanges:
-    """Exchange by exchange; times count from the first message of the source."""
+    """Exchange by exchange. Times count from the first message of the source."""
 
     def __init__(
         self,
@@ -122,7 +125,7 @@ class Exchanges:
         self._present = _encoded(lambda exchange: text(exchange, self._start))
 
     def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
-        """The exchanges that are complete with an item."""
+        """Yield the exchanges that an item completes."""
         for item in items:
             if isinstance(item, ConnectionEvent):
                 continue
@@ -131,7 +134,7 @@ class Exchanges:
             yield from self._show(self._sessions.feed(item), status)
 
     def finish(self, status: Status) -> Iterable[bytes]:
-        """The exchanges that were not."""
+        """Yield the incomplete exchanges."""
         return self._show(self._sessions.finish(), status)
 
     def _show(self, done: list[Exchange], status: Status) -> Iterator[bytes]:
@@ -142,9 +145,9 @@ class Exchanges:
 
 
 class Figures:
-    """Nothing but figures of all, at the end; only messages that pass the filter count."""
+    """Only statistics, at the end, of messages that pass the filter."""
 
-    #: Rows of the long tables.
+    #: Rows of long tables.
     TOP: Final = 10
 
     def __init__(
@@ -176,7 +179,7 @@ class Figures:
         yield from ()
 
     def finish(self, status: Status) -> Iterable[bytes]:
-        """The figures."""
+        """Yield the statistics."""
         statistics = self._measure.finish(status.notices)
         return rendered(statistics, as_json=self._as_json, top=self.TOP, palette=self._palette, fit=self._fit)
 
@@ -188,11 +191,11 @@ def _accesses(registry: Registry) -> Accesses:
 
 
 def _encoded(text: Callable[[T], str]) -> Callable[[T], bytes]:
-    """A presenter of text as one of bytes, with the newline."""
+    """Turn a presenter of text into one of lines in bytes."""
     encoding = _encoding()
     return lambda item: (text(item) + "\n").encode(encoding, "backslashreplace")
 
 
 def _encoding() -> str:
-    """The encoding of text for standard output."""
+    """Return the encoding of standard output."""
     return sys.stdout.encoding or "utf-8"

@@ -1,1 +1,1 @@
-"""Programs and procedures of a set of definitions, how a set is compiled at run time, and its history."""
+"""Definitions at run time: programs and procedures, compilation in memory, and the history of releases."""

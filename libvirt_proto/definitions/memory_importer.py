@@ -1,4 +1,4 @@
-"""Import Python packages from texts in memory: an importer on `sys.meta_path`, and no file.
+"""Import Python packages from text in memory, with an importer on `sys.meta_path` and without files.
 
 Tracebacks show the lines of such a module, since `linecache` asks its loader for them.
 """
@@ -21,25 +21,25 @@ def import_package(texts: Mapping[str, str], origin: str) -> ModuleType:
     """Import a package from file name → text. `origin` names it in tracebacks.
 
     A text is looked up when its module is imported, and when a traceback shows it. Packages with the same
-    `__init__.py` are one. Raises what importing `__init__.py` raises.
+    `__init__.py` are identical. Raises the errors of importing `__init__.py`.
     """
     name = f"_libvirt_proto_{hashlib.sha256(texts['__init__.py'].encode()).hexdigest()[:32]}"
     _IMPORTER.packages.setdefault(name, _Package(texts, origin))
     if _IMPORTER not in sys.meta_path:
-        sys.meta_path.insert(0, _IMPORTER)  # before the path: no file can take the place of a text
+        sys.meta_path.insert(0, _IMPORTER)  # before the path, so that no file can replace a text
     return import_module(name)
 
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Pause the cycle collector for what allocates much that stays, and so would be searched in vain."""
+    """Pause the cycle collector during large allocations that stay, which it would search in vain."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
-            if not gc.get_freeze_count():  # else the caller has frozen objects, which must stay so
+            if not gc.get_freeze_count():  # otherwise the caller has frozen objects, which must remain frozen
                 gc.freeze()  # freeze and unfreeze together move all objects to the oldest generation
                 gc.unfreeze()
             gc.enable()
@@ -51,7 +51,7 @@ class _Package(NamedTuple):
 
 
 class _Importer(ExecutionLoader, MetaPathFinder):
-    """Finder and loader of the packages in memory, which are kept by name."""
+    """Finder and loader of the packages in memory, by name."""
 
     def __init__(self) -> None:
         self.packages: dict[str, _Package] = {}
@@ -59,7 +59,7 @@ class _Importer(ExecutionLoader, MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The spec of a module that has a text, None for any other."""
+        """Return the spec of a module that has a text, None for any other."""
         package = self.packages.get(fullname.partition(".")[0])
         if package is None or _file(fullname) not in package.texts:
             return None
@@ -72,15 +72,16 @@ class _Importer(ExecutionLoader, MetaPathFinder):
             super().exec_module(module)
 
     def is_package(self, fullname: str) -> bool:
-        """Check whether a name is that of a package, not of a module in one."""
+        """Return whether a name is that of a package, not of a module in one."""
         return "." not in fullname
 
     def get_filename(self, fullname: str) -> str:
-        """The file name in tracebacks. It does not end with `>`: linecache would not ask for the lines."""
+        """Return the file name in tracebacks. It does not end with `>`: linecache would not ask for the
+        lines."""
         return f"<{self.packages[fullname.partition('.')[0]].origin}>/{_file(fullname)}"
 
     def get_source(self, fullname: str) -> str:
-        """The text of a module."""
+        """Return the text of a module."""
         return self.packages[fullname.partition(".")[0]].texts[_file(fullname)]
 
 

@@ -1,4 +1,4 @@
-"""What a generated package says of its programs and procedures: plain frozen values, without their types."""
+"""Programs and procedures of a generated package, as frozen values that load their types on demand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..codec.annotations import AccessRule, Annotations
 if TYPE_CHECKING:
     from ..codec.xdrtype import XdrType
 
-#: Loads the type of a place.
+#: Loads the type at a location.
 Load = Callable[[str], "XdrType"]
 
 
@@ -29,11 +29,12 @@ def _annotations(said: tuple[Any, ...]) -> Annotations:
 
 @dataclass(frozen=True, slots=True)
 class Procedure:
-    """`symbol` is the .x's name (`REMOTE_PROC_AUTH_LIST`), `name` the tapset's (`auth_list`).
+    """A procedure. `symbol` is its constant in the .x (`REMOTE_PROC_AUTH_LIST`), `name` its name in tapsets
+    (`auth_list`).
 
-    The places of its types, None for void, are a module's name and the type's behind a dot
-    (`remote.remote_auth_list_ret`), for `load`. So nothing of a type is loaded before it is asked for. `said`
-    has the values of Annotations in their order, and those of AccessRules in place of these.
+    The locations of its types, None for void, consist of module and type (`remote.remote_auth_list_ret`), for
+    `load`, so that types are loaded only when needed. `said` has the fields of Annotations in order, with
+    AccessRules as tuples.
     """
 
     number: int
@@ -47,7 +48,7 @@ class Procedure:
 
     @property
     def annotations(self) -> Annotations:
-        """What the .x's comment says of it."""
+        """The annotations in its .x comment."""
         return _annotations(self.said)
 
     @property
@@ -67,7 +68,7 @@ class Procedure:
 
 
 def programs(package: str, rows: tuple[Any, ...]) -> tuple[Program, ...]:
-    """The programs of a generated package, of the rows that it has for one of its modules."""
+    """Build the programs of one module of a generated package from its rows."""
     load = partial(_load, package)
 
     def procedure(number: int, name: str, symbol: str, *rest: Any) -> Procedure:
@@ -87,8 +88,8 @@ def _load(package: str, place: str) -> XdrType:
 
 @dataclass(frozen=True)
 class Program:
-    """A program in one version. `symbol` is its constant in the .x (`REMOTE_PROGRAM`), `name` the
-    tapset's (`remote`); `procedures` are in ascending order of their numbers."""
+    """One version of a program. `symbol` is its constant in the .x (`REMOTE_PROGRAM`), `name` its name in
+    tapsets (`remote`); `procedures` are in ascending order of their numbers."""
 
     name: str
     symbol: str
@@ -109,5 +110,5 @@ class Program:
         return names
 
     def procedure(self, key: int | str) -> Procedure:
-        """The procedure of a number, name or symbol; raises KeyError."""
+        """Return the procedure with this number, name or symbol. Raises KeyError."""
         return self.by_number[key] if isinstance(key, int) else self.by_name[key]

@@ -1,4 +1,4 @@
-"""Messages in, Statistics out: several inputs together, their connections kept apart."""
+"""Messages in, Statistics out: several inputs together, with separate connections."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .limit_usage import LimitUsage
 from .results import (
     Connection,
     Error,
-    Event,
+    EventKind,
     Latency,
     Procedure,
     Slow,
@@ -35,8 +35,8 @@ from .results import (
 if TYPE_CHECKING:
     from ..registry import Registry
 
-#: Rows of each list at most: connections, procedures, events, errors, unanswered calls. (libvirt has 500
-#: procedures; but a header may say anything.)
+#: Maximum rows of each list: connections, procedures, events, errors, unanswered calls. (libvirt has 500
+#: procedures, but a header may contain any number.)
 MAX_ROWS: Final = 65536
 _PING, _PONG = 1, 2
 _NO_REPLY: Final = frozenset({"unanswered", "pending", "given-up"})
@@ -46,11 +46,10 @@ V = TypeVar("V")
 
 
 class Measure:
-    """Takes the messages of inputs, one input after the other.
+    """Collects the messages of inputs, one input after the other.
 
-    Of each exchange its latency is kept (8 bytes), for exact percentiles; the messages are not.
-    `top` is how many of the slowest exchanges and of the values nearest to their limits are reported.
-    `redacted` is reported as it is.
+    It keeps the latency of each exchange (8 bytes), for exact percentiles, but no messages. `top` is the
+    number of reported slowest exchanges and values closest to their limits. `redacted` is reported unchanged.
     """
 
     def __init__(self, registry: Registry, top: int, redacted: str | None = None) -> None:
@@ -62,7 +61,7 @@ class Measure:
         self._outcomes: Counter[str] = Counter()
         self._procedures: dict[_Numbers, _Calls] = {}
         self._connections: dict[tuple[int, int], Connection] = {}
-        self._events: dict[_Numbers, Event] = {}
+        self._events: dict[_Numbers, EventKind] = {}
         self._errors: dict[int, Error] = {}
         self._slowest: list[tuple[int, int, Slow]] = []
         self._unanswered: list[Unanswered] = []
@@ -70,14 +69,14 @@ class Measure:
         self._sessions = Sessions(registry)
 
     def source(self, file: str) -> None:
-        """Go on with another input."""
+        """Begin another input."""
         self._exchanges(self._sessions.finish())
         self._sessions = Sessions(self._registry)
         self._file = _text(file)
         self._totals.files += 1
 
     def add(self, item: Captured | ConnectionEvent | Closed) -> None:
-        """Take a message, or what else happened to a connection."""
+        """Add a message or an event of a connection."""
         if isinstance(item, ConnectionEvent):
             self._told(item)
             return
@@ -86,7 +85,7 @@ class Measure:
         self._exchanges(self._sessions.feed(item))
 
     def finish(self, notices: Mapping[str, int]) -> Statistics:
-        """The end of the last input; `notices` are those that its reading gave, by code."""
+        """End the last input; `notices` are the counts of its notices, by code."""
         self._exchanges(self._sessions.finish())
         totals = self._totals
         totals.outcomes = dict(self._outcomes.most_common())
@@ -139,7 +138,7 @@ class Measure:
                     each.pongs += header.proc == _PONG
             case "other":
                 totals.other += 1
-            case _:  # of an exchange, which counts it
+            case _:  # part of an exchange, where it is counted
                 pass
         self._limits.add(message, partial(self._where, captured))
 
@@ -154,7 +153,7 @@ class Measure:
         return found
 
     def _told(self, event: ConnectionEvent) -> None:
-        """What a daemon says of a connection, if there were messages before."""
+        """Add what a daemon reports about a connection that already has messages."""
         id_ = None if event.connection is None else event.connection.id
         connection = self._connections.get((self._totals.files, id_)) if id_ is not None else None
         if connection is not None:
@@ -165,7 +164,7 @@ class Measure:
         event = self._events.get(key)
         if event is None:
             program, procedure = self._names(header)
-            event = Event(header.prog, program, header.vers, header.proc, procedure)
+            event = EventKind(header.prog, program, header.vers, header.proc, procedure)
             self._enter(self._events, key, event)
         event.count += 1
         event.bytes += length
@@ -207,10 +206,10 @@ class Measure:
             self._slow(exchange.latency_ns, exchange, call, reply)
 
     def _error(self, captured: Captured) -> None:
-        """An error reply, or the error that ended a stream."""
+        """Add an error reply, or the error that ended a stream."""
         payload = captured.message.payload
         code = getattr(payload, "code", None)
-        if code is None:  # it breaks off, or was not seen
+        if code is None:  # it is truncated or missing
             return
         error = self._errors.get(code)
         if error is None:
@@ -225,11 +224,11 @@ class Measure:
         if full and (not self._slowest or latency <= self._slowest[0][0]):
             return
         slow = Slow(latency, self._where(call), reply.n, exchange.outcome)
-        entry = (latency, -self._totals.exchanges, slow)  # of two, the earlier counts as slower
+        entry = (latency, -self._totals.exchanges, slow)  # of equal ones, the earlier counts as slower
         (heapq.heappushpop if full else heapq.heappush)(self._slowest, entry)
 
     def _enter(self, table: dict[K, V], key: K, value: V) -> bool:
-        """One more row, if there is room: else its figures are in the totals alone."""
+        """Add a row if there is room; otherwise its figures are only in the totals."""
         room = len(table) < MAX_ROWS
         if room:
             table[key] = value
@@ -271,7 +270,7 @@ class _Calls:
         self._latencies = array("q")
 
     def add(self, exchange: Exchange) -> None:
-        """One more exchange."""
+        """Add an exchange."""
         row, call, reply = self._row, exchange.call, exchange.reply
         if call is None:
             row.without_call += 1
@@ -291,7 +290,7 @@ class _Calls:
             _add_stream(row.streams, exchange.stream)
 
     def figures(self) -> Procedure:
-        """The row of the procedure."""
+        """Build the row of the procedure."""
         if self._latencies:
             self._row.latency = latency(self._latencies)
         streams = self._row.streams
@@ -302,7 +301,7 @@ class _Calls:
 
 
 def latency(values: array[int]) -> Latency:
-    """The figures of some latencies, at least one."""
+    """Return the figures of latencies, of which there must be at least one."""
     ordered = sorted(values)
     count, total = len(ordered), sum(ordered)
     p50, p90, p99 = (ordered[ceil(percent * count / 100) - 1] for percent in (50, 90, 99))
@@ -331,10 +330,10 @@ def _most(known: int | None, new: int | None) -> int | None:
 
 
 def _fitting(ns: int) -> int:
-    """What fits 64 bits, whatever a clock says."""
+    """Clamp a number to 64 bits, whatever the clock."""
     return max(-(2**63), min(ns, 2**63 - 1))
 
 
 def _text(name: str) -> str:
-    """A file's or a socket's name may be any bytes, JSON is UTF-8."""
+    """Return text that is valid UTF-8, for JSON: the name of a file or a socket may be any bytes."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -1,5 +1,5 @@
-"""What a client and a server agreed on, from the exchanges at the beginning of a connection, and from what a
-daemon says of it."""
+"""Results of the negotiation between client and server: from the first exchanges of a connection, and from a
+daemon's reports."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from ..events import Captured
     from ..session import Exchange
 
-#: Most features and registrations that are kept of a connection.
+#: Maximum number of features and registrations kept per connection.
 _MOST: Final = 256
-#: By the kinds of events.
+#: By kind of event.
 _RESULTS: Final = {
     "server_client_auth_allow": "ok",
     "server_client_auth_deny": "error",
@@ -24,7 +24,7 @@ _RESULTS: Final = {
 
 
 def note(connection: Connection, program: str, procedure: str, exchange: Exchange) -> None:
-    """Enter what an exchange says about its connection; `program` and `procedure` are names."""
+    """Note what an exchange reveals about its connection; `program` and `procedure` are names."""
     if procedure.startswith("auth_"):
         connection.auth = _authentication(connection.auth or Authentication(), procedure, exchange)
     elif procedure == "connect_open":
@@ -44,7 +44,8 @@ def note(connection: Connection, program: str, procedure: str, exchange: Exchang
 
 
 def told(connection: Connection, kind: str) -> None:
-    """Enter what an event says: a daemon's log has the outcome of an authentication, but not its payloads."""
+    """Note what an event reveals: a daemon's log has the outcome of an authentication, but not its
+    payloads."""
     result = _RESULTS.get(kind)
     if result is not None:
         connection.auth = connection.auth or Authentication()
@@ -71,7 +72,7 @@ def _authentication(so_far: Authentication, procedure: str, exchange: Exchange) 
 
 
 def _method(type_: Any) -> str:
-    """`none` of REMOTE_AUTH_NONE."""
+    """Return `none` for REMOTE_AUTH_NONE."""
     name = getattr(type_, "name", None)
     return name.rpartition("_")[2].lower() if name else str(type_)
 
@@ -83,14 +84,15 @@ def _opened(program: str, exchange: Exchange) -> Opened:
 
 
 def _name(captured: Captured | None, field: str, number: Any) -> str | None:
-    """What libvirt calls the number in a field of a payload."""
+    """Return libvirt's name of the number in a field of a payload."""
     type_ = captured.message.payload_type if captured else None
     meaning = meanings(type_ or "").get(field)
     return meaning.names.get(number) if isinstance(meaning, OneOf) else None
 
 
 def _field(captured: Captured | None, name: str) -> Any:
-    """A field of a payload; None for an error, for a payload that breaks off before it, for no message."""
+    """Return a field of a payload; None for an error, for a payload truncated before it, and without a
+    message."""
     if captured is None or captured.message.header.status != Status.VIR_NET_OK:
         return None
     return getattr(captured.message.payload, name, None)

@@ -1,5 +1,5 @@
-"""What is known at the end, as it is written in JSON. Times are in ns (since the epoch where they are points
-of time), sizes in bytes; bytes of messages are their length words."""
+"""The values of statistics, as written in JSON. Times are in ns (since the epoch for points in time), sizes
+in bytes; bytes of messages are their length words."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ..session import Outcome
 
 
 class Where(msgspec.Struct, frozen=True):
-    """A message: its file and number there, and what its header says. Names are None for numbers that
-    the definitions do not have."""
+    """A message: its file and number there, and fields of its header. Names are None for numbers without a
+    definition."""
 
     file: str
     n: int
@@ -25,8 +25,8 @@ class Where(msgspec.Struct, frozen=True):
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """From calls to their replies. Percentiles are by nearest rank: each is a latency that occurred,
-    the smallest that at least so many percent of all do not exceed."""
+    """Latencies from calls to their replies. Percentiles are by nearest rank: each is the smallest latency
+    that occurred and that at least this percentage of all does not exceed."""
 
     count: int
     total_ns: int
@@ -39,8 +39,8 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Streams(msgspec.Struct):
-    """The streams that a procedure opened: their data, the time that those took which had a clock, the
-    bytes per second in that time (None for none), how many did not finish by themselves."""
+    """The streams that a procedure opened: their data, the total duration of those with a clock, the bytes
+    per second in that time (None without one), and the number that did not finish normally."""
 
     count: int = 0
     bytes_c2s: int = 0
@@ -56,8 +56,8 @@ class Streams(msgspec.Struct):
 
 class Procedure(msgspec.Struct):
     """The exchanges of a procedure. `errors` counts error replies and streams that ended with an error,
-    `unanswered` calls without a reply, `without_call` what came without a call. Bytes are all of the
-    exchanges' messages. `streams` is None for a procedure that opened none."""
+    `unanswered` calls without a reply, `without_call` replies and streams without a call. Bytes include all
+    messages of the exchanges. `streams` is None for a procedure that opened none."""
 
     prog: int
     program: str | None
@@ -77,8 +77,8 @@ class Procedure(msgspec.Struct):
 
 
 class Authentication(msgspec.Struct):
-    """`offered` by the server (`none`, `sasl`, `polkit`), the `method` that was used with its
-    `mechanism` (SASL), and its `result`: `ok`, `error`, or None for not known."""
+    """An authentication: `offered` by the server (`none`, `sasl`, `polkit`), the `method` used with its
+    `mechanism` (SASL), and its `result`: `ok`, `error`, or None if unknown."""
 
     offered: tuple[str, ...] = ()
     method: str | None = None
@@ -87,9 +87,9 @@ class Authentication(msgspec.Struct):
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """What the client opened: connect_open's program (`remote`, `admin`), its URI (None for libvirt's
-    default, and in programs that have none), flags (None where the call's payload was not seen), and how
-    it came out."""
+    """The connection that the client opened: connect_open's program (`remote`, `admin`), its URI (None for
+    libvirt's default, and in programs without one), flags (None if the payload of the call is missing), and
+    the outcome."""
 
     program: str
     uri: str | None
@@ -98,8 +98,8 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Feature(msgspec.Struct, frozen=True):
-    """A feature that the client asked for, by libvirt's internal number and its name (None for a number
-    without one), and the answer (None: an error)."""
+    """A feature that the client asked about, by libvirt's internal number and its name (None if it has none),
+    and the answer (None: an error)."""
 
     feature: int
     name: str | None
@@ -107,8 +107,8 @@ class Feature(msgspec.Struct, frozen=True):
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """A kind of event that the client asked for: the procedure, its event's number and name (None where it
-    has none) and the callback that the server gave (None: an error, or a procedure without)."""
+    """A kind of event that the client registered for: the procedure, the event's number and name (None if it
+    has none) and the server's callback id (None: an error, or a procedure without one)."""
 
     procedure: str
     event: int | None
@@ -117,8 +117,8 @@ class Registration(msgspec.Struct, frozen=True):
 
 
 class Connection(msgspec.Struct):
-    """A connection with messages. `opened` is None where no connect_open was seen; `closed` says whether
-    a connect_close was answered. `encrypted` and others are among its notices."""
+    """A connection with messages. `opened` is None if no connect_open was seen; `closed` is whether a
+    connect_close was answered. `encrypted` and others are among its notices."""
 
     file: str
     id: int
@@ -145,8 +145,8 @@ class Connection(msgspec.Struct):
     registrations: list[Registration] = msgspec.field(default_factory=list)
 
 
-class Event(msgspec.Struct):
-    """A kind of event: how many came, in how many bytes."""
+class EventKind(msgspec.Struct):
+    """A kind of event: the number of events, and their bytes."""
 
     prog: int
     program: str | None
@@ -158,7 +158,7 @@ class Event(msgspec.Struct):
 
 
 class Error(msgspec.Struct):
-    """An error by its code: how many came, and the first of them."""
+    """An error by its code: the number of occurrences, and the first of them."""
 
     code: int
     code_name: str | None
@@ -168,7 +168,7 @@ class Error(msgspec.Struct):
 
 
 class Slow(msgspec.Struct, frozen=True):
-    """An exchange that took long; `call` and `reply` are the numbers of its messages."""
+    """A slow exchange; `call` and `reply` are the numbers of its messages."""
 
     latency_ns: int
     call: Where
@@ -177,18 +177,17 @@ class Slow(msgspec.Struct, frozen=True):
 
 
 class Unanswered(msgspec.Struct, frozen=True):
-    """A call without a reply, and why there is none."""
+    """A call without a reply, and the reason."""
 
     outcome: Outcome
     call: Where
 
 
 class Closeness(msgspec.Struct, frozen=True):
-    """The longest value that one place in the definitions had, beside what it may have at most.
+    """The longest value at one place in the definitions, compared with its limit.
 
-    `what` is `string` and `opaque` (bytes), `list` (elements), `message` (length word), or
-    `descriptors`; `path` leads there from the payload's type. `fraction` is longest / limit: what is over 1 a
-    peer refuses.
+    `what` is `string` and `opaque` (bytes), `list` (elements), `message` (length word), or `descriptors`;
+    `path` leads there from the payload's type. `fraction` is longest / limit: a peer refuses values over 1.
     """
 
     what: str
@@ -200,9 +199,9 @@ class Closeness(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct):
-    """Over all files. `other` are messages of no known type, `malformed` those whose payload was wrong.
-    `outcomes` has the exchanges by outcome, `notices` what there was to say, by code. `left_out` counts what
-    the lists below do not name, because they would have become too long."""
+    """Totals over all files. `other` counts messages of unknown type, `malformed` those with a malformed
+    payload. `outcomes` counts exchanges by outcome, `notices` notices by code. `left_out` counts rows left
+    out of the lists below, which would have become too long."""
 
     files: int = 0
     messages: int = 0
@@ -225,14 +224,14 @@ class Totals(msgspec.Struct):
 
 
 class Statistics(msgspec.Struct):
-    """Everything. `procedures` come by the time that their calls took in all, `connections` in the order
-    of their files, the rest with the largest first, `unanswered` in the order of their calls. `redacted` is
-    `secrets` or `all`, and only there if messages were redacted."""
+    """All statistics. `procedures` are in order of their total time, `connections` in the order of their
+    files, `unanswered` in the order of their calls, the rest with the largest first. `redacted` is `secrets`
+    or `all`, and present only if messages were redacted."""
 
     totals: Totals
     procedures: list[Procedure]
     connections: list[Connection]
-    events: list[Event]
+    events: list[EventKind]
     errors: list[Error]
     slowest: list[Slow]
     unanswered: list[Unanswered]

@@ -1,1 +1,1 @@
-"""Bytes without context to the messages and payloads that they may be."""
+"""Guesses about bytes without context: the messages and payloads that they may be."""

@@ -1,4 +1,4 @@
-"""Messages and headers of libvirt anywhere in bytes: in a dump, in a core file."""
+"""Search for libvirt messages and headers in any bytes, such as a dump or a core file."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from .evidence import background, weigh, word_bits
 _HEADER = Struct(">IIiiIi").unpack_from
 _HEADER_SIZE: Final = 24
 _WORD = Struct(">I").unpack_from
-#: How far behind a header without a length word its payload may reach.
+#: Maximum distance after a header without a length word that its payload may reach.
 _HEADLESS: Final = 1 << 20
-#: What is looked at of a message after too many wrong lengths.
+#: Number of bytes of a message that are decoded after too many wrong lengths.
 _GLANCE: Final = 256
-#: The messages of a run that are kept; the others are counted.
+#: Number of messages of a run that are kept; the others are counted.
 KEPT: Final = 20
-#: What is not as it should be with a payload: it breaks off; or bytes are behind it.
+#: Evidence against a payload that is truncated, or that other bytes follow.
 _BROKEN, _SPARE = 30.0, 10.0
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A header at `offset`, which is where the length word stands, or the header itself where there is
-    none (`headless`). `message` has what was read; its `missing` is how many bytes are behind the end of what
-    was looked at. `size` is how many bytes of the input it takes."""
+    """A header at `offset`, the position of its length word, or of the header itself if there is none
+    (`headless`). `message` is the decoded part; its `missing` is the number of bytes after the end of the
+    input. `size` is the number of bytes of the input that it occupies."""
 
     offset: int
     size: int
@@ -47,7 +47,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """Messages one right behind the other. `messages` are the first of them, of `count`."""
+    """Consecutive messages. `messages` are the first of them, `count` is their number."""
 
     offset: int
     size: int
@@ -66,7 +66,7 @@ class Search:
         self._pattern = re.compile(b"|".join(map(re.escape, heads)) or b"(?!)")
 
     def runs(self, data: bytes | mmap) -> Iterator[Run]:
-        """All that is found, in the order of the bytes; in linear time, however they look."""
+        """Yield everything found, in order of position; in linear time for any bytes."""
         messages: list[Found] = []
         count, start, end, bits, whole = 0, 0, 0, 0.0, False
         for found in self._found(data):
@@ -86,7 +86,7 @@ class Search:
 
     def _found(self, data: bytes | mmap) -> Iterator[Found]:
         size, pos = len(data), 0
-        # Lengths that are wrong could have the same bytes decoded again and again.
+        # Wrong lengths could cause the same bytes to be decoded again and again.
         budget = 4 * size + (1 << 20)
         while match := self._pattern.search(data, pos):
             at = match.start()
@@ -109,7 +109,7 @@ class Search:
                 pos = found.offset + found.size - len(found.message.spare)
 
     def _until(self, data: bytes | mmap, at: int) -> int:
-        """How long a message could be whose header is at `at` and whose length nobody knows."""
+        """Return the maximum length of a message with its header at `at` and an unknown length."""
         most = min(len(data), at + _HEADLESS)
         match = self._pattern.search(data, at + _HEADER_SIZE, most)
         end = max(at + _HEADER_SIZE, match.start() - 4) if match else most
@@ -119,14 +119,14 @@ class Search:
         if headless:
             frame = there.to_bytes(4) + data[start : start + there - 4]
             message = decode_message(frame, registry=self._registry)
-            if message.spare:  # it is nothing of this message's
+            if message.spare:  # bytes of something else
                 there -= len(message.spare)
                 frame, message = frame[:there], replace(message, length=there, spare=b"")
         else:
             frame = data[start : start + there]
             message = decode_message(frame, missing=length - there, registry=self._registry)
             if message.missing and message.payload is not None and message.error is None:
-                # Nothing of it is missing: what stands before the header is no length word.
+                # The message is complete: the bytes before the header are not a length word.
                 return self._read(data, start + 4, there, length, True)
         bits = self._header_bits(message.header) + self._payload_bits(frame, message)
         if not headless:
@@ -134,7 +134,7 @@ class Search:
         return Found(start, there - 4 if headless else there, bits, message, headless)
 
     def _header_bits(self, header: Header) -> float:
-        """The evidence of a header that is plausible."""
+        """Return the evidence of a plausible header."""
         program = self._registry.find(header.prog, header.vers)
         known = program is not None and header.proc in program.by_number
         procedure = math.log2(len(program.procedures)) + 0.1 if program and known else 14 + 4
@@ -144,7 +144,7 @@ class Search:
 
     @staticmethod
     def _payload_bits(frame: bytes, message: Message) -> float:
-        """The evidence of what is behind the header."""
+        """Return the evidence of the bytes after the header."""
         if message.malformed:
             return -_BROKEN
         spare = _SPARE if message.spare else 0.0
@@ -156,7 +156,7 @@ class Search:
 
 
 def _whole(found: Found) -> bool:
-    """Whether nothing is wrong with a message, so that its end is where it says."""
+    """Return whether a message is correct, so that its length can be trusted."""
     message = found.message
     return not found.headless and not message.missing and message.error is None
 

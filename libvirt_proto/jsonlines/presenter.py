@@ -1,10 +1,10 @@
-"""Messages as JSON lines: one object per message, its keys always there and in one order.
+"""Messages as JSON lines: one object per message, with all keys in a fixed order.
 
-`remarks`, `raw`, `missing` and `sightings` alone come only where they say something: the payload was not
-canonical XDR, and `raw` is what was received; `missing` is how many bytes of the message nobody has seen;
-`sightings` are the recordings that have it, where two were merged. `access` comes with calls if it is asked
-for, `redacted` with redacted messages. In payloads, numbers that libvirt's public API has names for stay
-numbers, and the names follow them, `code_name` after `code` (see values).
+Only `remarks`, `raw`, `missing` and `sightings` are optional. If the payload was not canonical XDR, `raw` is
+what was received, and `remarks` explains it. `missing` is the number of missing bytes, `sightings` the
+recordings that have a merged message. `access` is added to calls on request, `redacted` to redacted messages.
+Numbers in payloads with a name in libvirt's public API remain numbers, followed by their names: `code_name`
+after `code` (see values).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Problem(msgspec.Struct):
-    """What is wrong with a payload: a sentence, the byte from the length word on, the field."""
+    """The problem of a payload: a sentence, the offset from the length word, and the field."""
 
     message: str
     offset: int | None
@@ -37,10 +37,10 @@ class Problem(msgspec.Struct):
 class Line(msgspec.Struct):
     """One line, in the order of its keys.
 
-    `dir` is c2s, s2c or null; `length` is the length word. `program` and `procedure` are null for
-    numbers without a name, `type` and `status` are then the number. `fds` is the descriptor count
-    of the WITH_FDS types, else null. `data` is base64: stream data, or a payload without definition;
-    `spare` is hex; each is null where there is none.
+    `dir` is c2s, s2c or null; `length` is the length word. `program` and `procedure` are null for numbers
+    without a name; `type` and `status` are then the number. `fds` is the descriptor count of the WITH_FDS
+    types, otherwise null. `data` is base64: stream data, or a payload without a definition; `spare` is hex;
+    each is null if there is none.
     """
 
     n: int
@@ -70,9 +70,8 @@ class Line(msgspec.Struct):
     redacted: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class Event(msgspec.Struct):
-    """One line for what happens to a connection beside its messages; `conn` is null where it is not
-    known which one it is."""
+class EventLine(msgspec.Struct):
+    """One line for an event of a connection; `conn` is null if the connection is unknown."""
 
     event: str
     time_ns: int | None
@@ -80,15 +79,15 @@ class Event(msgspec.Struct):
     details: dict[str, str]
 
 
-#: What stands in a form for the values that differ from message to message (n, time_ns, conn, length,
-#: serial, payload). JSON has no control characters, so it is nowhere else.
+#: Placeholders in a form for the values that differ between messages (n, time_ns, conn, length, serial,
+#: payload). JSON has no control characters, so they occur nowhere else.
 _NUMBER: Final = msgspec.Raw(b"\1")
 _JSON: Final = msgspec.Raw(b"\2")
-#: So many forms are kept; libvirt has some 2,000, a hostile peer any number.
+#: Maximum number of forms; libvirt has about 2,000, a hostile peer any number.
 _MAX_FORMS: Final = 8192
 
 
-class Presenter:
+class JsonLinesPresenter:
     """Captured → a line of JSON with its newline, in UTF-8."""
 
     def __init__(
@@ -101,13 +100,13 @@ class Presenter:
         self._connection: Connection | None = None
         self._conn = ""
         self._conn_json = b""
-        #: By the class of a payload, so that most messages take one look-up.
+        #: By class of the payload, so that most messages take one look-up.
         self._converters: dict[type, Convert] = {}
-        #: By what the lines of such messages have in common: a line to be filled in.
+        #: Lines with placeholders, by the values that such messages have in common.
         self._forms: dict[tuple[Any, ...], bytes] = {}
 
     def __call__(self, captured: Captured) -> bytes:
-        """The line of a message."""
+        """Return the line of a message."""
         message = captured.message
         if (
             message.error is not None
@@ -150,7 +149,7 @@ class Presenter:
         )
 
     def _form(self, kind: tuple[Any, ...], captured: Captured) -> bytes:
-        """The line of a message, with places for what other messages of its kind have another."""
+        """Return the line of a message, with placeholders for the values that differ."""
         line: Any = self.line(captured)
         line.n = line.time_ns = line.length = line.serial = _NUMBER
         line.conn = line.payload = _JSON
@@ -166,13 +165,13 @@ class Presenter:
         self._conn_json = self._encode(self._conn)
 
     def event(self, event: ConnectionEvent) -> bytes:
-        """The line of an event."""
+        """Return the line of an event."""
         conn = None if event.connection is None else connection_name(event.connection)
         details = {_utf8(name): _utf8(text) for name, text in event.details}
-        return self._encode(Event(_utf8(event.kind), event.time_ns, conn, details)) + b"\n"
+        return self._encode(EventLine(_utf8(event.kind), event.time_ns, conn, details)) + b"\n"
 
     def line(self, captured: Captured) -> Line:
-        """The object of a line."""
+        """Return the object of a line."""
         message = captured.message
         header = message.header
         program, procedure = self._names.of(header)
@@ -228,12 +227,12 @@ class Presenter:
 
 
 def connection_name(connection: Connection) -> str:
-    """The connection's name, in UTF-8."""
+    """Return the name of the connection, in UTF-8."""
     return _utf8(str(connection))
 
 
 def _utf8(text: str) -> str:
-    """A text for JSON, which is UTF-8: a socket's path may be any bytes."""
+    """Return text that is valid UTF-8, for JSON: a socket's path may be any bytes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

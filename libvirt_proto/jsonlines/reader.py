@@ -1,8 +1,8 @@
-"""JSON lines, as presenter.py writes them and people edit them, to messages and their frames.
+"""JSON lines, as written by presenter.py and edited by people, to messages and their frames.
 
-What a line says twice must agree: a number and its name, `payload_type` and the header, `payload`
-and `raw`. Whoever edits one edits the other, or deletes it. `n`, `length`, `error` and `remarks` say
-how a message was received and are not looked at; the length word is worked out anew.
+Redundant keys must agree: a number and its name, `payload_type` and the header, `payload` and `raw`. Whoever
+edits one edits the other, or deletes it. `n`, `length`, `error` and `remarks` describe how a message was
+received and are ignored; the length word is computed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from ..blocks import LineTooLongError, Read, text_lines
 from ..codec.limits import MAX_FRAME
 from ..errors import BadValue, ProtocolError
-from ..events import Captured, Connection, Direction, Notice
+from ..events import Captured, Connection, Direction, Notice, NoticeCode
 from ..rpc.frame import TYPES_WITH_FDS
 from ..rpc.message import Header, Message, encode_message, payload_of
 from ..rpc.names import STATUSES, TYPES
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..codec.xdrtype import XdrType
     from ..registry import Registry
 
-#: JSON needs more room than XDR does: a byte of a string takes six as \u0000.
+#: JSON needs more space than XDR: a byte of a string may take six as \u0000.
 _MAX_LINE: Final = 8 * MAX_FRAME
 _KEYS: Final = frozenset(Line.__struct_fields__)
 _ADDRESS: Final = re.compile(r".*:\d+")
@@ -39,7 +39,7 @@ Fields = Mapping[str, Any]
 
 
 class Parsed(msgspec.Struct, frozen=True, gc=False):
-    """A message that a line holds, and its bytes, from the length word on. `line` counts from 1."""
+    """A message of a line, and its bytes from the length word on. `line` counts from 1."""
 
     line: int
     captured: Captured
@@ -47,9 +47,10 @@ class Parsed(msgspec.Struct, frozen=True, gc=False):
 
 
 def parse_lines(read: Read, registry: Registry) -> Iterator[Parsed | Notice]:
-    """The messages of a file of JSON lines; a Notice (`bad-line`) for each line that is none.
+    """Yield the messages of a file of JSON lines, and a Notice (`bad-line`) for each line that is not a
+    message.
 
-    Empty lines and lines of events are passed over. A line too long for any message ends it.
+    Empty lines and lines of events are skipped. A line too long for any message ends the file.
     """
     parser = Parser(registry)
     number = 0
@@ -59,16 +60,16 @@ def parse_lines(read: Read, registry: Registry) -> Iterator[Parsed | Notice]:
                 parsed = parser(text, number)
             except ProtocolError as error:
                 where = f"line {number}, {error.path}" if error.path else f"line {number}"
-                yield Notice("bad-line", f"{where}: {error.reason}")
+                yield Notice(NoticeCode.BAD_LINE, f"{where}: {error.reason}")
                 continue
             if parsed is not None:
                 yield parsed
     except LineTooLongError as error:
-        yield Notice("bad-line", f"line {number + 1}: {error}")
+        yield Notice(NoticeCode.BAD_LINE, f"line {number + 1}: {error}")
 
 
 class Parser:
-    """A line → its message, of one set of definitions."""
+    """Parses lines to messages, with one set of definitions."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -78,9 +79,9 @@ class Parser:
         self._count = 0
 
     def __call__(self, text: bytes, number: int = 1) -> Parsed | None:
-        """The message of a line; None for an empty line and for an event.
+        """Return the message of a line; None for an empty line and for an event.
 
-        Raises ProtocolError for a line that is no message, its path leading to the key.
+        Raises ProtocolError for a line that is not a message, with the path of the key.
         """
         if not text.strip():
             return None
@@ -89,7 +90,7 @@ class Parser:
             return None
         for key in fields:
             if key not in _KEYS:
-                raise BadValue("a message has no such key (docs/json.md has them)", path=key)
+                raise BadValue("unknown key (docs/json.md lists the keys of a message)", path=key)
         direction = _direction(fields)
         message = self._message(fields, direction)
         try:
@@ -110,14 +111,14 @@ class Parser:
         except RecursionError:
             raise BadValue("is nested too deeply") from None
         if not isinstance(fields, dict):
-            raise BadValue(f"{shown(fields)} is no object")
+            raise BadValue(f"expected an object, got {shown(fields)}")
         return fields
 
     def _message(self, fields: Fields, direction: Direction | None) -> Message:
         header = self._header(fields)
         missing = _integer(fields, "missing")
         if missing:
-            raise BadValue(f"cannot be encoded: {missing} bytes of the message were never seen")
+            raise BadValue(f"cannot be encoded: {missing} bytes of the message are missing")
         fds = _descriptors(fields, header)
         spare = _bytes(fields, "spare", hex_bytes) or b""
         raw, data = _bytes(fields, "raw", hex_bytes), _bytes(fields, "data", base64_bytes)
@@ -127,18 +128,18 @@ class Parser:
         name = fields.get("payload_type")
         if name is not None and (type_ is None or name != type_.name):
             here = "no type" if type_ is None else type_.name
-            raise BadValue(f"{shown(name)}, but by its header the message has {here}", path="payload_type")
+            raise BadValue(f"expected {here} for this header, got {shown(name)}", path="payload_type")
         type_name = None if type_ is None else type_.name
-        length = 0  # encoding gives it
+        length = 0  # set by encoding
         if raw is not None:
             if data is not None:
-                raise BadValue("there are data, too: delete one of the two", path="raw")
+                raise BadValue("a message has either data or payload: delete one of the two", path="raw")
             if given is not None:
                 _check_raw(type_, raw, given, spare)
             return Message(header, length, fds, type_name, spare=spare, raw=raw)
         if type_ is not None:
             if data is not None:
-                raise BadValue(f"the message has a {type_.name}, which goes into payload", path="data")
+                raise BadValue(f"expected payload of type {type_.name} instead of data", path="data")
             if given is None:
                 raise BadValue(f"is missing ({type_.name})", path="payload")
             try:
@@ -149,7 +150,7 @@ class Parser:
                 raise
             return Message(header, length, fds, type_name, value, spare=spare)
         if given is not None:
-            why = "no payload" if typed else "no payload of a known type; bytes go into data"
+            why = "no payload" if typed else "expected data: the payload has no known type"
             raise BadValue(f"a message with this header has {why}", path="payload")
         if data and typed:
             raise BadValue("a message with this header has no data", path="data")
@@ -182,7 +183,7 @@ class Parser:
             known = self._registry.program(key)
         except KeyError:
             if name is not None:
-                raise BadValue(f"no program is called {shown(name)}", path="program") from None
+                raise BadValue(f"unknown program {shown(name)}", path="program") from None
             if version is None:
                 raise BadValue("is missing", path="vers") from None
             assert number is not None
@@ -198,11 +199,11 @@ class Parser:
             return number
         known = self._registry.find(program, version)
         if known is None:
-            raise BadValue(f"no program {program} version {version} is known", path="procedure")
+            raise BadValue(f"unknown program {program} version {version}", path="procedure")
         try:
             named = known.procedure(name).number
         except KeyError:
-            text = f"no procedure of {known.name} is called {shown(name)}"
+            text = f"unknown procedure {shown(name)} of {known.name}"
             raise BadValue(text, path="procedure") from None
         if number not in (None, named):
             raise _contradiction("procedure", shown(name), named, "proc", number)
@@ -216,8 +217,8 @@ class Parser:
 
 
 def _connection(number: int, name: str) -> Connection:
-    """A connection of this name: `client:port-server:port`, `client-/path`, the second of one name with `#2`
-    behind it, or only a number."""
+    """Return the connection of this name: `client:port-server:port`, `client-/path`, the second of one name
+    with the suffix `#2`, or only a number."""
     again = _NAMESAKE.search(name)
     client, dash, server = name[: again.start() if again else None].partition("-")
     if not dash:
@@ -234,7 +235,7 @@ def _contradiction(key: str, name: str, number: int, other: str, given: int | No
 def _direction(fields: Fields) -> Direction | None:
     direction = fields.get("dir")
     if direction not in ("c2s", "s2c", None):
-        raise BadValue(f"{shown(direction)} is neither c2s nor s2c nor null", path="dir")
+        raise BadValue(f"expected c2s, s2c or null, got {shown(direction)}", path="dir")
     return direction
 
 
@@ -252,7 +253,7 @@ def _integer(fields: Fields, key: str, bits: int = 64, signed: bool = True) -> i
 def _text(fields: Fields, key: str) -> str | None:
     value = fields.get(key)
     if not isinstance(value, str | None):
-        raise BadValue(f"{shown(value)} is no string", path=key)
+        raise BadValue(f"expected a string, got {shown(value)}", path=key)
     return value
 
 
@@ -268,7 +269,7 @@ def _bytes(fields: Fields, key: str, parse: Any) -> bytes | None:
 
 
 def _named(fields: Fields, key: str, names: Mapping[int, str]) -> int:
-    """A number that may be spelled by its name."""
+    """Return a number that may be given by name."""
     value = fields.get(key)
     if value is None:
         raise BadValue("is missing", path=key)
@@ -279,35 +280,35 @@ def _named(fields: Fields, key: str, names: Mapping[int, str]) -> int:
     for number, name in names.items():
         if name == value:
             return number
-    raise BadValue(f"{shown(value)} is none of {', '.join(names.values())}, nor a number", path=key)
+    raise BadValue(f"expected a number or one of {', '.join(names.values())}, got {shown(value)}", path=key)
 
 
 def _descriptors(fields: Fields, header: Header) -> int | None:
-    """The descriptor count; None for types that carry none, and where a frame broke off in it."""
+    """Return the descriptor count; None for types without one, and if the frame was truncated in it."""
     fds = _integer(fields, "fds")
     if header.type not in TYPES_WITH_FDS:
         if fds is not None:
-            raise BadValue("only call_with_fds and reply_with_fds carry descriptors", path="fds")
+            raise BadValue("only call_with_fds and reply_with_fds have descriptors", path="fds")
     elif fds is None and fields.get("raw") is None:
         raise BadValue("is missing: call_with_fds and reply_with_fds carry a descriptor count", path="fds")
     return fds
 
 
 def _check_raw(type_: XdrType | None, raw: bytes, given: Any, spare: bytes) -> None:
-    """Raises BadValue where `payload` is not what `raw` says: somebody edited one of the two."""
+    """Raise BadValue if `payload` and `raw` disagree, because one of the two was edited."""
     if type_ is not None:
         reading = type_.read(raw)
         if reading.value is not None and _same(to_plain(type_, reading.value), given):
             return
     raise BadValue(
-        "is not what payload says, and would be written as it is: delete raw to write payload,"
-        " or payload to write raw",
+        "does not agree with payload, and would be written unchanged: delete raw to write payload, or"
+        " payload to write raw",
         path="raw",
     )
 
 
 def _same(received: Any, given: Any) -> bool:
-    """Whether two payloads are the same, but for the names beside numbers."""
+    """Return whether two payloads are equal, apart from the names of numbers."""
     if isinstance(received, dict) and isinstance(given, dict):
         extra = given.keys() - received.keys()
         return all(key.endswith("_name") for key in extra) and all(

@@ -1,1 +1,1 @@
-"""Names that libvirt's public API has for numbers in payloads; the data files are next to the code."""
+"""Names in libvirt's public API for numbers in payloads; the data files are next to the code."""

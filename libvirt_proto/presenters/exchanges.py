@@ -1,4 +1,4 @@
-"""Exchanges, in the ways in which messages are shown: `Pretty`, `Monitor`, `Lines` of JSON."""
+"""Exchanges in the formats of messages: `Pretty`, `Monitor`, and `Lines` of JSON."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _ARROWS: Final = ("→ ", "← ", "← ")
 
 
 class StreamObject(msgspec.Struct):
-    """What went over a stream. `duration_ns` and `bytes_per_second` are null without a clock; `error` is the
-    server's message that ended it, as a message is written."""
+    """The traffic of a stream. `duration_ns` and `bytes_per_second` are null without a clock; `error` is the
+    server's message that ended it, in the format of messages."""
 
     bytes_c2s: int
     bytes_s2c: int
@@ -40,8 +40,8 @@ class StreamObject(msgspec.Struct):
 
 
 class Line(msgspec.Struct):
-    """One line of JSON, in the order of its keys. `time_ns` is the first message's; `call` and `reply` are
-    written as messages are (jsonl.Line)."""
+    """One line of JSON, in the order of its keys. `time_ns` is the time of the first message; `call` and
+    `reply` have the format of messages (jsonlines.presenter.Line)."""
 
     n: int
     time_ns: int | None
@@ -70,15 +70,15 @@ class Lines:
         self, registry: Registry, accesses: Accesses | None = None, redacted: str | None = None
     ) -> None:
         self._names = Names(registry)
-        self._message = jsonl.Presenter(registry, accesses, redacted)
+        self._message = jsonl.JsonLinesPresenter(registry, accesses, redacted)
         self._encode = msgspec.json.Encoder().encode
 
     def __call__(self, exchange: Exchange) -> bytes:
-        """The line of an exchange."""
+        """Return the line of an exchange."""
         return self._encode(self.line(exchange)) + b"\n"
 
     def line(self, exchange: Exchange) -> Line:
-        """The object of a line."""
+        """Return the object of a line."""
         header, message = exchange.header, self._message
         program, procedure = self._names.of(header)
         return Line(
@@ -119,9 +119,9 @@ class Lines:
 
 
 class Monitor:
-    """Exchange → a line in the manner of libvirt's rpc-monitor, without its newline.
+    """Exchange → a line in the style of libvirt's rpc-monitor, without its newline.
 
-      0.002 C = 127.0.0.1:40508-127.0.0.1:16509 msg=remote.1.connect_open(ok, 2) len=56+28 took=0.000131
+        0.002 C = 127.0.0.1:40508-127.0.0.1:16509 msg=remote.1.connect_open(ok, 2) len=56+28 took=0.000131
 
     `len` is the bytes from the client and from the server, `took` the seconds between call and reply.
     """
@@ -134,7 +134,7 @@ class Monitor:
         self._accesses = accesses
 
     def __call__(self, exchange: Exchange, start_ns: int | None) -> str:
-        """The line of an exchange; times count from `start_ns`."""
+        """Return the line of an exchange; times count from `start_ns`."""
         header, colour = exchange.header, self._palette
         program, procedure = self._names.of(header)
         name = f"{program or f'unknown:{header.prog}'}.{header.vers}.{procedure or f'unknown:{header.proc}'}"
@@ -181,14 +181,14 @@ class Pretty:
     ) -> None:
         self._names = Names(registry)
         self._palette = palette
-        self._message = pretty.Presenter(registry, palette, accesses, full=full, redacted=redacted)
+        self._message = pretty.PrettyPresenter(registry, palette, accesses, full=full, redacted=redacted)
 
     def __call__(self, exchange: Exchange, start_ns: int | None) -> str:
-        """The lines of an exchange, joined; times count from `start_ns`."""
+        """Return the lines of an exchange, joined; times count from `start_ns`."""
         return "\n".join(self.lines(exchange, start_ns))
 
     def lines(self, exchange: Exchange, start_ns: int | None) -> Iterator[str]:
-        """The lines of an exchange."""
+        """Yield the lines of an exchange."""
         colour = self._palette
         yield from self._message.introduction(exchange.connection)
         yield self._head(exchange, start_ns)

@@ -2,12 +2,13 @@
 
       0.000 C > 127.0.0.1:40508-127.0.0.1:16509 msg=remote.1.auth_list(call, ok, 0) len=28
 
-Seconds since the first message, the client's side of the connection (`>` it sends, `<` it
-receives, `?` not known), the connection where the script prints a pointer, and the message. What a log or
-a probe tells of the server's side has `> S` and `< S` instead of `C >` and `C <`. Of a message that was not
-seen whole, `missing` is how many bytes were not; where recordings were merged, `seen` says which have it;
-`malformed` says what is wrong with a payload. What else happens to a connection has `+` where something
-begins, `-` where it ends, its message's mark where a descriptor goes along, else `.`.
+A line has the seconds since the first message, the client's side of the connection (`>` sends, `<` receives,
+`?` unknown), the connection where the script prints a pointer, and the message. Messages that a log or a
+probe reports at the server's side have `> S` and `< S` instead of `C >` and `C <`.
+
+An incomplete message has `missing` with its number of missing bytes, a merged one `seen` with the recordings
+that have it, and a malformed one `malformed` with the problem. Other events of a connection have `+` for a
+beginning, `-` for an end, the mark of their message if a descriptor accompanies it, and otherwise `.`.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ _ARROWS: Final = {"c2s": ">", "s2c": "<", None: "?"}
 _CONNECTION: Final = 16
 #: By the last word of an event's kind.
 _MARKS: Final = {"new": "+", "start": "+", "dispose": "-", "stop": "-"}
-#: By the kind of an event and the side that it is seen at.
+#: By the kind of an event and the side that reports it.
 _DESCRIPTORS: Final = {
     ("socket_send_fd", "client"): ">",
     ("socket_recv_fd", "server"): ">",
     ("socket_send_fd", "server"): "<",
     ("socket_recv_fd", "client"): "<",
 }
-#: So many forms are kept; libvirt has some 2,000, a hostile peer any number.
+#: Maximum number of forms; libvirt has about 2,000, a hostile peer any number.
 _MAX_FORMS: Final = 8192
 
 
-class Presenter:
+class MonitorPresenter:
     """Captured → its line with the newline, in the encoding of the output."""
 
     def __init__(
@@ -56,15 +57,15 @@ class Presenter:
         self._palette = palette
         self._encoding = encoding
         self._start: int | None = None
-        #: The time that was shown last, in milliseconds since the start, and as it was shown.
+        #: The time shown last, in milliseconds since the start, and its text.
         self._clock: tuple[int | None, bytes] = (None, self._bytes(seconds(None, None, 3)))
         self._connection: Connection | None = None
         self._conn = b" " * _CONNECTION
-        #: By what the lines of such messages have in common: a line to be filled in.
+        #: Lines with placeholders, by the values that such messages have in common.
         self._forms: dict[tuple[Any, ...], bytes] = {}
 
     def __call__(self, captured: Captured) -> bytes:
-        """The line of a message; times count from the first that is asked for."""
+        """Return the line of a message; times count from the first call."""
         message, time_ns = captured.message, captured.time_ns
         header = message.header
         kind = (
@@ -91,7 +92,7 @@ class Presenter:
         return line
 
     def _form(self, kind: tuple[Any, ...], captured: Captured) -> bytes:
-        """The line of a message, with places for time, connection, serial and length."""
+        """Return the line of a message, with placeholders for time, connection, serial and length."""
         header, colour = captured.message.header, self._palette
         program, procedure = self._names.of(header)
         name = f"{program or f'unknown:{header.prog}'}.{header.vers}.{procedure or f'unknown:{header.proc}'}"
@@ -110,7 +111,7 @@ class Presenter:
         return form
 
     def _more(self, captured: Captured) -> str:
-        """What few messages have."""
+        """Return the rare parts of a line."""
         colour, count = self._palette, captured.message.missing
         missing = f" {colour.warn}missing={count}{colour.off}" if count else ""
         access = self._accesses and self._accesses.of(captured)
@@ -118,7 +119,7 @@ class Presenter:
         return f"{missing}{f' {access}' if access else ''}{seen}{fault(captured.message, colour)}"
 
     def event(self, event: ConnectionEvent) -> bytes:
-        """The line of an event."""
+        """Return the line of an event."""
         side = event.side if event.connection is None else event.connection.side
         mark = _DESCRIPTORS.get((event.kind, side or "")) or _MARKS.get(event.kind.rpartition("_")[2], ".")
         details = "".join(f" {printable(name)}={printable(text)}" for name, text in event.details)
@@ -139,15 +140,15 @@ class Presenter:
 
 
 def _column(connection: Connection | None) -> str:
-    """The connection, where the script has its pointer."""
+    """Return the connection, for the column of the script's pointer."""
     return printable(str(connection or "")).ljust(_CONNECTION)
 
 
 def sided(mark: str, side: Side | None) -> str:
-    """A mark, and the side that it is seen at: the client's, if nothing else is known."""
+    """Return a mark, with the side that reports it: the client's by default."""
     return f"{mark} S" if side == "server" else f"C {mark}"
 
 
 def fault(message: Message, colour: Palette) -> str:
-    """What is wrong with a message's payload, to stand at the end of a line; "" if nothing is."""
+    """Return the problem of a message's payload for the end of a line; "" if there is none."""
     return f" {colour.bad}malformed: {printable(str(message.error))}{colour.off}" if message.malformed else ""

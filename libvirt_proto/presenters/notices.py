@@ -10,8 +10,8 @@ _DIRECTIONS = {"c2s": "from the client", "s2c": "from the server"}
 
 
 def line(notice: Notice, source: str, palette: Palette = PLAIN) -> str:
-    """`tour.pcap: error: 1,448 bytes are missing [lost-bytes] (127.0.0.1:40508-127.0.0.1:16509, from the
-    client)`; `source` is the name of what was read."""
+    """Return `tour.pcap: error: 1,448 bytes are missing [lost-bytes] (127.0.0.1:40508-127.0.0.1:16509, from
+    the client)`; `source` is the name of the input."""
     shade = palette.bad if notice.severity == "error" else palette.warn
     where = [str(notice.connection)] if notice.connection is not None else []
     if notice.direction is not None:

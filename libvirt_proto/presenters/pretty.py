@@ -1,7 +1,7 @@
 """Messages for people: one head line, then the payload as an indented tree.
 
-Strings and bytes are cut at a stated length, long arrays at a stated number of elements, and what is
-left out is counted; `full` shows everything. Nothing from the wire reaches the output unescaped.
+Strings and bytes are truncated at a fixed length, long arrays at a fixed number of elements, with a count of
+the rest; `full` shows everything. Nothing from the wire is written unescaped.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from .tree import DEFAULT_CUT, NO_CUT, Cut, Tree, hex_dump
 if TYPE_CHECKING:
     from ..registry import Registry
 
-#: Where the payload begins: below the names.
+#: Indentation of the payload, below the names.
 INDENT: Final = " " * 16
-#: Columns of type and status together: all but those of streams and descriptors fit.
+#: Columns of type and status together; all fit except those of streams and descriptors.
 _KIND: Final = 11
 _ARROWS: Final = {"c2s": "→", "s2c": "←", None: "?"}
-#: Connections that are known to have been introduced; more than any real capture has at a time.
+#: Maximum number of connections remembered as introduced; more than any real capture has at a time.
 _REMEMBERED: Final = 65536
 
 
-class Presenter:
-    """Captured → lines, without newlines. A connection is introduced by a line of its own before
-    its first message; messages then refer to it by its number. `redacted` is how messages were redacted;
-    a line before everything else reports it."""
+class PrettyPresenter:
+    """Captured → lines, without newlines. A line introduces each connection before its first message;
+    messages refer to it by its number. `redacted` is the kind of redaction, which the very first line
+    reports."""
 
     def __init__(
         self,
@@ -49,21 +49,21 @@ class Presenter:
         self._cut: Cut = NO_CUT if full else DEFAULT_CUT
         self._start: int | None = None
         self._introduced: set[int] = set()
-        #: Told before anything else.
+        #: Reported before anything else.
         self._redacted = redacted
 
     def __call__(self, captured: Captured) -> str:
-        """The lines of a message, joined."""
+        """Return the lines of a message, joined."""
         return "\n".join(self.lines(captured))
 
     def lines(self, captured: Captured) -> Iterator[str]:
-        """The lines of a message; times count from the first that is asked for."""
+        """Yield the lines of a message; times count from the first call."""
         yield from self.introduction(captured.connection)
         yield self._head(captured)
         yield from self.body(captured)
 
     def event(self, event: ConnectionEvent) -> str:
-        """The line of an event, behind the introduction of its connection."""
+        """Yield the line of an event, after the introduction of its connection."""
         colour, connection = self._palette, event.connection
         details = "".join(f"  {printable(name)} {printable(text)}" for name, text in event.details)
         line = (
@@ -73,7 +73,7 @@ class Presenter:
         return "\n".join([*(() if connection is None else self.introduction(connection)), line])
 
     def introduction(self, connection: Connection) -> Iterator[str]:
-        """The line that says what a connection is, before anything else of it."""
+        """Yield the line that introduces a connection, before its first message or event."""
         if connection.id in self._introduced:
             return
         if self._redacted is not None:
@@ -118,7 +118,7 @@ class Presenter:
         )
 
     def body(self, captured: Captured) -> Iterator[str]:
-        """What is below a message's head, indented: what a call needs, its payload, what is wrong with it."""
+        """Yield the indented lines below a message's head: access, payload and problem."""
         message, colour = captured.message, self._palette
         type_ = self._names.payload_type(message)
         access = self._accesses and self._accesses.of(captured)

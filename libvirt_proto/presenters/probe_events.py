@@ -6,17 +6,17 @@ from typing import Final
 
 import msgspec
 
-from ..events import Fired
+from ..events import ProbeEvent
 from ..text import printable, seconds
 from .style import PLAIN, Palette
 
 _LOOPS: Final = ("event_glib_", "event_poll_")
 _ACTIONS: Final = {"add": "+", "update": "*", "dispatch": ">", "remove": "-", "purge": "!"}
-#: What the lines of the event loop have, by the object, for what is added and for the rest.
+#: Arguments in the lines of the event loop, by object: for additions, and for other actions.
 _ADDED: Final = {"handle": ("watch", "fd", "events"), "timeout": ("timer", "frequency")}
 _OTHER: Final = {"handle": ("watch", "events"), "timeout": ("timer", "frequency")}
 _ROUND: Final = ("nfds", "timeout")
-#: The monitor's: the mark, and the argument with what was said.
+#: Mark and text argument of the monitor's events.
 _SAID: Final = {
     "qemu_monitor_send_msg": (">", "msg"),
     "qemu_monitor_recv_reply": ("<", "reply"),
@@ -25,77 +25,77 @@ _SAID: Final = {
 _INDENT: Final = " " * 10
 
 
-class Presenter:
-    """Fired → its line, without the newline; with `pretty_json`, several for one."""
+class ProbeEventPresenter:
+    """ProbeEvent → its line, without the newline; several lines with `pretty_json`."""
 
     def __init__(self, palette: Palette = PLAIN, *, pretty_json: bool = False) -> None:
         self._palette = palette
         self._pretty = pretty_json
         self._start: int | None = None
 
-    def __call__(self, fired: Fired) -> str:
-        """The line of an event; times count from the first that is asked for."""
+    def __call__(self, event: ProbeEvent) -> str:
+        """Return the line of an event; times count from the first call."""
         if self._start is None:
-            self._start = fired.time_ns
-        time = seconds(fired.time_ns, self._start, 3)
-        return f"{time} {self._said(fired) if fired.kind in _SAID else self._loop(fired)}"
+            self._start = event.time_ns
+        time = seconds(event.time_ns, self._start, 3)
+        return f"{time} {self._said(event) if event.kind in _SAID else self._loop(event)}"
 
-    def _loop(self, fired: Fired) -> str:
+    def _loop(self, event: ProbeEvent) -> str:
         """`10153 + handle 9 21 1`."""
-        colour, arguments = self._palette, fired.arguments
+        colour, arguments = self._palette, event.arguments
         for prefix in _LOOPS:
-            action, _, what = fired.kind.removeprefix(prefix).partition("_")
-            if fired.kind.startswith(prefix) and action in _ACTIONS:
+            action, _, what = event.kind.removeprefix(prefix).partition("_")
+            if event.kind.startswith(prefix) and action in _ACTIONS:
                 names = (_ADDED if action == "add" else _OTHER)[what]
                 mark, words = _ACTIONS[action], f"{colour.name}{what}{colour.off} "
                 break
         else:
             names, mark, words = _ROUND, "~", ""
         numbers = " ".join(str(arguments[name]) for name in names if name in arguments)
-        return f"{colour.quiet}{fired.pid}{colour.off} {mark} {words}{numbers}"
+        return f"{colour.quiet}{event.pid}{colour.off} {mark} {words}{numbers}"
 
-    def _said(self, fired: Fired) -> str:
+    def _said(self, event: ProbeEvent) -> str:
         """`> 0x7f5dc4004a90 {"execute":"stop","id":"libvirt-19"} fd=7`."""
-        colour, arguments = self._palette, fired.arguments
-        mark, name = _SAID[fired.kind]
+        colour, arguments = self._palette, event.arguments
+        mark, name = _SAID[event.kind]
         line = str(arguments[name])
-        pretty = _formatted(line, 2) if self._pretty and not fired.cut else None
+        pretty = _formatted(line, 2) if self._pretty and not event.cut else None
         if pretty is not None:
             said = f"\n{_INDENT}".join(map(printable, pretty.decode().split("\n")))
-        else:  # one line, as the scripts have it
+        else:  # one line, as in the scripts
             said = printable(line.replace("\r", "").rstrip("\n").replace("\n", " "))
-        cut = f"{colour.warn}… (cut){colour.off}" if fired.cut else ""
+        cut = f"{colour.warn}… (cut){colour.off}" if event.cut else ""
         fd = arguments.get("fd", -1)
         along = f" fd={fd}" if isinstance(fd, int) and fd >= 0 else ""
         return f"{mark} {colour.quiet}{printable(str(arguments['mon']))}{colour.off} {said}{cut}{along}"
 
 
-def json_line(fired: Fired, redacted: str | None = None) -> bytes:
-    """`{"event":"event_glib_add_handle","time_ns":…,"pid":…,"comm":…,"thread":…,"watch":…}` and a newline.
-    Text of the monitor is `json` if it is whole and is JSON, otherwise `text`; the other is null.
-    `redacted` is written as it is, if there is something."""
+def json_line(event: ProbeEvent, redacted: str | None = None) -> bytes:
+    """Return `{"event":"event_glib_add_handle","time_ns":…,"pid":…,"comm":…,"thread":…,"watch":…}` and a
+    newline. Text of the monitor is `json` if it is complete JSON, otherwise `text`; the other is null.
+    `redacted` is included if given."""
     line: dict[str, object] = {
-        "event": fired.kind,
-        "time_ns": fired.time_ns,
-        "pid": fired.pid,
-        "comm": _utf8(fired.comm),
-        "thread": fired.thread,
+        "event": event.kind,
+        "time_ns": event.time_ns,
+        "pid": event.pid,
+        "comm": _utf8(event.comm),
+        "thread": event.thread,
     }
-    if fired.kind in _SAID:
-        rest = dict(fired.arguments)
-        text = str(rest.pop(_SAID[fired.kind][1]))
-        json = None if fired.cut else _formatted(text, -1)
+    if event.kind in _SAID:
+        rest = dict(event.arguments)
+        text = str(rest.pop(_SAID[event.kind][1]))
+        json = None if event.cut else _formatted(text, -1)
         line |= {"mon": rest.pop("mon"), "json": None if json is None else msgspec.Raw(json)}
-        line |= {"text": _utf8(text) if json is None else None, "cut": fired.cut, **rest}
+        line |= {"text": _utf8(text) if json is None else None, "cut": event.cut, **rest}
     else:
-        line |= fired.arguments
+        line |= event.arguments
     if redacted is not None:
         line["redacted"] = redacted
     return msgspec.json.encode(line) + b"\n"
 
 
 def _formatted(text: str, indent: int) -> bytes | None:
-    """JSON with this indentation, below zero on one line; None for what is none."""
+    """Format JSON with this indentation, or on one line if it is negative; None if it is not JSON."""
     try:
         data = text.encode()
         msgspec.json.decode(data, type=msgspec.Raw)

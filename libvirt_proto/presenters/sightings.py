@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def sighted(sightings: Sequence[Sighting]) -> str:
-    """`client.pcap, server.pcap +0.000042`: which recordings have a message, in the order in which they saw
-    it, and how much later the second did."""
+    """Return the recordings that have a message, in order of time, with the delay of the second:
+    `client.pcap, server.pcap +0.000042`."""
     if len(sightings) < 2 or any(sighting.time_ns is None for sighting in sightings):
         return ", ".join(printable(sighting.recording) for sighting in sightings)
     first, second = sorted(sightings, key=lambda sighting: sighting.time_ns or 0)

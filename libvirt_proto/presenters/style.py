@@ -1,4 +1,4 @@
-"""Colours of a terminal: the sixteen that every theme defines, so that they suit light and dark."""
+"""Terminal colours: the sixteen that every theme defines, so that they suit light and dark."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """What is written before a piece of text; `off` is written behind it. All empty: no colour."""
+    """Prefixes of coloured text; `off` is the suffix. All are empty without colour."""
 
     name: str = ""
     field: str = ""

@@ -1,6 +1,7 @@
 """Statistics for people: tables that fit the terminal.
 
-What does not fit is left out: columns in a fixed order, then the middle of long names. JSON has it all.
+If there is not enough space, columns are left out in a fixed order, then the middle of long names. JSON has
+everything.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ..figures.results import Connection, Event, Feature, Procedure, Statistics, Where
+from ..figures.results import Connection, EventKind, Feature, Procedure, Statistics, Where
 from ..text import amount, duration, printable, size
 from .style import PLAIN, Palette
 
 _GAP: Final = "  "
-#: Names are not cut to less than this.
+#: Minimum width of a truncated name.
 _NAME: Final = 24
 #: VIR_CONNECT_RO among connect_open's flags.
 _READ_ONLY: Final = 1
@@ -22,8 +23,8 @@ _READ_ONLY: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column; `drop` says when it is left out: those with the lowest number first, never those with None.
-    The one that is a `name` is cut last of all."""
+    """A column. `drop` is the order in which columns are left out, lowest number first; None is never left
+    out. The `name` column is truncated last."""
 
     head: str
     cells: list[str]
@@ -36,9 +37,9 @@ class _Column:
         return max(map(len, (self.head, *self.cells)))
 
 
-class Presenter:
-    """Statistics → lines, without newlines, none longer than `width` if that can be. Of the connections and
-    of the calls without a reply only the first `top` are shown, and the others counted."""
+class StatisticsTables:
+    """Statistics → lines, without newlines and within `width` if possible. Only the first `top` connections
+    and calls without a reply are shown, and the others counted."""
 
     def __init__(self, width: int, top: int, palette: Palette = PLAIN) -> None:
         self._width = width
@@ -46,19 +47,17 @@ class Presenter:
         self._palette = palette
 
     def __call__(self, statistics: Statistics) -> Iterator[str]:
-        """The lines: totals, then a section for all that there is."""
+        """Yield the lines: totals, then a section for each table with rows."""
         if statistics.redacted:
             yield f"{self._palette.warn}redacted: {statistics.redacted}{self._palette.off}"
         yield from self._totals(statistics)
-        yield from self._section(
-            "Procedures, by the time that their calls took in all", self._procedures(statistics.procedures)
-        )
+        yield from self._section("Procedures, by total time", self._procedures(statistics.procedures))
         yield from self._section("Streams", self._streams(statistics.procedures))
         yield from self._section("Events", self._events(statistics))
         yield from self._section("Errors", self._errors(statistics))
         yield from self._section("Connections", self._connections(statistics))
         yield from self._section(
-            "Nearest to their limits (what is over is refused)", self._limits(statistics)
+            "Closest to their limits (a peer refuses values over 100%)", self._limits(statistics)
         )
         yield from self._section("Calls without a reply", self._unanswered(statistics))
         yield from self._section("Slowest exchanges", self._slowest(statistics))
@@ -170,7 +169,7 @@ class Presenter:
                 _Column("name", [row.code_name or "-" for row in rows], right=False),
                 *self._wheres([row.first for row in rows]),
                 _Column(
-                    "words of the first",
+                    "text of the first",
                     [printable(r.first_message or "-") for r in rows],
                     right=False,
                     name=True,
@@ -210,7 +209,7 @@ class Presenter:
             yield size(connection.bytes_unknown)
 
     def _wrapped(self, parts: Iterable[str]) -> Iterator[str]:
-        """Parts between commas, in indented lines."""
+        """Wrap parts between commas into indented lines."""
         line = ""
         for part in parts:
             if line and len(line) + len(part) + 4 > self._width:
@@ -265,7 +264,7 @@ class Presenter:
         )
 
     def _wheres(self, places: list[Where]) -> Iterator[_Column]:
-        """Where messages are: their numbers, their connections, and files if there are several."""
+        """Return the places of messages: their numbers, their connections, and files if there are several."""
         yield _Column("message", [str(place.n) for place in places])
         if len({place.file for place in places}) > 1:
             files = [printable(place.file) for place in places]
@@ -316,7 +315,7 @@ def _negotiated(connection: Connection) -> Iterator[str]:
     if opened is not None:
         default = "the default URI" if opened.program == "remote" else opened.program
         if opened.flags is None:
-            default = "a URI that was not seen"
+            default = "an unknown URI"
         uri = default if opened.uri is None else opened.uri
         mode = " read-only" if (opened.flags or 0) & _READ_ONLY else ""
         failed = "" if opened.result == "ok" else f" ({opened.result})"
@@ -338,11 +337,11 @@ def _negotiated(connection: Connection) -> Iterator[str]:
 
 
 def _feature(feature: Feature) -> str:
-    """`program_keepalive` of VIR_DRV_FEATURE_PROGRAM_KEEPALIVE."""
+    """Return `program_keepalive` for VIR_DRV_FEATURE_PROGRAM_KEEPALIVE."""
     return (feature.name or str(feature.feature)).removeprefix("VIR_DRV_FEATURE_").lower()
 
 
-def _name(row: Procedure | Event | Where) -> str:
+def _name(row: Procedure | EventKind | Where) -> str:
     program = row.program or f"{row.prog:#010x}"
     version = "" if row.vers == 1 else f".{row.vers}"
     return f"{program}{version}.{row.procedure or row.proc}"
@@ -369,7 +368,7 @@ def _width(columns: list[_Column]) -> int:
 
 
 def _cut(text: str, width: int) -> str:
-    """The text without its middle, where it is too long."""
+    """Return the text without its middle if it is too long."""
     if len(text) <= width:
         return text
     tail = (width - 1) // 2
@@ -377,6 +376,6 @@ def _cut(text: str, width: int) -> str:
 
 
 def _end(text: str, width: int) -> str:
-    """The end of a path that is too long; of 24 characters at least."""
+    """Return the end of a path that is too long, with a minimum of 24 characters."""
     width = max(width, _NAME)
     return text if len(text) <= width else f"…{text[1 - width :]}"

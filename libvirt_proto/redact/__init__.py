@@ -1,1 +1,1 @@
-"""Redaction: messages with what must not appear in a bug report blanked, length by length."""
+"""Redaction: blank what must not appear in a bug report in messages, and keep every length."""

@@ -1,8 +1,8 @@
-"""Blanks secrets in messages, events and notices, between the sources and all that shows or records them.
+"""Blank secrets in messages, events and notices, before anything shows or records them.
 
-Everything keeps its length. What cannot be decoded cannot be searched, and is blanked as a whole: stream
-data, payloads without a definition and spare bytes become zeros. A malformed payload becomes 0xff, which
-stays malformed. Of a message that was not seen whole, only the header is left; the rest counts as missing.
+Everything keeps its length. Bytes that cannot be decoded cannot be searched, and are blanked as a whole:
+stream data, payloads without a definition and spare bytes become zeros. A malformed payload becomes 0xff,
+which remains malformed. An incomplete message keeps only its header; the rest counts as missing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..codec.limits import MIN_FRAME
 from ..codec.secretfields import kind
 from ..codec.types import part_names
 from ..errors import BadValue, ProtocolError
-from ..events import Captured, Chunk, ConnectionEvent, Fired, Item, Notice, Seen
+from ..events import Captured, Chunk, ConnectionEvent, Item, Notice, NoticeCode, ProbeEvent, Seen
 from ..generated import virnetprotocol as net
 from ..rpc.message import Message, MessageDecoder, Status, encode_message
 from .text import blank, redact_qmp, redact_text
@@ -36,35 +36,35 @@ What = Literal["secrets", "all"]
 _WORD: Final = Struct(">I").pack
 #: Fills malformed payloads: no length, count or discriminant has this value.
 _MALFORMED: Final = b"\xff"
-#: Notices whose texts have nothing but numbers and names of files and connections.
+#: Notices whose texts contain only numbers and names of files and connections.
 _PLAIN_NOTICES: Final = frozenset(
     (
-        "cut-packets",
-        "cut-strings",
-        "clock-difference",
-        "descriptors-lost",
-        "dropped-bytes",
-        "incomplete-message",
-        "ip-fragments",
-        "lost-bytes",
-        "lost-events",
-        "malformed-packets",
-        "mid-connection",
-        "no-clock-difference",
-        "no-libvirt",
-        "no-message",
-        "no-payloads",
-        "no-rpc-lines",
-        "no-times",
-        "not-accepted",
-        "not-connected",
-        "nothing-in-common",
-        "resynchronised",
-        "truncated-file",
-        "unknown-link-type",
+        NoticeCode.CUT_PACKETS,
+        NoticeCode.CUT_STRINGS,
+        NoticeCode.CLOCK_DIFFERENCE,
+        NoticeCode.DESCRIPTORS_LOST,
+        NoticeCode.DROPPED_BYTES,
+        NoticeCode.INCOMPLETE_MESSAGE,
+        NoticeCode.IP_FRAGMENTS,
+        NoticeCode.LOST_BYTES,
+        NoticeCode.LOST_EVENTS,
+        NoticeCode.MALFORMED_PACKETS,
+        NoticeCode.MID_CONNECTION,
+        NoticeCode.NO_CLOCK_DIFFERENCE,
+        NoticeCode.NO_LIBVIRT,
+        NoticeCode.NO_MESSAGE,
+        NoticeCode.NO_PAYLOADS,
+        NoticeCode.NO_RPC_LINES,
+        NoticeCode.NO_TIMES,
+        NoticeCode.NOT_ACCEPTED,
+        NoticeCode.NOT_CONNECTED,
+        NoticeCode.NOTHING_IN_COMMON,
+        NoticeCode.RESYNCHRONISED,
+        NoticeCode.TRUNCATED_FILE,
+        NoticeCode.UNKNOWN_LINK_TYPE,
     )
 )
-#: Arguments of the monitor's probes that are what was said.
+#: Arguments of the monitor's probes that contain its traffic.
 _SAID: Final = frozenset(("msg", "reply", "event"))
 _LINE: Final = re.compile(r"line [0-9]+(?=:)")
 _LOOKS_LIKE: Final = re.compile(r"looks like .*(?=; )", re.DOTALL)
@@ -81,11 +81,11 @@ class Redactor:
         self._secret_types: dict[str, bool] = {}
 
     def decode(self, data: bytes, direction: str | None = None, missing: int = 0) -> Message:
-        """As MessageDecoder.decode, redacted."""
+        """Decode as MessageDecoder.decode does, and redact."""
         return self.message(self._decode(data, direction, missing))
 
     def message(self, message: Message) -> Message:
-        """The message, redacted. Redacting it again changes nothing."""
+        """Redact a message. Redacting it again changes nothing."""
         if message.missing:
             return self._head(message)
         if message.error is not None:
@@ -106,11 +106,11 @@ class Redactor:
         return replace(message, payload=payload, spare=spare, raw=None, remarks=())
 
     def event(self, event: ConnectionEvent) -> ConnectionEvent:
-        """The event; its details are text."""
+        """Redact an event; its details are text."""
         return replace(event, details=tuple((name, self._text(text)) for name, text in event.details))
 
     def seen_bytes(self, message: Message) -> bytes:
-        """The frame of a redacted message as far as it was seen."""
+        """Return the frame of a redacted message, as far as it was seen."""
         if not message.missing:
             return encode_message(message, registry=self._registry)
         head = _WORD(message.length) + net.TYPES["virNetMessageHeader"].to_bytes(message.header)
@@ -118,7 +118,7 @@ class Redactor:
 
     @staticmethod
     def _head(message: Message) -> Message:
-        """The header alone, of a message that was not seen whole."""
+        """Keep only the header of an incomplete message."""
         seen = MIN_FRAME + (4 if message.fds is not None else 0)
         return Message(
             message.header,
@@ -129,7 +129,7 @@ class Redactor:
         )
 
     def _quotes(self, message: Message) -> bool:
-        """Return True for an error that may quote a secret, because the call that it answers has one."""
+        """Return whether an error may quote a secret, because the call that it answers has one."""
         header = message.header
         procedure = self._registry.procedure(header.prog, header.vers, header.proc)
         types = (procedure.args, procedure.ret) if procedure else ()
@@ -151,8 +151,8 @@ def redacted_messages(
     recorder: Recorder | None = None,
     live: bool = False,
 ) -> Iterator[Seen]:
-    """As stream.messages, redacted. `recorder` gets the redacted messages and zeros for all other bytes, each
-    flushed at once with `live`."""
+    """Yield as stream.messages, redacted. `recorder` gets the redacted messages and zeros for all other
+    bytes, flushed immediately with `live`."""
     if recorder is None:
         for seen in messages(items, redactor.decode, programs=programs):
             yield _redacted(seen, redactor)
@@ -171,25 +171,25 @@ def redacted_messages(
 
 
 def redacted_notice(notice: Notice) -> Notice:
-    """The notice; its text is left out if it may quote the input."""
+    """Redact a notice: its text is left out if it may quote the input."""
     if notice.code in _PLAIN_NOTICES:
         return notice
-    if notice.code == "unreadable":
+    if notice.code == NoticeCode.UNREADABLE:
         return replace(notice, text=_LOOKS_LIKE.sub("is not libvirt", notice.text))
     line = _LINE.match(notice.text)
     where = f"{line[0]}: " if line else ""
-    return replace(notice, text=f"{where}the text is left out, for it may quote the input (--redact)")
+    return replace(notice, text=f"{where}the text is left out, since it may quote the input (--redact)")
 
 
-def redacted_fired(fired: Fired, what: What) -> Fired:
-    """The report of a probe, redacted; text of the monitor that was cut is blanked as a whole."""
-    change = blank if fired.cut or what == "all" else redact_qmp
+def redacted_probe_event(event: ProbeEvent, what: What) -> ProbeEvent:
+    """Redact the event of a probe; truncated text of the monitor is blanked as a whole."""
+    change = blank if event.cut or what == "all" else redact_qmp
     texts = {
         name: change(text)
-        for name, text in fired.arguments.items()
+        for name, text in event.arguments.items()
         if isinstance(text, str) and name in _SAID
     }
-    return replace(fired, arguments=fired.arguments | texts)
+    return replace(event, arguments=event.arguments | texts)
 
 
 def _redacted(seen: Seen, redactor: Redactor) -> Seen:
@@ -199,5 +199,5 @@ def _redacted(seen: Seen, redactor: Redactor) -> Seen:
 
 
 def _without_figures(error: ProtocolError) -> ProtocolError:
-    """The error's place and code, without the bytes that it quotes."""
+    """Return the place and code of an error, without the bytes that it quotes."""
     return BadValue(f"malformed ({error.code}); its bytes are blanked", offset=error.offset, path=error.path)

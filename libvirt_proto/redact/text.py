@@ -1,4 +1,4 @@
-"""Blanks secrets in text (XML, JSON, command lines, plain text) without changing a length.
+"""Blank secrets in text (XML, JSON, command lines, plain text) without changing a length.
 
 Every function returns text of the same length in UTF-8, and returns its own output unchanged. Where a
 secret-looking word occurs and the secret cannot be located exactly, the whole attribute, element or string is
@@ -19,17 +19,17 @@ from ..codec.secretfields import Rule, name_looks_secret, rules, table
 Span = tuple[int, int, str]
 
 FILL: Final = "x"
-#: libxml2's limit (xmlParserMaxDepth): no libvirt reads a document that is nested deeper.
+#: libxml2's limit (xmlParserMaxDepth): no libvirt reads a more deeply nested document.
 _MAX_DEPTH: Final = 256
-#: A JSON number stays one.
+#: A JSON number remains a number.
 _DIGIT: Final = "1"
-#: Escapes within escapes are resolved this often; text that has still more of them is blanked.
+#: Number of times that escapes within escapes are resolved; text with still more of them is blanked.
 _ROUNDS: Final = 4
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-#: An identifier or a path names a secret at most.
+#: An identifier or a path can name a secret, but not contain one.
 _BARE: Final = re.compile(r"[\w.+/-]*")
-#: Where a URI may be, and what is before its authority; a slash may be escaped (JSON).
+#: Text that may contain a URI, and the part of a URI before its authority; a slash may be escaped (JSON).
 _RUN: Final = re.compile(r"[^\s<>\"']+")
 _AUTHORITY: Final = re.compile(r":(?:\\?/){2}")
 _SPACE_OR_DASH: Final = re.compile(r"[\s_-]+")
@@ -47,18 +47,18 @@ _MARKUP: Final = re.compile(
     r"|(?P<text>[^<]+)",
     re.DOTALL,
 )
-#: Attributes and keys that name what another one in the same place holds.
+#: Attributes and keys that name the contents of another one in the same place.
 _NAMING: Final = frozenset(("name", "key", "property", "target"))
 _JSON: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 
 
 def blank(text: str) -> str:
-    """Text of the same length in UTF-8."""
+    """Return text of the same length in UTF-8."""
     return FILL * len(text.encode("utf-8", "surrogatepass"))
 
 
 def redact_text(text: str) -> str:
-    """Any string: XML and JSON as such, everything else as plain text."""
+    """Redact any string: XML and JSON as such, everything else as plain text."""
     if _CONTROL.search(text):
         return blank(text)
     spans = xml_spans(text) if "<" in text else json_spans(text) if text.lstrip()[:1] in ("{", "[") else None
@@ -68,7 +68,7 @@ def redact_text(text: str) -> str:
 
 
 def redact_xml(text: str) -> str:
-    """A document; one that is not well-formed is blanked."""
+    """Redact a document; one that is not well-formed is blanked."""
     if not text.strip():
         return text
     spans = None if _CONTROL.search(text) else xml_spans(text)
@@ -76,7 +76,7 @@ def redact_xml(text: str) -> str:
 
 
 def redact_qmp(text: str) -> str:
-    """A command, reply or event of QEMU's monitor or guest agent: JSON, or text as HMP has it."""
+    """Redact a command, reply or event of QEMU's monitor or guest agent: JSON, or HMP text."""
     spans = None if _CONTROL.search(text) else json_spans(text)
     if spans is not None:
         return _without_userinfo(_filled(text, spans))
@@ -85,12 +85,12 @@ def redact_qmp(text: str) -> str:
 
 
 def sensitive(text: str) -> bool:
-    """Return True if a secret-looking word occurs in text that is more than an identifier or a path."""
+    """Return whether a secret-looking word occurs in text that is more than an identifier or a path."""
     return not _BARE.fullmatch(text) and has_word(text)
 
 
 def has_word(text: str) -> bool:
-    """Return True if a secret-looking word occurs in text, however it is escaped."""
+    """Return whether a secret-looking word occurs in text, however it is escaped."""
     for _ in range(_ROUNDS):
         if _words().search(_SPACE_OR_DASH.sub("", text)) or _whole_words().search(text):
             return True
@@ -126,7 +126,7 @@ def _whole_words() -> re.Pattern[str]:
 
 
 def _without_userinfo(text: str) -> str:
-    """`//user:password@host` without the password."""
+    """Return `//user:password@host` without the password."""
     return _RUN.sub(_run, text) if "@" in text and ":" in text else text
 
 
@@ -153,7 +153,7 @@ def _filled(text: str, spans: list[Span]) -> str:
 @dataclass(slots=True)
 class _Element:
     """An open element. `everything`: its whole content is secret, except what `rule` keeps. `text`: only its
-    text is. `kept`: the rule of the element around it keeps it."""
+    text is. `kept`: the rule of the surrounding element keeps it."""
 
     name: str
     local: str = ""
@@ -161,15 +161,15 @@ class _Element:
     text: bool = False
     kept: bool = False
     rule: Rule | None = None
-    #: Start and end of its own pieces of text.
+    #: Start and end of each piece of its own text.
     pieces: list[tuple[int, int]] = field(default_factory=list)
-    #: The name of the element within whose value names a secret: the next of that name holds it
-    #: (`--password`).
+    #: The child element whose value names a secret: the next one of that name holds it (`--password`).
     option: str | None = None
 
 
 def xml_spans(text: str) -> list[Span] | None:
-    """The places of secrets in a document or in elements; None if it is not well-formed or has a DOCTYPE."""
+    """Return the places of secrets in a document or in elements; None if it is not well-formed or has a
+    DOCTYPE."""
     scanner = _XmlScanner(text)
     return scanner.spans if scanner.scan() else None
 
@@ -275,13 +275,14 @@ class _Container:
     keyed: bool = False
     everything: bool = False
     key: str | None = None
-    #: Keys and places of an object's strings and numbers; whether one of them names what another one holds.
+    #: Keys and places of an object's strings and numbers, and whether one of them names the contents of
+    #: another.
     scalars: list[tuple[str, Span]] = field(default_factory=list)
     named: bool = False
 
 
 def json_spans(text: str) -> list[Span] | None:
-    """The places of secrets in a JSON text; None for text that is none."""
+    """Return the places of secrets in a JSON text; None if it is not JSON."""
     try:
         msgspec.json.decode(text.encode())
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -307,7 +308,7 @@ def json_spans(text: str) -> list[Span] | None:
 
 
 def _scalar(top: _Container, match: re.Match[str], spans: list[Span]) -> None:
-    """A string, a number or a literal in an object or array."""
+    """Process a string, a number or a literal in an object or array."""
     token, key = match[0], top.key
     if top.keyed:
         top.key = None

@@ -1,1 +1,1 @@
-"""libvirt's RPC: framing, message header and payload, names of their numbers, calls paired with replies."""
+"""libvirt's RPC: framing, message header and payload, and the names of their numbers."""

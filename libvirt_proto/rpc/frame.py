@@ -1,4 +1,4 @@
-"""Frames of a byte stream: bytes in, frames out, no IO.
+"""Frames of a byte stream: bytes in, frames out, without I/O.
 
 A frame is a four-byte big-endian length word that counts itself, a 24-byte header and a payload
 (virnetprotocol.x, "RPC wire format").
@@ -16,25 +16,25 @@ from ..errors import FrameError
 _WORD = Struct(">I").unpack_from
 _TYPE_AT = 16
 _FDS_AT = 28
-#: VIR_NET_CALL_WITH_FDS and VIR_NET_REPLY_WITH_FDS: a descriptor count stands behind the header.
+#: VIR_NET_CALL_WITH_FDS and VIR_NET_REPLY_WITH_FDS: a descriptor count follows the header.
 TYPES_WITH_FDS = frozenset((4, 5))
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """A whole frame. `offset` is the position of its length word in the stream."""
+    """A complete frame. `offset` is the position of its length word in the stream."""
 
     offset: int
     data: bytes
 
 
 class FrameDecoder:
-    """Takes bytes in pieces of any size and gives whole frames.
+    """Splits bytes in pieces of any size into complete frames.
 
-    `fd_bytes` is for streams of unix sockets: there each passed descriptor comes with one zero byte
-    behind the frame, which no length word counts. `max_frame` is the largest length word taken.
+    `fd_bytes` is for streams of unix sockets: there, one zero byte per passed descriptor follows the frame,
+    which the length word does not count. `max_frame` is the maximum length word.
 
-    After a length word that no message can have, `error` is a FrameError with its offset and `feed`
-    only collects: `resume` goes on behind as many bytes as the caller decides to pass over.
+    After an invalid length word, `error` is a FrameError with its offset, and `feed` only collects: `resume`
+    continues after as many bytes as the caller decides to skip.
     """
 
     def __init__(self, *, max_frame: int = MAX_FRAME, fd_bytes: bool = False) -> None:
@@ -47,21 +47,21 @@ class FrameDecoder:
 
     @property
     def offset(self) -> int:
-        """Position in the stream of the first byte that no frame has taken."""
+        """Position in the stream of the first byte that is not part of a frame yet."""
         return self._offset
 
     @property
     def pending(self) -> bytes:
-        """The bytes that are waiting for the rest of their frame (or, after an error, for `resume`)."""
+        """The bytes that wait for the rest of their frame (or, after an error, for `resume`)."""
         return bytes(self._buffer)
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Take bytes; give the frames that are now whole."""
+        """Add bytes; return the frames that they complete."""
         self._buffer += data
         return [] if self.error else self._frames()
 
     def resume(self, skip: int) -> list[Frame]:
-        """Pass over `skip` bytes of what is pending, forget the error, and go on."""
+        """Skip `skip` pending bytes, clear the error, and continue."""
         skip = min(skip, len(self._buffer))
         del self._buffer[:skip]
         self._offset += skip
@@ -95,7 +95,7 @@ class FrameDecoder:
 
 
 def _descriptors(frame: bytes) -> int:
-    """How many descriptors follow a frame on a unix socket."""
+    """Return the number of descriptors that follow a frame on a unix socket."""
     if len(frame) < _FDS_AT + 4 or _WORD(frame, _TYPE_AT)[0] not in TYPES_WITH_FDS:
         return 0
     count: int = _WORD(frame, _FDS_AT)[0]

@@ -1,8 +1,7 @@
-"""Messages: a header, and a payload that (type, status) and the procedure decide.
+"""Messages: a header, and a payload that depends on (type, status) and the procedure.
 
-virnetprotocol.x says which payload belongs to which type and status, in its comment "RPC wire
-format"; where that comment and libvirt's code disagree (the descriptor count is four bytes), the
-code is meant.
+The comment "RPC wire format" in virnetprotocol.x assigns payloads to types and statuses. Where that comment
+and libvirt's code disagree (the descriptor count is four bytes), this module follows the code.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ Type = net.VirNetMessageType
 Status = net.VirNetMessageStatus
 
 _WORD = Struct(">I")
-#: The length word, and a header as virNetMessageHeader has it.
+#: The length word and a virNetMessageHeader.
 _START = Struct(">IIIiiIi")
 _HEAD: Final = _START.size
-#: What the payload is: a type of the procedure, or one that is the same for all.
+#: The kind of payload: a type of the procedure, or a fixed one.
 _KINDS: dict[tuple[int, int], Literal["args", "ret", "msg", "error", "abort", "hole", "data", "nothing"]] = {
     (Type.VIR_NET_CALL, Status.VIR_NET_OK): "args",
     (Type.VIR_NET_CALL_WITH_FDS, Status.VIR_NET_OK): "args",
@@ -46,28 +45,29 @@ _KINDS: dict[tuple[int, int], Literal["args", "ret", "msg", "error", "abort", "h
     (Type.VIR_NET_STREAM_HOLE, Status.VIR_NET_OK): "nothing",
     (Type.VIR_NET_STREAM_HOLE, Status.VIR_NET_ERROR): "abort",
 }
-#: Those in which nothing but the payload stands behind the header, of a type that the header alone says.
+#: Combinations in which only the payload follows the header, with a type that the header alone determines.
 _SETTLED: Final = frozenset(
     key
     for key, kind in _KINDS.items()
     if kind in ("args", "ret", "msg", "error") and key[0] not in TYPES_WITH_FDS
 )
-#: So many kinds of messages are remembered; libvirt has some 1,400, a hostile peer any number.
+#: Maximum number of remembered kinds of messages; libvirt has about 1,400, a hostile peer any number.
 _MAX_KNOWN: Final = 4096
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
     """A decoded frame.
 
-    `length` is the length word (it counts itself). `fds` is the descriptor count of the two
-    WITH_FDS types, None for the others. `payload_type` is the .x's name of the payload's type, None
-    for no payload. `payload` is its value (a Partial where it broke off). `data` holds bytes that
-    have no type: stream data, or a payload that no definition covers. `spare` are bytes behind a
-    complete payload. `raw` is the payload as it was received, kept only where encoding `payload`
-    would not give it back (it broke off; padding that is not zero, booleans other than 0 and 1),
-    and `remarks` says what is not canonical. `error` says what is wrong with the payload. `missing` is
-    how many bytes at the end of the frame nobody has seen: lost, or left out by the source; where
-    nothing of the payload was seen, `payload` is None and `payload_type` says what it would have been.
+    `length` is the length word (it counts itself). `fds` is the descriptor count of the two WITH_FDS types,
+    None for the others. `payload_type` is the .x name of the payload's type, None without a payload.
+    `payload` is its value (a Partial if it is truncated). `data` is bytes without a type: stream data, or a
+    payload without a definition. `spare` is the bytes after a complete payload.
+
+    `raw` is the payload as received, only if encoding `payload` would not reproduce it (it is truncated, or
+    has non-zero padding or booleans other than 0 and 1), and `remarks` lists what is not canonical. `error`
+    is the problem of the payload. `missing` is the number of bytes at the end of the frame that were lost, or
+    left out by the source; if the whole payload is missing, `payload` is None and `payload_type` its expected
+    type.
     """
 
     header: Header
@@ -84,42 +84,42 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def malformed(self) -> bool:
-        """Whether something is wrong with what the peer wrote, not only with what was seen of it."""
+        """True if the peer sent a malformed payload, as opposed to one that is merely incomplete here."""
         return self.error is not None and not (self.missing and isinstance(self.error, Truncated))
 
 
 def decode_message(
     data: bytes, direction: str | None = None, missing: int = 0, *, registry: Registry | None = None
 ) -> Message:
-    """Decode one whole frame: length word, header, payload.
+    """Decode one complete frame: length word, header, payload.
 
-    `registry` is where types come from, by default the newest release. For the rest, and for what is
-    raised, see MessageDecoder, which is quicker for many.
+    Types come from `registry`, by default the newest release. See MessageDecoder for the other parameters and
+    errors; it is faster for many messages.
     """
     return _decoder(registry).decode(data, direction, missing)
 
 
 class MessageDecoder:
-    """Decodes whole frames: length word, header, payload. Types come from `registry`, by default the newest
-    release."""
+    """Decodes complete frames: length word, header, payload. Types come from `registry`, by default the
+    newest release."""
 
     def __init__(self, registry: Registry | None = None) -> None:
         self._registry = registry or default()
-        #: Program, version, procedure, type, status → what `_decode` found out about such messages: how the
-        #: payload is decoded and its type is called, each None for no payload.
+        #: Program, version, procedure, type, status → the decoder and the name of the payload's type, each
+        #: None without a payload.
         self._known: dict[
             tuple[int, int, int, int, int], tuple[Type | int, Status | int, Decoder | None, str | None]
         ] = {}
 
     def decode(self, data: bytes, direction: str | None = None, missing: int = 0) -> Message:
-        """The message of a frame.
+        """Decode a frame.
 
-        `direction` (`c2s` or `s2c`) is not needed; it settles what an aborted stream carries (nothing
-        from a client, an error from the server), which is otherwise told by whether anything is there.
-        `missing` is how many bytes of the frame's end are not in `data`, for one that was not seen whole.
+        `direction` (`c2s` or `s2c`) is optional; it determines the payload of an aborted stream (none from a
+        client, an error from the server), which otherwise depends on whether there are any bytes. `missing`
+        is the number of bytes at the end of the frame that `data` lacks.
 
-        Raises FrameError for a length word that no message can have, Truncated for fewer bytes than it
-        says and BadValue for more. A payload that breaks off raises nothing: see Message.error.
+        Raises FrameError for an invalid length word, Truncated if `data` is shorter than the length word, and
+        BadValue if it is longer. A truncated payload raises nothing: see Message.error.
         """
         if not missing and MIN_FRAME <= len(data) <= MAX_FRAME:
             length, prog, vers, proc, type_, serial, status = _START.unpack_from(data)
@@ -129,7 +129,7 @@ class MessageDecoder:
                 try:
                     value, end = payload(data, _HEAD) if payload is not None else (None, _HEAD)
                 except (struct.error, ProtocolError, RecursionError):
-                    end = None  # not canonical, or broken
+                    end = None  # not canonical, or malformed
                 if end == length:
                     return Message(Header(prog, vers, proc, type_, serial, status), length, None, name, value)
         return self._decode(data, direction, missing)
@@ -166,7 +166,7 @@ class MessageDecoder:
         reading = type_.read(data, pos)
         spare = b"" if reading.error else data[reading.next :]
         raw = data[pos : size - len(spare)] if reading.error or reading.remarks else None
-        # Positionally: this is where every message with a payload comes out.
+        # Positional arguments, since every message with a payload is built here.
         return Message(
             header, length, fds, type_.name, reading.value, None, spare, raw, reading.remarks, reading.error
         )
@@ -178,7 +178,7 @@ def _decoder(registry: Registry | None) -> MessageDecoder:
 
 
 def _incomplete(message: Message, data: bytes, pos: int, type_: XdrType | None, typed: bool) -> Message:
-    """A message of whose payload only data[pos:] was seen."""
+    """Build a message of whose payload only data[pos:] is there."""
     seen, name = data[pos:], None if type_ is None else type_.name
     if not seen:
         return replace(message, payload_type=name)
@@ -197,14 +197,14 @@ def _incomplete(message: Message, data: bytes, pos: int, type_: XdrType | None, 
 
 
 def encode_message(message: Message, *, registry: Registry | None = None) -> bytes:
-    """The frame of a message, with a right length word; the inverse of decode_message.
+    """Encode a message as a frame with the correct length word; the inverse of decode_message.
 
-    `raw` is written as it is where there is one: make it None after changing the payload. Raises
-    ProtocolError with the path to a value that does not fit its type, OverLimit for a frame or a
-    descriptor count that is too large, and KeyError for a payload_type that the registry lacks.
+    `raw` is written unchanged if there is one: set it to None after changing the payload. Raises
+    ProtocolError with the path of a value that does not fit its type, OverLimit for a frame or a descriptor
+    count that is too large, and KeyError for a payload_type that the registry lacks.
     """
     if message.missing:
-        raise BadValue(f"{message.missing} bytes of the message were never seen")
+        raise BadValue(f"{message.missing} bytes of the message are missing")
     parts = [net.TYPES["virNetMessageHeader"].to_bytes(message.header)]
     if message.fds is not None:
         if not 0 <= message.fds <= MAX_FDS:
@@ -229,7 +229,7 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
 
 
 def payload_kind(header: Header) -> Literal["args", "ret", "msg"] | None:
-    """Which of a procedure's types the payload is; None for one that is not of the procedure."""
+    """Return the role of the payload's type in the procedure; None for a type that is not the procedure's."""
     kind = _KINDS.get((header.type, header.status))
     return kind if kind == "args" or kind == "ret" or kind == "msg" else None
 
@@ -237,9 +237,9 @@ def payload_kind(header: Header) -> Literal["args", "ret", "msg"] | None:
 def payload_of(
     header: Header, filled: bool, direction: str | None, registry: Registry
 ) -> tuple[XdrType | None, bool]:
-    """The payload's type, None for no payload; and False for bytes that no definition covers.
+    """Return the type of the payload, None without a payload, and False for bytes without a definition.
 
-    `filled` says whether there are any bytes, `direction` is as for decode_message.
+    `filled` is whether there are any bytes, `direction` is the same as in decode_message.
     """
     kind = _KINDS.get((header.type, header.status))
     if kind in ("args", "ret", "msg"):
@@ -263,7 +263,7 @@ def payload_of(
 
 
 def _descriptor_count(data: bytes, pos: int) -> tuple[int, int]:
-    """The count behind the header of a message that comes with descriptors."""
+    """Read the descriptor count after the header of a message with descriptors."""
     if len(data) - pos < _WORD.size:
         raise Truncated(_WORD.size, len(data) - pos, offset=pos, path="fds")
     (count,) = _WORD.unpack_from(data, pos)

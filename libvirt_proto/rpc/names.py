@@ -1,4 +1,4 @@
-"""The names of a message's numbers, as libvirt's tapset gives them, and the type of its payload."""
+"""Names of the numbers in a message, as in libvirt's tapset, and the type of its payload."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .message import Header, Message
 if TYPE_CHECKING:
     from ..registry import Registry
 
-#: virNetMessageType; a number that is not here has no name.
+#: virNetMessageType; other numbers have no name.
 TYPES: Final[Mapping[int, str]] = {
     0: "call",
     1: "reply",
@@ -28,14 +28,14 @@ STATUSES: Final[Mapping[int, str]] = {0: "ok", 1: "error", 2: "continue"}
 
 
 class Names:
-    """Looks names up in a registry; remembers the last few thousand."""
+    """Looks up names in a registry, and remembers the last few thousand."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._pair = lru_cache(4096)(self._look_up)
 
     def of(self, header: Header) -> tuple[str | None, str | None]:
-        """(program, procedure), each None where the registry has no name for it."""
+        """Return (program, procedure), each None if the registry has no name for it."""
         return self._pair(header.prog, header.vers, header.proc)
 
     def _look_up(self, prog: int, vers: int, proc: int) -> tuple[str | None, str | None]:
@@ -43,13 +43,13 @@ class Names:
         if program is not None:
             procedure = program.by_number.get(proc)
             return program.name, procedure.name if procedure else None
-        # Of a version that is not known, only the program's name is.
+        # For an unknown version, only the program has a name.
         if prog in self._registry.numbers:
             return self._registry.program(prog).name, None
         return None, None
 
     def payload_type(self, message: Message) -> XdrType | None:
-        """Return the type of a message's payload; None where it has no typed payload."""
+        """Return the type of the message's payload; None without a typed payload."""
         if isinstance(message.payload, XdrStruct | XdrUnion):
             return type_of(message.payload)
         if message.payload_type is None or message.payload is None:

@@ -65,7 +65,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert done.stdout == ""
     assert f"{path}:1:12: error: unknown type b" in done.stderr
-    assert done.stderr.endswith("Error: 1 problem in the definitions, nothing was checked\n")
+    assert done.stderr.endswith("libvirt-proto: error: 1 problem in the definitions, nothing was checked\n")
 
 
 def test_a_source_that_is_nothing_is_said() -> None:

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from libvirt_proto import BadValue, ProtocolError, Truncated, registry
-from libvirt_proto.codec import interpreter
-from libvirt_proto.codec import primitives as xdr
+from libvirt_proto.codec import interpreter, primitives
 from libvirt_proto.codec.limits import MAX_DEPTH
 from libvirt_proto.registry import Registry
 from libvirt_proto_codegen import pipeline
@@ -171,7 +170,7 @@ def test_a_union_without_an_arm_for_its_discriminant(everything: Registry, defin
 
 def test_a_module_for_another_runtime_says_so() -> None:
     with pytest.raises(ImportError, match=r"libvirt-proto generate"):
-        xdr.require_api(xdr.API_VERSION + 1)
+        primitives.require_api(primitives.API_VERSION + 1)
 
 
 def test_what_is_cut_off_keeps_its_good_part(everything: Registry) -> None:

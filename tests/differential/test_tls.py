@@ -179,7 +179,7 @@ def test_without_keys_each_connection_is_named(session: Session, tmp_path: Path)
     wrong.write_text("# none\n")
     for arguments, words in (
         (("decode", "--port", session.port), "encrypted; with a key log (--keylog FILE) tshark can"),
-        (options(session, wrong), "encrypted; with this key log tshark cannot decrypt it"),
+        (options(session, wrong), "encrypted; tshark cannot decrypt it with this key log"),
     ):
         done = ours.run(*arguments, session.capture)
         assert done.stdout == ""

@@ -12,7 +12,7 @@ from random import Random
 from libvirt_proto import registry
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.events import Captured
-from libvirt_proto.jsonlines.presenter import Presenter
+from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.rpc.message import decode_message, encode_message
 from tests.support.elf import NAMES, NOTES, ZERO, claim, elf, note
 from tests.support.oracles import PROGRAMS, items
@@ -75,7 +75,7 @@ def _frames() -> Iterator[bytes]:
 
 
 def _lines() -> Iterator[bytes]:
-    present = Presenter(registry.default())
+    present = JsonLinesPresenter(registry.default())
     for number, (one, _) in enumerate(_captured()):
         if number % 8 == 0:
             yield present(one)

@@ -7,7 +7,7 @@ from struct import Struct
 from libvirt_proto import ProtocolError, registry
 from libvirt_proto.codec.limits import MAX_FDS, MIN_FRAME
 from libvirt_proto.events import Captured, Connection, Direction
-from libvirt_proto.jsonlines.presenter import Presenter
+from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.jsonlines.reader import Parser
 from libvirt_proto.rpc.frame import Frame, FrameDecoder
 from libvirt_proto.rpc.message import Message, decode_message, encode_message, payload_of
@@ -21,7 +21,7 @@ _CONNECTION = Connection(1, "127.0.0.1:40508", "127.0.0.1:16509")
 # Everything is loaded while imports are instrumented.
 for _module in registry.default().modules():
     assert _module.types is not None
-_PRESENT = Presenter(registry.default())
+_PRESENT = JsonLinesPresenter(registry.default())
 _PARSE = Parser(registry.default())
 
 

@@ -204,7 +204,7 @@ def test_stars_of_a_dump_stand_for_one_message_at_most() -> None:
     (notice,) = [
         item for item in read_source(io.BytesIO(dump * 3), "bytes", format="hex") if isinstance(item, Notice)
     ]
-    assert notice.text == "line 11: `*` stands for 16777214 bytes, 8 may still be left out"
+    assert notice.text == "line 11: `*` represents 16777214 bytes, over the limit of 8"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from libvirt_proto import ProtocolError, registry
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.jsonlines.decode import from_plain
 from libvirt_proto.jsonlines.encode import to_plain
-from libvirt_proto.jsonlines.presenter import Presenter
+from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.jsonlines.reader import Parser
 from tests.support.frames import REMOTE, captured, frame
 from tests.support.handmade import type_named
@@ -115,7 +115,7 @@ def test_any_message_to_its_line_and_back(
 ) -> None:
     """Whatever a frame holds, its line gives the same bytes."""
     data = frame(payload, prog=prog, proc=proc, type_=type_, status=status)
-    line = Presenter(registry.default())(captured(data, direction=direction))
+    line = JsonLinesPresenter(registry.default())(captured(data, direction=direction))
     parsed = Parser(registry.default())(line)
     assert parsed is not None
     assert parsed.frame == data
@@ -124,7 +124,9 @@ def test_any_message_to_its_line_and_back(
 @settings(QUICK, max_examples=300)
 @given(
     st.dictionaries(
-        st.sampled_from([*json.loads(Presenter(registry.default())(captured(frame()))), "raw", "missing"]),
+        st.sampled_from(
+            [*json.loads(JsonLinesPresenter(registry.default())(captured(frame()))), "raw", "missing"]
+        ),
         ANY | st.sampled_from(["remote", "auth_list", "call", 1, 0]),
     )
 )

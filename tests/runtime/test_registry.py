@@ -229,7 +229,7 @@ def test_package_is_loaded_only_when_asked_for(tmp_path: Path) -> None:
     assert not trace.exists()
     assert registry.load(tmp_path, package=True).modules() == ()
     assert trace.exists()
-    with pytest.raises(ValueError, match="takes no constants"):
+    with pytest.raises(ValueError, match="constants cannot be defined for a generated package"):
         registry.load(tmp_path, package=True, defines={"A": 1})
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.frames import error_payload, frame, text
 
-_CAPTURE = Path(__file__).resolve().parent / "captures" / "tour.pcap"
+_CAPTURE = Path(__file__).resolve().parent.parent / "captures" / "tour.pcap"
 _LOG = """\
 2026-11-22 21:45:08.121+0000: 19: info : virNetSocketNew:294 : RPC_SOCKET_NEW: sock=0x55 fd=9 errfd=-1 pid=0\
  localAddr={name};0, remoteAddr={name};5

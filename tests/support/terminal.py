@@ -16,7 +16,7 @@ _RUN = "from libvirt_proto.cli.main import main; main()"
 _RUN_EACH = """
 import json, os, pty, sys
 from importlib import import_module
-from libvirt_proto import cli
+from libvirt_proto.cli import main as cli
 for place, _ in cli.COMMANDS.values():
     import_module(place.partition(":")[0])
 shown = []

@@ -1,8 +1,8 @@
 """Packets of pcap and pcapng files.
 
-Sources: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng (and its appendix for the obsolete Packet
-Block). Files are read in large blocks; a packet is handed out as a range of the block it lies in,
-so that nothing is copied before its payload is known.
+Sources: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng (and its appendix for the obsolete Packet Block).
+Files are read in large blocks. A packet is a range of its block, so that nothing is copied before its payload
+is known.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from ...blocks import BLOCK_SIZE, Read
+from ...events import NoticeCode
 
-#: (time in ns since the epoch or None, link type, buffer, start, end, original length): the packet's
-#: bytes are buffer[start:end]; the original length is what it had before it was cut.
+#: (time in ns since the epoch or None, link type, buffer, start, end, original length): the packet's bytes
+#: are buffer[start:end]; the original length is its length before it was cut.
 Packet = tuple[int | None, int, bytes, int, int, int]
 
-#: What libpcap and Wireshark take as the longest packet, unless the file promises more.
+#: The maximum packet size of libpcap and Wireshark, unless the file declares a larger one.
 MAX_PACKET: Final = 262_144
 MAX_SNAPLEN: Final = 16 << 20
-#: A pcapng block that is longer than this is taken for damage.
+#: A longer pcapng block is considered damaged.
 MAX_BLOCK: Final = 64 << 20
 MAX_INTERFACES: Final = 65_536
 
@@ -36,12 +37,12 @@ _BYTE_ORDER_MAGIC: Final = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 
 
 class DamagedCaptureError(Exception):
-    """The file ends in the middle of something, or says what cannot be; everything before was given.
+    """A file that is truncated or contradicts its format; everything before the damage was yielded.
 
     `code` is `truncated-file` or `corrupt-file`, `offset` the position in the file.
     """
 
-    def __init__(self, code: str, offset: int, problem: str) -> None:
+    def __init__(self, code: NoticeCode, offset: int, problem: str) -> None:
         super().__init__(f"the capture {problem}, at byte {offset} of the file")
         self.code = code
         self.offset = offset
@@ -49,16 +50,18 @@ class DamagedCaptureError(Exception):
 
 def _truncated(offset: int, what: str, needed: int, available: int) -> DamagedCaptureError:
     return DamagedCaptureError(
-        "truncated-file", offset, f"breaks off in {what}: needs {needed} bytes, {available} available"
+        NoticeCode.TRUNCATED_FILE,
+        offset,
+        f"is truncated in {what}: needs {needed} bytes, {available} available",
     )
 
 
 def _corrupt(offset: int, problem: str) -> DamagedCaptureError:
-    return DamagedCaptureError("corrupt-file", offset, problem)
+    return DamagedCaptureError(NoticeCode.CORRUPT_FILE, offset, problem)
 
 
 class _Window:
-    """The part of the file that is in memory: `buffer`, which begins at byte `base` of the file."""
+    """The part of the file in memory: `buffer` begins at byte `base` of the file."""
 
     def __init__(self, read: Read, head: bytes) -> None:
         self._read = read
@@ -66,9 +69,9 @@ class _Window:
         self.base = 0
 
     def fill(self, pos: int, needed: int) -> int:
-        """Drop what lies before `pos` and read until `needed` bytes are there, or the file ends.
+        """Drop the bytes before `pos`, and read until `needed` bytes are there or the file ends.
 
-        Gives how many are there; the buffer then begins at `pos`.
+        Return the number of available bytes; the buffer then begins at `pos`.
         """
         pieces = [self.buffer[pos:]]
         size = len(pieces[0])
@@ -84,19 +87,19 @@ class _Window:
 
 
 def read_pcap(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
-    """Packets of a pcap file, together as they were read; `head` is what was read of it already.
+    """Yield the packets of a pcap file, in batches as they were read. `head` is the part already read.
 
-    Raises DamagedCaptureError behind the last packet that could be read.
+    Raises DamagedCaptureError after the last readable packet.
     """
     window = _Window(read, head)
     size = window.fill(0, 24)
     if size < 24:
-        raise _truncated(0, "the file's header", 24, size)
-    if window.buffer[:4] not in PCAP_MAGIC:  # somebody said that it is one
-        raise _corrupt(0, f"begins with {window.buffer[:4].hex()}, which is not pcap")
+        raise _truncated(0, "the file header", 24, size)
+    if window.buffer[:4] not in PCAP_MAGIC:  # the user chose the format
+        raise _corrupt(0, f"is not pcap: it begins with {window.buffer[:4].hex()}")
     order, scale = PCAP_MAGIC[window.buffer[:4]]
     snaplen, network = Struct(order + "II").unpack_from(window.buffer, 16)
-    linktype = network & 0xFFFF  # the upper bits say how long a frame check sequence is
+    linktype = network & 0xFFFF  # the upper bits are the length of a frame check sequence
     limit = max(MAX_PACKET, min(snaplen, MAX_SNAPLEN))
     header = Struct(order + "IIII").unpack_from
     pos = 24
@@ -115,12 +118,12 @@ def read_pcap(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
             pos = end
         yield packets
         if captured > limit:
-            raise _corrupt(window.base + pos, f"has a packet of {captured} bytes (the limit is {limit})")
+            raise _corrupt(window.base + pos, f"has a packet of {captured} bytes, over the limit of {limit}")
         available = window.fill(pos, needed)
         pos = 0
         if available < needed:
             if available:
-                what = "a packet's header" if available < 16 else "a packet"
+                what = "a packet header" if available < 16 else "a packet"
                 raise _truncated(window.base, what, needed, available)
             return
 
@@ -169,17 +172,17 @@ class _Section:
         self.interfaces.append(_Interface(linktype, snaplen, multiplier, divisor, offset))
 
     def take(self, kind: int, length: int, buffer: bytes, start: int, end: int) -> Packet | None:
-        """Take a block with its body at buffer[start:end]; gives its packet if it has one. Raises
-        ValueError with words for what is wrong with it."""
+        """Process a block with its body at buffer[start:end], and return its packet if it has one. Raises
+        ValueError with the problem as its text."""
         if self.word(buffer, end)[0] != length:
-            raise ValueError("has a block whose two lengths differ")
+            raise ValueError("has a block with two different lengths")
         if kind == 1:
             self._describe(buffer, start, end)
         return self._packet(kind, buffer, start, end) if kind in _PACKET_BLOCKS else None
 
     def _packet(self, kind: int, buffer: bytes, start: int, end: int) -> Packet:
         time: int | None
-        if kind == 3:  # Simple Packet Block: no time, interface 0, length from the snaplen
+        if kind == 3:  # Simple Packet Block: no time, interface 0, length from the snapshot length
             number, time, data = 0, None, start + 4
             (original,) = self.word(buffer, start)
             captured = min(original, end - data)
@@ -190,7 +193,7 @@ class _Section:
             number, high, low, captured, original = unpack(buffer, start)
             time, data = high << 32 | low, start + 20
         if number >= len(self.interfaces):
-            raise ValueError(f"has a packet of interface {number}, which is not described")
+            raise ValueError(f"has a packet of undefined interface {number}")
         if captured > end - data:
             raise ValueError(f"has a packet of {captured} bytes in a block with room for {end - data}")
         linktype, _, multiplier, divisor, offset = self.interfaces[number]
@@ -199,17 +202,17 @@ class _Section:
         return time, linktype, buffer, data, data + captured, original
 
 
-#: Smallest body of the blocks that are looked at: interface description, packet (obsolete), simple
-#: packet, enhanced packet.
+#: Minimum body size of the blocks that are read: interface description, packet (obsolete), simple packet,
+#: enhanced packet.
 _SMALLEST_BODY: Final = {1: 8, 2: 20, 3: 4, 6: 20}
 _PACKET_BLOCKS: Final = frozenset((2, 3, 6))
 
 
 def read_pcapng(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
-    """Packets of a pcapng file with any number of sections and interfaces, together as they were read;
-    options and other blocks are passed over. `head` is what was read of the file already.
+    """Yield the packets of a pcapng file with any number of sections and interfaces, in batches as they were
+    read. Options and other blocks are skipped. `head` is the part already read.
 
-    Raises DamagedCaptureError behind the last packet that could be read.
+    Raises DamagedCaptureError after the last readable packet.
     """
     window = _Window(read, head)
     section: _Section | None = None
@@ -232,10 +235,10 @@ def read_pcapng(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
             section = None if order is None else _Section(order)
         try:
             if section is None:
-                raise ValueError("has no section here, or one of unknown byte order")
+                raise ValueError("has no section header here, or one of unknown byte order")
             kind, length = section.block(buffer, pos)
             if length % 4 or not 12 + _SMALLEST_BODY.get(kind, 0) <= length <= MAX_BLOCK:
-                raise ValueError(f"has a block of impossible length {length}")
+                raise ValueError(f"has a block of invalid length {length}")
             if length > available:
                 needed = length
                 continue

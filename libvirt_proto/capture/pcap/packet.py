@@ -1,4 +1,4 @@
-"""From a captured packet to its TCP segment: link layers, IPv4 and IPv6, the TCP header.
+"""TCP segments of captured packets: link layers, IPv4 and IPv6, the TCP header.
 
 Sources: RFC 791, RFC 8200, RFC 9293, and tcpdump.org's list of link-layer header types.
 """
@@ -12,8 +12,8 @@ from typing import Final
 from .file import Packet
 
 #: (time, key, sequence number, acknowledgement number, flags, payload, missing). The key is the source
-#: address, destination address, source port and destination port as they stand in the packet (12
-#: bytes for IPv4, 36 for IPv6); missing is how many bytes of payload the capture has cut off.
+#: address, destination address, source port and destination port as in the packet (12 bytes for IPv4, 36 for
+#: IPv6); missing is the number of payload bytes that the capture cut off.
 Segment = tuple[int | None, bytes, int, int, int, bytes, int]
 
 FIN: Final = 0x01
@@ -24,7 +24,7 @@ ACK: Final = 0x10
 _IPV4: Final = 0x0800
 _IPV6: Final = 0x86DD
 _TCP: Final = 6
-#: 802.1Q, 802.1ad, and the number that QinQ had before.
+#: 802.1Q, 802.1ad, and the former number of QinQ.
 _VLAN: Final = frozenset((0x8100, 0x88A8, 0x9100))
 _MAX_TAGS: Final = 8
 #: Hop-by-hop, routing, destination, mobility, HIP, Shim6: next header, and length in units of eight bytes.
@@ -32,17 +32,17 @@ _EXTENSIONS: Final = frozenset((0, 43, 60, 135, 139, 140))
 _FRAGMENT: Final = 44
 _AUTHENTICATION: Final = 51
 
-#: Link type → where its EtherType and its payload begin.
+#: Link type → positions of its EtherType and its payload.
 _ETHERNET: Final = 1
 _TYPED_LINKS: Final = {_ETHERNET: (12, 14), 113: (14, 16), 276: (0, 20)}
-#: BSD loopback (the writer's byte order) and OpenBSD's (big-endian): four bytes of address family.
+#: BSD loopback (byte order of the writer) and OpenBSD's (big-endian): four bytes of address family.
 _LOOPBACK: Final = frozenset((0, 108))
 _RAW: Final = frozenset((12, 14, 101, 228, 229))
 
 #: Version and header length; total length; fragment, time to live and protocol in one word; key;
 #: sequence and acknowledgement number; header length and flags in one word.
 _IP_TCP = "BxH2xI2x12sIIH"
-#: The common packet in one step: a link with an EtherType, IPv4 without options, TCP.
+#: The common packet in one step: a link layer with an EtherType, IPv4 without options, TCP.
 _FAST: Final = {
     link: (Struct(f">{type_at}xH{ip_at - type_at - 2}x{_IP_TCP}").unpack_from, ip_at, ip_at + 40)
     for link, (type_at, ip_at) in _TYPED_LINKS.items()
@@ -57,12 +57,11 @@ _Found = tuple[bytes, int, int, int, bytes, int]
 
 
 class SegmentDecoder:
-    """Takes packets and gives the segments of those that have TCP.
+    """Converts packets to segments, skipping those without TCP.
 
-    The counters say what was passed over: `not_tcp` packets without TCP, `fragments` of IP (the
-    first fragment of a segment is given, the rest is missing), `malformed` headers that break off
-    or contradict themselves, `unknown_links` link types that are not known. `cut` counts
-    segments whose end the capture cut off.
+    Its counters cover the rest: `not_tcp` packets without TCP, `fragments` of IP (the first fragment of a
+    segment is used, the rest is missing), `malformed` headers that are truncated or contradict themselves,
+    `unknown_links` with the unsupported link types. `cut` counts segments whose end the capture cut off.
     """
 
     def __init__(self) -> None:
@@ -73,7 +72,7 @@ class SegmentDecoder:
         self.unknown_links: set[int] = set()
 
     def segments(self, packets: Iterable[Packet]) -> list[Segment]:
-        """The segments of packets, in their order."""
+        """Return the segments of packets, in order."""
         found: list[Segment] = []
         add = found.append
         for time_ns, linktype, buffer, start, end, original in packets:
@@ -82,7 +81,7 @@ class SegmentDecoder:
                 unpack, ip, size = fast
                 if end - start >= size:
                     kind, version, total, word, key, seq, ack, data = unpack(buffer, start)
-                    # Anything out of the ordinary, broken lengths included, goes the long way.
+                    # Anything unusual, including wrong lengths, takes the slow path.
                     if version == 0x45 and kind == _IPV4 and word & 0x3FFF00FF == _TCP and data >= 0x5000:
                         ip += start
                         stop, first = ip + total, ip + 20 + (data >> 12) * 4
@@ -95,7 +94,7 @@ class SegmentDecoder:
         return found
 
     def _link(self, linktype: int, buffer: bytes, start: int, end: int, original: int) -> _Found | None:
-        """Step over the link layer."""
+        """Skip the link layer."""
         wire_end = start + original
         typed = _TYPED_LINKS.get(linktype)
         if typed is not None:
@@ -117,7 +116,7 @@ class SegmentDecoder:
         if end <= pos:
             self.malformed += 1
             return None
-        # The numbers of address families differ between systems; the IP version does not.
+        # Address family numbers differ between systems; the IP version does not.
         kind = {4: _IPV4, 6: _IPV6}.get(buffer[pos] >> 4, 0)
         return self._network(kind, buffer, pos, end, wire_end)
 
@@ -138,7 +137,7 @@ class SegmentDecoder:
             self.not_tcp += 1
             return None
         header = (version & 15) * 4
-        # A length of 0 stands for "as long as the packet": segments that the card is still to cut.
+        # A length of 0 means "as long as the packet": the card splits it into segments later.
         ip_end = pos + total if total else wire_end
         if version >> 4 != 4 or header < 20 or ip_end < pos + header:
             self.malformed += 1
@@ -180,7 +179,8 @@ class SegmentDecoder:
         return self._tcp(addresses, buffer, pos, end, ip_end)
 
     def _tcp(self, addresses: bytes, buffer: bytes, pos: int, end: int, ip_end: int) -> _Found | None:
-        """The segment whose TCP header begins at `pos`; the capture ends at `end`, IP says `ip_end`."""
+        """Return the segment whose TCP header begins at `pos`. The capture ends at `end`, the IP payload at
+        `ip_end`."""
         if min(end, ip_end) - pos < 20:
             self.malformed += 1
             return None
@@ -196,8 +196,8 @@ class SegmentDecoder:
 
 
 def endpoints(key: bytes) -> tuple[str, str]:
-    """`address:port` of a key's source and destination, `[address]:port` for IPv6."""
-    import ipaddress  # not needed before a connection is given, and slow to import
+    """Return `address:port` of a key's source and destination, `[address]:port` for IPv6."""
+    import ipaddress  # slow to import, and not needed before the first connection
 
     size = (len(key) - 4) // 2
     names = []
@@ -208,11 +208,11 @@ def endpoints(key: bytes) -> tuple[str, str]:
 
 
 def reverse(key: bytes) -> bytes:
-    """The key of the other direction."""
+    """Return the key of the other direction."""
     size = (len(key) - 4) // 2
     return key[size : 2 * size] + key[:size] + key[-2:] + key[-4:-2]
 
 
 def ports(key: bytes) -> tuple[int, int]:
-    """Source and destination port."""
+    """Return source and destination port."""
     return _HALF(key, len(key) - 4)[0], _HALF(key, len(key) - 2)[0]

@@ -1,20 +1,20 @@
-"""Chunks to a pcapng file that Wireshark and this package's own reader open.
+"""Write Chunks to a pcapng file that Wireshark and this package can open.
 
-Sources: draft-ietf-opsawg-pcapng; RFC 791, RFC 8200 and RFC 9293 for the headers, RFC 1071 for checksums.
-The file depends on nothing but the Chunks: little-endian, one interface of raw IP, nanoseconds.
+Sources: draft-ietf-opsawg-pcapng; RFC 791, RFC 8200 and RFC 9293 for the headers, RFC 1071 for checksums. The
+file depends only on the Chunks: little-endian, one interface of raw IP, nanoseconds.
 
 Every connection is a TCP connection, from its handshake (at the time of its first Chunk) to a FIN for each
-`end`. Addresses and ports are kept where both ends have them; a decrypted TLS connection gets port 16509,
-where Wireshark looks for plain libvirt. Everything else (unix sockets, raw streams, a second connection
-with the same addresses at a time) goes from a port of its own on loopback to 127.0.0.1:16509, with its
-name as the first packet's comment. A direction that is not known counts as from the client.
+`end`. Addresses and ports are kept if both ends have them; a decrypted TLS connection gets port 16509, where
+Wireshark expects plain libvirt. Everything else (unix sockets, raw streams, a second simultaneous connection
+with the same addresses) goes from a separate port on loopback to 127.0.0.1:16509, with its name as the
+comment of the first packet. An unknown direction counts as from the client.
 
 Missing bytes (`lost` and `cut`) are packets of which the capture holds only the first part, so that their
-number and the times of what follows stay exact. Where nobody knows their number, or it is beyond
-MAX_MISSING, the sequence number leaps by more than any window: readers take the capture as interrupted.
+number and the times of later packets remain exact. If their number is unknown, or above MAX_MISSING, the
+sequence number skips more than any window: readers treat the capture as interrupted.
 
-A Chunk without a time gets that of the packet before, or the epoch. ConnectionEvents and Notices leave no
-trace.
+A Chunk without a time gets that of the previous packet, or the epoch. ConnectionEvents and Notices are not
+recorded.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from ...bounded import BoundedDict
 from ...events import Chunk, Connection, Item
 from .packet import ACK, FIN, SYN
 
-#: Payload of one packet; with its headers it fits IP's 16-bit length.
+#: Maximum payload of one packet; with its headers it fits IP's 16-bit length.
 MAX_SEGMENT: Final = 65_000
-#: More missing bytes than this at one place are not counted out in packets.
+#: Maximum number of missing bytes at one place that are written as packets.
 MAX_MISSING: Final = 64 << 20
-#: Connections that are known at a time; one that goes on after it was forgotten looks like another one.
+#: Maximum number of known connections; one that continues after it was forgotten looks like a new one.
 MAX_OPEN: Final = 16_384
 
 _PSH: Final = 0x08
-#: What TCP takes for another part of the sequence space, whatever the window (RFC 7323 §2.3).
+#: A distance that TCP treats as another part of the sequence space, whatever the window (RFC 7323 §2.3).
 _LEAP: Final = 1 << 30
 _LIBVIRT_PORT: Final = 16509
 _LINKTYPE_RAW: Final = 101
-#: Dynamic ports (RFC 6335 §6), 16,384 of them on each address from this one on.
+#: Dynamic ports (RFC 6335 §6), 16,384 of them on each address.
 _FIRST_PORT: Final = 49_152
 _FIRST_ADDRESS: Final = int(IPv4Address("127.0.0.1"))
 _SERVER: Final = (IPv4Address("127.0.0.1").packed, _LIBVIRT_PORT)
-#: The segment size, and window scale 14, the largest, with padding: nobody's window is ever full.
+#: The segment size, and window scale 14, the largest, with padding: no window is ever full.
 _SYN_OPTIONS: Final = bytes((2, 4, *MAX_SEGMENT.to_bytes(2), 3, 3, 14, 1))
 
 _BLOCK = Struct("<II").pack
@@ -61,8 +61,8 @@ Address = tuple[bytes, int]
 
 
 class Recorder:
-    """Writes the Chunks that `add` gets to a binary file; `flush` brings them to the disk. `comment` is noted
-    there."""
+    """Writes Chunks to a binary file: `add` writes, `flush` flushes to disk. `comment` is recorded in the
+    file."""
 
     def __init__(self, file: BinaryIO, comment: str = "") -> None:
         self._file = file
@@ -80,12 +80,13 @@ class Recorder:
         file.write(_block(0x0A0D0D0A, section) + _block(1, interface))
 
     def restart(self) -> None:
-        """Another source follows: it counts its connections anew, and they are none of those before."""
+        """Begin another source: its connections are numbered anew, and none of them is one of those
+        before."""
         self._flows.clear()
         self._taken.clear()
 
     def add(self, item: Item) -> None:
-        """Write what was seen."""
+        """Write an item."""
         if not isinstance(item, Chunk):
             return
         if item.time_ns is not None:
@@ -111,10 +112,10 @@ class Recorder:
     # Connections
 
     def _open(self, connection: Connection) -> _Flow:
-        """A new connection, with its handshake."""
+        """Add a new connection, with its handshake."""
         self._count += 1
         ends, comment = self._addresses(connection)
-        # Different for every connection, so that ports can be used again.
+        # Different for every connection, so that ports can be reused.
         isn = self._count * 0x9E3779B1
         flow = _Flow(*ends, isn)
         self._taken.add(flow.ends)
@@ -129,7 +130,7 @@ class Recorder:
         return flow
 
     def _addresses(self, connection: Connection) -> tuple[tuple[Address, Address], str]:
-        """The addresses of client and server, and what they do not say."""
+        """Return the addresses of client and server, and a comment with what they do not express."""
         client, server = _address(connection.client), _address(connection.server)
         names = f"{connection.client or '?'} → {connection.server or '?'} ({connection.transport})"
         if client and server and len(client[0]) == len(server[0]) and client != server:
@@ -145,7 +146,7 @@ class Recorder:
                 return (client, _SERVER), names
 
     def _close(self, number: int, flow: _Flow) -> None:
-        """Both directions have ended, or nobody will hear of them any more."""
+        """Close a connection whose directions have both ended, or that is forgotten."""
         first = flow.client if flow.client.ended else flow.server
         for side in (flow.client, flow.server):
             if not side.ended:
@@ -156,7 +157,7 @@ class Recorder:
     # Packets
 
     def _send(self, side: _Side, data: bytes, missing: int) -> None:
-        """`data`, with that many bytes behind it that are not known."""
+        """Write `data`, followed by that many missing bytes."""
         leap = missing > MAX_MISSING
         size = len(data) + (0 if leap else missing)
         for at in range(0, size, MAX_SEGMENT):
@@ -181,8 +182,8 @@ class Recorder:
         options: bytes = b"",
         comment: str = "",
     ) -> None:
-        """A packet from one side to the other, the last `missing` bytes of which are not captured; its
-        checksum takes them for zeros."""
+        """Return a packet from one side to the other, without its last `missing` bytes; the checksum treats
+        them as zeros."""
         peer = side.peer
         header = 20 + len(options)
         length = header + len(data) + missing
@@ -199,7 +200,7 @@ class Recorder:
         self._write(network + tcp + data, missing, comment)
 
     def _write(self, packet: bytes, missing: int, comment: str) -> None:
-        """An Enhanced Packet Block."""
+        """Write an Enhanced Packet Block."""
         captured = len(packet)
         time = divmod(self._time_ns, 1 << 32)
         notes = _option(1, _utf8(comment)) + _option(0) if comment else b""
@@ -210,7 +211,7 @@ class Recorder:
 
 
 def recorded(items: Iterable[Item], recorder: Recorder, *, live: bool = False) -> Iterator[Item]:
-    """The items of a source, each after it was written; `live`: it is to be found in the file at once."""
+    """Yield the items of a source, each after it was written. With `live`, flush each one."""
     recorder.restart()
     for item in items:
         recorder.add(item)
@@ -220,7 +221,7 @@ def recorded(items: Iterable[Item], recorder: Recorder, *, live: bool = False) -
 
 
 class _Side:
-    """One end of a connection: where its packets come from, and the sequence number of the next one."""
+    """One end of a connection: the source address of its packets, and the sequence number of the next one."""
 
     __slots__ = ("address", "ended", "peer", "port", "seq")
 
@@ -241,12 +242,12 @@ class _Flow:
         self.client.peer, self.server.peer = self.server, self.client
 
     def side(self, chunk: Chunk) -> _Side:
-        """Where a Chunk comes from."""
+        """Return the side that a Chunk comes from."""
         return self.server if chunk.direction == "s2c" else self.client
 
 
 def _address(name: str) -> Address | None:
-    """The address and port of `192.0.2.7:40508` or `[::1]:40508`; None for anything else."""
+    """Parse the address and port of `192.0.2.7:40508` or `[::1]:40508`; None for anything else."""
     host, _, port = name.rpartition(":")
     try:
         address = ip_address(host.removeprefix("[").removesuffix("]"))
@@ -258,20 +259,20 @@ def _address(name: str) -> Address | None:
 
 
 def _loopback(number: int) -> Address:
-    """127.0.0.1:49152 and on; after the last port the next address."""
+    """Return 127.0.0.1:49152 and following ports; after the last port the next address."""
     host, port = divmod(number, 65_536 - _FIRST_PORT)
     return IPv4Address(_FIRST_ADDRESS + host).packed, _FIRST_PORT + port
 
 
 def _checksum(data: bytes) -> int:
-    """RFC 1071's: the sum of 16-bit words in one's complement is the remainder by 65535, of which the
-    form that is not zero is meant: no header is all zeros."""
+    """Return the checksum of RFC 1071: the one's complement sum of 16-bit words is the remainder modulo
+    65535, in its non-zero form, since no header is all zeros."""
     number = int.from_bytes(data) << (8 if len(data) % 2 else 0)
     return 0xFFFF - (number % 0xFFFF or 0xFFFF)
 
 
 def _utf8(text: str) -> bytes:
-    """Text as options hold it, of a length that fits."""
+    """Encode text for an option, truncated to the length that fits."""
     return text.encode("utf-8", "backslashreplace")[:1024].decode("utf-8", "ignore").encode()
 
 

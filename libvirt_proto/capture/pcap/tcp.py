@@ -1,7 +1,7 @@
-"""TCP reassembly: segments in, Chunks out, no IO.
+"""TCP reassembly: segments in, Chunks out, without I/O.
 
-Source: RFC 9293. Sequence numbers are compared by their distance modulo 2^32 (§3.4). Where segments
-overlap, the bytes that were captured first stand. Lost bytes are counted, never filled.
+Source: RFC 9293. Sequence numbers are compared by their distance modulo 2^32 (§3.4). Where segments overlap,
+the bytes captured first are kept. Lost bytes are counted, never filled in.
 """
 
 from __future__ import annotations
@@ -20,35 +20,37 @@ LIBVIRT_PORTS: Final = frozenset((16509, 16514))
 #: Out-of-order data that one direction may hold before its first hole is given up.
 MAX_HELD_BYTES: Final = 4 << 20
 MAX_HELD_SEGMENTS: Final = 1024
-#: The same over all connections, with an estimate of what keeping a segment costs.
+#: The same over all connections, with an estimate of the memory per segment.
 MAX_HELD_TOTAL: Final = 64 << 20
 _SEGMENT_COST: Final = 128
-#: Acknowledgements of bytes behind a hole that may come before the bytes in it: where packets were
-#: captured in several queues or places, one can stand before the data that it acknowledges.
+#: Acknowledgements of bytes after a hole that may precede the bytes in it: in a capture from several queues
+#: or places, one can appear before the data that it acknowledges.
 MAX_EARLY_ACKS: Final = 16
-#: Connections that are remembered: without any data yet, with data, and done with.
+#: Maximum number of remembered connections: without data, with data, and ended.
 MAX_SILENT: Final = 4096
 MAX_OPEN: Final = 16_384
 MAX_DONE: Final = 4096
-#: What an undecided connection on an unknown port may keep until its first bytes are there.
+#: Data that an undecided connection on an unknown port may hold until its first bytes are there.
 MAX_UNDECIDED_BYTES: Final = 65_536
 MAX_UNDECIDED_PIECES: Final = 256
-#: How many first bytes of a direction `admit` is asked about.
+#: Number of first bytes of a direction that `admit` decides about.
 ADMIT_BYTES: Final = 28
 
 _MASK: Final = 0xFFFFFFFF
 _SYN_FIN_RST: Final = SYN | FIN | RST
-#: The largest window (RFC 7323 §2.3): nothing farther away belongs to the same stretch of a stream.
+#: The largest window (RFC 7323 §2.3): nothing farther away belongs to the same part of a stream.
 _MAX_WINDOW: Final = 1 << 30
-#: How far behind the end of a closed connection a segment may be a retransmission.
+#: Maximum distance before the end of a closed connection at which a segment may be a retransmission.
 _MAX_LATE: Final = 16 << 20
 
 
 class _Half:
-    """One direction of a connection. `next` is the sequence number of the next byte to give, or -1
-    where none is taken (before the start, after the end, in a connection that is passed over).
-    `waiting` says that something is held, lost or announced; `plain` that nothing is, in neither
-    direction of a connection that is given, so that data in order needs no second look."""
+    """One direction of a connection.
+
+    `next` is the sequence number of the next byte to emit, or -1 if none is accepted (before the start, after
+    the end, in a connection that is ignored). `waiting` means that data is held, lost or announced; `plain`
+    that none is in either direction of an admitted connection, so that data in order needs no further checks.
+    """
 
     __slots__ = (
         "acks",
@@ -85,17 +87,17 @@ class _Half:
         #: Out-of-order data: (sequence number, bytes), in order and without overlap.
         self.held: list[tuple[int, bytes]] = []
         self.held_bytes = 0
-        #: The first bytes, up to ADMIT_BYTES, while nobody knows whether the connection is wanted.
+        #: The first bytes, up to ADMIT_BYTES, until the connection is admitted or rejected.
         self.first = b""
-        #: How often bytes behind the first hole have been acknowledged.
+        #: Number of times that bytes after the first hole were acknowledged.
         self.acks = 0
 
     def distance(self, seq: int) -> int:
-        """How far `seq` is ahead of the next byte, modulo 2^32."""
+        """Return the distance from the next byte to `seq`, modulo 2^32."""
         return (seq - self.next) & _MASK
 
     def settle(self) -> None:
-        """Work out what a change means for the next segments of both directions."""
+        """Update `waiting` and `plain` of both directions after a change."""
         for half in (self, self.peer):
             half.waiting = bool(half.held or half.lost) or (half.fin is not None and not half.ended)
         self.plain = self.connection is not None and not (self.waiting or self.peer.waiting)
@@ -103,7 +105,7 @@ class _Half:
 
 
 class _Flow:
-    """A connection as the network shows it; it becomes a Connection with its first Chunk."""
+    """A connection on the network; it becomes a Connection with its first Chunk."""
 
     __slots__ = (
         "c2s",
@@ -124,7 +126,7 @@ class _Flow:
         self.group: dict[_Flow, None] = {}
         self.known = known
         self.rejected = False
-        #: (direction, time, data, lost, end, cut) that wait for the decision whether this is wanted.
+        #: (direction, time, data, lost, end, cut) that wait until the connection is admitted.
         self.undecided: list[tuple[_Half, int | None, bytes, int, bool, int]] = []
         self.undecided_bytes = 0
         self.c2s = _Half(self, "c2s")
@@ -133,16 +135,15 @@ class _Flow:
 
 
 class TcpReassembler:
-    """Puts the segments of many connections together.
+    """Reassembles the segments of many connections.
 
-    `feed` takes segments and appends Chunks to `out`; `finish` gives what is still held. `server_ports`
-    says who is the server where no SYN does, else the lower port is. Of connections on other ports only
-    those are given whose first bytes, in one direction or the other, `admit` agrees to; without `admit`
-    all are given.
+    `feed` adds segments and appends Chunks to `out`; `finish` emits held data. `server_ports` identify the
+    server if no SYN does; otherwise the lower port does. Connections on other ports are emitted only if
+    `admit` accepts the first bytes of one direction; without `admit`, all are emitted.
 
-    A hole is declared lost when the peer acknowledges the FIN, or again and again bytes behind the
-    hole, when a direction holds more than MAX_HELD_BYTES or MAX_HELD_SEGMENTS, when the connection is
-    reset, and at the end of the input.
+    A hole is declared lost when the peer acknowledges the FIN, or repeatedly acknowledges bytes after the
+    hole; when a direction holds more than MAX_HELD_BYTES or MAX_HELD_SEGMENTS; when the connection is reset;
+    and at the end of the input.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class TcpReassembler:
         self._held_total = 0
 
     def feed(self, segments: Iterable[Segment]) -> None:
-        """Take segments, in the order in which they were captured."""
+        """Add segments, in capture order."""
         halves, give = self._halves, self.out.append
         for segment in segments:
             time_ns, key, seq, _, flags, data, missing = segment
@@ -182,14 +183,14 @@ class TcpReassembler:
                 self._slow(segment, half)
 
     def finish(self, time_ns: int | None) -> None:
-        """The input has ended: declare every hole lost and give what lies behind. Connections that were
-        not seen to end get no end."""
+        """End the input: declare every hole lost, and emit the data after it. Connections whose end was not
+        seen get none."""
         for flow in [*self._silent, *self._open]:
             for half in (flow.c2s, flow.s2c):
                 self._abandon_holes(half, time_ns)
 
     def _slow(self, segment: Segment, half: _Half | None) -> None:
-        """Everything but a segment without flags, in order, of a connection without holes."""
+        """Process everything but a segment without flags, in order, of a connection without holes."""
         time_ns, key, seq, ack, flags, data, missing = segment
         if flags & SYN and not flags & RST:
             half = self._syn(time_ns, key, seq, ack, flags, half)
@@ -211,7 +212,7 @@ class TcpReassembler:
     # Connections
 
     def _client_first(self, key: bytes) -> bytes:
-        """The key from client to server, for a connection whose SYN was not captured."""
+        """Return the key from client to server, for a connection whose SYN was not captured."""
         source, destination = ports(key)
         from_server, to_server = source in self._ports, destination in self._ports
         if from_server == to_server:
@@ -219,7 +220,8 @@ class TcpReassembler:
         return reverse(key) if from_server else key
 
     def _start(self, time_ns: int | None, client_key: bytes, key: bytes) -> _Half:
-        """A new connection; gives the direction of `key`. What had its addresses before has ended."""
+        """Start a connection, and return the direction of `key`. An earlier one with the same addresses has
+        ended."""
         before = self._halves.get(client_key)
         if before is not None:
             self._forget(before.flow, time_ns)
@@ -230,7 +232,7 @@ class TcpReassembler:
         return self._halves[key]
 
     def _move(self, flow: _Flow, group: BoundedDict[_Flow, None], time_ns: int | None) -> None:
-        """Put a connection into a group, and forget the group's oldest one if it is full."""
+        """Move a connection into a group, and forget the oldest of a full group."""
         flow.group.pop(flow, None)
         flow.group = group
         if evicted := group.put(flow, None):
@@ -239,7 +241,7 @@ class TcpReassembler:
     def _syn(
         self, time_ns: int | None, key: bytes, seq: int, ack: int, flags: int, half: _Half | None
     ) -> _Half:
-        """A SYN: of the connection that is known by these addresses, or of a new one."""
+        """Process a SYN, of the known connection with these addresses or of a new one."""
         first = (seq + 1) & _MASK
         if half is not None:
             closed = half.ended and half.peer.ended
@@ -251,7 +253,7 @@ class TcpReassembler:
                 # The acknowledgement covers the SYN, and data with it (RFC 7413).
                 ours = opened is not None and (ack - opened - 1) & _MASK <= 0xFFFF
             else:
-                # Both sides open at once (RFC 9293 §3.5), as long as nothing else was seen.
+                # Simultaneous open (RFC 9293 §3.5), if nothing else was seen.
                 ours = opened is not None and half.peer.start == half.peer.next
             ours = ours and half.isn is None and half.start is None and not half.ended
         else:
@@ -265,13 +267,13 @@ class TcpReassembler:
 
     @staticmethod
     def _is_reused(half: _Half, seq: int) -> bool:
-        """Whether data behind the end of a connection cannot be its own."""
+        """Return whether data after the end of a connection must belong to a new one."""
         if not (half.ended and half.peer.ended) or half.flow.rejected:
             return False
         return half.fin is None or (half.fin - seq) & _MASK > _MAX_LATE
 
     def _forget(self, flow: _Flow, time_ns: int | None) -> None:
-        """The connection is not known any more; it ends if it has not."""
+        """Forget a connection; it ends if it has not."""
         if flow.group is not self._silent or flow.c2s.waiting or flow.s2c.waiting:
             self._close(flow, time_ns)
         flow.group.pop(flow, None)
@@ -279,7 +281,7 @@ class TcpReassembler:
             self._halves.pop(key, None)
 
     def _close(self, flow: _Flow, time_ns: int | None) -> None:
-        """Both directions end; late segments are told by what is remembered for a while."""
+        """End both directions, and remember the connection for a while to recognise late segments."""
         for half in (flow.c2s, flow.s2c):
             self._abandon_holes(half, time_ns)
             self._end(half, time_ns)
@@ -301,7 +303,7 @@ class TcpReassembler:
             half.lost = -1
         ahead = half.distance(seq)
         if _MAX_WINDOW <= ahead <= _MASK + 1 - _MAX_WINDOW:
-            # Nothing that is under way can be so far off: the capture was interrupted.
+            # No data in transit can be so far away: the capture was interrupted.
             self._abandon_holes(half, time_ns)
             if half.ended or half.flow.rejected:
                 return
@@ -310,7 +312,7 @@ class TcpReassembler:
         if flags & FIN and half.fin is None:
             half.fin = (seq + size) & _MASK
         behind = (_MASK + 1 - ahead) & _MASK
-        if 0 < behind < _MAX_WINDOW:  # a retransmission, of all or of the first bytes
+        if 0 < behind < _MAX_WINDOW:  # a retransmission of the whole segment or its first bytes
             missing = min(missing, max(size - behind, 0))
             data, ahead = data[behind:], 0
         if ahead == 0 and not half.held:
@@ -363,7 +365,7 @@ class TcpReassembler:
         self._held_total += added + (len(pieces) - before_count) * _SEGMENT_COST
 
     def _drain(self, half: _Half, time_ns: int | None) -> None:
-        """Give the held data that is now in order."""
+        """Emit the held data that is now in order."""
         count, seq, held = 0, half.next, half.held
         while count < len(held) and held[count][0] == seq:
             seq = (seq + len(held[count][1])) & _MASK
@@ -378,14 +380,15 @@ class TcpReassembler:
             self._give(half, time_ns, data)
 
     def _skip_hole(self, half: _Half, time_ns: int | None) -> None:
-        """Declare the first hole lost and give what is held behind it."""
+        """Declare the first hole lost, and emit the data held after it."""
         seq = half.held[0][0]
         self._lose(half, half.distance(seq))
         half.next = seq
         self._drain(half, time_ns)
 
     def _acknowledge(self, half: _Half, ack: int, time_ns: int | None) -> None:
-        """The peer has all bytes before `ack`: those that are not captured soon never will be."""
+        """Process an acknowledgement: the peer has all bytes before `ack`, so those not captured soon never
+        will be."""
         if half.next < 0 or half.ended:
             return
         upto = half.distance(ack)
@@ -420,7 +423,7 @@ class TcpReassembler:
     # Chunks
 
     def _finished(self, half: _Half, time_ns: int | None) -> None:
-        """A direction has come to its FIN."""
+        """End a direction at its FIN."""
         self._end(half, time_ns)
         if half.peer.ended:
             self._close(half.flow, time_ns)
@@ -437,8 +440,8 @@ class TcpReassembler:
     def _give(
         self, half: _Half, time_ns: int | None, data: bytes, cut: int = 0, *, end: bool = False
     ) -> None:
-        """A Chunk of a connection that is wanted; what is not decided yet waits. What the capture has `cut`
-        off behind the data nothing will bring."""
+        """Emit a Chunk of an admitted connection, or hold it if undecided. `cut` bytes after the data are
+        missing from the capture for good."""
         lost, half.lost = half.lost, 0
         flow = half.flow
         if half.connection is None:
@@ -459,7 +462,8 @@ class TcpReassembler:
         flow.c2s.connection = flow.s2c.connection = connection
 
     def _decide(self, flow: _Flow, time_ns: int | None) -> None:
-        """Ask about an unknown port's connection as soon as a direction's first bytes are there."""
+        """Decide about a connection on an unknown port, as soon as the first bytes of a direction are
+        there."""
         assert self._admit is not None
         refused = 0
         for half in (flow.c2s, flow.s2c):
@@ -479,7 +483,7 @@ class TcpReassembler:
         flow.undecided = []
 
     def _reject(self, flow: _Flow, time_ns: int | None) -> None:
-        """Pass over all that the connection still brings."""
+        """Ignore the rest of the connection."""
         flow.rejected = True
         flow.undecided = []
         for half in (flow.c2s, flow.s2c):

@@ -1,8 +1,8 @@
 """TLS connections of a capture, decrypted by tshark with a key log.
 
-GnuTLS writes the keys of its connections to the file that SSLKEYLOGFILE names, whatever program it is in.
-tshark is asked for the content of each TLS record of a connection; what the capture has beside that is
-read as it always is, and both are put together by time.
+GnuTLS writes the keys of its connections to the file named by SSLKEYLOGFILE, in any program. tshark returns
+the contents of the TLS records of each connection. The rest of the capture is read as usual, and both are
+merged by time.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import BinaryIO, Final, NamedTuple
 import msgspec
 
 from ...blocks import LineTooLongError, text_lines
-from ...events import Chunk, Connection, Connections, Direction, Item, Notice
+from ...events import Chunk, Connection, Connections, Direction, Item, Notice, NoticeCode
 
-#: One line per packet: all records that end in it are there, in hex.
+#: tshark writes one line per packet: all records that end in it, in hex.
 _MAX_LINE: Final = 64 << 20
 _FIELDS: Final = (
     "frame.time_epoch",
@@ -39,34 +39,34 @@ _FIELDS: Final = (
     "data.data",
     "tls.handshake.extensions_server_name",
 )
-#: What a connection's records are put together with, whatever the user has set for tshark.
+#: Preferences for reassembling records, overriding the user's own.
 _PREFERENCES: Final = (
     "tcp.desegment_tcp_streams:TRUE",
     "tcp.reassemble_out_of_order:TRUE",
     "tls.desegment_ssl_records:TRUE",
 )
 _CLIENT_HELLO, _APPLICATION_DATA = "1", "23"
-#: The daemon's first byte says that it takes the client's certificate; messages begin behind it.
+#: The daemon's first byte accepts the client's certificate; messages follow it.
 _ACCEPTED: Final = b"\x01"
 _TIME: Final = re.compile(r"(\d{1,12})\.(\d{1,9})")
 
 NO_TSHARK: Final = (
-    "a key log (--keylog) is of use only with tshark, which decrypts, and that is not installed"
-    " (Debian: apt install tshark; Fedora: dnf install wireshark-cli)"
+    "a key log (--keylog) requires tshark, which is not installed (Debian: apt install tshark; Fedora: dnf"
+    " install wireshark-cli)"
 )
 
 
 def has_tshark() -> bool:
-    """Whether there is a tshark to decrypt with."""
+    """Return whether tshark is installed."""
     return shutil.which("tshark") is not None
 
 
 def decrypting(items: Iterator[Item], capture: int, keylog: str, ports: frozenset[int]) -> Iterator[Item]:
-    """The items of a capture, with what is inside of TLS connections in their place. `capture` is the
-    descriptor of a pcap or pcapng file, which tshark opens again.
+    """Yield the items of a capture, with the decrypted contents of TLS connections in their place. `capture`
+    is the descriptor of a pcap or pcapng file, which tshark opens again.
 
-    Of these only what tshark can decrypt is given, with transport `tls`; of each that it cannot, a Notice
-    `encrypted`, and `lost-bytes` (an error) where it could not go on. `tshark-failed` is an error, too.
+    Only decrypted connections are included, with transport `tls`. Each other one has a Notice `encrypted`,
+    and one that became undecryptable a Notice `lost-bytes` (an error). `tshark-failed` is an error, too.
     """
     with TemporaryFile() as errors:
         command = _command(capture, keylog, ports)
@@ -79,14 +79,14 @@ def decrypting(items: Iterator[Item], capture: int, keylog: str, ports: frozense
                 decrypted = _Decrypted().read(lines)  # type: ignore[arg-type]
                 both = merge(_timed(_without_tls(items)), _timed(decrypted), key=lambda timed: timed[0])
                 yield from _numbered(item for _, item in both)
-            except BaseException:  # nobody wants the rest
+            except BaseException:  # the consumer stopped early
                 tshark.kill()
                 raise
         errors.seek(0)
         said = errors.read(65_536).decode("utf-8", "backslashreplace").splitlines()
         if tshark.returncode > 0:
             words = next((line for line in reversed(said) if not line.startswith("Running as user")), "")
-            yield Notice("tshark-failed", f"tshark could not decrypt all of it: {words}")
+            yield Notice(NoticeCode.TSHARK_FAILED, f"tshark could not decrypt all of it: {words}")
 
 
 def _command(capture: int, keylog: str, ports: frozenset[int]) -> list[str]:
@@ -96,7 +96,7 @@ def _command(capture: int, keylog: str, ports: frozenset[int]) -> list[str]:
     command += ["-T", "fields", "-E", "occurrence=a"]
     for preference in (f"tls.keylog_file:{keylog}", *_PREFERENCES):
         command += ["-o", preference]
-    for port in sorted(ports):  # TLS there, and in it bytes of no protocol that tshark knows
+    for port in sorted(ports):  # TLS on these ports, with contents that tshark shows as plain data
         command += ["-d", f"tcp.port=={port},tls", "-d", f"tls.port=={port},data"]
     for field in _FIELDS:
         command += ["-e", field]
@@ -104,7 +104,7 @@ def _command(capture: int, keylog: str, ports: frozenset[int]) -> list[str]:
 
 
 class _Packet(NamedTuple):
-    """What a line of tshark's says."""
+    """The fields of a line of tshark."""
 
     time_ns: int | None
     stream: str
@@ -113,14 +113,14 @@ class _Packet(NamedTuple):
     ends: bool
     resets: bool
     begins: bool
-    #: How many records could not be decrypted.
+    #: Number of records that could not be decrypted.
     sealed: int
     data: bytes
     server_name: str
 
 
 def _packet(line: bytes) -> _Packet | None:
-    """None for a line of another shape."""
+    """Parse a line; None if it has another form."""
     fields = line.decode("utf-8", "backslashreplace").split("\t")
     if len(fields) != len(_FIELDS):
         return None
@@ -142,7 +142,7 @@ def _packet(line: bytes) -> _Packet | None:
         name,
     ) = fields
     records, known, applications = (_many(field) for field in (lengths, types, data))
-    # A record of TLS 1.3 has a content type only when it was decrypted, one of TLS 1.2 always.
+    # A TLS 1.3 record has a content type only if it was decrypted, a TLS 1.2 record always.
     sealed = len(records) - len(known) + max(0, known.count(_APPLICATION_DATA) - len(applications))
     match = _TIME.fullmatch(time)
     try:
@@ -163,7 +163,7 @@ def _packet(line: bytes) -> _Packet | None:
     )
 
 
-#: A flag as tshark 4.0 and earlier ones write it, and as 4.2 and later ones do.
+#: A flag as written by tshark up to 4.0, and from 4.2 on.
 _TRUE: Final = frozenset(("1", "True"))
 
 
@@ -172,32 +172,32 @@ def _many(field: str) -> list[str]:
 
 
 def _end(ip: str, ipv6: str, port: str) -> str:
-    """An address and a port; of several headers in one another (a tunnel) the innermost."""
+    """Format an address and a port: the innermost, if there are several headers (a tunnel)."""
     if ip:
         return f"{_many(ip)[-1]}:{port}"
     return f"[{_many(ipv6)[-1]}]:{port}" if ipv6 else ""
 
 
 class _Session:
-    """A TLS connection. Its directions are named by the end that sends."""
+    """A TLS connection. Its directions are named by the sender."""
 
     def __init__(self, connection: Connection, server_name: str) -> None:
         self.connection = connection
         self.name = f"TLS (server name {server_name})" if server_name else "TLS"
-        #: Whether tshark has its keys, and whether the daemon's first byte was there.
+        #: Whether tshark has its keys, and whether the daemon's first byte was seen.
         self.opened = False
         self.accepted = False
-        #: Directions that are no longer decrypted, and those that are over.
+        #: Directions that are no longer decrypted, and directions that have ended.
         self.closed: set[Direction] = set()
         self.ended: set[Direction] = set()
 
 
 class _Decrypted:
-    """Lines of tshark's to Chunks."""
+    """Lines of tshark to Chunks."""
 
     def __init__(self) -> None:
         self._sessions: dict[str, _Session] = {}
-        self._connections = Connections(-1)  # apart from those that are not decrypted
+        self._connections = Connections(-1)  # distinct from those that are not decrypted
 
     def read(self, lines: BinaryIO) -> Iterator[Item]:
         try:
@@ -206,7 +206,7 @@ class _Decrypted:
                 if packet is not None:
                     yield from self._items(packet)
         except LineTooLongError as error:
-            yield Notice("tshark-failed", f"of what tshark gives, {error}")
+            yield Notice(NoticeCode.TSHARK_FAILED, f"in tshark's output, {error}")
 
     def _items(self, packet: _Packet) -> Iterator[Item]:
         session = self._sessions.get(packet.stream)
@@ -240,15 +240,15 @@ class _Decrypted:
         if session.opened:
             session.closed.add(direction)
             text = "from here on nothing can be decrypted: bytes are lost, or the keys were changed"
-            yield Notice("lost-bytes", text, connection, direction, time_ns)
+            yield Notice(NoticeCode.LOST_BYTES, text, connection, direction, time_ns)
         else:
             session.closed |= {"c2s", "s2c"}
-            text = f"{session.name}: encrypted; with this key log tshark cannot decrypt it"
-            yield Notice("encrypted", text, connection, None, time_ns, "note")
+            text = f"{session.name}: encrypted; tshark cannot decrypt it with this key log"
+            yield Notice(NoticeCode.ENCRYPTED, text, connection, None, time_ns, "note")
 
 
 def _without_tls(items: Iterable[Item]) -> Iterator[Item]:
-    """Leave out connections in which the client begins with TLS, all but what they have lost."""
+    """Leave out connections whose client begins with TLS, except for reports of their lost bytes."""
     seen: dict[int, bool] = {}
     for item in items:
         connection = item.connection
@@ -261,13 +261,13 @@ def _without_tls(items: Iterable[Item]) -> Iterator[Item]:
             seen[connection.id] = hello and item.direction == "c2s"
         if not seen[connection.id]:
             yield item
-        elif item.cut or (item.lost and not begins):  # tshark waits for what is lost, and says nothing
+        elif item.cut or (item.lost and not begins):  # tshark waits for lost bytes without reporting it
             text = f"TLS ({connection}): bytes are lost; what follows cannot be decrypted"
-            yield Notice("lost-bytes", text, None, item.direction, item.time_ns)
+            yield Notice(NoticeCode.LOST_BYTES, text, None, item.direction, item.time_ns)
 
 
 def _timed(items: Iterable[Item]) -> Iterator[tuple[int, Item]]:
-    """With the time that an item is sorted by."""
+    """Pair each item with the time that it is sorted by."""
     now = 0
     for item in items:
         now = now if item.time_ns is None else item.time_ns
@@ -275,7 +275,7 @@ def _timed(items: Iterable[Item]) -> Iterator[tuple[int, Item]]:
 
 
 def _numbered(items: Iterable[Item]) -> Iterator[Item]:
-    """Count connections anew, in the order of their appearance."""
+    """Renumber connections in order of appearance."""
     connections: dict[int, Connection] = {}
     for item in items:
         old = item.connection

@@ -1,7 +1,7 @@
-"""What keeps a trace from beginning."""
+"""Errors that prevent a trace from starting."""
 
 from __future__ import annotations
 
 
 class TraceError(Exception):
-    """A sentence for the user: what is missing, and what to do."""
+    """A trace that cannot start; the text is a sentence with the remedy."""

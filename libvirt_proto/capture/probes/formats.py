@@ -1,4 +1,4 @@
-"""How the kernel lays out an event, from its `format` file, and the values of one."""
+"""The kernel's `format` files of events, and the values of records."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ Value = int | bytes
 
 
 class FormatError(ValueError):
-    """A format file that is not understood."""
+    """A format file that cannot be parsed, or a record that does not follow it."""
 
 
 class Values(dict[str, Value]):
-    """The fields of a record by name; text and arrays as bytes. Raises FormatError for a missing name."""
+    """The fields of a record by name, with text and arrays as bytes. Raises FormatError for a missing
+    name."""
 
     def __missing__(self, name: str) -> Value:
         raise FormatError(f"it has no field {name}")
 
 
 class Format:
-    """The layout of one event. `id` is what its records begin with."""
+    """The format of one event. Its records begin with `id`."""
 
     def __init__(self, text: str) -> None:
         number = _ID.search(text)
@@ -57,11 +58,11 @@ class Format:
         self._struct = struct.Struct(codes)
 
     def values(self, record: bytes) -> Values:
-        """The fields of a record. Raises FormatError for one that is too short."""
+        """Return the fields of a record. Raises FormatError if it is too short."""
         try:
             values: list[Value] = list(self._struct.unpack_from(record))
         except struct.error:
-            raise FormatError("it breaks off") from None
+            raise FormatError("it is truncated") from None
         for index in self._dynamic:
             place = values[index]
             assert isinstance(place, int)
@@ -70,5 +71,5 @@ class Format:
 
 
 def event_id(record: bytes) -> int:
-    """Which event a record is of."""
+    """Return the id of a record's event."""
     return int.from_bytes(record[:2], "little")

@@ -1,4 +1,4 @@
-"""The records of an armed trace, as they come, and what all readers of them do alike."""
+"""The records of an armed trace as they arrive, and the shared part of all readers."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from ...events import Notice
+from ...events import Notice, NoticeCode
 from ..objects import ObjectError
 from .errors import TraceError
 from .formats import Format, FormatError, Value, Values, event_id
-from .plan import TASK_EVENTS, Event, Plan, Sides
+from .plan import TASK_EVENTS, Plan, Sides, UprobeEvent
 from .provider import Meaning
 from .ring import Record, Ring
 from .tasks import Process, Tasks
 
 Made = TypeVar("Made")
 
-#: An event has its time before it is in the buffer: this much later, in nanoseconds, it surely is.
+#: An event gets its time before it enters the buffer; this many nanoseconds later it is there.
 _SETTLED: Final = 20_000_000
-#: Seconds between looking for events, unless there are more than so many, and between asking how many were
-#: lost.
+#: Seconds between polls, unless a poll returned more than `_BUSY` events, and between checks for lost events.
 _PAUSE: Final = 0.05
 _BUSY: Final = 500
 _STATISTICS: Final = 1.0
 
 
 class Selection:
-    """Whose events are wanted."""
+    """The processes and sides whose events are wanted."""
 
     def __init__(self, pids: tuple[int, ...], comms: tuple[str, ...], sides: Sides) -> None:
         self.pids: Final = pids
@@ -37,19 +36,19 @@ class Selection:
         self.sides: Final = sides
 
     def process(self, process: Process) -> bool:
-        """Whether what a process does is wanted."""
+        """Return whether the events of a process are wanted."""
         return (not self.pids or process.pid in self.pids) and (
             not self._comms or process.comm in self._comms
         )
 
 
 class Reader(ABC, Generic[Made]):
-    """Makes values of records. `formats` are the layouts of the events, by their names; `offset` is what the
-    trace's clock lacks to nanoseconds since the epoch."""
+    """Converts records to values. `formats` are the formats of the events by name; `offset` is added to the
+    trace's clock to get nanoseconds since the epoch."""
 
     def __init__(
         self,
-        events: dict[str, Event],
+        events: dict[str, UprobeEvent],
         formats: dict[str, Format],
         tasks: Tasks,
         wanted: Selection,
@@ -62,7 +61,7 @@ class Reader(ABC, Generic[Made]):
         self._offset = offset
 
     def items(self, record: Record) -> Iterator[Made | Notice]:
-        """What a record says."""
+        """Yield the values of a record."""
         layout = self._layouts.get(event_id(record.data))
         if layout is None:
             return
@@ -80,14 +79,16 @@ class Reader(ABC, Generic[Made]):
             if self._wanted.process(process):
                 yield from self._fired(event, values, time_ns, process)
         except (FormatError, ObjectError) as error:
-            yield Notice("bad-event", f"event {name}: {error}", time_ns=time_ns)
+            yield Notice(NoticeCode.BAD_EVENT, f"event {name}: {error}", time_ns=time_ns)
 
     @abstractmethod
-    def _fired(self, event: Event, values: Values, time_ns: int, process: Process) -> Iterator[Made | Notice]:
-        """What an event of a probe's says. Raises FormatError, ObjectError."""
+    def _fired(
+        self, event: UprobeEvent, values: Values, time_ns: int, process: Process
+    ) -> Iterator[Made | Notice]:
+        """Yield the values of a probe's event. Raises FormatError, ObjectError."""
 
     def _ended(self, process: Process, time_ns: int) -> Iterator[Made | Notice]:
-        """What the end of a process means."""
+        """Yield the values that follow from the end of a process."""
         return iter(())
 
 
@@ -100,8 +101,8 @@ def live(
     idle: Callable[[], object],
     begin: Callable[[], object],
 ) -> Generator[Made | Notice]:
-    """What a reader makes of an armed trace until `wait`, which is given seconds, says that it is to end.
-    `idle` is called when what was there is taken, `begin` once when all is ready. Raises TraceError."""
+    """Yield a reader's values of an armed trace until `wait`, which is called with seconds, returns true.
+    `idle` is called after each batch of records, `begin` once when the trace is ready. Raises TraceError."""
     ring = Ring(instance)
     try:
         events = {event.name: event for event in plan.events}
@@ -134,9 +135,7 @@ def _formats(instance: Path, plan: Plan) -> dict[str, Format]:
     try:
         return {name: Format(file.read_text()) for name, file in files.items() if file.exists()}
     except FormatError as error:
-        raise TraceError(
-            f"this kernel describes its events in a way that is not understood: {error}."
-        ) from None
+        raise TraceError(f"the format files of this kernel's events cannot be parsed: {error}") from None
 
 
 def _offset() -> int:
@@ -145,28 +144,28 @@ def _offset() -> int:
 
 def _lost(count: int, total: int) -> Notice:
     text = (
-        f"{count:,} events were lost ({total:,} in all): the buffer was full; --buffer KB makes it larger,"
-        " --pid leaves out other processes"
+        f"{count:,} events were lost ({total:,} in total): the buffer was full; enlarge it with --buffer KB,"
+        " or leave out other processes with --pid"
     )
-    return Notice("lost-events", text, time_ns=time.time_ns())
+    return Notice(NoticeCode.LOST_EVENTS, text, time_ns=time.time_ns())
 
 
 def bytes_of(value: Value) -> bytes:
-    """A field that has bytes. Raises FormatError."""
+    """Return a field that has bytes. Raises FormatError."""
     if not isinstance(value, bytes):
-        raise FormatError("it has a number where bytes should be")
+        raise FormatError("expected bytes, got a number")
     return value
 
 
 def number_of(value: Value) -> int:
-    """A field that has a number. Raises FormatError."""
+    """Return a field that has a number. Raises FormatError."""
     if not isinstance(value, int):
-        raise FormatError("it has text where a number should be")
+        raise FormatError("expected a number, got text")
     return value
 
 
 def text_of(value: Value, meaning: Meaning) -> str:
-    """An argument, as libvirt's log has it."""
+    """Return an argument in the notation of libvirt's log."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     match meaning:
@@ -177,5 +176,5 @@ def text_of(value: Value, meaning: Meaning) -> str:
             return str(low - (low >> 31 << 32))
         case "unsigned":
             return str(value & 0xFFFFFFFF)
-        case "text" | "line":  # a constant: there is none
+        case "text" | "line":  # a constant has no text
             return ""

@@ -1,10 +1,10 @@
-"""The files with libvirt's probes: the library or driver that running processes have mapped, with their
-programs, or the files that a user names.
+"""Files with libvirt's probes: the library or driver that running processes have mapped and their programs,
+or files named by the user.
 
 Each file is opened once. Its notes are read from that descriptor, and the kernel gets the same open file
-(`/proc/self/fd/N`). A path may lead to another file by then, and every local user chooses the names of his
-files, some of whose characters have a meaning in tracefs. A mapped file is opened through its process
-(map_files), which also reaches files in containers and files that have been deleted. Source: proc(5).
+(`/proc/self/fd/N`). A path may lead to another file by then, and every local user chooses the names of their
+files, in which some characters have a meaning in tracefs. A mapped file is opened through its process
+(map_files), which also works for files in containers and deleted files. Source: proc(5).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _DELETED: Final = " (deleted)"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Binary:
-    """An open file with probes. `name` is for people, `path` leads to the file in a shell; neither is for the
-    kernel."""
+    """An open file with probes. `name` is its name in messages, `path` its path in a shell; neither is given
+    to the kernel."""
 
     file: BinaryIO
     name: str
@@ -47,47 +47,47 @@ class Binary:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size in bytes."""
         return os.fstat(self.file.fileno()).st_size
 
     @property
     def kernel_path(self) -> str:
-        """The open file as tracefs is given it; valid in this process while the file is open.
+        """The open file for tracefs; valid in this process while the file is open.
 
-        The kernel sets breakpoints in mappings of this file, and counts semaphores up in those that are
+        The kernel sets breakpoints in mappings of this file, and increments semaphores in those that are
         private and writable, at the offsets in the notes. It changes nothing else: not the file, shared
-        mappings of it, or other files. Offsets and file come from one descriptor, so whoever wrote the file
-        chooses where, as he chooses the code there; a user who maps a file that root owns does not. What a
-        process maps privately of another user's file is that user's choice to begin with, and differs by one
-        count.
+        mappings of it, or other files. Offsets and file come from one descriptor, so only the owner of the
+        file chooses the places, as they choose the code there; a user who maps a file of root does not. The
+        private mappings that a process has of another user's file are that user's choice anyway, and differ
+        by one count.
         """
         return f"/proc/self/fd/{self.file.fileno()}"
 
 
 class Loaded(NamedTuple):
-    """The files that were found, and a sentence for each that cannot be used."""
+    """The files that were found, and a sentence for each unusable one."""
 
     binaries: list[Binary]
     problems: list[str]
 
 
 def named(files: ExitStack, paths: tuple[str, ...]) -> list[Binary]:
-    """The files that a user names, each once; `files` closes them. Raises TraceError."""
+    """Return the files that a user names, each once; `files` closes them. Raises TraceError."""
     found: dict[tuple[int, int], Binary] = {}
     for path in paths:
         try:
             file = files.enter_context(_open(path))
             binary = Binary(file, path, os.path.abspath(path), read_notes(file))
         except (OSError, NotesError) as error:
-            raise TraceError(f"{path}: {_reason(error)}.") from None
+            raise TraceError(f"{path}: {_reason(error)}") from None
         found.setdefault(_identity(file), binary)
     return list(found.values())
 
 
 def loaded(files: ExitStack, library: str, pids: Container[int] = (), comms: Container[str] = ()) -> Loaded:
-    """The library (`libvirt.so.0`, with any version after it) that running processes have mapped (all
-    processes, if none are named), and their programs, each file once; `files` closes them. Processes of root
-    come first, so that no other user can use up the limits before them."""
+    """Return the library (`libvirt.so.0`, with any version suffix) mapped by these processes (by default
+    all), and their programs, each file once; `files` closes them. Processes of root come first, so that other
+    users cannot exhaust the limits before them."""
     found = Loaded([], [])
     seen: set[tuple[int, int]] = set()
     left_out = 0
@@ -122,12 +122,12 @@ def loaded(files: ExitStack, library: str, pids: Container[int] = (), comms: Con
 
 
 def processes() -> Iterator[int]:
-    """The ids of all processes."""
+    """Yield the ids of all processes."""
     return (int(name) for name in os.listdir(_PROC) if name.isdecimal())
 
 
 def threads(pid: int) -> list[int]:
-    """The ids of a process's threads; none if it has gone."""
+    """Return the thread ids of a process; none if it has ended."""
     try:
         return sorted(map(int, os.listdir(_PROC / str(pid) / "task")))
     except OSError:
@@ -135,7 +135,7 @@ def threads(pid: int) -> list[int]:
 
 
 def comm(pid: int) -> str:
-    """The name of a process; "" if it has gone."""
+    """Return the name of a process; "" if it has ended."""
     try:
         return (_PROC / str(pid) / "comm").read_bytes().rstrip(b"\n").decode("utf-8", "backslashreplace")
     except OSError:
@@ -143,8 +143,8 @@ def comm(pid: int) -> str:
 
 
 class _Mapped(NamedTuple):
-    """A file that a process has mapped: the link to it in /proc, its path for people, and its device and
-    inode according to the kernel (None where `link` needs no privilege)."""
+    """A file that a process has mapped: its link in /proc, its path for messages, and its device and inode
+    according to the kernel (None if `link` needs no privilege)."""
 
     pid: int
     link: str
@@ -152,13 +152,13 @@ class _Mapped(NamedTuple):
     identity: tuple[int, int] | None = None
 
     def open(self) -> BinaryIO:
-        """Raises OSError."""
+        """Open the file. Raises OSError."""
         try:
             return _open(self.link)
         except PermissionError:
             if self.identity is None:
                 raise
-            # map_files needs CAP_CHECKPOINT_RESTORE. The path serves, if it still leads to the same file.
+            # map_files needs CAP_CHECKPOINT_RESTORE. Use the path, if it still leads to the same file.
             return _open(self.path, self.identity)
 
     def binary(self, file: BinaryIO, notes: Notes) -> Binary:
@@ -169,9 +169,9 @@ class _Mapped(NamedTuple):
 
 
 def _files(pid: int, library: str) -> Iterator[_Mapped]:
-    """The library that a process has mapped, and its program."""
+    """Yield the library that a process has mapped, and its program."""
     folder, prefix, program = _PROC / str(pid), os.fsencode(library), ""
-    with suppress(OSError):  # it has gone, belongs to another user, or is the kernel's
+    with suppress(OSError):  # it has ended, belongs to another user, or is a kernel thread
         with open(folder / "maps", "rb") as maps:
             for line in maps:
                 match = _MAPPED.match(line)
@@ -188,7 +188,7 @@ def _files(pid: int, library: str) -> Iterator[_Mapped]:
 
 
 def _is_of_a_user(pid: int) -> bool:
-    """True for a process of any user but root."""
+    """Return whether a process belongs to any user but root."""
     try:
         return os.stat(_PROC / str(pid)).st_uid != 0
     except OSError:
@@ -198,8 +198,8 @@ def _is_of_a_user(pid: int) -> bool:
 def _open(path: str, identity: tuple[int, int] | None = None) -> BinaryIO:
     """Open a regular file, with this device and inode if they are given. Raises OSError.
 
-    Anything else stays closed, since opening a device can have effects. It does not wait, such as for the end
-    of a lease.
+    Any other file stays closed, since opening a device can have effects. The call does not wait, for instance
+    for the end of a lease.
     """
     place = os.open(path, os.O_PATH)
     try:

@@ -1,4 +1,4 @@
-"""The static probes of a file that can be traced here: 64-bit code for x86-64 or AArch64."""
+"""The static probes of a file that can be traced: 64-bit code for x86-64 or AArch64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operands of a probe's arguments, as tracefs fetches them. Source: the kernel's uprobetracer document."""
+"""Operands of probe arguments as tracefs fetch arguments. Source: the kernel's uprobetracer document."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["MAX_ARGUMENTS", "Operand", "OperandError", "operands"]
 
 
 class Operand(ParsedOperand):
-    """An operand that tracefs has a fetch argument for."""
+    """An operand that has a fetch argument."""
 
     __slots__ = ()
 
     @property
     def place(self) -> str:
-        """As tracefs names it: `%bx`, `+128(%bx)`, `\\1`."""
+        """The tracefs notation: `%bx`, `+128(%bx)`, `\\1`."""
         if self.register is None:
             return f"\\{self.constant}"
         if self.displacement is None:
@@ -33,20 +33,20 @@ class Operand(ParsedOperand):
         return f"+0({self.place}):ustring" if self.register else self.fetch
 
     def array(self, at: int, count: int) -> str:
-        """The fetch argument of `count` words of 64 bits, from `at` bytes behind what the 8 bytes before
-        it in memory point to. The operand must be in memory."""
+        """Return the fetch argument of `count` 64-bit words, from `at` bytes after the target of the pointer
+        in the 8 bytes before the operand. The operand must be in memory."""
         assert self.displacement is not None
         return f"+{at}({self.displacement - 8:+d}(%{self.register})):x64[{count}]"
 
     def words(self, at: int, count: int) -> str:
-        """The fetch argument of `count` words of 64 bits, from `at` bytes behind what it points to. The
-        operand must be no constant."""
+        """Return the fetch argument of `count` 64-bit words, from `at` bytes after the target of the operand.
+        The operand must not be a constant."""
         assert self.register is not None
         return f"+{at}({self.place}):x64[{count}]"
 
 
 def operands(arguments: str, machine: str) -> tuple[Operand, ...]:
-    """The operands of a note. Raises OperandError for one that cannot be translated."""
+    """Parse the operands of a note. Raises OperandError for one that cannot be translated."""
     if len(arguments) > MAX_ARGUMENTS:
         raise OperandError(
             f"expected at most {MAX_ARGUMENTS:,} characters of arguments, got {len(arguments):,}"

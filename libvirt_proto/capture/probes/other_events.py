@@ -1,25 +1,27 @@
-"""Records of a trace's events to Fired: the event loop and the QEMU monitor.
+"""Trace records to ProbeEvents of the event loop and the QEMU monitor.
 
-A line of the monitor is what is before the first zero byte: what is behind belongs to the process. One that
-has no zero byte where the event ends is `cut`.
+A monitor line ends before the first zero byte: bytes after it belong to the process. A line that fills the
+event without a zero byte is `cut`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...events import Fired, Notice
+from ...events import Notice, ProbeEvent
 from .formats import Values
 from .live import Reader, bytes_of, number_of, text_of
-from .plan import Event
+from .plan import UprobeEvent
 from .provider import PROBES
 from .tasks import Process
 
 
-class FiredReader(Reader[Fired | Notice]):
-    """Makes a Fired of each record."""
+class ProbeEventReader(Reader[ProbeEvent | Notice]):
+    """Converts each record to a ProbeEvent."""
 
-    def _fired(self, event: Event, values: Values, time_ns: int, process: Process) -> Iterator[Fired]:
+    def _fired(
+        self, event: UprobeEvent, values: Values, time_ns: int, process: Process
+    ) -> Iterator[ProbeEvent]:
         arguments: dict[str, int | str] = {}
         cut = False
         for name, meaning in PROBES[event.kind]:
@@ -33,4 +35,4 @@ class FiredReader(Reader[Fired | Notice]):
             else:
                 arguments[name] = text_of(value, meaning)
         thread = number_of(values["common_pid"])
-        yield Fired(event.kind, time_ns, process.pid, process.comm, thread, arguments, cut)
+        yield ProbeEvent(event.kind, time_ns, process.pid, process.comm, thread, arguments, cut)

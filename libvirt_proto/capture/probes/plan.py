@@ -1,13 +1,13 @@
-"""What is written to tracefs for a trace: first as values, so that it can be shown as well as done.
+"""The tracefs writes of a trace, as values that can be shown or executed.
 
-Each place of a probe is an event, and those of messages are two: one with the first bytes of short messages,
-one with more for long ones, told apart by the kernel's filter; most messages are short, and the buffer holds
-many more of them so. The bytes are read through the length argument: it is the member of virNetMessage
-right behind the pointer to the buffer.
+Each place of a probe is an event. Message probes have two: one with the first bytes of short messages, one
+with more for long messages, separated by the kernel's filter; most messages are short, so the buffer holds
+many more of them. The bytes are read through the length argument, which is the member of virNetMessage right
+after the pointer to the buffer.
 
-Lines of the monitor are read as words, too: of a string of 4,096 bytes or more the kernel gives nothing, and
-an event that a shorter one makes too long is lost without being counted (seen with Linux 6.18).
-Source: virnetmessage.h, the kernel's uprobetracer document.
+Monitor lines are read as words, too: the kernel returns nothing for a string of 4,096 bytes or more, and an
+event that a shorter one makes too long is lost without being counted (observed with Linux 6.18). Source:
+virnetmessage.h, the kernel's uprobetracer document.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from .notes import Site
 from .operands import Operand, OperandError, operands
 from .provider import KINDS, PROBES, PROVIDER, Subject
 
-#: Words of 64 bits of a short message, and of a long one: an array has at most 64 elements, and an event at
-#: most 3,072 bytes of arguments.
+#: 64-bit words of a short message, and of a long one: an array has a maximum of 64 elements, and an event of
+#: 3,072 bytes of arguments.
 SHORT: Final = (32,)
 LONG: Final = (64,) * 5
-#: Words of a line.
+#: 64-bit words of a monitor line.
 LINE: Final = (*(64,) * 5, 58)
 _SHORT_BYTES: Final = 8 * sum(SHORT)
 
-#: Maximum number of places of one subject's probes that are used in a file, and in all files. A libvirt has
-#: about 40; removing an event takes the kernel about 40 ms, and it has numbers for 65,535.
+#: Maximum number of places used per subject, in one file and in all files. A libvirt has about 40; removing
+#: an event takes the kernel about 40 ms, and it has numbers for 65,535.
 MAX_PLACES: Final = 128
 MAX_ALL_PLACES: Final = 512
 
-#: Events that report which process a thread belongs to, and when it ends or runs another program. Fields: the
-#: kernel's events/task, events/sched.
+#: Events that report the process of a thread, and when it ends or runs another program. Fields: the kernel's
+#: events/task, events/sched.
 TASK_EVENTS: Final = (
     "task/task_newtask",
     "task/task_rename",
@@ -48,10 +48,10 @@ TASK_EVENTS: Final = (
 Sides = Literal["client", "server", "both"]
 
 
-class Event(NamedTuple):
-    """A uprobe event: `definition` is the part after the path of its file (`0x1f0(0x3028) sock=%ax:u64`),
-    `filter` the kernel's. `binary` is the file's name for people; `arrays` is the number of fields (p0, p1,
-    …) that hold the first bytes of the message or the line."""
+class UprobeEvent(NamedTuple):
+    """A uprobe event. `definition` follows the path of its file (`0x1f0(0x3028) sock=%ax:u64`), `filter` is
+    the kernel's. `binary` is the file's name in messages; `arrays` is the number of fields (p0, p1, …) with
+    the first bytes of the message or line."""
 
     kind: str
     name: str
@@ -62,7 +62,7 @@ class Event(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Make the folder `path`, or write to that file, or append to it."""
+    """Create the folder `path`, or write to that file, or append to it."""
 
     path: str
     text: str | None
@@ -70,7 +70,7 @@ class Step(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A place of a probe, with the operands of its arguments, or why they cannot be used."""
+    """A place of a probe, with the operands of its arguments, or the problem that makes it unusable."""
 
     binary: Binary
     site: Site
@@ -79,7 +79,7 @@ class Probe(NamedTuple):
 
     @property
     def subject(self) -> Subject | None:
-        """What its events are about, None for a probe that is not traced."""
+        """The subject of its events, None for a probe that is not traced."""
         return KINDS.get(self.site.name, (None, None))[0]
 
     @property
@@ -89,12 +89,12 @@ class Probe(NamedTuple):
 
     @property
     def carries_bytes(self) -> bool:
-        """Whether a message's bytes can be read."""
+        """True if the bytes of a message can be read."""
         return self.kind in MESSAGES and not self.problem and self.operands[1].displacement is not None
 
 
 def probes(binaries: Iterable[Binary]) -> list[Probe]:
-    """All libvirt probes in the files. Those beyond MAX_PLACES and MAX_ALL_PLACES have a problem."""
+    """Return all libvirt probes in the files. Those beyond MAX_PLACES and MAX_ALL_PLACES have a problem."""
     used: Counter[tuple[Subject, Binary | None]] = Counter()
     return [
         _limited(_probe(binary, site), used)
@@ -114,12 +114,12 @@ def _probe(binary: Binary, site: Site) -> Probe:
     _, kind = KINDS.get(site.name, (None, None))
     if kind is not None and len(found) != len(PROBES[kind]):
         expected = len(PROBES[kind])
-        return Probe(binary, site, found, f"it has {len(found)} arguments instead of {expected}")
+        return Probe(binary, site, found, f"expected {expected} arguments, got {len(found)}")
     return Probe(binary, site, found)
 
 
 def _limited(probe: Probe, used: Counter[tuple[Subject, Binary | None]]) -> Probe:
-    """Count a probe that can be used, by subject in its file and in all files (None)."""
+    """Count a usable probe, by subject in its file and in all files (None), and give the excess a problem."""
     if probe.subject is None or probe.problem:
         return probe
     for binary, limit, where in ((probe.binary, MAX_PLACES, "file"), (None, MAX_ALL_PLACES, "trace")):
@@ -131,16 +131,16 @@ def _limited(probe: Probe, used: Counter[tuple[Subject, Binary | None]]) -> Prob
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The events of a trace by file, in a group and an instance of this name, with a buffer in KiB for each
-    CPU. With `pids`, the kernel leaves out other processes."""
+    """The events of a trace by file, in a group and an instance of this name, with a buffer of this many KiB
+    per CPU. With `pids`, the kernel leaves out other processes."""
 
     group: str
-    files: tuple[tuple[Binary, tuple[Event, ...]], ...]
+    files: tuple[tuple[Binary, tuple[UprobeEvent, ...]], ...]
     buffer: int
     pids: tuple[int, ...] = ()
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[UprobeEvent]:
         """The events of all files."""
         return [event for _, events in self.files for event in events]
 
@@ -150,20 +150,20 @@ class Plan:
         return f"instances/{self.group}"
 
     def preparations(self) -> Iterator[Step]:
-        """The steps before the events are defined, in order."""
+        """Yield the steps before the events are defined, in order."""
         yield Step(self.instance, None)
         yield Step(f"{self.instance}/trace_clock", "boot")
         yield Step(f"{self.instance}/buffer_size_kb", str(self.buffer))
-        # When it is full, what comes next is lost and counted.
+        # A full buffer rejects and counts further events.
         yield Step(f"{self.instance}/options/overwrite", "0")
         if self.pids:
-            # It filters by threads; those that these make are added.
+            # The filter applies to threads; threads that these create are added.
             yield Step(f"{self.instance}/options/event-fork", "1")
             own = [str(thread) for pid in self.pids for thread in threads(pid) or [pid]]
             yield Step(f"{self.instance}/set_event_pid", " ".join(own))
 
-    def definition(self, event: Event, path: str) -> list[Step]:
-        """The steps that define an event in the file at `path`, the first of them the event itself."""
+    def definition(self, event: UprobeEvent, path: str) -> list[Step]:
+        """Return the steps that define an event in the file at `path`, beginning with the event itself."""
         text = f"p:{self.group}/{event.name} {path}:{event.definition}"
         steps = [Step("uprobe_events", text, append=True)]
         if event.filter:
@@ -171,7 +171,7 @@ class Plan:
         return steps
 
     def enabling(self) -> Iterator[Step]:
-        """The steps after the events are defined, in order; the last one enables them."""
+        """Yield the steps after the events are defined, in order; the last one enables them."""
         for name in TASK_EVENTS:
             yield Step(f"{self.instance}/events/{name}/enable", "1")
         yield Step(f"{self.instance}/events/{self.group}/enable", "1")
@@ -185,8 +185,8 @@ def plan(
     sides: Sides = "both",
     pids: tuple[int, ...] = (),
 ) -> Plan:
-    """The events of all usable probes of a subject, of one side or both."""
-    files: dict[Binary, list[Event]] = {}
+    """Plan the events of all usable probes of a subject, for one side or both."""
+    files: dict[Binary, list[UprobeEvent]] = {}
     for number, probe in enumerate(found, 1):
         kind = probe.kind
         if kind is not None and probe.subject == subject and not probe.problem and _is_of(kind, sides):
@@ -195,13 +195,13 @@ def plan(
 
 
 def _is_of(kind: str, sides: Sides) -> bool:
-    """Sockets, keepalive and TLS are of both sides."""
+    """Return whether a probe is of these sides. Sockets, keepalive and TLS are of both."""
     if kind.startswith("server_client_"):
         return sides != "client"
     return sides != "server" or not kind.startswith("client_")
 
 
-def _events(probe: Probe, kind: str, number: int) -> Iterator[Event]:
+def _events(probe: Probe, kind: str, number: int) -> Iterator[UprobeEvent]:
     place = f"{probe.site.offset:#x}"
     if probe.site.semaphore is not None:
         place += f"({probe.site.semaphore:#x})"
@@ -213,11 +213,11 @@ def _events(probe: Probe, kind: str, number: int) -> Iterator[Event]:
     lines = [o for a, o in zip(PROBES[kind], probe.operands, strict=True) if a.meaning == "line"]
     if lines and lines[0].register is not None:
         parts = [f"p{i}={lines[0].words(8 * sum(LINE[:i]), count)}" for i, count in enumerate(LINE)]
-        yield Event(kind, name, " ".join((place, *words, *parts)), "", binary, len(LINE))
+        yield UprobeEvent(kind, name, " ".join((place, *words, *parts)), "", binary, len(LINE))
         return
     if not probe.carries_bytes:
         condition = "len > 0" if kind in MESSAGES else ""
-        yield Event(kind, name, " ".join((place, *words)), condition, binary)
+        yield UprobeEvent(kind, name, " ".join((place, *words)), condition, binary)
         return
     for suffix, arrays, condition in (
         ("", SHORT, f"len > 0 && len <= {_SHORT_BYTES}"),
@@ -227,4 +227,6 @@ def _events(probe: Probe, kind: str, number: int) -> Iterator[Event]:
         for index, count in enumerate(arrays):
             parts.append(f"p{index}={probe.operands[1].array(at, count)}")
             at += 8 * count
-        yield Event(kind, name + suffix, " ".join((place, *words, *parts)), condition, binary, len(arrays))
+        yield UprobeEvent(
+            kind, name + suffix, " ".join((place, *words, *parts)), condition, binary, len(arrays)
+        )

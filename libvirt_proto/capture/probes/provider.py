@@ -1,8 +1,7 @@
-"""The probes that are traced, by subject: their arguments, by the names that libvirt has for them, and what
-they are.
+"""The traced probes by subject, with the names and meanings of their arguments in libvirt.
 
-A probe's name is the kind of its events; that of RPC's has `rpc_` before it, which its log leaves out.
-Source: libvirt_probes.d, libvirt_qemu_probes.d and the PROBE macros.
+The kind of an event is the name of its probe; RPC probes have the prefix `rpc_`, which libvirt's log leaves
+out. Source: libvirt_probes.d, libvirt_qemu_probes.d and the PROBE macros.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from ..objects import MESSAGES
 
 PROVIDER: Final = "libvirt"
 
-#: What a trace is about: messages, the event loop, or the monitors of virtual machines.
+#: The subject of a trace: messages, the event loop, or the monitors of virtual machines.
 Subject = Literal["rpc", "events", "qemu-monitor"]
 
-#: An object's address; a number, 32 bits of which count, with and without a sign; text in memory, which is
-#: short; or text that may have any length, a line of the monitor.
+#: The address of an object; a number of 32 significant bits, signed or unsigned; short text in memory; or
+#: text of any length, a line of the monitor.
 Meaning = Literal["object", "signed", "unsigned", "text", "line"]
 _MEANINGS: Final[dict[str, Meaning]] = {
     **dict.fromkeys(("client", "sock", "ka", "ctxt", "sess"), "object"),
@@ -61,7 +60,7 @@ _RPC: Final = {
     "keepalive_received": "ka client prog vers proc",
     "keepalive_timeout": "ka client coundToDeath idle",
 }
-#: Before libvirt 6.1 the event loop is its own, after that GLib's.
+#: Before libvirt 6.1 the event loop was libvirt's own; since then it is GLib's.
 _EVENTS: Final = {
     "event_glib_add_handle": "watch fd events cb opaque ff",
     "event_glib_update_handle": "watch events",
@@ -102,13 +101,13 @@ class Argument(NamedTuple):
     meaning: Meaning
 
 
-#: By kind of event: the probe's arguments.
+#: Arguments of the probe, by kind of event.
 PROBES: Final = {
     kind: tuple(Argument(name, _MEANINGS.get(name, "unsigned")) for name in names.split())
     for kinds in _ARGUMENTS.values()
     for kind, names in kinds.items()
 }
-#: By the name of a probe: its subject, and the kind of its events.
+#: Subject and kind of events, by name of the probe.
 KINDS: Final[dict[str, tuple[Subject, str]]] = {
     f"rpc_{kind}" if subject == "rpc" else kind: (subject, kind)
     for subject, kinds in _ARGUMENTS.items()

@@ -1,8 +1,8 @@
-"""The kernel's ring buffer: pages as `trace_pipe_raw` gives them, to records with their times.
+"""The kernel's ring buffer: pages of `trace_pipe_raw` to records with their times.
 
-A page has the time of its first record, the number of bytes that are in use, and records: a 32-bit word of
-which the low 5 bits are the kind or the length in words, the others the time since the record before.
-Sources: ring_buffer.h, events/header_event. All processors that are supported are little-endian.
+A page has the time of its first record, the number of bytes in use, and records. A record begins with a
+32-bit word: the low 5 bits are its kind or its length in words, the others the time since the previous
+record. Sources: ring_buffer.h, events/header_event. All supported processors are little-endian.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from pathlib import Path
 from struct import Struct
 from typing import Final, NamedTuple
 
-#: As much is asked for at a time as the largest page has; one page is given.
+#: The size of the largest page; each read returns one page.
 _READ_SIZE: Final = 1 << 16
-#: Pages of one CPU that are read before the others get their turn.
+#: Pages of one CPU that are read before those of the others.
 _PAGES: Final = 1024
 _HEAD = Struct("<QQ")
 _WORD = Struct("<I")
-#: Above the number of bytes there are flags (events are missing before the page).
+#: The bits above the number of bytes are flags (events are missing before the page).
 _SIZE: Final = (1 << 20) - 1
 _PADDING, _TIME_EXTEND, _TIME_STAMP = 29, 30, 31
 _DELTA_BITS: Final = 27
-#: A time stamp has this many bits; those above are those of the time before.
+#: A time stamp has this many bits; the higher ones are those of the previous time.
 _STAMP_BITS: Final = 59
 
 
 class Record(NamedTuple):
-    """An event's bytes, and its time on the trace's clock in nanoseconds."""
+    """The bytes of an event, and its time on the trace's clock in nanoseconds."""
 
     time: int
     data: bytes
 
 
 def records(page: bytes) -> Iterator[Record]:
-    """The records of a page, as far as they are whole."""
+    """Yield the complete records of a page."""
     if len(page) < _HEAD.size:
         return
     time, size = _HEAD.unpack_from(page)
@@ -70,7 +70,7 @@ def records(page: bytes) -> Iterator[Record]:
 
 
 class Ring:
-    """The buffers of an instance, one for each CPU, read without waiting."""
+    """The buffers of an instance, one per CPU, read without waiting."""
 
     def __init__(self, instance: Path) -> None:
         self._folders = sorted(
@@ -86,7 +86,7 @@ class Ring:
             raise
 
     def take(self, until: int) -> list[Record]:
-        """The records before a time at which all CPUs have written what they had to, in order."""
+        """Return, in order, the records before a time by which all CPUs have written theirs."""
         pending = self._pending
         for file in self._files:
             for _ in range(_PAGES):
@@ -97,7 +97,7 @@ class Ring:
                 if not page:
                     break
                 pending += records(page)
-            else:  # there is more: what the other CPUs have may be later
+            else:  # more pages remain: records of other CPUs may be later
                 until = min(until, pending[-1].time if pending else until)
         pending.sort(key=lambda record: record.time)
         ready = next((i for i, record in enumerate(pending) if record.time >= until), len(pending))
@@ -105,7 +105,7 @@ class Ring:
         return pending[:ready]
 
     def rest(self) -> list[Record]:
-        """What is left when nothing more is written."""
+        """Return the remaining records, after writing has stopped."""
         taken: list[Record] = []
         while more := self.take(1 << 64):
             taken += more
@@ -114,7 +114,7 @@ class Ring:
         return taken
 
     def lost(self) -> int:
-        """How many events found no room, up to now."""
+        """Return the total number of events that were lost."""
         count = 0
         for folder in self._folders:
             stats = (folder / "stats").read_text()
@@ -122,6 +122,6 @@ class Ring:
         return count
 
     def close(self) -> None:
-        """Let go of the buffers."""
+        """Close the buffers."""
         while self._files:
             os.close(self._files.pop())

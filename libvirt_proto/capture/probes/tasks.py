@@ -1,7 +1,7 @@
-"""Which process a thread is of: as it was at the beginning, and as the kernel's events tell from then on.
+"""The process of each thread: from /proc at the start, then from the kernel's events.
 
-The events name threads alone, and a short-lived process may have gone when its events are read. Memory is
-bounded by the number of threads that the kernel lets be at a time.
+The events have only thread ids, and a short-lived process may have ended when its events are read. Memory is
+bounded by the kernel's maximum number of threads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CLONE_THREAD: Final = 0x10000
 
 
 class Process:
-    """A process: its id and what it is called."""
+    """A process: its id and its name."""
 
     def __init__(self, pid: int, comm: str) -> None:
         self.pid = pid
@@ -28,7 +28,8 @@ class Process:
 
 
 class Tasks:
-    """Begins with what runs now: when the kernel's events are on already, no thread is missed."""
+    """The processes of all threads. Starts with those running now; if the kernel's events are already
+    enabled, no thread is missed."""
 
     def __init__(self) -> None:
         self._processes: dict[int, Process] = {}
@@ -38,7 +39,7 @@ class Tasks:
                 self._processes[thread] = process
 
     def of(self, thread: int) -> Process:
-        """The process of a thread. One of which no event has told (it was lost) is looked for."""
+        """Return the process of a thread. A thread without an event (it was lost) is looked up in /proc."""
         process = self._processes.get(thread)
         if process is None:
             pid = _process_id(thread)
@@ -47,8 +48,7 @@ class Tasks:
         return process
 
     def event(self, name: str, values: dict[str, Value]) -> Process | None:
-        """Follow one of the kernel's events about threads; return the process whose memory is gone after it,
-        if there is one."""
+        """Process a kernel event about threads; return the process whose memory it frees, if any."""
         thread = _number(values, "pid")
         if name == "task_newtask":
             if _number(values, "clone_flags") & _CLONE_THREAD:
@@ -57,7 +57,7 @@ class Tasks:
                 self._processes[thread] = Process(thread, _text(values, "comm"))
             return None
         if name == "sched_process_exec":
-            # The thread that does it is the only one that remains; it gets the number of the process.
+            # The calling thread is the only one that remains; it gets the id of the process.
             remaining = self._processes.pop(_number(values, "old_pid"), None) or self.of(thread)
             self._processes[thread] = remaining
             return remaining

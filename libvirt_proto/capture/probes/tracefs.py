@@ -1,8 +1,8 @@
-"""tracefs: where it is, what a Plan does in it, and how all of it goes away again.
+"""tracefs: find and mount it, execute a Plan in it, and remove everything afterwards.
 
-A group of events and an instance are named after the process that made them and the time at which it began,
-so that what a killed one left behind is known. An instance of which someone reads cannot be removed, which
-is the kernel's own lock. Sources: the kernel's ftrace and uprobetracer documents.
+A group of events and an instance are named after the process that created them and its start time, so that
+leftovers of a killed process are recognised. An instance with a reader cannot be removed, which is the
+kernel's own lock. Sources: the kernel's ftrace and uprobetracer documents.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from .errors import TraceError
 from .loaded import Binary, threads
-from .plan import Event, Plan, Step
+from .plan import Plan, Step, UprobeEvent
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 #: PROC_PID_INIT_INO of the kernel's proc_ns.h.
@@ -28,20 +28,20 @@ MOUNT_POINT: Final = Path("/sys/kernel/tracing")
 PREFIX: Final = "libvirt_proto"
 _OURS: Final = re.compile(rf"{PREFIX}_(\d+)_(\d+)")
 _DEFINED: Final = re.compile(rf"^p:({PREFIX}_\d+_\d+)/(\w+) ", re.MULTILINE)
-#: How often removing is tried while the kernel is still busy with an event, and seconds in between.
+#: Number of attempts to remove an event that the kernel is still using, and seconds between them.
 _TRIES: Final = 50
 _PAUSE: Final = 0.02
 
 
 class Rejection(NamedTuple):
-    """An event that the kernel does not accept."""
+    """An event that the kernel rejects."""
 
-    event: Event
+    event: UprobeEvent
     reason: str
 
 
 def find() -> Path | None:
-    """Where tracefs is mounted, if it is."""
+    """Return the mount point of tracefs, if it is mounted."""
     with suppress(OSError):
         for device, path in _mounts(_MOUNTS.read_bytes()):
             with suppress(OSError):
@@ -52,8 +52,8 @@ def find() -> Path | None:
 
 
 def _mounts(table: bytes) -> Iterator[tuple[int, Path]]:
-    """Device and place of each tracefs in mountinfo. Only blanks separate its fields: users choose some of
-    them, in which the kernel escapes blanks, newlines and backslashes, and nothing else."""
+    """Yield device and mount point of each tracefs in mountinfo. Only spaces separate its fields: users
+    choose some of them, in which the kernel escapes spaces, newlines and backslashes, and nothing else."""
     for line in table.split(b"\n"):
         fields = line.split(b" ")
         kind = fields.index(b"-", 6) + 1 if b"-" in fields[6:] else len(fields)
@@ -64,7 +64,7 @@ def _mounts(table: bytes) -> Iterator[tuple[int, Path]]:
 
 
 def mount() -> Path:
-    """Mount it where it belongs. Raises TraceError."""
+    """Mount tracefs at its usual place. Raises TraceError."""
     try:
         done = subprocess.run(  # noqa: S603 - nothing of it comes from outside
             ["mount", "-t", "tracefs", "tracefs", str(MOUNT_POINT)],  # noqa: S607 - where it is differs
@@ -73,7 +73,7 @@ def mount() -> Path:
             errors="replace",
         )
     except OSError as error:
-        raise TraceError(f"tracefs is not mounted, and mount cannot be run: {error.strerror}.") from None
+        raise TraceError(f"tracefs is not mounted, and mount cannot be run: {error.strerror}") from None
     if done.returncode:
         said = " ".join(done.stderr.split()) or "mount fails"
         raise TraceError(
@@ -84,13 +84,13 @@ def mount() -> Path:
 
 
 def own_group() -> str:
-    """The name of this process's group and instance."""
+    """Return the name of this process's group and instance."""
     pid = os.getpid()
     return f"{PREFIX}_{pid}_{_began(pid)}"
 
 
 def _began(pid: int) -> int | None:
-    """When a process began, in ticks since the system did; None if there is none."""
+    """Return the start time of a process, in ticks since boot; None if it does not exist."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
@@ -99,21 +99,22 @@ def _began(pid: int) -> int | None:
 
 
 def check_pid_namespace() -> None:
-    """Raises TraceError in a PID namespace. The kernel's events have the process ids of the initial one."""
+    """Raise TraceError in a PID namespace: the kernel's events have the process ids of the initial one."""
     with suppress(OSError):
         if os.readlink("/proc/self/ns/pid") != _INITIAL_PID_NAMESPACE:
             raise TraceError(
                 "this is a container with its own process ids (a PID namespace), and the kernel reports those"
-                " of the host: run this on the host, where it also traces containers."
+                " of the host: run this on the host, where it also traces containers"
             )
 
 
 @contextmanager
 def armed(root: Path, plan: Plan) -> Iterator[tuple[Path, list[Rejection]]]:
-    """Does what is planned; the instance's folder, and the events that the kernel rejects. The files of the
-    plan must be open. At the end nothing is left in tracefs. Raises TraceError, also if no event is left."""
+    """Execute the plan; yield the folder of the instance, and the events that the kernel rejects. The files
+    of the plan must be open. At the end, everything is removed from tracefs. Raises TraceError, also if no
+    event is left."""
     if not (root / "uprobe_events").exists():
-        raise TraceError("this kernel has no uprobe events (CONFIG_UPROBE_EVENTS); another kernel is needed.")
+        raise TraceError("this kernel has no uprobe events (CONFIG_UPROBE_EVENTS); another kernel is needed")
     try:
         for step in plan.preparations():
             _do(root, step)
@@ -129,9 +130,9 @@ def armed(root: Path, plan: Plan) -> Iterator[tuple[Path, list[Rejection]]]:
         _remove(root, plan.group)
 
 
-def _define(root: Path, plan: Plan) -> tuple[list[Event], list[Rejection]]:
-    """Define the events of each file: those that are defined, and those that the kernel rejects."""
-    defined: list[Event] = []
+def _define(root: Path, plan: Plan) -> tuple[list[UprobeEvent], list[Rejection]]:
+    """Define the events of each file; return those defined, and those that the kernel rejects."""
+    defined: list[UprobeEvent] = []
     rejected = []
     known: list[tuple[Binary, list[str]]] = []
     for binary, events in plan.files:
@@ -150,8 +151,8 @@ def _define(root: Path, plan: Plan) -> tuple[list[Event], list[Rejection]]:
     return defined, rejected
 
 
-def _set(root: Path, plan: Plan, event: Event, binary: Binary) -> None:
-    """Define an event, and set its filter. Raises OSError; then it is not defined."""
+def _set(root: Path, plan: Plan, event: UprobeEvent, binary: Binary) -> None:
+    """Define an event, and set its filter. Raises OSError, and then leaves it undefined."""
     define, *conditions = plan.definition(event, binary.kernel_path)
     _write(root / define.path, define.text or "", append=True)
     try:
@@ -179,8 +180,8 @@ def _is_same_file(root: Path, group: str, one: Binary, other: Binary) -> bool:
     return False
 
 
-def _enable(root: Path, plan: Plan, defined: list[Event]) -> list[Rejection]:
-    """Enable the events that are defined; those that the kernel then rejects."""
+def _enable(root: Path, plan: Plan, defined: list[UprobeEvent]) -> list[Rejection]:
+    """Enable the defined events; return those that the kernel rejects at this point."""
     *others, last = plan.enabling()
     for step in others:
         _do(root, step)
@@ -189,7 +190,7 @@ def _enable(root: Path, plan: Plan, defined: list[Event]) -> list[Rejection]:
     with suppress(OSError):
         _write(root / last.path, last.text or "")
         return []
-    # An event that cannot be enabled does not keep the others from it.
+    # An event that cannot be enabled does not prevent the others.
     folder = root / plan.instance / "events" / plan.group
     return [
         Rejection(event, reason)
@@ -199,7 +200,7 @@ def _enable(root: Path, plan: Plan, defined: list[Event]) -> list[Rejection]:
 
 
 def _enabling_error(file: Path) -> str:
-    """Why an event cannot be enabled; "" if it is."""
+    """Return the reason why an event cannot be enabled; "" if it can."""
     try:
         if file.read_text().strip() != "1":
             _write(file, "1")
@@ -210,7 +211,7 @@ def _enabling_error(file: Path) -> str:
 
 def _nothing_left(rejected: list[Rejection]) -> str:
     if not rejected:
-        return "none of the probes that were found can be used in this trace (--probes lists them)."
+        return "none of the probes can be used in this trace (list them with --probes)."
     event, reason = rejected[0]
     return f"the kernel rejects all probes, such as {event.kind} of {event.binary}: {reason}."
 
@@ -221,7 +222,7 @@ def _reason(error: OSError) -> str:
 
 
 def remove_leftovers(root: Path) -> list[str]:
-    """Remove the groups and instances of processes that are no more; their names."""
+    """Remove the groups and instances of processes that have ended, and return their names."""
     found = {match[1] for match in _DEFINED.finditer(_read(root / "uprobe_events"))}
     with suppress(OSError):
         found.update(os.listdir(root / "instances"))
@@ -241,16 +242,18 @@ def _do(root: Path, step: Step) -> None:
         else:
             _write(path, step.text, append=step.append)
     except FileNotFoundError:
-        # The events that tell of threads are not in every kernel: without them /proc has to do.
+        # Not every kernel has the events about threads: without them, /proc must do.
         if "/events/task/" not in step.path and "/events/sched/" not in step.path:
-            raise TraceError(f"{path} is not there: this kernel's tracing is too old, or lacks it.") from None
+            raise TraceError(
+                f"{path} does not exist: this kernel's tracing is too old, or disabled"
+            ) from None
     except OSError as error:
         what = f"{step.text!r} for " if step.text else ""
-        raise TraceError(f"the kernel does not take {what}{path}: {_reason(error)}.") from None
+        raise TraceError(f"the kernel rejects {what}{path}: {_reason(error)}") from None
 
 
 def _add_threads(instance: Path, pids: tuple[int, ...]) -> None:
-    """Those that began before the ones that made them were listed."""
+    """Add threads that were created before their creators were listed."""
     path = instance / "set_event_pid"
     while pids:
         known = set(map(int, path.read_text().split()))
@@ -261,7 +264,7 @@ def _add_threads(instance: Path, pids: tuple[int, ...]) -> None:
 
 
 def _write(path: Path, text: str, *, append: bool = False) -> None:
-    """One write(2), for each is one command. An open file that is to be appended to must not be sought in."""
+    """Use one write(2), since each is one command. A file opened for appending must not be seeked."""
     file = os.open(path, os.O_WRONLY | (os.O_APPEND if append else os.O_TRUNC))
     try:
         os.write(file, text.encode(errors="surrogateescape"))
@@ -270,7 +273,7 @@ def _write(path: Path, text: str, *, append: bool = False) -> None:
 
 
 def _remove(root: Path, group: str) -> bool:
-    """Remove an instance and then its events; False if someone reads it. Nothing of it need be there."""
+    """Remove an instance and then its events, whether or not they exist; return False if it has a reader."""
     instance = root / "instances" / group
     for _ in range(_TRIES):
         try:

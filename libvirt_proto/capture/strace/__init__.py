@@ -1,1 +1,1 @@
-"""strace's output: its lines, the calls in them, and the sockets of traced processes."""
+"""strace output: its lines, the calls in them, and the sockets of traced processes."""

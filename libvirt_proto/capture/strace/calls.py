@@ -1,4 +1,4 @@
-"""What calls do: sockets that they make, name, copy and close, and the bytes that they move."""
+"""The effects of calls: sockets that they create, name, copy and close, and the bytes that they transfer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .sockets import Move, Socket
 from .transfers import CALLS as IO_CALLS
 from .transfers import Transfer, transfers
 
-#: Sockets of libvirt's of which it may be unknown which side they are.
+#: Maximum number of libvirt sockets whose side is unknown.
 MAX_UNDECIDED: Final = 4096
 _MOVE_COST: Final = 512
-#: By their names, or as a number (-X raw), in which CLONE_FILES is this bit (clone(2)).
+#: By name, or as a number (-X raw), in which CLONE_FILES is this bit (clone(2)).
 _FLAGS: Final = re.compile(rb"flags=(?:0x([0-9a-f]{1,16})|[A-Z_|]*)")
 _FILES: Final = 0x400
 
-#: Calls whose result is a descriptor of something else than a socket.
+#: Calls that return a descriptor of something other than a socket.
 _OTHERS: Final = frozenset(
     (
         b"open", b"openat", b"openat2", b"creat", b"eventfd", b"eventfd2", b"epoll_create", b"epoll_create1",
@@ -33,8 +33,8 @@ CLONES: Final = frozenset((b"clone", b"clone2", b"clone3", b"fork", b"vfork"))
 
 
 class Call(NamedTuple):
-    """A call with its result (`value`, None for none, and the text behind it), when it began, and when it
-    was over as far as that is known."""
+    """A call with its result (`value`, None if it has none, and the text after it), the time it began, and
+    the time it ended if known."""
 
     process: int | None
     name: bytes
@@ -46,7 +46,7 @@ class Call(NamedTuple):
 
 
 class Sending:
-    """A call that sends, of which it is not known yet how much."""
+    """A call that sends an amount still unknown."""
 
     __slots__ = ("moves", "several", "socket")
 
@@ -57,18 +57,19 @@ class Sending:
 
 
 class Calls:
-    """`handle` takes calls in their order; what they move on libvirt's connections comes to `out`."""
+    """Processes calls in order: pass them to `handle`, and take the Chunks of libvirt connections from
+    `out`."""
 
     def __init__(self, ports: frozenset[int]) -> None:
         self.out: list[Chunk] = []
         self.descriptors = Descriptors()
         self._connections = Connections()
-        #: What waits behind calls that are not finished: bytes, with what a call costs.
+        #: Size of what waits for unfinished calls: bytes, and a fixed cost per call.
         self.waiting = 0
         self._ports = ports
         #: Sockets that strace has named, by that name.
         self._named: BoundedDict[bytes, Socket] = BoundedDict(MAX_DESCRIPTORS)
-        #: Sockets that are libvirt's, where it is not known which side this is.
+        #: libvirt sockets whose side is still unknown.
         self._undecided: BoundedDict[Socket, None] = BoundedDict(MAX_UNDECIDED)
         self._handlers: dict[bytes, Callable[[Call], None]] = {
             **dict.fromkeys(IO_CALLS, self._move),
@@ -97,25 +98,25 @@ class Calls:
         self.names = frozenset(self._handlers)
 
     def handle(self, call: Call) -> None:
-        """Take a call, of those in `names`. Raises BadCallError if it moves bytes of a connection of
-        libvirt's and cannot be read."""
+        """Process a call, which must be one of `names`. Raises BadCallError if it transfers bytes of a
+        libvirt connection and cannot be parsed."""
         self._handlers[call.name](call)
 
     def exited(self, process: int | None, time_ns: int | None) -> None:
-        """A process has ended."""
+        """End a process."""
         self.descriptors.exited(process)
         self._close_ended(time_ns)
 
     def finish(self) -> None:
-        """The trace has ended: give what waits."""
+        """End the trace, and emit everything that waits."""
         for socket in list(self._undecided):
             self._guess(socket)
 
-    # Calls that are not finished
+    # Unfinished calls
 
     def begin(self, process: int | None, name: bytes, text: bytes, time_ns: int | None) -> Sending | None:
-        """Take a call that sends, before its end is known: what it sends stands before what other calls send
-        or receive from now on. An answer may come before the end of the call."""
+        """Begin a call that sends, before its end is known: its data precedes everything that is sent or
+        received from now on. An answer may arrive before the end of the call."""
         io, one = IO_CALLS[name], descriptor(text)
         socket = one and self._at(process, *one[:2])
         if not one or not socket:
@@ -132,7 +133,7 @@ class Calls:
         return Sending(socket, moves, several=io.form == "messages")
 
     def sent(self, sending: Sending, value: int | None) -> None:
-        """A call has sent as many bytes or messages as `value` says; all, for None."""
+        """Complete a call that has sent `value` bytes or messages; all, for None."""
         for number, (move, transfer) in enumerate(sending.moves):
             if value is not None and not sending.several:
                 move.parts = transfer.shown(value)
@@ -143,23 +144,24 @@ class Calls:
             sending.socket.flush(self.out)
 
     def missed(self, process: int | None, name: bytes, text: bytes) -> None:
-        """The end of a call is not in the trace: what it received, if anything, is lost."""
+        """Note that the end of a call is not in the trace: data that it received, if any, is lost."""
         one = descriptor(text)
         socket = one and not IO_CALLS[name].sends and self._at(process, *one[:2], new=False)
         if socket:
             socket.miss(False)
 
     def unreadable(self, process: int | None, text: bytes) -> None:
-        """The line of a call that moves bytes breaks off. Raises BadCallError if that matters."""
+        """Handle a truncated line of a call that transfers bytes. Raises BadCallError if it belongs to a
+        libvirt connection."""
         one = descriptor(text)
         socket = one and self._at(process, *one[:2], new=False)
         if socket and socket.connection is not None:
-            raise BadCallError("breaks off")
+            raise BadCallError("is truncated")
 
     # Sockets
 
     def _at(self, process: int | None, number: int, name: bytes | None, *, new: bool = True) -> Socket | None:
-        """The socket that a descriptor means; None for what is none. One that is not known is made."""
+        """Return the socket of a descriptor; None if it is not one. An unknown one is created."""
         table = self.descriptors.table(process)
         socket = table.sockets.get(number)
         if name is None:
@@ -172,7 +174,7 @@ class Calls:
         return self._labelled(process, table, number, name)
 
     def _labelled(self, process: int | None, table: Table, number: int, name: bytes) -> Socket | None:
-        """The socket that strace calls so."""
+        """Return the socket that has this name in strace."""
         what = label(name)
         known = table.sockets.get(number)
         if what is None:
@@ -198,7 +200,7 @@ class Calls:
         return Socket("" if process is None else f"pid {process}", number, transport)
 
     def _place(self, call: Call, socket: Socket, *, closed_on_exec: bool = False) -> None:
-        """A call has returned a new descriptor, which means this socket."""
+        """Assign a new descriptor, the result of a call, to this socket."""
         assert call.value is not None
         self._put(call, call.value, _label_of(call.rest), socket, closed_on_exec=closed_on_exec)
 
@@ -241,7 +243,7 @@ class Calls:
         self._give(socket)
 
     def _close_ended(self, time_ns: int | None) -> None:
-        """Both directions of the sockets that nobody holds any more end."""
+        """End both directions of the sockets that no descriptor refers to any more."""
         ended = self.descriptors.ended
         while ended:
             socket = ended.pop()
@@ -255,7 +257,7 @@ class Calls:
     # Calls
 
     def _move(self, call: Call) -> None:
-        """Bytes are sent or received."""
+        """Process data that was sent or received."""
         value = call.value
         one = descriptor(call.text)
         if value is None or value < 0 or one is None:
@@ -311,7 +313,7 @@ class Calls:
             self._close_ended(call.time_ns)
 
     def _named_socket(self, call: Call) -> tuple[Socket, str, str] | None:
-        """The socket of a call that was successful, and the address that it was given or got."""
+        """Return the socket of a successful call, and the address in its arguments."""
         one, where = descriptor(call.text), address(call.text)
         if one is None or where is None or (call.value != 0 and b"EINPROGRESS" not in call.rest):
             return None
@@ -332,7 +334,7 @@ class Calls:
         if found := self._named_socket(call):
             socket, transport, remote = found
             one = descriptor(call.text)
-            if socket.connection is not None and one:  # what it was before was closed unseen
+            if socket.connection is not None and one:  # the close of the previous connection was not seen
                 socket = self._new(call.process, one[0])
                 self._put(call, *one[:2], socket)
             socket.role, socket.opened = "client", True
@@ -407,7 +409,7 @@ class Calls:
     def _clone(self, call: Call) -> None:
         if call.value is None or call.value <= 0:
             return
-        # Without numbers in front of the lines only this process is traced.
+        # Without process numbers at the beginning of lines, only this process is traced.
         if call.process is not None:
             self.descriptors.cloned(call.process, call.value, shared=shares(call.text))
 
@@ -418,12 +420,12 @@ class Calls:
 
 
 def _label_of(rest: bytes) -> bytes | None:
-    """The label in the text behind a result that is a descriptor."""
+    """Return the label after a result that is a descriptor."""
     one = descriptor(b"0" + rest)
     return one[1] if one else None
 
 
 def shares(text: bytes) -> bool:
-    """Whether a call makes a thread, or a process that shares the descriptors."""
+    """Return whether a call creates a thread, or a process that shares the descriptors."""
     match = _FLAGS.search(text)
     return match is not None and (b"CLONE_FILES" in match[0] or bool(int(match[1] or b"0", 16) & _FILES))

@@ -1,4 +1,5 @@
-"""Processes and their tables of descriptors: which socket a number means, and who still holds it."""
+"""Processes and their descriptor tables: the socket of each descriptor, and the descriptors of each
+socket."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Final
 from ...bounded import BoundedDict
 from .sockets import Socket
 
-#: Descriptors that are known at a time, over all processes, and those that one process can have.
+#: Maximum number of known descriptors, over all processes, and per process.
 MAX_DESCRIPTORS: Final = 65_536
 MAX_PER_TABLE: Final = 8192
 MAX_PROCESSES: Final = 65_536
@@ -25,11 +26,11 @@ class Table:
 
 
 class Descriptors:
-    """Threads share the table of their process, a child gets a copy of it, and a socket is closed when nobody
-    holds it any more: then `ended` has it.
+    """The descriptor tables of all processes. Threads share the table of their process, a child gets a copy
+    of it, and a socket is closed when no descriptor refers to it: it is then added to `ended`.
 
-    Of a process or thread whose beginning was not seen, as when strace was attached to it, nobody
-    can tell which table it shares: all of these have one together.
+    For a process or thread whose start was not seen, for instance because strace was attached to it, the
+    table that it shares is unknown: all of these have one table together.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class Descriptors:
         self._count = 0
 
     def table(self, process: int | None) -> Table:
-        """The table of a process (None: of one that strace has not numbered yet)."""
+        """Return the table of a process (None: of one that strace has not numbered yet)."""
         table = None if process is None else self._of.get(process)
         if table is None:
             table = self._unborn
@@ -49,11 +50,11 @@ class Descriptors:
 
     @property
     def only(self) -> int | None:
-        """The process that is left, if there is one alone: strace does not number it any more."""
+        """Return the process that is left, if there is only one: strace stops numbering it."""
         return self._of.oldest if len(self._of) == 1 else None
 
     def known(self, process: int) -> bool:
-        """Whether anything was seen of it."""
+        """Return whether the process has been seen."""
         return process in self._of
 
     def _join(self, process: int, table: Table) -> None:
@@ -62,7 +63,7 @@ class Descriptors:
             self._leave(evicted[1])
 
     def cloned(self, parent: int | None, child: int, *, shared: bool) -> None:
-        """A process has made another, or a thread."""
+        """Add a process or thread that another one has created."""
         if child in self._of:
             return
         table = self.table(parent)
@@ -81,7 +82,8 @@ class Descriptors:
         return copy
 
     def executed(self, process: int | None) -> None:
-        """A process runs another program: what is to be closed then is closed, for itself alone."""
+        """Note that a process runs another program: descriptors with close-on-exec are closed, only for
+        it."""
         table = self.table(process)
         if table.processes > 1 and process is not None:
             own = self._copy(table)
@@ -92,7 +94,7 @@ class Descriptors:
             self.close(table, number)
 
     def exited(self, process: int | None) -> None:
-        """A process or thread has ended."""
+        """End a process or thread."""
         if process is None:
             self._empty(self._unborn)
         elif process in self._of:
@@ -108,7 +110,7 @@ class Descriptors:
             self.close(table, number)
 
     def put(self, table: Table, number: int, socket: Socket, *, closed_on_exec: bool = False) -> None:
-        """A descriptor now means this socket; what it meant before is closed."""
+        """Assign a descriptor to this socket, and close its previous one."""
         if table.sockets.get(number) is not socket:
             self.close(table, number)
             if self._count >= MAX_DESCRIPTORS or len(table.sockets) >= table.sockets.limit:
@@ -123,13 +125,13 @@ class Descriptors:
             table.closed_on_exec.add(number)
 
     def close(self, table: Table, number: int) -> None:
-        """A descriptor is closed; it need not be known."""
+        """Close a descriptor, which need not be known."""
         socket = self.forget(table, number)
         if socket is not None and not socket.holders:
             self.ended.append(socket)
 
     def forget(self, table: Table, number: int) -> Socket | None:
-        """A descriptor means something else than was known; that it was closed was not seen."""
+        """Forget a descriptor that refers to something else; its close was not seen."""
         table.closed_on_exec.discard(number)
         socket = table.sockets.pop(number, None)
         if socket is not None:

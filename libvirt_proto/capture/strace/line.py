@@ -1,8 +1,8 @@
-"""strace's lines: who made which call when, what it was given, and what it returned.
+"""Lines of strace: process, time, call, arguments and result.
 
     25234 1795384881.938021 read(4<UNIX-STREAM:[41180->42012]>, "\\0\\0\\0$", 4) = 4 <0.000012>
 
-Source: strace(1); how strings, addresses and descriptors look was seen with strace 6.1.
+Source: strace(1). The notation of strings, addresses and descriptors was observed with strace 6.1.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 from ipaddress import ip_address
 from typing import Final, Literal, NamedTuple
 
-#: Whose line it is and when: `25234 `, `[pid 25234] `, each with a name behind it (-Y); a time of -ttt, -t
-#: and -tt, or -r; the number of the call (-n) and the address of its instruction (-i).
+#: Process and time: `25234 `, `[pid 25234] `, each with a name after it (-Y); a time of -ttt, -t and -tt, or
+#: -r; the number of the call (-n) and the address of its instruction (-i).
 PREFIX: Final = (
     rb"(?:(?P<pid>\d{1,7})(?:<[^<>\n]{0,64}>)? +|\[pid +(?P<tid>\d{1,7})(?:<[^<>\n]{0,64}>)?\] )?"
     rb"(?: {0,8}(?P<time>\d{9,12}(?:\.\d{1,9})?|\d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{1,8}\.\d{1,9}) "
@@ -24,12 +24,12 @@ _LINE: Final = re.compile(
     rb"|\+\+\+ (?P<end>(?:exited|killed) ))"
 )
 _UNFINISHED: Final = (b" <unfinished ...>", b" <detached ...>")
-#: strace says this in the middle of the line of the clone that made the process.
+#: strace writes this in the middle of the line of the clone that created the process.
 _ATTACHED: Final = re.compile(rb"strace: Process (\d{1,7}) attached$")
 _RESULT: Final = re.compile(rb"(-?\d{1,19})(?:<|\s|$)|\?|0x[0-9a-f]+")
 _DURATION: Final = re.compile(rb" <(\d{1,9}\.\d{1,9})>$")
-#: A descriptor with what -y and -yy write behind it; names in that have no `<` and `>` of their own, but
-#: `->` may be between two.
+#: A descriptor with the text that -y and -yy add; names in it contain no `<` or `>`, but `->` may be between
+#: two.
 _DESCRIPTOR: Final = re.compile(rb'(-?\d{1,10})(?:<((?:->|[^<>"-]++|-|"[^"]*"|<[^<>]*>)*+)>)?')
 _LABEL: Final = re.compile(
     rb'(?:(?P<tcp>TCP|TCPv6):\[(?P<names>[^"]*)\]'
@@ -47,12 +47,12 @@ Kind = Literal["call", "begun", "resumed", "exit"]
 
 
 class BadCallError(ValueError):
-    """Arguments that strace does not write, or not to their end."""
+    """Arguments that strace does not write, or that are truncated."""
 
 
 class Line(NamedTuple):
-    """`text` is what stands behind the call's name: all of it, or what there is before an unfinished call is
-    left (`begun`), or from where it is taken up again (`resumed`). An `exit` has none."""
+    """A line. `text` follows the name of the call: all of it, or the part before an unfinished call is
+    interrupted (`begun`), or the part where it continues (`resumed`). An `exit` has none."""
 
     kind: Kind
     pid: int | None
@@ -62,21 +62,21 @@ class Line(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a call returned: a number (None: nothing that is one), and the rest of the line behind it."""
+    """The result of a call: a number (None if it is not a number), and the rest of the line."""
 
     value: int | None
     text: bytes
 
     @property
     def duration_ns(self) -> int:
-        """How long the call took, if the line says so (-T)."""
+        """Return the duration of the call, if the line has it (-T)."""
         match = _DURATION.search(self.text)
         return _decimal(match[1]) if match else 0
 
 
 class Label(NamedTuple):
-    """What -y or -yy say of a stream socket. `key` stays the same as long as the socket is in use, but for a
-    TCP socket that gets its addresses. `local` and `remote` are None where they are not said."""
+    """The label that -y or -yy add to a stream socket. `key` is constant while the socket is in use, except
+    that a TCP socket may get its addresses. `local` and `remote` are None if unknown."""
 
     key: bytes
     transport: str | None
@@ -85,7 +85,8 @@ class Label(NamedTuple):
 
 
 def parse(data: bytes) -> Line | None:
-    """A line of strace's, without its newline; None for any other (a signal, a stack, a program's output)."""
+    """Parse a line of strace, without its newline; None for any other line (a signal, a stack, a program's
+    output)."""
     match = _LINE.match(data)
     if match is None:
         return None
@@ -102,15 +103,15 @@ def parse(data: bytes) -> Line | None:
 
 
 def attached(data: bytes) -> int | None:
-    """The process whose beginning strace announces at the end of a line."""
+    """Return the process whose start strace announces at the end of a line."""
     match = _ATTACHED.search(data, max(0, len(data) - 40))
     return int(match[1]) if match else None
 
 
 def result(text: bytes) -> tuple[bytes, Result]:
-    """A call's arguments and its result. Raises BadCallError if the line breaks off before it."""
+    """Split a call's arguments from its result. Raises BadCallError if the line ends before it."""
     at = len(text)
-    for _ in range(8):  # names in the result's label may have this in them
+    for _ in range(8):  # names in the label of the result may contain this
         at = text.rfind(b" = ", 0, at)
         if at < 0:
             break
@@ -125,7 +126,7 @@ def result(text: bytes) -> tuple[bytes, Result]:
 
 
 def quoted(text: bytes, at: int) -> tuple[bytes, bool, int]:
-    """The string whose quote is at `at`, whether it was cut off, and where it ends. Raises BadCallError."""
+    """Return the string whose quote is at `at`, whether it was cut off, and its end. Raises BadCallError."""
     start = at + 1
     end = text.find(b'"', start)
     while end > 0 and text[end - 1] == 0x5C:
@@ -136,13 +137,13 @@ def quoted(text: bytes, at: int) -> tuple[bytes, bool, int]:
             break
         end = text.find(b'"', end + 1)
     if end < 0:
-        raise BadCallError("breaks off in a string")
+        raise BadCallError("is truncated in a string")
     cut = text.startswith(b"...", end + 1)
     return _unescape(text[start:end]), cut, end + (4 if cut else 1)
 
 
 def _unescape(text: bytes) -> bytes:
-    r"""The bytes of a string: all as `\x00` (-xx), which is quick; or as in C."""
+    r"""Return the bytes of a string, with all of them as `\x00` (-xx), which is fast, or with C escapes."""
     if b"\\" not in text:
         return text
     count = text.count(b"\\x")
@@ -158,17 +159,17 @@ def _unescape(text: bytes) -> bytes:
             return text.decode("unicode_escape").encode("latin-1")
         except ValueError:
             pass
-    raise BadCallError("has an escape that strace does not write")
+    raise BadCallError("has an unknown escape")
 
 
 def descriptor(text: bytes, at: int = 0) -> tuple[int, bytes | None, int] | None:
-    """The descriptor that stands there, its label, and where it ends."""
+    """Return the first descriptor, its label, and its end."""
     match = _DESCRIPTOR.match(text, at)
     return (int(match[1]), match[2], match.end()) if match else None
 
 
 def descriptors(text: bytes, at: int) -> list[tuple[int, bytes | None]]:
-    """The descriptors of a list (`[3, 4]`) whose first is at `at`."""
+    """Yield the descriptors of a list (`[3, 4]`) whose first is at `at`."""
     found = []
     while one := descriptor(text, at):
         number, name, at = one
@@ -180,7 +181,7 @@ def descriptors(text: bytes, at: int) -> list[tuple[int, bytes | None]]:
 
 
 def label(text: bytes) -> Label | None:
-    """What a descriptor's label says; None for what is no stream socket."""
+    """Parse the label of a descriptor; None if it is not a stream socket."""
     if text.startswith(b"\\x"):  # -y with -xx
         try:
             text = _unescape(text)
@@ -202,8 +203,8 @@ def label(text: bytes) -> Label | None:
 
 
 def address(text: bytes) -> tuple[str, str] | None:
-    """The transport and the name of a socket's address in a call's arguments: `address:port`, a path, `@` and
-    an abstract name, "" for a unix socket without a name. None where there is none of these."""
+    """Return the transport and the name of the socket address in a call's arguments: `address:port`, a path,
+    `@` and an abstract name, "" for an unnamed unix socket. None if there is none."""
     try:
         if match := _PATH.search(text):
             return "unix", _name(bool(match[1]), quoted(text, match.end())[0])
@@ -223,7 +224,7 @@ def _name(abstract: bool, path: bytes) -> str:
 
 
 def _decimal(text: bytes) -> int:
-    """Seconds with a fraction, in ns."""
+    """Convert seconds with a fraction to ns."""
     whole, _, fraction = text.partition(b".")
     return int(whole) * _SECOND + int(fraction.ljust(9, b"0"))
 
@@ -234,15 +235,15 @@ _DAY: Final = 24 * _HOUR
 
 
 class Clock:
-    """The times of lines, in ns. Those of -ttt are since the epoch. Of -t and -tt, which are times of the
-    day, the first day is taken for 1970-01-01 and the local time for UTC; a step back over more than
-    half a day is midnight. Those of -r add up from 0."""
+    """The times of lines, in ns. With -ttt they count from the epoch. With -t and -tt, which have only the
+    time of day, the first day becomes 1970-01-01 and the zone UTC; a step back by more than half a day is
+    midnight. With -r they add up from 0."""
 
     def __init__(self) -> None:
         self._now: int | None = None
 
     def ns(self, text: bytes) -> int:
-        """The time of the next line."""
+        """Return the time of the next line."""
         if text[2:3] == b":":
             time = (int(text[:2]) * 60 + int(text[3:5])) * 60 * _SECOND + _decimal(text[6:])
             if self._now is not None:

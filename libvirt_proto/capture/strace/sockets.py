@@ -1,5 +1,5 @@
-"""A socket of a traced process: whether it is a connection of libvirt's, which side the process is on, and
-the Chunks of it."""
+"""A socket of a traced process: whether it is a libvirt connection, the side of the process, and its
+Chunks."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from ..detect import plausible_header
 from .line import Label
 
 #: libvirt-sock, libvirt-sock-ro, libvirt-admin-sock, virtqemud-sock, virtlogd-sock, …; not the monitors of
-#: its guests, which are below folders of that name, too.
+#: guests, which are below folders of that name, too.
 _LIBVIRT_PATH: Final = re.compile(r"(?:.*/)?@?(?:libvirt|virt[a-z]{1,20}d)-(?:[a-z]{1,20}-)?sock(?:-ro)?")
 _PROGRAM_TYPE: Final = Struct(">4xI8xi").unpack_from
 _KEEPALIVE: Final = 0x6B656570
 _CALLS: Final = (0, 4)
 _REPLIES: Final = (1, 5)
 _EVENT: Final = 2
-#: A header that is plausible: its end stands in for the part of another that is not there yet.
+#: A plausible header. Its end completes another one that has not fully arrived.
 _EXAMPLE: Final = b"".join(word.to_bytes(4, "big") for word in (28, 1, 1, 1, 0, 0, 0))
-#: So much of a header tells it from other bytes where strace cut off the rest.
+#: This many bytes of a header identify it where strace cut off the rest.
 _ENOUGH: Final = 12
-#: Calls that may wait until it is known which side sent them (keepalive comes from both).
+#: Maximum number of calls that wait until the side that sent them is known (keepalive comes from both).
 _MAX_WAITING: Final = 64
 
 Role = Literal["client", "server"]
 
 
 class Move:
-    """Bytes that were sent or received by one call: (bytes, number of bytes not shown behind them), and so
-    on; or the end of that direction. While it is `open` it is not known yet how many there were."""
+    """Bytes that one call sent or received, as (bytes, number of bytes not shown after them) pairs, or the
+    end of that direction. While it is `open`, their number is unknown."""
 
     __slots__ = ("end", "open", "parts", "sent", "time_ns")
 
@@ -53,13 +53,13 @@ class Move:
 
 
 class Socket:
-    """`add` takes what is sent and received, in order; as soon as it is known to be libvirt's, and which side
-    is the client, it comes out as Chunks.
+    """A socket. `add` accepts the data that is sent and received, in order. As soon as the socket is known to
+    be libvirt's, and the side of the client is known, the data becomes Chunks.
 
-    It is libvirt's if one of its addresses is, or when a call moves bytes that begin as a message does. The
-    process is the client if it connected, the server if it accepted; else the port, the path or the
-    first call, reply or event tells. What the other direction had before that is given, too, if it can be
-    the beginning of a message.
+    It is libvirt's if one of its addresses is, or if a call transfers bytes that begin like a message. The
+    process is the client if it connected, the server if it accepted; otherwise the port, the path, or the
+    first call, reply or event decides. Earlier data of the other direction is included if it can be the
+    beginning of a message.
     """
 
     __slots__ = (
@@ -84,41 +84,42 @@ class Socket:
     )
 
     def __init__(self, process: str, number: int, transport: str | None = None) -> None:
-        #: Where it was seen first: `pid 25234` ("" if the lines have no numbers), and its descriptor.
+        #: The place where it was seen first: `pid 25234` ("" if the lines have no numbers), and its
+        #: descriptor.
         self.process = process
         self.number = number
         self.transport = transport
-        #: It is no stream: nothing of it is given.
+        #: It is not a stream: all of it is ignored.
         self.passed = False
         self.role: Role | None = None
-        #: Whether it was seen how the connection began.
+        #: Whether the start of the connection was seen.
         self.opened = False
         self.local: str | None = None
         self.remote: str | None = None
-        #: What strace calls it (-y), and that in short.
+        #: Its name in strace (-y), and a short form of it.
         self.label: bytes | None = None
         self.key: bytes | None = None
-        #: How many descriptors mean it.
+        #: Number of descriptors that refer to it.
         self.holders = 0
         self.connection: Connection | None = None
         self.waiting: list[Move] = []
         self._wanted = False
         self._ended: set[bool] = set()
-        #: Directions of which nothing has been given; of which bytes are missing.
+        #: Directions without a Chunk yet; directions with missing bytes.
         self._first = {True, False}
         self._missing: set[bool] = set()
         #: By direction: the beginning of a header.
         self._incomplete = {True: b"", False: b""}
 
     def named(self, label: Label, text: bytes) -> None:
-        """strace has said what it is."""
+        """Add what strace reports about it."""
         self.key, self.label = label.key, text
         self.transport = label.transport or self.transport
         self.local = label.local or self.local
         self.remote = label.remote or self.remote
 
     def is_libvirt(self, ports: frozenset[int]) -> bool:
-        """Whether its addresses are libvirt's."""
+        """Return whether one of its addresses is libvirt's."""
         return self._is_libvirt(self.local, ports) or self._is_libvirt(self.remote, ports)
 
     def _is_libvirt(self, address: str | None, ports: frozenset[int]) -> bool:
@@ -130,7 +131,7 @@ class Socket:
         return _LIBVIRT_PATH.fullmatch(address) is not None
 
     def add(self, move: Move, ports: frozenset[int]) -> bool:
-        """Take what a call moved; says whether `flush` has something to give."""
+        """Add what a call transferred; return whether `flush` has something to emit."""
         if move.end:
             known = self.connection or self._wanted or (self.opened and self.is_libvirt(ports))
             if move.sent in self._ended or not known:
@@ -161,7 +162,7 @@ class Socket:
             self.role = "client"
 
     def _header(self, sent: bool, data: bytes, cut: int) -> None:
-        """See whether a message begins with these bytes, or goes on with them that began a moment ago."""
+        """Check whether a message begins with these bytes, or continues with them."""
         begun, self._incomplete[sent] = self._incomplete[sent], b""
         for head in (begun + data, data) if begun else (data,):
             padded = head + _EXAMPLE[len(head) :]
@@ -173,7 +174,7 @@ class Socket:
                 if not cut:
                     self._incomplete[sent] = head
                     return
-            if not self._wanted:  # what came before this call is not libvirt's
+            if not self._wanted:  # data before this call is not libvirt's
                 self.waiting = [move for move in self.waiting[:-1] if move.sent != sent] + self.waiting[-1:]
         if not self._wanted:
             self.waiting.pop()
@@ -186,32 +187,32 @@ class Socket:
             self.role = "client" if sent else "server"
         elif kind in _REPLIES or kind == _EVENT:
             self.role = "server" if sent else "client"
-        else:  # streams go in both directions; most clients download
+        else:  # streams carry data both ways; most clients download
             self.role = "server" if sent else "client"
 
     def miss(self, sent: bool) -> None:
-        """An unknown number of bytes of a direction is not in the trace, if there were any."""
+        """Note that an unknown number of bytes of a direction, if any, is not in the trace."""
         if self.connection is not None:
             self._missing.add(sent)
 
     def may_be(self, label: Label) -> bool:
-        """Whether it may be what strace names like this now and has not named before, or named otherwise:
+        """Return whether it may be the socket that strace now names like this, after no name or another one:
         a TCP socket that was not connected."""
         if self.key is None:
             return True
         return self.transport == label.transport == "tcp" and b"->" not in self.key and b"->" in label.key
 
     def guess(self) -> None:
-        """Nothing more will tell which side this is: the one that is traced most often."""
+        """Assume the side that is traced most often, since nothing else will decide."""
         self.role = self.role or "client"
 
     @property
     def undecided(self) -> bool:
-        """Whether it is libvirt's, and only its role is not known."""
+        """True if it is libvirt's, and only its side is unknown."""
         return self._wanted and self.role is None
 
     def flush(self, out: list[Chunk]) -> None:
-        """Give what waits, up to a call of which it is not known yet what it moved."""
+        """Emit what waits, up to a call whose amount is still unknown."""
         count = 0
         for move in self.waiting:
             if move.open:
@@ -221,7 +222,7 @@ class Socket:
         del self.waiting[:count]
 
     def give(self, out: list[Chunk], move: Move) -> None:
-        """Give it now."""
+        """Emit it immediately."""
         assert self.connection is not None
         direction: Direction = "c2s" if move.sent == (self.role == "client") else "s2c"
         parts = move.parts or ([(b"", 0)] if move.end else [])
@@ -237,7 +238,7 @@ class Socket:
             out.append(Chunk(self.connection, direction, move.time_ns, data, lost, move.end, cut))
 
     def connect(self, connections: Connections) -> None:
-        """It is a connection of libvirt's, the next one."""
+        """Make it the next libvirt connection."""
         here, there = self.local, self.remote
         if self.transport is None:
             here = f"{self.process} fd {self.number}".lstrip()

@@ -1,9 +1,9 @@
-"""strace's output: the bytes that the processes it traced sent and received over libvirt's connections.
+"""strace output: the bytes that traced processes sent and received over libvirt connections.
 
     25234 1795384881.937323 write(4<UNIX-STREAM:[41180->42012]>, "\\0\\0\\0\\34 \\0\\200\\206"..., 28) = 28
 
-Descriptors are followed from the calls that make, copy and close them; with -y or -yy strace says itself
-which socket one is. Sources: strace(1), and the manual pages of the calls.
+Descriptors are tracked through the calls that create, copy and close them; with -y or -yy strace itself names
+the socket. Sources: strace(1), and the manual pages of the calls.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Final
 
 from ...blocks import LineTooLongError, Read, text_lines
 from ...codec.limits import MAX_FRAME
-from ...events import Chunk, Item, Notice
+from ...events import Chunk, Item, Notice, NoticeCode
 from ..pcap.tcp import LIBVIRT_PORTS
 from .calls import CLONES, Call, Calls, Sending, shares
 from .line import BadCallError, Clock, Line, attached, parse, result
 from .transfers import CALLS
 
-#: The longest message, with each byte as `\xff`, and what else is on a line.
+#: The longest message with each byte as `\xff`, and the rest of a line.
 MAX_LINE: Final = 4 * MAX_FRAME + 65_536
-#: Calls that may be unfinished at a time, and the characters that they may have.
+#: Maximum number of unfinished calls, and of their characters.
 MAX_UNFINISHED: Final = 16_384
 MAX_UNFINISHED_TEXT: Final = 2 * MAX_LINE
-#: What may wait behind unfinished calls: bytes, with what a call costs.
+#: Maximum size of what waits for unfinished calls: bytes, and a fixed cost per call.
 MAX_WAITING: Final = 64 << 20
 
 _NOTHING: Final = (
-    "no bytes of libvirt's are in this trace; strace has to show the calls with which libvirt reads and"
-    " writes: strace -f -ttt -yy -s 33554436 -e trace=%network,read,write,readv,writev,close -o FILE virsh …"
+    "no libvirt bytes in this trace; strace must show the calls with which libvirt reads and writes: strace"
+    " -f -ttt -yy -s 33554436 -e trace=%network,read,write,readv,writev,close -o FILE virsh …"
 )
 
 
 class _Unfinished:
-    """A call whose end has not come yet, and what it sends."""
+    """A call whose end has not been seen, and the data it sends."""
 
     __slots__ = ("name", "sending", "text", "time_ns")
 
@@ -47,26 +47,24 @@ class _Unfinished:
 
 
 def strace_chunks(read: Read, ports: frozenset[int] = LIBVIRT_PORTS) -> Iterator[Item]:
-    """What a trace says, in its order; what is sent, in the order in which the calls began.
+    """Yield the items of a trace, in order; data that is sent, in the order in which the calls began.
 
-    Each socket is a connection: where a client and its daemon are in one trace, there are two. Sockets are
-    followed if one of their addresses is libvirt's (`ports`, `libvirt-sock` and its siblings), or from the
-    first call on whose bytes begin as a message does. Connections are named by their addresses; of
-    a unix socket that has none, an end is `unix:pid 25234` or `unix`; and where not even the kind of a socket
-    is known, it is `pid 25234 fd 4`.
+    Each socket is a connection: a client and its daemon in one trace are two. Sockets are followed if one of
+    their addresses is libvirt's (`ports`, `libvirt-sock` and its siblings), or from the first call whose
+    bytes begin like a message. Connections are named by their addresses; an end of a unix socket without one
+    is `unix:pid 25234` or `unix`; if not even the kind of the socket is known, it is `pid 25234 fd 4`.
 
-    Threads share the descriptors of their process if the trace shows how they began. Threads and processes
-    that strace was attached to (-p) have one table of descriptors together, for nothing tells them
-    apart; with -yy descriptors say themselves what they are, so that two processes do not get mixed up.
+    Threads share the descriptors of their process if the trace shows their start. Threads and processes that
+    strace was attached to (-p) have one descriptor table together, since nothing distinguishes them; with -yy
+    descriptors identify their sockets, so that two processes are not mixed up.
 
-    `time_ns` is when a call began to send, or had received. It is since the epoch with -ttt; -t and -tt
-    have no day and no zone: the first day becomes 1970-01-01, and the time of the day UTC; with -r the
-    first line is at 0. Without times it is None.
+    `time_ns` is the time when a call began to send, or had received. It counts from the epoch with -ttt; -t
+    and -tt have no day and no zone: the first day becomes 1970-01-01, and the zone UTC; with -r the first
+    line is at 0. Without times it is None.
 
-    The byte that comes with file descriptors (SCM_RIGHTS) is left out. Notices: `cut-strings` (how many
-    calls strace did not show whole; `cut` says how much of each), `bad-strace` (calls that move a
-    connection's bytes but cannot be read, and lines that are too long), `no-libvirt` (a note: no bytes are
-    libvirt's).
+    The byte that accompanies file descriptors (SCM_RIGHTS) is left out. Notices: `cut-strings` (with the
+    number of calls that strace abbreviated; `cut` has the number of bytes of each), `bad-strace` (calls that
+    transfer bytes of a connection but cannot be parsed, and lines that are too long), `no-libvirt` (a note).
     """
     return _Trace(ports).read(read)
 
@@ -77,7 +75,7 @@ class _Trace:
         self._clock = Clock()
         self._unfinished: dict[int | None, _Unfinished] = {}
         self._unfinished_text = 0
-        #: Processes that are making another, and whether that will share their descriptors.
+        #: Processes that are creating another one, and whether that will share their descriptors.
         self._cloning: OrderedDict[int | None, bool] = OrderedDict()
         self._empty = True
         self._cut_calls = self._cut_bytes = 0
@@ -91,7 +89,7 @@ class _Trace:
             for number, data in enumerate(text_lines(read, MAX_LINE), 1):
                 data = data.removesuffix(b"\r")
                 if data.endswith(b" attached"):
-                    if not data.startswith(b"strace: "):  # that would be a line of its own
+                    if not data.startswith(b"strace: "):  # otherwise it would be a separate line
                         broken = b"" if broken else self._attached(data)
                     continue
                 line = parse(broken + data)
@@ -106,7 +104,7 @@ class _Trace:
                 if out:
                     yield from self._counted()
         except LineTooLongError as error:
-            too_long = f"line {number + 1}: {error}; nothing behind it was read"
+            too_long = f"line {number + 1}: {error}; the rest was not read"
         self._abandon_all()
         self._calls.finish()
         yield from self._counted()
@@ -150,7 +148,7 @@ class _Trace:
             self._abandon_all()
 
     def _born(self, process: int) -> None:
-        """A process or thread is seen for the first time: it may be what an unfinished call makes."""
+        """Handle a new process or thread: it may be what an unfinished call creates."""
         if self._cloning:
             parent, shared = self._cloning.popitem(last=False)
             self._calls.descriptors.cloned(parent, process, shared=shared)
@@ -158,8 +156,8 @@ class _Trace:
             self._calls.descriptors.table(process)
 
     def _attached(self, data: bytes) -> bytes:
-        """strace says that it follows a new process, in the middle of the line of the call that makes it, or
-        of what another thread does at that moment: that one goes on with the next line, and is given back."""
+        """Handle strace's report of a new process in the middle of another line, that of the call that
+        creates it or of another thread; return the part of that line, which continues on the next one."""
         child, line = attached(data), parse(data)
         if child is None or line is None:
             return b""
@@ -171,7 +169,7 @@ class _Trace:
     # Unfinished calls
 
     def _take_unfinished(self, line: Line) -> _Unfinished | None:
-        """The call that a line goes on with. Where another line of the same process comes first, the end of
+        """Return the call that a line resumes. If another line of the same process comes first, the end of
         the call is not in the trace."""
         process = line.pid
         if process not in self._unfinished and line.kind == "resumed":
@@ -187,7 +185,7 @@ class _Trace:
         return None
 
     def _begin(self, process: int | None, name: bytes, text: bytes, time_ns: int | None) -> None:
-        if name == b"close":  # another thread may get the descriptor before this line's end comes
+        if name == b"close":  # another thread may get the descriptor before the end of this line
             self._calls.handle(Call(process, name, text, 0, b"", time_ns, time_ns))
             return
         unfinished = _Unfinished(name, text, time_ns)
@@ -203,7 +201,7 @@ class _Trace:
             self._abandon_all()
 
     def _sent(self, sending: Sending, text: bytes) -> None:
-        """A call that sends has come to its end."""
+        """Complete a call that sends."""
         count: int | None = None
         try:
             value = result(text)[1].value
@@ -212,7 +210,7 @@ class _Trace:
             self._calls.sent(sending, count)
 
     def _abandon(self, process: int | None, unfinished: _Unfinished, *, lost: bool) -> None:
-        """The end of a call will not come."""
+        """Give up a call whose end will not appear."""
         if unfinished.sending is not None:
             self._calls.sent(unfinished.sending, None)
         elif lost and unfinished.name in CALLS:
@@ -226,10 +224,10 @@ class _Trace:
         self._unfinished_text = 0
         self._calls.waiting = 0
 
-    # What comes out
+    # Output
 
     def _counted(self) -> Iterator[Chunk]:
-        """What has come out since the last time."""
+        """Yield the new output, and count abbreviated calls."""
         for chunk in self._calls.out:
             self._empty = self._empty and not chunk.data and not chunk.cut
             if chunk.cut:
@@ -240,19 +238,19 @@ class _Trace:
 
     def _notices(self, too_long: str | None) -> Iterator[Notice]:
         if too_long:
-            yield Notice("bad-strace", too_long)
+            yield Notice(NoticeCode.BAD_STRACE, too_long)
         if self._bad_calls:
             text = self._first_bad
             more = f" (and {_calls(self._bad_calls - 1)} more)" if self._bad_calls > 1 else ""
-            yield Notice("bad-strace", text + more)
+            yield Notice(NoticeCode.BAD_STRACE, text + more)
         if self._cut_calls:
             text = (
-                f"strace did not show {self._cut_bytes:,} bytes of {_calls(self._cut_calls)};"
-                " it shows all of them with -s 33554436, the size of the longest message"
+                f"strace did not show {self._cut_bytes:,} bytes of {_calls(self._cut_calls)}; use -s"
+                " 33554436, the size of the longest message"
             )
-            yield Notice("cut-strings", text)
+            yield Notice(NoticeCode.CUT_STRINGS, text)
         if self._empty and not too_long:
-            yield Notice("no-libvirt", _NOTHING, severity="note")
+            yield Notice(NoticeCode.NO_LIBVIRT, _NOTHING, severity="note")
 
 
 def _calls(count: int) -> str:

@@ -1,4 +1,4 @@
-"""What a call that reads or writes shows of the bytes that it moved."""
+"""The bytes that a call transferred, as far as strace shows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Form = Literal["buffer", "vector", "message", "messages"]
 
 
 class Io(NamedTuple):
-    """A call that moves bytes."""
+    """A call that transfers bytes."""
 
     sends: bool
     form: _Form
@@ -43,8 +43,9 @@ _TOKEN: Final = re.compile(
 
 
 class Transfer:
-    """One message, or the bytes of one call: pieces with the size of their buffers, whether descriptors come
-    with them, and where in the arguments those are. `length` is known of one of several messages alone."""
+    """One message, or the bytes of one call: pieces with the sizes of their buffers, whether descriptors
+    accompany them, and the position of these in the arguments. `length` is known only for one of several
+    messages."""
 
     __slots__ = ("length", "peeks", "pieces", "rights")
 
@@ -56,12 +57,12 @@ class Transfer:
 
     @property
     def size(self) -> int:
-        """The room in all buffers."""
+        """The total size of all buffers."""
         return sum(size for _, size in self.pieces)
 
     def shown(self, count: int) -> list[tuple[bytes, int]]:
-        """The first `count` bytes: (bytes, number of bytes that are not shown behind them), and so on. The
-        byte that brought descriptors, the last one, is no data."""
+        """Return the first `count` bytes as (bytes, number of bytes not shown after them) pairs. The byte
+        that accompanies descriptors, the last one, is not data."""
         if self.rights is not None:
             count -= 1
         found: list[tuple[bytes, int]] = []
@@ -82,8 +83,7 @@ class Transfer:
 
 
 def transfers(form: _Form, text: bytes, at: int) -> list[Transfer]:
-    """What the arguments behind the descriptor, which ends at `at`, say of each message. Raises
-    BadCallError."""
+    """Parse the arguments after the descriptor, which ends at `at`, into messages. Raises BadCallError."""
     if form == "buffer":
         return [_buffer(text, at)]
     found, transfer = list[Transfer](), Transfer()

@@ -1,4 +1,4 @@
-"""`libvirt-proto completion`: the script that a shell needs to complete our commands."""
+"""`libvirt-proto completion`: scripts for shell completion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VARIABLE = "_LIBVIRT_PROTO_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script of a shell: commands, options and files are completed, and the names of
+    """Print the completion script of a shell. It completes commands, options, files, and the names of
     programs, procedures and types.
 
     \b

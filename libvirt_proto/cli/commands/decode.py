@@ -12,7 +12,7 @@ from .. import options
 from ..inputs import Inputs, recording
 from ..inputs import inputs as inputs_option
 from ..output import destination
-from ..output_options import Show
+from ..output_options import OutputOptions
 from ..output_options import show as show_options
 from ..signals import stopping
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 @click.option(
     "--merge",
     is_flag=True,
-    help="Join two recordings of the same connections, such as one of the client and one of the server, into"
-    " one timeline, and estimate the difference of their clocks.",
+    help="Merge two recordings of the same connections, such as the client's and the server's, into one"
+    " timeline, and estimate the difference of their clocks.",
 )
 @click.option(
     "--jobs",
@@ -35,37 +35,38 @@ if TYPE_CHECKING:
     metavar="N",
     default=1,
     show_default=True,
-    help="Decode up to N of several files at the same time. What is shown stays in the order of the files,"
-    " and goes through the temporary folder (TMPDIR).",
+    help="Decode up to N files in parallel. The output stays in the order of the files, and uses the"
+    " temporary folder (TMPDIR).",
 )
 @show_options
 @options.record
 @click.pass_context
-def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: int) -> None:
-    """Show the messages in captures: pcap and pcapng files, strace's output, libvirt's own logs (of
-    log_filters="2:rpc"), raw byte streams, or hex; what a file holds is found by looking at it. Several files
+def decode(ctx: click.Context, inputs: Inputs, show: OutputOptions, merge: bool, jobs: int) -> None:
+    """Show the messages in captures: pcap and pcapng files, strace output, libvirt logs (with
+    log_filters="2:rpc"), raw byte streams, or hex. The format is recognised by the contents. Several files
     are read one after the other; - is standard input.
 
     Filters can be repeated: a message is shown if it matches one of each kind. Programs, procedures and types
     are given by name, by the symbol in libvirt's sources, by number, or as a pattern (domain_*); a procedure
-    can have its program before it (qemu.domain_*). --conn takes the number of a connection or a part of its
-    name (192.0.2.7, :40508).
+    may follow its program (qemu.domain_*). --conn accepts the number of a connection or a part of its name
+    (192.0.2.7, :40508).
 
-    -w keeps what was read, of libvirt's connections alone, as a capture for Wireshark and this tool; unix
-    sockets and raw streams, too, as TCP on 127.0.0.1 with port 16509, where Wireshark looks for libvirt.
-    Connections that have addresses and ports keep them. Filters do not narrow it.
+    -w records libvirt connections as a capture for Wireshark and this tool, including unix sockets and raw
+    streams, as TCP on 127.0.0.1 with port 16509, where Wireshark expects libvirt. Connections with addresses
+    and ports keep them. Filters do not apply to it.
 
     With --exchanges an exchange is shown as soon as it is complete, if one of its messages passes the
-    filters. Events and keepalive belong to no exchange and are left out; calls without a reply come last.
+    filters. Events and keepalive are not part of an exchange and are left out; calls without a reply are
+    shown last.
 
-    --as-of says at the end, on standard error, what an older libvirt would not understand of the messages
-    that were shown: procedures and fields that it does not have yet, and what is over its limits.
+    --as-of reports at the end, on standard error, what an older libvirt would not understand of the messages
+    that were shown: procedures and fields that it lacks, and values over its limits.
 
-    --redact blanks secrets, and whatever cannot be decoded and may hold some, in the output and in -w. Use
-    it before you attach a capture to a bug report.
+    --redact blanks secrets, and everything that cannot be decoded and may contain some, in the output and in
+    -w. Use it before you attach a capture to a bug report.
 
-    pretty cuts strings after 512 characters, bytes after 128 and arrays after 32 elements, and says how much
-    it left out.
+    pretty truncates strings after 512 characters, bytes after 128 and arrays after 32 elements, and reports
+    the rest as a number.
 
     \b
     Examples:
@@ -82,13 +83,13 @@ def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: in
       libvirt-proto decode --jobs 4 --format monitor monday.pcap tuesday.pcap wednesday.pcap
       libvirt-proto decode --as-of 1.2.9 --format monitor -o /dev/null capture.pcap
 
-    The exit status is 1 if something in the input was wrong: a damaged file, lost bytes, malformed messages.
+    The exit status is 1 if the input had errors: a damaged file, lost bytes, malformed messages.
     """
     inputs.check(show.output)
     if merge and len(inputs.files) != 2:
-        raise click.UsageError("--merge takes two files.")
+        raise click.UsageError("--merge requires exactly two files")
     if merge and inputs.record is not None:
-        raise click.UsageError("--merge and -w exclude each other: record each of the files.")
+        raise click.UsageError("--merge and -w exclude each other: record each of the files separately")
     if jobs > 1 and len(inputs.files) > 1:
         _check_jobs(inputs, merge)
     status = show.status()
@@ -112,9 +113,14 @@ def decode(ctx: click.Context, inputs: Inputs, show: Show, merge: bool, jobs: in
 
 
 def _file(
-    inputs: Inputs, show: Show, file: str, out: BinaryIO, status: Status, recorder: Recorder | None = None
+    inputs: Inputs,
+    show: OutputOptions,
+    file: str,
+    out: BinaryIO,
+    status: Status,
+    recorder: Recorder | None = None,
 ) -> None:
-    """Write what is shown of one of the files."""
+    """Write the output of one of the files."""
     if show.format == "pretty" and len(inputs.files) > 1:
         out.write(f"{show.palette.name}== {printable(file)}{show.palette.off}\n".encode())
     items = inputs.messages(file, show.registry, status, out.flush, recorder, show.redact)
@@ -122,12 +128,12 @@ def _file(
 
 
 def _check_jobs(inputs: Inputs, merge: bool) -> None:
-    """Raises click.UsageError for what cannot be done by several processes."""
+    """Raise click.UsageError for options that several processes do not support."""
     if merge:
-        raise click.UsageError("--merge reads both files into one timeline, with --jobs 1.")
+        raise click.UsageError("--merge requires --jobs 1")
     if inputs.record is not None:
-        raise click.UsageError("-w writes one recording of all files, with --jobs 1.")
+        raise click.UsageError("-w requires --jobs 1")
     for file in inputs.files:
         if inputs.is_live(file):
-            name = "standard input" if file == "-" else f"{file}, which is no regular file,"
-            raise click.UsageError(f"{name} is read as it comes, with --jobs 1.")
+            name = "standard input" if file == "-" else f"{file}, which is not a regular file,"
+            raise click.UsageError(f"{name} requires --jobs 1")

@@ -30,8 +30,8 @@ FORMATS = ("raw", "hex", "pcapng")
     "--format",
     "format_",
     type=click.Choice(FORMATS),
-    help="raw: the bytes, message after message; hex: the same as text, a message per line; pcapng: a capture"
-    " with connections and times. Default: hex on a terminal, otherwise raw.",
+    help="raw: the bytes of all messages; hex: the same as text, one message per line; pcapng: a capture with"
+    " connections and times. Default: hex on a terminal, otherwise raw.",
 )
 @click.option("--conn", "connections", metavar="TEXT", multiple=True, help="Only this connection.")
 @click.option("--dir", "direction", type=click.Choice(["c2s", "s2c"]), help="Only this direction.")
@@ -55,18 +55,17 @@ def encode(
     color: str,
     output: Path | None,
 ) -> None:
-    """Turn messages as JSON lines, as `decode --format jsonl` writes them, into bytes as they go over the
-    wire. Without FILE, or with -, standard input is read. Lengths, counts and padding are worked out
-    anew; lines that nobody edited give the bytes that were decoded. Definitions must be those that the
-    lines were decoded with.
+    """Encode messages in JSON lines, as written by `decode --format jsonl`, to wire bytes. Without FILE, or
+    with -, standard input is read. Lengths, counts and padding are computed; unedited lines give the original
+    bytes. Use the same definitions as for decoding.
 
-    raw and hex have all messages in the order of the lines, whatever their connection and direction: to get
-    what one side sent, choose it with --conn (a number in order of appearance, or a part of the name) and
-    --dir.
+    raw and hex contain all messages in the order of the lines, whatever their connection and direction. To
+    get the bytes of one side, select it with --conn (a number in order of appearance, or a part of the name)
+    and --dir.
 
-    A number and its name must agree (prog and program, proc and procedure): change both, or delete one.
-    Likewise payload and raw, which is there for payloads that are not canonical. docs/encode.md says
-    all of it.
+    A number and its name must agree (prog and program, proc and procedure): change both, or delete one. The
+    same applies to payload and raw, which is present for payloads that are not canonical. See docs/encode.md
+    for details.
 
     \b
     Examples:
@@ -75,14 +74,14 @@ def encode(
       libvirt-proto encode messages.jsonl --conn 1 --dir c2s | nc 192.0.2.1 16509 | libvirt-proto decode -
       jq -c '.payload.name? |= "vm2"' call.jsonl | libvirt-proto encode --format hex
 
-    A line that is no message, or a value that does not fit, is reported with its line and its path and left
-    out; the exit status is then 1.
+    A line that is not a message, or a value that does not fit, is reported with its line and path and
+    skipped; the exit status is then 1.
     """
     Inputs((file,)).check(output)
     on_terminal = output is None and sys.stdout.isatty()
     if on_terminal and format_ not in (None, "hex"):
         raise click.UsageError(
-            f"a terminal cannot show {format_}: write to a file (-o FILE) or a pipe, or use --format hex."
+            f"expected a file or a pipe for {format_}, got a terminal: use -o FILE or --format hex"
         )
     from ...jsonlines.reader import parse_lines
 

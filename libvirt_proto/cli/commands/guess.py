@@ -1,4 +1,4 @@
-"""`libvirt-proto guess`: what bytes without context may be."""
+"""`libvirt-proto guess`: identify bytes without context."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     Bytes = bytes | mmap
 
 TOP: Final = 5
-#: Types of one layout that are named before --all.
+#: Number of types of one layout that are named without --all.
 NAMED: Final = 4
-#: gdb's x/xb: an address, perhaps with a symbol, then bytes.
+#: gdb's x/xb: an address, optionally with a symbol, then bytes.
 _GDB: Final = re.compile(rb"^0x[0-9a-f]+(?: <[^>\n]*>)?:((?:[ \t]+0x[0-9a-f]{2})+)[ \t]*$", re.M)
 
 
 def _size(_ctx: click.Context, _option: click.Parameter, word: str | None) -> int | None:
-    """A number of bytes, written as in C."""
+    """Parse a number of bytes, written as in C."""
     size = None if word is None else number(word)
     if word is not None and (size is None or size < 0):
-        raise click.BadParameter(f"{word!r} is no number of bytes.")
+        raise click.BadParameter(f"expected a number of bytes, got {word!r}")
     return size
 
 
@@ -52,14 +52,14 @@ def _size(_ctx: click.Context, _option: click.Parameter, word: str | None) -> in
 @click.option(
     "--offset", metavar="N", callback=_size, default="0", help="Begin at this byte (0x… is hex). Default: 0."
 )
-@click.option("--length", metavar="N", callback=_size, help="Look at this many bytes only.")
+@click.option("--length", metavar="N", callback=_size, help="Read only this many bytes.")
 @click.option(
     "--format",
     "format_",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="json: one object, with the values that were read.",
+    help="json: one object, including the decoded values.",
 )
 @click.option(
     "--top",
@@ -84,16 +84,16 @@ def guess(
     registry: Registry,
     color: str,
 ) -> None:
-    """Say what bytes may be of which nothing is known: messages, headers without a payload or without a
-    length word, and payloads of which types. FILE is binary (a core file, a piece of memory) or hex text
-    (plain, xxd, hexdump -C, gdb's x/xb); without it, or with -, standard input is read.
+    """Identify unknown bytes: messages, headers without a payload or without a length word, and payloads with
+    their possible types. FILE is binary (a core file, a piece of memory) or hex text (plain, xxd, hexdump -C,
+    gdb's x/xb). Without it, or with -, standard input is read.
 
-    Messages are looked for at every byte. Types are tried from the first byte on (see --offset), if there
-    are 64 KiB at most; they must be canonical XDR, to the last byte or to some bytes that are left.
+    Messages are searched for at every byte. Types are tried at the first byte (see --offset), up to 64 KiB;
+    they must be canonical XDR, to the last byte or to some remaining bytes.
 
-    Guesses are ranked by their evidence, in bits: what the bytes would have to hit by chance if they were
-    none of this. From 30 bits on it is strong; random bytes reach about 10. Types that are the same on the
-    wire are one guess, for no bytes can tell them apart.
+    Guesses are ranked by evidence in bits: the improbability that unrelated bytes would match. 30 bits are
+    strong evidence; random bytes reach about 10. Types with the same layout are one guess, since no bytes can
+    distinguish them.
 
     \b
     Examples:
@@ -134,7 +134,7 @@ def guess(
 
 
 def _best(runs: Iterator[Run], top: int | None) -> tuple[list[Run], int]:
-    """The runs with the most evidence, best first, and how many there are."""
+    """Return the runs with the most evidence, best first, and their number."""
     count = 0
 
     def counted() -> Iterator[Run]:
@@ -151,7 +151,7 @@ def _best(runs: Iterator[Run], top: int | None) -> tuple[list[Run], int]:
 
 
 class _Text:
-    """Guesses for people."""
+    """Guesses as text for people."""
 
     def __init__(self, palette: Palette, names: Names, base: int, everything: bool) -> None:
         self._palette = palette
@@ -160,11 +160,11 @@ class _Text:
         self._all = everything
 
     def head(self, name: str, size: int) -> None:
-        """What was looked at."""
+        """Yield a line about the input."""
         click.echo(f"{printable(name)}: {amount(size, 'byte')}")
 
     def runs(self, runs: list[Run], count: int) -> None:
-        """Messages and headers."""
+        """Yield lines about messages and headers."""
         from ...guess import words
 
         if not runs:
@@ -180,7 +180,7 @@ class _Text:
         self._more(count - len(runs))
 
     def payloads(self, payloads: list[Payload], top: int, skipped: str) -> None:
-        """Types, best first."""
+        """Yield lines about payloads, best first."""
         from ...guess import words
 
         if not payloads:
@@ -279,8 +279,8 @@ def _message(found: Found, names: Names) -> dict[str, Any]:
 
 @contextmanager
 def _bytes(file: str, offset: int, length: int | None, problems: list[Notice]) -> Iterator[Bytes]:
-    """The bytes of a file, or what its hex means; a binary file is not read, but mapped. What is wrong with
-    its hex is added to the problems."""
+    """Return the bytes of a file, or the bytes of its hex text. A binary file is mapped instead of read.
+    Errors of the hex text are added to `problems`."""
     from mmap import ACCESS_READ, mmap
 
     from ...capture.detect import SNIFF_SIZE
@@ -299,7 +299,7 @@ def _bytes(file: str, offset: int, length: int | None, problems: list[Notice]) -
 
 
 def _from_hex(text: bytes, problems: list[Notice]) -> bytes:
-    """The bytes of hex text, one group of lines behind the other."""
+    """Return the bytes of hex text, with its groups of lines concatenated."""
     from ...capture.raw import hex_chunks
     from ...events import Chunk
 

@@ -1,4 +1,4 @@
-"""`libvirt-proto relay`: stands between clients and a daemon, and shows their messages."""
+"""`libvirt-proto relay`: forward between clients and a daemon, and show their messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...text import printable
 from .. import options
 from ..inputs import check_record, messages, recording
 from ..output import destination
-from ..output_options import Show, live_figures
+from ..output_options import OutputOptions, live_figures
 from ..output_options import show as show_options
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from ...capture.pcap.recorder import Recorder
     from ..status import Status
 
-#: How long the decoder may make no progress at the end, in seconds: its output is taken by nobody.
+#: Seconds without progress of the decoder at the end, after which its output is considered unread.
 PATIENCE: Final = 5.0
-#: Python lets a thread that decodes hold up the others for this long, in seconds (its default is ten times
+#: Maximum time that Python lets the decoding thread hold up the others, in seconds (its default is ten times
 #: as much).
 _SWITCH_INTERVAL: Final = 0.0005
 
@@ -43,16 +43,16 @@ def _address(_ctx: click.Context, option: click.Parameter, text: str) -> Address
     except AddressError as error:
         raise click.BadParameter(str(error)) from None
     if option.name == "connect_to" and address.transport == "tcp" and not (address.name and address.port):
-        raise click.BadParameter(f"{text!r} needs a host and a port to connect to.")
+        raise click.BadParameter(f"expected a host and a port to connect to, got {text!r}")
     return address
 
 
 def _mode(_ctx: click.Context, _option: click.Parameter, text: str | None) -> int | None:
-    """An octal mode, as chmod(1) has it."""
+    """Parse an octal mode, as in chmod(1)."""
     if text is None:
         return None
     if not re.fullmatch("[0-7]{3,4}", text) or int(text, 8) > 0o777:
-        raise click.BadParameter(f"expected an octal mode such as 660, got {text!r}.")
+        raise click.BadParameter(f"expected an octal mode such as 660, got {text!r}")
     return int(text, 8)
 
 
@@ -63,7 +63,7 @@ def _mode(_ctx: click.Context, _option: click.Parameter, text: str | None) -> in
     metavar="ADDRESS",
     required=True,
     callback=_address,
-    help="Where clients connect.",
+    help="Address where clients connect.",
 )
 @click.option(
     "--connect",
@@ -71,14 +71,14 @@ def _mode(_ctx: click.Context, _option: click.Parameter, text: str | None) -> in
     metavar="ADDRESS",
     required=True,
     callback=_address,
-    help="Where the daemon is.",
+    help="Address of the daemon.",
 )
 @click.option(
     "--mode",
     metavar="OCTAL",
     callback=_mode,
-    help="Who can connect to the unix socket of --listen, as chmod takes it: 660 for its group, 666 for"
-    " everybody on this machine. Default: 600, only you (and root).",
+    help="Mode of the unix socket of --listen, as for chmod: 660 for its group, 666 for everybody on this"
+    " machine. Default: 600, only you (and root).",
 )
 @show_options
 @live_figures("relay")
@@ -89,24 +89,25 @@ def relay(
     listen_at: Address,
     connect_to: Address,
     mode: int | None,
-    show: Show,
+    show: OutputOptions,
     record: Path | None,
 ) -> None:
-    """Stand between clients and a daemon: pass everything on unchanged, and show the messages.
+    """Forward everything between clients and a daemon unchanged, and show the messages.
 
     ADDRESS is tcp:HOST:PORT, tcp:[::1]:PORT, unix:PATH, or unix:@NAME for an abstract socket. Port 0 is any
     free port; tcp::PORT listens on loopback, tcp:0.0.0.0:PORT and tcp:[::]:PORT on all addresses of this
     host. A line on standard error reports when clients can connect. SIGINT (Ctrl-C), SIGTERM and SIGHUP end
-    it, as soon as all is shown; a second one at once.
+    the relay after everything is shown; a second one ends it immediately.
 
-    File descriptors pass from unix socket to unix socket. The daemon sees the relay's user and process
-    instead of the client's: whoever can connect to the relay has its user's rights. Only you can connect to
-    its unix socket (mode 600), unless --mode allows more; TCP and abstract sockets are open to every local
-    user. The socket's file is removed at the end. What is encrypted (TLS, SASL's security layers) passes
-    through and is not shown.
+    File descriptors are forwarded between unix sockets. The daemon sees the relay's user and process instead
+    of the client's: anyone who can connect to the relay has its user's rights. Only you can connect to its
+    unix socket (mode 600), unless --mode allows more; TCP and abstract sockets are open to every local user.
+    The socket's file is removed at the end. Encrypted data (TLS, SASL security layers) is forwarded and not
+    shown.
 
-    Showing never slows a connection down: where it cannot keep up, messages are left out, and a line says how
-    many bytes. They are missing in what -w records, too. Filters, -o and -w are those of decode.
+    Showing messages never slows a connection down: if it cannot keep up, messages are left out, and a line
+    reports the number of bytes. They are missing in the recording of -w, too. Filters, -o and -w are those of
+    decode.
 
     \b
     Examples:
@@ -115,11 +116,11 @@ def relay(
       libvirt-proto relay --listen tcp:127.0.0.1:16510 --connect tcp:192.0.2.1:16509 --format monitor
       libvirt-proto relay --listen tcp:127.0.0.1:16510 --connect unix:/run/libvirt/libvirt-sock -w x.pcapng
 
-    The exit status is 1 if something was lost or malformed, or if a client could not be connected.
+    The exit status is 1 if anything was lost or malformed, or if a client could not be connected.
     """
     check_record(record, show.output)
     if mode is not None and (listen_at.transport != "unix" or listen_at.name.startswith("@")):
-        raise click.UsageError("--mode is for the file of a unix socket (--listen unix:PATH).")
+        raise click.UsageError("--mode requires a unix socket with a file (--listen unix:PATH)")
     status = show.status(summary=True)
     status.source("relay")
     with recording(record, show.redact) as recorder, destination(show.output) as out, status:
@@ -128,9 +129,9 @@ def relay(
 
 
 class _Decoder(Thread):
-    """Shows what is in its feed, until that is closed or nobody takes the output."""
+    """A thread that shows the items of its feed, until that is closed or the output has lost its reader."""
 
-    def __init__(self, show: Show, status: Status, recorder: Recorder | None, out: BinaryIO) -> None:
+    def __init__(self, show: OutputOptions, status: Status, recorder: Recorder | None, out: BinaryIO) -> None:
         from ...capture.feed import Feed
 
         super().__init__(name="decoder", daemon=True)
@@ -150,7 +151,7 @@ class _Decoder(Thread):
             show.redact,
             live=True,
         )
-        #: Called when it ends because of an error.
+        #: Called when an error ends it.
         self.failed: Callable[[], object] = lambda: None
 
     def run(self) -> None:
@@ -162,7 +163,8 @@ class _Decoder(Thread):
             self.failed()
 
     def drain(self) -> bool:
-        """Wait until all is shown; False if nobody takes it, or wants to wait for it."""
+        """Wait until everything is shown; return False if the reader has stalled, or a second signal
+        arrives."""
         waiting = -1
         with suppress(KeyboardInterrupt):
             while self.is_alive() and waiting != self.feed.waiting:
@@ -172,7 +174,7 @@ class _Decoder(Thread):
 
 
 def _serve(listen_at: Address, connect_to: Address, mode: int | None, decoder: _Decoder) -> None:
-    """Relay until a signal comes. Raises what ended the decoder."""
+    """Relay until a signal arrives. Raises the error that ended the decoder."""
     import asyncio
 
     from ...capture.address import AddressError
@@ -185,8 +187,8 @@ def _serve(listen_at: Address, connect_to: Address, mode: int | None, decoder: _
         raise click.UsageError(f"--listen: {error}") from None
     decoder.feed.close()
     if not decoder.drain():
-        # The thread that writes cannot be ended; only the process can.
-        click.echo("relay: error: nobody takes the output: not everything is shown", err=True)
+        # The writing thread cannot be ended; only the process can.
+        click.echo("relay: error: the reader of the output has stalled: not everything is shown", err=True)
         os._exit(1)
     decoder.status.dropped = decoder.feed.dropped
     if decoder.error is not None:
@@ -201,7 +203,7 @@ async def _relay(listen_at: Address, connect_to: Address, mode: int | None, deco
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    # A background job of a shell has SIGINT ignored; who sends it all the same means it.
+    # A shell's background job ignores SIGINT; sending it nevertheless is deliberate.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             loop.add_signal_handler(number, stop.set)
@@ -215,7 +217,7 @@ async def _relay(listen_at: Address, connect_to: Address, mode: int | None, deco
         relay = Relay(listen_at, connect_to, decoder.feed, PRIVATE if mode is None else mode)
         await relay.run(stop, ready)
     except OSError as error:
-        if decoder.ident is not None:  # it could listen
+        if decoder.ident is not None:  # listening was possible
             raise
         raise click.ClickException(
             printable(f"cannot listen on {listen_at}: {error.strerror or error}.")
@@ -228,7 +230,8 @@ def _wake(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 
 def _allow_many_files() -> None:
-    """A connection takes two descriptors; by default the system's limit is for 500 of them."""
+    """Raise the limit of open files: a connection needs two descriptors, and the default allows 500
+    connections."""
     import resource
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

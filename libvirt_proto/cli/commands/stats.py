@@ -1,4 +1,4 @@
-"""`libvirt-proto stats`: figures of what is in captures."""
+"""`libvirt-proto stats`: statistics of captures."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     "--format",
     "format_",
     type=click.Choice(("table", "json")),
-    help="table: for people; json: one JSON object with all figures. Default: table on a terminal,"
-    " otherwise json.",
+    help="table: for people; json: one JSON object with all figures. Default: table on a terminal, otherwise"
+    " json.",
 )
 @click.option(
     "--top",
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     metavar="N",
     default=10,
     show_default=True,
-    help="How many of the slowest exchanges, of the values nearest to their limits and (table) of the"
-    " connections and of the calls without a reply are shown.",
+    help="Number of rows: of the slowest exchanges, of the values closest to their limits and (table) of"
+    " connections and calls without a reply.",
 )
 @options.redact
 @options.definitions
@@ -60,14 +60,14 @@ def stats(
     color: str,
     output: Path | None,
 ) -> None:
-    """Count and time what is in captures. Inputs are those of `decode`; several files are counted together,
-    their connections apart.
+    """Count and time the contents of captures. Inputs are those of `decode`. Several files are counted
+    together, with separate connections.
 
-    Per procedure: calls, errors, bytes each way, and how long the replies took (least, mean, the 50th, 90th
-    and 99th percentile, most). Then streams and events; errors by code; what each connection negotiated;
-    the lists, strings and messages that came nearest to the most that the definitions allow; calls without
-    a reply; and the slowest exchanges. A table shows what fits the terminal's width; JSON has everything,
-    in nanoseconds and bytes. Interrupted (Ctrl-C), it shows the figures so far.
+    Per procedure: calls, errors, bytes each way, and latencies (minimum, mean, the 50th, 90th and 99th
+    percentile, maximum). Then streams and events; errors by code; the negotiation of each connection; the
+    lists, strings and messages closest to their limits; calls without a reply; and the slowest exchanges.
+    Tables fit the terminal's width; JSON has everything, in nanoseconds and bytes. An interrupt (Ctrl-C)
+    shows the figures so far.
 
     \b
     Examples:
@@ -76,7 +76,7 @@ def stats(
       libvirt-proto stats --format json capture.pcap | jq '.procedures[] | select(.errors > 0)'
       ssh host tcpdump -i any -w - 'tcp port 16509' | libvirt-proto stats -
 
-    The exit status is 1 if something in the input was wrong: a damaged file, lost bytes, malformed messages.
+    The exit status is 1 if the input had errors: a damaged file, lost bytes, malformed messages.
     """
     inputs.check(output)
     from ...figures.collector import Measure

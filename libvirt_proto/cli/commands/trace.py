@@ -1,4 +1,4 @@
-"""`libvirt-proto trace`: the messages of running daemons and clients, from libvirt's static probes."""
+"""`libvirt-proto trace`: messages of running daemons and clients, from libvirt's static probes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...capture.stop import Stop
 from .. import options
 from ..inputs import check_record, messages, recording
 from ..output import destination
-from ..output_options import Show, live_figures
+from ..output_options import OutputOptions, live_figures
 from ..output_options import show as show_options
 from ..tracing import Tracing, begin, failing_in_words, tracing
 from .trace_others import events, qemu_monitor
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     cls=options.RedactingGroup, invoke_without_command=True, subcommand_metavar="[events|qemu-monitor]"
 )
 @tracing("rpc")
-@click.option("--client-only", is_flag=True, help="Only clients' side of connections.")
-@click.option("--server-only", is_flag=True, help="Only daemons' side of connections.")
+@click.option("--client-only", is_flag=True, help="Only the client side of connections.")
+@click.option("--server-only", is_flag=True, help="Only the daemon side of connections.")
 @show_options
 @live_figures("trace")
 @options.record
@@ -37,24 +37,24 @@ def trace(
     tracing: Tracing,
     client_only: bool,
     server_only: bool,
-    show: Show,
+    show: OutputOptions,
     record: Path | None,
 ) -> None:
     """Show the messages of running daemons and clients, as they send and receive them.
 
-    This reads libvirt's static probes through the kernel's tracefs: unix sockets and TLS connections are
-    shown in the clear, nothing is restarted, and neither SystemTap nor a kernel module is needed. It needs
-    root, and a libvirt that was built with probes (most are). "begin" on standard error says that the probes
-    are armed; SIGINT (Ctrl-C) and SIGTERM end it and remove them.
+    The command reads libvirt's static probes through the kernel's tracefs: unix sockets and TLS connections
+    are shown in the clear, nothing is restarted, and neither SystemTap nor a kernel module is needed. It
+    requires root, and a libvirt that was built with probes (most are). "begin" on standard error means that
+    the probes are armed; SIGINT (Ctrl-C) and SIGTERM end the trace and remove them.
 
-    Probes are looked for in the libvirt.so.0 that running processes have loaded, and in their programs
-    (authentication has its probes in the daemon's), unless --library says where.
-    Processes that start later are covered if they load one of the same files. A connection is named after
-    the process that is seen at one of its ends: a daemon and its client on one machine are two connections.
+    By default, probes are those of the libvirt.so.0 that running processes have loaded, and of their programs
+    (a daemon's own file has the probes of authentication); --library names other files. Processes that start
+    later are covered if they load one of the same files. A connection is named after the process seen at one
+    of its ends: a daemon and its client on one machine are two connections.
 
-    Of messages beyond 2,560 bytes the rest is missing; fields before are shown. With --client-only and
-    --server-only, sockets that no connection uses yet are left out. Filters, -o and -w are those of decode.
-    -w and -o may hold secrets that no network ever sees: --redact blanks them.
+    Messages are truncated after 2,560 bytes; fields before that are shown. --client-only and --server-only
+    leave out sockets that no connection uses yet. Filters, -o and -w are those of decode. -w and -o may
+    contain secrets that never appear on a network: --redact blanks them.
 
     \b
     Examples:
@@ -65,7 +65,7 @@ def trace(
       libvirt-proto trace --probes --library /usr/lib/x86_64-linux-gnu/libvirt.so.0
       libvirt-proto trace --print-commands | less
 
-    The commands below show what else libvirt has probes for.
+    The commands below show libvirt's other probes.
 
     The exit status is 1 if events were lost, messages were malformed, or tracing is not possible here.
     """
@@ -78,7 +78,7 @@ def trace(
     check_record(record, show.output)
     if client_only and server_only:
         raise click.UsageError(
-            "--client-only and --server-only exclude each other; without them, both are shown."
+            "--client-only and --server-only exclude each other; the default is both sides"
         )
     sides: Sides = "client" if client_only else "server" if server_only else "both"
     with failing_in_words(), tracing.probes() as found:
@@ -105,10 +105,10 @@ trace.add_command(qemu_monitor)
 
 
 def _check_no_options(ctx: click.Context, word: str) -> None:
-    """Raises click.UsageError for an option before the word: it would be one of messages."""
+    """Raise click.UsageError for an option before the subcommand, which would be an option of `trace`."""
     for option in ctx.command.params:
         if ctx.get_parameter_source(option.name or "") == ParameterSource.COMMANDLINE:
             raise click.UsageError(
-                f"{option.opts[0]} stands before {word}: options of {word} stand behind it"
-                f" (libvirt-proto trace {word} --help lists them)."
+                f"{option.opts[0]} is before {word}: write the options of {word} after it (libvirt-proto"
+                f" trace {word} --help lists them)"
             )

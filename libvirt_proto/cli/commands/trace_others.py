@@ -1,4 +1,4 @@
-"""`libvirt-proto trace events` and `trace qemu-monitor`: what libvirt has probes for beside its messages."""
+"""`libvirt-proto trace events` and `trace qemu-monitor`: libvirt's probes other than those for messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..status import Status
 from ..tracing import Tracing, begin, failing_in_words, tracing
 
 if TYPE_CHECKING:
-    from ...events import Fired, Notice
+    from ...events import Notice, ProbeEvent
     from ...presenters.style import Palette
     from ...redact.redactor import What
 
@@ -26,13 +26,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _output(command: Command) -> Command:
-    """`--format`, `--color` and `-o`; without `--format`, parameter `format_` is None."""
+    """Add `--format`, `--color` and `-o`; without `--format`, parameter `format_` is None."""
 
     @click.option(
         "--format",
         "format_",
         type=click.Choice(["monitor", "jsonl"]),
-        help="monitor: a line per event, as our SystemTap scripts print it; jsonl: a JSON object per event."
+        help="monitor: one line per event, as in our SystemTap scripts; jsonl: one JSON object per event."
         " Default: monitor on a terminal, otherwise jsonl.",
     )
     @options.colour
@@ -57,23 +57,23 @@ def _output(command: Command) -> Command:
 def events(
     ctx: click.Context, tracing: Tracing, format_: str | None, color: str, output: Path | None
 ) -> None:
-    """Show what the event loops of running daemons and clients do.
+    """Show the event loops of running daemons and clients.
 
-    A line has seconds since the first event, the process, and one of
+    A line has the seconds since the first event, the process, and one of
 
     \b
-      + handle WATCH FD EVENTS   a file descriptor is waited for; EVENTS: 1 readable, 2 writable,
+      + handle WATCH FD EVENTS   watch a file descriptor; EVENTS: 1 readable, 2 writable,
                                  4 error, 8 hangup
-      * handle WATCH EVENTS      other events are waited for, or none (0)
+      * handle WATCH EVENTS      watch other events, or none (0)
       > handle WATCH EVENTS      these events happened
-      - handle WATCH             it is removed
-      + timeout TIMER MS         it comes every MS milliseconds (-1: not yet)
-      * timeout TIMER MS         it comes after another time
-      > timeout TIMER            its time has come
-      - timeout TIMER            it is removed
+      - handle WATCH             remove the watch
+      + timeout TIMER MS         add a timer of MS milliseconds (-1: disabled)
+      * timeout TIMER MS         change its time
+      > timeout TIMER            the timer expired
+      - timeout TIMER            remove the timer
 
-    Before libvirt 6.1 there are also ! for what is purged (forgotten after it was removed), and
-    "~ DESCRIPTORS MS" for another round of the loop.
+    Before libvirt 6.1 there are also ! for purges (a removed watch or timer is freed), and "~ DESCRIPTORS MS"
+    for an iteration of the loop.
 
     A JSON object has event (the probe's name), time_ns (since the epoch), pid, comm, thread, and the probe's
     arguments: watch, fd, events; timer, frequency; cb, opaque, ff (addresses).
@@ -84,8 +84,8 @@ def events(
       libvirt-proto trace events --comm libvirtd --format jsonl -o events.jsonl
       libvirt-proto trace events --pid "$(pidof -s libvirtd)" --format monitor | grep timeout
 
-    Probes are found, set and removed as by `libvirt-proto trace`, whose help says more.
-    The exit status is 1 if events were lost, or tracing is not possible here.
+    Probes are found, set and removed as by `libvirt-proto trace`; see its help. The exit status is 1 if
+    events were lost, or tracing is not possible here.
     """
     _trace(ctx, tracing, format_, color, output)
 
@@ -93,9 +93,7 @@ def events(
 @click.command("qemu-monitor", cls=options.RedactingCommand)
 @tracing("qemu-monitor")
 @options.redact
-@click.option(
-    "--pretty-json", is_flag=True, help="Write each JSON text on several lines, with indentation (monitor)."
-)
+@click.option("--pretty-json", is_flag=True, help="Write each JSON text on several indented lines (monitor).")
 @_output
 @click.pass_context
 def qemu_monitor(
@@ -107,20 +105,20 @@ def qemu_monitor(
     color: str,
     output: Path | None,
 ) -> None:
-    """Show what libvirt and QEMU say to each other on the monitors of virtual machines.
+    """Show the traffic between libvirt and QEMU on the monitors of virtual machines.
 
-    A line has seconds since the first event, an address that stands for one machine's monitor, and
+    A line has the seconds since the first event, an address that identifies a machine's monitor, and
 
     \b
-      > a command, with the descriptor that goes along (fd=N) if there is one
+      > a command, with the descriptor that accompanies it (fd=N) if there is one
       < the reply to it
       ! an event
 
-    Of what is longer than 3,023 bytes the rest is missing; the line then ends in "… (cut)".
+    Text is truncated after 3,023 bytes; the line then ends in "… (cut)".
 
     A JSON object has event (the probe's name), time_ns (since the epoch), pid, comm, thread, mon (the
-    address), json (what was said, null if it is no JSON or was cut), text (what was said then, else null),
-    cut (true or false), and fd with commands (-1: none).
+    address), json (the text as JSON, null if it is truncated or not JSON), text (the text in that case,
+    otherwise null), cut (true or false), and fd for commands (-1: none).
 
     \b
     Examples:
@@ -128,13 +126,12 @@ def qemu_monitor(
       libvirt-proto trace qemu-monitor --pretty-json
       libvirt-proto trace qemu-monitor --format jsonl | jq -c 'select(.json.event == "STOP")'
 
-    Probes are found, set and removed as by `libvirt-proto trace`, whose help says more. They are in
-    libvirt_driver_qemu.so, which libvirtd and virtqemud load. Commands may hold secrets: --redact blanks
-    them, and all of what was cut.
-    The exit status is 1 if events were lost, or tracing is not possible here.
+    Probes are found, set and removed as by `libvirt-proto trace`; see its help. They are in
+    libvirt_driver_qemu.so, which libvirtd and virtqemud load. Commands may contain secrets: --redact blanks
+    them, and all truncated text. The exit status is 1 if events were lost, or tracing is not possible here.
     """
     if pretty_json and format_ == "jsonl":
-        raise click.UsageError("--pretty-json is for --format monitor: with jsonl, a line is an object.")
+        raise click.UsageError("--pretty-json requires --format monitor: with jsonl, each line is an object")
     _trace(
         ctx,
         tracing,
@@ -157,7 +154,7 @@ def _trace(
     redact: What | None = None,
 ) -> None:
     from ...capture.probes.live import Selection, live
-    from ...capture.probes.other_events import FiredReader
+    from ...capture.probes.other_events import ProbeEventReader
     from ...events import Notice
 
     with failing_in_words(), tracing.probes() as found:
@@ -175,7 +172,7 @@ def _trace(
             destination(output, stop) as out,
             status,
             tracing.armed(found, stop, out) as (instance, plan, wait),
-            closing(live(instance, plan, FiredReader, wanted, wait, out.flush, begin)) as items,
+            closing(live(instance, plan, ProbeEventReader, wanted, wait, out.flush, begin)) as items,
         ):
             for item in items:
                 if isinstance(item, Notice):
@@ -190,20 +187,20 @@ def _trace(
 
 def _presenter(
     format_: str, palette: Palette, pretty_json: bool, redact: What | None
-) -> Callable[[Fired], bytes]:
-    from ...presenters import probe_events as fired
+) -> Callable[[ProbeEvent], bytes]:
+    from ...presenters import probe_events
 
-    present: Callable[[Fired], bytes]
+    present: Callable[[ProbeEvent], bytes]
     if format_ == "jsonl":
-        present = partial(fired.json_line, redacted=redact)
+        present = partial(probe_events.json_line, redacted=redact)
     else:
-        text = fired.Presenter(palette, pretty_json=pretty_json)
+        text = probe_events.ProbeEventPresenter(palette, pretty_json=pretty_json)
         present = lambda item: f"{text(item)}\n".encode()  # noqa: E731
     if redact is None:
         return present
-    from ...redact.redactor import redacted_fired
+    from ...redact.redactor import redacted_probe_event
 
-    return lambda item: present(redacted_fired(item, redact))
+    return lambda item: present(redacted_probe_event(item, redact))
 
 
 def _redacted_notice(notice: Notice, redact: What | None) -> Notice:

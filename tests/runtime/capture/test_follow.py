@@ -85,7 +85,7 @@ def test_what_is_incomplete_when_it_is_stopped_is_said(capture: bytes, tmp_path:
         assert len(serials(process, 4)) == 4
         status, out, err = stopped(process, signal.SIGINT)
     assert status == 1
-    assert "breaks off in a packet" in err
+    assert "is truncated in a packet" in err
     assert json.loads(out.splitlines()[0])["serial"] == 2
 
 
@@ -113,7 +113,7 @@ def test_an_open_pipe_can_be_interrupted(capture: bytes) -> None:
 
 REPLACED = "note: the file was replaced (rotated): reading continues in the new one [file-replaced]\n"
 TRUNCATED = (
-    "note: the file was truncated: reading continues at its beginning; what was added just before may be"
+    "note: the file was truncated: reading continues at its beginning; bytes added just before may be"
     " missing [file-truncated]\n"
 )
 
@@ -257,7 +257,7 @@ def test_parts_of_tcpdump_are_followed(capture: bytes, tmp_path: Path) -> None:
         status, _, err = stopped(process, signal.SIGTERM)
     assert status == 0
     for number, line in enumerate(err.splitlines(), 1):
-        said = f"{path}: note: the capture continues in {path}{number} (tcpdump -C), and so does reading"
+        said = f"{path}: note: the capture continues in {path}{number} (tcpdump -C): reading continues there"
         assert line == f"{said} [file-replaced]"
     assert err.count("\n") == 2
     (tmp_path / "whole.pcap").write_bytes(capture)

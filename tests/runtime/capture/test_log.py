@@ -112,20 +112,20 @@ def test_dummies_are_no_messages() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (CALL.replace("len=32", "len=27"), "has len=27, which no message can have"),
-        (CALL.replace("len=32", "len=33554437"), "has len=33554437, which no message can have"),
-        (CALL.replace("len=32", "len=-1"), "has len=-1, which no message can have"),
-        (CALL.replace("proc=60", "proc=0x3c"), "has proc='0x3c', which is no number"),
-        (CALL.replace("serial=1", "serial=" + "1" * 90), f"has serial='{'1' * 40}…', which is no number"),
-        (CALL.partition(" status")[0], "breaks off: it has no serial="),
-        (CALL.replace("0x1", "(nil)"), "names no object ('(nil)')"),
-        ("RPC_CLIENT_NEW: sock=0x1", "names no object ('')"),
-        ("RPC_SOCKET_NEW: fd=1", "names no object ('')"),
+        (CALL.replace("len=32", "len=27"), "expected len= from 28 to 33554436, got 27"),
+        (CALL.replace("len=32", "len=33554437"), "expected len= from 28 to 33554436, got 33554437"),
+        (CALL.replace("len=32", "len=-1"), "expected len= from 28 to 33554436, got -1"),
+        (CALL.replace("proc=60", "proc=0x3c"), "expected an integer, got proc='0x3c'"),
+        (CALL.replace("serial=1", "serial=" + "1" * 90), f"expected an integer, got serial='{'1' * 40}…'"),
+        (CALL.partition(" status")[0], "incomplete: serial= is missing"),
+        (CALL.replace("0x1", "(nil)"), "expected the address of an object, got '(nil)'"),
+        ("RPC_CLIENT_NEW: sock=0x1", "expected the address of an object, got ''"),
+        ("RPC_SOCKET_NEW: fd=1", "expected the address of an object, got ''"),
     ],
 )
 def test_lines_that_libvirt_does_not_write(line: str, words: str) -> None:
     items = read(CALL, line, CALL)
-    assert notices(items) == [("bad-log-line", f"line 2: {line.partition(':')[0]} {words}")]
+    assert notices(items) == [("bad-log-line", f"line 2: {line.partition(':')[0]}: {words}")]
     assert len(chunks(items)) == 2
 
 
@@ -295,7 +295,7 @@ def test_an_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
     items = read(CALL, "x" * 2_000_000, CALL)
     assert len(chunks(items)) == 1
     assert notices(items) == [
-        ("bad-log-line", "line 2: the line is longer than 1000 bytes; nothing behind it was read")
+        ("bad-log-line", "line 2: the line is longer than 1000 bytes; the rest was not read")
     ]
 
 

@@ -143,14 +143,14 @@ def test_offsets_of_a_dump_must_go_on(second: str) -> None:
         (b"\x16\x03\x01\x02\x00\x01" + bytes(50), "looks like TLS"),
         (
             b"\x7fELF" + bytes(500),
-            "is nothing that is known; understood are pcap and pcapng captures, strace",
+            "unrecognised format; supported: pcap and pcapng captures, strace",
         ),
         (b"snoop\0\0\0" + capture(), "is a capture in snoop format; convert it first: editcap"),
         (b"\x28\xb5\x2f\xfd" + bytes(40), "compressed with zstd; unpack it first"),
         (gzip.compress(b"hello, world", mtime=0), "is nothing that is known"),
         (gzip.compress(b"", mtime=0), "is empty"),
         (gzip.compress(gzip.compress(capture(), mtime=0), mtime=0), "is nothing that is known"),
-        (gzip.compress(capture(), mtime=0)[:12], "the compressed file breaks off"),
+        (gzip.compress(capture(), mtime=0)[:12], "the compressed file is truncated"),
         (b"\x1f\x8b\x08\x00" + bytes(6) + b"\xff" * 40, "the compressed file is damaged"),
         (b"\xfd7zXZ\x00" + b"\xff" * 40, "the compressed file is damaged"),
         (b"BZh9" + b"\xff" * 40, "the compressed file is damaged"),
@@ -207,7 +207,7 @@ def test_truncated_compressed_capture(captures: Path) -> None:
     data = (captures / "tour.pcap").read_bytes()
     items = open_bytes(gzip.compress(data, mtime=0)[:-5000])
     assert [(item.code, item.text) for item in items if isinstance(item, Notice)] == [
-        ("truncated-file", "nothing more could be read: the compressed file breaks off")
+        ("truncated-file", "reading stopped: the compressed file is truncated")
     ]
     got = content(items, "s2c")
     assert len(got) > 500_000
@@ -251,7 +251,10 @@ def test_packets_that_could_not_be_used_are_reported() -> None:
     ]
     (notice,) = open_bytes(packets.pcap([b"x"], linktype=147))
     assert isinstance(notice, Notice)
-    assert (notice.code, notice.text) == ("unknown-link-type", "packets of link type 147 are passed over")
+    assert (notice.code, notice.text) == (
+        "unknown-link-type",
+        "packets of unsupported link type 147 are skipped",
+    )
 
 
 def test_progress(captures: Path) -> None:

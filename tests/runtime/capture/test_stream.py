@@ -130,7 +130,7 @@ def test_garbage_between_messages(step: int, garbage: bytes) -> None:
     serials, notices = read(items)
     assert serials == [1, 2, 3]
     assert codes(notices) == ["bad-frame", "resynchronised"]
-    assert notices[1].text == f"{len(garbage)} bytes are passed over before the next message"
+    assert notices[1].text == f"{len(garbage)} bytes are skipped before the next message"
 
 
 def test_garbage_up_to_the_end() -> None:
@@ -171,7 +171,7 @@ def test_lost_inside_a_message_of_known_length(start: int, lost: int) -> None:
     assert serials == [1, 2, 3]
     assert codes(notices) == ["lost-bytes"]
     assert notices[0].text == (
-        f"{lost:,} byte{'s are' if lost > 1 else ' is'} lost; a message of 5148 bytes stays incomplete"
+        f"{lost:,} byte{'s are' if lost > 1 else ' is'} lost; a message of 5148 bytes remains incomplete"
     )
 
 
@@ -306,7 +306,7 @@ def test_port_scan() -> None:
     _, (notice,) = read([chunk(b"", end=True), chunk(b"", "s2c", end=True)])
     assert (notice.code, notice.text) == (
         "not-libvirt",
-        "the connection was opened and closed without a byte",
+        "the connection was opened and closed without data",
     )
     assert read([chunk(CALLS[1]), chunk(b"", end=True), chunk(b"", "s2c", end=True)]) == ([1], [])
 

@@ -132,8 +132,8 @@ def test_output_comes_as_lines_do() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["/nonexistent"], "/nonexistent: no such file."),
-        (["."], ". is a folder."),
+        (["/nonexistent"], "/nonexistent: no such file"),
+        (["."], ". is a folder"),
         (["--format", "xml"], "--format"),
         (["--dir", "up"], "--dir"),
         (["--release", "1.2.3.4"], "no definitions of libvirt 1.2.3.4"),
@@ -169,4 +169,4 @@ def test_another_release() -> None:
     assert run("encode", "--release", "0.9.7", stdin=fields).stdout_bytes == frame(word(3), proc=60, serial=1)
     result = run("encode", stdin=fields)
     assert result.exit_code == 1
-    assert 'line 1, procedure: no procedure of remote is called "supports_feature"' in result.stderr
+    assert 'line 1, procedure: unknown procedure "supports_feature" of remote' in result.stderr

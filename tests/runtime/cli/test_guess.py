@@ -37,11 +37,11 @@ def test_messages() -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[:3] == ["standard input: 96 bytes", "", "Messages"]
-    assert re.fullmatch(r" +1\d\d bits, strong: +2 messages, one behind the other", lines[3])
+    assert re.fullmatch(r" +1\d\d bits, strong: +2 consecutive messages", lines[3])
     assert [line.strip() for line in lines[4:6]] == [
-        "byte 4 (0x4): remote.domain_lookup_by_name call ok, serial 7, 36 bytes, whole, with"
+        "byte 4 (0x4): remote.domain_lookup_by_name call ok, serial 7, 36 bytes, complete, with"
         " remote_domain_lookup_by_name_args",
-        "byte 40 (0x28): remote.domain_lookup_by_name reply ok, serial 7, 56 bytes, whole, with"
+        "byte 40 (0x28): remote.domain_lookup_by_name reply ok, serial 7, 56 bytes, complete, with"
         " remote_domain_lookup_by_name_ret",
     ]
     assert lines[-1] == "Payloads: none"
@@ -59,10 +59,10 @@ def test_payloads() -> None:
     )
     assert lines[6].strip() == (
         'all 28 bytes used; text "test"; uuid 6695eb01-f6a4-8304-79aa-97f2502e193f; 1 length or count that'
-        " fits; 1 integer that may be any"
+        " fits; 1 arbitrary integer"
     )
     assert lines[7].strip() == "… 3 more guesses (--all)"
-    assert lines[-1] == "Note: the bytes alone cannot tell which: 49 types, of one layout."
+    assert lines[-1] == "Note: the bytes cannot distinguish 49 types, of one layout."
     everything = guess("--all", stdin=DOMAIN).stdout
     assert "more" not in everything
     assert "remote_domain_lookup_by_name_ret" in everything
@@ -78,7 +78,7 @@ def test_json() -> None:
     assert first["value"] == {
         "dom": {"name": "test", "uuid": "6695eb01-f6a4-8304-79aa-97f2502e193f", "id": 1}
     }
-    assert found["note"] == "the bytes alone cannot tell which: 49 types, of one layout"
+    assert found["note"] == "the bytes cannot distinguish 49 types, of one layout"
     [run] = as_json(stdin=b"\xff" * 5 + REPLY[:50])["messages"]
     assert (run["offset"], run["size"], run["count"]) == (5, 50, 1)
     [shown] = run["messages"]
@@ -102,7 +102,9 @@ def test_numbers_alone_are_not_recognised() -> None:
     result = guess(stdin=word(7) + word(1))
     assert result.exit_code == 1
     assert "remote_connect_list_all_domains_args" in result.stdout
-    assert result.stdout.endswith("\nNote: these bytes say little: much else could look like this.\n")
+    assert result.stdout.endswith(
+        "\nNote: these bytes are weak evidence: many other bytes could look like this.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,10 +150,10 @@ def test_a_piece_of_a_core_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["/nonexistent"], "/nonexistent: no such file."),
-        (["."], ". is a folder."),
-        (["--offset", "x"], "'x' is no number of bytes."),
-        (["--length", "-1"], "'-1' is no number of bytes."),
+        (["/nonexistent"], "/nonexistent: no such file"),
+        (["."], ". is a folder"),
+        (["--offset", "x"], "expected a number of bytes, got 'x'."),
+        (["--length", "-1"], "expected a number of bytes, got '-1'."),
         (["--top", "0"], "--top"),
         (["--format", "xml"], "--format"),
     ],

@@ -147,7 +147,7 @@ def test_a_worker_that_is_killed_is_an_error_in_words(captures: Path) -> None:
         assert len(children) == 2
         os.kill(int(children[0]), signal.SIGKILL)
         _, said = process.communicate(timeout=60)
-    assert said.startswith(b"Error: a process that decoded one of the files was killed")
+    assert said.startswith(b"libvirt-proto: error: a process that decoded one of the files was killed")
     assert process.returncode == 1
 
 

@@ -406,16 +406,16 @@ def test_unusable_package_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "__init__.py").write_text("raise ImportError('generated for API 99')\n")
     refused = run("lookup", "--package", str(tmp_path), "A")
     assert (refused.exit_code, refused.stdout) == (1, "")
-    assert refused.stderr == f"Error: cannot import {tmp_path}: generated for API 99\n"
+    assert refused.stderr == f"libvirt-proto: error: cannot import {tmp_path}: generated for API 99\n"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--package", "{0}", "--defs", "{0}"], "--defs and --package exclude each other."),
-        (["--package", "{0}", "--release", "10.0.0"], "--release and --package exclude each other."),
-        (["--defs", "{0}", "--release", "10.0.0"], "--release and --defs exclude each other."),
-        (["--package", "{0}", "--define", "A=1"], "--define belongs to --defs."),
+        (["--package", "{0}", "--defs", "{0}"], "--defs and --package exclude each other"),
+        (["--package", "{0}", "--release", "10.0.0"], "--release and --package exclude each other"),
+        (["--defs", "{0}", "--release", "10.0.0"], "--release and --defs exclude each other"),
+        (["--package", "{0}", "--define", "A=1"], "--define requires --defs."),
     ],
 )
 def test_sources_of_definitions_exclude_each_other(package: Path, words: list[str], message: str) -> None:

@@ -109,7 +109,7 @@ def test_version() -> None:
 def test_a_wrong_command_gets_a_suggestion() -> None:
     result = CliRunner().invoke(cli.main, ["decoed", "x"])
     assert result.exit_code == 2
-    assert "there is no command 'decoed'. Did you mean 'decode' or 'encode'?" in result.output
+    assert "unknown command 'decoed'. Did you mean 'decode' or 'encode'?" in result.output
     assert "Did you mean" not in CliRunner().invoke(cli.main, ["zzzz"]).output
 
 

@@ -138,7 +138,7 @@ def test_output_that_nobody_takes_holds_no_connection_up(tmp_path: Path) -> None
         assert running.process.stderr is not None
         assert (
             running.process.stderr.read()
-            == "relay: error: nobody takes the output: not everything is shown\n"
+            == "relay: error: the reader of the output has stalled: not everything is shown\n"
         )
         assert not (tmp_path / "front").exists()
 
@@ -154,7 +154,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert status == 1
     *notices, summary = err.splitlines()
     assert any(
-        "bytes were passed on, but are not shown" in line and "[dropped-bytes]" in line for line in notices
+        "bytes were forwarded but are not shown" in line and "[dropped-bytes]" in line for line in notices
     )
     assert "bytes left out" in summary
     assert len(out.splitlines()) < 3000
@@ -199,7 +199,7 @@ def test_a_socket_that_nobody_listens_on_is_replaced(tmp_path: Path) -> None:
             words = ["--listen", f"unix:{front}", "--connect", server]
             second = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE)
             assert second.returncode == 2
-            assert "is in use: something listens there." in second.stderr
+            assert "is in use: another process listens there" in second.stderr
             converse(running.address, frame())
 
 
@@ -276,7 +276,7 @@ def test_hangup_removes_the_socket(tmp_path: Path) -> None:
     [
         ([], 2, "Missing option '--listen'"),
         (["--listen", "tcp:127.0.0.1:0"], 2, "Missing option '--connect'"),
-        (["--listen", "/x", "--connect", "unix:/y"], 2, "'/x' is no address; write tcp:HOST:PORT"),
+        (["--listen", "/x", "--connect", "unix:/y"], 2, "expected tcp:HOST:PORT"),
         (["--listen", "unix:/x", "--connect", "tcp::16509"], 2, "needs a host and a port"),
         (["--listen", "unix:/x", "--connect", "tcp:h:0"], 2, "needs a host and a port"),
         (["--listen", "unix:{folder}/file", "--connect", "unix:/y"], 2, "exists and is not a socket."),
@@ -293,7 +293,11 @@ def test_hangup_removes_the_socket(tmp_path: Path) -> None:
         (["--listen", "unix:/x", "--connect", "unix:/y", "--mode", "1777"], 2, "got '1777'"),
         (["--listen", "unix:@x", "--connect", "unix:/y", "--mode", "666"], 2, "--mode is for the file"),
         (["--listen", "tcp::0", "--connect", "unix:/y", "--mode", "666"], 2, "--mode is for the file"),
-        (["--listen", "unix:/x", "--connect", "unix:/y", "-w", "f", "-o", "f"], 2, "f is the output, too."),
+        (
+            ["--listen", "unix:/x", "--connect", "unix:/y", "-w", "f", "-o", "f"],
+            2,
+            "f is also the output; choose another file",
+        ),
     ],
 )
 def test_wrong_usage(tmp_path: Path, words: list[str], status: int, said: str) -> None:

@@ -18,7 +18,7 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from libvirt_proto.capture.probes.loaded import named
-from libvirt_proto.capture.probes.plan import Event, Plan
+from libvirt_proto.capture.probes.plan import Plan, UprobeEvent
 from libvirt_proto.cli import main as cli
 from tests.support.probes import program
 from tests.support.terminal import on_terminal
@@ -73,7 +73,7 @@ def test_steps(binary: Path) -> None:
     """The instance first, every event before its filter, and what enables them last."""
     with ExitStack() as files:
         (file,) = named(files, (str(binary),))
-        event = Event("client_new", "e", "0x1 a=%ax:u64", "len > 0", "x")
+        event = UprobeEvent("client_new", "e", "0x1 a=%ax:u64", "len > 0", "x")
         plan = Plan("g", ((file, (event,)),), 64)
         assert next(plan.preparations())[:2] == ("instances/g", None)
         define, condition = plan.definition(event, file.kernel_path)
@@ -88,7 +88,7 @@ def test_without_probes(tmp_path: Path) -> None:
     source.write_text("int main(void) { return 0; }")
     subprocess.run(["gcc", "-o", str(tmp_path / "none"), str(source)], check=True)
     done = run("--library", tmp_path / "none", "--probes", status=1)
-    assert done.stderr.startswith(f"Error: {tmp_path}/none: no RPC probes found")
+    assert done.stderr.startswith(f"libvirt-proto: error: {tmp_path}/none: no RPC probes found")
 
 
 def test_what_is_no_program(tmp_path: Path) -> None:
@@ -135,7 +135,10 @@ def test_without_root(binary: Path) -> None:
         Path(folder).chmod(0o755)
         words = [sys.executable, "-c", script, "trace", "--library", shutil.copy(binary, folder)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=uncounted)
-    assert (done.returncode, done.stderr) == (1, "Error: only root may set probes: run this with sudo.\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "libvirt-proto: error: setting probes requires root: run this command with sudo\n",
+    )
 
 
 def test_usage(tmp_path: Path) -> None:
@@ -155,7 +158,7 @@ def test_usage(tmp_path: Path) -> None:
         (["--stats", "--exchanges"], "--stats and --exchanges exclude each other"),
         (["events", "--format", "pretty"], "'pretty' is not one of 'monitor', 'jsonl'"),
         (["events", "--pretty-json"], "No such option '--pretty-json'"),
-        (["qemu-monitor", "--pretty-json", "--format", "jsonl"], "--pretty-json is for --format monitor"),
+        (["qemu-monitor", "--pretty-json", "--format", "jsonl"], "--pretty-json requires --format monitor"),
     ],
 )
 def test_options_of_one_kind_are_not_those_of_another(arguments: list[str], words: str) -> None:
@@ -199,7 +202,10 @@ def test_only_root_may_set_probes(binary: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     for arguments in (["--library", str(binary)], ["--pid", str(1 << 22)], ["events"]):
         done = CliRunner().invoke(cli.main, ["trace", *arguments])
-        assert (done.exit_code, done.output) == (1, "Error: only root may set probes: run this with sudo.\n")
+        assert (done.exit_code, done.output) == (
+            1,
+            "libvirt-proto: error: setting probes requires root: run this command with sudo\n",
+        )
 
 
 def test_a_library_for_another_processor(

@@ -9,27 +9,33 @@ from typing import Any
 
 import pytest
 
-from libvirt_proto.codec import primitives as xdr
+from libvirt_proto.codec import primitives
 from libvirt_proto.errors import BadValue, NotCanonical, OverLimit, ProtocolError, Truncated
 
 Read = Callable[[bytes, int], tuple[Any, int]]
-Write = Callable[[Any, xdr.Put], None]
+Write = Callable[[Any, primitives.Put], None]
 
 
 def number(code: str) -> tuple[Read, Write]:
     layout = Struct(code)
     return (
-        lambda data, pos: xdr.read_number(layout, data, pos),
-        lambda value, put: xdr.write_number(layout, value, put),
+        lambda data, pos: primitives.read_number(layout, data, pos),
+        lambda value, put: primitives.write_number(layout, value, put),
     )
 
 
 INT, UINT, HYPER, UHYPER, DOUBLE = (number(f">{code}") for code in "iIqQd")
-BOOL = (xdr.read_bool, xdr.write_bool)
-OPAQUE3 = (lambda d, p: xdr.read_fixed_opaque(d, p, 3), lambda v, put: xdr.write_fixed_opaque(v, 3, put))
-OPAQUE4 = (lambda d, p: xdr.read_fixed_opaque(d, p, 4), lambda v, put: xdr.write_fixed_opaque(v, 4, put))
-BYTES = (lambda d, p: xdr.read_opaque(d, p, 8), lambda v, put: xdr.write_opaque(v, 8, put))
-STRING = (lambda d, p: xdr.read_string(d, p, 8), lambda v, put: xdr.write_string(v, 8, put))
+BOOL = (primitives.read_bool, primitives.write_bool)
+OPAQUE3 = (
+    lambda d, p: primitives.read_fixed_opaque(d, p, 3),
+    lambda v, put: primitives.write_fixed_opaque(v, 3, put),
+)
+OPAQUE4 = (
+    lambda d, p: primitives.read_fixed_opaque(d, p, 4),
+    lambda v, put: primitives.write_fixed_opaque(v, 4, put),
+)
+BYTES = (lambda d, p: primitives.read_opaque(d, p, 8), lambda v, put: primitives.write_opaque(v, 8, put))
+STRING = (lambda d, p: primitives.read_string(d, p, 8), lambda v, put: primitives.write_string(v, 8, put))
 
 #: (section, kind, value, bytes): written from the RFC by hand.
 CASES = [
@@ -122,37 +128,37 @@ def test_values_that_no_bytes_stand_for(write: Write, value: Any) -> None:
 
 def test_counts_are_held_against_what_is_left() -> None:
     data = bytes.fromhex("00000003") + bytes(12)
-    assert xdr.read_count(data, 0, 3, 4) == (3, 4)
+    assert primitives.read_count(data, 0, 3, 4) == (3, 4)
     with pytest.raises(OverLimit, match="count 3 is over the limit of 2"):
-        xdr.read_count(data, 0, 2, 4)
+        primitives.read_count(data, 0, 2, 4)
     with pytest.raises(Truncated) as error:
-        xdr.read_count(data, 0, 3, 5)
+        primitives.read_count(data, 0, 3, 5)
     assert (error.value.needed, error.value.available, error.value.offset) == (15, 12, 4)
     with pytest.raises(Truncated):
-        xdr.read_count(b"\xff\xff\xff\xff", 0, xdr.UNBOUNDED, 1)
-    assert xdr.need_elements(data, 0, 4, 4) == 4
+        primitives.read_count(b"\xff\xff\xff\xff", 0, primitives.UNBOUNDED, 1)
+    assert primitives.need_elements(data, 0, 4, 4) == 4
     with pytest.raises(Truncated):
-        xdr.need_elements(data, 0, 2**32 - 1, 4)
+        primitives.need_elements(data, 0, 2**32 - 1, 4)
 
 
 def test_numbers_in_a_row() -> None:
-    assert xdr.read_numbers(bytes.fromhex("ff 00000001 fffffffe"), 1, 2, "i") == ([1, -2], 9)
+    assert primitives.read_numbers(bytes.fromhex("ff 00000001 fffffffe"), 1, 2, "i") == ([1, -2], 9)
     for count, code, behind in ((2, "i", 10), (2, "f", 10), (1, "q", 10), (1, "d", 10), (0, "I", 2)):
-        assert len(xdr.read_numbers(bytes(behind), 2, count, code)[0]) == count
-        assert xdr.read_numbers(bytes(behind), 2, count, code)[1] == behind
+        assert len(primitives.read_numbers(bytes(behind), 2, count, code)[0]) == count
+        assert primitives.read_numbers(bytes(behind), 2, count, code)[1] == behind
         with pytest.raises(struct.error):
-            xdr.read_numbers(bytes(behind - 1), 2, count, code)
+            primitives.read_numbers(bytes(behind - 1), 2, count, code)
     with pytest.raises(struct.error):
-        xdr.read_numbers(bytes(8), 0, 2**32 - 1, "Q")
+        primitives.read_numbers(bytes(8), 0, 2**32 - 1, "Q")
     parts: list[bytes] = []
-    xdr.write_numbers([1, 2], "Q", parts.append)
+    primitives.write_numbers([1, 2], "Q", parts.append)
     assert b"".join(parts).hex() == "00000000000000010000000000000002"
 
 
 @pytest.mark.parametrize(("code", "ahead"), [("", 0), ("16sq", 0), ("I", 4), ("16sqI", 4)])
 def test_texts_read_a_string_of_any_length_and_what_is_behind(code: str, ahead: int) -> None:
     """The small ones and so many others by layouts of their own, and the rest all the same."""
-    texts = xdr.Texts(code, 1000, ahead=ahead)
+    texts = primitives.Texts(code, 1000, ahead=ahead)
     run = bytes(range(Struct(f">{code}").size))
     for size in (*range(500, 700), *range(140), 1000):
         filled = bytes(-size & 3)
@@ -170,13 +176,13 @@ def test_texts_read_a_string_of_any_length_and_what_is_behind(code: str, ahead: 
 
 
 def test_too_many_says_of_what_and_where() -> None:
-    assert str(xdr.too_many(5, 8)) == "at byte 8: 5 elements are too many"
+    assert str(primitives.too_many(5, 8)) == "at byte 8: 5 elements are too many"
 
 
 def test_padding_is_zero() -> None:
-    assert xdr.unpadded(b"\xff", b"\0\0\0", b"\0\0\0") == b"\xff"
-    assert xdr.unpadded_text("é".encode(), b"\0\0", b"\0\0") == "é"
-    assert xdr.unpadded_text(b"\xff", b"\0\0\0", b"\0\0\0") == b"\xff"
+    assert primitives.unpadded(b"\xff", b"\0\0\0", b"\0\0\0") == b"\xff"
+    assert primitives.unpadded_text("é".encode(), b"\0\0", b"\0\0") == "é"
+    assert primitives.unpadded_text(b"\xff", b"\0\0\0", b"\0\0\0") == b"\xff"
 
 
 def test_errors_are_data_first() -> None:
@@ -212,44 +218,44 @@ def nothing(_: bytes) -> None:
         (lambda: INT[0](b"\0\0\0", 1), "at byte 1: needs 4 bytes, 2 left"),
         (lambda: INT[0](b"", 7), "at byte 7: needs 4 bytes, 0 left"),
         (lambda: UHYPER[0](bytes(7), 0), "at byte 0: needs 8 bytes, 7 left"),
-        (lambda: xdr.read_bool(b"\0\0", 1), "at byte 1: needs 4 bytes, 1 left"),
-        (lambda: xdr.read_bool(b"....\0\0\0\2", 4), "at byte 4: boolean 2 is neither 0 nor 1"),
-        (lambda: xdr.need(b"1234", 2, 3), "at byte 2: needs 3 bytes, 2 left"),
-        (lambda: xdr.need(b"1234", 9, 1), "at byte 9: needs 1 byte, 0 left"),
-        (lambda: xdr.read_fixed_opaque(b"..abc", 2, 3), "at byte 2: needs 4 bytes, 3 left"),
-        (lambda: xdr.read_fixed_opaque(b"..abc!", 2, 3), "at byte 5: padding 21 is not zero"),
-        (lambda: xdr.read_fixed_opaque(b"..abc", 2, 4), "at byte 2: needs 4 bytes, 3 left"),
-        (lambda: xdr.read_opaque(b"..\0\0\0", 2, 9), "at byte 2: needs 4 bytes, 3 left"),
-        (lambda: xdr.read_opaque(b"", 2, 9), "at byte 2: needs 4 bytes, 0 left"),
-        (lambda: xdr.read_opaque(b"..\0\0\0\5hello", 2, 9), "at byte 6: needs 8 bytes, 5 left"),
-        (lambda: xdr.read_opaque(b"\0\0\0\2ab\1\0", 0, 9), "at byte 6: padding 0100 is not zero"),
-        (lambda: xdr.read_opaque(b"..\0\0\0\5", 2, 4), "at byte 2: length 5 is over the limit of 4"),
-        (lambda: xdr.read_count(b"..\0\0\0", 2, 9, 4), "at byte 2: needs 4 bytes, 3 left"),
-        (lambda: xdr.read_count(b"", 2, 9, 4), "at byte 2: needs 4 bytes, 0 left"),
-        (lambda: xdr.read_count(b"..\0\0\0\3", 2, 2, 4), "at byte 2: count 3 is over the limit of 2"),
-        (lambda: xdr.read_count(b"..\0\0\0\3abcd", 2, 3, 4), "at byte 6: needs 12 bytes, 4 left"),
-        (lambda: xdr.need_elements(b"..abcd", 2, 2, 4), "at byte 2: needs 8 bytes, 4 left"),
-        (lambda: xdr.Texts("", 4)[5], "length 5 is over the limit of 4"),
-        (lambda: xdr.unpadded(b"a", b"\0\0\1", b"\0\0\0"), "padding 000001 is not zero"),
-        (lambda: xdr.unpadded_text(b"a", b"\1\0\0", b"\0\0\0"), "padding 010000 is not zero"),
-        (lambda: xdr.deeper(100, 5),
+        (lambda: primitives.read_bool(b"\0\0", 1), "at byte 1: needs 4 bytes, 1 left"),
+        (lambda: primitives.read_bool(b"....\0\0\0\2", 4), "at byte 4: boolean 2 is neither 0 nor 1"),
+        (lambda: primitives.need(b"1234", 2, 3), "at byte 2: needs 3 bytes, 2 left"),
+        (lambda: primitives.need(b"1234", 9, 1), "at byte 9: needs 1 byte, 0 left"),
+        (lambda: primitives.read_fixed_opaque(b"..abc", 2, 3), "at byte 2: needs 4 bytes, 3 left"),
+        (lambda: primitives.read_fixed_opaque(b"..abc!", 2, 3), "at byte 5: padding 21 is not zero"),
+        (lambda: primitives.read_fixed_opaque(b"..abc", 2, 4), "at byte 2: needs 4 bytes, 3 left"),
+        (lambda: primitives.read_opaque(b"..\0\0\0", 2, 9), "at byte 2: needs 4 bytes, 3 left"),
+        (lambda: primitives.read_opaque(b"", 2, 9), "at byte 2: needs 4 bytes, 0 left"),
+        (lambda: primitives.read_opaque(b"..\0\0\0\5hello", 2, 9), "at byte 6: needs 8 bytes, 5 left"),
+        (lambda: primitives.read_opaque(b"\0\0\0\2ab\1\0", 0, 9), "at byte 6: padding 0100 is not zero"),
+        (lambda: primitives.read_opaque(b"..\0\0\0\5", 2, 4), "at byte 2: length 5 is over the limit of 4"),
+        (lambda: primitives.read_count(b"..\0\0\0", 2, 9, 4), "at byte 2: needs 4 bytes, 3 left"),
+        (lambda: primitives.read_count(b"", 2, 9, 4), "at byte 2: needs 4 bytes, 0 left"),
+        (lambda: primitives.read_count(b"..\0\0\0\3", 2, 2, 4), "at byte 2: count 3 is over the limit of 2"),
+        (lambda: primitives.read_count(b"..\0\0\0\3abcd", 2, 3, 4), "at byte 6: needs 12 bytes, 4 left"),
+        (lambda: primitives.need_elements(b"..abcd", 2, 2, 4), "at byte 2: needs 8 bytes, 4 left"),
+        (lambda: primitives.Texts("", 4)[5], "length 5 is over the limit of 4"),
+        (lambda: primitives.unpadded(b"a", b"\0\0\1", b"\0\0\0"), "padding 000001 is not zero"),
+        (lambda: primitives.unpadded_text(b"a", b"\1\0\0", b"\0\0\0"), "padding 010000 is not zero"),
+        (lambda: primitives.deeper(100, 5),
          "at byte 5: depth 101 is over the limit of 100"),
-        (lambda: xdr.write_bool(2, nothing), "2 is no boolean"),  # type: ignore[arg-type]
-        (lambda: xdr.write_bool("", nothing), "'' is no boolean"),  # type: ignore[arg-type]
-        (lambda: xdr.write_fixed_opaque("ab", 2, nothing), "'ab' is not bytes"),  # type: ignore[arg-type]
-        (lambda: xdr.write_fixed_opaque(b"ab", 3, nothing), "has 2 bytes, must have 3"),
-        (lambda: xdr.write_opaque("ab", 2, nothing), "'ab' is not bytes"),  # type: ignore[arg-type]
-        (lambda: xdr.write_opaque(b"abc", 2, nothing), "length 3 is over the limit of 2"),
-        (lambda: xdr.write_string("é", 1, nothing), "length 2 is over the limit of 1"),
-        (lambda: xdr.write_string("\ud800", 9, nothing),
+        (lambda: primitives.write_bool(2, nothing), "2 is no boolean"),  # type: ignore[arg-type]
+        (lambda: primitives.write_bool("", nothing), "'' is no boolean"),  # type: ignore[arg-type]
+        (lambda: primitives.write_fixed_opaque("ab", 2, nothing), "'ab' is not bytes"),  # type: ignore[arg-type]
+        (lambda: primitives.write_fixed_opaque(b"ab", 3, nothing), "has 2 bytes, must have 3"),
+        (lambda: primitives.write_opaque("ab", 2, nothing), "'ab' is not bytes"),  # type: ignore[arg-type]
+        (lambda: primitives.write_opaque(b"abc", 2, nothing), "length 3 is over the limit of 2"),
+        (lambda: primitives.write_string("é", 1, nothing), "length 2 is over the limit of 1"),
+        (lambda: primitives.write_string("\ud800", 9, nothing),
          r"'\ud800' cannot be written as UTF-8: surrogates not allowed"),
-        (lambda: xdr.write_count(3, 2, nothing), "count 3 is over the limit of 2"),
-        (lambda: xdr.check_length([1], 2), "has 1 elements, must have 2"),
-        (lambda: xdr.no_value(0), "0 in a void arm"),  # type: ignore[arg-type]
-        (lambda: xdr.deeper(100), "depth 101 is over the limit of 100"),
-        (lambda: xdr.boolean(2), "boolean 2 is neither 0 nor 1"),
-        (lambda: xdr.bit(2), "2 is no boolean"),  # type: ignore[arg-type]
-        (lambda: xdr.exact(b"abc", 2), "has 3 bytes, must have 2"),
+        (lambda: primitives.write_count(3, 2, nothing), "count 3 is over the limit of 2"),
+        (lambda: primitives.check_length([1], 2), "has 1 elements, must have 2"),
+        (lambda: primitives.no_value(0), "0 in a void arm"),  # type: ignore[arg-type]
+        (lambda: primitives.deeper(100), "depth 101 is over the limit of 100"),
+        (lambda: primitives.boolean(2), "boolean 2 is neither 0 nor 1"),
+        (lambda: primitives.bit(2), "2 is no boolean"),  # type: ignore[arg-type]
+        (lambda: primitives.exact(b"abc", 2), "has 3 bytes, must have 2"),
     ],
 )  # fmt: skip
 def test_every_error_in_words(call: Callable[[], Any], error: str) -> None:
@@ -268,44 +274,44 @@ def test_numbers_that_do_not_fit_say_why(value: Any, words: str) -> None:
 
 def test_errors_for_generated_code() -> None:
     """They have no path: whoever meets them reads again with care."""
-    assert str(xdr.no_boolean(12)) == "at byte 12: neither 0 nor 1"
-    assert str(xdr.no_arm(7, 4)) == "at byte 4: no arm for discriminant 7"
-    assert str(xdr.no_arm(True)) == "no arm for discriminant 1"
+    assert str(primitives.no_boolean(12)) == "at byte 12: neither 0 nor 1"
+    assert str(primitives.no_arm(7, 4)) == "at byte 4: no arm for discriminant 7"
+    assert str(primitives.no_arm(True)) == "no arm for discriminant 1"
 
 
 def test_what_is_at_the_edge_is_taken() -> None:
     parts: list[bytes] = []
-    xdr.write_opaque(memoryview(b"abc"), 3, parts.append)
-    xdr.write_fixed_opaque(bytearray(b"ab"), 2, parts.append)
-    xdr.write_count(3, 3, parts.append)
-    xdr.check_length([1, 2], 2)
-    xdr.no_value(None)
-    xdr.write_bool(1, parts.append)
+    primitives.write_opaque(memoryview(b"abc"), 3, parts.append)
+    primitives.write_fixed_opaque(bytearray(b"ab"), 2, parts.append)
+    primitives.write_count(3, 3, parts.append)
+    primitives.check_length([1, 2], 2)
+    primitives.no_value(None)
+    primitives.write_bool(1, parts.append)
     assert b"".join(parts).hex(" ", 4) == "00000003 61626300 61620000 00000003 00000001"
     assert all(type(part) is bytes for part in parts)
-    assert xdr.deeper(99) == 100
-    assert (xdr.boolean(0), xdr.boolean(1)) == (False, True)
-    assert (xdr.bit(False), xdr.bit(True)) == (0, 1)
-    assert xdr.exact(b"ab", 2) == b"ab"
-    assert xdr.read_count(b"\0\0\0\0", 0, 0, 4) == (0, 4)
-    assert xdr.read_opaque(b"\0\0\0\4abcd", 0, 4) == (b"abcd", 8)
-    assert xdr.read_numbers(b"", 0, 0, "i") == ([], 0)
+    assert primitives.deeper(99) == 100
+    assert (primitives.boolean(0), primitives.boolean(1)) == (False, True)
+    assert (primitives.bit(False), primitives.bit(True)) == (0, 1)
+    assert primitives.exact(b"ab", 2) == b"ab"
+    assert primitives.read_count(b"\0\0\0\0", 0, 0, 4) == (0, 4)
+    assert primitives.read_opaque(b"\0\0\0\4abcd", 0, 4) == (b"abcd", 8)
+    assert primitives.read_numbers(b"", 0, 0, "i") == ([], 0)
     for code, numbers in (("q", [-1]), ("Q", [1]), ("d", [0.5]), ("f", [0.5, 2.0]), ("I", [1, 2])):
-        xdr.write_numbers(numbers, code, parts.append)
-        assert xdr.read_numbers(parts[-1], 0, len(numbers), code) == (numbers, 8)
+        primitives.write_numbers(numbers, code, parts.append)
+        assert primitives.read_numbers(parts[-1], 0, len(numbers), code) == (numbers, 8)
 
 
 def test_a_string_is_text_where_it_can_be() -> None:
-    assert (xdr.text(b"\xc3\xa9"), xdr.text(b"\xff")) == ("é", b"\xff")
-    assert xdr.read_string(b"..\0\0\0\1\xff\0\0\0", 2, 1) == (b"\xff", 10)
-    assert xdr.read_string(b"..\0\0\0\1a\0\0\0", 2, 1) == ("a", 10)
+    assert (primitives.text(b"\xc3\xa9"), primitives.text(b"\xff")) == ("é", b"\xff")
+    assert primitives.read_string(b"..\0\0\0\1\xff\0\0\0", 2, 1) == (b"\xff", 10)
+    assert primitives.read_string(b"..\0\0\0\1a\0\0\0", 2, 1) == ("a", 10)
 
 
 def test_not_canonical_says_what_a_peer_would_take() -> None:
     for call, value, after in (
-        (lambda: xdr.read_bool(b"\0\0\0\2", 0), True, 4),
-        (lambda: xdr.read_fixed_opaque(b".ab\0\1", 1, 2), b"ab", 5),
-        (lambda: xdr.read_opaque(b".\0\0\0\2ab\0\1", 1, 2), b"ab", 9),
+        (lambda: primitives.read_bool(b"\0\0\0\2", 0), True, 4),
+        (lambda: primitives.read_fixed_opaque(b".ab\0\1", 1, 2), b"ab", 5),
+        (lambda: primitives.read_opaque(b".\0\0\0\2ab\0\1", 1, 2), b"ab", 9),
     ):
         found = raised(call)
         assert isinstance(found, NotCanonical)
@@ -313,10 +319,10 @@ def test_not_canonical_says_what_a_peer_would_take() -> None:
 
 
 def test_code_for_another_runtime_says_what_to_do() -> None:
-    xdr.require_api(xdr.API_VERSION)
+    primitives.require_api(primitives.API_VERSION)
     with pytest.raises(ImportError) as caught:
-        xdr.require_api(99)
+        primitives.require_api(99)
     assert str(caught.value) == (
-        f"generated for API 99, while the installed libvirt_proto has API {xdr.API_VERSION}: "
+        f"generated for API 99, while the installed libvirt_proto has API {primitives.API_VERSION}: "
         "run `libvirt-proto generate` again"
     )

@@ -109,7 +109,10 @@ def test_types_that_leave_bytes_over_come_behind() -> None:
 def test_numbers_alone_say_nothing() -> None:
     for data in (word(1), word(7) + word(1), bytes(16)):
         assert strength(best(data).bits) == "none"
-        assert ambiguity(PAYLOADS.rank(data)) == "these bytes say little: much else could look like this"
+        assert (
+            ambiguity(PAYLOADS.rank(data))
+            == "these bytes are weak evidence: many other bytes could look like this"
+        )
     assert PAYLOADS.rank(b"") == []
     assert PAYLOADS.rank(b"abc") == []
 
@@ -219,21 +222,21 @@ def words(data: bytes) -> list[str]:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (LOOKUP, "remote.domain_lookup_by_name call ok, serial 7, 36 bytes, whole, with"
+        (LOOKUP, "remote.domain_lookup_by_name call ok, serial 7, 36 bytes, complete, with"
                  " remote_domain_lookup_by_name_args"),
-        (frame(), "remote.auth_list call ok, serial 0, 28 bytes, whole"),
-        (frame(proc=9998), "remote.9998 call ok, serial 0, 28 bytes, whole"),
-        (REPLY[:40], "remote.domain_lookup_by_name reply ok, serial 7, 56 bytes, of which only 40 are here,"
+        (frame(), "remote.auth_list call ok, serial 0, 28 bytes, complete"),
+        (frame(proc=9998), "remote.9998 call ok, serial 0, 28 bytes, complete"),
+        (REPLY[:40], "remote.domain_lookup_by_name reply ok, serial 7, 56 bytes, of which 40 are available,"
                      " with remote_domain_lookup_by_name_ret"),
-        (REPLY[:28], "remote.domain_lookup_by_name reply ok, serial 7, 56 bytes, of which only 28 are here,"
+        (REPLY[:28], "remote.domain_lookup_by_name reply ok, serial 7, 56 bytes, of which 28 are available,"
                      " with remote_domain_lookup_by_name_ret"),
         (LOOKUP[4:28], "remote.domain_lookup_by_name call ok, serial 7, a header without its length word, but"
                        " its payload breaks off: name: needs 4 bytes, 0 left"),
         (LOOKUP[4:], "remote.domain_lookup_by_name call ok, serial 7, a header without its length word, with"
                      " remote_domain_lookup_by_name_args"),
-        (frame(b"1234"), "remote.auth_list call ok, serial 0, 32 bytes, whole, 4 bytes behind it"),
+        (frame(b"1234"), "remote.auth_list call ok, serial 0, 32 bytes, complete, 4 bytes after it"),
         (frame(word(9) + text(b"x"), proc=23), "remote.domain_lookup_by_name call ok, serial 0, 40 bytes,"
-         " whole, but its payload breaks off: name: needs 12 bytes, 8 left"),
+         " complete, but its payload is malformed: name: needs 12 bytes, 8 left"),
     ],
 )  # fmt: skip
 def test_messages_in_words(data: bytes, said: str) -> None:
@@ -295,16 +298,16 @@ def test_reasons() -> None:
         "all 28 bytes used",
         'text "test"',
         "uuid 6695eb01-f6a4-8304-79aa-97f2502e193f",
-        "1 length or count that fits",
-        "1 integer that may be any",
+        "1 valid length or count",
+        "1 arbitrary integer",
     ]
     assert list(reasons(best(word(1) + text(b"a" * 41) + word(2) + word(50)))) == [
         "all 60 bytes used",
         'text "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…"',
-        "1 discriminant that has an arm",
-        "2 lengths and counts that fit",
-        "3 bytes of padding that are 0",
-        "1 integer that may be any",
+        "1 discriminant with an arm",
+        "2 valid lengths and counts",
+        "3 zero bytes of padding",
+        "1 arbitrary integer",
     ]
 
 
@@ -315,7 +318,7 @@ def test_text_from_the_wire_is_made_safe() -> None:
 
 
 def test_doubt() -> None:
-    assert ambiguity(PAYLOADS.rank(DOMAIN)) == "the bytes alone cannot tell which: 49 types, of one layout"
+    assert ambiguity(PAYLOADS.rank(DOMAIN)) == "the bytes cannot distinguish 49 types, of one layout"
     pin = PAYLOADS.rank(DOMAIN + word(1) + text(b"\x01\x80"))
     assert (pin[0].types, ambiguity(pin)) == (("remote_domain_pin_vcpu_args",), None)
 

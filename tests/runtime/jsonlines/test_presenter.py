@@ -23,7 +23,7 @@ KEYS = [
 
 
 def line(item: Captured) -> dict[str, Any]:
-    shown = jsonl.Presenter(registry.default())(item)
+    shown = jsonl.JsonLinesPresenter(registry.default())(item)
     assert shown.endswith(b"}\n")
     assert shown.count(b"\n") == 1
     value: dict[str, Any] = json.loads(shown)
@@ -57,7 +57,7 @@ def test_the_keys_and_their_order() -> None:
 
 def test_a_line_is_the_same_whatever_was_written_before(captures: Path) -> None:
     """Lines of one kind are filled into a form, which the first of them leaves."""
-    used = jsonl.Presenter(registry.default())
+    used = jsonl.JsonLinesPresenter(registry.default())
     items = [*hand_made(captures), *hand_made(captures)]
     others = [
         msgspec.structs.replace(
@@ -68,7 +68,7 @@ def test_a_line_is_the_same_whatever_was_written_before(captures: Path) -> None:
         for time in (None, -1, 2**63)
     ]
     for item in [*items, *others, *items]:
-        assert used(item) == jsonl.Presenter(registry.default())(item)
+        assert used(item) == jsonl.JsonLinesPresenter(registry.default())(item)
         assert used(item) == msgspec.json.encode(used.line(item)) + b"\n"
 
 
@@ -225,7 +225,7 @@ def test_a_message_that_was_not_seen_whole() -> None:
 
 def test_events() -> None:
     event = ConnectionEvent("client_new", 5, None, (("fd", "7"), ("path", "\udcff")))
-    assert json.loads(jsonl.Presenter(registry.default()).event(event)) == {
+    assert json.loads(jsonl.JsonLinesPresenter(registry.default()).event(event)) == {
         "event": "client_new",
         "time_ns": 5,
         "conn": None,
@@ -252,13 +252,13 @@ def test_unusual_sources() -> None:
 
 
 def test_a_connection_is_not_mixed_up_with_the_one_before() -> None:
-    present = jsonl.Presenter(registry.default())
+    present = jsonl.JsonLinesPresenter(registry.default())
     ids = [Connection(1, "", ""), Connection(2, "", ""), Connection(1, "", "")]
     assert [json.loads(present(captured(frame(), connection=c)))["conn"] for c in ids] == ["1", "2", "1"]
 
 
 def test_the_hand_made_messages(captures: Path, root: Path) -> None:
-    present = jsonl.Presenter(registry.default())
+    present = jsonl.JsonLinesPresenter(registry.default())
     shown = b"".join(present(item) for item in hand_made(captures)).decode()
     assert shown == (root / "tests/golden/present/hand-made.jsonl").read_text()
 

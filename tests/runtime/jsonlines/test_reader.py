@@ -15,7 +15,7 @@ from libvirt_proto import ProtocolError, decode_message, registry
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.events import Captured, Chunk, Connection, Notice
-from libvirt_proto.jsonlines.presenter import Presenter
+from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.jsonlines.reader import Parsed, Parser, parse_lines
 from libvirt_proto.rpc.frame import FrameDecoder
 from tests.support.frames import captured, error_payload, frame, hand_made, text, word
@@ -27,7 +27,7 @@ NOTHING = {"payload": None, "payload_type": None}
 
 def line(data: bytes, **more: Any) -> dict[str, Any]:
     """The object of a frame's line."""
-    fields: dict[str, Any] = json.loads(Presenter(registry.default())(captured(data, **more)))
+    fields: dict[str, Any] = json.loads(JsonLinesPresenter(registry.default())(captured(data, **more)))
     return fields
 
 
@@ -66,7 +66,7 @@ def frames(capture: Path) -> dict[tuple[int, str | None], list[bytes]]:
 
 @pytest.mark.parametrize("name", ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"])
 def test_captures_byte_for_byte(captures: Path, name: str) -> None:
-    present, parser = Presenter(registry.default()), Parser(registry.default())
+    present, parser = JsonLinesPresenter(registry.default()), Parser(registry.default())
     items = messages(open_source(str(captures / name)), decode_message, programs=registry.default().numbers)
     found: dict[tuple[int, str | None], list[bytes]] = {}
     for item in items:
@@ -86,7 +86,7 @@ def test_hand_made_messages_byte_for_byte(captures: Path) -> None:
     """Among them are descriptors, spare bytes and padding that is not zero."""
     texts = (captures / "hand-made-messages.hex").read_text().splitlines()
     data = [bytes.fromhex(each) for each in texts if each and not each.startswith("#")][:-1]
-    present, parser = Presenter(registry.default()), Parser(registry.default())
+    present, parser = JsonLinesPresenter(registry.default()), Parser(registry.default())
     parsed = [parser(present(item)) for item in hand_made(captures)]
     assert [each.frame for each in parsed if each] == data
 
@@ -183,8 +183,8 @@ def test_a_payload_that_was_mended() -> None:
 
 
 TWO_PAYLOADS = (
-    "raw: is not what payload says, and would be written as it is: delete raw to write payload, or payload"
-    " to write raw"
+    "raw: does not agree with payload, and would be written unchanged: delete raw to write payload, or"
+    " payload to write raw"
 )
 
 
@@ -197,30 +197,30 @@ TWO_PAYLOADS = (
                                " one of the two"),
         ({"proc": 66}, 'procedure: "domain_lookup_by_name" is 23, but proc is 66: change both, or delete one'
                        " of the two"),
-        ({"program": "remot"}, 'program: no program is called "remot"'),
-        ({"procedure": "nothing"}, 'procedure: no procedure of remote is called "nothing"'),
-        ({"vers": 2}, "procedure: no program 536903814 version 2 is known"),
+        ({"program": "remot"}, 'program: unknown program "remot"'),
+        ({"procedure": "nothing"}, 'procedure: unknown procedure "nothing" of remote'),
+        ({"vers": 2}, "procedure: unknown program 536903814 version 2"),
         ({"prog": 5, "program": None, "vers": None}, "vers: is missing"),
         ({"prog": "remote"}, 'prog: "remote" is no integer'),
-        ({"program": 5}, "program: 5 is no string"),
+        ({"program": 5}, "program: expected a string, got 5"),
         ({"serial": None}, "serial: is missing"),
         ({"serial": -1}, "serial: -1 is not between 0 and 4294967295"),
         ({"proc": 2**31, "procedure": None}, "proc: 2147483648 is not between -2147483648 and 2147483647"),
-        ({"type": "kall"}, 'type: "kall" is none of call, reply, message, stream, call_with_fds,'
-                           " reply_with_fds, stream_hole, nor a number"),
+        ({"type": "kall"}, "type: expected a number or one of call, reply, message, stream, call_with_fds,"
+                           ' reply_with_fds, stream_hole, got "kall"'),
         ({"status": None}, "status: is missing"),
         ({"status": 2**31}, "status: 2147483648 is not between -2147483648 and 2147483647"),
-        ({"dir": "up"}, 'dir: "up" is neither c2s nor s2c nor null'),
-        ({"conn": 1}, "conn: 1 is no string"),
+        ({"dir": "up"}, 'dir: expected c2s, s2c or null, got "up"'),
+        ({"conn": 1}, "conn: expected a string, got 1"),
         ({"time_ns": 0.5}, "time_ns: 0.5 is no integer"),
-        ({"fds": 1}, "fds: only call_with_fds and reply_with_fds carry descriptors"),
+        ({"fds": 1}, "fds: only call_with_fds and reply_with_fds have descriptors"),
         ({"type": "call_with_fds"},
          "fds: is missing: call_with_fds and reply_with_fds carry a descriptor count"),
         ({"type": "call_with_fds", "fds": 33}, "descriptor count 33 is over the limit of 32"),
         ({"spare": "x"}, 'spare: "x" is not hex (two digits per byte, as a string)'),
         ({"data": "x"}, 'data: "x" is not base64 (a string)'),
         ({"data": "AA=="},
-         "data: the message has a remote_domain_lookup_by_name_args, which goes into payload"),
+         "data: expected payload of type remote_domain_lookup_by_name_args instead of data"),
         ({"payload": None}, "payload: is missing (remote_domain_lookup_by_name_args)"),
         ({"payload": 5}, "payload: 5 is no object (remote_domain_lookup_by_name_args)"),
         ({"payload": {"name": 5}}, 'payload.name: 5 is no string, nor {"base64": "…"}'),
@@ -235,14 +235,15 @@ TWO_PAYLOADS = (
         ({"proc": 66, "procedure": None, "payload_type": None},
          "payload: a message with this header has no payload"),
         ({"proc": 9999, "procedure": None, "payload_type": None},
-         "payload: a message with this header has no payload of a known type; bytes go into data"),
+         "payload: a message with this header has expected data: the payload has no known type"),
         ({"proc": 66, "procedure": None, **NOTHING, "data": "AA=="},
          "data: a message with this header has no data"),
         ({"raw": "00000000"}, TWO_PAYLOADS),
         ({"raw": "00", "payload": {"name": "x"}}, TWO_PAYLOADS),
-        ({"raw": "", "data": "", "payload": None}, "raw: there are data, too: delete one of the two"),
-        ({"missing": 12}, "cannot be encoded: 12 bytes of the message were never seen"),
-        ({"serail": 1}, "serail: a message has no such key (docs/json.md has them)"),
+        ({"raw": "", "data": "", "payload": None},
+         "raw: a message has either data or payload: delete one of the two"),
+        ({"missing": 12}, "cannot be encoded: 12 bytes of the message are missing"),
+        ({"serail": 1}, "serail: unknown key (docs/json.md lists the keys of a message)"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_line(edit: dict[str, Any], said: str) -> None:
@@ -281,7 +282,7 @@ def test_bad_lines_are_numbered_and_the_rest_goes_on() -> None:
     assert (first.line, first.captured.n, first.frame) == (1, 1, LOOKUP)
     assert second == Notice("bad-line", 'line 3, payload.name: [] is no string, nor {"base64": "…"}')
     assert third == Notice("bad-line", "line 4: is not JSON: Input data was truncated")
-    assert fourth == Notice("bad-line", "line 6: [1] is no object")
+    assert fourth == Notice("bad-line", "line 6: expected an object, got [1]")
     assert isinstance(last, Parsed)
     assert (last.line, last.captured.n, last.frame) == (7, 2, LOOKUP)
 

@@ -21,7 +21,7 @@ from libvirt_proto.cli import main as cli
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.events import Captured
 from libvirt_proto.jsonlines.encode import to_plain
-from libvirt_proto.jsonlines.presenter import Presenter
+from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.jsonlines.schema import json_schema
 from tests.support.handmade import everything, type_named
 from tests.support.values import values
@@ -38,7 +38,7 @@ def validator(type_: XdrType) -> jsonschema.Draft202012Validator:
 
 
 def lines(capture: Path) -> Iterator[dict[str, Any]]:
-    present = Presenter(registry.default())
+    present = JsonLinesPresenter(registry.default())
     for item in messages(open_source(str(capture)), decode_message, programs=registry.default().numbers):
         if isinstance(item, Captured):
             yield json.loads(present(item))
@@ -186,7 +186,7 @@ def test_the_command_for_a_procedure() -> None:
             1,
             "there is no type or procedure 'remote_nonnull_domian'.",
         ),
-        (["--json-schema", "--json", "remote_uuid"], 2, "--json and --json-schema exclude each other."),
+        (["--json-schema", "--json", "remote_uuid"], 2, "--json and --json-schema exclude each other"),
     ],
 )
 def test_errors_of_the_command(words: list[str], status: int, said: str) -> None:

@@ -21,7 +21,7 @@ POINTER = Connection(1, "", "")
 
 def lines(*options: Any) -> Callable[[Captured], str]:
     """The lines of a new presenter, without their newlines."""
-    present = monitor.Presenter(registry.default(), *options)
+    present = monitor.MonitorPresenter(registry.default(), *options)
 
     def line(item: Captured) -> str:
         text = present(item).decode()
@@ -122,7 +122,7 @@ def test_a_message_that_was_not_seen_whole() -> None:
 )
 def test_events(kind: str, mark: str) -> None:
     event = ConnectionEvent(kind, 5_000_000, POINTER, (("client", "0x55\n"),))
-    shown = monitor.Presenter(registry.default()).event(event)
+    shown = monitor.MonitorPresenter(registry.default()).event(event)
     assert shown == f"  0.000 C {mark} 1                {kind} client=0x55\\n\n".encode()
 
 
@@ -145,7 +145,7 @@ def test_a_line_is_the_same_whatever_was_written_before(captures: Path) -> None:
 
 
 def test_kinds_without_end_take_no_memory_without_end() -> None:
-    present = monitor.Presenter(registry.default())
+    present = monitor.MonitorPresenter(registry.default())
     for proc in range(10_000):
         present(captured(frame(proc=proc)))
     assert len(present._forms) <= 8192
@@ -153,14 +153,14 @@ def test_kinds_without_end_take_no_memory_without_end() -> None:
 
 
 def test_what_an_encoding_lacks_is_escaped() -> None:
-    present = monitor.Presenter(registry.default(), encoding="ascii")
+    present = monitor.MonitorPresenter(registry.default(), encoding="ascii")
     assert b" -/run/\\xe9 " in present(captured(frame(), connection=Connection(1, "", "/run/é")))
 
 
 def test_the_servers_side_is_the_scripts() -> None:
     """`> S` and `< S` of the article, where it is known that the server's side is seen."""
     seen = Connection(1, "", "", "probe", side="server")
-    present = monitor.Presenter(registry.default())
+    present = monitor.MonitorPresenter(registry.default())
     shown = [
         present(captured(frame(), direction=direction, connection=seen))[:12] for direction in ("c2s", "s2c")
     ]
@@ -174,7 +174,7 @@ def test_the_servers_side_is_the_scripts() -> None:
 
 def test_descriptors_go_the_way_of_their_message() -> None:
     shown = [
-        monitor.Presenter(registry.default()).event(
+        monitor.MonitorPresenter(registry.default()).event(
             ConnectionEvent(kind, 0, Connection(1, "", "", "probe", side=side))
         )
         for side in ("client", "server", None)

@@ -20,7 +20,7 @@ from tests.support.frames import CONNECTION, captured, error_payload, frame, han
 
 def show(data: bytes, *, full: bool = False, **where: Any) -> list[str]:
     """The lines of a message, without the introduction of its connection."""
-    lines = list(pretty.Presenter(registry.default(), full=full).lines(captured(data, **where)))
+    lines = list(pretty.PrettyPresenter(registry.default(), full=full).lines(captured(data, **where)))
     assert lines[0] == "── connection 1: 127.0.0.1:40508 → 127.0.0.1:16509 (tcp)"
     return lines[1:]
 
@@ -86,7 +86,7 @@ def test_a_payload_that_breaks_off() -> None:
 def test_a_message_that_was_not_seen_whole() -> None:
     data = frame(text(b"test") + bytes(16) + word(7), type_=1, proc=24)
     item = captured(data[:39], missing=len(data) - 39)
-    shown = list(pretty.Presenter(registry.default()).lines(item))
+    shown = list(pretty.PrettyPresenter(registry.default()).lines(item))
     assert shown[1].endswith("remote.domain_lookup_by_uuid  56 bytes, only 39 seen")
     assert [line.strip() for line in shown[2:]] == [
         "dom:",
@@ -94,7 +94,9 @@ def test_a_message_that_was_not_seen_whole() -> None:
         "… not seen: at byte 36, dom.uuid: needs 16 bytes, 3 left",
     ]
     data = frame(text(b"<capabilities/>" * 9), type_=1, proc=7)
-    shown = list(pretty.Presenter(registry.default()).lines(captured(data[:60], missing=len(data) - 60)))
+    shown = list(
+        pretty.PrettyPresenter(registry.default()).lines(captured(data[:60], missing=len(data) - 60))
+    )
     assert [line.strip() for line in shown[2:]] == [
         "…",
         "… not seen: at byte 32, capabilities: needs 136 bytes, 28 left",
@@ -102,7 +104,7 @@ def test_a_message_that_was_not_seen_whole() -> None:
 
 
 def test_events() -> None:
-    present = pretty.Presenter(registry.default())
+    present = pretty.PrettyPresenter(registry.default())
     details = (("thread", "7"), ("sock", "0x1\x1b"))
     assert present.event(ConnectionEvent("client_new", 5_000, CONNECTION, details)).split("\n") == [
         "── connection 1: 127.0.0.1:40508 → 127.0.0.1:16509 (tcp)",
@@ -130,19 +132,19 @@ def test_long_values_are_cut_unless_full() -> None:
 
 
 def test_a_connection_is_introduced_once() -> None:
-    present = pretty.Presenter(registry.default())
+    present = pretty.PrettyPresenter(registry.default())
     first, second = Connection(1, "a:1", "b:2"), Connection(2, "", "/run/libvirt-sock", "unix")
     lines = [present(captured(frame(), connection=c)).split("\n") for c in (first, second, first, second)]
     assert [len(block) for block in lines] == [2, 2, 1, 1]
     assert lines[1][0] == "── connection 2: ? → /run/libvirt-sock (unix)"
-    nameless = pretty.Presenter(registry.default())
+    nameless = pretty.PrettyPresenter(registry.default())
     assert len(list(nameless.lines(captured(frame(), connection=Connection(1, "", ""))))) == 1
 
 
 @given(HOSTILE, st.binary(max_size=40))
 def test_nothing_from_the_wire_reaches_a_terminal_raw(name: str, data: bytes) -> None:
     evil = Connection(1, name, name)
-    present = pretty.Presenter(registry.default())
+    present = pretty.PrettyPresenter(registry.default())
     for payload in (text(name.encode()), text(data), data):
         for changes in ({"proc": 23}, {"type_": 3, "status": 2}, {"type_": 1, "status": 1}, {"prog": 1}):
             shown = present(captured(frame(payload, **changes), connection=evil))
@@ -152,13 +154,16 @@ def test_nothing_from_the_wire_reaches_a_terminal_raw(name: str, data: bytes) ->
 
 
 def test_colour_changes_no_text(captures: Path) -> None:
-    plain, coloured = pretty.Presenter(registry.default()), pretty.Presenter(registry.default(), COLOUR)
+    plain, coloured = (
+        pretty.PrettyPresenter(registry.default()),
+        pretty.PrettyPresenter(registry.default(), COLOUR),
+    )
     for item in hand_made(captures):
         assert re.sub(r"\x1b\[[0-9;]*m", "", coloured(item)) == plain(item)
 
 
 def test_the_hand_made_messages(captures: Path, root: Path) -> None:
-    present = pretty.Presenter(registry.default())
+    present = pretty.PrettyPresenter(registry.default())
     shown = "".join(present(item) + "\n" for item in hand_made(captures))
     assert shown == (root / "tests/golden/present/hand-made.pretty").read_text()
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto.capture.probes.provider import KINDS, PROBES
-from libvirt_proto.events import Fired
-from libvirt_proto.presenters.probe_events import Presenter, json_line
+from libvirt_proto.events import ProbeEvent
+from libvirt_proto.presenters.probe_events import ProbeEventPresenter, json_line
 from libvirt_proto.presenters.style import COLOUR
 
 MONITOR = {
@@ -23,15 +23,17 @@ MONITOR = {
 LOOP = sorted(kind for subject, kind in KINDS.values() if subject == "events")
 
 
-def fired(kind: str, time_ns: int = 0, *, cut: bool = False, pid: int = 10178, **some: int | str) -> Fired:
+def fired(
+    kind: str, time_ns: int = 0, *, cut: bool = False, pid: int = 10178, **some: int | str
+) -> ProbeEvent:
     arguments = {
         argument.name: some.get(argument.name, "0x77" if argument.meaning == "object" else 1)
         for argument in PROBES[kind]
     }
-    return Fired(kind, time_ns, pid, "virsh", pid, arguments, cut)
+    return ProbeEvent(kind, time_ns, pid, "virsh", pid, arguments, cut)
 
 
-def said(kind: str, text: str, fd: int = -1, *, cut: bool = False) -> Fired:
+def said(kind: str, text: str, fd: int = -1, *, cut: bool = False) -> ProbeEvent:
     return fired(kind, mon="0x7f5dc4004a90", fd=fd, cut=cut, **{MONITOR[kind]: text})
 
 
@@ -44,7 +46,7 @@ def example(root: Path, script: str) -> list[str]:
 
 
 def test_the_event_loops_lines_are_the_scripts(root: Path) -> None:
-    present = Presenter()
+    present = ProbeEventPresenter()
     present(fired("event_glib_remove_handle"))
     first, second = 86_000_000, 87_000_000
     lines = [
@@ -63,7 +65,7 @@ def test_the_event_loops_lines_are_the_scripts(root: Path) -> None:
 def test_the_monitors_lines_are_the_scripts(root: Path) -> None:
     wanted = example(root, "qemu-monitor.stp")
     kinds = {">": "qemu_monitor_send_msg", "!": "qemu_monitor_recv_event", "<": "qemu_monitor_recv_reply"}
-    present = Presenter()
+    present = ProbeEventPresenter()
     for line in wanted:
         _, mark, _, text = line.split(maxsplit=3)
         assert present(said(kinds[mark], f"{text}\r\n"))[8:] == line[8:]
@@ -84,23 +86,25 @@ def test_the_monitors_lines_are_the_scripts(root: Path) -> None:
     ],
 )
 def test_marks(kind: str, line: str) -> None:
-    assert Presenter()(fired(kind)) == f"  0.000 10178 {line}"
+    assert ProbeEventPresenter()(fired(kind)) == f"  0.000 10178 {line}"
 
 
 def test_every_probe_has_a_line() -> None:
     for kind in LOOP:
-        assert re.fullmatch(r"  0\.000 10178 [-+*>!~]( handle| timeout)?( 1){1,3}", Presenter()(fired(kind)))
+        assert re.fullmatch(
+            r"  0\.000 10178 [-+*>!~]( handle| timeout)?( 1){1,3}", ProbeEventPresenter()(fired(kind))
+        )
 
 
 def test_descriptors_and_what_is_cut() -> None:
-    assert Presenter()(said("qemu_monitor_send_msg", "{}", 0)).endswith(" {} fd=0")
-    assert Presenter()(said("qemu_monitor_send_msg", '{"a', cut=True)).endswith(' {"a… (cut)')
-    coloured = Presenter(COLOUR)(said("qemu_monitor_send_msg", '{"a', cut=True))
+    assert ProbeEventPresenter()(said("qemu_monitor_send_msg", "{}", 0)).endswith(" {} fd=0")
+    assert ProbeEventPresenter()(said("qemu_monitor_send_msg", '{"a', cut=True)).endswith(' {"a… (cut)')
+    coloured = ProbeEventPresenter(COLOUR)(said("qemu_monitor_send_msg", '{"a', cut=True))
     assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == '  0.000 > 0x7f5dc4004a90 {"a… (cut)'
 
 
 def test_pretty_json() -> None:
-    present = Presenter(pretty_json=True)
+    present = ProbeEventPresenter(pretty_json=True)
     text = '{"execute":"getfd","arguments":{"fdname":"a\u202eb","n":12345678901234567890123.50}}\r\n'
     assert present(said("qemu_monitor_send_msg", text, 7)).split("\n") == [
         "  0.000 > 0x7f5dc4004a90 {",
@@ -116,7 +120,7 @@ def test_pretty_json() -> None:
 @pytest.mark.parametrize("text", ["", "info\x1b[31m", '{"a": ', "[" * 3000, '{"a": "\\xff"}'])
 def test_what_is_no_json_stays_as_it_is(text: str) -> None:
     one = said("qemu_monitor_recv_reply", text)
-    assert Presenter(pretty_json=True)(one) == Presenter()(one)
+    assert ProbeEventPresenter(pretty_json=True)(one) == ProbeEventPresenter()(one)
     line = json.loads(json_line(one))
     assert (line["json"], line["text"]) == (None, text)
 
@@ -161,8 +165,8 @@ def test_json_lines() -> None:
 def test_any_text(kind: str, text: str, cut: bool) -> None:
     """It is one line, and nothing of it is told to a terminal."""
     one = said(kind, text, cut=cut)
-    assert Presenter()(one).isprintable()
-    assert all(line.isprintable() for line in Presenter(pretty_json=True)(one).split("\n"))
+    assert ProbeEventPresenter()(one).isprintable()
+    assert all(line.isprintable() for line in ProbeEventPresenter(pretty_json=True)(one).split("\n"))
     line = json_line(one)
     assert line.count(b"\n") == 1
     assert json.loads(line)["event"] == kind
@@ -181,5 +185,5 @@ def test_any_json(value: object, indent: int | None) -> None:
     one = said("qemu_monitor_recv_reply", json.dumps(value, indent=indent))
     line = json.loads(json_line(one))
     assert (line["json"], line["text"]) == (value, None)
-    shown = Presenter(pretty_json=True)(one).removeprefix("  0.000 < 0x7f5dc4004a90 ")
+    shown = ProbeEventPresenter(pretty_json=True)(one).removeprefix("  0.000 < 0x7f5dc4004a90 ")
     assert json.loads(shown) == value

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from libvirt_proto import registry
-from libvirt_proto.events import ConnectionEvent, Fired, Notice
-from libvirt_proto.redact.redactor import Redactor, What, redacted_fired, redacted_notice
+from libvirt_proto.events import ConnectionEvent, Notice, ProbeEvent
+from libvirt_proto.redact.redactor import Redactor, What, redacted_notice, redacted_probe_event
 from libvirt_proto.rpc.message import Header, MessageDecoder
 from tests.support.frames import error_payload, frame, text, word
 from tests.support.markers import MARKER, found, marked_frames
@@ -156,7 +156,9 @@ def test_keeps_texts_of_other_errors() -> None:
 
 
 def test_blanks_notices_that_may_quote_bytes() -> None:
-    quoting = Notice("bad-log-line", f"line 7: RPC_CLIENT_NEW names no object ('{MARKER}')")
+    quoting = Notice(
+        "bad-log-line", f"line 7: RPC_CLIENT_NEW: expected the address of an object, got '{MARKER}'"
+    )
     assert redacted_notice(quoting).text.startswith("line 7: the text is left out")
     unknown = Notice("not-libvirt", f"this is HTTP (GET /{MARKER}), not libvirt")
     assert not found(redacted_notice(unknown).text)
@@ -178,8 +180,10 @@ def test_blanks_the_monitor_of_qemu(what: What, cut: bool) -> None:
     said = f'{{"execute":"set_password","arguments":{{"protocol":"vnc","password":"{MARKER}"}}}}\r\n'
     if cut:
         said = said[: said.index(MARKER) + 9]
-    fired = Fired("qemu_monitor_send_msg", 1, 2, "libvirtd", 3, {"mon": "0x7f", "msg": said, "fd": -1}, cut)
-    shown = redacted_fired(fired, what)
+    fired = ProbeEvent(
+        "qemu_monitor_send_msg", 1, 2, "libvirtd", 3, {"mon": "0x7f", "msg": said, "fd": -1}, cut
+    )
+    shown = redacted_probe_event(fired, what)
     assert not found(repr(shown))
     assert shown.arguments["mon"] == "0x7f"
     assert len(str(shown.arguments["msg"])) == len(said)

@@ -107,7 +107,7 @@ def test_an_error_stays_the_same_while_bytes_come() -> None:
     decoder.feed(b"\0\0\0\x1b")
     error = decoder.error
     assert error is not None
-    assert str(error) == "at byte 0: length word 27 is not between 28 and 33554436"
+    assert str(error) == "at byte 0: expected a length word between 28 and 33554436, got 27"
     assert decoder.feed(frame()) == []
     assert decoder.error is error
     assert decoder.pending == b"\0\0\0\x1b" + frame()

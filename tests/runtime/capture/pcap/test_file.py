@@ -67,12 +67,12 @@ def test_frame_check_sequence_bits_are_no_part_of_the_link_type() -> None:
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        (10, "breaks off in the file's header: needs 24 bytes, 10 available, at byte 0 of the file"),
+        (10, "is truncated in the file header: needs 24 bytes, 10 available, at byte 0 of the file"),
         (
             24 + 16 + 12 + 5,
-            "breaks off in a packet's header: needs 16 bytes, 5 available, at byte 52 of the file",
+            "is truncated in a packet header: needs 16 bytes, 5 available, at byte 52 of the file",
         ),
-        (24 + 16 + 3, "breaks off in a packet: needs 28 bytes, 19 available, at byte 24 of the file"),
+        (24 + 16 + 3, "is truncated in a packet: needs 28 bytes, 19 available, at byte 24 of the file"),
     ],
 )
 def test_truncated_pcap(size: int, words: str) -> None:
@@ -184,6 +184,6 @@ def test_truncated_pcapng() -> None:
 
 
 def test_what_is_called_pcap_and_is_not() -> None:
-    with pytest.raises(DamagedCaptureError, match="begins with 01ffffff, which is not pcap") as caught:
+    with pytest.raises(DamagedCaptureError, match="is not pcap: it begins with 01ffffff") as caught:
         list(read_pcap(io.BytesIO(b"\x01\xff\xff\xff" + bytes(40)).read))
     assert caught.value.code == "corrupt-file"

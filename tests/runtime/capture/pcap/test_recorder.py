@@ -76,11 +76,11 @@ def test_a_recording_of_live_input_is_complete_at_any_time(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-w", "{file}", "{file}"], "is an input, too."),
-        (["-w", "{link}", "{file}"], "is an input, too."),
-        (["-w", "{new}", "-o", "{new}", "{file}"], "is the output, too."),
-        (["-w", "{new}", "-o", "{folder}/./new", "{file}"], "is the output, too."),
-        (["-w", "{text}", "-o", "{hard}", "{file}"], "is the output, too."),
+        (["-w", "{file}", "{file}"], "is also an input; choose another output"),
+        (["-w", "{link}", "{file}"], "is also an input; choose another output"),
+        (["-w", "{new}", "-o", "{new}", "{file}"], "is also the output; choose another file"),
+        (["-w", "{new}", "-o", "{folder}/./new", "{file}"], "is also the output; choose another file"),
+        (["-w", "{text}", "-o", "{hard}", "{file}"], "is also the output; choose another file"),
         (["-w", "-", "{file}"], "standard output is for messages"),
         (["-w", "{folder}/none/x", "{file}"], "cannot write"),
         (["-w", "{folder}", "{file}"], "is a directory"),
@@ -104,9 +104,9 @@ def test_a_recording_never_goes_into_standard_output_or_input(captures: Path, tm
     file.write_bytes((captures / "virsh-domname.pcap").read_bytes())
     with file.open("rb") as stdin:
         done = subprocess.run([*COMMAND, "-w", str(file), "-"], stdin=stdin, capture_output=True, text=True)
-    assert (done.returncode, "is an input, too." in done.stderr) == (2, True)
+    assert (done.returncode, "is also an input; choose another output" in done.stderr) == (2, True)
     with file.open("ab") as stdout:
         command = [*COMMAND, "-w", str(file), str(captures / "tour.pcap")]
         done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, "is the output, too." in done.stderr) == (2, True)
+    assert (done.returncode, "is also the output; choose another file" in done.stderr) == (2, True)
     assert file.read_bytes() == (captures / "virsh-domname.pcap").read_bytes()

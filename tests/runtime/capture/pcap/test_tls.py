@@ -93,7 +93,7 @@ def test_records_that_stay_sealed(lengths: str, types: str) -> None:
     (notice,) = read(HELLO, sealed, sealed, line(lengths="9", reply=True))
     assert isinstance(notice, Notice)
     assert (notice.code, notice.severity, notice.direction) == ("encrypted", "note", None)
-    assert notice.text == "TLS: encrypted; with this key log tshark cannot decrypt it"
+    assert notice.text == "TLS: encrypted; tshark cannot decrypt it with this key log"
     *_, lost, again = read(HELLO, line(CALL), sealed, line(CALL), sealed, line(lengths="9", reply=True))
     assert isinstance(lost, Notice)
     assert isinstance(again, Notice)
@@ -128,7 +128,7 @@ def test_an_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(notice, Notice)
     assert (notice.code, notice.text) == (
         "tshark-failed",
-        "of what tshark gives, the line is longer than 100 bytes",
+        "in tshark's output, the line is longer than 100 bytes",
     )
 
 

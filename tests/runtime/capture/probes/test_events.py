@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from libvirt_proto.capture.probes.formats import Format, FormatError
 from libvirt_proto.capture.probes.live import Selection
-from libvirt_proto.capture.probes.other_events import FiredReader
-from libvirt_proto.capture.probes.plan import Event
+from libvirt_proto.capture.probes.other_events import ProbeEventReader
+from libvirt_proto.capture.probes.plan import UprobeEvent
 from libvirt_proto.capture.probes.ring import Record
 from libvirt_proto.capture.probes.rpc_events import RpcReader
 from libvirt_proto.capture.probes.tasks import Tasks
-from libvirt_proto.events import Chunk, ConnectionEvent, Fired, Item, Notice
+from libvirt_proto.events import Chunk, ConnectionEvent, Item, Notice, ProbeEvent
 from tests.support.frames import frame, text
 
 COMMON = """\
@@ -102,10 +102,10 @@ def message(
 
 def reader(arrays: int = 2, wanted: Selection | None = None, kind: str = "client_msg_tx_queue") -> RpcReader:
     events = {
-        "message": Event(kind, "message", "", "", "libvirt.so.0", arrays),
-        "socket": Event("socket_new", "socket", "", "", "libvirt.so.0"),
-        "new": Event("tls_session_new", "new", "", "", "libvirt.so.0"),
-        "deny": Event("tls_context_session_deny", "deny", "", "", "libvirt.so.0"),
+        "message": UprobeEvent(kind, "message", "", "", "libvirt.so.0", arrays),
+        "socket": UprobeEvent("socket_new", "socket", "", "", "libvirt.so.0"),
+        "new": UprobeEvent("tls_session_new", "new", "", "", "libvirt.so.0"),
+        "deny": UprobeEvent("tls_context_session_deny", "deny", "", "", "libvirt.so.0"),
     }
     formats = {
         "message": message_format(arrays),
@@ -308,7 +308,7 @@ def test_first_thread_may_end_before_the_last() -> None:
 def test_missing_field_is_reported() -> None:
     """Of an event that has other arguments than were asked for."""
     one = RpcReader(
-        {"socket": Event("socket_new", "socket", "", "", "libvirt.so.0")},
+        {"socket": UprobeEvent("socket_new", "socket", "", "", "libvirt.so.0")},
         {"socket": Format(COMMON.format(name="socket", id=8))},
         Tasks(),
         Selection((), (), "both"),
@@ -391,9 +391,9 @@ MONITOR = Format(
 )
 
 
-def monitor(memory: bytes, pointer: int = 0x1234) -> list[Fired | Notice]:
-    event = Event("qemu_monitor_recv_reply", "reply", "", "", "driver.so", 2)
-    one = FiredReader({"reply": event}, {"reply": MONITOR}, Tasks(), Selection((), (), "both"), 500)
+def monitor(memory: bytes, pointer: int = 0x1234) -> list[ProbeEvent | Notice]:
+    event = UprobeEvent("qemu_monitor_recv_reply", "reply", "", "", "driver.so", 2)
+    one = ProbeEventReader({"reply": event}, {"reply": MONITOR}, Tasks(), Selection((), (), "both"), 500)
     return list(one.items(Record(1000, common(7) + struct.pack("<2Q", 0x55D0, pointer) + memory)))
 
 
@@ -403,7 +403,7 @@ def test_no_byte_behind_a_line(memory: bytes) -> None:
     if len(memory) < 512:
         assert isinstance(item, Notice)
         return
-    assert isinstance(item, Fired)
+    assert isinstance(item, ProbeEvent)
     assert (item.time_ns, item.pid, item.arguments["mon"]) == (1500, PID, "0x55d0")
     line = memory[:512].split(b"\0")[0]
     assert item.arguments["reply"] == line.decode("utf-8", "backslashreplace")
@@ -412,5 +412,5 @@ def test_no_byte_behind_a_line(memory: bytes) -> None:
 
 def test_no_text_at_all() -> None:
     (item,) = monitor(b"secret" + bytes(506), pointer=0)
-    assert isinstance(item, Fired)
+    assert isinstance(item, ProbeEvent)
     assert (item.arguments["reply"], item.cut) == ("", False)

@@ -147,7 +147,7 @@ def test_places_with_fewer_arguments_or_unknown_ones_are_left_out(binary: Path, 
     one = b"8@%s(%%rax)" if read(data).machine == "x86_64" else b"8@[x0,%s]"
     for arguments, words in (
         (b"8@%" + b"?" * (size - 3), "unsupported operand"),
-        (one % (b"0" * (size - len(one % b""))), "1 arguments instead of 2"),
+        (one % (b"0" * (size - len(one % b""))), "expected 2 arguments, got 1"),
     ):
         assert len(arguments) == size
         changed = binary.with_name("changed")

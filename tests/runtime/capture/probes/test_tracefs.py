@@ -33,7 +33,7 @@ def test_a_kernel_without_uprobe_events(tmp_path: Path) -> None:
 
 def test_a_tracing_that_lacks_a_file_leaves_no_instance(root: Path) -> None:
     """The folder that is made is empty here, where the kernel would fill it."""
-    words = r"instances/libvirt_proto_.* is not there: this kernel's tracing"
+    words = r"instances/libvirt_proto_.* does not exist: this kernel's tracing"
     with pytest.raises(TraceError, match=words), tracefs.armed(root, plan()):
         pytest.fail("it is armed")
     assert os.listdir(root / "instances") == []
@@ -42,7 +42,7 @@ def test_a_tracing_that_lacks_a_file_leaves_no_instance(root: Path) -> None:
 def test_a_file_that_takes_nothing(root: Path) -> None:
     (root / "instances").rmdir()
     (root / "instances").write_text("a file, where a folder should be")
-    words = r"the kernel does not take .*instances/.*: Not a directory\."
+    words = r"the kernel rejects .*instances/.*: Not a directory\."
     with pytest.raises(TraceError, match=words), tracefs.armed(root, plan()):
         pytest.fail("it is armed")
 

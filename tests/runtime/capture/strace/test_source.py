@@ -603,7 +603,7 @@ def test_calls_that_cannot_be_read() -> None:
     assert [item.cut for item in items if isinstance(item, Chunk)] == [0, SIZE, 0]
     assert (
         "bad-strace",
-        "line 4: read has an escape that strace does not write (and 1 call more)",
+        "line 4: read has an unknown escape (and 1 call more)",
     ) in notices(items)
 
 
@@ -633,7 +633,7 @@ def test_a_line_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     items = read(connect(), write(), "7 write(4, " + "x" * 2_000_000, write())
     assert len(moved(items)) <= 1
     assert notices(items)[0][0] == "bad-strace"
-    assert "longer than 200 bytes; nothing behind it was read" in notices(items)[0][1]
+    assert "longer than 200 bytes; the rest was not read" in notices(items)[0][1]
 
 
 def test_unfinished_calls_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
