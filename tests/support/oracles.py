@@ -1,4 +1,4 @@
-"""What holds of any input at all: asked by the properties (hypothesis) and by the fuzzer (atheris)."""
+"""Properties of any input, checked by hypothesis and by the fuzzer (atheris)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ PATIENCE = 5
 
 
 def value_or_error(type_: XdrType, data: bytes) -> None:
-    """from_bytes gives a value that encodes again, or an error that names a place in the data; the
-    fast way and the careful one agree."""
+    """from_bytes gives a value that encodes again, or an error with a place in the data; the fast decoder and
+    the interpreter agree."""
     reading = careful.read(type_.node, data)
     try:
         value, after = type_.decode(data, 0)
@@ -52,7 +52,7 @@ def value_or_error(type_: XdrType, data: bytes) -> None:
 
 
 def line_or_error(line: bytes) -> None:
-    """A JSON line is a message that encodes to the frame that comes with it, or an error in words."""
+    """A JSON line is a message that encodes to the accompanying frame, or an error with a message."""
     try:
         parsed = Parser(registry.default())(line)
     except ProtocolError as error:
@@ -63,7 +63,7 @@ def line_or_error(line: bytes) -> None:
 
 
 def items(data: bytes, format: FileFormat | None = None) -> list[Item] | None:
-    """What a source gives of some bytes; None where they are refused in words."""
+    """The items that a source gives for some bytes; None if it rejects them with an error."""
     try:
         return list(read_source(io.BytesIO(data), "bytes", format=format))
     except SourceError as error:
@@ -72,7 +72,7 @@ def items(data: bytes, format: FileFormat | None = None) -> list[Item] | None:
 
 
 def readable(data: bytes, format: FileFormat | None = None) -> None:
-    """Read to the end, and the messages of it; every value is what its type says."""
+    """The data and its messages are read to the end; every value has its declared type."""
     started = time.monotonic()
     found = items(data, format)
     if found is None:
@@ -98,7 +98,7 @@ def _right(found: list[Item]) -> Iterator[Item]:
 
 
 def understood_or_refused(text: str) -> Specification | None:
-    """A Specification that prints and parses to itself, or None for problems that have a place and words."""
+    """A Specification that prints and parses to itself, or None if the text has problems with places."""
     try:
         specification = read_specification(Source("a.x", text))
     except DefinitionError as error:
@@ -110,7 +110,7 @@ def understood_or_refused(text: str) -> Specification | None:
 
 
 def placed_in_words(error: DefinitionError, size: int) -> None:
-    """There are problems, each with words and a place within the text."""
+    """There are problems, each with a message and a place within the text."""
     assert error.problems
     for problem in error.problems:
         assert problem.message

@@ -1,4 +1,4 @@
-"""RFC 4506 primitives: one table of cases, read whole, with bytes behind, and cut at each place."""
+"""RFC 4506 primitives: one table of cases, read completely, with bytes after them, and cut at each place."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ CASES = [
 
 @pytest.mark.parametrize(("section", "kind", "value", "encoded"), CASES)
 @pytest.mark.parametrize("before", [b"", b"\xee" * 5])
-@pytest.mark.parametrize("behind", [b"", b"\xdd" * 7])
-def test_cases(
-    section: str, kind: tuple[Read, Write], value: Any, encoded: str, before: bytes, behind: bytes
+@pytest.mark.parametrize("after", [b"", b"\xdd" * 7])
+def test_primitives_round_trip(
+    section: str, kind: tuple[Read, Write], value: Any, encoded: str, before: bytes, after: bytes
 ) -> None:
     read, write = kind
     data = bytes.fromhex(encoded)
-    assert read(before + data + behind, len(before)) == (value, len(before) + len(data))
+    assert read(before + data + after, len(before)) == (value, len(before) + len(data))
     parts: list[bytes] = []
     write(value, parts.append)
     assert b"".join(parts) == data
@@ -85,13 +85,13 @@ def test_cases(
         (STRING[0], "000000016100ff00", b"a", 8),
     ],
 )
-def test_what_c_would_take_is_not_canonical(read: Read, data: str, value: Any, after: int) -> None:
+def test_values_accepted_only_by_c_are_not_canonical(read: Read, data: str, value: Any, after: int) -> None:
     with pytest.raises(NotCanonical) as error:
         read(bytes.fromhex(data), 0)
     assert (error.value.value, error.value.next) == (value, after)
 
 
-def test_a_length_over_its_limit_is_refused_before_anything_is_read() -> None:
+def test_rejects_length_over_limit_before_reading() -> None:
     for read in (BYTES[0], STRING[0]):
         with pytest.raises(OverLimit) as error:
             read(bytes.fromhex("00000009"), 0)
@@ -115,12 +115,12 @@ def test_a_length_over_its_limit_is_refused_before_anything_is_read() -> None:
         (STRING[1], 5),
     ],
 )
-def test_values_that_no_bytes_stand_for(write: Write, value: Any) -> None:
+def test_rejects_values_without_encoding(write: Write, value: Any) -> None:
     with pytest.raises(BadValue):
         write(value, lambda piece: None)
 
 
-def test_counts_are_held_against_what_is_left() -> None:
+def test_counts_are_checked_against_remaining_bytes() -> None:
     data = bytes.fromhex("00000003") + bytes(12)
     assert xdr.read_count(data, 0, 3, 4) == (3, 4)
     with pytest.raises(OverLimit, match="count 3 is over the limit of 2"):
@@ -135,13 +135,13 @@ def test_counts_are_held_against_what_is_left() -> None:
         xdr.need_elements(data, 0, 2**32 - 1, 4)
 
 
-def test_numbers_in_a_row() -> None:
+def test_reads_runs_of_numbers() -> None:
     assert xdr.read_numbers(bytes.fromhex("ff 00000001 fffffffe"), 1, 2, "i") == ([1, -2], 9)
-    for count, code, behind in ((2, "i", 10), (2, "f", 10), (1, "q", 10), (1, "d", 10), (0, "I", 2)):
-        assert len(xdr.read_numbers(bytes(behind), 2, count, code)[0]) == count
-        assert xdr.read_numbers(bytes(behind), 2, count, code)[1] == behind
+    for count, code, end in ((2, "i", 10), (2, "f", 10), (1, "q", 10), (1, "d", 10), (0, "I", 2)):
+        assert len(xdr.read_numbers(bytes(end), 2, count, code)[0]) == count
+        assert xdr.read_numbers(bytes(end), 2, count, code)[1] == end
         with pytest.raises(struct.error):
-            xdr.read_numbers(bytes(behind - 1), 2, count, code)
+            xdr.read_numbers(bytes(end - 1), 2, count, code)
     with pytest.raises(struct.error):
         xdr.read_numbers(bytes(8), 0, 2**32 - 1, "Q")
     parts: list[bytes] = []
@@ -150,8 +150,8 @@ def test_numbers_in_a_row() -> None:
 
 
 @pytest.mark.parametrize(("code", "ahead"), [("", 0), ("16sq", 0), ("I", 4), ("16sqI", 4)])
-def test_texts_read_a_string_of_any_length_and_what_is_behind(code: str, ahead: int) -> None:
-    """The small ones and so many others by layouts of their own, and the rest all the same."""
+def test_texts_read_string_and_following_fields(code: str, ahead: int) -> None:
+    """Small ones and a limited number of others use separate layouts; the rest works equally."""
     texts = xdr.Texts(code, 1000, ahead=ahead)
     run = bytes(range(Struct(f">{code}").size))
     for size in (*range(500, 700), *range(140), 1000):
@@ -169,7 +169,7 @@ def test_texts_read_a_string_of_any_length_and_what_is_behind(code: str, ahead: 
         texts[1001]
 
 
-def test_too_many_says_of_what_and_where() -> None:
+def test_too_many_reports_limit_and_offset() -> None:
     assert str(xdr.too_many(5, 8)) == "at byte 8: 5 elements are too many"
 
 
@@ -179,7 +179,7 @@ def test_padding_is_zero() -> None:
     assert xdr.unpadded_text(b"\xff", b"\0\0\0", b"\0\0\0") == b"\xff"
 
 
-def test_errors_are_data_first() -> None:
+def test_errors_have_data_attributes() -> None:
     error = Truncated(16, 3, offset=44, path="dom.uuid")
     assert str(error) == "at byte 44, dom.uuid: needs 16 bytes, 3 left"
     assert error.as_dict() == {
@@ -202,7 +202,7 @@ def raised(function: Callable[..., Any], *arguments: Any) -> ProtocolError:
 
 
 def nothing(_: bytes) -> None:
-    """A `put` that is not to be called."""
+    """A `put` that must not be called."""
     pytest.fail("something was written")
 
 
@@ -252,7 +252,7 @@ def nothing(_: bytes) -> None:
         (lambda: xdr.exact(b"abc", 2), "has 3 bytes, must have 2"),
     ],
 )  # fmt: skip
-def test_every_error_in_words(call: Callable[[], Any], error: str) -> None:
+def test_every_error_has_a_message(call: Callable[[], Any], error: str) -> None:
     found = raised(call)
     assert str(found) == error
     assert found.as_dict()["message"] == error
@@ -261,19 +261,19 @@ def test_every_error_in_words(call: Callable[[], Any], error: str) -> None:
 @pytest.mark.parametrize(
     ("value", "words"), [(2**31, "2147483648 does not fit: "), ("x", "'x' does not fit: ")]
 )
-def test_numbers_that_do_not_fit_say_why(value: Any, words: str) -> None:
+def test_numbers_out_of_range_are_explained(value: Any, words: str) -> None:
     assert str(raised(INT[1], value, nothing)).startswith(words)
     assert len(str(raised(INT[1], value, nothing))) > len(words)
 
 
-def test_errors_for_generated_code() -> None:
-    """They have no path: whoever meets them reads again with care."""
+def test_errors_of_generated_code() -> None:
+    """They have no path: the caller reads again with the interpreter."""
     assert str(xdr.no_boolean(12)) == "at byte 12: neither 0 nor 1"
     assert str(xdr.no_arm(7, 4)) == "at byte 4: no arm for discriminant 7"
     assert str(xdr.no_arm(True)) == "no arm for discriminant 1"
 
 
-def test_what_is_at_the_edge_is_taken() -> None:
+def test_accepts_values_at_the_limits() -> None:
     parts: list[bytes] = []
     xdr.write_opaque(memoryview(b"abc"), 3, parts.append)
     xdr.write_fixed_opaque(bytearray(b"ab"), 2, parts.append)
@@ -295,13 +295,13 @@ def test_what_is_at_the_edge_is_taken() -> None:
         assert xdr.read_numbers(parts[-1], 0, len(numbers), code) == (numbers, 8)
 
 
-def test_a_string_is_text_where_it_can_be() -> None:
+def test_string_is_text_if_valid_utf8() -> None:
     assert (xdr.text(b"\xc3\xa9"), xdr.text(b"\xff")) == ("é", b"\xff")
     assert xdr.read_string(b"..\0\0\0\1\xff\0\0\0", 2, 1) == (b"\xff", 10)
     assert xdr.read_string(b"..\0\0\0\1a\0\0\0", 2, 1) == ("a", 10)
 
 
-def test_not_canonical_says_what_a_peer_would_take() -> None:
+def test_not_canonical_names_the_accepted_value() -> None:
     for call, value, after in (
         (lambda: xdr.read_bool(b"\0\0\0\2", 0), True, 4),
         (lambda: xdr.read_fixed_opaque(b".ab\0\1", 1, 2), b"ab", 5),
@@ -312,7 +312,7 @@ def test_not_canonical_says_what_a_peer_would_take() -> None:
         assert (found.value, found.next) == (value, after)
 
 
-def test_code_for_another_runtime_says_what_to_do() -> None:
+def test_code_for_another_runtime_suggests_a_fix() -> None:
     xdr.require_api(xdr.API_VERSION)
     with pytest.raises(ImportError) as caught:
         xdr.require_api(99)

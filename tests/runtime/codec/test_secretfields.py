@@ -1,4 +1,4 @@
-"""The list of secret fields, against the definitions of every release that is bundled."""
+"""The list of secret fields, compared with the definitions of every bundled release."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from libvirt_proto_codegen.lint.view import View
 from libvirt_proto_codegen.schema import Opaque
 
 
-def test_the_list_fits_every_release() -> None:
-    """Each entry names a field of some release; of each release, all that looks secret and all opaque data is
-    listed."""
+def test_list_matches_every_release() -> None:
+    """Each entry names a field of some release. For each release, everything that looks secret and all opaque
+    data are listed."""
     declared, unlisted, opaque = set(), set(), set()
     seen: set[tuple[str, ...]] = set()
     for release in releases.releases():
@@ -76,11 +76,11 @@ def test_codes_of_errors_exist() -> None:
         ("remote_domain_get_info_ret.state", None),
     ],
 )
-def test_exact_names_come_before_patterns(field: str, expected: str | None) -> None:
+def test_exact_names_precede_patterns(field: str, expected: str | None) -> None:
     assert kind(field) == expected
 
 
-def test_words_of_fields() -> None:
+def test_splits_field_names_into_words() -> None:
     for field in (
         "x_args.userPassword",
         "x_args.apiKey",
@@ -93,13 +93,13 @@ def test_words_of_fields() -> None:
         assert not field_looks_secret(field)
 
 
-def test_words_of_names() -> None:
+def test_splits_names_into_words() -> None:
     assert name_looks_secret("VNC_Passwd")
     assert not name_looks_secret("passwdValidTo")
     assert not name_looks_secret("key-secret")
 
 
-def test_imports_the_standard_library_alone() -> None:
+def test_imports_only_the_standard_library() -> None:
     code = (
         "import sys; before = set(sys.modules); import libvirt_proto.codec.secretfields;"
         "print([n for n in set(sys.modules) - before if not n.startswith('libvirt_proto')"
