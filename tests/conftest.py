@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# No test is about seconds; a busy machine is no failure.
+# No test depends on elapsed time; a busy machine must not fail one.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
@@ -31,19 +31,19 @@ def captures() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The project's shared data (definitions of 133 versions, captures), where it is there."""
+    """The project's shared data (definitions of 133 versions, captures), or skip the test."""
     path = Path(os.environ.get("LIBVIRT_PROTO_SHARED", ROOT.parent / "shared"))
     if not path.is_dir():
-        pytest.skip("the shared data folder is not beside the repository")
+        pytest.skip("the shared data folder is missing")
     return path
 
 
-#: Set in CI, where every tool is there: a system test that would be skipped fails.
+#: Set in CI, where every tool is installed: a skipped system test fails.
 REQUIRE_SYSTEM = os.environ.get("LIBVIRT_PROTO_REQUIRE_SYSTEM") == "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `system("tshark")` run where the tool is and say why where it is not."""
+    """Skip tests marked `system("tshark")` where the tool is missing, with a reason."""
     for item in items:
         for mark in item.iter_markers("system"):
             missing = [tool for tool in mark.args if not shutil.which(tool)]
@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A system test that was skipped, for whatever reason, has failed where all tools must be there."""
+    """Report a skipped system test as failed where all tools are required."""
     report = yield
     if REQUIRE_SYSTEM and report.skipped and item.get_closest_marker("system"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr

@@ -1,4 +1,4 @@
-"""What libvirt's comments say, and about which declaration."""
+"""Annotations in libvirt's comments, and the declarations they apply to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def inserts(text: str) -> tuple[int | None, list[int | None]]:
     return struct.insert, [field.insert for field in struct.body.fields]
 
 
-def test_all_words() -> None:
+def test_parses_every_annotation() -> None:
     found = annotations("""
     /**
      * @generate: server
@@ -71,7 +71,7 @@ def test_all_words() -> None:
         "/* @generate: none */\n\n/** @generate: both */",
     ],
 )
-def test_ways_to_write_it(comment: str) -> None:
+def test_accepts_every_spelling(comment: str) -> None:
     assert annotations(f"\n{comment} A = 1") == {"A": Annotations(generate="both")}
 
 
@@ -90,11 +90,11 @@ def test_ways_to_write_it(comment: str) -> None:
         "/* The autogen words stand behind. */",
     ],
 )
-def test_what_says_nothing(comment: str) -> None:
+def test_ignores_comments_without_annotations(comment: str) -> None:
     assert annotations(f"\n{comment}\nA = 1") == {"A": None}
 
 
-def test_no_rule_is_not_the_same_as_nothing_said() -> None:
+def test_acl_none_differs_from_missing_acl() -> None:
     assert annotations("/** @acl: none */ A") == {"A": Annotations(acl=())}
 
 
@@ -113,11 +113,11 @@ def test_no_rule_is_not_the_same_as_nothing_said() -> None:
         ),
     ],
 )
-def test_words_of_older_releases(comment: str, expected: Annotations) -> None:
+def test_accepts_annotations_of_older_releases(comment: str, expected: Annotations) -> None:
     assert annotations(f"A = 1, /* {comment} */\nB = 2 /*{comment}*/\n") == {"A": expected, "B": expected}
 
 
-def test_a_comment_belongs_to_the_member_on_its_line_else_to_the_next_one() -> None:
+def test_comment_applies_to_its_line_or_the_next_member() -> None:
     found = annotations("""
     /* Each function must have comments such as:
      * - @generate: none
@@ -175,8 +175,8 @@ def count(pattern: str, text: str) -> int:
     return len(re.findall(pattern, text, re.MULTILINE))
 
 
-def test_libvirts_files_say_as_much_as_their_lines_do(shared: Path) -> None:
-    """Counted another way: by lines of the text, with no regard to what they belong to."""
+def test_annotation_counts_match_libvirt_files(shared: Path) -> None:
+    """Annotations are counted line by line, without regard to their declarations."""
     files = sorted((shared / "libvirt").glob("*/*.x"))
     assert files
     total = 0

@@ -1,4 +1,4 @@
-"""Archives: what is read of them, and that hostile ones take little memory."""
+"""Archives: the members that are read, and the memory that hostile archives use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def member(name: str, data: bytes = TEXT, type_: bytes = tarfile.REGTYPE) -> byt
 
 
 def record(key: str, value: bytes) -> bytes:
-    """A pax record, with its length in front."""
+    """A pax record, prefixed with its length."""
     rest = b" " + key.encode() + b"=" + value + b"\n"
     size = len(rest)
     while len(str(size)) + len(rest) != size:
@@ -62,7 +62,7 @@ def read(path: Path, data: bytes) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("format_", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 @pytest.mark.parametrize("length", [1, 99, 100, 101, 155, 200])
-def test_names_of_every_length_in_every_format(tmp_path: Path, format_: int, length: int) -> None:
+def test_reads_names_of_every_length_in_every_format(tmp_path: Path, format_: int, length: int) -> None:
     folder = "d" * (length // 2) + "/" if length > 1 else ""
     name = folder + "f" * (length - len(folder))
     path = tmp_path / "a.tar"
@@ -74,8 +74,8 @@ def test_names_of_every_length_in_every_format(tmp_path: Path, format_: int, len
     assert read(path, path.read_bytes()) == dict.fromkeys((name, "é_protocol.x", "last"), TEXT)
 
 
-def test_only_regular_files_are_read(tmp_path: Path) -> None:
-    """A link's size is that of what it names; no data follows its header."""
+def test_reads_only_regular_files(tmp_path: Path) -> None:
+    """A link's size is that of its target; no data follows its header."""
     others = (
         tarfile.DIRTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE
     )  # fmt: skip
@@ -83,18 +83,18 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     assert read(tmp_path / "a.tar", data + member("a_protocol.x") + END) == {"a_protocol.x": TEXT}
 
 
-def test_a_pax_header_gives_the_size(tmp_path: Path) -> None:
+def test_pax_header_overrides_size(tmp_path: Path) -> None:
     head = extended(record("path", b"long_protocol.x") + record("size", str(len(TEXT)).encode()))
     data = head + header("short", 0) + block(TEXT) + member("b") + END
     assert read(tmp_path / "a.tar", data) == {"long_protocol.x": TEXT, "b": TEXT}
 
 
-def test_a_member_of_unknown_type_is_passed_over_with_its_data(tmp_path: Path) -> None:
+def test_skips_member_of_unknown_type_with_its_data(tmp_path: Path) -> None:
     assert read(tmp_path / "a.tar", member("a", type_=b"Z") + member("b") + END) == {"b": TEXT}
 
 
-def test_xz_streams_follow_each_other(tmp_path: Path) -> None:
-    """As pixz and `cat a.xz b.xz` make them, with padding between them."""
+def test_reads_concatenated_xz_streams(tmp_path: Path) -> None:
+    """pixz and `cat a.xz b.xz` write such files, with padding between the streams."""
     data = member("a") + member("b") + END
     packed = lzma.compress(data[:700]) + bytes(8) + lzma.compress(data[700:]) + bytes(70_000)
     assert read(tmp_path / "a.tar.xz", packed) == {"a": TEXT, "b": TEXT}
@@ -131,7 +131,7 @@ def test_rejects_damaged_header_between_members(tmp_path: Path) -> None:
         (header("a", 1 << 40), "cut off"),
     ],
 )
-def test_rejects_false_numbers(tmp_path: Path, data: bytes, words: str) -> None:
+def test_rejects_invalid_numbers(tmp_path: Path, data: bytes, words: str) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(data + END)
     with pytest.raises(ArchiveReadError, match=words):
@@ -151,7 +151,7 @@ def zipped(path: Path, method: int = zipfile.ZIP_DEFLATED, mode: int = 0o100644)
     return path
 
 
-def test_links_in_a_zip_archive_are_passed_over(tmp_path: Path) -> None:
+def test_skips_links_in_zip_archive(tmp_path: Path) -> None:
     assert list(members(zipped(tmp_path / "a.zip", mode=0o120777), 2**20)) == []
     assert [one.path for one in members(zipped(tmp_path / "b.zip", mode=0), 2**20)] == [
         PurePosixPath("libvirt/a_protocol.x")
@@ -159,12 +159,12 @@ def test_links_in_a_zip_archive_are_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_rejects_zip_methods_without_a_limit_on_memory(tmp_path: Path, method: int) -> None:
+def test_rejects_zip_methods_with_unbounded_memory(tmp_path: Path, method: int) -> None:
     with pytest.raises(DefinitionError, match="neither stored nor deflated"):
         read_tree(zipped(tmp_path / "a.zip", method))
 
 
-def test_a_zip_member_larger_than_its_claim_is_an_error(tmp_path: Path) -> None:
+def test_rejects_zip_member_larger_than_declared(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="Bad CRC-32"):
         read_tree(false_zip(tmp_path, 1))
 
@@ -172,7 +172,7 @@ def test_a_zip_member_larger_than_its_claim_is_an_error(tmp_path: Path) -> None:
 # Folders
 
 
-def test_a_folder_with_fifos_and_huge_files(tmp_path: Path) -> None:
+def test_skips_fifos_and_huge_files_in_folder(tmp_path: Path) -> None:
     (tmp_path / "a_protocol.x").write_bytes(TEXT)
     os.mkfifo(tmp_path / "b_protocol.x")
     os.mkfifo(tmp_path / "b.h")
@@ -192,7 +192,7 @@ def test_rejects_fifo_as_source(tmp_path: Path) -> None:
         read_tree(tmp_path / "libvirt-1.2.3.tar")
 
 
-def test_equal_files_are_kept_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_files_share_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_tree, "MAX_KEPT", 3 * 1100)
     for name in "abc":
         (tmp_path / f"{name}_protocol.x").write_bytes(b"x" * 100)
@@ -213,7 +213,7 @@ def zeros(count: int) -> Iterator[bytes]:
 
 
 def false_zip(at: Path, mebibytes: int = 300) -> Path:
-    """A definition that claims 100 bytes."""
+    """A zip archive whose definition claims a size of 100 bytes."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     data = b"".join(packer.compress(piece) for piece in zeros(mebibytes)) + packer.flush()
     name = b"libvirt-1.2.3/a_protocol.x"
@@ -227,7 +227,7 @@ def false_zip(at: Path, mebibytes: int = 300) -> Path:
 
 
 def zip_directory(at: Path) -> Path:
-    """As many entries as a central directory may have."""
+    """A central directory with the maximum number of entries."""
     path = at / "directory.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(60_000):
@@ -239,18 +239,16 @@ def large_header(type_: bytes) -> Callable[[Path], Path]:
     def make(at: Path) -> Path:
         path = at / "header.tar.gz"
         size = 300 * MIB
-        with gzip.open(path, "wb", 9) as file:
-            file.write(header("x", size, type_))
-            file.write(b"%d comment=" % size)
-            for piece in zeros(300):
-                file.write(piece.replace(b"\0", b"a"))
+        path.write_bytes(
+            gzip.compress(header("x", size, type_) + b"%d comment=" % size) + gzip.compress(b"a" * MIB) * 300
+        )
         return path
 
     return make
 
 
 def many_headers(at: Path) -> Path:
-    """Global headers, each with a key of its own."""
+    """Global headers, each with a different key."""
     path = at / "global.tar.gz"
     with gzip.open(path, "wb", 9) as file:
         for number in range(4000):
@@ -261,7 +259,7 @@ def many_headers(at: Path) -> Path:
 
 
 def sparse_map(at: Path) -> Path:
-    """A map of a sparse file, with one more block after each."""
+    """A sparse file's map, with one more block after each header."""
     path = at / "sparse.tar.gz"
     first = bytearray(header("a_protocol.x", 0, tarfile.GNUTYPE_SPARSE))
     first[482] = 1
@@ -275,7 +273,7 @@ def sparse_map(at: Path) -> Path:
 
 
 def many_members(at: Path) -> Path:
-    """As many small definitions as are read, each with a long path and a long header."""
+    """The maximum number of small definitions, each with a long path and a long header."""
     path = at / "members.tar.gz"
     with gzip.open(path, "wb", 1) as file:
         for number in range(14_000):
@@ -286,7 +284,7 @@ def many_members(at: Path) -> Path:
 
 
 def many_headers_of_c(at: Path) -> Path:
-    """Headers of C that would take four bytes a character as text."""
+    """C headers whose text needs four bytes per character."""
     path = at / "c.tar.xz"
     with lzma.open(path, "wb", preset=0) as file:
         for number in range(60):
@@ -296,7 +294,7 @@ def many_headers_of_c(at: Path) -> Path:
 
 
 def xz_window(at: Path) -> Path:
-    """A block header of xz that asks for a window of 4 GiB (xz-file-format.txt, 3.1 and 5.3.1)."""
+    """An xz block header that requests a window of 4 GiB (xz-file-format.txt, 3.1 and 5.3.1)."""
     path = at / "window.tar.xz"
     data = bytearray(lzma.compress(member("a_protocol.x") + END))
     size = (data[12] + 1) * 4
@@ -329,7 +327,7 @@ def comments_without_end(at: Path) -> Path:
 
 
 def dense_releases(at: Path) -> Path:
-    """Releases that have nothing in common."""
+    """Releases without any common text."""
     for number in range(11):
         (at / f"1.{number}.0").mkdir()
         (at / f"1.{number}.0" / "a_protocol.x").write_bytes(dense(5000, 5000 * number))
@@ -357,7 +355,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_sources_take_little_memory(tmp_path: Path, name: str) -> None:
+def test_hostile_sources_use_bounded_memory(tmp_path: Path, name: str) -> None:
     make, words = HOSTILE[name]
     source = make(tmp_path)
     release = [] if name == "dense releases" else ["--release", "1.2.3"]
@@ -368,20 +366,20 @@ def test_hostile_sources_take_little_memory(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("preset", [6, 9])
-def test_archives_of_every_xz_preset_are_read(tmp_path: Path, preset: int) -> None:
+def test_reads_archives_of_every_xz_preset(tmp_path: Path, preset: int) -> None:
     (tmp_path / "a.tar.xz").write_bytes(lzma.compress(member("a_protocol.x") + END, preset=preset))
     done = memory.run("import", tmp_path / "a.tar.xz", "--release", "1.2.3", "-o", tmp_path / "out")
     assert done.code == 0
     assert done.peak < memory.LIMIT
 
 
-def test_all_releases_take_little_memory(shared: Path, tmp_path: Path) -> None:
+def test_all_releases_use_bounded_memory(shared: Path, tmp_path: Path) -> None:
     done = memory.run("import", shared / "libvirt" / "all-releases.tar.xz", "-o", tmp_path)
     assert done.code == 0, done.errors
     assert done.peak < memory.LIMIT * 0.6
 
 
-def test_unpacked_size_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unpacked_size_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MAX_UNPACKED", 10**6)
     path = tmp_path / "a.tar"
     path.write_bytes(member("zeros", bytes(2 * 10**6)) + END)

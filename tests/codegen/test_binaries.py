@@ -1,4 +1,4 @@
-"""Probes in ELF notes, and where libvirt's binaries are."""
+"""Probes in ELF notes, and the paths of libvirt binaries."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ PROBES = {
 
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("big", [False, True])
-def test_sites(tmp_path: Path, bits: int, big: bool) -> None:
+def test_finds_probe_sites(tmp_path: Path, bits: int, big: bool) -> None:
     path = tmp_path / "lib.so"
     path.write_bytes(elf(SITES, bits=bits, big=big))
     binary = read_binary(str(path))
     assert (binary.path, binary.probes) == (str(path), PROBES)
 
 
-def test_problems_of_notes_are_kept(tmp_path: Path) -> None:
+def test_keeps_problems_of_notes(tmp_path: Path) -> None:
     path = tmp_path / "lib.so"
     path.write_bytes(elf([], notes=note(("a", "b", "8@%rax"), "<", 8) + b"\x08\0\0"))
     binary = read_binary(str(path))
@@ -47,7 +47,7 @@ def test_problems_of_notes_are_kept(tmp_path: Path) -> None:
     assert binary.problems == ("note at byte 56 of .note.stapsdt: truncated by the end of the section",)
 
 
-def test_a_binary_without_probes(tmp_path: Path) -> None:
+def test_accepts_binary_without_probes(tmp_path: Path) -> None:
     path = tmp_path / "lib.so"
     path.write_bytes(elf([]).replace(b".note.stapsdt", b".note.nothing"))
     assert read_binary(str(path)).probes == {}
@@ -73,7 +73,7 @@ def test_rejects_other_files(tmp_path: Path) -> None:
             read_binary(str(path))
 
 
-def test_where_libvirt_is(tmp_path: Path) -> None:
+def test_finds_libvirt_binaries(tmp_path: Path) -> None:
     assert installed(tmp_path) == ()
     for path in (
         "usr/lib/libvirt.so.0",

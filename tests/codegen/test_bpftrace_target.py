@@ -1,4 +1,4 @@
-"""The scripts for bpftrace; that they work is for the real bpftrace to say (tests/differential)."""
+"""The bpftrace scripts. tests/differential runs them with bpftrace itself."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ def without(probe: str) -> tuple[Site, ...]:
         ("", None),
     ],
 )
-def test_operands(operand: str, read: str | None) -> None:
+def test_translates_operands(operand: str, read: str | None) -> None:
     assert expression(operand) == read
 
 
-def test_whole_output(run: Run, root: Path, tmp_path: Path) -> None:
-    """A program above 2^31, in a library put together by hand."""
+def test_output_matches_golden_files(run: Run, root: Path, tmp_path: Path) -> None:
+    """A program number above 2^31, in a hand-made library."""
     folder = root / "tests" / "golden" / "bpftrace"
     arguments = ("--defs", folder, "--library", library())
     result = run(*arguments, "-o", "out")
@@ -97,7 +97,7 @@ def test_whole_output(run: Run, root: Path, tmp_path: Path) -> None:
     assert "rpc-errors.bt is missing" in run(*arguments, "-o", "out", "--check").output
 
 
-def test_names_of_all_procedures(run: Run, root: Path, tmp_path: Path) -> None:
+def test_names_every_procedure(run: Run, root: Path, tmp_path: Path) -> None:
     """Compared with the text of the definitions."""
     assert run("--release", "12.6.0", "--library", library(), "-o", ".").exit_code == 0
     folder = root / "protocol-defs" / "12.6.0"
@@ -112,8 +112,8 @@ def test_names_of_all_procedures(run: Run, root: Path, tmp_path: Path) -> None:
     assert '@program[2270401305] = "log_manager";' in text
 
 
-def test_sites_that_hold_an_argument_in_different_places(run: Run, tmp_path: Path) -> None:
-    """Both are at the same address in files made by hand; what differs is told apart by the address alone."""
+def test_handles_argument_at_different_operands_per_site(run: Run, tmp_path: Path) -> None:
+    """In hand-made files both sites have the same address, so the address distinguishes nothing else."""
     other = ("libvirt", "rpc_client_msg_rx", MESSAGE.replace("4@%edi", "-4@$2"))
     result = run("--library", library(*LIBRARY, other))
     assert result.exit_code == 1
@@ -138,20 +138,20 @@ def test_sites_that_hold_an_argument_in_different_places(run: Run, tmp_path: Pat
         ),
     ],
 )
-def test_libraries_that_there_are_no_scripts_for(run: Run, sites: tuple[Site, ...], words: str) -> None:
+def test_rejects_libraries_without_scripts(run: Run, sites: tuple[Site, ...], words: str) -> None:
     result = run("--library", library(*sites), "-o", "out")
     assert result.exit_code == 1
     assert words in result.output
     assert not Path("out").exists()
 
 
-def test_a_path_that_bpftrace_would_not_take_literally(run: Run) -> None:
+def test_rejects_path_with_bpftrace_wildcards(run: Run) -> None:
     result = run("--library", library(name="lib virt:so"))
     assert result.exit_code == 1
     assert "bpftrace takes no path like 'lib virt:so'" in result.output
 
 
-def test_definitions_that_are_not_libvirts(run: Run, root: Path) -> None:
+def test_rejects_definitions_without_libvirt_programs(run: Run, root: Path) -> None:
     Path("defs").mkdir()
     shutil.copy(root / "tests" / "definitions" / "file.x", "defs")
     shutil.copy(root / "protocol-defs" / "12.6.0" / "libvirt_probes.d", "defs")
@@ -160,7 +160,7 @@ def test_definitions_that_are_not_libvirts(run: Run, root: Path) -> None:
     assert "bpftrace scripts need libvirt's definitions" in result.output
 
 
-def test_no_libvirt_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_missing_libvirt(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "installed", lambda: ())
     result = run()
     assert result.exit_code == 1

@@ -31,7 +31,7 @@ from libvirt_proto_codegen.model import (
 from libvirt_proto_codegen.reader import read_specification
 from libvirt_proto_codegen.source import Source, Span
 
-#: Spans take no part in equality.
+#: Spans do not affect equality.
 AT = Span(Source("", ""), 0, 0)
 
 RFC_4506_SECTION_7 = """
@@ -107,7 +107,7 @@ def string(name: str, limit: str) -> Declaration:
     return Declaration(name, Builtin.STRING, Shape.VARIABLE, reference(limit), span=AT)
 
 
-def test_the_rfcs_example() -> None:
+def test_builds_rfc_example() -> None:
     kinds = [
         EnumMember(name, number(value), span=AT)
         for name, value in [("TEXT", "0"), ("DATA", "1"), ("EXEC", "2")]
@@ -147,7 +147,7 @@ def test_the_rfcs_example() -> None:
     )
 
 
-def test_the_rfcs_program() -> None:
+def test_builds_rfc_program() -> None:
     null = ProcedureDef("PINGPROC_NULL", None, (), number("0"), span=AT)
     ping = ProcedureDef("PINGPROC_PINGBACK", Builtin.INT, (), number("1"), span=AT)
     assert definition(RFC_5531_SECTION_12) == ProgramDef(
@@ -161,7 +161,7 @@ def test_the_rfcs_program() -> None:
     )
 
 
-def test_procedures_take_several_types() -> None:
+def test_procedures_accept_several_arguments() -> None:
     program = definition("program P { version V { a F(int, struct b, unsigned) = N; } = V1; } = 0x20000001;")
     assert isinstance(program, ProgramDef)
     assert program.versions[0].procedures == (
@@ -225,7 +225,7 @@ def test_shapes(text: str, shape: Shape, size: Literal | Reference | None) -> No
     )
 
 
-def test_typedef_of_a_struct_of_that_name() -> None:
+def test_typedef_of_struct_with_same_name() -> None:
     assert definition("typedef struct X X;") == TypedefDef(plain(named("X", "struct"), "X"), span=AT)
 
 
@@ -257,13 +257,13 @@ def test_numbers_keep_their_spelling(text: str, value: int) -> None:
     "text",
     ["08", "0x", "1e3", "0b1", "1_000", "18446744073709551616", "-9223372036854775809", "0x1" + "0" * 16],
 )
-def test_numbers_that_are_none(text: str) -> None:
+def test_rejects_invalid_numbers(text: str) -> None:
     with pytest.raises(DefinitionError) as caught:
         definition(f"const A = {text};")
     assert [problem.rule for problem in caught.value.problems] == ["bad-number"]
 
 
-def test_enum_members_may_have_no_value_or_a_name() -> None:
+def test_enum_member_value_is_optional_or_a_name() -> None:
     assert definition("enum e { A, B = 5, C, D = B, E = -1 };") == EnumDef(
         "e",
         EnumBody(
@@ -280,7 +280,7 @@ def test_enum_members_may_have_no_value_or_a_name() -> None:
     )
 
 
-def test_stacked_cases_and_a_default() -> None:
+def test_stacked_cases_and_default() -> None:
     union = definition(
         "union u switch (unsigned int v) { case 1: case TRUE: case -3: int a; default: hyper *b; };"
     )
@@ -303,11 +303,11 @@ def test_default_may_be_void() -> None:
     assert union.body.default == Case((), None, span=AT)
 
 
-def test_void_in_a_struct_is_no_field() -> None:
+def test_void_in_struct_is_not_a_field() -> None:
     assert definition("struct x { void; };") == StructDef("x", StructBody((), span=AT), span=AT)
 
 
-def test_bodies_in_the_place_of_types() -> None:
+def test_inline_bodies_are_types() -> None:
     inner = EnumBody((EnumMember("A", None, span=AT),), span=AT)
     union = UnionBody(
         Declaration("t", inner, span=AT),
@@ -340,7 +340,7 @@ def test_file_and_includes_are_base_names() -> None:
     assert specification == Specification("qemu_protocol.x", (), ("remote_protocol.h", "inet.h"), span=AT)
 
 
-def test_spans_are_those_of_names() -> None:
+def test_spans_cover_names() -> None:
     text = "const A = 1; struct b { c d[A]; }; union e switch (int f) { case A: void; }; enum g { H = A };"
     constant, struct, union, enum = definitions(text)
     assert isinstance(struct, StructDef)
@@ -357,7 +357,7 @@ def test_spans_are_those_of_names() -> None:
     assert [text[span.start : span.end] for span in spans] == list("AbdcAefAgH")
 
 
-def test_problems_are_in_the_order_of_the_file() -> None:
+def test_problems_follow_file_order() -> None:
     text = "typedef void;\nenum e { A = 08, B /* autogen */ };\nstruct s { opaque x; };\nconst C = 1a;\n"
     with pytest.raises(DefinitionError) as caught:
         definitions(text)
@@ -365,14 +365,14 @@ def test_problems_are_in_the_order_of_the_file() -> None:
     assert lines == [1, 2, 2, 3, 4]
 
 
-def test_more_problems_than_anyone_reads() -> None:
+def test_number_of_problems_is_limited() -> None:
     with pytest.raises(DefinitionError) as caught:
         definitions("const A = 08;\n" * 101)
     assert len(caught.value.problems) == 101
     assert str(caught.value).endswith("\nerror: a.x: more than 100 problems: the rest is not shown")
 
 
-def test_a_name_has_a_limit() -> None:
+def test_name_length_is_limited() -> None:
     definitions(f"const {'a' * 255} = 1;")
     with pytest.raises(DefinitionError, match="a name of more than 255 characters"):
         definitions(f"const {'a' * 256} = 1;")

@@ -1,4 +1,4 @@
-"""`libvirt-proto diff`: what its sides may be, and how it ends."""
+"""`libvirt-proto diff`: the inputs it accepts, and its exit statuses."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def git(*words: str) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository, which is the current directory, with the definitions of two programs committed, and
-    those of the first one changed since."""
+    """A repository as the current directory: definitions of two programs are committed, and those of the
+    first are modified since."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith("GIT_"):
@@ -65,14 +65,14 @@ def test_two_files() -> None:
     assert result.stdout.endswith("2 findings: 2 LIMIT\n")
 
 
-def test_what_is_wire_fails() -> None:
+def test_wire_finding_fails() -> None:
     assert run(BROKEN / "previous.x", BROKEN / "current.x").exit_code == 1
     assert run(BROKEN / "previous.x", BROKEN / "current.x", "--fail-on", "LIMIT").exit_code == 0
     assert run(RAISED / "previous.x", RAISED / "current.x", "--fail-on", "LIMIT").exit_code == 1
     assert run(BROKEN / "previous.x", BROKEN / "previous.x").exit_code == 0
 
 
-def test_an_ignored_finding_does_not(tmp_path: Path) -> None:
+def test_ignored_finding_does_not_fail(tmp_path: Path) -> None:
     ignores = tmp_path / "ignores.toml"
     ignores.write_text('[[ignore]]\nrule = "FIELD_ADDED"\nname = "demo_*"\nreason = "no peer is older"\n')
     result = run(BROKEN / "previous.x", BROKEN / "current.x", "--ignore", ignores)
@@ -89,7 +89,7 @@ def test_formats(format_: str) -> None:
     assert result.exit_code == 1
 
 
-def test_json_says_all() -> None:
+def test_json_has_every_field() -> None:
     [finding] = json.loads(run(BROKEN / "previous.x", BROKEN / "current.x", "--format", "json").stdout)[
         "findings"
     ]
@@ -101,7 +101,7 @@ def test_json_says_all() -> None:
 
 
 def test_two_releases() -> None:
-    """447 to 456 in remote and 20 in admin came, and one field got another name in eight structs."""
+    """remote 447 to 456 and admin 20 were added, and one field was renamed in eight structs."""
     result = run("10.0.0", "12.6.0", "--format", "json")
     found = rules(result)
     assert {rule: found.count(rule) for rule in found} == {"FIELD_RENAMED": 8, "PROCEDURE_ADDED": 11}
@@ -111,8 +111,8 @@ def test_two_releases() -> None:
     assert sorted(numbers) == [20, *range(447, 457)]
 
 
-def test_the_renames_of_1_0_5() -> None:
-    """42 procedures, 41 in remote and one in qemu, and 60 payload types; one procedure came."""
+def test_finds_renames_of_1_0_5() -> None:
+    """42 procedures (41 of remote, 1 of qemu) and 60 payload types were renamed; one procedure was added."""
     result = run("1.0.4", "1.0.5", "--format", "json")
     found = [(finding["rule"], finding["program"]) for finding in json.loads(result.stdout)["findings"]]
     assert {each: found.count(each) for each in found} == {
@@ -124,21 +124,21 @@ def test_the_renames_of_1_0_5() -> None:
     }
 
 
-def test_the_rename_of_11_6_0() -> None:
+def test_finds_rename_of_11_6_0() -> None:
     result = run("11.2.0", "11.6.0")
     assert result.stdout.count(".bandwidth was called resource\n") == 8
     assert result.stdout.endswith("\n8 findings: 8 SOURCE\n")
 
 
-def test_the_limits_of_1_1_2() -> None:
+def test_finds_limits_of_1_1_2() -> None:
     result = run("1.1.1", "1.1.2")
     assert result.exit_code == 1
     assert result.stdout.endswith("\n28 findings: 17 WIRE, 11 SOURCE\n")
 
 
 @pytest.mark.system("git")
-def test_a_source_tree(repository: Path) -> None:
-    """A folder that has no .x file itself has them below it, as in a revision."""
+def test_compares_source_tree(repository: Path) -> None:
+    """For a folder without .x files, the folders below it are searched, as in a revision."""
     assert rules(run("git:HEAD:src", "src", "--format", "json")) == ["LIMIT_RAISED", "LIMIT_RAISED"]
     Path("empty").mkdir()
     result = run("src", "empty")
@@ -146,15 +146,15 @@ def test_a_source_tree(repository: Path) -> None:
     assert "there is no .x file in empty" in result.stderr
 
 
-def test_a_path_is_no_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_is_not_a_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("10.0.0").mkdir()
     Path("10.0.0/demo_protocol.x").write_text((RAISED / "previous.x").read_text())
     assert rules(run("10.0.0", RAISED / "previous.x", "--format", "json")) == []
-    assert run("./12.6.0", "10.0.0").exit_code == 1  # a path that is not there
+    assert run("./12.6.0", "10.0.0").exit_code == 1  # a path that does not exist
 
 
-def test_well_known_constants_need_not_be_given(tmp_path: Path) -> None:
+def test_well_known_constants_are_optional(tmp_path: Path) -> None:
     file = tmp_path / "a.x"
     file.write_text("typedef opaque uuid[VIR_UUID_BUFLEN];\n")
     other = tmp_path / "b.x"
@@ -164,7 +164,7 @@ def test_well_known_constants_need_not_be_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.system("git")
-def test_a_revision_against_the_files(repository: Path) -> None:
+def test_compares_revision_with_files(repository: Path) -> None:
     result = run("git:HEAD:src/a", "src/a", "--format", "json")
     assert rules(result) == ["LIMIT_RAISED", "LIMIT_RAISED"]
     first = json.loads(result.stdout)["findings"][0]
@@ -173,8 +173,8 @@ def test_a_revision_against_the_files(repository: Path) -> None:
 
 
 @pytest.mark.system("git")
-def test_paths_in_a_revision(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All folders below a folder; a file; from the root, or from the current directory."""
+def test_compares_paths_in_revision(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All folders below a folder; a file; relative to the root or to the current directory."""
     whole, below = "git:HEAD:", "git:HEAD:src"
     assert rules(run(whole, below, "--format", "json")) == []
     assert rules(run(whole, "git:HEAD:src/b/b.x", "--format", "json")).count("PROGRAM_REMOVED") == 1
@@ -184,7 +184,7 @@ def test_paths_in_a_revision(repository: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.system("git")
-def test_a_file_takes_along_what_it_includes(repository: Path) -> None:
+def test_file_in_revision_includes_its_neighbours(repository: Path) -> None:
     Path("src/a/user.x").write_text('%#include "a.h"\nstruct user {\n    demo_name name;\n};\n')
     git("add", "-A")
     git("commit", "-q", "-m", "second")
@@ -192,8 +192,8 @@ def test_a_file_takes_along_what_it_includes(repository: Path) -> None:
 
 
 @pytest.mark.system("git")
-def test_constants_in_a_revision(repository: Path) -> None:
-    """An externals.toml counts as in a folder."""
+def test_reads_constants_in_revision(repository: Path) -> None:
+    """An externals.toml applies as it does in a folder."""
     Path("src/c").mkdir()
     Path("src/c/c.x").write_text("typedef opaque label[LENGTH];\n")
     assert "no file defines the constant LENGTH" in commit_and_run("git:HEAD:src/c", "src/c").stderr
@@ -213,13 +213,13 @@ def commit_and_run(*sides: str) -> Result:
 
 
 @pytest.mark.system("git")
-def test_a_file_that_is_too_large(repository: Path) -> None:
+def test_rejects_large_file(repository: Path) -> None:
     Path("src/a/a.x").write_text("/*" + "x" * 2**20 + "*/")
     assert "HEAD:src/a/a.x is larger than 1,048,576 bytes" in commit_and_run("git:HEAD:src", "src").stderr
 
 
 @pytest.mark.system("git")
-def test_a_folder_without_definitions(repository: Path) -> None:
+def test_rejects_folder_without_definitions(repository: Path) -> None:
     Path("docs").mkdir()
     Path("docs/a.txt").write_text("")
     assert "there is no .x file in git:HEAD:docs" in commit_and_run("git:HEAD:docs", "src").stderr
@@ -250,7 +250,7 @@ def test_wrong_usage(repository: Path, side: str, said: str) -> None:
 
 
 @pytest.mark.system("git")
-def test_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_missing_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     result = run("git:HEAD:src", "12.6.0")
@@ -258,13 +258,13 @@ def test_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the current directory is in no git repository" in result.stderr
 
 
-def test_git_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_missing_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "git is not installed" in run("git:HEAD:src", "12.6.0").stderr
 
 
 @pytest.mark.system("git")
-def test_definitions_with_problems(repository: Path) -> None:
+def test_reports_invalid_definitions(repository: Path) -> None:
     Path("src/a/a.x").write_text("struct {")
     git("add", "-A")
     git("commit", "-q", "-m", "broken")
@@ -274,7 +274,7 @@ def test_definitions_with_problems(repository: Path) -> None:
     assert "nothing was compared" in result.stderr
 
 
-def test_completion() -> None:
+def test_completes_rule_and_release_names() -> None:
     result = CliRunner().invoke(
         cli.main,
         [],

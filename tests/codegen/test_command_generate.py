@@ -1,4 +1,4 @@
-"""`libvirt-proto generate`, as a user would run it."""
+"""`libvirt-proto generate`, run as a user runs it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_everything_of_the_newest_release(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_generates_newest_release(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
     result = run()
     assert result.exit_code == 0, result.output
     found = names(tmp_path)
@@ -34,12 +34,12 @@ def test_everything_of_the_newest_release(run, tmp_path: Path, root: Path) -> No
         assert (tmp_path / "generated" / "python" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_the_committed_modules_are_current(run, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_committed_modules_are_current(run, root: Path) -> None:  # type: ignore[no-untyped-def]
     result = run("python", "-o", root / "libvirt_proto" / "generated", "--check")
     assert result.exit_code == 0, result.output
 
 
-def test_one_target_of_my_own_definitions(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_generates_one_target_from_custom_definitions(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
     definitions = root / "tests" / "definitions" / "file.x"
     arguments = ("python", "--defs", definitions, "-o", "filedemo")
     result = run(*arguments)
@@ -49,7 +49,7 @@ def test_one_target_of_my_own_definitions(run, tmp_path: Path, root: Path) -> No
     assert run(*arguments, "--check").output == "python: 3 files in filedemo are current\n"
 
 
-def test_check_names_each_difference_and_what_mends_it(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_check_names_each_difference_and_its_fix(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
     definitions = root / "tests" / "definitions" / "file.x"
     arguments = ("python", "--defs", definitions, "-o", "filedemo")
     run(*arguments)
@@ -67,7 +67,7 @@ def test_check_names_each_difference_and_what_mends_it(run, tmp_path: Path, root
     assert names(tmp_path) == ["filedemo/__init__.py", "filedemo/_plan.py", "filedemo/old.py"]
 
 
-def test_somebody_elses_file_is_left_alone(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_keeps_files_it_did_not_generate(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "__init__.py").write_text("mine\n")
     arguments = ("python", "--defs", root / "tests" / "definitions" / "file.x", "-o", ".")
     result = run(*arguments)
@@ -77,7 +77,7 @@ def test_somebody_elses_file_is_left_alone(run, tmp_path: Path, root: Path) -> N
     assert run(*arguments, "--force").exit_code == 0
 
 
-def test_definitions_with_problems(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_reports_invalid_definitions(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     source = tmp_path / "bad.x"
     source.write_text("struct a { b c; };\nstruct d { e f; };\n")
     result = run("python", "--defs", source)
@@ -88,7 +88,7 @@ def test_definitions_with_problems(run, tmp_path: Path) -> None:  # type: ignore
     assert names(tmp_path) == ["bad.x"]
 
 
-def test_constants_from_elsewhere(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_accepts_external_constants(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     source = tmp_path / "few.x"
     source.write_text("typedef opaque few<SIZE>;\n")
     result = run("python", "--defs", source, "-o", "few")
@@ -122,7 +122,7 @@ def test_list_releases(run) -> None:  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def tree(tmp_path: Path, root: Path) -> Path:
-    """libvirt's src/ in little: definitions in folders below it."""
+    """libvirt's src/ in miniature, with definitions in subfolders."""
     for file, folder in (
         ("lock_protocol.x", "locking"),
         ("virnetprotocol.x", "rpc"),
@@ -137,8 +137,8 @@ def tree(tmp_path: Path, root: Path) -> Path:
 STRUCTS = ("structs", "--defs", "src", "-o", "src")
 
 
-def test_structs_of_a_source_tree(run, tree: Path) -> None:  # type: ignore[no-untyped-def]
-    """Its files lie in folders, and its constants in headers, which we need not see."""
+def test_generates_structs_of_source_tree(run, tree: Path) -> None:  # type: ignore[no-untyped-def]
+    """The files are in subfolders. Their constants come from headers, which are not needed."""
     result = run(*STRUCTS)
     assert (result.exit_code, result.output) == (0, "structs: 2 files in src (2 new)\n")
     layouts = ["lock_protocol-structs", "virnetprotocol-structs"]
@@ -148,8 +148,8 @@ def test_structs_of_a_source_tree(run, tree: Path) -> None:  # type: ignore[no-u
     assert [name for name in names(tree) if "/" not in name] == sorted([*layouts, "log_protocol-structs"])
 
 
-def test_structs_replaces_layout_files_alone(run, tree: Path) -> None:  # type: ignore[no-untyped-def]
-    """libvirt's own have no banner by which to know them; nothing beside them is left over."""
+def test_structs_replaces_only_layout_files(run, tree: Path) -> None:  # type: ignore[no-untyped-def]
+    """libvirt's own layout files have no banner to identify them; no other file is left over."""
     net = tree / "virnetprotocol-structs"
     net.write_text("/* -*- c -*- */\nenum old {\n};\n")
     (tree / "gone-structs").write_text("/* -*- c -*- */\n")
@@ -163,7 +163,7 @@ def test_structs_replaces_layout_files_alone(run, tree: Path) -> None:  # type: 
     assert {"gone-structs", "mine.py"} <= set(names(tree))
 
 
-def test_structs_that_are_equal(run, tree: Path) -> None:  # type: ignore[no-untyped-def]
+def test_reports_equal_structs(run, tree: Path) -> None:  # type: ignore[no-untyped-def]
     run(*STRUCTS)
     lock, net = tree / "lock_protocol-structs", tree / "virnetprotocol-structs"
     net.write_text(net.read_text().replace(" = 1,", "   = 1,"))
@@ -181,8 +181,8 @@ def test_structs_that_are_equal(run, tree: Path) -> None:  # type: ignore[no-unt
     assert result.stderr == "if this is meant: libvirt-proto generate structs --defs=src --output=src\n"
 
 
-def test_structs_that_differ(run, tree: Path) -> None:  # type: ignore[no-untyped-def]
-    """Words first, those of the wire before others, then a diff without what is white space alone."""
+def test_reports_different_structs(run, tree: Path) -> None:  # type: ignore[no-untyped-def]
+    """Messages first, wire changes before others, then a diff that ignores white space."""
     run(*STRUCTS)
     net = tree / "virnetprotocol-structs"
     text = net.read_text().replace("VIR_NET_OK = 0", "VIR_NET_FINE = 0").replace("REPLY = 1", "REPLY  = 1")
@@ -226,7 +226,7 @@ structs: src/virnetprotocol-structs: the ABI of 2 types differs; the wire change
         ("/* -*- c -*- */\nstruct b {\n  int  x;\n};\n", "the ABI of 2 types differs; the wire may change"),
     ],
 )
-def test_verdicts(run, tmp_path: Path, text: str, verdict: str) -> None:  # type: ignore[no-untyped-def]
+def test_reports_verdict_on_wire_compatibility(run, tmp_path: Path, text: str, verdict: str) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "a.x").write_text("struct a { int x; };\n")
     (tmp_path / "a-structs").write_text(text)
     result = run("structs", "--defs", "a.x", "-o", ".", "--check")
@@ -234,7 +234,7 @@ def test_verdicts(run, tmp_path: Path, text: str, verdict: str) -> None:  # type
     assert result.output.startswith(f"structs: a-structs: {verdict}\n")
 
 
-def test_many_differences_are_counted(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_counts_many_differences(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "a.x").write_text("".join(f"struct s{n} {{ int x; }};\n" for n in range(25)))
     (tmp_path / "a-structs").write_text("/* -*- c -*- */\n")
     result = run("structs", "--defs", "a.x", "-o", ".", "--check")

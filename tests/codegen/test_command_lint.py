@@ -33,16 +33,16 @@ def run(*words: str) -> Result:
         (["no-such.x"], 1),
     ],
 )
-def test_status(words: list[str], status: int) -> None:
+def test_exit_status(words: list[str], status: int) -> None:
     assert run(*words).exit_code == status
 
 
-def test_the_newest_release_is_the_default() -> None:
+def test_newest_release_is_the_default() -> None:
     assert run().stdout == run("12.6.0").stdout
     assert run().stdout.endswith("\n16 findings: 1 CONVENTION, 7 ACCESS, 8 UNUSED\n")
 
 
-def test_each_release_is_checked_for_itself() -> None:
+def test_checks_each_release_separately() -> None:
     one, other, both = (
         json.loads(run("--format", "json", *releases).stdout)["counts"]
         for releases in (["0.9.7"], ["10.0.0"], ["0.9.7", "10.0.0"])
@@ -58,7 +58,7 @@ def test_files_are_read_together(tmp_path: Path) -> None:
     assert "other/base.x:1:16: UNBOUNDED_STRING: number is a string without a limit\n" in done.stdout
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_reports_unreadable_input(tmp_path: Path) -> None:
     path = tmp_path / "file.x"
     path.write_text("struct a { b c; };\n")
     done = run(str(path))
@@ -68,7 +68,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     assert done.stderr.endswith("libvirt-proto: error: 1 problem in the definitions, nothing was checked\n")
 
 
-def test_a_source_that_is_nothing_is_said() -> None:
+def test_reports_unknown_source() -> None:
     said = "'12.6.1' is no file and no folder, and no definitions of libvirt 12.6.1 are here"
     assert said in run("12.6.1").stderr
 
@@ -78,8 +78,8 @@ def too_high(*words: str) -> list[str]:
     return [finding["message"] for finding in found if finding["rule"] == "LIMIT_TOO_HIGH"]
 
 
-def test_constants_of_libvirts_headers_are_known(tmp_path: Path) -> None:
-    """And yet others are taken where they are given: by --define, else by an externals.toml."""
+def test_knows_constants_of_libvirt_headers(tmp_path: Path) -> None:
+    """Other constants come from --define, then from an externals.toml."""
     path = tmp_path / "file.x"
     path.write_text("struct id { opaque uuid<VIR_UUID_BUFLEN>; };\n")
     assert too_high(str(path)) == []
@@ -89,7 +89,7 @@ def test_constants_of_libvirts_headers_are_known(tmp_path: Path) -> None:
     assert "VIR_UUID_BUFLEN (50,000,000)" in given[0]
 
 
-def test_colours_are_for_terminals() -> None:
+def test_colours_only_terminals() -> None:
     shown = on_terminal("lint", BAD, status=1)
     assert "\x1b[1;31mUNBOUNDED_STRING\x1b[0m: demo_string is a string without a limit" in shown
     plain = run(BAD).stdout
@@ -98,10 +98,8 @@ def test_colours_are_for_terminals() -> None:
         assert on_terminal("lint", BAD, status=1, env=environment) == plain
 
 
-def test_a_file_of_a_revision_is_no_file_of_the_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`git:HEAD:file.x` looks like one."""
+def test_file_in_revision_has_no_path_in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`git:HEAD:file.x` looks like a path."""
     monkeypatch.chdir(tmp_path)
     done = run("git:HEAD:file.x")
     assert done.exit_code == 2

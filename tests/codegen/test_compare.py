@@ -1,4 +1,4 @@
-"""`compare`: a pair of definitions for every rule, and what is found in it, written by hand."""
+"""`compare`: a pair of definitions per rule, with its expected findings written by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from libvirt_proto_codegen.schema import Schema
 from libvirt_proto_codegen.source import Span
 
 PAIRS = Path(__file__).resolve().parent.parent / "compare"
-#: What expected.toml says of a finding; `old` and `new` are the lines at its places.
+#: The contents of a finding in expected.toml; `old` and `new` are the lines at its places.
 KEYS = (
     "rule",
     "program",
@@ -47,8 +47,8 @@ def told(finding: Finding) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_each_rule_has_a_pair(rule: str) -> None:
-    """A rule without one fails, and so does a pair in which other things are found than it says."""
+def test_every_rule_has_a_fixture_pair(rule: str) -> None:
+    """Fails for a rule without a pair, and for a pair whose findings differ from its expected.toml."""
     folder = PAIRS / rule
     expected = tomllib.loads((folder / "expected.toml").read_text())["finding"]
     assert rule in {finding["rule"] for finding in expected}
@@ -57,12 +57,12 @@ def test_each_rule_has_a_pair(rule: str) -> None:
     assert all(finding.category == RULES[finding.rule].category for finding in found)
 
 
-def test_no_pair_is_of_a_rule_that_is_none() -> None:
+def test_every_fixture_pair_has_a_rule() -> None:
     assert {path.name for path in PAIRS.iterdir()} == set(RULES)
     assert {rule.category for rule in RULES.values()} == set(CATEGORIES)
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("side", ["previous", "current"])
-def test_nothing_differs_from_itself(rule: str, side: str) -> None:
+def test_equal_definitions_have_no_findings(rule: str, side: str) -> None:
     assert compare(schema(PAIRS / rule, side), schema(PAIRS / rule, side)) == ()

@@ -1,4 +1,4 @@
-"""docs/compare.md has the rules as the code has them."""
+"""docs/compare.md lists the rules of the code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from libvirt_proto_codegen.compare import CATEGORIES, RULES
 
 
 def table() -> str:
-    """The table of the rules as it should stand in the docs."""
+    """The table of rules, in the form expected in the docs."""
     lines = ["| category | rule | what it finds |", "|---|---|---|"]
     for category in CATEGORIES.values():
         lines.append(f"| **{category.id}** | | {category.summary} |")
@@ -17,11 +17,11 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_the_table_of_rules(root: Path) -> None:
+def test_docs_list_every_rule(root: Path) -> None:
     assert table() in (root / "docs" / "compare.md").read_text(encoding="utf-8")
 
 
-def test_a_rule_says_in_one_sentence_what_it_finds() -> None:
+def test_rule_descriptions_are_one_sentence() -> None:
     for id_, rule in RULES.items():
         assert rule.id == id_
         assert re.fullmatch(r"[A-Z][^.]+\.", rule.summary)

@@ -1,4 +1,4 @@
-"""Finding definitions and reading them."""
+"""Locating and reading definitions."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def test_releases_are_sorted_by_version() -> None:
         ("../protocol-defs/12.6.0", "no definitions of libvirt"),
     ],
 )
-def test_an_unknown_release_says_which_are_near(name: str, words: str) -> None:
+def test_unknown_release_names_closest_ones(name: str, words: str) -> None:
     with pytest.raises(UnknownRelease, match=re.escape(words)):
         load_release(name)
 
 
-def test_the_newest_release() -> None:
+def test_newest_release() -> None:
     schema = load_release()
     assert schema.release == "12.6.0"
     programs = {
@@ -89,7 +89,7 @@ def test_the_newest_release() -> None:
     ]
 
 
-def test_a_folder(tmp_path: Path) -> None:
+def test_reads_folder(tmp_path: Path) -> None:
     first, second = b"typedef opaque id[LENGTH];\r\n", b'%#include "b.h"\nstruct s { id x; };\n'
     (tmp_path / "b.x").write_bytes(first)
     (tmp_path / "a.x").write_bytes(b"\xef\xbb\xbf" + second)
@@ -106,7 +106,7 @@ def test_a_folder(tmp_path: Path) -> None:
     assert schema.modules[1].externals == (External("LENGTH", 8, "ids.h"),)
 
 
-def test_defines_come_before_externals_toml(tmp_path: Path) -> None:
+def test_defines_override_externals_toml(tmp_path: Path) -> None:
     (tmp_path / "a.x").write_text("typedef opaque id[LENGTH];")
     (tmp_path / "externals.toml").write_text("LENGTH = 8\n")
     assert load_schema([tmp_path / "a.x"]).modules[0].by_name["id"].min_size == 8
@@ -115,7 +115,7 @@ def test_defines_come_before_externals_toml(tmp_path: Path) -> None:
     assert node.size.value == 12
 
 
-def test_a_file_brings_what_it_includes(tmp_path: Path) -> None:
+def test_file_brings_its_includes(tmp_path: Path) -> None:
     (tmp_path / "a.x").write_text('%#include "b.h"\n%#include <elsewhere.h>\nstruct s { t x; };')
     (tmp_path / "b.x").write_text('%#include "c.h"\ntypedef u t;')
     (tmp_path / "c.x").write_text('%#include "a.h"\ntypedef int u;')
@@ -129,7 +129,7 @@ def test_a_file_brings_what_it_includes(tmp_path: Path) -> None:
     ]
 
 
-def test_what_cannot_be_read(tmp_path: Path) -> None:
+def test_reports_unreadable_definitions(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert problem(empty)[0] == "no-definitions"
@@ -145,7 +145,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["release = 3", "", "release =", "\x00"])
-def test_a_bad_manifest(tmp_path: Path, text: str) -> None:
+def test_rejects_bad_manifest(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.x").write_text("const A = 1;")
     (tmp_path / "MANIFEST.toml").write_text(text)
     rule, message = problem(tmp_path)
@@ -169,7 +169,7 @@ def test_a_bad_manifest(tmp_path: Path, text: str) -> None:
         ('"A B" = 1', "no name"),
     ],
 )
-def test_a_bad_externals_file(tmp_path: Path, text: str, why: str) -> None:
+def test_rejects_bad_externals_file(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(ExternalsError, match=why):
         read_externals(text)
     (tmp_path / "a.x").write_text("const A = 1;")
@@ -188,12 +188,12 @@ EXTERNALS = st.builds(
 
 
 @given(st.lists(EXTERNALS, unique_by=lambda external: external.name))
-def test_externals_written_and_read(externals: list[External]) -> None:
+def test_externals_round_trip(externals: list[External]) -> None:
     assert read_externals(write_externals(externals)) == {external.name: external for external in externals}
 
 
-def test_libvirts_own_constants_are_known(tmp_path: Path) -> None:
-    """A source tree's definitions need nothing else; what is said of a constant counts for more."""
+def test_knows_constants_of_libvirt(tmp_path: Path) -> None:
+    """A source tree needs no other file. An explicit value of a constant takes precedence."""
     file = tmp_path / "a.x"
     file.write_text("typedef opaque uuid[VIR_UUID_BUFLEN];\n")
     (definition,) = load_schema([file], known=True).modules[0].types
@@ -205,7 +205,7 @@ def test_libvirts_own_constants_are_known(tmp_path: Path) -> None:
 
 
 def special_files(folder: Path, suffix: str) -> None:
-    """Put one of each kind of file that is not regular into a folder."""
+    """Create one special file of each kind in a folder."""
     (folder / f"folder{suffix}").mkdir()
     os.mkfifo(folder / f"fifo{suffix}")
     (folder / f"device{suffix}").symlink_to("/dev/zero")
@@ -213,7 +213,7 @@ def special_files(folder: Path, suffix: str) -> None:
         listener.bind(str(folder / f"socket{suffix}"))
 
 
-def test_special_files_in_a_folder_are_passed_over(tmp_path: Path) -> None:
+def test_skips_special_files_in_folder(tmp_path: Path) -> None:
     special_files(tmp_path, ".x")
     assert problem(tmp_path)[0] == "no-definitions"
     (tmp_path / "one.x").write_text("const A = 1;\n")
@@ -223,14 +223,14 @@ def test_special_files_in_a_folder_are_passed_over(tmp_path: Path) -> None:
     assert [provider.file for provider in load_providers([tmp_path]).providers] == ["p.d"]
 
 
-def test_special_files_below_a_source_tree_are_passed_over(tmp_path: Path) -> None:
+def test_skips_special_files_below_source_tree(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     special_files(tmp_path / "src", ".x")
     (tmp_path / "src" / "one.x").write_text("const A = 1;\n")
     assert [module.file for module in load_schema([tmp_path]).modules] == ["one.x"]
 
 
-def test_neighbours_of_a_file_are_not_opened(tmp_path: Path) -> None:
+def test_does_not_open_neighbours_of_a_file(tmp_path: Path) -> None:
     special_files(tmp_path, ".x")
     special_files(tmp_path, ".tests")
     with (tmp_path / "large.tar.xz").open("wb") as sparse:
@@ -252,21 +252,19 @@ def test_neighbours_of_a_file_are_not_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["fifo.x", "device.x", "socket.x"])
-def test_special_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
+def test_rejects_special_file_by_name(tmp_path: Path, name: str) -> None:
     special_files(tmp_path, ".x")
     assert problem(tmp_path / name) == ("unreadable", f"cannot read {tmp_path / name}: not a regular file")
 
 
 @pytest.mark.parametrize("name", ["externals.toml", "MANIFEST.toml"])
-def test_special_file_in_the_place_of_a_table_is_refused(tmp_path: Path, name: str) -> None:
+def test_rejects_special_file_as_table(tmp_path: Path, name: str) -> None:
     (tmp_path / "one.x").write_text("const A = 1;\n")
     os.mkfifo(tmp_path / name)
     assert problem(tmp_path) == ("unreadable", f"cannot read {tmp_path / name}: not a regular file")
 
 
-def test_fifo_that_takes_the_place_of_a_file_does_not_block(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fifo_swapped_for_file_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, open_ = tmp_path / "one.x", os.open
 
     def swapped(name: Path, flags: int) -> int:
@@ -279,7 +277,7 @@ def test_fifo_that_takes_the_place_of_a_file_does_not_block(
     assert problem(path) == ("unreadable", f"cannot read {path}: not a regular file")
 
 
-def test_pipe_is_read_as_a_descriptor() -> None:
+def test_reads_pipe_by_descriptor() -> None:
     reader, writer = os.pipe()
     with open(reader, "rb"), open(writer, "wb") as pipe:
         pipe.write(b"const A = 1;\n")
@@ -288,7 +286,7 @@ def test_pipe_is_read_as_a_descriptor() -> None:
     assert [constant.name for constant in module.constants] == ["A"]
 
 
-def test_links_that_lead_nowhere_are_reported(tmp_path: Path) -> None:
+def test_reports_dangling_links(tmp_path: Path) -> None:
     (tmp_path / "one.x").write_text("const A = 1;\n")
     for name, target, reason in (
         ("loop.x", "loop.x", "Too many levels of symbolic links"),
@@ -300,7 +298,7 @@ def test_links_that_lead_nowhere_are_reported(tmp_path: Path) -> None:
         (tmp_path / name).unlink()
 
 
-def test_enormous_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
+def test_reads_enormous_file_up_to_limit(tmp_path: Path) -> None:
     for name in ("large.x", "externals.toml"):
         with (tmp_path / name).open("wb") as sparse:
             sparse.truncate(3 << 30)
@@ -311,7 +309,7 @@ def test_enormous_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
         (tmp_path / "one.x").write_text("const A = 1;\n")
 
 
-def test_definitions_have_a_limit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_total_size_of_definitions_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         (tmp_path / f"a{number}.x").write_text(f"const A{number} = {number};\n")
     assert len(load_schema([tmp_path]).modules) == 5
@@ -321,8 +319,8 @@ def test_definitions_have_a_limit_together(tmp_path: Path, monkeypatch: pytest.M
     assert message.endswith(f"of definitions, from {tmp_path / 'a3.x'} on")
 
 
-def test_a_source_tree(tmp_path: Path) -> None:
-    """Of a folder without definitions all folders below it are read, but not those of version control."""
+def test_reads_source_tree(tmp_path: Path) -> None:
+    """All subfolders of a folder without definitions are read, except those of version control."""
     for name in ("src/remote/b.x", "src/a.x", ".git/c.x", "src/probes/p.d"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         text = "provider p {\n  probe q(int x);\n};\n" if name.endswith(".d") else "const N = 1;\n"
@@ -332,7 +330,7 @@ def test_a_source_tree(tmp_path: Path) -> None:
     assert [provider.file for provider in load_providers([tmp_path]).providers] == ["p.d"]
 
 
-def test_a_folder_that_is_no_source_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_folder_that_is_not_a_source_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_tree, "MAX_MEMBERS", 3)
     for number in range(4):
         (tmp_path / f"{number}.txt").touch()
@@ -341,7 +339,7 @@ def test_a_folder_that_is_no_source_tree(tmp_path: Path, monkeypatch: pytest.Mon
     assert message.startswith("more than 3 files in ")
 
 
-def test_providers_that_cannot_be_read_are_reported_together(tmp_path: Path) -> None:
+def test_reports_all_unreadable_providers(tmp_path: Path) -> None:
     (tmp_path / "a_probes.d").write_text("provider libvirt {\n    probe p(int);\n};\n")
     (tmp_path / "b_probes.d").symlink_to("nowhere")
     (tmp_path / "c_probes.d").write_text("no provider\n")
@@ -362,8 +360,8 @@ CODE = 'raise SystemExit("ran")'
     "name",
     [f'a"""\n{CODE}\n""".x', f"a\n{CODE}\n.x", f"a\r{CODE}.x", "a\u2028b.x", 'a".x', "a\\.x", "a\udcff.x"],
 )
-def test_a_file_s_name_cannot_become_code(tmp_path: Path, name: str) -> None:
-    """Generated files name what they were made from: in a comment, and in a docstring."""
+def test_file_name_cannot_become_code(tmp_path: Path, name: str) -> None:
+    """Generated files name their sources in a comment and in a docstring."""
     (tmp_path / name).write_text("typedef int t;\n")
     rule, message = problem(tmp_path)
     assert rule == "bad-file-name"
@@ -371,13 +369,13 @@ def test_a_file_s_name_cannot_become_code(tmp_path: Path, name: str) -> None:
     assert message.isprintable()
 
 
-def test_names_of_files_in_other_languages_are_fine(tmp_path: Path) -> None:
+def test_accepts_non_english_file_names(tmp_path: Path) -> None:
     (tmp_path / "größe (2).x").write_text("typedef int t;\n")
     assert [module.file for module in load_schema([tmp_path]).modules] == ["größe (2).x"]
 
 
 @pytest.mark.parametrize("release", [f"1.0\n{CODE}", 'a"', "", "x" * 61, "a b", "é"])
-def test_a_release_cannot_become_code(tmp_path: Path, release: str) -> None:
+def test_release_name_cannot_become_code(tmp_path: Path, release: str) -> None:
     (tmp_path / "a.x").write_text("typedef int t;\n")
     (tmp_path / "MANIFEST.toml").write_text(f"release = {json.dumps(release)}\n")
     rule, message = problem(tmp_path)
@@ -386,7 +384,7 @@ def test_a_release_cannot_become_code(tmp_path: Path, release: str) -> None:
 
 
 @pytest.mark.parametrize("header", [f"a.h\n{CODE}", f"a.h\r{CODE}", f"a.h\u2028{CODE}", "a\x1b[31m.h"])
-def test_a_header_cannot_become_code(tmp_path: Path, header: str) -> None:
+def test_header_name_cannot_become_code(tmp_path: Path, header: str) -> None:
     (tmp_path / "a.x").write_text("typedef opaque t[N];\n")
     (tmp_path / "externals.toml").write_text(f"[N]\nvalue = 1\nheader = {json.dumps(header)}\n")
     rule, message = problem(tmp_path)

@@ -1,4 +1,4 @@
-"""libvirt's conventions: programs out of constants and enums, types by their names."""
+"""libvirt's conventions: programs from constants and enums, types by name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def program(text: str) -> Program:
 @pytest.mark.parametrize(
     ("constant", "short"),
     [
-        # The names that libvirt's own tapset gives.
+        # The names in libvirt's own tapset.
         ("REMOTE_PROGRAM", "remote"),
         ("QEMU_PROGRAM", "qemu"),
         ("LXC_PROGRAM", "lxc"),
@@ -85,7 +85,7 @@ enum demo_procedure {
 """
 
 
-def test_a_program_like_remote() -> None:
+def test_program_like_remote() -> None:
     assert program(DEMO) == Program(
         "DEMO_PROGRAM",
         "demo",
@@ -140,7 +140,7 @@ def test_two_programs_in_one_file() -> None:
     assert (two.short, two.version, two.procedures[0].args) == ("two", 3, Named("demo", "two_x_args"))
 
 
-def test_the_dialect_can_be_chosen() -> None:
+def test_dialect_can_be_selected() -> None:
     assert schema(DEMO, "rfc").modules[0].programs == ()
     assert len(schema(DEMO, "libvirt").modules[0].programs) == 1
     half = "const DEMO_PROGRAM = 1; const DEMO_PROTOCOL_VERSION = 1; struct demo_x_args { int a; };"
@@ -155,7 +155,7 @@ WORDS = st.lists(st.from_regex(r"[a-z][a-z0-9]{0,5}", fullmatch=True), min_size=
 
 
 @given(WORDS)
-def test_both_spellings_of_a_type_find_their_procedure(words: list[str]) -> None:
+def test_both_type_spellings_find_the_procedure(words: list[str]) -> None:
     symbol = "X_PROC_" + "_".join(words).upper()
     plain = "x_" + "_".join(words)
     camel = "x" + "".join(word.capitalize() for word in words)
@@ -180,8 +180,8 @@ def two(first: str, second: str) -> list[str]:
     return [program.short for module in found.modules for program in module.programs]
 
 
-def test_programs_that_would_be_called_alike_go_by_their_files() -> None:
-    """libvirt 1.0.2 and 1.0.3."""
+def test_programs_with_equal_short_names_use_file_names() -> None:
+    """As in libvirt 1.0.2 and 1.0.3."""
     public = "const LXC_PROGRAM = 1; const LXC_PROTOCOL_VERSION = 1; enum lxc_procedure { LXC_PROC_A = 1 };"
     monitor = (
         "const VIR_LXC_PROTOCOL_PROGRAM = 2; const VIR_LXC_PROTOCOL_PROGRAM_VERSION = 1;"

@@ -1,4 +1,4 @@
-"""Places in sources, and how problems show them."""
+"""Places in sources, and their display in problems."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_position_counts_from_one(offset: int, position: tuple[int, int]) -> Non
     assert SOURCE.position(offset) == position
 
 
-def test_lines_come_without_their_ends() -> None:
+def test_lines_exclude_line_ends() -> None:
     assert [SOURCE.line(number) for number in (1, 2, 3)] == ["const A = 1;", "", "\tconst B = A;"]
 
 
@@ -43,12 +43,12 @@ def test_position_and_line_agree_with_split(text: str, data: st.DataObject) -> N
         ("a :: b # [", "a :: b # ["),
     ],
 )
-def test_a_quoted_line_is_no_command_of_a_workflow(line: str, shown: str) -> None:
+def test_quoted_line_is_not_a_workflow_command(line: str, shown: str) -> None:
     assert str(Problem("syntax", Span(Source("a.x", line), 0, 1), "stray")).splitlines()[1] == f"  {shown}"
 
 
 @pytest.mark.parametrize("name", ["a\x1b[31m.x", "a\n::error::.x", "a\u202e.x", "a\udc9b.x"])
-def test_a_problem_escapes_names(name: str) -> None:
+def test_problem_escapes_names(name: str) -> None:
     span = Span(Source(name, "const A"), 0, 5)
     problem = Problem("syntax", span, f"{name} is stray", f"rename {name}", ((span, f"as {name}"),))
     lines = str(problem).split("\n")
@@ -56,12 +56,12 @@ def test_a_problem_escapes_names(name: str) -> None:
     assert all(map(str.isprintable, lines))
 
 
-def test_span_says_where_it_is() -> None:
+def test_span_has_line_and_column() -> None:
     span = Span(SOURCE, 22, 23)
     assert (str(span), span.line, span.column) == ("a.x:3:8", 3, 8)
 
 
-def test_problem_shows_the_line_and_a_caret() -> None:
+def test_problem_shows_line_and_caret() -> None:
     problem = Problem(
         "unknown-name",
         Span(SOURCE, 26, 27),
@@ -80,24 +80,24 @@ def test_problem_shows_the_line_and_a_caret() -> None:
     )
 
 
-def test_problem_without_a_place_is_one_line() -> None:
+def test_problem_without_span_is_one_line() -> None:
     assert str(Problem("unreadable", None, "a.x: Is a directory")) == "error: a.x: Is a directory"
 
 
-def test_control_characters_are_not_shown() -> None:
+def test_control_characters_are_escaped() -> None:
     source = Source("a.x", "a\x1b[31m\x00b")
     assert str(Problem("syntax", Span(source, 1, 2), "stray")) == (
         "a.x:1:2: error: stray\n  a\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}b\n   ^"
     )
 
 
-def test_a_span_of_several_lines_is_marked_on_its_first() -> None:
+def test_multi_line_span_is_marked_on_its_first_line() -> None:
     assert str(Problem("syntax", Span(SOURCE, 6, 20), "too long")).splitlines()[2] == "        ^~~~~~"
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 3000))
-def test_long_lines_are_cut_around_the_caret(before: int, width: int, behind: int) -> None:
-    source = Source("a.x", "-" * before + "x" * width + "-" * behind)
+def test_long_lines_are_cut_around_the_caret(before: int, width: int, after: int) -> None:
+    source = Source("a.x", "-" * before + "x" * width + "-" * after)
     _, text, caret = str(Problem("syntax", Span(source, before, before + width), "here")).split("\n")
     assert len(text) <= LINE_WIDTH + 2
     assert len(caret) <= LINE_WIDTH + 3
@@ -105,7 +105,7 @@ def test_long_lines_are_cut_around_the_caret(before: int, width: int, behind: in
     assert set(text[start : start + caret.count("~") + 1]) <= ({"x"} if width else {"-"})
 
 
-def test_error_keeps_its_problems_and_shows_them_all() -> None:
+def test_error_shows_all_its_problems() -> None:
     problems = [Problem("a", None, "first"), Problem("b", None, "second")]
     error = DefinitionError(iter(problems))
     assert error.problems == tuple(problems)

@@ -1,4 +1,4 @@
-"""When things came: the history that is shipped, and how releases are folded into one."""
+"""The history: the bundled one, and folding releases into one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from libvirt_proto_codegen.schema import Schema
 
 REMOTE = 0x20008086
 
-# What is shipped: facts by hand, from libvirt's own change logs.
+# The bundled history: facts by hand, from libvirt's change logs.
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ REMOTE = 0x20008086
         ("VIR_LXC_MONITOR_EXIT_STATUS_ERROR", "0.10.0"),
     ],
 )
-def test_the_registry_answers_since(name: str, since: str) -> None:
+def test_registry_reports_since(name: str, since: str) -> None:
     assert str(registry.default().since(name)) == since
 
 
-def test_a_span_is_data() -> None:
+def test_span_has_data_fields() -> None:
     span = registry.default().since("remote.domain_get_messages")
     assert (span.release, span.after, span.by) == (None, "4.5.0", "9.8.0")
     assert registry.default().history("remote.domain_get_messages").function == (
@@ -68,18 +68,18 @@ def test_a_span_is_data() -> None:
 
 
 @pytest.mark.parametrize("name", ["nonsense", "remote.nonsense", "remote_typed_param_value.x", "", "."])
-def test_what_is_unknown_has_no_history(name: str) -> None:
+def test_unknown_objects_have_no_history(name: str) -> None:
     with pytest.raises(KeyError):
         registry.default().since(name)
 
 
-def test_definitions_of_ones_own_have_none(tmp_path: Path) -> None:
+def test_custom_definitions_have_no_history(tmp_path: Path) -> None:
     (tmp_path / "own.x").write_text("const REMOTE_STRING_MAX = 5;")
     with pytest.raises(KeyError):
         registry.load(tmp_path).since("REMOTE_STRING_MAX")
 
 
-def test_an_older_release_has_it_under_its_own_names() -> None:
+def test_older_release_uses_its_own_names() -> None:
     older = registry.release("0.9.12")
     assert older.history("remote_get_type_ret") == registry.default().history("remote_connect_get_type_ret")
     assert str(older.since("remote_typed_param_value.s")) == "0.9.8"
@@ -88,8 +88,8 @@ def test_an_older_release_has_it_under_its_own_names() -> None:
     assert str(renamed) == "renamed in 11.6.0, was resource"
 
 
-def test_every_limit_that_was_raised_to_what_it_is() -> None:
-    """The last change of each number ends at the number that the newest release has."""
+def test_lists_every_raised_limit() -> None:
+    """The last change of each limit ends at the newest release's value."""
     checked = 0
     for module in registry.default().modules():
         for name, value in module.constants.items():
@@ -100,7 +100,7 @@ def test_every_limit_that_was_raised_to_what_it_is() -> None:
     assert checked > 20
 
 
-def test_all_procedures_of_1_0_5_that_were_renamed() -> None:
+def test_lists_procedures_renamed_in_1_0_5() -> None:
     renamed = [
         (procedure.number, str(event.before))
         for procedure in registry.program("remote").procedures
@@ -112,9 +112,9 @@ def test_all_procedures_of_1_0_5_that_were_renamed() -> None:
     assert len(renamed) > 40
 
 
-def test_procedures_came_with_the_functions_of_the_api() -> None:
-    """Where both are known: but for four, whose messages came later than the functions, and the
-    administration's first, whose functions were made public with 2.0.0."""
+def test_procedures_were_added_with_their_api_functions() -> None:
+    """Compared if both are known. Exceptions: four messages are newer than their functions, and the first
+    admin procedures are older than their functions, which became public in 2.0.0."""
     functions = read_functions((releases.root() / "functions.json").read_text())
     agreed, different = 0, {}
     for program in registry.default().programs():
@@ -135,7 +135,7 @@ def test_procedures_came_with_the_functions_of_the_api() -> None:
     }
 
 
-def test_functions_narrow_open_spans_alone() -> None:
+def test_functions_narrow_only_open_spans() -> None:
     narrow = 0
     for program in registry.default().programs():
         for procedure in program.procedures:
@@ -149,7 +149,7 @@ def test_functions_narrow_open_spans_alone() -> None:
     assert narrow > 150
 
 
-def test_docstrings_and_text_of_generated_classes() -> None:
+def test_generated_classes_document_history() -> None:
     union = registry.default().type("remote_typed_param_value")
     assert (
         (union.python_class.__doc__ or "").rstrip().endswith("Since: 0.9.7 or earlier.\n    s: since 0.9.8.")
@@ -159,8 +159,8 @@ def test_docstrings_and_text_of_generated_classes() -> None:
     assert "Since: 6.0.0, by virDomainBackupBegin of the public API" in args
 
 
-def test_every_fact_is_of_something() -> None:
-    """The shipped history has no thing that is neither in the newest release nor said to have left."""
+def test_every_fact_has_an_object() -> None:
+    """Every object in the bundled history is in the newest release or recorded as removed."""
     known = set(_keys(load_release()))
     history = read_history((releases.root() / "history.json").read_text())
     assert {" ".join(key) for key, facts in history.facts.items() if not facts.gone} <= known
@@ -173,7 +173,7 @@ def _keys(schema: Schema) -> list[str]:
     return [" ".join(key) for key in symbols(schema)]
 
 
-# Folding, with releases made by hand.
+# Folding, with hand-made releases.
 
 PROGRAM = "const X_PROGRAM = 0x20000001; const X_PROTOCOL_VERSION = 1; enum x_procedure {{ {} }};"
 ONE = (
@@ -189,7 +189,7 @@ def history_of(texts: Mapping[str, str], **ranges: tuple[str, str]) -> History:
 
 
 def told(history: History) -> dict[str, list[str]]:
-    """Key → when it came and what happened, in short."""
+    """Key → release and events, in short form."""
 
     def when(span: Span) -> str:
         return span.release or f"{span.after}-{span.by}"
@@ -207,11 +207,11 @@ def told(history: History) -> dict[str, list[str]]:
     }
 
 
-def test_nothing_to_tell() -> None:
+def test_empty_history_has_no_facts() -> None:
     assert told(history_of({"1.0.0": ONE, "1.0.1": ONE, "1.1.0": ONE})) == {}
 
 
-def test_what_comes_changes_and_leaves() -> None:
+def test_records_additions_changes_and_removals() -> None:
     two = (
         "const X_MAX = 32; const X_MORE_MAX = 4;"
         "struct x_open_args { string name<X_MAX>; unsigned int flags; };"
@@ -236,7 +236,7 @@ def test_what_comes_changes_and_leaves() -> None:
     }
 
 
-def test_what_is_renamed_keeps_its_history() -> None:
+def test_renamed_object_keeps_its_history() -> None:
     two = ONE.replace("X_MAX = 16", "X_MAX = 32").replace(
         "unsigned int flags", "unsigned int flags; int more"
     )
@@ -274,7 +274,7 @@ def test_gaps_and_ranges_give_spans() -> None:
     }
 
 
-def test_maintenance_releases_are_told_of_beside() -> None:
+def test_maintenance_releases_are_listed_separately() -> None:
     two = ONE.replace("X_MAX = 16", "X_MAX = 32").replace("X_KIND_B = 2", "X_KIND_B = 2, X_KIND_C = 3")
     own = two.replace("unsigned int flags", "hyper flags")
     texts = {"1.1.3": ONE, "1.1.3.1": two, "1.1.3.2": own, "1.1.4": ONE, "1.2.0": two}
@@ -285,7 +285,7 @@ def test_maintenance_releases_are_told_of_beside() -> None:
     }
 
 
-def test_a_maintenance_release_from_before_a_rename() -> None:
+def test_maintenance_release_from_before_a_rename() -> None:
     two = ONE.replace("X_MAX = 16", "X_MAX = 32")
     renamed = (
         ONE.replace("X_MAX", "X_NAME_MAX").replace("x_open_args", "x_start_args").replace("_OPEN", "_START")
@@ -316,7 +316,9 @@ VARIANTS = st.lists(
 
 
 @given(VARIANTS, VARIANTS)
-def test_extending_is_folding(first: list[tuple[int, str, bool]], rest: list[tuple[int, str, bool]]) -> None:
+def test_extending_equals_folding(
+    first: list[tuple[int, str, bool]], rest: list[tuple[int, str, bool]]
+) -> None:
     texts = {}
     for number, (limit, field, more) in enumerate([(16, "", False), *first, *rest]):
         text = ONE.replace("X_MAX = 16", f"X_MAX = {limit}").replace("unsigned int", f"{field} unsigned int")
@@ -331,7 +333,7 @@ def test_extending_is_folding(first: list[tuple[int, str, bool]], rest: list[tup
     for old, new in zip(made[len(first) :], made[1 + len(first) :], strict=False):
         history = extend(history, old, new, load)
     assert history == fold(made, load)
-    # And what is there at the end is what the last release has.
+    # The final state equals the last release.
     there = set(_keys(schemas[made[-1].name]))
     assert {" ".join(key) for key, facts in history.facts.items() if not facts.gone} <= there
     assert not {" ".join(key) for key, facts in history.facts.items() if facts.gone} & there
@@ -353,7 +355,7 @@ KEYS = st.lists(st.from_regex(r"[A-Za-z0-9_]{1,6}", fullmatch=True), min_size=1,
 
 
 @given(st.builds(History, RELEASES, RELEASES, st.dictionaries(KEYS, FACTS, max_size=4)))
-def test_a_history_comes_back(history: History) -> None:
+def test_history_round_trips(history: History) -> None:
     assert read_history(write_history(history)) == history
 
 
@@ -372,7 +374,7 @@ JSON = st.recursive(
     | JSON.map(json.dumps)
     | JSON.map(lambda x: json.dumps({"first": "1", "last": "2", "facts": {"a b": x}}))
 )
-def test_any_text_is_a_history_or_an_error(text: str) -> None:
+def test_any_text_parses_or_raises(text: str) -> None:
     try:
         history = read_history(text)
     except HistoryError:
@@ -380,8 +382,8 @@ def test_any_text_is_a_history_or_an_error(text: str) -> None:
     assert isinstance(history.first, str)
 
 
-def test_texts_of_a_history_cannot_leave_their_strings(tmp_path: Path) -> None:
-    """What a history file holds is data in what is generated, whatever it says."""
+def test_history_texts_stay_inside_string_literals(tmp_path: Path) -> None:
+    """Texts in a history file remain data in generated code, whatever they contain."""
     (tmp_path / "x.x").write_text("struct s { int a; };")
     schema = load_schema([tmp_path])
     evil = '"""\nraise SystemExit(1)\n"""\\'
@@ -398,13 +400,13 @@ def test_texts_of_a_history_cannot_leave_their_strings(tmp_path: Path) -> None:
             assert evil in space["FACTS"]  # type: ignore[operator]
 
 
-def test_functions_that_are_none() -> None:
+def test_rejects_invalid_functions() -> None:
     for text in ("", "[]", "{}", '{"functions": 5}', '{"functions": {"a": 5}}', '{"functions": {"a": [1]}}'):
         with pytest.raises(ValueError, match=r"\w"):
             read_functions(text)
 
 
-def test_narrowing() -> None:
+def test_functions_narrow_spans() -> None:
     text = ONE.replace("X_PROC_OPEN = 1", "X_PROC_OPEN = 1, X_PROC_CLOSE = 2")
     schema = schema_of({"x_protocol.x": text.encode()}, "9.8.0")
     one, two = ("procedure", "0x20000001", "1"), ("procedure", "0x20000001", "2")
@@ -424,7 +426,7 @@ def test_narrowing() -> None:
         assert found.since(two) == history.since(two)
 
 
-def test_words_of_spans_and_events() -> None:
+def test_text_of_spans_and_events() -> None:
     assert str(shown.Span(after="4.5.0", by="9.8.0")) == "after 4.5.0, by 9.8.0"
     span = shown.Span("1.0.5")
     for event, words in [

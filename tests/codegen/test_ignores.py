@@ -14,7 +14,7 @@ def parse(text: str) -> tuple[Ignore, ...]:
     return parse_ignores(text.encode("utf-8", "surrogateescape"), "known.toml", RULES)
 
 
-def test_entries_and_their_lines() -> None:
+def test_entries_have_their_lines() -> None:
     rest = 'rule = "FIELD_REMOVED"\nprogram = "de*"\nreason = "so"\n'
     assert parse(ENTRY + "# a comment\n[[ignore]]\n" + rest) == (
         Ignore("so", name="b", file="known.toml", line=1),
@@ -26,12 +26,12 @@ def test_an_empty_file_ignores_nothing() -> None:
     assert parse("# nothing is known yet\n") == ()
 
 
-def test_entries_in_another_spelling_have_no_line() -> None:
+def test_entries_in_inline_spelling_have_no_line() -> None:
     assert parse('ignore = [{name = "b", reason = "so"}]') == (Ignore("so", name="b", file="known.toml"),)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         (
             ENTRY + '[[ignore]]\nname = "c"\n',
@@ -60,10 +60,10 @@ def test_entries_in_another_spelling_have_no_line() -> None:
         ("a = " + "[" * 100_000, "known.toml: not TOML: "),
     ],
 )
-def test_what_is_wrong_with_one(text: str, says: str) -> None:
+def test_rejects_invalid_entries(text: str, message: str) -> None:
     with pytest.raises(IgnoresError) as caught:
         parse(text)
-    assert str(caught.value).startswith(says)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,6 @@ def test_what_is_wrong_with_one(text: str, says: str) -> None:
         (Ignore("so", name="demo_proc_new"), []),
     ],
 )
-def test_what_an_entry_is_about(ignore: Ignore, matched: list[object]) -> None:
+def test_entry_selects_findings(ignore: Ignore, matched: list[object]) -> None:
     found = [each for each in (TYPE_CHANGED, LOWERED, ADDED, REMOVED) if first_match([ignore], each)]
     assert found == matched

@@ -1,4 +1,4 @@
-"""`libvirt-proto import` of many releases, and of one more: the archive and the history."""
+"""`libvirt-proto import` of many releases and of one more: the archive and the history."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def changed(before: bytes, after: bytes) -> tuple[list[str], list[str]]:
-    """The lines that left and those that came."""
+    """The removed and the added lines."""
     lines = list(difflib.ndiff(before.decode().splitlines(), after.decode().splitlines()))
     return [line[2:] for line in lines if line[0] == "-"], [line[2:] for line in lines if line[0] == "+"]
 
 
-def test_a_folder_and_an_archive_of_many_releases_give_the_same(tmp_path: Path) -> None:
+def test_folder_and_archive_of_many_releases_are_equal(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     result = run(tree(tmp_path / "all", RELEASES), "-o", one)
     assert result.exit_code == 0, result.output
@@ -105,8 +105,8 @@ def test_check_covers_the_archive_and_the_history(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("last", ["1.0.2", "1.0.1", "1.0.0"])
-def test_a_release_that_is_taken_out_and_put_back(tmp_path: Path, last: str) -> None:
-    """Whatever the order: the newest extends, an older one makes all of it again."""
+def test_release_removed_and_imported_again(tmp_path: Path, last: str) -> None:
+    """In any order: the newest release extends the history, an older one rebuilds it."""
     run(tree(tmp_path / "all", RELEASES), "-o", tmp_path / "whole")
     others = {release: text for release, text in RELEASES.items() if release != last}
     out = tmp_path / "defs"
@@ -118,8 +118,8 @@ def test_a_release_that_is_taken_out_and_put_back(tmp_path: Path, last: str) -> 
     assert run(tmp_path / "last" / last, "--release", last, "-o", out, "--check").exit_code == 0
 
 
-def test_a_release_that_has_what_a_maintenance_release_had(tmp_path: Path) -> None:
-    """Added later or at once: the history is the same."""
+def test_release_after_maintenance_release_with_same_change(tmp_path: Path) -> None:
+    """Imported later or at once, the release gives the same history."""
     texts = {
         **RELEASES,
         "1.0.1.1": RELEASES["1.0.1"].replace("32", "64"),
@@ -137,14 +137,14 @@ def test_a_release_that_has_what_a_maintenance_release_had(tmp_path: Path) -> No
     )
 
 
-def test_one_release_of_many(tmp_path: Path) -> None:
+def test_imports_one_release_of_many(tmp_path: Path) -> None:
     result = run(tarball(tmp_path / "all.tar.xz", RELEASES), "--release", "1.0.1", "-o", tmp_path / "defs")
     assert result.exit_code == 0, result.output
     assert {name.split("/")[0] for name in files(tmp_path / "defs")} == {"1.0.1"}
     assert b"X_MAX = 32" in files(tmp_path / "defs")["1.0.1/x_protocol.x"]
 
 
-def test_ranges_are_stated_once(tmp_path: Path) -> None:
+def test_rejects_repeated_ranges(tmp_path: Path) -> None:
     source, out = tree(tmp_path / "all", {**RELEASES, "1.1.0": RELEASES["1.0.0"]}), tmp_path / "defs"
     result = run(source, "-o", out, "--same", "1.0.2:1.0.6")
     assert result.exit_code == 0, result.output
@@ -167,7 +167,7 @@ def test_ranges_are_stated_once(tmp_path: Path) -> None:
     assert files(out) == before
 
 
-def test_a_release_inside_the_range_of_another_is_refused(tmp_path: Path) -> None:
+def test_rejects_release_inside_existing_range(tmp_path: Path) -> None:
     out = tmp_path / "defs"
     run(tree(tmp_path / "all", RELEASES), "-o", out, "--same", "1.0.2:1.0.6")
     result = run(tree(tmp_path / "one", {"1.0.4": RELEASES["1.0.0"]}) / "1.0.4", "-o", out)
@@ -176,14 +176,14 @@ def test_a_release_inside_the_range_of_another_is_refused(tmp_path: Path) -> Non
     assert not (out / "1.0.4").exists()
 
 
-def test_gaps_are_told(tmp_path: Path) -> None:
+def test_reports_gaps(tmp_path: Path) -> None:
     texts = {"4.5.0": RELEASES["1.0.0"], "10.0.0": RELEASES["1.0.1"]}
     result = run(tree(tmp_path / "all", texts), "-o", tmp_path / "defs", "--same", "9.8.0:10.0.0")
     assert "between 4.5.0 and 9.8.0 there may be more: spans are given" in result.output
     assert '"in": ["4.5.0", "9.8.0"]' in (tmp_path / "defs" / "history.json").read_text()
 
 
-def test_a_damaged_archive_stops_the_import_before_anything_is_written(tmp_path: Path) -> None:
+def test_damaged_archive_leaves_everything_unchanged(tmp_path: Path) -> None:
     out = tmp_path / "defs"
     run(tree(tmp_path / "all", RELEASES), "-o", out)
     (out / "releases.weave").write_text("<<<<<<< ours\n")
@@ -193,7 +193,7 @@ def test_a_damaged_archive_stops_the_import_before_anything_is_written(tmp_path:
 
 
 @pytest.mark.parametrize("damage", ["{", "", None])
-def test_a_damaged_history_is_made_again(tmp_path: Path, damage: str | None) -> None:
+def test_rebuilds_damaged_history(tmp_path: Path, damage: str | None) -> None:
     out = tmp_path / "defs"
     run(tree(tmp_path / "all", RELEASES), "-o", out)
     good = files(out)
@@ -205,8 +205,8 @@ def test_a_damaged_history_is_made_again(tmp_path: Path, damage: str | None) -> 
     assert (out / "history.json").read_bytes() == good["history.json"]
 
 
-def test_the_next_release_of_libvirt(tmp_path: Path, root: Path) -> None:
-    """A hand-made 12.7.0 is imported in one command: what it does not touch stays as it is."""
+def test_imports_next_release(tmp_path: Path, root: Path) -> None:
+    """A hand-made 12.7.0 is imported by one command; unrelated files stay unchanged."""
     defs = root / "protocol-defs"
     out = tmp_path / "defs"
     out.mkdir()
@@ -243,7 +243,7 @@ def test_the_next_release_of_libvirt(tmp_path: Path, root: Path) -> None:
     assert archive_of(out).texts("12.7.0")["remote_protocol.x"] == text
     assert archive_of(out).texts("12.6.0") == archive_of(defs).texts("12.6.0")
 
-    # The archive: new lines, and ranges that end now. No line of a definition left.
+    # The archive has new lines, and ranges that end now. No line of a definition was removed.
     left, came = changed(before["releases.weave"], after["releases.weave"])
     assert len(came) < 60
     assert all(line.startswith("@ ") and line.endswith(":") for line in left)
@@ -281,7 +281,7 @@ def test_the_next_release_of_libvirt(tmp_path: Path, root: Path) -> None:
         (importer, "MAX_WORDS", "the definitions of a release have more than 2 words"),
     ],
 )
-def test_rejects_more_than_libvirt_has(
+def test_rejects_implausibly_large_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, limit: str, words: str
 ) -> None:
     monkeypatch.setattr(module, limit, 2)

@@ -1,4 +1,4 @@
-"""`libvirt-proto import`: trees, archives, folders; what it finds, writes and refuses."""
+"""`libvirt-proto import`: trees, archives, folders; what it finds, writes and rejects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from libvirt_proto_codegen.headers import HeaderConstants
 from libvirt_proto_codegen.importer import Difference, guess_release, import_release
 from libvirt_proto_codegen.schema import External
 
-#: A small libvirt: places as in 10.0.0, and what must not be taken.
+#: A small libvirt with the paths of 10.0.0, and files that must be skipped.
 TREE = {
     "include/libvirt/libvirt-host.h": """
         # define VIR_UUID_BUFLEN (16)
@@ -106,7 +106,7 @@ def rules(source: Path, out: Path, **options: object) -> list[str]:
     return [problem.rule for problem in caught.value.problems]
 
 
-def test_every_kind_of_source_gives_the_same(tmp_path: Path) -> None:
+def test_every_kind_of_source_gives_equal_definitions(tmp_path: Path) -> None:
     expected = None
     for kind, source in sources(tmp_path).items():
         assert guess_release(source) == "12.7.0"
@@ -125,10 +125,10 @@ def test_every_kind_of_source_gives_the_same(tmp_path: Path) -> None:
         assert sorted(written) == sorted([*FILES, "MANIFEST.toml", "externals.toml"])
         assert expected is None or written == expected, kind
         expected = written
-        assert list(report.folder.parent.iterdir()) == [report.folder], "nothing is left beside it"
+        assert list(report.folder.parent.iterdir()) == [report.folder], "nothing else is left"
 
 
-def test_what_is_written(tmp_path: Path) -> None:
+def test_writes_canonical_files(tmp_path: Path) -> None:
     report = import_release(folder(tmp_path / "tree"), "12.7.0", tmp_path)
     text = (report.folder / "remote_protocol.x").read_text()
     assert "upstream" not in text
@@ -160,7 +160,7 @@ PROVIDERS = {
 }
 
 
-def test_probe_providers(tmp_path: Path) -> None:
+def test_imports_probe_providers(tmp_path: Path) -> None:
     source = tarball(tmp_path / "libvirt-12.7.0.tar.gz", ":gz", TREE | PROVIDERS)
     result = run(source, "-o", tmp_path)
     assert result.exit_code == 0, result.output
@@ -189,7 +189,7 @@ def test_probe_providers(tmp_path: Path) -> None:
     assert run(source, "-o", tmp_path, "--check").exit_code == 0
 
 
-def test_probe_providers_alone_are_no_definitions_and_their_errors_come_with_the_others(
+def test_reports_missing_definitions_with_provider_errors(
     tmp_path: Path,
 ) -> None:
     assert rules(folder(tmp_path / "a", {"libvirt_probes.d": "provider p { probe a(); };"}), tmp_path) == [
@@ -199,7 +199,7 @@ def test_probe_providers_alone_are_no_definitions_and_their_errors_come_with_the
     assert rules(folder(tmp_path / "b", files), tmp_path) == ["syntax", "syntax"]
 
 
-def test_defines_come_first_and_known_constants_last(tmp_path: Path) -> None:
+def test_defines_override_headers_and_known_constants(tmp_path: Path) -> None:
     files = {"a_protocol.x": "typedef opaque a[VIR_UUID_BUFLEN]; typedef opaque b[OURS];"}
     source = folder(tmp_path / "flat", files)
     assert rules(source, tmp_path) == ["missing-external"]
@@ -236,12 +236,12 @@ def test_defines_come_first_and_known_constants_last(tmp_path: Path) -> None:
         ("#define N", None),
     ],
 )
-def test_constants_of_headers(text: str, value: int | None) -> None:
+def test_reads_constants_of_headers(text: str, value: int | None) -> None:
     found = HeaderConstants({PurePosixPath("include/x.h"): text.encode()}, {}, (12, 7, 0)).get("N")
     assert found == (None if value is None else External("N", value, "include/x.h"))
 
 
-def test_two_files_of_one_name(tmp_path: Path) -> None:
+def test_rejects_two_files_of_one_name(tmp_path: Path) -> None:
     same = {"a/x_protocol.x": "const A = 1;", "daemon/src/x_protocol.x": "const A = 1;"}
     report = import_release(folder(tmp_path / "same", same), "12.7.0", tmp_path)
     assert [file.path for file in report.files] == ["a/x_protocol.x"]
@@ -252,7 +252,7 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
     assert [file.path for file in report.files] == ["a/x_protocol.x"]
 
 
-def test_nothing_is_written_when_anything_is_wrong(tmp_path: Path) -> None:
+def test_failed_import_writes_nothing(tmp_path: Path) -> None:
     files = {"a_protocol.x": "struct a { b c; };", "d_protocol.x": "struct e { f g; };"}
     assert rules(folder(tmp_path / "tree", files), tmp_path / "out") == ["unknown-name", "unknown-name"]
     files = {"a_protocol.x": "struct a {", "d_protocol.x": "struct e {"}
@@ -260,7 +260,7 @@ def test_nothing_is_written_when_anything_is_wrong(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+def test_replaces_whole_folder(tmp_path: Path) -> None:
     source = folder(tmp_path / "tree")
     out = tmp_path / "out"
     first = import_release(source, "12.7.0", out)
@@ -279,7 +279,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert [path.name for path in out.iterdir()] == ["12.7.0"]
 
 
-def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+def test_keeps_folders_it_did_not_write(tmp_path: Path) -> None:
     source = folder(tmp_path / "tree")
     theirs = tmp_path / "out" / "12.7.0"
     theirs.mkdir(parents=True)
@@ -291,13 +291,13 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("release", ["..", "a/b", "", ".hidden", "x" * 65, "1\n2"])
-def test_a_release_is_a_plain_name(tmp_path: Path, release: str) -> None:
+def test_rejects_unsafe_release_names(tmp_path: Path, release: str) -> None:
     with pytest.raises(DefinitionError, match="no name of a release"):
         import_release(folder(tmp_path / "tree"), release, tmp_path / "out")
 
 
-def test_hostile_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is extracted, so paths do no harm; links are passed over, sizes capped."""
+def test_rejects_hostile_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is extracted, so paths do no harm; links are skipped, sizes limited."""
     text = b"const A = 1;"
     path = tmp_path / "hostile.tar"
     with tarfile.open(path, "w") as archive:
@@ -326,7 +326,7 @@ EMPTY_ZIP = b"PK\x05\x06" + b"\0" * 18
 
 
 @pytest.mark.parametrize("data", [b"", b"hi", b"\x1f\x8b\x00", b"\xfd7zXZ\x00rest", b"BZh91", EMPTY_ZIP])
-def test_what_is_no_archive(tmp_path: Path, data: bytes) -> None:
+def test_rejects_files_that_are_not_archives(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "libvirt-1.0.0.tar.xz"
     path.write_bytes(data)
     assert rules(path, tmp_path / "out") in (["unreadable"], ["no-definitions"])
@@ -334,7 +334,7 @@ def test_what_is_no_archive(tmp_path: Path, data: bytes) -> None:
 
 @pytest.mark.parametrize("kind", [":gz", ":bz2", ":xz"])
 @pytest.mark.parametrize("lost", [1, 5, 20, 300, 700])
-def test_a_cut_archive(tmp_path: Path, kind: str, lost: int) -> None:
+def test_rejects_truncated_archive(tmp_path: Path, kind: str, lost: int) -> None:
     whole = tarball(tmp_path / "whole", kind).read_bytes()
     path = tmp_path / "cut"
     path.write_bytes(whole[:-lost])
@@ -354,7 +354,7 @@ def test_a_cut_archive(tmp_path: Path, kind: str, lost: int) -> None:
         ("2024.01.02-backup", None),
     ],
 )
-def test_the_release_is_guessed_from_the_name(tmp_path: Path, name: str, release: str | None) -> None:
+def test_release_is_read_from_the_name(tmp_path: Path, name: str, release: str | None) -> None:
     assert guess_release(tmp_path / name) == release
 
 
@@ -362,7 +362,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["import", *(str(argument) for argument in arguments)])
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_command_imports_a_release(tmp_path: Path) -> None:
     source, out = folder(tmp_path / "libvirt-12.7.0"), tmp_path / "defs"
     assert run(source, "-o", out, "--check").exit_code == 1
     assert not out.exists()
@@ -380,7 +380,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert f"libvirt-proto import {source} --release 12.7.0 -o {out}" in result.stderr
 
 
-def test_the_commands_errors(tmp_path: Path) -> None:
+def test_command_reports_errors(tmp_path: Path) -> None:
     source = folder(tmp_path / "flat", {"a_protocol.x": "typedef opaque a[OURS];"})
     assert run(source).exit_code == 2, "no release"
     result = run(source, "--release", "1.0.0", "-o", tmp_path)
@@ -402,15 +402,15 @@ def test_the_commands_errors(tmp_path: Path) -> None:
     assert run(tmp_path / "nowhere", "--release", "1.0.0").exit_code == 2
 
 
-def test_the_repositorys_definitions(root: Path, shared: Path) -> None:
-    """What is committed is what the import makes of upstream's files."""
+def test_bundled_definitions_match_upstream(root: Path, shared: Path) -> None:
+    """The committed definitions equal an import of the upstream files."""
     for release in ("0.9.7", "10.0.0", "12.6.0"):
         report = import_release(shared / "libvirt" / release, release, root / "protocol-defs", check=True)
         assert report.differences == ()
 
 
 def constants(**texts: str) -> HeaderConstants:
-    """Headers a.h, b.h, … of these texts."""
+    """Headers a.h, b.h, … with these texts."""
     headers = {PurePosixPath(f"{name}.h"): text.encode() for name, text in texts.items()}
     return HeaderConstants(headers, {}, (1,))
 
@@ -431,7 +431,7 @@ def constants(**texts: str) -> HeaderConstants:
         ("(" * 150 + "1" + ")" * 49, None),
     ],
 )
-def test_constant_expressions_of_c(value: str, number: int | None) -> None:
+def test_evaluates_c_constant_expressions(value: str, number: int | None) -> None:
     found = constants(a=f"#define BASE 256\n#define SOUGHT {value}\n")
     if number is None:
         with pytest.raises(KeyError):
@@ -442,10 +442,8 @@ def test_constant_expressions_of_c(value: str, number: int | None) -> None:
     assert len(found) == (number is not None)
 
 
-def test_a_folder_that_cannot_be_replaced_stays_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second renaming fails, when the old folder is away already."""
+def test_keeps_folder_that_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second rename fails, after the old folder was moved away."""
     source, target = folder(tmp_path / "libvirt"), tmp_path / "out"
     assert run(source, "--release", "9.9.9", "-o", target).exit_code == 0
     before = {path.name: path.read_bytes() for path in (target / "9.9.9").iterdir()}
@@ -466,18 +464,18 @@ def test_a_folder_that_cannot_be_replaced_stays_as_it_was(
     assert [path.name for path in target.iterdir()] == ["9.9.9"]
 
 
-def test_more_definitions_than_any_libvirt_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_implausibly_many_definitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_tree, "MAX_KEPT", 500)
     with pytest.raises(DefinitionError, match="of more than 500 bytes: this is no libvirt"):
         source_tree.read_tree(folder(tmp_path / "libvirt"))
 
 
-def test_a_folder_with_files_that_are_none(tmp_path: Path) -> None:
+def test_skips_special_files(tmp_path: Path) -> None:
     root = folder(tmp_path / "libvirt")
     (root / "src" / "gone_protocol.x").symlink_to("nowhere")
     assert "gone_protocol.x" not in {path.name for path in source_tree.read_tree(root).definitions}
 
 
-def test_an_archive_that_is_gone(tmp_path: Path) -> None:
+def test_reports_missing_archive(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match=r"cannot read .*missing\.tar: No such file or directory"):
         source_tree.read_tree(tmp_path / "missing.tar")

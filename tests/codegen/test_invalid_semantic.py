@@ -1,4 +1,4 @@
-"""Definitions that parse and are wrong: every file says in its head comment what is said of it."""
+"""Definitions that parse but are invalid; each file states the expected diagnostic in its head comment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.rules import Rule
 
 FOLDER = Path(__file__).resolve().parent.parent / "invalid" / "semantic"
-#: A file, or a folder of files that are wrong together: then the first has the comment.
+#: A file, or a folder of files that are invalid together; then the first file has the comment.
 CASES = sorted(path.name for path in FOLDER.iterdir())
 
 
@@ -23,7 +23,7 @@ def problems(case: str) -> DefinitionError:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_says_what_its_head_comment_says(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diagnostic_matches_head_comment(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FOLDER)
     path = FOLDER / case
     first = min(path.iterdir()) if path.is_dir() else path

@@ -1,4 +1,4 @@
-"""Every file of tests/invalid/syntax ends in the diagnostic that its head comment says, whole."""
+"""Every file of tests/invalid/syntax gives exactly the diagnostic in its head comment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_there_are_invalid_files() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_diagnostic(path: Path) -> None:
+def test_diagnostic_matches_head_comment(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     head = takewhile(lambda line: line.startswith("//"), text.splitlines())
     expected = [line.removeprefix("//").removeprefix(" ") for line in head]

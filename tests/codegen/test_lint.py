@@ -1,6 +1,7 @@
-"""The rules of `lint`: each has a folder in tests/lint with definitions that break it and ones that do not.
+"""The rules of `lint`: each has a folder in tests/lint with definitions that break it and definitions that do
+not.
 
-In bad.x each finding stands on its line as a comment, `/* finds: MESSAGE [PROCEDURES] */`.
+In bad.x each finding is a comment on its line, `/* finds: MESSAGE [PROCEDURES] */`.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ def findings(path: Path) -> tuple[Finding, ...]:
     return lint(load_schema([path]))
 
 
-def test_every_rule_has_its_fixtures() -> None:
+def test_every_rule_has_fixtures() -> None:
     assert {folder.name for folder in FOLDER.iterdir()} == set(RULES)
     for folder in FOLDER.iterdir():
         assert {file.name for file in folder.iterdir()} == {"bad.x", "good.x"}
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_finds_what_is_bad(rule: str) -> None:
+def test_bad_fixture_has_its_findings(rule: str) -> None:
     path = FOLDER / rule / "bad.x"
     expected = [
         (rule, number, match["message"], match["reaches"])
@@ -46,12 +47,12 @@ def test_finds_what_is_bad(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_finds_nothing_in_what_is_good(rule: str) -> None:
+def test_valid_input_has_no_findings(rule: str) -> None:
     assert findings(FOLDER / rule / "good.x") == ()
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_points_at_what_it_is_about(rule: str) -> None:
+def test_finding_points_at_its_object(rule: str) -> None:
     for finding in findings(FOLDER / rule / "bad.x"):
         span, symbol = finding.new, finding.symbol
         assert span is not None
@@ -65,8 +66,8 @@ def test_every_category_has_rules() -> None:
     assert {rule.category for rule in RULES.values()} == set(CATEGORIES)
 
 
-def test_a_limit_counts_against_the_message_of_its_release(tmp_path: Path) -> None:
-    """Before 1.2.0 messages were smaller."""
+def test_limits_are_checked_against_message_size_of_their_release(tmp_path: Path) -> None:
+    """Messages were smaller before 1.2.0."""
     (tmp_path / "a.x").write_text("const VIR_NET_MESSAGE_PAYLOAD_MAX = 262120;\n")
     (tmp_path / "b.x").write_text("const MAX = 262144;\nstruct data { opaque data<MAX>; };\n")
     [finding] = lint(load_schema([tmp_path]))
@@ -74,8 +75,8 @@ def test_a_limit_counts_against_the_message_of_its_release(tmp_path: Path) -> No
     assert finding.message.endswith("takes 262,148 bytes or more; the payload of a message holds 262,120")
 
 
-def test_conventions_are_libvirts(tmp_path: Path) -> None:
-    """A program of RFC 5531 is checked for limits and for what it does not use, and for nothing else."""
+def test_conventions_match_libvirt(tmp_path: Path) -> None:
+    """A program of RFC 5531 is checked only for limits and unused types."""
     path = tmp_path / "file.x"
     path.write_text(
         "const OTHER = 7;\n"
@@ -98,17 +99,17 @@ def counts(found: tuple[Finding, ...]) -> dict[str, int]:
         ("12.6.0", {"TYPE_NAME": 1, "ACL_NONE": 7, "UNUSED_TYPE": 7, "UNUSED_CONSTANT": 1}),
     ],
 )
-def test_releases(release: str, expected: dict[str, int]) -> None:
+def test_findings_of_releases(release: str, expected: dict[str, int]) -> None:
     assert counts(lint(load_release(release))) == expected
 
 
-def test_the_documentation_names_what_is_found_in_the_newest_release() -> None:
+def test_docs_list_findings_of_newest_release() -> None:
     text = (ROOT / "docs" / "lint.md").read_text(encoding="utf-8")
     for finding in lint(load_release("12.6.0")):
         assert f"`{finding.name}`" in text, finding
 
 
-def test_the_documentation_has_the_rules() -> None:
+def test_docs_list_every_rule() -> None:
     text = (ROOT / "docs" / "lint.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([A-Z_]+)` \| ([A-Z]+) \| (.+?) \|", text, re.MULTILINE)
     assert rows == [(rule.id, rule.category, rule.summary) for rule in RULES.values()]

@@ -1,4 +1,4 @@
-"""Artefacts on disk: written, compared, and never over somebody's own files."""
+"""Artefacts on disk: writing, comparing, and protection of other files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ A = Artefact("a.py", f"{MARK}a = 1\n")
 B = Artefact("b.py", f"{MARK}b = 'é'\n")
 
 
-def test_writing_and_comparing(tmp_path: Path) -> None:
+def test_writes_and_compares(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     missing = [Difference("missing", "a.py"), Difference("missing", "b.py")]
     assert compare([A, B], folder) == missing
@@ -30,7 +30,7 @@ def test_writing_and_comparing(tmp_path: Path) -> None:
     assert stat.S_IMODE((folder / "a.py").stat().st_mode) == 0o666 & ~umask
 
 
-def test_what_differs_and_what_is_left_over(tmp_path: Path) -> None:
+def test_reports_differences_and_leftovers(tmp_path: Path) -> None:
     write([A, B], tmp_path)
     (tmp_path / "a.py").write_text(f"{MARK}edited\n")
     (tmp_path / "mine.py").write_text("print('mine')\n")
@@ -40,8 +40,8 @@ def test_what_differs_and_what_is_left_over(tmp_path: Path) -> None:
     assert (tmp_path / "a.py").read_text() == A.text
 
 
-def test_what_another_target_left_is_not_left_over(tmp_path: Path) -> None:
-    """Of the files of several targets in one folder, each target knows its own."""
+def test_ignores_files_of_other_targets(tmp_path: Path) -> None:
+    """With several targets in one folder, each target recognises its own files."""
     command = "# Command: libvirt-proto generate"
     probes = Artefact("p.stp", f"{MARK}{command} probes --release 12.6.0\n")
     old = Artefact("old.stp", f"{MARK}{command} probes\n")
@@ -53,7 +53,7 @@ def test_what_another_target_left_is_not_left_over(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.stp", "p.stp"]
 
 
-def test_files_that_nobody_generated_are_left_alone(tmp_path: Path) -> None:
+def test_keeps_files_without_banner(tmp_path: Path) -> None:
     (tmp_path / "b.py").write_text("print('mine')\n")
     with pytest.raises(ForeignFileError) as error:
         write([A, B], tmp_path)
@@ -63,16 +63,14 @@ def test_files_that_nobody_generated_are_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "b.py").read_text() == B.text
 
 
-def test_a_failed_write_leaves_no_litter(tmp_path: Path) -> None:
+def test_failed_write_leaves_no_temporary_files(tmp_path: Path) -> None:
     (tmp_path / "a.py").mkdir()
     with pytest.raises(OSError):
         write([A], tmp_path, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["a.py"]
 
 
-def test_a_write_that_fails_in_the_middle_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write([A], tmp_path)
     monkeypatch.setattr(
         os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
@@ -83,7 +81,7 @@ def test_a_write_that_fails_in_the_middle_leaves_the_old_file(
     assert [path.name for path in tmp_path.iterdir()] == ["a.py"]
 
 
-def test_a_folder_with_the_name_of_a_file_is_nobody_s_output(tmp_path: Path) -> None:
+def test_rejects_directory_as_output_file(tmp_path: Path) -> None:
     (tmp_path / "b.py").mkdir()
     write([A], tmp_path)
     assert compare([A], tmp_path) == []

@@ -1,4 +1,4 @@
-"""The canonical form, and what rpcgen makes of it."""
+"""The canonical form, and rpcgen's output for it."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ program P {
 """
 
 
-def test_canonical_form() -> None:
+def test_prints_canonical_form() -> None:
     specification = read_specification(Source("a.x", WRITTEN))
     assert print_specification(specification, "as libvirt has it") == CANONICAL
 
@@ -129,11 +129,11 @@ def test_head_cannot_end_its_comment() -> None:
     assert print_specification(specification, "a */ const A = 1; /*") == "/* a * / const A = 1; /* */\n"
 
 
-def test_nothing_is_printed_as_nothing() -> None:
+def test_prints_empty_specification_as_empty_text() -> None:
     assert print_specification(read_specification(Source("a.x", "/* empty */"))) == ""
 
 
-def test_definitions_and_declarations_alone() -> None:
+def test_prints_single_definitions_and_declarations() -> None:
     definitions = {each.name: each for each in read_specification(Source("a.x", WRITTEN)).definitions}
     struct, union, typedef = definitions["ret"], definitions["value"], definitions["uuid"]
     assert isinstance(struct, StructDef)
@@ -150,7 +150,7 @@ def test_definitions_and_declarations_alone() -> None:
 
 
 def from_rpcgen(path: Path, text: str) -> list[str]:
-    """The C that rpcgen makes of a definition file, without blank and preprocessor lines."""
+    """rpcgen's C for a definition file, without blank and preprocessor lines."""
     path.parent.mkdir()
     path.write_text(text, encoding="utf-8")
     lines = []
@@ -164,7 +164,9 @@ def from_rpcgen(path: Path, text: str) -> list[str]:
 
 @pytest.mark.system("rpcgen")
 @pytest.mark.parametrize("release", ["0.9.7", "1.0.0", "10.0.0", "12.6.0"])
-def test_rpcgen_makes_the_same_of_libvirts_files_and_ours(shared: Path, release: str, tmp_path: Path) -> None:
+def test_rpcgen_output_is_equal_for_upstream_and_canonical_files(
+    shared: Path, release: str, tmp_path: Path
+) -> None:
     files = sorted((shared / "libvirt" / release).glob("*.x"))
     assert files
     for path in files:

@@ -49,7 +49,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
 LIBRARIES = ("--library", "lib folder/libdemo.so.0", "--library", "bin/demod")
 
 
-def test_whole_output(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_output_matches_golden_files(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
     golden = root / "tests" / "golden" / "probes"
     arguments = ("--defs", golden / "demo_probes.d", *LIBRARIES, "-o", "out")
     result = run(*arguments)
@@ -73,7 +73,7 @@ def test_whole_output(run, tmp_path: Path, root: Path) -> None:  # type: ignore[
     )
 
 
-def test_warns_of_notes_that_cannot_be_used(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_warns_about_unusable_notes(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
     torn = b"".join(note(site, "<", 8) for site in LIBRARY) + b"\x08\0\0"
     (tmp_path / "torn.so").write_bytes(elf([], notes=torn))
     result = run("--defs", root / "tests" / "golden" / "probes", "--library", "torn.so", "-o", "out")
@@ -89,8 +89,8 @@ def marks(text: str) -> dict[str, list[str]]:
     }
 
 
-def test_all_probes(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
-    """Those that are nowhere are placed where the provider's comments say, else in the first library."""
+def test_generates_all_probes(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
+    """A probe that no binary has is placed where the provider's comments say, else in the first library."""
     golden = root / "tests" / "golden" / "probes"
     result = run("--defs", golden, *LIBRARIES, "--all-probes", "-o", "out")
     assert (result.exit_code, result.output) == (0, "probes: 1 file in out (1 new)\n")
@@ -112,7 +112,7 @@ def test_all_probes(run, tmp_path: Path, root: Path) -> None:  # type: ignore[no
     }
 
 
-def test_no_libvirt(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_reports_missing_libvirt(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(command, "installed", lambda: ())
     result = run("-o", "out")
     assert result.exit_code == 1
@@ -147,14 +147,14 @@ def test_errors(run, arguments: list[str], status: int, words: str) -> None:  # 
     assert words in result.stderr
 
 
-def test_options_of_another_target(run) -> None:  # type: ignore[no-untyped-def]
+def test_rejects_options_of_other_targets(run) -> None:  # type: ignore[no-untyped-def]
     result = CliRunner().invoke(main, ["generate", "systemtap", "--all-probes"])
     assert result.exit_code == 2
     assert "--library belongs to the targets probes and bpftrace, --all-probes to probes" in result.stderr
 
 
-def test_beside_the_functions(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """Two targets in one folder leave each other's files alone."""
+def test_generated_with_functions_tapset(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Two targets in one folder keep each other's files."""
     runner = CliRunner()
     functions = ["generate", "systemtap", "-o", "tapset"]
     assert runner.invoke(main, functions).output == "systemtap: 1 file in tapset (1 new)\n"
@@ -168,7 +168,7 @@ def test_beside_the_functions(run, tmp_path: Path) -> None:  # type: ignore[no-u
     ]
 
 
-def test_several_targets(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_generates_several_targets(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     result = run("systemtap", "--library", "none.so", "--all-probes", "-o", "out")
     assert (
         result.output == "probes: 2 files in out/probes (2 new)\nsystemtap: 1 file in out/systemtap (1 new)\n"
@@ -176,9 +176,9 @@ def test_several_targets(run, tmp_path: Path) -> None:  # type: ignore[no-untype
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_libvirts_providers(release: str, root: Path) -> None:
-    """Every probe of the canonical text, found there by regular expressions, has its alias with the names
-    of its arguments in their order, and with strings where they are `char *`."""
+def test_reads_providers_of_libvirt(release: str, root: Path) -> None:
+    """Every probe that regular expressions find in the canonical text has an alias with its arguments' names
+    in order; `char *` arguments are strings."""
     folder = root / "protocol-defs" / release
     artefacts, left_out = generate_probes(load_providers([folder]), [Binary("/lib.so", {})], all_probes=True)
     assert left_out == ()

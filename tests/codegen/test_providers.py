@@ -25,8 +25,8 @@ def read(text: str) -> Provider:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_diagnostic(path: Path) -> None:
-    """Every file of tests/invalid/provider ends in the diagnostic that its head comment says, whole."""
+def test_diagnostic_matches_head_comment(path: Path) -> None:
+    """Every file of tests/invalid/provider gives exactly the diagnostic in its head comment."""
     text = path.read_text(encoding="utf-8")
     head = takewhile(lambda line: line.startswith("#"), text.splitlines())
     expected = [line.removeprefix("#").removeprefix(" ") for line in head]
@@ -35,7 +35,7 @@ def test_diagnostic(path: Path) -> None:
     assert [line.rstrip() for line in str(caught.value).splitlines()] == expected
 
 
-def test_what_a_provider_says(root: Path) -> None:
+def test_reads_provider(root: Path) -> None:
     path = root / "tests" / "golden" / "probes" / "demo_probes.d"
     provider = read_provider(Source(str(path), path.read_text()))
     assert (provider.file, provider.name, provider.tapset) == (
@@ -68,20 +68,20 @@ def test_what_a_provider_says(root: Path) -> None:
     assert provider.alias(bare, bare.probes[0]) == "demo.start"
 
 
-def test_words_of_the_language_may_be_names() -> None:
+def test_keywords_are_valid_names() -> None:
     provider = read("provider probe { probe provider(probe probe, provider *provider); };")
     ((_, probe),) = provider.probes
     assert (provider.name, probe.name) == ("probe", "provider")
     assert probe.arguments == (Argument("probe", "probe"), Argument("provider *", "provider"))
 
 
-def test_the_tapset_of_old_releases() -> None:
+def test_reproduces_tapset_of_old_releases() -> None:
     assert read_provider(Source("a/probes.d", "provider p { probe a(); };")).tapset == "libvirt_probes.stp"
     text = "provider p { probe a(); };"
     assert read_provider(Source("libvirt_qemu_probes.d", text)).tapset == "libvirt_qemu_probes.stp"
 
 
-def test_a_file_of_one_name_and_a_probe_in_two_files(tmp_path: Path) -> None:
+def test_reports_duplicate_files_and_probes(tmp_path: Path) -> None:
     (tmp_path / "probes.d").write_text("provider p { probe a(); };")
     (tmp_path / "libvirt_probes.d").write_text("provider p { probe a(); };\n")
     with pytest.raises(DefinitionError) as caught:
@@ -91,14 +91,14 @@ def test_a_file_of_one_name_and_a_probe_in_two_files(tmp_path: Path) -> None:
     assert "libvirt_probes.d:1:20: note: the first one" in str(caught.value)
 
 
-def test_no_provider(tmp_path: Path) -> None:
+def test_reports_missing_provider(tmp_path: Path) -> None:
     (tmp_path / "a.x").write_text("const A = 1;")
     for path in (tmp_path, tmp_path / "a.x"):
         with pytest.raises(DefinitionError, match=r"there is no probe provider \(\.d file\)"):
             load_providers([path])
 
 
-def test_a_swarm_of_errors_is_cut_short() -> None:
+def test_number_of_errors_is_limited() -> None:
     with pytest.raises(DefinitionError) as caught:
         read("provider p {\n" + "probe a(int 5);\n" * 50 + "};")
     assert len(caught.value.problems) == 21
@@ -115,7 +115,7 @@ TOKENS = st.sampled_from(
 
 
 @given(st.text() | st.lists(TOKENS).map(" ".join))
-def test_any_text_is_a_provider_or_has_problems(text: str) -> None:
+def test_any_text_parses_or_has_problems(text: str) -> None:
     for given_text in (text, f"provider p {{ {text} }};"):
         try:
             provider = read(given_text)
@@ -141,7 +141,7 @@ types = st.sampled_from(
 
 @st.composite
 def providers(draw: st.DrawFn) -> Provider:
-    """A provider as a file may say it: sections that begin with `file`, no two neighbours alike."""
+    """Any provider: sections that begin with `file`, no two equal neighbours."""
     sections: list[Section] = []
     taken: set[str] = set()
     for index in range(draw(st.integers(1, 3))):
@@ -170,5 +170,5 @@ def providers(draw: st.DrawFn) -> Provider:
 
 
 @given(providers())
-def test_printed_and_read_again(provider: Provider) -> None:
+def test_printing_and_parsing_round_trips(provider: Provider) -> None:
     assert read(print_provider(provider)) == provider

@@ -1,4 +1,4 @@
-"""The Python target: what a user's own definitions become."""
+"""The Python target, with custom definitions."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def everything(definitions: Path, tmp_path_factory: pytest.TempPathFactory) -> R
     return registry.load(folder, package=True)
 
 
-def test_the_file_of_the_rfc_both_ways_with_only_the_runtime(definitions: Path, tmp_path: Path) -> None:
-    """The package runs outside the repository; the generator and what it needs cannot be imported."""
+def test_rfc_example_round_trips_without_generator(definitions: Path, tmp_path: Path) -> None:
+    """The package runs outside the repository, without the generator and its dependencies."""
     assert len(FILE) == 48
     package = tmp_path / "filedemo"
     package.mkdir()
@@ -79,7 +79,7 @@ def test_every_type_round_trips(file: str, count: int, definitions: Path) -> Non
         holds()
 
 
-def test_names_that_python_keeps(everything: Registry) -> None:
+def test_renames_python_keywords(everything: Registry) -> None:
     code: types.ModuleType = everything.module("everything").code
     assert [member.name for member in code.Color] == ["RED", "GREEN", "None_", "from_"]
     assert [int(member) for member in code.Color] == [2, 3, 7, 9]
@@ -93,7 +93,7 @@ def test_names_that_python_keeps(everything: Registry) -> None:
     assert "import" in code.Everything.__struct_encode_fields__
 
 
-def test_files_whose_names_are_no_names_of_modules(tmp_path: Path) -> None:
+def test_renames_files_with_invalid_module_names(tmp_path: Path) -> None:
     for name in ("class", "my-file", "9", "__init__"):
         (tmp_path / f"{name}.x").write_text(f"typedef int t{len(name)};\n")
     loaded = registry.load(tmp_path)
@@ -105,7 +105,7 @@ def test_files_whose_names_are_no_names_of_modules(tmp_path: Path) -> None:
     }
 
 
-def test_a_linked_list_by_hand(everything: Registry) -> None:
+def test_linked_list_round_trips(everything: Registry) -> None:
     entry = everything.type("stringlist")
     data = bytes.fromhex(
         "00000001 00000002 68690000"  # present, "hi"
@@ -116,7 +116,7 @@ def test_a_linked_list_by_hand(everything: Registry) -> None:
     assert entry.to_bytes(value) == data
 
 
-def test_recursion_has_an_end(everything: Registry) -> None:
+def test_recursion_is_limited(everything: Registry) -> None:
     link = bytes.fromhex("00000001 00000000")
     rest = bytes.fromhex("00000002 00000002 00000000")
     levels = 5000
@@ -132,7 +132,7 @@ def test_recursion_has_an_end(everything: Registry) -> None:
         everything.type("stringlist").to_bytes(deeper)
 
 
-def test_a_program_of_rfc_5531(everything: Registry) -> None:
+def test_program_of_rfc_5531(everything: Registry) -> None:
     program = everything.program(0x20000099)
     assert (program.symbol, program.version) == ("DEMO_PROG", 1)
     assert [(p.number, p.symbol, p.args is None, p.ret is None) for p in program.procedures] == [
@@ -148,7 +148,7 @@ def test_a_program_of_rfc_5531(everything: Registry) -> None:
     assert add.ret.from_bytes(bytes.fromhex("00000004")) == 4
 
 
-def test_values_that_do_not_fit_name_their_place(everything: Registry) -> None:
+def test_invalid_values_report_their_path(everything: Registry) -> None:
     code = everything.module("everything").code
     tree = code.Tree(False, code.TreeNode(None, code.Tree(True, 2**31), 1.0, bytes(16)))
     with pytest.raises(BadValue) as error:
@@ -160,7 +160,7 @@ def test_values_that_do_not_fit_name_their_place(everything: Registry) -> None:
         everything.type("remote_uuid").to_bytes(bytes(15))
 
 
-def test_a_union_without_an_arm_for_its_discriminant(everything: Registry, definitions: Path) -> None:
+def test_rejects_discriminant_without_arm(everything: Registry, definitions: Path) -> None:
     file = registry.load(definitions / "file.x").type("filetype")
     with pytest.raises(BadValue) as error:
         file.from_bytes(bytes.fromhex("00000003 00000000"))
@@ -168,7 +168,7 @@ def test_a_union_without_an_arm_for_its_discriminant(everything: Registry, defin
     assert "no arm for discriminant 3" in str(error.value)
 
 
-def test_a_module_for_another_runtime_says_so() -> None:
+def test_module_for_another_runtime_is_reported() -> None:
     with pytest.raises(ImportError, match=r"libvirt-proto generate"):
         primitives.require_api(primitives.API_VERSION + 1)
 

@@ -1,4 +1,4 @@
-"""Many releases in one file: the weave, the archive, and the one that is shipped."""
+"""Many releases in one file: the weave, the archive, and the bundled archive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from libvirt_proto_codegen.releases.archive import (
 from libvirt_proto_codegen.releases.version import follows, version_key
 from libvirt_proto_codegen.releases.weave import unweave, weave
 
-#: Versions of a text: lines that come back often, in paragraphs, and any text at all.
+#: Versions of a text: lines that recur often, in paragraphs, and any text.
 LINES = st.lists(st.sampled_from(["", "", "a", "b", "};", "    void;", "    int a;"]), max_size=12)
 TEXTS = st.none() | LINES.map("\n".join) | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
@@ -34,7 +34,7 @@ def plain(name: str) -> Release:
 
 @given(st.lists(TEXTS, max_size=8))
 @example(["", None, "\n", "a\r\nb\x0bc\u2028d", ""])
-def test_any_texts_come_back(texts: list[str | None]) -> None:
+def test_any_texts_round_trip(texts: list[str | None]) -> None:
     woven = weave(texts)
     assert [unweave(woven, version) for version in range(len(texts))] == texts
     assert all(run.lines and run.versions for run in woven)
@@ -42,8 +42,8 @@ def test_any_texts_come_back(texts: list[str | None]) -> None:
 
 
 @given(st.lists(LINES.map("\n".join), max_size=6), LINES.map("\n".join))
-def test_one_more_version_leaves_the_others_lines_in_their_order(texts: list[str], text: str) -> None:
-    """Without the new one, the weave of all is the weave of the others."""
+def test_adding_a_version_keeps_order_of_other_lines(texts: list[str], text: str) -> None:
+    """Without the new version, the weave of all equals the weave of the others."""
     more = weave([*texts, text])
     without = [
         (versions, line)
@@ -60,7 +60,7 @@ VERSIONS = st.lists(
 
 
 @given(VERSIONS, st.data())
-def test_an_archive_comes_back(names: list[str], data: st.DataObject) -> None:
+def test_archive_round_trips(names: list[str], data: st.DataObject) -> None:
     files = st.dictionaries(
         st.sampled_from(["a.x", "b.x", "p.d"]), TEXTS.filter(lambda text: text is not None)
     )
@@ -73,7 +73,7 @@ def test_an_archive_comes_back(names: list[str], data: st.DataObject) -> None:
     assert all(again.find(name).name == name for name in names)
 
 
-def test_the_file_of_an_archive() -> None:
+def test_reads_file_of_archive() -> None:
     old, new = "const A = 1;\n\nstruct s {\n    int a;\n};\n", "const A = 2;\n\nstruct s {\n    int a;\n};\n"
     texts = {"1.0.0": {"a.x": old}, "1.0.1": {"a.x": new}, "1.1.0": {"a.x": new}}
     made = [plain("1.0.0"), Release("1.0.1", "1.0.1", "1.0.2"), plain("1.1.0")]
@@ -126,7 +126,7 @@ def test_the_file_of_an_archive() -> None:
         ("<<<<<<< HEAD", "line 1: this is neither"),
     ],
 )
-def test_a_damaged_archive_is_told_in_words(text: str, words: str) -> None:
+def test_damaged_archive_is_an_error(text: str, words: str) -> None:
     with pytest.raises(ArchiveError) as caught:
         read_archive(text)
     assert words in str(caught.value)
@@ -138,7 +138,7 @@ def test_a_damaged_archive_is_told_in_words(text: str, words: str) -> None:
         "\n".join
     )
 )
-def test_any_text_is_an_archive_or_an_error(text: str) -> None:
+def test_any_text_parses_or_raises(text: str) -> None:
     try:
         archive = read_archive(text)
     except ArchiveError:
@@ -146,7 +146,7 @@ def test_any_text_is_an_archive_or_an_error(text: str) -> None:
     assert all(isinstance(archive.texts(name), dict) for name in archive.names)
 
 
-def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
+def test_damaged_file_error_suggests_a_fix(tmp_path: Path) -> None:
     (tmp_path / "releases.weave").write_bytes(b"\xff")
     with pytest.raises(DefinitionError, match=r"releases\.weave is not UTF-8\n  hint: without it"):
         releases.archive_of(tmp_path)
@@ -172,14 +172,14 @@ def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
         ("12.6.0", "12.6.0", False),
     ],
 )
-def test_which_release_comes_next(before: str, release: str, expected: bool) -> None:
+def test_order_of_releases(before: str, release: str, expected: bool) -> None:
     assert follows(release, before) is expected
 
 
-# The archive that is shipped
+# The bundled archive
 
 
-def test_the_folders_and_the_archive_agree() -> None:
+def test_folders_and_archive_agree() -> None:
     archive = releases.archive_of(releases.root())
     assert len(archive.names) >= 133
     for release in releases.folders():
@@ -191,7 +191,7 @@ def test_the_folders_and_the_archive_agree() -> None:
         assert archive.texts(release) == folder
 
 
-def test_every_release_has_a_name_and_those_that_are_the_same_have_it_too() -> None:
+def test_every_release_and_its_equals_are_listed() -> None:
     assert [releases.find(name).name for name in ("0.9.7", "1.0.5.9", "10.0.0", "12.6.0")] == [
         "0.9.7",
         "1.0.5.9",
@@ -208,7 +208,7 @@ def test_every_release_has_a_name_and_those_that_are_the_same_have_it_too() -> N
     ("release", "procedures"),
     [("0.9.8", 253), ("1.0.4", 300), ("4.5.0", 401), ("11.0.0", 448), ("12.5.0", 456)],
 )
-def test_the_schema_of_a_release_without_a_folder(release: str, procedures: int) -> None:
+def test_schema_of_release_without_folder(release: str, procedures: int) -> None:
     schema = load_release(release)
     assert schema.release == release
     remote = next(program for program in schema.by_name["remote"].programs if program.short == "remote")
@@ -216,7 +216,7 @@ def test_the_schema_of_a_release_without_a_folder(release: str, procedures: int)
     assert {each.file for each in schema.inputs} == {module.file for module in schema.modules}
 
 
-def test_the_probes_of_a_release_without_a_folder() -> None:
+def test_probes_of_release_without_folder() -> None:
     providers = load_release_providers("2.0.0")
     assert (providers.release, [each.file for each in providers.inputs]) == (
         "2.0.0",

@@ -1,4 +1,4 @@
-"""The options of commands that report findings, and how these commands end."""
+"""Options and exit statuses of commands that report findings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FINDINGS = {"type": TYPE_CHANGED, "limit": LOWERED, "added": ADDED}
 @click.argument("names", nargs=-1)
 @reporting(RULES, CATEGORIES)
 def demo(names: tuple[str, ...], report: Reporter) -> None:
-    """Reports the findings that it is given."""
+    """Report the given findings."""
     found: list[Finding] = [FINDINGS[name] for name in names]
     report(found)
 
@@ -45,11 +45,11 @@ def run(*words: str) -> Result:
         (["--ignore", "there-is-no-such.toml"], 2),
     ],
 )
-def test_status(words: list[str], status: int) -> None:
+def test_exit_status(words: list[str], status: int) -> None:
     assert run(*words).exit_code == status
 
 
-def test_what_is_ignored_does_not_fail(tmp_path: Path) -> None:
+def test_ignored_findings_do_not_fail(tmp_path: Path) -> None:
     known = tmp_path / "known.toml"
     known.write_text('[[ignore]]\nrule = "FIELD_TYPE_CHANGED"\nreason = "both sides read 4 bytes"\n')
     done = run("type", "--ignore", str(known))
@@ -57,7 +57,7 @@ def test_what_is_ignored_does_not_fail(tmp_path: Path) -> None:
     assert done.output == "no findings; 1 ignored\n"
 
 
-def test_an_entry_that_matches_nothing_is_reported(tmp_path: Path) -> None:
+def test_reports_unused_ignore_entry(tmp_path: Path) -> None:
     known = tmp_path / "known.toml"
     known.write_text('\n[[ignore]]\nname = "b.x"\nprogram = "demo"\nreason = "so"\n')
     done = run("added", "--ignore", str(known))
@@ -69,7 +69,7 @@ def test_an_entry_that_matches_nothing_is_reported(tmp_path: Path) -> None:
     assert line == f"::warning file={known},line=2::nothing is ignored by program demo, name b.x"
 
 
-def test_a_bad_ignore_file_is_wrong_use(tmp_path: Path) -> None:
+def test_bad_ignore_file_is_a_usage_error(tmp_path: Path) -> None:
     known = tmp_path / "known.toml"
     known.write_text('[[ignore]]\nname = "b"\n')
     done = run("type", "--ignore", str(known))
@@ -78,7 +78,7 @@ def test_a_bad_ignore_file_is_wrong_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format_", ["text", "json", "github", "junit"])
-def test_output_goes_to_a_file(format_: str, tmp_path: Path) -> None:
+def test_writes_output_to_file(format_: str, tmp_path: Path) -> None:
     shown = run("type", "added", "--format", format_)
     file = tmp_path / "report"
     done = run("type", "added", "--format", format_, "-o", str(file))
@@ -88,7 +88,7 @@ def test_output_goes_to_a_file(format_: str, tmp_path: Path) -> None:
     assert run("type", "added", "--format", format_, "-o", "-").stdout == shown.stdout
 
 
-def test_rules_are_listed() -> None:
+def test_lists_rules() -> None:
     done = run("--list-rules", "--fail-on", "LIMIT")
     assert done.exit_code == 0
     assert (
@@ -105,7 +105,7 @@ ADDED: what is new
     )
 
 
-def test_help_says_what_fails_by_default() -> None:
+def test_help_states_default_failure_level() -> None:
     shown = " ".join(run("--help").output.split())
     assert "Exit with 1 if there is a finding of this category: WIRE, LIMIT, ADDED, or none." in shown
     assert "[default: WIRE]" in shown

@@ -22,7 +22,7 @@ from tests.support.findings import ADDED, LOWERED, REMOVED, TYPE_CHANGED, github
 KNOWN = Ignore("no released client calls it", rule="LIMIT_LOWERED", file="known.toml", line=7)
 
 
-def test_text() -> None:
+def test_text_report() -> None:
     shown = as_text(report(ADDED, LOWERED, TYPE_CHANGED, REMOVED, ignores=(KNOWN,)))
     assert (
         shown.plain
@@ -42,11 +42,11 @@ new/file.x:1:1: PROCEDURE_ADDED: a new procedure
     )
 
 
-def test_text_of_nothing() -> None:
+def test_text_report_without_findings() -> None:
     assert as_text(report()).plain == "no findings\n"
 
 
-def test_text_names_few_of_many_procedures() -> None:
+def test_text_lists_at_most_a_few_procedures() -> None:
     many = Finding(
         "FIELD_REMOVED", "WIRE", "demo", "b", "gone", reaches=tuple(f"demo.p{n}" for n in range(7))
     )
@@ -61,14 +61,14 @@ def test_text_is_safe_on_a_terminal() -> None:
     assert "a\\x1b[2Jb\\udce9.x:1:1: FIELD_REMOVED: gone\\r\\u202e\n" in as_text(report(bad)).plain
 
 
-def test_a_place_below_the_current_folder_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_place_below_current_folder_is_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     span = Span(Source(str(tmp_path / "defs" / "file.x"), "x"), 0, 1)
     assert place(span) == f"{tmp_path}/defs/file.x:1:1"
     monkeypatch.chdir(tmp_path)
     assert place(span) == "defs/file.x:1:1"
 
 
-def test_json() -> None:
+def test_json_report() -> None:
     written = json.loads(as_json(report(TYPE_CHANGED, LOWERED, ignores=(KNOWN,))))
     assert written == {
         "command": "diff",
@@ -131,7 +131,7 @@ def test_json() -> None:
     }
 
 
-def test_github() -> None:
+def test_github_report() -> None:
     lines = as_github(report(TYPE_CHANGED, LOWERED, ADDED, REMOVED)).splitlines()
     assert [github(line) for line in lines] == [
         (
@@ -155,7 +155,7 @@ def test_github() -> None:
     ]
 
 
-def test_github_escapes_as_its_documentation_says() -> None:
+def test_github_escapes_as_documented() -> None:
     span = Span(Source("a,b:c%.x", "x"), 0, 1)
     odd = Finding("FIELD_REMOVED", "WIRE", "demo", "b", "50% :: a,b", new=span)
     assert as_github(report(odd)).splitlines()[0] == (
@@ -163,17 +163,17 @@ def test_github_escapes_as_its_documentation_says() -> None:
     )
 
 
-def test_github_has_no_line_for_what_is_ignored() -> None:
+def test_github_omits_ignored_findings() -> None:
     assert as_github(report(LOWERED, ignores=(KNOWN,))) == "no findings; 1 ignored\n"
 
 
-def test_what_does_not_fail_is_a_warning() -> None:
+def test_findings_below_failure_level_are_warnings() -> None:
     line = as_github(report(TYPE_CHANGED, fail_on=())).splitlines()[0]
     assert line.startswith("::warning ")
     assert as_github(report(ADDED, fail_on=("ADDED",))).startswith("::error ")
 
 
-def test_junit() -> None:
+def test_junit_report() -> None:
     made = report(TYPE_CHANGED, TYPE_CHANGED, LOWERED, ADDED, ignores=(KNOWN,))
     xml = JUnitXml.fromstring(as_junit(made).encode())
     assert (xml.name, xml.tests, xml.failures, xml.errors) == ("libvirt-proto diff", 5, 2, 0)
@@ -199,7 +199,7 @@ def test_junit() -> None:
     assert added.system_out == "new/file.x:1:1: a new procedure"
 
 
-def test_the_documentation_has_every_key(root: Path) -> None:
+def test_docs_describe_every_key(root: Path) -> None:
     text = (root / "docs" / "findings.md").read_text(encoding="utf-8")
     report_keys, finding_keys = (
         {

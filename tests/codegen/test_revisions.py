@@ -1,4 +1,4 @@
-"""Definitions in hostile repositories, and in those that lack objects."""
+"""Definitions in hostile repositories, and in repositories that lack objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from libvirt_proto_codegen.source import MAX_SIZE
 
 pytestmark = pytest.mark.system("git")
 
-#: Settings of a repository that name a program.
+#: Repository settings that name a program.
 PROGRAMS = {
     "alias.cat-file": "!{}",
     "core.alternateRefsCommand": "{}",
@@ -74,7 +74,7 @@ def partial_clone(
 
 
 def leave_marks(repository: Path, marks: Path) -> None:
-    """Let the settings and hooks of a repository name programs that leave a mark."""
+    """Make the repository's settings and hooks name programs that leave a mark."""
     marks.mkdir()
     for setting, value in PROGRAMS.items():
         program = marks.parent / f"{setting}.sh"
@@ -90,10 +90,10 @@ def leave_marks(repository: Path, marks: Path) -> None:
 
 @pytest.mark.parametrize("url", [None, "ext::{} %S", "ssh://localhost/x", "git://localhost/x", "mark::x"])
 @pytest.mark.parametrize("old", [False, True])
-def test_missing_objects_run_no_program(
+def test_missing_objects_start_no_program(
     partial_clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str | None, old: bool
 ) -> None:
-    """`old`: versions of git that do not know GIT_NO_LAZY_FETCH try to fetch."""
+    """`old`: versions of git without GIT_NO_LAZY_FETCH try to fetch."""
     marks = tmp_path / "marks"
     leave_marks(partial_clone, marks)
     git("config", "protocol.allow", "always", at=partial_clone)
@@ -113,7 +113,7 @@ def test_missing_objects_run_no_program(
     assert list(marks.iterdir()) == []
 
 
-def test_settings_of_the_repository_run_no_program(repository: Path, tmp_path: Path) -> None:
+def test_repository_settings_start_no_program(repository: Path, tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     leave_marks(repository, marks)
     (module,) = load_revision("git:HEAD:src").modules
@@ -122,7 +122,7 @@ def test_settings_of_the_repository_run_no_program(repository: Path, tmp_path: P
     assert list(marks.iterdir()) == []
 
 
-def test_an_object_that_is_gone_is_named(repository: Path) -> None:
+def test_reports_missing_object(repository: Path) -> None:
     name = subprocess.run(["git", "rev-parse", "HEAD:src/a.x"], check=True, capture_output=True, text=True)
     blob = name.stdout.strip()
     (repository / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
@@ -130,7 +130,7 @@ def test_an_object_that_is_gone_is_named(repository: Path) -> None:
         load_revision("git:HEAD:src")
 
 
-def test_variables_of_git_do_not_choose_the_repository(
+def test_git_variables_do_not_select_the_repository(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marks = tmp_path / "marks"
@@ -141,7 +141,7 @@ def test_variables_of_git_do_not_choose_the_repository(
     assert not marks.exists()
 
 
-def test_a_repository_of_another_user_is_refused(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_repository_of_another_user(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can give files away")
     monkeypatch.setenv("HOME", str(repository.parent))
@@ -156,23 +156,23 @@ def test_a_repository_of_another_user_is_refused(repository: Path, monkeypatch: 
     "revision",
     ["-", "--all", "--git-dir", "-h", "HEAD..HEAD", "^HEAD", "\x1b[31m", "\udcff\udcfe", "a b", "@{"],
 )
-def test_odd_names_are_not_revisions(repository: Path, revision: str) -> None:
+def test_rejects_options_as_revisions(repository: Path, revision: str) -> None:
     with pytest.raises(RevisionError, match="no revision"):
         load_revision(f"git:{revision}:src")
 
 
-def test_a_revision_with_an_odd_name(repository: Path) -> None:
+def test_reads_revision_with_odd_name(repository: Path) -> None:
     git("update-ref", "refs/heads/-x", "HEAD", at=repository)
     assert load_revision("git:-x:src").modules
 
 
-def test_lists_of_files_are_read_to_a_limit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_of_file_list_is_limited(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revisions, "_MAX_LISTING", 20)
     with pytest.raises(RevisionError, match="has too many files: name a folder below it"):
         load_revision("git:HEAD:")
 
 
-def test_files_are_read_to_a_limit(repository: Path) -> None:
+def test_size_of_files_is_limited(repository: Path) -> None:
     text = "const A = 1;\n"
     file = repository / "src" / "a.x"
     file.write_text(" " * (MAX_SIZE - len(text)) + text)

@@ -1,4 +1,4 @@
-"""The scripts for SystemTap; that they work is for the real stap to say (tests/differential)."""
+"""The SystemTap scripts. tests/differential runs them with stap itself."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def code(text: str) -> str:
 
 
 def head(text: str) -> str:
-    """The comment behind the banner."""
+    """The comment after the banner."""
     return re.split(r"\n\n", text)[1]
 
 
-def test_all_of_them(scripts: dict[str, str]) -> None:
+def test_output_matches_golden_files(scripts: dict[str, str]) -> None:
     assert sorted(scripts) == sorted(NAMES)
     assert {artefact.path: artefact.text for artefact in generate(load_release())} == scripts
 
 
-def test_releases_differ_in_their_banners_alone(scripts: dict[str, str]) -> None:
+def test_releases_differ_only_in_banners(scripts: dict[str, str]) -> None:
     for artefact in generate(load_release("0.9.7")):
         assert "generate scripts --release 0.9.7\n" in artefact.text
         assert artefact.text.partition("\n\n")[2] == scripts[artefact.path].partition("\n\n")[2]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_says_what_it_shows_how_it_is_run_and_an_example(scripts: dict[str, str], name: str) -> None:
+def test_every_script_documents_purpose_usage_and_example(scripts: dict[str, str], name: str) -> None:
     said = head(scripts[name])
     assert re.search(rf"^#   stap .*\b{name}", said, re.MULTILINE)
     assert re.search(r"^#   +(0\.000 )?begin$", said, re.MULTILINE)
@@ -51,12 +51,12 @@ def test_each_says_what_it_shows_how_it_is_run_and_an_example(scripts: dict[str,
     assert max(map(len, said.splitlines())) <= 125
 
 
-def test_stacks_say_the_setting_that_they_need(scripts: dict[str, str]) -> None:
+def test_stack_script_names_required_setting(scripts: dict[str, str]) -> None:
     assert "-DTASK_FINDER_VMA_ENTRY_ITEMS=" in head(scripts["stacks.stp"])
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_messages_raw_and_with_names(scripts: dict[str, str], side: str) -> None:
+def test_messages_by_number_and_by_name(scripts: dict[str, str], side: str) -> None:
     raw, friendly = code(scripts[f"{side}-messages-raw.stp"]), code(scripts[f"{side}-messages.stp"])
     assert "libvirt_rpc_" not in raw
     assert len(re.findall(r"libvirt_rpc_(?:program|procedure|type|status)_name\(", friendly)) == 8
@@ -70,13 +70,13 @@ def test_messages_raw_and_with_names(scripts: dict[str, str], side: str) -> None
 
 
 @pytest.mark.parametrize("name", ["rpc-monitor.stp", "stacks.stp", *NAMES[-4:]])
-def test_dummies_are_no_messages(scripts: dict[str, str], name: str) -> None:
-    """Where a probe of messages reports no length, nothing is printed."""
+def test_skips_dummy_messages(scripts: dict[str, str], name: str) -> None:
+    """A message probe without a length prints nothing."""
     bodies = re.findall(r"^probe libvirt\.rpc\.\w+_msg_\w+\n\{\n(.*?)^\}", scripts[name], re.M | re.S)
     assert len(bodies) == (2 if "messages" in name else 4)
     for body in bodies:
         assert re.match(r"(  #.*\n)?  if \((len\)\n|!len\)\n    next\n)", body)
 
 
-def test_none_for_definitions_that_are_not_libvirts(root: Path) -> None:
+def test_rejects_definitions_without_libvirt_programs(root: Path) -> None:
     assert generate(load_schema([root / "tests" / "definitions" / "file.x"])) == ()

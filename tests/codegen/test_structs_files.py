@@ -1,4 +1,4 @@
-"""Layout files compared: the verdict, what differs in words, and what becomes of the wire."""
+"""Comparison of layout files: the verdict, the differences as text, and their effect on the wire."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ struct list {
 
 
 def changes(*replacements: tuple[str, str]) -> tuple[Change, ...]:
-    """What differs between the file and definitions that give its text with replacements."""
+    """The differences between the file and definitions whose text has the replacements."""
     ours = FILE
     for old, new in replacements:
         assert ours.count(old) == 1, old
@@ -47,11 +47,11 @@ def changes(*replacements: tuple[str, str]) -> tuple[Change, ...]:
     return found.changes
 
 
-def test_equal() -> None:
+def test_equal_files() -> None:
     assert compare_layouts(FILE, FILE) == Comparison("equal")
 
 
-def test_white_space_as_diff_b_ignores_it() -> None:
+def test_ignores_white_space_like_diff_b() -> None:
     there = FILE.replace("SASL = 1", "SASL       = 1").replace(
         "        u_int                      f", "  u_int f"
     )
@@ -76,8 +76,8 @@ def test_white_space_as_diff_b_ignores_it() -> None:
         FILE + "  ",
     ],
 )
-def test_what_diff_b_says(tmp_path: Path, there: str) -> None:
-    """The verdict of white space is that of the tool which libvirt's build calls."""
+def test_agrees_with_diff_b(tmp_path: Path, there: str) -> None:
+    """White space is judged as by the tool that libvirt's build calls."""
     (tmp_path / "there").write_text(there, newline="")
     (tmp_path / "ours").write_text(FILE)
     diff = subprocess.run(["diff", "-b", tmp_path / "there", tmp_path / "ours"], capture_output=True)
@@ -85,7 +85,7 @@ def test_what_diff_b_says(tmp_path: Path, there: str) -> None:
     assert (compare_layouts(there, FILE).verdict == "white space") is (diff.returncode == 0)
 
 
-def test_the_same_layout_written_otherwise() -> None:
+def test_accepts_equal_layout_in_other_spelling() -> None:
     assert compare_layouts("/* ours */\n" + FILE, FILE) == Comparison("spelling")
     assert compare_layouts(FILE.replace("int     ", "int /* of what */"), FILE) == Comparison("spelling")
 
@@ -184,7 +184,7 @@ def test_fields_in_another_order() -> None:
     assert changes((flags + model, model + flags)) == (Change("struct list", "list", what, "changes"),)
 
 
-def test_a_type_that_is_gone_or_called_otherwise() -> None:
+def test_removed_and_renamed_types() -> None:
     gone = changes(("enum auth {\n        NONE = 0,\n        SASL = 1,\n};\n", ""))
     assert gone == (Change("enum auth", "enum auth", "only the file has it", "changes"),)
     renamed = changes(("enum auth", "enum way"))
@@ -194,7 +194,7 @@ def test_a_type_that_is_gone_or_called_otherwise() -> None:
     )
 
 
-def test_the_anonymous_enum_is_no_matter_of_the_wire() -> None:
+def test_anonymous_enum_does_not_affect_the_wire() -> None:
     head = "enum {\n        VIR_TYPED_PARAM_INT = 1,\n};\n"
     old = FILE.replace("enum auth", f"{head}enum auth")
     found = compare_layouts(old, FILE)
@@ -208,7 +208,7 @@ def test_definitions_in_another_order() -> None:
     assert found.changes == (Change("", "definitions", "they stand in another order", "same"),)
 
 
-def test_the_wire_in_all() -> None:
+def test_overall_wire_verdict() -> None:
     """The worst of the changes."""
     same, unclear, changed = ("SASL = 1", "TLS = 1"), ("name   ", "noun   "), ("model[32]", "model[1]")
     for replacements, wire in (
@@ -235,7 +235,7 @@ def test_the_wire_in_all() -> None:
         ("struct a {" * 500, "line 1: more than 400 braces within each other"),
     ],
 )
-def test_what_is_no_layout_file(text: str, why: str) -> None:
+def test_rejects_files_without_layout(text: str, why: str) -> None:
     found = compare_layouts(text, FILE)
     assert (found.verdict, found.changes) == ("unreadable", ())
     assert found.why == why
@@ -264,7 +264,7 @@ TOKENS = [
 
 
 @given(st.lists(st.sampled_from(TOKENS)))
-def test_any_text_is_read_or_refused_in_words(words: list[str]) -> None:
+def test_any_text_parses_or_raises(words: list[str]) -> None:
     text = " ".join(words)
     found = compare_layouts(text, FILE)
     assert found.verdict in ("differs", "unreadable")

@@ -1,4 +1,4 @@
-"""Layout files: what they say of definitions. Expected texts are written by hand, by the rules of pdwtags."""
+"""Layout files of definitions. Expected texts are written by hand, following pdwtags."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from libvirt_proto_codegen.targets.structs import generate
 
 
 def schema(**files: str) -> Schema:
-    """The Schema of files by their names, without the `.x`."""
+    """The Schema of files by name, without the `.x`."""
     specifications = [read_specification(Source(f"{name}.x", text)) for name, text in files.items()]
     return resolve(specifications, externals=KNOWN, release=None, inputs=())
 
 
 def layouts(**files: str) -> dict[str, str]:
-    """The texts of the layout files, without their first line, which is the same for all."""
+    """The texts of the layout files, without the common first line."""
     found = {}
     for artefact in generate(schema(**files)):
         first, _, found[artefact.path] = artefact.text.partition("\n")
@@ -99,7 +99,7 @@ struct all {
     )
 
 
-def test_names_that_are_too_long_for_the_column() -> None:
+def test_long_names_exceed_the_column() -> None:
     text = """
         typedef int exactly_twenty_six_letters;
         typedef int twenty_seven_letters_it_has;
@@ -157,7 +157,7 @@ struct nothing {
     )
 
 
-def test_bodies_within_bodies() -> None:
+def test_nested_bodies() -> None:
     text = """
         struct outer { struct { int a; } in[2]; enum { P = 1 } kind;
             union switch (int k) { case 1: int n; default: void; } u; struct { int q; } *perhaps; };
@@ -197,8 +197,8 @@ typedef struct {
     )
 
 
-def test_types_of_other_files_come_first() -> None:
-    """Those that are used, directly, by a typedef, or by a type that is used; in the order of their file."""
+def test_types_of_other_files_precede() -> None:
+    """Types used directly, through a typedef, or by another used type, in the order of their file."""
     base = """
         struct deep { int d; };
         struct unused { int u; };
@@ -247,8 +247,8 @@ enum {
 """
 
 
-def test_the_headers_enum_heads_old_definitions() -> None:
-    """Its members are the case labels of the file, in the order of their numbers."""
+def test_header_enum_precedes_old_definitions() -> None:
+    """Its members are the case labels of the file, in numeric order."""
     admin = "union admin_value switch (int type) { case VIR_TYPED_PARAM_STRING: int s; };"
     found = layouts(remote_protocol=OLD, admin_protocol=admin, lock_protocol="struct vir { int a; };")
     assert found["remote_protocol-structs"].startswith(f"{HEAD}struct remote_nonnull_domain {{\n")
@@ -257,7 +257,7 @@ def test_the_headers_enum_heads_old_definitions() -> None:
     assert found["lock_protocol-structs"].startswith("struct vir {")
 
 
-def test_the_headers_enum_does_not_head_newer_or_other_definitions() -> None:
+def test_header_enum_is_absent_from_newer_definitions() -> None:
     newer = OLD + "struct remote_nonnull_network_port { int id; };"
     assert layouts(remote_protocol=newer)["remote_protocol-structs"].startswith(
         "struct remote_nonnull_domain"
@@ -266,7 +266,7 @@ def test_the_headers_enum_does_not_head_newer_or_other_definitions() -> None:
     assert layout(other).startswith("struct my_domain")
 
 
-def test_the_log_manager_has_a_file_only_by_itself() -> None:
+def test_log_manager_has_a_file_only_by_itself() -> None:
     log = "struct virLogManagerProtocolDomain { int id; };"
     assert sorted(layouts(log_protocol=log, lock_protocol="struct l { int x; };")) == [
         "lock_protocol-structs"
@@ -280,7 +280,7 @@ def test_definitions_without_any_type() -> None:
 
 @pytest.mark.parametrize("release", ["0.9.7", "10.0.0", "12.6.0"])
 def test_releases(root: Path, release: str) -> None:
-    """A file for each .x but the log manager's, and in it every type that the .x defines, in its order."""
+    """One file for each .x except the log manager's, with every type of the .x in order."""
     folder = root / "protocol-defs" / release
     found = {artefact.path: artefact.text for artefact in generate(load_schema([folder]))}
     files = {f"{path.stem}-structs": path.read_text() for path in folder.glob("*.x")}
@@ -294,8 +294,8 @@ def test_releases(root: Path, release: str) -> None:
 
 
 @pytest.mark.parametrize("file", ["everything.x", "file.x", "names.x"])
-def test_nothing_is_lost(root: Path, file: str) -> None:
-    """Of any definitions, every struct's fields follow its name, in order, each once."""
+def test_output_has_every_type(root: Path, file: str) -> None:
+    """For any definitions, each struct's fields follow its name, once each, in order."""
     loaded = load_schema([root / "tests" / "definitions" / file])
     texts = {artefact.path: artefact.text for artefact in generate(loaded)}
     structs = 0

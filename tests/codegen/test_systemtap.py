@@ -1,5 +1,5 @@
-"""The generated tapset's logic. Its statements are those of Python but for braces and `&&`, so it is
-rewritten line by line and run as Python, on integers of SystemTap's 64 bits that count comparisons."""
+"""The generated tapset's logic. Its statements equal Python's except for braces and `&&`, so each line is
+rewritten and run as Python, with SystemTap's 64-bit integers that count comparisons."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from libvirt_proto_codegen.targets.systemtap import generate
 
 
 class Long(int):
-    """SystemTap's only number."""
+    """SystemTap's only number type."""
 
     comparisons = 0
 
@@ -65,7 +65,7 @@ REWRITE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
 
 
 def functions(text: str) -> dict[str, Callable[..., str]]:
-    """The functions of a tapset; a line that is none of the known statements is a failure."""
+    """The functions of a tapset. An unknown statement fails the test."""
     lines = []
     for line in text.splitlines():
         indent, statement = re.match(r"( *)(.*)", line).groups()  # type: ignore[union-attr]
@@ -107,7 +107,7 @@ def signed(number: int) -> int:
 
 
 def widened(number: int) -> tuple[Long, Long]:
-    """How a probe may hand over 32 bits: with zeros and with the sign before them."""
+    """The 64-bit forms of a 32-bit argument: zero-extended and sign-extended."""
     return Long(number % 2**32), Long(signed(number))
 
 
@@ -149,7 +149,7 @@ LIBVIRT_ENUMERATIONS = (
         (("procedure", 4, 1, 66, 0), "unknown:66"),
     ],
 )
-def test_results(call: tuple[str, *tuple[int, ...]], name: str) -> None:
+def test_function_results(call: tuple[str, *tuple[int, ...]], name: str) -> None:
     made = tapset(
         schema(
             program("remote", 0x20008086, 1, 1, 2, 66),
@@ -161,7 +161,7 @@ def test_results(call: tuple[str, *tuple[int, ...]], name: str) -> None:
     assert made[f"libvirt_rpc_{function}_name"](*map(Long, arguments)) == name
 
 
-def test_only_functions_that_the_definitions_have_something_for() -> None:
+def test_generates_only_functions_with_data() -> None:
     assert tapset(schema()) == {}
     assert set(tapset(schema(types=LIBVIRT_ENUMERATIONS[2:]))) == {"libvirt_rpc_status_name"}
     assert set(tapset(schema(program("ping", 1, 1, 1)))) == {
@@ -175,7 +175,7 @@ def test_a_type_of_the_same_name_that_is_no_enumeration_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("release", ["0.9.7", "10.0.0", "12.6.0"])
-def test_a_dozen_comparisons_are_enough_for_libvirt(release: str) -> None:
+def test_lookup_takes_at_most_a_dozen_comparisons(release: str) -> None:
     definitions = load_release(release)
     made = tapset(definitions)
     sizes = {p.number: p.procedures[-1].number for module in definitions.modules for p in module.programs}
@@ -187,8 +187,8 @@ def test_a_dozen_comparisons_are_enough_for_libvirt(release: str) -> None:
             assert Long.comparisons <= 12
 
 
-def test_whole_output(root: Path) -> None:
-    """Numbers with gaps, a negative one and the largest, a program above 2^31."""
+def test_output_matches_golden_file(root: Path) -> None:
+    """Numbers with gaps, a negative one and the largest, a program number above 2^31."""
     folder = root / "tests" / "golden" / "systemtap"
     (artefact,) = generate(load_schema([folder / "gaps.x"]))
     assert artefact.text == (folder / artefact.path).read_text()
@@ -206,7 +206,9 @@ programs = st.dictionaries(st.tuples(words, words), procedures, max_size=5)
 
 @settings(deadline=None)
 @given(programs, st.booleans())
-def test_every_number_and_its_neighbours(table: dict[tuple[int, int], set[int]], verbose: bool) -> None:
+def test_looks_up_every_number_and_its_neighbours(
+    table: dict[tuple[int, int], set[int]], verbose: bool
+) -> None:
     named = {number: f"prog_{number}" for number, _ in table}
     made = tapset(schema(*(program(named[n], n, v, *procs) for (n, v), procs in table.items())))
     for (number, version), procs in table.items():

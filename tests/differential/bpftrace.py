@@ -1,4 +1,4 @@
-"""The real bpftrace as a judge."""
+"""The real bpftrace as a reference."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PATIENCE = 120.0  # seconds; names of 500 procedures take it a few
+PATIENCE = 120.0  # seconds; resolving the names of 500 procedures takes bpftrace a few
 QUIET = 10.0
 
 
 class Trace:
-    """A running script; `output` has what it printed when it ended."""
+    """A running script; `output` is the text that it printed by its end."""
 
     output = ""
 
 
 @contextmanager
 def running(script: Path, folder: Path, *options: str) -> Iterator[Trace]:
-    """Runs a script during the block, from when it has begun until what happened in the block is there."""
+    """Run a script during the block, from its start until the block's events have arrived."""
     trace, said = Trace(), folder / f"{script.name}.out"
     with (
         said.open("wb") as file,
@@ -44,7 +44,7 @@ def running(script: Path, folder: Path, *options: str) -> Iterator[Trace]:
 
 
 def _wait_until_quiet(said: Path) -> None:
-    """What bpftrace has not read from the kernel when it is ended is lost. Others may go on and on."""
+    """bpftrace loses events that it has not read when it ends; other processes may never be quiet."""
     size, end = -1, time.monotonic() + QUIET
     while size != said.stat().st_size and time.monotonic() < end:
         size = said.stat().st_size
@@ -52,7 +52,7 @@ def _wait_until_quiet(said: Path) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """bpftrace 0.17 does not notice a signal that comes while it prints."""
+    """bpftrace 0.17 does not notice a signal while it prints."""
     end = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < end:
         process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Certificates for TLS on loopback, and what a daemon's configuration says of them."""
+"""Certificates for TLS on loopback, and the daemon's configuration for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ca_file = "{folder}/cacert.pem"
 
 
 def make(folder: Path) -> None:
-    """Make a folder one as virsh's pkipath, with one certificate for both sides."""
+    """Make a folder usable as virsh's pkipath, with one certificate for both sides."""
     (folder / "authority").write_text(AUTHORITY)
     (folder / "host").write_text(HOST)
 

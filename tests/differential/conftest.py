@@ -1,4 +1,4 @@
-"""Fixtures that start the outside judges."""
+"""Fixtures that start the reference programs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def releases(shared: Path) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def libvirtd() -> Iterator[Libvirtd]:
-    """A real libvirtd on loopback; tests that use it are marked for the tools."""
+    """A real libvirtd on loopback. Tests that use it are marked for the tools."""
     if os.geteuid() != 0:
         pytest.skip("tcpdump needs root")
     with started() as daemon:
@@ -38,7 +38,7 @@ def libvirtd() -> Iterator[Libvirtd]:
 
 @pytest.fixture(scope="session")
 def tracing() -> None:
-    """The kernel lets uprobe events be set."""
+    """Skip the test where the kernel does not allow uprobe events."""
     if os.geteuid() != 0:
         pytest.skip("uprobes need root")
     try:
@@ -51,8 +51,8 @@ def tracing() -> None:
 
 @pytest.fixture(scope="session")
 def certificates() -> Iterator[Path]:
-    """A folder as virsh's pkipath, with one certificate for both sides; tests that use it are marked for
-    certtool. The daemon runs as another user, and pytest keeps its own folders to itself."""
+    """A folder usable as virsh's pkipath, with one certificate for both sides. Tests that use it are marked
+    for certtool. The daemon runs as another user, who cannot enter pytest's own folders."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -62,8 +62,8 @@ def certificates() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def systemtap(tmp_path_factory: pytest.TempPathFactory) -> SystemTap:
-    """SystemTap with the kernel headers that are installed; tests that use it are marked for the
-    tools (`stap`, `stapbpf`, `gcc`)."""
+    """SystemTap with the installed kernel headers. Tests that use it are marked for the tools (`stap`,
+    `stapbpf`, `gcc`)."""
     kernels = sorted(path.parent.name for path in Path("/lib/modules").glob("*/build"))
     if not kernels:
         pytest.skip("SystemTap needs kernel headers in /lib/modules")
@@ -82,7 +82,7 @@ def systemtap(tmp_path_factory: pytest.TempPathFactory) -> SystemTap:
 
 @pytest.fixture(scope="session")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
-    """rpcgen's C for every type; tests that use it are marked for rpcgen and gcc."""
+    """rpcgen's C for every type. Tests that use it are marked for rpcgen and gcc."""
     if lack := missing():
         pytest.skip(lack)
     return soak.judge_of_all(soak.all_types(), tmp_path_factory.mktemp("rpcgen"))

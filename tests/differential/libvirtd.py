@@ -1,4 +1,4 @@
-"""A real libvirtd with its test driver, clients that talk to it, and tcpdump beside them."""
+"""A real libvirtd with its test driver, its clients, and tcpdump."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATIENCE = 20.0  # seconds
 
 
 class Libvirtd:
-    """A daemon on a port of its own, with a log of its messages; its files are in `folder`."""
+    """A daemon on a private port, with a log of its messages; its files are in `folder`."""
 
     def __init__(self, port: int, folder: Path, pid: int = 0) -> None:
         self.port = port
@@ -36,17 +36,17 @@ class Libvirtd:
 
     @property
     def socket(self) -> Path:
-        """Its unix socket."""
+        """The path of its unix socket."""
         return self.folder / "libvirt" / "libvirt-sock"
 
     @property
     def log(self) -> Path:
-        """Its log."""
+        """The path of its log."""
         return self.folder / "log"
 
     def virsh(self, *command: str, fails: bool = False, uri: str = "", **environment: str) -> str:
-        """What a virsh command prints: on standard output, or, for one that should fail, as an error. It
-        connects to the port, unless `uri` says where else."""
+        """Run a virsh command and return its standard output, or its errors if it must fail. It connects to
+        the port unless `uri` is given."""
         uri = uri or f"test+tcp://127.0.0.1:{self.port}/default"
         done = subprocess.run(
             ["virsh", "-q", "-c", uri, *command],
@@ -60,8 +60,8 @@ class Libvirtd:
 
     @contextmanager
     def recorded(self, capture: Path) -> Iterator[None]:
-        """Writes all of the daemon's TCP traffic in the block to a file, in pcap format."""
-        # A buffer of 64 MiB (-B counts KiB), for a loaded machine must not make the kernel drop packets.
+        """Record all of the daemon's TCP traffic in the block to a file, in pcap format."""
+        # A buffer of 64 MiB (-B counts KiB): the kernel must not drop packets on a loaded machine.
         options = ["-i", "lo", "-s0", "-U", "-B", "65536", "--immediate-mode", "-w", "-"]
         command = ["tcpdump", *options, f"tcp port {self.port}"]
         with (
@@ -81,9 +81,8 @@ class Libvirtd:
 
 @contextmanager
 def started(tls: str = "listen_tls = 0\n") -> Iterator[Libvirtd]:
-    """A libvirtd that shares nothing with others: without root's rights it is a session daemon, which
-    keeps its sockets, locks and state below the folders of its environment. `tls` is what its configuration
-    says of TLS."""
+    """Start an isolated libvirtd: without root's rights it is a session daemon, which keeps its sockets,
+    locks and state below the folders of its environment. `tls` is the TLS part of its configuration."""
     port = free_port()
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -110,7 +109,7 @@ def started(tls: str = "listen_tls = 0\n") -> Iterator[Libvirtd]:
 
 
 def free_port() -> int:
-    """A TCP port on which nobody listens."""
+    """An unused TCP port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -132,7 +131,7 @@ def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _wait_until_quiet(file: Path) -> None:
-    """Until nothing more has been written to a file for a while."""
+    """Wait until a file has not grown for a while."""
     size = -1
     while size != file.stat().st_size:
         size = file.stat().st_size

@@ -1,4 +1,4 @@
-"""libvirt-proto as its user has it."""
+"""libvirt-proto as a user runs it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def run(*arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[
 
 
 def decode(capture: Path, *options: str) -> list[dict[str, Any]]:
-    """The lines of a capture in which all is well."""
+    """The lines of a capture that has no problems."""
     done = run("decode", "--format", "jsonl", *options, capture)
     assert done.stderr == ""
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def split(stream: bytes) -> Iterator[bytes]:
-    """The frames of one direction of a connection, by their length words."""
+    """The frames of one direction of a connection, split by their length words."""
     at = 0
     while at < len(stream):
         length = int.from_bytes(stream[at : at + 4])
@@ -39,7 +39,7 @@ def split(stream: bytes) -> Iterator[bytes]:
 
 
 def check_round_trip(frame: bytes) -> None:
-    """A frame is decoded to its last byte and encoded to the same bytes."""
+    """Check that a frame is decoded to its last byte and encoded to the same bytes."""
     message = decode_message(frame)
     assert message.error is None
     assert message.spare == b""

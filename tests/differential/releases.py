@@ -1,4 +1,4 @@
-"""The definitions of all versions of libvirt that the shared data has."""
+"""The definitions of all libvirt versions in the shared data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_releases(archive: Path) -> dict[str, dict[str, str]]:
 
 @cache
 def specification(file: str, text: str) -> Specification:
-    """Many releases have the same files: parsing them once is enough."""
+    """Parse a file once: many releases have equal files."""
     return read_specification(Source(file, text))
 
 

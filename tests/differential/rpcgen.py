@@ -1,8 +1,8 @@
 """rpcgen's C, with libtirpc, as a process that decodes and encodes any type of a set of definitions.
 
-The process is a filter. A question is (number of a type, length, bytes); an answer is (verdict, bytes that
-the decoder took, length, what the encoder made of the value). It runs under a limit of memory, for C
-allocates what a count asks for before it looks whether so much is there.
+The process is a filter. A question is (number of a type, length, bytes); an answer is (verdict, bytes
+consumed by the decoder, length, encoding of the value). It runs with a memory limit, because C allocates the
+size that a count claims before it checks the input.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
-#: What libvirt's files include and do not need for their types.
+#: Includes in libvirt's files that their types do not need.
 HEADERS = (
     "internal.h",
     "libvirt.h",
@@ -75,7 +75,7 @@ int main(void) {
 
 
 class Answer(NamedTuple):
-    """What C makes of some bytes: REFUSED, ACCEPTED, or NOT_ENCODED (decoded alone)."""
+    """The C verdict on some bytes: REFUSED, ACCEPTED, or NOT_ENCODED (only decoded)."""
 
     verdict: int
     taken: int
@@ -90,7 +90,7 @@ class Judge:
         self._numbers = {name: number for number, name in enumerate(types)}
 
     def answers(self, questions: Sequence[tuple[str, bytes]]) -> list[Answer]:
-        """An answer to each (name of a type, bytes). Raises AssertionError with the case that C dies of."""
+        """Answer each (name of a type, bytes). Raises AssertionError with the case that crashes C."""
         asked = b"".join(_QUESTION.pack(self._numbers[name], len(data)) + data for name, data in questions)
         done = subprocess.run([self.folder / "filter"], input=asked, capture_output=True)
         answers = list(_parts(done.stdout))
@@ -110,7 +110,7 @@ def _parts(data: bytes) -> Iterable[Answer]:
 
 
 def missing() -> str:
-    """What building a Judge lacks here, as a sentence; empty where all is there."""
+    """The missing prerequisites of a Judge, as a sentence; empty if there are none."""
     lacks = [tool for tool in ("rpcgen", "gcc") if not shutil.which(tool)]
     lacks += [] if (TIRPC / "rpc" / "rpc.h").exists() else ["libtirpc's headers"]
     packages = "rpcsvc-proto gcc libc6-dev libtirpc-dev"
@@ -120,7 +120,7 @@ def missing() -> str:
 def build(files: Sequence[Path], types: Sequence[str], folder: Path) -> Judge:
     """Compile definition files, which may include each other, into a Judge in an empty folder.
 
-    Constants of C headers come from an externals.toml beside the files.
+    Constants of C headers come from an externals.toml in the same folder.
     """
     for header in HEADERS:
         (folder / header).write_text("")
@@ -133,7 +133,7 @@ def build(files: Sequence[Path], types: Sequence[str], folder: Path) -> Judge:
     rows = "\n".join(f"    {{ (xdrproc_t) xdr_{name}, sizeof({name}) }}," for name in types)
     (folder / "filter.c").write_text(_FILTER % {"includes": includes, "types": rows})
     sources = ["filter.c", *(file.with_suffix(".c").name for file in files)]
-    # A plain char is what the ABI says: signed on x86, where libvirt's peers mostly are.
+    # The ABI defines plain char: signed on x86, where most libvirt peers run.
     options = ["-w", "-O1", "-fsigned-char", "-I.", f"-I{TIRPC}", "-include", "stdint.h", *_defines(files)]
     _run(["gcc", *options, "-o", "filter", *sources, "-ltirpc"], folder)
     return Judge(folder, types)

@@ -1,11 +1,11 @@
-"""Compares our decoding and encoding with rpcgen's C, over every type of the newest release's definitions.
+"""Compare our decoding and encoding with rpcgen's C, over every type of the newest release's definitions.
 
     make soak
     make soak ARGS='--values 10000 --mutated 10000'
     make soak ARGS='--seed 7 --type remote_nonnull_domain'
 
-Prints the seed first and a table last. Exit status 1: something disagreed that docs/disagreements.md does not
-explain; each such case is printed with its type and bytes.
+Prints the seed first and a table last. Exit status 1: docs/disagreements.md does not explain some
+disagreement; each such case is printed with its type and bytes.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from . import drawing
 from .rpcgen import Judge, build, missing
 from .verdicts import KINDS, Case, Origin, Tally
 
-#: Ours, for what rpcgen compiles and libvirt does not use.
+#: Additional types, for constructs that rpcgen compiles and libvirt does not use.
 JUDGED = Path(__file__).parent.parent / "definitions" / "judged.x"
-#: Cases that one run of the C filter answers.
+#: Cases per run of the C filter.
 BATCH = 5000
-#: Bytes that one run of the C filter answers, for cases at a limit.
+#: Bytes per run of the C filter, for cases at a limit.
 BATCH_BYTES = 1 << 25
 
 
@@ -71,7 +71,7 @@ def at_limits(type_: XdrType, size: int) -> Iterator[Case]:
 
 
 def batches(cases: Iterable[Case]) -> Iterator[list[Case]]:
-    """As many cases at a time as C is asked at once."""
+    """Batches of cases, each for one run of the C filter."""
     batch, size = [], 0
     for case in cases:
         batch.append(case)
@@ -84,7 +84,7 @@ def batches(cases: Iterable[Case]) -> Iterator[list[Case]]:
 
 
 def compare(judge: Judge, cases: Iterable[Case], tally: Tally) -> Iterator[int]:
-    """Put cases to both and count what comes of them; gives how many were compared, batch by batch."""
+    """Compare both verdicts on each case and count the outcomes; yield the number of cases per batch."""
     for batch in batches(cases):
         answers = judge.answers([(case.type.name, case.data) for case in batch])
         for case, answer in zip(batch, answers, strict=True):
@@ -93,7 +93,7 @@ def compare(judge: Judge, cases: Iterable[Case], tally: Tally) -> Iterator[int]:
 
 
 def shared_out(total: int, types: list[XdrType]) -> dict[str, int]:
-    """`total` cases, as evenly as it goes, over types by name."""
+    """Distribute `total` cases evenly over types by name."""
     few, more = divmod(total, len(types))
     return {type_.name: few + (index < more) for index, type_ in enumerate(types)}
 
@@ -120,7 +120,7 @@ def table(tally: Tally) -> Table:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; gives the exit status."""
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""The real SystemTap as a judge."""
+"""The real SystemTap as a reference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-#: Stands in for the C library's, as some kernels refuse the limit that stapbpf insists on raising.
+#: Replaces the C library's function: some kernels refuse the limit that stapbpf insists on raising.
 PRELOAD = """\
 int setrlimit(int resource, const void *limit) { (void)resource; (void)limit; return 0; }
 int setrlimit64(int resource, const void *limit) { (void)resource; (void)limit; return 0; }
@@ -15,7 +15,7 @@ int setrlimit64(int resource, const void *limit) { (void)resource; (void)limit; 
 
 
 class SystemTap:
-    """stap and stapbpf, with a tapset folder that is the system's without what libvirt put there."""
+    """stap and stapbpf, with a tapset folder that is the system's without libvirt's files."""
 
     def __init__(self, folder: Path, kernel: str, tapsets: Path, preload: Path) -> None:
         self._folder = folder
@@ -34,7 +34,7 @@ class SystemTap:
         )
 
     def run(self, script: str, tapset: Path) -> str:
-        """What a script prints when the BPF runtime executes it."""
+        """The output of a script run by the BPF runtime."""
         path = self._write(script)
         self._output(
             [*self._stap, "-I", str(tapset), "--bpf", "-p4", "-m", path.stem, str(path)], self._environment

@@ -1,5 +1,5 @@
-"""Every version of libvirt's definitions, against what regular expressions count in their text, and
-against upstream's own layout files."""
+"""Every version of libvirt's definitions, compared with counts by regular expressions and with the upstream
+layout files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from libvirt_proto_codegen.structs_files import Comparison, compare_layouts
 from libvirt_proto_codegen.targets import structs
 from tests.differential.releases import canonical, schema_of
 
-#: Programs' numbers, as the wire has them.
+#: Program numbers, as on the wire.
 NUMBERS = {
     "remote": 0x20008086,
     "qemu": 0x20008087,
@@ -34,8 +34,8 @@ NUMBERS = {
 }
 
 
-#: The monitor's program was VIR_LXC_PROTOCOL_PROGRAM before it was VIR_LXC_MONITOR_PROGRAM; for two releases
-#: beside LXC_PROGRAM, from which its short name must differ.
+#: The monitor's program was VIR_LXC_PROTOCOL_PROGRAM before it was VIR_LXC_MONITOR_PROGRAM. Two releases
+#: also have LXC_PROGRAM, so the short names must differ.
 OLD_MONITOR = dict.fromkeys(["0.10.0", "0.10.1", "0.10.2", "1.0.0", "1.0.1"], "lxc")
 OLD_MONITOR |= {f"0.10.2.{patch}": "lxc" for patch in range(1, 9)}
 OLD_MONITOR |= {"1.0.2": "lxc_monitor", "1.0.3": "lxc_monitor"}
@@ -47,7 +47,7 @@ def plain(text: str) -> str:
 
 
 def check_counts(module: Module, text: str) -> None:
-    """As many of everything as the text has, and each by the name and number that stands there."""
+    """Compare the number of definitions with the text, and each name and number."""
     assert [constant.name for constant in module.constants] == re.findall(r"\bconst\s+(\w+)\s*=", text)
     kinds = {Structure: "struct", UnionType: "union", Enumeration: "enum"}
     for kind, keyword in kinds.items():
@@ -57,7 +57,7 @@ def check_counts(module: Module, text: str) -> None:
 
 
 def check_procedures(module: Module, text: str) -> int:
-    """Every procedure with its number, and every args, ret and msg with its procedure."""
+    """Every procedure has its number, and every args, ret and msg type its procedure."""
     written = {
         name: int(number, 0) for name, number in re.findall(r"\b(\w+_PROC_\w+)\s*=\s*(\w+)\s*[,}\s]", text)
     }
@@ -83,10 +83,10 @@ def check_procedures(module: Module, text: str) -> int:
 
 
 def check_layout(module: Module, text: str, layout: str, release: str) -> None:
-    """All types in the order of the .x, and in each all its fields and arms once."""
+    """All types are in the order of the .x, each with all its fields and arms once."""
     read = dict(definitions(layout))
     labels = list(dict.fromkeys(re.findall(r"\bcase\s+(VIR_TYPED_PARAM_\w+)", text)))
-    old = int(release.partition(".")[0]) < 10  # of the releases between none is here
+    old = int(release.partition(".")[0]) < 10  # no release between these is bundled
     assert read.pop("", []) == (labels if old else [])
     names = re.findall(r"^\s*(?:struct|union|enum)\s+(\w+)\s*(?:\{|switch)", text, re.MULTILINE)
     assert list(read)[len(read) - len(names) :] == names
@@ -103,7 +103,7 @@ def check_layout(module: Module, text: str, layout: str, release: str) -> None:
 
 @cache
 def definitions(layout: str) -> Sequence[tuple[str, list[str]]]:
-    """The names of types in a layout file, each with those of its fields (a union's: and arms) or members."""
+    """The type names in a layout file, each with its fields (for a union: and arms) or members."""
     return [
         (name, re.findall(r"(\w+)(?:\[\d+\])?(?: = -?\d+,|;)", re.sub(r"\w+_(len|val|u);", "", body)))
         for name, body in re.findall(
@@ -113,9 +113,9 @@ def definitions(layout: str) -> Sequence[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("part", range(7))
-def test_all_releases(releases: dict[str, dict[str, str]], part: int) -> None:
-    """All 133 parse and resolve, and nothing of them is lost: the archive that is shipped has them all, in
-    the form that the importer prints (printed and parsed again, it says the same)."""
+def test_every_release_matches_its_text(releases: dict[str, dict[str, str]], part: int) -> None:
+    """All 133 releases parse and resolve without loss. The bundled archive has them all, in the importer's
+    canonical form (printing and parsing it again changes nothing)."""
     assert len(releases) == 133
     archive = archive_of(root())
     for release, texts in sorted(releases.items())[part::7]:
@@ -146,8 +146,8 @@ def test_all_releases(releases: dict[str, dict[str, str]], part: int) -> None:
         assert total > 250
 
 
-def test_the_history_that_is_shipped(releases: dict[str, dict[str, str]]) -> None:
-    """It is what folding upstream's own texts gives."""
+def test_bundled_history_is_current(releases: dict[str, dict[str, str]]) -> None:
+    """The bundled history equals the fold of the upstream texts."""
     schemas: dict[str, Schema] = {}
 
     def load(release: Release) -> Schema:
@@ -162,13 +162,13 @@ def test_the_history_that_is_shipped(releases: dict[str, dict[str, str]]) -> Non
     known = [release for release in archive.releases if release.name in releases]
     history = fold(known, load)
     shipped = read_history((root() / "history.json").read_text())
-    if shipped.last == history.last:  # else a newer release was imported since
+    if shipped.last == history.last:  # otherwise a newer release was imported since
         assert history == shipped
 
 
-# Layout files, against upstream's, which come from compiled C.
+# Layout files, compared with upstream's, which come from compiled C.
 
-#: Lines of 10.0.0 that somebody typed: other white space than pdwtags made of all others.
+#: Hand-written lines of 10.0.0: their white space differs from pdwtags' output.
 TYPED = {
     "admin_protocol-structs": [170],
     "qemu_protocol-structs": [65],
@@ -178,8 +178,8 @@ FILES = {"0.9.7": 3, "2.0.0": 8, "10.0.0": 8}
 
 
 @pytest.mark.parametrize("release", FILES)
-def test_upstreams_layout_files(shared: Path, release: str) -> None:
-    """Byte for byte but for those lines, which are equal but for white space."""
+def test_layout_files_match_upstream(shared: Path, release: str) -> None:
+    """Equal byte for byte, except for those lines, which differ only in white space."""
     folder = shared / "libvirt" / release
     made = {artefact.path: artefact.text for artefact in structs.generate(load_schema([folder], known=True))}
     theirs = {path.name: path.read_bytes().decode() for path in folder.glob("*-structs")}

@@ -1,5 +1,5 @@
-"""The scripts for bpftrace, run by the real bpftrace: on a real libvirtd beside a packet capture, and on a
-program that fires probes with arguments wherever a compiler may put them."""
+"""The bpftrace scripts, run by the real bpftrace: with a real libvirtd and a packet capture, and with a
+program that fires probes with arguments at every place that a compiler uses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def generate(folder: Path, *options: str) -> Path:
 
 
 def session(daemon: Libvirtd) -> int:
-    """Several conversations, some with errors; how many."""
+    """Run several conversations, some with errors; return how many."""
     for command in COMMANDS:
         daemon.virsh(*command)
     for command in FAILURES:
@@ -49,14 +49,14 @@ def session(daemon: Libvirtd) -> int:
 
 
 def on_the_wire(capture: Path) -> list[dict[str, str]]:
-    """The messages of a capture, by the names of the fields that the monitor shows."""
+    """The messages of a capture, with the monitor's field names."""
     return [{name: str(value) for name, value in line.items()} for line in ours.decode(capture)]
 
 
 @pytest.mark.system("bpftrace", "libvirtd", "virsh", "tcpdump")
-def test_monitor(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """Each message on the wire is seen once by the client and once by the server, with all that its header
-    says; and connections with their addresses."""
+def test_monitor_matches_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """Each message on the wire is seen once by the client and once by the server, with its whole header, and
+    connections have their addresses."""
     script = generate(tmp_path / "bt") / "rpc-monitor.bt"
     capture = tmp_path / "capture.pcap"
     with libvirtd.recorded(capture), running(script, tmp_path) as trace:
@@ -64,7 +64,7 @@ def test_monitor(libvirtd: Libvirtd, tmp_path: Path) -> None:
     names = ("program", "vers", "procedure", "type", "status", "serial", "length")
     wire = [(line["dir"], *(line[name] for name in names)) for line in on_the_wire(capture)]
     assert {line[5] for line in wire} == {"ok", "error"}
-    # Other daemons and clients may be there; connections of this one have its port.
+    # Other daemons and clients may be running; connections of this one have its port.
     found: Counter[str] = Counter()
     ports: dict[str, set[str]] = {"C": set(), "S": set()}
     pointers: set[str] = set()
@@ -75,7 +75,7 @@ def test_monitor(libvirtd: Libvirtd, tmp_path: Path) -> None:
             found[way] += 1
             ports[side].add(other)
             pointers.add(pointer)
-    # virsh may be gone before it has let go of its client.
+    # virsh may exit before it disposes of its client.
     assert found.pop("C -", 0) <= conversations
     assert found == dict.fromkeys(("C +", "+ S", "- S"), conversations)
     assert ports["C"] == ports["S"]
@@ -88,8 +88,8 @@ def test_monitor(libvirtd: Libvirtd, tmp_path: Path) -> None:
 
 
 @pytest.mark.system("bpftrace", "libvirtd", "virsh")
-def test_descriptors(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """A client sends the daemon descriptors over its unix socket: more than anybody else would."""
+def test_monitor_reports_descriptors(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """A client sends descriptors to the daemon over its unix socket, more than any other client would."""
     script = generate(tmp_path / "bt") / "rpc-monitor.bt"
     passed = [os.open(os.devnull, os.O_RDONLY) for _ in range(7)]
     with running(script, tmp_path) as trace:
@@ -113,8 +113,8 @@ def test_descriptors(libvirtd: Libvirtd, tmp_path: Path) -> None:
 
 @pytest.mark.system("bpftrace", "libvirtd", "virsh", "tcpdump")
 @pytest.mark.parametrize("name", ["rpc-latency", "rpc-errors"])
-def test_figures_of_the_daemon(libvirtd: Libvirtd, tmp_path: Path, name: str) -> None:
-    """Each reply on the wire is counted in the histogram of its procedure, each error by its procedure."""
+def test_daemon_figures_match_capture(libvirtd: Libvirtd, tmp_path: Path, name: str) -> None:
+    """Each reply on the wire is counted in its procedure's histogram, each error for its procedure."""
     script = generate(tmp_path / "bt") / f"{name}.bt"
     capture = tmp_path / "capture.pcap"
     pid = (libvirtd.folder / "pid").read_text().strip()
@@ -134,14 +134,14 @@ def test_figures_of_the_daemon(libvirtd: Libvirtd, tmp_path: Path, name: str) ->
             )
         }
     assert {procedure: int(count) for procedure, count in found.items()} == expected
-    # Nothing is printed but what was asked for.
+    # Nothing else is printed.
     assert set(re.findall(r"^@(\w+)", trace.output, re.MULTILINE)) == {
         "server" if name == "rpc-errors" else "server_us"
     }
 
 
 @pytest.mark.system("bpftrace", "libvirtd", "virsh")
-def test_latencies_and_errors_of_clients(libvirtd: Libvirtd, tmp_path: Path) -> None:
+def test_client_latencies_and_errors_match_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
     folder = generate(tmp_path / "bt")
     with (
         running(folder / "rpc-latency.bt", tmp_path) as latency,
@@ -152,7 +152,7 @@ def test_latencies_and_errors_of_clients(libvirtd: Libvirtd, tmp_path: Path) -> 
     assert re.search(r"^@client\[remote, domain_lookup_by_id\]: \d+$", errors.output, re.MULTILINE)
 
 
-#: Fires the probes of messages from several places: arguments on the stack, in registers, and as constants.
+#: Fires message probes at several places: arguments on the stack, in registers, and as constants.
 PROGRAM = """
 #include <stdint.h>
 #include <sys/sdt.h>
@@ -217,15 +217,15 @@ C - 0x51             local=localhost;2 remote=nobody;1
 """
 
 
-@pytest.mark.system("bpftrace", "gcc", "dtrace")  # dtrace comes with <sys/sdt.h>
-def test_wherever_arguments_are(tmp_path: Path) -> None:
+@pytest.mark.system("bpftrace", "gcc", "dtrace")  # dtrace is installed with <sys/sdt.h>
+def test_reads_arguments_from_every_operand(tmp_path: Path) -> None:
     """With the probes of the first release."""
     program, source = tmp_path / "program", tmp_path / "program.c"
     source.write_text(PROGRAM)
     subprocess.run(["gcc", "-o", str(program), str(source)], check=True)
     folder = generate(tmp_path / "bt", "--release", "0.9.7", "--library", str(program))
     with running(folder / "rpc-monitor.bt", tmp_path) as trace:
-        # On one processor, so that the lines are in order.
+        # On one processor, to keep the lines in order.
         subprocess.run(["taskset", "-c", "0", str(program)], check=True)
     lines = re.findall(r"^ *\d+\.\d{3} ([C+-].*)$", trace.output, re.MULTILINE)
     assert lines == FIRED.splitlines()

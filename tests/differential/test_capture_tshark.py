@@ -98,7 +98,7 @@ def test_other_forms_of_a_capture(captures: Path, tmp_path: Path, form: str) -> 
 
 @pytest.mark.system("editcap", "mergecap")
 def test_two_captures_merged(captures: Path, tmp_path: Path) -> None:
-    """Each half alone, and both put together by mergecap (pcapng, two interfaces)."""
+    """Each half separately, and both combined by mergecap (pcapng, two interfaces)."""
     source = captures / "stream-events-keepalive.pcap"
     halves = [tmp_path / "first", tmp_path / "second"]
     run("editcap", "-r", source, halves[0], "1-100")
@@ -109,7 +109,7 @@ def test_two_captures_merged(captures: Path, tmp_path: Path) -> None:
 
 @pytest.mark.system("editcap")
 def test_snapshot_length(captures: Path, tmp_path: Path) -> None:
-    """Every byte that is kept is given, every byte that is not is counted."""
+    """Every captured byte is returned, every missing byte is counted."""
     source, target = captures / "virsh-domname.pcap", tmp_path / "cut"
     run("editcap", "-s", "90", source, target)
     whole = streams(list(open_source(str(source))))
@@ -131,8 +131,8 @@ def test_snapshot_length(captures: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.system("editcap")
-def test_messages_that_are_cut_off_keep_their_times(captures: Path, tmp_path: Path) -> None:
-    """A message is complete with the packet that the capture has cut, not with the next one."""
+def test_truncated_messages_keep_their_times(captures: Path, tmp_path: Path) -> None:
+    """A message is complete with its truncated packet, not with the next one."""
     source, target = captures / "virsh-domname.pcap", tmp_path / "cut"
     run("editcap", "-s", "96", source, target)
     whole, cut = (

@@ -1,4 +1,4 @@
-"""`compare` on libvirt's own history: what is known to have changed is found, and nothing else broke."""
+"""`compare` on libvirt's own history: known changes are found, and nothing else broke."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def between(releases: Texts) -> Between:
 
 
 def pairs(releases: Texts) -> list[tuple[str, str]]:
-    """Releases in a row: among all, and among those that are no maintenance releases (which come between a
-    release and the next, and need not have all that this had)."""
+    """Consecutive releases: of all releases, and of all except maintenance releases (which are published
+    between a release and the next, and may lack parts of the former)."""
     ordered = sorted(releases, key=version_key)
     main = [release for release in ordered if release.count(".") == 2]
     rows = dict.fromkeys([*pairwise(ordered), *pairwise(main)])
@@ -39,8 +39,8 @@ def counts(findings: tuple[Finding, ...]) -> Counter[tuple[str, str | None]]:
     return Counter((finding.rule, finding.program) for finding in findings)
 
 
-def test_the_renames_of_1_0_5(between: Between) -> None:
-    """What began with other words than its object got the object's name: 42 procedures with 60 payloads."""
+def test_finds_renames_of_1_0_5(between: Between) -> None:
+    """The object's name became the prefix: 42 procedures with 60 payload types."""
     found = between("1.0.4", "1.0.5")
     assert counts(found) == {
         ("PROCEDURE_RENAMED", "remote"): 41,
@@ -59,7 +59,7 @@ def test_the_renames_of_1_0_5(between: Between) -> None:
     assert renamed["QEMU_PROC_MONITOR_COMMAND"] == "QEMU_PROC_DOMAIN_MONITOR_COMMAND"
 
 
-def test_the_rename_of_11_6_0(between: Between) -> None:
+def test_finds_rename_of_11_6_0(between: Between) -> None:
     found = between("11.2.0", "11.6.0")
     assert counts(found) == {("FIELD_RENAMED", "remote"): 8}
     fields = {(f.old_symbol.name, f.symbol.name) for f in found if f.old_symbol and f.symbol}
@@ -67,7 +67,7 @@ def test_the_rename_of_11_6_0(between: Between) -> None:
     assert len({finding.symbol.owner for finding in found if finding.symbol}) == 8
 
 
-def test_what_came_since_10_0_0(between: Between) -> None:
+def test_finds_additions_since_10_0_0(between: Between) -> None:
     found = between("10.0.0", "12.6.0")
     added = {(f.program, f.symbol.number) for f in found if f.category == "ADDED" and f.symbol}
     assert added == {("admin", 20), *(("remote", number) for number in range(447, 457))}
@@ -78,7 +78,7 @@ def test_what_came_since_10_0_0(between: Between) -> None:
     }
 
 
-def test_the_arm_of_0_9_8(between: Between) -> None:
+def test_finds_added_arm_of_0_9_8(between: Between) -> None:
     [arm] = [finding for finding in between("0.9.7", "0.9.8") if finding.category != "ADDED"]
     assert (arm.rule, arm.name) == ("ARM_ADDED", "remote_typed_param_value.s")
     assert len(arm.payloads) == 9
@@ -87,8 +87,8 @@ def test_the_arm_of_0_9_8(between: Between) -> None:
     )
 
 
-def test_a_program_that_moved(between: Between) -> None:
-    """0x12341234 stays the program that it was, while 0x00068000 takes its file and its short name."""
+def test_moved_program(between: Between) -> None:
+    """0x12341234 stays the same program, while 0x00068000 takes over its file and its short name."""
     moved, *added = between("1.0.1", "1.0.2")
     assert (moved.rule, moved.program) == ("PROGRAM_MOVED", "lxc_monitor")
     assert moved.symbol
@@ -101,14 +101,14 @@ def test_a_program_that_moved(between: Between) -> None:
 
 
 def constants_and_bounds(texts: dict[str, str]) -> dict[str, int]:
-    """The constants of remote_protocol.x that are limits, by a regular expression."""
+    """The constants of remote_protocol.x that are limits, found by a regular expression."""
     text = re.sub(r"/\*.*?\*/", "", texts["remote_protocol.x"], flags=re.DOTALL)
     constants = {name: int(value) for name, value in re.findall(r"const (\w+) = (\d+);", text)}
     return {name: value for name, value in constants.items() if re.search(rf"[<\[]{name}[>\]]", text)}
 
 
-def test_every_raised_limit(releases: Texts, between: Between) -> None:
-    """As the constants' values in the text say."""
+def test_finds_every_raised_limit(releases: Texts, between: Between) -> None:
+    """Compared with the values of the constants in the text."""
     raised = 0
     for old, new in pairs(releases):
         before, after = constants_and_bounds(releases[old]), constants_and_bounds(releases[new])
@@ -128,7 +128,7 @@ def test_every_raised_limit(releases: Texts, between: Between) -> None:
 
 
 def procedures(texts: dict[str, str]) -> dict[tuple[str, int], str]:
-    """(file, number) → name, by a regular expression."""
+    """(file, number) → name, found by a regular expression."""
     return {
         (file, int(number)): name
         for file, text in texts.items()
@@ -138,8 +138,8 @@ def procedures(texts: dict[str, str]) -> dict[tuple[str, int], str]:
     }
 
 
-def test_every_added_procedure(releases: Texts, between: Between) -> None:
-    """As the numbers in the text say; a program's first procedures come with it."""
+def test_finds_every_added_procedure(releases: Texts, between: Between) -> None:
+    """Compared with the numbers in the text; a new program includes its first procedures."""
     for old, new in pairs(releases):
         before, after = procedures(releases[old]), procedures(releases[new])
         findings = between(old, new)
@@ -159,8 +159,8 @@ def test_every_added_procedure(releases: Texts, between: Between) -> None:
         assert found == expected, (old, new)
 
 
-def test_the_list_in_the_docs(releases: Texts, between: Between, root: Path) -> None:
-    """Every WIRE finding between two releases in a row, from 1.0.5 on, is explained there."""
+def test_docs_list_matches_history(releases: Texts, between: Between, root: Path) -> None:
+    """The docs explain every WIRE finding between consecutive releases since 1.0.5."""
     text = (root / "docs" / "compare.md").read_text(encoding="utf-8")
     listed = re.findall(
         r"^\| (\S+) and (\S+) \| `(\w+)` \| `([\w.]+)` \| ([\d,]+) \| ([^|]+) \|$", text, re.M
@@ -177,14 +177,14 @@ def test_the_list_in_the_docs(releases: Texts, between: Between, root: Path) -> 
     assert all(len(row[5]) > 20 for row in listed)
 
 
-def test_nothing_but_two_releases_ever_broke_the_wire(releases: Texts, between: Between) -> None:
+def test_only_two_releases_broke_the_wire(releases: Texts, between: Between) -> None:
     broke = {
         (old, new) for old, new in pairs(releases) if any(f.category == "WIRE" for f in between(old, new))
     }
     assert broke == {("0.9.7", "0.9.8"), ("1.1.1", "1.1.2")}
 
 
-#: What a difference is when it is looked at from the other side.
+#: The reverse of each rule.
 MIRRORED = {"LIMIT_RAISED": "LIMIT_LOWERED", "LIMIT_ADDED": "LIMIT_REMOVED"}
 
 
@@ -197,8 +197,8 @@ def mirrored(rule: str) -> str:
 @pytest.mark.parametrize(
     ("old", "new"), [("0.9.7", "0.9.8"), ("1.1.1", "1.1.2"), ("1.0.4", "1.0.5"), ("3.6.0", "3.7.0")]
 )
-def test_backwards(between: Between, old: str, new: str) -> None:
-    """The same differences, from the other side."""
+def test_downgrade_has_reverse_findings(between: Between, old: str, new: str) -> None:
+    """Both directions give the same differences."""
     there = Counter(mirrored(f.rule) for f in between(old, new) if not f.rule.startswith("CONSTANT"))
     back = Counter(f.rule for f in between(new, old) if not f.rule.startswith("CONSTANT"))
     assert there == back

@@ -1,4 +1,4 @@
-"""Where rpcgen's C and we disagree: a test per row of docs/disagreements.md, and what both agree on."""
+"""Disagreements with rpcgen's C: a test per row of docs/disagreements.md, and cases of agreement."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def named(name: str) -> XdrType:
 
 
 def both(judge: Judge, name: str, data: bytes) -> tuple[Answer, Any, bytes, set[str]]:
-    """C's answer, our value and its encoding, and how their difference is explained."""
+    """C's answer, our value and its encoding, and the explanation of their difference."""
     (answer,) = judge.answers([(name, data)])
     type_ = named(name)
     reading, again = verdicts.judged(type_, data)
@@ -64,7 +64,7 @@ def test_narrow(judge: Judge) -> None:
     assert (got.c, got.uc, got.s, got.us) == (0x180, 0x1FF, 0x18000, 0x1FFFF)
     assert again == data
     assert kinds == {"narrow"}
-    # A field of libvirt's, `unsigned char state`, that C reads without a call.
+    # A libvirt field, `unsigned char state`, that C reads without a call.
     data = words(0x101, 0, 0, 0, 0, 0, 0, 0)
     answer, reading, again, kinds = both(judge, "remote_domain_get_info_ret", data)
     assert answer.again[:4] == words(1)
@@ -109,10 +109,9 @@ def test_depth(judge: Judge) -> None:
     ids=["boolean", "optional", "padding", "fixed-padding", "enum", "enums-of-a-header", "not-utf-8"],
 )
 @needs_c
-def test_what_the_rfc_forbids_and_c_takes_is_taken(
-    judge: Judge, name: str, data: bytes, remarks: int
-) -> None:
-    """Not canonical, or not known: both accept it, both encode the same, and we say what is wrong with it."""
+def test_accepts_what_c_accepts_against_the_rfc(judge: Judge, name: str, data: bytes, remarks: int) -> None:
+    """Input that is not canonical or has unknown values: both accept it and encode the same, and we report
+    it."""
     answer, reading, again, kinds = both(judge, name, data)
     assert answer == (ACCEPTED, len(data), again)
     assert (reading.error, len(reading.remarks), kinds) == (None, remarks, set())
@@ -132,13 +131,13 @@ def test_what_the_rfc_forbids_and_c_takes_is_taken(
     ids=["no-arm", "short", "limit", "length-4g", "bytes-4g", "string-limit"],
 )
 @needs_c
-def test_what_both_refuse(judge: Judge, name: str, data: bytes) -> None:
+def test_both_reject_invalid_bytes(judge: Judge, name: str, data: bytes) -> None:
     answer, reading, _, _ = both(judge, name, data)
     assert answer.verdict == REFUSED
     assert reading.error is not None
 
 
-def test_each_row_of_the_table_has_its_test_and_each_kind_its_row(root: Path) -> None:
+def test_every_documented_row_has_a_test(root: Path) -> None:
     text = (root / "docs" / "disagreements.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w-]+)` \|.*\| `(test_\w+)` \|$", text, re.MULTILINE)
     assert [kind for kind, _ in rows] == list(verdicts.KINDS)

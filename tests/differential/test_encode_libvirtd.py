@@ -1,5 +1,5 @@
-"""Messages of virsh, edited as JSON and encoded again, are sent to a real libvirtd: what it answers says
-which value it has read."""
+"""virsh's messages, edited as JSON and encoded again, are sent to a real libvirtd, whose replies show the
+values that it read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump")
 Line = dict[str, Any]
 
 INTERFACE = "aa:bb:cc:dd:ee:ff"
-#: What virsh has to say so that there is a call of every kind to edit; in one connection.
+#: virsh commands that give a call of every kind to edit, in one connection.
 SCRIPT = f"""\
 dominfo test
 domname 1
@@ -52,7 +52,7 @@ def recorded(libvirtd: Libvirtd, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def calls(recorded: Path, libvirtd: Libvirtd) -> dict[str, Line]:
-    """virsh's first call of each procedure, as decode gives it."""
+    """virsh's first call of each procedure, as decoded."""
     found: dict[str, Line] = {}
     for line in ours.decode(recorded, "--port", str(libvirtd.port)):
         if line["type"] == "call":
@@ -61,12 +61,12 @@ def calls(recorded: Path, libvirtd: Libvirtd) -> dict[str, Line]:
 
 
 def without_names(fields: dict[str, Any]) -> dict[str, Any]:
-    """An object without the names behind its numbers."""
+    """The object without the names after its numbers."""
     return {key: value for key, value in fields.items() if not key.endswith("_name")}
 
 
 class Session:
-    """A connection to the daemon on which edited lines are sent."""
+    """A connection to the daemon for sending edited lines."""
 
     def __init__(self, port: int, calls: dict[str, Line]) -> None:
         self._port = port
@@ -79,7 +79,7 @@ class Session:
         return line
 
     def answers(self, *lines: Line) -> list[Line]:
-        """The reply to each line, one after the other, in a new connection."""
+        """The replies to the lines, in order, over a new connection."""
         script = [self.call("auth_list"), self.call("connect_open"), *lines, self.call("connect_close")]
         for serial, line in enumerate(script):
             line["serial"] = serial
@@ -116,7 +116,7 @@ def session(libvirtd: Libvirtd, calls: dict[str, Line]) -> Session:
 
 
 def errors(replies: list[Line]) -> list[tuple[int, str] | None]:
-    """Code and message of the replies that are errors."""
+    """Code and message of the error replies."""
     return [
         (each["payload"]["code"], each["payload"]["message"]) if each["status"] == "error" else None
         for each in replies
@@ -124,7 +124,7 @@ def errors(replies: list[Line]) -> list[tuple[int, str] | None]:
 
 
 @pytest.mark.system("tshark")
-def test_the_session_of_virsh_byte_for_byte(recorded: Path, libvirtd: Libvirtd, tmp_path: Path) -> None:
+def test_virsh_session_round_trips(recorded: Path, libvirtd: Libvirtd, tmp_path: Path) -> None:
     lines = tmp_path / "lines"
     ours.run("decode", "--port", str(libvirtd.port), "-o", lines, recorded)
     for direction, data in zip(("c2s", "s2c"), tshark.stream(recorded, 0), strict=True):
@@ -141,7 +141,7 @@ def test_tshark_reads_the_encoded_capture(recorded: Path, libvirtd: Libvirtd, tm
 
 
 def test_strings(session: Session) -> None:
-    """An unknown network is named in the error; lengths from 0 to 8 need every padding."""
+    """The error names the unknown network; lengths from 0 to 8 need every amount of padding."""
     names = ["", "x", "xy", "xyz", "xyzz", "häß", "日本", "a'b\"c\\", "\t\n", "x" * 5000, "default"]
     replies = session.answers(
         *(session.call("network_lookup_by_name", lambda p, n=n: p.update(name=n)) for n in names)
@@ -169,7 +169,7 @@ def test_uuids(session: Session) -> None:
 
 
 def test_signed_integers(session: Session) -> None:
-    """The procedure is edited, too, by its name alone."""
+    """The procedure is edited, too, by its name only."""
     numbers = [0, 1, 7, 16384, 16385, 20000, 2**31 - 1, -1, -2, -(2**31)]
     lines = [
         session.call("domain_lookup_by_id", lambda p, n=n: (p.clear(), p.update(maxids=n))) for n in numbers
@@ -221,7 +221,7 @@ def parameter(field: str, **value: Any) -> Any:
 
 
 def values_of(parameters: list[Any]) -> dict[str, Any]:
-    """Field → value, without the names that decoding puts beside numbers."""
+    """Field → value, without the names that decoding adds to numbers."""
     return {
         each["field"]: {key: part for key, part in each["value"].items() if not key.endswith("_name")}
         for each in parameters
@@ -229,7 +229,7 @@ def values_of(parameters: list[Any]) -> dict[str, Any]:
 
 
 def test_unions_in_arrays(session: Session) -> None:
-    """Typed parameters: other arms, other values, more elements; and what is wrong is named."""
+    """Typed parameters: other arms, other values, more elements; errors name the wrong value."""
     values = [parameter("hard_limit", type=4, ul=n) for n in (2**22, 2**33 + 1, 2**43, 9007199254740991)]
     replies = session.answers(
         *(
@@ -264,7 +264,7 @@ def test_unions_in_arrays(session: Session) -> None:
 
 
 def test_arrays(session: Session) -> None:
-    """Interface bandwidth, with one to six parameters at a time."""
+    """Interface bandwidth, with one to six parameters."""
     names = [f"{way}.{what}" for way in ("inbound", "outbound") for what in ("average", "peak", "burst")]
     arrays = [
         [parameter(name, type=2, ui=10 * n + i) for i, name in enumerate(names[:n], 1)] for n in range(1, 7)
@@ -294,7 +294,7 @@ def test_arrays_of_structs(session: Session) -> None:
 
 
 def test_optional_data(session: Session) -> None:
-    """A title is set and taken away (null); then there is none to be read."""
+    """A title is set and removed (null); then it cannot be read."""
     titles = ["a", None, "ab", None, "ü", None, "title of ten", None, "x" * 100, None]
     lines = []
     for title in titles:
@@ -308,7 +308,7 @@ def test_optional_data(session: Session) -> None:
 
 
 def test_opaque(session: Session) -> None:
-    """A map of CPUs, eight of which there are."""
+    """A CPU map; there are eight CPUs."""
     maps = ["01", "02", "03", "0f", "80", "ff", "55", "aa", "7f", "0100"]
     lines = []
     for text in maps:
@@ -320,7 +320,7 @@ def test_opaque(session: Session) -> None:
 
 
 def test_flags(session: Session) -> None:
-    """Domains that are active, or not, …; a flag that there is not is named."""
+    """Active, inactive and other domains; the error names an unknown flag."""
     flags = [0, 1, 2, 3, 4, 8, 16, 32, 1 << 30, 1 << 31]
     replies = session.answers(
         *(session.call("connect_list_all_domains", lambda p, f=f: p.update(flags=f)) for f in flags)

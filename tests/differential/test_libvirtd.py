@@ -1,4 +1,4 @@
-"""What a real libvirtd and its clients say to each other, recorded by tcpdump and decoded."""
+"""Decoding of a real libvirtd's traffic with its clients, recorded by tcpdump."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Recorded = tuple[Path, dict[str, str]]
 
 @pytest.fixture(scope="module")
 def recorded(libvirtd: Libvirtd, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """A capture of all commands and of one that fails, and what each printed, by its first word."""
+    """A capture of all commands and of a failing one, and the output of each, by its first word."""
     capture = tmp_path_factory.mktemp("capture") / "virsh.pcap"
     with libvirtd.recorded(capture):
         printed = {command[0]: libvirtd.virsh(*command) for command in COMMANDS}
@@ -44,7 +44,7 @@ def recorded(libvirtd: Libvirtd, tmp_path_factory: pytest.TempPathFactory) -> Re
 
 @pytest.fixture(scope="module")
 def connections(recorded: Recorded, libvirtd: Libvirtd) -> dict[str, Lines]:
-    """The messages of each command, by its first word; every command has a connection of its own."""
+    """The messages of each command, by its first word; every command has a separate connection."""
     capture, printed = recorded
     connections: dict[str, Lines] = {}
     for line in ours.decode(capture, "--port", str(libvirtd.port)):
@@ -57,7 +57,7 @@ def payload(lines: Lines, procedure: str, type_: str = "reply") -> Any:
     return line["payload"]
 
 
-def test_every_message_is_decoded_to_its_last_byte(connections: dict[str, Lines]) -> None:
+def test_every_message_is_decoded_completely(connections: dict[str, Lines]) -> None:
     for lines in connections.values():
         for line in lines:
             assert line["program"] in ("remote", "keepalive")
@@ -66,7 +66,7 @@ def test_every_message_is_decoded_to_its_last_byte(connections: dict[str, Lines]
             assert line["dir"] == ("c2s" if line["type"] == "call" else "s2c")
 
 
-def test_calls_and_replies(connections: dict[str, Lines]) -> None:
+def test_calls_match_replies(connections: dict[str, Lines]) -> None:
     """The first call is auth_list, the last connect_close; every call has one reply."""
     for lines in connections.values():
         calls = [line for line in lines if line["type"] == "call"]
@@ -76,12 +76,12 @@ def test_calls_and_replies(connections: dict[str, Lines]) -> None:
         assert answered == Counter((call["serial"], call["procedure"]) for call in calls)
 
 
-def test_names_of_the_procedures(connections: dict[str, Lines]) -> None:
+def test_procedure_names(connections: dict[str, Lines]) -> None:
     for command, procedure in COMMANDS.items():
         assert procedure in {line["procedure"] for line in connections[command[0]]}
 
 
-def test_values_that_virsh_prints(connections: dict[str, Lines], recorded: Recorded) -> None:
+def test_values_match_virsh_output(connections: dict[str, Lines], recorded: Recorded) -> None:
     _, printed = recorded
     assert payload(connections["dumpxml"], "domain_get_xml_desc")["xml"].strip() == printed["dumpxml"].strip()
     capabilities = payload(connections["capabilities"], "connect_get_capabilities")["capabilities"]
@@ -99,7 +99,7 @@ def test_values_that_virsh_prints(connections: dict[str, Lines], recorded: Recor
     assert f"{parameter['field']:<15}: {parameter['value']['ui']}" in printed["schedinfo"]
 
 
-def test_an_error(connections: dict[str, Lines], recorded: Recorded) -> None:
+def test_error_reply(connections: dict[str, Lines], recorded: Recorded) -> None:
     _, printed = recorded
     (error,) = (line for line in connections["domid"] if line["status"] == "error")
     assert error["procedure"] == "domain_lookup_by_name"
@@ -110,16 +110,14 @@ def test_an_error(connections: dict[str, Lines], recorded: Recorded) -> None:
     assert error["payload"]["dom"] is None
 
 
-def test_the_port_is_not_needed(recorded: Recorded, connections: dict[str, Lines]) -> None:
-    """libvirt is found by what it says, on any port."""
+def test_detects_libvirt_on_any_port(recorded: Recorded, connections: dict[str, Lines]) -> None:
+    """libvirt is detected by its content, on any port."""
     capture, _ = recorded
     assert len(ours.decode(capture)) == sum(map(len, connections.values()))
 
 
 @pytest.mark.system("tshark")
-def test_every_message_is_encoded_to_the_same_bytes(
-    recorded: Recorded, connections: dict[str, Lines]
-) -> None:
+def test_every_message_round_trips(recorded: Recorded, connections: dict[str, Lines]) -> None:
     capture, _ = recorded
     frames = 0
     for number in range(len(connections)):

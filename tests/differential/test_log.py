@@ -1,4 +1,4 @@
-"""What a real libvirtd and its client log of their messages, and what tcpdump recorded of the same."""
+"""The message logs of a real libvirtd and its client, compared with tcpdump's capture."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def session(libvirtd: Libvirtd, tmp_path_factory: pytest.TempPathFactory) -> Ses
         for command in COMMANDS:
             libvirtd.virsh(*command, LIBVIRT_LOG_FILTERS="2:rpc", LIBVIRT_LOG_OUTPUTS=f"2:file:{log}")
         libvirtd.virsh("domid", "nosuch", fails=True)
-    # Earlier in the daemon's life, a client of other tests may have had the same port.
+    # Another test's client may have had the same port earlier.
     daemon.write_bytes(libvirtd.log.read_bytes()[before:])
     events = [line for line in ours.decode(daemon) if "event" in line]
     recorded = headers(capture, "--port", str(libvirtd.port))
@@ -59,24 +59,24 @@ def headers(file: Path, *options: str) -> dict[str, Headers]:
 
 
 def apart(headers: Headers) -> tuple[Headers, Headers]:
-    """Each direction by itself: a daemon's threads log what they send while another logs what comes."""
+    """Each direction separately: a daemon's threads log what they send while another logs what arrives."""
     c2s = [header for header in headers if header[0] == "c2s"]
     return c2s, [header for header in headers if header[0] == "s2c"]
 
 
-def test_the_daemons_log_has_all_headers_of_the_capture(session: Session) -> None:
+def test_daemon_log_has_every_header_of_capture(session: Session) -> None:
     assert len(session.capture) == len(COMMANDS) + 1
     for name, recorded in session.capture.items():
         assert apart(session.daemon[name]) == apart(recorded)
 
 
-def test_the_clients_log_has_them_too(session: Session) -> None:
+def test_client_log_has_every_header_of_capture(session: Session) -> None:
     assert len(session.client) == len(COMMANDS)
     for name, logged in session.client.items():
         assert apart(logged) == apart(session.capture[name])
 
 
-def test_events_tell_of_every_connection(session: Session) -> None:
+def test_every_connection_has_events(session: Session) -> None:
     kinds = [
         event["event"]
         for event in session.events

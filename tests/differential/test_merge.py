@@ -1,4 +1,4 @@
-"""A real session in a capture and in the client's log, joined into one timeline."""
+"""A real session, as a capture and as the client's log, merged into one timeline."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.differential.libvirtd import Libvirtd
 pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump")
 
 
-def test_a_capture_and_the_clients_log(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """Every message is in both; the capture has the payloads, and the clock is the same one."""
+def test_merges_capture_with_client_log(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """Every message is in both; the capture has the payloads, and both have the same clock."""
     capture, log = tmp_path / "virsh.pcap", tmp_path / "client.log"
     logging = {"LIBVIRT_LOG_FILTERS": "2:rpc", "LIBVIRT_LOG_OUTPUTS": f"2:file:{log}"}
     with libvirtd.recorded(capture):

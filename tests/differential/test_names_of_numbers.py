@@ -1,4 +1,4 @@
-"""The names of numbers in a real libvirtd's messages, and the words that virsh has for them."""
+"""Names of numbers in a real libvirtd's messages, compared with virsh's words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.differential.libvirtd import PATIENCE, Libvirtd
 
 pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump")
 
-#: One virsh, so that all is of one connection: the test driver forgets when the last one closes.
+#: One virsh, so that everything shares a connection: the test driver's state ends with the last one.
 STATES = ["suspend test", "resume test", "destroy test", "start test"]
 SCRIPT = "; ".join(f"{command}; domstate test --reason" for command in ["version", *STATES])
 
@@ -24,7 +24,7 @@ Lines = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def recorded(libvirtd: Libvirtd, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lines, dict[str, str]]:
-    """All messages of some commands, and what they printed."""
+    """All messages of some commands, and their output."""
     capture = tmp_path_factory.mktemp("capture") / "virsh.pcap"
     with libvirtd.recorded(capture):
         printed = {
@@ -34,7 +34,7 @@ def recorded(libvirtd: Libvirtd, tmp_path_factory: pytest.TempPathFactory) -> tu
         }
         libvirtd.virsh("event test --all --timeout 1", fails=True)
         libvirtd.virsh("list", "--all", "--state-running", "--persistent")
-        # For these the client sets a bit that their documentation does not know; the test driver has neither.
+        # For these the client sets an undocumented bit; the test driver supports neither.
         libvirtd.virsh("domlaunchsecinfo", "test", fails=True)
         libvirtd.virsh("node-memory-tune", fails=True)
         libvirtd.virsh("dumpxml", "test", "--inactive", "--security-info")
@@ -48,7 +48,7 @@ def decoded(capture: Path, libvirtd: Libvirtd) -> Lines:
 
 
 def watched(libvirtd: Libvirtd) -> str:
-    """What virsh prints of the first lifecycle event that it sees: another one makes them until it has."""
+    """virsh's output for the first lifecycle event; a second virsh causes events until then."""
     uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
     end = time.monotonic() + PATIENCE
     with subprocess.Popen(
@@ -75,7 +75,7 @@ def words(name: str, prefix: str) -> str:
     return name.removeprefix(prefix).replace("_", " ").lower()
 
 
-def test_states_and_their_reasons(recorded: tuple[Lines, dict[str, str]]) -> None:
+def test_state_and_reason_match_virsh(recorded: tuple[Lines, dict[str, str]]) -> None:
     """`shut off (destroyed)`: VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_DESTROYED."""
     lines, printed = recorded
     said = [line for line in printed["states"].splitlines() if line.endswith(")")]
@@ -88,7 +88,7 @@ def test_states_and_their_reasons(recorded: tuple[Lines, dict[str, str]]) -> Non
     assert {"running (unknown)", "shutoff (destroyed)"} <= {*shown}
 
 
-def test_an_event_and_its_detail(recorded: tuple[Lines, dict[str, str]]) -> None:
+def test_event_and_detail_match_virsh(recorded: tuple[Lines, dict[str, str]]) -> None:
     """`event 'lifecycle' for domain 'test': Suspended Paused`."""
     lines, printed = recorded
     event, detail = printed["event"].splitlines()[0].rpartition(": ")[2].upper().split()
@@ -97,18 +97,18 @@ def test_an_event_and_its_detail(recorded: tuple[Lines, dict[str, str]]) -> None
     assert first["detail_name"] == f"VIR_DOMAIN_EVENT_{event}_{detail}"
 
 
-def test_the_ids_of_events(recorded: tuple[Lines, dict[str, str]]) -> None:
-    """virsh registers for all events in the order of its list, whose names are the API's but for dashes."""
+def test_event_ids_match_virsh(recorded: tuple[Lines, dict[str, str]]) -> None:
+    """virsh registers for all events in the order of its list, with the API's names except for dashes."""
     lines, printed = recorded
     asked = payloads(lines, "connect_domain_event_callback_register_any", "call")
     names = [words(call["eventID_name"], "VIR_DOMAIN_EVENT_ID_") for call in asked]
     listed = printed["events"].split()
     assert len(listed) > 25
-    # The first was asked for by the virsh that watched.
+    # The virsh that watches requested the first.
     assert [name.replace(" ", "") for name in names[1:]] == [name.replace("-", "") for name in listed]
 
 
-def test_flags(recorded: tuple[Lines, dict[str, str]]) -> None:
+def test_flags_match_virsh(recorded: tuple[Lines, dict[str, str]]) -> None:
     lines, _ = recorded
     assert [call["flags_name"] for call in payloads(lines, "domain_get_xml_desc", "call")] == [
         ["VIR_DOMAIN_XML_SECURE", "VIR_DOMAIN_XML_INACTIVE"]
@@ -122,8 +122,8 @@ def test_flags(recorded: tuple[Lines, dict[str, str]]) -> None:
     assert payloads(lines, "network_update", "call")[0]["flags_name"] == ["VIR_NETWORK_UPDATE_AFFECT_LIVE"]
 
 
-def test_features_by_what_the_client_does(recorded: tuple[Lines, dict[str, str]]) -> None:
-    """Before it updates a network the client asks whether both sides have the order right."""
+def test_features_match_client_behaviour(recorded: tuple[Lines, dict[str, str]]) -> None:
+    """Before updating a network, the client asks whether both sides use the right order."""
     lines, _ = recorded
     at = next(n for n, line in enumerate(lines) if line["procedure"] == "network_update")
     asked = payloads(lines[:at], "connect_supports_feature", "call")
@@ -131,10 +131,10 @@ def test_features_by_what_the_client_does(recorded: tuple[Lines, dict[str, str]]
     assert "VIR_DRV_FEATURE_PROGRAM_KEEPALIVE" in {call["feature_name"] for call in asked}
 
 
-def test_no_bit_of_a_real_client_is_without_a_name(
+def test_every_flag_bit_of_a_client_has_a_name(
     recorded: tuple[Lines, dict[str, str]], captures: Path
 ) -> None:
-    """Nor has any field of flags no names at all, where they are not 0. In the test captures, too."""
+    """Every field of flags that is not 0 has a name, also in the test captures."""
     lines, _ = recorded
     for name in ("tour.pcap", "stream-events-keepalive.pcap"):
         lines = lines + ours.decode(captures / name)

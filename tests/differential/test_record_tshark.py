@@ -1,4 +1,4 @@
-"""tshark reads what was recorded: no warning, right checksums, and the same messages as in the original."""
+"""tshark reads recordings without warnings, with correct checksums, and with the original's messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(capture: Path, *options: str) -> str:
 
 
 def grave(capture: Path) -> list[str]:
-    """What tshark's experts say in their two worst grades."""
+    """tshark's expert messages of the two worst grades."""
     said = run(capture, "-q", "-z", "expert,warn")
     return re.findall(r"^ +\d+ .*", said, re.MULTILINE)
 
@@ -42,7 +42,7 @@ def record(path: Path, items: list[Item]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["tour.pcap", "stream-events-keepalive.pcap"])
-def test_the_messages_of_a_capture(captures: Path, tmp_path: Path, name: str) -> None:
+def test_messages_of_recorded_capture(captures: Path, tmp_path: Path, name: str) -> None:
     if not tshark.has_dissector():
         pytest.skip("tshark has no libvirt dissector")
     target = tmp_path / "record.pcapng"
@@ -55,8 +55,8 @@ def test_the_messages_of_a_capture(captures: Path, tmp_path: Path, name: str) ->
     assert len(found) > 100
 
 
-def test_the_headers_of_a_log(captures: Path, tmp_path: Path) -> None:
-    """Which has no payloads: each message is a packet that is cut off, with the time of its line."""
+def test_headers_of_recorded_log(captures: Path, tmp_path: Path) -> None:
+    """The log has no payloads: each message is a truncated packet with the time of its line."""
     if not tshark.has_dissector():
         pytest.skip("tshark has no libvirt dissector")
     source, target = captures / "libvirtd-rpc-info.log", tmp_path / "record.pcapng"
@@ -80,8 +80,8 @@ def test_the_headers_of_a_log(captures: Path, tmp_path: Path) -> None:
         ("virsh", "/run/libvirt/libvirt-sock", "unix"),
     ],
 )
-def test_a_conversation(tmp_path: Path, names: tuple[str, str, str]) -> None:
-    """With messages that go over several packets, and odd lengths."""
+def test_recorded_conversation(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    """With messages that span several packets, and odd lengths."""
     connections = [Connection(n, *names) for n in (1, 2)]
     sizes = [0, 4, 1000, 65_001, 300_001]
     items: list[Item] = []
@@ -101,7 +101,7 @@ def test_a_conversation(tmp_path: Path, names: tuple[str, str, str]) -> None:
     assert comments[0] == ("" if kept else "{} → {} ({})".format(*names))
 
 
-def test_what_is_cut_off_is_shown_up_to_there(tmp_path: Path) -> None:
+def test_truncated_messages_are_shown_up_to_the_cut(tmp_path: Path) -> None:
     connection = Connection(1, "a", "b", "unix")
     call = frame(bytes(100), proc=66)
     items: list[Item] = [
@@ -119,7 +119,7 @@ def test_what_is_cut_off_is_shown_up_to_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["--redact", "--redact=all"])
 @pytest.mark.parametrize("name", ["tour.pcap", "stream-events-keepalive.pcap"])
-def test_a_redacted_capture(captures: Path, tmp_path: Path, name: str, option: str) -> None:
+def test_redacted_capture(captures: Path, tmp_path: Path, name: str, option: str) -> None:
     if not tshark.has_dissector():
         pytest.skip("tshark has no libvirt dissector")
     target = tmp_path / "record.pcapng"

@@ -1,4 +1,4 @@
-"""The relay between real clients and a real libvirtd: nobody notices it, and it sees all."""
+"""The relay between real clients and a real libvirtd: it is transparent and sees everything."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def printed(libvirtd: Libvirtd, at: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kinds", ["unix-unix", "tcp-tcp", "unix-tcp", "tcp-unix"])
-def test_virsh_prints_the_same(libvirtd: Libvirtd, tmp_path: Path, kinds: str) -> None:
+def test_virsh_output_is_unchanged(libvirtd: Libvirtd, tmp_path: Path, kinds: str) -> None:
     listen, connect = kinds.split("-")
     expected = printed(libvirtd, uri(end(connect, libvirtd)))
     options = ["--format", "jsonl", "-o", tmp_path / "out"]
@@ -67,8 +67,8 @@ def test_virsh_prints_the_same(libvirtd: Libvirtd, tmp_path: Path, kinds: str) -
     assert {line["procedure"] for line in lines} > {"auth_list", "domain_get_xml_desc", "connect_close"}
 
 
-def test_what_is_shown_is_what_tcpdump_captures(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """And what is recorded: the same in all three but for who the client is."""
+def test_messages_match_tcpdump(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """Also recorded: all three are equal except for the client's address."""
     capture, record, output = (tmp_path / name for name in ("tcpdump", "record", "out"))
     options = ["--format", "jsonl", "-o", output, "-w", record]
     with (
@@ -87,8 +87,8 @@ def test_what_is_shown_is_what_tcpdump_captures(libvirtd: Libvirtd, tmp_path: Pa
     ]
 
 
-def test_figures_are_those_of_the_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """`--stats`, against `stats` of what tcpdump wrote (which tshark judges in test_stats.py)."""
+def test_figures_match_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """`--stats` compared with `stats` of the tcpdump capture (test_stats.py compares that with tshark)."""
     capture, output = tmp_path / "tcpdump", tmp_path / "out"
     options = ["--stats", "--format", "jsonl", "-o", output]
     with (
@@ -105,7 +105,7 @@ def test_figures_are_those_of_the_capture(libvirtd: Libvirtd, tmp_path: Path) ->
 
 
 @pytest.mark.system("tshark")
-def test_tshark_finds_every_message_in_what_is_recorded(libvirtd: Libvirtd, tmp_path: Path) -> None:
+def test_recording_has_every_message_for_tshark(libvirtd: Libvirtd, tmp_path: Path) -> None:
     if not tshark.has_dissector():
         pytest.skip("tshark has no libvirt dissector")
     record, output = tmp_path / "record", tmp_path / "out"
@@ -149,8 +149,8 @@ def connected(address: str) -> socket.socket:
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
-def test_200_clients_at_once_lose_no_byte(libvirtd: Libvirtd, tmp_path: Path, kind: str) -> None:
-    """All are connected at a time, and a few virsh beside them."""
+def test_200_concurrent_clients_lose_no_byte(libvirtd: Libvirtd, tmp_path: Path, kind: str) -> None:
+    """All are connected at the same time, together with a few virsh."""
     count, virshes = 200, 6
     with connected(end(kind, libvirtd)) as one:
         expected = [talk(one, call) for call in TALK]
@@ -180,7 +180,7 @@ def test_200_clients_at_once_lose_no_byte(libvirtd: Libvirtd, tmp_path: Path, ki
     by_serial = Counter(
         (line["dir"], line["serial"], line["length"]) for line in shown if line["program"] == "remote"
     )
-    for serial, (call, reply) in enumerate(zip(TALK, expected, strict=True)):  # virsh may say the same
+    for serial, (call, reply) in enumerate(zip(TALK, expected, strict=True)):  # virsh may report this as well
         assert by_serial["c2s", serial, len(call)] >= count
         assert by_serial["s2c", serial, len(reply)] >= count
     assert [what(line) for line in ours.decode(record)] == [what(line) for line in shown]
@@ -189,7 +189,7 @@ def test_200_clients_at_once_lose_no_byte(libvirtd: Libvirtd, tmp_path: Path, ki
 
 
 def counts(figures: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Per procedure what does not depend on the clock."""
+    """Per procedure, the figures that do not depend on the clock."""
     keys = ("calls", "errors", "unanswered", "bytes_c2s", "bytes_s2c")
     return {each["procedure"]: tuple(each[key] for key in keys) for each in figures["procedures"]}
 
@@ -199,5 +199,5 @@ def read(output: Path) -> list[dict[str, Any]]:
 
 
 def what(line: dict[str, Any]) -> dict[str, Any]:
-    """All but when, and who it is."""
+    """Everything except time and peer."""
     return {key: value for key, value in line.items() if key not in ("time_ns", "conn")}

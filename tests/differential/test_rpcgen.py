@@ -1,4 +1,4 @@
-"""rpcgen's C and ours agree on every type of the newest release; `make soak` asks a million times."""
+"""rpcgen's C and our code agree on every type of the newest release; `make soak` compares a million cases."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def compared(judge: Judge, cases: Iterable[Case]) -> Tally:
     return tally
 
 
-def test_c_accepts_what_we_accept_and_encodes_the_same_bytes(judge: Judge, types: list[XdrType]) -> None:
+def test_c_agrees_on_every_case(judge: Judge, types: list[XdrType]) -> None:
     seed = secrets.token_hex(4)
     tally = compared(judge, chain.from_iterable(soak.drawn(type_, 4, 6, seed) for type_ in types))
     assert not tally.unexplained, f"make soak ARGS='--seed {seed} …'\n" + "\n".join(tally.unexplained[:5])
     assert len(tally.types) == len(types)
-    # That there were both, and of each many, is what makes this a test.
+    # The test needs many cases of both outcomes.
     assert tally.accepted > 1000
     assert tally.refused > 1000
     assert tally.remarked > 100
 
 
-def test_lengths_at_their_limit_and_one_above(judge: Judge, types: list[XdrType]) -> None:
-    """The larger ones, of some megabytes each, are left to `make soak`."""
+def test_lengths_at_and_above_limit(judge: Judge, types: list[XdrType]) -> None:
+    """`make soak` covers the larger limits, of some megabytes each."""
     tally = compared(judge, chain.from_iterable(soak.at_limits(type_, 70_000) for type_ in types))
     assert not tally.unexplained, "\n".join(tally.unexplained[:5])
     assert tally.accepted == tally.refused == tally.origins[Origin.AT_LIMIT] > 100
 
 
-def test_the_judge_knows_every_type_that_rpcgen_made(judge: Judge, types: list[XdrType]) -> None:
+def test_judge_covers_every_rpcgen_type(judge: Judge, types: list[XdrType]) -> None:
     made = {
         name
         for source in judge.folder.glob("*.c")
@@ -56,7 +56,7 @@ def test_the_judge_knows_every_type_that_rpcgen_made(judge: Judge, types: list[X
     assert made == {type_.name for type_ in types}
 
 
-def test_a_seed_gives_the_same_cases_again(types: list[XdrType]) -> None:
+def test_seed_reproduces_cases(types: list[XdrType]) -> None:
     for type_ in types[::50]:
         assert list(soak.drawn(type_, 3, 3, "1")) == list(soak.drawn(type_, 3, 3, "1"))
         assert list(soak.drawn(type_, 3, 3, "1")) != list(soak.drawn(type_, 3, 3, "2")) or type_.max_size == 4
@@ -72,7 +72,7 @@ def test_a_seed_gives_the_same_cases_again(types: list[XdrType]) -> None:
         Answer(ACCEPTED, 8, b"\0\0\0\0"),
     ],
 )
-def test_any_other_answer_is_counted_as_a_disagreement(types: list[XdrType], answer: Answer) -> None:
+def test_wrong_answer_counts_as_disagreement(types: list[XdrType], answer: Answer) -> None:
     string = next(type_ for type_ in types if type_.name == "remote_nonnull_string")
     case = Case(string, b"\0\0\0\1a\0\0\0", Origin.MUTATED)
     good, bad = Tally(), Tally()
@@ -82,14 +82,14 @@ def test_any_other_answer_is_counted_as_a_disagreement(types: list[XdrType], ans
     assert (bad.accepted, len(bad.unexplained)) == (0, 1)
 
 
-def test_bytes_that_c_takes_and_we_refuse_are_a_disagreement(types: list[XdrType]) -> None:
+def test_bytes_accepted_only_by_c_are_a_disagreement(types: list[XdrType]) -> None:
     string = next(type_ for type_ in types if type_.name == "remote_nonnull_string")
     tally = Tally()
     tally.count(Case(string, b"\0\0\0\2a", Origin.MUTATED), Answer(ACCEPTED, 5, b""))
     assert "needs 4 bytes, 1 left" in tally.unexplained[0]
 
 
-def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_reports_disagreements(capsys: pytest.CaptureFixture[str]) -> None:
     options = "--values 30 --mutated 20 --limit 1000 --seed 7 --type remote_string --type lengths"
     assert soak.main(options.split()) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -1,7 +1,7 @@
 """The generated tapset, parsed and run by the real SystemTap.
 
-What is expected is read from the text of the definitions with regular expressions: none of the
-project's own code takes part.
+Expected values are read from the text of the definitions with regular expressions, without the project's own
+code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.system("stap", "stapbpf", "gcc")
 RELEASES = ("0.9.7", "10.0.0", "12.6.0")
 DEBIAN = Path("/usr/share/systemtap/tapset/libvirt_functions.stp")
 LOG_MANAGER = 0x87539319
-BESIDE = 4  # numbers without a name that are tried before the first and after the last
+BESIDE = 4  # numbers without a name, tried before the first and after the last
 FUNCTIONS = {
     "auth": r"\bREMOTE_AUTH_(NONE|SASL|POLKIT) *= *(\d+)",
     "type": r"\bVIR_NET_(CALL|REPLY|MESSAGE|STREAM|CALL_WITH_FDS|REPLY_WITH_FDS|STREAM_HOLE) *= *(\d+)",
@@ -34,7 +34,7 @@ Table = dict[int, tuple[str, dict[int, str]]]
 
 
 def read(folder: Path, pattern: str) -> dict[int, str]:
-    """Numbers and lower-case names of all `NAME = number` in all definitions that match a pattern."""
+    """Numbers and lower-case names of all `NAME = number` that match a pattern, in all definitions."""
     text = "".join(path.read_text() for path in folder.glob("*.x"))
     return {int(number, 0): name.lower() for name, number in re.findall(pattern, text)}
 
@@ -79,7 +79,7 @@ def signed(number: int) -> int:
 
 
 def say(*calls: str) -> str:
-    """A probe per call, which prints its result; stapbpf has room for about three long strings in all."""
+    """A probe per call, which prints its result; stapbpf has room for about three long strings."""
     return "".join(f'probe begin {{ printf("%s\\n", {call}) }}\n' for call in calls) + EXIT
 
 
@@ -104,7 +104,7 @@ def tapset(definitions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the tapset that is installed with libvirt."""
+    """The folder of the tapset installed with libvirt."""
     if not DEBIAN.exists():
         pytest.skip(f"no {DEBIAN}")
     folder = tmp_path_factory.mktemp("debian")
@@ -112,8 +112,8 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_pass_takes_it(systemtap: SystemTap, tapset: Path) -> None:
-    """Up to its translation to C for the kernel-module runtime."""
+def test_stap_accepts_tapset(systemtap: SystemTap, tapset: Path) -> None:
+    """Up to the translation to C for the kernel-module runtime."""
     systemtap.until(1, (tapset / "libvirt_functions.stp").read_text(), tapset)
     script = (
         ask("procedure", 1, 1, 1, 1) + ask("program", 1, 1) + "".join(ask(name, 1, 1) for name in FUNCTIONS)
@@ -124,8 +124,8 @@ def test_every_pass_takes_it(systemtap: SystemTap, tapset: Path) -> None:
     assert "libvirt_rpc_procedure_name" in systemtap.until(3, script, tapset)
 
 
-def test_procedures(systemtap: SystemTap, tapset: Path, definitions: Path) -> None:
-    """Every number of every program, of a program given with zeros or with the sign before its 32 bits."""
+def test_procedure_names(systemtap: SystemTap, tapset: Path, definitions: Path) -> None:
+    """Every number of every program, with the program number zero-extended and sign-extended from 32 bits."""
     table = programs(definitions)
     assert len(table) >= 2
     for number, (_, names) in table.items():
@@ -142,7 +142,7 @@ def test_unknown_versions_and_programs(systemtap: SystemTap, tapset: Path, defin
 
 
 @pytest.mark.parametrize("number", [-1, -2, -(2**31), 66])
-def test_procedures_given_with_other_bits_before_their_32(
+def test_ignores_upper_bits_of_procedure_number(
     systemtap: SystemTap, tapset: Path, definitions: Path, number: int
 ) -> None:
     name = programs(definitions)[0x20008086][1].get(number, f"unknown:{number}")
@@ -153,8 +153,8 @@ def test_procedures_given_with_other_bits_before_their_32(
         )
 
 
-def test_programs(systemtap: SystemTap, tapset: Path, definitions: Path) -> None:
-    """A number is always shown unsigned, however it was given."""
+def test_program_names(systemtap: SystemTap, tapset: Path, definitions: Path) -> None:
+    """A number is always printed unsigned."""
     names = {number: name for number, (name, _) in programs(definitions).items()}
     for number in [n + d for n in (*names, 0, 2**31, 2**32 - 2) for d in (-1, 0, 1) if 0 <= n + d < 2**32]:
         plain, verbose = names.get(number, f"unknown:{number}"), f"{names.get(number, 'unknown')}:{number}"
@@ -163,14 +163,14 @@ def test_programs(systemtap: SystemTap, tapset: Path, definitions: Path) -> None
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_enumerations(systemtap: SystemTap, tapset: Path, definitions: Path, function: str) -> None:
+def test_enum_names(systemtap: SystemTap, tapset: Path, definitions: Path, function: str) -> None:
     names = read(definitions, FUNCTIONS[function])
     assert len(names) >= 3
     assert answers(systemtap.run(ask(function, -5, 20) + EXIT, tapset)) == expected(names, -5, 20)
 
 
 def test_gaps(systemtap: SystemTap, root: Path) -> None:
-    """The whole expected output of the generator's own test, with a program above 2^31."""
+    """The complete expected output of the generator's own test, with a program number above 2^31."""
     folder = root / "tests" / "golden" / "systemtap"
     names = {-1: "before", 1: "open", 2: "close", 10: "read", 2**31 - 1: "last"}
     for program in (0xFFFFFFF0, -16):
@@ -186,11 +186,11 @@ def test_gaps(systemtap: SystemTap, root: Path) -> None:
 
 
 @pytest.mark.parametrize("release", RELEASES[1:], indirect=True)
-def test_answers_as_the_tapset_of_libvirt(
+def test_agrees_with_libvirt_tapset(
     systemtap: SystemTap, tapset: Path, debian: Path, definitions: Path
 ) -> None:
-    """Wherever the shipped tapset, which is of another release, has an answer. Its verbose answers are
-    asked for one by one: stapbpf leaves bytes of the last round where a loop joins strings with `.`."""
+    """Wherever the installed tapset, of another release, has an answer. Its verbose answers are requested one
+    by one: stapbpf keeps bytes of the previous round where a loop joins strings with `.`."""
     numbers = [0, 1, *programs(definitions)]
     scripts = [ask("procedure", -BESIDE, 600, number, 1) for number in numbers]
     scripts += [ask("program", number, number) for number in numbers if number < 2**31]

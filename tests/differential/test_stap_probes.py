@@ -1,5 +1,5 @@
-"""The tapsets of libvirt's probes, resolved by the real SystemTap in the real libvirt, and beside the
-ones that libvirt ships."""
+"""The tapsets for libvirt's probes, resolved by the real SystemTap in the real libvirt, and compared with
+those that libvirt installs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALIAS = re.compile(r"^probe (\S+) *=\s*((?:process\([^)]*\)\.mark\([^)]*\),?\s*)
 
 
 def aliases(*paths: Path) -> dict[str, tuple[str, list[tuple[str, str]]]]:
-    """Alias → its mark and its (variable, value) pairs, of the text of tapsets, whoever wrote them."""
+    """Alias → its mark and its (variable, value) pairs, from the text of any tapset."""
     found = {}
     for path in paths:
         text = path.read_text()
@@ -38,14 +38,14 @@ def aliases(*paths: Path) -> dict[str, tuple[str, list[tuple[str, str]]]]:
 
 
 def generate(folder: Path, *arguments: str) -> str:
-    """Writes the tapsets to a folder; the warnings."""
+    """Write the tapsets to a folder; return the warnings."""
     result = CliRunner().invoke(main, ["generate", "probes", "-o", str(folder), *arguments])
     assert result.exit_code == 0, result.output
     return result.stderr
 
 
 def script(tapset: Path) -> str:
-    """A probe of each alias that uses all of its variables."""
+    """A probe for each alias that uses all of its variables."""
     probes = []
     for alias, (_, variables) in aliases(*sorted(tapset.glob("*.stp"))).items():
         forms = " ".join("%s" if "user_string" in value else "%d" for _, value in variables)
@@ -70,7 +70,7 @@ def libvirt() -> tuple[str, ...]:
 def test_every_alias_resolves(
     systemtap: SystemTap, libvirt: tuple[str, ...], tmp_path: Path, release: str
 ) -> None:
-    """With all its variables; and what was left out does not resolve."""
+    """With all its variables; omitted aliases do not resolve."""
     warned = generate(tmp_path, "--release", release)
     made = aliases(*(tmp_path / name for name in FILES))
     resolved = systemtap.until(2, script(tmp_path), tmp_path)
@@ -90,7 +90,7 @@ def test_every_alias_resolves(
 
 
 @pytest.mark.system("stap", "stapbpf", "gcc")
-def test_the_first_release_is_parsed(systemtap: SystemTap, tmp_path: Path) -> None:
+def test_stap_parses_first_release(systemtap: SystemTap, tmp_path: Path) -> None:
     generate(tmp_path, "--release", "0.9.7", "--all-probes", "--library", "libvirt.so.0")
     assert len(aliases(tmp_path / "libvirt_probes.stp")) == 51
     systemtap.until(1, (tmp_path / "libvirt_probes.stp").read_text(), tmp_path)
@@ -99,10 +99,10 @@ def test_the_first_release_is_parsed(systemtap: SystemTap, tmp_path: Path) -> No
 
 @pytest.mark.system("stap", "stapbpf", "gcc", "libvirtd")
 @pytest.mark.parametrize("release", ["10.0.0", "12.6.0"])
-def test_scripts_for_the_shipped_tapsets_run_unchanged(
+def test_scripts_for_libvirt_tapsets_run_unchanged(
     libvirt: tuple[str, ...], tmp_path: Path, release: str
 ) -> None:
-    """All its aliases, with the same variables and strings, but for what was left out in words."""
+    """All aliases have the same variables and strings, except for those that are reported as omitted."""
     if not all((SHIPPED / name).exists() for name in FILES):
         pytest.skip(f"no libvirt tapsets in {SHIPPED}")
     warned = generate(tmp_path, "--release", release)
@@ -117,7 +117,7 @@ def test_scripts_for_the_shipped_tapsets_run_unchanged(
 
 
 @pytest.mark.system("readelf", "libvirtd")
-def test_probes_of_the_real_libvirt_as_readelf_has_them(libvirt: tuple[str, ...]) -> None:
+def test_probes_of_libvirt_match_readelf(libvirt: tuple[str, ...]) -> None:
     for path in libvirt:
         text = subprocess.run(
             ["readelf", "-n", "-W", path], capture_output=True, text=True, check=True
@@ -145,9 +145,9 @@ int main(int count, char **words)
 """
 
 
-@pytest.mark.system("stap", "stapbpf", "gcc", "dtrace")  # dtrace comes with <sys/sdt.h>
-def test_a_program_of_ones_own(systemtap: SystemTap, root: Path, tmp_path: Path) -> None:
-    """The generator's own test provider, with words of SystemTap for names, in a program of it."""
+@pytest.mark.system("stap", "stapbpf", "gcc", "dtrace")  # dtrace is installed with <sys/sdt.h>
+def test_probes_of_custom_program(systemtap: SystemTap, root: Path, tmp_path: Path) -> None:
+    """The generator's own test provider, with SystemTap keywords as names, in a compiled program."""
     source = tmp_path / "demo.c"
     source.write_text(PROGRAM)
     subprocess.run(["gcc", "-O2", "-o", str(tmp_path / "demo"), str(source)], check=True)
@@ -162,8 +162,8 @@ def test_a_program_of_ones_own(systemtap: SystemTap, root: Path, tmp_path: Path)
     systemtap.until(1, (golden / "libvirt_demo_probes.stp").read_text(), tapset)
 
 
-def test_every_provider_of_every_release(shared: Path) -> None:
-    """237 files of 128 versions: their probes, arguments and strings, as regular expressions count them."""
+def test_every_provider_of_every_release_resolves(shared: Path) -> None:
+    """237 files of 128 versions: their probes, arguments and strings, counted by regular expressions."""
     versions = set()
     with tarfile.open(shared / "libvirt" / "all-releases.tar.xz") as archive:
         for member in archive:

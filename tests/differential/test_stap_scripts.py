@@ -1,5 +1,5 @@
-"""The scripts for SystemTap, resolved by the real stap in the real libvirt, and in a library that has the
-probes of the first release."""
+"""The SystemTap scripts, resolved by the real stap in the real libvirt, and in a library with the probes of
+the first release."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCRIPTS = (
     *("rpc-monitor", "events", "qemu-monitor", "lock", "stacks"),
     *("client-messages", "client-messages-raw", "server-messages", "server-messages-raw"),
 )
-#: How many of the probes that a script resolves to there must be in the libvirt of today.
+#: Minimum number of probes that a script resolves to in the current libvirt.
 MARKS = {"rpc-monitor": 12, "events": 8, "qemu-monitor": 3, "lock": 2, "stacks": 4}
 
 
@@ -39,7 +39,7 @@ def library() -> str:
 
 
 def resolve(systemtap: SystemTap, text: str, tapset: Path, library: str) -> list[str]:
-    """The probes of a script after stap's second pass; `library` stands in for its argument."""
+    """The probes of a script after stap's second pass; `library` replaces its argument."""
     output = systemtap.until(2, text.replace("process(@1)", f'process("{library}")'), tapset)
     return re.findall(r'^process\("([^"]*)"\)', output.partition("# probes\n")[2], re.MULTILINE)
 
@@ -93,7 +93,7 @@ def first(root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_with_the_probes_of_the_first_release(
+def test_scripts_resolve_with_probes_of_first_release(
     systemtap: SystemTap, first: str, tmp_path: Path, name: str
 ) -> None:
     generate("systemtap", "--release", "0.9.7", "-o", str(tmp_path / "tapset"))
@@ -102,12 +102,12 @@ def test_with_the_probes_of_the_first_release(
     text = (tmp_path / "scripts" / f"{name}.stp").read_text()
     found = resolve(systemtap, text, tmp_path / "tapset", first)
     assert set(found) == {first}
-    # The event loop is purged and goes round; the connections end with their last reference.
+    # The event loop is purged and iterates; connections end with their last reference.
     assert len(found) == {**MARKS, "events": 11, "rpc-monitor": 12}.get(name, 2)
 
 
-def test_a_tapset_without_the_probes_is_an_error(systemtap: SystemTap, tmp_path: Path) -> None:
-    """What is optional in a script is so for the sake of other releases, not of a wrong tapset."""
+def test_rejects_tapset_without_probes(systemtap: SystemTap, tmp_path: Path) -> None:
+    """Optional probes exist for other releases, not for a wrong tapset."""
     generate("systemtap", "-o", str(tmp_path / "tapset"))
     generate("scripts", "-o", str(tmp_path / "scripts"))
     for name in ("rpc-monitor", "events", "qemu-monitor", "stacks", "client-messages"):

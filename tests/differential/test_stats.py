@@ -1,4 +1,4 @@
-"""Statistics and exchanges against what tshark finds in the same captures, and against a real libvirtd."""
+"""Statistics and exchanges, compared with tshark on the same captures and with a real libvirtd."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def both(captures: Path) -> Any:
 
 @needs_tshark
 @every_capture
-def test_every_figure_of_every_procedure(both: Any, name: str) -> None:
+def test_every_procedure_figure_matches_tshark(both: Any, name: str) -> None:
     found, messages = both(name)
     wanted: dict[int, dict[str, Any]] = {}
     latencies: defaultdict[int, list[int]] = defaultdict(list)
@@ -89,7 +89,7 @@ def test_every_figure_of_every_procedure(both: Any, name: str) -> None:
 
 @needs_tshark
 @every_capture
-def test_totals_and_connections(both: Any, name: str) -> None:
+def test_totals_and_connections_match_tshark(both: Any, name: str) -> None:
     found, messages = both(name)
     totals = found["totals"]
     assert totals["messages"] == len(messages)
@@ -114,7 +114,7 @@ def test_totals_and_connections(both: Any, name: str) -> None:
 
 
 def is_png(data: bytes) -> bool:
-    """Its signature, chunks with right checksums, the end where it should be, pixels that inflate."""
+    """Check the signature, the chunks' checksums, the end marker and the compressed pixels."""
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     at, kinds, pixels = 8, [], b""
     while at < len(data):
@@ -129,18 +129,18 @@ def is_png(data: bytes) -> bool:
 
 
 def downloaded(lines: list[dict[str, Any]]) -> bytes:
-    """What the server sent over a stream, put together."""
+    """The data that the server sent over a stream."""
     return b"".join(b64decode(line["data"] or "") for line in lines if line["dir"] == "s2c")
 
 
-def test_a_screenshot_is_the_picture_that_was_sent(captures: Path) -> None:
-    """Every byte of a stream is there; Wireshark's dissector drops 28 of each message."""
+def test_screenshot_stream_matches_sent_image(captures: Path) -> None:
+    """Every byte of a stream is present; Wireshark's dissector drops 28 of each message."""
     options = ("--procedure", "domain_screenshot", "--type", "stream")
     assert is_png(downloaded(ours.decode(captures / "stream-events-keepalive.pcap", *options)))
 
 
 @pytest.mark.system("libvirtd", "virsh", "tcpdump")
-def test_a_screenshot_of_a_real_libvirtd(libvirtd: Libvirtd, tmp_path: Path) -> None:
+def test_screenshot_of_real_libvirtd(libvirtd: Libvirtd, tmp_path: Path) -> None:
     capture, picture = tmp_path / "screenshot.pcap", tmp_path / "picture.png"
     with libvirtd.recorded(capture):
         libvirtd.virsh("screenshot", "test", str(picture))
@@ -166,9 +166,9 @@ for end in ("abort", "finish", "abort"):
 
 
 @pytest.mark.system("libvirtd", "tcpdump", PYTHON)
-def test_streams_that_a_client_aborts(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """The daemon confirms it, and its last data may cross the abort. The client is libvirt's Python binding,
-    which the system's Python has."""
+def test_streams_aborted_by_client(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """The daemon confirms the abort, and its last data may cross it. The client is libvirt's Python binding,
+    run by the system's Python."""
     if subprocess.run([PYTHON, "-c", "import libvirt"], capture_output=True).returncode:
         pytest.skip("system test: python3-libvirt not installed")
     capture = tmp_path / "aborts.pcap"
@@ -182,7 +182,7 @@ def test_streams_that_a_client_aborts(libvirtd: Libvirtd, tmp_path: Path) -> Non
 
 
 @pytest.mark.system("libvirtd", "virsh", "tcpdump")
-def test_every_call_of_a_real_client_is_answered(libvirtd: Libvirtd, tmp_path: Path) -> None:
+def test_every_call_of_real_client_has_a_reply(libvirtd: Libvirtd, tmp_path: Path) -> None:
     capture = tmp_path / "virsh.pcap"
     with libvirtd.recorded(capture):
         libvirtd.virsh("list", "--all")

@@ -1,4 +1,4 @@
-"""What strace shows of virsh and of libvirtd, and what tcpdump recorded of the same."""
+"""strace's traces of virsh and libvirtd, compared with tcpdump's capture of the same session."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.system("libvirtd", "virsh", "strace", "tcpdump")
 TRACE = "trace=%network,read,write,readv,writev,close"
 CLONES = "dup,dup2,dup3,fcntl,clone,clone3,fork,vfork,execve"
 WHOLE = ("-s", "33554436")
-#: Options of strace, by what a trace made with them is good for.
+#: strace options, by the information that they give.
 OPTIONS = {
     "the one in README": ("-f", "-ttt", "-yy", *WHOLE, "-e", TRACE),
     "hexadecimal, nothing but what is needed without names": ("-f", "-xx", "-e", f"{TRACE},{CLONES}", *WHOLE),
@@ -35,7 +35,7 @@ Lines = list[dict[str, Any]]
 
 
 def what(lines: Lines) -> list[dict[str, Any]]:
-    """All that is said of the messages, but for who recorded them when."""
+    """The contents of the messages, without time and source."""
     return [{key: line[key] for key in line if key not in ("n", "time_ns", "conn")} for line in lines]
 
 
@@ -57,7 +57,7 @@ def virsh(libvirtd: Libvirtd, *before: str, uri: str = "", status: int = 1) -> N
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-def test_a_client(libvirtd: Libvirtd, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_trace_of_client(libvirtd: Libvirtd, tmp_path: Path, options: tuple[str, ...]) -> None:
     capture, trace = tmp_path / "virsh.pcap", tmp_path / "strace.txt"
     with libvirtd.recorded(capture):
         virsh(libvirtd, "strace", *options, "-o", str(trace))
@@ -73,8 +73,8 @@ def test_a_client(libvirtd: Libvirtd, tmp_path: Path, options: tuple[str, ...]) 
         assert all(ours <= theirs for ours, theirs in sent)
 
 
-def test_a_client_that_strace_shows_on_the_terminal(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """Without -o: what virsh prints is in between, and lines have a number only while there are several
+def test_trace_of_client_on_terminal(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """Without -o, virsh's output is in between, and lines have a process id only while there are several
     processes."""
     capture, trace = tmp_path / "virsh.pcap", tmp_path / "strace.txt"
     uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
@@ -85,8 +85,8 @@ def test_a_client_that_strace_shows_on_the_terminal(libvirtd: Libvirtd, tmp_path
     assert what(ours.decode(trace, *port)) == what(ours.decode(capture, *port))
 
 
-def test_cut_strings(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """Every header is there, and how long the messages were; one notice says what to do."""
+def test_truncated_strings(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """Every header and message length is present; one notice suggests a fix."""
     capture, trace = tmp_path / "virsh.pcap", tmp_path / "strace.txt"
     with libvirtd.recorded(capture):
         virsh(libvirtd, "strace", "-f", "-s", "40", "-o", str(trace))
@@ -101,7 +101,7 @@ def test_cut_strings(libvirtd: Libvirtd, tmp_path: Path) -> None:
 
 @contextmanager
 def attached(libvirtd: Libvirtd, trace: Path, *options: str) -> Iterator[None]:
-    """strace is attached to the daemon in the block."""
+    """Attach strace to the daemon during the block."""
     pid = (libvirtd.folder / "pid").read_text().strip()
     with subprocess.Popen(
         ["strace", "-f", *options, "-o", str(trace), "-p", pid], stderr=subprocess.PIPE, text=True
@@ -110,21 +110,21 @@ def attached(libvirtd: Libvirtd, trace: Path, *options: str) -> Iterator[None]:
             assert strace.stderr is not None
             assert "attached" in strace.stderr.readline()
             yield
-            libvirtd.virsh("version")  # what came before this has been written when this is over
+            libvirtd.virsh("version")  # earlier events have been written when this is over
         finally:
             strace.send_signal(signal.SIGINT)
             strace.communicate(timeout=PATIENCE)
 
 
 def apart(lines: Lines) -> tuple[Lines, Lines]:
-    """Each direction by itself: a daemon sends a reply while it receives the next call."""
+    """Each direction separately: a daemon sends a reply while it receives the next call."""
     messages = what(lines)
     return tuple([line for line in messages if line["dir"] == way] for way in ("c2s", "s2c"))  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("options", [("-ttt", "-yy", *WHOLE, "-e", TRACE), WHOLE], ids=["README", "bare"])
-def test_a_daemon(libvirtd: Libvirtd, tmp_path: Path, options: tuple[str, ...]) -> None:
-    """strace is attached to it: no descriptor is known before, no thread was seen to begin."""
+def test_trace_of_daemon(libvirtd: Libvirtd, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """strace is attached to the daemon: no earlier descriptors are known, and no thread was seen to start."""
     capture, trace = tmp_path / "virsh.pcap", tmp_path / "strace.txt"
     with libvirtd.recorded(capture), attached(libvirtd, trace, *options):
         virsh(libvirtd)
@@ -138,8 +138,9 @@ def test_a_daemon(libvirtd: Libvirtd, tmp_path: Path, options: tuple[str, ...]) 
         assert apart(one) == apart(other)
 
 
-def test_a_unix_socket_and_file_descriptors(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """Both sides of a session are traced. The bytes that come with file descriptors belong to no message."""
+def test_unix_socket_with_descriptors(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """Both sides of a session are traced. The bytes that accompany file descriptors are not part of any
+    message."""
     client, daemon, domain = tmp_path / "client.txt", tmp_path / "daemon.txt", tmp_path / "domain.xml"
     domain.write_text(
         "<domain type='test'><name>new</name><memory>1</memory><os><type>hvm</type></os></domain>"

@@ -1,4 +1,4 @@
-"""Layout files, against what a C compiler and pdwtags make of rpcgen's code: as libvirt's build does."""
+"""Layout files, compared with a C compiler's and pdwtags' output for rpcgen's code, as in libvirt's build."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from libvirt_proto_codegen.targets.structs import HEAD, generate
 
 pytestmark = pytest.mark.system("rpcgen", "gcc", "pdwtags")
 
-#: What libvirt's headers define.
+#: Definitions from libvirt's headers.
 OUTSIDE = """\
 #pragma once
 #define VIR_UUID_BUFLEN 16
@@ -25,7 +25,7 @@ enum { VIR_TYPED_PARAM_INT = 1, VIR_TYPED_PARAM_UINT, VIR_TYPED_PARAM_LLONG, VIR
        VIR_TYPED_PARAM_DOUBLE, VIR_TYPED_PARAM_BOOLEAN, VIR_TYPED_PARAM_STRING };
 """
 
-#: All that rpcgen takes and libvirt does not use.
+#: Constructs that rpcgen accepts and libvirt does not use.
 SHAPES = """
 const N = 4;
 enum my_color { RED = 0, GREEN = 1, BLUE = -3 };
@@ -50,7 +50,7 @@ union my_truth switch (bool there) { case TRUE: my_union unions<2>; case FALSE: 
 
 
 def make_headers(folder: Path) -> None:
-    """rpcgen's headers, with 64 bits as libvirt's build has them."""
+    """rpcgen's headers, with 64-bit types as in libvirt's build."""
     for path in folder.glob("*.x"):
         header = path.with_suffix(".h")
         subprocess.run(["rpcgen", "-h", "-o", header.name, path.name], cwd=folder, check=True)
@@ -60,7 +60,7 @@ def make_headers(folder: Path) -> None:
 
 
 def compiled(folder: Path, name: str, prefix: str) -> str:
-    """The layout file of `name.x` as upstream's script makes it: of types whose names begin with a prefix."""
+    """The layout file of `name.x` by the upstream script, for types whose names begin with a prefix."""
     subprocess.run(["rpcgen", "-c", "-o", f"{name}.c", f"{name}.x"], cwd=folder, check=True)
     command = ["gcc", "-g", "-w", "-I/usr/include/tirpc", "-I.", "-c", f"{name}.c"]
     subprocess.run(command, cwd=folder, check=True)
@@ -73,20 +73,20 @@ def compiled(folder: Path, name: str, prefix: str) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """Lines without the empty ones, which comments have left. Newer versions of pdwtags align enums."""
+    """The lines, without empty ones left by comments. Newer versions of pdwtags align enums."""
     found = [line.expandtabs().rstrip() for line in text.split("\n") if line.strip()]
     return [squeezed(line) if " = " in line else line for line in found]
 
 
-def test_every_shape(tmp_path: Path) -> None:
+def test_every_shape_matches_pdwtags(tmp_path: Path) -> None:
     (tmp_path / "my.x").write_text(SHAPES)
     make_headers(tmp_path)
     (ours,) = generate(load_schema([tmp_path / "my.x"]))
     assert lines(compiled(tmp_path, "my", "my_")) == lines(ours.text)
 
 
-def test_the_newest_release(tmp_path: Path, root: Path) -> None:
-    """In the types that upstream prints."""
+def test_newest_release_matches_pdwtags(tmp_path: Path, root: Path) -> None:
+    """For the types that upstream prints."""
     source = root / "protocol-defs" / "12.6.0"
     for path in source.glob("*.x"):
         needs_remote = '%#include "remote_protocol.h"' in path.read_text()

@@ -1,4 +1,4 @@
-"""A real libvirtd and virsh over TLS: with a key log the same is decoded as over plain TCP."""
+"""A real libvirtd and virsh over TLS: a key log gives the same messages as plain TCP."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMANDS = (
     ("dumpxml", "test"),
     ("screenshot", "test", "/dev/null"),
 )
-#: What virsh asks GnuTLS for.
+#: virsh's GnuTLS priorities.
 PRIORITIES = {"1.3": "NORMAL", "1.2": "NORMAL:-VERS-ALL:+VERS-TLS1.2"}
 SAID = ("dir", "length", "prog", "proc", "type", "status", "serial", "payload_type", "payload", "data")
 
@@ -45,7 +45,7 @@ class Session(NamedTuple):
 def session(
     request: pytest.FixtureRequest, certificates: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Session:
-    """The same commands over plain TCP and over TLS, at one and the same daemon."""
+    """The same commands over plain TCP and over TLS, with the same daemon."""
     if os.geteuid() != 0:
         pytest.skip("tcpdump needs root")
     folder = tmp_path_factory.mktemp("tls")
@@ -66,7 +66,7 @@ def session(
 
 
 def said(lines: list[dict[str, Any]]) -> Said:
-    """What each connection says, one after the other."""
+    """The messages of each connection, in order."""
     connections: dict[str, list[tuple[Any, ...]]] = {}
     for line in lines:
         assert line["time_ns"] is not None
@@ -82,30 +82,30 @@ def decrypted(session: Session, capture: Path) -> Said:
     return said(ours.decode(capture, *options(session)[3:]))
 
 
-def test_the_same_is_decoded_as_over_tcp(session: Session) -> None:
+def test_decodes_equal_messages_over_tls_and_tcp(session: Session) -> None:
     assert len(session.expected) == len(COMMANDS)
     assert decrypted(session, session.capture) == session.expected
 
 
-def test_plain_connections_are_decoded_beside_it(session: Session, tmp_path: Path) -> None:
+def test_decodes_plain_connections_in_same_capture(session: Session, tmp_path: Path) -> None:
     both = tmp_path / "both.pcap"
     both.write_bytes(session.plain.read_bytes() + session.capture.read_bytes()[24:])
     lines = ours.decode(both, *options(session)[3:])
     assert said(lines) == session.expected * 2
     assert [line["time_ns"] for line in lines] == sorted(line["time_ns"] for line in lines)
-    # They are counted in the order of their appearance.
+    # Connections are numbered in order of appearance.
     second = ours.decode(both, *options(session)[3:], "--conn", str(len(COMMANDS) + 2))
     assert said(second) == [session.expected[1]]
 
 
-def test_what_was_decrypted_can_be_kept(session: Session, tmp_path: Path) -> None:
-    """As a capture of plain TCP, which needs neither keys nor tshark."""
+def test_records_decrypted_messages(session: Session, tmp_path: Path) -> None:
+    """The recording is a capture of plain TCP, which needs neither keys nor tshark."""
     kept = tmp_path / "kept.pcapng"
     ours.run(*options(session), "-w", kept, session.capture)
     assert said(ours.decode(kept)) == session.expected
 
 
-def test_compressed_and_from_standard_input(session: Session, tmp_path: Path) -> None:
+def test_decrypts_compressed_standard_input(session: Session, tmp_path: Path) -> None:
     packed = tmp_path / "capture.gz"
     packed.write_bytes(gzip.compress(session.capture.read_bytes(), mtime=0))
     assert decrypted(session, packed) == session.expected
@@ -128,7 +128,7 @@ def frames(capture: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 def segments(capture: Path, size: int) -> Iterator[list[bytes]]:
-    """The packets of a capture, with data in segments of this size: those of one packet each."""
+    """The packets of a capture, with each packet's data split into segments of this size."""
     for head, packet in frames(capture):
         assert packet[12:15] == b"\x08\x00\x45"  # IPv4 without options on Ethernet
         begin = 34 + (packet[46] >> 4) * 4
@@ -143,7 +143,7 @@ def segments(capture: Path, size: int) -> Iterator[list[bytes]]:
         yield pieces
 
 
-def test_records_across_segments_twice_and_out_of_order(session: Session, tmp_path: Path) -> None:
+def test_records_across_reordered_segments(session: Session, tmp_path: Path) -> None:
     other = tmp_path / "other.pcap"
     pieces = (packet[::-1] * 2 for packet in segments(session.capture, 700))
     other.write_bytes(packets.pcap([]).ljust(24)[:24] + b"".join(b"".join(packet) for packet in pieces))
@@ -156,7 +156,7 @@ def directions(messages: list[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], 
 
 
 def test_lost_bytes(session: Session, tmp_path: Path) -> None:
-    """What came before them is there, and the other connections."""
+    """Earlier messages and other connections are decoded."""
     last = [packet for packet in frames(session.capture) if len(packet[1]) > 10_000][-1]
     lossy = tmp_path / "lossy.pcap"
     lossy.write_bytes(session.capture.read_bytes().replace(b"".join(last), b""))
@@ -168,13 +168,13 @@ def test_lost_bytes(session: Session, tmp_path: Path) -> None:
     c2s, s2c = directions(last_said)
     all_c2s, all_s2c = directions(session.expected[-1])
     assert c2s == all_c2s
-    *whole, broken = s2c  # a message of several records, of which some are lost
+    *whole, broken = s2c  # a message of several records, some of which are lost
     assert whole == all_s2c[: len(whole)]
     assert broken[:7] == all_s2c[len(whole)][:7]
     assert len(s2c) < len(all_s2c)
 
 
-def test_without_keys_each_connection_is_named(session: Session, tmp_path: Path) -> None:
+def test_reports_each_connection_without_keys(session: Session, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong keys"
     wrong.write_text("# none\n")
     for arguments, words in (
@@ -186,7 +186,7 @@ def test_without_keys_each_connection_is_named(session: Session, tmp_path: Path)
         assert done.stderr.count(f"note: TLS: {words}") == len(COMMANDS) == done.stderr.count("[encrypted]")
 
 
-def test_a_capture_that_breaks_off(session: Session, tmp_path: Path) -> None:
+def test_truncated_capture(session: Session, tmp_path: Path) -> None:
     cut = tmp_path / "cut.pcap"
     cut.write_bytes(session.capture.read_bytes()[:-30])
     done = ours.run(*options(session), cut, status=1)

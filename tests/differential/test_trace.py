@@ -1,6 +1,6 @@
-"""Live traces of a real libvirtd and virsh, and packet captures of the same conversations.
+"""Live traces of a real libvirtd and virsh, with packet captures of the same conversations.
 
-Others on this machine may have a libvirt, too: every trace here is of processes of its own.
+Other users of the machine may run libvirt, too, so every trace selects its own processes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FITS = 2560
 HEADER = ("dir", "length", "prog", "program", "vers", "proc", "procedure", "type", "status", "serial")
 PAYLOAD = ("fds", "payload_type", "payload", "data", "spare", "error")
 
-#: Calls that are answered at once, as fast as they go, from one connection.
+#: Calls that are answered immediately, at full speed, from one connection.
 LOOP = """\
 import sys, libvirt
 connection = libvirt.open(sys.argv[1])
@@ -47,7 +47,7 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 
 @pytest.fixture
 def virsh(tmp_path: Path) -> Path:
-    """A virsh of a name that no other process has."""
+    """A virsh under a name that no other process has."""
     name = tmp_path / f"vsh{os.getpid()}"
     name.symlink_to(shutil.which("virsh") or "")
     return name
@@ -76,7 +76,7 @@ def lines(output: Path) -> list[dict[str, Any]]:
 
 
 def apart(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The messages of each direction: what one thread sends another may receive at the same time."""
+    """The messages of each direction: one thread may receive what another sends at the same time."""
     by_direction: dict[str, list[dict[str, Any]]] = {"c2s": [], "s2c": []}
     for line in found:
         if "event" not in line:
@@ -100,7 +100,7 @@ ALIAS = re.compile(r"mark\(\"rpc_(\w+)\"\) \{(.*?)\}", re.DOTALL)
 ARGUMENT = re.compile(r"(\w+) = (user_string\()?\$arg\d")
 
 
-def test_names_are_those_of_libvirts_own_tapset() -> None:
+def test_names_match_libvirt_tapset() -> None:
     if not TAPSET.exists():
         pytest.skip("libvirt's tapset is not installed")
     aliases = {kind: ARGUMENT.findall(body) for kind, body in ALIAS.findall(TAPSET.read_text())}
@@ -109,7 +109,7 @@ def test_names_are_those_of_libvirts_own_tapset() -> None:
         assert [(a.name, a.meaning == "text") for a in PROBES[kind]] == [(n, bool(t)) for n, t in arguments]
 
 
-def test_all_probes_of_the_real_libvirt_can_be_set() -> None:
+def test_sets_every_probe_of_libvirt() -> None:
     done = ours.run("trace", "--probes", "--library", library(), "--library", shutil.which("libvirtd") or "")
     assert done.stderr == ""
     rows = [line.split("\t") for line in done.stdout.splitlines()]
@@ -130,7 +130,7 @@ def both_sides(
 
     with (
         trace(*options("server", "--server-only", "--pid", str(daemon.pid))) as server,
-        # No such virsh runs yet: the daemon has the same library.
+        # This virsh does not run yet, but the daemon has the same library.
         trace(*options("client", "--client-only", "--comm", virsh.name)) as client,
         daemon.recorded(capture),
     ):
@@ -150,7 +150,7 @@ def _wait_for(file: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("command", [("domname", "1"), ("dumpxml", "test"), ("capabilities",)])
-def test_what_is_traced_is_what_tcpdump_captures(
+def test_messages_match_tcpdump(
     libvirtd: Libvirtd, virsh: Path, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     capture = tmp_path / "capture.pcap"
@@ -169,8 +169,8 @@ def test_what_is_traced_is_what_tcpdump_captures(
             assert bytes_of(side.with_suffix(".pcapng")) == bytes_of(capture, libvirtd.port)
 
 
-def test_figures(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """`--stats` of the daemon's side, against `stats` of the packet capture."""
+def test_figures_match_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """`--stats` of the daemon's side, compared with `stats` of the packet capture."""
     capture, output = tmp_path / "capture.pcap", tmp_path / "out"
     options = ("--stats", "--format", "jsonl", "-o", output)
     with libvirtd.recorded(capture), trace("--pid", str(libvirtd.pid), *options) as tracer:
@@ -189,8 +189,8 @@ def test_figures(libvirtd: Libvirtd, tmp_path: Path) -> None:
     assert ("domain_lookup_by_id", 2, 1) in {each[:3] for each in traced}
 
 
-def test_events_of_a_connection(libvirtd: Libvirtd, virsh: Path, tmp_path: Path) -> None:
-    """Its objects, and its addresses as the packets have them; the client's end closes it."""
+def test_connection_events(libvirtd: Libvirtd, virsh: Path, tmp_path: Path) -> None:
+    """Objects match, and addresses match the packets; closing the client ends the connection."""
     capture = tmp_path / "capture.pcap"
     uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
     sides = both_sides(libvirtd, virsh, uri, "domname", "1", folder=tmp_path, capture=capture)
@@ -207,8 +207,8 @@ def test_events_of_a_connection(libvirtd: Libvirtd, virsh: Path, tmp_path: Path)
 
 
 @pytest.mark.system("certtool")
-def test_tls_in_the_clear(virsh: Path, certificates: Path, tmp_path: Path) -> None:
-    """The capture of the connection shows no message; the trace has what one over TCP has."""
+def test_traces_tls_in_clear_text(virsh: Path, certificates: Path, tmp_path: Path) -> None:
+    """The packet capture shows no message; the trace has the messages of a TCP session."""
     port = free_port()
     configuration = tls.CONFIGURATION.format(port=port, folder=certificates)
     plain, encrypted = tmp_path / "plain.pcap", tmp_path / "tls.pcap"
@@ -223,7 +223,7 @@ def test_tls_in_the_clear(virsh: Path, certificates: Path, tmp_path: Path) -> No
     for side in sides.values():
         assert apart(lines(side.with_suffix(".jsonl"))) == expected
         assert bytes_of(side.with_suffix(".pcapng")) == raw
-        # Either side's own check of the other's certificate, and no more.
+        # Only either side's check of the other's certificate.
         (checked,) = [
             line for line in lines(side.with_suffix(".jsonl")) if "context_session" in line.get("event", "")
         ]
@@ -261,7 +261,7 @@ def test_unix_sockets_and_descriptors(libvirtd: Libvirtd, virsh: Path, tmp_path:
 
 
 def loop(libvirtd: Libvirtd, calls: int) -> float:
-    """Seconds that so many calls take."""
+    """Seconds for the calls."""
     uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
     began = time.monotonic()
     subprocess.run([SYSTEM_PYTHON, "-c", LOOP, uri, str(calls)], check=True, timeout=120)
@@ -273,8 +273,8 @@ def needs_bindings() -> None:
         pytest.skip("python3-libvirt is not installed")
 
 
-def test_twenty_thousand_messages_at_full_speed(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """None is lost; or, where this machine is too busy to read as fast, exactly so many are reported."""
+def test_traces_twenty_thousand_messages_at_full_speed(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """No event is lost; or, on a busy machine, exactly the missing number is reported."""
     needs_bindings()
     calls, output = 10_000, tmp_path / "out"
     before = loop(libvirtd, calls)
@@ -295,8 +295,8 @@ def test_twenty_thousand_messages_at_full_speed(libvirtd: Libvirtd, tmp_path: Pa
     assert [line["serial"] for line in apart(found)["c2s"]] == sorted({line["serial"] for line in found})
 
 
-def test_what_is_lost_is_counted_exactly(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """With a small buffer, and a tracer that is stopped while the daemon goes on."""
+def test_lost_events_are_counted_exactly(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """With a small buffer, and a tracer that is stopped while the daemon continues."""
     needs_bindings()
     few, many = 10, 5_000
     options = ("--pid", str(libvirtd.pid), "--format", "jsonl", "-o")
@@ -310,7 +310,7 @@ def test_what_is_lost_is_counted_exactly(libvirtd: Libvirtd, tmp_path: Path) -> 
         _wait_until_idle(libvirtd)
         tracer.process.send_signal(signal.SIGCONT)
         status, err = tracer.end()
-    # One more line is one more event; all but the calls in the loop is the same.
+    # One more line is one more event; everything except the looped calls is equal.
     everything = len(lines(tmp_path / "few")) + 2 * (many - few)
     assert status == 1
     assert _lost(err) > 0
@@ -323,12 +323,12 @@ def _lost(err: str) -> int:
 
 
 def _settled(file: Path) -> None:
-    """Until the connection is closed, and so all is written."""
+    """Wait until the connection is closed, so that everything is written."""
     _wait_for(file, '"server_client_dispose"')
 
 
 def _wait_until_idle(libvirtd: Libvirtd) -> None:
-    """Until the client has gone, and the daemon knows."""
+    """Wait until the client has exited and the daemon has noticed."""
     end = time.monotonic() + PATIENCE
     while True:
         established = subprocess.run(
@@ -342,7 +342,7 @@ def _wait_until_idle(libvirtd: Libvirtd) -> None:
         time.sleep(0.05)
 
 
-def test_what_a_killed_trace_left_is_removed_by_the_next(libvirtd: Libvirtd, tmp_path: Path) -> None:
+def test_removes_remains_of_killed_trace(libvirtd: Libvirtd, tmp_path: Path) -> None:
     pid = str(libvirtd.pid)
     with (
         trace("--pid", pid, "-o", tmp_path / "one") as other,
@@ -366,8 +366,8 @@ def _ends_well(*tracers: Tracer) -> None:
         assert (status, "no problems" in err) == (0, True), err
 
 
-def test_processes_that_begin_and_end(virsh: Path, libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """The daemon of the trace's beginning may end, and others of the same library may begin."""
+def test_processes_start_and_exit(virsh: Path, libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """The daemon that runs at the start may exit, and others with the same library may start."""
     output = tmp_path / "out"
     with trace("--comm", virsh.name, "--library", library(), "--format", "jsonl", "-o", output) as tracer:
         for _ in range(3):

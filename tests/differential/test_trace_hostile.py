@@ -1,6 +1,6 @@
-"""Traces next to processes of other users, whose files, names and messages are hostile.
+"""Traces next to processes of other users, with hostile files, names and messages.
 
-Others on this machine may have a libvirt, too: every trace here is of processes of its own.
+Other users of the machine may run libvirt, too, so every trace selects its own processes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LIBRARY = "libvirt.so.0"
 
 
 class Process:
-    """A process that is spoken to line by line."""
+    """A process that is controlled line by line."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -68,7 +68,7 @@ def running(*words: str | bytes | Path, user: int = 0) -> Iterator[Process]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that another user owns, outside of pytest's own, which only root can enter."""
+    """A folder owned by another user, outside pytest's own, which only root can enter."""
     with TemporaryDirectory() as name:
         place = Path(name) / "other"
         place.parent.chmod(0o755)
@@ -91,7 +91,7 @@ def installed(source: Path, folder: Path | bytes) -> Path:
 
 @pytest.fixture(scope="module")
 def counter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A program that prints its semaphore, which root alone may change, and everybody may read."""
+    """A program that prints its semaphore, which only root may change and everyone may read."""
     with TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield program(Path(name), name="victim", text=COUNTER)
@@ -120,8 +120,8 @@ def mapping(mapper: Path, *files: str | bytes | Path) -> Iterator[Process]:
         yield process
 
 
-def test_name_of_a_library_names_no_place_in_another_file(counter: Path, folder: Path) -> None:
-    """`…/a:0x115b(0x3028)#/libvirt.so.0`: tracefs would take what is before `#` for file and places."""
+def test_library_name_cannot_select_another_file(counter: Path, folder: Path) -> None:
+    """`…/a:0x115b(0x3028)#/libvirt.so.0`: tracefs would parse the part before `#` as file and offsets."""
     with counter.open("rb") as file:
         (site,) = read_notes(file).sites
     (folder / "a").symlink_to(counter)
@@ -134,8 +134,8 @@ def test_name_of_a_library_names_no_place_in_another_file(counter: Path, folder:
             assert tracer.end()[0] == 0
 
 
-def test_swap_of_a_library_after_it_was_read(counter: Path, folder: Path) -> None:
-    """Between reading and arming, a link to a program that root runs replaces the file."""
+def test_library_swapped_after_reading(counter: Path, folder: Path) -> None:
+    """Between reading and arming, a link to a root-owned program replaces the file."""
     place = installed(counter, folder)
     root = tracefs.find()
     assert root is not None
@@ -150,8 +150,8 @@ def test_swap_of_a_library_after_it_was_read(counter: Path, folder: Path) -> Non
             assert (victim.ask(""), attacker.ask("")) == ("0", "1")
 
 
-def test_swap_of_a_library_after_commands_were_printed(counter: Path, folder: Path) -> None:
-    """The shell notices that the path leads to another file, and sets nothing."""
+def test_library_swapped_after_printing_commands(counter: Path, folder: Path) -> None:
+    """The shell script notices that the path leads to another file, and sets nothing."""
     place = installed(counter, folder)
     root = tracefs.find()
     name = f"by_hand_{os.getpid()}"
@@ -181,8 +181,8 @@ NAMES = [
 ]
 
 
-def test_any_name_of_a_library_is_traced(good: Path, folder: Path) -> None:
-    """Each of them, in one trace."""
+def test_traces_library_of_any_name(good: Path, folder: Path) -> None:
+    """All of them, in one trace."""
     places = [installed(good, os.fsencode(folder) + b"/" + name) for name in NAMES]
     output = folder.parent / "out"
     with ExitStack() as stack:
@@ -200,7 +200,7 @@ def test_any_name_of_a_library_is_traced(good: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_printed_commands_with_any_name(good: Path, folder: Path, name: bytes) -> None:
+def test_printed_commands_quote_any_name(good: Path, folder: Path, name: bytes) -> None:
     place = installed(good, os.fsencode(folder) + b"/" + name)
     group = f"by_hand_{os.getpid()}"
     root = tracefs.find()
@@ -221,7 +221,7 @@ def test_printed_commands_with_any_name(good: Path, folder: Path, name: bytes) -
 
 SOCKET_NEW = "8@%rax 8@%rbx 8@%rcx 8@%rdx 8@%rsi 8@%rdi"
 MESSAGE = " ".join(["8@%rax"] * 8)
-#: By folder: notes, and a part of what is reported.
+#: By folder: notes, and a part of the report.
 FOREIGN = {
     "fewer": (note("rpc_socket_new", "place", "counter", "8@%rax"), "expected 6 arguments, got 1"),
     "nameless": (note("rpc_socket_new", "place", "counter", "%rax @ 8@ = :u64 x=%ax"), "rpc_socket_new"),
@@ -247,12 +247,12 @@ FOREIGN = {
     "negative": (note("rpc_socket_dispose", "place", "counter", "8@%rax"), "rpc_socket_dispose"),
     "arm": (note("rpc_socket_dispose", "place", "counter", "8@x0"), "is for aarch64 processors"),
     "small": (note("rpc_socket_dispose", "place", "counter", "4@%eax"), "32 bits"),
-    "nothing": ("", None),  # a library without probes is none of ours
+    "nothing": ("", None),  # a library without probes does not count
 }
 
 
 def foreign(folder: Path, name: str) -> Path:
-    """A hostile library of another user's."""
+    """A hostile library that belongs to another user."""
     place = folder / name
     place.mkdir()
     notes, _ = FOREIGN[name]
@@ -272,8 +272,8 @@ def foreign(folder: Path, name: str) -> Path:
     return binary
 
 
-def test_foreign_libraries_do_not_end_the_trace(good: Path, mapper: Path, tmp_path: Path) -> None:
-    """Whatever is in them, each is reported by its name, and the others are traced."""
+def test_unusable_libraries_do_not_end_the_trace(good: Path, mapper: Path, tmp_path: Path) -> None:
+    """Each is reported by name, whatever it contains, and the others are traced."""
     with TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         places = [foreign(Path(name), each) for each in FOREIGN]
@@ -304,8 +304,8 @@ def test_foreign_libraries_do_not_end_the_trace(good: Path, mapper: Path, tmp_pa
         assert f"{bare}: " in said
 
 
-def test_only_foreign_libraries(mapper: Path, folder: Path) -> None:
-    """An error that names the kernel's reason; nothing is left in tracefs."""
+def test_reports_only_unusable_libraries(mapper: Path, folder: Path) -> None:
+    """An error with the kernel's reason; nothing remains in tracefs."""
     with TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         with mapping(mapper, foreign(Path(name), "odd")) as other:
@@ -319,12 +319,12 @@ def test_only_foreign_libraries(mapper: Path, folder: Path) -> None:
 
 
 def left_by_ended_traces() -> list[str]:
-    """The groups and instances of traces that have ended."""
+    """The groups and instances of ended traces."""
     return [name for name in ours_in_tracefs() if not Path("/proc", name.split("_")[2]).exists()]
 
 
-def test_a_file_that_overlays_show_twice_is_traced_once(good: Path, tmp_path: Path) -> None:
-    """As the containers of one image do. Copies of a file are two files."""
+def test_traces_file_on_two_overlays_once(good: Path, tmp_path: Path) -> None:
+    """As with containers of one image. Copies of a file are two files."""
     base = tmp_path / "base"
     base.mkdir()
     with ExitStack() as stack:
@@ -357,7 +357,7 @@ def test_a_file_that_overlays_show_twice_is_traced_once(good: Path, tmp_path: Pa
 
 
 def shown_on_terminal(*options: str | Path, during: Callable[[], object]) -> str:
-    """All that a trace writes to a terminal while something happens."""
+    """The terminal output of a trace while something happens."""
     main, other = pty.openpty()
     words = [ours.COMMAND, "trace", *options]
     environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm"}
@@ -379,12 +379,12 @@ def shown_on_terminal(*options: str | Path, during: Callable[[], object]) -> str
 
 
 def unprintable(shown: str, options: list[str]) -> list[str]:
-    """The characters that should have been escaped; JSON escapes the ASCII control characters."""
+    """The characters that must be escaped; JSON escapes the ASCII control characters."""
     json_only = "jsonl" in options
     return [c for c in shown.replace("\n", "") if (c < " " if json_only else not c.isprintable())]
 
 
-#: As long as the name of a process may be.
+#: As long as a process name can be.
 COMM = b"\x1b[2J\n#\x9b3\xe2\x80\xae\x7f]"
 
 
@@ -400,8 +400,8 @@ COMM = b"\x1b[2J\n#\x9b3\xe2\x80\xae\x7f]"
         ["--client-only", "--comm", os.fsdecode(COMM)],
     ],
 )
-def test_name_of_a_process_on_a_terminal(good: Path, folder: Path, options: list[str]) -> None:
-    """No escape sequence, no new line, no change of the direction of writing."""
+def test_process_name_is_escaped_on_terminal(good: Path, folder: Path, options: list[str]) -> None:
+    """No escape sequence, no new line, no change of writing direction."""
     place = folder / os.fsdecode(COMM)
     subprocess.run(["install", "-m", "755", good, place], check=True)
     new = f"s 0 {b'evil:1;2'.hex()}"
@@ -419,7 +419,7 @@ def test_name_of_a_process_on_a_terminal(good: Path, folder: Path, options: list
 
 
 @pytest.mark.parametrize("options", [["--format", "monitor"], ["--pretty-json"], ["--format", "jsonl"]])
-def test_monitor_on_a_terminal(folder: Path, options: list[str]) -> None:
+def test_monitor_text_is_escaped_on_terminal(folder: Path, options: list[str]) -> None:
     said = [
         ("s", b'{"a": "\x1b]0;title\x07"}\r\n\x1b[1A'),
         ("r", b'{"return": "\xc2\x9b31m\xe2\x80\xae\xe2\x81\xa6", "\\u001b[2J": 1}'),
@@ -439,9 +439,9 @@ def test_monitor_on_a_terminal(folder: Path, options: list[str]) -> None:
     assert unprintable(shown, options) == []
 
 
-def test_processes_that_fork_and_run_again(good: Path, folder: Path, tmp_path: Path) -> None:
-    """A child has its own connection, and after exec there is a new one at the same address; the number of
-    the process stays."""
+def test_processes_fork_and_exec(good: Path, folder: Path, tmp_path: Path) -> None:
+    """A child has a separate connection, and after exec there is a new one at the same address; the process
+    id stays."""
     place, output = folder / f"again{os.getpid()}", tmp_path / "out"
     place.write_bytes(good.read_bytes())
     place.chmod(0o755)
@@ -453,7 +453,7 @@ def test_processes_that_fork_and_run_again(good: Path, folder: Path, tmp_path: P
         status, err = tracer.end()
     assert (status, "no problems" in err) == (0, True), err
     lines = lines_of(output)
-    # Only the last call is of a process and a program that still run at the end.
+    # Only the last call is of a process and program that still run at the end.
     assert sorted(line["outcome"] for line in lines) == ["pending", *["unanswered"] * 3]
     names = [re.fullmatch(r"client@(.*)\[(\d+)\]:(0x\w+)-server(#\d)?", line["conn"]) for line in lines]
     assert [match[1] for match in names if match] == [place.name] * 4
@@ -461,7 +461,7 @@ def test_processes_that_fork_and_run_again(good: Path, folder: Path, tmp_path: P
     assert len({line["conn"] for line in lines}) == 4
 
 
-def test_process_that_ends_during_a_call(good: Path, tmp_path: Path) -> None:
+def test_process_exits_during_a_call(good: Path, tmp_path: Path) -> None:
     """Killed, with the trace going on for another."""
     output = tmp_path / "out"
     call = f"t {len(CALL)} {CALL.hex()}"
@@ -476,7 +476,7 @@ def test_process_that_ends_during_a_call(good: Path, tmp_path: Path) -> None:
     assert seen == {one.pid: 1, two.pid: 2}
 
 
-def test_32_bit_process(good: Path, folder: Path, tmp_path: Path) -> None:
+def test_traces_32_bit_process(good: Path, folder: Path, tmp_path: Path) -> None:
     """Its library is reported, and others are traced."""
     small = tmp_path / "small"
     small.mkdir()
@@ -514,8 +514,8 @@ def lines_of(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def test_tracefs_at_another_mount_point(good: Path, tmp_path: Path) -> None:
-    """The only one that there is, at a path with a blank."""
+def test_uses_tracefs_at_other_mount_point(good: Path, tmp_path: Path) -> None:
+    """The only mount point, with a blank in its path."""
     place = tmp_path / "another place"
     place.mkdir()
     script = (
@@ -548,8 +548,8 @@ mount -t tmpfs none "$1" && mount -t proc proc /proc && cp "$2" "$1/libvirt.so.0
 """
 
 
-def test_container(good: Path, folder: Path, tmp_path: Path) -> None:
-    """The path of its library leads to another file outside, and process ids are others inside."""
+def test_traces_process_in_container(good: Path, folder: Path, tmp_path: Path) -> None:
+    """Its library's path leads to another file outside, and process ids differ inside."""
     installed(Path("/bin/true"), folder)
     words = ["unshare", "-m", "-p", "--fork", "sh", "-c", CONTAINER, "sh", folder, good]
     with running(*words) as container:
@@ -565,8 +565,8 @@ def test_container(good: Path, folder: Path, tmp_path: Path) -> None:
     assert f"@{LIBRARY}[{pid}]:" in line["conn"]
 
 
-def test_trace_inside_a_container(good: Path) -> None:
-    """The kernel reports process ids that mean nothing there."""
+def test_traces_inside_container(good: Path) -> None:
+    """The kernel reports process ids that mean nothing inside."""
     words = [
         "unshare",
         "-m",
@@ -585,9 +585,9 @@ def test_trace_inside_a_container(good: Path) -> None:
     assert "run this on the host" in done.stderr
 
 
-def test_made_up_messages_do_not_end_the_trace(good: Path, tmp_path: Path) -> None:
-    """Lengths, numbers and payloads that no libvirt sends, and text without an end: they are reported, and
-    the messages of others are shown."""
+def test_forged_messages_do_not_end_the_trace(good: Path, tmp_path: Path) -> None:
+    """Lengths, numbers and payloads that libvirt never sends, and text without an end are reported, and other
+    processes' messages are shown."""
     rng = random.Random(11)
     call = f"t {len(CALL)} {CALL.hex()}"
     strange = [

@@ -1,4 +1,4 @@
-"""Traces of event loops and of the QEMU monitor: of a real libvirt, and of a program with the same probes."""
+"""Traces of event loops and the QEMU monitor: of a real libvirt, and of a program with the same probes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.usefixtures("tracing")]
 
 DRIVER = Path("libvirt") / "connection-driver" / "libvirt_driver_qemu.so"
 MONITOR = "0x7f5dc4004a90"
-#: A client with handles and timeouts of its own, that says what it does and what comes.
+#: A client with custom handles and timeouts, which reports its actions and its events.
 LOOP = """\
 import os, sys, libvirt
 libvirt.virEventRegisterDefaultImpl()
@@ -63,7 +63,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def traced(
     what: str, binary: Path, folder: Path, *said: tuple[str, int, bytes], options: tuple[str, ...] = ()
 ) -> str:
-    """What a trace shows of what the program reports."""
+    """The trace's events that correspond to the program's reports."""
     output = folder / "out"
     with trace(what, "--library", binary, "--comm", binary.name[:15], *options, "-o", output) as tracer:
         talk(binary, *said)
@@ -73,7 +73,7 @@ def traced(
 
 
 @pytest.mark.system("libvirtd")
-def test_what_a_client_says_of_its_own_loop(tmp_path: Path) -> None:
+def test_client_event_loop_matches_its_reports(tmp_path: Path) -> None:
     if subprocess.run([SYSTEM_PYTHON, "-c", "import libvirt"], stderr=subprocess.DEVNULL).returncode:
         pytest.skip("libvirt's Python binding is not installed")
     output = tmp_path / "out"
@@ -92,8 +92,8 @@ def test_what_a_client_says_of_its_own_loop(tmp_path: Path) -> None:
 
 
 @pytest.mark.system("libvirtd", "virsh", "tcpdump")
-def test_a_daemons_loop_is_consistent(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    """What comes is of what was added, or was there before; what is removed is no more."""
+def test_daemon_event_loop_is_consistent(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """Events belong to handles that were added or existed before; removed ones have none."""
     output = tmp_path / "out"
     with trace("events", "--pid", str(libvirtd.pid), "--format", "jsonl", "-o", output) as tracer:
         for _ in range(3):
@@ -115,7 +115,7 @@ def test_a_daemons_loop_is_consistent(libvirtd: Libvirtd, tmp_path: Path) -> Non
         assert one not in removed
         if one not in added:
             before.add(one)
-            # Numbers are given in their order.
+            # Numbers are assigned in order.
             assert all(one[1] < number for kind, number in added if kind == what)
         if action == "remove":
             removed.add(one)
@@ -128,7 +128,7 @@ def test_a_daemons_loop_is_consistent(libvirtd: Libvirtd, tmp_path: Path) -> Non
 
 
 @pytest.mark.system("gcc")
-def test_the_event_loop_of_old_releases(others: Path, tmp_path: Path) -> None:
+def test_event_loop_of_old_releases(others: Path, tmp_path: Path) -> None:
     said = [("h", 5, b""), ("p", 7, b""), ("t", 3, b""), ("~", -1, b"")]
     shown = traced("events", others, tmp_path, *said, options=("--format", "monitor"))
     assert [line.split(maxsplit=2)[2] for line in shown.splitlines()] == [
@@ -140,8 +140,8 @@ def test_the_event_loop_of_old_releases(others: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.system("gcc")
-def test_the_monitor(others: Path, tmp_path: Path) -> None:
-    """Lines as the script has them, and not a byte of what is behind them."""
+def test_monitor_messages(others: Path, tmp_path: Path) -> None:
+    """Lines match the script's, without any byte after their end."""
     said = [
         ("s", -1, b'{"execute":"stop","id":"libvirt-19"}\r\n'),
         ("s", 7, b'{"execute":"getfd"}\r\n'),
@@ -160,8 +160,8 @@ def test_the_monitor(others: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.system("gcc")
-def test_lines_of_any_length(others: Path, tmp_path: Path) -> None:
-    """3,023 bytes and the zero byte behind them fit an event; longer ones lose nothing but their end."""
+def test_monitor_lines_of_any_length(others: Path, tmp_path: Path) -> None:
+    """3,023 bytes and the terminating zero byte fit an event; longer lines lose only their end."""
     lengths = [0, 1, 7, 8, 511, 512, 513, 2559, 2560, 3022, 3023, 3024, 4039, 4070, 4094, 4095, 4096, 60_000]
     texts = [
         json.dumps({"a": "x" * (length - 9)}).encode() if length > 10 else b"x" * length for length in lengths
@@ -180,7 +180,7 @@ def test_lines_of_any_length(others: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.system("libvirtd")
-def test_the_real_driver() -> None:
+def test_monitor_of_real_driver() -> None:
     driver = Path(library()).parent / DRIVER
     if not driver.exists():
         pytest.skip("libvirt's driver of QEMU is not installed")
@@ -188,12 +188,12 @@ def test_the_real_driver() -> None:
     done = ours.run("trace", "qemu-monitor", "--library", driver, "--probes")
     assert done.stderr == ""
     assert {line.split("\t")[0] for line in done.stdout.splitlines()} == names
-    # The kernel takes them.
+    # The kernel accepts them.
     with trace("qemu-monitor", "--library", driver) as tracer:
         assert tracer.end() == (0, "── 0 events, no problems\n")
 
 
-def test_a_file_without_probes_of_the_monitor() -> None:
+def test_reports_file_without_monitor_probes() -> None:
     done = ours.run("trace", "qemu-monitor", "--library", "/bin/true", status=1)
     assert "no QEMU monitor probes found" in done.stderr
     assert "libvirt_driver_qemu.so" in done.stderr

@@ -1,4 +1,4 @@
-"""Traces of a program of our own: what a libvirt of another build may do, and what it must not lead to."""
+"""Traces of a custom program: possible behaviour of other libvirt builds, and its limits."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ LONG = frame(text(b"<domain>" * 400), proc=14, type_=1, serial=4)
 
 
 def waiting(pipe: IO[str]) -> int:
-    """How many bytes nobody has read."""
+    """The number of unread bytes."""
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def talk(binary: Path, *said: tuple[str, int, bytes]) -> int:
-    """Run the program, and have it report these; its process id."""
+    """Run the program and let it report these; return its process id."""
     sent = "".join(f"{kind} {length} {data.hex()}\n" for kind, length, data in said)
     with subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         out, _ = process.communicate(sent, timeout=60)
@@ -48,7 +48,7 @@ def talk(binary: Path, *said: tuple[str, int, bytes]) -> int:
 def traced(
     binary: Path, folder: Path, *said: tuple[str, int, bytes], status: int = 0
 ) -> tuple[list[dict[str, Any]], str]:
-    """The lines of the trace, and what it wrote on standard error. The trace has the program alone."""
+    """The lines of a trace of only this program, and its standard error."""
     output, record = folder / "out", folder / "record"
     options = (
         "--library",
@@ -64,7 +64,7 @@ def traced(
     )
     with trace(*options) as tracer:
         talk(binary, *said)
-        # Events that happened before the end are read before it.
+        # Earlier events are read before the end.
         ended, err = tracer.end()
     assert ended == status, err
     assert SECRET not in output.read_bytes()
@@ -82,7 +82,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program(tmp_path_factory.mktemp("other"), "-DOTHER", name="other-program")
 
 
-def test_messages_at_all_places_of_a_probe(good: Path, tmp_path: Path) -> None:
+def test_messages_at_every_probe_site(good: Path, tmp_path: Path) -> None:
     found, err = traced(good, tmp_path, *[(kind, len(CALL), CALL) for kind in "tur"])
     messages = [line for line in found if "event" not in line]
     assert [(line["dir"], line["serial"], line["procedure"]) for line in messages] == [
@@ -93,8 +93,8 @@ def test_messages_at_all_places_of_a_probe(good: Path, tmp_path: Path) -> None:
     assert "no problems" in err
 
 
-def test_no_byte_behind_a_message(good: Path, tmp_path: Path) -> None:
-    """Not of short messages, nor of long ones, nor where a message is said to be longer than it is."""
+def test_reads_no_byte_after_a_message(good: Path, tmp_path: Path) -> None:
+    """For short messages, long ones, and messages with a false length."""
     said = [
         ("t", len(CALL), CALL + SECRET),
         ("r", len(LONG), LONG + SECRET),
@@ -108,13 +108,13 @@ def test_no_byte_behind_a_message(good: Path, tmp_path: Path) -> None:
     assert [chunk.data for chunk in chunks] == [CALL, LONG[:2560], b"\0\0\0\x20" + CALL[4:]]
 
 
-def test_dummies_are_no_messages(good: Path, tmp_path: Path) -> None:
+def test_skips_dummy_messages(good: Path, tmp_path: Path) -> None:
     found, err = traced(good, tmp_path, ("t", 0, bytes(28)), ("r", 0, bytes(28)), ("t", len(CALL), CALL))
     assert [line["serial"] for line in found if "event" not in line] == [3]
     assert "no problems" in err
 
 
-def test_another_build_has_headers_alone(other: Path, tmp_path: Path) -> None:
+def test_unknown_build_gives_only_headers(other: Path, tmp_path: Path) -> None:
     found, err = traced(other, tmp_path, ("r", len(LONG), LONG + SECRET), ("t", len(CALL), CALL))
     messages = [line for line in found if "event" not in line]
     assert [(line["length"], line["serial"], line.get("missing", 0)) for line in messages] == [
@@ -124,14 +124,14 @@ def test_another_build_has_headers_alone(other: Path, tmp_path: Path) -> None:
     assert err.count("[no-payloads]") == 1
 
 
-def test_a_length_that_no_message_has(good: Path, tmp_path: Path) -> None:
+def test_invalid_message_length(good: Path, tmp_path: Path) -> None:
     found, err = traced(good, tmp_path, ("t", 27, CALL), ("t", len(CALL), CALL), status=1)
     assert [line["serial"] for line in found if "event" not in line] == [3]
     assert "expected len from 28 to 33554436, got 27" in err
 
 
 def test_texts_and_constants(good: Path, tmp_path: Path) -> None:
-    """Text that is there, text that is not, text for a terminal; constants below zero."""
+    """Text that is present, missing or written for a terminal; negative constants."""
     found, _ = traced(good, tmp_path, *[(kind, 0, b"\x1b[31m;7\n") for kind in "sad"])
     events = {line["event"]: line["details"] for line in found}
     new = events["socket_new"]
@@ -142,8 +142,8 @@ def test_texts_and_constants(good: Path, tmp_path: Path) -> None:
     assert (deny["authtype"], deny["identity"]) == ("2", "")
 
 
-def test_the_end_of_a_process_ends_its_connections(good: Path, tmp_path: Path) -> None:
-    """Calls that it never got a reply to are shown then, and another process has a connection of its own."""
+def test_process_exit_closes_connections(good: Path, tmp_path: Path) -> None:
+    """Unanswered calls are shown then, and another process has a separate connection."""
     output = tmp_path / "out"
     options = ("--library", good, "--comm", good.name[:15], "--exchanges", "--format", "jsonl", "-o", output)
     with trace(*options) as tracer:
@@ -153,8 +153,8 @@ def test_the_end_of_a_process_ends_its_connections(good: Path, tmp_path: Path) -
     assert [f"[{pid}]" in name for pid, name in zip(pids, names, strict=True)] == [True, True]
 
 
-def test_printed_commands_can_be_used_by_hand(good: Path, tmp_path: Path) -> None:
-    """Setting, reading and removing, as a shell does it; under a name that nobody else has."""
+def test_printed_commands_work_in_a_shell(good: Path, tmp_path: Path) -> None:
+    """A shell sets, reads and removes them, under a unique name."""
     said = ours.run("trace", "--library", good, "--print-commands").stdout
     name = f"by_hand_{os.getpid()}"
     set_up, rest = said.replace("libvirt_proto", name).split("\n# See", 1)
@@ -174,8 +174,8 @@ def test_printed_commands_can_be_used_by_hand(good: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("said", [(), (("t", len(CALL), CALL),)])
-def test_nobody_takes_the_output(good: Path, said: tuple[tuple[str, int, bytes], ...]) -> None:
-    """As with `| head -1`: it ends, also where there is nothing more to say, and nothing of it is left."""
+def test_stops_when_reader_closes_output(good: Path, said: tuple[tuple[str, int, bytes], ...]) -> None:
+    """As with `| head -1`: the trace ends, even without further events, and leaves nothing."""
     words = [ours.COMMAND, "trace", "--library", good, "--format", "jsonl"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -188,15 +188,15 @@ def test_nobody_takes_the_output(good: Path, said: tuple[tuple[str, int, bytes],
     assert [name for name in ours_in_tracefs() if f"_{process.pid}_" in name] == []
 
 
-def test_a_reader_that_has_stopped_reading_does_not_keep_the_probes(good: Path) -> None:
-    """As `| less` whose user has pressed Ctrl-C and reads on: libvirt is not slowed down meanwhile."""
+def test_blocked_reader_does_not_keep_the_probes(good: Path) -> None:
+    """As with `| less` after Ctrl-C: libvirt is not slowed down meanwhile."""
     words = [ours.COMMAND, "trace", "--library", good, "--format", "jsonl"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stderr.readline() == "begin\n"
         talk(good, *[("t", len(LONG), LONG)] * 100)  # more than a pipe holds
-        room = fcntl.fcntl(process.stdout, fcntl.F_GETPIPE_SZ) // 2  # a line takes a page of it
+        room = fcntl.fcntl(process.stdout, fcntl.F_GETPIPE_SZ) // 2  # a line takes a page of the pipe
         end = time.monotonic() + 60
         while waiting(process.stdout) < room and time.monotonic() < end:
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""`libvirt-proto decode` and tshark on the same captures: the same messages, headers and payloads."""
+"""`libvirt-proto decode` and tshark on the same captures: equal messages, headers and payloads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.differential.tshark import Field, Found
 
 CAPTURES = {"tour.pcap": 5012, "stream-events-keepalive.pcap": 215, "virsh-domname.pcap": 18}
 PORT = 16509
-#: tshark 4.0 takes their string `type` for a number, and so stops or goes on at the wrong byte.
+#: tshark 4.0 reads their string `type` as a number, and so continues at the wrong byte.
 MISREAD = {
     "remote_connect_get_max_vcpus_args",
     "remote_connect_get_type_ret",
@@ -31,7 +31,7 @@ every_capture = pytest.mark.parametrize("name", CAPTURES)
 
 @pytest.fixture(scope="module")
 def both(captures: Path) -> Any:
-    """Ours and tshark's messages of a capture, read once."""
+    """Our and tshark's messages of a capture, read once."""
     if not tshark.has_dissector():
         pytest.skip("system test: tshark has no libvirt dissector (libvirt-wireshark)")
     known: dict[str, tuple[list[dict[str, Any]], list[Found]]] = {}
@@ -46,7 +46,7 @@ def both(captures: Path) -> Any:
 
 @needs_tshark
 @every_capture
-def test_as_many_messages_and_every_header_field(both: Any, name: str) -> None:
+def test_message_count_and_header_fields(both: Any, name: str) -> None:
     lines, found = both(name)
     assert len(lines) == len(found) == CAPTURES[name]
     for line, message in zip(lines, found, strict=True):
@@ -73,9 +73,9 @@ def test_time_direction_and_connection(both: Any, name: str) -> None:
 
 @needs_tshark
 @every_capture
-def test_every_payload(both: Any, name: str) -> None:
-    """Each field's name and value is that of the dissector's tree, whose names and bytes are compared.
-    Left out are stream data, of which Wireshark drops 28 bytes a chunk, and some types that it misreads."""
+def test_every_payload_matches(both: Any, name: str) -> None:
+    """Each field's name and value match the dissector's tree, by names and bytes. Exceptions: stream data, of
+    which Wireshark drops 28 bytes per chunk, and some types that it misreads."""
     lines, found = both(name)
     compared = set()
     for line, message in zip(lines, found, strict=True):
@@ -98,7 +98,7 @@ def test_every_payload(both: Any, name: str) -> None:
 
 @needs_tshark
 @every_capture
-def test_every_message_is_encoded_to_the_same_bytes(both: Any, captures: Path, name: str) -> None:
+def test_every_message_round_trips(both: Any, captures: Path, name: str) -> None:
     """On the bytes that tshark reassembles."""
     lines, found = both(name)
     frames = [
@@ -113,13 +113,13 @@ def test_every_message_is_encoded_to_the_same_bytes(both: Any, captures: Path, n
 
 
 def check(field: Field, value: Any) -> None:
-    """A value of ours against a field of the dissector's tree."""
+    """Compare our value with a field of the dissector's tree."""
     match value:
         case dict():
             for child, (key, inner) in zip(field.fields, value.items(), strict=True):
                 if child.name == key:
                     check(child, inner)
-                else:  # a union, of which tshark shows the arm alone
+                else:  # a union, of which tshark shows only the arm
                     *_, (arm, inner) = inner.items()
                     assert child.name == arm
                     check(child, inner)
@@ -134,14 +134,14 @@ def check(field: Field, value: Any) -> None:
         case float():
             assert struct.unpack(">d" if len(field.value) == 8 else ">f", field.value) == (value,)
         case str():
-            # An enum's member, which tshark names as well, or bytes.
+            # An enum member, which tshark names as well, or bytes.
             assert field.label.startswith(f"{field.name}: {value}(") or field.value in spellings(value)
         case _:
             raise AssertionError(value)
 
 
 def spellings(text: str) -> list[bytes]:
-    """The XDR that a JSON string may stand for: a string, a uuid, opaque data of either kind."""
+    """The possible XDR of a JSON string: a string, a uuid, opaque data of either kind."""
     found = [xdr_opaque(text.encode())]
     if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text):
         found.append(UUID(text).bytes)
@@ -155,7 +155,7 @@ def xdr_opaque(data: bytes) -> bytes:
 
 
 def without_names(value: Any) -> Any:
-    """A payload without the names that stand behind its numbers, which no dissector has."""
+    """The payload without the names after its numbers, which no dissector has."""
     if isinstance(value, list):
         return [without_names(item) for item in value]
     if not isinstance(value, dict):
@@ -172,8 +172,8 @@ def hand_made(root: Path) -> list[dict[str, Any]]:
     return messages
 
 
-def test_hand_made_messages(hand_made: list[dict[str, Any]], captures: Path) -> None:
-    """Three of them Wireshark gets wrong; the last is not libvirt and is named for what it is."""
+def test_hand_made_messages_match(hand_made: list[dict[str, Any]], captures: Path) -> None:
+    """Wireshark gets three of them wrong. The last is not libvirt and is reported as such."""
     done = ours.run("decode", "--format", "jsonl", captures / "hand-made-messages.hex", status=1)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     wanted = [message["json"] for message in hand_made if message["json"]]
@@ -182,13 +182,13 @@ def test_hand_made_messages(hand_made: list[dict[str, Any]], captures: Path) -> 
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_hand_made_messages_are_encoded_to_the_same_bytes(hand_made: list[dict[str, Any]]) -> None:
+def test_hand_made_messages_round_trip(hand_made: list[dict[str, Any]]) -> None:
     for message in hand_made:
         if message["json"]:
             ours.check_round_trip(bytes.fromhex(message["hex"]))
 
 
-def test_hand_made_messages_are_those_of_the_capture(hand_made: list[dict[str, Any]], captures: Path) -> None:
+def test_hand_made_messages_match_capture(hand_made: list[dict[str, Any]], captures: Path) -> None:
     lines = (captures / "hand-made-messages.hex").read_text().splitlines()
     frames = [bytes.fromhex(line) for line in lines if line and not line.startswith("#")]
     assert [bytes.fromhex(message["hex"]) for message in hand_made] == frames

@@ -1,4 +1,4 @@
-"""`libvirt-proto trace` as its user has it, and what is in tracefs meanwhile."""
+"""`libvirt-proto trace` as a user runs it, and the contents of tracefs meanwhile."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PATIENCE = 60.0
 
 
 class Tracer:
-    """A trace that has begun; `said` is what it wrote on standard error before."""
+    """A running trace; `said` is its standard error before the first event."""
 
     def __init__(self, process: subprocess.Popen[str], said: str) -> None:
         self.process = process
         self.said = said
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        """Its exit status, and what it wrote on standard error after `begin`."""
+        """Its exit status, and its standard error since `begin`."""
         self.process.send_signal(number)
         _, err = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, err
@@ -34,13 +34,13 @@ class Tracer:
 
     @property
     def left(self) -> list[str]:
-        """What of it is in tracefs."""
+        """Its remains in tracefs."""
         return [name for name in ours_in_tracefs() if f"_{self.process.pid}_" in name]
 
 
 @contextmanager
 def trace(*options: str | Path) -> Iterator[Tracer]:
-    """With standard output going nowhere: give it -o."""
+    """Start a trace with standard output discarded: give it -o."""
     with subprocess.Popen(
         [ours.COMMAND, "trace", *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -62,7 +62,7 @@ def trace(*options: str | Path) -> Iterator[Tracer]:
 
 
 def ours_in_tracefs() -> list[str]:
-    """The groups of events and the instances of all traces."""
+    """The event groups and instances of all traces."""
     root = tracefs.find()
     assert root is not None
     groups = re.findall(r"^p:(libvirt_proto\w*)/", (root / "uprobe_events").read_text(), re.MULTILINE)

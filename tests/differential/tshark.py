@@ -1,4 +1,4 @@
-"""tshark with libvirt's dissector as a judge: what it finds in a capture, read from its PDML."""
+"""tshark with libvirt's dissector as a reference: its PDML of a capture."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ HEADER = ("length", "program", "version", "procedure", "type", "serial", "status
 
 @dataclass(frozen=True)
 class Field:
-    """A field of the dissector's tree. `label` is the line that Wireshark shows, `value` the bytes
-    behind it (none for a field of fields), `size` their number, `name` the last part of its filter name."""
+    """A field of the dissector's tree. `label` is the line that Wireshark shows, `value` its bytes (None for
+    a field of fields), `size` their number, `name` the last part of its filter name."""
 
     name: str
     size: int
@@ -26,8 +26,8 @@ class Field:
 
 @dataclass(frozen=True)
 class Found:
-    """A message. `header` has the number and the name, which is empty where there is none, of each
-    header field; `payload` is None where the dissector shows nothing behind the header."""
+    """A message. `header` has the number and the name (empty if unknown) of each header field; `payload` is
+    None if the dissector shows nothing after the header."""
 
     time_ns: int
     stream: int
@@ -37,13 +37,13 @@ class Found:
 
 
 def has_dissector() -> bool:
-    """Whether libvirt's dissector, a plugin of its own, is installed."""
+    """Report whether libvirt's dissector, a separate plugin, is installed."""
     done = subprocess.run(["tshark", "-G", "protocols"], capture_output=True, text=True, check=True)
     return "\tlibvirt" in done.stdout
 
 
 def messages(capture: Path, *options: str) -> list[Found]:
-    """All messages of a capture, in the order of tshark."""
+    """All messages of a capture, in tshark's order."""
     found = []
     for packet in _packets(capture, *options):
         protocols = {protocol.get("name", ""): protocol for protocol in packet}

@@ -18,13 +18,13 @@ from rich.table import Table
 from .libfuzzer import Figures, fuzz, merge
 from .targets import CORPUS, TARGETS, Target
 
-#: What grows while fuzzing, and the inputs that crashed; not committed.
+#: The corpora that grow while fuzzing, and the inputs that crashed; not committed.
 WORK = Path(".fuzz")
 
 _GO_ON = """\
   the input:     {path}
   again:         python -m tests.fuzz {name} --replay {path}
-  once mended:   copy it to tests/fuzz/corpus/{name}/WHAT-WAS-WRONG: tests/support/test_fuzz.py
+  once fixed:    copy it to tests/fuzz/corpus/{name}/WHAT-WAS-WRONG: tests/support/test_fuzz.py
                  judges it from then on. What a person can write better becomes a case in
                  tests/wire or tests/invalid, too."""
 

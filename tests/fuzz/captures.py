@@ -1,4 +1,4 @@
-"""Fuzz targets of the readers, and of TCP reassembly."""
+"""Fuzz targets for the readers and for TCP reassembly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from .taker import Taker
 class Reader:
     """The first byte: the sizes of the pieces in which the file is read. Then the file.
 
-    It gives Items and messages in bounded time; and read in pieces it gives the same."""
+    Reading gives Items and messages in bounded work, and the same in pieces.
+    """
 
     format: FileFormat | None
 
@@ -37,7 +38,7 @@ class Reader:
 
 
 class _Slow(io.BytesIO):
-    """A pipe: it gives a few bytes at a time."""
+    """A pipe that returns a few bytes at a time."""
 
     def __init__(self, data: bytes, size: int) -> None:
         super().__init__(data)
@@ -50,7 +51,7 @@ class _Slow(io.BytesIO):
 
 
 def _joined(found: Iterable[Item]) -> list[Item]:
-    """Chunks that follow each other without anything in between are one."""
+    """Consecutive Chunks without anything in between, joined."""
     out: list[Item] = []
     for item in found:
         last = out[-1] if out else None
@@ -67,13 +68,13 @@ def _joined(found: Iterable[Item]) -> list[Item]:
     return out
 
 
-#: Bytes of one direction at most.
+#: Maximum number of bytes per direction.
 _STREAM = 1000
 
 
 @dataclass
 class _Side:
-    """What is known of one direction: where its first byte is, its length, which bytes were sent."""
+    """A direction: the offset of its first byte, its length, and the bytes that were sent."""
 
     name: str
     isn: int
@@ -82,17 +83,18 @@ class _Side:
     ended: bool = False
 
     def content(self, start: int, end: int) -> bytes:
-        """The bytes at these offsets: each is told by its offset and its direction."""
+        """The bytes at these offsets; each identifies its offset and direction."""
         key = 101 if self.name == "c2s" else 7
         return bytes((at * 31 + (at >> 8) * 17 + key) & 0xFF for at in range(start, end))
 
 
 def segments(data: bytes) -> None:
-    """The first byte: whether segments are anything at all, or pieces of two streams that do not
-    contradict each other, in any order and repeated. Then the segments.
+    """The first byte: arbitrary segments, or pieces of two streams that do not contradict each other, in any
+    order and repeated. Then the segments.
 
-    Anything at all gives Chunks of which none follows an end. Of the two streams every byte that is given
-    is in its place; and where nobody acknowledges a byte before it is sent, none of those sent is missing."""
+    Arbitrary segments give Chunks, none of them after an end. Of the two streams, every returned byte is at
+    its place; and unless a byte is acknowledged before it is sent, no sent byte is missing.
+    """
     taker = Taker(data)
     if taker.number(1) & 1:
         _any(taker)
@@ -169,7 +171,7 @@ def _reassemble(packets: list[bytes]) -> list[Chunk]:
 
 
 def _ends_once(chunks: list[Chunk]) -> None:
-    """Every Chunk says something, and nothing follows the end of a direction."""
+    """Check that no Chunk is empty and that nothing follows the end of a direction."""
     ended = set[tuple[int, str | None]]()
     for chunk in chunks:
         assert chunk.lost >= -1

@@ -1,4 +1,4 @@
-"""Runs libFuzzer on one target in a process of its own, and reads what it says."""
+"""Run libFuzzer on one target in a separate process, and parse its output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Seconds for one input, and megabytes for the process; what takes more has failed.
+#: Seconds per input, and megabytes for the process; an input that needs more has failed.
 TIMEOUT, MEMORY = 25, 2048
 
 #: `#4096 pulse cov: 512 ft: 900 corp: 40/3210b lim: 80 exec/s: 1365 rss: 90Mb`
@@ -26,7 +26,7 @@ _ERROR = re.compile(r"^(?:\w+(?:\.\w+)*(?:Error|Exception|Interrupt)\b.*|==\d+==
 
 @dataclass
 class Figures:
-    """What came of a run: libFuzzer's figures at its end; `crash` is the file of the input that failed."""
+    """The result of a run: libFuzzer's final figures; `crash` is the file of the failing input."""
 
     runs: int = 0
     seconds: int = 0
@@ -40,7 +40,7 @@ class Figures:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Executions, executions a second, edges, features, inputs and bytes of the corpus."""
+        """Executions, executions per second, edges, features, inputs and bytes of the corpus."""
         return (
             self.runs,
             self.runs // max(self.seconds, 1),
@@ -55,7 +55,7 @@ class Figures:
         return f"{words}, failed" if self.failed else words
 
     def line(self, text: str) -> None:
-        """Take a line of libFuzzer's."""
+        """Process a line of libFuzzer's output."""
         if match := _LINE.match(text):
             self.runs = int(match["runs"])
             self.edges = int(match["cov"] or self.edges)
@@ -80,7 +80,7 @@ def fuzz(
     dictionary: str,
     progress: Callable[[str], object],
 ) -> Figures:
-    """Fuzz a target. Finds go into the first of the corpora, the log and a crash's input into `work`."""
+    """Fuzz a target. New inputs go to the first of the corpora, the log and a crash's input to `work`."""
     work.mkdir(parents=True, exist_ok=True)
     figures = Figures()
     with tempfile.NamedTemporaryFile("w", suffix=".dict") as words, (work / "log").open("w") as log:
@@ -102,7 +102,7 @@ def fuzz(
 
 
 def merge(name: str, into: Path, corpora: Sequence[Path], longest: int) -> None:
-    """Copy the inputs that together reach what all of them reach; raises CalledProcessError."""
+    """Copy the smallest set of inputs with the coverage of all; raises CalledProcessError."""
     arguments = ["-merge=1", f"-max_len={longest}", str(into), *map(str, corpora)]
     with _worker(name, arguments) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Fuzz targets of static probes: ELF files with notes, and the operands of a probe's arguments."""
+"""Fuzz targets for static probes: ELF files with notes, and operands of probe arguments."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from libvirt_proto.codec.operands import MAX_ARGUMENTS, Operand, OperandError, p
 from libvirt_proto_codegen.targets.bpftrace.operands import expression
 from tests.support.elf import Counting, judged
 
-#: Of three tables and the notes; and of the file's header.
+#: Bytes of three tables and the notes, and of the file's header.
 _MAX_READ = 4 * MAX_SIZE + 256
 
 
 def notes(data: bytes) -> None:
-    """The first byte: above 127, its other bits are the size of the file as a power of two. Then the file's
-    beginning, followed by zeros.
+    """The first byte: above 127, its other bits are the size of the file as a power of two. Then the start of
+    the file, followed by zeros.
 
-    Any file gives notes within their limits or an ElfError, and little of it is read. Where the input is
-    the whole file, pyelftools finds the same probes."""
+    Any file gives notes within their limits or an ElfError, and little of it is read. If the input is the
+    whole file, pyelftools finds the same probes.
+    """
     how, content = data[0] if data else 0, data[1:]
     size = 1 << how % 64 if how & 128 else 0
     file = Counting(content, size)
@@ -50,10 +51,10 @@ def _within_limits(found: Notes, size: int) -> None:
 
 
 def _compare(found: Notes, content: bytes) -> None:
-    """pyelftools has the same sites in the same order, and more only if there are problems."""
+    """Check that pyelftools has the same sites in the same order, and more only if there are problems."""
     try:
         expected = judged(io.BytesIO(content))
-    except Exception:  # it raises whatever a damaged file leads it to
+    except Exception:  # it raises arbitrary exceptions for damaged files
         return
     if not found.problems:
         assert len(found.sites) == len(expected)
@@ -76,8 +77,9 @@ _EXPRESSION = re.compile(
 def arguments(data: bytes) -> None:
     """The first byte: the machine. Then the arguments of a probe.
 
-    They split where a plain walk over their words does. A parsed operand is the same after it was written in
-    the assembler's notation and parsed again; its fetch argument and its expression are of known forms."""
+    They split as in a simple loop over their words. A parsed operand is unchanged after it is written in
+    assembler notation and parsed again; its fetch argument and its expression have known forms.
+    """
     machine = "aarch64" if data and data[0] & 1 else "x86_64"
     text = data[1:].decode("latin-1")
     pieces = split_operands(text)
@@ -103,7 +105,7 @@ def arguments(data: bytes) -> None:
 
 
 def _walk(text: str) -> list[str]:
-    """The operands, word by word: one with a size begins an operand, others belong to the one before."""
+    """The operands, word by word: a word with a size starts an operand, others continue the previous one."""
     found: list[str] = []
     sized = any(map(_begins, text.split()))
     at = 0
@@ -124,7 +126,7 @@ def _begins(word: str) -> bool:
 
 
 def _written(operand: Operand, machine: str) -> str:
-    """As the assembler writes it."""
+    """The operand in assembler notation."""
 
     def name(register: str) -> str:
         if machine == "aarch64":

@@ -1,4 +1,4 @@
-"""The fuzz targets by name: what judges an input, what to begin with, and words to try."""
+"""The fuzz targets by name: the function that checks an input, the seeds, and a dictionary."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tests.support.packets import Talk, enhanced, interface, obsolete, option, p
 from . import captures, definitions, probes, wire
 
 TESTS = Path(__file__).resolve().parent.parent
-#: The committed inputs, a folder for each target.
+#: The committed inputs, one folder per target.
 CORPUS = TESTS / "fuzz" / "corpus"
-#: Longer seeds say nothing that shorter ones don't, and make every run slower.
+#: Longer seeds add nothing to shorter ones, and slow down every run.
 LONGEST = 2000
 
 
 @dataclass(frozen=True)
 class Target:
-    """`check` raises for an input that breaks a promise. `seeds` are inputs made from the captures and
-    definitions of this repository; `words` come up in inputs; `longest` is the length to which they grow."""
+    """`check` raises for an input that violates a property. `seeds` are inputs made from the captures and
+    definitions of this repository; `words` appear in inputs; `longest` is the maximum length."""
 
     check: Callable[[bytes], None]
     seeds: Callable[[], Iterator[bytes]]
@@ -144,7 +144,7 @@ def _log() -> Iterator[bytes]:
 
 
 def _random(count: int, size: int) -> Iterator[bytes]:
-    """Scripts: what they mean, every byte of them decides."""
+    """Scripts, in which every byte matters."""
     random = Random(1)
     for _ in range(count):
         yield bytes([random.randrange(0, 90, 2)]) + random.randbytes(random.randrange(8, size))

@@ -1,4 +1,4 @@
-"""Fuzz targets of the wire: one message, a stream of frames, a JSON line."""
+"""Fuzz targets for the wire format: one message, a stream of frames, a JSON line."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ _PARSE = Parser(registry.default())
 
 
 def message(data: bytes) -> None:
-    """The first byte: the direction, whether the length word comes with the data, and how much of the end is
-    missing. Then a frame without or with its length word.
+    """The first byte: the direction, whether the length word is included, and the number of bytes missing at
+    the end. Then a frame without or with its length word.
 
-    Any bytes give a Message or a ProtocolError with a place; a Message encodes to the same bytes, as it does
-    by way of its JSON line; and the payload's type, fast and careful, agrees with itself."""
+    Any bytes give a Message or a ProtocolError with a place. A Message encodes to the same bytes, directly
+    and through its JSON line, and the fast and the exact decoder of the payload's type agree.
+    """
     how = data[0] if data else 0
     direction = _DIRECTIONS[how % 3]
     whole = data[1:] if how & 64 else _WORD.pack(len(data) - 1 + 4) + data[1:]
@@ -75,8 +76,9 @@ def _payload(found: Message, seen: bytes, direction: str | None) -> None:
 def frames(data: bytes) -> None:
     """The first bytes: a limit, whether the stream is a unix socket's, the sizes of pieces. Then the stream.
 
-    However it is cut, the frames are those of a plain walk over the whole, and with what is pending they
-    are all of the stream; after an error it goes on where it is told to."""
+    However it is cut, the frames equal those of a simple loop over the whole, and together with the pending
+    bytes they are the whole stream; after an error it continues at the given position.
+    """
     taker = Taker(data)
     how = taker.number(1)
     skip = taker.below(64)
@@ -105,7 +107,7 @@ def frames(data: bytes) -> None:
 
 
 def _walk(stream: bytes, pos: int, limit: int, fd_bytes: bool) -> tuple[list[Frame], int | None, int]:
-    """The frames from `pos` on, the position of a length word that is none, and of the first byte behind."""
+    """The frames from `pos` on, the position of an invalid length word, and the end position."""
     found = []
     while len(stream) - pos >= 4:
         (length,) = _WORD.unpack_from(stream, pos)
@@ -124,5 +126,5 @@ def _walk(stream: bytes, pos: int, limit: int, fd_bytes: bool) -> tuple[list[Fra
 
 
 def line(data: bytes) -> None:
-    """A JSON line is a message that encodes to the frame that comes with it, or an error in words."""
+    """A JSON line is a message that encodes to the accompanying frame, or an error with a message."""
     line_or_error(data)

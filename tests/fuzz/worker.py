@@ -8,10 +8,10 @@ from pathlib import Path
 
 import atheris
 
-#: Only what is ours: the rest of what is imported below says nothing about our branches.
+#: Only our code: branches of the other imports are irrelevant.
 OURS = ["libvirt_proto", "libvirt_proto_codegen"]
 _GENERATED = Path(__file__).resolve().parent.parent.parent / "libvirt_proto" / "generated"
-#: The generated decoders are many and all alike: to keep an input for each would make a corpus of hundreds.
+#: The generated decoders are many and similar: keeping an input for each would give hundreds.
 MERGING = any(argument.startswith("-merge") for argument in sys.argv)
 ALIKE = [f"libvirt_proto.generated.{path.stem}" for path in _GENERATED.glob("*.py")]
 
@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=OURS, exclude=ALIKE if MERGING else []):
 def main() -> None:
     """Fuzz; libFuzzer ends the process."""
     _, name, *arguments = sys.argv
-    # To merge, libFuzzer starts itself again with a shell, by its first argument.
+    # To merge, libFuzzer restarts itself through a shell, with its first argument.
     again = shlex.join([sys.executable, "-m", "tests.fuzz.worker", name])
     atheris.Setup([again, *arguments], TARGETS[name].check)
     atheris.Fuzz()

@@ -1,11 +1,11 @@
-"""Do our own tests notice a mistake? `make mutate`, or `python -m tests.mutation`.
+"""Mutation tests: `make mutate`, or `python -m tests.mutation`.
 
-mutmut changes one thing at a time in the modules below and runs the tests that pass through it. What no test
-notices is a survivor. survivors.toml lists those that are understood, each with its reason; any other ends
-this with status 1. They are told by function and change, so that moving lines does no harm.
+mutmut changes one thing at a time in the modules below and runs the tests that execute it. A change that no
+test detects is a survivor. survivors.toml lists the understood ones, each with its reason; any other gives
+exit status 1. Survivors are identified by function and change, so moved lines do not matter.
 
-Not mutated: the templates (no Python; every change of theirs shows in the generated modules, which a test
-compares), decorated functions but static methods, and what is outside of functions. mutmut says so.
+Not mutated: the templates (not Python; a test compares the generated modules), decorated functions except
+static methods, and code outside of functions, which mutmut skips.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-#: mutmut wants both packages in src/: here is a copy that looks like that, and what it found.
+#: mutmut expects both packages in src/: a copy with that layout, and its results.
 STAGE = ROOT / ".mutate"
 SURVIVORS = Path(__file__).with_name("survivors.toml")
 
@@ -32,16 +32,16 @@ MUTATED = (
     *(f"src/libvirt_proto/{name}.py" for name in ("codec/primitives", "rpc/frame", "rpc/message")),
     "src/libvirt_proto_codegen/targets/python/*.py",
 )
-#: Quick, and about these modules.
+#: Fast tests of these modules.
 TESTS = (
     *(f"tests/runtime/codec/test_{name}.py" for name in ("primitives", "interpreter")),
     *(f"tests/runtime/rpc/test_{name}.py" for name in ("frame", "message")),
     "tests/codegen/test_python_output.py",
-    "tests/support/test_fuzz.py::test_committed_inputs[message]",
-    "tests/support/test_fuzz.py::test_committed_inputs[frame]",
+    "tests/support/test_fuzz.py::test_replays_committed_inputs[message]",
+    "tests/support/test_fuzz.py::test_replays_committed_inputs[frame]",
     "tests/mutation/quick.py",
 )
-#: What mutmut says of a change that a test failed for, or never ended with.
+#: mutmut's words for a change that a test failed for, or never finished with.
 _NOTICED = ("killed", "timeout")
 
 _CONFIGURATION = """
@@ -52,7 +52,7 @@ also_copy = ["tests", "protocol-defs", "libvirt_proto"]
 pytest_add_cli_args = ["-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {tests}
 process_isolation = "forkserver"
-# What cannot happen: nothing can be said of it.
+# Impossible cases, which no test can detect.
 do_not_mutate_patterns = ["raise AssertionError"]
 
 [tool.pytest.ini_options]
@@ -64,8 +64,8 @@ markers = ["system(tool): needs a tool of the system"]
 
 @dataclass(frozen=True)
 class Mutant:
-    """A change that was tried: the function (`libvirt_proto.rpc.frame.FrameDecoder.feed`), the lines
-    that were removed and the lines that were added, without indentation."""
+    """A change that was tried: the function (`libvirt_proto.rpc.frame.FrameDecoder.feed`), and the removed
+    and added lines, without indentation."""
 
     function: str
     was: str
@@ -74,7 +74,7 @@ class Mutant:
 
 @dataclass
 class Results:
-    """How often each outcome came up, by module, and what was not noticed."""
+    """The number of each outcome by module, and the survivors."""
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     survivors: list[Mutant] = field(default_factory=list)
@@ -85,12 +85,12 @@ class Results:
 @click.option("--keep", is_flag=True, help="Go on where the last run ended, if the code is still the same.")
 @click.option("--toml", is_flag=True, help="Print survivors that are not listed as survivors.toml has them.")
 def main(jobs: int, keep: bool, toml: bool) -> None:
-    """Mutate the codec, the framing, messages and the Python target; say what no test notices.
+    """Mutate the codec, the framing, messages and the Python target, and list what no test detects.
 
     Exit status: 0, or 1 for a survivor that tests/mutation/survivors.toml does not list.
     """
     _stage(keep)
-    # Its progress is drawn over and over, thousands of times: for a terminal alone.
+    # Its progress display is redrawn thousands of times: only for a terminal.
     run = _mutmut("run", "--max-children", str(jobs), quiet=not sys.stdout.isatty())
     if run.returncode:
         click.echo(f"{run.stdout or ''}{run.stderr or ''}", err=True)
@@ -163,7 +163,7 @@ def _function(name: str) -> str:
 
 
 def _mutant(name: str, function: str) -> Mutant:
-    """What `mutmut show` has as a diff."""
+    """The mutant from the diff of `mutmut show`."""
     changed: dict[str, list[str]] = {"-": [], "+": []}
     for line in _mutmut("show", name).stdout.splitlines():
         if line[:1] in changed and not line.startswith(("---", "+++")):

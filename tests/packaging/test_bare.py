@@ -22,7 +22,7 @@ def bare(root: Path) -> ModuleType:
 def test_pip_options_become_variables(
     bare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The environment takes precedence over a section of a command, and that over the global one."""
+    """The environment overrides a command's section, which overrides the global one."""
     config = tmp_path / "pip.conf"
     config.write_text(
         "[global]\nindex-url = https://index.example/simple\ntimeout = 7\nretries = 3\n"
@@ -38,7 +38,7 @@ def test_pip_options_become_variables(
 
 
 def test_local_indexes_and_wheels_are_shared(bare: ModuleType, tmp_path: Path) -> None:
-    """With a local index, the folder above it: its links lead there."""
+    """With a local index, the folder above it is shared, because its links lead there."""
     (tmp_path / "with blank" / "simple").mkdir(parents=True)
     address = f"file://{tmp_path}/with%20blank/simple"
     variables = {

@@ -1,4 +1,4 @@
-"""What make says on a machine where it cannot begin, and that it leaves nothing half made."""
+"""make without its prerequisites: clear errors, and no partial results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 
-#: Debian's python3 without python3-venv: the module venv is there, ensurepip is not.
+#: Debian's python3 without python3-venv: it has the module venv, but not ensurepip.
 WITHOUT_VENV = "import sys; sys.modules['ensurepip'] = None"
 TOO_OLD = "import sys; sys.version_info = (3, 9, 2, 'final', 0)"
 
@@ -22,7 +22,7 @@ def make(root: Path, tmp_path: Path) -> Make:
 
 
 class Make:
-    """make in a copy of the repository's Makefile, with Pythons of its own."""
+    """make in a copy of the repository's Makefile, with private Pythons."""
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.folder = folder / "copy"
@@ -33,7 +33,7 @@ class Make:
         self.bin.mkdir()
 
     def python(self, name: str, start: str, version: str = "Python 3.11.2") -> Path:
-        """An interpreter that executes `start` before anything else."""
+        """An interpreter that first executes `start`."""
         site = self.bin / f"{name}-site"
         site.mkdir()
         (site / "sitecustomize.py").write_text(start + "\n", encoding="utf-8")
@@ -59,7 +59,7 @@ class Make:
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])
-def test_without_venv_the_debian_package_is_named(make: Make, target: str) -> None:
+def test_missing_venv_names_debian_package(make: Make, target: str) -> None:
     make.python("python3", WITHOUT_VENV)
     done = make(target)
     assert done.returncode == 2
@@ -71,12 +71,12 @@ def test_without_venv_the_debian_package_is_named(make: Make, target: str) -> No
     assert not (make.folder / ".venv").exists()
 
 
-def test_without_venv_for_a_python_of_the_users_choice(make: Make) -> None:
+def test_missing_venv_of_custom_python(make: Make) -> None:
     make.python("python3.12", WITHOUT_VENV, "Python 3.12.1")
     assert "apt-get install python3.12-venv" in make("demo", "PYTHON=python3.12").stderr
 
 
-def test_an_old_python_is_said_in_words(make: Make) -> None:
+def test_old_python_is_an_error(make: Make) -> None:
     for name in ("python3", "python3.13", "python3.12", "python3.11"):
         make.python(name, TOO_OLD, "Python 3.9.2")
     done = make("demo")
@@ -86,12 +86,12 @@ def test_an_old_python_is_said_in_words(make: Make) -> None:
     assert not (make.folder / ".venv").exists()
 
 
-def test_no_python_at_all(make: Make) -> None:
+def test_missing_python_is_an_error(make: Make) -> None:
     done = make("test", "PYTHON=python-that-is-not-there")
     assert done.returncode == 2
     assert "needs Python 3.11 or newer; python-that-is-not-there is not there." in done.stderr
 
 
-def test_targets_are_listed_by_default(make: Make) -> None:
+def test_default_target_lists_targets(make: Make) -> None:
     listed = {line.split()[1] for line in make().stdout.splitlines()}
     assert {"demo", "test", "bare", "check", "generate", "format", "clean", "help"} <= listed

@@ -1,11 +1,11 @@
-"""README and docs/ are true: their console blocks are run, their output is compared.
+"""Run the console blocks of README and docs/ and compare their output.
 
-A block is fenced as ```console (```console jq stap names tools without which it is not run). Lines
-that begin with `$ ` are commands, `> ` continues one, the rest is what is printed, standard error
-included. `...` stands for anything within a line, and alone in a line for any lines. Each block
-starts in a folder that holds nothing but tests/captures and protocol-defs.
+A block is fenced as ```console (```console jq stap names tools without which it is skipped). Lines that begin
+with `$ ` are commands, `> ` continues one, the rest is their output, standard error included. `...` matches
+anything within a line, and on a separate line any lines. Each block starts in a folder that contains only
+tests/captures and protocol-defs.
 
-```pycon blocks are doctests; all of a file's share their names.
+```pycon blocks are doctests; the blocks of a file share their names.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def blocks(path: Path, kind: str) -> Iterator[tuple[int, str, list[str]]]:
 
 
 def steps(text: str) -> list[Step]:
-    """The commands of a block, each with what it prints."""
+    """The commands of a block, each with its output."""
     commands: list[str] = []
     outputs: list[str] = []
     for line in text.splitlines():
@@ -59,7 +59,7 @@ def steps(text: str) -> list[Step]:
 
 
 def pattern(output: str) -> re.Pattern[str]:
-    """What a shown output matches; trailing blanks don't count."""
+    """The pattern for a shown output; trailing blanks are ignored."""
     parts = [
         r"(?:.*\n)*" if line == "..." else ".*".join(map(re.escape, line.split("..."))) + r"[ ]*\n"
         for line in output.splitlines()
@@ -75,12 +75,12 @@ def console_cases() -> Iterator[object]:
 
 
 @pytest.mark.parametrize("text", list(console_cases()))
-def test_console_blocks(text: str, tmp_path: Path) -> None:
+def test_console_blocks_match_output(text: str, tmp_path: Path) -> None:
     for folder in ("tests/captures", "protocol-defs"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     environment = dict(os.environ, COLUMNS="110", NO_COLOR="1", LC_ALL="C.UTF-8")
     if kernels := sorted(path.parent.name for path in Path("/lib/modules").glob("*/build")):
-        # stap's options for kernels that run without headers of their own, as virtual machines' do.
+        # stap's options for kernels without headers, as in virtual machines.
         (tmp_path / "rc").write_text(f"-r {kernels[-1]}\n", encoding="utf-8")
         environment["SYSTEMTAP_DIR"] = str(tmp_path)
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
@@ -102,7 +102,7 @@ def test_console_blocks(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_python_blocks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_blocks_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     parser = doctest.DocTestParser()
     names: dict[str, object] = {}
@@ -115,7 +115,7 @@ def test_python_blocks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not said, "".join(said)
 
 
-def test_readme_leads_with_the_two_commands() -> None:
+def test_readme_starts_with_make_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert text.index("make demo") < text.index("make test") < 1000
 

@@ -1,4 +1,4 @@
-"""`make release-definitions`, in a copy of the repository, with a release that is made by hand."""
+"""`make release-definitions`, in a copy of the repository, with a hand-made release."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHANGELOG = """\
 
 
 class Copy:
-    """A copy of what the target needs; commands in it see its files instead of the repository's."""
+    """A copy of the files that the target needs; its commands use them instead of the repository's."""
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.folder = folder
@@ -46,7 +46,7 @@ class Copy:
             shutil.copy(root / name, folder)
 
     def run(self, *command: str, status: int = 0) -> str:
-        # What is run here is a copy, whose lines must not count as not covered.
+        # The copy's lines must not count as uncovered.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
         environment["PYTHONPATH"] = os.pathsep.join([str(self.folder), str(self.folder / "codegen")])
         done = subprocess.run(
@@ -57,7 +57,7 @@ class Copy:
         return done.stdout + done.stderr
 
     def make(self, *words: str, status: int = 0) -> str:
-        """`-o`: the environment is there already, and is not installed into."""
+        """Run make. `-o`: the environment exists already, and nothing is installed into it."""
         venv = sys.prefix
         return self.run("make", "-o", f"{venv}/run.stamp", f"VENV={venv}", *words, status=status)
 
@@ -77,7 +77,7 @@ def newest(copy: Copy) -> str:
     return copy.run(sys.executable, "-c", program).strip()
 
 
-def test_the_next_release(copy: Copy, tmp_path: Path) -> None:
+def test_imports_next_release(copy: Copy, tmp_path: Path) -> None:
     before = newest(copy)
     (copy.folder / "CHANGELOG.md").write_text(CHANGELOG.format(newest=before))
     source = tmp_path / "source"
@@ -107,7 +107,7 @@ def test_the_next_release(copy: Copy, tmp_path: Path) -> None:
     assert copy.files() == after, "the same again changes nothing"
 
 
-def test_what_is_missing_is_said(copy: Copy) -> None:
+def test_reports_missing_arguments(copy: Copy) -> None:
     said = copy.make("release-definitions", status=2)
     assert "usage: make release-definitions SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0" in said
     said = copy.make("release-definitions", "SOURCE=not-there.tar.xz", "RELEASE=99.1.0", status=2)

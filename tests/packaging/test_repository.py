@@ -1,4 +1,4 @@
-"""What the repository looks like: its top level, the size of its files, and what no file may hold."""
+"""The repository: its top level, the size of its files, and forbidden text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ REGISTRY = re.compile(r"[p]ypi\.org|[p]ythonhosted|registry\.npm[j]s|[d]eb\.debi
 
 @cache
 def files() -> tuple[Path, ...]:
-    """Every file that git keeps or would keep, relative to the repository."""
+    """Every file that git tracks or would add, relative to the repository."""
     try:
         done = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -49,12 +49,12 @@ def files() -> tuple[Path, ...]:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this is no git checkout")
+        pytest.skip("not a git checkout")
     return tuple(Path(name) for name in done.stdout.split("\0") if name and (ROOT / name).is_file())
 
 
 def text_of(path: Path) -> str:
-    """A file's text; nothing for a capture or another binary file."""
+    """The text of a file; empty for a capture or another binary file."""
     data = (ROOT / path).read_bytes()
     return "" if b"\0" in data[:8192] else data.decode(errors="replace")
 
@@ -76,7 +76,7 @@ def test_hand_written_modules_stay_under_500_lines() -> None:
 
 
 @pytest.mark.parametrize("what", [UNFINISHED, MACHINE, REGISTRY], ids=["unfinished", "machine", "registry"])
-def test_no_file_holds(what: re.Pattern[str]) -> None:
+def test_no_file_contains(what: re.Pattern[str]) -> None:
     found = [
         f"{path}:{number}: {line.strip()}"
         for path in files()
@@ -87,7 +87,7 @@ def test_no_file_holds(what: re.Pattern[str]) -> None:
     assert found == []
 
 
-def test_every_program_is_executable() -> None:
+def test_programs_are_executable() -> None:
     started = [path for path in files() if text_of(path).startswith("#!")]
     assert Path(".ci/run") in started
     assert [str(path) for path in started if not (ROOT / path).stat().st_mode & 0o111] == []

@@ -1,4 +1,4 @@
-"""The wheel, installed alone in an empty environment and run in an empty folder."""
+"""The wheel, installed into an empty environment and run in an empty folder."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-#: What pip says when it cannot reach an index.
+#: pip's error when it cannot reach an index.
 NO_NETWORK = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ProxyError|No route to host"
 )
 
-#: RFC 4506 §7 in short: definitions that have nothing to do with libvirt.
+#: RFC 4506 §7 in short: definitions unrelated to libvirt.
 SHAPE_X = """\
 enum kind { CIRCLE = 1, SQUARE = 2 };
 union shape switch (kind k) {
@@ -52,13 +52,13 @@ COMMANDS = (
 
 @dataclass(frozen=True)
 class Installed:
-    """An environment that holds the wheel and its dependencies, and an empty folder to work in."""
+    """An environment with the wheel and its dependencies, and an empty working folder."""
 
     bin: Path
     folder: Path
 
     def run(self, *command: str, status: int = 0) -> str:
-        """The standard output of a command; standard error holds no traceback."""
+        """Run a command and return its standard output; standard error has no traceback."""
         done = subprocess.run(
             [str(self.bin / command[0]), *command[1:]],
             cwd=self.folder,
@@ -76,7 +76,7 @@ class Installed:
 
 def quiet(command: list[str], folder: Path) -> None:
     """Run a step that needs PyPI."""
-    # pip keeps its own cache; the build must not be measured.
+    # pip's own cache persists; the build must not be measured.
     environment = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME" and not k.startswith("COV")}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
@@ -88,7 +88,7 @@ def quiet(command: list[str], folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def dist(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist and the wheel that was built from it."""
+    """A folder with the sdist and the wheel built from it."""
     folder = tmp_path_factory.mktemp("dist")
     quiet([sys.executable, "-m", "build", "--outdir", str(folder), str(root)], folder)
     return folder
@@ -108,7 +108,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     return Installed(environment / "bin", tmp_path_factory.mktemp("empty"))
 
 
-def test_what_the_wheel_holds(wheel: Path, root: Path) -> None:
+def test_wheel_contents(wheel: Path, root: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
@@ -127,7 +127,7 @@ def test_what_the_wheel_holds(wheel: Path, root: Path) -> None:
         assert expected <= names, place
 
 
-def test_what_the_sdist_holds(dist: Path) -> None:
+def test_sdist_contents(dist: Path) -> None:
     (path,) = dist.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -138,7 +138,7 @@ def test_what_the_sdist_holds(dist: Path) -> None:
 
 
 def test_builds_are_reproducible(dist: Path, tmp_path: Path) -> None:
-    """Built again from the sdist, elsewhere, with other times and another umask: the same bytes."""
+    """Built again from the sdist, elsewhere, with other times and another umask: the bytes are equal."""
     (sdist,) = dist.glob("*.tar.gz")
     (tmp_path / "source").mkdir()  # tarfile's filters are missing in 3.11.2 and required later
     subprocess.run(["tar", "-xf", sdist, "-C", tmp_path / "source"], check=True)
@@ -152,7 +152,7 @@ def test_builds_are_reproducible(dist: Path, tmp_path: Path) -> None:
     assert built == {path.name: path.read_bytes() for path in dist.iterdir()}
 
 
-def test_nothing_is_imported_from_the_repository(installed: Installed, root: Path) -> None:
+def test_imports_nothing_from_the_repository(installed: Installed, root: Path) -> None:
     script = """
 import json, pkgutil, importlib, sys
 import libvirt_proto, libvirt_proto_codegen
@@ -175,7 +175,7 @@ def test_help_and_version(installed: Installed, root: Path) -> None:
         assert f"libvirt-proto {command}" in installed.run("libvirt-proto", command, "--help")
 
 
-def test_the_registry_commands(installed: Installed) -> None:
+def test_registry_commands(installed: Installed) -> None:
     assert "0x20008086" in installed.run("libvirt-proto", "list", "programs")
     assert "auth_list" in installed.run("libvirt-proto", "lookup", "66")
     assert "struct remote_nonnull_domain" in installed.run(
@@ -194,8 +194,8 @@ def test_decode(installed: Installed, captures: Path, form: str) -> None:
         assert messages[0]["time_ns"] > 0
 
 
-def test_there_and_back(installed: Installed, captures: Path) -> None:
-    """What the commands need beside code comes with the wheel: the names of numbers, for one."""
+def test_decode_and_encode_round_trip(installed: Installed, captures: Path) -> None:
+    """The wheel has the commands' data files, such as the names of numbers."""
     shutil.copy(captures / "tour.pcap", installed.folder)
     reply = ("--procedure", "domain_get_state", "--type", "reply")
     lines = installed.run("libvirt-proto", "decode", "--format", "jsonl", *reply, "tour.pcap")
@@ -213,7 +213,7 @@ def test_there_and_back(installed: Installed, captures: Path) -> None:
     installed.run("libvirt-proto", "relay", "--listen", "nonsense", "--connect", "unix:/x", status=2)
 
 
-def test_generate_everything_current(installed: Installed) -> None:
+def test_generated_modules_are_current(installed: Installed) -> None:
     out = installed.folder / "everything"
     installed.run("libvirt-proto", "generate", "-o", str(out))
     assert [path for path in out.rglob("*") if path.is_file()]
@@ -225,7 +225,7 @@ def test_generate_systemtap(installed: Installed) -> None:
     assert "libvirt_rpc_program_name" in (installed.folder / "tapset" / "libvirt_functions.stp").read_text()
 
 
-def test_generate_python_from_definitions_of_ones_own(installed: Installed) -> None:
+def test_generate_python_from_custom_definitions(installed: Installed) -> None:
     defs = installed.folder / "shapes"
     defs.mkdir()
     (defs / "shape.x").write_text(SHAPE_X, encoding="utf-8")
@@ -233,7 +233,7 @@ def test_generate_python_from_definitions_of_ones_own(installed: Installed) -> N
     assert [path for path in (installed.folder / "shapes_out").rglob("*.py") if "CIRCLE" in path.read_text()]
 
 
-def test_import_of_a_folder(installed: Installed, root: Path) -> None:
+def test_imports_folder(installed: Installed, root: Path) -> None:
     newest = root / "protocol-defs" / "12.6.0"
     shutil.copytree(newest, installed.folder / "source")
     installed.run("libvirt-proto", "import", "source", "--release", "12.6.0", "-o", "imported")
@@ -242,7 +242,7 @@ def test_import_of_a_folder(installed: Installed, root: Path) -> None:
         assert copy.read_text() == path.read_text(), path.name
 
 
-def test_input_errors_are_said_without_a_traceback(installed: Installed) -> None:
+def test_input_errors_have_no_traceback(installed: Installed) -> None:
     (installed.folder / "noise.bin").write_bytes(b"\xff" * 1000)
     installed.run("libvirt-proto", "decode", "noise.bin", status=1)
     installed.run("libvirt-proto", "decode", "not-there.pcap", status=2)

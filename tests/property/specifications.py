@@ -1,4 +1,4 @@
-"""Strategies for Specifications: all that RFC 4506, RFC 5531 and libvirt's dialect can say."""
+"""Strategies for Specifications: everything that RFC 4506, RFC 5531 and libvirt's dialect can express."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from libvirt_proto_codegen.model import (
 )
 from libvirt_proto_codegen.source import Source, Span
 
-#: Spans take no part in equality.
+#: Spans do not affect equality.
 AT = Span(Source("", ""), 0, 0)
 
 #: RFC 4506 §6.4 and libvirt's char and short; program and version may be names.
@@ -173,8 +173,8 @@ specifications = st.builds(
 
 @st.composite
 def dialect_specifications(draw: st.DrawFn) -> Specification:
-    """One program by libvirt's conventions, more or less well kept, that resolves: names are distinct, and
-    types hold by value only such as stand before them."""
+    """One program by libvirt's conventions, more or less strictly, that resolves: names are distinct, and
+    types contain only earlier types by value."""
     limits: list[Value | None] = [None, Literal(7, "7", span=AT), Reference("DEMO_MAX", span=AT)]
     count = draw(st.integers(1, 4))
     held = [f"demo_type{number}" for number in range(count)]

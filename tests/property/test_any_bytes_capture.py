@@ -1,4 +1,4 @@
-"""Any bytes, and damaged real captures, end in Chunks, messages and Notices; never in a traceback."""
+"""Any bytes and damaged captures give Chunks, messages and Notices; never a traceback."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ def as_pcapng(name: str) -> bytes:
 
 
 @given(st.binary(max_size=400))
-def test_any_bytes(data: bytes) -> None:
+def test_any_bytes_read_or_raise(data: bytes) -> None:
     readable(data)
 
 
 @given(st.sampled_from(FORMATS), st.binary(max_size=400))
-def test_any_bytes_as_any_format(format: FileFormat, data: bytes) -> None:
+def test_any_bytes_in_any_format_read_or_raise(format: FileFormat, data: bytes) -> None:
     starts = {"pcap": packets.pcap([]), "pcapng": packets.section() + packets.interface()}
     readable(starts.get(format, b"") + data, format)
 
 
 @given(st.lists(st.binary(max_size=80), max_size=10), st.sampled_from((0, 1, 12, 108, 113, 276, 5000)))
-def test_any_packets(contents: list[bytes], linktype: int) -> None:
+def test_any_packets_are_read(contents: list[bytes], linktype: int) -> None:
     readable(packets.pcap(contents, linktype=linktype))
 
 
 @given(st.text(st.sampled_from("0123456789abcdefx:|*# \n\r\t,\\"), max_size=300))
-def test_any_hex_text(text: str) -> None:
+def test_any_hex_text_reads_or_raises(text: str) -> None:
     readable(text.encode(), "hex")
     readable(text.encode())
 
 
 @st.composite
 def damaged(draw: st.DrawFn, data: bytes) -> bytes:
-    """Some bytes changed, ranges cut out, doubled or filled, the end cut off."""
+    """Some bytes changed, ranges removed, doubled or filled, the end removed."""
     out = bytearray(data)
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, max(0, len(out) - 1)))

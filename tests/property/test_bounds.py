@@ -1,7 +1,7 @@
-"""No input makes decoding take more than linear work, or hold more than a stated multiple of its size.
+"""For any input, decoding takes linear work and holds a fixed multiple of its size.
 
-Messages, frames, and streams of them; test_bounds_captures.py goes on with what files hold. Work is counted,
-not timed (tests/work.py). docs/architecture.md, rule 1, states the bounds.
+Messages, frames, and streams of them; test_bounds_captures.py covers files. Work is counted, not timed
+(tests/support/work.py). docs/architecture.md, rule 1, states the bounds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def interfaces(count: int, flag: int, padding: bytes = b"\0\0") -> bytes:
 
 
 def disk_errors(count: int) -> bytes:
-    """domain_get_disk_errors, of which one breaks off: strings and numbers that Python makes large."""
+    """domain_get_disk_errors with a truncated element: strings and numbers that are large in Python."""
     one = text(b"ab") + word(0x10203040)
     return reply("domain_get_disk_errors", word(count) + one * (count - 1) + word(1) * 2)
 
@@ -85,8 +85,8 @@ def test_messages_take_linear_work(name: str) -> None:
     assert_within(large, len(payload(200)))
 
 
-def test_what_breaks_off_is_held_once() -> None:
-    """The fast way's values are gone when the careful way begins, and an error holds no stack."""
+def test_truncated_value_is_held_once() -> None:
+    """The fast decoder's values are released before the interpreter starts, and an error holds no stack."""
     payload = word(4001) + text(SNAKE) * 4000
     data = reply("connect_list_all_node_devices", payload + word(1))
     assert_within(work(partial(decode_message, data)), len(data))
@@ -96,7 +96,7 @@ def test_what_breaks_off_is_held_once() -> None:
 
 
 def test_strings_at_their_limit() -> None:
-    """4 MiB, of which one character makes Python take four bytes for each."""
+    """4 MiB, with one character for which Python needs four bytes per character."""
     for content in (b"a" * 4194304, b"a" * 4194300 + SNAKE, b"a" * 4194303 + b"\xff"):
         data = reply("connect_get_hostname", text(content))
         done = work(partial(decode_message, data))
@@ -107,8 +107,8 @@ def test_strings_at_their_limit() -> None:
     assert isinstance(message.error, OverLimit)
 
 
-def test_four_billion_in_any_word_of_any_type() -> None:
-    """Each count, length and flag is some word of the shortest value; none is believed."""
+def test_maximum_count_in_any_word_of_any_type() -> None:
+    """Each count, length and flag is some word of the shortest value; none is trusted."""
     for type_ in EVERY_TYPE:
         data = bytes(max(type_.min_size, 4)) + bytes(64)
         for at in range(0, min(type_.min_size, 400), 4):
@@ -124,7 +124,7 @@ def _read(type_: XdrType, data: bytes) -> None:
 
 
 def test_lists_of_the_smallest_elements_in_any_type() -> None:
-    """As many elements as the bytes have room for, by the fast way and by the careful one."""
+    """As many elements as the bytes have room for, with the fast decoder and with the interpreter."""
     checked = 0
     rng = random.Random(1)
     for type_ in EVERY_TYPE:
@@ -145,7 +145,7 @@ def test_remarks_are_counted_when_there_are_many() -> None:
     assert len(message.payload.ifaces) == 3 * MAX_REMARKS
 
 
-# Types within themselves
+# Recursive types
 
 NESTED = """
 struct item { int value; item *next; };
@@ -170,9 +170,7 @@ ENDS = {"item": word(7) + word(0), "node": word(0), "tree": word(0), "far": word
 
 
 @pytest.mark.parametrize("name", ["item", "node", "tree"])
-def test_nesting_within_the_limit_is_read_and_written_both_ways(
-    nested: dict[str, XdrType], name: str
-) -> None:
+def test_nesting_within_the_limit_round_trips(nested: dict[str, XdrType], name: str) -> None:
     type_ = nested[name]
     data = LEVELS[name] * (MAX_DEPTH - 1) + ENDS[name]
     reading = type_.read(data)
@@ -207,9 +205,7 @@ def test_nesting_within_the_limit_needs_half_of_the_stack(nested: dict[str, XdrT
 
 
 @pytest.mark.parametrize("name", LEVELS)
-def test_a_hundred_thousand_levels_are_refused_where_the_limit_is(
-    nested: dict[str, XdrType], name: str
-) -> None:
+def test_rejects_nesting_at_the_limit(nested: dict[str, XdrType], name: str) -> None:
     type_ = nested[name]
     few, many = (LEVELS[name] * count + ENDS[name] for count in (1000, 100_000))
     some, all_ = (work(partial(type_.read, data)) for data in (few, many))
@@ -218,8 +214,8 @@ def test_a_hundred_thousand_levels_are_refused_where_the_limit_is(
     assert all_.peak <= some.peak + MORE
 
 
-def test_a_level_of_many_types_ends_with_the_stack(nested: dict[str, XdrType]) -> None:
-    """`far` is within itself behind ten lists: a limit on its levels alone does not save the stack."""
+def test_deep_recursion_through_many_types_is_an_error(nested: dict[str, XdrType]) -> None:
+    """`far` contains itself through ten lists: a limit on its levels does not protect the stack."""
     type_ = nested["far"]
     data = LEVELS["far"] * (MAX_DEPTH - 1) + ENDS["far"]
     error = type_.read(data).error
@@ -253,7 +249,7 @@ def fed(data: bytes, piece: int) -> Callable[[], object]:
 @pytest.mark.parametrize("piece", [1, 7, 4096])
 @pytest.mark.parametrize("size", [0, 1000, 1 << 20])
 def test_frames_take_linear_work_in_pieces_of_any_size(piece: int, size: int) -> None:
-    """`size` is of a message's payload; the largest never comes to its end."""
+    """`size` is the payload size of a message; the largest is never complete."""
     data = b"".join([frame(bytes(size))] * 400)
     small, large = grown(lambda total: fed(data[:total], piece), 1500)
     assert_linear(small, large)
@@ -262,7 +258,7 @@ def test_frames_take_linear_work_in_pieces_of_any_size(piece: int, size: int) ->
 
 @pytest.mark.parametrize("length", HOSTILE_LENGTHS)
 def test_hostile_length_words(length: int) -> None:
-    """None is waited for, and nothing is allocated for it."""
+    """No length is waited for or allocated."""
     data = word(length) + frame()[4:]
     decoder = FrameDecoder()
     done = work(lambda: decoder.feed(data))
@@ -272,7 +268,7 @@ def test_hostile_length_words(length: int) -> None:
         decode_message(data)
 
 
-def test_the_largest_length_word_is_waited_for_without_room_for_it() -> None:
+def test_largest_length_word_allocates_nothing() -> None:
     decoder = FrameDecoder()
     done = work(lambda: decoder.feed(word(MAX_FRAME) + frame()[4:]))
     assert (decoder.error, done.peak < 4096) == (None, True)
@@ -304,7 +300,7 @@ def test_streams_take_linear_work(name: str, piece: int) -> None:
 
         return lambda: sum(1 for _ in messages(chunks(), decode_message, programs=frozenset({REMOTE})))
 
-    size = 30 if piece == 1 else 200  # a search goes on in pieces of 4096 bytes
+    size = 30 if piece == 1 else 200  # a search continues in pieces of 4096 bytes
     small, large = grown(act, size)
     assert_linear(small, large)
     assert_within(large, len(STREAMS[name](4 * size)))

@@ -1,4 +1,4 @@
-"""As test_bounds.py, for what files hold: packets, dumps, logs and traces, all of them hostile."""
+"""As test_bounds.py, for the contents of files: hostile packets, dumps, logs and traces."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.support.straces import Strace
 from tests.support.work import MORE, assert_linear, assert_within, grown, work
 
 GOOD = frame(serial=1)
-#: What readers hold beside a multiple of the input: the blocks that they read.
+#: Memory of readers in addition to a multiple of the input: the blocks that they read.
 BLOCKS = 4 * BLOCK_SIZE + MORE
 
 
 def segments(pieces: Iterable[tuple[int, bytes]], port: int = 16509) -> bytes:
-    """A connection whose client sends these bytes at these distances from its beginning."""
+    """A connection whose client sends these bytes at these offsets."""
     talk = packets.Talk(server=(packets.SERVER[0], port))
     begin = talk.handshake()
     first = talk.seqs["c2s"]
@@ -48,7 +48,7 @@ def ports(count: int, data: bytes) -> bytes:
 
 
 def acknowledged(count: int) -> bytes:
-    """Holes, and the acknowledgements of what is behind them."""
+    """Holes, and the acknowledgements of the data after them."""
     talk = packets.Talk()
     sent = talk.handshake()
     first = talk.seqs["c2s"]
@@ -148,7 +148,7 @@ def test_files_take_linear_work(kind: FileFormat, name: str) -> None:
     assert_within(large, len(make(400)), more=BLOCKS)
 
 
-#: Limits of tables from which the oldest entry is evicted.
+#: Limits of tables that evict their oldest entry.
 TABLES = {
     "MAX_DESCRIPTORS",
     "MAX_DONE",
@@ -196,7 +196,7 @@ def test_evictions_take_linear_work(kind: FileFormat, name: str, monkeypatch: py
     assert_linear(small, large)
 
 
-def test_stars_of_a_dump_stand_for_one_message_at_most() -> None:
+def test_repeated_dump_lines_expand_to_at_most_one_message() -> None:
     dump = b"00000000  00 00\n*\n01000000\n\n"  # 16 MiB in 27 bytes
     few, many = (work(act_on("hex", dump * count)) for count in (3, 300))
     assert many.allocated <= few.allocated + MAX_FRAME
@@ -223,8 +223,8 @@ def test_stars_of_a_dump_stand_for_one_message_at_most() -> None:
         b"# ",
     ],
 )
-def test_what_a_file_is_takes_bounded_work(line: bytes) -> None:
-    """So many first bytes are looked at, and no more; most of it is done by searches in C."""
+def test_format_detection_takes_bounded_work(line: bytes) -> None:
+    """A fixed number of bytes is examined, mostly by searches in C."""
     head = (line * SNIFF_SIZE)[:SNIFF_SIZE]
     done = work(lambda: file_format(head))
     assert done.calls <= 3 * SNIFF_SIZE

@@ -1,4 +1,4 @@
-"""Every type of every program of every release that is shipped: value ↔ bytes, and any bytes."""
+"""Every type of every program of every bundled release: value ↔ bytes, and any bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.oracles import value_or_error
 from tests.support.values import values
 
 RELEASES = folders()
-#: Types drawn an example each: the machine's time is spent on many types, not on one.
+#: Types per example; one value of many types finds more than many values of one.
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 
 
@@ -37,7 +37,7 @@ def _modules() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("release", "module"), _modules())
-def test_value_to_bytes_to_value_for_every_type(release: str, module: str) -> None:
+def test_every_type_round_trips(release: str, module: str) -> None:
     for type_ in _registry(release).module(module).types.values():
         _round_trip(type_)
 
@@ -59,7 +59,7 @@ def _round_trip(type_: XdrType) -> None:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_any_bytes_give_a_value_or_a_protocol_error(release: str) -> None:
+def test_any_bytes_decode_or_raise(release: str) -> None:
     types = _types(release)
 
     @settings(QUICK, max_examples=1500)
@@ -71,8 +71,9 @@ def test_any_bytes_give_a_value_or_a_protocol_error(release: str) -> None:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_damaged_bytes_give_a_value_or_a_protocol_error(release: str) -> None:
-    types = _types(release)
+def test_damaged_bytes_decode_or_raise(release: str) -> None:
+    # Once, because hypothesis hashes the types.
+    types = st.sampled_from(_types(release))
 
     @settings(QUICK, max_examples=800)
     @given(st.data())
@@ -89,5 +90,5 @@ def test_damaged_bytes_give_a_value_or_a_protocol_error(release: str) -> None:
 
 
 def _words() -> st.SearchStrategy[bytes]:
-    """Four bytes: small numbers, which lead deep into a type, before any."""
+    """Four bytes: small numbers, which lead deep into a type, before others."""
     return st.integers(0, 9).map(struct.Struct(">I").pack) | st.binary(min_size=4, max_size=4)

@@ -1,4 +1,4 @@
-"""`compare` on definitions that are drawn, and then edited: each edit is found, once, as what it is."""
+"""`compare` on random definitions and edits of them: each edit gives one correct finding."""
 
 from __future__ import annotations
 
@@ -116,13 +116,13 @@ def check(findings: tuple[Finding, ...], rule: str, category: str, reaches: tupl
 
 @QUICK
 @given(models())
-def test_nothing_differs_from_itself(model: Model) -> None:
+def test_equal_definitions_have_no_findings(model: Model) -> None:
     assert found(model, model) == ()
 
 
 @QUICK
 @given(models(), st.data())
-def test_a_field_that_is_renamed(model: Model, data: st.DataObject) -> None:
+def test_renamed_field(model: Model, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(model) - 1))
     place = data.draw(st.integers(0, len(model[at].fields) - 1))
     new = list(model[at].fields)
@@ -136,7 +136,7 @@ def test_a_field_that_is_renamed(model: Model, data: st.DataObject) -> None:
 
 @QUICK
 @given(models(), st.integers(1, 99), st.data())
-def test_a_limit_or_length_that_changes(model: Model, limit: int, data: st.DataObject) -> None:
+def test_changed_limit_or_length(model: Model, limit: int, data: st.DataObject) -> None:
     places = [
         (at, place)
         for at, struct in enumerate(model)
@@ -159,7 +159,7 @@ def test_a_limit_or_length_that_changes(model: Model, limit: int, data: st.DataO
 
 @QUICK
 @given(models(), st.data())
-def test_a_field_that_comes_or_goes(model: Model, data: st.DataObject) -> None:
+def test_added_or_removed_field(model: Model, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(model) - 1))
     place = data.draw(st.integers(0, len(model[at].fields)))
     new = [*model[at].fields[:place], Field("added", "hyper"), *model[at].fields[place:]]
@@ -172,7 +172,7 @@ def test_a_field_that_comes_or_goes(model: Model, data: st.DataObject) -> None:
 
 @QUICK
 @given(models(), st.data())
-def test_fields_in_another_order(model: Model, data: st.DataObject) -> None:
+def test_reordered_fields(model: Model, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(model) - 1))
     new = data.draw(st.permutations(model[at].fields))
     assume(tuple(new) != model[at].fields)
@@ -186,7 +186,7 @@ def test_fields_in_another_order(model: Model, data: st.DataObject) -> None:
 
 @QUICK
 @given(models(), st.data())
-def test_a_field_of_another_type(model: Model, data: st.DataObject) -> None:
+def test_changed_field_type(model: Model, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(model) - 1))
     place = data.draw(st.integers(0, len(model[at].fields) - 1))
     new = list(model[at].fields)
@@ -198,8 +198,8 @@ def test_a_field_of_another_type(model: Model, data: st.DataObject) -> None:
 
 @QUICK
 @given(models(), st.data())
-def test_a_type_that_is_renamed(model: Model, data: st.DataObject) -> None:
-    """Where a payload has it; else nothing tells that it is the same."""
+def test_renamed_type(model: Model, data: st.DataObject) -> None:
+    """Only in a payload; elsewhere nothing shows that it is the same type."""
     name = data.draw(st.sampled_from([struct.name for struct in model if struct.name not in PAYLOADS]))
     new = tuple(
         Struct(
@@ -217,7 +217,7 @@ def test_a_type_that_is_renamed(model: Model, data: st.DataObject) -> None:
         assert [finding.rule for finding in findings] == ["TYPE_REMOVED", "TYPE_ADDED"]
 
 
-#: What a difference is when it is looked at from the other side.
+#: The reverse of each rule.
 BACKWARDS = {"LIMIT_RAISED": "LIMIT_LOWERED", "LIMIT_LOWERED": "LIMIT_RAISED"}
 
 
@@ -228,7 +228,7 @@ def backwards(rule: str) -> str:
 
 @QUICK
 @given(models(), models())
-def test_any_two_from_the_other_side(one: Model, other: Model) -> None:
+def test_reversed_comparison_has_reversed_findings(one: Model, other: Model) -> None:
     there, back = found(one, other), found(other, one)
     assert Counter((backwards(f.rule), f.reaches) for f in there) == Counter(
         (f.rule, f.reaches) for f in back

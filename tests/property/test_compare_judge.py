@@ -1,4 +1,4 @@
-"""What `compare` says of a pair, judged by encoding on one side and decoding on the other."""
+"""The findings of `compare`, checked by encoding on one side and decoding on the other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REFUSED = object()
 
 @dataclass(frozen=True)
 class Payload:
-    """A payload on both sides, and the gravest category of what was found to reach it."""
+    """A payload on both sides, and the gravest category of the findings that reach it."""
 
     old: XdrType
     new: XdrType
@@ -66,7 +66,7 @@ def read(type_: XdrType, data: bytes) -> Any:
 
 
 def reads_the_same(sent: XdrType, received: XdrType) -> None:
-    """All that one side sends, the other reads and would send just so."""
+    """Report whether one side reads all that the other sends and encodes it equally."""
 
     @QUICK
     @given(values(sent))
@@ -98,9 +98,9 @@ def misreads_some(sent: XdrType, received: XdrType) -> bool:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_pair(rule: str) -> None:
-    """Where nothing is WIRE or LIMIT both sides read each other; LIMIT means that the old side refuses what
-    the new one may send, and not the other way round; WIRE that something is refused or misread."""
+def test_findings_agree_with_codec(rule: str) -> None:
+    """Without WIRE or LIMIT findings, both sides read each other. LIMIT: the old side rejects values that the
+    new one may send, not vice versa. WIRE: something is rejected or misread."""
     for payload in payloads(rule):
         old, new = payload.old, payload.new
         if payload.category is None:
@@ -114,7 +114,7 @@ def test_a_pair(rule: str) -> None:
             assert any(refuses_some(*sides) or misreads_some(*sides) for sides in both)
 
 
-def test_most_pairs_have_a_payload_to_judge() -> None:
+def test_most_pairs_have_a_payload() -> None:
     judged = {rule: [payload.category for payload in payloads(rule)] for rule in RULES}
     assert sum(map(len, judged.values())) > len(RULES)
     reached = {rule for rule, categories in judged.items() if "WIRE" in categories}

@@ -1,4 +1,4 @@
-"""`lint` takes whatever resolves, and finds as much as a plain look at the specification does."""
+"""`lint` accepts everything that resolves, and its findings match simple counts on the specification."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def members(specification: Specification) -> tuple[EnumMember, ...]:
 
 
 @given(dialect_specifications())
-def test_counts_what_has_no_limit(specification: Specification) -> None:
+def test_counts_unbounded_declarations(specification: Specification) -> None:
     unbounded = [
         declaration.type
         for declaration in declarations(specification)
@@ -62,7 +62,7 @@ def test_counts_what_has_no_limit(specification: Specification) -> None:
 
 
 @given(dialect_specifications())
-def test_sees_the_order_of_procedures(specification: Specification) -> None:
+def test_finds_unordered_procedures(specification: Specification) -> None:
     numbers = [member.value.value for member in members(specification)]  # type: ignore[union-attr]
     counts = found(specification)
     assert (counts["NUMBER_ORDER"] == 0) == (numbers == sorted(numbers))
@@ -70,7 +70,7 @@ def test_sees_the_order_of_procedures(specification: Specification) -> None:
 
 
 @given(dialect_specifications())
-def test_counts_what_says_too_little(specification: Specification) -> None:
+def test_counts_missing_annotations(specification: Specification) -> None:
     said = [member.annotations for member in members(specification)]
     counts = found(specification)
     without = [each is None or each.generate is None for each in said]
@@ -80,6 +80,6 @@ def test_counts_what_says_too_little(specification: Specification) -> None:
 
 
 @given(specifications)
-def test_takes_any_specification_that_resolves(specification: Specification) -> None:
+def test_lints_any_valid_specification(specification: Specification) -> None:
     with suppress(DefinitionError):
         found(specification)

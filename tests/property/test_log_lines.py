@@ -1,4 +1,4 @@
-"""Lines that libvirt would write come back as the numbers they were made of; any text ends in items."""
+"""Lines in libvirt's format give back their numbers; any text gives items."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ LINES = st.builds(
 
 @st.composite
 def extended(draw: st.DrawFn, number: int) -> int:
-    """The number as a 64-bit printf may write it: as it is, or its 32 bits extended in either way."""
+    """The number as a 64-bit printf may write it: unchanged, zero-extended or sign-extended."""
     low = number & 0xFFFFFFFF
     return draw(st.sampled_from((number, low, low | 0xFFFFFFFF00000000, low - 2**32)))
 
 
 @given(st.data(), st.integers(28, MAX_FRAME), st.tuples(UNSIGNED, UNSIGNED, SIGNED, SIGNED, UNSIGNED, SIGNED))
-def test_headers(data: st.DataObject, length: int, header: tuple[int, ...]) -> None:
+def test_headers_round_trip(data: st.DataObject, length: int, header: tuple[int, ...]) -> None:
     prog, vers, proc, type_, serial, status = (data.draw(extended(number)) for number in header)
     line = (
         "2026-11-22 21:45:08.121+0000: 1: info : f:1 : RPC_CLIENT_MSG_RX: client=0x1"
@@ -77,7 +77,7 @@ def test_headers(data: st.DataObject, length: int, header: tuple[int, ...]) -> N
 
 
 def check(text: bytes) -> None:
-    """No connection has a Chunk after its end, and everything is what its type says."""
+    """Check that no Chunk follows an end, and that every item has valid types."""
     ended = set()
 
     def counted():  # type: ignore[no-untyped-def]
@@ -93,10 +93,10 @@ def check(text: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes(text: bytes) -> None:
+def test_any_bytes_are_read(text: bytes) -> None:
     check(text)
 
 
 @given(st.lists(LINES, max_size=20))
-def test_any_lines(lines: list[str]) -> None:
+def test_any_lines_are_read(lines: list[str]) -> None:
     check("\n".join(lines).encode("utf-8", "surrogatepass"))

@@ -1,4 +1,4 @@
-"""Two recordings of one conversation, on two clocks, each of which lacks something."""
+"""Two incomplete recordings of one conversation, with two clocks."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_equal_sequences_are_aligned_throughout(both: list[int]) -> None:
 
 
 @given(st.lists(st.integers(0, 2), max_size=20), st.integers(0, 20), st.integers(0, 20))
-def test_a_sequence_that_lacks_its_ends(repeated: list[int], start: int, stop: int) -> None:
-    """With one element in the middle that comes only once, everything finds its place."""
+def test_aligns_sequence_without_its_ends(repeated: list[int], start: int, stop: int) -> None:
+    """A unique element in the middle aligns the rest."""
     whole = [*repeated, 99, *repeated]
     start, stop = min(start, len(repeated)), len(whole) - min(stop, len(repeated))
     assert align(whole, whole[start:stop]) == [(start + at, at) for at in range(stop - start)]
@@ -43,7 +43,7 @@ def test_a_sequence_that_lacks_its_ends(repeated: list[int], start: int, stop: i
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[tuple[int, Direction, bytes, int]]:
-    """(connection, direction, frame, when it is sent) of calls, replies and stream messages that repeat."""
+    """(connection, direction, frame, time of sending) of calls, replies and stream messages that repeat."""
     messages, time = [], HOUR
     for serial in range(draw(st.integers(1, 12))):
         connection = draw(st.integers(1, 3))
@@ -66,7 +66,7 @@ def conversations(draw: st.DrawFn) -> list[tuple[int, Direction, bytes, int]]:
 def recorded(
     messages: list[tuple[int, Direction, bytes, int]], side: Direction, delay: int, ahead: int, label: str
 ) -> list[Captured]:
-    """What is seen on the side whose own messages are `side`, on a clock that is ahead."""
+    """The recording of the side that sends `side`, with a clock that is ahead."""
     seen = [
         (time + ahead + (0 if direction == side else delay), connection, direction, data)
         for connection, direction, data, time in messages
@@ -85,7 +85,7 @@ def recorded(
     st.integers(0, 900_000),
     st.booleans(),
 )
-def test_one_timeline_and_the_clocks_difference(
+def test_merges_one_timeline_and_finds_clock_offset(
     messages: list[tuple[int, Direction, bytes, int]], ahead: int, delay: int, client_first: bool
 ) -> None:
     client = recorded(messages, "c2s", delay, 0, "c")
@@ -96,7 +96,7 @@ def test_one_timeline_and_the_clocks_difference(
     merged = [item for item in items if isinstance(item, Captured)]
     assert [item.n for item in merged] == list(range(1, len(messages) + 1))
     assert all(len(item.sightings) == 2 for item in merged)
-    # In the order in which they were sent, at those times, give or take the time on the way.
+    # In the order of sending, at those times, within the transit time.
     shift = 0 if client_first else ahead
     assert [item.message.header for item in merged] == [decode_message(m[2]).header for m in messages]
     for item, (_, _, _, sent) in zip(merged, messages, strict=True):
@@ -106,7 +106,7 @@ def test_one_timeline_and_the_clocks_difference(
 
 
 @given(conversations(), st.randoms(use_true_random=False))
-def test_what_one_recording_lacks_is_not_lost(
+def test_messages_of_one_recording_are_kept(
     messages: list[tuple[int, Direction, bytes, int]], dice: random.Random
 ) -> None:
     keep = [dice.random() for _ in messages]
@@ -121,7 +121,7 @@ def test_what_one_recording_lacks_is_not_lost(
 
 
 @given(conversations())
-def test_recordings_without_clocks_are_joined_by_order(
+def test_recordings_without_clocks_merge_by_order(
     messages: list[tuple[int, Direction, bytes, int]],
 ) -> None:
     def untimed(items: list[Captured]) -> list[Captured]:
@@ -134,7 +134,7 @@ def test_recordings_without_clocks_are_joined_by_order(
     assert [item.code for item in items if isinstance(item, Notice)] == ["no-clock-difference"]
 
 
-def test_recordings_of_different_things_are_told_apart() -> None:
+def test_rejects_unrelated_recordings() -> None:
     one = Captured(1, 5, Connection(1, "a", "b"), "c2s", decode_message(frame(proc=1)))
     two = Captured(1, 4, Connection(1, "c", "d"), "c2s", decode_message(frame(proc=2)))
     notice, *merged = merge([one], [two], NAMES)
@@ -143,8 +143,8 @@ def test_recordings_of_different_things_are_told_apart() -> None:
     assert [(item.message.header.proc, item.connection.id) for item in merged] == [(2, 2), (1, 1)]  # type: ignore[union-attr]
 
 
-def test_the_form_of_which_more_was_seen_is_taken() -> None:
-    """A log has the header alone, a capture the payload."""
+def test_prefers_the_more_complete_copy() -> None:
+    """A log has only the header, a capture the payload."""
     data = frame(b"\0\0\0\1x\0\0\0", proc=23)
     log = Captured(1, 7, Connection(1, "0x1", "", "log"), "c2s", decode_message(data[:28], missing=8))
     capture = Captured(1, 5, Connection(1, "a", "b"), "c2s", decode_message(data))
@@ -154,7 +154,7 @@ def test_the_form_of_which_more_was_seen_is_taken() -> None:
         assert item.message == decode_message(data)
 
 
-def test_events_come_on_the_first_clock_at_the_same_connection() -> None:
+def test_events_use_first_clock_and_connection() -> None:
     first = recorded([(1, "c2s", frame(), HOUR), (1, "s2c", frame(type_=1), HOUR + 9)], "c2s", 2, 0, "c")
     second = recorded([(1, "c2s", frame(), HOUR), (1, "s2c", frame(type_=1), HOUR + 9)], "s2c", 2, 50, "s")
     event = ConnectionEvent("keepalive_start", HOUR + 52, second[0].connection)

@@ -1,4 +1,4 @@
-"""Printing and parsing again changes nothing; any text at all is understood or refused in words."""
+"""Printing and parsing change nothing; any text parses or raises an error with a message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .specifications import AT, declarations, definitions, specifications, types
 
 SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
 
-#: What XDR is made of, and what it is not.
+#: XDR tokens, and other text.
 SOUP = (
     "typedef const enum struct union program version switch case default void int unsigned hyper char "
     "opaque string bool { } ( ) [ ] < > ; : , = * - a B 0 1 017 08 0xff -5 /*x*/ // \n \n%y\n % $ # é \0 "
@@ -42,7 +42,7 @@ program P { version V { void F(void) = 1; s G(int, u) = 2; } = 1; } = 0x20000000
 
 @SLOW
 @given(specifications, st.none() | st.text())
-def test_printed_and_parsed_it_is_the_same(specification: Specification, head: str | None) -> None:
+def test_printing_and_parsing_round_trips(specification: Specification, head: str | None) -> None:
     text = print_specification(specification, head)
     again = read_specification(Source(f"some/where/{specification.file}", text))
     assert again == specification
@@ -51,7 +51,7 @@ def test_printed_and_parsed_it_is_the_same(specification: Specification, head: s
 
 @SLOW
 @given(definitions)
-def test_without_annotations_it_says_the_same_in_fewer_words(definition: Definition) -> None:
+def test_output_without_annotations_is_equivalent(definition: Definition) -> None:
     text = print_definition(definition, annotations=False)
     assert "/*" not in text
     (again,) = read_specification(Source("a.x", text)).definitions
@@ -61,7 +61,7 @@ def test_without_annotations_it_says_the_same_in_fewer_words(definition: Definit
 
 @SLOW
 @given(declarations(types))
-def test_declarations_print_as_typedefs_without_the_word(declaration: Declaration) -> None:
+def test_declarations_print_as_typedefs_without_keyword(declaration: Declaration) -> None:
     text = print_declaration(declaration)
     typedef = TypedefDef(declaration, span=AT)
     assert print_definition(typedef, annotations=False) == f"typedef {text}"
@@ -72,7 +72,7 @@ def test_declarations_print_as_typedefs_without_the_word(declaration: Declaratio
 @given(specifications)
 def test_spaces_and_comments_between_tokens_change_nothing(specification: Specification) -> None:
     text = print_specification(specification)
-    # A line that begins with % is not made of tokens, and comments are not to be moved from their lines.
+    # A line that begins with % has no tokens, and comments must stay on their lines.
     passthrough, rest = re.match(r"((?:%.*\n)*)((?:.|\n)*)", text).groups()  # type: ignore[union-attr]
     squeezed = passthrough + re.sub(r"(?<=[;{:])\n +(?!/\*)", " ", rest)
     assert read_specification(Source(specification.file, squeezed)).definitions == specification.definitions
@@ -86,17 +86,17 @@ def test_spaces_and_comments_between_tokens_change_nothing(specification: Specif
 @example("%\n%")
 @example("\ufeff")
 @example("\ud800")
-def test_any_text_is_understood_or_refused(text: str) -> None:
+def test_any_text_parses_or_raises(text: str) -> None:
     understood_or_refused(text)
 
 
 @given(st.lists(TOKENS, max_size=40))
-def test_any_tokens_are_understood_or_refused(tokens: list[str]) -> None:
+def test_any_tokens_parse_or_raise(tokens: list[str]) -> None:
     understood_or_refused(" ".join(tokens))
 
 
 @given(st.binary())
-def test_any_bytes_are_understood_or_refused(data: bytes) -> None:
+def test_any_bytes_parse_or_raise(data: bytes) -> None:
     try:
         data.decode()
     except UnicodeDecodeError as reason:
@@ -106,7 +106,7 @@ def test_any_bytes_are_understood_or_refused(data: bytes) -> None:
         understood_or_refused(source_of("a.x", data).text)
 
 
-def test_the_text_to_damage_is_whole() -> None:
+def test_undamaged_text_parses() -> None:
     definitions = read_specification(Source("a.x", WHOLE)).definitions
     assert len(definitions) == 7
     assert isinstance(definitions[0], ConstDef)
@@ -114,7 +114,7 @@ def test_the_text_to_damage_is_whole() -> None:
 
 @SLOW
 @given(st.data())
-def test_damaged_text_is_understood_or_refused(data: st.DataObject) -> None:
+def test_damaged_text_parses_or_raises(data: st.DataObject) -> None:
     text = WHOLE
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(text)))

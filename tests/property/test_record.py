@@ -1,4 +1,4 @@
-"""What is recorded is read back: bytes, times, losses and ends of each direction of each connection."""
+"""Recordings round-trip: bytes, times, losses and ends of each direction of each connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from libvirt_proto.capture.pcap.recorder import MAX_MISSING, MAX_OPEN, MAX_SEGME
 from libvirt_proto.capture.sources import read_source
 from libvirt_proto.events import Chunk, Connection, ConnectionEvent, Direction, Item, Notice
 
-#: Client, server, transport. Some stand here more than once: connections may share their addresses.
+#: Client, server, transport. Some are listed repeatedly: connections may share their addresses.
 NAMES = [
     ("192.0.2.7:40000", "192.0.2.1:16509", "tcp"),
     ("192.0.2.7:40000", "192.0.2.1:16509", "tcp"),
@@ -36,7 +36,7 @@ Content = list[tuple[int, int] | str | None]
 
 
 def content(chunks: list[Chunk]) -> Content:
-    """One direction, as a Chunk's docstring has it."""
+    """One direction, as described in Chunk's docstring."""
     out: Content = []
     for chunk in chunks:
         for missing, data in ((chunk.lost, chunk.data), (chunk.cut, b"")):
@@ -44,13 +44,13 @@ def content(chunks: list[Chunk]) -> Content:
             out += [(byte, chunk.time_ns or 0) for byte in data]
         if chunk.end:
             out.append("end")
-    # An unknown number of bytes beside a known one is unknown.
+    # An unknown number of bytes next to a known one is unknown.
     stretches = [(gone, list(part)) for gone, part in groupby(out, key=lambda one: one is None or one == "?")]
     return [one for gone, part in stretches for one in (["?"] if gone and "?" in part else part)]
 
 
 def connections(items: list[Item]) -> list[dict[Direction | None, Content]]:
-    """The directions of each connection, in the order of appearance."""
+    """The directions of each connection, in order of appearance."""
     found: dict[int, dict[Direction | None, list[Chunk]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
         if isinstance(item, Chunk):
@@ -68,7 +68,7 @@ def read_back(items: list[Item]) -> list[Item]:
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Item]:
-    """Any connections with any Chunks, by turns; every Chunk has data or is the last."""
+    """Any connections with any Chunks, interleaved; every Chunk has data or is the last."""
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=6))
     open_ = [(Connection(n, *name), way) for n, name in enumerate(names, 1) for way in ways(name)]
     items: list[Item] = []
@@ -106,7 +106,7 @@ def as_recorded(items: list[Item]) -> list[Item]:
 
 
 @given(conversations())
-def test_everything_comes_back(items: list[Item]) -> None:
+def test_recording_round_trips(items: list[Item]) -> None:
     found = read_back(items)
     assert connections(found) == connections(as_recorded(items))
     missing = any(isinstance(item, Chunk) and (item.lost > 0 or item.cut) for item in items)
@@ -115,7 +115,7 @@ def test_everything_comes_back(items: list[Item]) -> None:
 
 
 @given(st.lists(conversations(), min_size=2, max_size=3))
-def test_several_sources_in_one_file(sources: list[list[Item]]) -> None:
+def test_records_several_sources_in_one_file(sources: list[list[Item]]) -> None:
     file = io.BytesIO()
     recorder = Recorder(file)
     for items in sources:
@@ -127,13 +127,13 @@ def test_several_sources_in_one_file(sources: list[list[Item]]) -> None:
 
 
 def data(connection: dict[Direction | None, Content]) -> dict[Direction | None, bytes]:
-    """The bytes alone: connections that a source leaves open are ended by those of the next."""
+    """Only the bytes: the next source's connections end those that a source leaves open."""
     ways = {name: [one for one in part if isinstance(one, tuple)] for name, part in connection.items()}
     return {name: bytes(byte for byte, _ in part) for name, part in ways.items() if part}
 
 
 @given(st.integers(MAX_SEGMENT - 2, 2 * MAX_SEGMENT + 2), st.integers(0, 2 * MAX_SEGMENT), st.booleans())
-def test_long_data_and_long_losses(size: int, missing: int, six: bool) -> None:
+def test_records_long_data_and_long_losses(size: int, missing: int, six: bool) -> None:
     connection = Connection(1, *NAMES[3 if six else 0])
     body = bytes(range(256)) * (size // 256 + 1)
     items: list[Item] = [
@@ -146,7 +146,7 @@ def test_long_data_and_long_losses(size: int, missing: int, six: bool) -> None:
     assert sum(chunk.lost + chunk.cut for chunk in chunks) == 2 * missing
 
 
-def test_more_missing_bytes_than_any_message_has_are_not_counted_out() -> None:
+def test_implausible_losses_have_unknown_length() -> None:
     connection = Connection(1, "", "", "unix")
     items: list[Item] = [Chunk(connection, "c2s", 1, b"a", cut=1 << 62), Chunk(connection, "c2s", 2, b"b")]
     file = io.BytesIO()
@@ -155,7 +155,7 @@ def test_more_missing_bytes_than_any_message_has_are_not_counted_out() -> None:
     assert connections(read_back(items)) == [{"c2s": [(97, 1), "?", (98, 2)]}]
 
 
-def test_losses_that_nothing_follows() -> None:
+def test_records_losses_at_the_end() -> None:
     connection = Connection(1, "a", "b", "unix")
     items: list[Item] = [
         ConnectionEvent("client_new", 1, connection),
@@ -167,14 +167,14 @@ def test_losses_that_nothing_follows() -> None:
     assert [(chunk.data, chunk.lost) for chunk in chunks] == [(b"a", 0), (b"", 7)]
 
 
-def test_a_direction_that_goes_on_behind_its_end_is_another_connection() -> None:
-    """As the groups of a hex text do."""
+def test_data_after_end_starts_another_connection() -> None:
+    """As with groups of a hex text."""
     connection = Connection(1, "", "", "raw")
     items: list[Item] = [Chunk(connection, None, None, body, end=True) for body in (b"one", b"two")]
     assert [data(one) for one in connections(read_back(items))] == [{"c2s": b"one"}, {"c2s": b"two"}]
 
 
-def test_more_connections_than_are_remembered() -> None:
+def test_records_more_connections_than_the_table_holds() -> None:
     items: list[Item] = [
         Chunk(Connection(n, "a", "b", "unix"), "c2s", 1, n.to_bytes(4)) for n in range(1, MAX_OPEN + 9)
     ]
@@ -183,8 +183,8 @@ def test_more_connections_than_are_remembered() -> None:
     assert [data(one)["c2s"] for one in found] == [chunk.data for chunk in items if isinstance(chunk, Chunk)]
 
 
-def test_addresses_are_kept_where_they_are_free() -> None:
-    """Two connections with the same addresses, one after the other and then at once."""
+def test_keeps_unused_addresses() -> None:
+    """Two connections with equal addresses, one after the other and then at the same time."""
     names = NAMES[0]
     items: list[Item] = []
     for number in (1, 2, 3):

@@ -36,7 +36,8 @@ PAYLOADS = [
 @st.composite
 def frames(draw: st.DrawFn) -> bytes:
     """A message of any procedure, or an error."""
-    program, procedure, number, type_ = draw(st.sampled_from(PAYLOADS))
+    # Indexes, because hypothesis hashes what it samples from, which for types takes seconds.
+    program, procedure, number, type_ = PAYLOADS[draw(st.sampled_from(range(len(PAYLOADS))))]
     status = 0
     if number == 1 and draw(st.booleans()):
         type_, status = DEFAULT.error, 1

@@ -1,4 +1,4 @@
-"""Every format is well-formed, whatever findings say."""
+"""Every report format is well-formed, whatever the findings contain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from libvirt_proto_codegen.reports.text import as_text
 from libvirt_proto_codegen.source import Source, Span
 from tests.support.findings import CATEGORIES, RULES, github, report
 
-#: Lone surrogates too: the names of files have them.
+#: Lone surrogates as well: file names contain them.
 texts = st.text(st.characters(exclude_categories=())) | st.sampled_from(
     ["]]>", "::error::x", "%0A", "%250A", "\n\r\n", "\x00\x1b\x85", "\ufffe\uffff", "\ud800", "&<>\"'", ""]
 )
@@ -42,7 +42,7 @@ def findings(draw: st.DrawFn) -> Finding:
 
 
 def lines_printable(text: str) -> str:
-    """What GitHub is to get: its format has a way to say lines, and none for other control characters."""
+    """The text as GitHub displays it: its format can escape line ends, but no other control characters."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
@@ -52,7 +52,7 @@ ignores = st.lists(st.builds(Ignore, texts, st.sampled_from(list(RULES)), file=t
 
 
 @given(all_findings, fail_on, ignores)
-def test_junit_is_xml_and_counts(
+def test_junit_is_valid_xml_with_counts(
     found: list[Finding], fail: tuple[str, ...], known: tuple[Ignore, ...]
 ) -> None:
     made = report(*found, fail_on=fail, ignores=known)
@@ -70,7 +70,7 @@ def test_junit_is_xml_and_counts(
 
 
 @given(all_findings, fail_on, ignores)
-def test_github_reads_what_was_said(
+def test_github_annotations_round_trip(
     found: list[Finding], fail: tuple[str, ...], known: tuple[Ignore, ...]
 ) -> None:
     made = report(*found, fail_on=fail, ignores=known)
@@ -94,7 +94,7 @@ def test_github_reads_what_was_said(
 
 
 @given(all_findings, fail_on, ignores)
-def test_json_is_json(found: list[Finding], fail: tuple[str, ...], known: tuple[Ignore, ...]) -> None:
+def test_json_report_is_valid(found: list[Finding], fail: tuple[str, ...], known: tuple[Ignore, ...]) -> None:
     made = report(*found, fail_on=fail, ignores=known)
     read = json.loads(as_json(made).encode("utf-8"))
     assert len(read["findings"]) == len(found)
@@ -105,7 +105,7 @@ def test_json_is_json(found: list[Finding], fail: tuple[str, ...], known: tuple[
 
 
 @given(all_findings, fail_on, ignores)
-def test_text_has_no_line_but_its_own(
+def test_text_report_has_no_injected_lines(
     found: list[Finding], fail: tuple[str, ...], known: tuple[Ignore, ...]
 ) -> None:
     made = report(*found, fail_on=fail, ignores=known)

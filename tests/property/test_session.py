@@ -1,4 +1,4 @@
-"""No message is lost or counted twice, whatever comes; and pairs do not depend on the order of replies."""
+"""For any input, no message is lost or counted twice; pairs do not depend on the order of replies."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from libvirt_proto.session import KEEPALIVE, Exchange, Sessions, role
 from tests.support.frames import REMOTE, captured, frame
 
 CONNECTIONS = [Connection(i, f"192.0.2.{i}:40000", "192.0.2.9:16509") for i in (1, 2)]
-#: hostname (no stream), screenshot (from the server), upload (from the client), one that is unknown.
+#: hostname (no stream), screenshot (from the server), upload (from the client), an unknown one.
 PROCEDURES = (59, 211, 208, 4711)
 
 
 @st.composite
 def anything(draw: st.DrawFn) -> list[Captured | Closed]:
-    """Messages of any type with few serials, so that much collides, and ends of connections."""
+    """Messages of any type with few serials, for many collisions, and ends of connections."""
     seen: list[Captured | Closed] = []
     for n in range(1, draw(st.integers(0, 40)) + 1):
         connection = draw(st.sampled_from(CONNECTIONS))
@@ -44,7 +44,7 @@ def run(seen: list[Captured | Closed]) -> list[Exchange]:
 
 
 @given(anything())
-def test_every_message_belongs_to_one_exchange_or_to_none_by_its_role(
+def test_every_message_belongs_to_at_most_one_exchange(
     seen: list[Captured | Closed],
 ) -> None:
     done = run(seen)
@@ -71,7 +71,7 @@ def test_every_message_belongs_to_one_exchange_or_to_none_by_its_role(
 
 
 @given(anything())
-def test_what_is_paired_belongs_together(seen: list[Captured | Closed]) -> None:
+def test_paired_messages_match(seen: list[Captured | Closed]) -> None:
     for exchange in run(seen):
         for part in exchange.parts:
             header = part.message.header
@@ -90,7 +90,7 @@ def test_what_is_paired_belongs_together(seen: list[Captured | Closed]) -> None:
 
 
 @given(st.permutations(range(8)), st.lists(st.sampled_from(CONNECTIONS), min_size=8, max_size=8))
-def test_the_order_of_replies_changes_no_pair(order: list[int], connections: list[Connection]) -> None:
+def test_order_of_replies_does_not_affect_pairing(order: list[int], connections: list[Connection]) -> None:
     calls = [captured(frame(proc=59, serial=i), i + 1, i, "c2s", connections[i]) for i in range(8)]
     replies = [
         captured(frame(bytes(4), proc=59, serial=i, type_=1), 9 + at, 100 + at, "s2c", connections[i])

@@ -1,4 +1,4 @@
-"""Whatever strace is asked for, a conversation comes back; any text ends in items."""
+"""With any strace options, a conversation round-trips; any text gives items."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ straces = st.builds(
     style=st.sampled_from(("c", "x", "xx")),
     names=st.sampled_from(NAMES),
     prefix=st.sampled_from(PREFIXES),
-    behind=st.sampled_from(("", " <0.000012>")),
+    suffix=st.sampled_from(("", " <0.000012>")),
 )
 
 
@@ -60,7 +60,7 @@ def read(text: bytes) -> list[Item]:
 
 
 def both(items: list[Item]) -> tuple[bytes, bytes]:
-    """What went in each direction, with zeros for what was not shown."""
+    """The data of each direction, with zeros for hidden bytes."""
     chunks = [item for item in items if isinstance(item, Chunk)]
     assert len({chunk.connection for chunk in chunks}) <= 1
     c2s, s2c = (
@@ -101,7 +101,7 @@ def write(draw: st.DrawFn, strace: Strace, conversation: list[tuple[bool, bytes]
             whole = not strace.prefix.startswith(("{pid}", "[pid"))
             if whole or draw(st.booleans()):
                 strace.call(head + rest + ")", str(len(piece)))
-            else:  # another thread does something in between
+            else:  # another thread writes a line in between
                 strace.begin(head + rest if sent else head)
                 strace.move("write", 3, b"\x02" + bytes(7), pid=8)
                 strace.resume(name, "" if sent else rest, str(len(piece)))
@@ -109,7 +109,7 @@ def write(draw: st.DrawFn, strace: Strace, conversation: list[tuple[bool, bytes]
 
 @settings(deadline=None)  # drawing takes long
 @given(st.data(), straces, turns)
-def test_a_conversation(
+def test_conversation_round_trips(
     data: st.DataObject, strace: Strace, turns: list[tuple[tuple[int, bool], bytes]]
 ) -> None:
     draw = data.draw
@@ -139,10 +139,10 @@ def test_a_conversation(
 
 @settings(deadline=None)  # drawing takes long
 @given(st.data(), straces, turns)
-def test_an_open_connection_of_unknown_name(
+def test_connection_of_unknown_name(
     data: st.DataObject, strace: Strace, turns: list[tuple[tuple[int, bool], bytes]]
 ) -> None:
-    """strace was attached later: nothing says what descriptor 4 is but the messages."""
+    """strace was attached later: only the messages identify descriptor 4."""
     conversation = [(sent, frame(payload, type_=kind)) for (kind, sent), payload in turns]
     write(data.draw, strace, conversation)  # type: ignore[arg-type]
     assert both(read(strace.text())) == tuple(
@@ -151,7 +151,7 @@ def test_an_open_connection_of_unknown_name(
 
 
 @given(straces, turns, st.integers(28, 60), st.sampled_from(tuple(zip(SENDING, RECEIVING, strict=True))))
-def test_cut_strings(
+def test_truncated_strings(
     strace: Strace, turns: list[tuple[tuple[int, bool], bytes]], limit: int, names: tuple[str, str]
 ) -> None:
     strace.limit = limit
@@ -176,19 +176,19 @@ def test_cut_strings(
 
 
 @given(st.binary(max_size=300), st.sampled_from(("c", "x", "xx")))
-def test_strings(data: bytes, style: str) -> None:
+def test_strings_round_trip(data: bytes, style: str) -> None:
     text = quote(data, style).encode()
     assert quoted(text, 0) == (data, False, len(text))
 
 
 @given(st.text(r'\x0123456789abcdefnrtv"\ ', max_size=40))
-def test_any_string(text: str) -> None:
+def test_any_string_reads_or_raises(text: str) -> None:
     with suppress(BadCallError):
         quoted(f'"{text}"'.encode(), 0)
 
 
 @given(st.lists(st.from_regex(rb"\A(\d{9,12}(\.\d{1,9})?|\d\d:\d\d:\d\d(\.\d{1,9})?|\d{1,8}\.\d{1,9})\Z")))
-def test_any_times(texts: list[bytes]) -> None:
+def test_any_times_are_read(texts: list[bytes]) -> None:
     clock = Clock()
     assert all(clock.ns(text) >= 0 for text in texts)
 
@@ -241,7 +241,7 @@ CALLS = st.one_of(
 @given(
     st.one_of(st.lists(CALLS, max_size=30).map("".join), st.lists(ATOMS, max_size=60).map("".join), st.text())
 )
-def test_any_text(text: str) -> None:
+def test_any_text_is_read(text: str) -> None:
     items = read(text.encode())
     ended = set()
     for item in items:

@@ -1,5 +1,4 @@
-"""However a stream is cut, shuffled, repeated and overlapped, the same bytes come out; what is missing
-is counted."""
+"""A stream that is cut, shuffled, repeated and overlapped gives the same bytes; missing bytes are counted."""
 
 from __future__ import annotations
 
@@ -56,16 +55,14 @@ STREAM = st.binary(max_size=200)
 
 
 @given(st.data(), STREAM, STREAM, ISN, ISN)
-def test_any_order_gives_the_same_bytes(
-    data: st.DataObject, call: bytes, reply: bytes, a: int, b: int
-) -> None:
+def test_any_order_gives_equal_bytes(data: st.DataObject, call: bytes, reply: bytes, a: int, b: int) -> None:
     talk = Talk(seqs={"c2s": a, "s2c": b})
     shake = talk.handshake()
     packets = []
     for direction, other, stream in (("c2s", "s2c", call), ("s2c", "c2s", reply)):
         base, ack = talk.seqs[direction], talk.seqs[other]
         parts = data.draw(cuts(len(stream)))
-        # Nothing is acknowledged: what is under way may still come.
+        # Nothing is acknowledged: data in flight may still arrive.
         packets += [
             talk.packet(direction, stream[start:end], seq=base + start, ack=ack) for start, end in parts
         ]
@@ -79,7 +76,7 @@ def test_any_order_gives_the_same_bytes(
 
 
 @given(st.data(), st.binary(min_size=1, max_size=200), ISN, st.booleans())
-def test_holes_are_counted_and_the_rest_is_given(
+def test_holes_are_counted_and_data_is_kept(
     data: st.DataObject, stream: bytes, isn: int, ended: bool
 ) -> None:
     talk = Talk(seqs={"c2s": isn, "s2c": 1})
@@ -101,7 +98,7 @@ def test_holes_are_counted_and_the_rest_is_given(
 
 @given(st.data(), st.binary(min_size=1, max_size=120))
 def test_overlapping_bytes_that_differ_keep_the_first(data: st.DataObject, stream: bytes) -> None:
-    """Byte by byte: each position has the value of the first segment that covered it."""
+    """Each position has the value of the first segment that covered it."""
     talk = Talk()
     shake = talk.handshake()
     base = talk.seqs["c2s"]
@@ -127,7 +124,7 @@ def test_overlapping_bytes_that_differ_keep_the_first(data: st.DataObject, strea
         max_size=40,
     )
 )
-def test_any_segments_end_in_chunks(segments: list[tuple[str, int, int, int, bytes]]) -> None:
+def test_any_segments_give_chunks(segments: list[tuple[str, int, int, int, bytes]]) -> None:
     talk = Talk()
     chunks = reassemble(
         [
@@ -148,7 +145,7 @@ def test_any_segments_end_in_chunks(segments: list[tuple[str, int, int, int, byt
 
 
 def test_syn_is_part_of_the_builder() -> None:
-    """The builder above is right about the SYN's sequence number (RFC 9293 §3.4)."""
+    """The builder above sets the SYN's sequence number correctly (RFC 9293 §3.4)."""
     talk = Talk(seqs={"c2s": 5, "s2c": 9})
     assert SYN == 2
     talk.handshake()
@@ -156,8 +153,8 @@ def test_syn_is_part_of_the_builder() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_packets_that_were_captured_a_little_out_of_order(captures: Path, seed: int) -> None:
-    """Of both directions: an acknowledgement may stand before the data that it is for."""
+def test_slightly_reordered_packets(captures: Path, seed: int) -> None:
+    """In both directions: an acknowledgement may precede its data."""
     with (captures / "tour.pcap").open("rb") as file:
         packets = [packet for batch in read_pcap(file.read) for packet in batch]
     random = Random(seed)

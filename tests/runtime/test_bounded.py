@@ -1,4 +1,4 @@
-"""The bounded mapping, and that state of limited size is kept in it."""
+"""The bounded mapping, and its use for all state of limited size."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def test_put_returns_the_evicted_entry() -> None:
     assert known.oldest == "b"
 
 
-def test_a_replaced_entry_keeps_its_place() -> None:
+def test_replaced_entry_keeps_its_position() -> None:
     known: BoundedDict[str, int] = BoundedDict(2, [("a", 1), ("b", 2)])
     assert known.put("a", 7) is None
     assert known.put("c", 3) == ("a", 7)
 
 
-def test_a_moved_entry_is_evicted_later() -> None:
+def test_moved_entry_is_evicted_later() -> None:
     known: BoundedDict[str, int] = BoundedDict(2, [("a", 1), ("b", 2)])
     known.move_to_end("a")
     assert known.put("c", 3) == ("b", 2)
 
 
-def test_a_copy_has_the_limit_and_its_own_entries() -> None:
+def test_copy_keeps_limit_and_has_separate_entries() -> None:
     known: BoundedDict[str, int] = BoundedDict(2, [("a", 1)])
     copy = known.copy()
     copy.put("b", 2)
@@ -40,8 +40,8 @@ def test_a_copy_has_the_limit_and_its_own_entries() -> None:
 
 
 def _first_entries(tree: ast.AST) -> list[int]:
-    """Lines that take the first entry of something: `next(iter(x))`, `list(x)[0]`, `min(x, key=x.get)`, and
-    loops that return or break in their first pass."""
+    """Lines that access the first entry of something: `next(iter(x))`, `list(x)[0]`, `min(x, key=x.get)`, and
+    loops that return or break in their first iteration."""
     lines = []
     for node in ast.walk(tree):
         match node:
@@ -67,12 +67,12 @@ def _first_entries(tree: ast.AST) -> list[int]:
         "for one in known:\n    del known[one]\n    break",
     ],
 )
-def test_idioms_that_scan_removed_entries_are_found(code: str) -> None:
+def test_finds_idioms_that_scan_removed_entries(code: str) -> None:
     assert _first_entries(ast.parse(code)) == [1]
 
 
 def test_readers_evict_only_from_bounded_dicts(root: Path) -> None:
-    """A dict finds its first entry by scanning the slots of all that was removed before it."""
+    """A dict finds its first entry by scanning the slots of all entries removed before it."""
     package = root / "libvirt_proto"
     paths = [*package.rglob("capture/**/*.py"), *package.rglob("measure/*.py"), package / "session.py"]
     found = {

@@ -1,4 +1,4 @@
-"""Files that only their user can read, against users who plant things where these are written."""
+"""Files that only their user can read, protected from users who plant files in the same folder."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def victim(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("mask", [0, 0o022, 0o777])
-def test_new_file_is_private_whatever_the_umask(tmp_path: Path, mask: int) -> None:
+def test_new_file_is_private_with_any_umask(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
     try:
         write(tmp_path / "new")
@@ -82,8 +82,8 @@ def test_existing_file_is_tightened_before_anything_is_written(tmp_path: Path) -
     assert path.read_bytes() == b"secret"
 
 
-def test_reader_of_the_old_file_reads_nothing_new(tmp_path: Path) -> None:
-    """It was world-readable, and so somebody may still have it open."""
+def test_reader_of_old_file_sees_no_new_data(tmp_path: Path) -> None:
+    """It was world-readable, so another user may still have it open."""
     path = tmp_path / "old"
     path.write_text("old")
     path.chmod(0o644)
@@ -101,7 +101,7 @@ def test_private_file_keeps_its_inode(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("relative", [False, True])
-def test_own_symlinks_are_followed(
+def test_follows_own_symlinks(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool
 ) -> None:
     (tmp_path / "real").mkdir()
@@ -113,13 +113,13 @@ def test_own_symlinks_are_followed(
     assert (tmp_path / "real" / "link").is_symlink()
 
 
-def test_dangling_own_symlink_makes_its_target(tmp_path: Path) -> None:
+def test_own_dangling_symlink_creates_its_target(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("target")
     write(tmp_path / "link")
     assert mode(tmp_path / "target") == 0o600
 
 
-def test_loop_of_symlinks_is_an_error(tmp_path: Path) -> None:
+def test_rejects_loop_of_symlinks(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(OSError) as caught:
@@ -136,7 +136,7 @@ def test_loop_of_symlinks_is_an_error(tmp_path: Path) -> None:
         ("file/x", NotADirectoryError),
     ],
 )
-def test_what_is_no_file_is_an_error(tmp_path: Path, name: str, kind: type[OSError]) -> None:
+def test_rejects_paths_that_are_not_files(tmp_path: Path, name: str, kind: type[OSError]) -> None:
     (tmp_path / "file").write_text("kept")
     with pytest.raises(kind):
         create(tmp_path / name)
@@ -145,7 +145,7 @@ def test_what_is_no_file_is_an_error(tmp_path: Path, name: str, kind: type[OSErr
             create(root)
 
 
-def test_fifo_is_written_to(tmp_path: Path) -> None:
+def test_writes_to_fifo(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path, 0o644)
     read: list[bytes] = []
@@ -159,7 +159,7 @@ def test_fifo_is_written_to(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
 @pytest.mark.parametrize("to", ["pipe", "file"])
-def test_descriptors_are_written_to(captures: Path, tmp_path: Path, name: str, to: str) -> None:
+def test_writes_to_descriptors(captures: Path, tmp_path: Path, name: str, to: str) -> None:
     (tmp_path / "link").symlink_to("/dev/stdout")
     file = tmp_path / "out"
     file.touch(0o644)
@@ -172,7 +172,7 @@ def test_descriptors_are_written_to(captures: Path, tmp_path: Path, name: str, t
     assert mode(file) == 0o644  # the shell's
 
 
-def test_devices_are_written_to_as_they_are() -> None:
+def test_writes_to_devices_without_changing_their_mode() -> None:
     before = os.stat("/dev/null")
     write(Path("/dev/null"))
     assert os.stat("/dev/null").st_mode == before.st_mode
@@ -181,7 +181,7 @@ def test_devices_are_written_to_as_they_are() -> None:
 @only_root
 @pytest.mark.parametrize("place", ["link", "folder/victim"])
 @pytest.mark.parametrize("sticky", [0o1777, 0o777])
-def test_symlink_of_another_user_is_refused(
+def test_rejects_symlink_of_another_user(
     shared: Path, victim: Path, tmp_path: Path, place: str, sticky: int
 ) -> None:
     shared.chmod(sticky)
@@ -195,8 +195,8 @@ def test_symlink_of_another_user_is_refused(
 
 
 @only_root
-def test_symlink_in_a_folder_of_another_user_is_refused(shared: Path, victim: Path) -> None:
-    """The folder is nobody's; who names it names what is in it, too."""
+def test_rejects_symlink_in_folder_of_another_user(shared: Path, victim: Path) -> None:
+    """The folder's owner controls its contents, too."""
     as_nobody('mkdir -m 755 "$1"; ln -s "$2" "$1/x"', shared / "f", victim)
     with pytest.raises(NotPrivateError):
         create(shared / "f" / "x")
@@ -206,10 +206,8 @@ def test_symlink_in_a_folder_of_another_user_is_refused(shared: Path, victim: Pa
 
 
 @only_root
-def test_link_that_another_user_left_in_our_folder_is_ours(
-    shared: Path, victim: Path, tmp_path: Path
-) -> None:
-    """Nobody else can have put it there."""
+def test_accepts_link_in_own_folder(shared: Path, victim: Path, tmp_path: Path) -> None:
+    """Nobody else can have created it."""
     (tmp_path / "link").symlink_to(victim)
     os.lchown(tmp_path / "link", NOBODY, NOBODY)
     tmp_path.chmod(0o755)
@@ -218,8 +216,8 @@ def test_link_that_another_user_left_in_our_folder_is_ours(
 
 
 @only_root
-def test_hard_link_is_refused(shared: Path, victim: Path) -> None:
-    """Where fs.protected_hardlinks is 0, any user can make one to root's files."""
+def test_rejects_hard_link(shared: Path, victim: Path) -> None:
+    """If fs.protected_hardlinks is 0, any user can link to root's files."""
     os.link(victim, shared / "link")
     with pytest.raises(NotPrivateError, match="hard link"):
         create(shared / "link")
@@ -227,7 +225,7 @@ def test_hard_link_is_refused(shared: Path, victim: Path) -> None:
 
 
 @only_root
-def test_file_of_another_user_is_refused(shared: Path) -> None:
+def test_rejects_file_of_another_user(shared: Path) -> None:
     as_nobody('touch "$1"', shared / "theirs")
     with pytest.raises(NotPrivateError, match="belongs to nobody, who could read it"):
         create(shared / "theirs")
@@ -235,14 +233,14 @@ def test_file_of_another_user_is_refused(shared: Path) -> None:
 
 
 @only_root
-def test_fifo_of_another_user_is_refused_without_waiting(shared: Path) -> None:
+def test_rejects_fifo_of_another_user_without_blocking(shared: Path) -> None:
     as_nobody('mkfifo "$1"', shared / "fifo")
     with pytest.raises(NotPrivateError, match="FIFO owned by nobody"):
         create(shared / "fifo")
 
 
 @only_root
-def test_proc_of_another_user_is_refused(victim: Path) -> None:
+def test_rejects_proc_files_of_another_user(victim: Path) -> None:
     with subprocess.Popen(["sleep", "60"], user=NOBODY, group=NOBODY, cwd="/") as process:
         try:
             with pytest.raises(NotPrivateError):
@@ -252,7 +250,7 @@ def test_proc_of_another_user_is_refused(victim: Path) -> None:
     assert victim.read_text() == "precious"
 
 
-#: Makes a symlink, a file and a FIFO of one name in turn, and removes what has it.
+#: Creates a symlink, a file and a FIFO under one name in turn, and removes the previous one.
 SWAP = """
 while ! [ -e "$3" ]; do
     ln -s "$1" "$2"; rm -f "$2"; touch "$2"; rm -f "$2"; mkfifo "$2"; rm -f "$2"
@@ -263,7 +261,7 @@ true
 
 @only_root
 def test_swap_between_check_and_use_writes_nowhere_else(shared: Path, victim: Path) -> None:
-    """In a folder without the sticky bit, so that what was made can be taken away again."""
+    """In a folder without the sticky bit, so that the files can be removed again."""
     shared.chmod(0o777)
     name, end = shared / "name", shared / "end"
     thread = threading.Thread(target=as_nobody, args=(SWAP, victim, name, end))
@@ -285,7 +283,7 @@ def test_swap_between_check_and_use_writes_nowhere_else(shared: Path, victim: Pa
     assert (victim.read_text(), mode(victim)) == ("precious", 0o666)
 
 
-def test_errors_of_writing_name_the_file() -> None:
+def test_write_errors_name_the_file() -> None:
     with pytest.raises(OSError) as caught, create(Path("/dev/full")) as file:
         file.write(b"x")
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "/dev/full")
@@ -316,7 +314,7 @@ def test_output_of_encode_is_private(captures: Path, tmp_path: Path) -> None:
     assert mode(tmp_path / "out") == 0o600
 
 
-def test_refusal_says_what_to_do(captures: Path, tmp_path: Path) -> None:
+def test_error_suggests_a_fix(captures: Path, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give a file away")
     (tmp_path / "out").touch()

@@ -19,7 +19,7 @@ from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.pipeline import compile_python
 from libvirt_proto_codegen.targets.python import Package
 
-#: Numbers and names as libvirt's documents and wire-format notes give them.
+#: Numbers and names from libvirt's documents and the wire-format notes.
 PROGRAMS = {
     0x20008086: "remote",
     0x20008087: "qemu",
@@ -32,7 +32,7 @@ PROGRAMS = {
 }
 
 
-def test_programs() -> None:
+def test_finds_programs() -> None:
     assert {program.number: program.name for program in registry.default().programs()} == PROGRAMS
     assert registry.default().numbers == frozenset(PROGRAMS)
     for number, name in PROGRAMS.items():
@@ -41,7 +41,7 @@ def test_programs() -> None:
         assert registry.default().find(number, 2) is None
 
 
-def test_there_and_back() -> None:
+def test_names_and_numbers_round_trip() -> None:
     procedure = registry.program(0x20008086).procedure(66)
     assert (procedure.name, procedure.symbol) == ("auth_list", "REMOTE_PROC_AUTH_LIST")
     for key in ("auth_list", "REMOTE_PROC_AUTH_LIST"):
@@ -50,7 +50,7 @@ def test_there_and_back() -> None:
     assert procedure.ret is registry.default().type("remote_auth_list_ret")
 
 
-def test_annotations() -> None:
+def test_procedures_have_annotations() -> None:
     remote = registry.program("remote")
     download = remote.procedure("storage_vol_download").annotations
     assert (download.generate, download.readstream, download.sparseflag) == (
@@ -70,7 +70,7 @@ def test_annotations() -> None:
     assert [str(rule) for rule in register.aclfilter] == ["domain:getattr"]
 
 
-def test_what_is_not_there() -> None:
+def test_unknown_names_raise_key_error() -> None:
     for key in (5, "nonsense"):
         with pytest.raises(KeyError):
             registry.program(key)
@@ -84,7 +84,7 @@ def test_what_is_not_there() -> None:
         registry.release("5.0.0")
 
 
-def test_types_know_their_text_and_size() -> None:
+def test_types_have_text_and_size() -> None:
     domain = registry.default().type("remote_nonnull_domain")
     assert domain.text.splitlines() == [
         "struct remote_nonnull_domain {",
@@ -97,7 +97,7 @@ def test_types_know_their_text_and_size() -> None:
     assert registry.default().type("remote_uuid").text == "typedef opaque remote_uuid[VIR_UUID_BUFLEN];"
 
 
-def test_an_older_release_has_its_own_names_and_limits() -> None:
+def test_older_release_has_its_own_names_and_limits() -> None:
     old = registry.release("0.9.7")
     assert old.release == "0.9.7"
     assert old.program("remote").procedure(1).name == "open"
@@ -107,7 +107,7 @@ def test_an_older_release_has_its_own_names_and_limits() -> None:
     assert old.stream_hole is None
 
 
-def test_loaded_definitions_behave_like_the_committed_ones(root: Path, captures: Path) -> None:
+def test_loaded_definitions_equal_committed_ones(root: Path, captures: Path) -> None:
     default = registry.default()
     loaded = registry.load(root / "protocol-defs" / str(default.release))
     assert loaded is not default
@@ -127,7 +127,7 @@ def test_loaded_definitions_behave_like_the_committed_ones(root: Path, captures:
         assert encode_message(decode_message(data, registry=loaded), registry=loaded) == data
 
 
-def test_definitions_that_cannot_be_used_say_why(tmp_path: Path) -> None:
+def test_reports_unusable_definitions(tmp_path: Path) -> None:
     source = tmp_path / "bad.x"
     source.write_text("struct a { b c; };\n")
     with pytest.raises(DefinitionError, match=r"bad\.x:1:12: error"):
@@ -142,11 +142,11 @@ def test_importing_the_package_loads_nothing() -> None:
     assert run.stdout.strip() == "[]"
 
 
-def test_a_module_says_its_name() -> None:
+def test_module_has_its_name() -> None:
     assert repr(registry.default().module("remote")) == "Module('remote')"
 
 
-#: Prints every file that is opened and every folder that is made or listed below the folder that it is given.
+#: Prints every file that is opened and every folder that is created or listed below the given folder.
 WATCH = """
 import sys
 watched = sys.argv.pop(1)
@@ -160,7 +160,7 @@ from libvirt_proto import registry
 
 
 def run(program: str, *words: str | Path, **environment: str) -> str:
-    """The output of a program in a process of its own."""
+    """The output of a program in a separate process."""
     command = [sys.executable, "-c", program, *map(str, words)]
     return subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=True
@@ -168,7 +168,7 @@ def run(program: str, *words: str | Path, **environment: str) -> str:
 
 
 def plant(folder: Path) -> Path:
-    """Make a folder a package that leaves a trace where it is run; gives the trace."""
+    """Make a folder a package that leaves a trace when it is run; return the trace's path."""
     folder.mkdir(parents=True, exist_ok=True)
     trace = folder / "was-run"
     (folder / "__init__.py").write_text(
@@ -184,8 +184,8 @@ def test_compilation_opens_nothing_below_home_and_cache(tmp_path: Path) -> None:
     assert run(program, tmp_path, HOME=str(tmp_path), XDG_CACHE_HOME="") == "16\n"
 
 
-def test_planted_package_of_the_same_name_is_not_run(tmp_path: Path) -> None:
-    """The working directory may be on the path, and anyone can work out the names of packages in memory."""
+def test_planted_package_of_same_name_is_not_run(tmp_path: Path) -> None:
+    """The working directory may be on the path, and anyone can derive the names of packages in memory."""
     name = type(
         registry.release("10.0.0").type("remote_domain_get_info_ret").from_bytes(bytes(32))
     ).__module__
@@ -255,7 +255,7 @@ def test_unusable_package_is_an_import_error_and_is_not_remembered(
     assert registry.load(tmp_path, package=True).modules() == ()
 
 
-def test_generated_package_answers_as_its_definitions(root: Path, tmp_path: Path) -> None:
+def test_generated_package_equals_its_definitions(root: Path, tmp_path: Path) -> None:
     source = root / "tests" / "definitions" / "file.x"
     for name, text in compile_python([source]).items():
         (tmp_path / name).write_text(text)
@@ -265,7 +265,7 @@ def test_generated_package_answers_as_its_definitions(root: Path, tmp_path: Path
     assert loaded.type("filetype").text == compiled_.type("filetype").text
 
 
-def test_equal_definitions_are_one_package(tmp_path: Path) -> None:
+def test_equal_definitions_share_a_package(tmp_path: Path) -> None:
     (tmp_path / "few.x").write_text("struct few { opaque a<SIZE>; };\n")
     one, other, third = (registry.load(tmp_path, defines={"SIZE": size}) for size in (8, 8, 12))
     assert one.type("few") is other.type("few")
@@ -274,9 +274,7 @@ def test_equal_definitions_are_one_package(tmp_path: Path) -> None:
     assert registry.load(tmp_path, defines={"SIZE": 8}).type("few").max_size == 8
 
 
-def test_module_is_rendered_when_its_first_type_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_module_is_rendered_on_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rendered = []
     get = Package.__getitem__
     monkeypatch.setattr(Package, "__getitem__", lambda self, path: rendered.append(path) or get(self, path))
@@ -300,7 +298,7 @@ def test_traceback_shows_lines_of_a_module_in_memory(tmp_path: Path) -> None:
     assert last.line == "return S(*_i_from(buffer, pos)), pos + 4"
 
 
-def test_compilation_leaves_the_collector_as_it_was(tmp_path: Path) -> None:
+def test_compilation_restores_garbage_collector_state(tmp_path: Path) -> None:
     (tmp_path / "one.x").write_text("struct s { int a; hyper b; double c; };\n")
     for enabled in (False, True):
         (gc.enable if enabled else gc.disable)()
@@ -317,13 +315,13 @@ def test_compilation_keeps_frozen_objects_frozen(tmp_path: Path) -> None:
         "import gc, sys; from libvirt_proto import registry\n"
         "gc.freeze(); count = gc.get_freeze_count()\n"
         "registry.load(sys.argv[1])\n"
-        "print(gc.get_freeze_count() > count // 2)"  # a few have died meanwhile
+        "print(gc.get_freeze_count() > count // 2)"  # a few have been collected meanwhile
     )
     (tmp_path / "one.x").write_text("const A = 1;\n")
     assert run(program, tmp_path / "one.x") == "True\n"
 
 
-def test_missing_generator_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_missing_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "GENERATOR", "no_such_generator")
     with pytest.raises(LookupError, match=r"the generator is not installed: .*no_such_generator"):
         registry.load(tmp_path / "one.x")

@@ -1,4 +1,4 @@
-"""Calls with their replies and streams: every way in which an exchange can come out."""
+"""Calls with their replies and streams: every outcome of an exchange."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ERROR_PAYLOAD = error_payload(42, 12, b"no domain")
 
 
 class Wire:
-    """Puts messages together, one millisecond after the other."""
+    """Builds messages, one millisecond apart."""
 
     def __init__(self) -> None:
         self._n = count(1)
@@ -67,7 +67,7 @@ def outcomes(exchanges: list[Exchange]) -> list[str]:
     return [exchange.outcome for exchange in exchanges]
 
 
-def test_a_call_and_its_reply(wire: Wire) -> None:
+def test_pairs_call_and_reply(wire: Wire) -> None:
     call, reply = wire(CALL, 3), wire(REPLY, 3, payload=text(b"host"))
     exchange = only(call, reply, finish=False)
     assert (exchange.n, exchange.outcome, exchange.failures) == (1, "ok", ())
@@ -78,37 +78,37 @@ def test_a_call_and_its_reply(wire: Wire) -> None:
     assert exchange.parts == (call, reply)
 
 
-def test_an_error_is_an_answer(wire: Wire) -> None:
+def test_error_answers_a_call(wire: Wire) -> None:
     call, reply = wire(CALL, 0), wire(REPLY, 0, ERROR, ERROR_PAYLOAD)
     exchange = only(call, reply, finish=False)
     assert (exchange.outcome, exchange.failures, exchange.latency_ns) == ("error", (reply,), 1_000_000)
 
 
-def test_messages_with_descriptors_pair_too(wire: Wire) -> None:
+def test_pairs_messages_with_descriptors(wire: Wire) -> None:
     call = wire(CALL_FDS, 1, payload=word(2), proc=2)
     exchange = only(call, wire(REPLY_FDS, 1, payload=word(1), proc=2), finish=False)
     assert exchange.outcome == "ok"
     assert [part.message.fds for part in exchange.parts] == [2, 1]
 
 
-def test_without_a_clock_there_is_no_latency(wire: Wire) -> None:
+def test_latency_requires_a_clock(wire: Wire) -> None:
     assert only(wire(CALL, 0, clock=False), wire(REPLY, 0), finish=False).latency_ns is None
 
 
-def test_without_directions_the_type_decides(wire: Wire) -> None:
+def test_pairs_by_type_without_directions(wire: Wire) -> None:
     exchange = only(wire(CALL, 0, direction=None), wire(REPLY, 0, payload=b"1234", direction=None))
     assert (exchange.outcome, exchange.bytes_c2s, exchange.bytes_s2c) == ("ok", 28, 32)
 
 
 @pytest.mark.parametrize("field", ["prog", "vers", "serial"])
-def test_what_pairs_a_reply(wire: Wire, field: str) -> None:
+def test_reply_must_match_its_call(wire: Wire, field: str) -> None:
     header: dict[str, Any] = {"prog": 0x20008086, "vers": 1, "serial": 5}
     other = header | {field: header[field] + 1}
     assert outcomes(run(wire(CALL, **header), wire(REPLY, **other), finish=False)) == ["orphan"]
     assert only(wire(CALL, **header), wire(REPLY, **header)).outcome == "ok"
 
 
-def test_connections_are_kept_apart(wire: Wire) -> None:
+def test_connections_are_separate(wire: Wire) -> None:
     messages = [wire(CALL, 0), wire(CALL, 0, connection=OTHER)]
     done = run(*messages, wire(REPLY, 0, connection=OTHER), wire(REPLY, 0), finish=False)
     assert [exchange.call for exchange in done] == [messages[1], messages[0]]
@@ -126,7 +126,7 @@ def test_replies_out_of_order(wire: Wire) -> None:
     ]
 
 
-def test_an_event_between_a_call_and_a_reply_with_its_serial(wire: Wire) -> None:
+def test_event_with_serial_of_open_call(wire: Wire) -> None:
     ping = wire(EVENT, 0, prog=session.KEEPALIVE, proc=1)
     event = wire(EVENT, 0, proc=111)
     messages = [wire(CALL, 0), event, ping, wire(REPLY, 0)]
@@ -135,49 +135,49 @@ def test_an_event_between_a_call_and_a_reply_with_its_serial(wire: Wire) -> None
     assert role(wire(9, 0).message.header) == "other"
 
 
-def test_no_reply_when_the_input_ends(wire: Wire) -> None:
+def test_input_ends_before_the_reply(wire: Wire) -> None:
     exchange = only(wire(CALL, 0))
     assert (exchange.outcome, exchange.reply, exchange.latency_ns) == ("pending", None, None)
 
 
-def test_no_reply_when_the_connection_ends(wire: Wire) -> None:
+def test_connection_ends_before_the_reply(wire: Wire) -> None:
     calls = [wire(CALL, 0), wire(CALL, 0, connection=OTHER)]
     unknown = Closed(Connection(3, "a", "b"), 0)
     done = run(*calls, unknown, Closed(CONNECTION, 0))
     assert [(e.connection.id, e.outcome) for e in done] == [(1, "unanswered"), (2, "pending")]
 
 
-def test_a_reply_whose_call_was_sent_before_the_capture_began(wire: Wire) -> None:
+def test_reply_to_call_before_the_capture(wire: Wire) -> None:
     done = run(wire(REPLY, 7), wire(CALL, 9), wire(REPLY, 8), wire(REPLY, 9), finish=False)
     assert outcomes(done) == ["before-capture", "before-capture", "ok"]
     assert done[0].call is None
     assert done[0].latency_ns is None
 
 
-def test_a_reply_without_a_call(wire: Wire) -> None:
+def test_reply_without_call(wire: Wire) -> None:
     assert outcomes(run(wire(CALL, 3), wire(REPLY, 4), finish=False)) == ["orphan"]
 
 
-def test_a_second_reply(wire: Wire) -> None:
+def test_second_reply(wire: Wire) -> None:
     done = run(wire(CALL, 3), wire(REPLY, 3), wire(REPLY, 3, ERROR, ERROR_PAYLOAD), finish=False)
     assert outcomes(done) == ["ok", "repeated"]
     assert (done[1].call, done[1].failures) == (None, (done[1].reply,))
 
 
-def test_a_second_call_with_a_serial_that_is_open(wire: Wire) -> None:
+def test_second_call_with_open_serial(wire: Wire) -> None:
     first, second, reply = wire(CALL, 3), wire(CALL, 3), wire(REPLY, 3)
     done = run(first, second, reply, wire(REPLY, 3), finish=False)
     assert outcomes(done) == ["repeated", "ok", "repeated"]
     assert [(e.call, e.reply is reply) for e in done] == [(second, False), (first, True), (None, False)]
 
 
-def test_a_serial_may_be_used_again_once_it_is_answered(wire: Wire) -> None:
-    """Not libvirt's clients, but those that know no better."""
+def test_answered_serial_can_be_reused(wire: Wire) -> None:
+    """libvirt's clients do not, but others may."""
     done = run(*(wire(type_, 1) for type_ in (CALL, REPLY) * 3), finish=False)
     assert outcomes(done) == ["ok"] * 3
 
 
-def test_a_payload_that_was_not_seen_pairs_all_the_same(wire: Wire) -> None:
+def test_pairs_messages_without_payload(wire: Wire) -> None:
     reply = wire(REPLY, 0)
     short = msgspec.structs.replace(
         reply, message=msgspec.structs.replace(reply.message, length=1000, missing=972)
@@ -189,7 +189,7 @@ def test_a_payload_that_was_not_seen_pairs_all_the_same(wire: Wire) -> None:
 # Streams
 
 
-def test_a_download(wire: Wire) -> None:
+def test_download_stream(wire: Wire) -> None:
     call = wire(CALL, 4, proc=SCREENSHOT)
     messages = [
         call,
@@ -211,7 +211,7 @@ def test_a_download(wire: Wire) -> None:
     assert (stream.holes, stream.hole_bytes, stream.error) == (0, 0, None)
 
 
-def test_an_upload_whose_client_does_not_wait_for_the_reply(wire: Wire) -> None:
+def test_upload_before_the_reply(wire: Wire) -> None:
     def up(*words: Any) -> Captured:
         return wire(*words, proc=UPLOAD, direction="c2s")
 
@@ -230,7 +230,7 @@ def test_an_upload_whose_client_does_not_wait_for_the_reply(wire: Wire) -> None:
     assert (stream.start_ns, stream.end) == (2_000_000, "finished")
 
 
-def test_a_refused_upload_ends_with_its_reply_and_what_comes_later_is_apart(wire: Wire) -> None:
+def test_rejected_upload_ends_with_its_reply(wire: Wire) -> None:
     done = run(
         wire(CALL, 1, proc=UPLOAD),
         wire(REPLY, 1, ERROR, ERROR_PAYLOAD, proc=UPLOAD),
@@ -243,7 +243,7 @@ def test_a_refused_upload_ends_with_its_reply_and_what_comes_later_is_apart(wire
     assert (done[1].messages, done[1].stream.bytes_c2s, done[1].stream.end) == (2, 4, "open")
 
 
-def test_an_abort_is_confirmed_and_data_may_cross_it(wire: Wire) -> None:
+def test_abort_is_confirmed_and_may_cross_data(wire: Wire) -> None:
     begun = [wire(CALL, 1, proc=SCREENSHOT), wire(REPLY, 1, proc=SCREENSHOT)]
     abort = wire(STREAM, 1, ERROR, proc=SCREENSHOT, direction="c2s")
     data = wire(STREAM, 1, CONTINUE, b"data", proc=SCREENSHOT)
@@ -256,7 +256,7 @@ def test_an_abort_is_confirmed_and_data_may_cross_it(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("direction", ["s2c", None])
-def test_the_servers_error_ends_a_stream(wire: Wire, direction: Direction | None) -> None:
+def test_server_error_ends_a_stream(wire: Wire, direction: Direction | None) -> None:
     error = wire(STREAM, 1, ERROR, ERROR_PAYLOAD, proc=SCREENSHOT, direction=direction)
     done = only(wire(CALL, 1, proc=SCREENSHOT), wire(REPLY, 1, proc=SCREENSHOT), error, finish=False)
     assert done.stream is not None
@@ -265,7 +265,7 @@ def test_the_servers_error_ends_a_stream(wire: Wire, direction: Direction | None
     assert done.parts[2] is error
 
 
-def test_a_stream_that_is_under_way_at_the_end(wire: Wire) -> None:
+def test_stream_open_at_the_end(wire: Wire) -> None:
     done = only(wire(CALL, 1, proc=SCREENSHOT), wire(REPLY, 1, proc=SCREENSHOT))
     assert done.stream is not None
     assert (done.outcome, done.stream.end, done.stream.bytes_per_second) == ("ok", "open", None)
@@ -278,7 +278,7 @@ def test_a_stream_that_is_under_way_at_the_end(wire: Wire) -> None:
     assert done.stream.end == "open", "the server has not confirmed it"
 
 
-def test_a_stream_without_directions(wire: Wire) -> None:
+def test_stream_without_directions(wire: Wire) -> None:
     done = only(
         wire(CALL, 1, proc=UPLOAD, direction=None),
         wire(REPLY, 1, proc=UPLOAD, direction=None),
@@ -294,7 +294,7 @@ def test_a_stream_without_directions(wire: Wire) -> None:
     assert (done.outcome, done.stream.end) == ("before-capture", "aborted")
 
 
-def test_a_stream_whose_call_was_before_the_capture(wire: Wire) -> None:
+def test_stream_of_call_before_the_capture(wire: Wire) -> None:
     done = only(
         wire(STREAM, 5, CONTINUE, b"data", proc=SCREENSHOT),
         wire(STREAM, 5, proc=SCREENSHOT, direction="c2s"),
@@ -307,14 +307,14 @@ def test_a_stream_whose_call_was_before_the_capture(wire: Wire) -> None:
     assert (done.outcome, done.reply, done.messages) == ("before-capture", reply, 2)
 
 
-def test_a_second_reply_in_a_stream(wire: Wire) -> None:
+def test_second_reply_in_a_stream(wire: Wire) -> None:
     done = run(
         wire(CALL, 1, proc=SCREENSHOT), wire(REPLY, 1, proc=SCREENSHOT), wire(REPLY, 1, proc=SCREENSHOT)
     )
     assert outcomes(done) == ["repeated", "ok"]
 
 
-def test_a_stream_that_the_definitions_do_not_speak_of(wire: Wire) -> None:
+def test_undeclared_stream(wire: Wire) -> None:
     done = only(
         wire(CALL, 1, proc=TUNNEL3_PARAMS),
         wire(REPLY, 1, proc=TUNNEL3_PARAMS),
@@ -327,22 +327,20 @@ def test_a_stream_that_the_definitions_do_not_speak_of(wire: Wire) -> None:
 # Bounds
 
 
-def test_too_many_calls_give_the_oldest_up(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_calls_evict_the_oldest(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "MAX_OPEN", 2)
     done = run(*(wire(CALL, i) for i in range(3)), wire(REPLY, 0), wire(REPLY, 2), finish=False)
     assert [(e.header.serial, e.outcome) for e in done] == [(0, "given-up"), (0, "repeated"), (2, "ok")]
 
 
-def test_too_many_bytes_give_the_oldest_up(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_bytes_evict_the_oldest(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "MAX_OPEN_BYTES", 60)
     big = [wire(CALL, i, payload=b"1234" * 10) for i in range(2)]
     done = run(*big, wire(REPLY, 1), wire(CALL, 2), wire(CALL, 3), finish=False)
     assert [(e.header.serial, e.outcome) for e in done] == [(0, "given-up"), (1, "ok")]
 
 
-def test_too_many_connections_give_the_one_up_that_was_silent_for_longest(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_connections_evict_the_longest_idle(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "MAX_CONNECTIONS", 2)
     first, second, third = (Connection(i, f"192.0.2.{i}:1", "192.0.2.9:16509") for i in (1, 2, 3))
     calls = [wire(CALL, 0, connection=c) for c in (first, second)]
@@ -350,7 +348,7 @@ def test_too_many_connections_give_the_one_up_that_was_silent_for_longest(
     assert [(e.connection.id, e.outcome) for e in done] == [(2, "given-up")]
 
 
-def test_what_is_remembered_is_bounded(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "MAX_CLOSED", 1)
     pairs = [wire(type_, serial) for serial in (0, 1) for type_ in (CALL, REPLY)]
     assert outcomes(run(*pairs, wire(REPLY, 1), wire(REPLY, 0), finish=False))[2:] == ["repeated", "orphan"]

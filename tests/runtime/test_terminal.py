@@ -1,5 +1,5 @@
-"""No byte that a peer, a file's name or a definition chooses reaches a terminal unescaped: every command with
-every kind of such text, on a real pseudo-terminal. What is not a terminal gets errors escaped, too."""
+"""No byte from a peer, a file name or a definition reaches a terminal unescaped: every command with every
+kind of such text, on a real pseudo-terminal. Errors are also escaped without a terminal."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.support.hostile import fill
 from tests.support.terminal import foreign, on_terminal, on_terminals
 
 COMMAND: Final = (sys.executable, "-c", "from libvirt_proto.cli.main import main; main()")
-#: A colour of ours, a window's title, CSI of C1, DEL, a backspace, a bidirectional override, a forged line.
+#: Our own colour, a window title, CSI of C1, DEL, a backspace, a bidirectional override, a forged line.
 ESCAPES: Final = "a\x1b[1mx\x1b]0;t\x07\x9b31m\x7f\x08\u202e\nFORGED: line\r"
-#: CSI as the byte that it is on terminals of eight bits, which is not UTF-8.
+#: CSI as a byte for eight-bit terminals, which is not UTF-8.
 RAW: Final = "b\udc9b31m\udcff"
 NAMES: Final = {"escapes": ESCAPES, "raw": RAW}
 
@@ -155,7 +155,7 @@ Shown = dict[tuple[str, str], tuple[int, str]]
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
-    """By name and command: its exit status, and what a terminal shows."""
+    """By name and command: the exit status, and the terminal's contents."""
     found: Shown = {}
     for kind, name in NAMES.items():
         folder = tmp_path_factory.mktemp(kind)
@@ -167,7 +167,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str.strip)
 @pytest.mark.parametrize("kind", NAMES)
-def test_nothing_foreign_steers_the_terminal(shown: Shown, kind: str, command: str) -> None:
+def test_foreign_text_cannot_control_the_terminal(shown: Shown, kind: str, command: str) -> None:
     status, said = shown[kind, command]
     assert foreign(said) == []
     assert "\x1b[1mx" not in said, "a colour that is not ours"
@@ -177,7 +177,7 @@ def test_nothing_foreign_steers_the_terminal(shown: Shown, kind: str, command: s
         assert "internal error" not in said
 
 
-def test_every_command_is_tried() -> None:
+def test_covers_every_command() -> None:
     tried = {line.split()[0] for line in COMMANDS}
     assert tried >= set(cli.COMMANDS)
 
@@ -192,7 +192,7 @@ def test_json_keeps_its_values_on_a_terminal(tmp_path: Path) -> None:
     assert json.loads(line)["payload"]["name"] == name
 
 
-def test_json_is_not_changed_in_a_file_or_a_pipe(tmp_path: Path) -> None:
+def test_json_is_unchanged_in_files_and_pipes(tmp_path: Path) -> None:
     name = "\x9b\x7f\u202e"
     file, output = tmp_path / "messages", tmp_path / "output"
     file.write_text(frame(text(name.encode()), proc=23).hex())
@@ -216,7 +216,7 @@ def test_json_is_not_changed_in_a_file_or_a_pipe(tmp_path: Path) -> None:
     ids=" ".join,
 )
 def test_errors_are_escaped_without_a_terminal(tmp_path: Path, words: list[str]) -> None:
-    """And nothing is left out: what looks like a colour is shown as text."""
+    """Nothing is omitted: text that looks like a colour is shown as text."""
     fill(tmp_path, ESCAPES)
     done = subprocess.run(
         [*COMMAND, *(word.replace("NAME", ESCAPES) for word in words)],
@@ -230,7 +230,7 @@ def test_errors_are_escaped_without_a_terminal(tmp_path: Path, words: list[str])
     assert not [line for line in said.splitlines() if line.startswith("FORGED")]
 
 
-def test_the_choices_of_a_missing_argument_keep_their_lines() -> None:
+def test_choices_of_missing_argument_keep_their_lines() -> None:
     assert "Choose from:\n\tbash,\n\tzsh,\n\tfish" in on_terminal("completion", status=2).replace(
         " " * 8, "\t"
     )
@@ -258,7 +258,7 @@ class Terminal(io.BytesIO):
         ([b"a\xc3", b""], rb"a\udcc3"),
     ],
 )
-def test_what_a_terminal_gets_of_bytes(written: list[bytes], escaped: bytes) -> None:
+def test_bytes_are_escaped_on_a_terminal(written: list[bytes], escaped: bytes) -> None:
     terminal = Terminal()
     out = EscapingWriter(terminal, "utf-8", colours=True, closes=False)
     for data in written:
@@ -267,7 +267,7 @@ def test_what_a_terminal_gets_of_bytes(written: list[bytes], escaped: bytes) -> 
     assert terminal.getvalue() == escaped
 
 
-def test_only_a_terminal_is_guarded() -> None:
+def test_only_terminals_are_escaped() -> None:
     file = io.BytesIO()
     assert guarded(file) is file
     terminal = Terminal()

@@ -1,7 +1,7 @@
 """Snapshots of the public API and of every command's output.
 
-`make snapshots` writes them; test_snapshots.py compares. A commit that
-changes structure leaves them as they are; one that changes words or behaviour shows the difference.
+`make snapshots` writes them; test_snapshots.py compares. A commit that changes structure leaves them
+unchanged; a commit that changes words or behaviour shows the difference.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
 COMMANDS: Final = HERE / "commands"
 API: Final = HERE / "api.txt"
-#: Longer output is kept up to here, with the number of its lines and the hash of all of it.
+#: Longer output is kept up to this length, with its number of lines and its hash.
 MAX_LINES: Final = 120
 
 
@@ -34,7 +34,7 @@ def commands() -> Mapping[str, str]:
 
 
 def run(command: str) -> str:
-    """What a command prints, on both outputs, and its exit status."""
+    """The output of a command, standard output and standard error, and its exit status."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -61,7 +61,7 @@ def run(command: str) -> str:
 
 
 def _neutral(text: str, folder: str) -> str:
-    """The text without what differs between machines."""
+    """The text without differences between machines."""
     version = f"(Python {'.'.join(map(str, sys.version_info[:3]))})"
     return text.replace(folder, "$T").replace(version, "(Python 3.x.y)")
 
@@ -89,7 +89,7 @@ def _described(name: str, thing: Any) -> Iterator[str]:
             yield from _described(f"{name}.{each}", getattr(thing, each))
     elif isinstance(thing, type):
         bases = ", ".join(base.__name__ for base in thing.__bases__)
-        # An enum's signature is Python's, and differs between its versions.
+        # The signature of an enum depends on Python's version.
         yield f"class {name}({bases}){'' if issubclass(thing, Enum) else _signature(thing)}"
         for each in sorted(vars(thing)):
             if not each.startswith("_"):
@@ -112,7 +112,7 @@ def _member(name: str, member: Any) -> Iterator[str]:
 
 
 def _own(module: ModuleType) -> list[str]:
-    """The public names that a module defines itself."""
+    """The public names defined in a module."""
     return [
         name
         for name, value in vars(module).items()
@@ -128,7 +128,7 @@ def _signature(thing: Any) -> str:
 
 
 def main() -> None:
-    """Write all snapshots again."""
+    """Write all snapshots."""
     API.write_text(api(), encoding="utf-8")
     COMMANDS.mkdir(exist_ok=True)
     cases = commands()

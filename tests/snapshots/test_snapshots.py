@@ -1,4 +1,4 @@
-"""The public API and the output of every command are what the snapshots show."""
+"""The public API and the output of every command match the snapshots."""
 
 from __future__ import annotations
 

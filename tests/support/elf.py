@@ -1,5 +1,5 @@
-"""Small ELF files with the notes of <sys/sdt.h>, built by hand after the ELF specification, also with false
-claims in their headers; and pyelftools, which judges what a file holds."""
+"""Small ELF files with the notes of <sys/sdt.h>, built by hand from the ELF specification, also with false
+claims in their headers; and pyelftools as a reference."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ def elf(
 ) -> bytes:
     """Build a file with a note for each site; `notes` replaces the section's bytes, `flags` are its flags.
 
-    `base` is the address of `.stapsdt.base`, if there is one; the notes have 0x2000. All of the file is
-    loaded to 0x1000, where the notes have their probes."""
+    `base` is the address of `.stapsdt.base`, if there is one; the notes have 0x2000. The whole file is loaded
+    to 0x1000, where the notes place their probes.
+    """
     order, width = ">" if big else "<", bits // 8
     word = "Q" if width == 8 else "I"
     content = b"".join(note(site, order, width) for site in sites) if notes is None else notes
@@ -102,7 +103,7 @@ def claim(data: bytes, section: int | None = None, **fields: int) -> bytes:
 
 
 class Counting(io.BytesIO):
-    """A file that is followed by zeros up to `size`, and counts what is read of it."""
+    """A file padded with zeros to `size`, which counts the bytes read."""
 
     def __init__(self, data: bytes, size: int = 0) -> None:
         super().__init__(data)
@@ -129,7 +130,8 @@ _TYPE_3 = ("NT_GNU_BUILD_ID", "NT_PRPSINFO")
 
 
 class Judged(NamedTuple):
-    """A probe's note as pyelftools has it; `offsets` are those of its address in each segment that has it."""
+    """A probe's note according to pyelftools; `offsets` are its address's offsets in each segment that has
+    it."""
 
     provider: str
     name: str
@@ -141,7 +143,7 @@ class Judged(NamedTuple):
 
 def judged(file: BinaryIO) -> list[Judged]:
     """Read the probes of a file with pyelftools, which raises errors of many kinds and checks no sizes. Notes
-    in another form than that of <sys/sdt.h> are left out."""
+    in other forms than <sys/sdt.h>'s are omitted."""
     elf = ELFFile(file)
     sections = list(elf.iter_sections()) if elf.header["e_shstrndx"] else []
     names = elf.get_section(elf.get_shstrndx())["sh_size"] if sections else 0

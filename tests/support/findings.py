@@ -1,4 +1,4 @@
-"""Findings made by hand, and GitHub's side of a workflow command."""
+"""Hand-made findings, and GitHub's parser for workflow commands."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def report(
 
 
 def github(line: str) -> tuple[str, dict[str, str], str] | None:
-    """Command, properties and message, as GitHub's runner reads a line of a log; None if it is no command.
+    """Command, properties and message, as GitHub's runner reads a line of a log; None if it is not a command.
 
-    What it undoes, and in which order, is that of its ActionCommand.TryParseV2.
+    The escapes and their order follow its ActionCommand.TryParseV2.
     """
     line = line.lstrip()
     end = line.find("::", 2)

@@ -1,4 +1,4 @@
-"""Frames put together by hand, and Captured values around them, for tests of what is shown."""
+"""Hand-made frames, and Captured values of them, for tests of presenters."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def captured(
     *,
     missing: int = 0,
 ) -> Captured:
-    """A message as a source gives it."""
+    """A message as a source returns it."""
     if not isinstance(data, Message):
         data = decode_message(data, direction=direction, missing=missing)
     return Captured(n, time_ns, connection, direction, data)
 
 
 def hand_made(captures: Path) -> list[Captured]:
-    """The messages of hand-made-messages.hex (without the last, which is none), 1.5 s apart, by turns
-    from the client, from the server and from nobody knows whom."""
+    """The messages of hand-made-messages.hex (without the last, invalid one), 1.5 s apart, from the client,
+    the server and an unknown side in turn."""
     lines = (captures / "hand-made-messages.hex").read_text().splitlines()
     frames = [bytes.fromhex(line) for line in lines if line and not line.startswith("#")][:-1]
     directions: tuple[Direction | None, ...] = ("c2s", "s2c", None)

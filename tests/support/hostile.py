@@ -1,4 +1,4 @@
-"""A folder of files whose names and contents try to steer a terminal: one for every kind of input."""
+"""A folder of files whose names and contents try to control a terminal: one for every kind of input."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ reason = {name}
 
 
 def fill(folder: Path, name: str) -> None:
-    """Make `KIND/NAME` for every kind; what is in it has the name, too. Bytes of the name that are not UTF-8
-    are lone surrogates."""
+    """Create `KIND/NAME` for every kind; its contents include the name, too. Bytes of the name that are not
+    UTF-8 are lone surrogates."""
     raw = name.encode("utf-8", "surrogateescape")
     decodable = raw.decode("utf-8", "replace")
 

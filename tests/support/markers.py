@@ -106,10 +106,7 @@ ERRORS = (
 _TEXTS: dict[Kind | None, tuple[str, ...]] = {"xml": XML, "qmp": QMP, "text": TEXT, "error": ERRORS}
 
 
-def found(data: bytes | str) -> list[str]:
-    """The forms in which the marker is there: as it is, in base64, hex, UTF-16 and as numbers."""
-    if isinstance(data, str):
-        data = data.encode("utf-8", "surrogateescape")
+def _forms() -> dict[str, bytes]:
     # Of a part of it, for a search must not fail because of its edges.
     part = MARKER[1:7].encode()
     forms = {
@@ -125,8 +122,18 @@ def found(data: bytes | str) -> list[str]:
     for shift in range(3):
         encoded = b64encode(b"\0" * shift + MARKER.encode() + b"\0\0")
         forms[f"base64 {shift}"] = encoded[4:-4]
+    return forms
+
+
+_FORMS = _forms()
+
+
+def found(data: bytes | str) -> list[str]:
+    """The forms in which the marker is there: as it is, in base64, hex, UTF-16 and as numbers."""
+    if isinstance(data, str):
+        data = data.encode("utf-8", "surrogateescape")
     lower = data.lower()
-    return [name for name, form in forms.items() if (lower if "hex" in name else data).find(form) >= 0]
+    return [name for name, form in _FORMS.items() if form in (lower if "hex" in name else data)]
 
 
 class _Zero(Visitor[Any]):

@@ -1,4 +1,4 @@
-"""The memory that a command needs, measured in a process of its own."""
+"""The memory that a command needs, measured in a separate process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-#: Bytes that an import may take.
+#: Bytes that an import may use.
 LIMIT = 200 * 10**6
 
 _SCRIPT = """
@@ -24,7 +24,7 @@ finally:
 
 
 class Run(NamedTuple):
-    """Exit status, errors, and the maximum of resident memory in bytes."""
+    """Exit status, errors, and the peak resident memory in bytes."""
 
     code: int
     errors: str
@@ -32,8 +32,8 @@ class Run(NamedTuple):
 
 
 def run(*words: str | Path) -> Run:
-    """Run `libvirt-proto`. VmHWM counts from the start of the program (proc_pid_status(5)); what getrusage
-    reports includes what the parent held."""
+    """Run `libvirt-proto`. VmHWM counts from the start of the program (proc_pid_status(5)); getrusage
+    includes the parent's memory."""
     if not Path("/proc/self/status").exists():
         pytest.skip("no /proc/self/status")
     done = subprocess.run(

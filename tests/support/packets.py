@@ -1,4 +1,4 @@
-"""Builds packets and captures for tests, from the RFCs and the formats' specifications."""
+"""Packets and captures for tests, built from the RFCs and the formats' specifications."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def loopback(payload: bytes, family: int = 2, order: str = "<") -> bytes:
 
 @dataclass
 class Talk:
-    """Two directions of a connection, as Ethernet packets with IPv4; sequence numbers run on."""
+    """Two directions of a connection, as Ethernet packets with IPv4; sequence numbers continue."""
 
     client: tuple[str, int] = CLIENT
     server: tuple[str, int] = SERVER
@@ -97,7 +97,7 @@ class Talk:
         seq: int | None = None,
         ack: int | None = None,
     ) -> bytes:
-        """A packet at the direction's sequence number, which then moves on (unless `seq` is given)."""
+        """A packet at the direction's sequence number, which then advances (unless `seq` is given)."""
         source, destination = (self.client, self.server) if direction == "c2s" else (self.server, self.client)
         at = self.seqs[direction] if seq is None else seq
         other = self.seqs["s2c" if direction == "c2s" else "c2s"] if ack is None else ack
@@ -126,7 +126,7 @@ def pcap(
     snaplen: int = 262144,
     start: int = 1_700_000_000,
 ) -> bytes:
-    """One packet each millisecond (and a nanosecond, where the format has them)."""
+    """One packet each millisecond (and a nanosecond, if the format has them)."""
     magic = 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
     out = [struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, snaplen, linktype)]
     for number, packet in enumerate(packets):
@@ -185,5 +185,5 @@ def message(
     serial: int = 1,
     status: int = 0,
 ) -> bytes:
-    """A libvirt message with any bytes for a payload."""
+    """A libvirt message with arbitrary bytes as its payload."""
     return struct.pack(">IIIiiIi", 28 + len(data), prog, vers, proc, type, serial, status) + data

@@ -1,12 +1,12 @@
-"""Programs of our own with libvirt's probes, compiled with SystemTap's <sys/sdt.h>."""
+"""Programs with libvirt's probes, compiled with SystemTap's <sys/sdt.h>."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-#: What virNetMessage begins with where it matters: the length right behind the pointer to the buffer.
-#: OTHER makes it a build in which something stands between them.
+#: The relevant start of virNetMessage: the length follows the pointer to the buffer.
+#: OTHER makes it a build with something between them.
 PROGRAM = r"""
 #define _SDT_HAS_SEMAPHORES 1
 #include <sys/sdt.h>
@@ -106,8 +106,8 @@ int main(int argc, char **argv) {
 """
 
 #: The QEMU monitor of libvirt, and the event loop of releases before 6.1. Each line of standard input: the
-#: kind, a number, and text in hex. The text is at a place where malloc might put it, and behind the last 8
-#: bytes that it needs there is no memory.
+#: kind, a number, and text in hex. The text is where malloc might put it, and after the last 8 bytes that it
+#: needs the memory ends.
 OTHERS = r"""
 #define _GNU_SOURCE
 #define _SDT_HAS_SEMAPHORES 1
@@ -161,7 +161,7 @@ int main(void) {
 """
 
 
-#: A library that passes its probe and prints the semaphore of it for each line of standard input.
+#: A library that passes its probe and prints its semaphore for each line of standard input.
 COUNTER = r"""
 #define _SDT_HAS_SEMAPHORES 1
 #include <sys/sdt.h>
@@ -181,7 +181,7 @@ int main(void) {
 }
 """
 
-#: Maps the files that it is given as a loader maps code, and waits.
+#: Maps the given files as a loader maps code, and waits.
 MAPPER = r"""
 #include <fcntl.h>
 #include <stdio.h>
@@ -197,7 +197,7 @@ int main(int argc, char **argv) {
 }
 """
 
-#: A program with notes as given, in which `place` and `other` are code, and `counter` has semaphores.
+#: A program with the given notes, in which `place` and `other` are code, and `counter` has semaphores.
 NOTES = r"""
 #include <stdio.h>
 
@@ -223,7 +223,7 @@ def note(name: str, place: str, semaphore: str, arguments: str, times: int = 1) 
 
 
 def program(folder: Path, *options: str, name: str = "program", text: str = PROGRAM) -> Path:
-    """Compile one."""
+    """Compile one of the programs."""
     source, target = folder / f"{name}.c", folder / name
     source.write_text(text)
     subprocess.run(["gcc", "-O2", *options, "-o", str(target), str(source)], check=True)

@@ -1,4 +1,4 @@
-"""A relay between real sockets: `libvirt-proto relay` as its user has it, and the Relay in a thread."""
+"""A relay between real sockets: `libvirt-proto relay` as a user runs it, and the Relay in a thread."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Handler = Callable[[socket.socket], None]
 
 
 class Running:
-    """A `libvirt-proto relay` that clients can connect to, at `address` as it says itself."""
+    """A running `libvirt-proto relay`; clients can connect to `address`, which it prints."""
 
     def __init__(self, process: subprocess.Popen[str], address: str) -> None:
         self.process = process
         self.address = address
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
-        """Its exit status, and what it wrote on standard output and standard error after the first line."""
+        """Its exit status, and its standard output and standard error after the first line."""
         self.process.send_signal(number)
         out, err = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, out, err
@@ -40,7 +40,7 @@ class Running:
 def relay(
     listen_at: str, connect_to: str, *options: str | Path, stdout: int = subprocess.PIPE
 ) -> Iterator[Running]:
-    """The command, started as a background job of a shell is."""
+    """The command, started like a background job of a shell."""
     words = ["--listen", listen_at, "--connect", connect_to, *map(str, options)]
     with subprocess.Popen(
         [*COMMAND, *words],
@@ -93,7 +93,7 @@ def served(address: Address, handle: Handler) -> Iterator[Address]:
 
 @contextmanager
 def relayed(listen_at: Address, connect_to: Address, feed: Feed) -> Iterator[Address]:
-    """A relay in a thread of its own; it is at its end when the block is left."""
+    """A relay in a separate thread, which has ended when the block is left."""
     ready = threading.Event()
     found: list[Address] = []
     stops: list[Callable[[], object]] = []
@@ -123,7 +123,7 @@ def relayed(listen_at: Address, connect_to: Address, feed: Feed) -> Iterator[Add
 
 @contextmanager
 def through(kinds: str, tmp_path: Path, handle: Handler, feed: Feed | None = None) -> Iterator[Address]:
-    """A relay before a server; where clients connect."""
+    """A relay before a server; the address for clients."""
     ends = {"tcp": Address("tcp", "127.0.0.1"), "six": Address("tcp", "::1")}
     front, back = (
         ends.get(kind) or Address("unix", str(tmp_path / name))
@@ -152,5 +152,5 @@ def echo(connection: socket.socket) -> None:
 
 
 def answer_at_end(connection: socket.socket) -> None:
-    """Only when the client has ended its direction is there an answer."""
+    """Answer only after the client has closed its direction."""
     connection.sendall(hashlib.sha256(read_all(connection)).digest())

@@ -1,4 +1,4 @@
-"""Writes conversations down as strace does, in the forms that its options give."""
+"""Writers of conversations in strace's format, in the forms that its options give."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def quote(data: bytes, style: str = "c", limit: int = 1 << 30) -> str:
 
 @dataclass
 class Strace:
-    """strace with some options; `lines` is what it has written."""
+    """strace with some options; `lines` is its output."""
 
     style: str = "c"
-    #: "" or what -y or -yy write behind a descriptor, by descriptor.
+    #: "" or the label that -y or -yy add to a descriptor, by descriptor.
     names: dict[int, str] = field(default_factory=dict)
-    #: How a line begins: `{pid}`, `{s}` and `{us}` are filled in.
+    #: The start of a line: `{pid}`, `{s}` and `{us}` are filled in.
     prefix: str = "{pid} "
     limit: int = 1 << 30
-    #: What stands behind the result (-T).
-    behind: str = ""
+    #: The text after the result (-T).
+    suffix: str = ""
     lines: list[str] = field(default_factory=list)
     tick: int = 0
 
@@ -49,16 +49,16 @@ class Strace:
         return f"{number}{self.names.get(number, '')}"
 
     def call(self, text: str, result: str = "0", pid: int = 7) -> None:
-        self.lines.append(f"{self.start(pid)}{text} = {result}{self.behind}")
+        self.lines.append(f"{self.start(pid)}{text} = {result}{self.suffix}")
 
     def begin(self, text: str, pid: int = 7) -> None:
         self.lines.append(f"{self.start(pid)}{text} <unfinished ...>")
 
     def resume(self, name: str, text: str, result: str, pid: int = 7) -> None:
-        self.lines.append(f"{self.start(pid)}<... {name} resumed>{text}) = {result}{self.behind}")
+        self.lines.append(f"{self.start(pid)}<... {name} resumed>{text}) = {result}{self.suffix}")
 
     def arguments(self, name: str, fd: int, data: bytes, room: int | None = None) -> tuple[str, str]:
-        """What is known of a call when it begins, and the rest without its `)`."""
+        """The arguments known when a call begins, and the rest without its `)`."""
         size = len(data) if room is None else room
         string = quote(data, self.style, self.limit)
         head = f"{name}({self.fd(fd)}, "
@@ -78,7 +78,7 @@ class Strace:
         return head, message + ", msg_flags=0}, 0"
 
     def move(self, name: str, fd: int, data: bytes, *, room: int | None = None, pid: int = 7) -> None:
-        """A call that moves these bytes."""
+        """A call that transfers these bytes."""
         head, rest = self.arguments(name, fd, data, room)
         self.call(head + rest + ")", str(len(data)), pid)
 

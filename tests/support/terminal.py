@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _RUN = "from libvirt_proto.cli.main import main; main()"
-#: Runs commands of a JSON list on terminals of their own. They are forked, so that nothing is imported twice.
+#: Runs commands of a JSON list on separate terminals. They are forked, so that nothing is imported twice.
 _RUN_EACH = """
 import json, os, pty, sys
 from importlib import import_module
@@ -55,7 +55,7 @@ def _environment() -> dict[str, str]:
 
 
 def on_terminal(*words: str, env: dict[str, str] | None = None, status: int = 0) -> str:
-    """What a terminal shows of standard output and error."""
+    """The terminal output of a command, standard output and error."""
     main, other = pty.openpty()
     command = [sys.executable, "-c", _RUN, *words]
     environment = _environment() | (env or {"TERM": "xterm"})
@@ -76,8 +76,8 @@ def on_terminal(*words: str, env: dict[str, str] | None = None, status: int = 0)
 
 
 def on_terminals(commands: Mapping[str, Sequence[str]], folder: Path) -> dict[str, tuple[int, str]]:
-    """The exit status of each of many commands, and what a terminal shows of it. They run in a folder; bytes
-    that are not UTF-8 become lone surrogates."""
+    """The exit status and terminal output of each command. They run in a folder; bytes that are not UTF-8
+    become lone surrogates."""
     root = Path(__file__).resolve().parent.parent
     path = os.pathsep.join((str(root), str(root / "codegen")))
     done = subprocess.run(
@@ -94,13 +94,13 @@ def on_terminals(commands: Mapping[str, Sequence[str]], folder: Path) -> dict[st
     return {name: (status, text) for name, (status, text) in zip(commands, shown, strict=True)}
 
 
-#: What may be on a terminal besides text: the colours of our own palettes.
+#: Allowed on a terminal in addition to text: the colours of our own palettes.
 _COLOURS = re.compile(r"\x1b\[(?:0|1|2|3[1236]|1;31)m")
-#: How rich draws a bar or a spinner: it hides the cursor, and goes to the line's begin and up to clear it.
+#: rich's bars and spinners: hide the cursor, return to the line's start, move up, clear the line.
 _PROGRESS = re.compile(r"\x1b\[\?25[lh]|\x1b\[[12]K|\x1b\[1?A|\r|\x1b\[[0-9;]*m(?=[━╸╺⠀-⣿])")
 
 
 def foreign(shown: str) -> list[str]:
-    """The characters in what a terminal was sent that steer it or hide text, with what follows them."""
+    """The characters in a terminal's output that control it or hide text, with their context."""
     text = _COLOURS.sub("", _PROGRESS.sub("", shown.replace("\r\n", "\n")))
     return [text[i : i + 12] for i, c in enumerate(text) if c != "\n" and not c.isprintable()]

@@ -1,4 +1,4 @@
-"""tools/bench: what it measures is what it says."""
+"""tools/bench: its measurements are correct."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def read(path: Path) -> tuple[list[Captured], list[Notice]]:
     ]
 
 
-def test_a_capture_again_and_again(captures: Path, tmp_path: Path) -> None:
-    """The same messages, on connections of their own, later."""
+def test_repeats_a_capture(captures: Path, tmp_path: Path) -> None:
+    """The same messages, on separate connections, later."""
     path = captures / "virsh-domname.pcap"
     thrice = repeated(Capture(path, count(path), "a test"), 3, tmp_path / "thrice.pcap")
     want, _ = read(path)
@@ -44,7 +44,7 @@ def test_a_capture_again_and_again(captures: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at_once", [False, True])
-def test_connections_for_growth(captures: Path, tmp_path: Path, at_once: bool) -> None:
+def test_multiplies_connections_for_growth(captures: Path, tmp_path: Path, at_once: bool) -> None:
     path = tmp_path / "growth.pcap"
     growth.write(captures / TOUR, path, 30, 10, at_once=at_once)
     found, notices = read(path)
@@ -55,15 +55,15 @@ def test_connections_for_growth(captures: Path, tmp_path: Path, at_once: bool) -
     assert changes == (299 if at_once else 29)
 
 
-def test_contenders_are_run_in_turn() -> None:
+def test_contenders_run_in_turn() -> None:
     order: list[str] = []
     taken = in_turn({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, "a test")
     assert "".join(order) == "abbaab"
     assert {name: len(each) for name, each in taken.items()} == {"a": 3, "b": 3}
 
 
-def test_a_run_counts_what_a_command_takes() -> None:
-    # Not bytes(n), whose pages nobody touches.
+def test_run_measures_a_command() -> None:
+    # Not bytes(n), whose pages are never touched.
     busy = "import time\nwhile time.process_time() < 0.3: pass\nx = b'x' * 90_000_000"
     found = run((sys.executable, "-c", busy))
     assert found.cpu >= 0.3
@@ -73,8 +73,8 @@ def test_a_run_counts_what_a_command_takes() -> None:
         run((sys.executable, "-c", "raise SystemExit('no good')"))
 
 
-def test_ratios_are_of_pairs() -> None:
-    """One slow round of both changes nothing."""
+def test_ratios_compare_pairs() -> None:
+    """One round in which both are slow changes nothing."""
     ours = [Run(1, 1, 0), Run(10, 10, 0), Run(1, 1, 0)]
     theirs = [Run(6, 5, 0), Run(60, 50, 0), Run(7, 5, 0)]
     row = rows.faster("work", "peer", 6, ours, theirs)
@@ -88,7 +88,7 @@ def test_ratios_are_of_pairs() -> None:
 @pytest.mark.parametrize(
     ("value", "said"), [(2.345, "2.35 s"), (0.2, "200 ms"), (0.00042, "420 µs"), (8e-7, "0.8 µs")]
 )
-def test_seconds_in_words(value: float, said: str) -> None:
+def test_formats_seconds(value: float, said: str) -> None:
     assert rows.seconds(value) == said
 
 
@@ -97,12 +97,12 @@ def test_growth_in_proportion_has_exponent_one() -> None:
     assert growth.Growth("", (9.0, 1.0, 100.0, 10000.0), (0, 0, 0, 0)).exponent == pytest.approx(2)
 
 
-def test_shares_add_up() -> None:
+def test_shares_sum_to_one() -> None:
     table = list(shares.table({"jsonl": {"a": 0.6, "b": 0.39, "c": 0.01}, "monitor": {"b": 1.0}}))
     assert table[2:] == ["| b | 39% | 100% |", "| a | 60% | 0% |", "| the rest | 1% | 0% |"]
 
 
-def test_a_table_in_its_place(tmp_path: Path) -> None:
+def test_replaces_table_in_document(tmp_path: Path) -> None:
     document = tmp_path / "text.md"
     document.write_text("before\n<!-- goals -->\nold\n<!-- end of goals -->\nafter\n")
     report.replace(document, "goals", "new\nlines")
@@ -111,14 +111,14 @@ def test_a_table_in_its_place(tmp_path: Path) -> None:
         report.replace(document, "growth", "new")
 
 
-def test_the_document_has_a_place_for_each_table(root: Path) -> None:
+def test_document_has_a_place_for_each_table(root: Path) -> None:
     text = (root / "docs" / "performance.md").read_text()
     for mark in ("goals", "growth", "shares"):
         assert text.index(f"<!-- {mark} -->\n") < text.index(f"<!-- end of {mark} -->\n")
 
 
-def test_compare_runs_the_code_of_each_tree(tmp_path: Path) -> None:
-    """Not that of the current folder, nor what is installed."""
+def test_compare_runs_each_tree(tmp_path: Path) -> None:
+    """Not the code of the current folder, nor the installed one."""
     for tree, end in (("good", "pass"), ("bad", "raise SystemExit('the bad one')")):
         package = tmp_path / tree / "libvirt_proto"
         package.mkdir(parents=True)
@@ -130,8 +130,8 @@ def test_compare_runs_the_code_of_each_tree(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:'xdrlib' is deprecated:DeprecationWarning")
-def test_peers_understand_what_we_understand(captures: Path) -> None:
-    """Values and bytes are compared before anything is measured."""
+def test_peers_decode_equal_values(captures: Path) -> None:
+    """Values and bytes are compared before measuring."""
     pytest.importorskip("construct", reason="the peers are not installed (pip install --group bench)")
     pytest.importorskip("xdrlib", reason="the peers are not installed (pip install --group bench)")
     from tools.bench import payloads
@@ -144,7 +144,7 @@ def test_peers_understand_what_we_understand(captures: Path) -> None:
         assert factor >= 1
 
 
-def test_help() -> None:
+def test_prints_help() -> None:
     for module in ("tools.bench", "tools.bench.compare"):
         done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -1,5 +1,5 @@
-"""The fuzz targets judge the committed inputs, each of which says something or was wrong once; and the
-fuzzer's command, with atheris where it is there."""
+"""The fuzz targets check the committed inputs, each of which covers something or failed once; and the
+fuzzer's command, with atheris if it is installed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ needs_atheris = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_committed_inputs(name: str) -> None:
+def test_replays_committed_inputs(name: str) -> None:
     inputs = sorted((CORPUS / name).iterdir())
     assert inputs
     for path in inputs:
@@ -33,13 +33,13 @@ def test_committed_inputs(name: str) -> None:
             raise
 
 
-def test_the_corpus_is_small() -> None:
+def test_corpus_is_small() -> None:
     files = [path for path in CORPUS.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 200_000
     assert {path.parent.name for path in files} == set(TARGETS)
 
 
-def test_what_libfuzzer_says() -> None:
+def test_reads_libfuzzer_output() -> None:
     figures = Figures()
     for line in (
         "INFO: Running with entropic power schedule (0xFF, 100).",
@@ -57,12 +57,12 @@ def test_what_libfuzzer_says() -> None:
     assert (figures.reason, figures.crash) == ("KeyError: b'x'", Path(".fuzz/pcap/crash-0a1b"))
 
 
-def test_one_input_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replays_one_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "input"
     path.write_bytes(b"\0")
     done = CliRunner().invoke(main, ["frame", "--replay", str(path)])
     assert (done.exit_code, done.output) == (0, f"{path}: nothing is wrong with it\n")
-    # A decoder that forgets a byte is found out.
+    # A decoder that forgets a byte is detected.
     monkeypatch.setattr(wire.FrameDecoder, "pending", b"")
     path.write_bytes(b"\0\0\0\0\0")
     done = CliRunner().invoke(main, ["frame", "--replay", str(path)])
@@ -70,7 +70,7 @@ def test_one_input_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "AssertionError" in done.output
 
 
-def test_replay_wants_one_target(tmp_path: Path) -> None:
+def test_replay_requires_one_target(tmp_path: Path) -> None:
     (tmp_path / "input").touch()
     done = CliRunner().invoke(main, ["--replay", str(tmp_path / "input")])
     assert done.exit_code == 2
@@ -79,9 +79,9 @@ def test_replay_wants_one_target(tmp_path: Path) -> None:
 
 @needs_atheris
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_short_run(root: Path, tmp_path: Path, broken: bool) -> None:
-    """With a decoder that is broken on purpose, too: the input that shows it is in a file, and it is said
-    how to go on."""
+def test_short_run(root: Path, tmp_path: Path, broken: bool) -> None:
+    """Also with a deliberately broken decoder: the failing input is stored in a file, and the output explains
+    how to continue."""
     program = "from tests.fuzz.__main__ import main; main()"
     environment = {"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"}
     if broken:

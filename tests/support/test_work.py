@@ -1,4 +1,4 @@
-"""The meter of test_bounds.py sees what is not linear."""
+"""The meter of test_bounds.py detects work that is not linear."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def appends(size: int) -> None:
 
 
 @pytest.mark.parametrize("bad", [copies_the_rest_each_time, grows_a_copy, looks_at_all_again])
-def test_quadratic_work_is_seen(bad: Callable[[int], None]) -> None:
+def test_detects_quadratic_work(bad: Callable[[int], None]) -> None:
     with pytest.raises(AssertionError):
         assert_linear(*grown(lambda size: lambda: bad(size), 60))
 
 
-def test_linear_work_is_let_pass() -> None:
+def test_accepts_linear_work() -> None:
     assert_linear(*grown(lambda size: lambda: appends(size), 300))
 
 
-def test_what_is_held_for_a_moment_counts() -> None:
+def test_counts_short_lived_allocations() -> None:
     done = work(lambda: len(bytes(1 << 20)))
     assert 1 << 20 <= done.peak < 1 << 21
     assert done.allocated >= done.peak

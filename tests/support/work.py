@@ -1,6 +1,6 @@
-"""How much work a function does, in counts that are the same on every machine, and how much it may do.
+"""Counted work of a function, equal on every machine, and its limits.
 
-Of four times the input it may be four times as much, and a little.
+Four times the input may take four times the work, and a little more.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-#: What decoding may hold at a time: so many bytes per byte of input, and some more.
+#: Bytes that decoding may hold at a time: a multiple per byte of input, and a constant.
 MULTIPLE, MORE = 24, 1 << 16
-#: How much more than linear is noise: buffers and lists that grow in steps.
+#: Tolerance above linear growth: buffers and lists that grow in steps.
 NOISE = 1.15
 
 
 class Work(NamedTuple):
-    """`calls`: calls and returns of Python's and C's functions. `allocated`: bytes allocated in all, copies
-    included, as far as they live from one call to the next. `peak`: bytes held at a time."""
+    """`calls`: calls and returns of Python's and C's functions. `allocated`: total bytes allocated, copies
+    included, as far as they live from one call to the next. `peak`: maximum bytes held at a time."""
 
     calls: int
     allocated: int
@@ -26,7 +26,7 @@ class Work(NamedTuple):
 
 
 def work(function: Callable[[], object]) -> Work:
-    """The work of a function; what it gives is dropped."""
+    """The work of a function; its result is discarded."""
     calls = allocated = top = 0
     held = tracemalloc.get_traced_memory
 
@@ -54,17 +54,17 @@ def work(function: Callable[[], object]) -> Work:
 
 
 def grown(act: Callable[[int], Callable[[], object]], size: int) -> tuple[Work, Work]:
-    """The work at a size and at four times the size; what is done for the first time alone is not counted."""
+    """The work at a size and at four times the size, without the work of the first call."""
     act(1)()
     return work(act(size)), work(act(4 * size))
 
 
 def assert_linear(small: Work, large: Work) -> None:
-    """`large` is what four times as much took."""
+    """Check that `large` is at most linear growth from `small`, for four times the input."""
     assert large.calls <= 4 * NOISE * small.calls
     assert large.allocated <= 4 * NOISE * small.allocated + MORE
 
 
 def assert_within(done: Work, size: int, multiple: int = MULTIPLE, more: int = MORE) -> None:
-    """What was held at a time is a multiple of the input's size at most, and some more."""
+    """Check that the peak is at most a multiple of the input's size plus a constant."""
     assert done.peak <= multiple * size + more

@@ -1,4 +1,4 @@
-"""Addresses: how they are written, and what can listen there."""
+"""Addresses: their notation, and listening on them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.relays import client
         ("unix:@name", Address("unix", "@name")),
     ],
 )
-def test_addresses(text: str, address: Address) -> None:
+def test_parses_addresses(text: str, address: Address) -> None:
     assert parse(text) == address
     assert str(address) == text
 
@@ -37,12 +37,12 @@ def test_addresses(text: str, address: Address) -> None:
     ["", "x", "unix:", "unix:@", "unix:a\0b", "tcp:", "tcp:host", "tcp:host:", "tcp:host:x", "tcp:host:65536",
      "tcp:::1:16509", "tcp:[::1]", "tcp:[]:1", "tcp:a b:1", "/run/libvirt/libvirt-sock", "udp:a:1"],
 )  # fmt: skip
-def test_what_is_no_address(text: str) -> None:
+def test_rejects_invalid_addresses(text: str) -> None:
     with pytest.raises(AddressError, match="tcp:HOST:PORT"):
         parse(text)
 
 
-def test_a_path_that_is_taken(tmp_path: Path) -> None:
+def test_rejects_path_in_use(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     address = Address("unix", str(path))
     (first,) = listen(address)
@@ -58,7 +58,7 @@ def test_a_path_that_is_taken(tmp_path: Path) -> None:
     assert path.read_text() == "a file"
 
 
-def test_an_abstract_socket() -> None:
+def test_abstract_socket() -> None:
     name = f"@libvirt-proto-test-{os.getpid()}"
     (one,) = listen(parse(f"unix:{name}"))
     with one:
@@ -83,8 +83,8 @@ def test_host_without_a_name_is_loopback(text: str, hosts: set[str]) -> None:
         one.close()
 
 
-def test_no_address_of_a_host_answers() -> None:
-    """The first that answers is taken; where none does, the last says why."""
+def test_reports_host_without_answer() -> None:
+    """The first address that answers is used; if none does, the last error is reported."""
     (one,) = listen(parse("tcp:127.0.0.1:0"))
     port = one.getsockname()[1]
     one.close()
@@ -92,8 +92,8 @@ def test_no_address_of_a_host_answers() -> None:
         asyncio.run(connect(Address("tcp", "127.0.0.1", port)))
 
 
-def test_a_server_that_takes_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its backlog is full: it is tried again for a while, and whoever wants to listen there cannot."""
+def test_reports_server_that_does_not_accept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its backlog is full: connecting is retried for a while, and listening there fails."""
     monkeypatch.setattr(module, "_PATIENCE", 0.1)
     path = str(tmp_path / "socket")
     with ExitStack() as opened:

@@ -1,4 +1,4 @@
-"""What files and streams are, by their first bytes."""
+"""Detection of files and streams by their first bytes."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def client_hello(name: bytes | None) -> bytes:
         (message(), None),
     ],
 )
-def test_protocols_by_their_first_bytes(data: bytes, name: str | None) -> None:
+def test_detects_protocols_by_first_bytes(data: bytes, name: str | None) -> None:
     assert identify(data) == name
 
 
 @pytest.mark.parametrize("size", range(0, 120, 7))
-def test_any_part_of_a_client_hello(size: int) -> None:
+def test_detects_any_part_of_client_hello(size: int) -> None:
     name = identify(client_hello(b"h")[:size])
     assert name is None if size < 3 else name.startswith("TLS")
 
@@ -140,11 +140,11 @@ def test_plausible_lengths(length: int, plausible: int) -> None:
         (b"0", None),
     ],
 )
-def test_formats_of_files(head: bytes, form: str | None) -> None:
+def test_detects_file_formats(head: bytes, form: str | None) -> None:
     assert file_format(head) == form
 
 
-def test_formats_of_real_files(captures: Path) -> None:
+def test_detects_formats_of_real_files(captures: Path) -> None:
     forms = {path.name: file_format(path.read_bytes()[:65536]) for path in captures.iterdir()}
     expected = {name: name.rsplit(".", 1)[1].replace("txt", "strace") for name in forms}
     assert forms == expected
@@ -160,7 +160,7 @@ def test_formats_of_real_files(captures: Path) -> None:
         (b"", None),
     ],
 )
-def test_compressed_files(head: bytes, name: str | None) -> None:
+def test_detects_compressed_files(head: bytes, name: str | None) -> None:
     assert compression(head) == name
 
 
@@ -174,12 +174,12 @@ STRACE = (
     b"32704 1795567341.606211 exit_group(0)    = ?\n",
     b"--- SIGCHLD {si_signo=SIGCHLD, si_pid=1} ---\n",
     b"7 +++ exited with 0 +++\n",
-    b'read(4<UNIX-STREAM:[41180->42012]>, "\\0\\0\\0\\34',  # a line that is longer than what is there
+    b'read(4<UNIX-STREAM:[41180->42012]>, "\\0\\0\\0\\34',  # a line longer than the available data
 )
 
 
 @pytest.mark.parametrize("line", STRACE)
-def test_strace(line: bytes) -> None:
+def test_detects_strace(line: bytes) -> None:
     assert file_format(line) == "strace"
     assert file_format(b" Id   Name   State\n\n 1    test   running\n" + line) == "strace"
 
@@ -195,5 +195,5 @@ def test_strace(line: bytes) -> None:
         (message(b"\nread(4, 0x7ffd, 4) = 4\n"), "raw"),
     ],
 )
-def test_no_strace(text: bytes, format: str | None) -> None:
+def test_rejects_text_that_is_not_strace(text: bytes, format: str | None) -> None:
     assert file_format(text) == format

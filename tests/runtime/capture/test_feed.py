@@ -1,4 +1,4 @@
-"""Where Chunks come faster than they are taken, they are dropped and counted, and nobody waits."""
+"""A feed that receives Chunks faster than they are read drops and counts them without blocking."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from libvirt_proto.events import Chunk, Item, Notice
 from tests.support.relays import answer_at_end, client, echo, read_all, through
 
 
-def test_what_nobody_shows_is_dropped_and_counted_and_holds_nobody_up(tmp_path: Path) -> None:
+def test_drops_and_counts_chunks_without_blocking(tmp_path: Path) -> None:
     feed = Feed(limit=100_000)
     body = random.Random(3).randbytes(1_000_000)
-    # Nobody takes from the feed while this goes on.
+    # Nothing is read from the feed meanwhile.
     with through("unix-unix", tmp_path, answer_at_end, feed) as address, client(address) as one:
         one.sendall(body)
         one.shutdown(socket.SHUT_WR)
@@ -39,7 +39,7 @@ def test_what_nobody_shows_is_dropped_and_counted_and_holds_nobody_up(tmp_path: 
     assert notice.text.startswith(f"{feed.dropped:,} bytes")
 
 
-def test_connections_that_were_dropped_as_a_whole_cost_nothing(tmp_path: Path) -> None:
+def test_connections_dropped_completely_use_no_memory(tmp_path: Path) -> None:
     feed = Feed(limit=1)
     with through("unix-unix", tmp_path, echo, feed) as address:
         for _ in range(50):
@@ -51,8 +51,8 @@ def test_connections_that_were_dropped_as_a_whole_cost_nothing(tmp_path: Path) -
     assert ids == {1}
 
 
-def test_showing_goes_on_after_a_drop(tmp_path: Path) -> None:
-    """The Notice comes before what follows the drop."""
+def test_resumes_after_a_drop(tmp_path: Path) -> None:
+    """The Notice precedes the items after the drop."""
     feed = Feed(limit=1)
     with through("unix-unix", tmp_path, echo, feed) as address, client(address) as one:
         items: Iterator[Item] = feed.items()

@@ -1,4 +1,4 @@
-"""Files that grow while they are read, by the command that a user has."""
+"""Files that grow while they are read, with the command as a user runs it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def serials(process: subprocess.Popen[str], count: int) -> list[int]:
 
 def stopped(process: subprocess.Popen[str], number: int) -> tuple[int, str, str]:
     process.send_signal(number)
-    # Not communicate(), which passes over what readline() has read ahead.
+    # Not communicate(), which skips what readline() has read ahead.
     assert process.stdout is not None
     assert process.stderr is not None
     out, err = process.stdout.read(), process.stderr.read()
@@ -54,13 +54,13 @@ def capture(captures: Path) -> bytes:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_messages_come_as_the_file_grows(capture: bytes, tmp_path: Path, number: int) -> None:
-    """It begins with no byte at all, breaks off in a packet, and is stopped without complaint."""
+def test_messages_appear_as_the_file_grows(capture: bytes, tmp_path: Path, number: int) -> None:
+    """The file starts empty, stops inside a packet, and ends without a problem."""
     path = tmp_path / "growing.pcap"
     path.touch()
     with decoding(path) as process, path.open("ab", buffering=0) as growing:
         growing.write(capture[:10])
-        time.sleep(0.15)  # so that it is looked at in between; nothing depends on it
+        time.sleep(0.15)  # so that the file is polled in between; nothing depends on it
         growing.write(capture[10:1000])
         assert serials(process, 4) == [0, 0, 1, 1]
         growing.write(capture[1000:])
@@ -68,8 +68,8 @@ def test_messages_come_as_the_file_grows(capture: bytes, tmp_path: Path, number:
         assert stopped(process, number) == (0, "", "")
 
 
-def test_a_background_job_can_be_interrupted(capture: bytes, tmp_path: Path) -> None:
-    """It inherits that SIGINT is ignored."""
+def test_background_job_can_be_interrupted(capture: bytes, tmp_path: Path) -> None:
+    """It inherits an ignored SIGINT."""
     path = tmp_path / "whole.pcap"
     path.write_bytes(capture)
     ignore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
@@ -78,7 +78,7 @@ def test_a_background_job_can_be_interrupted(capture: bytes, tmp_path: Path) -> 
         assert stopped(process, signal.SIGINT) == (0, "", "")
 
 
-def test_what_is_incomplete_when_it_is_stopped_is_said(capture: bytes, tmp_path: Path) -> None:
+def test_stopping_reports_incomplete_message(capture: bytes, tmp_path: Path) -> None:
     path = tmp_path / "cut.pcap"
     path.write_bytes(capture[:1100])
     with decoding(path) as process:
@@ -89,7 +89,7 @@ def test_what_is_incomplete_when_it_is_stopped_is_said(capture: bytes, tmp_path:
     assert json.loads(out.splitlines()[0])["serial"] == 2
 
 
-def test_a_pipe_ends_when_its_writer_does(capture: bytes) -> None:
+def test_pipe_ends_with_its_writer(capture: bytes) -> None:
     with decoding("-", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.buffer.write(capture)  # type: ignore[attr-defined]
@@ -99,7 +99,7 @@ def test_a_pipe_ends_when_its_writer_does(capture: bytes) -> None:
         assert process.wait(PATIENCE) == 0
 
 
-def test_an_open_pipe_can_be_interrupted(capture: bytes) -> None:
+def test_open_pipe_can_be_interrupted(capture: bytes) -> None:
     read, write = os.pipe()
     try:
         with decoding("-", stdin=read) as process:
@@ -132,7 +132,7 @@ def read(process: subprocess.Popen[str], count: int) -> str:
 @pytest.mark.parametrize("kind", ["pcap", "pcapng", "log", "strace"])
 @pytest.mark.parametrize("how", ["renamed", "truncated", "vanished"])
 def test_rotated_file_is_followed(captures: Path, tmp_path: Path, kind: str, how: str) -> None:
-    """Connections go on: what is shown is the same as of one file."""
+    """Connections continue: the output equals that of one file."""
     path, parts = tmp_path / "file", tmp_path / "parts"
     if kind == "pcapng":
         command = [COMMAND, "decode", "-w", parts, captures / "virsh-domname.pcap"]
@@ -168,7 +168,7 @@ def parsed(lines: str) -> list[object]:
 
 
 def split_pcap(data: bytes) -> tuple[bytes, bytes]:
-    """Each with a header, as tcpdump makes them; in the middle of a connection."""
+    """Each with a header, as tcpdump writes them; split inside a connection."""
     at = 24
     while at < len(data) // 2:
         at += 16 + int.from_bytes(data[at + 8 : at + 12], "little")
@@ -210,7 +210,7 @@ def test_old_file_is_read_to_its_end(captures: Path, tmp_path: Path) -> None:
     assert out == expected
 
 
-def test_line_that_breaks_off_does_not_go_on_in_another_file(captures: Path, tmp_path: Path) -> None:
+def test_truncated_line_does_not_continue_in_next_file(captures: Path, tmp_path: Path) -> None:
     path = tmp_path / "log"
     lines = (captures / "libvirtd-rpc-info.log").read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-1]) + lines[-1][:30])
@@ -223,7 +223,7 @@ def test_line_that_breaks_off_does_not_go_on_in_another_file(captures: Path, tmp
         assert stopped(process, signal.SIGTERM)[2] == f"{path}: {REPLACED}"
 
 
-def test_capture_that_breaks_off_before_another_is_reported(capture: bytes, tmp_path: Path) -> None:
+def test_reports_truncated_capture_before_next_file(capture: bytes, tmp_path: Path) -> None:
     path = tmp_path / "cut.pcap"
     first, second = split_pcap(capture)
     path.write_bytes(first + second[24:50])
@@ -240,8 +240,8 @@ def test_capture_that_breaks_off_before_another_is_reported(capture: bytes, tmp_
     assert replaced == f"{path}: {REPLACED}"
 
 
-def test_parts_of_tcpdump_are_followed(capture: bytes, tmp_path: Path) -> None:
-    """tcpdump -C writes file, file1, file2; an older file of such a name is not the next one."""
+def test_follows_parts_of_tcpdump(capture: bytes, tmp_path: Path) -> None:
+    """tcpdump -C writes file, file1, file2; an older file with such a name is not the next one."""
     path = tmp_path / "it.pcap"
     (tmp_path / "it.pcap2").write_bytes(capture)
     os.utime(tmp_path / "it.pcap2", (0, 0))
@@ -275,11 +275,11 @@ def test_parts_of_tcpdump_are_followed(capture: bytes, tmp_path: Path) -> None:
         ("trace1", "trace11"),
     ],
 )
-def test_names_of_tcpdump_s_parts(path: str, following: str) -> None:
+def test_names_of_tcpdump_parts(path: str, following: str) -> None:
     assert _numbered(path) == following
 
 
-def test_replaced_file_that_cannot_be_read_ends_it(capture: bytes, tmp_path: Path) -> None:
+def test_unreadable_replacement_ends_following(capture: bytes, tmp_path: Path) -> None:
     path = tmp_path / "gone"
     path.write_bytes(capture)
     with decoding(path) as process:
@@ -291,7 +291,7 @@ def test_replaced_file_that_cannot_be_read_ends_it(capture: bytes, tmp_path: Pat
         assert "nothing more could be read" in process.stderr.read()
 
 
-def test_figures_count_what_is_rotated(capture: bytes, tmp_path: Path) -> None:
+def test_statistics_include_rotated_files(capture: bytes, tmp_path: Path) -> None:
     path = tmp_path / "it.pcap"
     first, second = split_pcap(capture)
     path.write_bytes(first)

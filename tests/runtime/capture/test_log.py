@@ -1,4 +1,4 @@
-"""libvirt's log: lines to messages, connections and events."""
+"""libvirt's log: from lines to messages, connections and events."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def names(items: list[Item]) -> list[str]:
     return list(dict.fromkeys(str(chunk.connection) for chunk in chunks(items)))
 
 
-def test_a_real_log_of_both_sides(captures: Path) -> None:
-    """Five virsh sessions: what a client queues the daemon receives, and the other way round."""
+def test_log_of_both_sides(captures: Path) -> None:
+    """Five virsh sessions: the daemon receives what a client queues, and vice versa."""
     with (captures / "libvirtd-rpc-info.log").open("rb") as file:
         items = list(read_source(file, "log"))
     seen: dict[str, Counter[tuple[str | None, bytes]]] = {"client": Counter(), "server": Counter()}
@@ -67,7 +67,7 @@ def test_a_real_log_of_both_sides(captures: Path) -> None:
     assert notices(items) == []
 
 
-def test_a_message() -> None:
+def test_message_line() -> None:
     (chunk,) = read(CALL)
     assert isinstance(chunk, Chunk)
     header = (0x20008086, 1, 60, 0, 1, 0)
@@ -94,7 +94,7 @@ def test_directions(name: str, direction: str, connection: str) -> None:
     )
 
 
-def test_numbers_with_their_sign_extended() -> None:
+def test_sign_extended_numbers() -> None:
     (chunk,) = read(
         "RPC_CLIENT_MSG_RX: client=0x1 len=28 prog=18446744071684985625 vers=1 proc=-1"
         " type=18446744073709551615 status=-2 serial=4294967295"
@@ -103,7 +103,7 @@ def test_numbers_with_their_sign_extended() -> None:
     assert unpack(">IIIiiIi", chunk.data) == (28, 0x87539319, 1, -1, -1, 0xFFFFFFFF, -2)
 
 
-def test_dummies_are_no_messages() -> None:
+def test_skips_dummy_messages() -> None:
     assert (
         read("RPC_CLIENT_MSG_TX_QUEUE: client=0x1 len=0 prog=0 vers=0 proc=0 type=0 status=0 serial=0") == []
     )
@@ -123,7 +123,7 @@ def test_dummies_are_no_messages() -> None:
         ("RPC_SOCKET_NEW: fd=1", "expected the address of an object, got ''"),
     ],
 )
-def test_lines_that_libvirt_does_not_write(line: str, words: str) -> None:
+def test_reports_malformed_lines(line: str, words: str) -> None:
     items = read(CALL, line, CALL)
     assert notices(items) == [("bad-log-line", f"line 2: {line.partition(':')[0]}: {words}")]
     assert len(chunks(items)) == 2
@@ -140,7 +140,7 @@ def session(client: str, sock: str, port: int) -> list[str]:
     ]
 
 
-def test_an_address_that_is_used_again_is_another_connection() -> None:
+def test_reused_address_is_another_connection() -> None:
     items = read(*session("0xa", "0xb", 5001), *session("0xa", "0xb", 5002))
     assert names(items) == ["127.0.0.1:5001-127.0.0.1:16509@0xa", "127.0.0.1:5002-127.0.0.1:16509@0xa"]
     assert [(chunk.connection.id, chunk.end) for chunk in chunks(items)] == [
@@ -159,12 +159,12 @@ def test_an_address_that_is_used_again_is_another_connection() -> None:
     assert first.connection.id == 1
 
 
-def test_a_new_client_whose_predecessor_was_not_seen_to_end() -> None:
+def test_new_client_replaces_one_without_end() -> None:
     items = read(*session("0xa", "0xb", 5001)[:3], *session("0xa", "0xb", 5002))
     assert [chunk.connection.id for chunk in chunks(items) if chunk.end] == [1, 1, 2, 2]
 
 
-def test_a_connection_without_a_message_is_told_by_events_alone() -> None:
+def test_connection_without_messages_has_only_events() -> None:
     items = read("RPC_SERVER_CLIENT_NEW: client=0xa sock=0xb", "RPC_SERVER_CLIENT_DISPOSE: client=0xa")
     assert [item.kind for item in items if isinstance(item, ConnectionEvent)] == [
         "server_client_new",
@@ -173,7 +173,7 @@ def test_a_connection_without_a_message_is_told_by_events_alone() -> None:
     assert len(items) == 2
 
 
-def test_the_side_that_wrote_the_lines_has_the_object() -> None:
+def test_client_and_server_objects_set_the_side() -> None:
     new = "localAddr=::1;40508, remoteAddr=::1;16514"
     items = read(
         f"RPC_SOCKET_NEW: sock=0x1 fd=1 errfd=-1 pid=0 {new}",
@@ -183,7 +183,7 @@ def test_the_side_that_wrote_the_lines_has_the_object() -> None:
     assert names(items) == ["[::1]:40508@0x2-[::1]:16514"]
 
 
-def test_the_log_begins_in_mid_connection() -> None:
+def test_log_starts_in_mid_connection() -> None:
     items = read(
         "RPC_SOCKET_DISPOSE: sock=0x5",
         "RPC_KEEPALIVE_STOP: ka=0x6 client=0x1",
@@ -197,8 +197,8 @@ def test_the_log_begins_in_mid_connection() -> None:
     assert notices(items) == []
 
 
-def test_events() -> None:
-    """All words, in their order and as they are written; a value may have blanks in it."""
+def test_connection_events() -> None:
+    """All words, in order and unchanged; a value may contain blanks."""
     _, event = read(
         CALL,
         "dispatch:1 : RPC_SERVER_CLIENT_AUTH_ALLOW: client=0x1 auth=1 identity=CN=a host, O=b c",
@@ -214,7 +214,7 @@ def test_events() -> None:
     assert (event.kind, event.connection, event.side) == ("tls_context_new", None, None)
 
 
-def test_whose_tls_it_is() -> None:
+def test_side_of_tls_events() -> None:
     items = read(
         "RPC_TLS_CONTEXT_NEW: ctxt=0x7 cacert=/etc/pki/CA/cacert.pem isServer=0",
         "RPC_TLS_SESSION_NEW: sess=0x8 ctxt=0x9 hostname=<null> isServer=1",
@@ -227,7 +227,7 @@ def test_whose_tls_it_is() -> None:
     assert sides == ["client", "server", "server", "server", None, "client"]
 
 
-def test_what_a_peer_chose_names_no_other_object() -> None:
+def test_peer_text_cannot_name_another_object() -> None:
     items = read(CALL, "RPC_SERVER_CLIENT_AUTH_ALLOW: client=0x2 auth=1 identity=x client=0x1")
     assert isinstance(items[1], ConnectionEvent)
     assert items[1].connection is None
@@ -249,7 +249,7 @@ def test_what_a_peer_chose_names_no_other_object() -> None:
         ("9999999-11-22T21:45:10+0100 host libvirtd[123]: ", None, None),
     ],
 )
-def test_what_stands_before_a_line(start: str, time_ns: int | None, thread: str | None) -> None:
+def test_accepts_line_prefixes(start: str, time_ns: int | None, thread: str | None) -> None:
     items = read(CALL, "RPC_KEEPALIVE_STOP: ka=0x6 client=0x1", start=start)
     chunk, event = (item for item in items if not isinstance(item, Notice))
     assert isinstance(chunk, Chunk)
@@ -259,7 +259,7 @@ def test_what_stands_before_a_line(start: str, time_ns: int | None, thread: str 
     assert [code for code, _ in notices(items)] == ([] if time_ns else ["no-times"])
 
 
-def test_processes_in_the_journal_are_apart() -> None:
+def test_processes_in_the_journal_are_separate() -> None:
     lines = [
         f"2026-11-22T21:45:10+0000 host {daemon}: {CALL}\n" for daemon in ("virtqemud[1]", "virtlogd[2]")
     ]
@@ -278,7 +278,7 @@ def test_processes_in_the_journal_are_apart() -> None:
         "",
     ],
 )
-def test_lines_of_other_areas(line: str) -> None:
+def test_skips_lines_of_other_modules(line: str) -> None:
     items = read(line)
     (code, words) = notices(items)[0]
     assert (len(items), code) == (1, "no-rpc-lines")
@@ -286,11 +286,11 @@ def test_lines_of_other_areas(line: str) -> None:
     assert "LIBVIRT_LOG_FILTERS=2:rpc" in words
 
 
-def test_a_line_in_a_document_is_none_of_libvirts() -> None:
+def test_skips_quoted_log_lines() -> None:
     assert notices(read(CALL, start="")) == notices(read(""))
 
 
-def test_an_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_MAX_LINE", 1000)
     items = read(CALL, "x" * 2_000_000, CALL)
     assert len(chunks(items)) == 1
@@ -299,8 +299,8 @@ def test_an_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_objects_that_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest connection is given up, and ended."""
+def test_number_of_objects_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest connection is evicted and ended."""
     monkeypatch.setattr(objects, "_MAX_OBJECTS", 2)
     items = read(*(line for n in range(4) for line in session(f"0xa{n}", f"0xb{n}", 5000 + n)[:3]))
     assert [chunk.connection.id for chunk in chunks(items) if chunk.end] == [1, 1, 2, 2]

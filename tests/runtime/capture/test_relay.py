@@ -1,4 +1,4 @@
-"""The relay with real sockets: nothing is lost, changed or held up on the way."""
+"""The relay with real sockets: nothing is lost, changed or delayed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAIRS = ["unix-unix", "unix-tcp", "tcp-unix", "tcp-tcp", "six-six"]
 
 
 def seen(feed: Feed) -> tuple[dict[tuple[int, Direction | None], bytes], list[Notice], list[Chunk]]:
-    """The bytes of each direction, the Notices, and the ends, of a feed that is closed."""
+    """The bytes of each direction, the Notices, and the ends, of a closed feed."""
     found: dict[tuple[int, Direction | None], bytes] = {}
     notices: list[Notice] = []
     ends: list[Chunk] = []
@@ -40,7 +40,7 @@ def seen(feed: Feed) -> tuple[dict[tuple[int, Direction | None], bytes], list[No
 
 
 @pytest.mark.parametrize("kinds", PAIRS)
-def test_bytes_both_ways(tmp_path: Path, kinds: str) -> None:
+def test_relays_bytes_both_ways(tmp_path: Path, kinds: str) -> None:
     feed = Feed()
     with through(kinds, tmp_path, echo, feed) as address, client(address) as one:
         one.sendall(b"there")
@@ -64,7 +64,7 @@ def test_bytes_both_ways(tmp_path: Path, kinds: str) -> None:
 
 
 @pytest.mark.parametrize("kinds", PAIRS)
-def test_a_connection_that_is_closed_on_one_side_goes_on_on_the_other(tmp_path: Path, kinds: str) -> None:
+def test_half_closed_connection_stays_open(tmp_path: Path, kinds: str) -> None:
     with through(kinds, tmp_path, answer_at_end) as address, client(address) as one:
         body = random.Random(1).randbytes(3_000_000)
         one.sendall(body)
@@ -91,8 +91,8 @@ def test_the_server_may_end_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kinds", PAIRS)
-def test_one_that_does_not_read_stops_the_other(tmp_path: Path, kinds: str) -> None:
-    """What a relay keeps is bounded: the sender has to wait, and in the end everything is there."""
+def test_blocked_reader_blocks_the_sender(tmp_path: Path, kinds: str) -> None:
+    """The relay's buffers are bounded: the sender has to wait, and finally everything arrives."""
     go = threading.Event()
     got: list[bytes] = []
 
@@ -105,7 +105,7 @@ def test_one_that_does_not_read_stops_the_other(tmp_path: Path, kinds: str) -> N
     with through(kinds, tmp_path, lazy) as address, client(address) as one:
         one.settimeout(1)
         sent = 0
-        with suppress(TimeoutError):  # this is the condition that is waited for
+        with suppress(TimeoutError):  # the condition to wait for
             while sent < len(body):
                 sent += one.send(body[sent : sent + 65536])
         assert sent < 40_000_000
@@ -134,7 +134,7 @@ def receive_with(one: socket.socket, size: int) -> tuple[bytes, list[int]]:
 
 
 def receive_bytewise(one: socket.socket, size: int) -> list[tuple[bytes, int]]:
-    """Each byte, and how many descriptors came with it (they are closed)."""
+    """Each byte, and the number of accompanying descriptors (they are closed)."""
     found = []
     while len(found) < size:
         data, descriptors = receive_with(one, 1)
@@ -145,8 +145,8 @@ def receive_bytewise(one: socket.socket, size: int) -> list[tuple[bytes, int]]:
     return found
 
 
-def test_a_descriptor_arrives_with_its_byte_and_works(tmp_path: Path) -> None:
-    """As libvirt sends them: a message, then each descriptor with a byte of its own."""
+def test_relays_descriptor_with_its_byte(tmp_path: Path) -> None:
+    """As libvirt sends them: a message, then each descriptor with a separate byte."""
     feed = Feed()
 
     def use(connection: socket.socket) -> None:
@@ -176,9 +176,9 @@ def test_a_descriptor_arrives_with_its_byte_and_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_descriptors_and_bytes_in_any_order(tmp_path: Path, seed: int) -> None:
-    """Every byte comes with as many descriptors as without a relay, also to a server that takes nothing
-    until all buffers on the way are full; and none stays open here."""
+def test_relays_descriptors_and_bytes_in_any_order(tmp_path: Path, seed: int) -> None:
+    """Every byte has as many descriptors as without a relay, also for a server that reads nothing until all
+    buffers are full; and none stays open here."""
     chance = random.Random(seed)
     pieces = [(chance.randbytes(chance.randint(1, 40)), 0) for _ in range(600)]
     pieces += [(b"%c" % chance.randrange(256), count) for count in [1] * 400 + [2, 30, 253]]
@@ -214,7 +214,7 @@ def test_descriptors_and_bytes_in_any_order(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kinds", ["unix-tcp", "tcp-unix"])
-def test_descriptors_that_cannot_pass_are_closed_and_said_once(tmp_path: Path, kinds: str) -> None:
+def test_closes_and_reports_descriptors_on_tcp(tmp_path: Path, kinds: str) -> None:
     feed = Feed()
     read, write = os.pipe()
 
@@ -243,7 +243,7 @@ def test_descriptors_that_cannot_pass_are_closed_and_said_once(tmp_path: Path, k
     assert [notice.code for notice in notices] == ["descriptors-lost"]
 
 
-def test_descriptors_that_nobody_takes_are_closed(tmp_path: Path) -> None:
+def test_closes_undelivered_descriptors(tmp_path: Path) -> None:
     read, write = os.pipe()
     gone = threading.Event()
 
@@ -266,17 +266,17 @@ def test_descriptors_that_nobody_takes_are_closed(tmp_path: Path) -> None:
             assert file.read() == b""
 
 
-# Many, and gone
+# Many clients, and failures
 
 
 @pytest.mark.parametrize("kinds", ["unix-unix", "tcp-tcp"])
-def test_200_clients_at_once_lose_no_byte(tmp_path: Path, kinds: str) -> None:
+def test_200_concurrent_clients_lose_no_byte(tmp_path: Path, kinds: str) -> None:
     feed = Feed()
     count, size = 200, 40_000
     bodies = [random.Random(number).randbytes(size + number) for number in range(count)]
     with through(kinds, tmp_path, echo, feed) as address, ExitStack() as stack:
         clients = [stack.enter_context(client(address)) for _ in range(count)]
-        for start in range(0, size + count, 10_000):  # all take turns: every connection is half way at a time
+        for start in range(0, size + count, 10_000):  # in turn: each connection is half finished
             for one, body in zip(clients, bodies, strict=True):
                 one.sendall(body[start : start + 10_000])
             for one, body in zip(clients, bodies, strict=True):
@@ -292,7 +292,7 @@ def test_200_clients_at_once_lose_no_byte(tmp_path: Path, kinds: str) -> None:
     assert len(ends) == 2 * count
 
 
-def test_a_reset_is_passed_on(tmp_path: Path) -> None:
+def test_relays_reset(tmp_path: Path) -> None:
     def refuse(connection: socket.socket) -> None:
         connection.recv(1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -304,18 +304,18 @@ def test_a_reset_is_passed_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kinds", PAIRS)
-def test_a_server_that_goes_away_does_not_leave_its_client_waiting(tmp_path: Path, kinds: str) -> None:
+def test_vanished_server_closes_its_client(tmp_path: Path, kinds: str) -> None:
     def brief(connection: socket.socket) -> None:
         connection.sendall(b"bye")
 
     with through(kinds, tmp_path, brief) as address, client(address) as one:
         assert read_all(one) == b"bye"
-        with suppress(BrokenPipeError, ConnectionResetError):  # TimeoutError where it stays waiting
+        with suppress(BrokenPipeError, ConnectionResetError):  # TimeoutError if it keeps waiting
             while True:
                 one.sendall(bytes(65536))
 
 
-def test_a_server_that_takes_nothing_more_may_still_speak(tmp_path: Path) -> None:
+def test_server_that_stops_reading_may_still_write(tmp_path: Path) -> None:
     speak = threading.Event()
 
     def half(connection: socket.socket) -> None:
@@ -335,7 +335,7 @@ def test_a_server_that_takes_nothing_more_may_still_speak(tmp_path: Path) -> Non
         assert read_all(one) == b"still here"
 
 
-def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_server(tmp_path: Path) -> None:
     feed = Feed()
     front, back = (Address("unix", str(tmp_path / name)) for name in ("front", "back"))
     with relayed(front, back, feed):
@@ -350,7 +350,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     ]
 
 
-def test_the_end_closes_connections_and_removes_the_path(tmp_path: Path) -> None:
+def test_close_ends_connections_and_removes_path(tmp_path: Path) -> None:
     with ExitStack() as stack:
         with through("unix-unix", tmp_path, echo) as address:
             one = stack.enter_context(client(address))
@@ -361,15 +361,15 @@ def test_the_end_closes_connections_and_removes_the_path(tmp_path: Path) -> None
         assert not Path(address.name).exists()
 
 
-def test_a_path_that_is_another_s_by_now_is_left_alone(tmp_path: Path) -> None:
+def test_keeps_path_that_was_replaced(tmp_path: Path) -> None:
     with through("unix-unix", tmp_path, echo) as address:
         Path(address.name).unlink()
         Path(address.name).write_text("mine")
     assert Path(address.name).read_text() == "mine"
 
 
-def test_no_more_descriptors_for_clients_make_them_wait(tmp_path: Path) -> None:
-    """The limit on open files: those that are there go on, others wait until there is room."""
+def test_clients_wait_when_descriptors_run_out(tmp_path: Path) -> None:
+    """The limit on open files: existing connections continue, others wait until there is room."""
     feed = Feed()
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     with through("unix-unix", tmp_path, echo, feed) as address, client(address) as one:

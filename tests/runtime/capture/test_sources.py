@@ -45,7 +45,7 @@ def pcapng() -> bytes:
 
 @pytest.mark.parametrize("data", [capture(), capture(order=">", nanoseconds=True), pcapng()])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
-def test_captures(data: bytes, pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+def test_reads_captures(data: bytes, pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / "no suffix"
     path.write_bytes(pack(data))
     items = list(open_source(str(path)))
@@ -54,7 +54,7 @@ def test_captures(data: bytes, pack: Callable[[bytes], bytes], tmp_path: Path) -
     assert not any(isinstance(item, Notice) for item in items)
 
 
-def test_raw_stream() -> None:
+def test_reads_raw_stream() -> None:
     data = CALL + REPLY * 20_000
     items = open_bytes(data)
     assert content(items) == data
@@ -82,18 +82,18 @@ def test_raw_stream() -> None:
         "\n".join(f"{at:04x}  {CALL[at : at + 16].hex(' ')}   ab.cd..." for at in range(0, 32, 16)),
     ],
 )
-def test_hex_in_many_forms(text: str) -> None:
+def test_reads_hex_in_many_forms(text: str) -> None:
     assert len(CALL) == 32
     assert content(open_bytes(text.encode())) == CALL
 
 
-def test_each_group_of_hex_is_a_message_of_its_own() -> None:
+def test_each_group_of_hex_is_a_separate_message() -> None:
     text = f"{CALL.hex()}\n\n# the reply\n{REPLY.hex()}\n{CALL.hex()}\n \n"
     chunks = [item for item in open_bytes(text.encode()) if isinstance(item, Chunk)]
     assert [(chunk.data, chunk.end) for chunk in chunks] == [(CALL, True), (REPLY + CALL, True)]
 
 
-def test_repeated_lines_that_a_dump_leaves_out() -> None:
+def test_expands_repeated_lines_of_dump() -> None:
     data = message(bytes(100))
     text = "\n".join([f"{at:08x}  {data[at : at + 16].hex(' ')}" for at in (0, 16, 32)] + ["*", "00000080"])
     assert content(open_bytes(text.encode())) == data
@@ -108,7 +108,7 @@ def test_repeated_lines_that_a_dump_leaves_out() -> None:
         ("zz" * 100, "'" + "z" * 40 + "…' is no hex"),
     ],
 )
-def test_line_that_is_no_hex(line: str, words: str) -> None:
+def test_rejects_line_that_is_not_hex(line: str, words: str) -> None:
     """The group ends there; the next one is read."""
     text = f"{CALL.hex()}\n\n{line}\n{REPLY.hex()}\n\n{REPLY.hex()}"
     items = open_bytes(text.encode())
@@ -129,7 +129,7 @@ def test_line_that_is_no_hex(line: str, words: str) -> None:
         "*\nffffffffffff: 00",
     ],
 )
-def test_offsets_of_a_dump_must_go_on(second: str) -> None:
+def test_rejects_offsets_out_of_order(second: str) -> None:
     items = open_bytes(f"00000000: {CALL[:16].hex(' ', 2)}\n{second}\n".encode())
     assert [item.code for item in items if isinstance(item, Notice)] == ["bad-hex"]
     assert content(items) == CALL[:16]
@@ -156,13 +156,13 @@ def test_offsets_of_a_dump_must_go_on(second: str) -> None:
         (b"BZh9" + b"\xff" * 40, "the compressed file is damaged"),
     ],
 )
-def test_what_is_not_understood(data: bytes, words: str) -> None:
+def test_rejects_unknown_input(data: bytes, words: str) -> None:
     with pytest.raises(SourceError, match=r"^bytes: ") as caught:
         open_bytes(data)
     assert words in str(caught.value)
 
 
-def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
+def test_reports_unreadable_files(tmp_path: Path) -> None:
     for path, words in (
         (str(tmp_path / "none"), "no such file"),
         (str(tmp_path), "is a folder, not a file"),
@@ -175,7 +175,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
         assert words in str(caught.value)
 
 
-def test_format_that_is_given() -> None:
+def test_accepts_explicit_format() -> None:
     items = list(read_source(io.BytesIO(b"anything"), "bytes", format="raw"))
     assert content(items) == b"anything"
 
@@ -239,7 +239,7 @@ def test_other_ports(tmp_path: Path) -> None:
     assert [item.connection.server for item in items if isinstance(item, Chunk)][-1] == "192.0.2.1:8080"
 
 
-def test_packets_that_could_not_be_used_are_reported() -> None:
+def test_reports_unusable_packets() -> None:
     call = packets.tcp(1, CALL)
     data = packets.pcap(
         [packets.ethernet(packets.ipv4(call, fragment=0x2000)), packets.ethernet(b"\x45" * 9)]
@@ -257,7 +257,7 @@ def test_packets_that_could_not_be_used_are_reported() -> None:
     )
 
 
-def test_progress(captures: Path) -> None:
+def test_reports_progress(captures: Path) -> None:
     path = captures / "tour.pcap"
     steps: list[tuple[int, int | None]] = []
     for _ in open_source(str(path), progress=lambda done, total: steps.append((done, total))):
@@ -277,7 +277,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize(("data", "directions"), [(capture(), 2), (pcapng(), 2), (CALL + REPLY, 1)])
-def test_standard_input_is_shown_as_it_comes(stdin: io.FileIO, data: bytes, directions: int) -> None:
+def test_standard_input_is_read_as_it_arrives(stdin: io.FileIO, data: bytes, directions: int) -> None:
     at = data.index(CALL) + len(CALL) + 12
     stdin.write(data[:at])
     items = open_source("-")
@@ -292,7 +292,7 @@ def test_standard_input_is_shown_as_it_comes(stdin: io.FileIO, data: bytes, dire
     assert (first.data + content(rest))[: len(sent)] == sent or content(rest, "s2c") == REPLY
 
 
-def test_standard_input_a_byte_at_a_time(stdin: io.FileIO) -> None:
+def test_reads_standard_input_byte_by_byte(stdin: io.FileIO) -> None:
     import threading
 
     def write() -> None:
@@ -307,15 +307,15 @@ def test_standard_input_a_byte_at_a_time(stdin: io.FileIO) -> None:
     assert content(items, "s2c") == REPLY
 
 
-def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(SourceError, match="standard input: is closed"):
         open_source("-")
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_a_capture_without_a_connection_of_libvirts_says_so(count: int) -> None:
-    """Without packets; with a half-open one; with another program's."""
+def test_reports_capture_without_libvirt_connections(count: int) -> None:
+    """Without packets; with a half-open connection; with another program's."""
     shop = Talk(server=("10.0.0.2", 8080))
     packets_ = [shop.packet("c2s", flags=SYN), shop.packet("c2s", b"GET / HTTP/1.0\r\n\r\n")][:count]
     (notice,) = open_bytes(packets.pcap(packets_))
@@ -323,7 +323,7 @@ def test_a_capture_without_a_connection_of_libvirts_says_so(count: int) -> None:
     assert (notice.code, notice.severity) == ("no-libvirt", "note")
 
 
-def test_a_capture_that_cannot_be_read_says_only_that() -> None:
+def test_unreadable_capture_has_one_error() -> None:
     items = open_bytes(packets.pcap([Talk().packet("c2s", flags=SYN)])[:-1])
     assert [item.code for item in items if isinstance(item, Notice)] == ["truncated-file"]
 

@@ -1,4 +1,4 @@
-"""From Chunks to messages, and back into step."""
+"""From Chunks to messages, with resynchronisation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def captured(items: Iterable[Item]) -> list[Captured]:
 
 
 def read(items: Iterable[Item]) -> tuple[list[int], list[Notice]]:
-    """The serials of the messages that were seen whole, and the Notices."""
+    """The serials of complete messages, and the Notices."""
     items = list(items)
     found = list(messages(items, decode_message, programs=PROGRAMS))
     serials = [item.message.header.serial for item in captured(items) if not item.message.missing]
@@ -71,7 +71,7 @@ def test_messages_in_pieces(step: int) -> None:
     ]
 
 
-def test_directions_and_connections_are_apart() -> None:
+def test_directions_and_connections_are_separate() -> None:
     two = Connection(2, "a", "b")
     items = [
         chunk(CALLS[1][:10]),
@@ -96,7 +96,7 @@ def test_notices_of_the_source_pass_through() -> None:
 
 @pytest.mark.parametrize("at", [1, 4, 27, 28, 40])
 @pytest.mark.parametrize("end", [False, True])
-def test_message_that_breaks_off(at: int, end: bool) -> None:
+def test_truncated_message(at: int, end: bool) -> None:
     serials, (notice,) = read([chunk(CALLS[1] + CALLS[5][:at]), chunk(b"", end=end)])
     assert serials == [1]
     assert notice.code == "incomplete-message"
@@ -140,16 +140,16 @@ def test_garbage_up_to_the_end() -> None:
     assert "71,000 bytes" in notices[1].text
 
 
-def test_message_inside_a_payload_is_not_taken_for_one() -> None:
-    """Looking for the next message, a hit counts only if what follows it is one, too."""
+def test_message_inside_a_payload_is_ignored() -> None:
+    """When searching for the next message, a hit counts only if another message follows."""
     inner = message(b"inner", serial=77)[:-2] + b"more that does not follow a message"
     serials, notices = read([chunk(CALLS[1]), chunk(b"\xff\xff\xff\xff" + inner + CALLS[2] + CALLS[3])])
     assert serials == [1, 2, 3]
     assert codes(notices) == ["bad-frame", "resynchronised"]
 
 
-def test_wrong_length_is_not_waited_for() -> None:
-    """A length word of 32 MiB before something that is no header."""
+def test_wrong_length_does_not_block() -> None:
+    """A length word of 32 MiB before bytes that are not a header."""
     serials, notices = read([chunk(CALLS[1]), chunk(b"\x01\xff\xff\xff" + b"\xaa" * 40), chunk(CALLS[2])])
     assert serials == [1, 2]
     assert codes(notices) == ["bad-frame", "resynchronised"]
@@ -162,7 +162,7 @@ BIG = message(bytes(range(256)) * 20, serial=50, type=3, status=2)
     ("start", "lost"), [(28, 1), (100, 1000), (4, 5144), (100, 5048), (3000, 2148), (5147, 1)]
 )
 def test_lost_inside_a_message_of_known_length(start: int, lost: int) -> None:
-    """What is left of it is passed over exactly, whatever it looks like."""
+    """The rest of the message is skipped exactly, whatever it contains."""
     rest = BIG[start + lost :]
     assert len(BIG) == 5148
     serials, notices = read(
@@ -222,7 +222,7 @@ def test_start_in_mid_message(step: int) -> None:
 
 @pytest.mark.parametrize("lost", [-1, 1, 3000, 9000])
 @pytest.mark.parametrize("seen", [28, 29, 4000])
-def test_what_was_seen_of_a_message_is_shown(seen: int, lost: int) -> None:
+def test_partial_message_is_decoded(seen: int, lost: int) -> None:
     items = [chunk(CALLS[1]), chunk(BIG[:seen]), chunk(BIG[seen + lost :] if lost > 0 else b"", lost=lost)]
     (_, part, *_) = captured(items)
     header = part.message.header
@@ -232,22 +232,22 @@ def test_what_was_seen_of_a_message_is_shown(seen: int, lost: int) -> None:
 
 
 @pytest.mark.parametrize("end", [False, True])
-def test_what_was_seen_of_the_last_message_is_shown(end: bool) -> None:
+def test_partial_last_message_is_decoded(end: bool) -> None:
     _, part = captured([chunk(CALLS[1] + BIG[:40], end=end)])
     assert (part.message.header.serial, part.message.missing) == (50, 5108)
     assert captured([chunk(CALLS[1] + BIG[:27], end=end)])[1:] == []
 
 
 @pytest.mark.parametrize("seen", [28, 40, 5147])
-def test_cut_off_bytes_of_one_message(seen: int) -> None:
-    """The source has said that it does not show them: nothing is lost."""
+def test_cut_inside_one_message(seen: int) -> None:
+    """The source announced that it omits them: nothing is lost."""
     items = [chunk(CALLS[1]), chunk(BIG[:seen], cut=len(BIG) - seen), chunk(CALLS[2])]
     assert read(items) == ([1, 2], [])
     assert [item.message.missing for item in captured(items)] == [0, len(BIG) - seen, 0]
 
 
-def test_cut_off_bytes_in_two_pieces() -> None:
-    """As when a message is read with several calls, each of which is shown in part."""
+def test_cut_in_two_pieces() -> None:
+    """As when a message is read by several calls, each shown in part."""
     items = [
         chunk(BIG[:4]),
         chunk(BIG[4:36], cut=964),
@@ -258,7 +258,7 @@ def test_cut_off_bytes_in_two_pieces() -> None:
     assert [item.message.missing for item in captured(items)] == [len(BIG) - 36, 0]
 
 
-def test_cut_off_bytes_that_hold_more_than_one_message() -> None:
+def test_cut_spans_several_messages() -> None:
     items = [chunk(BIG[:40], cut=len(BIG) - 40 + len(CALLS[1])), chunk(CALLS[2]), chunk(CALLS[3])]
     serials, notices = read(items)
     assert serials == [2, 3]
@@ -267,7 +267,7 @@ def test_cut_off_bytes_that_hold_more_than_one_message() -> None:
     assert (serials, codes(notices)) == ([1, 2], ["lost-bytes"])
 
 
-def test_cut_off_header() -> None:
+def test_cut_inside_a_header() -> None:
     items = [chunk(CALLS[1] + BIG[:20], cut=len(BIG) - 20), chunk(CALLS[2])]
     serials, notices = read(items)
     assert serials == [1, 2]
@@ -276,7 +276,7 @@ def test_cut_off_header() -> None:
     ]
 
 
-def test_interruption() -> None:
+def test_interrupted_stream() -> None:
     serials, notices = read([chunk(CALLS[1] + BIG[:90]), chunk(BIG[200:] + CALLS[2], lost=-1)])
     assert serials == [1, 2]
     assert codes(notices) == ["lost-bytes", "resynchronised"]
@@ -311,13 +311,13 @@ def test_port_scan() -> None:
     assert read([chunk(CALLS[1]), chunk(b"", end=True), chunk(b"", "s2c", end=True)]) == ([1], [])
 
 
-def test_raw_stream_that_begins_with_something_else() -> None:
+def test_raw_stream_with_leading_garbage() -> None:
     serials, notices = read([chunk(b"some other bytes" + CALLS[1] + CALLS[2], None, connection=RAW)])
     assert serials == [1, 2]
     assert codes(notices) == ["resynchronised"]
 
 
-def test_groups_of_hex_are_examined_one_by_one() -> None:
+def test_groups_of_hex_are_examined_separately() -> None:
     parts = [CALLS[1], b"GET / HTTP/1.0\r\n", CALLS[2] + CALLS[3][:30], CALLS[4], b"GET /"]
     serials, notices = read([chunk(part, None, connection=RAW, end=True) for part in parts])
     assert serials == [1, 2, 4]
@@ -330,7 +330,7 @@ def test_groups_of_hex_are_examined_one_by_one() -> None:
 
 @pytest.mark.parametrize("procedure", [68, 69])
 def test_security_layer_after_sasl(procedure: int) -> None:
-    """What follows is a length and bytes that only the two ends can read (RFC 4422 §3.7)."""
+    """After it, only the two ends can read the data: a length and bytes (RFC 4422 §3.7)."""
     cipher = random.Random(5)
     wrapped = [(200).to_bytes(4, "big") + cipher.randbytes(200) for _ in range(5)]
     items = [
@@ -372,14 +372,14 @@ def test_ended_connections_are_forgotten() -> None:
     assert not reader._conversations
 
 
-def test_large_message_in_small_pieces_takes_linear_time() -> None:
+def test_large_message_in_small_pieces_takes_linear_work() -> None:
     big = message(bytes(8 << 20), serial=3)
     items = (chunk(big[at : at + 1448]) for at in range(0, len(big), 1448))
     assert read(items) == ([3], [])
 
 
-def test_hostile_garbage_takes_linear_time() -> None:
-    """Two messages, then bytes that are none, again and again."""
+def test_hostile_garbage_takes_linear_work() -> None:
+    """Two messages, then garbage, repeatedly."""
     ping = message(prog=0x6B656570, type=2)
     stream = (ping * 2 + b"\xff" * 5) * 20_000
     serials, notices = read([chunk(stream[:100_000]), chunk(stream[100_000:])])

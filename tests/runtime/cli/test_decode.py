@@ -42,7 +42,7 @@ def passes(data: bytes, connection: Connection | None = None, **filters: Any) ->
 
 
 @pytest.mark.parametrize("word_", ["remote", "REMOTE_PROGRAM", "0x20008086", "536903814", "rem*", "*"])
-def test_programs_by_name_symbol_number_and_pattern(word_: str) -> None:
+def test_filters_programs_by_name_symbol_number_and_pattern(word_: str) -> None:
     assert passes(frame(), programs=[word_])
     assert passes(frame(prog=ADMIN), programs=[word_]) == (word_ == "*")
 
@@ -64,33 +64,33 @@ def test_programs_by_name_symbol_number_and_pattern(word_: str) -> None:
         ("REMOTE_PROGRAM.66", True, False, False),
     ],
 )
-def test_procedures(word_: str, remote: bool, qemu: bool, other: bool) -> None:
+def test_filters_procedures(word_: str, remote: bool, qemu: bool, other: bool) -> None:
     assert passes(frame(proc=66), procedures=[word_]) == remote
     assert passes(frame(proc=66, prog=QEMU), procedures=[word_]) == qemu
     assert passes(frame(proc=66, prog=77), procedures=[word_]) == other
     assert not passes(frame(proc=67), procedures=[word_]) or word_.endswith("*")
 
 
-def test_a_number_that_no_definition_has_can_be_asked_for() -> None:
+def test_filters_unknown_procedure_number() -> None:
     assert passes(frame(prog=77), programs=["77"])
     assert passes(frame(proc=-5), procedures=["-5"])
     assert passes(frame(type_=9), types=["9"])
 
 
-def test_types() -> None:
+def test_filters_message_types() -> None:
     assert passes(frame(type_=4), types=["call*"])
     assert not passes(frame(type_=4), types=["call"])
     assert type_numbers("reply*") == {1, 5}
     assert type_numbers("stream_hole") == {6}
 
 
-def test_errors_only() -> None:
+def test_filters_errors() -> None:
     assert passes(frame(error_payload(1, 1, b""), type_=1, status=1), errors_only=True)
     assert passes(frame(b"\0", proc=22), errors_only=True), "a malformed payload"
     assert not passes(frame(), errors_only=True)
 
 
-def test_connections() -> None:
+def test_filters_connections() -> None:
     other = Connection(12, "192.0.2.7:40508", "192.0.2.1:16509")
     assert passes(frame(), other, connections=["12"])
     assert not passes(frame(), other, connections=["1"])
@@ -100,7 +100,7 @@ def test_connections() -> None:
     assert passes(frame(), other, connections=["1", "0.2.1:"])
 
 
-def test_one_of_each_kind_must_match() -> None:
+def test_filters_of_different_kinds_combine() -> None:
     filters: dict[str, Any] = {"programs": ["remote", "qemu"], "types": ["call", "reply"]}
     assert passes(frame(type_=1), **filters)
     assert passes(frame(prog=QEMU), **filters)
@@ -119,7 +119,7 @@ def test_one_of_each_kind_must_match() -> None:
         ({"procedures": ["zz*"]}, "no procedure is called 'zz*'."),
     ],
 )
-def test_a_filter_that_names_nothing(filters: dict[str, list[str]], said: str) -> None:
+def test_rejects_filter_without_match(filters: dict[str, list[str]], said: str) -> None:
     with pytest.raises(FilterError) as caught:
         Filter(registry.default(), **filters)  # type: ignore[arg-type]
     assert str(caught.value).startswith(said)
@@ -139,11 +139,11 @@ def test_a_filter_that_names_nothing(filters: dict[str, list[str]], said: str) -
         ("1.5", None),
     ],
 )
-def test_numbers(word_: str, value: int | None) -> None:
+def test_filters_message_numbers(word_: str, value: int | None) -> None:
     assert number(word_) == value
 
 
-def test_suggestions() -> None:
+def test_unknown_names_get_suggestions() -> None:
     assert did_you_mean("reply", ["reply"]) == " Did you mean 'reply'?"
     assert did_you_mean("VIR_NET_REPLAY", ["VIR_NET_REPLY"]) == " Did you mean 'VIR_NET_REPLY'?"
     assert did_you_mean("q", ["reply"]) == ""
@@ -154,7 +154,7 @@ def test_suggestions() -> None:
 # The command
 
 
-def test_a_capture_as_json(captures: Path) -> None:
+def test_prints_capture_as_json(captures: Path) -> None:
     result = decode("--format", "jsonl", str(captures / "virsh-domname.pcap"))
     assert result.exit_code == 0
     shown = lines(result)
@@ -171,7 +171,7 @@ def test_a_capture_as_json(captures: Path) -> None:
     assert {line["dir"] for line in shown[1::2]} == {"s2c"}
 
 
-def test_off_a_terminal_json_is_the_default(captures: Path, tmp_path: Path) -> None:
+def test_json_is_the_default_without_terminal(captures: Path, tmp_path: Path) -> None:
     file = str(captures / "virsh-domname.pcap")
     assert decode(file).stdout == decode("--format", "jsonl", file).stdout
     output = tmp_path / "out"
@@ -186,14 +186,14 @@ def test_filters_narrow_the_output_and_keep_the_numbers(captures: Path) -> None:
     assert decode("--program", "qemu", file).stdout == ""
 
 
-def test_several_files_come_one_after_the_other(captures: Path) -> None:
+def test_reads_several_files_in_order(captures: Path) -> None:
     file = str(captures / "virsh-domname.pcap")
     assert decode(file, file).stdout == decode(file).stdout * 2
     pretty = decode("--format", "pretty", file, file).stdout
     assert pretty.count(f"== {file}\n── connection 1: ") == 2
 
 
-def test_standard_input(captures: Path) -> None:
+def test_reads_standard_input(captures: Path) -> None:
     file = captures / "virsh-domname.pcap"
     assert decode("-", stdin=file.read_bytes()).stdout == decode(str(file)).stdout
     shown = lines(decode("-", stdin=frame(proc=2).hex(" ").encode()))
@@ -220,7 +220,7 @@ def test_exit_status_1_for_malformed_input(captures: Path, tmp_path: Path) -> No
     assert re.match(r"standard input: error: .* \[unreadable\]\n$", other.stderr)
 
 
-def test_the_rest_is_decoded_after_a_file_that_is_none(captures: Path, tmp_path: Path) -> None:
+def test_continues_after_unreadable_file(captures: Path, tmp_path: Path) -> None:
     text_file = tmp_path / "notes.txt"
     text_file.write_text("These are notes, and no capture.\n")
     result = decode(str(text_file), str(captures / "virsh-domname.pcap"))
@@ -252,7 +252,7 @@ def test_exit_status_2_for_wrong_usage(words: list[str], said: str) -> None:
     assert result.stdout == ""
 
 
-def test_a_socket_is_for_a_relay(tmp_path: Path) -> None:
+def test_socket_input_suggests_relay(tmp_path: Path) -> None:
     path = tmp_path / "libvirt-sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -261,7 +261,7 @@ def test_a_socket_is_for_a_relay(tmp_path: Path) -> None:
     assert f"relay --listen unix:/tmp/relay.sock --connect unix:{path}\n" in result.stderr
 
 
-def test_an_input_is_not_overwritten(captures: Path, tmp_path: Path) -> None:
+def test_does_not_overwrite_input(captures: Path, tmp_path: Path) -> None:
     file = tmp_path / "x.pcap"
     file.write_bytes((captures / "virsh-domname.pcap").read_bytes())
     result = decode("-o", str(file), str(file))
@@ -269,14 +269,14 @@ def test_an_input_is_not_overwritten(captures: Path, tmp_path: Path) -> None:
     assert file.read_bytes() == (captures / "virsh-domname.pcap").read_bytes()
 
 
-def test_another_release(captures: Path) -> None:
-    """Before 1.0.5 the procedure of 60 was called supports_feature."""
+def test_decodes_with_another_release(captures: Path) -> None:
+    """Before 1.0.5, procedure 60 was called supports_feature."""
     file = str(captures / "virsh-domname.pcap")
     shown = lines(decode("--release", "0.9.7", file))
     assert [line["procedure"] for line in shown[2:4]] == ["supports_feature"] * 2
 
 
-def test_definitions_of_ones_own(tmp_path: Path) -> None:
+def test_decodes_with_custom_definitions(tmp_path: Path) -> None:
     x = tmp_path / "mine.x"
     x.write_text(
         "const MINE_PROGRAM = 0x77;\nconst MINE_PROTOCOL_VERSION = 1;\n"
@@ -288,7 +288,7 @@ def test_definitions_of_ones_own(tmp_path: Path) -> None:
     assert (line["program"], line["procedure"], line["payload"]) == ("mine", "greet", {"who": "you"})
 
 
-def test_definitions_with_problems(tmp_path: Path) -> None:
+def test_reports_invalid_definitions(tmp_path: Path) -> None:
     x = tmp_path / "bad.x"
     x.write_text("struct a { nothing b; };\nstruct c { nought d; };\n")
     result = decode("--defs", str(x), "-", stdin=frame())
@@ -298,7 +298,7 @@ def test_definitions_with_problems(tmp_path: Path) -> None:
     assert "2 problems" in result.stderr
 
 
-def test_on_a_terminal(captures: Path) -> None:
+def test_output_on_terminal(captures: Path) -> None:
     file = str(captures / "virsh-domname.pcap")
     shown = on_terminal("decode", file)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
@@ -326,7 +326,7 @@ def test_encrypted_connections_are_counted(tmp_path: Path) -> None:
     assert decode(str(file)).exit_code == 0
 
 
-def test_a_key_log_is_for_whole_captures(captures: Path, tmp_path: Path) -> None:
+def test_key_log_requires_capture_file(captures: Path, tmp_path: Path) -> None:
     result = decode("--keylog", str(tmp_path), str(captures / "virsh-domname.pcap"))
     assert result.exit_code == 2
     (tmp_path / "keys").write_text("")
@@ -341,7 +341,7 @@ def test_colour_can_be_forced(captures: Path) -> None:
     assert "\x1b[" not in decode("--format", "monitor", file).stdout
 
 
-def test_live_input_is_shown_as_it_comes() -> None:
+def test_live_input_is_shown_immediately() -> None:
     command = [sys.executable, "-c", "from libvirt_proto.cli.main import main; main()", "decode", "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -356,7 +356,7 @@ def test_live_input_is_shown_as_it_comes() -> None:
 
 @pytest.mark.parametrize("format_", ["pretty", "monitor", "jsonl"])
 @pytest.mark.parametrize("name", ["tour.pcap", "stream-events-keepalive.pcap"])
-def test_whole_captures(captures: Path, name: str, format_: str) -> None:
+def test_decodes_whole_captures(captures: Path, name: str, format_: str) -> None:
     result = decode("--format", format_, str(captures / name))
     assert (result.exit_code, result.stderr) == (0, "")
     assert REMOTE
@@ -364,8 +364,8 @@ def test_whole_captures(captures: Path, name: str, format_: str) -> None:
         assert all(line["error"] is None and line["program"] for line in lines(result))
 
 
-def test_a_log(captures: Path) -> None:
-    """Its messages have everything but their payload."""
+def test_decodes_log(captures: Path) -> None:
+    """Its messages have everything except payloads."""
     result = decode("--conn", "0x55bef0a18270", "--errors-only", str(captures / "libvirtd-rpc-info.log"))
     assert (result.exit_code, result.stderr) == (0, "")
     (line,) = lines(result)
@@ -378,7 +378,7 @@ def test_a_log(captures: Path) -> None:
     )
 
 
-def test_output_is_never_the_file_on_standard_input(captures: Path, tmp_path: Path) -> None:
+def test_rejects_file_on_standard_input_as_output(captures: Path, tmp_path: Path) -> None:
     data = (captures / "virsh-domname.pcap").read_bytes()
     file = tmp_path / "capture.pcap"
     file.write_bytes(data)
@@ -390,8 +390,8 @@ def test_output_is_never_the_file_on_standard_input(captures: Path, tmp_path: Pa
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the system does not count system calls")
-def test_output_is_buffered_whatever_python_does(captures: Path) -> None:
-    """With PYTHONUNBUFFERED, as in many containers, lines would cost a system call each."""
+def test_output_is_buffered_with_unbuffered_python(captures: Path) -> None:
+    """With PYTHONUNBUFFERED, as in many containers, each line would cost a system call."""
     code = (
         "import sys\nfrom libvirt_proto.cli.main import main\ntry: main()\n"
         "finally: print(open('/proc/self/io').read(), file=sys.stderr)"
@@ -403,9 +403,9 @@ def test_output_is_buffered_whatever_python_does(captures: Path) -> None:
     assert calls < 1000
 
 
-def test_merge(captures: Path, tmp_path: Path) -> None:
-    """A capture and the same with other times: half an hour ahead, 40 µs later to the server's port and
-    earlier from it, as the server would see it."""
+def test_merges_two_files(captures: Path, tmp_path: Path) -> None:
+    """A capture and a copy with other times: half an hour ahead, 40 µs later to the server's port and earlier
+    from it, as the server would see it."""
     data = (captures / "virsh-domname.pcap").read_bytes()
     out, pos = [data[:24]], 24
     while pos < len(data):
@@ -431,6 +431,6 @@ def test_merge(captures: Path, tmp_path: Path) -> None:
     ) in done.stderr
 
 
-def test_merge_takes_two_files(captures: Path) -> None:
+def test_merge_requires_two_files(captures: Path) -> None:
     done = ours.run("decode", "--merge", captures / "tour.pcap", status=2)
     assert "--merge requires exactly two files" in done.stderr

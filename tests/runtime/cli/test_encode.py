@@ -35,7 +35,7 @@ def objects(lines: bytes) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", CAPTURES)
-def test_a_capture_and_its_copy_give_the_same_lines(captures: Path, tmp_path: Path, name: str) -> None:
+def test_copy_of_capture_gives_equal_lines(captures: Path, tmp_path: Path, name: str) -> None:
     lines = decoded(captures / name)
     copy = tmp_path / "copy.pcapng"
     result = run("encode", "--format", "pcapng", "-o", str(copy), "-", stdin=lines)
@@ -43,8 +43,8 @@ def test_a_capture_and_its_copy_give_the_same_lines(captures: Path, tmp_path: Pa
     assert decoded(copy) == lines
 
 
-def test_connections_with_the_same_ends_stay_apart(tmp_path: Path) -> None:
-    """Two clients of a daemon's unix socket with the same serial numbers."""
+def test_connections_with_equal_addresses_stay_separate(tmp_path: Path) -> None:
+    """Two clients of a daemon's unix socket with equal serial numbers."""
     call = quote(VM)
     trace = tmp_path / "trace"
     trace.write_text(
@@ -62,7 +62,7 @@ def test_connections_with_the_same_ends_stay_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CAPTURES)
-def test_raw_and_hex_have_the_messages_in_the_order_of_the_lines(captures: Path, name: str) -> None:
+def test_raw_and_hex_follow_line_order(captures: Path, name: str) -> None:
     lines = decoded(captures / name)
     raw = run("encode", stdin=lines)
     assert (raw.exit_code, raw.stderr) == (0, "")
@@ -76,7 +76,7 @@ def test_raw_and_hex_have_the_messages_in_the_order_of_the_lines(captures: Path,
     assert bytes.fromhex(as_hex.stdout) == raw.stdout_bytes
 
 
-def test_one_direction_of_one_connection(captures: Path, tmp_path: Path) -> None:
+def test_encodes_one_direction_of_one_connection(captures: Path, tmp_path: Path) -> None:
     lines = decoded(captures / "stream-events-keepalive.pcap")
     file = tmp_path / "lines"
     file.write_bytes(lines)
@@ -98,7 +98,7 @@ def line(**more: Any) -> bytes:
 VM = frame(text(b"vm"), proc=23, serial=1)
 
 
-def test_bad_lines_are_left_out_and_named(tmp_path: Path) -> None:
+def test_bad_lines_are_skipped_and_reported(tmp_path: Path) -> None:
     file = tmp_path / "lines.jsonl"
     file.write_bytes(line() + line(payload={"name": 5}) + b"\n{\n" + line(serial="\x1b[31m") + line())
     result = run("encode", "--format", "hex", str(file))
@@ -111,12 +111,12 @@ def test_bad_lines_are_left_out_and_named(tmp_path: Path) -> None:
     ]
 
 
-def test_standard_input_is_read_without_a_file() -> None:
+def test_standard_input_is_the_default() -> None:
     assert run("encode", stdin=line()).stdout_bytes == VM
     assert run("encode", stdin=b"").stdout_bytes == b""
 
 
-def test_output_comes_as_lines_do() -> None:
+def test_output_follows_input_immediately() -> None:
     command = [sys.executable, "-c", "from libvirt_proto.cli.main import main; main()", "encode"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -146,14 +146,14 @@ def test_exit_status_2_for_wrong_usage(words: list[str], said: str) -> None:
     assert said in result.stderr
 
 
-def test_an_input_is_not_overwritten(tmp_path: Path) -> None:
+def test_does_not_overwrite_input(tmp_path: Path) -> None:
     file = tmp_path / "lines"
     file.write_bytes(line())
     assert run("encode", str(file), "-o", str(file)).exit_code == 2
     assert file.read_bytes() == line()
 
 
-def test_on_a_terminal(tmp_path: Path) -> None:
+def test_rejects_binary_output_on_terminal(tmp_path: Path) -> None:
     file = tmp_path / "lines"
     file.write_bytes(line())
     shown = on_terminal("encode", "--color", "never", str(file))
@@ -163,8 +163,8 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     assert "standard input is a terminal" in on_terminal("encode", status=2)
 
 
-def test_another_release() -> None:
-    """Before 1.0.5 the procedure of 60 was called supports_feature."""
+def test_encodes_with_another_release() -> None:
+    """Before 1.0.5, procedure 60 was called supports_feature."""
     fields = line(procedure="supports_feature", payload={"feature": 3})
     assert run("encode", "--release", "0.9.7", stdin=fields).stdout_bytes == frame(word(3), proc=60, serial=1)
     result = run("encode", stdin=fields)

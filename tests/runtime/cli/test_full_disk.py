@@ -1,4 +1,4 @@
-"""A full disk: the error names the file, whichever command writes it."""
+"""A full disk: the error of every command names the file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FULL = "No space left on device"
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Iterator[Path]:
-    """A file system for 16 KiB."""
+    """A file system of 16 KiB."""
     folder = tmp_path / "tiny"
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder], capture_output=True)
@@ -29,7 +29,7 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
 
 
 def said(*words: str | Path, status: int = 1, **options: object) -> str:
-    """What a command that fails writes on standard error."""
+    """The standard error of a failing command."""
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, **options}
     done = subprocess.run([COMMAND, *words], **pipes)  # type: ignore[call-overload]
     assert done.returncode == status
@@ -81,7 +81,7 @@ def test_report_is_named(tiny: Path) -> None:
 
 
 def test_temporary_folder_is_named(captures: Path, tiny: Path) -> None:
-    """Of --jobs, whose results wait there."""
+    """With --jobs, which stores results there."""
     environment = os.environ | {"TMPDIR": str(tiny)}
     capture = captures / "tour.pcap"
     error = said("decode", "--jobs", "2", *[capture] * 3, env=environment)

@@ -32,7 +32,7 @@ def as_json(*words: str, stdin: bytes = b"") -> dict[str, Any]:
     return value
 
 
-def test_messages() -> None:
+def test_guesses_messages() -> None:
     result = guess(stdin=b"junk" + LOOKUP + REPLY)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
@@ -48,7 +48,7 @@ def test_messages() -> None:
     assert guess(stdin=LOOKUP).stdout.endswith("\nPayloads: not tried (they are messages)\n")
 
 
-def test_payloads() -> None:
+def test_guesses_payloads() -> None:
     result = guess("--top", "1", stdin=DOMAIN)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -68,7 +68,7 @@ def test_payloads() -> None:
     assert "remote_domain_lookup_by_name_ret" in everything
 
 
-def test_json() -> None:
+def test_prints_json() -> None:
     found = as_json(stdin=DOMAIN)
     assert (found["bytes"], found["messages"]) == (28, [])
     first = found["payloads"][0]
@@ -91,14 +91,14 @@ def test_json() -> None:
     }  # fmt: skip
 
 
-def test_random_bytes() -> None:
+def test_random_bytes_have_no_guess() -> None:
     result = guess(stdin=bytes.fromhex("9fd0b6e1a7c35d42886e1f90ab73d5c4f00d"))
     assert result.exit_code == 1
     assert result.stdout == "standard input: 18 bytes\n\nMessages: none\n\nPayloads: none\n"
     assert guess(stdin=b"").exit_code == 1
 
 
-def test_numbers_alone_are_not_recognised() -> None:
+def test_plain_numbers_have_no_guess() -> None:
     result = guess(stdin=word(7) + word(1))
     assert result.exit_code == 1
     assert "remote_connect_list_all_domains_args" in result.stdout
@@ -119,7 +119,7 @@ def test_numbers_alone_are_not_recognised() -> None:
     ],
     ids=["plain", "two groups", "xxd", "gdb", "binary"],
 )  # fmt: skip
-def test_dumps(dump: bytes, tmp_path: Path) -> None:
+def test_reads_hex_dumps(dump: bytes, tmp_path: Path) -> None:
     file = tmp_path / "dump"
     file.write_bytes(dump)
     for found in (as_json(str(file)), as_json(stdin=dump)):
@@ -127,14 +127,14 @@ def test_dumps(dump: bytes, tmp_path: Path) -> None:
         assert [run["count"] for run in found["messages"]] == [1]
 
 
-def test_hex_that_is_damaged() -> None:
+def test_reports_damaged_hex() -> None:
     result = guess(stdin=DOMAIN.hex().encode() + b"\n0x\nzz\n")
     assert result.exit_code == 1
     assert "standard input: error: line 3: 'zz' is no hex [bad-hex]" in result.stderr
     assert "uuid 6695eb01" in result.stdout
 
 
-def test_a_piece_of_a_core_file(tmp_path: Path) -> None:
+def test_guesses_part_of_core_file(tmp_path: Path) -> None:
     file = tmp_path / "core"
     file.write_bytes(b"\x7fELF" + bytes(200_000) + DOMAIN + bytes(1000) + REPLY + bytes(200_000))
     found = as_json(str(file))
@@ -164,7 +164,7 @@ def test_exit_status_2_for_wrong_usage(words: list[str], said: str) -> None:
     assert said in result.stderr
 
 
-def test_on_a_terminal(tmp_path: Path) -> None:
+def test_output_on_terminal(tmp_path: Path) -> None:
     file = tmp_path / "bytes"
     file.write_bytes(text(b"\x1b]0;evil\x07") + UUID)
     shown = on_terminal("guess", str(file))
@@ -174,6 +174,6 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     assert "standard input is a terminal" in on_terminal("guess", status=2)
 
 
-def test_another_release() -> None:
+def test_guesses_with_another_release() -> None:
     found = as_json("--release", "0.9.7", "--all", stdin=bytes(8))
     assert any("remote_get_lib_version_ret" in each["types"] for each in found["payloads"])

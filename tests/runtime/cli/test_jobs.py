@@ -1,4 +1,4 @@
-"""`libvirt-proto decode --jobs`: as with one job, byte for byte."""
+"""`libvirt-proto decode --jobs`: the output equals that of one job, byte for byte."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.terminal import on_terminal
 
 @pytest.fixture(scope="module")
 def files(captures: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Of every kind, the largest first, so that others are done before it; good ones and damaged ones."""
+    """Files of every kind, good and damaged, the largest first, so that others finish before it."""
     folder = tmp_path_factory.mktemp("jobs")
     cut, empty = folder / "cut.pcap", folder / "empty"
     cut.write_bytes((captures / "virsh-domname.pcap").read_bytes()[:2000])
@@ -44,7 +44,7 @@ def run(*words: str) -> tuple[bytes, bytes, int]:
         ("2", ("--format", "monitor", "--procedure", "domain_get_*", "--type", "reply", "--conn", ":16509")),
     ],
 )
-def test_as_with_one_job(files: list[str], jobs: str, options: tuple[str, ...]) -> None:
+def test_output_equals_that_of_one_job(files: list[str], jobs: str, options: tuple[str, ...]) -> None:
     one = run(*options, *files)
     assert one[0]
     assert b"breaks off" in one[1]
@@ -53,19 +53,19 @@ def test_as_with_one_job(files: list[str], jobs: str, options: tuple[str, ...]) 
     assert run("--jobs", jobs, *options, *files) == one
 
 
-def test_a_file_for_the_output(files: list[str], tmp_path: Path) -> None:
+def test_writes_output_to_file(files: list[str], tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     run("-o", str(first), *files)
     assert run("--jobs", "2", "-o", str(second), *files)[0] == b""
     assert second.read_bytes() == first.read_bytes()
 
 
-def test_all_is_well(captures: Path) -> None:
+def test_exit_status_0_without_problems(captures: Path) -> None:
     file = str(captures / "virsh-domname.pcap")
     assert run("--jobs", "2", file, file)[1:] == (b"", 0)
 
 
-def test_the_sum_on_a_terminal(captures: Path) -> None:
+def test_terminal_shows_the_totals(captures: Path) -> None:
     file = str(captures / "virsh-domname.pcap")
     plain = {"TERM": "dumb"}
     shown = on_terminal("decode", "--jobs", "2", "--format", "monitor", file, file, env=plain)
@@ -73,7 +73,7 @@ def test_the_sum_on_a_terminal(captures: Path) -> None:
     assert shown.endswith("── 36 messages, 2 connections, no problems\n")
 
 
-def test_one_file_needs_no_worker(captures: Path) -> None:
+def test_one_file_starts_no_worker(captures: Path) -> None:
     with (captures / "virsh-domname.pcap").open("rb") as file:
         done = subprocess.run(
             [COMMAND, "decode", "--jobs", "2", "-"], stdin=file, capture_output=True, timeout=60
@@ -92,7 +92,7 @@ def test_one_file_needs_no_worker(captures: Path) -> None:
         (("--jobs", "0"), "0"),
     ],
 )
-def test_what_workers_cannot_do_is_refused(captures: Path, words: tuple[str, ...], said: str) -> None:
+def test_rejects_options_that_need_one_process(captures: Path, words: tuple[str, ...], said: str) -> None:
     file = str(captures / "virsh-domname.pcap")
     shown, error, status = run("--jobs", "2", file, file, *words)
     assert (shown, status) == (b"", 2)
@@ -100,7 +100,7 @@ def test_what_workers_cannot_do_is_refused(captures: Path, words: tuple[str, ...
     assert "Traceback" not in error.decode()
 
 
-def test_a_pipe_is_refused(captures: Path, tmp_path: Path) -> None:
+def test_rejects_pipe(captures: Path, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert b"no regular file" in run("--jobs", "2", str(pipe), str(captures / "tour.pcap"))[1]
@@ -111,7 +111,7 @@ def test_a_pipe_is_refused(captures: Path, tmp_path: Path) -> None:
 def test_signal_leaves_no_workers_and_no_files(
     captures: Path, tmp_path: Path, number: signal.Signals, to: str
 ) -> None:
-    """Ctrl-C, timeout(1) and the end of a terminal send it to the whole group."""
+    """Ctrl-C, timeout(1) and closing a terminal signal the whole group."""
     files = [str(captures / "tour.pcap")] * 100
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(
@@ -136,7 +136,7 @@ def test_signal_leaves_no_workers_and_no_files(
         time.sleep(0.05)
 
 
-def test_a_worker_that_is_killed_is_an_error_in_words(captures: Path) -> None:
+def test_killed_worker_is_reported(captures: Path) -> None:
     files = [str(captures / "tour.pcap")] * 100
     with subprocess.Popen(
         [COMMAND, "decode", "--jobs", "2", *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -151,7 +151,7 @@ def test_a_worker_that_is_killed_is_an_error_in_words(captures: Path) -> None:
     assert process.returncode == 1
 
 
-def test_a_reader_that_goes_away_ends_all(captures: Path) -> None:
+def test_closed_reader_ends_all_workers(captures: Path) -> None:
     file = str(captures / "tour.pcap")
     line = f"{COMMAND} decode --jobs 2 --format monitor {file} {file} {file}; echo $? >&2"
     done = subprocess.run(["bash", "-c", f"({line}) | head -n 1"], capture_output=True, text=True, timeout=60)
@@ -167,8 +167,8 @@ def _group_is_there(group: int) -> bool:
     return True
 
 
-def test_what_is_shown_is_passed_on_as_it_comes(tmp_path: Path) -> None:
-    """Workers go on when what they have shown is in the output; the second, when the first is done."""
+def test_output_is_passed_on_immediately(tmp_path: Path) -> None:
+    """Workers continue when their lines are in the output; the second one when the first has finished."""
     shown = tmp_path / "shown"
     before = {"first": b"", "second": b"first is seen "}
 

@@ -26,7 +26,7 @@ def lookup(*words: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_procedure() -> None:
+def test_looks_up_procedure() -> None:
     [found] = lookup("auth_list")
     assert found == {
         "query": "auth_list",
@@ -48,11 +48,11 @@ def test_a_procedure() -> None:
 @pytest.mark.parametrize(
     "word", ["remote.auth_list", "remote.66", "REMOTE_PROC_AUTH_LIST", "remote_proc_auth_list", "AUTH_LIST"]
 )
-def test_a_procedure_by_other_names(word: str) -> None:
+def test_looks_up_procedure_by_other_names(word: str) -> None:
     assert [found["name"] for found in lookup(word)] == ["remote.auth_list"]
 
 
-def test_a_number_means_everything_that_has_it() -> None:
+def test_number_finds_every_match() -> None:
     found = {(meaning["kind"], meaning["name"]) for meaning in lookup("2")}
     assert {
         ("procedure", "remote.connect_close"),
@@ -66,7 +66,7 @@ def test_a_number_means_everything_that_has_it() -> None:
     assert not any(kind == "constant" for kind, _ in found)
 
 
-def test_other_kinds() -> None:
+def test_looks_up_other_kinds() -> None:
     program, member, type_, constant, error = lookup(
         "0x20008086", "VIR_NET_REPLY", "remote_nonnull_domain", "REMOTE_STRING_MAX", "VIR_ERR_NO_DOMAIN"
     )
@@ -81,7 +81,7 @@ def test_other_kinds() -> None:
     assert (error["kind"], error["number"]) == ("error code", 42)
 
 
-def test_names_of_the_api() -> None:
+def test_looks_up_api_names() -> None:
     state, feature, enum = lookup("VIR_DOMAIN_RUNNING", "vir_drv_feature_remote", "virDomainBlockedReason")
     assert state == {
         "query": "VIR_DOMAIN_RUNNING",
@@ -96,14 +96,14 @@ def test_names_of_the_api() -> None:
     assert enum["text"] == "enum virDomainBlockedReason {\n    VIR_DOMAIN_BLOCKED_UNKNOWN = 0,\n};"
 
 
-def test_a_number_does_not_mean_all_that_the_api_has_for_it() -> None:
-    """1 is in nearly every enum: of these only errors, features and events are listed."""
+def test_number_excludes_api_constants() -> None:
+    """1 is in nearly every enum: only errors, features and events are listed."""
     found = {meaning["kind"] for meaning in lookup("1")}
     assert {"error code", "error domain", "error level", "driver feature", "domain event"} <= found
     assert "API enum member" not in found
 
 
-def test_annotations_and_streams() -> None:
+def test_shows_annotations_and_streams() -> None:
     [found] = lookup("storage_vol_upload")
     assert found["writestream"] == 1
     assert found["acl"] == ["storage_vol:data_write"]
@@ -121,7 +121,7 @@ def test_annotations_and_streams() -> None:
         ("remote.456", "12.5.0"),
     ],
 )
-def test_since_when(word: str, release: str) -> None:
+def test_shows_since(word: str, release: str) -> None:
     [found] = lookup(word)
     assert found["since"] == release
 
@@ -154,12 +154,12 @@ def test_since_when(word: str, release: str) -> None:
         ("keepalive.ping", ["since   0.9.8"]),
     ],
 )  # fmt: skip
-def test_the_history_of_things(word: str, lines: list[str]) -> None:
+def test_shows_history(word: str, lines: list[str]) -> None:
     shown = run("lookup", word).stdout
     assert all(line in shown for line in lines), shown
 
 
-def test_the_history_as_data() -> None:
+def test_history_as_json() -> None:
     backup, limit, union, older = lookup(
         "domain_backup_begin", "VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX", "remote_typed_param_value", "GET_TYPE"
     )
@@ -182,7 +182,7 @@ def test_the_history_as_data() -> None:
     assert (older["kind"], older["now"]) == ("older procedure", "remote.connect_get_type")
 
 
-def test_definitions_of_ones_own_have_no_history(tmp_path: Path) -> None:
+def test_custom_definitions_have_no_history(tmp_path: Path) -> None:
     (tmp_path / "own.x").write_text(
         "const REMOTE_STRING_MAX = 5; struct remote_typed_param_value { int i; };"
     )
@@ -191,14 +191,14 @@ def test_definitions_of_ones_own_have_no_history(tmp_path: Path) -> None:
     assert run("lookup", "--defs", str(tmp_path), "get_type").exit_code == 1
 
 
-def test_the_history_in_a_description() -> None:
+def test_description_includes_history() -> None:
     shown = run("describe", "domain_migrate_perform").stdout
     assert "/* raised from 16384 to 4194304 in 1.2.6 */" in shown
     assert " *     bandwidth: renamed in 11.6.0, was resource\n" in shown
     assert "since: after 4.5.0, by 9.8.0" in run("describe", "remote_nonnull_domain_checkpoint").stdout
 
 
-def test_text_for_people() -> None:
+def test_text_output() -> None:
     assert run("lookup", "--release", "12.6.0", "auth_list", "0x20008086").stdout == (
         "procedure remote.auth_list\n"
         "  number    66\n"
@@ -220,7 +220,7 @@ def test_text_for_people() -> None:
     )
 
 
-def test_a_word_that_means_nothing() -> None:
+def test_reports_unknown_word() -> None:
     result = run("lookup", "auth_lst", "auth_list", "\x1b[31m", "987654321", "\N{ARABIC-INDIC DIGIT THREE}")
     assert result.exit_code == 1
     assert "'auth_lst' means nothing here. Did you mean 'remote.auth_list'" in result.stderr
@@ -273,7 +273,7 @@ def test_wrong_usage(words: list[str], said: str) -> None:
     assert said in result.output
 
 
-def test_describe_a_type() -> None:
+def test_describes_type() -> None:
     shown = run("describe", "remote_typed_param").stdout
     places = [
         shown.index(f" {name}") for name in ("remote_nonnull_string<", "remote_typed_param_value switch")
@@ -293,7 +293,7 @@ def test_describe_a_type() -> None:
     assert "(--all)" not in everyone
 
 
-def test_describe_a_procedure() -> None:
+def test_describes_procedure() -> None:
     assert run("describe", "remote.domain_get_state").stdout == (
         "/* REMOTE_PROC_DOMAIN_GET_STATE = 212, remote.domain_get_state\n"
         " *   since libvirt 0.9.2, by virDomainGetState of the public API"
@@ -331,7 +331,7 @@ def test_describe_a_procedure() -> None:
     )
 
 
-def test_describe_takes_types_of_other_files() -> None:
+def test_describes_types_of_other_files() -> None:
     """qemu's procedures use remote_protocol.x's domain."""
     shown = run("describe", "qemu.domain_monitor_command").stdout
     assert shown.index("/* remote_protocol.x */") < shown.index("/* qemu_protocol.x */")
@@ -346,14 +346,14 @@ def test_describe_as_json() -> None:
     assert [procedure["name"] for procedure in both] == ["admin.connect_open", "remote.connect_open"]
 
 
-def test_describe_something_unknown() -> None:
+def test_describe_reports_unknown_name() -> None:
     result = run("describe", "remote_nonnul_domain")
     assert result.exit_code == 1
     assert "Did you mean 'remote_nonnull_domain'" in result.stderr
 
 
 def test_lists_on_a_terminal_are_tables() -> None:
-    """With a head; numbers to the right, text to the left, nothing behind the last column."""
+    """With a head line, numbers right-aligned, text left-aligned, no padding after the last column."""
     lines = on_terminal("list", "programs", "--color", "never").splitlines()
     assert lines[0].split() == ["name", "number", "version", "procedures", "symbol"]
     remote = next(line for line in lines if line.startswith("remote "))
@@ -365,14 +365,14 @@ def test_lists_on_a_terminal_are_tables() -> None:
     assert "\x1b[" in on_terminal("list", "programs", "--color", "always").splitlines()[0]
 
 
-def test_lists_elsewhere_are_columns_between_tabs() -> None:
+def test_lists_without_terminal_are_tab_separated() -> None:
     rows = [line.split("\t") for line in run("list", "enums").stdout.splitlines()]
     assert ["virNetMessageStatus", "virnetprotocol.x", "3"] in rows
     procedures = run("list", "procedures", "--program", "keepalive").stdout
     assert procedures == "1\tkeepalive.ping\t-\t-\t-\n2\tkeepalive.pong\t-\t-\t-\n"
 
 
-def test_a_list_of_a_program_that_there_is_not() -> None:
+def test_list_reports_unknown_program() -> None:
     result = run("list", "types", "--program", "nosuch")
     assert result.exit_code == 2
     assert "nosuch" in result.output
@@ -387,7 +387,7 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-def test_package_is_run_only_when_named_as_one(package: Path) -> None:
+def test_package_is_loaded_only_when_requested(package: Path) -> None:
     trace = package / "was-run"
     with (package / "__init__.py").open("a") as index:
         index.write(f"open({str(trace)!r}, 'w').close()\n")
@@ -418,7 +418,7 @@ def test_unusable_package_is_an_error(tmp_path: Path) -> None:
         (["--package", "{0}", "--define", "A=1"], "--define requires --defs."),
     ],
 )
-def test_sources_of_definitions_exclude_each_other(package: Path, words: list[str], message: str) -> None:
+def test_definition_sources_are_mutually_exclusive(package: Path, words: list[str], message: str) -> None:
     refused = run("lookup", *(word.format(package) for word in words), "A")
     assert refused.exit_code == 2
     assert message in refused.stderr

@@ -1,4 +1,4 @@
-"""The command line as a whole: its help, its errors, and how it ends."""
+"""The command line as a whole: help, errors, and exit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from libvirt_proto.cli import main as cli
 from tests.support.frames import frame
 
 COMMAND = [sys.executable, "-c", "from libvirt_proto.cli.main import main; main(prog_name='libvirt-proto')"]
-#: What must not be imported to print help or to complete a word.
+#: Modules that printing help or completing a word must not import.
 HEAVY = ("rich", "msgspec", "lark", "jinja2", "libvirt_proto.generated", "libvirt_proto_codegen")
 
 
@@ -26,7 +26,7 @@ def run(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
 
 
 def loaded(*words: str) -> set[str]:
-    """The modules that a command has imported at its end."""
+    """The modules that a command has imported by its end."""
     code = (
         "import sys, libvirt_proto.cli.main as c\n"
         f"try: c.main({list(words)!r})\n"
@@ -42,7 +42,7 @@ def test_help_imports_no_command(words: tuple[str, ...]) -> None:
     assert not loaded(*words) & set(HEAVY)
 
 
-def test_a_command_imports_no_generator(captures: Path) -> None:
+def test_commands_do_not_import_the_generator(captures: Path) -> None:
     modules = loaded("decode", str(captures / "virsh-domname.pcap"))
     assert "libvirt_proto.cli.commands.decode" in modules
     assert not {"rich", "lark", "jinja2", "libvirt_proto_codegen"} & modules
@@ -56,7 +56,7 @@ def test_a_command_imports_no_generator(captures: Path) -> None:
         ("lookup", "--release", "12.6.0", "0x20008086", "remote.66"),
     ],
 )
-def test_numbers_and_names_need_no_types(words: tuple[str, ...]) -> None:
+def test_numbers_and_names_load_no_types(words: tuple[str, ...]) -> None:
     modules = loaded(*words)
     assert "libvirt_proto.generated" in modules
     types = {f"libvirt_proto.generated.{module.name}" for module in registry.default().modules()}
@@ -72,13 +72,13 @@ def test_numbers_and_names_need_no_types(words: tuple[str, ...]) -> None:
     assert not (types | unneeded) & modules
 
 
-def test_a_name_of_a_type_loads_its_module_alone() -> None:
+def test_type_name_loads_only_its_module() -> None:
     modules = loaded("lookup", "admin_nonnull_server")
     assert "libvirt_proto.generated.admin" in modules
     assert "libvirt_proto.generated.remote" not in modules
 
 
-def test_the_table_names_commands_that_exist() -> None:
+def test_command_table_matches_modules() -> None:
     context = click.Context(cli.main)
     for name in cli.COMMANDS:
         command = cli.main.get_command(context, name)
@@ -101,12 +101,12 @@ def test_help_lists_every_command() -> None:
         assert text in output
 
 
-def test_version() -> None:
+def test_prints_version() -> None:
     done = run("--version")
     assert (done.returncode, done.stdout.split()[0]) == (0, "libvirt-proto")
 
 
-def test_a_wrong_command_gets_a_suggestion() -> None:
+def test_unknown_command_gets_a_suggestion() -> None:
     result = CliRunner().invoke(cli.main, ["decoed", "x"])
     assert result.exit_code == 2
     assert "unknown command 'decoed'. Did you mean 'decode' or 'encode'?" in result.output
@@ -114,7 +114,7 @@ def test_a_wrong_command_gets_a_suggestion() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts(shell: str) -> None:
+def test_prints_completion_scripts(shell: str) -> None:
     result = CliRunner().invoke(cli.main, ["completion", shell])
     assert result.exit_code == 0
     assert "_LIBVIRT_PROTO_COMPLETE" in result.output
@@ -132,7 +132,7 @@ def test_completion_scripts(shell: str) -> None:
         ("libvirt-proto describe remote_nonnull_dom", None),
     ],
 )
-def test_completion_of_words(line: str, expected: set[str] | None) -> None:
+def test_completes_words(line: str, expected: set[str] | None) -> None:
     env = os.environ | {
         "_LIBVIRT_PROTO_COMPLETE": "bash_complete",
         "COMP_WORDS": line,
@@ -142,7 +142,7 @@ def test_completion_of_words(line: str, expected: set[str] | None) -> None:
     assert found == expected if expected is not None else "remote_nonnull_domain" in found
 
 
-def test_a_reader_that_goes_away_is_no_error(captures: Path) -> None:
+def test_closed_reader_is_not_an_error(captures: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, "decode", "--format", "jsonl", str(captures / "tour.pcap")],
         stdout=subprocess.PIPE,
@@ -157,13 +157,13 @@ def test_a_reader_that_goes_away_is_no_error(captures: Path) -> None:
     process.stderr.close()
 
 
-def test_an_interrupt_ends_silently() -> None:
+def test_interrupt_ends_silently() -> None:
     process = subprocess.Popen(
         [*COMMAND, "decode", "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # A job in the background, as these tests may be, has it ignored, and its children inherit that.
+        # A background job, as these tests may be, has it ignored, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdin is not None
@@ -178,14 +178,14 @@ def test_an_interrupt_ends_silently() -> None:
 
 
 @pytest.mark.parametrize("words", [["decode", "{capture}"], ["list", "programs"], ["lookup", "66"]])
-def test_a_closed_standard_output_takes_nothing(words: list[str], captures: Path) -> None:
+def test_closed_standard_output(words: list[str], captures: Path) -> None:
     command = [word.format(capture=captures / "virsh-domname.pcap") for word in words]
     shell = ["sh", "-c", '"$@" >&-', "sh", *COMMAND, *command]
     done = subprocess.run(shell, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_closed_standard_error_changes_no_output(captures: Path) -> None:
+def test_closed_standard_error(captures: Path) -> None:
     command = [*COMMAND, "decode", str(captures / "virsh-domname.pcap")]
     done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *command], capture_output=True)
     assert done.returncode == 0
@@ -194,7 +194,7 @@ def test_a_closed_standard_error_changes_no_output(captures: Path) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
 @pytest.mark.parametrize("words", [["decode", "{capture}"], ["--version"], ["--help"], ["decode", "--help"]])
-def test_a_full_disk_is_one_line(words: list[str], captures: Path) -> None:
+def test_full_disk_is_a_one_line_error(words: list[str], captures: Path) -> None:
     command = [*COMMAND, *(word.format(capture=captures / "tour.pcap") for word in words)]
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
@@ -204,7 +204,7 @@ def test_a_full_disk_is_one_line(words: list[str], captures: Path) -> None:
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that fails in a way that nobody foresaw."""
+    """A command with an unexpected exception."""
     monkeypatch.setitem(cli.COMMANDS, "decode", ("tests.runtime.cli.test_main:fail", "Fails."))
 
 
@@ -214,7 +214,7 @@ def fail() -> None:
 
 
 @pytest.mark.usefixtures("broken")
-def test_an_internal_error_is_no_traceback() -> None:
+def test_internal_error_hides_traceback() -> None:
     result = CliRunner().invoke(cli.main, ["decode"])
     assert result.exit_code == 1
     first, *rest = result.output.splitlines()
@@ -224,7 +224,7 @@ def test_an_internal_error_is_no_traceback() -> None:
 
 
 @pytest.mark.usefixtures("broken")
-def test_a_traceback_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traceback_can_be_enabled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(CliRunner().invoke(cli.main, ["--traceback", "decode"]).exception, RuntimeError)
     monkeypatch.setenv("LIBVIRT_PROTO_TRACEBACK", "1")
     assert isinstance(CliRunner().invoke(cli.main, ["decode"]).exception, RuntimeError)

@@ -1,4 +1,4 @@
-"""Standard output of what ends when somebody asks for it."""
+"""Standard output of commands that end on request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-#: Writes what no pipe holds to `destination`, with the end asked for before or not.
+#: Writes more than a pipe holds to `destination`, with the stop requested before or not.
 PROGRAM = """
 import sys
 from libvirt_proto.capture.stop import Stop
@@ -28,14 +28,14 @@ def started(word: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", PROGRAM, word], stdout=subprocess.PIPE)
 
 
-def test_a_reader_gets_all() -> None:
+def test_reader_receives_everything() -> None:
     for word in ("go", "stop"):
         with started(word) as process:
             out, _ = process.communicate(timeout=60)
         assert (out == WHOLE, process.returncode) == (True, 0)
 
 
-def test_who_does_not_read_is_not_waited_for_at_the_end() -> None:
+def test_blocked_reader_does_not_delay_the_exit() -> None:
     with started("stop") as process:
         assert process.wait(timeout=60) == 141
         assert process.stdout is not None
@@ -44,7 +44,7 @@ def test_who_does_not_read_is_not_waited_for_at_the_end() -> None:
     assert WHOLE.startswith(seen)
 
 
-def test_a_file_gets_all(tmp_path: Path) -> None:
+def test_file_receives_everything(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as out:
         subprocess.run([sys.executable, "-c", PROGRAM, "stop"], stdout=out, check=True, timeout=60)
     assert (tmp_path / "out").read_bytes() == WHOLE

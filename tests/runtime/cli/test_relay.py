@@ -1,4 +1,4 @@
-"""`libvirt-proto relay`: how it starts, what it shows, how it ends."""
+"""`libvirt-proto relay`: start, output and exit."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from libvirt_proto.cli import main as cli
 from tests.support.frames import frame, text, word
 from tests.support.relays import COMMAND, PATIENCE, relay
 
-#: Two calls whose replies have no payload, as the daemon below answers.
+#: Two calls whose replies have no payload, as answered by the daemon below.
 CLOSES = [frame(serial=serial, proc=2) for serial in range(2)]
 
 
 @contextmanager
 def daemon(path: Path) -> Iterator[str]:
-    """Answers every call with a reply without a payload; its address."""
+    """Answer every call with a reply without a payload; return the address."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -75,8 +75,8 @@ def converse(address: str, *calls: bytes) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("listen", ["unix:{}/front", "tcp:127.0.0.1:0", "tcp:[::1]:0", "unix:@{}"])
-def test_messages_are_shown_and_a_signal_ends_it(tmp_path: Path, listen: str, number: signal.Signals) -> None:
-    """A job in the background has SIGINT ignored from the start, and ends all the same."""
+def test_shows_messages_until_a_signal(tmp_path: Path, listen: str, number: signal.Signals) -> None:
+    """A background job has SIGINT ignored from the start, and ends on it nevertheless."""
     with (
         daemon(tmp_path / "back") as server,
         relay(listen.format(tmp_path), server, "--format", "jsonl") as running,
@@ -98,7 +98,7 @@ def test_messages_are_shown_and_a_signal_ends_it(tmp_path: Path, listen: str, nu
     assert not (tmp_path / "front").exists()
 
 
-def test_filters_output_and_recording(tmp_path: Path) -> None:
+def test_applies_filters_to_output_and_recording(tmp_path: Path) -> None:
     output, record = tmp_path / "out", tmp_path / "record.pcapng"
     options = ["--type", "call", "--format", "monitor", "-o", output, "-w", record]
     with (
@@ -114,7 +114,7 @@ def test_filters_output_and_recording(tmp_path: Path) -> None:
     assert [json.loads(line)["serial"] for line in again.stdout.splitlines()] == [0, 0, 1, 1]
 
 
-def test_messages_are_shown_at_once(tmp_path: Path) -> None:
+def test_messages_are_shown_immediately(tmp_path: Path) -> None:
     with (
         daemon(tmp_path / "back") as server,
         relay(f"unix:{tmp_path}/front", server, "--format", "jsonl") as running,
@@ -127,8 +127,8 @@ def test_messages_are_shown_at_once(tmp_path: Path) -> None:
                 assert json.loads(running.process.stdout.readline())["serial"] == serial
 
 
-def test_output_that_nobody_takes_holds_no_connection_up(tmp_path: Path) -> None:
-    """Nor the end: what is left is not shown, and a line says so."""
+def test_blocked_output_does_not_delay_connections(tmp_path: Path) -> None:
+    """Nor the exit: the remaining messages are omitted, and a line reports it."""
     call = frame(word(1) + text(b"x" * 60_000), type_=3, status=2)
     with daemon(tmp_path / "back") as server, relay(f"unix:{tmp_path}/front", server) as running:
         # The pipe is full after 64 KiB, the queue after 64 MiB.
@@ -143,7 +143,7 @@ def test_output_that_nobody_takes_holds_no_connection_up(tmp_path: Path) -> None
         assert not (tmp_path / "front").exists()
 
 
-def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+def test_reports_dropped_messages(tmp_path: Path) -> None:
     call = frame(word(1) + text(b"x" * 60_000), type_=3, status=2)
     with (
         daemon(tmp_path / "back") as server,
@@ -160,7 +160,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert len(out.splitlines()) < 3000
 
 
-def test_a_reader_that_goes_away_ends_it(tmp_path: Path) -> None:
+def test_closed_reader_ends_the_relay(tmp_path: Path) -> None:
     read, write = os.pipe()
     with (
         daemon(tmp_path / "back") as server,
@@ -169,12 +169,12 @@ def test_a_reader_that_goes_away_ends_it(tmp_path: Path) -> None:
         os.close(write)
         os.close(read)
         with connect(running.address) as one:
-            one.sendall(frame())  # the relay may end before the reply comes
+            one.sendall(frame())  # the relay may end before the reply arrives
             assert running.process.wait(PATIENCE) == 128 + signal.SIGPIPE
         assert not (tmp_path / "front").exists()
 
 
-def test_a_daemon_that_is_not_there(tmp_path: Path) -> None:
+def test_reports_missing_daemon(tmp_path: Path) -> None:
     server = f"unix:{tmp_path}/none"
     with relay(f"unix:{tmp_path}/front", server) as running:
         with connect(running.address) as one:
@@ -187,7 +187,7 @@ def test_a_daemon_that_is_not_there(tmp_path: Path) -> None:
     )
 
 
-def test_a_socket_that_nobody_listens_on_is_replaced(tmp_path: Path) -> None:
+def test_replaces_stale_socket(tmp_path: Path) -> None:
     front = tmp_path / "front"
     with daemon(tmp_path / "back") as server:
         with relay(f"unix:{front}", server) as killed:
@@ -219,7 +219,7 @@ def test_socket_has_its_mode_whatever_the_umask(
 
 
 def test_socket_is_never_open_to_others(tmp_path: Path) -> None:
-    """Not even between bind(2) and chmod(2), as the calls themselves show."""
+    """Not even between bind(2) and chmod(2), as the system calls show."""
     modes: list[int] = []
     real = socket.socket.bind
 
@@ -248,7 +248,7 @@ def test_other_users_cannot_connect(tmp_path: Path) -> None:
         relay(f"unix:{name}/front", server) as running,
     ):
         os.chmod(name, 0o755)
-        # Connecting takes write permission (unix(7)).
+        # Connecting needs write permission (unix(7)).
         command = ["sh", "-c", f"test -S {name}/front && ! test -w {name}/front"]
         subprocess.run(command, check=True, user=65534, group=65534, extra_groups=[], cwd="/")
         converse(running.address, frame())

@@ -1,4 +1,4 @@
-"""Signals that ask for the end, at many moments, by the commands that a user has."""
+"""Signals that request the exit, at many moments, with commands as a user runs them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def started(words: Sequence[str | Path], **options: object) -> subprocess.Popen[bytes]:
-    """A command with the signals that a job in the foreground has."""
+    """A command with the signal handlers of a foreground job."""
 
     def reset() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,9 +36,9 @@ def until(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> 
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_exit_status_is_the_shell_s(number: signal.Signals) -> None:
+def test_exit_status_follows_shell_convention(number: signal.Signals) -> None:
     with started(["decode", "-"], stdin=subprocess.PIPE) as process:
-        time.sleep(1)  # until then it may be ended by the signal itself
+        time.sleep(1)  # before that the signal may kill it
         process.send_signal(number)
         assert process.wait(PATIENCE) in (128 + number, -number)
         assert process.stderr is not None
@@ -47,7 +47,7 @@ def test_exit_status_is_the_shell_s(number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_ignored_signals_stay_ignored(captures: Path, number: signal.Signals) -> None:
-    """As by nohup(1), and as a shell starts jobs in the background."""
+    """As by nohup(1), and as a shell starts background jobs."""
     ignore = {"preexec_fn": lambda: signal.signal(number, signal.SIG_IGN)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with started(["decode", "--format", "jsonl", "-"], **pipes, **ignore) as process:
@@ -63,7 +63,7 @@ def test_ignored_signals_stay_ignored(captures: Path, number: signal.Signals) ->
 
 
 def test_interrupt_during_start_up_prints_no_traceback() -> None:
-    """Of ours: what Python prints of its own start is not in our hands."""
+    """Ours: Python's own messages during its start are beyond our control."""
     for milliseconds in range(10, 130, 3):
         with started(["lookup", "66"]) as process:
             time.sleep(milliseconds / 1000)
@@ -99,7 +99,7 @@ def test_handlers_are_restored() -> None:
     assert [signal.getsignal(number) for number in ENDING] == before
 
 
-def test_second_signal_does_not_interrupt_the_cleaning_up(tmp_path: Path) -> None:
+def test_second_signal_does_not_interrupt_cleanup(tmp_path: Path) -> None:
     """timeout(1) sends two."""
     program = """
 import os, signal, sys
@@ -119,8 +119,8 @@ with interrupting():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_generate_leaves_no_half_files(tmp_path: Path, number: signal.Signals) -> None:
-    """From the first file on: each moment between two of them is one in which another is written."""
+def test_generate_leaves_no_partial_files(tmp_path: Path, number: signal.Signals) -> None:
+    """From the first file on, the command is always writing some file."""
     for count in (1, 2, 5, 8):
         folder = tmp_path / f"{number}-{count}"
         folder.mkdir()
@@ -147,7 +147,7 @@ def test_import_leaves_the_old_folder_or_the_new_one(
             until(lambda: len(os.listdir(out)) > 1, process)
             time.sleep(delay)
             process.send_signal(number)
-            # By the signal itself if it has ended already, but for Python.
+            # Killed by the signal itself if it has ended already, except for Python's shutdown.
             assert process.wait(PATIENCE) in (0, 128 + number, -number)
         assert os.listdir(out) == ["12.6.0"]
         assert sorted(os.listdir(out / "12.6.0")) == whole
@@ -158,7 +158,7 @@ def test_import_leaves_the_old_folder_or_the_new_one(
 def test_decrypting_leaves_no_files_and_no_tshark(
     captures: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """While a capture from standard input is kept in a file, and while tshark reads it."""
+    """While a capture from standard input is stored in a file, and while tshark reads it."""
     keys = tmp_path / "keys"
     keys.touch()
     folder = tmp_path / "tmp"

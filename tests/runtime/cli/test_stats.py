@@ -1,4 +1,4 @@
-"""`libvirt-proto stats`, and decode's --exchanges and --acl, as they are used."""
+"""`libvirt-proto stats`, and decode's --exchanges and --acl."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def as_json(*words: str | Path, stdin: bytes | None = None) -> Any:
     return json.loads(result.stdout)
 
 
-def test_json_where_there_is_no_terminal(captures: Path, tmp_path: Path) -> None:
+def test_json_is_the_default_without_terminal(captures: Path, tmp_path: Path) -> None:
     file = captures / "virsh-domname.pcap"
     found = as_json(file)
     assert list(found) == [
@@ -50,14 +50,14 @@ def test_json_where_there_is_no_terminal(captures: Path, tmp_path: Path) -> None
     assert json.loads(output.read_text()) == found
 
 
-def test_standard_input_and_several_files(captures: Path) -> None:
+def test_reads_standard_input_and_several_files(captures: Path) -> None:
     file = captures / "virsh-domname.pcap"
     found = as_json("-", file, stdin=file.read_bytes())
     assert [connection["file"] for connection in found["connections"]] == ["-", str(file)]
     assert (found["totals"]["files"], found["totals"]["messages"]) == (2, 36)
 
 
-def test_a_table(captures: Path) -> None:
+def test_prints_table(captures: Path) -> None:
     result = run(
         "stats", "--format", "table", "--top", "3", *sorted(captures.glob("*.pcap")), env={"COLUMNS": "100"}
     )
@@ -77,7 +77,7 @@ def test_a_table(captures: Path) -> None:
     assert len(lines) - lines.index("Slowest exchanges") == 1 + 1 + 3
 
 
-def test_long_paths_leave_room_for_the_addresses(captures: Path, tmp_path: Path) -> None:
+def test_long_paths_leave_room_for_addresses(captures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "a-folder-with-a-long-name" / "and-another-one-inside-of-it"
     folder.mkdir(parents=True)
     files = [shutil.copy(captures / name, folder) for name in ("virsh-domname.pcap", "tour.pcap")]
@@ -89,7 +89,7 @@ def test_long_paths_leave_room_for_the_addresses(captures: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 120, 160])
-def test_columns_are_left_out_where_there_is_no_room(captures: Path, columns: int) -> None:
+def test_narrow_terminal_drops_columns(captures: Path, columns: int) -> None:
     result = run("stats", "--format", "table", captures / "tour.pcap", env={"COLUMNS": str(columns)})
     lines = result.stdout.splitlines()
     head = lines[lines.index("Procedures, by total time") + 1].split()
@@ -101,7 +101,7 @@ def test_columns_are_left_out_where_there_is_no_room(captures: Path, columns: in
     assert longest <= max(columns, 77), "names keep 24 columns"
 
 
-def test_a_table_without_a_terminal_has_every_column(captures: Path) -> None:
+def test_table_without_terminal_has_every_column(captures: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     command = [COMMAND, "stats", "--format", "table", captures / "tour.pcap"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
@@ -123,7 +123,7 @@ def test_a_table_without_a_terminal_has_every_column(captures: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_on_a_terminal_a_table_in_colour(captures: Path) -> None:
+def test_terminal_gets_coloured_table(captures: Path) -> None:
     leader, follower = pty.openpty()
     with subprocess.Popen(
         [COMMAND, "stats", captures / "virsh-domname.pcap"],
@@ -134,7 +134,7 @@ def test_on_a_terminal_a_table_in_colour(captures: Path) -> None:
         while True:
             try:
                 piece = os.read(leader, 65536)
-            except OSError:  # Linux's way to say that the other end is closed
+            except OSError:  # Linux's errno for a closed peer
                 break
             shown += piece
             if not piece:
@@ -145,7 +145,7 @@ def test_on_a_terminal_a_table_in_colour(captures: Path) -> None:
     assert b"remote.domain_lookup_by_id" in shown
 
 
-def test_what_was_wrong(captures: Path, tmp_path: Path) -> None:
+def test_reports_problems(captures: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.pcap"
     cut.write_bytes((captures / "virsh-domname.pcap").read_bytes()[:-7])
     result = run("stats", cut)
@@ -158,7 +158,7 @@ def test_what_was_wrong(captures: Path, tmp_path: Path) -> None:
     assert json.loads(malformed.stdout)["totals"]["malformed"] == 1
 
 
-def test_a_table_of_what_went_wrong() -> None:
+def test_table_of_problems() -> None:
     calls = [frame(proc=59, serial=i) for i in range(12)]
     error = frame(error_payload(42, 12, b"no \x1b[31mdomain"), proc=59, serial=0, type_=1, status=1)
     orphan = frame(proc=2, serial=99, type_=1)
@@ -189,14 +189,14 @@ def test_wrong_usage(words: list[str], said: str) -> None:
 
 
 @pytest.mark.parametrize("command", [["stats"], ["decode", "--exchanges"]])
-def test_an_interrupt_shows_what_there_is_so_far(captures: Path, tmp_path: Path, command: list[str]) -> None:
+def test_interrupt_prints_partial_statistics(captures: Path, tmp_path: Path, command: list[str]) -> None:
     data, output = (captures / "tour.pcap").read_bytes(), tmp_path / "out"
     with subprocess.Popen(
         [COMMAND, *command, "-o", output, "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdin is not None
         assert process.stderr is not None
-        process.stdin.write(data[:-1000])  # a pipe holds less: when it is written, most has been read
+        process.stdin.write(data[:-1000])  # a pipe holds less: when this is written, most has been read
         process.stdin.flush()
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
@@ -217,7 +217,7 @@ def exchanges(*words: str | Path, stdin: bytes | None = None) -> list[Any]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_exchanges(captures: Path) -> None:
+def test_lists_exchanges(captures: Path) -> None:
     file = captures / "virsh-domname.pcap"
     shown = exchanges(file)
     assert [line["n"] for line in shown] == list(range(1, 10))
@@ -228,7 +228,7 @@ def test_exchanges(captures: Path) -> None:
     assert run("decode", "--exchanges", "--format", "pretty", file).stdout.count(" ⇄ ") == 9
 
 
-def test_filters_pick_exchanges(captures: Path) -> None:
+def test_filters_select_exchanges(captures: Path) -> None:
     file = captures / "stream-events-keepalive.pcap"
     assert [line["procedure"] for line in exchanges("--procedure", "domain_screen*", file)] == [
         "domain_screenshot"
@@ -241,7 +241,7 @@ def test_filters_pick_exchanges(captures: Path) -> None:
     assert all(line["call"]["status"] == "ok" for line in failed), "the call is shown, too"
 
 
-def test_calls_without_a_reply_come_last() -> None:
+def test_calls_without_reply_are_last() -> None:
     stream = frame(proc=59, serial=0) + frame(proc=2, serial=1) + frame(proc=2, serial=1, type_=1)
     assert [(line["serial"], line["outcome"]) for line in exchanges("-", stdin=stream)] == [
         (1, "ok"),
@@ -249,8 +249,8 @@ def test_calls_without_a_reply_come_last() -> None:
     ]
 
 
-def test_a_connection_that_ended_before_the_reply() -> None:
-    """Told apart from a capture that ended before it."""
+def test_connection_closed_before_the_reply() -> None:
+    """Distinguished from a capture that ended before it."""
     call = frame(proc=59, serial=0)
     talks = [packets.Talk(), packets.Talk(client=("192.0.2.9", 40001))]
     sent = [packet for talk in talks for packet in (*talk.handshake(), talk.packet("c2s", call))]
@@ -259,7 +259,7 @@ def test_a_connection_that_ended_before_the_reply() -> None:
 
 
 def test_times_count_from_the_first_message(captures: Path) -> None:
-    """Also where an exchange that began later was complete earlier."""
+    """Even if an exchange that started later was complete earlier."""
     shown = run(
         "decode", "--exchanges", "--format", "monitor", "--procedure", "domain_screenshot",
         captures / "stream-events-keepalive.pcap",
@@ -269,7 +269,7 @@ def test_times_count_from_the_first_message(captures: Path) -> None:
     )
 
 
-def test_acl(captures: Path) -> None:
+def test_reports_acl(captures: Path) -> None:
     file = captures / "virsh-domname.pcap"
     lines = [json.loads(line) for line in run("decode", "--acl", file).stdout.splitlines()]
     assert ["access" in line for line in lines] == [line["type"] == "call" for line in lines]

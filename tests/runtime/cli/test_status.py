@@ -1,4 +1,4 @@
-"""What is said on standard error beside the messages: notices, the bar, the line at the end."""
+"""Standard error in addition to messages: notices, the progress bar, the summary line."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from libvirt_proto.presenters.style import PLAIN
 LOST = Notice("lost-bytes", "5 bytes are lost")
 
 
-def test_a_bar_where_there_is_time_for_one(
+def test_shows_progress_bar_for_slow_input(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """On a terminal, and only of a file whose size is known; a notice stands above it, whole."""
+    """On a terminal, and only for a file of known size; a notice is printed above it, complete."""
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "90")
@@ -38,7 +38,7 @@ def test_a_bar_where_there_is_time_for_one(
     assert err.endswith("two.pcap: error: 5 bytes are lost [lost-bytes]\n")
 
 
-def test_no_bar_at_once_and_none_where_it_would_disturb(capfd: pytest.CaptureFixture[str]) -> None:
+def test_hides_progress_bar_for_fast_input_and_other_output(capfd: pytest.CaptureFixture[str]) -> None:
     for bar in (True, False):
         with Status(PLAIN, bar=bar, summary=False) as status:
             status.source("one.pcap")
@@ -55,14 +55,14 @@ def test_no_bar_at_once_and_none_where_it_would_disturb(capfd: pytest.CaptureFix
         ({"dropped": 5}, "0 messages, 0 connections, 5 bytes left out, no problems"),
     ],
 )
-def test_the_line_at_the_end(counts: dict[str, int], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_line(counts: dict[str, int], line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with Status(PLAIN, bar=False, summary=True) as status:
         for name, number in counts.items():
             setattr(status, name, number)
     assert capsys.readouterr().err == f"── {line}\n"
 
 
-def test_problems_are_counted_and_notes_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_counts_problems_without_notes(capsys: pytest.CaptureFixture[str]) -> None:
     with Status(PLAIN, bar=False, summary=True) as status:
         status.source("a")
         status.notice(LOST)
@@ -73,7 +73,7 @@ def test_problems_are_counted_and_notes_are_none(capsys: pytest.CaptureFixture[s
     assert last == "── 0 messages, 0 connections, 1 encrypted connection, 2 problems"
 
 
-def test_no_line_where_the_end_was_not_reached(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_summary_after_an_interruption(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyboardInterrupt), Status(PLAIN, bar=False, summary=True):
         raise KeyboardInterrupt
     assert capsys.readouterr().err == ""

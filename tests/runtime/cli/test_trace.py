@@ -1,4 +1,4 @@
-"""`libvirt-proto trace`: what it says where it cannot trace, what it lists, what it would do."""
+"""`libvirt-proto trace`: errors, lists and printed commands."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(*arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[
     return done
 
 
-def test_probes_of_a_file(binary: Path) -> None:
+def test_lists_probes_of_file(binary: Path) -> None:
     rows = [line.split("\t") for line in run("--probes", "--library", binary).stdout.splitlines()]
     assert {len(row) for row in rows} == {6}
     assert [row[0] for row in rows].count("rpc_client_msg_tx_queue") == 2
@@ -51,8 +51,8 @@ def test_probes_of_a_file(binary: Path) -> None:
     assert new[5] == str(binary)
 
 
-def test_commands_are_those_of_the_plan(binary: Path) -> None:
-    """Words of a shell, each of which tracefs takes as one line."""
+def test_printed_commands_match_the_plan(binary: Path) -> None:
+    """They are words of a shell, each of which is one line for tracefs."""
     out = run("--print-commands", "--library", binary, "--pid", str(os.getpid())).stdout
     lines = [shlex.split(line, comments=True) for line in out.splitlines()]
     defined = {words[2].split()[0] for words in lines if words[:1] == ["printf"] and words[2][:2] == "p:"}
@@ -69,8 +69,8 @@ def test_commands_are_those_of_the_plan(binary: Path) -> None:
     assert all("/socket_new_" in side for side in sides.values())
 
 
-def test_steps(binary: Path) -> None:
-    """The instance first, every event before its filter, and what enables them last."""
+def test_reports_steps(binary: Path) -> None:
+    """The instance first, every event before its filter, and enabling them last."""
     with ExitStack() as files:
         (file,) = named(files, (str(binary),))
         event = UprobeEvent("client_new", "e", "0x1 a=%ax:u64", "len > 0", "x")
@@ -83,7 +83,7 @@ def test_steps(binary: Path) -> None:
         assert list(plan.enabling())[-1].path == "instances/g/events/g/enable"
 
 
-def test_without_probes(tmp_path: Path) -> None:
+def test_reports_file_without_probes(tmp_path: Path) -> None:
     source = tmp_path / "none.c"
     source.write_text("int main(void) { return 0; }")
     subprocess.run(["gcc", "-o", str(tmp_path / "none"), str(source)], check=True)
@@ -91,13 +91,13 @@ def test_without_probes(tmp_path: Path) -> None:
     assert done.stderr.startswith(f"libvirt-proto: error: {tmp_path}/none: no RPC probes found")
 
 
-def test_what_is_no_program(tmp_path: Path) -> None:
+def test_rejects_files_that_are_not_programs(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("text")
     assert "expected an ELF file" in run("--library", tmp_path / "text", "--probes", status=1).stderr
     assert "does not exist" in run("--library", tmp_path / "nothing", status=2).stderr
 
 
-def test_a_process_without_libvirt() -> None:
+def test_reports_process_without_libvirt() -> None:
     err = run("--pid", str(os.getpid()), "--probes", status=1).stderr
     assert f"no libvirt.so.0 with probes is loaded by process {os.getpid()}" in err
     assert "--library PATH" in err
@@ -105,7 +105,7 @@ def test_a_process_without_libvirt() -> None:
     assert "a process called 'no such\\x1bname'" in err
 
 
-def test_another_processor(binary: Path, tmp_path: Path) -> None:
+def test_rejects_other_processor(binary: Path, tmp_path: Path) -> None:
     data = bytearray(binary.read_bytes())
     for machine, words in ((8, "got mips"), (183, "unsupported operand")):
         data[18:20] = machine.to_bytes(2, "little")
@@ -117,20 +117,20 @@ def test_another_processor(binary: Path, tmp_path: Path) -> None:
     )
 
 
-def test_without_root(binary: Path) -> None:
+def test_reports_missing_root(binary: Path) -> None:
     if os.geteuid() != 0:
         assert "only root may set probes" in run("--library", binary, status=1).stderr
         return
-    # All that is needed is imported before: Python may be where only root can read.
+    # Everything is imported before: perhaps only root can read Python's files.
     script = (
         "import os; from libvirt_proto.cli.main import main;"
         "from libvirt_proto.capture.probes import tracefs, rpc_events;"
         "main(['trace', '--probes', '--library', os.sys.argv[-1]], standalone_mode=False);"
         "os.setgid(65534); os.setuid(65534); main()"
     )
-    # Nor can it write what coverage counts.
+    # Nor can it write coverage data.
     uncounted = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    # Every pytest that begins keeps its folders to itself.
+    # Every pytest run keeps its folders private.
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         words = [sys.executable, "-c", script, "trace", "--library", shutil.copy(binary, folder)]
@@ -141,7 +141,7 @@ def test_without_root(binary: Path) -> None:
     )
 
 
-def test_usage(tmp_path: Path) -> None:
+def test_wrong_usage(tmp_path: Path) -> None:
     for options in (("--pid", "0"), ("--buffer", "1"), ("-w", "-"), ("--format", "xml"), ("FILE",)):
         run(*options, status=2)
 
@@ -161,18 +161,18 @@ def test_usage(tmp_path: Path) -> None:
         (["qemu-monitor", "--pretty-json", "--format", "jsonl"], "--pretty-json requires --format monitor"),
     ],
 )
-def test_options_of_one_kind_are_not_those_of_another(arguments: list[str], words: str) -> None:
+def test_options_differ_by_kind_of_trace(arguments: list[str], words: str) -> None:
     assert words in run(*arguments, status=2).stderr
 
 
-def test_probes_of_other_kinds(binary: Path) -> None:
-    """A listing has those of its kind, and a file without them is an error."""
+def test_lists_probes_of_other_kinds(binary: Path) -> None:
+    """A list has only probes of its kind, and a file without them is an error."""
     for word, what in (("events", "event loop"), ("qemu-monitor", "QEMU monitor")):
         err = run(word, "--library", binary, "--probes", status=1).stderr
         assert f"{binary}: no {what} probes found" in err
 
 
-def test_completion() -> None:
+def test_completes_words() -> None:
     complete = ShellComplete(cli.main, {}, "libvirt-proto", "_X")
     assert {item.value for item in complete.get_completions(["trace"], "")} == {"events", "qemu-monitor"}
     found = {item.value for item in complete.get_completions(["trace", "qemu-monitor"], "--")}
@@ -180,7 +180,7 @@ def test_completion() -> None:
     assert "--server-only" not in found
 
 
-def test_probes_on_a_terminal_are_a_table(binary: Path) -> None:
+def test_lists_probes_as_table_on_terminal(binary: Path) -> None:
     lines = on_terminal("trace", "--probes", "--color", "never", "--library", str(binary)).splitlines()
     assert lines[0].split() == ["probe", "site", "semaphore", "payload", "arguments", "file"]
     (new,) = [line for line in lines if line.startswith("rpc_socket_new ")]
@@ -188,8 +188,8 @@ def test_probes_on_a_terminal_are_a_table(binary: Path) -> None:
     assert new.endswith(str(binary))
 
 
-def test_where_nothing_has_loaded_the_library() -> None:
-    """Whose processes were looked at is said, and what to do."""
+def test_reports_library_that_is_not_loaded() -> None:
+    """The error names the processes that were examined, and suggests a fix."""
     words = run("--pid", str(1 << 22), "--comm", "nosuch", "--probes", status=1).stderr
     assert "no libvirt.so.0 with probes is loaded by process 4194304 or a process called 'nosuch'" in words
     assert "name the file with --library PATH" in words
@@ -198,7 +198,7 @@ def test_where_nothing_has_loaded_the_library() -> None:
     assert "start libvirtd or virtqemud first" in words
 
 
-def test_only_root_may_set_probes(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setting_probes_requires_root(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     for arguments in (["--library", str(binary)], ["--pid", str(1 << 22)], ["events"]):
         done = CliRunner().invoke(cli.main, ["trace", *arguments])
@@ -208,7 +208,7 @@ def test_only_root_may_set_probes(binary: Path, monkeypatch: pytest.MonkeyPatch)
         )
 
 
-def test_a_library_for_another_processor(
+def test_rejects_library_for_other_processor(
     binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)

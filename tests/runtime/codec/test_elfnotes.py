@@ -1,4 +1,4 @@
-"""Probes in ELF notes: what the reader accepts, what it refuses, and how little it reads of any file."""
+"""Probes in ELF notes: accepted and rejected files, and the small number of bytes read from any file."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_sites_of_both_word_sizes_and_byte_orders(bits: int, big: bool) -> None:
 
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("base", [0x1FF0, 0x2000, 0x2004])
-def test_addresses_that_prelink_moved(bits: int, base: int) -> None:
+def test_addresses_moved_by_prelink(bits: int, base: int) -> None:
     notes = read(elf(SITES[:1], bits=bits, base=base))
     moved = base - 0x2000
     if moved < 0:
@@ -138,31 +138,31 @@ def test_counts_problems_beyond_the_first() -> None:
     assert notes.problems[-1] == "5 more notes cannot be used"
 
 
-def test_names_and_arguments_up_to_the_limits() -> None:
+def test_accepts_names_and_arguments_up_to_the_limits() -> None:
     site = "p" * MAX_NAME, "n" * MAX_NAME, "8@%rax " * (MAX_ARGUMENTS // 7)
     (found,) = read(elf([site])).sites
     assert (found.provider, found.name, found.arguments) == site
 
 
-def test_a_name_of_other_bytes_is_escaped() -> None:
+def test_escapes_name_that_is_not_ascii() -> None:
     (site,) = read(elf([("a", "größe", "8@größe(%rip)")])).sites
     assert (site.name, site.arguments) == (r"gr\xc3\xb6\xc3\x9fe", r"8@gr\xc3\xb6\xc3\x9fe(%rip)")
 
 
-def test_no_sections_no_sites() -> None:
+def test_file_without_sections_has_no_sites() -> None:
     for data in (claim(GOOD, e_shoff=0), claim(GOOD, e_shstrndx=0), claim(GOOD, ZERO) + b"tail"):
         assert read(data).problems == ()
     assert read(claim(GOOD, e_shoff=0)).sites == ()
     assert read(GOOD.replace(b".note.stapsdt", b".note.nothing")).sites == ()
 
 
-def test_numbers_in_section_header_0() -> None:
+def test_reads_counts_from_section_header_0() -> None:
     data = claim(GOOD, ZERO, sh_size=3, sh_link=NAMES, sh_info=1)
     assert read(claim(data, e_shnum=0, e_shstrndx=0xFFFF, e_phnum=0xFFFF)) == read(GOOD)
 
 
-def test_every_section_of_the_name_is_read() -> None:
-    """As a linker might leave them; here the table of names is read as notes, too, which it is not."""
+def test_reads_every_section_of_the_name() -> None:
+    """A linker may leave several. Here the table of names is also read as notes, which it is not."""
     data = claim(GOOD, ZERO, sh_name=1, sh_type=7, sh_offset=120, sh_size=len(note(SITES[0], "<", 8)))
     assert [site.name for site in read(data).sites] == ["none", "none", "two", "one"]
 
@@ -200,8 +200,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_refuses_false_claims_before_reading(name: str) -> None:
-    """In a file that is as large as it claims, and in one that is not."""
+def test_rejects_false_sizes_before_reading(name: str) -> None:
+    """In a file as large as it claims, and in a smaller one."""
     data, words = HOSTILE[name]
     for size in (0, TERABYTE) if name.split()[0].isdigit() or " of " in name else (0,):
         file = Counting(data, size)
@@ -211,7 +211,7 @@ def test_refuses_false_claims_before_reading(name: str) -> None:
 
 
 def overlapping() -> bytes:
-    """As many section headers as there may be, each of which claims the same notes."""
+    """The maximum number of section headers, each of which claims the same notes."""
     count = MAX_SIZE // 64
     content = note(SITES[1], "<", 8)
     start = elf([], notes=content)
@@ -275,7 +275,7 @@ def test_work_is_linear(content: bytes) -> None:
     assert_linear(*grown(act, 200))
 
 
-#: Reads a file as `trace` and `generate` do, and prints by how many KiB the process's maximum grew.
+#: Reads a file as `trace` and `generate` do, and prints the growth of the process's peak memory in KiB.
 CHILD = """
 import resource, sys
 from libvirt_proto_codegen.providers.binaries import BinaryError, read_binary
@@ -295,7 +295,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 def test_sparse_file_that_claims_3_gb_of_notes(tmp_path: Path) -> None:
-    """Reading it took 5.9 GB of memory."""
+    """Reading it all took 5.9 GB of memory."""
     path = tmp_path / "sparse.so"
     with path.open("wb") as file:
         file.write(claim(GOOD, NOTES, sh_size=3_000_000_000))
@@ -314,7 +314,7 @@ def test_sparse_file_that_claims_3_gb_of_notes(tmp_path: Path) -> None:
     assert int(grown) < 4096
 
 
-def test_files_that_cannot_seek_or_shrink_while_read(tmp_path: Path) -> None:
+def test_rejects_files_that_cannot_seek_or_shrink(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(writing)
     with open(reading, "rb") as pipe, pytest.raises(ElfError, match="expected a regular file"):
@@ -329,7 +329,7 @@ def test_files_that_cannot_seek_or_shrink_while_read(tmp_path: Path) -> None:
 
 
 def test_imports_only_the_standard_library() -> None:
-    """Without site-packages; nor does it load anything else of the runtime."""
+    """Without site-packages; it loads nothing else of the runtime either."""
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import libvirt_proto.codec.elfnotes;"
         "print(*sorted(n for n in sys.modules if n.partition('.')[0] not in sys.stdlib_module_names))"
@@ -357,7 +357,7 @@ def compare(data: bytes) -> int:
 
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("big", [False, True])
-def test_pyelftools_finds_the_same_in_small_files(bits: int, big: bool) -> None:
+def test_pyelftools_agrees_on_small_files(bits: int, big: bool) -> None:
     assert compare(elf(SITES, bits=bits, big=big)) == len(SITES)
     assert compare(elf(SITES, bits=bits, big=big, base=0x2010)) == len(SITES)
 
@@ -365,9 +365,7 @@ def test_pyelftools_finds_the_same_in_small_files(bits: int, big: bool) -> None:
 @pytest.mark.system("gcc")
 @pytest.mark.parametrize("options", [(), ("-static",), ("-no-pie",), ("-shared", "-fPIC")])
 @pytest.mark.parametrize("text", [PROGRAM, OTHERS])
-def test_pyelftools_finds_the_same_in_compiled_programs(
-    tmp_path: Path, options: tuple[str, ...], text: str
-) -> None:
+def test_pyelftools_agrees_on_compiled_programs(tmp_path: Path, options: tuple[str, ...], text: str) -> None:
     assert compare(program(tmp_path, *options, text=text).read_bytes()) > 4
 
 
@@ -381,7 +379,7 @@ LIBRARIES = {
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_pyelftools_finds_the_same_in_installed_libraries(name: str) -> None:
+def test_pyelftools_agrees_on_installed_libraries(name: str) -> None:
     found = list(Path("/usr").glob(f"lib*/*/{name}")) or list(Path("/usr").glob(f"lib*/{name}"))
     if not found:
         pytest.skip(f"{name} is not installed")
@@ -390,7 +388,7 @@ def test_pyelftools_finds_the_same_in_installed_libraries(name: str) -> None:
 
 
 @given(data=st.data())
-def test_any_damage_gives_notes_or_an_error(data: st.DataObject) -> None:
+def test_damaged_files_read_or_raise(data: st.DataObject) -> None:
     good = elf(SITES, bits=data.draw(st.sampled_from([32, 64])), big=data.draw(st.booleans()))
     damaged = bytearray(good)
     for _ in range(data.draw(st.integers(1, 6))):

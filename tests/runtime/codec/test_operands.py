@@ -1,4 +1,4 @@
-"""Operands of probe arguments: where each ends, what it denotes, and that parsing is linear."""
+"""Operands of probe arguments: their ends, their meaning, and linear parsing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from libvirt_proto.codec.operands import MAX_ARGUMENTS, Operand, OperandError, p
         ("8@foo@GOTPCREL(%rip) 8@%rbx", ("8@foo@GOTPCREL(%rip)", "8@%rbx")),
     ],
 )
-def test_split(arguments: str, pieces: tuple[str, ...]) -> None:
+def test_splits_arguments(arguments: str, pieces: tuple[str, ...]) -> None:
     assert split_operands(arguments) == pieces
 
 
@@ -60,7 +60,7 @@ def test_length_is_limited() -> None:
 
 
 def repeats(parsed: Any) -> Iterator[int]:
-    """For each repeat without a small maximum in a parsed expression, how many such repeats it is within."""
+    """For each repeat without a small maximum in a parsed expression, the number of enclosing ones."""
     for name, argument in parsed:
         inner = [part for part in _parts(argument) if isinstance(part, parser.SubPattern)]
         unbounded = name in (parser.MAX_REPEAT, parser.MIN_REPEAT) and argument[1] > 20
@@ -79,7 +79,7 @@ def _parts(argument: Any) -> Iterator[Any]:
 
 
 def test_no_expression_backtracks() -> None:
-    """One repeat without a small maximum, and not within another, has nothing to backtrack over."""
+    """One repeat without a small maximum, not nested in another, cannot backtrack."""
     patterns = [each for each in vars(operands).values() if isinstance(each, re.Pattern)]
     assert len(patterns) == 8
     for pattern in patterns:

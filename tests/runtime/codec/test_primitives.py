@@ -1,4 +1,4 @@
-"""RFC 4506 primitives: one table of cases, read whole, with bytes behind, and cut at each place."""
+"""RFC 4506 primitives: one table of cases, read completely, with bytes after them, and cut at each place."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ CASES = [
 
 @pytest.mark.parametrize(("section", "kind", "value", "encoded"), CASES)
 @pytest.mark.parametrize("before", [b"", b"\xee" * 5])
-@pytest.mark.parametrize("behind", [b"", b"\xdd" * 7])
-def test_cases(
-    section: str, kind: tuple[Read, Write], value: Any, encoded: str, before: bytes, behind: bytes
+@pytest.mark.parametrize("after", [b"", b"\xdd" * 7])
+def test_primitives_round_trip(
+    section: str, kind: tuple[Read, Write], value: Any, encoded: str, before: bytes, after: bytes
 ) -> None:
     read, write = kind
     data = bytes.fromhex(encoded)
-    assert read(before + data + behind, len(before)) == (value, len(before) + len(data))
+    assert read(before + data + after, len(before)) == (value, len(before) + len(data))
     parts: list[bytes] = []
     write(value, parts.append)
     assert b"".join(parts) == data
@@ -91,13 +91,13 @@ def test_cases(
         (STRING[0], "000000016100ff00", b"a", 8),
     ],
 )
-def test_what_c_would_take_is_not_canonical(read: Read, data: str, value: Any, after: int) -> None:
+def test_values_accepted_only_by_c_are_not_canonical(read: Read, data: str, value: Any, after: int) -> None:
     with pytest.raises(NotCanonical) as error:
         read(bytes.fromhex(data), 0)
     assert (error.value.value, error.value.next) == (value, after)
 
 
-def test_a_length_over_its_limit_is_refused_before_anything_is_read() -> None:
+def test_rejects_length_over_limit_before_reading() -> None:
     for read in (BYTES[0], STRING[0]):
         with pytest.raises(OverLimit) as error:
             read(bytes.fromhex("00000009"), 0)
@@ -121,12 +121,12 @@ def test_a_length_over_its_limit_is_refused_before_anything_is_read() -> None:
         (STRING[1], 5),
     ],
 )
-def test_values_that_no_bytes_stand_for(write: Write, value: Any) -> None:
+def test_rejects_values_without_encoding(write: Write, value: Any) -> None:
     with pytest.raises(BadValue):
         write(value, lambda piece: None)
 
 
-def test_counts_are_held_against_what_is_left() -> None:
+def test_counts_are_checked_against_remaining_bytes() -> None:
     data = bytes.fromhex("00000003") + bytes(12)
     assert primitives.read_count(data, 0, 3, 4) == (3, 4)
     with pytest.raises(OverLimit, match="count 3 is over the limit of 2"):
@@ -185,7 +185,7 @@ def test_padding_is_zero() -> None:
     assert primitives.unpadded_text(b"\xff", b"\0\0\0", b"\0\0\0") == b"\xff"
 
 
-def test_errors_are_data_first() -> None:
+def test_errors_have_data_attributes() -> None:
     error = Truncated(16, 3, offset=44, path="dom.uuid")
     assert str(error) == "at byte 44, dom.uuid: needs 16 bytes, 3 left"
     assert error.as_dict() == {
@@ -208,7 +208,7 @@ def raised(function: Callable[..., Any], *arguments: Any) -> ProtocolError:
 
 
 def nothing(_: bytes) -> None:
-    """A `put` that is not to be called."""
+    """A `put` that must not be called."""
     pytest.fail("something was written")
 
 
@@ -258,7 +258,7 @@ def nothing(_: bytes) -> None:
         (lambda: primitives.exact(b"abc", 2), "has 3 bytes, must have 2"),
     ],
 )  # fmt: skip
-def test_every_error_in_words(call: Callable[[], Any], error: str) -> None:
+def test_every_error_has_a_message(call: Callable[[], Any], error: str) -> None:
     found = raised(call)
     assert str(found) == error
     assert found.as_dict()["message"] == error
@@ -267,7 +267,7 @@ def test_every_error_in_words(call: Callable[[], Any], error: str) -> None:
 @pytest.mark.parametrize(
     ("value", "words"), [(2**31, "2147483648 does not fit: "), ("x", "'x' does not fit: ")]
 )
-def test_numbers_that_do_not_fit_say_why(value: Any, words: str) -> None:
+def test_numbers_out_of_range_are_explained(value: Any, words: str) -> None:
     assert str(raised(INT[1], value, nothing)).startswith(words)
     assert len(str(raised(INT[1], value, nothing))) > len(words)
 
@@ -279,7 +279,7 @@ def test_errors_for_generated_code() -> None:
     assert str(primitives.no_arm(True)) == "no arm for discriminant 1"
 
 
-def test_what_is_at_the_edge_is_taken() -> None:
+def test_accepts_values_at_the_limits() -> None:
     parts: list[bytes] = []
     primitives.write_opaque(memoryview(b"abc"), 3, parts.append)
     primitives.write_fixed_opaque(bytearray(b"ab"), 2, parts.append)
@@ -307,7 +307,7 @@ def test_a_string_is_text_where_it_can_be() -> None:
     assert primitives.read_string(b"..\0\0\0\1a\0\0\0", 2, 1) == ("a", 10)
 
 
-def test_not_canonical_says_what_a_peer_would_take() -> None:
+def test_not_canonical_names_the_accepted_value() -> None:
     for call, value, after in (
         (lambda: primitives.read_bool(b"\0\0\0\2", 0), True, 4),
         (lambda: primitives.read_fixed_opaque(b".ab\0\1", 1, 2), b"ab", 5),

@@ -1,34 +1,50 @@
-"""The list of secret fields, against the definitions of every release that is bundled."""
+"""The list of secret fields, compared with the definitions of every bundled release."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from libvirt_proto.codec.secretfields import entries, field_looks_secret, kind, name_looks_secret, table
+from libvirt_proto.codec.types import Opaque
 from libvirt_proto.names.public import names
 from libvirt_proto_codegen import releases
 from libvirt_proto_codegen.definitions import load_release
 from libvirt_proto_codegen.lint.secrets import secret_unlisted
 from libvirt_proto_codegen.lint.view import View
-from libvirt_proto_codegen.schema import Opaque
 
 
-def test_the_list_fits_every_release() -> None:
-    """Each entry names a field of some release; of each release, all that looks secret and all opaque data is
-    listed."""
+def lines(release: str) -> Iterator[tuple[str, str, str]]:
+    """Lines that may declare data: the file, the first line of the definition, the line."""
+    for file, data in releases.texts(releases.find(release)).items():
+        head = ""
+        for line in data.decode().splitlines():
+            head = line if line[:1].strip() else head
+            if head.startswith(("struct", "union", "typedef")):
+                yield file, head, line
+
+
+def distinct_releases() -> Iterator[str]:
+    """Releases that together have every declaration of all releases, the newest first."""
+    seen: set[tuple[str, str, str]] = set()
+    for release in reversed(releases.releases()):
+        new = set(lines(release.name)) - seen
+        if new:
+            seen |= new
+            yield release.name
+
+
+def test_list_matches_every_release() -> None:
+    """Each entry names a field of some release. For each release, everything that looks secret and all opaque
+    data are listed."""
     declared, unlisted, opaque = set(), set(), set()
-    seen: set[tuple[str, ...]] = set()
-    for release in releases.releases():
-        view = View(load_release(release.name))
+    for release in distinct_releases():
+        view = View(load_release(release))
         fields = [each for each in view.declarations() if each.symbol.kind != "type"]
-        key = tuple(each.name for each in fields)
-        if key in seen:
-            continue
-        seen.add(key)
-        declared.update(key)
+        declared.update(each.name for each in fields)
         unlisted.update(hit.symbol.qualified for hit in secret_unlisted(view))
         opaque.update(
             each.name
@@ -76,11 +92,11 @@ def test_codes_of_errors_exist() -> None:
         ("remote_domain_get_info_ret.state", None),
     ],
 )
-def test_exact_names_come_before_patterns(field: str, expected: str | None) -> None:
+def test_exact_names_precede_patterns(field: str, expected: str | None) -> None:
     assert kind(field) == expected
 
 
-def test_words_of_fields() -> None:
+def test_splits_field_names_into_words() -> None:
     for field in (
         "x_args.userPassword",
         "x_args.apiKey",
@@ -93,13 +109,13 @@ def test_words_of_fields() -> None:
         assert not field_looks_secret(field)
 
 
-def test_words_of_names() -> None:
+def test_splits_names_into_words() -> None:
     assert name_looks_secret("VNC_Passwd")
     assert not name_looks_secret("passwdValidTo")
     assert not name_looks_secret("key-secret")
 
 
-def test_imports_the_standard_library_alone() -> None:
+def test_imports_only_the_standard_library() -> None:
     code = (
         "import sys; before = set(sys.modules); import libvirt_proto.codec.secretfields;"
         "print([n for n in set(sys.modules) - before if not n.startswith('libvirt_proto')"

@@ -1,4 +1,4 @@
-"""Statistics of messages that are put together by hand, of which every figure is known."""
+"""Statistics of hand-made messages with known figures."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_counts_and_bytes(wire: Wire) -> None:
     ]
 
 
-def test_a_connection(wire: Wire) -> None:
+def test_counts_connection(wire: Wire) -> None:
     found = run(
         *call(wire, 66, 0, reply=word(2) + word(0) + word(2)),
         *call(wire, 60, 1, word(10), word(1)),
@@ -133,7 +133,7 @@ SASL = [
         ([(66, b"", word(1) + word(2), 0)], None, None, None),
     ],
 )
-def test_authentication(
+def test_reports_authentication(
     wire: Wire, exchanges: list[Any], method: str | None, mechanism: str | None, result: str | None
 ) -> None:
     messages = [
@@ -148,8 +148,8 @@ def test_authentication(
 
 
 @pytest.mark.parametrize(("kind", "result"), [("allow", "ok"), ("deny", "error"), ("fail", "error")])
-def test_a_daemon_says_how_authentication_came_out(wire: Wire, kind: str, result: str) -> None:
-    """In its log, which has no payloads; the reply is logged behind it."""
+def test_log_reports_result_of_authentication(wire: Wire, kind: str, result: str) -> None:
+    """The daemon's log has no payloads; the reply is logged after the result."""
     told = ConnectionEvent(f"server_client_auth_{kind}", None, CONNECTION, (("auth", "1"),))
     begun, reply = call(wire, 68, 0)
     elsewhere = ConnectionEvent("server_client_auth_deny", None)
@@ -159,7 +159,7 @@ def test_a_daemon_says_how_authentication_came_out(wire: Wire, kind: str, result
     assert run(told).connections == []
 
 
-def test_streams(wire: Wire) -> None:
+def test_counts_streams(wire: Wire) -> None:
     def download(serial: int) -> list[Captured]:
         begun = call(wire, SCREENSHOT, serial, reply=word(0))
         return [*begun, wire(STREAM, serial, CONTINUE, bytes(1000), proc=SCREENSHOT)]
@@ -183,7 +183,7 @@ def test_streams(wire: Wire) -> None:
     assert (row.errors, found.totals.errors, found.errors[0].first_message) == (1, 1, "gone")
 
 
-def test_files_are_counted_together_and_their_connections_apart(wire: Wire) -> None:
+def test_files_share_counts_but_not_connections(wire: Wire) -> None:
     taken = Measure(registry.default(), 10)
     for name in ("one", "two"):
         taken.source(name)
@@ -198,7 +198,7 @@ def test_files_are_counted_together_and_their_connections_apart(wire: Wire) -> N
     assert [row.call.file for row in found.unanswered] == ["one", "two"]
 
 
-def test_a_call_in_one_file_is_not_answered_in_another(wire: Wire) -> None:
+def test_call_is_not_answered_in_another_file(wire: Wire) -> None:
     taken = Measure(registry.default(), 10)
     for name, type_ in (("one", CALL), ("two", REPLY)):
         taken.source(name)
@@ -206,7 +206,7 @@ def test_a_call_in_one_file_is_not_answered_in_another(wire: Wire) -> None:
     assert taken.finish({}).totals.outcomes == {"pending": 1, "before-capture": 1}
 
 
-def test_the_slowest(wire: Wire) -> None:
+def test_lists_slowest_calls(wire: Wire) -> None:
     calls = [wire(CALL, i) for i in range(5)]
     replies = [wire(REPLY, i) for i in (0, 3, 2, 1, 4)]
     found = run(*calls, *replies, top=3)
@@ -215,7 +215,7 @@ def test_the_slowest(wire: Wire) -> None:
     assert run(*calls, *replies, top=0).slowest == []
 
 
-def test_without_a_clock_there_are_counts_alone(wire: Wire) -> None:
+def test_input_without_clock_has_only_counts(wire: Wire) -> None:
     found = run(wire(CALL, 0, clock=False), wire(REPLY, 0, clock=False))
     assert (found.procedures[0].calls, found.procedures[0].latency, found.slowest) == (1, None, [])
     assert (found.totals.start_ns, found.connections[0].duration_ns) == (None, None)
@@ -235,7 +235,7 @@ def test_lists_are_bounded(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=300))
-def test_percentiles_are_by_nearest_rank(values: list[int]) -> None:
+def test_percentiles_use_nearest_rank(values: list[int]) -> None:
     found = latency(array("q", values))
     for percent, value in ((50, found.p50_ns), (90, found.p90_ns), (99, found.p99_ns)):
         fitting = [v for v in values if 100 * sum(other <= v for other in values) >= percent * len(values)]
@@ -264,15 +264,15 @@ def test_everything_is_counted_once(seen: list[Captured | Closed]) -> None:
     assert totals.bytes == paired + sum(message.message.length for message in others)
 
 
-def test_a_socket_of_any_name(wire: Wire) -> None:
+def test_accepts_socket_of_any_name(wire: Wire) -> None:
     odd = Connection(1, "", b"/run/\xff".decode("utf-8", "surrogateescape"), "unix")
     found = run(captured(frame(), connection=odd))
     assert found.connections[0].server == "/run/\\udcff"
     assert found.unanswered[0].call.conn == "-/run/\\udcff"
 
 
-def test_what_was_opened_is_not_known_from_a_log(wire: Wire) -> None:
-    """It has no payloads; that is not libvirt's default URI."""
+def test_log_does_not_identify_opened_driver(wire: Wire) -> None:
+    """It has no payloads; the URI is not libvirt's default."""
     payload = word(1) + text(b"test:///default") + word(1)
     header = frame(payload, proc=1)[:28]
     call_ = captured(decode_message(header, missing=len(payload)), n=1, time_ns=0)
@@ -281,6 +281,6 @@ def test_what_was_opened_is_not_known_from_a_log(wire: Wire) -> None:
     assert connection.opened == Opened("remote", None, None, "ok")
 
 
-def test_nothing_is_close_to_a_limit_that_is_not_there(wire: Wire) -> None:
+def test_unbounded_values_have_no_limit_usage(wire: Wire) -> None:
     statistics = run(wire(CALL, 1, proc=66))
     assert [limit.what for limit in statistics.limits] == ["message"]

@@ -30,7 +30,7 @@ def line(item: Captured) -> dict[str, Any]:
     return value
 
 
-def test_the_keys_and_their_order() -> None:
+def test_keys_and_their_order() -> None:
     assert line(captured(frame())) == {
         "n": 1,
         "time_ns": 0,
@@ -85,7 +85,7 @@ def test_statuses_by_name_or_number(number: int, name: str | int) -> None:
     assert line(captured(frame(type_=3, status=number)))["status"] == name
 
 
-def test_descriptors() -> None:
+def test_counts_descriptors() -> None:
     for number, name in ((4, "call_with_fds"), (5, "reply_with_fds")):
         shown = line(captured(frame(word(2) + word(7), type_=number, proc=250)))
         assert (shown["type"], shown["fds"]) == (name, 2)
@@ -107,13 +107,13 @@ def test_unknown_names_are_null(changes: dict[str, int], program: str | None, pr
     assert [shown[key] for key in changes] == list(changes.values())
 
 
-def test_bytes_that_no_definition_covers_are_data() -> None:
+def test_bytes_without_definition_are_data() -> None:
     shown = line(captured(frame(b"\x00\xff\x10", prog=5)))
     assert b64decode(shown["data"]) == b"\x00\xff\x10"
     assert (shown["payload_type"], shown["payload"], shown["error"]) == (None, None, None)
 
 
-def test_the_end_of_a_stream_is_empty_data() -> None:
+def test_end_of_stream_is_empty_data() -> None:
     assert line(captured(frame(type_=3, status=2, proc=209)))["data"] == ""
     assert line(captured(frame(type_=3, status=0, proc=209)))["data"] is None
 
@@ -137,7 +137,7 @@ def test_error_replies_name_their_numbers() -> None:
         "domain_name": "VIR_FROM_TEST",
         "level_name": "VIR_ERR_ERROR",
     }
-    # Each stands behind its number.
+    # Each name follows its number.
     assert list(shown["payload"])[:5] == ["code", "code_name", "domain", "domain_name", "message"]
 
 
@@ -145,8 +145,8 @@ def payload(data: bytes) -> Any:
     return line(captured(data))["payload"]
 
 
-def test_a_name_that_depends_on_another_field() -> None:
-    """1 is a reason of each state, under a name of its own."""
+def test_name_depends_on_another_field() -> None:
+    """1 is a reason of each state, with a different name."""
     assert payload(frame(word(1) + word(1), type_=1, proc=212)) == {
         "state": 1,
         "state_name": "VIR_DOMAIN_RUNNING",
@@ -169,12 +169,12 @@ def test_a_name_that_depends_on_another_field() -> None:
         (0x80000000, [0x80000000]),
     ],
 )
-def test_a_set_of_bits_is_an_array_of_names(flags: int, shown: list[str | int]) -> None:
+def test_flags_are_an_array_of_names(flags: int, shown: list[str | int]) -> None:
     data = frame(word(1) + word(flags), proc=273)
     assert payload(data) == {"need_results": 1, "flags": flags, "flags_name": shown}
 
 
-def test_the_type_of_a_typed_parameter() -> None:
+def test_type_of_typed_parameter() -> None:
     data = frame(word(1) + text(b"weight") + word(2) + word(50) + word(0), type_=1, proc=57)
     [parameter] = payload(data)["params"]
     assert parameter["value"] == {"type": 2, "type_name": "VIR_TYPED_PARAM_UINT", "ui": 50}
@@ -187,7 +187,7 @@ def test_error_numbers_without_names() -> None:
     assert (payload["code_name"], payload["domain_name"], payload["level_name"]) == (None, None, None)
 
 
-def test_an_error_reply_that_breaks_off() -> None:
+def test_truncated_error_reply() -> None:
     shown = line(captured(frame(word(42) + word(12), type_=1, status=1)))
     assert shown["payload"]["code_name"] == "VIR_ERR_NO_DOMAIN"
     assert "level_name" not in shown["payload"]
@@ -202,8 +202,8 @@ def test_spare_bytes() -> None:
     assert line(captured(frame(b"\xde\xad")))["spare"] == "dead"
 
 
-def test_a_payload_that_breaks_off() -> None:
-    """domain_lookup_by_uuid's reply: nonnull_domain dom; its uuid has three bytes of sixteen."""
+def test_truncated_payload() -> None:
+    """domain_lookup_by_uuid's reply: nonnull_domain dom; its uuid has three of sixteen bytes."""
     shown = line(captured(frame(text(b"test") + b"\x01\x02\x03", type_=1, proc=24)))
     assert shown["payload_type"] == "remote_domain_lookup_by_uuid_ret"
     assert shown["payload"] == {"dom": {"name": "test"}}
@@ -211,7 +211,7 @@ def test_a_payload_that_breaks_off() -> None:
     assert shown["raw"] == "0000000474657374010203"
 
 
-def test_a_message_that_was_not_seen_whole() -> None:
+def test_incomplete_message() -> None:
     data = frame(text(b"test") + bytes(16) + word(7), type_=1, proc=24)
     shown = line(captured(data[:39], missing=len(data) - 39))
     assert (shown["length"], shown["missing"]) == (56, 17)
@@ -233,7 +233,7 @@ def test_events() -> None:
     }
 
 
-def test_bytes_that_are_not_canonical_are_kept() -> None:
+def test_keeps_bytes_that_are_not_canonical() -> None:
     """domain_lookup_by_name's argument with padding that is not zero."""
     payload = word(2) + b"vmXY"
     shown = line(captured(frame(payload, proc=23)))
@@ -263,6 +263,6 @@ def test_the_hand_made_messages(captures: Path, root: Path) -> None:
     assert shown == (root / "tests/golden/present/hand-made.jsonl").read_text()
 
 
-def test_messages_are_as_decoded() -> None:
+def test_does_not_modify_messages() -> None:
     message: Message = decode_message(frame())
     assert line(captured(message)) == line(captured(frame()))

@@ -1,4 +1,4 @@
-"""JSON lines back to messages: what may be edited, what must agree, and what is said where it does not."""
+"""JSON lines to messages: editable keys, keys that must agree, and errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def error(fields: dict[str, Any]) -> str:
 
 
 def frames(capture: Path) -> dict[tuple[int, str | None], list[bytes]]:
-    """The frames of each direction of a capture's connections, from its Chunks alone."""
+    """The frames of each direction of a capture's connections, from its Chunks only."""
     decoders: dict[tuple[int, str | None], FrameDecoder] = {}
     found: dict[tuple[int, str | None], list[bytes]] = {}
     for item in open_source(str(capture)):
@@ -82,8 +82,8 @@ def test_captures_byte_for_byte(captures: Path, name: str) -> None:
     assert found == {key: data for key, data in frames(captures / name).items() if data}
 
 
-def test_hand_made_messages_byte_for_byte(captures: Path) -> None:
-    """Among them are descriptors, spare bytes and padding that is not zero."""
+def test_hand_made_messages_round_trip(captures: Path) -> None:
+    """They include descriptors, spare bytes and padding that is not zero."""
     texts = (captures / "hand-made-messages.hex").read_text().splitlines()
     data = [bytes.fromhex(each) for each in texts if each and not each.startswith("#")][:-1]
     present, parser = JsonLinesPresenter(registry.default()), Parser(registry.default())
@@ -113,14 +113,14 @@ def test_hand_made_messages_byte_for_byte(captures: Path) -> None:
         (frame(b"whatever", type_=9, status=-1, proc=-5), None),
     ],
 )
-def test_unusual_messages_byte_for_byte(data: bytes, direction: Any) -> None:
+def test_unusual_messages_round_trip(data: bytes, direction: Any) -> None:
     assert encoded(line(data, direction=direction)) == data
 
 
 # Edits
 
 
-def test_an_edit_changes_length_and_padding() -> None:
+def test_edit_changes_length_and_padding() -> None:
     fields = line(LOOKUP)
     fields["payload"]["name"] = "longer"
     assert encoded(fields) == frame(text(b"longer"), proc=23, serial=7)
@@ -145,7 +145,7 @@ def test_an_edit_changes_length_and_padding() -> None:
          frame(b"\0", vers=2, proc=23, serial=7)),
     ],
 )  # fmt: skip
-def test_what_may_be_edited(edit: dict[str, Any], data: bytes) -> None:
+def test_editable_keys(edit: dict[str, Any], data: bytes) -> None:
     assert encoded(line(LOOKUP) | edit) == data
 
 
@@ -156,11 +156,11 @@ def test_what_may_be_edited(edit: dict[str, Any], data: bytes) -> None:
         ["payload_type"], ["n", "time_ns", "conn", "dir", "length", "fds", "data", "spare", "error"],
     ],
 )  # fmt: skip
-def test_keys_that_the_rest_says(deleted: list[str]) -> None:
+def test_derived_keys_are_optional(deleted: list[str]) -> None:
     assert encoded({key: value for key, value in line(LOOKUP).items() if key not in deleted}) == LOOKUP
 
 
-def test_names_of_numbers_are_passed_over() -> None:
+def test_names_of_numbers_are_ignored() -> None:
     data = frame(error_payload(42, 12, b"no"), type_=1, status=1, proc=23)
     fields = line(data)
     assert fields["payload"]["code_name"] == "VIR_ERR_NO_DOMAIN"
@@ -168,13 +168,13 @@ def test_names_of_numbers_are_passed_over() -> None:
     assert encoded(fields) == frame(error_payload(1, 12, b"no"), type_=1, status=1, proc=23)
 
 
-def test_programs_and_procedures_by_their_symbols() -> None:
+def test_accepts_symbols_of_programs_and_procedures() -> None:
     symbols = {"program": "REMOTE_PROGRAM", "procedure": "REMOTE_PROC_DOMAIN_LOOKUP_BY_NAME"}
     assert encoded(line(LOOKUP) | symbols) == LOOKUP
 
 
-def test_a_payload_that_was_mended() -> None:
-    """It broke off; with raw deleted and what was missing added it is a whole message."""
+def test_repaired_payload() -> None:
+    """It was truncated; without raw and with the missing fields added it is a whole message."""
     fields = line(frame(word(9) + text(b"test"), proc=23, serial=7))
     assert (fields["payload"], fields["error"]["path"]) == ({}, "name")
     fields["payload"] = {"name": "test"}
@@ -246,11 +246,11 @@ TWO_PAYLOADS = (
         ({"serail": 1}, "serail: unknown key (docs/json.md lists the keys of a message)"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_line(edit: dict[str, Any], said: str) -> None:
+def test_rejects_invalid_lines(edit: dict[str, Any], said: str) -> None:
     assert error(line(LOOKUP) | edit) == said
 
 
-def test_raw_that_still_says_what_payload_says() -> None:
+def test_raw_that_matches_payload() -> None:
     fields = line(frame(word(2) + b"vmXY", proc=23))
     assert encoded(fields) == frame(word(2) + b"vmXY", proc=23)
     fields["payload"]["name"] = "vn"
@@ -259,7 +259,7 @@ def test_raw_that_still_says_what_payload_says() -> None:
     assert encoded(fields) == frame(text(b"vn"), proc=23)
 
 
-def test_a_frame_that_is_too_large() -> None:
+def test_rejects_large_frame() -> None:
     data = b64encode(bytes(33554432 - 24 + 1)).decode()
     fields = line(frame(type_=3, status=2, proc=209))
     assert error(fields | {"data": data}) == "length word 33554437 is over the limit of 33554436"
@@ -273,7 +273,7 @@ def parsed_lines(*texts: bytes) -> Iterator[Parsed | Notice]:
     return parse_lines(read, registry.default())
 
 
-def test_bad_lines_are_numbered_and_the_rest_goes_on() -> None:
+def test_bad_lines_are_numbered_and_skipped() -> None:
     good = json.dumps(line(LOOKUP)).encode()
     bad = json.dumps(line(LOOKUP) | {"payload": {"name": []}}).encode()
     event = b'{"event": "client_new", "conn": "1"}'
@@ -287,7 +287,7 @@ def test_bad_lines_are_numbered_and_the_rest_goes_on() -> None:
     assert (last.line, last.captured.n, last.frame) == (7, 2, LOOKUP)
 
 
-def test_a_line_longer_than_any_message() -> None:
+def test_rejects_line_longer_than_any_message() -> None:
     blocks = iter([json.dumps(line(LOOKUP)).encode() + b"\n", *[b"[" * (1 << 26)] * 5])
     first, second = parse_lines(lambda _: next(blocks, b""), registry.default())
     assert isinstance(first, Parsed)
@@ -307,20 +307,20 @@ def test_a_line_longer_than_any_message() -> None:
         ("7", Connection(1, "", "", "raw")),
     ],
 )
-def test_connections(name: str, connection: Connection) -> None:
+def test_reads_connections(name: str, connection: Connection) -> None:
     found = parse(line(LOOKUP) | {"conn": name}).captured.connection
     assert found == connection
     assert str(found) == (name if "-" in name else "1")
 
 
-def test_connections_are_counted_as_they_appear() -> None:
+def test_connections_are_numbered_in_order_of_appearance() -> None:
     lines = (json.dumps(line(LOOKUP) | {"conn": name}).encode() for name in ("a-b", "c-d", "a-b"))
     parsed = parsed_lines(*lines)
     assert [each.captured.connection.id for each in parsed if isinstance(each, Parsed)] == [1, 2, 1]
 
 
-def test_raw_beside_a_payload_with_lists() -> None:
-    """Padding that is not zero behind a list: nothing was edited as long as both say the same."""
+def test_raw_with_payload_that_has_lists() -> None:
+    """Nonzero padding after a list: nothing was edited as long as both agree."""
     keys = word(3) + b"".join(map(word, (1, 2, 3)))
     payload = text(b"abc")[:-1] + b"!" + bytes(16) + word(1) + word(0) * 2 + keys + word(0)
     data = frame(payload, proc=226)
@@ -332,7 +332,7 @@ def test_raw_beside_a_payload_with_lists() -> None:
         assert "is not what payload says" in error(fields | {"payload": payload_too})
 
 
-def test_a_line_that_nests_without_end() -> None:
+def test_rejects_deeply_nested_line() -> None:
     (notice,) = parsed_lines(b"[" * 100_000)
     assert isinstance(notice, Notice)
     assert notice.text.startswith("line 1: is n")

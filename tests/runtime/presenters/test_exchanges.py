@@ -1,4 +1,4 @@
-"""Exchanges as text and JSON, and what calls need."""
+"""Exchanges as text and JSON, and the permissions of calls."""
 
 from __future__ import annotations
 
@@ -72,18 +72,18 @@ def download(wire: Wire) -> Exchange:
     )
 
 
-def test_a_malformed_payload_is_said_at_the_end_of_a_line(wire: Wire) -> None:
+def test_line_ends_with_malformed_payload_error(wire: Wire) -> None:
     exchange = only(wire(CALL, 2, payload=text(b"test"), proc=LOOKUP), wire(REPLY, 2, proc=LOOKUP))
     assert exchange.reply
     assert exchange.reply.message.malformed
     assert monitor(exchange).endswith(f" took=0.001000 malformed: {exchange.reply.message.error}")
 
 
-def test_a_line(wire: Wire) -> None:
+def test_exchange_line(wire: Wire) -> None:
     assert monitor(lookup(wire)) == "  0.001 C = domain_lookup_by_name(ok, 2) len=36+56 took=0.001000"
 
 
-def test_lines_with_more(wire: Wire) -> None:
+def test_exchange_lines_with_details(wire: Wire) -> None:
     assert monitor(download(wire)) == (
         "  0.001 C = domain_screenshot(ok, 4) len=92+2176 took=0.001000"
         " stream=0+2048 end=finished holes=1:512"
@@ -96,7 +96,7 @@ def test_lines_with_more(wire: Wire) -> None:
     assert monitor(pending).endswith("(pending, 1) len=36+0 took=-")
 
 
-def test_a_block(wire: Wire) -> None:
+def test_exchange_block(wire: Wire) -> None:
     assert pretty(lookup(wire)) == [
         "  0.001000  1 ⇄ #2    ok          remote.domain_lookup_by_name  1.00 ms, 36 + 56 bytes",
         '              → name: "test"',
@@ -107,7 +107,7 @@ def test_a_block(wire: Wire) -> None:
     ]
 
 
-def test_a_block_with_a_stream(wire: Wire) -> None:
+def test_exchange_block_with_stream(wire: Wire) -> None:
     lines = pretty(download(wire))
     assert lines[0].endswith("remote.domain_screenshot  1.00 ms, 92 + 2,176 bytes")
     assert lines[-1] == (
@@ -116,7 +116,7 @@ def test_a_block_with_a_stream(wire: Wire) -> None:
     )
 
 
-def test_what_a_server_says_is_wrong(wire: Wire) -> None:
+def test_server_error(wire: Wire) -> None:
     error = error_payload(42, 12, b"no domain")
     shown = pretty(
         only(wire(CALL, 0, proc=LOOKUP, payload=text(b"x")), wire(REPLY, 0, ERROR, error, proc=LOOKUP))
@@ -134,7 +134,7 @@ def test_what_a_server_says_is_wrong(wire: Wire) -> None:
     assert stream[-1] == "                stream: 0 bytes in 0 messages, error"
 
 
-def test_json(wire: Wire) -> None:
+def test_exchange_json(wire: Wire) -> None:
     line = json.loads(Lines(DEFINITIONS)(lookup(wire)))
     call, reply = line.pop("call"), line.pop("reply")
     assert line == {
@@ -148,21 +148,21 @@ def test_json(wire: Wire) -> None:
     assert "access" not in call
 
 
-def test_json_of_a_stream(wire: Wire) -> None:
+def test_exchange_json_with_stream(wire: Wire) -> None:
     assert json.loads(Lines(DEFINITIONS)(download(wire)))["stream"] == {
         "bytes_c2s": 0, "bytes_s2c": 2048, "messages": 1, "holes": 1, "hole_bytes": 512,
         "duration_ns": 4_000_000, "bytes_per_second": 512_000, "end": "finished", "error": None,
     }  # fmt: skip
 
 
-def test_the_servers_side_is_marked(wire: Wire) -> None:
+def test_marks_server_side(wire: Wire) -> None:
     seen = Connection(1, "", "", "probe", side="server")
     exchange = only(wire(CALL, 2, proc=LOOKUP, connection=seen), wire(REPLY, 2, proc=LOOKUP, connection=seen))
     assert Monitor(DEFINITIONS)(exchange, 0).startswith("  0.001 = S 1  ")
 
 
 @given(anything())
-def test_whatever_comes_is_shown(seen: list[Captured | ConnectionEvent]) -> None:
+def test_shows_any_exchange(seen: list[Captured | ConnectionEvent]) -> None:
     views = (Lines(DEFINITIONS), Monitor(DEFINITIONS), Pretty(DEFINITIONS))
     for exchange in paired(seen):
         line = json.loads(views[0](exchange))
@@ -171,7 +171,7 @@ def test_whatever_comes_is_shown(seen: list[Captured | ConnectionEvent]) -> None
         assert all(map(harmless, views[2](exchange, 0).splitlines()))
 
 
-# What a call needs
+# Permissions
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_whatever_comes_is_shown(seen: list[Captured | ConnectionEvent]) -> None
         (273, "acl=connect:search_domains filter=domain:getattr priority=high"),
     ],
 )
-def test_what_the_definitions_say(proc: int, words: str | None) -> None:
+def test_permissions_follow_definitions(proc: int, words: str | None) -> None:
     access = Accesses(DEFINITIONS).of(captured(frame(proc=proc)))
     if words is None:
         assert access is not None
@@ -195,11 +195,11 @@ def test_what_the_definitions_say(proc: int, words: str | None) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"type_": 1}, {"type_": 2}, {"proc": 4711}, {"prog": 77}])
-def test_nothing_but_known_calls_needs_anything(changes: dict[str, Any]) -> None:
+def test_only_known_calls_have_permissions(changes: dict[str, Any]) -> None:
     assert Accesses(DEFINITIONS).of(captured(frame(**changes))) is None
 
 
-def test_it_is_shown_with_the_call(wire: Wire) -> None:
+def test_permissions_are_shown_with_the_call(wire: Wire) -> None:
     exchange, accesses = lookup(wire), Accesses(DEFINITIONS)
     assert monitor(exchange, accesses).endswith(" acl=domain:getattr priority=high")
     assert pretty(exchange, accesses)[1] == "              → acl=domain:getattr priority=high"
@@ -221,7 +221,7 @@ def test_it_is_shown_with_the_call(wire: Wire) -> None:
         (1_234_500_000_000, "1,234 s"), (-1500, "-1.50 µs"),
     ],
 )  # fmt: skip
-def test_durations(ns: int, words: str) -> None:
+def test_formats_durations(ns: int, words: str) -> None:
     assert duration(ns) == words
 
 
@@ -236,11 +236,11 @@ def test_durations(ns: int, words: str) -> None:
         (2**34, "16.0 GiB"),
     ],
 )
-def test_sizes(count: int, words: str) -> None:
+def test_formats_sizes(count: int, words: str) -> None:
     assert size(count) == words
 
 
-def test_a_block_of_a_call_that_others_overtook_and_of_another_version(wire: Wire) -> None:
+def test_exchange_block_with_overtaken_call_and_other_version(wire: Wire) -> None:
     call, other = wire(CALL, 6, proc=2, vers=2), wire(CALL, 7, proc=2)
     done = run(call, other, wire(REPLY, 7, proc=2), wire(REPLY, 6, proc=2, vers=2))
     assert pretty(done[1])[0].endswith("28 + 28 bytes, overtaken by 1 later call, version 2")

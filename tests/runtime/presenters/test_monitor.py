@@ -1,4 +1,4 @@
-"""The line of libvirt's rpc-monitor script."""
+"""The line format of the rpc-monitor script in libvirt."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def lines(*options: Any) -> Callable[[Captured], str]:
     return line
 
 
-def test_a_line_is_the_scripts(shared: Path) -> None:
-    """The article's own lines, with our connection where the script prints a pointer."""
+def test_line_matches_rpc_monitor_script(shared: Path) -> None:
+    """The article's own lines, with our connection in place of the script's pointer."""
     article = next((shared / "seed").glob("*.txt")).read_text()
     wanted = re.search(
         r"^(  2\.632 C > )0x\w+ +(msg=remote\.1\.auth_list\(call, ok, 0\) len=28)$", article, re.M
@@ -44,12 +44,12 @@ def test_a_line_is_the_scripts(shared: Path) -> None:
     assert line == f"{wanted[1]}127.0.0.1:40508-127.0.0.1:16509 {wanted[2]}"
 
 
-def test_a_short_connection_takes_the_pointers_column() -> None:
+def test_short_connection_fits_pointer_column() -> None:
     line = lines()(captured(frame(), connection=POINTER))
     assert line == "  0.000 C > 1                msg=remote.1.auth_list(call, ok, 0) len=28"
 
 
-def test_what_is_wrong_with_a_payload_is_said_at_the_end() -> None:
+def test_line_ends_with_payload_error() -> None:
     """The .x allows 16 key codes."""
     codes = b"".join(word(n) for n in (17, *range(17)))
     call = frame(text(b"vm") + bytes(16) + word(1) * 3 + codes + word(0), proc=226)
@@ -71,7 +71,7 @@ def test_what_is_wrong_with_a_payload_is_said_at_the_end() -> None:
         ({"prog": 0x6B656570, "proc": 2, "type_": 2}, "keepalive.1.pong(message, ok, 0)"),
     ],
 )
-def test_names_are_the_tapsets(changes: dict[str, int], message: str) -> None:
+def test_names_match_tapset(changes: dict[str, int], message: str) -> None:
     line = lines()(captured(frame(**changes), connection=POINTER))
     assert line == f"  0.000 C > 1                msg={message} len=28"
 
@@ -99,18 +99,18 @@ def test_colour_marks_errors_and_changes_no_text() -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
 
-def test_a_socket_path_is_escaped() -> None:
+def test_escapes_socket_path() -> None:
     evil = Connection(1, "", "/run/\x1b]0;x\x07\n")
     assert "/run/\\x1b]0;x\\x07\\n" in lines()(captured(frame(), connection=evil))
 
 
-def test_the_hand_made_messages(captures: Path, root: Path) -> None:
+def test_hand_made_messages(captures: Path, root: Path) -> None:
     present = lines()
     shown = "".join(present(item) + "\n" for item in hand_made(captures))
     assert shown == (root / "tests/golden/present/hand-made.monitor").read_text()
 
 
-def test_a_message_that_was_not_seen_whole() -> None:
+def test_incomplete_message() -> None:
     data = frame(bytes(12), type_=3, status=2)
     line = lines()(captured(data[:30], missing=10, connection=POINTER))
     assert line.endswith("msg=remote.1.auth_list(stream, continue, 0) len=40 missing=10")
@@ -126,9 +126,9 @@ def test_events(kind: str, mark: str) -> None:
     assert shown == f"  0.000 C {mark} 1                {kind} client=0x55\\n\n".encode()
 
 
-def test_a_line_is_the_same_whatever_was_written_before(captures: Path) -> None:
-    """Lines of one kind are filled into a form, which the first of them leaves: nothing of that one, its
-    connection, its serial or what is wrong with it, may be in the next."""
+def test_line_does_not_depend_on_earlier_lines(captures: Path) -> None:
+    """Lines of one kind are filled into a template made from the first of them. Its connection, serial and
+    errors must not appear in the next."""
     items = hand_made(captures)
     others = [
         msgspec.structs.replace(item, connection=Connection(2, "a %d %b", "%s"), time_ns=time, **more)
@@ -140,7 +140,7 @@ def test_a_line_is_the_same_whatever_was_written_before(captures: Path) -> None:
     used(msgspec.structs.replace(items[0], time_ns=0))
     for item in [*items, *others, *items]:
         alone = lines()
-        alone(msgspec.structs.replace(items[0], time_ns=0))  # from which times count
+        alone(msgspec.structs.replace(items[0], time_ns=0))  # the origin of times
         assert used(item) == alone(item)
 
 
@@ -157,8 +157,8 @@ def test_what_an_encoding_lacks_is_escaped() -> None:
     assert b" -/run/\\xe9 " in present(captured(frame(), connection=Connection(1, "", "/run/é")))
 
 
-def test_the_servers_side_is_the_scripts() -> None:
-    """`> S` and `< S` of the article, where it is known that the server's side is seen."""
+def test_server_side_matches_rpc_monitor_script() -> None:
+    """`> S` and `< S` of the article, if the capture is known to be the server's."""
     seen = Connection(1, "", "", "probe", side="server")
     present = monitor.MonitorPresenter(registry.default())
     shown = [
@@ -172,7 +172,7 @@ def test_the_servers_side_is_the_scripts() -> None:
     assert shown == [b"  0.000 > S ", b"  0.000 < S ", b"  0.000 - S ", b"  0.000 + S ", b"  0.000 C + "]
 
 
-def test_descriptors_go_the_way_of_their_message() -> None:
+def test_descriptors_follow_direction_of_their_message() -> None:
     shown = [
         monitor.MonitorPresenter(registry.default()).event(
             ConnectionEvent(kind, 0, Connection(1, "", "", "probe", side=side))

@@ -1,4 +1,4 @@
-"""Messages for people."""
+"""Messages as text for people."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def show(data: bytes, *, full: bool = False, **where: Any) -> list[str]:
     return lines[1:]
 
 
-def test_the_head_line() -> None:
+def test_head_line() -> None:
     assert show(frame(serial=3)) == ["  0.000000  1 → #3    call ok     remote.auth_list  28 bytes"]
 
 
-def test_head_lines_are_aligned_whatever_the_procedure() -> None:
+def test_head_lines_are_aligned() -> None:
     """No name moves a column, and most heads fit a terminal of 80 columns."""
     procedures = registry.program("remote").procedures
     heads = [show(frame(proc=procedure.number, serial=321))[0] for procedure in procedures]
@@ -57,7 +57,7 @@ def test_descriptors_are_counted() -> None:
     assert show(frame(word(2) + word(0), type_=4, proc=1))[0].endswith("  2 descriptors")
 
 
-def test_an_error_reply() -> None:
+def test_error_reply() -> None:
     shown = show(frame(error_payload(42, 12, b"no domain"), type_=1, status=1, proc=23), direction="s2c")
     assert shown[0].startswith("  0.000000  1 ← #0    reply error remote.domain_lookup_by_name  ")
     assert [line.strip() for line in shown[1:5]] == [
@@ -68,13 +68,13 @@ def test_an_error_reply() -> None:
     ]
 
 
-def test_only_errors_have_noted_numbers() -> None:
-    """A field of another payload that is called `level` or `code` stays a number."""
+def test_only_errors_annotate_numbers() -> None:
+    """A field of another payload named `level` or `code` stays a number."""
     shown = show(frame(word(2), prog=0x06900690, proc=15))
     assert not any("VIR_" in line for line in shown)
 
 
-def test_a_payload_that_breaks_off() -> None:
+def test_truncated_payload() -> None:
     shown = show(frame(text(b"test") + b"\x01\x02\x03", type_=1, proc=24))
     assert [line.strip() for line in shown[1:]] == [
         "dom:",
@@ -83,7 +83,7 @@ def test_a_payload_that_breaks_off() -> None:
     ]
 
 
-def test_a_message_that_was_not_seen_whole() -> None:
+def test_incomplete_message() -> None:
     data = frame(text(b"test") + bytes(16) + word(7), type_=1, proc=24)
     item = captured(data[:39], missing=len(data) - 39)
     shown = list(pretty.PrettyPresenter(registry.default()).lines(item))
@@ -121,7 +121,7 @@ def test_spare_bytes_and_remarks() -> None:
     assert shown[4].split() == ["0000", "ff", "00", ".."]
 
 
-def test_long_values_are_cut_unless_full() -> None:
+def test_long_values_are_truncated_unless_full() -> None:
     data = frame(text(b"x" * 4000), proc=23)
     assert show(data)[1].strip() == 'name: "' + "x" * 512 + '" … 3,488 more bytes'
     assert show(data, full=True)[1].strip() == 'name: "' + "x" * 4000 + '"'
@@ -142,7 +142,7 @@ def test_a_connection_is_introduced_once() -> None:
 
 
 @given(HOSTILE, st.binary(max_size=40))
-def test_nothing_from_the_wire_reaches_a_terminal_raw(name: str, data: bytes) -> None:
+def test_escapes_text_from_the_wire(name: str, data: bytes) -> None:
     evil = Connection(1, name, name)
     present = pretty.PrettyPresenter(registry.default())
     for payload in (text(name.encode()), text(data), data):

@@ -62,7 +62,7 @@ def test_the_event_loops_lines_are_the_scripts(root: Path) -> None:
     assert [present(line) for line in lines] == example(root, "events.stp")
 
 
-def test_the_monitors_lines_are_the_scripts(root: Path) -> None:
+def test_monitor_lines_match_libvirt_script(root: Path) -> None:
     wanted = example(root, "qemu-monitor.stp")
     kinds = {">": "qemu_monitor_send_msg", "!": "qemu_monitor_recv_event", "<": "qemu_monitor_recv_reply"}
     present = ProbeEventPresenter()
@@ -118,7 +118,7 @@ def test_pretty_json() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "info\x1b[31m", '{"a": ', "[" * 3000, '{"a": "\\xff"}'])
-def test_what_is_no_json_stays_as_it_is(text: str) -> None:
+def test_invalid_json_is_unchanged(text: str) -> None:
     one = said("qemu_monitor_recv_reply", text)
     assert ProbeEventPresenter(pretty_json=True)(one) == ProbeEventPresenter()(one)
     line = json.loads(json_line(one))
@@ -162,8 +162,8 @@ def test_json_lines() -> None:
     st.text(st.characters()) | st.from_regex(r'[\[{":\x00-\xff]*'),
     st.booleans(),
 )
-def test_any_text(kind: str, text: str, cut: bool) -> None:
-    """It is one line, and nothing of it is told to a terminal."""
+def test_any_text_is_one_line(kind: str, text: str, cut: bool) -> None:
+    """The text is one line, without terminal control characters."""
     one = said(kind, text, cut=cut)
     assert ProbeEventPresenter()(one).isprintable()
     assert all(line.isprintable() for line in ProbeEventPresenter(pretty_json=True)(one).split("\n"))
@@ -180,8 +180,8 @@ JSON = st.recursive(
 
 
 @given(JSON, st.sampled_from([None, 1]))
-def test_any_json(value: object, indent: int | None) -> None:
-    """It is the same afterwards, however it was written."""
+def test_any_json_keeps_its_value(value: object, indent: int | None) -> None:
+    """The value is unchanged, however it was written."""
     one = said("qemu_monitor_recv_reply", json.dumps(value, indent=indent))
     line = json.loads(json_line(one))
     assert (line["json"], line["text"]) == (value, None)

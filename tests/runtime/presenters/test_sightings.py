@@ -1,4 +1,4 @@
-"""Words and figures for people."""
+"""Observers and delays as text for people."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ from libvirt_proto.presenters.sightings import sighted
         ([("a\x1b", 0), ("b", 0)], r"a\x1b, b +0.000000"),
     ],
 )
-def test_who_saw_it_and_how_much_later(sightings: list[tuple[str, int | None]], words: str) -> None:
+def test_shows_observers_and_delay(sightings: list[tuple[str, int | None]], words: str) -> None:
     assert sighted([Sighting(*one) for one in sightings]) == words

@@ -1,4 +1,4 @@
-"""`--redact`: of a capture with every listed secret, nothing is found in any output or in the recording."""
+"""`--redact`: for a capture with every listed secret, no output and no recording contains one."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ PASSWORD = frame(
     proc=PASSWORD_PROC,
     serial=7,
 )
-#: Each direction's share of a conversation: data, lost before it, cut after it.
+#: Each direction's part of a conversation: data, lost before it, cut after it.
 Talk = list[tuple[Direction, bytes, int, int]]
 
 
 def undecodable() -> Iterator[Talk]:
-    """Conversations with bytes of which no whole, good message is made."""
+    """Conversations with bytes that do not form whole, valid messages."""
     stream = frame(SECRET * 50, type_=3, status=2, proc=209)
     yield [("c2s", OPEN, 0, 0), ("c2s", stream, 0, 0), ("s2c", stream, 0, 0)]
     yield [("c2s", OPEN + SECRET * 30 + OPEN + OPEN, 0, 0), ("c2s", OPEN, 0, 0)]
@@ -76,7 +76,7 @@ def opened() -> bytes:
 
 
 def items() -> list[Item]:
-    """A conversation with all of `few_frames`, and those above."""
+    """A conversation with all of `few_frames` and the conversations above."""
     talks: list[Talk] = [[(way, data, 0, 0) for way, data in few_frames(registry.default())], *undecodable()]
     found_items: list[Item] = []
     for number, talk in enumerate(talks, 1):
@@ -133,7 +133,7 @@ def test_no_output_has_a_secret(words: tuple[str, ...], option: str, capture: Pa
 
 
 @pytest.mark.parametrize("option", ["--redact", "--redact=all"])
-def test_the_recording_has_no_secret(option: str, capture: Path, tmp_path: Path) -> None:
+def test_recording_has_no_secret(option: str, capture: Path, tmp_path: Path) -> None:
     record, again = tmp_path / "record.pcapng", tmp_path / "again.pcapng"
     first = run("decode", option, "--format", "jsonl", "-w", record, capture)
     assert found(record.read_bytes()) == []
@@ -162,7 +162,7 @@ def shape(line: dict[str, object]) -> tuple[object, ...]:
 
 
 def streams(path: Path) -> dict[tuple[str, Direction | None], bytes]:
-    """The bytes of each direction of a recording, with `?` for those that are missing."""
+    """The bytes of each direction of a recording, with `?` for missing ones."""
     total: dict[tuple[str, Direction | None], bytes] = {}
     for item in open_source(str(path)):
         if isinstance(item, Chunk):
@@ -172,7 +172,7 @@ def streams(path: Path) -> dict[tuple[str, Direction | None], bytes]:
     return total
 
 
-def test_encode_gives_the_bytes_of_the_recording(capture: Path, tmp_path: Path) -> None:
+def test_encode_reproduces_the_recording(capture: Path, tmp_path: Path) -> None:
     record, shown = tmp_path / "record.pcapng", tmp_path / "shown.jsonl"
     run("decode", "--redact", "--format", "jsonl", "-o", shown, "-w", record, capture)
     whole = [line for line in shown.read_text().splitlines() if '"missing"' not in line]
@@ -189,7 +189,7 @@ def test_encode_gives_the_bytes_of_the_recording(capture: Path, tmp_path: Path) 
     assert encoded.stdout.splitlines() == recorded
 
 
-def test_frames_as_raw_bytes_hex_and_strace(tmp_path: Path) -> None:
+def test_redacts_raw_bytes_hex_and_strace(tmp_path: Path) -> None:
     data = [data for way, data in few_frames(registry.default()) if way == "c2s"]
     strace = Strace()
     strace.call(f'connect(5, {{sa_family=AF_UNIX, sun_path="{SOCK}"}}, 110)')
@@ -210,7 +210,7 @@ def test_frames_as_raw_bytes_hex_and_strace(tmp_path: Path) -> None:
         assert found(record.read_bytes()) == [], name
 
 
-def test_a_log_is_not_quoted(tmp_path: Path) -> None:
+def test_log_lines_are_not_quoted(tmp_path: Path) -> None:
     start = "2026-11-22 21:45:10.120+0000: 19725: info : virObjectUnref:1 : "
     path = tmp_path / "libvirtd.log"
     path.write_text(
@@ -226,7 +226,7 @@ def test_a_log_is_not_quoted(tmp_path: Path) -> None:
     assert done.stdout.count("\n") == plain.stdout.count("\n")
 
 
-def test_a_file_that_is_not_understood_is_not_quoted(tmp_path: Path) -> None:
+def test_unknown_file_is_not_quoted(tmp_path: Path) -> None:
     path = tmp_path / "request"
     path.write_bytes(b"GET /?password=" + SECRET + b" HTTP/1.1\r\n\r\n")
     assert found(run("decode", path).stderr)
@@ -257,36 +257,36 @@ def test_relay_shows_and_records_no_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["--redact"], ["--redact=secrets"], ["--redact=all"]])
-def test_the_file_behind_the_option_is_read(words: list[str]) -> None:
+def test_option_does_not_consume_the_file(words: list[str]) -> None:
     for command in ("decode", "stats"):
         done = run(command, *words, CAPTURES / "virsh-domname.pcap")
         assert done.exit_code == 0
         assert done.stdout
 
 
-def test_rejects_another_value() -> None:
+def test_rejects_unknown_value() -> None:
     done = run("decode", "--redact=some", CAPTURES / "virsh-domname.pcap")
     assert done.exit_code == 2
     assert "'some' is not one of 'secrets', 'all'" in done.stderr
 
 
-def test_a_word_behind_two_dashes_is_no_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_word_after_two_dashes_is_not_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "--redact").write_bytes((CAPTURES / "virsh-domname.pcap").read_bytes())
     assert run("decode", "--format", "monitor", "--", "--redact").stdout.count("\n") == 18
 
 
 @pytest.mark.parametrize("name", ["virsh-domname.pcap", "tour.pcap", "stream-events-keepalive.pcap"])
-def test_a_capture_without_secrets_stays_as_it_is(name: str, tmp_path: Path) -> None:
-    """But for stream data, and what looks like a secret."""
+def test_capture_without_secrets_is_unchanged(name: str, tmp_path: Path) -> None:
+    """Except stream data, and text that looks like a secret."""
     plain, redacted = (lines(run("decode", *words, CAPTURES / name)) for words in ([], ["--redact"]))
     assert [line.pop("redacted") for line in redacted] == ["secrets"] * len(plain)
     changed = [was["procedure"] for was, now in zip(plain, redacted, strict=True) if was != now]
     assert len(changed) <= len(plain) // 20
 
 
-def test_every_code_of_a_notice_is_plain_or_left_out() -> None:
-    """A new code is left out until somebody has looked at its texts."""
+def test_every_notice_code_is_classified() -> None:
+    """Notices with a new code are omitted until their texts have been reviewed."""
     redactor = Redactor(registry.default())
     out = list(redacted_messages([Notice("something-new", SECRET.decode())], redactor, programs=frozenset()))
     assert found(repr(out)) == []

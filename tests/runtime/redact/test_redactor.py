@@ -1,4 +1,4 @@
-"""Messages with their secrets blanked, of every procedure, and what cannot be decoded."""
+"""Redacted messages of every procedure, and undecodable ones."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_all_keeps_numbers_that_the_public_api_has_names_for() -> None:
     assert Redactor(registry.default(), "all").decode(unknown).payload.code == 0
 
 
-def test_leaves_messages_without_secrets_as_they_are() -> None:
+def test_keeps_messages_without_secrets() -> None:
     data = frame(text(b"vm") + bytes(15) + b"\1" + word(7), proc=BY_NAME, type_=1)
     plain = MessageDecoder(registry.default()).decode(data)
     assert plain.payload.dom.name == "vm"
@@ -98,7 +98,7 @@ def test_leaves_messages_without_secrets_as_they_are() -> None:
         pytest.param(frame(SECRET * 2, type_=0x53336372, status=0x334D3472), id="unknown type and status"),
     ],
 )
-def test_blanks_what_cannot_be_decoded(data: bytes, redactor: Redactor) -> None:
+def test_blanks_undecodable_payloads(data: bytes, redactor: Redactor) -> None:
     plain = MessageDecoder(registry.default())
     message = redactor.decode(data)
     out = redactor.seen_bytes(message)
@@ -120,7 +120,7 @@ def test_blanks_padding() -> None:
 
 
 @pytest.mark.parametrize("seen", [28, 30, 60, 80])
-def test_keeps_only_the_header_of_a_message_that_is_cut(seen: int, redactor: Redactor) -> None:
+def test_keeps_only_the_header_of_truncated_message(seen: int, redactor: Redactor) -> None:
     data = frame(password_payload(SECRET * 9), proc=PASSWORD_PROC)
     message = redactor.decode(data[:seen], "c2s", len(data) - seen)
     assert message.missing == len(data) - 28
@@ -128,7 +128,7 @@ def test_keeps_only_the_header_of_a_message_that_is_cut(seen: int, redactor: Red
     assert message.payload_type == "remote_domain_set_user_password_args"
 
 
-def test_a_string_that_is_not_utf_8_is_blanked() -> None:
+def test_blanks_string_that_is_not_utf_8() -> None:
     data = frame(text(b"\xff" + SECRET), proc=BY_NAME)
     assert not found(Redactor(registry.default()).seen_bytes(Redactor(registry.default()).decode(data)))
 
@@ -176,7 +176,7 @@ def test_blanks_details_of_events(redactor: Redactor) -> None:
 
 @pytest.mark.parametrize("what", ["secrets", "all"])
 @pytest.mark.parametrize("cut", [False, True])
-def test_blanks_the_monitor_of_qemu(what: What, cut: bool) -> None:
+def test_blanks_qemu_monitor_commands(what: What, cut: bool) -> None:
     said = f'{{"execute":"set_password","arguments":{{"protocol":"vnc","password":"{MARKER}"}}}}\r\n'
     if cut:
         said = said[: said.index(MARKER) + 9]

@@ -27,7 +27,7 @@ streams = st.lists(st.binary(max_size=40).map(frame), max_size=6)
 
 
 @given(streams, st.data())
-def test_any_pieces_give_the_same_frames(frames: list[bytes], data: st.DataObject) -> None:
+def test_any_pieces_give_equal_frames(frames: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(frames)
     offsets = [sum(map(len, frames[:index])) for index in range(len(frames))]
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
@@ -44,7 +44,7 @@ def test_any_pieces_give_the_same_frames(frames: list[bytes], data: st.DataObjec
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 27, 33554437, 2**31, 2**32 - 1])
-def test_a_length_word_that_no_message_can_have(length: int) -> None:
+def test_rejects_impossible_length_word(length: int) -> None:
     decoder = FrameDecoder()
     found = decoder.feed(frame(b"good") + length.to_bytes(4) + b"rest")
     assert [f.data for f in found] == [frame(b"good")]
@@ -59,13 +59,13 @@ def test_a_length_word_that_no_message_can_have(length: int) -> None:
     assert decoder.error is None
 
 
-def test_the_largest_frame_is_taken() -> None:
+def test_accepts_largest_frame() -> None:
     decoder = FrameDecoder()
     assert decoder.feed((33554436).to_bytes(4) + HEADER) == []
     assert decoder.error is None
 
 
-def test_descriptors_come_with_a_zero_byte_each_on_unix_sockets() -> None:
+def test_skips_one_zero_byte_per_descriptor() -> None:
     stream = with_fds(2) + b"\0\0" + frame(b"after") + with_fds(1) + b"\0"
     expected = [with_fds(2), frame(b"after"), with_fds(1)]
     for step in (1, 7, len(stream)):
@@ -75,14 +75,14 @@ def test_descriptors_come_with_a_zero_byte_each_on_unix_sockets() -> None:
         assert decoder.pending == b""
 
 
-def test_without_descriptors_or_with_too_many_nothing_is_passed_over() -> None:
+def test_skips_no_bytes_without_or_with_too_many_descriptors() -> None:
     for first in (frame(b"1234"), with_fds(0), with_fds(33)):
         decoder = FrameDecoder(fd_bytes=True)
         assert [f.data for f in decoder.feed(first + frame(b"after"))] == [first, frame(b"after")]
 
 
-def test_descriptors_bring_bytes_only_where_that_is_said() -> None:
-    """By default a stream is TCP's: the length word alone says where a frame ends."""
+def test_skips_descriptor_bytes_only_if_enabled() -> None:
+    """By default a stream is TCP's: only the length word determines the end of a frame."""
     data = with_fds(1) + frame()
     assert [found.offset for found in FrameDecoder().feed(data)] == [0, 32]
     assert [found.offset for found in FrameDecoder(fd_bytes=True).feed(data[:32] + b"\0" + data[32:])] == [
@@ -92,17 +92,17 @@ def test_descriptors_bring_bytes_only_where_that_is_said() -> None:
 
 
 @pytest.mark.parametrize(("count", "bytes_behind"), [(0, 0), (32, 32), (33, 0)])
-def test_how_many_bytes_come_with_fds(count: int, bytes_behind: int) -> None:
+def test_number_of_bytes_that_accompany_descriptors(count: int, bytes_behind: int) -> None:
     data = with_fds(count) + bytes(bytes_behind) + frame()
     assert [found.offset for found in FrameDecoder(fd_bytes=True).feed(data)] == [0, 32 + bytes_behind]
 
 
-def test_a_frame_that_should_have_a_descriptor_count_and_ends() -> None:
+def test_frame_without_its_descriptor_count() -> None:
     data = frame(header=WITH_FDS) + frame()
     assert [found.offset for found in FrameDecoder(fd_bytes=True).feed(data)] == [0, 28]
 
 
-def test_an_error_stays_the_same_while_bytes_come() -> None:
+def test_error_does_not_change_as_bytes_arrive() -> None:
     decoder = FrameDecoder()
     decoder.feed(b"\0\0\0\x1b")
     error = decoder.error

@@ -1,4 +1,4 @@
-"""pcap and pcapng: every form gives the same packets; damage ends in words."""
+"""pcap and pcapng: every form gives the same packets; damage gives errors with a message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START = 1_700_000_000 * 10**9
 
 
 def read_pcap(read: Read, head: bytes = b"") -> Iterator[Packet]:
-    """Packet by packet."""
+    """Read packet by packet."""
     return chain.from_iterable(module.read_pcap(read, head))
 
 
@@ -32,7 +32,7 @@ def taken(found: list[Packet]) -> list[bytes]:
 
 
 def trickle(data: bytes, size: int):  # type: ignore[no-untyped-def]
-    """A file that gives at most `size` bytes at a time."""
+    """A file that returns at most `size` bytes at a time."""
     file = io.BytesIO(data)
     return lambda wanted: file.read(min(wanted, size))
 
@@ -40,7 +40,7 @@ def trickle(data: bytes, size: int):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("nanoseconds", [False, True])
 @pytest.mark.parametrize("step", [1, 7, 1 << 20])
-def test_pcap_in_both_orders_and_resolutions(order: str, nanoseconds: bool, step: int) -> None:
+def test_reads_pcap_in_both_byte_orders_and_resolutions(order: str, nanoseconds: bool, step: int) -> None:
     data = packets.pcap(PACKETS, order=order, nanoseconds=nanoseconds, linktype=113)
     found = list(read_pcap(trickle(data, step)))
     assert taken(found) == PACKETS
@@ -49,7 +49,7 @@ def test_pcap_in_both_orders_and_resolutions(order: str, nanoseconds: bool, step
     assert {packet[1] for packet in found} == {113}
 
 
-def test_head_that_was_read_already() -> None:
+def test_accepts_header_that_was_already_read() -> None:
     data = packets.pcap(PACKETS)
     assert taken(list(read_pcap(io.BytesIO(data[30:]).read, data[:30]))) == PACKETS
 
@@ -60,7 +60,7 @@ def test_packet_cut_by_the_snapshot_length_keeps_its_original_length() -> None:
     assert [packet[5] for packet in found] == [12, 0, 600]
 
 
-def test_frame_check_sequence_bits_are_no_part_of_the_link_type() -> None:
+def test_link_type_excludes_frame_check_sequence_bits() -> None:
     assert next(read_pcap(io.BytesIO(packets.pcap(PACKETS, linktype=0x54000001)).read))[1] == 1
 
 
@@ -82,7 +82,7 @@ def test_truncated_pcap(size: int, words: str) -> None:
     assert caught.value.code == "truncated-file"
 
 
-def test_everything_before_the_damage_is_given() -> None:
+def test_packets_before_the_damage_are_kept() -> None:
     data = packets.pcap(PACKETS)[:-1]
     reader = read_pcap(io.BytesIO(data).read)
     assert taken([next(reader), next(reader)]) == PACKETS[:2]
@@ -90,7 +90,7 @@ def test_everything_before_the_damage_is_given() -> None:
         next(reader)
 
 
-def test_hostile_packet_length_is_not_believed() -> None:
+def test_rejects_implausible_packet_length() -> None:
     data = packets.pcap([]) + struct.pack("<IIII", 0, 0, 0x7FFFFFFF, 0x7FFFFFFF)
     with pytest.raises(DamagedCaptureError, match="a packet of 2147483647 bytes") as caught:
         list(read_pcap(io.BytesIO(data).read))
@@ -99,7 +99,7 @@ def test_hostile_packet_length_is_not_believed() -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("step", [3, 1 << 20])
-def test_pcapng_blocks_options_sections(order: str, step: int) -> None:
+def test_reads_pcapng_blocks_options_and_sections(order: str, step: int) -> None:
     other = ">" if order == "<" else "<"
     comment = packets.option(1, b"a comment", order)
     nano = packets.option(9, b"\x09", order) + packets.option(0, b"", order)
@@ -132,13 +132,13 @@ def test_pcapng_blocks_options_sections(order: str, step: int) -> None:
         (0x80, 7, 7_000_000_000),
     ],
 )
-def test_resolution_of_time(resolution: int, ticks: int, time_ns: int) -> None:
+def test_time_resolution(resolution: int, ticks: int, time_ns: int) -> None:
     options = packets.option(9, bytes([resolution]))
     data = packets.section() + packets.interface(options=options) + packets.enhanced(b"x", ticks)
     assert next(read_pcapng(io.BytesIO(data).read))[0] == time_ns
 
 
-def test_offset_of_time_is_in_seconds_and_signed() -> None:
+def test_time_offset_is_in_seconds_and_signed() -> None:
     options = packets.option(14, struct.pack("<q", -3))
     data = packets.section() + packets.interface(options=options) + packets.enhanced(b"x", 10_000_000)
     assert next(read_pcapng(io.BytesIO(data).read))[0] == 7_000_000_000

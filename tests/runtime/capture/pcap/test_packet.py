@@ -31,14 +31,14 @@ def segment(
     decoder: SegmentDecoder | None = None,
     surroundings: tuple[tuple[bytes, bytes], ...] = ((b"", b""), (b"\xff" * 33, b"\xff" * 99)),
 ) -> Any:
-    """As `one`, of a packet in the middle of a buffer, whose other bytes must not matter."""
+    """As `one`, for a packet in the middle of a buffer, whose other bytes must not matter."""
     decoder = decoder or SegmentDecoder()
     size = len(packet) if original is None else original
     results = [
         decoder.segments(
-            [(TIME, linktype, before + packet + behind, len(before), len(before) + len(packet), size)]
+            [(TIME, linktype, before + packet + after, len(before), len(before) + len(packet), size)]
         )
-        for before, behind in surroundings
+        for before, after in surroundings
     ]
     assert all(result == results[0] for result in results)
     if not results[0]:
@@ -81,7 +81,7 @@ def test_link_layers(name: str) -> None:
 
 
 @pytest.mark.parametrize("padding", [b"", bytes(1), bytes(46)])
-def test_padding_behind_ip_is_no_payload(padding: bytes) -> None:
+def test_padding_after_ip_is_not_payload(padding: bytes) -> None:
     assert segment(1, packets.ethernet(V4 + padding))[4] == DATA
     assert segment(1, packets.ethernet(V6 + padding, 0x86DD))[4] == DATA
     empty = packets.ethernet(packets.ipv4(packets.tcp(1)) + bytes(6))
@@ -94,14 +94,14 @@ def test_options_of_ip_and_tcp() -> None:
     assert segment(1, packets.ethernet(packets.ipv4(tcp)))[4] == DATA
 
 
-def test_length_zero_means_to_the_end() -> None:
-    """What a card is still to cut into segments has no length yet."""
+def test_zero_length_extends_to_the_end() -> None:
+    """A packet that the network card will segment has no length yet."""
     assert segment(1, packets.ethernet(packets.ipv4(SEGMENT, total=0)))[4] == DATA
     assert segment(1, packets.ethernet(packets.ipv6(SEGMENT, length=0), 0x86DD))[4] == DATA
 
 
 @pytest.mark.parametrize("kept", range(len(DATA) + 1))
-def test_cut_by_the_capture(kept: int) -> None:
+def test_truncated_by_the_capture(kept: int) -> None:
     for kind, packet in ((0x0800, V4), (0x86DD, V6)):
         whole = packets.ethernet(packet, kind)
         cut = whole[: len(whole) - len(DATA) + kept]
@@ -110,7 +110,7 @@ def test_cut_by_the_capture(kept: int) -> None:
         assert decoder.cut == (2 if kept < len(DATA) else 0)
 
 
-def test_cut_in_the_tcp_options() -> None:
+def test_truncated_in_tcp_options() -> None:
     whole = packets.ethernet(packets.ipv4(packets.tcp(7, DATA, options=bytes(12))))
     assert segment(1, whole[: 14 + 20 + 20 + 4], len(whole))[4:] == (b"", len(DATA))
 
@@ -147,7 +147,7 @@ def test_fragments_are_counted() -> None:
     assert decoder.fragments == 4
 
 
-def test_dont_fragment_is_no_fragment() -> None:
+def test_dont_fragment_is_not_a_fragment() -> None:
     decoder = SegmentDecoder()
     assert segment(1, packets.ethernet(packets.ipv4(SEGMENT, fragment=0x4000)), decoder=decoder)[4] == DATA
     assert decoder.fragments == 0
@@ -168,7 +168,7 @@ def test_other_protocols_are_counted(linktype: int, packet: bytes) -> None:
     assert (decoder.not_tcp, decoder.malformed) == (2, 0)
 
 
-def test_link_type_that_is_not_known() -> None:
+def test_unknown_link_type() -> None:
     decoder = SegmentDecoder()
     assert segment(147, b"\x45" * 60, decoder=decoder) is None
     assert decoder.unknown_links == {147}
@@ -197,14 +197,14 @@ def test_malformed_packets_are_counted(packet: bytes) -> None:
     assert decoder.malformed == 2
 
 
-def test_an_extension_header_that_breaks_off() -> None:
+def test_truncated_extension_header() -> None:
     decoder = SegmentDecoder()
     packet = packets.ethernet(packets.ipv6(bytes(7), next_header=60), 0x86DD)
     assert one(decoder, 1, packet) is None
     assert decoder.malformed == 1
 
 
-def test_link_types_are_not_remembered_without_end() -> None:
+def test_number_of_link_types_is_limited() -> None:
     decoder = SegmentDecoder()
     for linktype in range(1000, 1200):
         assert one(decoder, linktype, bytes(60)) is None

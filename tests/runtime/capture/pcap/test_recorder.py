@@ -1,4 +1,4 @@
-"""`-w`: what was seen as a capture, and what it must not overwrite."""
+"""`-w`: recording a capture, and the files that it must not overwrite."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ def decode(*words: str | Path, stdin: bytes | None = None) -> Result:
 
 
 @pytest.mark.parametrize("name", ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"])
-def test_a_recorded_capture_gives_the_same_messages_and_times(
-    captures: Path, tmp_path: Path, name: str
-) -> None:
+def test_recording_keeps_messages_and_times(captures: Path, tmp_path: Path, name: str) -> None:
     record = tmp_path / "record.pcapng"
     first = decode("-w", record, captures / name)
     assert (first.exit_code, first.stdout) == (0, decode(captures / name).stdout)
@@ -40,14 +38,14 @@ def test_filters_do_not_narrow_the_recording(captures: Path, tmp_path: Path) -> 
     assert some.read_bytes() == all_.read_bytes()
 
 
-def test_several_files_go_into_one(captures: Path, tmp_path: Path) -> None:
+def test_records_several_files_into_one(captures: Path, tmp_path: Path) -> None:
     record, file = tmp_path / "record.pcapng", captures / "virsh-domname.pcap"
     decode("-w", record, file, file)
     assert decode("--format", "monitor", record).stdout.count("auth_list") == 4
     assert decode("--conn", "2", record).stdout.count("\n") == 18
 
 
-def test_hex_becomes_packets_that_say_where_they_come_from(tmp_path: Path) -> None:
+def test_packets_from_hex_name_their_source(tmp_path: Path) -> None:
     record = tmp_path / "record.pcapng"
     calls = [frame(serial=n) for n in range(2)]
     decode("-w", record, "-", stdin="\n\n".join(call.hex() for call in calls).encode())
@@ -58,7 +56,7 @@ def test_hex_becomes_packets_that_say_where_they_come_from(tmp_path: Path) -> No
     assert "? → ? (raw)".encode() in record.read_bytes()
 
 
-def test_a_recording_of_live_input_is_complete_at_any_time(tmp_path: Path) -> None:
+def test_recording_of_live_input_is_always_complete(tmp_path: Path) -> None:
     record = tmp_path / "record.pcapng"
     command = [*COMMAND, "-w", str(record), "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -86,7 +84,7 @@ def test_a_recording_of_live_input_is_complete_at_any_time(tmp_path: Path) -> No
         (["-w", "{folder}", "{file}"], "is a directory"),
     ],
 )
-def test_what_is_not_written_to(captures: Path, tmp_path: Path, words: list[str], said: str) -> None:
+def test_rejects_unusable_outputs(captures: Path, tmp_path: Path, words: list[str], said: str) -> None:
     file, link, text, hard = (tmp_path / name for name in ("file", "link", "text", "hard"))
     before = (captures / "virsh-domname.pcap").read_bytes()
     file.write_bytes(before)
@@ -99,7 +97,7 @@ def test_what_is_not_written_to(captures: Path, tmp_path: Path, words: list[str]
     assert said in result.output
 
 
-def test_a_recording_never_goes_into_standard_output_or_input(captures: Path, tmp_path: Path) -> None:
+def test_rejects_standard_streams_as_recording(captures: Path, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes((captures / "virsh-domname.pcap").read_bytes())
     with file.open("rb") as stdin:

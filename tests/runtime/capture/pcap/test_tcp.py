@@ -74,7 +74,7 @@ def test_retransmissions_and_overlap_keep_the_first_bytes(network: Network) -> N
     assert network.feed(talk.packet("c2s", b"ABCD", seq=at)) == []
     assert network.feed(talk.packet("c2s", b"BC", seq=at + 1)) == []
     assert seen(network.feed(talk.packet("c2s", b"CDef", seq=at + 2))) == [("c2s", b"ef", 0, False)]
-    # Held bytes came first, too.
+    # Held bytes were the first, too.
     assert network.feed(talk.packet("c2s", b"ij", seq=at + 8)) == []
     assert seen(network.feed(talk.packet("c2s", b"ghIJkl", seq=at + 6))) == [("c2s", b"ghijkl", 0, False)]
 
@@ -84,14 +84,14 @@ def test_hole_is_lost_when_the_peer_keeps_acknowledging_it(network: Network) -> 
     network.feed(*talk.handshake())
     network.feed(talk.packet("c2s", b"before"))
     talk.seqs["c2s"] += 1448
-    assert network.feed(talk.packet("c2s", b"behind")) == []
+    assert network.feed(talk.packet("c2s", b"beyond")) == []
     below = talk.packet("s2c", ack=talk.seqs["c2s"] - 6 - 1448)
     assert network.feed(*[below] * 2 * module.MAX_EARLY_ACKS) == []
     assert network.feed(*[talk.packet("s2c")] * module.MAX_EARLY_ACKS) == []
-    assert seen(network.feed(talk.packet("s2c"))) == [("c2s", b"behind", 1448, False)]
+    assert seen(network.feed(talk.packet("s2c"))) == [("c2s", b"beyond", 1448, False)]
 
 
-def test_acknowledgement_before_the_data_loses_nothing(network: Network) -> None:
+def test_acknowledgement_before_the_data_is_not_a_loss(network: Network) -> None:
     """Packets of two directions may be swapped in a capture."""
     talk = Talk()
     network.feed(*talk.handshake())
@@ -147,7 +147,7 @@ def test_sequence_numbers_wrap_around(network: Network, start: int) -> None:
     assert all(chunk.lost == 0 for chunk in chunks)
 
 
-def test_capture_that_starts_in_mid_connection(network: Network) -> None:
+def test_capture_starts_in_mid_connection(network: Network) -> None:
     talk = Talk()
     assert network.feed(talk.packet("s2c"), talk.packet("c2s")) == []
     chunks = network.feed(
@@ -165,7 +165,7 @@ def test_capture_that_starts_in_mid_connection(network: Network) -> None:
     ("first", "second", "server"),
     [(50000, 16514, 16514), (1234, 16509, 16509), (16509, 1234, 16509), (7777, 50000, 7777), (900, 800, 900)],
 )
-def test_who_is_the_server_without_a_syn(first: int, second: int, server: int) -> None:
+def test_server_is_detected_without_syn(first: int, second: int, server: int) -> None:
     """Known ports first (900 was given by the user), then the lower one."""
     for ports in ((first, second), (second, first)):
         network = Network(server_ports=frozenset((16509, 16514, 900)))
@@ -176,7 +176,7 @@ def test_who_is_the_server_without_a_syn(first: int, second: int, server: int) -
 
 
 @pytest.mark.parametrize("flags", [SYN, SYN | ACK])
-def test_a_syn_says_who_is_the_client(network: Network, flags: int) -> None:
+def test_syn_identifies_the_client(network: Network, flags: int) -> None:
     """Even against the ports."""
     talk = Talk(("192.0.2.1", 16509), ("192.0.2.7", 40000))
     network.feed(talk.packet("c2s" if flags == SYN else "s2c", flags=flags))
@@ -192,7 +192,7 @@ def test_syn_with_data(network: Network) -> None:
     assert seen(network.feed(talk.packet("c2s", b"later"))) == [("c2s", b"later", 0, False)]
 
 
-def test_repeated_syn_is_the_same_connection(network: Network) -> None:
+def test_repeated_syn_continues_the_connection(network: Network) -> None:
     talk = Talk()
     shake = talk.handshake()
     network.feed(shake[0], *shake, shake[1])
@@ -200,7 +200,7 @@ def test_repeated_syn_is_the_same_connection(network: Network) -> None:
     assert [(chunk.connection.id, chunk.lost) for chunk in chunks] == [(1, 0), (1, 0)]
 
 
-def test_syn_that_was_captured_late(network: Network) -> None:
+def test_late_syn(network: Network) -> None:
     talk = Talk()
     syn, data = talk.packet("c2s", flags=SYN), talk.packet("c2s", b"x")
     chunks = network.feed(data, syn, talk.packet("c2s", b"y"))
@@ -218,15 +218,15 @@ def test_port_reuse_is_a_new_connection(network: Network, closed: bool) -> None:
     assert [chunk.connection.id for chunk in chunks[len(ends) :]] == [2, 2]
 
 
-def test_the_same_packets_again_are_a_new_connection(network: Network) -> None:
-    """As in a capture that was put together from copies."""
+def test_repeated_packets_are_a_new_connection(network: Network) -> None:
+    """As in a capture assembled from copies."""
     for number in (1, 2):
         talk = Talk()
         packets = [*talk.handshake(), talk.packet("c2s", b"call"), *talk.close()]
         assert {chunk.connection.id for chunk in network.feed(*packets)} == {number}
 
 
-def test_late_retransmissions_after_the_end_are_nothing_new(network: Network) -> None:
+def test_late_retransmissions_are_ignored(network: Network) -> None:
     talk = Talk()
     network.feed(*talk.handshake())
     at = talk.seqs["c2s"]
@@ -239,12 +239,12 @@ def test_reset_ends_both_directions(network: Network, direction: str) -> None:
     talk = Talk()
     network.feed(*talk.handshake(), talk.packet("c2s", b"call"))
     talk.seqs["s2c"] += 3
-    network.feed(talk.packet("s2c", b"behind a hole"))
+    network.feed(talk.packet("s2c", b"beyond a hole"))
     chunks = network.feed(talk.packet(direction, flags=RST | ACK, ack=0))
     assert sorted(seen(chunks)) == [
         ("c2s", b"", 0, True),
         ("s2c", b"", 0, True),
-        ("s2c", b"behind a hole", 3, False),
+        ("s2c", b"beyond a hole", 3, False),
     ]
 
 
@@ -279,7 +279,7 @@ def test_data_with_fin(network: Network) -> None:
     last = talk.packet("c2s", b"last words", flags=FIN | ACK)
     assert seen(network.feed(last)) == [("c2s", b"last words", 0, False), ("c2s", b"", 0, True)]
     assert network.feed(last) == []
-    # The other direction goes on.
+    # The other direction continues.
     assert seen(network.feed(talk.packet("s2c", b"answer"))) == [("s2c", b"answer", 0, False)]
 
 
@@ -291,7 +291,7 @@ def test_fin_before_its_data(network: Network) -> None:
     assert seen(network.feed(data)) == [("c2s", b"data", 0, False), ("c2s", b"", 0, True)]
 
 
-def test_segments_cut_by_the_capture_lack_their_rest(network: Network) -> None:
+def test_segments_truncated_by_the_capture(network: Network) -> None:
     talk = Talk()
     network.feed(*talk.handshake())
     whole = talk.packet("c2s", b"0123456789")
@@ -303,8 +303,8 @@ def test_segments_cut_by_the_capture_lack_their_rest(network: Network) -> None:
     assert network.finish() == []
 
 
-def test_capture_of_headers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing but lost bytes, also of a connection that must be forgotten."""
+def test_capture_of_headers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only lost bytes, also for a connection that is evicted."""
     monkeypatch.setattr(module, "MAX_SILENT", 1)
     network = Network()
     for port in (1001, 1002):
@@ -317,12 +317,12 @@ def test_capture_of_headers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("jump", [1 << 30, 1 << 31, -(1 << 30)])
-def test_capture_that_was_interrupted(network: Network, jump: int) -> None:
+def test_interrupted_capture(network: Network, jump: int) -> None:
     talk = Talk()
     network.feed(*talk.handshake(), talk.packet("c2s", b"before"))
     talk.seqs["c2s"] += jump
-    chunks = network.feed(talk.packet("c2s", b"behind"), talk.packet("c2s", b"next"))
-    assert seen(chunks) == [("c2s", b"behind", -1, False), ("c2s", b"next", 0, False)]
+    chunks = network.feed(talk.packet("c2s", b"beyond"), talk.packet("c2s", b"next"))
+    assert seen(chunks) == [("c2s", b"beyond", -1, False), ("c2s", b"next", 0, False)]
 
 
 def on_other_port(network: Network, *data: tuple[str, bytes]) -> list[Chunk]:
@@ -338,7 +338,7 @@ def starts_with_zero(data: bytes) -> bool:
 
 @pytest.mark.parametrize("step", [1, 10, 28, 100])
 @pytest.mark.parametrize("direction", ["c2s", "s2c"])
-def test_other_ports_are_taken_by_content(step: int, direction: str) -> None:
+def test_other_ports_are_accepted_by_content(step: int, direction: str) -> None:
     call = message(b"payload")
     other = "s2c" if direction == "c2s" else "c2s"
     pieces = [(direction, call[at : at + step]) for at in range(0, len(call), step)]
@@ -359,7 +359,7 @@ def test_other_content_on_other_ports_is_ignored() -> None:
     assert chunk.connection.id == 1
 
 
-def test_undecided_connections_keep_little() -> None:
+def test_undecided_connections_use_bounded_memory() -> None:
     network = Network(admit=starts_with_zero)
     talk = Talk(server=("192.0.2.1", 8080))
     assert network.feed(*talk.handshake(), *(talk.packet("c2s", b"A" * 1400) for _ in range(100))) == []

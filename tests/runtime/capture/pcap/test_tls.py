@@ -1,4 +1,4 @@
-"""What tshark says of TLS connections, made into Chunks; and what is said where it is not there."""
+"""tshark's output for TLS connections as Chunks, and errors without tshark."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def line(
     pieces: int = 1,
     name: str = "",
 ) -> str:
-    """A line as `_command` asks tshark for it."""
+    """A line in the format that `_command` requests from tshark."""
     addresses = ["2001:db8::7", "2001:db8::1"] if ipv6 else ["192.0.2.7", "192.0.2.1"]
     ends = [(address, port) for address, port in zip(addresses, ("40000", "16514"), strict=True)]
     fields = ["1795383910.120000001", stream]
@@ -58,7 +58,7 @@ def content(items: list[Item], direction: str) -> bytes:
 
 
 @pytest.mark.parametrize("ipv6", [False, True])
-def test_a_connection(ipv6: bool) -> None:
+def test_decrypted_connection(ipv6: bool) -> None:
     hello = line(handshake="1", lengths="200", types="22", ipv6=ipv6)
     items = read(
         hello,
@@ -79,7 +79,7 @@ def test_a_connection(ipv6: bool) -> None:
     assert [item.end for item in items if isinstance(item, Chunk)] == [False, False, True, True]
 
 
-def test_the_byte_before_the_messages_may_come_with_one() -> None:
+def test_authentication_byte_may_precede_a_message() -> None:
     assert content(read(HELLO, line(b"\x01" + REPLY, reply=True)), "s2c") == REPLY
     assert content(read(HELLO, line(REPLY, reply=True), line(b"\x01", reply=True)), "s2c") == REPLY + b"\x01"
 
@@ -87,8 +87,8 @@ def test_the_byte_before_the_messages_may_come_with_one() -> None:
 @pytest.mark.parametrize(
     ("lengths", "types"), [("50", ""), ("6,90,50", "20"), ("50,50", "23"), ("50,50", "23,23")]
 )
-def test_records_that_stay_sealed(lengths: str, types: str) -> None:
-    """Of TLS 1.3, which have no type; and of 1.2, which have one, but no data."""
+def test_records_without_keys(lengths: str, types: str) -> None:
+    """TLS 1.3 records without a type, and TLS 1.2 records with a type but without data."""
     sealed = line(lengths=lengths, types=types)
     (notice,) = read(HELLO, sealed, sealed, line(lengths="9", reply=True))
     assert isinstance(notice, Notice)
@@ -103,26 +103,26 @@ def test_records_that_stay_sealed(lengths: str, types: str) -> None:
     ]
 
 
-def test_the_servers_name() -> None:
+def test_server_name() -> None:
     hello = line(handshake="1", lengths="200", types="22", name="host.example")
     (notice,) = read(hello, line(lengths="9"))
     assert isinstance(notice, Notice)
     assert notice.text.startswith("TLS (server name host.example): encrypted;")
 
 
-def test_what_does_not_begin_with_a_handshake() -> None:
+def test_connection_without_handshake() -> None:
     assert read(line(CALL), line(fin="1"), "", "a\tb", HELLO.replace("40000", "x\ty")) == []
 
 
 @given(
     st.lists(st.lists(st.sampled_from(("", "1", "23,23", "0001", "xyz", "True", "1.5", ":")), max_size=16))
 )
-def test_any_lines(lines: list[list[str]]) -> None:
+def test_any_tshark_output_is_read(lines: list[list[str]]) -> None:
     for item in read(*("\t".join(fields) for fields in lines), *("\t".join(each[:15]) for each in lines)):
         assert isinstance(item, Chunk | Notice)
 
 
-def test_an_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tls, "_MAX_LINE", 100)
     (notice,) = read("1" * 1_000_000)
     assert isinstance(notice, Notice)
@@ -132,8 +132,8 @@ def test_an_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_connections_that_tshark_is_asked_for_are_left_out() -> None:
-    """Those in which a client begins with TLS; of their bytes only what is lost is told."""
+def test_plain_reader_skips_decrypted_connections() -> None:
+    """Connections whose client starts with TLS; only their losses are reported."""
     plain, sealed, later = (Connection(n, f"c{n}", "s") for n in (1, 2, 3))
     hello = b"\x16\x03\x01\x00\xc8\x01"
     kept = [
@@ -153,7 +153,7 @@ def test_connections_that_tshark_is_asked_for_are_left_out() -> None:
     assert "(c2-s)" in notice.text
 
 
-def test_connections_are_counted_anew() -> None:
+def test_connections_are_renumbered() -> None:
     items = [Chunk(Connection(number, "", ""), "c2s", 1, b"") for number in (7, -1, 7, 3)]
     assert [item.connection.id for item in _numbered(items) if item.connection] == [1, 2, 1, 3]
 
@@ -163,22 +163,22 @@ def tls_capture() -> bytes:
     return packets.pcap([*talk.handshake(), talk.packet("c2s", CALL), *talk.close()])
 
 
-def test_without_tshark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_reports_missing_tshark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SourceError, match=r"^it: a key log .* tshark, .* not installed .*apt install tshark"):
         read_source(io.BytesIO(tls_capture()), "it", keylog="keys")
-    # What is no capture has no need of it.
+    # Files that are not captures do not need it.
     assert content(list(read_source(io.BytesIO(CALL), "it", keylog="keys")), None) == CALL  # type: ignore[arg-type]
 
 
 @pytest.mark.system("tshark")
-def test_a_capture_without_tls(tmp_path: Path) -> None:
+def test_capture_without_tls(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("")
     items = list(read_source(io.BytesIO(tls_capture()), "it", keylog=str(keys)))
     assert content(items, "c2s") == CALL
     assert not any(isinstance(item, Notice) for item in items)
-    # Whoever wants no more leaves nothing behind.
+    # Closing early leaves no process running.
     some = read_source(io.BytesIO(tls_capture()), "it", keylog=str(keys))
     first = next(some)
     assert isinstance(first, Chunk)

@@ -1,4 +1,4 @@
-"""Records of events to Items, with layouts as the kernel's format files have them."""
+"""Event records to Items, with layouts as in the kernel's format files."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ SOCKET = Format(
     + "\tfield:__data_loc char[] localAddr;\toffset:40;\tsize:4;\tsigned:0;\n"
     + "\tfield:__data_loc char[] remoteAddr;\toffset:44;\tsize:4;\tsigned:0;\n"
 )
-#: Of tls_session_new and tls_context_session_deny, as far as they have numbers.
+#: Of tls_session_new and tls_context_session_deny, their numbers.
 TLS_NEW, TLS_DENY = (
     Format(
         COMMON.format(name=name, id=number)
@@ -92,7 +92,7 @@ def common(number: int, thread: int = PID) -> bytes:
 def message(
     data: bytes, arguments: dict[str, int] | None = None, *, size: int = 512, thread: int = PID
 ) -> Record:
-    """What the kernel writes of a message at a probe: arguments, and the first `size` bytes of memory."""
+    """The kernel's record of a message probe: arguments, and the first `size` bytes of memory."""
     length, prog, vers, proc, type_, serial, status = struct.unpack(">IIIiiIi", data[:28])
     values = dict(zip(SCALARS, (0x55D0, length, prog, vers, proc, type_, status, serial), strict=True))
     values |= arguments or {}
@@ -126,7 +126,7 @@ CALL = frame(proc=66, serial=3)
 LONG = frame(text(b"x" * 1000), proc=14, type_=1)
 
 
-def test_a_message() -> None:
+def test_message_event() -> None:
     (chunk,) = read(message(CALL))
     assert isinstance(chunk, Chunk)
     assert (chunk.data, chunk.cut, chunk.time_ns, chunk.direction) == (CALL, 0, 1500, "c2s")
@@ -134,27 +134,27 @@ def test_a_message() -> None:
     assert chunk.connection.transport == "probe"
 
 
-def test_what_an_event_has_no_room_for_is_cut() -> None:
+def test_long_message_is_truncated() -> None:
     (chunk,) = read(message(LONG))
     assert isinstance(chunk, Chunk)
     assert (chunk.data, chunk.cut) == (LONG[:512], len(LONG) - 512)
 
 
-def test_headers_alone() -> None:
+def test_headers_only() -> None:
     (chunk,) = read(message(LONG, size=0), arrays=0)
     assert isinstance(chunk, Chunk)
     assert (chunk.data, chunk.cut) == (LONG[:28], len(LONG) - 28)
 
 
-def test_numbers_with_their_sign_extended() -> None:
+def test_sign_extended_numbers() -> None:
     call = frame(prog=0x87539319, proc=-1, status=-2)
     (chunk,) = read(message(call, {"prog": 0xFFFFFFFF87539319, "proc": 0xFFFFFFFF}))
     assert isinstance(chunk, Chunk)
     assert chunk.data == call
 
 
-def test_bytes_that_are_not_what_the_arguments_say() -> None:
-    """It is said once."""
+def test_bytes_that_contradict_the_arguments() -> None:
+    """The problem is reported once."""
     one = reader()
     first, chunk = one.items(message(CALL + b"secret", {"serial": 4}))
     assert isinstance(first, Notice)
@@ -169,9 +169,9 @@ def test_bytes_that_are_not_what_the_arguments_say() -> None:
 @given(
     st.binary(min_size=28, max_size=700), st.dictionaries(st.sampled_from(SCALARS), st.integers(0, 2**64 - 1))
 )
-def test_no_byte_beyond_a_message(memory: bytes, arguments: dict[str, int]) -> None:
-    """Whatever is in memory and in registers, a Chunk is the header that the arguments make, or the memory up
-    to the length that both have."""
+def test_reads_no_byte_after_a_message(memory: bytes, arguments: dict[str, int]) -> None:
+    """Whatever is in memory and in registers, a Chunk is the header from the arguments, or the memory up to
+    the length that both have."""
     for item in read(message(memory, arguments)):
         if isinstance(item, Chunk):
             length = int.from_bytes(item.data[:4])
@@ -182,31 +182,31 @@ def test_no_byte_beyond_a_message(memory: bytes, arguments: dict[str, int]) -> N
 
 
 @given(st.sampled_from([7, 8, 9, 10]), st.binary(max_size=700))
-def test_any_record(number: int, content: bytes) -> None:
+def test_any_record_is_read(number: int, content: bytes) -> None:
     for item in read(Record(0, struct.pack("<H", number) + content)):
         assert isinstance(item, Chunk | ConnectionEvent | Notice)
 
 
 @pytest.mark.parametrize("length", [1, 27, 33554437, 2**64 - 1])
-def test_lengths_that_no_message_has(length: int) -> None:
+def test_invalid_message_lengths(length: int) -> None:
     (notice,) = read(message(CALL, {"len": length}))
     assert isinstance(notice, Notice)
     assert (notice.code, notice.severity) == ("bad-event", "error")
     assert f"len={length}," in notice.text
 
 
-def test_dummies_are_no_messages() -> None:
+def test_skips_dummy_messages() -> None:
     assert read(message(CALL, {"len": 0})) == []
 
 
-def test_records_of_others_and_what_breaks_off() -> None:
+def test_unknown_and_truncated_records() -> None:
     assert read(Record(0, common(99) + bytes(500))) == []
     (notice,) = read(Record(0, common(7) + bytes(20)))
     assert isinstance(notice, Notice)
     assert "breaks off" in notice.text
 
 
-def test_texts_are_where_their_places_say() -> None:
+def test_texts_are_read_at_their_offsets() -> None:
     texts = b"127.0.0.1;0\0::1;16509\0"
     words = struct.pack("<4QII", 0x77, 5, 2**64 - 1, 0, 12 << 16 | 48, 10 << 16 | 60)
     (event,) = read(Record(0, common(8) + words + texts))
@@ -232,7 +232,7 @@ def new_task(pid: int, flags: int, parent: int, name: bytes = b"virsh") -> Recor
 
 
 def test_threads_belong_to_processes() -> None:
-    """Two threads of a process are one; when it ends, so do its connections."""
+    """Two threads of a process are one source; when it exits, its connections end."""
     one = reader()
     for record in (new_task(PID, 0, os.getpid()), new_task(THREAD, 0x10000, PID, b"worker")):
         assert list(one.items(record)) == []
@@ -268,7 +268,7 @@ RENAME = Format(
 
 
 def tasks_after(*events: tuple[str, bytes]) -> tuple[Tasks, list[str | None]]:
-    """After events about threads: who a thread belongs to, and the process that each event ended."""
+    """After events about threads: each thread's process, and the process that each event ended."""
     formats = {
         "task_newtask": TASK,
         "task_rename": RENAME,
@@ -280,8 +280,8 @@ def tasks_after(*events: tuple[str, bytes]) -> tuple[Tasks, list[str | None]]:
     return tasks, [process and str(process) for process in ended]
 
 
-def test_another_program_in_any_thread_keeps_the_process() -> None:
-    """The kernel ends the other threads, also the first one, whose number the remaining thread gets."""
+def test_exec_in_any_thread_keeps_the_process() -> None:
+    """The kernel ends the other threads, including the first one, whose number the remaining thread gets."""
     tasks, ended = tasks_after(
         ("task_newtask", new_task(PID, 0, os.getpid()).data),
         ("task_newtask", new_task(THREAD, 0x10000, PID).data),
@@ -306,7 +306,7 @@ def test_first_thread_may_end_before_the_last() -> None:
 
 
 def test_missing_field_is_reported() -> None:
-    """Of an event that has other arguments than were asked for."""
+    """An event with other arguments than requested."""
     one = RpcReader(
         {"socket": UprobeEvent("socket_new", "socket", "", "", "libvirt.so.0")},
         {"socket": Format(COMMON.format(name="socket", id=8))},
@@ -333,13 +333,13 @@ def test_selection() -> None:
         assert bool(list(one.items(message(CALL)))) == shown
 
 
-def test_what_may_be_of_the_other_side_is_left_out() -> None:
+def test_omits_probes_of_the_other_side() -> None:
     words = struct.pack("<4QII", 0x77, 5, 0, 0, 0, 0)
     assert read(Record(0, common(8) + words), wanted=Selection((), (), "client")) == []
 
 
-def test_tls_is_of_the_side_that_it_began_at() -> None:
-    """One session of a daemon's, one of a client's, and one that is older than the trace."""
+def test_tls_belongs_to_the_side_where_it_started() -> None:
+    """A session of a daemon, one of a client, and one older than the trace."""
     records = [
         *(Record(0, common(11) + struct.pack("<4Q", 0x51 + i, 0x70 + i, 0, 1 - i)) for i in (0, 1)),
         *(Record(0, common(12) + struct.pack("<3Q", 0x70 + i, 0x51 + i, 0)) for i in (0, 1, 2)),
@@ -351,7 +351,7 @@ def test_tls_is_of_the_side_that_it_began_at() -> None:
         assert [dict(item.details)["sess"] for item in denied] == sessions
 
 
-def test_this_process_and_its_threads() -> None:
+def test_finds_this_process_and_its_threads() -> None:
     ready, done = threading.Event(), threading.Event()
     numbers: list[int] = []
 
@@ -374,7 +374,7 @@ def test_this_process_and_its_threads() -> None:
 
 
 @given(st.text(max_size=200))
-def test_any_format(content: str) -> None:
+def test_any_format_parses_or_raises(content: str) -> None:
     for whole in (content, COMMON.format(name="x", id=1) + content):
         try:
             Format(whole).values(bytes(400))
@@ -398,7 +398,7 @@ def monitor(memory: bytes, pointer: int = 0x1234) -> list[ProbeEvent | Notice]:
 
 
 @given(st.binary(max_size=700))
-def test_no_byte_behind_a_line(memory: bytes) -> None:
+def test_reads_no_byte_after_a_line(memory: bytes) -> None:
     (item,) = monitor(memory)
     if len(memory) < 512:
         assert isinstance(item, Notice)
@@ -410,7 +410,7 @@ def test_no_byte_behind_a_line(memory: bytes) -> None:
     assert item.cut == (b"\0" not in memory[:512])
 
 
-def test_no_text_at_all() -> None:
+def test_event_without_text() -> None:
     (item,) = monitor(b"secret" + bytes(506), pointer=0)
     assert isinstance(item, ProbeEvent)
     assert (item.arguments["reply"], item.cut) == ("", False)

@@ -1,4 +1,4 @@
-"""Files with probes that processes have mapped: finding and opening them."""
+"""Finding and opening files with probes that processes have mapped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOBODY = 1 << 23
 
 @pytest.fixture(scope="module")
 def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A program that has the name of the library, and so counts as one that has loaded it."""
+    """A program with the library's name, which therefore counts as having loaded it."""
     return program(tmp_path_factory.mktemp("loaded"), name="libvirt-proto-test.so")
 
 
@@ -45,7 +45,7 @@ def running(path: Path, user: int | None = None) -> Iterator[int]:
         assert process.stdout is not None
         process.stdin.write(b"n 1\n")
         process.stdin.flush()
-        process.stdout.readline()  # it has begun
+        process.stdout.readline()  # it has started
         yield process.pid
         process.stdin.close()
 
@@ -61,7 +61,7 @@ def is_of(binary: Binary, path: Path) -> bool:
     return os.path.samestat(os.fstat(binary.file.fileno()), os.stat(path))
 
 
-def test_what_a_process_has_mapped(binary: Path, files: ExitStack) -> None:
+def test_lists_mapped_files_of_a_process(binary: Path, files: ExitStack) -> None:
     with running(binary) as pid:
         (found,) = loaded(files, binary.name, [pid]).binaries
         assert (found.path, found.name) == (str(binary), str(binary))
@@ -97,7 +97,7 @@ def test_deleted_or_replaced_file_is_reached_through_its_process(
 @pytest.mark.parametrize(
     "name", [b"build#1", b"with blanks", b"voil\xe0", b"nbsp\xa0", b"a\nb", b"c (deleted)"]
 )
-def test_any_path(binary: Path, tmp_path: Path, files: ExitStack, name: bytes) -> None:
+def test_reads_any_path(binary: Path, tmp_path: Path, files: ExitStack, name: bytes) -> None:
     place = copy(binary, tmp_path / os.fsdecode(name) / binary.name)
     with running(place) as pid:
         (found,) = loaded(files, binary.name, [pid]).binaries
@@ -106,9 +106,7 @@ def test_any_path(binary: Path, tmp_path: Path, files: ExitStack, name: bytes) -
     assert is_of(chosen, place)
 
 
-def test_without_the_privilege_a_path_must_lead_to_the_mapped_file(
-    binary: Path, tmp_path: Path, files: ExitStack
-) -> None:
+def test_unprivileged_path_must_be_the_mapped_file(binary: Path, tmp_path: Path, files: ExitStack) -> None:
     place, other = copy(binary, tmp_path / "a"), copy(binary, tmp_path / "b")
     stat = os.stat(place)
     mapped = module._Mapped(1, "/proc/1/no such link", str(place), (stat.st_dev, stat.st_ino))
@@ -120,8 +118,8 @@ def test_without_the_privilege_a_path_must_lead_to_the_mapped_file(
         module._open(str(place), mapped.identity)
 
 
-def test_opens_no_device_and_waits_for_nobody(tmp_path: Path) -> None:
-    """A FIFO has no writer; a lease has a holder that does not give it up."""
+def test_does_not_open_devices_or_block(tmp_path: Path) -> None:
+    """A FIFO has no writer; a lease has a holder that keeps it."""
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", tmp_path, Path("/dev/zero")):
         with pytest.raises(OSError, match="expected a regular file"):
@@ -153,10 +151,8 @@ def test_unreadable_library_is_reported(
         assert found == ([], [f"{binary}: it is damaged"])
 
 
-def test_library_that_vanishes_is_no_problem(
-    binary: Path, monkeypatch: pytest.MonkeyPatch, files: ExitStack
-) -> None:
-    """Unmapped, or its process gone, after it was listed."""
+def test_vanished_library_is_ignored(binary: Path, monkeypatch: pytest.MonkeyPatch, files: ExitStack) -> None:
+    """It was unmapped, or its process exited, after it was listed."""
     monkeypatch.setattr(
         module,
         "_files",
@@ -168,7 +164,7 @@ def test_library_that_vanishes_is_no_problem(
 def test_number_of_files_is_limited(
     binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: ExitStack
 ) -> None:
-    """No more are kept open, and the rest is reported."""
+    """No more files are kept open, and the rest is reported."""
     monkeypatch.setattr(module, "MAX_FILES", 2)
     places = [copy(binary, tmp_path / str(number) / binary.name) for number in range(4)]
     with ExitStack() as processes:
@@ -180,13 +176,13 @@ def test_number_of_files_is_limited(
         (problem,) = found.problems
         assert "the limit is 2 files" in problem
     files.close()
-    assert len(os.listdir("/proc/self/fd")) == before - 8  # two pipes' ends of each process, too
+    assert len(os.listdir("/proc/self/fd")) == before - 8  # two pipe ends of each process, too
 
 
-def test_files_that_a_user_names(binary: Path, tmp_path: Path, files: ExitStack) -> None:
+def test_files_named_by_the_user(binary: Path, tmp_path: Path, files: ExitStack) -> None:
     link = tmp_path / "link"
     link.symlink_to(binary)
-    (found,) = named(files, (str(link), str(binary)))  # one file, by two names
+    (found,) = named(files, (str(link), str(binary)))  # one file with two names
     assert (found.name, is_of(found, binary)) == (str(link), True)
     (tmp_path / "text").write_text("no program")
     os.mkfifo(tmp_path / "fifo")
@@ -195,7 +191,7 @@ def test_files_that_a_user_names(binary: Path, tmp_path: Path, files: ExitStack)
             named(files, (str(tmp_path / name),))
 
 
-def test_processes_that_are_not_there(files: ExitStack) -> None:
+def test_missing_processes(files: ExitStack) -> None:
     assert (threads(NOBODY), comm(NOBODY)) == ([], "")
     assert os.getpid() in module.processes()
     assert loaded(files, "libvirt.so.0", [NOBODY]) == ([], [])
@@ -214,8 +210,8 @@ with ExitStack() as files:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-def test_ordinary_user_lists_the_probes_of_his_processes(binary: Path) -> None:
-    """map_files is for root: the path serves, if it leads to the file that is mapped."""
+def test_ordinary_user_lists_probes_of_own_processes(binary: Path) -> None:
+    """map_files requires root: the path is used if it leads to the mapped file."""
     uncounted = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)

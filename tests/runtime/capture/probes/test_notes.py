@@ -1,4 +1,4 @@
-"""NT_STAPSDT notes: readelf is the judge of what they say."""
+"""NT_STAPSDT notes, compared with readelf."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read(data: bytes) -> Notes:
 
 
 def said(path: Path) -> list[tuple[str, str, int, int, str]]:
-    """What readelf says: provider, name, offsets of probe and semaphore, arguments."""
+    """readelf's output: provider, name, offsets of probe and semaphore, arguments."""
 
     def readelf(option: str) -> str:
         return subprocess.run(["readelf", option, path], capture_output=True, text=True, check=True).stdout
@@ -60,7 +60,7 @@ def said(path: Path) -> list[tuple[str, str, int, int, str]]:
     return [(provider, name, offset(at), offset(s), args) for provider, name, at, _, s, args in notes]
 
 
-def test_notes_are_those_of_readelf(binary: Path) -> None:
+def test_notes_match_readelf(binary: Path) -> None:
     notes = read(binary.read_bytes())
     assert notes.problems == ()
     assert [site[:5] for site in notes.sites] == said(binary)
@@ -76,11 +76,11 @@ def test_without_semaphores(tmp_path: Path) -> None:
     subprocess.run(["gcc", "-o", str(target), str(source)], check=True)
     (site,) = read(target.read_bytes()).sites
     assert (site.name, site.semaphore, site.arguments) == ("lonely", None, "")
-    assert target.read_bytes()[site.offset :][:1] in (b"\x90", b"\x1f")  # a nop, of either processor
+    assert target.read_bytes()[site.offset :][:1] in (b"\x90", b"\x1f")  # a nop of either processor
 
 
 def moved(data: bytes, by: int) -> bytes:
-    """As if the linker had seen all addresses so much lower: the notes' three."""
+    """The three addresses of a note, lowered as if the linker had seen other addresses."""
     found = bytearray(data)
     for match in re.finditer(rb"stapsdt\0", data):
         at = match.end()
@@ -90,13 +90,13 @@ def moved(data: bytes, by: int) -> bytes:
     return bytes(found)
 
 
-def test_addresses_that_prelink_moved(binary: Path) -> None:
+def test_addresses_moved_by_prelink(binary: Path) -> None:
     data = binary.read_bytes()
     assert moved(data, 0x40) != data
     assert read(moved(data, 0x40)) == read(data)
 
 
-def test_addresses_that_are_not_in_the_file(binary: Path) -> None:
+def test_addresses_outside_the_file(binary: Path) -> None:
     data = bytearray(binary.read_bytes())
     at = data.index(b"stapsdt\0", data.index(b"stapsdt\0") - 1) + 8
     good = read(bytes(data))
@@ -139,7 +139,7 @@ def test_damaged_files(binary: Path, data: st.DataObject) -> None:
     assert isinstance(notes, Notes)
 
 
-def test_places_with_fewer_arguments_or_unknown_ones_are_left_out(binary: Path, files: ExitStack) -> None:
+def test_skips_sites_with_missing_or_unknown_arguments(binary: Path, files: ExitStack) -> None:
     data = binary.read_bytes()
     found = re.search(rb"rpc_client_new\0([^\0]+)\0", data)
     assert found is not None
@@ -171,9 +171,9 @@ MEANINGS = {
 
 
 @pytest.mark.parametrize("release", ["10.0.0", "12.6.0"])
-def test_names_are_those_of_libvirts_providers(release: str, root: Path) -> None:
-    """As far as a provider has them: arguments in their order, text as text. Of the event loop all but what
-    happens later to what was removed are traced."""
+def test_names_match_libvirt_providers(release: str, root: Path) -> None:
+    """Arguments are in order, and text is text, where a provider has them. Every event loop probe is traced
+    except events of removed objects."""
     found = {
         name: [re.fullmatch(r"(?:const )?(.*[ *])(\w+)", argument) for argument in arguments.split(", ")]
         for file in (root / "protocol-defs" / release).glob("libvirt*_probes.d")

@@ -1,4 +1,4 @@
-"""Operands as both processors' assemblers write them, and what tracefs is given for them."""
+"""Operands as both processors' assemblers write them, and their tracefs equivalents."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ def test_fetch_arguments(machine: str, operand: str, fetch: str) -> None:
         ("aarch64", "8f@s0"),
     ],
 )
-def test_forms_that_tracefs_has_no_word_for(machine: str, operand: str) -> None:
+def test_rejects_operands_that_tracefs_cannot_express(machine: str, operand: str) -> None:
     with pytest.raises(OperandError):
         operands(operand, machine)
 
 
-def test_real_arguments() -> None:
+def test_arguments_of_real_binaries() -> None:
     message = "8@%rbx 8@128(%rbx) 8@%rax 8@%rdx 8@%rcx 8@%rsi 8@%rdi 8@%r8"
     found = operands(message, "x86_64")
     assert [operand.place for operand in found] == [
@@ -103,7 +103,7 @@ def test_real_arguments() -> None:
     assert operands("", "x86_64") == ()
 
 
-def test_texts() -> None:
+def test_text_arguments() -> None:
     register, memory, constant = operands("8@%r12 8@-88(%rbp) 8@$0", "x86_64")
     assert register.string == "+0(%r12):ustring"
     assert memory.string == "+0(-88(%bp)):ustring"
@@ -114,8 +114,8 @@ def test_texts() -> None:
     st.text(max_size=60) | st.text("8@%()[]$,- #xwrax0123", max_size=60),
     st.sampled_from(["x86_64", "aarch64"]),
 )
-def test_any_text(arguments: str, machine: str) -> None:
-    """What comes out has no blank: it is one word of tracefs."""
+def test_any_text_translates_or_raises(arguments: str, machine: str) -> None:
+    """The result has no blank: it is one word for tracefs."""
     try:
         found = operands(arguments, machine)
     except OperandError:

@@ -1,4 +1,4 @@
-"""Limits of a plan: places of probes in a file and in a trace, and offsets in the file."""
+"""Limits of a plan: probe sites per file and per trace, and offsets in the file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def sites(number: int, subject: str = "rpc_socket_dispose") -> Notes:
     return Notes("x86_64", tuple(Site("libvirt", subject, at, None, "8@%rax") for at in range(number)), ())
 
 
-def test_number_of_places_is_limited(tmp_path: Path) -> None:
-    """In a file and in all; a limit of one subject is not used up by another."""
+def test_number_of_sites_is_limited(tmp_path: Path) -> None:
+    """Per file and in total; one subject does not use up another's limit."""
     content = tmp_path / "content"
     content.write_bytes(bytes(1000))
     with content.open("rb") as file:
@@ -31,7 +31,7 @@ def test_number_of_places_is_limited(tmp_path: Path) -> None:
         assert [len(events) for _, events in plan("g", found, 64).files] == [128] * 4
 
 
-def test_places_beyond_the_end_of_the_file(tmp_path: Path) -> None:
+def test_sites_beyond_the_end_of_the_file(tmp_path: Path) -> None:
     content = tmp_path / "content"
     content.write_bytes(bytes(100))
     with content.open("rb") as file:

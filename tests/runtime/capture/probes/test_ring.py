@@ -1,4 +1,4 @@
-"""Pages of the ring buffer, written here as the kernel's header describes them."""
+"""Pages of the ring buffer, written as the kernel's header describes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def word(kind: int, delta: int) -> bytes:
 
 
 def event(delta: int, data: bytes) -> bytes:
-    """A record: its length is in the first word where that has room for it."""
+    """A record; its length is in the first word if that has room for it."""
     data += bytes(-len(data) % 4)
     extend = b""
     if delta >= 1 << 27:
@@ -47,8 +47,8 @@ def test_records(time: int, expected: list[tuple[int, bytes]]) -> None:
         assert record.data == data + bytes(-len(data) % 4)
 
 
-def test_what_is_no_event() -> None:
-    """Discarded records, time stamps, and the rest of a page, which is empty."""
+def test_skips_records_that_are_not_events() -> None:
+    """Discarded records, time stamps, and the empty rest of a page."""
     discarded = word(29, 5) + pack("<I", 8) + b"gone"
     stamp = word(31, 7) + pack("<I", 2)
     data = event(1, b"one.") + discarded + event(1, b"two.") + stamp + event(3, b"three...")
@@ -64,14 +64,14 @@ def test_what_is_no_event() -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, 1 << 64 - 1))
-def test_any_page(content: bytes, size: int) -> None:
+def test_any_page_is_read(content: bytes, size: int) -> None:
     for data in (content, pack("<QQ", 1, size & (1 << 63) - 1) + content):
         for record in records(data):
             assert len(record.data) <= len(content)
 
 
 def instance(folder: Path, *cpus: bytes) -> Path:
-    """An instance whose buffers are plain files, which end where the kernel's would have to be waited for."""
+    """An instance whose buffers are plain files, which end where the kernel's would block."""
     for number, content in enumerate(cpus):
         cpu = folder / "per_cpu" / f"cpu{number}"
         cpu.mkdir(parents=True)
@@ -84,23 +84,21 @@ def whole(time: int, content: bytes) -> bytes:
     return page(time, content).ljust(PAGE, b"\0")
 
 
-def test_buffers_of_several_processors_are_one_row(tmp_path: Path) -> None:
+def test_buffers_of_several_processors_merge_by_time(tmp_path: Path) -> None:
     first = whole(100, event(1, b"101.") + event(9, b"110."))
     second = whole(100, event(5, b"105.") + event(95, b"200."))
     ring = Ring(instance(tmp_path, first, second))
     assert [record.data for record in ring.take(110)] == [b"101.", b"105."]
     assert [record.data for record in ring.rest()] == [b"110.", b"200."]
-    # Overwritten, given up by an interrupt within an interrupt, and dropped: of each processor.
+    # Overwritten, discarded by a nested interrupt, and dropped: of each processor.
     assert ring.lost() == (0 + 7 + 10) + (1 + 7 + 10)
     ring.close()
 
 
-def test_where_one_has_more_than_is_taken_at_once_the_others_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is still to come of the first may be earlier than what the second has."""
+def test_merge_waits_for_the_rest_of_a_full_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the first buffer may be earlier than the contents of the second."""
     monkeypatch.setattr(module, "_PAGES", 100)
-    monkeypatch.setattr(module, "_READ_SIZE", PAGE)  # the kernel gives a page at a time, a file all it has
+    monkeypatch.setattr(module, "_READ_SIZE", PAGE)  # the kernel returns pages, a file everything
     busy = b"".join(whole(time, event(0, b"busy")) for time in range(1000))
     ring = Ring(instance(tmp_path, busy, whole(500, event(0, b"late"))))
     taken = ring.take(1 << 64)
@@ -111,7 +109,7 @@ def test_where_one_has_more_than_is_taken_at_once_the_others_wait(
     ring.close()
 
 
-def test_a_buffer_that_cannot_be_opened_closes_the_others(tmp_path: Path) -> None:
+def test_failed_open_closes_the_other_buffers(tmp_path: Path) -> None:
     (instance(tmp_path, b"", b"") / "per_cpu" / "cpu1" / "trace_pipe_raw").unlink()
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""tracefs as files: what is written where and removed again, in a plain folder in its place."""
+"""tracefs as files: writes and removals, in a plain folder in its place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from libvirt_proto.capture.probes import tracefs
 from libvirt_proto.capture.probes.errors import TraceError
 from libvirt_proto.capture.probes.plan import Plan
 
-#: No process has this number: it is beyond the kernel's largest.
+#: No process has this number: it exceeds the kernel's maximum.
 NOBODY = 1 << 23
 
 
@@ -26,7 +26,7 @@ def plan() -> Plan:
     return Plan(tracefs.own_group(), (), 64)
 
 
-def test_a_kernel_without_uprobe_events(tmp_path: Path) -> None:
+def test_kernel_without_uprobe_events(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="CONFIG_UPROBE_EVENTS"), tracefs.armed(tmp_path, plan()):
         pytest.fail("it is armed")
 
@@ -39,7 +39,7 @@ def test_a_tracing_that_lacks_a_file_leaves_no_instance(root: Path) -> None:
     assert os.listdir(root / "instances") == []
 
 
-def test_a_file_that_takes_nothing(root: Path) -> None:
+def test_reports_rejected_write(root: Path) -> None:
     (root / "instances").rmdir()
     (root / "instances").write_text("a file, where a folder should be")
     words = r"the kernel rejects .*instances/.*: Not a directory\."
@@ -47,7 +47,7 @@ def test_a_file_that_takes_nothing(root: Path) -> None:
         pytest.fail("it is armed")
 
 
-def test_what_a_dead_process_left_behind_goes(root: Path) -> None:
+def test_removes_remains_of_dead_processes(root: Path) -> None:
     mine, dead, other = tracefs.own_group(), f"libvirt_proto_{NOBODY}_17", "of_somebody_else"
     reused = f"libvirt_proto_{os.getpid()}_1"  # an older process of the same number
     for name in (mine, dead, other, reused):
@@ -56,28 +56,26 @@ def test_what_a_dead_process_left_behind_goes(root: Path) -> None:
     (root / "uprobe_events").write_text(events)
     assert tracefs.remove_leftovers(root) == sorted([dead, reused])
     assert sorted(os.listdir(root / "instances")) == sorted([mine, other])
-    # Removing is a line that is appended; a plain file keeps the others.
+    # Removing appends a line; a plain file keeps the others.
     assert (root / "uprobe_events").read_text() == events + f"-:{dead}/client_new"
 
 
-def test_an_instance_that_cannot_be_removed_is_none_that_was(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_counts_only_removed_instances(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dead = f"libvirt_proto_{NOBODY}_17"
     (root / "instances" / dead / "is not empty").mkdir(parents=True)
     assert tracefs.remove_leftovers(root) == []
     (root / "instances" / dead / "is not empty").rmdir()
     (root / "uprobe_events").unlink()
-    (root / "uprobe_events").mkdir()  # nothing can be read of it or written to it
+    (root / "uprobe_events").mkdir()  # it can be neither read nor written
     assert tracefs.remove_leftovers(root) == [dead]
 
 
-def test_nothing_to_remove_where_there_is_no_tracefs(tmp_path: Path) -> None:
+def test_removes_nothing_without_tracefs(tmp_path: Path) -> None:
     assert tracefs.remove_leftovers(tmp_path / "missing") == []
 
 
-def test_a_mount_that_fails_says_what_mount_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a program called mount that refuses, and with none."""
+def test_failed_mount_reports_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a mount program that fails, and without one."""
     program = tmp_path / "mount"
     program.write_text("#!/bin/sh\necho 'mount: permission  denied.' >&2\nexit 32\n")
     program.chmod(0o755)
@@ -89,8 +87,8 @@ def test_a_mount_that_fails_says_what_mount_says(tmp_path: Path, monkeypatch: py
         tracefs.mount()
 
 
-def test_only_the_kernels_own_fields_make_a_tracefs() -> None:
-    """A FUSE file system has a name that its user chooses; blanks of Unicode do not separate fields."""
+def test_rejects_folder_that_is_not_tracefs() -> None:
+    """The user chooses the name of a FUSE file system; Unicode blanks do not separate fields."""
     table = (
         "40 23 0:13 / /sys/kernel/tracing rw,nosuid - tracefs tracefs rw\n"
         "41 23 0:13 / /mnt/a\\040b\\134\\012 rw shared:1 - tracefs x rw\n"

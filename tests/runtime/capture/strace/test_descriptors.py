@@ -1,4 +1,4 @@
-"""Tables of descriptors: how many are known at a time, and who shares them."""
+"""Tables of descriptors: their maximum size, and the processes that share them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def socket(number: int) -> Socket:
     return Socket("", number, None)
 
 
-def test_a_table_that_is_full_forgets_its_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_table_evicts_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_PER_TABLE", 3)
     known = Descriptors()
     table, sockets = known.table(7), [socket(number) for number in range(5)]
@@ -23,8 +23,8 @@ def test_a_table_that_is_full_forgets_its_oldest(monkeypatch: pytest.MonkeyPatch
     assert known.ended == sockets[:2]
 
 
-def test_where_all_tables_together_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another table gets nothing, and a copy is empty: what it would have had is not known."""
+def test_total_size_of_tables_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another table gets nothing, and a copy is empty: its contents would be unknown."""
     monkeypatch.setattr(module, "MAX_DESCRIPTORS", 2)
     known = Descriptors()
     known.cloned(None, 1, shared=False)
@@ -40,7 +40,7 @@ def test_where_all_tables_together_are_full(monkeypatch: pytest.MonkeyPatch) -> 
     assert known.table(10) is first
 
 
-def test_processes_that_are_known_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_processes_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_PROCESSES", 2)
     known = Descriptors()
     for process in (1, 2, 3):
@@ -50,7 +50,7 @@ def test_processes_that_are_known_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
     assert [one.number for one in known.ended] == [1]
 
 
-def test_the_end_of_a_process_that_nobody_knew() -> None:
+def test_exit_of_unknown_process() -> None:
     known = Descriptors()
     known.put(known.table(None), 4, socket(4))
     known.exited(99)

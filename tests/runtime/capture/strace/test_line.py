@@ -1,4 +1,4 @@
-"""One line of strace's: who, when, what, with which result. The texts are strace 6.1's own."""
+"""One line of strace: process, time, call and result. The texts are in strace 6.1's format."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from libvirt_proto.capture.strace.transfers import CALLS, transfers
         (b"24126      0.000016 ", 24126, b"0.000016"),
     ],
 )
-def test_whose_line_it_is_and_when(start: bytes, pid: int | None, time: bytes | None) -> None:
+def test_process_and_time(start: bytes, pid: int | None, time: bytes | None) -> None:
     assert parse(start + b"close(4) = 0") == Line("call", pid, time, b"close", b"4) = 0")
     assert parse(start + b"read(4,  <unfinished ...>") == Line("begun", pid, time, b"read", b"4, ")
     assert parse(start + b"read(4,  <detached ...>") == Line("begun", pid, time, b"read", b"4, ")
@@ -66,13 +66,13 @@ def test_other_lines(text: bytes) -> None:
     assert attached(text) is None
 
 
-def test_the_announcement_of_a_process() -> None:
+def test_process_announcement() -> None:
     text = b"[pid 7] clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLDstrace: Process 32723 attached"
     assert attached(text) == 32723
 
 
 @pytest.mark.parametrize(
-    ("text", "arguments", "value", "behind"),
+    ("text", "arguments", "value", "rest"),
     [
         (b"4)                   = 0", b"4", 0, b""),
         (b'4, "a = b) = 7", 10) = 10 <0.000012>', b'4, "a = b) = 7", 10', 10, b" <0.000012>"),
@@ -82,9 +82,9 @@ def test_the_announcement_of_a_process() -> None:
         (b'"/x") = 3</tmp/a) = 5>', b'"/x"', 3, b"</tmp/a) = 5>"),
     ],
 )
-def test_results(text: bytes, arguments: bytes, value: int | None, behind: bytes) -> None:
+def test_results(text: bytes, arguments: bytes, value: int | None, rest: bytes) -> None:
     found, returned = result(text)
-    assert (found, returned.value, returned.text) == (arguments, value, behind)
+    assert (found, returned.value, returned.text) == (arguments, value, rest)
 
 
 def test_durations() -> None:
@@ -94,7 +94,7 @@ def test_durations() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b'4, "abc', b'4, "abc", 3)', b"4) = x", b"= = = = = = = = = = ="])
-def test_no_result(text: bytes) -> None:
+def test_rejects_missing_result(text: bytes) -> None:
     with pytest.raises(BadCallError):
         result(text)
 
@@ -121,7 +121,7 @@ def test_strings(text: bytes, data: bytes, cut: bool) -> None:
 @pytest.mark.parametrize(
     "text", [rb'"abc', rb'"abc\"', rb'"\8"', rb'"\400"', rb'"\q"', rb'"\x4"', rb'"\u1234"']
 )
-def test_no_strings(text: bytes) -> None:
+def test_rejects_invalid_strings(text: bytes) -> None:
     with pytest.raises(BadCallError):
         quoted(text, 0)
 
@@ -229,7 +229,7 @@ def shown(name: str, text: bytes, count: int) -> list[list[tuple[bytes, int]]]:
         ("sendmsg", b'4, {msg_iov=[{iov_base="\\0", iov_len=1}], cmsg_type=SCM_RIGHTS}, 0', 1, []),
     ],
 )
-def test_what_a_call_shows(name: str, text: bytes, count: int, parts: list[tuple[bytes, int]]) -> None:
+def test_call_data(name: str, text: bytes, count: int, parts: list[tuple[bytes, int]]) -> None:
     assert shown(name, text, count) == [parts]
 
 
@@ -245,7 +245,7 @@ def test_several_messages() -> None:
     ("name", "text"),
     [("read", b'4, "abc", x'), ("read", b"4"), ("writev", b'4, [{iov_base="a", 3}]'), ("sendmsg", b'4, {"')],
 )
-def test_calls_that_cannot_be_read(name: str, text: bytes) -> None:
+def test_unreadable_calls(name: str, text: bytes) -> None:
     with pytest.raises(BadCallError):
         shown(name, text, 3)
 

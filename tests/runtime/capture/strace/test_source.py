@@ -1,4 +1,4 @@
-"""Traces of strace's: which descriptors are libvirt's connections, who is the client, what went over them."""
+"""strace output: which descriptors are libvirt connections, which side is the client, and the data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def notices(items: list[Item]) -> list[tuple[str, str]]:
 
 
 def moved(items: list[Item]) -> list[tuple[str, str | None, bytes]]:
-    """Connection, direction and bytes, in order; ends are left out."""
+    """Connection, direction and bytes, in order, without ends."""
     return [
         (str(item.connection), item.direction, item.data)
         for item in items
@@ -74,7 +74,7 @@ def read_(data: bytes = REPLY, fd: str = "4", pid: int = 7) -> str:
         ("yy-virt-admin", "unix:pid 19819-/run/libvirt/libvirt-admin-sock", 8, 1795383924633480000),
     ],
 )
-def test_real_traces(captures: Path, name: str, connection: str, count: int, first_ns: int) -> None:
+def test_reads_real_traces(captures: Path, name: str, connection: str, count: int, first_ns: int) -> None:
     with (captures / f"strace-{name}.txt").open("rb") as file:
         items = list(read_source(file, name))
     assert not notices(items)
@@ -89,10 +89,10 @@ def test_real_traces(captures: Path, name: str, connection: str, count: int, fir
     assert not any(item.message.error or item.message.spare for item in captured)
 
 
-# Who is who
+# Clients and servers
 
 
-def test_a_client_and_a_server_in_one_trace_are_two_connections() -> None:
+def test_client_and_server_in_one_trace_are_two_connections() -> None:
     items = read(
         '8 bind(3, {sa_family=AF_UNIX, sun_path="/run/libvirt/libvirt-sock"}, 27) = 0',
         connect(),
@@ -113,8 +113,8 @@ def test_a_client_and_a_server_in_one_trace_are_two_connections() -> None:
     ]
 
 
-def test_clients_of_one_socket_are_told_apart() -> None:
-    """A daemon does not see who they are; nor do two connections of one client differ in their ends."""
+def test_clients_of_one_socket_are_separate() -> None:
+    """A daemon does not see its clients' identities; two connections of one client have equal ends."""
     items = read(
         '8 bind(3, {sa_family=AF_UNIX, sun_path="/run/libvirt/libvirt-sock"}, 27) = 0',
         "8 accept4(3, {sa_family=AF_UNIX}, [110 => 2], SOCK_CLOEXEC) = 9",
@@ -144,7 +144,7 @@ def test_clients_of_one_socket_are_told_apart() -> None:
         (read_(frame(b"data", type_=3, status=2)), "pid 7 fd 4-?", "s2c"),
     ],
 )
-def test_the_first_message_tells_who_is_the_client(first: str, connection: str, direction: str) -> None:
+def test_first_message_identifies_the_client(first: str, connection: str, direction: str) -> None:
     assert [found[:2] for found in moved(read(first))] == [(connection, direction)]
 
 
@@ -178,12 +178,12 @@ def test_labels_name_connections(label: str, connection: str, transport: str) ->
 def test_labels_of_a_server() -> None:
     tcp = "9<TCP:[127.0.0.1:16509->127.0.0.1:40508]>"
     unix = '9<UNIX-STREAM:[41->40,"/run/libvirt/virtqemud-sock-ro"]>'
-    # Its first bytes do not tell that this is libvirt's.
+    # Its first bytes do not identify libvirt.
     assert moved(read(write(b"\x16\x03\x01", tcp)))[0][:2] == ("127.0.0.1:40508-127.0.0.1:16509", "s2c")
     assert moved(read(read_(b"abc", unix)))[0][:2] == ("unix-/run/libvirt/virtqemud-sock-ro", "c2s")
 
 
-def test_names_from_getsockname_and_getpeername() -> None:
+def test_getsockname_and_getpeername_name_connections() -> None:
     where = 'sin_port=htons({}), sin_addr=inet_addr("127.0.0.1")}}, [16]) = 0'
     items = read(
         "7 socket(AF_INET, SOCK_STREAM, IPPROTO_TCP) = 4",
@@ -200,10 +200,10 @@ def test_names_from_getsockname_and_getpeername() -> None:
     assert moved(items) == [("127.0.0.1:40508-127.0.0.1:7777", "c2s", CALL)]
 
 
-# What is libvirt's
+# Detecting libvirt
 
 
-def test_what_is_not_libvirt_is_passed_over() -> None:
+def test_skips_other_protocols() -> None:
     items = read(
         write(b"\x01" + bytes(7), "3"),
         read_(b"\x7fELF\2\1\1" + bytes(800), "5"),
@@ -222,20 +222,20 @@ def test_what_is_not_libvirt_is_passed_over() -> None:
     assert "-s 33554436" in said
 
 
-def test_a_lookup_of_a_host_is_no_connection() -> None:
-    """The C library connects datagram sockets to find out about routes."""
+def test_host_lookup_is_not_a_connection() -> None:
+    """The C library connects datagram sockets to look up routes."""
     where = '{sa_family=AF_INET, sin_port=htons(16509), sin_addr=inet_addr("127.0.0.1")}, 16) = 0'
     items = read("7 socket(AF_INET, SOCK_DGRAM, IPPROTO_IP) = 4", f"7 connect(4, {where}", "7 close(4) = 0")
     assert not [item for item in items if isinstance(item, Chunk)]
 
 
-def test_libvirt_is_found_behind_other_bytes() -> None:
-    """The descriptor was another's before, and nothing said that it was closed."""
+def test_finds_libvirt_after_other_bytes() -> None:
+    """The descriptor belonged to another file before, and its close was not traced."""
     items = read(read_(b"\x7fELF" + bytes(30)), read_(b"\0\0\0\x20"), read_(b"x" * 30), write(), read_())
     assert moved(items) == [("pid 7 fd 4-?", "c2s", CALL), ("pid 7 fd 4-?", "s2c", REPLY)]
 
 
-def test_lines_end_as_in_windows() -> None:
+def test_accepts_windows_line_ends() -> None:
     lines = (
         connect(),
         f"7 write(4, {quote(CALL)}, {SIZE} <unfinished ...>",
@@ -250,8 +250,8 @@ def test_other_ports() -> None:
     assert moved(read(tls, ports=frozenset((7777,))))[0][0] == "127.0.0.1:40508-127.0.0.1:7777"
 
 
-def test_in_mid_connection() -> None:
-    """What a direction begins with is no message; the other one does not suffer."""
+def test_trace_starts_in_mid_connection() -> None:
+    """A direction may start inside a message; the other one is unaffected."""
     label = "4<TCP:[127.0.0.1:40508->127.0.0.1:16509]>"
     items = read(read_(b"rest of a message" * 2, label), write(fd=label))
     assert [(item.direction, item.lost) for item in items if isinstance(item, Chunk)] == [
@@ -265,7 +265,7 @@ def test_in_mid_connection() -> None:
 # Descriptors
 
 
-def test_copies_of_a_descriptor_are_one_connection() -> None:
+def test_copies_of_a_descriptor_share_a_connection() -> None:
     items = read(
         connect(),
         "7 dup(4) = 5",
@@ -279,7 +279,7 @@ def test_copies_of_a_descriptor_are_one_connection() -> None:
     assert [item.end for item in items if isinstance(item, Chunk)] == [False] * 4 + [True] * 2 + [False]
 
 
-def test_a_descriptor_is_used_again() -> None:
+def test_descriptor_is_reused() -> None:
     items = read(connect(), write(), "7 close(4) = 0", connect(), write())
     assert [item.connection.id for item in items if isinstance(item, Chunk) and item.data] == [1, 2]
     # The same where close is not traced.
@@ -292,7 +292,7 @@ def test_a_descriptor_is_used_again() -> None:
     assert ends(items) == [(1, "c2s"), (1, "s2c")]
 
 
-def test_close_works_at_once() -> None:
+def test_close_takes_effect_immediately() -> None:
     """Another thread can get the same descriptor before the line of close ends."""
     items = read(
         connect(),
@@ -306,11 +306,11 @@ def test_close_works_at_once() -> None:
     assert moved(items) == [("unix:pid 8-/run/libvirt/libvirt-sock", "c2s", CALL)]
 
 
-def test_close_of_what_is_not_open() -> None:
+def test_close_of_unknown_descriptor() -> None:
     assert len(moved(read(connect(), "7 close(4) = -1 EBADF (Bad file descriptor)", write()))) == 1
 
 
-def test_threads_share_descriptors_and_children_have_copies() -> None:
+def test_threads_share_and_children_copy_descriptors() -> None:
     items = read(
         connect(),
         "7 clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD} => {parent_tid=[8]}, 88) = 8",
@@ -328,7 +328,7 @@ def test_threads_share_descriptors_and_children_have_copies() -> None:
     assert [item.end for item in items if isinstance(item, Chunk)] == [False] * 3 + [True] * 2
 
 
-def test_a_child_is_seen_before_its_call_ends() -> None:
+def test_child_appears_before_its_clone_returns() -> None:
     items = read(
         connect(),
         "7 clone(child_stack=NULL, flags=CLONE_CHILD_SETTID|SIGCHLD <unfinished ...>",
@@ -339,8 +339,8 @@ def test_a_child_is_seen_before_its_call_ends() -> None:
     assert moved(items) == [(UNIX, "c2s", CALL)]
 
 
-def test_strace_numbers_processes_only_when_there_are_several() -> None:
-    """As it writes to the terminal: what a child is, is said in the middle of a line."""
+def test_lines_have_process_ids_only_after_fork() -> None:
+    """In terminal output, the child's id is printed in the middle of a line."""
     plain = connect().removeprefix("7 ")
     items = read(
         plain,
@@ -359,7 +359,7 @@ def test_strace_numbers_processes_only_when_there_are_several() -> None:
         ("unix-/run/libvirt/libvirt-sock", "s2c", REPLY),
     ]
     assert ends(items) == [(1, "c2s"), (1, "s2c")]
-    # Without -f the child is not traced, and holds nothing open.
+    # Without -f the child is not traced and keeps nothing open.
     items = read(plain, "clone(child_stack=NULL, flags=SIGCHLD) = 8", "close(4) = 0")
     assert ends(items) == [(1, "c2s"), (1, "s2c")]
 
@@ -372,7 +372,7 @@ def test_strace_numbers_processes_only_when_there_are_several() -> None:
         [" <unfinished ...>", f"[pid     7] <... write resumed>) = {SIZE}"],
     ],
 )
-def test_a_new_thread_is_told_of_in_the_middle_of_another_line(rest: list[str]) -> None:
+def test_thread_announcement_inside_another_line(rest: list[str]) -> None:
     """As strace 6.1 wrote it while virsh sent its second message."""
     items = read(
         connect().removeprefix("7 "),
@@ -386,7 +386,7 @@ def test_a_new_thread_is_told_of_in_the_middle_of_another_line(rest: list[str]) 
     ]
 
 
-def test_another_program_keeps_what_is_not_to_be_closed() -> None:
+def test_exec_keeps_inheritable_descriptors() -> None:
     items = read(
         "7 socket(AF_UNIX, SOCK_STREAM, 0) = 4",
         connect(),
@@ -401,7 +401,7 @@ def test_another_program_keeps_what_is_not_to_be_closed() -> None:
     assert [found[0] for found in moved(items)] == [UNIX, "pid 7 fd 5-?", "pid 7 fd 6-?"]
 
 
-def test_another_program_in_a_child() -> None:
+def test_exec_in_a_child() -> None:
     items = read(
         "7 socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0) = 4",
         connect(),
@@ -419,8 +419,8 @@ def test_ranges_of_descriptors() -> None:
     assert not ends(read(connect(), "7 close_range(5, 4294967295, 0) = 0"))
 
 
-def test_two_processes_that_were_attached_to() -> None:
-    """Both have a descriptor 4; their labels tell them apart."""
+def test_two_attached_processes() -> None:
+    """Both have a descriptor 4; their labels distinguish them."""
     one, other = "4<UNIX-STREAM:[1->2]>", "4<UNIX-STREAM:[3->4]>"
     items = read(write(fd=one), write(fd=other, pid=8), read_(fd=one), read_(fd=other, pid=8))
     assert moved(items) == [
@@ -431,8 +431,8 @@ def test_two_processes_that_were_attached_to() -> None:
     ]
 
 
-def test_a_pair_of_sockets() -> None:
-    """As a client has it with ssh, which it starts itself."""
+def test_socket_pair() -> None:
+    """As for a client with ssh, which it starts."""
     items = read(
         "7 socketpair(AF_UNIX, SOCK_STREAM, 0, [3<UNIX-STREAM:[1->2]>, 4<UNIX-STREAM:[2->1]>]) = 0",
         write(fd="3<UNIX-STREAM:[1->2]>"),
@@ -476,12 +476,12 @@ def test_numbers_instead_of_names() -> None:
         ('7 recvfrom(4, "", 4, MSG_PEEK, NULL, NULL) = 0', []),
     ],
 )
-def test_ends(line: str, ended: list[str]) -> None:
+def test_end_of_connections(line: str, ended: list[str]) -> None:
     assert [direction for _, direction in ends(read(connect(), write(), line))] == ended
 
 
-def test_a_connection_without_a_byte() -> None:
-    """As when strace shows the calls of its class `network` alone: libvirt reads with read."""
+def test_connection_without_data() -> None:
+    """As when strace shows only the calls of its class `network`: libvirt reads with read."""
     items = read(connect(), "7 close(4) = 0")
     assert ends(items) == [(1, "c2s"), (1, "s2c")]
     assert [code for code, _ in notices(items)] == ["no-libvirt"]
@@ -495,7 +495,7 @@ def test_a_connection_without_a_byte() -> None:
 
 
 def test_unfinished_calls() -> None:
-    """A reply may be read before the call that it answers has returned; what is read counts from its end."""
+    """A reply may be read before its call has returned; a read counts from its end."""
     items = read(
         connect().replace("7 ", "7 100.000001 ", 1),
         "7 100.000002 clone(child_stack=NULL, flags=CLONE_FILES) = 8",
@@ -517,15 +517,15 @@ def test_unfinished_calls() -> None:
         ("= ? ERESTARTSYS (To be restarted if SA_RESTART is set)", b""),
     ],
 )
-def test_how_an_unfinished_call_ends(end: str, sent: bytes) -> None:
+def test_end_of_unfinished_call(end: str, sent: bytes) -> None:
     begun = f"7 write(4, {quote(CALL)}, {SIZE} <unfinished ...>"
     items = read(connect(), begun, read_(pid=8), f"7 <... write resumed>) {end}")
     expected = [(UNIX, "c2s", sent)] if sent else []
     assert moved(items) == [*expected, (UNIX, "s2c", REPLY)]
 
 
-def test_unfinished_calls_whose_end_is_missing() -> None:
-    """Somebody has filtered the trace: what was to be sent was sent, what was received is lost."""
+def test_unfinished_calls_without_end() -> None:
+    """Somebody filtered the trace: sent data is complete, received data is lost."""
     begun = f"7 write(4, {quote(CALL)}, {SIZE} <unfinished ...>"
     assert moved(read(connect(), begun, read_())) == [(UNIX, "c2s", CALL), (UNIX, "s2c", REPLY)]
     assert moved(read(connect(), begun)) == [(UNIX, "c2s", CALL)]
@@ -535,7 +535,7 @@ def test_unfinished_calls_whose_end_is_missing() -> None:
     assert not any(item.lost for item in items if isinstance(item, Chunk))
 
 
-def test_file_descriptors_bring_a_byte_that_is_no_data() -> None:
+def test_skips_byte_that_accompanies_descriptors() -> None:
     control = "msg_control=[{cmsg_len=20, cmsg_level=SOL_SOCKET, cmsg_type=SCM_RIGHTS, cmsg_data=[5]}]"
     reply = quote(REPLY + bytes(1))
     items = read(
@@ -553,17 +553,17 @@ def test_file_descriptors_bring_a_byte_that_is_no_data() -> None:
         ("s2c", REPLY),
         ("c2s", CALL),
     ]
-    # Number 5 is another's since it was received.
+    # Number 5 belongs to another file since it was received.
     assert [item.connection.id for item in items if isinstance(item, Chunk) and not item.end] == [1, 2, 1, 3]
 
 
-def test_peeking_takes_nothing() -> None:
+def test_msg_peek_consumes_nothing() -> None:
     peek = f"7 recvfrom(4, {quote(REPLY)}, {SIZE}, MSG_PEEK, NULL, NULL) = {SIZE}"
     message = f"7 recvmsg(4, {{msg_iov=[{{iov_base={quote(REPLY)}, iov_len={SIZE}}}]}}, MSG_PEEK) = {SIZE}"
     assert moved(read(connect(), peek, message, read_())) == [(UNIX, "s2c", REPLY)]
 
 
-def test_several_messages_in_a_call() -> None:
+def test_several_messages_in_one_call() -> None:
     one = (
         f"{{msg_hdr={{msg_iov=[{{iov_base={quote(CALL)}, iov_len={SIZE}}}], msg_iovlen=1}}, msg_len={SIZE}}}"
     )
@@ -575,7 +575,7 @@ def test_several_messages_in_a_call() -> None:
     assert len(moved(read(connect(), begun, "7 <... sendmmsg resumed>) = 1"))) == 1
 
 
-def test_cut_strings_are_reported_once() -> None:
+def test_truncated_strings_are_reported_once() -> None:
     reply = frame(bytes(100), type_=1)
     cut = f"7 read(4, {quote(reply, limit=40)}, 9999) = {len(reply)}"
     items = read(connect(), write(), cut, write(), cut)
@@ -591,7 +591,7 @@ def test_cut_strings_are_reported_once() -> None:
     assert [item.message.missing for item in captured] == [0, len(reply) - 40] * 2
 
 
-def test_calls_that_cannot_be_read() -> None:
+def test_unreadable_calls() -> None:
     items = read(
         write(b"x", "5").replace('"x"', '"\\8"'),
         connect(),
@@ -607,7 +607,7 @@ def test_calls_that_cannot_be_read() -> None:
     ) in notices(items)
 
 
-def test_times_are_of_the_beginning_of_what_is_sent_and_the_end_of_what_is_received() -> None:
+def test_times_are_start_of_sends_and_end_of_receives() -> None:
     items = read(
         connect().replace("7 ", "7 1000000000.5 ", 1),
         f"7 1000000001.5 write(4, {quote(CALL)}, {SIZE}) = {SIZE} <0.25>",
@@ -627,7 +627,7 @@ def test_times_are_of_the_beginning_of_what_is_sent_and_the_end_of_what_is_recei
 # Limits
 
 
-def test_a_line_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strace, "MAX_LINE", 200)
     monkeypatch.setattr("libvirt_proto.capture.pcap.file.BLOCK_SIZE", 64)
     items = read(connect(), write(), "7 write(4, " + "x" * 2_000_000, write())
@@ -636,26 +636,26 @@ def test_a_line_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "longer than 200 bytes; the rest was not read" in notices(items)[0][1]
 
 
-def test_unfinished_calls_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_unfinished_calls_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strace, "MAX_UNFINISHED", 10)
     begun = [f"{pid} write(4, {quote(CALL)}, {SIZE} <unfinished ...>" for pid in range(7, 40)]
     assert len(moved(read(connect(), *begun))) == 33
 
 
-def test_what_waits_behind_an_unfinished_call_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_waiting_for_unfinished_call_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strace, "MAX_WAITING", 3000)
     begun = f"7 write(4, {quote(CALL)}, {SIZE} <unfinished ...>"
     chunks = strace_chunks(io.BytesIO(text((connect(), begun, *[read_(pid=8)] * 100))).read)
     assert [item.direction for item in chunks if isinstance(item, Chunk)] == ["c2s", *["s2c"] * 100]
 
 
-def test_undecided_sockets_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_undecided_sockets_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strace_calls, "MAX_UNDECIDED", 10)
     items = read(*(read_(PING, str(number)) for number in range(30)))
     assert [item.connection.id for item in items if isinstance(item, Chunk)] == list(range(1, 31))
 
 
-# Calls that fail or say little
+# Failed and incomplete calls
 
 
 @pytest.mark.parametrize(
@@ -674,8 +674,8 @@ def test_undecided_sockets_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None
         '7 bind(4, {sa_family=AF_UNIX, sun_path="/x"}, 110) = -1 EADDRINUSE (Address already in use)',
     ],
 )
-def test_a_call_that_changes_nothing(line: str) -> None:
-    """The connection goes on as if it were not there."""
+def test_failed_call_changes_nothing(line: str) -> None:
+    """The connection continues unchanged."""
     without = read(connect(), write(), read_(), "7 close(4) = 0")
     with_it = read(connect(), write(), line, read_(), "7 close(4) = 0")
     assert moved(with_it) == moved(without) == [(UNIX, "c2s", CALL), (UNIX, "s2c", REPLY)]
@@ -683,7 +683,7 @@ def test_a_call_that_changes_nothing(line: str) -> None:
     assert notices(with_it) == []
 
 
-def test_descriptors_that_an_exec_closes() -> None:
+def test_exec_closes_close_on_exec_descriptors() -> None:
     lines = (
         connect(),
         write(),
