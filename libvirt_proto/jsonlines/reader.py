@@ -150,7 +150,7 @@ class Parser:
                 raise
             return Message(header, length, fds, type_name, value, spare=spare)
         if given is not None:
-            why = "no payload" if typed else "expected data: the payload has no known type"
+            why = "no payload" if typed else "no payload of a known type: use data"
             raise BadValue(f"a message with this header has {why}", path="payload")
         if data and typed:
             raise BadValue("a message with this header has no data", path="data")

@@ -115,8 +115,8 @@ def test_filters_of_different_kinds_combine() -> None:
         ({"procedures": ["auth_lst"]}, "unknown procedure 'auth_lst'. Did you mean 'auth_list'"),
         ({"procedures": ["qemu.auth_list"]}, "unknown procedure 'qemu.auth_list'."),
         ({"procedures": ["nothing.66"]}, "unknown program 'nothing'."),
-        ({"types": ["replay"]}, "no message type is called 'replay'. Did you mean 'reply'?"),
-        ({"procedures": ["zz*"]}, "no procedure is called 'zz*'."),
+        ({"types": ["replay"]}, "unknown message type 'replay'. Did you mean 'reply'?"),
+        ({"procedures": ["zz*"]}, "unknown procedure 'zz*'."),
     ],
 )
 def test_rejects_filter_without_match(filters: dict[str, list[str]], said: str) -> None:
@@ -231,7 +231,7 @@ def test_continues_after_unreadable_file(captures: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "Missing argument 'FILE...'"),
+        ([], "missing argument 'FILE...'"),
         (["/nonexistent"], "/nonexistent: no such file"),
         (["."], ". is a folder"),
         (["--program", "remot", "-"], "Did you mean 'remote'?"),
@@ -240,8 +240,8 @@ def test_continues_after_unreadable_file(captures: Path, tmp_path: Path) -> None
         (["--format", "xml", "-"], "--format"),
         (["--release", "1", "--defs", ".", "-"], "exclude each other"),
         (["--release", "1.2.3.4", "-"], "no definitions of libvirt 1.2.3.4"),
-        (["--define", "X=1", "-"], "--define belongs to --defs"),
-        (["--define", "X", "-"], "'X' is not NAME=VALUE"),
+        (["--define", "X=1", "-"], "--define requires --defs"),
+        (["--define", "X", "-"], "expected NAME=VALUE with an integer value, got 'X'"),
         (["-o", "/nonexistent/x", "-"], "cannot write /nonexistent/x"),
     ],
 )

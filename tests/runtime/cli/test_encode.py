@@ -159,7 +159,7 @@ def test_rejects_binary_output_on_terminal(tmp_path: Path) -> None:
     shown = on_terminal("encode", "--color", "never", str(file))
     assert shown == f"{VM.hex()}\n── 1 message, 1 connection, no problems\n"
     refused = on_terminal("encode", "--format", "raw", str(file), status=2)
-    assert "a terminal cannot show raw: write to a file (-o FILE)" in refused
+    assert "expected a file or a pipe for raw, got a terminal: use -o FILE" in refused
     assert "standard input is a terminal" in on_terminal("encode", status=2)
 
 

@@ -130,7 +130,7 @@ def test_reads_hex_dumps(dump: bytes, tmp_path: Path) -> None:
 def test_reports_damaged_hex() -> None:
     result = guess(stdin=DOMAIN.hex().encode() + b"\n0x\nzz\n")
     assert result.exit_code == 1
-    assert "standard input: error: line 3: 'zz' is no hex [bad-hex]" in result.stderr
+    assert "standard input: error: line 3: 'zz' is not hex [bad-hex]" in result.stderr
     assert "uuid 6695eb01" in result.stdout
 
 
@@ -152,8 +152,8 @@ def test_guesses_part_of_core_file(tmp_path: Path) -> None:
     [
         (["/nonexistent"], "/nonexistent: no such file"),
         (["."], ". is a folder"),
-        (["--offset", "x"], "expected a number of bytes, got 'x'."),
-        (["--length", "-1"], "expected a number of bytes, got '-1'."),
+        (["--offset", "x"], "expected a number of bytes, got 'x'"),
+        (["--length", "-1"], "expected a number of bytes, got '-1'"),
         (["--top", "0"], "--top"),
         (["--format", "xml"], "--format"),
     ],

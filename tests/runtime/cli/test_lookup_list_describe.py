@@ -263,8 +263,8 @@ def test_list_types_and_enums() -> None:
     [
         (["list", "nothing"], "'nothing'"),
         (["list", "types", "--program", "remot"], "Did you mean 'remote'?"),
-        (["lookup"], "Missing argument"),
-        (["describe"], "Missing argument"),
+        (["lookup"], "missing argument"),
+        (["describe"], "missing argument"),
     ],
 )
 def test_wrong_usage(words: list[str], said: str) -> None:
@@ -415,7 +415,7 @@ def test_unusable_package_is_an_error(tmp_path: Path) -> None:
         (["--package", "{0}", "--defs", "{0}"], "--defs and --package exclude each other"),
         (["--package", "{0}", "--release", "10.0.0"], "--release and --package exclude each other"),
         (["--defs", "{0}", "--release", "10.0.0"], "--release and --defs exclude each other"),
-        (["--package", "{0}", "--define", "A=1"], "--define requires --defs."),
+        (["--package", "{0}", "--define", "A=1"], "--define requires --defs"),
     ],
 )
 def test_definition_sources_are_mutually_exclusive(package: Path, words: list[str], message: str) -> None:

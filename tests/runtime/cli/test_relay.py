@@ -259,7 +259,7 @@ def test_symlink_is_not_replaced_by_socket(tmp_path: Path) -> None:
     words = ["--listen", f"unix:{tmp_path}/front", "--connect", "unix:/y"]
     result = CliRunner().invoke(cli.main, ["relay", *words])
     assert result.exit_code == 2
-    assert "exists and is not a socket." in result.output
+    assert "exists and is not a socket" in result.output
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -274,13 +274,13 @@ def test_hangup_removes_the_socket(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        ([], 2, "Missing option '--listen'"),
-        (["--listen", "tcp:127.0.0.1:0"], 2, "Missing option '--connect'"),
+        ([], 2, "missing option '--listen'"),
+        (["--listen", "tcp:127.0.0.1:0"], 2, "missing option '--connect'"),
         (["--listen", "/x", "--connect", "unix:/y"], 2, "expected tcp:HOST:PORT"),
-        (["--listen", "unix:/x", "--connect", "tcp::16509"], 2, "needs a host and a port"),
-        (["--listen", "unix:/x", "--connect", "tcp:h:0"], 2, "needs a host and a port"),
-        (["--listen", "unix:{folder}/file", "--connect", "unix:/y"], 2, "exists and is not a socket."),
-        (["--listen", "unix:{folder}/none/x", "--connect", "unix:/y"], 1, "No such file or directory."),
+        (["--listen", "unix:/x", "--connect", "tcp::16509"], 2, "expected a host and a port"),
+        (["--listen", "unix:/x", "--connect", "tcp:h:0"], 2, "expected a host and a port"),
+        (["--listen", "unix:{folder}/file", "--connect", "unix:/y"], 2, "exists and is not a socket"),
+        (["--listen", "unix:{folder}/none/x", "--connect", "unix:/y"], 1, "No such file or directory"),
         (["--listen", "unix:{folder}/" + "x" * 200, "--connect", "unix:/y"], 1, "path too long"),
         (["--listen", "tcp:192.0.2.1:1", "--connect", "unix:/y"], 1, "cannot listen on tcp:192.0.2.1:1: "),
         (["--listen", "unix:/x", "--connect", "unix:/y", "--type", "replay"], 2, "Did you mean 'reply'?"),
@@ -291,8 +291,16 @@ def test_hangup_removes_the_socket(tmp_path: Path) -> None:
             "expected an octal mode such as 660",
         ),
         (["--listen", "unix:/x", "--connect", "unix:/y", "--mode", "1777"], 2, "got '1777'"),
-        (["--listen", "unix:@x", "--connect", "unix:/y", "--mode", "666"], 2, "--mode is for the file"),
-        (["--listen", "tcp::0", "--connect", "unix:/y", "--mode", "666"], 2, "--mode is for the file"),
+        (
+            ["--listen", "unix:@x", "--connect", "unix:/y", "--mode", "666"],
+            2,
+            "--mode requires a unix socket with a file",
+        ),
+        (
+            ["--listen", "tcp::0", "--connect", "unix:/y", "--mode", "666"],
+            2,
+            "--mode requires a unix socket with a file",
+        ),
         (
             ["--listen", "unix:/x", "--connect", "unix:/y", "-w", "f", "-o", "f"],
             2,

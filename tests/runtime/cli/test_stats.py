@@ -70,7 +70,7 @@ def test_prints_table(captures: Path) -> None:
     assert max(map(len, lines)) <= 100
     titles = [after for before, after in pairwise(lines) if not before]
     assert [title.split(",")[0].split(" (")[0] for title in titles] == [
-        "Procedures", "Streams", "Events", "Errors", "Connections", "Nearest to their limits",
+        "Procedures", "Streams", "Events", "Errors", "Connections", "Closest to their limits",
         "Slowest exchanges",
     ]  # fmt: skip
     assert "… 2 more connections, with fewer messages" in lines
@@ -175,11 +175,11 @@ def test_table_of_problems() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["stats"], "Missing argument 'FILE...'"),
+        (["stats"], "missing argument 'FILE...'"),
         (["stats", "/nonexistent"], "/nonexistent: no such file"),
         (["stats", "--top", "-1", "-"], "--top"),
         (["stats", "--format", "jsonl", "-"], "--format"),
-        (["decode", "--exchanges", "--type", "call", "-"], "--type picks messages"),
+        (["decode", "--exchanges", "--type", "call", "-"], "--type selects messages"),
     ],
 )
 def test_wrong_usage(words: list[str], said: str) -> None:

@@ -231,7 +231,7 @@ def words(data: bytes) -> list[str]:
         (REPLY[:28], "remote.domain_lookup_by_name reply ok, serial 7, 56 bytes, of which 28 are available,"
                      " with remote_domain_lookup_by_name_ret"),
         (LOOKUP[4:28], "remote.domain_lookup_by_name call ok, serial 7, a header without its length word, but"
-                       " its payload breaks off: name: needs 4 bytes, 0 left"),
+                       " its payload is malformed: name: needs 4 bytes, 0 left"),
         (LOOKUP[4:], "remote.domain_lookup_by_name call ok, serial 7, a header without its length word, with"
                      " remote_domain_lookup_by_name_args"),
         (frame(b"1234"), "remote.auth_list call ok, serial 0, 32 bytes, complete, 4 bytes after it"),

@@ -228,14 +228,14 @@ TWO_PAYLOADS = (
         ({"payload": {"name": "\ud800"}},
          "is not JSON: JSON is malformed: unexpected end of escaped utf-16 surrogate pair (byte 333)"),
         ({"payload_type": "remote_domain_create_args"},
-         'payload_type: "remote_domain_create_args", but by its'
-         " header the message has remote_domain_lookup_by_name_args"),
-        ({"proc": 66, "procedure": None}, 'payload_type: "remote_domain_lookup_by_name_args", but by its'
-         " header the message has no type"),
+         "payload_type: expected remote_domain_lookup_by_name_args for this header,"
+         ' got "remote_domain_create_args"'),
+        ({"proc": 66, "procedure": None}, "payload_type: expected no type for this header,"
+         ' got "remote_domain_lookup_by_name_args"'),
         ({"proc": 66, "procedure": None, "payload_type": None},
          "payload: a message with this header has no payload"),
         ({"proc": 9999, "procedure": None, "payload_type": None},
-         "payload: a message with this header has expected data: the payload has no known type"),
+         "payload: a message with this header has no payload of a known type: use data"),
         ({"proc": 66, "procedure": None, **NOTHING, "data": "AA=="},
          "data: a message with this header has no data"),
         ({"raw": "00000000"}, TWO_PAYLOADS),
@@ -254,7 +254,7 @@ def test_raw_that_matches_payload() -> None:
     fields = line(frame(word(2) + b"vmXY", proc=23))
     assert encoded(fields) == frame(word(2) + b"vmXY", proc=23)
     fields["payload"]["name"] = "vn"
-    assert error(fields).startswith("raw: is not what payload says")
+    assert error(fields).startswith("raw: does not agree with payload")
     del fields["raw"]
     assert encoded(fields) == frame(text(b"vn"), proc=23)
 
@@ -329,7 +329,7 @@ def test_raw_with_payload_that_has_lists() -> None:
     assert encoded(fields) == data
     for edited in ([1, 2], [1, 2, 4], {"0": 1}):
         payload_too = fields["payload"] | {"keycodes": edited}
-        assert "is not what payload says" in error(fields | {"payload": payload_too})
+        assert "does not agree with payload" in error(fields | {"payload": payload_too})
 
 
 def test_rejects_deeply_nested_line() -> None:

@@ -79,7 +79,7 @@ def test_recording_of_live_input_is_always_complete(tmp_path: Path) -> None:
         (["-w", "{new}", "-o", "{new}", "{file}"], "is also the output; choose another file"),
         (["-w", "{new}", "-o", "{folder}/./new", "{file}"], "is also the output; choose another file"),
         (["-w", "{text}", "-o", "{hard}", "{file}"], "is also the output; choose another file"),
-        (["-w", "-", "{file}"], "standard output is for messages"),
+        (["-w", "-", "{file}"], "standard output, which is for messages"),
         (["-w", "{folder}/none/x", "{file}"], "cannot write"),
         (["-w", "{folder}", "{file}"], "is a directory"),
     ],
