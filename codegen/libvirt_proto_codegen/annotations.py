@@ -17,7 +17,7 @@ from .source import Source, Span
 from .syntax_errors import quoted
 
 #: What may stand between a declaration's last word and a comment that belongs to it.
-_BEHIND = re.compile(r"(?:[\s<>\[\]]*[;,])?[ \t]*")
+_GAP = re.compile(r"(?:[\s<>\[\]]*[;,])?[ \t]*")
 _BLANKS = re.compile(r"[ \t]*")
 
 #: `@word: argument`, alone on its line but for the comment's own slashes and stars.
@@ -69,9 +69,9 @@ class Comments:
             start = self._by_end[start].start if start in self._by_end else start - 1
         return comment if start == 0 or self._text[start - 1] in "\n{" else None
 
-    def behind(self, offset: int) -> Iterator[Span]:
+    def after(self, offset: int) -> Iterator[Span]:
         """The comments on the line of a declaration whose last word ends at `offset`."""
-        match = _BEHIND.match(self._text, offset)
+        match = _GAP.match(self._text, offset)
         while match and (comment := self._by_start.get(match.end())):
             yield comment
             match = _BLANKS.match(self._text, comment.end)

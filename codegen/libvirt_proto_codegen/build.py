@@ -187,8 +187,8 @@ class _Builder:
         name, *value = tree.children
         span = self.span(name)
         before = self.comments.before(span.start)
-        behind = self.comments.behind(self.span(tree.children[-1]).end)
-        said, problems = read_annotations([*([before] if before else []), *behind])
+        after = self.comments.after(self.span(tree.children[-1]).end)
+        said, problems = read_annotations([*([before] if before else []), *after])
         self.problems += problems
         return EnumMember(self.name(name), self.value(value[0]) if value else None, said, span=span)
 
@@ -287,7 +287,7 @@ class _Builder:
 
     def insert(self, last: Node) -> int | None:
         """N of an `insert@N` behind a declaration's last token."""
-        number, problems = read_insert(self.comments.behind(self.span(last).end))
+        number, problems = read_insert(self.comments.after(self.span(last).end))
         self.problems += problems
         return number
 

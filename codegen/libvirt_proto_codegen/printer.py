@@ -85,9 +85,9 @@ def _value(value: Value) -> str:
 def _declaration(declaration: Declaration, annotations: bool) -> str:
     kind = _type_specifier(declaration.type, annotations)
     size = "" if declaration.size is None else _value(declaration.size)
-    behind = {Shape.PLAIN: "", Shape.OPTIONAL: "", Shape.FIXED: f"[{size}]", Shape.VARIABLE: f"<{size}>"}
+    suffix = {Shape.PLAIN: "", Shape.OPTIONAL: "", Shape.FIXED: f"[{size}]", Shape.VARIABLE: f"<{size}>"}
     star = "*" if declaration.shape is Shape.OPTIONAL else ""
-    return f"{kind} {star}{declaration.name}{behind[declaration.shape]};"
+    return f"{kind} {star}{declaration.name}{suffix[declaration.shape]};"
 
 
 def _type_specifier(kind: TypeSpecifier, annotations: bool) -> str:

@@ -64,7 +64,7 @@ class Placed:
         )
 
 
-class Side:
+class SchemaIndex:
     """A Schema's programs, types and constants, found by name and by use."""
 
     def __init__(self, schema: Schema) -> None:

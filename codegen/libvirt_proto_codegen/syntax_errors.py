@@ -139,7 +139,7 @@ def unexpected(
         wanted = "';'" if "SEMICOLON" in expected else _wanted(expected)
         message = f"expected {wanted}, but the file ends here"
         related = ((inside, f"this {quoted_token(inside)} is still open"),) if inside else ()
-        return Problem("syntax", last and _behind(last), message, None, related)
+        return Problem("syntax", last and _just_after(last), message, None, related)
     if "NAME" in expected and "OPAQUE" not in expected and terminal in _KEYWORDS:
         return Problem("syntax", found, f"{quoted_token(found)} is a keyword and cannot be a name", hint)
     on_later_line = last is not None and found.line > last.line
@@ -147,7 +147,7 @@ def unexpected(
         expected = {"SEMICOLON"}
     wanted = _wanted(expected)
     if last and on_later_line and expected <= _PUNCTUATION.keys():
-        return Problem("syntax", _behind(last), f"expected {wanted} behind {quoted_token(last)}", hint)
+        return Problem("syntax", _just_after(last), f"expected {wanted} behind {quoted_token(last)}", hint)
     related = ((inside, "inside this body"),) if inside and hint in _BRACE_HINTS else ()
     return Problem("syntax", found, f"expected {wanted}, found {quoted_token(found)}", hint, related)
 
@@ -167,7 +167,7 @@ def _text(span: Span) -> str:
     return span.source.text[span.start : span.end]
 
 
-def _behind(span: Span) -> Span:
+def _just_after(span: Span) -> Span:
     return Span(span.source, span.end, span.end)
 
 

@@ -171,7 +171,7 @@ def _artefacts(
 def _list_releases() -> list[str]:
     return [
         f"{release.name:<9} (the same from {release.first} to {release.last})"
-        if release.stands_for_others
+        if release.covers_others
         else release.name
         for release in releases()
     ]

@@ -184,7 +184,7 @@ def summary_of_many(report: ManyReport, folder: Path, *, check: bool) -> str:
     lines += [
         f"  {release.name:<8} stands for {release.first} to {release.last}"
         for release in releases
-        if release.stands_for_others
+        if release.covers_others
     ]
     main = [release for release in releases if not is_maintenance(release.name)]
     gaps = [(old, new) for old, new in pairwise(main) if not follows(new.first, old.last)]

@@ -30,17 +30,17 @@ def check(artefacts: Iterable[Artefact], place: Path, *, quiet: bool) -> bool:
             text = path.read_bytes().decode(errors="replace")
         except FileNotFoundError:
             good = False
-            _say(f"structs: {path}: missing")
+            _print(f"structs: {path}: missing")
             continue
         except OSError as error:
             raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
         found = compare_layouts(text, artefact.text)
         if found.verdict in ("equal", "white space"):
             if not quiet:
-                _say(f"structs: {path}: {_verdict(found)}")
+                _print(f"structs: {path}: {_verdict(found)}")
             continue
         good = False
-        _say(f"structs: {path}: {_verdict(found)}")
+        _print(f"structs: {path}: {_verdict(found)}")
         _changes(found.changes)
         _diff(text, artefact.text, path)
     return good
@@ -66,9 +66,9 @@ def _changes(changes: Sequence[Change]) -> None:
     """The differences, those of the wire first."""
     ordered = sorted(changes, key=lambda change: list(_WIRE).index(change.wire))
     for change in ordered[:_SHOWN]:
-        _say(f"  {change.name}: {change.what}; {_WIRE[change.wire]}")
+        _print(f"  {change.name}: {change.what}; {_WIRE[change.wire]}")
     if len(ordered) > _SHOWN:
-        _say(f"  and {len(ordered) - _SHOWN} more, in the diff below")
+        _print(f"  and {len(ordered) - _SHOWN} more, in the diff below")
 
 
 def _diff(file: str, ours: str, path: Path) -> None:
@@ -77,10 +77,10 @@ def _diff(file: str, ours: str, path: Path) -> None:
     spelled = {squeezed(line): line for line in lines}
     theirs = [spelled.get(squeezed(line), line) for line in file.splitlines()]
     for line in unified_diff(theirs, lines, str(path), "what the definitions give", lineterm=""):
-        _say(line.expandtabs(), _COLOURS.get(line[:1]))
+        _print(line.expandtabs(), _COLOURS.get(line[:1]))
 
 
-def _say(line: str, colour: str | None = None) -> None:
+def _print(line: str, colour: str | None = None) -> None:
     """Print a line, in a colour if it goes to a terminal."""
     text = printable(line)
     click.echo(click.style(text, fg=colour) if colour and sys.stdout.isatty() else text)

@@ -7,7 +7,7 @@ from itertools import chain
 
 from ..findings import Finding
 from ..schema import Named, Schema
-from ..schema_index import Placed, Side, payload_types
+from ..schema_index import Placed, SchemaIndex, payload_types
 from . import effects
 from .bounds import Bounds
 from .constants import report_constants
@@ -29,7 +29,7 @@ def compare(old: Schema, new: Schema) -> tuple[Finding, ...]:
     constant. What a new (or a removed) procedure brings along is part of that finding: its types and
     their limits have none of their own.
     """
-    before, after = Side(old), Side(new)
+    before, after = SchemaIndex(old), SchemaIndex(new)
     programs = match_programs(before, after)
     payloads = [payload for pair in programs.pairs for payload in pair.payloads()]
     report = Report(before, after, Reach(before, after, payloads))
@@ -49,7 +49,7 @@ def compare(old: Schema, new: Schema) -> tuple[Finding, ...]:
     return _in_order(report.findings)
 
 
-def _procedure_enums(programs: Programs, old: Side, new: Side, types: Types) -> None:
+def _procedure_enums(programs: Programs, old: SchemaIndex, new: SchemaIndex, types: Types) -> None:
     """The enums that number procedures: their members are the procedures, which leaves their names."""
     enums_old = {placed: reference for reference, placed in old.procedure_enums.items()}
     enums_new = {placed: reference for reference, placed in new.procedure_enums.items()}
@@ -59,7 +59,7 @@ def _procedure_enums(programs: Programs, old: Side, new: Side, types: Types) -> 
 
 
 def _types_alone(
-    programs: Programs, old: Side, new: Side, left: set[Named], came: set[Named], report: Report
+    programs: Programs, old: SchemaIndex, new: SchemaIndex, left: set[Named], came: set[Named], report: Report
 ) -> None:
     """Findings about types that are on one side only, and that no procedure took along."""
     with_left = old.contents(_brought(programs.removed, *(pair.left() for pair in programs.pairs)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..findings import Symbol
 from ..schema import Bound, Named
-from ..schema_index import Side
+from ..schema_index import SchemaIndex
 from . import effects
 from .nodes import Rebound
 from .pair import Pair
@@ -28,7 +28,7 @@ class BoundChange:
 class Bounds:
     """Collects what changed of limits, and reports it."""
 
-    def __init__(self, old: Side, new: Side, report: Report) -> None:
+    def __init__(self, old: SchemaIndex, new: SchemaIndex, report: Report) -> None:
         self._old = old
         self._new = new
         self._report = report
@@ -69,7 +69,7 @@ class Bounds:
             return True
         return not self._defines(self._new, old.name) and not self._defines(self._old, new.name)
 
-    def _defines(self, side: Side, name: str) -> bool:
+    def _defines(self, side: SchemaIndex, name: str) -> bool:
         return name in side.constant_uses or name in side.constant_homes
 
     def _at_constant(self, group: Sequence[BoundChange]) -> None:
@@ -117,11 +117,11 @@ class Bounds:
         values = (before, after)
         self._report.add(rule, old, new, message, effect, program=program, values=values, reached=reached)
 
-    def _home(self, side: Side, user: Named, bound: Bound | None) -> str | None:
+    def _home(self, side: SchemaIndex, user: Named, bound: Bound | None) -> str | None:
         """The module that defines the constant of a limit."""
         return side.constant_home(user.module, bound.name) if bound and bound.name else None
 
-    def _constant(self, side: Side, user: Named, bound: Bound, used: At) -> At:
+    def _constant(self, side: SchemaIndex, user: Named, bound: Bound, used: At) -> At:
         """The constant's own place; where it is used, if no file defines it."""
         assert bound.name, "asked for a constant"
         home = self._home(side, user, bound)

@@ -6,14 +6,14 @@ from collections.abc import Collection, Set
 
 from ..findings import Symbol
 from ..schema import Named
-from ..schema_index import Side
+from ..schema_index import SchemaIndex
 from . import effects
 from .report import At, Report
 
 
 def report_constants(
-    old: Side,
-    new: Side,
+    old: SchemaIndex,
+    new: SchemaIndex,
     report: Report,
     said: Collection[str],
     left: Set[Named],
@@ -21,7 +21,7 @@ def report_constants(
 ) -> None:
     """`said` are the names that limits told of; what only types use that `left` or `came` goes with them."""
 
-    def at(side: Side, module: str, name: str) -> At:
+    def at(side: SchemaIndex, module: str, name: str) -> At:
         return At(Symbol("constant", name, side.file(module)), side.constants[module, name].span)
 
     for module, name in old.constants:
@@ -59,6 +59,6 @@ def report_constants(
             )
 
 
-def _goes_with(side: Side, name: str, types: Set[Named]) -> bool:
+def _goes_with(side: SchemaIndex, name: str, types: Set[Named]) -> bool:
     users = side.constant_uses.get(name, set())
     return bool(users) and users <= types

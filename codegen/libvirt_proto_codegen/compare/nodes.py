@@ -24,7 +24,7 @@ from ..schema import (
     UnionType,
     Void,
 )
-from ..schema_index import Side
+from ..schema_index import SchemaIndex
 
 Contents = Literal["list", "string", "data"]
 #: What is compared as a type of its own.
@@ -72,7 +72,7 @@ NodeChange = Retyped | Respelled | Rebound | Followed
 class Nodes:
     """Compares nodes of two sides."""
 
-    def __init__(self, old: Side, new: Side) -> None:
+    def __init__(self, old: SchemaIndex, new: SchemaIndex) -> None:
         self._old = old
         self._new = new
         #: Many fields may ask about the same two types.

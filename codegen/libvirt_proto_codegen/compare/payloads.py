@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..schema import Named
-from ..schema_index import PARTS, Side
+from ..schema_index import PARTS, SchemaIndex
 from . import effects
 from .pair import Pair, Place
 from .programs import ProgramPair
@@ -14,7 +14,9 @@ from .types import Types
 _VERBS = {"args": ("takes", "took"), "ret": ("returns", "returned"), "msg": ("sends", "sent")}
 
 
-def compare_payloads(programs: ProgramPair, old: Side, new: Side, types: Types, report: Report) -> None:
+def compare_payloads(
+    programs: ProgramPair, old: SchemaIndex, new: SchemaIndex, types: Types, report: Report
+) -> None:
     """Findings about payloads that came and left, or are of another type; types that go on are followed."""
     both = {(each.place[1], each.part): each for each in programs.payloads()}
     for procedure, successor in programs.procedures:
@@ -32,7 +34,7 @@ def compare_payloads(programs: ProgramPair, old: Side, new: Side, types: Types, 
                 _one_sided(report, program, part, (before, after), left, right, empty=empty)
 
 
-def _is_empty(side: Side, type_: Named | None) -> bool:
+def _is_empty(side: SchemaIndex, type_: Named | None) -> bool:
     return type_ is not None and side.definition(type_).max_size == 0
 
 

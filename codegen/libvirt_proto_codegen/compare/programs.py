@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..schema import Named, Procedure
-from ..schema_index import PARTS, Placed, Side, payload_types
+from ..schema_index import PARTS, Placed, SchemaIndex, payload_types
 from . import effects
 from .reach import Payload
 from .report import At, Report
@@ -77,7 +77,7 @@ class Programs:
     added: tuple[Placed, ...]
 
 
-def match_programs(old: Side, new: Side) -> Programs:
+def match_programs(old: SchemaIndex, new: SchemaIndex) -> Programs:
     """Programs are the same by number and version; what is left, by number alone, and then by name."""
     rest_old, rest_new = list(old.programs), list(new.programs)
     pairs: list[ProgramPair] = []

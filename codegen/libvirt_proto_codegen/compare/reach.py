@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..schema import Named
-from ..schema_index import Side
+from ..schema_index import SchemaIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Payload:
 class Reach:
     """Finds the payloads that contain a type on both sides."""
 
-    def __init__(self, old: Side, new: Side, payloads: Sequence[Payload]) -> None:
+    def __init__(self, old: SchemaIndex, new: SchemaIndex, payloads: Sequence[Payload]) -> None:
         self._old = old
         self._new = new
         self._by_new: dict[Named, list[Payload]] = defaultdict(list)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..findings import Finding, Symbol
 from ..schema import Named
-from ..schema_index import Side
+from ..schema_index import SchemaIndex
 from ..source import Span
 from .reach import Payload, Reach
 from .rules import RULES
@@ -31,7 +31,7 @@ class At:
 class Report:
     """The findings so far."""
 
-    def __init__(self, old: Side, new: Side, reach: Reach) -> None:
+    def __init__(self, old: SchemaIndex, new: SchemaIndex, reach: Reach) -> None:
         self.findings: list[Finding] = []
         self._old = old
         self._new = new
@@ -79,7 +79,9 @@ class Report:
         """The payloads that contain a type on both sides."""
         return self._reach.of(old, new)
 
-    def program_of(self, side: Side, module: str | None, reached: Sequence[Payload] = ()) -> str | None:
+    def program_of(
+        self, side: SchemaIndex, module: str | None, reached: Sequence[Payload] = ()
+    ) -> str | None:
         """The program that a module's types and constants belong to: its own, or the only one they reach."""
         own = [each.program.short for each in side.programs if each.module.name == module]
         found = own if len(own) == 1 else list(dict.fromkeys(payload.program for payload in reached))

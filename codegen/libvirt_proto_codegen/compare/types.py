@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from ..findings import Symbol
 from ..schema import Enumeration, Field, Named, Node, Structure, UnionType
-from ..schema_index import Side
+from ..schema_index import SchemaIndex
 from . import effects
 from .align import align
 from .bounds import BoundChange, Bounds
@@ -21,7 +21,7 @@ from .unions import compare_arms
 class Types:
     """Compares pairs of types, each once; what a pair names is compared next."""
 
-    def __init__(self, old: Side, new: Side, report: Report, bounds: Bounds) -> None:
+    def __init__(self, old: SchemaIndex, new: SchemaIndex, report: Report, bounds: Bounds) -> None:
         self._old = old
         self._new = new
         self._report = report

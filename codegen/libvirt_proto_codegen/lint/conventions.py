@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from ..findings import Symbol
 from ..schema import Array, Integer, Opaque, String, Structure
 from ..schema_index import PARTS
-from .view import Hit, View
+from .index import Hit, LintIndex
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
 
 
-def procedure_name(view: View) -> Iterator[Hit]:
+def procedure_name(index: LintIndex) -> Iterator[Hit]:
     """Procedures whose names do not begin as their program's."""
-    for placed, procedure in view.procedures():
+    for placed, procedure in index.procedures():
         prefix = f"{placed.program.name.removesuffix('_PROGRAM')}_PROC_"
         if not procedure.name.startswith(prefix):
             message = f"{procedure.name} does not begin with {prefix}"
@@ -23,18 +23,18 @@ def procedure_name(view: View) -> Iterator[Hit]:
             yield Hit(placed.procedure_symbol(procedure), procedure.span, message, effect)
 
 
-def event_name(view: View) -> Iterator[Hit]:
+def event_name(index: LintIndex) -> Iterator[Hit]:
     """Events that are not called so."""
-    for placed, procedure in view.procedures():
+    for placed, procedure in index.procedures():
         if procedure.msg and "EVENT" not in procedure.name.split("_"):
             message = f"{procedure.name} is an event ({procedure.msg.name}), and its name lacks EVENT"
             effect = "the generator takes it for a call"
             yield Hit(placed.procedure_symbol(procedure), procedure.span, message, effect)
 
 
-def event_and_call(view: View) -> Iterator[Hit]:
+def event_and_call(index: LintIndex) -> Iterator[Hit]:
     """Procedures that are an event and a call."""
-    for placed, procedure in view.procedures():
+    for placed, procedure in index.procedures():
         called = procedure.args or procedure.ret
         if procedure.msg and called:
             message = f"{procedure.name} has both {called.name} and {procedure.msg.name}"
@@ -42,9 +42,9 @@ def event_and_call(view: View) -> Iterator[Hit]:
             yield Hit(placed.procedure_symbol(procedure), procedure.span, message, effect)
 
 
-def type_name(view: View) -> Iterator[Hit]:
+def type_name(index: LintIndex) -> Iterator[Hit]:
     """Types of payloads that are not called as their procedure is."""
-    for _, procedure in view.procedures():
+    for _, procedure in index.procedures():
         stem = procedure.name.replace("_PROC_", "_", 1).lower()
         for part in PARTS:
             payload = getattr(procedure, part)
@@ -52,8 +52,8 @@ def type_name(view: View) -> Iterator[Hit]:
                 wanted = f"{stem}_{part}" if "_" in payload.name else _capitals(payload.name, stem, part)
                 message = f"{payload.name} belongs to {procedure.name}, and would be called {wanted}"
                 effect = "who looks for one by the name of the other does not find it"
-                definition = view.definition(payload)
-                yield Hit(view.symbol(payload), definition.span, message, effect, payload)
+                definition = index.definition(payload)
+                yield Hit(index.symbol(payload), definition.span, message, effect, payload)
 
 
 def _words(name: str) -> str:
@@ -67,10 +67,10 @@ def _capitals(name: str, stem: str, part: str) -> str:
     return name[:1] + wanted[1:]
 
 
-def limit_unnamed(view: View) -> Iterator[Hit]:
+def limit_unnamed(index: LintIndex) -> Iterator[Hit]:
     """Limits that are written as numbers."""
-    for declared in view.declarations():
-        if declared.holder.module not in view.dialect_modules:
+    for declared in index.declarations():
+        if declared.holder.module not in index.dialect_modules:
             continue
         for node in declared.parts():
             if isinstance(node, Array | String | Opaque) and node.limit and node.limit.name is None:
@@ -79,17 +79,17 @@ def limit_unnamed(view: View) -> Iterator[Hit]:
                 yield Hit(declared.symbol, declared.span, message, effect, declared.holder)
 
 
-def flags_type(view: View) -> Iterator[Hit]:
+def flags_type(index: LintIndex) -> Iterator[Hit]:
     """Arguments called flags that are no unsigned number; an unsigned hyper is a C function's unsigned long,
     as migration has it."""
-    for _, procedure in view.procedures():
+    for _, procedure in index.procedures():
         holder = procedure.args
-        node = view.definition(holder).node if holder else None
+        node = index.definition(holder).node if holder else None
         if holder is None or not isinstance(node, Structure):
             continue
         for field in node.fields:
-            kind = view.schema.resolved(field.node)
+            kind = index.schema.resolved(field.node)
             if field.name == "flags" and not (isinstance(kind, Integer) and not kind.signed):
                 message = f"{holder.name} has `{field.xdr}`, and flags are an unsigned int"
-                symbol = Symbol("field", field.name, view.file(holder.module), owner=holder.name)
+                symbol = Symbol("field", field.name, index.file(holder.module), owner=holder.name)
                 yield Hit(symbol, field.span, message, "a high bit changes the sign", holder)

@@ -5,48 +5,50 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..schema import Array, Node, Opaque, String, Structure, UnionType
-from .view import Declared, Hit, View
+from .index import Declared, Hit, LintIndex
 
 
-def unbounded_array(view: View) -> Iterator[Hit]:
+def unbounded_array(index: LintIndex) -> Iterator[Hit]:
     """Arrays without a limit."""
     effect = "a peer may send as many elements as a message holds, and the receiver allocates room for each"
-    yield from _unbounded(view, Array, "an array", effect)
+    yield from _unbounded(index, Array, "an array", effect)
 
 
-def unbounded_string(view: View) -> Iterator[Hit]:
+def unbounded_string(index: LintIndex) -> Iterator[Hit]:
     """Strings without a limit."""
-    yield from _unbounded(view, String, "a string", "a peer may fill a whole message with it")
+    yield from _unbounded(index, String, "a string", "a peer may fill a whole message with it")
 
 
-def unbounded_opaque(view: View) -> Iterator[Hit]:
+def unbounded_opaque(index: LintIndex) -> Iterator[Hit]:
     """Opaque data without a limit."""
-    yield from _unbounded(view, Opaque, "opaque data", "a peer may fill a whole message with it")
+    yield from _unbounded(index, Opaque, "opaque data", "a peer may fill a whole message with it")
 
 
-def _unbounded(view: View, kind: type[Array | String | Opaque], what: str, effect: str) -> Iterator[Hit]:
-    for declared in view.declarations():
+def _unbounded(
+    index: LintIndex, kind: type[Array | String | Opaque], what: str, effect: str
+) -> Iterator[Hit]:
+    for declared in index.declarations():
         for node in declared.parts():
             if isinstance(node, kind) and node.limit is None:
                 yield _hit(declared, f"{declared.name} is {what} without a limit", effect)
 
 
-def unbounded_depth(view: View) -> Iterator[Hit]:
+def unbounded_depth(index: LintIndex) -> Iterator[Hit]:
     """Types that contain themselves. Of those on the way back to itself, the structs and unions are named."""
-    for reference, definition in view.types.items():
+    for reference, definition in index.types.items():
         is_body = isinstance(definition.node, Structure | UnionType)
         if definition.recursive and is_body and not definition.anonymous:
             message = f"{definition.name} can contain itself, and nothing says how often"
             effect = "a peer may nest it until the receiver's stack is used up"
-            yield Hit(view.symbol(reference), definition.span, message, effect, reference)
+            yield Hit(index.symbol(reference), definition.span, message, effect, reference)
 
 
-def limit_too_high(view: View) -> Iterator[Hit]:
+def limit_too_high(index: LintIndex) -> Iterator[Hit]:
     """Limits that no message can reach."""
-    for declared in view.declarations():
+    for declared in index.declarations():
         for node in declared.parts():
-            least = _least_at_limit(view, node)
-            if least is not None and least > view.payload_max:
+            least = _least_at_limit(index, node)
+            if least is not None and least > index.payload_max:
                 assert isinstance(node, Array | Opaque | String)
                 assert node.limit is not None
                 limit = (
@@ -56,31 +58,31 @@ def limit_too_high(view: View) -> Iterator[Hit]:
                 )
                 message = (
                     f"the limit of {declared.name} is {limit}, which takes {least:,} bytes or more; "
-                    f"the payload of a message holds {view.payload_max:,}"
+                    f"the payload of a message holds {index.payload_max:,}"
                 )
                 effect = "a sender that relies on the limit fails below it"
                 yield _hit(declared, message, effect)
 
 
-def payload_too_large(view: View) -> Iterator[Hit]:
+def payload_too_large(index: LintIndex) -> Iterator[Hit]:
     """Payloads that no message can hold."""
-    for payload in view.payloads:
-        definition = view.definition(payload)
-        if definition.min_size > view.payload_max:
+    for payload in index.payloads:
+        definition = index.definition(payload)
+        if definition.min_size > index.payload_max:
             message = (
                 f"{definition.name} takes {definition.min_size:,} bytes or more; "
-                f"the payload of a message holds {view.payload_max:,}"
+                f"the payload of a message holds {index.payload_max:,}"
             )
-            yield Hit(view.symbol(payload), definition.span, message, "it can never be sent", payload)
+            yield Hit(index.symbol(payload), definition.span, message, "it can never be sent", payload)
 
 
-def _least_at_limit(view: View, node: Node) -> int | None:
+def _least_at_limit(index: LintIndex, node: Node) -> int | None:
     """The bytes that an array, a string or opaque data takes at its limit, at the least."""
     match node:
         case String(limit) | Opaque(limit) if limit:
             return 4 + (limit.value + 3) // 4 * 4
         case Array(element, limit) if limit:
-            return 4 + limit.value * view.schema.smallest(element)
+            return 4 + limit.value * index.schema.smallest(element)
         case _:
             return None
 

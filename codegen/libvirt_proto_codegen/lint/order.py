@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..schema import Enumeration, Member
-from .view import Hit, View
+from .index import Hit, LintIndex
 
 
-def number_order(view: View) -> Iterator[Hit]:
+def number_order(index: LintIndex) -> Iterator[Hit]:
     """Procedures that stand behind one with a higher number."""
-    for placed, enum in view.dialect_programs:
-        node = view.definition(enum).node
+    for placed, enum in index.dialect_programs:
+        node = index.definition(enum).node
         assert isinstance(node, Enumeration)
         highest: Member | None = None
         numbers = {procedure.name: procedure for procedure in placed.program.procedures}
@@ -24,9 +24,9 @@ def number_order(view: View) -> Iterator[Hit]:
                 highest = member
 
 
-def number_gap(view: View) -> Iterator[Hit]:
+def number_gap(index: LintIndex) -> Iterator[Hit]:
     """Numbers that no procedure has, below the highest."""
-    for placed, _ in view.dialect_programs:
+    for placed, _ in index.dialect_programs:
         expected = 1
         for procedure in placed.program.procedures:
             if procedure.number > expected:

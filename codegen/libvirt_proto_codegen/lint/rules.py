@@ -8,7 +8,7 @@ from typing import Final
 from ..findings import Categories, Category, Finding, FindingRule, Rules
 from ..schema import Schema
 from . import conventions, limits, order, procedures, secrets, unused
-from .view import Hit, View
+from .index import Hit, LintIndex
 
 CATEGORIES: Final[Categories] = {
     category.id: category
@@ -24,7 +24,7 @@ CATEGORIES: Final[Categories] = {
 }
 
 #: Identifier → category, what the rule looks for, the function that does.
-_TABLE: Final[dict[str, tuple[str, str, Callable[[View], Iterator[Hit]]]]] = {
+_TABLE: Final[dict[str, tuple[str, str, Callable[[LintIndex], Iterator[Hit]]]]] = {
     "UNBOUNDED_ARRAY": ("LIMIT", "An array has no limit.", limits.unbounded_array),
     "UNBOUNDED_STRING": ("LIMIT", "A string has no limit.", limits.unbounded_string),
     "UNBOUNDED_OPAQUE": ("LIMIT", "Opaque data has no limit.", limits.unbounded_opaque),
@@ -103,8 +103,8 @@ RULES: Final[Rules] = {
 
 def lint(schema: Schema) -> tuple[Finding, ...]:
     """All findings, by file and by place in it, and in the order of the rules where they share one."""
-    view = View(schema)
-    found = [_finding(view, RULES[id_], hit) for id_, (_, _, rule) in _TABLE.items() for hit in rule(view)]
+    index = LintIndex(schema)
+    found = [_finding(index, RULES[id_], hit) for id_, (_, _, rule) in _TABLE.items() for hit in rule(index)]
     files = {module.file: at for at, module in enumerate(schema.modules)}
 
     def place(finding: Finding) -> tuple[int, int]:
@@ -114,12 +114,12 @@ def lint(schema: Schema) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=place))
 
 
-def _finding(view: View, rule: FindingRule, hit: Hit) -> Finding:
+def _finding(index: LintIndex, rule: FindingRule, hit: Hit) -> Finding:
     symbol = hit.symbol
-    reached = view.reached(hit.holder) if hit.holder else ()
-    programs = [p.program.short for p in view.programs if p.module.file == symbol.file]
+    reached = index.reached(hit.holder) if hit.holder else ()
+    programs = [p.program.short for p in index.programs if p.module.file == symbol.file]
     if symbol.program is not None:
-        programs = [p.program.short for p in view.programs if p.program.number == symbol.program][:1]
+        programs = [p.program.short for p in index.programs if p.program.number == symbol.program][:1]
     elif len(programs) != 1:
         programs = list(dict.fromkeys(placed.program.short for placed, _, _ in reached))
     return Finding(

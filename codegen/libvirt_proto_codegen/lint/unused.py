@@ -11,30 +11,30 @@ from collections.abc import Iterator
 
 from ..findings import Symbol
 from ..schema import Enumeration
-from .view import Hit, View
+from .index import Hit, LintIndex
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def unused_type(view: View) -> Iterator[Hit]:
+def unused_type(index: LintIndex) -> Iterator[Hit]:
     """Types that no payload contains."""
-    used = view.contents(view.payloads)
-    with_programs = {placed.module.name for placed in view.programs}
-    for reference, definition in view.types.items():
+    used = index.contents(index.payloads)
+    with_programs = {placed.module.name for placed in index.programs}
+    for reference, definition in index.types.items():
         if reference in used or reference.module not in with_programs or definition.anonymous:
             continue
         if not isinstance(definition.node, Enumeration):
             message = f"{definition.name} is in no payload of any procedure"
-            yield Hit(view.symbol(reference), definition.span, message, holder=reference)
+            yield Hit(index.symbol(reference), definition.span, message, holder=reference)
 
 
-def unused_constant(view: View) -> Iterator[Hit]:
+def unused_constant(index: LintIndex) -> Iterator[Hit]:
     """Constants that no definition names."""
-    with_programs = {placed.module.name for placed in view.programs}
-    used = {name for definition in view.types.values() for name in _NAME.findall(definition.xdr)}
-    used.update(constant.text for constant in view.constants.values())
-    for (module, name), constant in view.constants.items():
+    with_programs = {placed.module.name for placed in index.programs}
+    used = {name for definition in index.types.values() for name in _NAME.findall(definition.xdr)}
+    used.update(constant.text for constant in index.constants.values())
+    for (module, name), constant in index.constants.items():
         if module in with_programs and name not in used:
-            symbol = Symbol("constant", name, view.file(module))
+            symbol = Symbol("constant", name, index.file(module))
             message = f"{name} is named by no definition, and bounds nothing on the wire"
             yield Hit(symbol, constant.span, message)

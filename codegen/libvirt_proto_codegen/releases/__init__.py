@@ -103,16 +103,16 @@ def archive_of(folder: Path) -> Archive:
 
 def history() -> History | None:
     """What is known of the releases' history, None where it was not imported; raises DefinitionError."""
-    return _beside(HISTORY, read_history)
+    return _optional(HISTORY, read_history)
 
 
 def functions() -> Functions:
     """The public API's functions of procedures, none where they were not imported; raises DefinitionError."""
-    return _beside(FUNCTIONS, read_functions) or {}
+    return _optional(FUNCTIONS, read_functions) or {}
 
 
 @cache
-def _beside(name: str, read: Callable[[str], Content]) -> Content | None:
+def _optional(name: str, read: Callable[[str], Content]) -> Content | None:
     """A file beside the releases that need not be there."""
     path = root() / name
     if not path.is_file():

@@ -52,7 +52,7 @@ class Release:
     last: str
 
     @property
-    def stands_for_others(self) -> bool:
+    def covers_others(self) -> bool:
         """Whether it is more than one release."""
         return self.first != self.last
 
@@ -77,9 +77,9 @@ class Archive:
             if name == release.name or inside:
                 return release
         before = [release.last for release in self.releases if version_key(release.last) < key][-1:]
-        behind = [release.first for release in self.releases if version_key(release.first) > key][:1]
-        neighbours = " and ".join(before + behind)
-        if before and behind:
+        after = [release.first for release in self.releases if version_key(release.first) > key][:1]
+        neighbours = " and ".join(before + after)
+        if before and after:
             known = f"its neighbours here are {neighbours}"
         else:
             known = (
@@ -108,7 +108,7 @@ def write_archive(archive: Archive) -> str:
     """The archive's file."""
     lines = [_HEAD]
     for release in archive.releases:
-        others = f" = {release.first}:{release.last}" if release.stands_for_others else ""
+        others = f" = {release.first}:{release.last}" if release.covers_others else ""
         lines.append(f"release {release.name}{others}\n")
     for file, runs in archive.files.items():
         lines.append(f"file {file}\n")

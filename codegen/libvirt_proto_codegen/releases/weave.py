@@ -67,16 +67,16 @@ def _with_version(
     """The weave with a version's lines in it, and those lines; `current` are those of the version before."""
     lines: list[_Line] = []
     #: New lines stand right behind what they replace, or behind the last line that is kept.
-    behind: dict[_Line | None, list[_Line]] = {}
+    following: dict[_Line | None, list[_Line]] = {}
     kept = 0
     for edit in _edits([line.text for line in current], wanted):
         new = [_Line(text) for text in wanted[edit.new.start : edit.new.stop]]
-        behind[current[edit.old.stop - 1] if edit.old.stop else None] = new
+        following[current[edit.old.stop - 1] if edit.old.stop else None] = new
         lines += current[kept : edit.old.start] + new
         kept = edit.old.stop
-    result = behind.get(None, [])
+    result = following.get(None, [])
     for line in woven:
-        result += [line, *behind.get(line, ())]
+        result += [line, *following.get(line, ())]
     return result, lines + current[kept:]
 
 

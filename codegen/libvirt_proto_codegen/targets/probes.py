@@ -45,7 +45,7 @@ class _Group:
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _ProbeTapset:
     banner: str
     groups: Sequence[_Group]
     left_out: Sequence[str]
@@ -58,7 +58,7 @@ def generate(placements: Sequence[Placement], inputs: Sequence[Input], command: 
 
 def _tapset(placement: Placement, inputs: Sequence[Input], command: str) -> Artefact:
     groups = [_Group(section.file, _aliases(placement, section)) for section in placement.provider.sections]
-    view = _View(
+    view = _ProbeTapset(
         banner=head(command, [each for each in inputs if each.file == placement.provider.file]),
         groups=[group for group in groups if group.aliases],
         left_out=[each.probe.name for each in placement.left_out],

@@ -25,7 +25,7 @@ _EXAMPLE = (
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _Script:
     """A script's file name and banner."""
 
     name: str
@@ -33,7 +33,7 @@ class _View:
 
 
 @dataclass(frozen=True, slots=True)
-class _Messages(_View):
+class _MessageScript(_Script):
     """Of a script that prints one side's messages, with numbers (`raw`) or names; and example lines."""
 
     side: str
@@ -47,10 +47,10 @@ def generate(schema: Schema) -> tuple[Artefact, ...]:
         return ()
     head = banner(schema, "scripts")
     names = ("rpc-monitor", "events", "qemu-monitor", "lock", "stacks")
-    views = [(f"{name}.stp", _View(f"{name}.stp", head)) for name in names]
+    views = [(f"{name}.stp", _Script(f"{name}.stp", head)) for name in names]
     for side in ("client", "server"):
         example = tuple(("T" if (side == "client") == sent else "R", *rest) for sent, *rest in _EXAMPLE)
         for raw in (False, True):
             name = f"{side}-messages{'-raw' if raw else ''}.stp"
-            views.append(("messages.stp", _Messages(name, head, side, raw, example)))  # type: ignore[arg-type]
+            views.append(("messages.stp", _MessageScript(name, head, side, raw, example)))  # type: ignore[arg-type]
     return tuple(Artefact(view.name, render("scripts", f"{template}.j2", view)) for template, view in views)

@@ -100,7 +100,7 @@ class _Group:
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _LayoutFile:
     head: str
     definitions: tuple[_Group, ...]
 
@@ -119,7 +119,7 @@ def _text(schema: Schema, module: Module) -> str:
     used = [layout.definition(type_) for type_ in _used_of_others(schema, module)]
     own = [layout.definition(type_) for type_ in module.types if not type_.anonymous]
     definitions = (*_case_labels(schema, module), *used, *own)
-    view = _View(HEAD, tuple(group for group in definitions if group))
+    view = _LayoutFile(HEAD, tuple(group for group in definitions if group))
     return render("structs", "structs.j2", view)
 
 

@@ -42,7 +42,7 @@ _Search = _Name | _Branch
 
 
 @dataclass(frozen=True, slots=True)
-class _NumberView:
+class _NumberNames:
     """A function that names the members of an enumeration."""
 
     function: str
@@ -52,7 +52,7 @@ class _NumberView:
 
 
 @dataclass(frozen=True, slots=True)
-class _ProgramView:
+class _ProgramProcedures:
     """A program in one version, and the search for its procedures. `comment` has its name and its
     number as the .x has it."""
 
@@ -63,13 +63,13 @@ class _ProgramView:
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _Tapset:
     """`programs` are the names of program numbers; `versions` has an entry per program and version."""
 
     banner: str
-    enumerations: tuple[_NumberView, ...]
+    enumerations: tuple[_NumberNames, ...]
     programs: Mapping[int, str]
-    versions: tuple[_ProgramView, ...]
+    versions: tuple[_ProgramProcedures, ...]
 
 
 _SMALLEST, _LARGEST = -(2**31), 2**31 - 1
@@ -84,7 +84,7 @@ _ENUMERATIONS = (
 
 def generate(schema: Schema) -> tuple[Artefact, ...]:
     """The tapset of all programs of a Schema: one file, `libvirt_functions.stp`."""
-    view = _View(
+    view = _Tapset(
         banner=banner(schema, "systemtap"),
         enumerations=tuple(_enumerations(schema)),
         programs={_signed(program.number): systemtap_string(program.short) for program in _programs(schema)},
@@ -93,7 +93,7 @@ def generate(schema: Schema) -> tuple[Artefact, ...]:
     return (Artefact("libvirt_functions.stp", render("systemtap", "libvirt_functions.stp.j2", view)),)
 
 
-def _enumerations(schema: Schema) -> Iterable[_NumberView]:
+def _enumerations(schema: Schema) -> Iterable[_NumberNames]:
     """The functions for those of libvirt's enumerations that the Schema has."""
     definitions = {
         definition.name: definition.node for module in schema.modules for definition in module.types
@@ -102,7 +102,7 @@ def _enumerations(schema: Schema) -> Iterable[_NumberView]:
         node = definitions.get(enumeration)
         if isinstance(node, Enumeration):
             names = {m.value: systemtap_string(m.name.removeprefix(prefix).lower()) for m in node.members}
-            yield _NumberView(function, parameter, what, names)
+            yield _NumberNames(function, parameter, what, names)
 
 
 def _programs(schema: Schema) -> list[Program]:
@@ -112,10 +112,12 @@ def _programs(schema: Schema) -> list[Program]:
     return sorted(programs, key=lambda program: (-len(program.procedures), program.number, program.version))
 
 
-def _version(program: Program) -> _ProgramView:
+def _version(program: Program) -> _ProgramProcedures:
     names = {_signed(procedure.number): systemtap_string(procedure.short) for procedure in program.procedures}
     comment = f"{systemtap_string(program.short)}, {program.number:#010x}"
-    return _ProgramView(_signed(program.number), _signed(program.version), comment, _search(_ranges(names)))
+    return _ProgramProcedures(
+        _signed(program.number), _signed(program.version), comment, _search(_ranges(names))
+    )
 
 
 def _ranges(names: Mapping[int, str]) -> list[tuple[int, str | None]]:

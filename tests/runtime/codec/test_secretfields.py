@@ -11,8 +11,8 @@ from libvirt_proto.codec.secretfields import entries, field_looks_secret, kind, 
 from libvirt_proto.names.public import names
 from libvirt_proto_codegen import releases
 from libvirt_proto_codegen.definitions import load_release
+from libvirt_proto_codegen.lint.index import LintIndex
 from libvirt_proto_codegen.lint.secrets import secret_unlisted
-from libvirt_proto_codegen.lint.view import View
 from libvirt_proto_codegen.schema import Opaque
 
 
@@ -22,18 +22,18 @@ def test_the_list_fits_every_release() -> None:
     declared, unlisted, opaque = set(), set(), set()
     seen: set[tuple[str, ...]] = set()
     for release in releases.releases():
-        view = View(load_release(release.name))
-        fields = [each for each in view.declarations() if each.symbol.kind != "type"]
+        index = LintIndex(load_release(release.name))
+        fields = [each for each in index.declarations() if each.symbol.kind != "type"]
         key = tuple(each.name for each in fields)
         if key in seen:
             continue
         seen.add(key)
         declared.update(key)
-        unlisted.update(hit.symbol.qualified for hit in secret_unlisted(view))
+        unlisted.update(hit.symbol.qualified for hit in secret_unlisted(index))
         opaque.update(
             each.name
             for each in fields
-            if isinstance(view.schema.resolved(each.node), Opaque) and kind(each.name) is None
+            if isinstance(index.schema.resolved(each.node), Opaque) and kind(each.name) is None
         )
     assert (unlisted, opaque) == (set(), set())
     assert [entry for entry in entries() if not any(map(entry.matches, declared))] == []

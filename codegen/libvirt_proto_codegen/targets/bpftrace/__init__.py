@@ -60,7 +60,7 @@ class _Point:
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _Script:
     """`points` are probes by their name without `rpc_`; `procedures` has (program, version, number, name)."""
 
     name: str
@@ -98,7 +98,7 @@ def generate(
             f"{binary.path} has no probe {missing[0]}: libvirt.so.0 has it, unless built without probes"
         )
     views = (
-        _View(
+        _Script(
             name=script,
             banner=head(command, inputs, "// "),
             library=binary.path,

@@ -20,7 +20,7 @@ from ..schema import (
     TypeDef,
     UnionType,
 )
-from ..schema_index import PARTS, Placed, Side
+from ..schema_index import PARTS, Placed, SchemaIndex
 from ..source import Span
 
 #: What a message may carry in libvirt since 1.2.0: 32 MiB without the header.
@@ -64,7 +64,7 @@ class Declared:
             yield node
 
 
-class View(Side):
+class LintIndex(SchemaIndex):
     """What the rules ask a Schema."""
 
     def __init__(self, schema: Schema) -> None:
