@@ -1,6 +1,6 @@
-"""Specification to canonical XDR: upstream's names, numbers, limits and annotations, none of its comments.
+"""Specification to canonical XDR: upstream's names, numbers, limits and annotations, without its comments.
 
-What is printed parses again to an equal Specification.
+The output parses to an equal Specification.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .model import (
 
 
 def print_specification(specification: Specification, head: str | None = None) -> str:
-    """A whole .x file. `head` is the text of a comment for its first line."""
+    """Return the text of a .x file; `head` is the text of a comment on its first line."""
     blocks = []
     if head:
         blocks.append(f"/* {head.replace('*/', '* /')} */\n")
@@ -50,7 +50,7 @@ def print_specification(specification: Specification, head: str | None = None) -
 
 
 def print_definition(definition: Definition, annotations: bool) -> str:
-    """One definition, without a line end. `annotations` says whether to print those, and `insert@N`."""
+    """Return the text of a definition, without a line end; `annotations` includes those, and `insert@N`."""
     name = definition.name
     match definition:
         case ConstDef():
@@ -70,7 +70,8 @@ def print_definition(definition: Definition, annotations: bool) -> str:
 
 
 def print_declaration(declaration: Declaration) -> str:
-    """A field, an arm or what a typedef defines: `unsigned int flags;`, without annotations."""
+    """Return the text of a field, an arm or a typedef's declaration, without annotations: `unsigned int
+    flags;`."""
     return _declaration(declaration, annotations=False)
 
 
@@ -121,7 +122,7 @@ def _enum_member(member: EnumMember, annotations: bool) -> str:
 
 
 def _annotations(annotations: Annotations) -> str:
-    """The comment before a member, in the style of libvirt since 1.0.5; nothing where nothing is said."""
+    """Return the comment before a member, in the style of libvirt since 1.0.5; empty without annotations."""
     words = [
         ("generate", annotations.generate),
         ("readstream", annotations.readstream),

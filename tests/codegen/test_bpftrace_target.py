@@ -117,7 +117,7 @@ def test_sites_that_hold_an_argument_in_different_places(run: Run, tmp_path: Pat
     other = ("libvirt", "rpc_client_msg_rx", MESSAGE.replace("4@%edi", "-4@$2"))
     result = run("--library", library(*LIBRARY, other))
     assert result.exit_code == 1
-    assert "two sites of rpc_client_msg_rx cannot be told apart" in result.output
+    assert "two sites of rpc_client_msg_rx are indistinguishable" in result.output
 
 
 @pytest.mark.parametrize(

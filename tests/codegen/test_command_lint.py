@@ -69,7 +69,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_nothing_is_said() -> None:
-    said = "'12.6.1' is no file and no folder, and no definitions of libvirt 12.6.1 are here"
+    said = "no file or folder '12.6.1', and libvirt 12.6.1 is not bundled"
     assert said in run("12.6.1").stderr
 
 

@@ -52,8 +52,8 @@ def test_a_number_that_is_given_to_a_procedure_that_was_there() -> None:
     new = HEAD + "enum a_procedure { A_PROC_TWO = 1 };"
     removed, renumbered = found(old, new)
     assert (removed.rule, renumbered.rule) == ("PROCEDURE_REMOVED", "PROCEDURE_RENUMBERED")
-    assert removed.message == "A_PROC_ONE is gone, and 1 is A_PROC_TWO"
-    assert removed.effect == "old and new peers take number 1 for different procedures"
+    assert removed.message == "A_PROC_ONE was removed, and 1 is now A_PROC_TWO"
+    assert removed.effect == "old and new peers use number 1 for different procedures"
 
 
 def test_two_versions_of_a_program() -> None:
@@ -218,7 +218,7 @@ def test_a_limit_that_is_set_by_another_constant() -> None:
     """Neither constant changed: the finding is where the limit stands."""
     text = ONE + "const X = 1; const Y = 2; struct a_one_args { opaque o<@1>; opaque p<X>; opaque q<Y>; };"
     [finding] = found(put(text, "X"), put(text, "Y"))
-    assert finding.message == "a_one_args.o has the limit 2 (Y), and had 1 (X)"
+    assert finding.message == "a_one_args.o has the limit 2 (Y), had 1 (X)"
 
 
 def test_a_constant_that_stands_for_another() -> None:

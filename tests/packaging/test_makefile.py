@@ -89,7 +89,7 @@ def test_an_old_python_is_said_in_words(make: Make) -> None:
 def test_no_python_at_all(make: Make) -> None:
     done = make("test", "PYTHON=python-that-is-not-there")
     assert done.returncode == 2
-    assert "needs Python 3.11 or newer; python-that-is-not-there is not there." in done.stderr
+    assert "needs Python 3.11 or newer; python-that-is-not-there is missing." in done.stderr
 
 
 def test_targets_are_listed_by_default(make: Make) -> None:

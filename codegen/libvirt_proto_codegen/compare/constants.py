@@ -1,4 +1,4 @@
-"""Findings about constants that no limit told of."""
+"""Findings about constants that are not part of a finding about a limit."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ def report_constants(
     left: Set[Named],
     came: Set[Named],
 ) -> None:
-    """`said` are the names that limits told of; what only types use that `left` or `came` goes with them."""
+    """Report constants. `said` are the names in findings about limits; constants used only by types in `left`
+    or
+    `came` are part of the findings about those."""
 
     def at(side: SchemaIndex, module: str, name: str) -> At:
         return At(Symbol("constant", name, side.file(module)), side.constants[module, name].span)
 
     for module, name in old.constants:
         if name not in new.constant_homes and name not in said and not _goes_with(old, name, left):
-            message = f"the constant {name} is gone"
+            message = f"the constant {name} was removed"
             program = report.program_of(old, module)
             report.add(
                 "CONSTANT_REMOVED",
@@ -52,7 +54,7 @@ def report_constants(
                 "CONSTANT_CHANGED",
                 at(old, home, name),
                 at(new, module, name),
-                f"{name} is {constant.value}, and was {before.value}; it bounds no type",
+                f"{name} is {constant.value}, was {before.value}; it limits no type",
                 effects.UNBOUND,
                 program=program,
                 values=(before.value, constant.value),

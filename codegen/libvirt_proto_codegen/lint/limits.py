@@ -1,4 +1,4 @@
-"""LIMIT: a peer can be made to take too much, or a limit says less than the size of a message."""
+"""LIMIT: a peer can exhaust the other, or a limit exceeds the size of a message."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from .index import Declared, Hit, LintIndex
 
 
 def unbounded_array(index: LintIndex) -> Iterator[Hit]:
-    """Arrays without a limit."""
+    """Yield arrays without a limit."""
     effect = "a peer may send as many elements as a message holds, and the receiver allocates room for each"
     yield from _unbounded(index, Array, "an array", effect)
 
 
 def unbounded_string(index: LintIndex) -> Iterator[Hit]:
-    """Strings without a limit."""
+    """Yield strings without a limit."""
     yield from _unbounded(index, String, "a string", "a peer may fill a whole message with it")
 
 
 def unbounded_opaque(index: LintIndex) -> Iterator[Hit]:
-    """Opaque data without a limit."""
+    """Yield opaque data without a limit."""
     yield from _unbounded(index, Opaque, "opaque data", "a peer may fill a whole message with it")
 
 
@@ -34,17 +34,17 @@ def _unbounded(
 
 
 def unbounded_depth(index: LintIndex) -> Iterator[Hit]:
-    """Types that contain themselves. Of those on the way back to itself, the structs and unions are named."""
+    """Yield types that contain themselves: the structs and unions of each cycle."""
     for reference, definition in index.types.items():
         is_body = isinstance(definition.node, Structure | UnionType)
         if definition.recursive and is_body and not definition.anonymous:
-            message = f"{definition.name} can contain itself, and nothing says how often"
-            effect = "a peer may nest it until the receiver's stack is used up"
+            message = f"{definition.name} can contain itself without a limit"
+            effect = "a peer may nest it until the receiver's stack overflows"
             yield Hit(index.symbol(reference), definition.span, message, effect, reference)
 
 
 def limit_too_high(index: LintIndex) -> Iterator[Hit]:
-    """Limits that no message can reach."""
+    """Yield limits that no message can reach."""
     for declared in index.declarations():
         for node in declared.parts():
             least = _least_at_limit(index, node)
@@ -57,7 +57,7 @@ def limit_too_high(index: LintIndex) -> Iterator[Hit]:
                     else f"{node.limit.value:,}"
                 )
                 message = (
-                    f"the limit of {declared.name} is {limit}, which takes {least:,} bytes or more; "
+                    f"the limit of {declared.name} is {limit}, which needs at least {least:,} bytes; "
                     f"the payload of a message holds {index.payload_max:,}"
                 )
                 effect = "a sender that relies on the limit fails below it"
@@ -65,19 +65,19 @@ def limit_too_high(index: LintIndex) -> Iterator[Hit]:
 
 
 def payload_too_large(index: LintIndex) -> Iterator[Hit]:
-    """Payloads that no message can hold."""
+    """Yield payloads that no message can hold."""
     for payload in index.payloads:
         definition = index.definition(payload)
         if definition.min_size > index.payload_max:
             message = (
-                f"{definition.name} takes {definition.min_size:,} bytes or more; "
+                f"{definition.name} needs at least {definition.min_size:,} bytes; "
                 f"the payload of a message holds {index.payload_max:,}"
             )
             yield Hit(index.symbol(payload), definition.span, message, "it can never be sent", payload)
 
 
 def _least_at_limit(index: LintIndex, node: Node) -> int | None:
-    """The bytes that an array, a string or opaque data takes at its limit, at the least."""
+    """Return the minimum size in bytes of an array, a string or opaque data at its limit."""
     match node:
         case String(limit) | Opaque(limit) if limit:
             return 4 + (limit.value + 3) // 4 * 4

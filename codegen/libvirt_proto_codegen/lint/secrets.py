@@ -11,13 +11,14 @@ from .index import Declared, Hit, LintIndex
 
 
 def secret_unlisted(index: LintIndex) -> Iterator[Hit]:
-    """Text and opaque data with secret-looking names that the list of secret fields does not have."""
+    """Yield text and opaque data with secret-looking names that are missing from the list of secret
+    fields."""
     for declared in index.declarations():
         if declared.symbol.kind == "type" or not _holds_text(index, declared):
             continue
         if field_looks_secret(declared.name) and kind(declared.name) is None:
-            message = f"{declared.name} looks secret, and the list of secret fields does not name it"
-            effect = "`decode --redact` searches it for secrets, and does not blank it"
+            message = f"{declared.name} looks secret, but is not in the list of secret fields"
+            effect = "`decode --redact` searches it for secrets, but does not blank it"
             yield Hit(declared.symbol, declared.span, message, effect, declared.holder)
 
 

@@ -1,9 +1,10 @@
-"""All that a Schema names, each by a key that the next release has, too, with what can change of it. A
-program is known by its number and a procedure by its own, all else by name.
+"""Everything that a Schema names, with a key that is stable across releases, and its changeable aspects.
 
-program 0x20008086                       procedure 0x20008086 422
-type remote_domain_get_info_ret          field remote_domain_get_info_ret maxMem
-member virNetMessageType VIR_NET_CALL    constant REMOTE_STRING_MAX
+The key of a program is its number, that of a procedure its program's and its own, all other keys are names:
+
+    program 0x20008086                       procedure 0x20008086 422
+    type remote_domain_get_info_ret          field remote_domain_get_info_ret maxMem
+    member virNetMessageType VIR_NET_CALL    constant REMOTE_STRING_MAX
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from ..dialect import version_names
 from ..schema import Arm, Enumeration, Module, Procedure, Schema, Structure, TypeDef, UnionType
 from .facts import Key
 
-#: What can change of a thing: `number`, `xdr`, `name`, `args`, … → its value.
+#: The changeable aspects of a thing: `number`, `xdr`, `name`, `args`, … → its value.
 Aspects = Mapping[str, int | str | None]
 
 
 def symbols(schema: Schema) -> dict[Key, Aspects]:
-    """Everything that has a name, with its aspects. The fields of unions are their discriminants and arms."""
+    """Return everything named, with its aspects. The fields of a union are its discriminant and arms."""
     found: dict[Key, Aspects] = {}
     for module in schema.modules:
         for key, aspects in _module(module):
@@ -28,12 +29,12 @@ def symbols(schema: Schema) -> dict[Key, Aspects]:
 
 
 def program_key(number: int) -> Key:
-    """The key of a program."""
+    """Return the key of a program."""
     return "program", f"{number:#010x}"
 
 
 def procedure_key(program: int, number: int) -> Key:
-    """The key of a procedure."""
+    """Return the key of a procedure."""
     return "procedure", f"{program:#010x}", str(number)
 
 
@@ -88,7 +89,7 @@ def _type(definition: TypeDef, spoken_for: set[str]) -> Iterator[tuple[Key, Aspe
 
 
 def arm_name(arm: Arm) -> str:
-    """The name of an arm's field; of one without, its label: `case 7`, `default`."""
+    """Return the name of an arm's field; without a field, its label: `case 7`, `default`."""
     if arm.name is not None:
         return arm.name
     return f"case {arm.labels[0].value}" if arm.labels else "default"

@@ -1,8 +1,9 @@
-"""Scripts for SystemTap that show what libvirt does, from its probes: RPC, event loop, QEMU's monitor, locks.
+"""SystemTap scripts that show libvirt's activity from its probes: RPC, event loop, QEMU's monitor, locks.
 
-They use the aliases and functions of the tapsets, libvirt's own or generated ones, of any release: where
-releases differ in the names of probes, SystemTap takes those that are there. Of the definitions they
-need nothing but to be libvirt's; there is none for others.
+They use the aliases and functions of the tapsets (libvirt's or generated ones) of any release: where probes
+were
+renamed between releases, SystemTap uses those that exist. They need nothing from the definitions, but are
+generated only for libvirt's.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 from ..render import Artefact, banner, render
 from ..schema import Schema
 
-#: What the functions that the scripts call are generated from.
+#: The types from which the functions used by the scripts are generated.
 _NEEDED = ("virNetMessageType", "virNetMessageStatus")
-#: The messages of `virsh domname 1`, as its side sees them first: who sends (the client or not), length,
-#: procedure's name and number, type's name and number, serial.
+#: The messages of `virsh domname 1` in the order in which its side sees them: True if the client sends it,
+#: length, procedure's name and number, type's name and number, serial.
 _EXAMPLE = (
     (True, 28, "auth_list", 66, "call", 0, 0),
     (False, 36, "auth_list", 66, "reply", 1, 0),
@@ -34,7 +35,7 @@ class _Script:
 
 @dataclass(frozen=True, slots=True)
 class _MessageScript(_Script):
-    """Of a script that prints one side's messages, with numbers (`raw`) or names; and example lines."""
+    """A script that prints one side's messages, with numbers (`raw`) or names, and example lines."""
 
     side: str
     raw: bool
@@ -42,7 +43,7 @@ class _MessageScript(_Script):
 
 
 def generate(schema: Schema) -> tuple[Artefact, ...]:
-    """All scripts, none for definitions that are not libvirt's."""
+    """Return all scripts, none for definitions that are not libvirt's."""
     if any(all(name not in module.by_name for module in schema.modules) for name in _NEEDED):
         return ()
     head = banner(schema, "scripts")

@@ -1,4 +1,4 @@
-"""SystemTap: numbers of messages translated to names, as the tapset that libvirt ships does.
+"""SystemTap: names for the numbers in messages, like the tapset that libvirt ships.
 
 `libvirt_functions.stp` defines, with libvirt's signatures,
 
@@ -8,8 +8,8 @@
     libvirt_rpc_program_name(program, verbose)
     libvirt_rpc_procedure_name(program, version, proc, verbose)
 
-The file and its functions have these names for definitions that have nothing to do with libvirt,
-too; a function that the definitions have nothing for is left out.
+The file and its functions have these names for definitions unrelated to libvirt as well; functions without
+matching definitions are omitted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..schema import Enumeration, Program, Schema
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """A leaf of a search: the quoted name, None for numbers that have none."""
+    """A leaf of a search: the quoted name, None for numbers without one."""
 
     name: str | None
 
@@ -53,8 +53,8 @@ class _NumberNames:
 
 @dataclass(frozen=True, slots=True)
 class _ProgramProcedures:
-    """A program in one version, and the search for its procedures. `comment` has its name and its
-    number as the .x has it."""
+    """A program in one version, and the search for its procedures. `comment` has its name, and its number as
+    written in the .x."""
 
     number: int
     version: int
@@ -74,7 +74,7 @@ class _Tapset:
 
 _SMALLEST, _LARGEST = -(2**31), 2**31 - 1
 
-#: Enumeration, the prefix of its members, the function's name and parameter, what it translates.
+#: Enumeration, the prefix of its members, the function's name and parameter, the translated quantity.
 _ENUMERATIONS = (
     ("remote_auth_type", "REMOTE_AUTH_", "auth", "type", "an authentication method"),
     ("virNetMessageType", "VIR_NET_", "type", "type", "a message's type"),
@@ -83,7 +83,7 @@ _ENUMERATIONS = (
 
 
 def generate(schema: Schema) -> tuple[Artefact, ...]:
-    """The tapset of all programs of a Schema: one file, `libvirt_functions.stp`."""
+    """Return the tapset of all programs of a Schema: one file, `libvirt_functions.stp`."""
     view = _Tapset(
         banner=banner(schema, "systemtap"),
         enumerations=tuple(_enumerations(schema)),
@@ -94,7 +94,7 @@ def generate(schema: Schema) -> tuple[Artefact, ...]:
 
 
 def _enumerations(schema: Schema) -> Iterable[_NumberNames]:
-    """The functions for those of libvirt's enumerations that the Schema has."""
+    """Yield the functions for libvirt's enumerations that the Schema has."""
     definitions = {
         definition.name: definition.node for module in schema.modules for definition in module.types
     }
@@ -106,8 +106,9 @@ def _enumerations(schema: Schema) -> Iterable[_NumberNames]:
 
 
 def _programs(schema: Schema) -> list[Program]:
-    """All programs, those with most procedures first: they are compared one after the other, and a
-    program's place in the row and the depth of its search add up."""
+    """Return all programs, those with most procedures first: they are compared in turn, so the cost of a
+    lookup is
+    a program's position plus the depth of its search."""
     programs = [program for module in schema.modules for program in module.programs]
     return sorted(programs, key=lambda program: (-len(program.procedures), program.number, program.version))
 
@@ -121,15 +122,17 @@ def _version(program: Program) -> _ProgramProcedures:
 
 
 def _ranges(names: Mapping[int, str]) -> list[tuple[int, str | None]]:
-    """All 32-bit numbers as ranges in ascending order: the first number of each, and its name or None
-    for numbers that have none. A number with a name is a range of its own."""
+    """Return all 32-bit numbers as ranges in ascending order: the first number of each, and its name, None
+    for
+    numbers without one. A number with a name is a range of its own."""
     gaps = {number + 1: None for number in names if number < _LARGEST}
     return [(_SMALLEST, None), *sorted((gaps | dict(names)).items())]
 
 
 def _search(ranges: Sequence[tuple[int, str | None]]) -> _Search:
-    """A balanced tree that finds the range of a number: of n ranges in ⌈log₂ n⌉ comparisons, which
-    need no test for equality at the end, since gaps are ranges as well."""
+    """Return a balanced tree that finds the range of a number in ⌈log₂ n⌉ comparisons for n ranges. No final
+    test
+    for equality is needed, since gaps are ranges as well."""
     if len(ranges) == 1:
         return _Name(ranges[0][1])
     middle = len(ranges) // 2
@@ -137,7 +140,8 @@ def _search(ranges: Sequence[tuple[int, str | None]]) -> _Search:
 
 
 def _signed(number: int) -> int:
-    """The signed 32-bit integer with the bits of `number`. SystemTap counts in 64 bits and its probes
-    extend the sign or do not; the generated functions bring both to this form, because the BPF
-    runtime of stap 4.8 crashes on literals of 2³¹ and more."""
+    """Return the signed 32-bit integer with the bits of `number`. SystemTap counts in 64 bits, and only some
+    of its
+    probes sign-extend; the generated functions convert both to this form, because the BPF runtime of stap 4.8
+    crashes on literals of 2³¹ and more."""
     return (number & 0xFFFFFFFF ^ 0x80000000) - 0x80000000

@@ -239,9 +239,9 @@ def test_the_rest_is_decoded_after_a_file_that_is_none(captures: Path, tmp_path:
         (["--port", "0", "-"], "--port"),
         (["--format", "xml", "-"], "--format"),
         (["--release", "1", "--defs", ".", "-"], "exclude each other"),
-        (["--release", "1.2.3.4", "-"], "no definitions of libvirt 1.2.3.4"),
+        (["--release", "1.2.3.4", "-"], "libvirt 1.2.3.4 is not bundled"),
         (["--define", "X=1", "-"], "--define belongs to --defs"),
-        (["--define", "X", "-"], "'X' is not NAME=VALUE"),
+        (["--define", "X", "-"], "expected NAME=VALUE, got 'X'"),
         (["-o", "/nonexistent/x", "-"], "cannot write /nonexistent/x"),
     ],
 )

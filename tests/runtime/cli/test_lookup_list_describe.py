@@ -414,7 +414,7 @@ def test_unusable_package_is_an_error(tmp_path: Path) -> None:
     [
         (["--package", "{0}", "--defs", "{0}"], "--defs and --package exclude each other."),
         (["--package", "{0}", "--release", "10.0.0"], "--release and --package exclude each other."),
-        (["--defs", "{0}", "--release", "10.0.0"], "--release and --defs exclude each other."),
+        (["--defs", "{0}", "--release", "10.0.0"], "--release and --defs are mutually exclusive."),
         (["--package", "{0}", "--define", "A=1"], "--define belongs to --defs."),
     ],
 )
