@@ -201,7 +201,7 @@ def test_constants_in_a_revision(repository: Path) -> None:
     assert commit_and_run("git:HEAD:src/c", "src/c").stdout == "no findings\n"
     Path("src/c/externals.toml").write_text("LENGTH = true\n")
     assert (
-        "HEAD:src/c/externals.toml: LENGTH: its value must be"
+        "HEAD:src/c/externals.toml: LENGTH: expected an integer"
         in commit_and_run("git:HEAD:src/c", "src/c").stderr
     )
 
@@ -222,7 +222,7 @@ def test_a_file_that_is_too_large(repository: Path) -> None:
 def test_a_folder_without_definitions(repository: Path) -> None:
     Path("docs").mkdir()
     Path("docs/a.txt").write_text("")
-    assert "there is no .x file in git:HEAD:docs" in commit_and_run("git:HEAD:docs", "src").stderr
+    assert "no .x file in git:HEAD:docs" in commit_and_run("git:HEAD:docs", "src").stderr
 
 
 @pytest.mark.system("git")
@@ -233,10 +233,10 @@ def test_a_folder_without_definitions(repository: Path) -> None:
         ("git:--output=x:src", "the repository has no revision '--output=x'"),
         ("git:HEAD:srcs", "no srcs in HEAD"),
         ("git:HEAD:src/a/b.x", "no src/a/b.x in HEAD"),
-        ("git:HEAD:*", "there is no * in HEAD"),
-        ("git:HEAD", "is not git:REV:PATH"),
-        ("git::src", "is not git:REV:PATH"),
-        ("git:HEAD:s\nrc", "has a line end in it"),
+        ("git:HEAD:*", "no * in HEAD"),
+        ("git:HEAD", "expected git:REV:PATH"),
+        ("git::src", "expected git:REV:PATH"),
+        ("git:HEAD:s\nrc", "contains a line break"),
         (
             "0.0.1",
             "no file or folder '0.0.1', and libvirt 0.0.1 is not bundled (oldest",
