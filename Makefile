@@ -1,18 +1,18 @@
-# `make` lists the targets. Needed: make, Python 3.11 or newer with venv, and PyPI. Everything else
-# goes into .venv, which follows pyproject.toml.
+# `make` lists the targets. Requirements: make, Python 3.11 or newer with venv, and PyPI. Everything else
+# is installed into .venv, as listed in pyproject.toml.
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet
-# Pythons to make .venv with, the first that is new enough: `make PYTHON=/path/to/python3` names one.
+# Candidates for .venv's Python; the first that is new enough is used. Override: `make PYTHON=/path/to/python3`.
 PYTHON ?= python3 python3.13 python3.12 python3.11
-# More for pytest: `make test ARGS='-k frame'`.
+# Extra arguments, such as pytest's: `make test ARGS='-k frame'`.
 ARGS ?=
 GENERATE := generate python -o libvirt_proto/generated
-# Seconds for each fuzz target, and which of them: `make fuzz TIME=300 TARGETS='pcap generator'`.
+# Seconds per fuzz target, and the targets (default: all): `make fuzz TIME=300 TARGETS='pcap generator'`.
 TIME ?= 30
 TARGETS ?=
-# The Debian release of `make bare`; empty: the one that runs here.
+# The Debian release of `make bare`; default: the installed one.
 SUITE ?=
 # Processes of a mutation run.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -25,7 +25,7 @@ CAPTURE := tests/captures/virsh-domname.pcap
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 27
 
-# Prints a command as a user would type it, then runs it.
+# Print a command as a user would type it, and run it.
 define show
 @printf '\n$$ %s\n' '$(1)'
 @PATH="$(CURDIR)/$(BIN):$$PATH" $(1)
@@ -37,22 +37,22 @@ demo: $(VENV)/run.stamp ## Decode a real capture and generate the tapset into de
 	$(call show,libvirt-proto generate systemtap -o demo)
 	$(call show,wc -l demo/libvirt_functions.stp)
 
-test: $(VENV)/test.stamp ## Run the whole test suite; tests that need a tool of the system say so and skip
+test: $(VENV)/test.stamp ## Run the whole test suite; tests skip if a system tool is missing
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
-bare: $(BIN)/python ## Run demo and test on a minimal Debian, as an ordinary user; SUITE=trixie: on that release
+bare: $(BIN)/python ## Run demo and test on a minimal Debian, as an ordinary user; SUITE=trixie selects the release
 	$(BIN)/python tools/bare.py $(SUITE)
 
-snapshots: $(VENV)/test.stamp ## Write the snapshots of the public API and of the commands' output again
+snapshots: $(VENV)/test.stamp ## Update the snapshots of the public API and of the commands' output
 	$(BIN)/python -m tests.snapshots.snapshots
 
 soak: $(VENV)/test.stamp ## Compare a million values and a million mutated byte strings with rpcgen's C
 	$(BIN)/python -m tests.differential.soak $(ARGS)
 
-check: static ## Everything that must hold: static checks, then the tests with branch coverage
+check: static ## Run the static checks, then the tests with branch coverage
 	$(MAKE) --no-print-directory test ARGS='--cov $(ARGS)'
 
-static: $(VENV)/dev.stamp ## Format, lint, types, import contracts, drift of generated files
+static: $(VENV)/dev.stamp ## Check format, lint, types, import contracts, and that generated files are current
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -62,43 +62,43 @@ static: $(VENV)/dev.stamp ## Format, lint, types, import contracts, drift of gen
 fuzz: $(VENV)/fuzz.stamp ## Fuzz every reader, parser and the generator for TIME seconds each (30), or TARGETS
 	$(BIN)/python -m tests.fuzz --time $(TIME) $(TARGETS)
 
-mutate: $(VENV)/mutate.stamp ## Change the codec, messages and the Python target, and say what no test notices
+mutate: $(VENV)/mutate.stamp ## Mutate the codec, messages and the Python target, and list mutants that no test kills
 	$(BIN)/python -m tests.mutation --jobs $(JOBS)
 
-generate: $(VENV)/run.stamp ## Write the generated modules again
+generate: $(VENV)/run.stamp ## Regenerate the generated modules
 	$(BIN)/libvirt-proto $(GENERATE)
 
-release-definitions: $(VENV)/run.stamp ## Take in a release: SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0
+release-definitions: $(VENV)/run.stamp ## Import a release: SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0
 	@if [ -z "$(SOURCE)" ] || [ -z "$(RELEASE)" ]; then \
 	    echo 'usage: make release-definitions SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0' >&2; \
 	    echo 'SOURCE: a source tree, a release archive, or a folder of .x and .d files of libvirt.' >&2; \
-	    echo 'SAME=12.7.0:12.8.0, if you like: no declaration changed between these.' >&2; \
+	    echo 'SAME=12.7.0:12.8.0 (optional): no declaration changed between these.' >&2; \
 	    exit 2; \
 	fi
 	$(BIN)/libvirt-proto import '$(SOURCE)' --release '$(RELEASE)' $(SAME:%=--same '%')
 	$(BIN)/libvirt-proto $(GENERATE)
 	$(BIN)/python tools/changelog_entry.py '$(RELEASE)'
 	@echo
-	@echo 'CHANGELOG.md says what is new. What is left to do: make check, and a commit.'
+	@echo 'CHANGELOG.md lists the changes. Next: make check, and commit.'
 
-format: $(VENV)/dev.stamp ## Format the code and mend what the linter can mend
+format: $(VENV)/dev.stamp ## Format the code, and apply the linter's fixes
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/bench.stamp ## Measure speed beside peers, write docs/performance.md; ARGS=--quick: in a minute
+bench: $(VENV)/bench.stamp ## Benchmark against peers, write docs/performance.md; ARGS=--quick takes a minute
 	@$(BIN)/python -m tools.bench $(ARGS)
 
-bench-compare: $(VENV)/bench.stamp ## Measure this tree beside another revision: make bench-compare BASE=REV
+bench-compare: $(VENV)/bench.stamp ## Benchmark this tree against another revision: make bench-compare BASE=REV
 	@$(BIN)/python -m tools.bench.compare $(BASE) $(ARGS)
 
-clean: ## Remove .venv and all that was built
+clean: ## Remove .venv and everything built
 	rm -rf $(VENV) build dist demo .coverage .coverage.* .fuzz .mutate .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What .venv holds: the package; with what the tests, the static checks, fuzzing, mutating, benchmarks need.
+# Contents of .venv: the package, and the dependencies of tests, static checks, fuzzing, mutation, benchmarks.
 $(VENV)/run.stamp: pyproject.toml | $(BIN)/python
 	@echo 'Installing into $(VENV)'
-	@$(PIP) 'pip>=25.1' # the first that knows dependency groups
+	@$(PIP) 'pip>=25.1' # the first with dependency groups
 	@$(PIP) --editable .
 	@touch $@
 
@@ -112,9 +112,9 @@ $(BIN)/python:
 	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
 	done; \
 	if [ -z "$$found" ]; then \
-	    version=$$($(firstword $(PYTHON)) --version 2>/dev/null || echo not there); \
+	    version=$$($(firstword $(PYTHON)) --version 2>/dev/null || echo missing); \
 	    echo "libvirt-proto needs Python 3.11 or newer; $(firstword $(PYTHON)) is $$version." >&2; \
-	    echo 'Another one is named by: make PYTHON=/path/to/python3' >&2; \
+	    echo 'To use another one: make PYTHON=/path/to/python3' >&2; \
 	    exit 1; \
 	fi; \
 	if ! $$found -c 'import ensurepip, venv' 2>/dev/null; then \

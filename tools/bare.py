@@ -26,7 +26,7 @@ PACKAGES: Final = ("make", "python3", "python3-venv")
 USER: Final = "tester"
 HOME: Final = f"/home/{USER}"
 
-#: Run in the new namespaces, as root: the system's root, then the paths that it shares with this one.
+#: Runs in the new namespaces, as root; arguments: the system's root, then the paths to share with it.
 _ENTER: Final = r"""
 set -eu
 root=$1; shift
@@ -53,12 +53,14 @@ exit 0
 
 
 def main() -> None:
-    """Build the system, run both in it, and exit as they did."""
+    """Build the system, run both targets in it, and exit with their status."""
     parser = argparse.ArgumentParser(prog="make bare", description=__doc__)
-    parser.add_argument("suite", nargs="?", help="the Debian release, such as trixie; default: as here")
+    parser.add_argument(
+        "suite", nargs="?", help="the Debian release, such as trixie; default: the installed one"
+    )
     suite = parser.parse_args().suite
     if os.geteuid() != 0:
-        sys.exit("make bare: error: only root can build a system: run it with sudo")
+        sys.exit("make bare: error: root is required to build a system: run it with sudo")
     for tool in ("debootstrap", "unshare"):
         if shutil.which(tool) is None:
             sys.exit(f"make bare: error: {tool} is not installed. On Debian: apt-get install {tool}")
@@ -94,17 +96,17 @@ def _bootstrap(root: Path, suite: str | None) -> None:
 
 
 def _archive() -> tuple[str, str]:
-    """The mirror of the installed Debian release, and the release's name."""
+    """Return the mirror of the installed Debian release, and the release's name."""
     codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     for line in _output("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)"):
         found, component, address = line.split(maxsplit=2)
         if (found, component) == (codename, "main"):
             return address, codename
-    sys.exit(f"make bare: error: apt has no archive of Debian {codename}: run apt-get update first")
+    sys.exit(f"make bare: error: no archive of Debian {codename} in apt's lists: run apt-get update first")
 
 
 def _apt_proxies() -> dict[str, str]:
-    """apt's proxies, as the variables that debootstrap's downloads heed."""
+    """Return apt's proxies, as the environment variables that debootstrap's downloads use."""
     variables = {}
     for line in _output("apt-config", "dump"):
         match = re.fullmatch(r'Acquire::(https?)::proxy "(.+)";', line, re.IGNORECASE)
@@ -114,7 +116,7 @@ def _apt_proxies() -> dict[str, str]:
 
 
 def _add_checkout(root: Path) -> None:
-    """Copy the working tree's files, those that git ignores left out, into the user's home."""
+    """Copy the files of the working tree, except those that git ignores, into the user's home."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=CHECKOUT,
@@ -131,7 +133,7 @@ def _add_checkout(root: Path) -> None:
 
 
 def _run(root: Path) -> int:
-    """Run both targets; their exit status."""
+    """Run both targets, and return their exit status."""
     pip = _pip_variables()
     variables = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
     variables |= {"USER": USER, "HOME": HOME, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"} | pip
@@ -140,7 +142,7 @@ def _run(root: Path) -> int:
 
 
 def _pip_variables() -> dict[str, str]:
-    """pip's configuration as environment variables. The environment takes precedence, as it does in pip."""
+    """Return pip's configuration as environment variables. The environment takes precedence, as in pip."""
     found: dict[str, dict[str, str]] = {}
     for line in _output(sys.executable, "-m", "pip", "config", "list"):
         match = re.fullmatch(r"(global|install|:env:)\.([\w-]+)=(.+)", line)
@@ -152,7 +154,7 @@ def _pip_variables() -> dict[str, str]:
 
 
 def _local_paths(variables: dict[str, str]) -> list[str]:
-    """The files and folders of this machine that pip's options name: indexes, wheels, certificates."""
+    """Return the local files and folders that pip's options name: indexes, wheels, certificates."""
     words = {word for value in variables.values() for word in value.split()}
     # The links of an index usually lead to a folder next to it.
     paths = {os.path.dirname(unquote(urlsplit(word).path)) for word in words if word.startswith("file://")}
@@ -160,7 +162,7 @@ def _local_paths(variables: dict[str, str]) -> list[str]:
 
 
 def _output(*command: str) -> list[str]:
-    """The lines that a command prints."""
+    """Return the output lines of a command."""
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
 
 

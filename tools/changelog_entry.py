@@ -1,9 +1,9 @@
-"""Writes CHANGELOG.md's entry for the definitions of a libvirt release, from what `diff` finds.
+"""Write CHANGELOG.md's entry for the definitions of a libvirt release, from the findings of `diff`.
 
     tools/changelog_entry.py RELEASE [--changelog FILE] [--check]
 
-The release is compared with the one before it that is known. The entry stands in the topmost section, below
-"### Definitions", the newest release first; an entry that is there already is written again.
+The release is compared with the closest earlier one. The entry goes into the topmost section, below
+"### Definitions", the newest release first; an existing entry is replaced.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ENTRY = re.compile(r"^- libvirt (?P<release>\S+), compared with .*\n(?:[ ]+.*\n
 
 
 def entry(release: str) -> str:
-    """The lines of a release."""
+    """Return the lines of a release."""
     known = [each.name for each in releases() if each.name == release or not is_maintenance(each.name)]
     before = known[known.index(release) - 1]
     findings = compare(load_release(before), load_release(release))
@@ -50,10 +50,10 @@ def entry(release: str) -> str:
 
 
 def with_entry(changelog: str, release: str, lines: str) -> str:
-    """The changelog with the entry in its topmost section."""
+    """Return the changelog with the entry in its topmost section."""
     first = re.search(r"^## ", changelog, re.MULTILINE)
     if first is None:
-        raise SystemExit("CHANGELOG.md has no section: a line that begins with '## '")
+        raise SystemExit("CHANGELOG.md has no section: expected a line that begins with '## '")
     following = re.search(r"^## ", changelog[first.end() :], re.MULTILINE)
     end = first.end() + following.start() if following else len(changelog)
     section = changelog[:end].rstrip("\n") + "\n"
@@ -75,12 +75,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, fail if the file would change")
     options = parser.parse_args()
     if options.release not in (each.name for each in releases()):
-        parser.error(f"the definitions of {options.release} are not here: import them first")
+        parser.error(f"libvirt {options.release} is not bundled: import it first")
     text = options.changelog.read_text()
     new = with_entry(text, options.release, entry(options.release))
     if options.check:
         if new != text:
-            print(f"{options.changelog.name}: not current, run tools/changelog_entry.py", file=sys.stderr)
+            print(f"{options.changelog.name} is not current: run tools/changelog_entry.py", file=sys.stderr)
         return int(new != text)
     options.changelog.write_text(new)
     return 0

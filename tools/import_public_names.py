@@ -2,11 +2,15 @@
 
     tools/import_public_names.py [/usr/share/libvirt/api] [--release R] [--check]
 
-The descriptions come with libvirt's development package. Facts alone are taken from them: the enums with
-their names and numbers, and of which enums a function's `flags` are the bits. libvirt's procedures carry
-the names of those functions, so the fields of their arguments get the same enums. What the descriptions
-don't say is written by hand, in libvirt_proto/names/fieldnames.toml. The second file has the function of each
-procedure, with the release that brought the function; histories narrow their spans with it.
+The descriptions are part of libvirt's development package. Only facts are taken from them: the enums with
+their
+names and numbers, and the enums whose bits a function's `flags` has. libvirt's procedures are named after
+those
+functions, so the fields of their arguments have the same enums. Facts missing from the descriptions are
+written by
+hand, in libvirt_proto/names/fieldnames.toml. The second file has the function of each procedure, with the
+release
+that added the function; histories narrow their spans with it.
 """
 
 from __future__ import annotations
@@ -27,17 +31,17 @@ ROOT = Path(__file__).resolve().parent.parent
 NAMES = ROOT / "libvirt_proto" / "names" / "publicnames.json"
 FUNCTIONS = ROOT / "protocol-defs" / "functions.json"
 SOURCES = ("libvirt-api.xml", "libvirt-admin-api.xml", "libvirt-lxc-api.xml", "libvirt-qemu-api.xml")
-#: How the enum of a flags argument is told: `bitwise-OR of virDomainXMLFlags and virTypedParameterFlags`.
+#: Mentions of the enum of a flags argument: `bitwise-OR of virDomainXMLFlags and virTypedParameterFlags`.
 MENTION = re.compile(r"\bvir[A-Z]\w+")
 
-#: Program → what its functions' names have and its procedures' names have not.
+#: Program → the part that its functions' names have, and its procedures' names lack.
 INFIXES = {"remote": "", "qemu": "qemu", "lxc": "lxc", "admin": "adm"}
 
 Roots = list[ElementTree.Element]
 
 
 def enums(roots: Roots) -> dict[str, dict[str, Any]]:
-    """Enum → its header, and name → number in the order of the numbers, without sentinels."""
+    """Return enum → its header, and name → number in the order of the numbers, without sentinels."""
     entries = {entry.get("name", ""): entry for root in roots for entry in root.iter("enum")}
     found: dict[str, dict[str, Any]] = {}
     for name, entry in entries.items():
@@ -54,13 +58,13 @@ def enums(roots: Roots) -> dict[str, dict[str, Any]]:
 
 
 def _number(entries: dict[str, ElementTree.Element], name: str) -> int:
-    """An entry's value is a number, or another entry's name."""
+    """Return the number of an entry, whose value is a number or another entry's name."""
     value = entries[name].get("value", "")
     return _number(entries, value) if value in entries else int(value)
 
 
 def fields(roots: Roots, known: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
-    """Struct → `flags` → the enums, for the arguments of procedures that carry a function's name."""
+    """Return struct → `flags` → the enums, for the arguments of procedures named after a function."""
     said = {function.lower(): named for function, named in _flags(roots, known)}
     found = {}
     for procedure in registry.program("remote").procedures:
@@ -80,7 +84,7 @@ def _flags(roots: Roots, known: dict[str, Any]) -> Iterator[tuple[str, list[str]
 
 
 def functions(roots: Roots) -> dict[str, list[str]]:
-    """Procedure, as histories know it → its function, and the release that brought that."""
+    """Return procedure, as named by histories → its function, and the release that added the function."""
     versions = {
         function.get("name", ""): function.get("version", "")
         for root in roots
@@ -101,7 +105,7 @@ def functions(roots: Roots) -> dict[str, list[str]]:
 
 
 def render(folder: Path, release: str) -> dict[Path, str]:
-    """File → its text."""
+    """Return file → its text."""
     roots = [ElementTree.parse(folder / name).getroot() for name in SOURCES]
     known = enums(roots)
     made_of = {"source": list(SOURCES), "release": release}
@@ -112,7 +116,7 @@ def render(folder: Path, release: str) -> dict[Path, str]:
 
 
 def installed_release() -> str:
-    """The libvirt that the development package is of."""
+    """Return the libvirt release of the development package."""
     query = ["pkg-config", "--modversion", "libvirt"]
     return subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip()
 

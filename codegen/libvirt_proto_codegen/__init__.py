@@ -1,1 +1,1 @@
-"""The generator: definitions in, code out (the public API is `pipeline`)."""
+"""The generator: from definitions to code. Its public API is `pipeline`."""

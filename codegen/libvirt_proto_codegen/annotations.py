@@ -1,8 +1,9 @@
-"""libvirt's annotations: which comment belongs to which declaration, and what it says.
+"""libvirt's annotations: the comment that belongs to each declaration, and its meaning.
 
-Since 1.0.5 a procedure's comment stands before it (`@generate: both`); older releases put words behind
-it (`autogen skipgen priority:high`). Both kinds are read in both places. `insert@N` stands behind a
-field, or behind the `{` of a struct.
+Since 1.0.5 the annotations of a procedure are in the comment before it (`@generate: both`); older releases
+put
+words after it (`autogen skipgen priority:high`). Both forms are accepted in both places. `insert@N` follows a
+field, or the `{` of a struct.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from .errors import Problem
 from .source import Source, Span
 from .syntax_errors import quoted
 
-#: What may stand between a declaration's last word and a comment that belongs to it.
-_BEHIND = re.compile(r"(?:[\s<>\[\]]*[;,])?[ \t]*")
+#: The text allowed between the last word of a declaration and a comment that belongs to it.
+_GAP = re.compile(r"(?:[\s<>\[\]]*[;,])?[ \t]*")
 _BLANKS = re.compile(r"[ \t]*")
 
-#: `@word: argument`, alone on its line but for the comment's own slashes and stars.
+#: `@word: argument`, alone on its line except for the comment's own slashes and stars.
 _NEW = re.compile(r"^[ \t*/]*(@([A-Za-z]+)[ \t]*:(.*))$", re.MULTILINE)
 _OLD = re.compile(r"[/*\s]*((?:autogen|skipgen)\b[^*]*)")
 _INSERT = re.compile(r"[/*\s]*insert@([^\s*]*)")
 
-#: The old words: the first is about the daemon, the second about the client.
+#: The old words: the first is for the daemon, the second for the client.
 _GENERATE = {
     ("autogen", "autogen"): "both",
     ("autogen", "skipgen"): "server",
@@ -51,7 +52,7 @@ _ACL_FORMS = (
 
 
 class Comments:
-    """The comments of a source, by their places."""
+    """The comments of a source, by position."""
 
     def __init__(self, source: Source, spans: Iterable[Span]) -> None:
         self._text = source.text
@@ -59,7 +60,8 @@ class Comments:
         self._by_end = {span.end: span for span in self._by_start.values()}
 
     def before(self, offset: int) -> Span | None:
-        """The comment that ends before the token at `offset`, unless it stands behind another one."""
+        """Return the comment that ends before the token at `offset`, unless it follows another token on its
+        line."""
         while offset and self._text[offset - 1].isspace():
             offset -= 1
         comment = self._by_end.get(offset)
@@ -70,16 +72,16 @@ class Comments:
             start = self._by_end[start].start if start in self._by_end else start - 1
         return comment if start == 0 or self._text[start - 1] in "\n{" else None
 
-    def behind(self, offset: int) -> Iterator[Span]:
-        """The comments on the line of a declaration whose last word ends at `offset`."""
-        match = _BEHIND.match(self._text, offset)
+    def after(self, offset: int) -> Iterator[Span]:
+        """Yield the comments on the line of a declaration whose last word ends at `offset`."""
+        match = _GAP.match(self._text, offset)
         while match and (comment := self._by_start.get(match.end())):
             yield comment
             match = _BLANKS.match(self._text, comment.end)
 
 
 class _Word(NamedTuple):
-    """An annotation as found: its name, what it is given, where it stands."""
+    """An annotation as written: its name, its argument and its place."""
 
     name: str
     argument: str
@@ -87,7 +89,7 @@ class _Word(NamedTuple):
 
 
 class _AnnotationError(Exception):
-    """An annotation that cannot be understood: why, and what to write."""
+    """An invalid annotation: the reason, and what to write instead."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint)
@@ -96,7 +98,7 @@ class _AnnotationError(Exception):
 
 
 def read_annotations(comments: Iterable[Span]) -> tuple[Annotations | None, list[Problem]]:
-    """What a member's comments say, None if nothing; and the words that cannot be understood."""
+    """Return the annotations in a member's comments, None without any, and the problems of invalid ones."""
     single: dict[str, Any] = {}
     rules: dict[str, list[AccessRule]] = {}
     problems = []
@@ -106,7 +108,7 @@ def read_annotations(comments: Iterable[Span]) -> tuple[Annotations | None, list
                 if word.name in ("acl", "aclfilter"):
                     _add_rule(word, rules)
                 elif word.name in single:
-                    raise _AnnotationError(f"@{word.name} is given twice")
+                    raise _AnnotationError(f"duplicate annotation @{word.name}")
                 else:
                     single[word.name] = _single(word)
             except _AnnotationError as bad:
@@ -116,12 +118,12 @@ def read_annotations(comments: Iterable[Span]) -> tuple[Annotations | None, list
 
 
 def read_insert(comments: Iterable[Span]) -> tuple[int | None, list[Problem]]:
-    """N of the first `insert@N`, None if there is none; and those that have no number."""
+    """Return N of the first `insert@N`, None without one, and the problems of those without a number."""
     for comment in comments:
         if match := _INSERT.match(_text(comment)):
             if _NUMBER.fullmatch(match[1]):
                 return int(match[1]), []
-            message = f"'insert@' needs a number, not {quoted(match[1])}"
+            message = f"expected a number after 'insert@', got {quoted(match[1])}"
             return None, [Problem("bad-annotation", comment, message, "write 'insert@1'")]
     return None, []
 
@@ -143,7 +145,7 @@ def _words(comment: Span) -> Iterator[_Word]:
 
 
 def _old_words(comment: Span, words: list[str]) -> Iterator[_Word]:
-    """`autogen skipgen priority:high | readstream@1` as the newer words."""
+    """Convert `autogen skipgen priority:high | readstream@1` to the newer words."""
     yield _Word("generate", _GENERATE.get((words[0], "".join(words[1:2])), " ".join(words[:2])), comment)
     for word in words[2:]:
         name, _, argument = word.replace("@", ":").partition(":")
@@ -151,32 +153,34 @@ def _old_words(comment: Span, words: list[str]) -> Iterator[_Word]:
 
 
 def _single(word: _Word) -> str | int:
-    """What an annotation that is given once says; raises _AnnotationError."""
+    """Return the value of an annotation that may appear once; raises _AnnotationError."""
     given = quoted(word.argument)
     if choices := _CHOICES.get(word.name):
         if word.argument in choices:
             return word.argument
         if _OLD.match(word.argument):
-            hint = "write autogen or skipgen twice: first for the daemon, then for the client"
-            raise _AnnotationError(f"a member cannot be {given}", hint)
-        raise _AnnotationError(f"@{word.name} cannot be {given}", f"it is one of {', '.join(choices)}")
+            hint = "write autogen or skipgen twice: for the daemon, then for the client"
+            raise _AnnotationError(f"invalid annotation {given}", hint)
+        raise _AnnotationError(
+            f"invalid value of @{word.name}: {given}", f"expected one of {', '.join(choices)}"
+        )
     if word.name == "sparseflag":
         if not re.fullmatch(_NAME, word.argument):
-            raise _AnnotationError(f"@sparseflag needs the name of a flag, not {given}")
+            raise _AnnotationError(f"expected the name of a flag after @sparseflag, got {given}")
         return word.argument
     if word.name not in _WORDS:
-        raise _AnnotationError(f"{quoted(word.name)} is no annotation")
+        raise _AnnotationError(f"unknown annotation {quoted(word.name)}")
     if not _NUMBER.fullmatch(word.argument):
-        hint = "it is the stream's place among the parameters"
-        raise _AnnotationError(f"@{word.name} needs a number, not {given}", hint)
+        hint = "write the position of the stream among the parameters"
+        raise _AnnotationError(f"expected a number after @{word.name}, got {given}", hint)
     return int(word.argument)
 
 
 def _add_rule(word: _Word, rules: dict[str, list[AccessRule]]) -> None:
-    """Adds the rule of one @acl or @aclfilter, none for `@acl: none`; raises _AnnotationError."""
+    """Add the rule of one @acl or @aclfilter, none for `@acl: none`; raises _AnnotationError."""
     rule = None if (word.name, word.argument) == ("acl", "none") else _access_rule(word)
     if word.name in rules and not (rule and rules[word.name]):
-        raise _AnnotationError(f"@{word.name} is none, and something else as well")
+        raise _AnnotationError(f"@{word.name} is none, but another @{word.name} is given as well")
     rules.setdefault(word.name, []).extend([rule] if rule else [])
 
 
@@ -186,4 +190,4 @@ def _access_rule(word: _Word) -> AccessRule:
         if match := form.fullmatch(word.argument):
             return AccessRule(**match.groupdict())
     written = "object:permission[:flags][:parameter:value]" if word.name == "acl" else "object:permission"
-    raise _AnnotationError(f"@{word.name} cannot be {quoted(word.argument)}", f"write {written}")
+    raise _AnnotationError(f"invalid value of @{word.name}: {quoted(word.argument)}", f"write {written}")

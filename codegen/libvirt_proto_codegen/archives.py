@@ -22,25 +22,25 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, cast
 
-#: Bytes that an archive may unpack to; libvirt's unpack to a third of this.
+#: Maximum unpacked size in bytes; libvirt's archives unpack to a third of it.
 MAX_UNPACKED: Final = 2**30
-#: Bytes of an extended header: of pax records, or of a long name.
+#: Maximum size of an extended header (pax records, or a long name), in bytes.
 MAX_HEADER: Final = 2**16
-#: Bytes of a zip archive's central directory; libvirt's have a quarter of it.
+#: Maximum size of a zip archive's central directory, in bytes; libvirt's are a quarter of it.
 MAX_DIRECTORY: Final = 4 * 2**20
-#: Bytes that xz may use; `xz -9` needs 65 MiB.
+#: Maximum memory for xz, in bytes; `xz -9` needs 65 MiB.
 MAX_XZ_MEMORY: Final = 70 * 2**20
-#: Characters of a member's path (PATH_MAX).
+#: Maximum length of a member's path (PATH_MAX).
 MAX_PATH: Final = 4096
 
-_SPARSE: Final = "it has sparse files, which are not supported: make it without --sparse"
+_SPARSE: Final = "sparse files are not supported: make it without --sparse"
 _BLOCK: Final = 512
 _CHUNK: Final = 2**16
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _LONG_NAME: Final = tarfile.GNUTYPE_LONGNAME
 _PAX: Final = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _EXTENDED: Final = (*_PAX, tarfile.XGLTYPE, _LONG_NAME, tarfile.GNUTYPE_LONGLINK)
-#: Types whose size, if they have one, is not that of data in the archive.
+#: Types whose size, if any, is not the size of data in the archive.
 _WITHOUT_DATA: Final = (
     tarfile.LNKTYPE,
     tarfile.SYMTYPE,
@@ -52,12 +52,12 @@ _WITHOUT_DATA: Final = (
 
 
 class ArchiveReadError(ValueError):
-    """A file that is not an archive, or a damaged or oversized one; states why."""
+    """A file that is not an archive, or a damaged or oversized one; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file. `read` returns its content, and is called before the next member is taken."""
+    """A regular file. `read` returns its content, and must be called before the next member is requested."""
 
     path: PurePosixPath
     size: int
@@ -65,12 +65,12 @@ class Member:
 
 
 def members(source: Path, limit: int) -> Iterator[Member]:
-    """The regular files of a tar archive (plain, gzip, bzip2 or xz) or a zip archive (stored or deflated).
+    """Yield the regular files of a tar (plain, gzip, bzip2 or xz) or zip archive (stored or deflated).
 
     `read` of a member with more than `limit` bytes fails. Raises ArchiveReadError, and OSError.
     """
     if not stat.S_ISREG(source.stat().st_mode):
-        raise ArchiveReadError("it is not a regular file")
+        raise ArchiveReadError("not a regular file")
     with _reported(), source.open("rb") as file:
         start = file.read(6)
         file.seek(0)
@@ -83,7 +83,7 @@ def members(source: Path, limit: int) -> Iterator[Member]:
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """Turn the errors of the libraries into ArchiveErrors."""
+    """Turn the errors of the libraries into ArchiveReadErrors."""
     try:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError) as error:
@@ -96,21 +96,21 @@ def _reported() -> Iterator[None]:
 
 
 class _Stream:
-    """An unpacked archive, read forwards."""
+    """An unpacked archive, read sequentially."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._read = 0
 
     def read(self, size: int) -> bytes:
-        """That many bytes; raises ArchiveReadError if there are fewer."""
+        """Return exactly `size` bytes; raises ArchiveReadError if there are fewer."""
         data = self._some(size)
         if len(data) < size:
-            raise ArchiveReadError("the archive is cut off")
+            raise ArchiveReadError("the archive is truncated")
         return data
 
     def skip(self, size: int) -> None:
-        """Pass over that many bytes; raises ArchiveReadError if there are fewer."""
+        """Skip `size` bytes; raises ArchiveReadError if there are fewer."""
         while size:
             size -= len(self.read(min(size, _CHUNK)))
 
@@ -128,7 +128,10 @@ class _Stream:
 
 
 def _tar(stream: _Stream, limit: int) -> Iterator[Member]:
-    """tarfile reads headers of any size and keeps them all: only its parser of header blocks is used."""
+    """Yield the members of a tar archive.
+
+    tarfile reads headers of any size and keeps them all, so only its parser of header blocks is used.
+    """
     path, size = None, None
     while (block := stream.read(_BLOCK)).strip(b"\0"):
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
@@ -156,7 +159,7 @@ def _tar(stream: _Stream, limit: int) -> Iterator[Member]:
 
 
 class _Left:
-    """The data of a member that has not been read yet."""
+    """The unread data of a member."""
 
     def __init__(self, stream: _Stream, size: int) -> None:
         self._stream = stream
@@ -164,7 +167,7 @@ class _Left:
         self._left = size + -size % _BLOCK
 
     def read(self, limit: int) -> bytes:
-        """All of it; raises ArchiveReadError for more than `limit` bytes."""
+        """Return all of it; raises ArchiveReadError for more than `limit` bytes."""
         if self._size > limit:
             raise ArchiveReadError(f"a member has more than {limit:,} bytes")
         with _reported():
@@ -179,14 +182,16 @@ class _Left:
 
 def _extended(stream: _Stream, header: tarfile.TarInfo) -> bytes:
     if not 0 <= header.size <= MAX_HEADER:
-        raise ArchiveReadError(f"an extended header has {header.size:,} bytes, more than {MAX_HEADER:,}")
+        raise ArchiveReadError(
+            f"expected an extended header of at most {MAX_HEADER:,} bytes, got {header.size:,}"
+        )
     data = stream.read(header.size)
     stream.skip(-header.size % _BLOCK)
     return data
 
 
 def _records(data: bytes) -> dict[bytes, bytes]:
-    """pax records: `27 path=src/a_protocol.x\\n`, the length in decimal and of all of the record."""
+    """Parse pax records: `27 path=src/a_protocol.x\\n`, where the decimal length covers the whole record."""
     found = {}
     at = 0
     while at < len(data):
@@ -194,7 +199,7 @@ def _records(data: bytes) -> dict[bytes, bytes]:
         end = at + _number(length)
         key, equals, value = data[at + len(length) + 1 : end].partition(b"=")
         if not blank or not equals or not value.endswith(b"\n") or end > len(data):
-            raise ArchiveReadError("a pax header is damaged")
+            raise ArchiveReadError("damaged pax header")
         if key.startswith(b"GNU.sparse."):
             raise ArchiveReadError(_SPARSE)
         found[key] = value[:-1]
@@ -204,18 +209,18 @@ def _records(data: bytes) -> dict[bytes, bytes]:
 
 def _number(digits: bytes) -> int:
     if not digits.isdigit() or len(digits) > 20:
-        raise ArchiveReadError("a pax header is damaged")
+        raise ArchiveReadError("damaged pax header")
     return int(digits)
 
 
 def _path(name: str) -> PurePosixPath:
     if len(name) > MAX_PATH:
-        raise ArchiveReadError(f"a path has {len(name):,} characters, more than {MAX_PATH:,}")
+        raise ArchiveReadError(f"expected a path of at most {MAX_PATH:,} characters, got {len(name):,}")
     return PurePosixPath(name)
 
 
 class _Xz(io.RawIOBase):
-    """An .xz file, unpacked with a limit on memory, which lzma.open does not have."""
+    """An .xz file, unpacked with a memory limit, which lzma.open lacks."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -240,7 +245,7 @@ class _Xz(io.RawIOBase):
             elif self._decompressor.needs_input:
                 packed = self._file.read(_CHUNK)
                 if not packed:
-                    raise EOFError("the archive is cut off")
+                    raise EOFError("the archive is truncated")
             try:
                 data = self._decompressor.decompress(packed, len(buffer))
             except lzma.LZMAError as error:
@@ -253,7 +258,7 @@ class _Xz(io.RawIOBase):
         return len(data)
 
     def _next_stream(self) -> bytes:
-        """The first bytes of the next stream, which follows padding; none at the end."""
+        """Return the first bytes of the next stream, after padding; empty at the end."""
         rest = self._decompressor.unused_data.lstrip(b"\0")
         while not rest and (packed := self._file.read(_CHUNK)):
             rest = packed.lstrip(b"\0")
@@ -271,13 +276,13 @@ _COMPRESSED: Final[dict[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
 
 
 class _Bounded(io.BufferedReader):
-    """A file of which no single read returns more than the limit of a central directory."""
+    """A file whose reads are limited to the size of a central directory."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         at_most = MAX_DIRECTORY + 1
         data = super().read(at_most if size is None or size < 0 else min(size, at_most))
         if len(data) > MAX_DIRECTORY:
-            raise ArchiveReadError(f"its central directory has more than {MAX_DIRECTORY:,} bytes")
+            raise ArchiveReadError(f"the central directory has more than {MAX_DIRECTORY:,} bytes")
         return data
 
 
@@ -292,7 +297,7 @@ def _zip(source: Path, limit: int) -> Iterator[Member]:
 def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ArchiveReadError(
-            f"{info.filename!r} is neither stored nor deflated: make it with zip or git archive"
+            f"expected {info.filename!r} stored or deflated: make the archive with zip or git archive"
         )
     with _reported(), archive.open(info) as file:
         data = file.read(limit + 1)

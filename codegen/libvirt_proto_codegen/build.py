@@ -1,7 +1,7 @@
 """Tree to Specification: every name and number as written, nothing resolved.
 
-What the grammar lets through for the sake of a better error is refused here: numbers that are none,
-declarations that RFC 4506 §6.3 does not have, annotations that cannot be understood.
+Text that the grammar accepts for the sake of a better error is rejected here: invalid numbers, declarations
+that RFC 4506 §6.3 does not have, invalid annotations.
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ from .syntax_errors import quoted_token, too_many
 
 Node = Tree[Token] | Token
 
-#: An identifier becomes part of file names and of other languages' identifiers.
+#: Maximum length of an identifier, which becomes part of file names and of other languages' identifiers.
 MAX_NAME = 255
 
-#: A file with more problems than this has all of them for one reason, and the first show it.
+#: Maximum number of problems reported; more usually have one cause, which the first show.
 MAX_PROBLEMS = 100
 
 #: Every number that XDR can carry: from the smallest hyper to the largest unsigned hyper.
 NUMBERS = range(-(2**63), 2**64)
 
-#: Spellings of numbers and their bases; -0x10 is not the RFC's, but nobody is in doubt about it.
+#: Spellings of numbers, and their bases; -0x10 is an extension of the RFC's, and unambiguous.
 _SPELLINGS = (
     (re.compile(r"-?(?:0|[1-9][0-9]*)"), 10),
     (re.compile(r"-?0[0-7]+"), 8),
     (re.compile(r"-?0[xX][0-9A-Fa-f]+"), 16),
 )
-_NUMBER_HINT = "numbers are decimal (10), hexadecimal (0xa) or octal, with a leading 0 (012)"
+_NUMBER_HINT = "write a decimal (10), hexadecimal (0xa) or octal number, with a leading 0 (012)"
 
-#: No number in NUMBERS has more digits in any base.
+#: Maximum number of digits of a number in NUMBERS, in any base.
 _MAX_DIGITS = 22
 
 _IDENTIFIERS = frozenset({"NAME", "PROGRAM", "VERSION"})
@@ -75,7 +75,7 @@ _BUILTINS = {builtin.value: builtin for builtin in Builtin} | {"unsigned": Built
 
 
 def build(syntax: Syntax) -> Specification:
-    """The Specification of a parsed file; raises DefinitionError with every problem found."""
+    """Build the Specification of a parsed file; raises DefinitionError with every problem found."""
     builder = _Builder(syntax)
     specification = builder.specification(syntax)
     if builder.problems:
@@ -87,7 +87,7 @@ def build(syntax: Syntax) -> Specification:
 
 
 class _Builder:
-    """One file's way from tree to Specification: a method for each rule, and the problems met."""
+    """Builds the Specification of one file: a method per grammar rule, and the problems found."""
 
     def __init__(self, syntax: Syntax) -> None:
         self.source = syntax.source
@@ -128,11 +128,11 @@ class _Builder:
     def typedef_def(self, node: Node) -> TypedefDef:
         declaration = self.declaration(node)
         if declaration is None:
-            declaration = self.no_void(node, "a typedef cannot name void, which is no type")
+            declaration = self.no_void(node, "expected a type in a typedef, got void")
         return TypedefDef(declaration, span=declaration.span)
 
     def declaration(self, node: Node) -> Declaration | None:
-        """A declaration, or None for void."""
+        """Return a declaration, or None for void."""
         if isinstance(node, Token):
             return None
         specifier, name, *size = node.children
@@ -142,21 +142,21 @@ class _Builder:
         if kind is Builtin.OPAQUE and shape not in (Shape.FIXED, Shape.VARIABLE):
             self.problem(
                 "bad-declaration",
-                "opaque has no length",
+                "opaque needs a length",
                 span,
                 f"write 'opaque {name}[N];' or 'opaque {name}<N>;'",
             )
         if kind is Builtin.STRING and shape is not Shape.VARIABLE:
             self.problem(
                 "bad-declaration",
-                "a string needs a bound, or '<>'",
+                "string needs a limit, or '<>'",
                 span,
                 f"write 'string {name}<N>;' or 'string {name}<>;'",
             )
         return Declaration(self.name(name), kind, shape, self.value(size[0]) if size else None, span=span)
 
     def no_void(self, node: Node, message: str) -> Declaration:
-        """Reports a void where a declaration must have a name; gives something to go on with."""
+        """Report a void where a declaration needs a name; return a substitute, so that building continues."""
         span = self.span(node)
         self.problem("bad-declaration", message, span)
         return Declaration("void", Builtin.INT, span=span)
@@ -187,8 +187,8 @@ class _Builder:
         name, *value = tree.children
         span = self.span(name)
         before = self.comments.before(span.start)
-        behind = self.comments.behind(self.span(tree.children[-1]).end)
-        said, problems = read_annotations([*([before] if before else []), *behind])
+        after = self.comments.after(self.span(tree.children[-1]).end)
+        said, problems = read_annotations([*([before] if before else []), *after])
         self.problems += problems
         return EnumMember(self.name(name), self.value(value[0]) if value else None, said, span=span)
 
@@ -206,20 +206,20 @@ class _Builder:
         switch, declared, *specs = _tree(node).children
         discriminant = self.declaration(declared)
         if discriminant is None:
-            discriminant = self.no_void(declared, "a union cannot be switched by void")
+            discriminant = self.no_void(declared, "expected an integer or enum as the discriminant, got void")
         elif discriminant.shape is not Shape.PLAIN:
-            self.problem("bad-declaration", "a union is switched by a single number", discriminant.span)
+            self.problem("bad-declaration", "expected a single number as the discriminant", discriminant.span)
         cases = list(map(self.case_spec, _trees(specs)))
         defaults = [case for case in cases if not case.labels]
         for case in defaults[1:]:
             self.problem(
                 "bad-default",
-                "a union has one default case",
+                "duplicate default case",
                 case.span,
-                related=((defaults[0].span, "the first"),),
+                related=((defaults[0].span, "the first default case"),),
             )
         if defaults and cases[-1].labels:
-            self.problem("bad-default", "the default case comes last", defaults[0].span)
+            self.problem("bad-default", "the default case must come last", defaults[0].span)
         labelled = tuple(case for case in cases if case.labels)
         return UnionBody(discriminant, labelled, defaults[0] if defaults else None, span=self.span(switch))
 
@@ -239,7 +239,7 @@ class _Builder:
         span = self.span(name)
         types = tuple(map(self.procedure_type, arguments))
         if None in types and len(types) > 1:
-            self.problem("bad-declaration", "void stands alone, or not at all", self.span(arguments[0]))
+            self.problem("bad-declaration", "void must be the only member", self.span(arguments[0]))
         return ProcedureDef(
             self.name(name),
             self.procedure_type(result),
@@ -249,13 +249,13 @@ class _Builder:
         )
 
     def procedure_type(self, node: Node) -> TypeSpecifier | None:
-        """What a procedure takes or gives, or None for void."""
+        """Return the type of a procedure's argument or result, or None for void."""
         if isinstance(node, Token) and node.type == "VOID":
             return None
         kind = self.type_specifier(node)
         if kind in (Builtin.OPAQUE, Builtin.STRING):
-            message = f"a procedure takes and gives types, and {kind.value} alone is none"
-            self.problem("bad-declaration", message, self.span(node), "give it a name with a typedef")
+            message = f"expected the name of a type or a number, got {kind.value}"
+            self.problem("bad-declaration", message, self.span(node), "name it with a typedef")
         return kind
 
     def value(self, node: Node) -> Value:
@@ -265,34 +265,34 @@ class _Builder:
         return Literal(self.number(str(node), span), str(node), span=span)
 
     def number(self, text: str, span: Span) -> int:
-        """The value of a spelling. Its length is looked at first: int() takes long over long ones."""
+        """Return the value of a number. The length is checked first: int() is slow for long ones."""
         base = next((base for spelling, base in _SPELLINGS if spelling.fullmatch(text)), None)
         if base is None:
-            self.problem("bad-number", f"{quoted_token(span)} is no number", span, _NUMBER_HINT)
+            self.problem("bad-number", f"invalid number {quoted_token(span)}", span, _NUMBER_HINT)
             return 0
         if len(text.lstrip("-0xX")) > _MAX_DIGITS or (number := int(text, base)) not in NUMBERS:
             self.problem(
                 "bad-number",
-                f"no XDR type holds {quoted_token(span)}",
+                f"{quoted_token(span)} does not fit any XDR type",
                 span,
-                "the largest is 2^64-1, the smallest -2^63",
+                "expected a number between -2^63 and 2^64-1",
             )
             return 0
         return number
 
     def name(self, node: Node) -> str:
         if len(cast(Token, node)) > MAX_NAME:
-            self.problem("bad-name", f"a name of more than {MAX_NAME} characters", self.span(node))
+            self.problem("bad-name", f"expected a name of at most {MAX_NAME} characters", self.span(node))
         return str(node)
 
     def insert(self, last: Node) -> int | None:
-        """N of an `insert@N` behind a declaration's last token."""
-        number, problems = read_insert(self.comments.behind(self.span(last).end))
+        """Return N of an `insert@N` after a declaration's last token."""
+        number, problems = read_insert(self.comments.after(self.span(last).end))
         self.problems += problems
         return number
 
     def span(self, node: Node) -> Span:
-        """Where a token stands."""
+        """Return the place of a token."""
         token = cast(Token, node)
         return Span(self.source, cast(int, token.start_pos), cast(int, token.end_pos))
 

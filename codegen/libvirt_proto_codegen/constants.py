@@ -18,9 +18,9 @@ _Key = tuple[str, str]
 
 
 class Numbers:
-    """Evaluates values; every problem is reported once, and a value that has one is None.
+    """Evaluates values. Every problem is reported once; a value with a problem is None.
 
-    `used` holds, per module, the external constants that it needs, in the order of their first use.
+    `used` holds, per module, the external constants that it needs, in order of first use.
     """
 
     def __init__(self, names: Names, externals: Mapping[str, External | int]) -> None:
@@ -35,19 +35,21 @@ class Numbers:
                 self._evaluate((module, name))
 
     def defined(self, module: str, name: str) -> int | None:
-        """The value of a constant or enum member that the module itself defines; None also for a member whose
-        name is a type's, which has been reported."""
+        """Return the value of a constant or enum member that the module itself defines; None also for a
+        member with
+        the name of a type, which has been reported."""
         return self._values.get((module, name))
 
     def value(self, module: str, value: Value) -> int | None:
-        """The number of a value that is written in a module."""
+        """Return the number of a value written in a module."""
         if isinstance(value, Literal):
             return value.value
         found = self._find(module, value)
         return self._values[found] if isinstance(found, tuple) else found
 
     def _evaluate(self, start: _Key) -> None:
-        """A value depends on one other at most, so a chain is followed to its end and back."""
+        """Evaluate a value by following the chain of values that it depends on; each depends on at most
+        one."""
         chain: list[tuple[_Key, Number, int]] = []
         seen: set[_Key] = set()
         at: _Key | int | None = start
@@ -66,7 +68,7 @@ class Numbers:
             self._values[key] = result
 
     def _next(self, module: str, number: Number) -> _Key | int | None:
-        """What a number's value is, or hangs on."""
+        """Return a number's value, or the key that it depends on."""
         match number.value:
             case Literal(value):
                 return value
@@ -95,12 +97,14 @@ class Numbers:
         return None
 
     def _checked(self, number: Number, value: int | None) -> int | None:
-        """None, with a problem, where a value does not fit."""
+        """Return the value, or None with a problem if it is out of range."""
         bits, what = (32, "an enum member") if number.member else (64, "a constant")
         highest = 2**31 - 1 if number.member else 2**64 - 1
         if value is None or -(2 ** (bits - 1)) <= value <= highest:
             return value
-        message = f"{number.name} is {_shown(value)}: {what} is between {-(2 ** (bits - 1))} and {highest}"
+        message = (
+            f"{number.name} is {_shown(value)}: expected {what} between {-(2 ** (bits - 1))} and {highest}"
+        )
         self.problems.append(Problem(Rule.OUT_OF_RANGE, number.span, message))
         return None
 
@@ -109,26 +113,28 @@ class Numbers:
         circle = [name for _, name in keys[keys.index(at) :]]
         path = " = ".join([*circle[:5], *(["…"] if len(circle) > 5 else []), at[1]])
         span = chain[keys.index(at)][1].span
-        self.problems.append(Problem(Rule.CONSTANT_CYCLE, span, f"{at[1]} is defined by itself: {path}"))
+        self.problems.append(
+            Problem(Rule.CONSTANT_CYCLE, span, f"{at[1]} is defined in terms of itself: {path}")
+        )
 
     def _report_ambiguous(self, reference: Reference, found: list[tuple[str, Span]]) -> None:
         self.problems.append(
             Problem(
                 Rule.AMBIGUOUS_NAME,
                 reference.span,
-                f"{reference.name} is defined by several included files",
+                f"{reference.name} is ambiguous: several included files define it",
                 related=tuple((span, "defined here") for _, span in found),
             )
         )
 
     def _report_unknown(self, module: str, reference: Reference) -> None:
-        """Once per name and module: libvirt's C constants stand in many places."""
+        """Report a name once per module: libvirt's C constants appear in many places."""
         name = reference.name
         if (module, name) in self._unknown:
             return
         self._unknown.add((module, name))
         if types := self._names.types_named(module, name):
-            message = f"{name} is {with_article(types[0].kind)}, not a constant"
+            message = f"expected a constant, got {with_article(types[0].kind)}: {name}"
             related = ((types[0].span, "defined here"),)
             self.problems.append(Problem(Rule.WRONG_KIND, reference.span, message, related=related))
             return
@@ -140,11 +146,11 @@ class Numbers:
         if name in KNOWN:
             pass_on += f" (libvirt's {KNOWN[name].header})"
         similar = self._names.similar(module, name, types=False)
-        hint = f"{similar} If not, {pass_on}" if similar else pass_on
+        hint = f"{similar} Otherwise, {pass_on}" if similar else pass_on
         message = f"no file defines the constant {name}"
         self.problems.append(Problem(Rule.MISSING_EXTERNAL, reference.span, message, hint))
 
 
 def _shown(value: int) -> str:
-    """Hostile numbers have thousands of digits, which Python would refuse to print."""
+    """Return a number as text; Python refuses to print the thousands of digits of hostile numbers."""
     return str(value) if abs(value) < 10**40 else "a number of more than 40 digits"

@@ -1,4 +1,4 @@
-"""Finds definitions, and reads them into a Schema."""
+"""Finding definitions, and reading them into a Schema."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from .source import MAX_SIZE, Source, Span
 from .source_tree import find_files
 
 EXTERNALS: Final = "externals.toml"
-#: Bytes of all files of a set together. A release of libvirt has a hundredth of it.
+#: Maximum size of all files of a set together, in bytes. A release of libvirt has a hundredth of it.
 MAX_TOTAL: Final = 16 * MAX_SIZE
-#: What stands in the head of every generated file, in comments and strings of several languages.
+#: Valid file names, which appear in the head of every generated file, in comments and strings of several
+#: languages.
 _FILE_NAME: Final = re.compile(r"[\w .+()-]{1,200}")
 _RELEASE: Final = re.compile(r"[A-Za-z0-9._+-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
 class Providers:
-    """All probe providers of a set. `release` is libvirt's, None for a user's own."""
+    """All probe providers of a set. `release` is libvirt's, None for custom providers."""
 
     providers: tuple[Provider, ...]
     release: str | None
@@ -50,14 +51,17 @@ def load_schema(
     dialect: Dialect = "auto",
     known: bool = False,
 ) -> Schema:
-    """The Schema of folders or files.
+    """Return the Schema of folders or files.
 
-    Of a folder all regular `*.x` are read, in the order of their names; its MANIFEST.toml gives the release,
-    and its externals.toml the external constants. Of a folder that has none, as libvirt's src/, the `*.x` of
-    all folders below it are read, each with the externals.toml next to it. With a file, the files that it
-    includes are read from the same folder, and the externals.toml there; nothing else in it is opened. A pipe
-    is read only as `/dev/stdin` or `/dev/fd/N`. `defines` come before what an externals.toml gives; with
-    `known`, constants in libvirt's C headers need neither.
+    From a folder all regular `*.x` are read, sorted by name; its MANIFEST.toml gives the release, and its
+    externals.toml the external constants. If a folder has no `*.x`, like libvirt's src/, those of all folders
+    below
+    it are read, each with the externals.toml next to it. For a file, the files that it includes and the
+    externals.toml are read from the same folder; nothing else in it is opened. A pipe is read only as
+    `/dev/stdin`
+    or `/dev/fd/N`. `defines` take precedence over externals.toml; with `known`, constants in libvirt's C
+    headers
+    need neither.
 
     Raises DefinitionError with the problems of all files.
     """
@@ -68,7 +72,7 @@ def load_schema(
 
 
 def load_release(release: str | None = None, *, defines: Mapping[str, int] | None = None) -> Schema:
-    """The Schema of a release of libvirt, None for the newest, with its history; raises UnknownRelease."""
+    """Return the Schema of a libvirt release (None: the newest) with its history; raises UnknownRelease."""
     name = newest() if release is None else release
     schema = schema_of(texts(find(name)), name, defines=defines)
     known = history()
@@ -82,7 +86,7 @@ def schema_of(
     defines: Mapping[str, int] | None = None,
     read: Callable[[Source], Specification] = read_specification,
 ) -> Schema:
-    """The Schema of a release from the files of its folder, name → content; `read` may know them already."""
+    """Return the Schema of a release from its files (name → content); `read` may return cached results."""
     reader = _Reader(read)
     return _schema(reader, reader.read_release(release, files), defines)
 
@@ -107,7 +111,7 @@ def _schema(
 
 
 def load_providers(paths: Sequence[Path], *, release: str | None = None) -> Providers:
-    """The probe providers of folders (all `*.d`, found as load_schema finds `*.x`) or files.
+    """Return the probe providers of folders (all `*.d`, found as load_schema finds `*.x`) or files.
 
     Raises DefinitionError with the problems of all files.
     """
@@ -118,7 +122,7 @@ def load_providers(paths: Sequence[Path], *, release: str | None = None) -> Prov
 
 
 def load_release_providers(release: str | None = None) -> Providers:
-    """The probe providers of a release of libvirt, None for the newest; raises UnknownRelease."""
+    """Return the probe providers of a libvirt release (None: the newest); raises UnknownRelease."""
     name = newest() if release is None else release
     reader = _Reader()
     providers = reader.read_release_providers(name, texts(find(name)))
@@ -134,7 +138,7 @@ def _providers(reader: _Reader, providers: list[Provider]) -> Providers:
 
 
 def _twice(providers: Sequence[Provider]) -> Iterator[Problem]:
-    """Files that would become the same tapset, and probes that several files have."""
+    """Yield problems for files that would become the same tapset, and for probes in several files."""
     files: dict[str, Provider] = {}
     probes: dict[tuple[str, str], Span] = {}
     for provider in providers:
@@ -143,12 +147,12 @@ def _twice(providers: Sequence[Provider]) -> Iterator[Problem]:
             yield Problem("ambiguous-file", None, message, "name the folder of one release")
         for _, probe in provider.probes:
             if (span := probes.setdefault((provider.name, probe.name), probe.span)) is not probe.span:
-                message = f"a second file has the probe '{probe.name}'"
-                yield Problem("duplicate-name", probe.span, message, related=((span, "the first one"),))
+                message = f"duplicate probe '{probe.name}'"
+                yield Problem("duplicate-name", probe.span, message, related=((span, "first defined here"),))
 
 
 class _Reader:
-    """Reads files; what is wrong with one is kept, and the next one read."""
+    """Reads files; the problems of one are collected, and the next one is read."""
 
     def __init__(self, read: Callable[[Source], Specification] = read_specification) -> None:
         self._read_specification = read
@@ -181,7 +185,7 @@ class _Reader:
         self.release = name
         found = [(Path(name, file), data) for file, data in files.items() if file.endswith(".d")]
         if not found:
-            self._problem("no-providers", f"libvirt {name} has no probe provider (.d file)")
+            self._problem("no-providers", f"no probe provider (.d file) in libvirt {name}")
         return [provider for path, data in found if (provider := self._provider(path, data))]
 
     def read_providers(self, paths: Sequence[Path]) -> list[Provider]:
@@ -194,7 +198,7 @@ class _Reader:
                 files[path] = None
         if not files:
             places = ", ".join(map(str, paths))
-            self._problem("no-providers", f"there is no probe provider (.d file) in {places}")
+            self._problem("no-providers", f"no probe provider (.d file) in {places}")
         return [
             provider
             for path in files
@@ -214,7 +218,7 @@ class _Reader:
         self._manifest(path)
         files = find_files(path, ".x")
         if not files:
-            self._problem("no-definitions", f"there is no .x file in {path}")
+            self._problem("no-definitions", f"no .x file in {path}")
         for folder in dict.fromkeys((path, *(file.parent for file in files))):
             self._externals(folder)
         for file in files:
@@ -266,26 +270,24 @@ class _Reader:
             self._problem("bad-manifest", f"{path / MANIFEST}: not TOML: {error}")
             return
         if not isinstance(release, str):
-            self._problem("bad-manifest", f'{path / MANIFEST}: it must say release = "…"')
+            self._problem("bad-manifest", f'{path / MANIFEST}: expected release = "…"')
         elif not _RELEASE.fullmatch(release):
-            message = f"{path / MANIFEST}: {release[:40]!r} is no release: letters, digits and . _ + - are"
+            message = f"{path / MANIFEST}: invalid release {release[:40]!r}: use letters, digits and . _ + -"
             self._problem("bad-manifest", message)
         else:
             self.release = release
 
     def _input(self, path: Path, data: bytes) -> bool:
-        """Whether definitions can be made from a file: generated files name it."""
+        """Register a file; report a problem if its name cannot appear in generated files."""
         if not _FILE_NAME.fullmatch(path.name):
-            message = (
-                f"{path.name!r} is no name for definitions: it may have letters, digits, blanks and any of"
-            )
+            message = f"invalid name of a definition file: {path.name!r} (use letters, digits, blanks and"
             self._problem("bad-file-name", f"{message} . _ + - ( ); rename it")
             return False
         self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
         return True
 
     def _optional(self, path: Path) -> bytes | None:
-        """A file that need not be there."""
+        """Return the content of a file that may be missing."""
         return self._bytes(path) if os.path.lexists(path) else None
 
     def _bytes(self, path: Path, *, or_pipe: bool = False) -> bytes | None:
@@ -299,7 +301,7 @@ class _Reader:
         self._left -= len(data)
         if self._left >= 0:
             return data
-        self._problem("too-large", f"more than {MAX_TOTAL // 2**20} MiB of definitions, from {path} on")
+        self._problem("too-large", f"more than {MAX_TOTAL // 2**20} MiB of definitions, starting at {path}")
         return None
 
     def _problem(self, rule: str, message: str) -> None:

@@ -5,7 +5,7 @@
     enum remote_procedure { REMOTE_PROC_CONNECT_OPEN = 1, … };
     struct remote_connect_open_args { … };
 
-Procedures and types are compared without case and underscores, since the lock, log and monitor
+Names of procedures and types are compared without case and underscores, since the lock, log and monitor
 protocols write `virLockSpaceProtocolRegisterArgs`.
 """
 
@@ -40,10 +40,10 @@ _HIGHEST = 2**32 - 1
 def libvirt_programs(
     file: FileNames, numbers: Numbers, dialect: Dialect
 ) -> tuple[list[tuple[Program, Span]], list[Problem]]:
-    """The programs that a file defines by libvirt's conventions, each with the place of its constant.
+    """Return the programs that a file defines by libvirt's conventions, each with the place of its constant.
 
-    `auto` looks at files that have a program constant and a procedure enum; `libvirt` also reports
-    a file that has only one of the two.
+    `auto` considers only files with both a program constant and a procedure enum; `libvirt` also reports
+    a file with only one of the two.
     """
     constants = [constant for constant in file.constants if constant.name.endswith(_PROGRAM)]
     enums = [entry for entry in file.types.values() if _is_procedure_enum(entry)]
@@ -60,23 +60,23 @@ def libvirt_programs(
 
 
 def short_program(name: str) -> str:
-    """The tapset's name: VIR_LOG_MANAGER_PROTOCOL_PROGRAM is log_manager."""
+    """Return the tapset's name of a program: `log_manager` for VIR_LOG_MANAGER_PROTOCOL_PROGRAM."""
     name = name.removesuffix(_PROGRAM).removesuffix("_PROTOCOL")
     return name.removeprefix("VIR_").lower()
 
 
 def short_procedure(name: str) -> str:
-    """The tapset's name: REMOTE_PROC_AUTH_LIST is auth_list."""
+    """Return the tapset's name of a procedure: `auth_list` for REMOTE_PROC_AUTH_LIST."""
     return name.partition(_PROC)[2].lower() or name.lower()
 
 
 def version_names(program: str) -> tuple[str, ...]:
-    """What the constant may be called that holds a program's version."""
+    """Return the possible names of the constant that holds a program's version."""
     return tuple(program.removesuffix(_PROGRAM) + ending for ending in _VERSIONS)
 
 
 def type_key(name: str) -> str:
-    """What procedures' and types' names are compared by."""
+    """Return the key by which names of procedures and types are compared."""
     return name.replace("_", "").lower()
 
 
@@ -99,8 +99,8 @@ class _Reader:
     def pairs(
         self, constants: Sequence[ConstDef], enums: Sequence[TypeEntry]
     ) -> list[tuple[ConstDef, TypeEntry]]:
-        """Each program constant with its enum: the only one there is, or the one whose members have
-        the constant's prefix."""
+        """Pair each program constant with its enum: the only one, or the one whose members have the
+        constant's prefix."""
         if len(constants) == 1 and len(enums) == 1:
             return [(constants[0], enums[0])]
         pairs = []
@@ -112,12 +112,12 @@ class _Reader:
                 pairs.append((constant, own[0]))
                 left.pop(own[0].name, None)
             else:
-                message = f"no enum of procedures belongs to the program {constant.name}"
-                hint = f"its name must end in `procedure`, and its members begin with {prefix}"
+                message = f"program {constant.name} has no procedure enum"
+                hint = f"name the enum …procedure, and begin its members with {prefix}"
                 self.problems.append(Problem(Rule.INCOMPLETE_PROGRAM, constant.span, message, hint))
         for name in left:
             span = self._file.types[name].span
-            message = f"no program belongs to the procedures of {name}"
+            message = f"procedure enum {name} has no program"
             hint = "define a constant whose name ends in _PROGRAM"
             self.problems.append(Problem(Rule.INCOMPLETE_PROGRAM, span, message, hint))
         return pairs
@@ -142,12 +142,12 @@ class _Reader:
         )
 
     def report_unclaimed(self) -> None:
-        """Every struct that is named as arguments, result or event must have found its procedure."""
+        """Report structs named as arguments, result or event whose procedure does not exist."""
         for entries in self._candidates.values():
             for entry in entries:
                 if entry.kind == "struct" and entry.name not in self._claims:
-                    message = f"no procedure claims the type {entry.name}"
-                    hint = f"the procedure would be called {_wanted(entry.name)}, or differ in underscores"
+                    message = f"no procedure uses the type {entry.name}"
+                    hint = f"expected a procedure named {_wanted(entry.name)} (underscores may differ)"
                     self.problems.append(Problem(Rule.UNCLAIMED_TYPE, entry.span, message, hint))
 
     def _procedure(self, number: int, member: EnumMember) -> Procedure:
@@ -167,7 +167,10 @@ class _Reader:
         first = self._claims.setdefault(entry.name, member)
         if first.name != member.name:
             message = f"{first.name} and {member.name} both claim the type {entry.name}"
-            related = ((first.span, f"{first.name} is here"), (entry.span, f"{entry.name} is here"))
+            related = (
+                (first.span, f"{first.name} is defined here"),
+                (entry.span, f"{entry.name} is defined here"),
+            )
             self.problems.append(Problem(Rule.TYPE_CLAIMED_TWICE, member.span, message, related=related))
         return Named(entry.module, entry.name)
 
@@ -175,7 +178,7 @@ class _Reader:
         number = self._numbers.defined(self._file.module, constant.name)
         if number is None or 0 <= number <= _HIGHEST:
             return number
-        message = f"{constant.name} is not between 0 and {_HIGHEST}"
+        message = f"expected {constant.name} between 0 and {_HIGHEST}"
         self.problems.append(Problem(Rule.OUT_OF_RANGE, constant.span, message))
         return None
 
@@ -184,7 +187,7 @@ class _Reader:
         for constant in self._file.constants:
             if constant.name in names:
                 return self._number(constant)
-        message = f"the program {program.name} has no version"
+        message = f"program {program.name} has no version"
         hint = " or ".join(f"const {name} = 1;" for name in names)
         self.problems.append(Problem(Rule.INCOMPLETE_PROGRAM, program.span, message, f"add {hint}"))
         return None
@@ -196,7 +199,7 @@ def _members(entry: TypeEntry) -> tuple[EnumMember, ...]:
 
 
 def _wanted(type_: str) -> str:
-    """The plainest name of a procedure that would claim a type."""
+    """Return the most obvious name of a procedure that would claim a type."""
     words = _PART.sub("", type_)
     if "_" not in words:
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", words)

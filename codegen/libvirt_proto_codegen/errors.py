@@ -1,4 +1,4 @@
-"""Problems of definitions: data first, `file:line:col` with the line and a caret second."""
+"""Problems in definitions: data, and their rendering as `file:line:col` with the line and a caret."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from .quoting import printable
 from .source import Span
 
-#: What GitHub's runner executes in a line of a job's log: `::error::` at its start, `##[error]` anywhere. No
-#: valid definition has it. Source: ActionCommand.cs of actions/runner.
+#: Workflow commands that GitHub's runner executes from a line of a job's log: `::error::` at the start,
+#: `##[error]` anywhere. No valid definition contains them. Source: ActionCommand.cs of actions/runner.
 _WORKFLOW_COMMAND = re.compile(r"^\s*::|##\[")
-#: A longer source line is shown in part, around the caret.
+#: A longer source line is shortened around the caret.
 LINE_WIDTH = 120
 
 
@@ -20,9 +20,9 @@ LINE_WIDTH = 120
 class Problem:
     """One thing that is wrong with a definition.
 
-    `rule` is a stable identifier (`unknown-name`, `duplicate-number`, …), `message` says what is
-    wrong, `hint` what to do about it, `related` names other places that matter ("first defined
-    here").
+    `rule` is a stable identifier (`unknown-name`, `duplicate-number`, …), `message` states the problem,
+    `hint`
+    gives the fix, and `related` names other relevant places ("first defined here").
     """
 
     rule: str
@@ -45,7 +45,7 @@ class Problem:
 
 
 class DefinitionError(Exception):
-    """Definitions that cannot be used; `problems` holds every one that was found, in file order."""
+    """Unusable definitions; `problems` holds every problem found, in file order."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -57,7 +57,8 @@ def _place(span: Span) -> str:
 
 
 def _excerpt(span: Span) -> list[str]:
-    """The source line, and a caret line below it. Control characters and workflow commands are replaced."""
+    """Return the source line and a caret line below it, with control characters and workflow commands
+    replaced."""
     first, last = span.source.bounds(span.line)
     cut = max(first, span.start - LINE_WIDTH // 2) if last - first > LINE_WIDTH else first
     text = span.source.text[cut : min(last, cut + LINE_WIDTH)]

@@ -1,4 +1,4 @@
-"""Constants that definitions take from C headers: `externals.toml`, and libvirt's own, which we know.
+"""Constants that definitions take from C headers: `externals.toml`, and the known ones of libvirt.
 
     [VIR_UUID_BUFLEN]
     value = 16
@@ -22,11 +22,11 @@ _LOWEST, _HIGHEST = -(2**63), 2**64 - 1
 
 
 class ExternalsError(Exception):
-    """An externals.toml that cannot be used; says why in one line."""
+    """An invalid externals.toml; the message gives the reason in one line."""
 
 
 def read_externals(text: str) -> dict[str, External]:
-    """The external constants of an externals.toml, by name. Raises ExternalsError."""
+    """Return the external constants of an externals.toml, by name. Raises ExternalsError."""
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
@@ -36,26 +36,26 @@ def read_externals(text: str) -> dict[str, External]:
 
 def _external(name: str, entry: Any) -> External:
     if not _NAME.fullmatch(name):
-        raise ExternalsError(f"{name!r} is no name of a constant")
+        raise ExternalsError(f"invalid name of a constant: {name!r}")
     value, header, rest = entry, None, ()
     if isinstance(entry, dict):
         value, header = entry.get("value"), entry.get("header")
         rest = tuple(entry.keys() - {"value", "header"})
     if rest:
-        raise ExternalsError(f"{name}: {min(rest)!r} is neither value nor header")
+        raise ExternalsError(f"{name}: expected value or header, got {min(rest)!r}")
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ExternalsError(f"{name}: its value must be an integer")
+        raise ExternalsError(f"{name}: expected an integer as the value")
     if not _LOWEST <= value <= _HIGHEST:
-        raise ExternalsError(f"{name}: its value must be between {_LOWEST} and {_HIGHEST}")
+        raise ExternalsError(f"{name}: expected a value between {_LOWEST} and {_HIGHEST}")
     if header is not None and not isinstance(header, str):
-        raise ExternalsError(f"{name}: its header must be a string")
-    if header is not None and not header.isprintable():  # it stands in comments, which end with a line
-        raise ExternalsError(f"{name}: its header must be one line without control characters")
+        raise ExternalsError(f"{name}: expected a string as the header")
+    if header is not None and not header.isprintable():  # it appears in comments, which end with a line
+        raise ExternalsError(f"{name}: expected a header of one line without control characters")
     return External(name, value, header)
 
 
 def write_externals(externals: Iterable[External]) -> str:
-    """The text of an externals.toml, sorted by name."""
+    """Return the text of an externals.toml, sorted by name."""
     lines = ["# Constants that the definitions take from libvirt's C headers."]
     for external in sorted(externals, key=lambda external: external.name):
         lines += ["", f"[{external.name}]", f"value = {external.value}"]
@@ -65,7 +65,7 @@ def write_externals(externals: Iterable[External]) -> str:
 
 
 def toml_string(text: str) -> str:
-    """A basic string of TOML."""
+    """Return a basic string of TOML."""
     escaped = "".join(f"\\{c}" if c in '\\"' else c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
     return f'"{escaped}"'
 
@@ -75,14 +75,14 @@ def _known() -> Mapping[str, External]:
     return read_externals(file.read_text(encoding="utf-8"))
 
 
-#: libvirt's, with the headers of release 10.0.0; the values are those of every release.
+#: libvirt's constants, with the headers of release 10.0.0; the values are the same in every release.
 KNOWN: Final[Mapping[str, External]] = _known()
-#: Until 1.2.9 all of them stood here.
+#: The header of all of them until 1.2.9.
 _OLD_HEADER: Final = "include/libvirt/libvirt.h.in"
 
 
 def known(name: str, release: tuple[int, ...]) -> External | None:
-    """A constant of libvirt's headers, with the header that held it in a release."""
+    """Return a known constant of libvirt, with the header that held it in a release."""
     external = KNOWN.get(name)
     if external and release < (1, 2, 10):
         return External(name, external.value, _OLD_HEADER)

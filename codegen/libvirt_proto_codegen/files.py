@@ -1,4 +1,4 @@
-"""Read files that others may have put there: nothing but regular files is opened, and nothing blocks."""
+"""Opening of untrusted files: only regular files are opened, and nothing blocks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 
 def is_special(path: Path) -> bool:
-    """Check whether a path is a directory, FIFO, socket or device; False where that is unknown."""
+    """Return True for a directory, FIFO, socket or device; False also for a path that cannot be examined."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -20,13 +20,13 @@ def is_special(path: Path) -> bool:
 def open_regular(path: Path, *, or_pipe: bool = False) -> BinaryIO:
     """Open a regular file for reading; raises OSError for anything else, before it is opened.
 
-    With `or_pipe`, a pipe is opened, too, and reading it waits for its writer.
+    With `or_pipe`, a pipe is opened as well, and reading it waits for its writer.
     """
     mode = path.stat().st_mode
     if or_pipe and stat.S_ISFIFO(mode):
         return open(path, "rb")
     _check(path, mode)
-    # Another file may have taken its place by now.
+    # Another file may have taken its place meanwhile.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         _check(path, os.fstat(descriptor).st_mode)

@@ -1,4 +1,4 @@
-"""What `diff` and `lint` find in definitions: data first, sentences second."""
+"""Findings of `diff` and `lint`: data first, sentences second."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ SymbolKind = Literal["program", "procedure", "type", "field", "arm", "member", "
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """What a finding is about, to look it up in a Schema.
+    """The subject of a finding, as a key into a Schema.
 
-    `name` is that of the .x (`REMOTE_PROC_AUTH_LIST`; an arm's is its field's, or `case 7` and `default`
-    where it has none). `owner` is the type that holds a field, an arm or an enum member, `program` the
-    number of the program that a program or procedure is (in), `number` a procedure's. `file` is the base name
-    of the .x that defines it; None for a constant that no file defines.
+    `name` is the name in the .x (`REMOTE_PROC_AUTH_LIST`); an arm has that of its field, or `case 7` or
+    `default`
+    without a field. `owner` is the type that holds a field, an arm or an enum member; `program` is the number
+    of a
+    program, or of a procedure's program; `number` is a procedure's. `file` is the base name of the .x that
+    defines
+    it, None for a constant that no file defines.
     """
 
     kind: SymbolKind
@@ -30,24 +33,30 @@ class Symbol:
 
     @property
     def qualified(self) -> str:
-        """The name behind that of its owner, if any: `remote_domain_get_info_ret.state`."""
+        """The name, qualified by its owner, if any: `remote_domain_get_info_ret.state`."""
         return f"{self.owner}.{self.name}" if self.owner else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a rule found.
+    """One result of a rule.
 
-    `rule` is a stable identifier in capitals (`FIELD_TYPE_CHANGED`), `category` one of the command's
-    (WIRE, LIMIT, SOURCE, ADDED), `program` a program's short name (None for what belongs to none), `name`
-    what it is about (`remote_domain_get_info_ret.state`). `message` says what is so, `effect` what a peer
-    sees of it. `old` and `new` are the places on the two sides; lint has `new` alone. `reaches` names the
-    procedures whose payload it is in (`remote.domain_get_info`), in the order of their numbers.
+    `rule` is a stable identifier in capitals (`FIELD_TYPE_CHANGED`), `category` one of the command's (WIRE,
+    LIMIT,
+    SOURCE, ADDED), `program` a program's short name (None without a program), `name` the subject
+    (`remote_domain_get_info_ret.state`). `message` states the fact, `effect` its consequence for a peer.
+    `old` and
+    `new` are the places on the two sides; lint has only `new`. `reaches` names the procedures whose payload
+    contains
+    the subject (`remote.domain_get_info`), in the order of their numbers.
 
-    The rest is for programs, so that none needs to take sentences apart: `symbol` as the new side calls it
-    (for what left, the old side); `old_symbol` the same thing on the old side, None for what is new;
-    `before` and `after` the number or the XDR that changed, None where there was none. `payloads` are the
-    payload types that contain it, on the side of `symbol`.
+    The remaining fields are for programs, so that none has to parse sentences. `symbol` is the subject on the
+    new
+    side (for something removed, on the old side); `old_symbol` is the same thing on the old side, None for
+    something
+    new; `before` and `after` are the number or the XDR that changed, None where there was none. `payloads`
+    are the
+    payload types that contain the subject, on the side of `symbol`.
     """
 
     rule: str
@@ -68,30 +77,31 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class FindingRule:
-    """A rule: its identifier, the category of its findings, and what it looks for, in one sentence."""
+    """A rule: its identifier, the category of its findings, and one sentence about what it finds."""
 
     id: str
     category: str
     summary: str
 
 
-#: Identifier → rule, in the order in which reports list them.
+#: Identifier → rule, in report order.
 Rules = Mapping[str, FindingRule]
 
 
-#: How much a category matters to who runs the command, as CI systems call it.
+#: The severity of a category, as CI systems name it.
 Level = Literal["error", "warning", "notice"]
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """What findings of a kind have in common: the identifier, and in a few words what it means for who
-    changes definitions. The level `error` makes the command fail, unless --fail-on says otherwise."""
+    """A kind of finding: its identifier, its default level, and a short description for authors of
+    definitions.
+    The level `error` makes the command fail, unless --fail-on overrides it."""
 
     id: str
     level: Level
     summary: str
 
 
-#: Identifier → category, the gravest first.
+#: Identifier → category, the most severe first.
 Categories = Mapping[str, Category]

@@ -1,4 +1,4 @@
-"""Constants out of C headers: `#define NAME (256 + 1)` and `NAME = 3,` in an enum."""
+"""Constants from C headers: `#define NAME (256 + 1)` and `NAME = 3,` in an enum."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Final
 from .externals import known
 from .schema import External
 
-#: Constants that stand for constants; a circle must end.
+#: Maximum length of a chain of constants defined by constants; ends cycles.
 _MAX_STEPS: Final = 20
-#: A value that is more than a few words is no plain number.
+#: Maximum length of a value, in characters; a longer one is not a simple number.
 _MAX_LENGTH: Final = 200
 _EXPRESSION = re.compile(r"[\w\s()+*|<-]+", re.ASCII)
 _SUFFIX = re.compile(r"\b(0[xX][0-9a-fA-F]+|[0-9]+)[uUlL]+\b")
 
 
 class HeaderConstants(Mapping[str, External]):
-    """The constants that a tree's headers define and, behind them, those of libvirt that we know.
+    """Constants of a tree's headers and, failing that, the known constants of libvirt.
 
-    `defines` come before both. Names are looked for when they are asked for.
+    `defines` take precedence over both. Names are searched for on demand.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class HeaderConstants(Mapping[str, External]):
         self._defines = defines
         self._release = release
         self._found: dict[str, External | None] = {}
-        # Public headers first: what they say is what the definitions were written against.
+        # Public headers first: the definitions were written against their values.
         order = sorted(headers, key=lambda path: ("include" not in path.parts, path))
         self._texts = {path: headers[path] for path in order}
 
@@ -47,7 +47,7 @@ class HeaderConstants(Mapping[str, External]):
         return external
 
     def __iter__(self) -> Iterator[str]:
-        """The names that were asked for and found."""
+        """Iterate over the names that were looked up and found."""
         return (name for name, external in self._found.items() if external)
 
     def __len__(self) -> int:
@@ -74,7 +74,7 @@ class HeaderConstants(Mapping[str, External]):
                     yield path, (match[1] or match[2]).decode("utf-8", errors="replace")
 
     def _number(self, value: str, steps: int) -> int | None:
-        """The value of a constant expression of C; None where it is more than sums and shifts."""
+        """Return the value of a C constant expression; None for anything beyond sums and shifts."""
         if len(value) > _MAX_LENGTH or not _EXPRESSION.fullmatch(value):
             return None
         try:

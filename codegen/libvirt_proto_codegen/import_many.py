@@ -1,4 +1,4 @@
-"""`libvirt-proto import` of many releases at once: they become an archive and its history."""
+"""`libvirt-proto import` of many releases at once, into an archive and its history."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .source_tree import SourceTree
 
 @dataclass(frozen=True, slots=True)
 class ManyReport:
-    """What came of many releases: those that were read, all that the archive has now, and their history."""
+    """The result of importing many releases: those read, all in the archive, and their history."""
 
     read: tuple[str, ...]
     archive: Archive
     history: History
-    #: Bytes of the two files, by their names.
+    #: Sizes of the two files in bytes, by name.
     sizes: Mapping[str, int]
     differences: tuple[Difference, ...] = ()
 
@@ -35,10 +35,11 @@ def import_releases(
     check: bool = False,
     progress: Progress | None = None,
 ) -> ManyReport:
-    """Writes the archive of releases and their history in `out`; with `check` it only compares.
+    """Write the archive of releases and their history to `out`; `check` only compares.
 
-    `trees` has each release's part of `source`. Releases that the archive has beside these stay; the history
-    is made anew. `defines`, `same` and errors are as for `import_release`.
+    `trees` has each release's part of `source`. Other releases in the archive are kept; the history is
+    rebuilt.
+    `defines`, `same` and errors are as for `import_release`.
     """
     parser = Parser()
     news = {}

@@ -1,4 +1,6 @@
-"""`libvirt-proto import`: a libvirt source tree becomes `protocol-defs/<release>/` in canonical form."""
+"""`libvirt-proto import`: writes a libvirt source tree's definitions to `protocol-defs/<release>/`, in
+canonical
+form."""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ from .schema import External, Input, Schema
 from .source import Source
 from .source_tree import SourceTree, read_tree
 
-#: What the newest releases have; older ones lack some.
+#: The definition files of the newest releases; older releases lack some.
 PROTOCOL_FILES: Final = (
     "admin_protocol.x",
     "lock_protocol.x",
@@ -46,7 +48,7 @@ _RELEASE = re.compile(r"[0-9]+(?:\.[0-9]+)+(?:-?rc[0-9]+)?")
 _NAMED_RELEASE = re.compile(
     rf"libvirt[-_]v?(?P<named>{_RELEASE.pattern})|^v?(?P<alone>{_RELEASE.pattern})(?:\.(?:tar|t[gx]z|zip).*)?$"
 )
-#: Words of all definitions of a release, which decide how much memory they take; libvirt's have 13,000.
+#: Maximum number of words in all definitions of a release, which bounds memory; libvirt's have 13,000.
 MAX_WORDS: Final = 50_000
 _WORD: Final = re.compile(rb"/\*.*?(?:\*/|\Z)|\w+|[^\w\s]", re.DOTALL)
 #: Folders that hold copies.
@@ -55,7 +57,7 @@ _COPIES: Final = ("test", "build", "_build", "dist")
 
 @dataclass(frozen=True, slots=True)
 class ImportedFile:
-    """A definition file: where it was in the source, and the SHA-256 of what was read and written."""
+    """A definition file: its path in the source, and the SHA-256 of its original and of its written text."""
 
     name: str
     path: str
@@ -65,7 +67,7 @@ class ImportedFile:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A file that is not as it would be written; `kind` is missing, extra or differs."""
+    """A file that differs from what would be written; `kind` is missing, extra or differs."""
 
     path: Path
     kind: str
@@ -73,18 +75,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What was found in a source tree, and what was written to `folder` or, with `check`, differs there."""
+    """The files found in a source tree, and those written to `folder` or, with `check`, different there."""
 
     release: str
     folder: Path
     files: tuple[ImportedFile, ...]
-    #: Files of PROTOCOL_FILES that the source does not have.
+    #: Files of PROTOCOL_FILES that the source lacks.
     missing: tuple[str, ...]
     schema: Schema
     providers: tuple[Provider, ...] = ()
-    #: File → text in canonical form, externals.toml among them.
+    #: File → text in canonical form, including externals.toml.
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
-    #: The archive and the history, where these were written, too.
+    #: The archive and the history, if they were written as well.
     kept_in: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
 
@@ -96,7 +98,7 @@ class ImportReport:
 
 
 def guess_release(source: Path) -> str | None:
-    """The release that a folder or archive is named after: `libvirt-12.6.0.tar.xz`, `12.6.0`."""
+    """Return the release in the name of a folder or archive: `libvirt-12.6.0.tar.xz`, `12.6.0`."""
     match = _NAMED_RELEASE.search(source.resolve().name)
     return match["named"] or match["alone"] if match else None
 
@@ -112,13 +114,16 @@ def import_release(
     check: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Reads the definitions and probe providers in a source tree, a release archive or a folder of
-    .x and .d files (or in the part `tree` of one), and writes them to `out/<release>`; with `check` it only
-    compares. If `out` keeps an archive of releases, it and their history get the release, too; `same` has
-    ranges (first, last) of releases with the same declarations.
+    """Import the definitions and probe providers of a release into `out/<release>`; `check` only compares.
 
-    External constants come from `defines`, else from the tree's headers, else from what is known of
-    libvirt's. Raises DefinitionError for everything that is wrong with the source or the folder.
+    `source` is a source tree, a release archive or a folder of .x and .d files; `tree` restricts it to a
+    part.
+    If `out` holds an archive of releases, the archive and its history are updated as well; `same` has ranges
+    (first, last) of releases with the same declarations.
+
+    External constants are taken from `defines`, else from the tree's headers, else from the known constants
+    of
+    libvirt. Raises DefinitionError for everything that is wrong with the source or the folder.
     """
     report = replace(
         read_release(tree or read_tree(source), release, source, defines=defines), folder=out / release
@@ -136,7 +141,7 @@ def import_release(
 
 
 def file_differences(folder: Path, texts: Mapping[str, str]) -> tuple[Difference, ...]:
-    """Which files in a folder do not have these texts."""
+    """Return the files in a folder whose text differs from these texts."""
     found = []
     for name, text in sorted(texts.items()):
         path = folder / name
@@ -148,7 +153,7 @@ def file_differences(folder: Path, texts: Mapping[str, str]) -> tuple[Difference
 
 
 def write_files(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write those files in a folder that have another text, each so that nobody reads half of it."""
+    """Write the files in a folder whose text differs, each atomically."""
     for difference in file_differences(folder, texts):
         try:
             replace_file(difference.path, texts[difference.path.name])
@@ -165,9 +170,9 @@ def read_release(
     defines: Mapping[str, int] | None = None,
     parser: Parser | None = None,
 ) -> ImportReport:
-    """What a source tree has of a release, in canonical form; `source` is what problems call it."""
+    """Return a release's definitions in canonical form; `source` is the name used in problems."""
     if not SAFE.fullmatch(release):
-        raise _failure("bad-release", f"{release!r} is no name of a release, such as 12.6.0")
+        raise _failure("bad-release", f"expected the name of a release, such as 12.6.0, got {release!r}")
     chosen = _choose(tree, source)
     specifications, providers, texts = (parser or Parser()).parse(chosen, tree)
     numbers = tuple(int(part) for part in re.findall(r"[0-9]+", release))
@@ -203,12 +208,12 @@ def _sha256(data: bytes) -> str:
 
 
 def _choose(tree: SourceTree, source: Path) -> list[PurePosixPath]:
-    """One path for each file name, sorted by name."""
+    """Return one path per file name, sorted by name."""
     by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
     for path in tree.definitions:
         by_name[path.name].append(path)
     if not any(name.endswith(".x") for name in by_name):
-        raise _failure("no-definitions", f"there is no *protocol.x in {source}")
+        raise _failure("no-definitions", f"no *protocol.x file in {source}")
     problems: list[Problem] = []
     chosen: list[PurePosixPath] = []
     for _, paths in sorted(by_name.items()):
@@ -216,7 +221,7 @@ def _choose(tree: SourceTree, source: Path) -> list[PurePosixPath]:
         originals.sort(key=lambda path: (len(path.parts), path))
         if len({tree.definitions[path] for path in originals}) > 1:
             places = ", ".join(map(str, originals[:3])) + (", …" if len(originals) > 3 else "")
-            message = f"{len(originals)} files are called {originals[0].name}, and differ: {places}"
+            message = f"{len(originals)} different files are named {originals[0].name}: {places}"
             hint = "name the folder of one release"
             problems.append(Problem("ambiguous-file", None, message, hint))
         chosen.append(originals[0])
@@ -230,13 +235,14 @@ def _is_copy(path: PurePosixPath) -> bool:
 
 
 def _words(data: bytes) -> int:
-    """Words and punctuation marks of a definition file, each comment counted as one."""
+    """Count the words and punctuation marks of a definition file; a comment counts as one."""
     return sum(1 for _ in _WORD.finditer(data))
 
 
 class Parser:
-    """Parses files and prints them in canonical form. What the next release has in common with one is parsed
-    once; a release before that is not kept, since all together are too large."""
+    """Parses files and prints them in canonical form. Files shared with the previous release are parsed once;
+    older
+    releases are forgotten, since all together are too large."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bytes], tuple[Specification | Provider, str]] = {}
@@ -245,14 +251,14 @@ class Parser:
     def parse(
         self, chosen: Sequence[PurePosixPath], tree: SourceTree
     ) -> tuple[list[Specification], list[Provider], dict[str, str]]:
-        """The definitions and providers in some files, and the canonical text of each, by its name."""
+        """Return the definitions and providers in some files, and the canonical text of each, by name."""
         specifications: list[Specification] = []
         providers: list[Provider] = []
         texts: dict[str, str] = {}
         problems: list[Problem] = []
         if sum(_words(tree.definitions[path]) for path in chosen) > MAX_WORDS:
             message = f"the definitions of a release have more than {MAX_WORDS:,} words"
-            raise _failure("too-large", f"{message}: this is not a libvirt release")
+            raise _failure("too-large", f"{message}: expected a libvirt release")
         before, self._known = self._known, {}
         for path in chosen:
             key = path.name, tree.definitions[path]
@@ -280,29 +286,29 @@ class Parser:
 
 
 def _canonical(specification: Specification) -> str:
-    """The text of a definition in our own form, which is certain to say the same."""
+    """Return a definition's canonical text, verified to parse to an equal Specification."""
     text = print_specification(specification)
     again = read_specification(Source(specification.file, text))
     if again != specification:
-        raise _not_equal(specification.file)  # pragma: no cover - a guard against mistakes of our own
+        raise _not_equal(specification.file)  # pragma: no cover - a guard against bugs in the printer
     return text
 
 
 def _canonical_provider(provider: Provider) -> str:
-    """The text of a probe provider in our own form, which is certain to say the same."""
+    """Return a probe provider's canonical text, verified to parse to an equal Provider."""
     text = print_provider(provider)
     if read_provider(Source(provider.file, text)) != provider:
-        raise _not_equal(provider.file)  # pragma: no cover - a guard against mistakes of our own
+        raise _not_equal(provider.file)  # pragma: no cover - a guard against bugs in the printer
     return text
 
 
 def _not_equal(file: str) -> DefinitionError:  # pragma: no cover - as above
-    return _failure("not-equal", f"{file}: printed and parsed again it says something else")
+    return _failure("not-equal", f"{file}: the canonical form does not parse to the same definitions")
 
 
 def _manifest(report: ImportReport) -> str:
     lines = [
-        "# Written by `libvirt-proto import`: the SHA-256 of what was read, and of what was made of it.",
+        "# Written by `libvirt-proto import`: the SHA-256 of each file as read and as written.",
         f"release = {toml_string(report.release)}",
     ]
     for file in report.files:
@@ -322,10 +328,10 @@ def _differences(folder: Path, texts: Mapping[str, str]) -> tuple[Difference, ..
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    """All files or none: they are written in a temporary folder, which then takes the folder's place."""
+    """Write all files or none: they go to a temporary folder, which then replaces the folder."""
     try:
         if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
-            message = f"{folder} is there already and has no {MANIFEST}: it is left alone"
+            message = f"{folder} exists and has no {MANIFEST}: it is not overwritten"
             raise _failure("not-ours", message)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with temporary_folder(folder) as temporary:

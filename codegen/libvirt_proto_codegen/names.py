@@ -1,9 +1,9 @@
-"""First pass: which file defines which name, and what a file sees.
+"""First pass: the names that each file defines, and the names that each file sees.
 
-A file sees its own names and those of the files whose headers it includes, `%#include "X.h"` standing
-for X.x, and what those include. Types, constants, enum members and programs share one name space (RFC
-4506 §6.4 note 3, RFC 5531 §12.3); a struct's fields and a union's discriminant and arms have one of
-their own each (note 4). Two files may define the same name, each for itself.
+A file sees its own names and those of the files whose headers it includes (`%#include "X.h"` refers to X.x),
+transitively. Types, constants, enum members and programs share one name space (RFC 4506 §6.4 note 3, RFC 5531
+§12.3); the fields of a struct, and the discriminant and arms of a union, have a name space each (note 4). Two
+files may define the same name independently.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .rules import MAX_DEPTH, Rule
 from .source import Span
 
 Body = EnumBody | StructBody | UnionBody
-#: Looking for similar names takes milliseconds; hostile files must not make us do it too often.
+#: Maximum number of searches for similar names: each takes milliseconds, and hostile files could cause many.
 _MAX_SEARCHES = 20
 _MAX_SEARCHED = 5000
 
@@ -56,9 +56,9 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class TypeEntry:
-    """A type definition. `body` is a Declaration for a typedef of something else than a body.
+    """A type definition. `body` is a Declaration for a typedef of anything but a body.
 
-    `written` is what to print for it; nested bodies are entries of their own, called `outer.field`.
+    `written` is its printed form; nested bodies are separate entries, named `outer.field`.
     """
 
     module: str
@@ -85,7 +85,7 @@ class TypeEntry:
 
 @dataclass(frozen=True)
 class FileNames:
-    """What one file defines; `visible` are the modules it sees, itself first."""
+    """The names that one file defines; `visible` are the modules that it sees, itself first."""
 
     module: str
     specification: Specification
@@ -94,30 +94,31 @@ class FileNames:
     numbers: Mapping[str, Number]
     constants: tuple[ConstDef, ...]
     programs: tuple[ProgramDef, ...]
-    #: Typedefs that say nothing new: `typedef struct X X;`.
+    #: Typedefs that define nothing new: `typedef struct X X;`.
     restated: tuple[TypeName, ...]
 
 
 class Names:
-    """All files, by module name and in the order given."""
+    """All files, by module name and in the given order."""
 
     def __init__(self, files: Mapping[str, FileNames]) -> None:
         self.files = files
         self._searches = 0
 
     def types_named(self, module: str, name: str) -> list[TypeEntry]:
-        """The definitions that `name` may mean in a module: its own, else those of what it includes."""
+        """Return the definitions that `name` may refer to in a module: its own, else those of its
+        includes."""
         own, *others = (self.files[m].types.get(name) for m in self.files[module].visible)
         return [own] if own else [entry for entry in others if entry]
 
     def numbers_named(self, module: str, name: str) -> list[tuple[str, Number]]:
-        """The same for constants and enum members, each with the module that defines it."""
+        """Return the same for constants and enum members, each with the module that defines it."""
         found = [(m, self.files[m].numbers.get(name)) for m in self.files[module].visible]
         defined = [(m, number) for m, number in found if number]
         return defined[:1] if defined and defined[0][0] == module else defined
 
     def elsewhere(self, name: str, *, types: bool) -> str | None:
-        """A hint for a name that another file has: how a file comes to see it."""
+        """Return a hint for a name that another file defines: the line that includes it."""
         for file in self.files.values():
             if name in (file.types if types else file.numbers):
                 header = file.specification.file.removesuffix(".x") + ".h"
@@ -125,7 +126,7 @@ class Names:
         return None
 
     def similar(self, module: str, name: str, *, types: bool) -> str | None:
-        """A hint for a name that nobody has: one that a module sees and that looks like it."""
+        """Return a hint for an unknown name: a similar one that the module sees."""
         known = [
             other
             for file in map(self.files.__getitem__, self.files[module].visible)
@@ -145,20 +146,20 @@ def with_article(kind: str) -> str:
 
 
 def argument_name(program: str, version: str, procedure: str, part: str) -> str:
-    """The name of the type that is made up for a procedure's arguments or result (`args`, `ret`)."""
+    """Return the generated name of the type of a procedure's arguments or result (`args`, `ret`)."""
     return f"{program}.{version}.{procedure}.{part}"
 
 
 def collect(specifications: Sequence[Specification]) -> tuple[Names, list[Problem]]:
-    """All names of all files. Of a name that is defined twice the first definition stays."""
+    """Collect the names of all files. The first of several definitions of a name is kept."""
     problems: list[Problem] = []
     by_module: dict[str, Specification] = {}
     for specification in specifications:
         module = module_name(specification.file)
         if module in by_module:
             first = by_module[module]
-            message = f"{specification.file} is the module {module}, which {first.file} is already"
-            related = ((first.span, "the first one"),)
+            message = f"{specification.file} and {first.file} both define the module {module}"
+            related = ((first.span, "the first file"),)
             problems.append(Problem(Rule.DUPLICATE_FILE, specification.span, message, related=related))
         else:
             by_module[module] = specification
@@ -173,7 +174,7 @@ def collect(specifications: Sequence[Specification]) -> tuple[Names, list[Proble
 
 
 def _visible(module: str, files: Mapping[str, Specification], headers: Mapping[str, str]) -> tuple[str, ...]:
-    """The module and those whose headers it includes, nearest first."""
+    """Return the module and those whose headers it includes, nearest first."""
     seen = {module: None}
     queue = [module]
     for current in queue:
@@ -186,7 +187,7 @@ def _visible(module: str, files: Mapping[str, Specification], headers: Mapping[s
 
 
 class _Collector:
-    """Walks over one file's definitions."""
+    """Collects the names of one file's definitions."""
 
     def __init__(
         self, module: str, specification: Specification, visible: tuple[str, ...], problems: list[Problem]
@@ -201,7 +202,7 @@ class _Collector:
         self.constants: list[ConstDef] = []
         self.programs: list[ProgramDef] = []
         self.restated: list[TypeName] = []
-        #: Bodies whose inside has not been looked at: (name, body, how deep it stands).
+        #: Bodies still to be visited: (name, body, nesting depth).
         self.bodies: list[tuple[str, TypeSpecifier, int]] = []
 
     def collect(self) -> FileNames:
@@ -264,14 +265,14 @@ class _Collector:
             self.bodies.append((name, body, depth))
 
     def _nested(self, name: str, declaration: Declaration, depth: int) -> None:
-        """A declaration whose type is a body defines a type without a name."""
+        """Add an anonymous type for a declaration whose type is a body."""
         body = declaration.type
         if not isinstance(body, Body):
             return
         if depth < MAX_DEPTH:
             self._type(name, body, declaration, declaration.span, anonymous=True, depth=depth + 1)
         else:
-            text = f"types nest more than {MAX_DEPTH} deep here"
+            text = f"expected at most {MAX_DEPTH} nested types"
             self.problems.append(Problem(Rule.TOO_DEEP, declaration.span, text))
 
     def _inside(self, name: str, body: TypeSpecifier, depth: int) -> None:
@@ -309,7 +310,7 @@ class _Collector:
                     self._procedure(program.name, version.name, procedure)
 
     def _procedure(self, program: str, version: str, procedure: ProcedureDef) -> None:
-        """Makes up types where arguments or a result are not just one type's name."""
+        """Add generated types for arguments or a result that are not just the name of one type."""
         args, ret = (argument_name(program, version, procedure.name, part) for part in ("args", "ret"))
         span = procedure.span
         if len(procedure.arguments) > 1:
@@ -331,11 +332,11 @@ class _Collector:
         self._type(name, body, declaration, span, anonymous=True)
 
     def _take(self, name: str, span: Span) -> bool:
-        """True if the name was free in the file."""
+        """Return True if the name was free in the file."""
         return self._first(self.taken, name, span)
 
     def _first(self, taken: dict[str, Span], name: str, span: Span) -> bool:
-        """True if the name was free; else a problem."""
+        """Return True if the name was free; else report a problem."""
         if name not in taken:
             taken[name] = span
             return True

@@ -1,12 +1,12 @@
-"""Names of the .x → names of Python: keywords, collisions, spelling, in one place."""
+"""Python names for the names of a .x file: keywords, collisions and spelling, in one place."""
 
 from __future__ import annotations
 
 import keyword
 from collections.abc import Container
 
-#: Names that generated functions use for themselves: locals of fields keep clear of them, and so does what
-#: the functions refer to.
+#: Names that generated functions use internally. Locals made from fields, and names that the functions refer
+#: to, avoid them.
 LOCALS = frozenset(
     (
         *("buffer", "pos", "put", "value", "count", "item", "flag", "depth", "result", "number", "_"),
@@ -14,10 +14,10 @@ LOCALS = frozenset(
     )
 )
 
-#: Fields that would hide something of the generated classes' bases.
+#: Fields that would hide attributes of the generated classes' bases.
 _MEMBERS = frozenset(("xdr_name",))
 
-#: What `enum` and Python keep for themselves as names of members.
+#: Member names that `enum` and Python reserve.
 _ENUM = frozenset(("mro", "name", "value"))
 
 
@@ -37,29 +37,31 @@ def module_name(file: str) -> str:
 
 
 def identifier(name: str, *taken: Container[str]) -> str:
-    """The name, with underscores appended while it is a keyword or in one of the containers."""
+    """Return the name, with underscores appended while it is a keyword or in one of the containers."""
     while keyword.iskeyword(name) or any(name in names for names in taken):
         name += "_"
     return name
 
 
 def constant_name(name: str) -> str:
-    """A constant of a module: no keyword, no local of the functions, and nothing that Python mangles within a
-    class or keeps for itself."""
+    """Return the name of a module constant: not a keyword, not a local of the generated functions, and
+    neither
+    name-mangled in a class nor reserved by Python."""
     if name.startswith("__"):
         name = "x" + name
     return identifier(name, LOCALS)
 
 
 def field_name(name: str, taken: Container[str] = ()) -> str:
-    """The attribute of a field: no keyword, nothing that the class has, no private mangling."""
+    """Return the attribute name of a field: not a keyword, not an attribute of the class, not
+    name-mangled."""
     if name.startswith("_"):
         name = "x" + name
     return identifier(name, _MEMBERS, taken)
 
 
 def member_name(name: str, taken: Container[str] = ()) -> str:
-    """An enum member: what `enum` would take for its own gets an underscore behind it."""
+    """Return the name of an enum member, with an underscore appended to names that `enum` reserves."""
     if name.startswith("_"):
         name = "x" + name
     return identifier(name, _ENUM, taken)

@@ -1,4 +1,4 @@
-"""Artefacts → disk, or a comparison with what is there."""
+"""Artefacts on disk: writing them, and comparing them with the files that exist."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .render import COMMAND, MARK, Artefact
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A file that is not as it would be generated. `kind` says whether it differs, is missing, or
-    was generated once and is not any more; `path` is below the folder."""
+    """A file that differs from what would be generated, is missing, or is no longer generated (`kind`).
+    `path` is relative to the folder."""
 
     kind: Literal["differs", "missing", "extra"]
     path: str
 
 
 class ForeignFileError(Exception):
-    """A file stands where one would be generated, and it is not a generated one."""
+    """A file that was not generated has the path of a generated one."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = tuple(paths)
@@ -32,7 +32,7 @@ class ForeignFileError(Exception):
 
 
 def compare(artefacts: Iterable[Artefact], folder: Path) -> list[Difference]:
-    """What `write` would change, in the order of paths: a folder may hold the files of several targets."""
+    """Return what `write` would change, sorted by path. A folder may hold the files of several targets."""
     artefacts = tuple(artefacts)
     found: list[Difference] = []
     texts = {artefact.path: artefact.text for artefact in artefacts}
@@ -48,11 +48,11 @@ def compare(artefacts: Iterable[Artefact], folder: Path) -> list[Difference]:
 
 
 def write(artefacts: Iterable[Artefact], folder: Path, *, force: bool = False) -> list[Difference]:
-    """Make the folder as generated, and give what was not so before.
+    """Write the artefacts into a folder, and return what changed.
 
-    Files that an earlier run generated and this one does not are removed. Raises ForeignFileError, before it
-    writes anything, for files in the way that an artefact does not replace (most replace what has a banner),
-    unless `force` is set.
+    Files that an earlier run generated and this one does not are removed. Raises ForeignFileError, before
+    anything is written, for existing files that an artefact may not replace (most replace only files with a
+    banner), unless `force` is set.
     """
     artefacts = tuple(artefacts)
     changes = compare(artefacts, folder)
@@ -76,7 +76,7 @@ def write(artefacts: Iterable[Artefact], folder: Path, *, force: bool = False) -
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file so that nobody ever reads half of it. Raises OSError with the file's name."""
+    """Write a file atomically. Raises OSError with the file's name."""
     temporary = _temporary_name(path)
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def replace_file(path: Path, text: str) -> None:
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """A folder for what takes the path's place; it is removed at the end."""
+    """Create a temporary folder for the replacement of a path, removed on exit."""
     folder = _temporary_name(path)
     try:
         try:
@@ -105,15 +105,16 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _temporary_name(path: Path) -> Path:
-    """A hidden name in the same folder, for what takes the path's place. It is known before anything has it,
-    so that a signal at any moment leaves no file."""
+    """Return a hidden name in the same folder for the replacement of a path. The name is known before the
+    file
+    exists, so that a signal at any moment leaves no file."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Give OSErrors the name of the file that is written: those of write(2) have none, and others that of a
-    temporary file."""
+    """Give OSErrors the name of the target file: those of write(2) have none, others name a temporary
+    file."""
     try:
         yield
     except OSError as error:
@@ -122,7 +123,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _generated(folder: Path, targets: Container[str | None]) -> list[str]:
-    """Files right in the folder that carry the banner of one of the targets."""
+    """Return the files directly in the folder that carry the banner of one of the targets."""
     if not folder.is_dir():
         return []
     return [
@@ -135,7 +136,7 @@ def _generated(folder: Path, targets: Container[str | None]) -> list[str]:
 
 
 def _first_lines(path: Path) -> list[str]:
-    """The first two lines of a file, as far as a banner goes; empty where it cannot be read."""
+    """Return the first two lines of a file, as far as a banner reaches; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             return [file.readline(200).decode(errors="replace") for _ in range(2)]
@@ -144,6 +145,6 @@ def _first_lines(path: Path) -> list[str]:
 
 
 def _target(lines: Sequence[str]) -> str | None:
-    """The target that a banner's second line names."""
+    """Return the target that a banner's second line names."""
     _, command, words = lines[1].partition(COMMAND) if len(lines) == 2 else ("", "", "")
     return words.split()[0] if command and words.split() else None

@@ -1,7 +1,8 @@
-"""Definition text to tree: the syntax of RFC 4506 §6.3, nothing of what it means.
+"""Definition text to syntax tree (RFC 4506 §6.3), without semantics.
 
-Two steps, each of which reports all that it finds: the text is split into tokens, comments and `%` lines,
-which refuses characters that begin none of these; then lark makes the tree of the tokens.
+There are two steps, and each reports everything that it finds. The scanner splits the text into tokens,
+comments
+and `%` lines, and rejects characters that begin none of these; lark builds the tree from the tokens.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ from .errors import DefinitionError, Problem
 from .recovery import SyntaxProblem, parsed
 from .source import MAX_SIZE, Source, Span
 
-#: Brackets within each other: bodies, and discriminants that are bodies. libvirt's nest 2, and nothing
-#: that is meant to be read nests this many.
+#: Maximum nesting of brackets (bodies, and discriminants that are bodies). libvirt's definitions nest 2 deep.
 MAX_NESTING = 32
 
-#: Tokens of one file, and comments and `%` lines. libvirt's largest has 11,000; this many take half a second.
+#: Maximum number of tokens in a file, and of comments and `%` lines. libvirt's largest file has 11,000
+#: tokens; parsing this many takes half a second.
 MAX_TOKENS = 100_000
 
-#: A file with more syntax errors than this is something else: the rest is not reported.
+#: A file with more syntax errors is probably not a definition file; the rest is not reported.
 MAX_PROBLEMS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Syntax:
-    """A parsed file: its tree, and what stands between the tokens and may still say something."""
+    """A parsed file: its tree, and the comments and `%` lines between the tokens, which may carry meaning."""
 
     source: Source
     tree: Tree[Token]
@@ -45,7 +46,7 @@ class Syntax:
 
 
 def parse(source: Source) -> Syntax:
-    """The syntax of a definition file.
+    """Parse a definition file.
 
     Raises DefinitionError with the syntax errors found, at most MAX_PROBLEMS of them.
     """
@@ -67,7 +68,7 @@ def _grammar() -> Lark:
 
 @cache
 def _scanner() -> re.Pattern[str]:
-    """Finds the tokens, comments and `%` lines of the grammar, and characters that begin none of these."""
+    """Return the pattern of tokens, comments, `%` lines and characters that begin none of these."""
     names = ("NAME", "COMMENT", "PASSTHROUGH", "NUMBER")
     patterns = {name: _grammar().get_terminal(name).pattern.to_regexp() for name in names}
     return re.compile(
@@ -79,7 +80,7 @@ def _scanner() -> re.Pattern[str]:
 
 @cache
 def _words() -> Mapping[str, str]:
-    """Keywords and signs → the grammar's names for them."""
+    """Return the grammar's names of keywords and punctuation."""
     return {
         terminal.pattern.value: terminal.name
         for terminal in _grammar().terminals
@@ -89,7 +90,8 @@ def _words() -> Mapping[str, str]:
 
 @cache
 def _resume() -> re.Pattern[str]:
-    """Finds definitions that begin a line, and the comments that they are not to be found in."""
+    """Return the pattern of definitions at the start of a line, and of comments, which may contain such
+    text."""
     comment = _grammar().get_terminal("COMMENT").pattern.to_regexp()
     return re.compile(
         rf"(?:{comment})|(?P<definition>^(?:typedef|const|enum|struct|union|program)\b)", re.MULTILINE
@@ -97,13 +99,13 @@ def _resume() -> re.Pattern[str]:
 
 
 def _scan(source: Source) -> tuple[list[Token], tuple[Span, ...], tuple[Span, ...]]:
-    """The tokens of a source, at most MAX_TOKENS and one, its comments and its `%` lines."""
+    """Return the tokens of a source (at most MAX_TOKENS + 1), its comments and its `%` lines."""
     tokens: list[Token] = []
     comments: list[Span] = []
     passthrough: list[Span] = []
     problems: list[Problem] = []
     words = _words()
-    quiet_until = 0  # one problem for each line is enough: stray characters come in swarms
+    quiet_until = 0  # one problem per line: stray characters come in groups
     for match in _scanner().finditer(source.text):
         kind = cast(str, match.lastgroup)
         start, end = match.span()
@@ -134,7 +136,7 @@ def _scan(source: Source) -> tuple[list[Token], tuple[Span, ...], tuple[Span, ..
 
 
 def _tree(source: Source, tokens: Sequence[Token]) -> Tree[Token]:
-    """The tree of tokens that begin a definition; raises SyntaxProblem."""
+    """Return the tree of tokens that begin a definition; raises SyntaxProblem."""
     parser: Any = _grammar().parse_interactive()
     last: Token | None = None
     open_brackets: list[Token] = []
@@ -173,7 +175,7 @@ def _start(token: Token) -> int:
 
 
 def _next_definition(source: Source, offset: int) -> int | None:
-    """Where the next definition that begins a line begins, comments passed over."""
+    """Return the offset of the next definition at the start of a line, ignoring comments."""
     for match in _resume().finditer(source.text, offset):
         if match.lastgroup == "definition":
             return match.start()

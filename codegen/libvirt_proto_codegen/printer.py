@@ -1,6 +1,6 @@
-"""Specification to canonical XDR: upstream's names, numbers, limits and annotations, none of its comments.
+"""Specification to canonical XDR: upstream's names, numbers, limits and annotations, without its comments.
 
-What is printed parses again to an equal Specification.
+The output parses to an equal Specification.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .model import (
 
 
 def print_specification(specification: Specification, head: str | None = None) -> str:
-    """A whole .x file. `head` is the text of a comment for its first line."""
+    """Return the text of a .x file; `head` is the text of a comment on its first line."""
     blocks = []
     if head:
         blocks.append(f"/* {head.replace('*/', '* /')} */\n")
@@ -51,7 +51,7 @@ def print_specification(specification: Specification, head: str | None = None) -
 
 
 def print_definition(definition: Definition, annotations: bool) -> str:
-    """One definition, without a line end. `annotations` says whether to print those, and `insert@N`."""
+    """Return the text of a definition, without a line end; `annotations` includes those, and `insert@N`."""
     name = definition.name
     match definition:
         case ConstDef():
@@ -71,7 +71,8 @@ def print_definition(definition: Definition, annotations: bool) -> str:
 
 
 def print_declaration(declaration: Declaration) -> str:
-    """A field, an arm or what a typedef defines: `unsigned int flags;`, without annotations."""
+    """Return the text of a field, an arm or a typedef's declaration, without annotations: `unsigned int
+    flags;`."""
     return _declaration(declaration, annotations=False)
 
 
@@ -86,9 +87,9 @@ def _value(value: Value) -> str:
 def _declaration(declaration: Declaration, annotations: bool) -> str:
     kind = _type_specifier(declaration.type, annotations)
     size = "" if declaration.size is None else _value(declaration.size)
-    behind = {Shape.PLAIN: "", Shape.OPTIONAL: "", Shape.FIXED: f"[{size}]", Shape.VARIABLE: f"<{size}>"}
+    suffix = {Shape.PLAIN: "", Shape.OPTIONAL: "", Shape.FIXED: f"[{size}]", Shape.VARIABLE: f"<{size}>"}
     star = "*" if declaration.shape is Shape.OPTIONAL else ""
-    return f"{kind} {star}{declaration.name}{behind[declaration.shape]};"
+    return f"{kind} {star}{declaration.name}{suffix[declaration.shape]};"
 
 
 def _type_specifier(kind: TypeSpecifier, annotations: bool) -> str:
@@ -122,7 +123,7 @@ def _enum_member(member: EnumMember, annotations: bool) -> str:
 
 
 def _annotations(annotations: Annotations) -> str:
-    """The comment before a member, in the style of libvirt since 1.0.5; nothing where nothing is said."""
+    """Return the comment before a member, in the style of libvirt since 1.0.5; empty without annotations."""
     words = [
         ("generate", annotations.generate),
         ("readstream", annotations.readstream),

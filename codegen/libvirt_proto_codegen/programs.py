@@ -1,4 +1,4 @@
-"""RFC 5531 §12: `program` blocks become programs, one per version."""
+"""RFC 5531 §12: `program` blocks to programs, one per version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HIGHEST = 2**32 - 1
 def declared_programs(
     file: FileNames, numbers: Numbers, finder: TypeFinder
 ) -> tuple[list[tuple[Program, Span]], list[Problem]]:
-    """The programs that a file's `program` blocks declare, each with the place of its version."""
+    """Return the programs that a file's `program` blocks declare, each with the place of its version."""
     reader = _Reader(file, numbers, finder)
     programs: list[tuple[Program, Span]] = []
     for definition in file.programs:
@@ -40,7 +40,8 @@ def declared_programs(
 
 
 def repeated_numbers(numbered: Iterable[tuple[int, str, Span]], of: str) -> list[Problem]:
-    """A problem for each (number, name, place) whose number an earlier one has; `of` says where."""
+    """Return a problem for each (number, name, place) that repeats an earlier number; `of` names their
+    parent."""
     problems: list[Problem] = []
     seen: dict[int, tuple[str, Span]] = {}
     for number, name, span in numbered:
@@ -48,8 +49,8 @@ def repeated_numbers(numbered: Iterable[tuple[int, str, Span]], of: str) -> list
             seen[number] = (name, span)
         else:
             first_name, first = seen[number]
-            message = f"{name} has the number {number}, which is {first_name}'s in {of}"
-            related = ((first, f"{first_name} is here"),)
+            message = f"{name} has the number {number}, which {first_name} has in {of}"
+            related = ((first, f"{first_name} is defined here"),)
             problems.append(Problem(Rule.DUPLICATE_NUMBER, span, message, related=related))
     return problems
 
@@ -58,7 +59,7 @@ _Definition = TypeVar("_Definition", VersionDef, ProcedureDef)
 
 
 def _distinct(definitions: Sequence[_Definition]) -> list[_Definition]:
-    """The first of each name; that a name stands twice is reported with the names."""
+    """Return the first definition of each name; duplicate names are reported with the names."""
     first: dict[str, _Definition] = {}
     for definition in definitions:
         first.setdefault(definition.name, definition)
@@ -110,6 +111,6 @@ class _Reader:
         number = self._numbers.value(self._module, value)
         if number is None or 0 <= number <= _HIGHEST:
             return number
-        message = f"the number of {name} is not between 0 and {_HIGHEST}"
+        message = f"expected the number of {name} between 0 and {_HIGHEST}"
         self.problems.append(Problem(Rule.OUT_OF_RANGE, span, message))
         return None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 
 def systemtap_string(text: str) -> str:
-    r"""A SystemTap string literal: `\` and `"` escaped, what is not printable ASCII in octal."""
+    r"""Return a SystemTap string literal: `\` and `"` escaped, all but printable ASCII in octal."""
     return '"' + "".join(_escape(byte) for byte in text.encode()) + '"'
 
 
 def bpftrace_string(text: str) -> str:
-    r"""A string literal of bpftrace, which has the same escapes."""
+    r"""Return a string literal of bpftrace, which has the same escapes."""
     return systemtap_string(text)
 
 
 def printable(text: str) -> str:
-    r"""The text with everything that is not printable escaped (`\x1b`): what a definition or a file's name
-    holds can neither steer a terminal nor break a line or a format."""
+    r"""Return the text with unprintable characters escaped (`\x1b`): text from a definition or a file name
+    can
+    neither control a terminal nor break a line or a format."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

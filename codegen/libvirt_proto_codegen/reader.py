@@ -1,4 +1,4 @@
-"""The way in: a file, its text, its Specification."""
+"""Reading of definition files: file to text to Specification."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .source import MAX_SIZE, Source
 
 
 def read_bytes(path: Path, *, or_pipe: bool = False) -> bytes:
-    """A file's bytes.
+    """Return a file's bytes.
 
     Raises DefinitionError unless it can be read, is a regular file (or, with `or_pipe`, a pipe), and has at
     most MAX_SIZE bytes.
@@ -31,7 +31,7 @@ def read_bytes(path: Path, *, or_pipe: bool = False) -> bytes:
 
 
 def read_source(path: Path) -> Source:
-    """The text of a definition file, which is UTF-8.
+    """Return the text of a definition file, which is UTF-8.
 
     Raises DefinitionError as read_bytes and source_of do.
     """
@@ -39,7 +39,7 @@ def read_source(path: Path) -> Source:
 
 
 def source_of(name: str, data: bytes) -> Source:
-    """The text of a definition file's bytes; raises DefinitionError for too many, or if it is not UTF-8."""
+    """Decode a definition file's bytes; raises DefinitionError for too many, and for invalid UTF-8."""
     if len(data) > MAX_SIZE:
         raise DefinitionError([syntax_errors.too_large(name)])
     try:
@@ -49,8 +49,8 @@ def source_of(name: str, data: bytes) -> Source:
 
 
 def read_specification(source: Source) -> Specification:
-    """What a definition file says; raises DefinitionError with every problem found.
+    """Parse a definition file into a Specification; raises DefinitionError with every problem found.
 
-    Problems of syntax come alone: a file is understood only when all of it could be read.
+    Semantic problems are reported only for files without syntax errors.
     """
     return build(parse(source))

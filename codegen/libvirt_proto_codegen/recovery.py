@@ -1,4 +1,4 @@
-"""Going on behind a syntax error, so that all of a file's are reported at once."""
+"""Recovery from syntax errors, so that all errors of a file are reported at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Parsed = TypeVar("Parsed")
 
 
 class SyntaxProblem(Exception):
-    """A syntax error, and the offset at which parsing may go on (None: nowhere)."""
+    """A syntax error, and the offset at which parsing may resume (None: nowhere)."""
 
     def __init__(self, problem: Problem, resume: int | None) -> None:
         super().__init__()
@@ -22,10 +22,10 @@ class SyntaxProblem(Exception):
 
 
 def parsed(source: Source, parse_from: Callable[[Source, int], Parsed], most: int) -> Parsed:
-    """What `parse_from(source, 0)` gives.
+    """Return the result of `parse_from(source, 0)`.
 
-    Where that raises SyntaxProblem it is tried again from where it may go on; then raises DefinitionError
-    with the problems of all tries, at most `most`.
+    After a SyntaxProblem, parsing resumes where the problem allows; then DefinitionError is raised with the
+    problems of all attempts, at most `most`.
     """
     problems: list[Problem] = []
     start: int | None = 0

@@ -1,4 +1,4 @@
-"""Specifications → Schema: a list of passes, each a value in, a new value and problems out."""
+"""Specifications → Schema: a list of passes, each from a value to a new value and problems."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ def resolve(
     inputs: tuple[Input, ...],
     dialect: Dialect = "auto",
 ) -> Schema:
-    """The Schema of a set of files, its modules in the order of the files.
+    """Return the Schema of a set of files, with the modules in the order of the files.
 
-    `externals` are constants that no file defines. `dialect` says whether libvirt's conventions make
-    programs of constants and enums: `auto` where a file has both, `libvirt` also reports files that
-    have only one of them, `rfc` never. Raises DefinitionError with all problems of all files.
+    `externals` are constants that no file defines. `dialect` selects libvirt's conventions, which make
+    programs of
+    constants and enums: `auto` applies them to files with both, `libvirt` also reports files with only one of
+    them,
+    `rfc` never applies them. Raises DefinitionError with all problems of all files.
     """
     names, problems = collect(specifications)
     numbers = Numbers(names, externals)
@@ -52,7 +54,7 @@ def resolve(
 
 
 def _in_file_order(problems: Sequence[Problem], specifications: Sequence[Specification]) -> list[Problem]:
-    """Problems by file, and by place within a file; no more of them than anybody reads."""
+    """Sort problems by file, and by place within a file, and keep the first MAX_PROBLEMS."""
     order = {id(specification.span.source): at for at, specification in enumerate(specifications)}
 
     def place(problem: Problem) -> tuple[int, int]:
@@ -68,7 +70,7 @@ def _in_file_order(problems: Sequence[Problem], specifications: Sequence[Specifi
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A program, the module that defines it, and where."""
+    """A program, the module that defines it, and its place."""
 
     program: Program
     module: str
@@ -78,7 +80,7 @@ class _Placed:
 def _programs(
     names: Names, numbers: Numbers, finder: TypeFinder, dialect: Dialect
 ) -> tuple[dict[str, list[Program]], list[Problem]]:
-    """The programs of each module."""
+    """Return the programs of each module."""
     problems: list[Problem] = []
     placed: list[_Placed] = []
     for file in names.files.values():
@@ -94,8 +96,8 @@ def _programs(
 
 
 def _distinct_shorts(placed: Sequence[_Placed]) -> tuple[list[_Placed], list[Problem]]:
-    """Programs that would be called alike: libvirt 1.0.2 has LXC_PROGRAM and VIR_LXC_PROTOCOL_PROGRAM.
-    The one whose file is called otherwise goes by the name of its file (lxc_monitor)."""
+    """Resolve equal short names: libvirt 1.0.2 has LXC_PROGRAM and VIR_LXC_PROTOCOL_PROGRAM.
+    The program whose file has another name is named after its file (lxc_monitor)."""
     numbers: dict[str, set[int]] = {}
     for each in placed:
         numbers.setdefault(each.program.short, set()).add(each.program.number)
@@ -110,10 +112,8 @@ def _distinct_shorts(placed: Sequence[_Placed]) -> tuple[list[_Placed], list[Pro
     for each in renamed:
         other = first.setdefault(each.program.short, each)
         if other.program.number != each.program.number:
-            message = (
-                f"{other.program.name} and {each.program.name} would both be called {each.program.short}"
-            )
-            related = ((other.span, f"{other.program.name} is here"),)
+            message = f"{other.program.name} and {each.program.name} would both be named {each.program.short}"
+            related = ((other.span, f"{other.program.name} is defined here"),)
             problems.append(Problem(Rule.DUPLICATE_NAME, each.span, message, related=related))
     return renamed, problems
 
@@ -147,7 +147,7 @@ def _as_written(constant: ConstDef) -> str:
 
 
 def _repeated_programs(placed: Sequence[_Placed]) -> list[Problem]:
-    """A message says no more of its program than number and version."""
+    """Report programs with equal number and version, which are all that a message states of its program."""
     by_version: dict[int, list[tuple[int, str, Span]]] = {}
     for each in placed:
         program = each.program
@@ -160,7 +160,8 @@ def _repeated_programs(placed: Sequence[_Placed]) -> list[Problem]:
 
 
 def _import_cycles(names: Names, modules: Sequence[Module]) -> list[Problem]:
-    """Files may include each other, but not need each other's types: no target could load them."""
+    """Report cycles: files may include each other, but not need each other's types, which no target could
+    load."""
     problems = []
     for group in components({module.name: module.imports for module in modules}):
         if len(group) > 1:

@@ -1,10 +1,10 @@
-"""Definitions as they were in a revision of a git repository: `git:REV:PATH`.
+"""Definitions from a revision of a git repository: `git:REV:PATH`.
 
-Nothing is checked out. Places in what was read are `REV:path:line:column`, as git writes them.
+Nothing is checked out. Places are reported as `REV:path:line:column`, as git writes them.
 
-The repository may be anybody's, and its configuration names programs. The git commands that are used here run
-none of them except to fetch what a partial clone lacks, which is turned off. git's check of who owns the
-repository (`safe.directory`) stays in force. Sources: git(1), git-config(1), git's partial-clone.txt.
+The repository is untrusted, and its configuration can name programs to run. The git commands used here run
+none of them, except to fetch objects missing from a partial clone, which is disabled. git's check of the
+repository's owner (`safe.directory`) stays in force. Sources: git(1), git-config(1), git's partial-clone.txt.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from .schema import External, Schema
 from .source import MAX_SIZE
 
 PREFIX: Final = "git:"
-#: More files than any release has.
+#: Maximum number of files; no release has as many.
 _MAX_FILES: Final = 1000
-#: Bytes of a list of files; libvirt's has a tenth of it.
+#: Maximum size of a file listing, in bytes; libvirt's is a tenth of it.
 _MAX_LISTING: Final = 16 * 2**20
-#: Bytes before a blob's content, and of an error message.
+#: Maximum size of the header before a blob's content, and of an error message, in bytes.
 _MAX_HEAD: Final = 200
 _MAX_SAID: Final = 4096
-#: The user's variables that git gets: where to look for repositories, and the user's own settings.
+#: Variables of the user's environment passed to git: where to look for repositories, and the user's settings.
 _KEPT: Final = frozenset(
     {
         "GIT_CEILING_DIRECTORIES",
@@ -44,8 +44,8 @@ _KEPT: Final = frozenset(
         "GIT_DISCOVERY_ACROSS_FILESYSTEM",
     }
 )
-#: An empty GIT_ALLOW_PROTOCOL forbids every transport, whatever the repository's protocol.*.allow states. Old
-#: versions of git need it, which do not know GIT_NO_LAZY_FETCH.
+#: An empty GIT_ALLOW_PROTOCOL forbids every transport, whatever the repository's protocol.*.allow states.
+#: Versions of git that lack GIT_NO_LAZY_FETCH need it.
 _SETTINGS: Final = {
     "GIT_ALLOW_PROTOCOL": "",
     "GIT_LITERAL_PATHSPECS": "1",
@@ -54,31 +54,33 @@ _SETTINGS: Final = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-#: Words in the error messages that git prints for an object it would have to fetch.
+#: Words in git's error messages about objects that it would have to fetch.
 _LACKING: Final = ("promisor remote", "lazy fetching", "not allowed")
 _OPTIONS: Final = ("--no-pager", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
-#: How git's entries for files begin; links and submodules are others.
+#: Beginning of the mode of regular files in git's listings; links and submodules have others.
 _FILE: Final = "100"
 
 
 class RevisionError(LookupError):
-    """A revision, or a path in it, that cannot be read; says why."""
+    """A revision, or a path in it, that cannot be read; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Blob:
-    """A file in a revision: its path from the root, and what git calls its content."""
+    """A file in a revision: its path from the root, and the object name of its content."""
 
     path: PurePosixPath
     id: str
 
 
 def load_revision(name: str, *, defines: Mapping[str, int] | None = None) -> Schema:
-    """The Schema of `git:REV:PATH`: of all .x files below the folder PATH, or of the file PATH and those that
-    it includes and that stand beside it. PATH starts at the root of the repository that the current
-    directory is in; `./` and `../` start at the current directory, and nothing is the root itself.
+    """Return the Schema of `git:REV:PATH`.
 
-    An externals.toml in the folder counts, and constants of libvirt's C headers are known. Raises
+    PATH is a folder, whose .x files are read recursively, or a .x file, which is read with the files that it
+    includes from the same folder. PATH is relative to the root of the repository that contains the current
+    directory; `./` and `../` are relative to the current directory, and an empty PATH is the root.
+
+    An externals.toml in the folder is respected, and constants in libvirt's C headers are known. Raises
     RevisionError, or DefinitionError with the problems of all files.
     """
     revision, path = _split(name)
@@ -90,7 +92,7 @@ def load_revision(name: str, *, defines: Mapping[str, int] | None = None) -> Sch
     else:
         specifications = _read_all(revision, files.values())
     if not specifications:
-        raise RevisionError(f"there is no .x file in {name}")
+        raise RevisionError(f"no .x file in {name}")
     return resolve(
         specifications, externals={**KNOWN, **externals, **(defines or {})}, release=None, inputs=()
     )
@@ -99,9 +101,9 @@ def load_revision(name: str, *, defines: Mapping[str, int] | None = None) -> Sch
 def _split(name: str) -> tuple[str, PurePosixPath]:
     revision, colon, path = name.removeprefix(PREFIX).partition(":")
     if not revision or not colon:
-        raise RevisionError(f"{name!r} is not git:REV:PATH, such as git:HEAD:src/remote")
+        raise RevisionError(f"expected git:REV:PATH, such as git:HEAD:src/remote, got {name!r}")
     if any(character in name for character in "\0\n"):
-        raise RevisionError(f"{name!r} has a line end in it")
+        raise RevisionError(f"{name!r} contains a line break")
     start = ""
     if path.split("/")[0] in (".", ".."):
         start = _git("rev-parse", "--show-prefix").decode("utf-8", "surrogateescape").strip("\n")
@@ -109,7 +111,7 @@ def _split(name: str) -> tuple[str, PurePosixPath]:
 
 
 def _below(revision: str, path: PurePosixPath) -> list[_Blob]:
-    """The files below a folder; for a .x file, those of its folder."""
+    """Return the files below a folder; for a .x file, those of its folder."""
     name = f"{revision}^{{tree}}"
     tree = _git("rev-parse", "--verify", "--quiet", "--end-of-options", name, of=revision, missing="")
     if not tree.strip().isalnum():  # `^HEAD` is an exclusion
@@ -127,21 +129,23 @@ def _below(revision: str, path: PurePosixPath) -> list[_Blob]:
         of=f"a folder of {revision}",
     )
     if len(listed) > _MAX_LISTING:
-        raise RevisionError(f"{path} in {revision} has too many files: name a folder below it")
+        raise RevisionError(f"too many files in {path} of {revision}: name a folder below it")
     entries = listed.decode("utf-8", "surrogateescape").split("\0")
     blobs = [_blob(entry) for entry in entries if entry.startswith(_FILE)]
     wanted = [blob for blob in blobs if blob.path.suffix == ".x" or blob.path.name == EXTERNALS]
     if path.suffix == ".x":
         wanted = [blob for blob in wanted if blob.path.parent == folder]
     if not blobs or (path.suffix == ".x" and path not in {blob.path for blob in wanted}):
-        raise RevisionError(f"there is no {path} in {revision}")
+        raise RevisionError(f"no {path} in {revision}")
     if len(wanted) > _MAX_FILES:
-        raise RevisionError(f"{path} in {revision} has {len(wanted):,} files: name a folder below it")
+        raise RevisionError(
+            f"{len(wanted):,} definition files in {path} of {revision}: name a folder below it"
+        )
     return wanted
 
 
 def _blob(entry: str) -> _Blob:
-    """`100644 blob 0123abcd\tsrc/remote/remote_protocol.x`."""
+    """Parse `100644 blob 0123abcd\tsrc/remote/remote_protocol.x`."""
     facts, _, path = entry.partition("\t")
     _mode, _type, id_ = facts.split()
     return _Blob(PurePosixPath(path), id_)
@@ -169,9 +173,9 @@ def _with_included(
         specification = _read(revision, files[current])
         specifications.append(specification)
         for header in specification.includes:
-            beside = current.parent / (header.removesuffix(".h") + ".x")
-            if beside in files and beside not in queue:
-                queue.append(beside)
+            sibling = current.parent / (header.removesuffix(".h") + ".x")
+            if sibling in files and sibling not in queue:
+                queue.append(sibling)
     return specifications
 
 
@@ -191,7 +195,8 @@ def _externals(revision: str, blobs: Iterable[_Blob]) -> dict[str, External]:
 
 
 def _content(revision: str, blob: _Blob) -> bytes:
-    """A file's content, which `cat-file --batch` puts after `0123abcd blob 1234` or `0123abcd missing`."""
+    """Return a file's content, which `cat-file --batch` puts after `0123abcd blob 1234` or `0123abcd
+    missing`."""
     place = f"{revision}:{blob.path}"
     answer = _git("cat-file", "--batch", of=place, stdin=f"{blob.id}\n".encode(), limit=_MAX_HEAD + MAX_SIZE)
     head, _, data = answer.partition(b"\n")
@@ -215,10 +220,10 @@ def _git(
     stdin: bytes = b"",
     limit: int = _MAX_LISTING,
 ) -> bytes:
-    """Run git, and return its output; `of` is the object that errors name.
+    """Run git and return its output; `of` is the object that errors name.
 
-    Output of more than `limit` bytes is cut after one more byte. With `missing`, return that where git fails
-    silently. Raises RevisionError.
+    Output of more than `limit` bytes is truncated to `limit` + 1 bytes. `missing` is returned where git fails
+    without a message. Raises RevisionError.
     """
     kept = {name: value for name, value in os.environ.items() if name[:4] != "GIT_" or name in _KEPT}
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
@@ -246,7 +251,7 @@ def _git(
         return found
     said = said.removeprefix("fatal: ")
     if said.startswith("not a git repository"):
-        raise RevisionError("the current directory is in no git repository")
+        raise RevisionError("the current directory is not in a git repository")
     if any(words in said for words in _LACKING):
         raise RevisionError(_lacks(of))
     if missing is not None and not said:

@@ -1,18 +1,18 @@
-"""The rules that definitions can break once they parse, each with its stable identifier."""
+"""The semantic rules for definitions, each with its stable identifier."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Final
 
-#: Types may nest this deep; libvirt's deepest is 5.
+#: Maximum nesting of types; libvirt's deepest is 5.
 MAX_DEPTH: Final = 100
-#: More problems than anybody reads; the others are counted.
+#: Maximum number of problems reported; the others are counted.
 MAX_PROBLEMS: Final = 1000
 
 
 class Rule(StrEnum):
-    """`Problem.rule` of everything that is found behind the parser."""
+    """`Problem.rule` of everything found after parsing."""
 
     # Names (RFC 4506 §6.4 notes 3 and 4, RFC 5531 §12.3).
     UNKNOWN_NAME = "unknown-name"

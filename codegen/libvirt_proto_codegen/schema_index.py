@@ -1,4 +1,4 @@
-"""A Schema with the look-ups that findings take: a side of a comparison, or what is checked."""
+"""Indexes over a Schema for diff and lint."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PARTS: Final = ("args", "ret", "msg")
 
 
 def payload_types(procedures: Iterable[Procedure]) -> Iterator[Named]:
-    """The types of all payloads of some procedures."""
+    """Yield the types of all payloads of some procedures."""
     for procedure in procedures:
         yield from (type_ for part in PARTS if (type_ := getattr(procedure, part)))
 
@@ -46,7 +46,7 @@ class Placed:
         return Symbol("program", self.program.name, self.module.file, program=self.program.number)
 
     def procedure_symbol(self, procedure: Procedure) -> Symbol:
-        """One of its procedures, as findings name it."""
+        """Return one of its procedures, as findings name it."""
         return Symbol(
             "procedure",
             procedure.name,
@@ -56,8 +56,8 @@ class Placed:
         )
 
 
-class Side:
-    """A Schema's programs, types and constants, found by name and by use."""
+class SchemaIndex:
+    """A Schema's programs, types and constants, by name and by use."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -67,15 +67,15 @@ class Side:
         self._roots: dict[Named, frozenset[Named]] = {}
 
     def definition(self, reference: Named) -> TypeDefinition:
-        """The definition that a reference names."""
+        """Return the definition that a reference names."""
         return self.schema.definition(reference)
 
     def symbol(self, reference: Named) -> Symbol:
-        """A type, as findings name it."""
+        """Return a type, as findings name it."""
         return Symbol("type", reference.name, self.file(reference.module))
 
     def file(self, module: str) -> str:
-        """The base name of a module's .x file."""
+        """Return the base name of a module's .x file."""
         return self.schema.by_name[module].file
 
     @cached_property
@@ -89,7 +89,7 @@ class Side:
 
     @cached_property
     def types_by_name(self) -> dict[str, list[Named]]:
-        """Two files may define the same name, each for itself."""
+        """Name → types; two files may define the same name independently."""
         found: dict[str, list[Named]] = {}
         for reference in self.types:
             found.setdefault(reference.name, []).append(reference)
@@ -115,7 +115,7 @@ class Side:
         return users
 
     def containers(self, reference: Named) -> frozenset[Named]:
-        """The types that contain a type, itself among them."""
+        """Return the types that contain a type, including itself."""
         if reference not in self._roots:
             found, queue = {reference}, [reference]
             while queue:
@@ -127,7 +127,7 @@ class Side:
         return self._roots[reference]
 
     def contents(self, start: Iterable[Named]) -> set[Named]:
-        """The types that some types contain, themselves among them."""
+        """Return the types that some types contain, including themselves."""
         queue = list(start)
         found = set(queue)
         while queue:
@@ -139,8 +139,9 @@ class Side:
 
     @cached_property
     def constants(self) -> dict[tuple[str, str], Constant]:
-        """(module, name) → constant; those that are a program's number or version are left out, since
-        the program says the same."""
+        """(module, name) → constant, without the constants of a program's number or version, which the
+        program
+        holds."""
         left_out = {
             (each.module.name, name)
             for each in self.programs
@@ -162,25 +163,27 @@ class Side:
         return homes
 
     def constant_home(self, module: str, name: str) -> str | None:
-        """The module of a constant that a module uses; None for an enum member, and if no file has it."""
+        """Return the module of a constant that a module uses; None for an enum member, and if no file defines
+        it."""
         homes = self.constant_homes.get(name, [])
         return module if module in homes else next(iter(homes), None)
 
     @cached_property
     def constant_uses(self) -> dict[str, set[Named]]:
-        """Name of a constant → the types that have it as a limit, a length or a label."""
+        """Name of a constant → the types that use it as a limit, a length or a label."""
         uses: dict[str, set[Named]] = {}
         for reference, definition in self.types.items():
             for name in _constants_in(definition.node):
                 uses.setdefault(name, set()).add(reference)
-        for constant in reversed(self.constants.values()):  # one that stands for another uses it, too
+        # A constant defined by another one uses that as well.
+        for constant in reversed(self.constants.values()):
             if constant.name in uses:
                 uses.setdefault(constant.text, set()).update(uses[constant.name])
         return uses
 
 
 def _constants_in(node: Node) -> Iterator[str]:
-    """The names that stand for a limit, a length or a label in a node."""
+    """Yield the names of the limits, lengths and labels in a node."""
     for part in declared_parts(node):
         if isinstance(part, Arm):
             yield from (label.name for label in part.labels if label.name)

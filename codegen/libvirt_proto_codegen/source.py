@@ -1,17 +1,17 @@
-"""Definition text and places in it."""
+"""Definition text, and places in it."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-#: Bytes of one definition file that are read. The largest of libvirt's has a fifth of it.
+#: Maximum size of a definition file, in bytes. libvirt's largest is a fifth of it.
 MAX_SIZE = 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """One definition file: its name as the user gave it, and its text."""
+    """One definition file: its name as given by the user, and its text."""
 
     name: str
     text: str
@@ -27,25 +27,25 @@ class Source:
         object.__setattr__(self, "_starts", tuple(starts))
 
     def position(self, offset: int) -> tuple[int, int]:
-        """Line and column of a character offset, both counted from 1."""
+        """Return the line and column of a character offset, both counted from 1."""
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
     def bounds(self, number: int) -> tuple[int, int]:
-        """Where a line (counted from 1) begins and ends, its line end left out."""
+        """Return the start and end of a line (counted from 1), without its line end."""
         start = self._starts[number - 1]
         end = self._starts[number] - 1 if number < len(self._starts) else len(self.text)
         return start, end - self.text.endswith("\r", start, end)
 
     def line(self, number: int) -> str:
-        """The text of a line (counted from 1), without its line end."""
+        """Return the text of a line (counted from 1), without its line end."""
         start, end = self.bounds(number)
         return self.text[start:end]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of a source: character offsets, `end` exclusive."""
+    """A range of a source, in character offsets; `end` is exclusive."""
 
     source: Source
     start: int
@@ -53,12 +53,12 @@ class Span:
 
     @property
     def line(self) -> int:
-        """The line of its first character, counted from 1."""
+        """The line of the first character, counted from 1."""
         return self.source.position(self.start)[0]
 
     @property
     def column(self) -> int:
-        """The column of its first character, counted from 1."""
+        """The column of the first character, counted from 1."""
         return self.source.position(self.start)[1]
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
-"""A libvirt source tree: its definitions, and for `import` the headers, wherever they lie.
+"""A libvirt source tree: its definitions and, for `import`, its headers, in any layout.
 
-A tree is a folder, a tar archive or a zip archive. Nothing is extracted from archives; links, devices and
-FIFOs are passed over, and sizes are capped.
+A tree is a folder, a tar archive or a zip archive. Archives are not extracted; links, devices and FIFOs are
+skipped, and sizes are limited.
 """
 
 from __future__ import annotations
@@ -20,31 +20,32 @@ from .files import is_special
 from .reader import read_bytes
 from .source import MAX_SIZE
 
-#: libvirt's archives hold some 6,000 files.
+#: Maximum number of files; libvirt's archives hold about 6,000.
 MAX_MEMBERS: Final = 200_000
-#: Bytes of all definitions and headers together, with what each file costs besides. Equal files count
-#: once: the definitions of 133 releases have 8 MB.
+#: Maximum size of all definitions and headers together, in bytes, including a fixed cost per file. Equal
+#: files count once: the definitions of 133 releases have 8 MB.
 MAX_KEPT: Final = 48 * 2**20
 _COST: Final = 1024
 
 _HEADERS: Final = (".h", ".h.in")
 _SKIPPED: Final = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__"})
-#: What a definition file is called; the name becomes that of a file we write.
+#: Valid names of definition files, which become names of files that we write.
 _DEFINITION: Final = re.compile(r"[A-Za-z0-9_-]*(?:protocol\.x|probes\.d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceTree:
-    """Files by their paths inside the tree (`src/remote/remote_protocol.x`)."""
+    """Files by their paths in the tree (`src/remote/remote_protocol.x`)."""
 
     definitions: dict[PurePosixPath, bytes]
     headers: dict[PurePosixPath, bytes]
 
 
 def read_tree(source: Path) -> SourceTree:
-    """The definitions (`*protocol.x`, `*probes.d`) and headers of a folder or archive.
+    """Return the definitions (`*protocol.x`, `*probes.d`) and headers of a folder or archive.
 
-    Raises DefinitionError where it cannot be read, is no archive, or is larger than any libvirt.
+    Raises DefinitionError for an unreadable source, a file that is not an archive, and one larger than any
+    libvirt.
     """
     try:
         if source.is_dir():
@@ -57,10 +58,10 @@ def read_tree(source: Path) -> SourceTree:
 
 
 def find_files(root: Path, suffix: str) -> list[Path]:
-    """The files of a folder that are called so: those right in it, else those of all folders below it.
+    """Return the files of a folder with a suffix: those directly in it, else those of all folders below it.
 
-    Directories, FIFOs, sockets and devices are passed over. Raises DefinitionError for a folder that cannot
-    be read, and where the files are more than any libvirt has.
+    Directories, FIFOs, sockets and devices are skipped. Raises DefinitionError for a folder that cannot be
+    read, and for more files than any libvirt has.
     """
     try:
         names = sorted(name for name in os.listdir(root) if name.endswith(suffix))
@@ -71,7 +72,7 @@ def find_files(root: Path, suffix: str) -> list[Path]:
     found = []
     for number, path in enumerate(_paths(root)):
         if number == MAX_MEMBERS:
-            raise _failure(f"more than {MAX_MEMBERS} files in {root}: this is no source tree of libvirt")
+            raise _failure(f"more than {MAX_MEMBERS} files in {root}: expected a libvirt source tree")
         if path.name.endswith(suffix):
             found.append(path)
     return found
@@ -88,7 +89,7 @@ def _kept(files: Iterator[Member]) -> SourceTree:
     kept = 0
     for number, file in enumerate(files):
         if number == MAX_MEMBERS:
-            raise _failure(f"more than {MAX_MEMBERS} files: this is no source tree of libvirt")
+            raise _failure(f"more than {MAX_MEMBERS} files: expected a libvirt source tree")
         path = file.path
         name = path.name if str(path).isprintable() else ""
         if _DEFINITION.fullmatch(name):
@@ -98,12 +99,14 @@ def _kept(files: Iterator[Member]) -> SourceTree:
         else:
             continue
         if file.size > MAX_SIZE:
-            raise _failure(f"{path} is larger than {MAX_SIZE} bytes: this is no definition of libvirt's")
+            raise _failure(f"{path} is larger than {MAX_SIZE} bytes: expected a libvirt definition")
         data = file.read()
         kept += _COST + len(str(path)) + (0 if data in contents else len(data))
         into[path] = contents.setdefault(data, data)
         if kept > MAX_KEPT:
-            raise _failure(f"definitions and headers of more than {MAX_KEPT} bytes: this is no libvirt")
+            raise _failure(
+                f"more than {MAX_KEPT} bytes of definitions and headers: expected a libvirt source tree"
+            )
     return SourceTree(definitions, headers)
 
 
@@ -123,7 +126,7 @@ def _paths(root: Path) -> Iterator[Path]:
 
 
 def _without_top(tree: SourceTree) -> SourceTree:
-    """An archive's tree without its top folder (`libvirt-12.6.0/`)."""
+    """Return an archive's tree without its top folder (`libvirt-12.6.0/`)."""
     tops = {path.parts[0] for path in (*tree.definitions, *tree.headers)}
     if len(tops) != 1 or not min(tops).startswith("libvirt"):
         return tree

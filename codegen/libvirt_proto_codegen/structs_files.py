@@ -1,7 +1,8 @@
-"""Layout files (`remote_protocol-structs`), read and compared: what of the ABI differs, and of the wire.
+"""Layout files (`remote_protocol-structs`): parsing and comparison, by ABI and by wire format.
 
-A layout file has the names of types, but not what typedefs stand for, no limits and no case labels. So it is
-sometimes unclear whether a difference is one of the wire.
+A layout file has the names of types, but neither the targets of typedefs, nor limits, nor case labels. So it
+can
+be unclear whether a difference affects the wire.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ class Change:
     """One difference.
 
     `type` is the definition (`struct remote_error`), empty for the file as a whole. `name` is that of the
-    type, a field (`remote_error.code`) or a member; `what` says in words how file and definitions differ
-    in it, and `wire` whether what peers exchange by the file's layout looks otherwise by ours.
+    type, a
+    field (`remote_error.code`) or a member; `what` describes how the file and the definitions differ, and
+    `wire`
+    states whether the file's layout gives a wire format other than the definitions'.
     """
 
     type: str
@@ -35,11 +38,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of a comparison.
+    """The result of a comparison.
 
-    `spelling` is the same layout, written otherwise (with comments, say), `white space` what `diff -b`
-    ignores; of that, `lines` are the numbers of the file's lines that differ, from 1. `why` says why a file
-    is unreadable.
+    `spelling` is the same layout written differently (with comments, say); `white space` is a difference that
+    `diff -b` ignores, and `lines` are the numbers of the file's lines that have it, from 1. `why` is the
+    reason why
+    a file is unreadable.
     """
 
     verdict: Verdict
@@ -49,20 +53,20 @@ class Comparison:
 
     @property
     def wire(self) -> Wire:
-        """What becomes of the wire in all."""
+        """The effect of all changes on the wire."""
         found = {change.wire for change in self.changes}
         return "changes" if "changes" in found else "unclear" if "unclear" in found else "same"
 
 
 class LayoutError(Exception):
-    """A text that is no layout file; says where and why in one line."""
+    """A text that is not a layout file; the message gives the place and the reason in one line."""
 
 
 def compare_layouts(file: str, ours: str) -> Comparison:
-    """Compares the text of a layout file with ours, which the definitions give."""
+    """Compare the text of a layout file with ours, generated from the definitions."""
     if file == ours:
         return Comparison("equal")
-    theirs, mine = (list(StringIO(text, newline="\n")) for text in (file, ours))  # split at \n alone
+    theirs, mine = (list(StringIO(text, newline="\n")) for text in (file, ours))  # split only at \n
     if list(map(squeezed, theirs)) == list(map(squeezed, mine)):
         pairs = enumerate(zip(theirs, mine, strict=True), 1)
         return Comparison("white space", tuple(number for number, (old, new) in pairs if old != new))
@@ -75,14 +79,15 @@ def compare_layouts(file: str, ours: str) -> Comparison:
 
 
 def squeezed(line: str) -> str:
-    """A line as `diff -b` compares it."""
+    """Return a line as `diff -b` compares it."""
     return re.sub(r"[ \t\r\f\v\n]+", " ", line).rstrip(" ")
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A field or member. Of a field `value` is its type with `[n]`, `<>` and `*` (a counted array is one
-    item), of a member its number. `arm` is True inside a union."""
+    """A field or member. `value` is a field's type with `[n]`, `<>` and `*` (a counted array is one item), or
+    a
+    member's number. `arm` is True inside a union."""
 
     name: str
     value: str
@@ -94,13 +99,13 @@ Layout = Mapping[str, tuple[_Item, ...]]
 
 _TOKEN = re.compile(r"(?P<gap>\s+|/\*.*?\*/)|(?P<word>-?\w+|[{}\[\];,=*])|(?P<else>.)", re.DOTALL)
 _KEYWORDS = ("struct", "union", "enum")
-#: Ours have a brace or two for each body within another, of which an .x may have MAX_DEPTH.
+#: Our layouts have one or two braces per nested body, and a .x may nest MAX_DEPTH of them.
 _MAX_DEPTH: Final = 4 * MAX_DEPTH
 
 
 @dataclass(slots=True)
 class _Group:
-    """An open brace: what stood before it, and what was found behind it."""
+    """An open brace: the words before it, and the items found after it."""
 
     head: list[str]
     items: list[_Item] = field(default_factory=list)
@@ -111,7 +116,7 @@ class _Group:
 
 
 def read_layout(text: str) -> Layout:
-    """The definitions of a text. Raises LayoutError."""
+    """Parse the definitions of a text. Raises LayoutError."""
     found: dict[str, tuple[_Item, ...]] = {}
     groups: list[_Group] = []
     closed: _Group | None = None
@@ -122,13 +127,13 @@ def read_layout(text: str) -> Layout:
             case "{":
                 groups.append(_Group(words))
                 if not groups[-1].keyword:
-                    raise LayoutError(f"line {line}: a brace that no struct, union or enum is before")
+                    raise LayoutError(f"line {line}: expected struct, union or enum before a brace")
                 if len(groups) > _MAX_DEPTH:
-                    raise LayoutError(f"line {line}: more than {_MAX_DEPTH} braces within each other")
+                    raise LayoutError(f"line {line}: more than {_MAX_DEPTH} nested braces")
                 words = []
             case "}":
                 if not groups or words or closed:
-                    raise LayoutError(f"line {line}: a brace too many, or an entry that has no end")
+                    raise LayoutError(f"line {line}: unmatched brace, or an entry without ';'")
                 closed = groups.pop()
             case ";" if closed and not groups:
                 found[" ".join([*closed.head, *words])] = tuple(closed.items)
@@ -140,11 +145,11 @@ def read_layout(text: str) -> Layout:
                 groups[-1].items.append(_item(words, groups[-1].keyword == "union"))
                 words = []
             case ";" | ",":
-                raise LayoutError(f"line {line}: an entry without a name")
+                raise LayoutError(f"line {line}: an entry has no name")
             case _:
                 words.append(word)
     if groups or words or closed:
-        raise LayoutError(f"line {line}: it ends within a definition")
+        raise LayoutError(f"line {line}: the file ends within a definition")
     return found
 
 
@@ -152,14 +157,14 @@ def _words(text: str) -> Iterator[tuple[int, str]]:
     line = 1
     for token in _TOKEN.finditer(text):
         if token["else"]:
-            raise LayoutError(f"line {line}: {token[0]!r} has no place here")
+            raise LayoutError(f"line {line}: unexpected {token[0]!r}")
         if token["word"]:
             yield line, token[0]
         line += token[0].count("\n")
 
 
 def _item(words: list[str], arm: bool) -> _Item:
-    """`u_int flags`, `char model [ 32 ]`, `RED = 1`."""
+    """Parse `u_int flags`, `char model [ 32 ]`, `RED = 1`."""
     if "=" in words:
         return _Item(words[0], " ".join(words[2:]))
     at = words.index("[") if "[" in words else len(words)
@@ -167,7 +172,7 @@ def _item(words: list[str], arm: bool) -> _Item:
 
 
 def _nested(group: _Group, words: list[str], arm: bool) -> Iterator[_Item]:
-    """The items of a group inside another; a counted array is one."""
+    """Yield the items of a nested group; a counted array is one item."""
     name = " ".join(words)
     if group.keyword == "struct" and [item.name for item in group.items] == [f"{name}_len", f"{name}_val"]:
         yield _Item(name, group.items[1].value.removesuffix("*").rstrip() + "<>", arm)
@@ -178,10 +183,10 @@ def _nested(group: _Group, words: list[str], arm: bool) -> Iterator[_Item]:
 
 
 def _changes(old: Layout, new: Layout) -> Iterator[Change]:
-    """What differs, in the order of our definitions; what the file alone has comes last."""
+    """Yield the differences in the order of our definitions; those only in the file come last."""
     for head, items in new.items():
         if head not in old:
-            yield Change(head, head, "only the definitions have it", "same")
+            yield Change(head, head, "only in the definitions", "same")
         elif head.startswith("enum"):
             yield from _members(head, old[head], items)
         else:
@@ -189,15 +194,15 @@ def _changes(old: Layout, new: Layout) -> Iterator[Change]:
     added = {items: head for head, items in new.items() if head not in old}
     for head, items in old.items():
         if head == "enum":
-            what = "only the file has this anonymous enum, which is not of the .x"
+            what = "this anonymous enum is only in the file, not in the .x"
             if head not in new:
                 yield Change(head, head, what, "same")
         elif head not in new and items in added:
-            yield Change(head, head, f"only the file has it; is it called {added[items]} now?", "unclear")
+            yield Change(head, head, f"only in the file; renamed to {added[items]}?", "unclear")
         elif head not in new:
-            yield Change(head, head, "only the file has it", "changes")
+            yield Change(head, head, "only in the file", "changes")
     if _reordered(list(old), list(new)):
-        yield Change("", "definitions", "they stand in another order", "same")
+        yield Change("", "definitions", "their order differs", "same")
 
 
 def _members(head: str, old: Sequence[_Item], new: Sequence[_Item]) -> Iterator[Change]:
@@ -212,14 +217,14 @@ def _members(head: str, old: Sequence[_Item], new: Sequence[_Item]) -> Iterator[
                 yield Change(head, item.name, what, "changes")
         elif (before := names.get(item.value)) and before not in kept:
             renamed.add(before)
-            yield Change(head, item.name, f"{item.value} is called {before} in the file", "same")
+            yield Change(head, item.name, f"{item.value} is named {before} in the file", "same")
         else:
-            yield Change(head, item.name, f"only the definitions have it ({item.value})", "same")
+            yield Change(head, item.name, f"only in the definitions ({item.value})", "same")
     for item in old:
         if item.name not in kept and item.name not in renamed:
-            yield Change(head, item.name, f"only the file has it ({item.value})", "changes")
+            yield Change(head, item.name, f"only in the file ({item.value})", "changes")
     if _reordered([item.name for item in old], [item.name for item in new]):
-        yield Change(head, _tag(head), "its members stand in another order", "same")
+        yield Change(head, _tag(head), "the order of its members differs", "same")
 
 
 def _fields(head: str, old: Sequence[_Item], new: Sequence[_Item]) -> Iterator[Change]:
@@ -235,34 +240,34 @@ def _fields(head: str, old: Sequence[_Item], new: Sequence[_Item]) -> Iterator[C
                 yield Change(head, name, what, _retyped(theirs.value, item.value))
         elif at < len(old) and old[at].name not in after and old[at].value == item.value:
             renamed.add(old[at].name)
-            yield Change(head, name, f"it is called {old[at].name} in the file", "same")
+            yield Change(head, name, f"named {old[at].name} in the file", "same")
         else:
             wire: Wire = "same" if item.arm else "changes"
-            yield Change(head, name, f"only the definitions have it ({item.value})", wire)
+            yield Change(head, name, f"only in the definitions ({item.value})", wire)
     for item in old:
         if item.name not in after and item.name not in renamed:
-            what = f"only the file has it ({item.value})"
+            what = f"only in the file ({item.value})"
             yield Change(head, f"{_tag(head)}.{item.name}", what, "changes")
     for arm in (False, True):
         orders = [[item.name for item in items if item.arm is arm] for items in (old, new)]
         if _reordered(*orders):
-            what = f"its {'arms' if arm else 'fields'} stand in another order"
+            what = f"the order of its {'arms' if arm else 'fields'} differs"
             yield Change(head, _tag(head), what, "same" if arm else "changes")
 
 
-#: How types begin that are not named by the .x.
+#: Beginnings of types that the .x does not name.
 _PLAIN: Final = re.compile(
     r"u?int(64_t)?\b|u_(int|char|short)\b|(char|short|float|double|quadruple|bool_t|struct|union|enum)\b"
 )
 
 
 def _retyped(old: str, new: str) -> Wire:
-    """What another type does to the wire. A name may be a typedef of the other."""
+    """Return the effect of a changed type on the wire. A name may be a typedef of the other."""
     return "changes" if _PLAIN.match(old) and _PLAIN.match(new) else "unclear"
 
 
 def _reordered(old: Sequence[str], new: Sequence[str]) -> bool:
-    """Whether what both have stands in another order."""
+    """Return True if the items on both sides are in a different order."""
     both = {*old} & {*new}
     return [name for name in old if name in both] != [name for name in new if name in both]
 

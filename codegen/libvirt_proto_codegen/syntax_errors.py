@@ -1,4 +1,4 @@
-"""Syntax errors in words, for someone who has not read RFC 4506."""
+"""Messages of syntax errors, for readers who do not know RFC 4506."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from .errors import Problem
 from .source import MAX_SIZE, Span
 
-#: A token is quoted up to this length.
+#: Maximum length of a quoted token.
 _QUOTED = 40
 
 _TYPES = frozenset(
@@ -34,17 +34,17 @@ _PUNCTUATION = {
     "MORETHAN": ">",
 }
 
-_NAMED_BODY = "a type with a name is defined by itself, not inside something else; or is a '}' missing above?"
-_NAMELESS_BODY = "a body in the place of a type needs a name behind it; or is a '}' missing above?"
+_NAMED_BODY = "define a named type separately, not inside another definition; or is a '}' missing above?"
+_NAMELESS_BODY = "a nested body needs a name after it; or is a '}' missing above?"
 _OPEN_BODY = "is a '}' missing above?"
 _BRACE_HINTS = frozenset({_NAMED_BODY, _NAMELESS_BODY, _OPEN_BODY})
 
-#: (the token before, the token found, a terminal that was expected): what to do about it; None is any.
+#: (the previous token, the token found, an expected terminal) → the hint; None matches any.
 Hints = Sequence[tuple[str | None, str | None, str, str]]
 
 _HINTS: Hints = (
-    (",", "}", "NAME", "the last member has no ',' behind it"),
-    ("{", "}", "OPAQUE", "a body is never empty: a struct without fields is written '{ void; }'"),
+    (",", "}", "NAME", "remove the ',' after the last member"),
+    ("{", "}", "OPAQUE", "a body cannot be empty: write a struct without fields as '{ void; }'"),
     ("{", "}", "NAME", "an enum has at least one member"),
     ("{", "}", "CASE", "a union has at least one case"),
     ("}", ";", "NAME", _NAMELESS_BODY),
@@ -52,72 +52,74 @@ _HINTS: Hints = (
     (None, "switch", "STAR", _NAMED_BODY),
     (None, "typedef", "RBRACE", _OPEN_BODY),
     (None, "const", "RBRACE", _OPEN_BODY),
-    (None, "{", "SWITCH", "a union is written 'union NAME switch (int NAME) { case 1: … };'"),
-    ("struct", "{", "NAME", "a definition has a name: 'struct NAME { … };'"),
-    ("enum", "{", "NAME", "a definition has a name: 'enum NAME { … };'"),
-    ("[", "]", "NUMBER", "an array without a fixed length is written with '<>'"),
+    (None, "{", "SWITCH", "write 'union NAME switch (int NAME) { case 1: … };'"),
+    ("struct", "{", "NAME", "a definition needs a name: 'struct NAME { … };'"),
+    ("enum", "{", "NAME", "a definition needs a name: 'enum NAME { … };'"),
+    ("[", "]", "NUMBER", "write an array without a fixed length with '<>'"),
     (";", ";", "CONST", "one ';' is enough"),
     (";", ";", "OPAQUE", "one ';' is enough"),
-    (None, "}", "CONST", "there is no '{' that this '}' could close"),
-    ("long", None, "SEMICOLON", "XDR has no long: an int has 32 bits, a hyper 64"),
+    (None, "}", "CONST", "no '{' matches this '}'"),
+    ("long", None, "SEMICOLON", "XDR has no long: use int (32 bits) or hyper (64 bits)"),
     (None, ",", "SEMICOLON", "each declaration has one name and ends with ';'"),
-    (None, "=", "SEMICOLON", "a field or type has no value; constants are written 'const NAME = VALUE;'"),
+    (None, "=", "SEMICOLON", "a field or type has no value; write constants as 'const NAME = VALUE;'"),
 )
 
 
 _STRAY_HINTS = {
     "\0": "is this a binary file?",
-    "%": "a line that is passed through has its '%' in the first column",
-    "#": "preprocessor lines have no meaning here; a header is named by '%#include \"header.h\"'",
-    "/": "a comment is written '/* … */' or '// …'",
-    '"': "XDR has no strings in quotes",
-    "-": "a minus sign belongs to the number behind it: '-1'",
+    "%": "put the '%' of a passed-through line in the first column",
+    "#": "preprocessor lines are not supported; name a header with '%#include \"header.h\"'",
+    "/": "write comments as '/* … */' or '// …'",
+    '"': "XDR has no quoted strings",
+    "-": "write the minus sign next to its number: '-1'",
 }
 
 
 def too_large(name: str) -> Problem:
-    """A file longer than any definition file is."""
+    """Return the problem of a file longer than any definition file."""
     message = f"{name}: larger than {MAX_SIZE // 2**20} MiB: is this a definition file?"
     return Problem("too-large", None, message)
 
 
 def too_long(span: Span, limit: int, what: str = "tokens") -> Problem:
-    """The token after the last one that is read."""
+    """Return the problem of a file with too many tokens, at the first one that is not read."""
     return Problem("too-large", span, f"more than {limit:,} {what}: is this a definition file?")
 
 
 def not_utf8(name: str, data: bytes, offset: int) -> Problem:
-    """A file with a byte that UTF-8 does not have there."""
+    """Return the problem of a byte that is invalid in UTF-8."""
     line = data.count(b"\n", 0, offset) + 1
-    message = f"{name}:{line}: not UTF-8: byte 0x{data[offset]:02x} at offset {offset}"
+    message = f"{name}:{line}: invalid UTF-8: byte 0x{data[offset]:02x} at offset {offset}"
     return Problem("not-utf-8", None, message, "is this a binary file?" if b"\0" in data else None)
 
 
 def unclosed_comment(span: Span) -> Problem:
-    """A `/*` without its `*/`: everything behind it belongs to it."""
-    return Problem("syntax", span, "this comment is never closed", "close it with '*/'")
+    """Return the problem of a `/*` without its `*/`, which makes the rest of the file a comment."""
+    return Problem("syntax", span, "unclosed comment", "close it with '*/'")
 
 
 def too_many(name: str, limit: int) -> Problem:
-    """Stands for all problems behind the first `limit` ones."""
-    return Problem("too-many", None, f"{name}: more than {limit} problems: the rest is not shown")
+    """Return the problem that replaces all problems after the first `limit`."""
+    return Problem("too-many", None, f"{name}: more than {limit} problems: the rest are not shown")
 
 
 def stray_character(span: Span, language: str = "XDR", hints: Mapping[str, str] = _STRAY_HINTS) -> Problem:
-    """A character that begins no token of a language; `hints` says what may be done about some."""
+    """Return the problem of a character that begins no token of a language; `hints` has advice for some."""
     character = span.source.text[span.start]
     name = unicodedata.name(character, "")
     shown = f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
     if name and not character.isascii():
         shown += f" ({name})"
-    return Problem("syntax", span, f"{shown} has no meaning in {language}", hints.get(character))
+    return Problem(
+        "syntax", span, f"unexpected {shown}: it has no meaning in {language}", hints.get(character)
+    )
 
 
 def nested_too_deeply(span: Span, limit: int) -> Problem:
-    """A body within more bodies than can be meant."""
-    message = f"more than {limit} bodies inside one another"
+    """Return the problem of a body nested too deeply."""
+    message = f"more than {limit} nested bodies"
     return Problem(
-        "nested-too-deeply", span, message, "define the inner types by themselves, and use their names"
+        "nested-too-deeply", span, message, "define the inner types separately, and use their names"
     )
 
 
@@ -129,37 +131,38 @@ def unexpected(
     inside: Span | None,
     hints: Hints = _HINTS,
 ) -> Problem:
-    """A token that cannot stand where it does.
+    """Return the problem of an unexpected token.
 
     `found` is its place, None for the end of the file; `terminal` is the grammar's name for it, `expected`
-    holds the names that would do. `last` is the token before it, `inside` the last bracket still open.
+    has the
+    names of acceptable ones. `last` is the token before it, `inside` the innermost open bracket.
     """
     hint = _hint(hints, _text(last) if last else "", _text(found) if found else "", expected)
     if found is None:
         wanted = "';'" if "SEMICOLON" in expected else _wanted(expected)
-        message = f"expected {wanted}, but the file ends here"
-        related = ((inside, f"this {quoted_token(inside)} is still open"),) if inside else ()
-        return Problem("syntax", last and _behind(last), message, None, related)
+        message = f"expected {wanted}, got the end of the file"
+        related = ((inside, f"unclosed {quoted_token(inside)}"),) if inside else ()
+        return Problem("syntax", last and _just_after(last), message, None, related)
     if "NAME" in expected and "OPAQUE" not in expected and terminal in _KEYWORDS:
-        return Problem("syntax", found, f"{quoted_token(found)} is a keyword and cannot be a name", hint)
+        return Problem("syntax", found, f"{quoted_token(found)} is a keyword, not a name", hint)
     on_later_line = last is not None and found.line > last.line
     if "SEMICOLON" in expected and (on_later_line or terminal not in _PUNCTUATION):
         expected = {"SEMICOLON"}
     wanted = _wanted(expected)
     if last and on_later_line and expected <= _PUNCTUATION.keys():
-        return Problem("syntax", _behind(last), f"expected {wanted} behind {quoted_token(last)}", hint)
+        return Problem("syntax", _just_after(last), f"expected {wanted} after {quoted_token(last)}", hint)
     related = ((inside, "inside this body"),) if inside and hint in _BRACE_HINTS else ()
-    return Problem("syntax", found, f"expected {wanted}, found {quoted_token(found)}", hint, related)
+    return Problem("syntax", found, f"expected {wanted}, got {quoted_token(found)}", hint, related)
 
 
 def quoted(text: str) -> str:
-    """What a file says, in quotes: the first part of it when it is long, and fit for a terminal."""
+    """Return text of a file in quotes, shortened and safe on a terminal."""
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_QUOTED])
     return f"'{shown}'" if len(text) <= _QUOTED else f"'{shown}…'"
 
 
 def quoted_token(span: Span) -> str:
-    """A token in quotes."""
+    """Return a token in quotes."""
     return quoted(_text(span))
 
 
@@ -167,7 +170,7 @@ def _text(span: Span) -> str:
     return span.source.text[span.start : span.end]
 
 
-def _behind(span: Span) -> Span:
+def _just_after(span: Span) -> Span:
     return Span(span.source, span.end, span.end)
 
 
@@ -179,7 +182,7 @@ def _hint(hints: Hints, before: str, text: str, expected: Set[str]) -> str | Non
 
 
 def _wanted(expected: Set[str]) -> str:
-    """The expected terminals in words: `an identifier, '{' or ';'`."""
+    """Describe the expected terminals: `an identifier, '{' or ';'`."""
     *words, last = list(_words(set(expected) - {"$END"})) or ["the end of the file"]
     return f"{', '.join(words)} or {last}" if words else last
 

@@ -104,7 +104,7 @@ def test_reads_concatenated_xz_streams(tmp_path: Path) -> None:
 def test_rejects_truncated_tar(tmp_path: Path, kept: int) -> None:
     whole = member("a") + member("b") + bytes(512)
     if kept < len(whole):
-        with pytest.raises(ArchiveReadError, match="cut off"):
+        with pytest.raises(ArchiveReadError, match="truncated"):
             read(tmp_path / "a.tar", whole[:kept])
 
 
@@ -117,18 +117,18 @@ def test_rejects_damaged_header_between_members(tmp_path: Path) -> None:
     ("data", "words"),
     [
         (header("a", -512), "negative size"),
-        (header("a", -5, tarfile.GNUTYPE_LONGNAME), "extended header has -5 bytes"),
-        (extended(b"8 path=a\n"), "pax header is damaged"),
-        (extended(b"99 path=a\n"), "pax header is damaged"),
-        (extended(b"0 path=a\n"), "pax header is damaged"),
-        (extended(b"x path=a\n"), "pax header is damaged"),
-        (extended(b"99999999999 path=a\n"), "pax header is damaged"),
-        (extended(record("size", b"-1")), "pax header is damaged"),
-        (extended(record("size", b"9" * 21)), "pax header is damaged"),
-        (extended(record("size", b"9" * 20)) + header("a", 0), "cut off"),
+        (header("a", -5, tarfile.GNUTYPE_LONGNAME), "got -5"),
+        (extended(b"8 path=a\n"), "damaged pax header"),
+        (extended(b"99 path=a\n"), "damaged pax header"),
+        (extended(b"0 path=a\n"), "damaged pax header"),
+        (extended(b"x path=a\n"), "damaged pax header"),
+        (extended(b"99999999999 path=a\n"), "damaged pax header"),
+        (extended(record("size", b"-1")), "damaged pax header"),
+        (extended(record("size", b"9" * 21)), "damaged pax header"),
+        (extended(record("size", b"9" * 20)) + header("a", 0), "truncated"),
         (extended(record("GNU.sparse.major", b"1")), "sparse files"),
-        (extended(record("path", b"a/" * 2049)) + member("a"), "a path has"),
-        (header("a", 1 << 40), "cut off"),
+        (extended(record("path", b"a/" * 2049)) + member("a"), "expected a path of"),
+        (header("a", 1 << 40), "truncated"),
     ],
 )
 def test_rejects_invalid_numbers(tmp_path: Path, data: bytes, words: str) -> None:
@@ -160,7 +160,7 @@ def test_skips_links_in_zip_archive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_rejects_zip_methods_with_unbounded_memory(tmp_path: Path, method: int) -> None:
-    with pytest.raises(DefinitionError, match="neither stored nor deflated"):
+    with pytest.raises(DefinitionError, match="stored or deflated"):
         read_tree(zipped(tmp_path / "a.zip", method))
 
 
@@ -188,7 +188,7 @@ def test_skips_fifos_and_huge_files_in_folder(tmp_path: Path) -> None:
 
 def test_rejects_fifo_as_source(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "libvirt-1.2.3.tar")
-    with pytest.raises(DefinitionError, match="it is not a regular file"):
+    with pytest.raises(DefinitionError, match="not a regular file"):
         read_tree(tmp_path / "libvirt-1.2.3.tar")
 
 
@@ -199,7 +199,7 @@ def test_equal_files_share_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     contents = list(read_tree(tmp_path).definitions.values())
     assert contents[0] is contents[1] is contents[2]
     (tmp_path / "d_protocol.x").write_bytes(b"y" * 100)
-    with pytest.raises(DefinitionError, match="definitions and headers of more than"):
+    with pytest.raises(DefinitionError, match="bytes of definitions and headers"):
         read_tree(tmp_path)
 
 
@@ -339,17 +339,17 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "zip directory": (zip_directory, "no *protocol.x"),
     "pax header": (
         large_header(tarfile.XHDTYPE),
-        "an extended header has 314,572,800 bytes, more than 65,536",
+        "expected an extended header of at most 65,536 bytes, got 314,572,800",
     ),
-    "long name": (large_header(tarfile.GNUTYPE_LONGNAME), "an extended header has 314,572,800 bytes"),
+    "long name": (large_header(tarfile.GNUTYPE_LONGNAME), "got 314,572,800"),
     "global headers": (many_headers, ""),
     "sparse map": (sparse_map, "sparse"),
-    "members": (many_members, "definitions and headers of more than"),
-    "headers of C": (many_headers_of_c, "definitions and headers of more than"),
+    "members": (many_members, "bytes of definitions and headers"),
+    "headers of C": (many_headers_of_c, "bytes of definitions and headers"),
     "xz window": (xz_window, "xz needs more than 70 MiB to unpack it"),
     "dense definitions": (dense_files, "the definitions of a release have more than 50,000 words"),
     "lines of nothing": (lines_of_nothing, "more than 50,000 words"),
-    "comments without end": (comments_without_end, "this comment is never closed"),
+    "comments without end": (comments_without_end, "unclosed comment"),
     "dense releases": (dense_releases, "the history has more than 50,000 changes"),
 }
 

@@ -369,10 +369,10 @@ def test_number_of_problems_is_limited() -> None:
     with pytest.raises(DefinitionError) as caught:
         definitions("const A = 08;\n" * 101)
     assert len(caught.value.problems) == 101
-    assert str(caught.value).endswith("\nerror: a.x: more than 100 problems: the rest is not shown")
+    assert str(caught.value).endswith("\nerror: a.x: more than 100 problems: the rest are not shown")
 
 
 def test_name_length_is_limited() -> None:
     definitions(f"const {'a' * 255} = 1;")
-    with pytest.raises(DefinitionError, match="a name of more than 255 characters"):
+    with pytest.raises(DefinitionError, match="expected a name of at most 255 characters"):
         definitions(f"const {'a' * 256} = 1;")

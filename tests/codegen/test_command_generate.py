@@ -61,8 +61,8 @@ def test_check_names_each_difference_and_its_fix(run, tmp_path: Path, root: Path
     assert result.exit_code == 1
     assert "filedemo/__init__.py differs" in result.output
     assert "filedemo/file.py is missing" in result.output
-    assert "filedemo/old.py is not generated any more" in result.output
-    mend = f"to mend it: libvirt-proto generate python --defs={definitions} --output=filedemo\n"
+    assert "filedemo/old.py is no longer generated" in result.output
+    mend = f"to fix it: libvirt-proto generate python --defs={definitions} --output=filedemo\n"
     assert result.output.endswith(mend)
     assert names(tmp_path) == ["filedemo/__init__.py", "filedemo/_plan.py", "filedemo/old.py"]
 
@@ -102,8 +102,8 @@ def test_accepts_external_constants(run, tmp_path: Path) -> None:  # type: ignor
     ("arguments", "words"),
     [
         (["cobol"], "is not one of"),
-        (["--release", "5.0.0"], "no definitions of libvirt 5.0.0 are here"),
-        (["--release", "12.6.0", "--defs", "."], "exclude each other"),
+        (["--release", "5.0.0"], "libvirt 5.0.0 is not bundled"),
+        (["--release", "12.6.0", "--defs", "."], "are mutually exclusive"),
         (["--defs", "nowhere.x"], "does not exist"),
         (["--define", "SIZE"], "NAME=VALUE"),
     ],
@@ -171,14 +171,15 @@ def test_reports_equal_structs(run, tree: Path) -> None:  # type: ignore[no-unty
     assert result.exit_code == 0
     assert result.output == (
         "structs: src/lock_protocol-structs: equal\n"
-        "structs: src/virnetprotocol-structs: equal but for white space in lines 4 and 13\n"
+        "structs: src/virnetprotocol-structs: equal except for white space in lines 4 and 13\n"
     )
     assert run(*STRUCTS, "--check", "-q").output == ""
     assert "   = 1," in net.read_text()
     lock.unlink()
     result = run(*STRUCTS, "--check", "-q")
     assert (result.exit_code, result.stdout) == (1, "structs: src/lock_protocol-structs: missing\n")
-    assert result.stderr == "if this is meant: libvirt-proto generate structs --defs=src --output=src\n"
+    command = "libvirt-proto generate structs --defs=src --output=src"
+    assert result.stderr == f"if the change is intended: {command}\n"
 
 
 def test_reports_different_structs(run, tree: Path) -> None:  # type: ignore[no-untyped-def]
@@ -194,9 +195,9 @@ def test_reports_different_structs(run, tree: Path) -> None:  # type: ignore[no-
         == """\
 structs: src/virnetprotocol-structs: the ABI of 2 types differs; the wire changes
   virNetMessageHeader.vers: int in the file, u_int in the definitions; the wire changes
-  VIR_NET_OK: 0 is called VIR_NET_FINE in the file; the wire stays
+  VIR_NET_OK: 0 is named VIR_NET_FINE in the file; the wire stays
 --- src/virnetprotocol-structs
-+++ what the definitions give
++++ generated from the definitions
 @@ -9,13 +9,13 @@
          VIR_NET_STREAM_HOLE = 6,
  };
@@ -220,9 +221,9 @@ structs: src/virnetprotocol-structs: the ABI of 2 types differs; the wire change
 @pytest.mark.parametrize(
     ("text", "verdict"),
     [
-        ("hello\n", "no layout file: line 1: it ends within a definition"),
+        ("hello\n", "not a layout file: line 1: the file ends within a definition"),
         ("enum a {\n};\n", "the ABI of 2 types differs; the wire changes"),
-        ("/**/\nstruct a {\n  int  x;\n};\n", "the same layout, but not written as the definitions give it"),
+        ("/**/\nstruct a {\n  int  x;\n};\n", "the same layout, written differently"),
         ("/* -*- c -*- */\nstruct b {\n  int  x;\n};\n", "the ABI of 2 types differs; the wire may change"),
     ],
 )
@@ -239,8 +240,5 @@ def test_counts_many_differences(run, tmp_path: Path) -> None:  # type: ignore[n
     (tmp_path / "a-structs").write_text("/* -*- c -*- */\n")
     result = run("structs", "--defs", "a.x", "-o", ".", "--check")
     assert result.output.startswith("structs: a-structs: the ABI of 25 types differs; the wire stays\n")
-    assert (
-        "  struct s19: only the definitions have it; the wire stays\n  and 5 more, in the diff"
-        in result.output
-    )
+    assert "  struct s19: only in the definitions; the wire stays\n  and 5 more, in the diff" in result.output
     assert result.output.count("+struct s") == 25

@@ -69,7 +69,7 @@ def test_reports_unreadable_input(tmp_path: Path) -> None:
 
 
 def test_reports_unknown_source() -> None:
-    said = "'12.6.1' is no file and no folder, and no definitions of libvirt 12.6.1 are here"
+    said = "no file or folder '12.6.1', and libvirt 12.6.1 is not bundled"
     assert said in run("12.6.1").stderr
 
 

@@ -63,8 +63,8 @@ def test_existing_procedure_takes_number_of_removed_one() -> None:
     new = HEAD + "enum a_procedure { A_PROC_TWO = 1 };"
     removed, renumbered = found(old, new)
     assert (removed.rule, renumbered.rule) == ("PROCEDURE_REMOVED", "PROCEDURE_RENUMBERED")
-    assert removed.message == "A_PROC_ONE is gone, and 1 is A_PROC_TWO"
-    assert removed.effect == "old and new peers take number 1 for different procedures"
+    assert removed.message == "A_PROC_ONE was removed, and 1 is now A_PROC_TWO"
+    assert removed.effect == "old and new peers use number 1 for different procedures"
 
 
 def test_two_versions_of_one_program() -> None:
@@ -229,7 +229,7 @@ def test_limit_set_by_another_constant() -> None:
     """Neither constant changed: the finding is at the declaration with the limit."""
     text = ONE + "const X = 1; const Y = 2; struct a_one_args { opaque o<@1>; opaque p<X>; opaque q<Y>; };"
     [finding] = found(put(text, "X"), put(text, "Y"))
-    assert finding.message == "a_one_args.o has the limit 2 (Y), and had 1 (X)"
+    assert finding.message == "a_one_args.o has the limit 2 (Y), had 1 (X)"
 
 
 def test_constant_defined_as_another() -> None:

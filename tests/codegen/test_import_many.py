@@ -148,7 +148,7 @@ def test_rejects_repeated_ranges(tmp_path: Path) -> None:
     source, out = tree(tmp_path / "all", {**RELEASES, "1.1.0": RELEASES["1.0.0"]}), tmp_path / "defs"
     result = run(source, "-o", out, "--same", "1.0.2:1.0.6")
     assert result.exit_code == 0, result.output
-    assert "1.0.2    stands for 1.0.2 to 1.0.6" in result.output
+    assert "1.0.2    covers 1.0.2 to 1.0.6" in result.output
     assert archive_of(out).find("1.0.5").name == "1.0.2"
     before = files(out)
     assert run(source, "-o", out).exit_code == 0
@@ -179,7 +179,7 @@ def test_rejects_release_inside_existing_range(tmp_path: Path) -> None:
 def test_reports_gaps(tmp_path: Path) -> None:
     texts = {"4.5.0": RELEASES["1.0.0"], "10.0.0": RELEASES["1.0.1"]}
     result = run(tree(tmp_path / "all", texts), "-o", tmp_path / "defs", "--same", "9.8.0:10.0.0")
-    assert "between 4.5.0 and 9.8.0 there may be more: spans are given" in result.output
+    assert "releases are missing between 4.5.0 and 9.8.0: facts have spans there" in result.output
     assert '"in": ["4.5.0", "9.8.0"]' in (tmp_path / "defs" / "history.json").read_text()
 
 
@@ -275,7 +275,7 @@ def test_imports_next_release(tmp_path: Path, root: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "limit", "words"),
     [
-        (collection, "MAX_RELEASES", "it has more than 2 releases"),
+        (collection, "MAX_RELEASES", "expected at most 2 releases"),
         (weave, "MAX_LINES", "the versions of a file have more than 2 different lines"),
         (fold, "MAX_EVENTS", "the history has more than 2 changes"),
         (importer, "MAX_WORDS", "the definitions of a release have more than 2 words"),

@@ -55,7 +55,7 @@ TREE = {
     "src/remote/qemu_protocol.x": '%#include "remote_protocol.h"\nstruct qemu_thing { remote_uuid id; };\n',
     "src/rpc/virnetprotocol.x": "const VIR_NET_MESSAGE_MAX = 33554432;\n",
     "src/new/future_protocol.x": "const FUTURE = 1;\n",
-    "tests/data/remote_protocol.x": "this is no definition",
+    "tests/data/remote_protocol.x": "expected a libvirt definition",
     "po/de.po": "nothing",
 }
 FILES = ["future_protocol.x", "qemu_protocol.x", "remote_protocol.x", "virnetprotocol.x"]
@@ -466,7 +466,7 @@ def test_keeps_folder_that_cannot_be_replaced(tmp_path: Path, monkeypatch: pytes
 
 def test_rejects_implausibly_many_definitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_tree, "MAX_KEPT", 500)
-    with pytest.raises(DefinitionError, match="of more than 500 bytes: this is no libvirt"):
+    with pytest.raises(DefinitionError, match="more than 500 bytes of definitions and headers"):
         source_tree.read_tree(folder(tmp_path / "libvirt"))
 
 

@@ -72,7 +72,7 @@ def test_limits_are_checked_against_message_size_of_their_release(tmp_path: Path
     (tmp_path / "b.x").write_text("const MAX = 262144;\nstruct data { opaque data<MAX>; };\n")
     [finding] = lint(load_schema([tmp_path]))
     assert (finding.rule, finding.name, finding.program) == ("LIMIT_TOO_HIGH", "data.data", None)
-    assert finding.message.endswith("takes 262,148 bytes or more; the payload of a message holds 262,120")
+    assert finding.message.endswith("needs at least 262,148 bytes; the payload of a message holds 262,120")
 
 
 def test_conventions_match_libvirt(tmp_path: Path) -> None:

@@ -52,19 +52,19 @@ def test_accepts_valid_definitions(text: str) -> None:
 
 
 def test_percent_sign_passes_line_through_only_in_first_column() -> None:
-    assert messages("const A = 1; %x\n") == ["'%' has no meaning in XDR"]
+    assert messages("const A = 1; %x\n") == ["unexpected '%': it has no meaning in XDR"]
 
 
 def test_reports_one_stray_character_per_line() -> None:
     assert messages("$ $ $\nconst A = 1;\n? /* ! */ !\n") == [
-        "'$' has no meaning in XDR",
-        "'?' has no meaning in XDR",
+        "unexpected '$': it has no meaning in XDR",
+        "unexpected '?': it has no meaning in XDR",
     ]
 
 
 def test_nul_byte_suggests_a_binary_file() -> None:
     with pytest.raises(
-        DefinitionError, match=r"a\.x:1:6: error: U\+0000 (.|\n)*hint: is this a binary file\?"
+        DefinitionError, match=r"a\.x:1:6: error: unexpected U\+0000: (.|\n)*hint: is this a binary file\?"
     ):
         read_specification(Source("a.x", "const\0A = 1;"))
 
@@ -72,23 +72,23 @@ def test_nul_byte_suggests_a_binary_file() -> None:
 def test_number_of_problems_is_limited() -> None:
     found = messages("struct\n" * 100)
     assert len(found) == MAX_PROBLEMS + 1
-    assert found[-1] == "a.x: more than 20 problems: the rest is not shown"
+    assert found[-1] == "a.x: more than 20 problems: the rest are not shown"
     assert len(messages("$\n" * 100)) == MAX_PROBLEMS + 1
     assert len(messages("$\n" * MAX_PROBLEMS)) == MAX_PROBLEMS
 
 
 def test_parsing_resumes_at_unexpected_definition() -> None:
     assert messages("const A = 1\nconst B;\nstruct c { int d }\n;const E;\n") == [
-        "expected ';' behind '1'",
-        "expected '=', found ';'",
-        "expected ';', '[' or '<', found '}'",
+        "expected ';' after '1'",
+        "expected '=', got ';'",
+        "expected ';', '[' or '<', got '}'",
     ]
 
 
 def test_parsing_does_not_resume_inside_a_comment() -> None:
     assert messages("const 1;\n/*\nstruct\n*/\n// x\nconst 2;\n") == [
-        "expected an identifier, found '1'",
-        "expected an identifier, found '2'",
+        "expected an identifier, got '1'",
+        "expected an identifier, got '2'",
     ]
 
 
@@ -98,7 +98,7 @@ def nested(depth: int) -> str:
 
 def test_nesting_is_limited() -> None:
     read_specification(Source("a.x", nested(MAX_NESTING)))
-    assert messages(nested(MAX_NESTING + 1)) == [f"more than {MAX_NESTING} bodies inside one another"]
+    assert messages(nested(MAX_NESTING + 1)) == [f"more than {MAX_NESTING} nested bodies"]
 
 
 def test_number_of_tokens_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,36 +118,36 @@ MEBIBYTE = 2**20
         ("", "/*", 2_500_000, "", "a.x: larger than 1 MiB"),
         ("", "a", 5_000_000, "", "a.x: larger than 1 MiB"),
         ("", "{", MEBIBYTE, "", "expected a definition"),
-        ("struct a { ", "struct { ", 100_000, "", "more than 32 bodies"),
-        ("struct a {\n", "struct {\n", 100_000, "", "more than 32 bodies"),
+        ("struct a { ", "struct { ", 100_000, "", "more than 32 nested bodies"),
+        ("struct a {\n", "struct {\n", 100_000, "", "more than 32 nested bodies"),
         ("union a switch (int x) { case 1: ", "union switch (int x) { case 1: ", 30_000, "", "more than 32"),
-        ("union a switch (", "union switch (", 70_000, "", "more than 32 bodies"),
-        ("struct a { union switch (", "struct { union switch (", 40_000, "", "more than 32 bodies"),
+        ("union a switch (", "union switch (", 70_000, "", "more than 32 nested bodies"),
+        ("struct a { union switch (", "struct { union switch (", 40_000, "", "more than 32 nested bodies"),
         ("enum a { ", "A,", 500_000, "", "more than 100,000 tokens"),
         ("", "%\n", 500_000, "", "more than 100,000 comments and % lines"),
         ("", "/**/", 250_000, "", "more than 100,000 comments and % lines"),
         ("", "/", MEBIBYTE - 1, "*", None),
-        ("/*", "/", MEBIBYTE - 2, "", "this comment is never closed"),
-        ("/*", "*", MEBIBYTE - 2, "", "this comment is never closed"),
-        ("", "/ ", MEBIBYTE // 2, "", "'/' has no meaning"),
-        ("", "$", MEBIBYTE, "", "'$' has no meaning"),
-        ("", "-", MEBIBYTE, "", "'-' has no meaning"),
-        ("", "\0", MEBIBYTE, "", "U+0000 has no meaning"),
-        ("", "\ud800", 1, "", "U+D800 has no meaning"),
+        ("/*", "/", MEBIBYTE - 2, "", "unclosed comment"),
+        ("/*", "*", MEBIBYTE - 2, "", "unclosed comment"),
+        ("", "/ ", MEBIBYTE // 2, "", "unexpected '/'"),
+        ("", "$", MEBIBYTE, "", "unexpected '$'"),
+        ("", "-", MEBIBYTE, "", "unexpected '-'"),
+        ("", "\0", MEBIBYTE, "", "unexpected U+0000"),
+        ("", "\ud800", 1, "", "unexpected U+D800"),
         ("", "a", MEBIBYTE, "", "expected a definition"),
-        ("const ", "a", 1_000_000, " = 1;", "a name of more than 255 characters"),
-        ("const a = ", "9", 1_000_000, ";", "no XDR type holds '999"),
-        ("const a = -0x", "f", 1_000_000, ";", "no XDR type holds '-0xfff"),
-        ("const a = 0", "7", 1_000_000, ";", "no XDR type holds '0777"),
-        ("const a = 0", "x", 1_000_000, ";", "'0xxxxx"),
+        ("const ", "a", 1_000_000, " = 1;", "expected a name of at most 255 characters"),
+        ("const a = ", "9", 1_000_000, ";", "'999"),
+        ("const a = -0x", "f", 1_000_000, ";", "'-0xfff"),
+        ("const a = 0", "7", 1_000_000, ";", "'0777"),
+        ("const a = 0", "x", 1_000_000, ";", "invalid number '0xxxxx"),
         ("", "struct a b\n", 90_000, "", "expected '{'"),
-        ("enum a { /**\n", "@acl:x\n", 100_000, "*/ A };", "@acl cannot be 'x'"),
+        ("enum a { /**\n", "@acl:x\n", 100_000, "*/ A };", "invalid value of @acl: 'x'"),
         ("enum a { /**\n", "@acl:a:b\n", 100_000, "*/ A };", None),
-        ("enum a { /**\n@generate:", " ", 1_000_000, "x */ A };", "@generate cannot be 'x'"),
-        ("enum a { /**\n@acl:a:b:", "A|", 400_000, "*/ A };", "@acl cannot be 'a:b:A|A"),
-        ("enum a { A", " ", 1_000_000, "/* autogen */ };", "a member cannot be 'autogen'"),
-        ("enum a { A", "/**/", 100_000, "/* autogen */ };", "a member cannot be 'autogen'"),
-        ("enum a { ", "/**/", 100_000, "/** @generate: x */ A };", "@generate cannot be 'x'"),
+        ("enum a { /**\n@generate:", " ", 1_000_000, "x */ A };", "invalid value of @generate: 'x'"),
+        ("enum a { /**\n@acl:a:b:", "A|", 400_000, "*/ A };", "invalid value of @acl: 'a:b:A|A"),
+        ("enum a { A", " ", 1_000_000, "/* autogen */ };", "invalid annotation 'autogen'"),
+        ("enum a { A", "/**/", 100_000, "/* autogen */ };", "invalid annotation 'autogen'"),
+        ("enum a { ", "/**/", 100_000, "/** @generate: x */ A };", "invalid value of @generate: 'x'"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
@@ -182,8 +182,8 @@ def test_reads_file_as_utf8(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"const A = 1;\nconst \xe9 = 1;\n", "a.x:2: not UTF-8: byte 0xe9 at offset 19"),
-        (b"\xff\xfe", "a.x:1: not UTF-8: byte 0xff at offset 0"),
+        (b"const A = 1;\nconst \xe9 = 1;\n", "a.x:2: invalid UTF-8: byte 0xe9 at offset 19"),
+        (b"\xff\xfe", "a.x:1: invalid UTF-8: byte 0xff at offset 0"),
         (b" " * MAX_SIZE + b"\xff", "a.x: larger than 1 MiB: is this a definition file?"),
     ],
 )

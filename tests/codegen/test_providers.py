@@ -87,14 +87,14 @@ def test_reports_duplicate_files_and_probes(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError) as caught:
         load_providers([tmp_path])
     assert [problem.rule for problem in caught.value.problems] == ["ambiguous-file", "duplicate-name"]
-    assert "probes.d:1:20: error: a second file has the probe 'a'" in str(caught.value)
-    assert "libvirt_probes.d:1:20: note: the first one" in str(caught.value)
+    assert "probes.d:1:20: error: duplicate probe 'a'" in str(caught.value)
+    assert "libvirt_probes.d:1:20: note: first defined here" in str(caught.value)
 
 
 def test_reports_missing_provider(tmp_path: Path) -> None:
     (tmp_path / "a.x").write_text("const A = 1;")
     for path in (tmp_path, tmp_path / "a.x"):
-        with pytest.raises(DefinitionError, match=r"there is no probe provider \(\.d file\)"):
+        with pytest.raises(DefinitionError, match=r"no probe provider \(\.d file\)"):
             load_providers([path])
 
 

@@ -111,19 +111,19 @@ def test_reads_file_of_archive() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("release ../x", "line 1: '../x' is no name of a release"),
-        ("release 1.0 = 1.0", "line 1: '' is no name of a release"),
-        ("release 2.0\nrelease 1.0", "line 2: releases must stand before files, in the order"),
-        ("release 1.0\nrelease 1.0", "line 2: releases must stand before files, in the order"),
-        ("release 1.0\nfile ../a.x", "line 2: '../a.x' is no name of a file"),
-        ("release 1.0\nfile a.x\nfile a.x", "line 3: 'a.x' is no name of a file, or a second one"),
-        ("release 1.0\n x", "line 2: a line of a file must stand behind"),
-        ("release 1.0\nfile a.x\n x", "line 3: a line of a file must stand behind"),
-        ("release 1.0\n@ 1.0", "line 2: `@` must stand behind `file`"),
-        ("release 1.0\nfile a.x\n@ 1.1", "line 3: '1.1' is none of the releases above"),
-        ("release 1.0\nfile a.x\n@ 1.0:1.1", "line 3: '1.1' is none of the releases above"),
-        ("release 1.0\nfile a.x\n@ ", "line 3: '' is none of the releases above"),
-        ("<<<<<<< HEAD", "line 1: this is neither"),
+        ("release ../x", "line 1: expected the name of a release, got '../x'"),
+        ("release 1.0 = 1.0", "line 1: expected the name of a release, got ''"),
+        ("release 2.0\nrelease 1.0", "line 2: expected releases before files, in version order"),
+        ("release 1.0\nrelease 1.0", "line 2: expected releases before files, in version order"),
+        ("release 1.0\nfile ../a.x", "line 2: expected the unused name of a file"),
+        ("release 1.0\nfile a.x\nfile a.x", "line 3: expected the unused name of a file"),
+        ("release 1.0\n x", "line 2: expected `file` and `@` before"),
+        ("release 1.0\nfile a.x\n x", "line 3: expected `file` and `@` before"),
+        ("release 1.0\n@ 1.0", "line 2: expected `file` before `@`"),
+        ("release 1.0\nfile a.x\n@ 1.1", "line 3: expected one of the releases above, got '1.1'"),
+        ("release 1.0\nfile a.x\n@ 1.0:1.1", "line 3: expected one of the releases above, got '1.1'"),
+        ("release 1.0\nfile a.x\n@ ", "line 3: expected one of the releases above, got ''"),
+        ("<<<<<<< HEAD", "line 1: expected `release`"),
     ],
 )
 def test_damaged_archive_is_an_error(text: str, words: str) -> None:
@@ -148,7 +148,7 @@ def test_any_text_parses_or_raises(text: str) -> None:
 
 def test_damaged_file_error_suggests_a_fix(tmp_path: Path) -> None:
     (tmp_path / "releases.weave").write_bytes(b"\xff")
-    with pytest.raises(DefinitionError, match=r"releases\.weave is not UTF-8\n  hint: without it"):
+    with pytest.raises(DefinitionError, match=r"releases\.weave: invalid UTF-8\n  hint: remove it"):
         releases.archive_of(tmp_path)
 
 

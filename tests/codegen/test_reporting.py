@@ -61,12 +61,12 @@ def test_reports_unused_ignore_entry(tmp_path: Path) -> None:
     known = tmp_path / "known.toml"
     known.write_text('\n[[ignore]]\nname = "b.x"\nprogram = "demo"\nreason = "so"\n')
     done = run("added", "--ignore", str(known))
-    assert f"{known}:2: warning: nothing is ignored by program demo, name b.x\n" in done.output
+    assert f"{known}:2: warning: this entry ignores nothing: program demo, name b.x\n" in done.output
     assert json.loads(run("--format", "json", "--ignore", str(known)).output)["unused_ignores"] == [
         {"reason": "so", "rule": None, "program": "demo", "name": "b.x", "file": str(known), "line": 2}
     ]
     line = run("--format", "github", "--ignore", str(known)).output.splitlines()[0]
-    assert line == f"::warning file={known},line=2::nothing is ignored by program demo, name b.x"
+    assert line == f"::warning file={known},line=2::this entry ignores nothing: program demo, name b.x"
 
 
 def test_bad_ignore_file_is_a_usage_error(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_bad_ignore_file_is_a_usage_error(tmp_path: Path) -> None:
     known.write_text('[[ignore]]\nname = "b"\n')
     done = run("type", "--ignore", str(known))
     assert done.exit_code == 2
-    assert f"{known}:1: it has no reason" in done.output
+    assert f"{known}:1: missing reason" in done.output
 
 
 @pytest.mark.parametrize("format_", ["text", "json", "github", "junit"])

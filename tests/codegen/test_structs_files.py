@@ -120,54 +120,54 @@ def test_accepts_equal_layout_in_other_spelling() -> None:
         (
             "name                       who",
             "name                       whom",
-            Change("struct list", "list.whom", "it is called who in the file", "same"),
+            Change("struct list", "list.whom", "named who in the file", "same"),
         ),
         (
             "        name                       who;\n",
             "        name                       who;\n        int                        more;\n",
-            Change("struct list", "list.more", "only the definitions have it (int)", "changes"),
+            Change("struct list", "list.more", "only in the definitions (int)", "changes"),
         ),
         (
             "        name                       who;\n",
             "",
-            Change("struct list", "list.who", "only the file has it (name)", "changes"),
+            Change("struct list", "list.who", "only in the file (name)", "changes"),
         ),
         (
             "                u_int              ui;\n",
             "                u_int              ui;\n                double             d;\n",
-            Change("struct value", "value.value_u.d", "only the definitions have it (double)", "same"),
+            Change("struct value", "value.value_u.d", "only in the definitions (double)", "same"),
         ),
         (
             "                u_int              ui;\n",
             "",
-            Change("struct value", "value.value_u.ui", "only the file has it (u_int)", "changes"),
+            Change("struct value", "value.value_u.ui", "only in the file (u_int)", "changes"),
         ),
         (
             "SASL = 1",
             "SASL = 2",
             Change("enum auth", "SASL", "1 in the file, 2 in the definitions", "changes"),
         ),
-        ("SASL = 1", "TLS = 1", Change("enum auth", "TLS", "1 is called SASL in the file", "same")),
+        ("SASL = 1", "TLS = 1", Change("enum auth", "TLS", "1 is named SASL in the file", "same")),
         (
             "        SASL = 1,\n",
             "        SASL = 1,\n        POLKIT = 2,\n",
-            Change("enum auth", "POLKIT", "only the definitions have it (2)", "same"),
+            Change("enum auth", "POLKIT", "only in the definitions (2)", "same"),
         ),
-        ("        SASL = 1,\n", "", Change("enum auth", "SASL", "only the file has it (1)", "changes")),
+        ("        SASL = 1,\n", "", Change("enum auth", "SASL", "only in the file (1)", "changes")),
         (
             "        NONE = 0,\n        SASL = 1,\n",
             "        SASL = 1,\n        NONE = 0,\n",
-            Change("enum auth", "auth", "its members stand in another order", "same"),
+            Change("enum auth", "auth", "the order of its members differs", "same"),
         ),
         (
             "                int                i;\n                u_int              ui;\n",
             "                u_int              ui;\n                int                i;\n",
-            Change("struct value", "value", "its arms stand in another order", "same"),
+            Change("struct value", "value", "the order of its arms differs", "same"),
         ),
         (
             "struct value {",
             "struct more {\n        int                        x;\n};\nstruct value {",
-            Change("struct more", "struct more", "only the definitions have it", "same"),
+            Change("struct more", "struct more", "only in the definitions", "same"),
         ),
     ],
 )
@@ -180,17 +180,17 @@ def test_fields_in_another_order() -> None:
         "        u_int                      flags;\n",
         "        char                       model[32];\n",
     )
-    what = "its fields stand in another order"
+    what = "the order of its fields differs"
     assert changes((flags + model, model + flags)) == (Change("struct list", "list", what, "changes"),)
 
 
 def test_removed_and_renamed_types() -> None:
     gone = changes(("enum auth {\n        NONE = 0,\n        SASL = 1,\n};\n", ""))
-    assert gone == (Change("enum auth", "enum auth", "only the file has it", "changes"),)
+    assert gone == (Change("enum auth", "enum auth", "only in the file", "changes"),)
     renamed = changes(("enum auth", "enum way"))
     assert renamed == (
-        Change("enum way", "enum way", "only the definitions have it", "same"),
-        Change("enum auth", "enum auth", "only the file has it; is it called enum way now?", "unclear"),
+        Change("enum way", "enum way", "only in the definitions", "same"),
+        Change("enum auth", "enum auth", "only in the file; renamed to enum way?", "unclear"),
     )
 
 
@@ -198,14 +198,14 @@ def test_anonymous_enum_does_not_affect_the_wire() -> None:
     head = "enum {\n        VIR_TYPED_PARAM_INT = 1,\n};\n"
     old = FILE.replace("enum auth", f"{head}enum auth")
     found = compare_layouts(old, FILE)
-    what = "only the file has this anonymous enum, which is not of the .x"
+    what = "this anonymous enum is only in the file, not in the .x"
     assert (found.changes, found.wire) == ((Change("enum", "enum", what, "same"),), "same")
 
 
 def test_definitions_in_another_order() -> None:
     first, rest = FILE.split("struct value {")[0], "struct value {" + FILE.split("struct value {")[1]
     found = compare_layouts(FILE, rest + first)
-    assert found.changes == (Change("", "definitions", "they stand in another order", "same"),)
+    assert found.changes == (Change("", "definitions", "their order differs", "same"),)
 
 
 def test_overall_wire_verdict() -> None:
@@ -225,14 +225,14 @@ def test_overall_wire_verdict() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("hello\n", "line 1: it ends within a definition"),
-        ("struct a {\n  int x;\n", "line 2: it ends within a definition"),
-        ("struct a {\n  int;\n};\n", "line 2: an entry without a name"),
-        ("/* fine */\nprintf(1);\n", "line 2: '(' has no place here"),
-        ("};\n", "line 1: a brace too many, or an entry that has no end"),
-        ("struct a {\n int x }\n;", "line 2: a brace too many, or an entry that has no end"),
-        ("a {\n", "line 1: a brace that no struct, union or enum is before"),
-        ("struct a {" * 500, "line 1: more than 400 braces within each other"),
+        ("hello\n", "line 1: the file ends within a definition"),
+        ("struct a {\n  int x;\n", "line 2: the file ends within a definition"),
+        ("struct a {\n  int;\n};\n", "line 2: an entry has no name"),
+        ("/* fine */\nprintf(1);\n", "line 2: unexpected '('"),
+        ("};\n", "line 1: unmatched brace, or an entry without ';'"),
+        ("struct a {\n int x }\n;", "line 2: unmatched brace, or an entry without ';'"),
+        ("a {\n", "line 1: expected struct, union or enum before a brace"),
+        ("struct a {" * 500, "line 1: more than 400 nested braces"),
     ],
 )
 def test_rejects_files_without_layout(text: str, why: str) -> None:

@@ -89,7 +89,7 @@ def test_old_python_is_an_error(make: Make) -> None:
 def test_missing_python_is_an_error(make: Make) -> None:
     done = make("test", "PYTHON=python-that-is-not-there")
     assert done.returncode == 2
-    assert "needs Python 3.11 or newer; python-that-is-not-there is not there." in done.stderr
+    assert "needs Python 3.11 or newer; python-that-is-not-there is missing." in done.stderr
 
 
 def test_default_target_lists_targets(make: Make) -> None:

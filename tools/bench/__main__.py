@@ -1,4 +1,4 @@
-"""Measures us and peers in turn: `make bench`."""
+"""Benchmarks of libvirt-proto and its peers, in turn: `make bench`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .suite import SUITE, Settings
 from .timing import in_child, say
 
 DOCUMENT = Path("docs/performance.md")
-#: Messages of the large capture.
+#: Number of messages in the large capture.
 WANTED, WANTED_QUICK = 200_000, 20_000
 
 
-#: What has a table of its own.
+#: Measurements with a table of their own.
 TABLES: dict[str, Callable[[Settings], Iterator[str]]] = {
     "growth": lambda settings: growth.table(list(growth.measure(settings.capture.path, settings.folder))),
     "shares": lambda settings: shares.table(shares.measure(settings.capture.path)),
@@ -29,16 +29,16 @@ TABLES: dict[str, Callable[[Settings], Iterator[str]]] = {
 
 @click.command()
 @click.option(
-    "--quick", is_flag=True, help="A tenth of the messages and fewer rounds; no document is written."
+    "--quick", is_flag=True, help="Use a tenth of the messages and fewer rounds; do not write the document."
 )
-@click.option("--rounds", type=click.IntRange(1), help="How often each is run; default 5, quick 3.")
+@click.option("--rounds", type=click.IntRange(1), help="Runs of each benchmark; default 5, quick 3.")
 @click.option(
     "--only",
     type=click.Choice([*SUITE, *TABLES]),
     multiple=True,
-    help="Only this; no document is written.",
+    help="Run only this; do not write the document.",
 )
-@click.option("--capture", type=click.Path(exists=True, path_type=Path), help="Measure this capture.")
+@click.option("--capture", type=click.Path(exists=True, path_type=Path), help="Use this capture.")
 def main(quick: bool, rounds: int | None, only: tuple[str, ...], capture: Path | None) -> None:
     """Run peers and libvirt-proto in turn on a large capture, print tables of medians and ratios, and write
     them to docs/performance.md.
@@ -50,7 +50,7 @@ def main(quick: bool, rounds: int | None, only: tuple[str, ...], capture: Path |
       make bench ARGS='--only messages --only growth --rounds 3'
     """
     began = time.monotonic()
-    beside = Path(os.environ.get("LIBVIRT_PROTO_SHARED", "../shared"))
+    definitions = Path(os.environ.get("LIBVIRT_PROTO_SHARED", "../shared"))
     with TemporaryDirectory(prefix="libvirt-proto-bench-") as name:
         folder = Path(name)
         say("capture")
@@ -65,7 +65,7 @@ def main(quick: bool, rounds: int | None, only: tuple[str, ...], capture: Path |
             rounds=rounds or (3 if quick else 5),
             payloads=2_000 if quick else 20_000,
             copies=3 if quick else 10,
-            shared=beside if beside.is_dir() and not quick else None,
+            shared=definitions if definitions.is_dir() and not quick else None,
         )
         rows: list[Row] = []
         tables: dict[str, str] = {}
@@ -83,7 +83,7 @@ def main(quick: bool, rounds: int | None, only: tuple[str, ...], capture: Path |
         for title, text in tables.items():
             report.replace(DOCUMENT, title, text)
         say(f"written to {DOCUMENT}")
-    say(f"{time.monotonic() - began:.0f} s in all")
+    say(f"{time.monotonic() - began:.0f} s in total")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The captures that are measured: recorded from a real libvirtd, or made larger from one that is there."""
+"""The captures of the benchmarks: recorded from a real libvirtd, or extended from an existing one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TOOLS = ("libvirtd", "tcpdump")
 
 @dataclass(frozen=True)
 class Capture:
-    """`origin` says in words where it comes from."""
+    """A capture; `origin` describes where it is from."""
 
     path: Path
     messages: int
@@ -41,7 +41,8 @@ class Capture:
 
 
 def large(folder: Path, wanted: int) -> Capture:
-    """At least so many messages, as a daemon and a client exchange them: `large.pcap` in a folder."""
+    """Return a capture of at least `wanted` messages between a daemon and a client: `large.pcap` in a
+    folder."""
     path = folder / "large.pcap"
     python = _python_with_binding()
     if os.geteuid() == 0 and python and all(map(shutil.which, _TOOLS)):
@@ -56,18 +57,18 @@ def large(folder: Path, wanted: int) -> Capture:
 
 
 def repeated(capture: Capture, copies: int, path: Path) -> Capture:
-    """A capture several times, one after the other, each copy on connections of its own."""
+    """Return a capture repeated several times in sequence, each copy on other connections."""
     _write(path, [(capture.path, copy) for copy in range(copies)])
     return Capture(path, capture.messages * copies, f"{capture.path.name}, {copies} times")
 
 
 def count(path: Path) -> int:
-    """How many messages there are."""
+    """Return the number of messages."""
     return sum(1 for _ in messages(path))
 
 
 def messages(path: Path) -> Iterator[tuple[bytes, Message]]:
-    """The messages of a capture, as bytes and decoded."""
+    """Yield the messages of a capture, as bytes and decoded."""
     last = b""
 
     def decode(data: bytes, *rest: Any) -> Message:
@@ -81,7 +82,8 @@ def messages(path: Path) -> Iterator[tuple[bytes, Message]]:
 
 
 def talks(path: Path, frames: Iterable[bytes], connections: int, each: int, *, at_once: bool) -> None:
-    """A capture of so many connections with so many messages each, one after the other or all open at once.
+    """Write a capture with a number of connections and of messages each, one after the other or all open at
+    once.
 
     Calls and replies alternate, whatever the messages are.
     """
@@ -107,14 +109,14 @@ def talks(path: Path, frames: Iterable[bytes], connections: int, each: int, *, a
 
 
 def endless(path: Path, size: int) -> Iterator[bytes]:
-    """Messages of a capture that are no longer than `size`, again and again, in pairs of call and reply."""
+    """Repeat the messages of a capture with at most `size` bytes, in pairs of call and reply."""
     some = [frame for frame, _ in islice(messages(path), 20_000) if len(frame) <= size]
     while True:
         yield from some
 
 
 def _python_with_binding() -> str | None:
-    """A Python that can import libvirt."""
+    """Return a Python that can import libvirt."""
     for python in filter(shutil.which, _PYTHONS):
         if not subprocess.run([python, "-c", "import libvirt"], capture_output=True).returncode:
             return python
@@ -122,15 +124,16 @@ def _python_with_binding() -> str | None:
 
 
 def _record(path: Path, python: str, wanted: int) -> None:
-    """What a client of a new daemon exchanges with it."""
+    """Record the traffic of a client with a new daemon."""
     with libvirtd.started() as daemon, daemon.recorded(path):
         uri = f"test+tcp://127.0.0.1:{daemon.port}/default"
         subprocess.run([python, str(_CLIENT), uri, str(wanted)], check=True, timeout=300)
 
 
 def _write(path: Path, parts: Iterable[tuple[Path, int]]) -> None:
-    """The packets of captures (pcap, Ethernet, IPv4), one capture after the other. The server's port becomes
-    libvirt's, where peers look for it; copy N has client ports that are N higher."""
+    """Write the packets of captures (pcap, Ethernet, IPv4), one capture after the other. The server's port is
+    changed
+    to libvirt's, where peers look for it; the client ports of copy N are increased by N."""
     with path.open("wb") as out:
         offset = latest = 0
         for number, (source, copy) in enumerate(parts):
@@ -147,7 +150,7 @@ def _write(path: Path, parts: Iterable[tuple[Path, int]]) -> None:
                 if first is None:
                     first = seconds
                     offset = latest + 1 - first if number else 0
-                    server = packet[36:38]  # the first packet goes to the server
+                    server = packet[36:38]  # the first packet is from the client
                 to_server = packet[36:38] == server
                 client = slice(34, 36) if to_server else slice(36, 38)
                 packet[36:38] = packet[36:38]

@@ -1,10 +1,10 @@
-"""A client of a libvirtd: about a hundred calls of libvirt's API, again and again.
+"""A client of a libvirtd that repeats about a hundred calls of libvirt's API.
 
-Run by a Python that has libvirt's binding (Debian: python3-libvirt), which need not be that of the project:
+It needs a Python with libvirt's binding (Debian: python3-libvirt), not necessarily the project's:
 
     /usr/bin/python3 client.py test+tcp://127.0.0.1:16509/default 200000
 
-It ends when as many messages, calls and replies, have been sent and received.
+It exits after that many messages (calls and replies) were sent and received.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Any
 import libvirt
 
 VOLUME = "<volume><name>bench-{}</name><capacity>1048576</capacity></volume>"
-#: Messages per question, on average: the binding asks for features, and some questions are several calls.
+#: Average number of messages per question: the binding queries features, and some questions are several
+#: calls.
 _EACH = 2.7
 METADATA = "<bench xmlns='urn:example'/>"
 
 
 def on_host(conn: Any) -> Iterator[Callable[[], Any]]:
-    """Questions about the host."""
+    """Yield questions about the host."""
     yield from (conn.getHostname, conn.getCapabilities, conn.getInfo, conn.getVersion, conn.getLibVersion)
     yield from (conn.isSecure, conn.getSysinfo, conn.getFreeMemory, conn.listAllInterfaces)
     yield from (conn.listAllDevices, conn.listAllSecrets, conn.listAllNWFilters, conn.listAllNWFilterBindings)
@@ -42,7 +43,7 @@ def on_host(conn: Any) -> Iterator[Callable[[], Any]]:
 
 
 def on_domain(conn: Any, domain: Any) -> Iterator[Callable[[], Any]]:
-    """Questions about a domain, and changes that leave it as it was."""
+    """Yield questions about a domain, and changes that leave it as it was."""
     uuid, name = domain.UUID(), domain.name()
     yield lambda: conn.lookupByID(1)
     yield lambda: conn.lookupByUUID(uuid)
@@ -78,7 +79,7 @@ def on_domain(conn: Any, domain: Any) -> Iterator[Callable[[], Any]]:
 
 
 def screenshot(conn: Any, domain: Any) -> None:
-    """A download: a stream of a few messages."""
+    """Download a screenshot: a stream of a few messages."""
     stream = conn.newStream()
     domain.screenshot(stream, 0, 0)
     stream.recvAll(lambda *_: None, None)
@@ -86,7 +87,7 @@ def screenshot(conn: Any, domain: Any) -> None:
 
 
 def on_storage(pool: Any) -> Iterator[Callable[[], Any]]:
-    """Questions about a storage pool and a volume, which is made and deleted."""
+    """Yield questions about a storage pool, and about a volume, which is created and deleted."""
     yield from (pool.info, pool.XMLDesc, pool.listAllVolumes, pool.isPersistent, pool.autostart)
     yield pool.numOfVolumes
 
@@ -99,7 +100,7 @@ def on_storage(pool: Any) -> Iterator[Callable[[], Any]]:
 
 
 def on_network(network: Any) -> Iterator[Callable[[], Any]]:
-    """Questions about a network."""
+    """Yield questions about a network."""
     yield from (network.XMLDesc, network.isActive, network.bridgeName, network.autostart, network.DHCPLeases)
 
 
@@ -115,7 +116,7 @@ def main(uri: str, wanted: int) -> None:
     sent = 0.0
     while sent < wanted:
         for question in questions:
-            with suppress(libvirt.libvirtError):  # an error is a reply, too
+            with suppress(libvirt.libvirtError):  # an error is a reply as well
                 question()
             sent += _EACH
     conn.close()

@@ -1,4 +1,4 @@
-"""Measures this tree beside another revision, on one capture: `make bench-compare BASE=REV`."""
+"""Benchmark of this tree against another revision, on one capture: `make bench-compare BASE=REV`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import captures
 from .rows import seconds
 from .timing import Run, in_child, in_turn, one_core, run, say
 
-#: name → the words of a command, in which CAPTURE and OUT stand for files.
+#: Name → the words of a command, in which CAPTURE and OUT are placeholders for files.
 WORKS: Final = {
     "decode jsonl": ("decode", "--format", "jsonl", "CAPTURE"),
     "decode monitor": ("decode", "--format", "monitor", "CAPTURE"),
@@ -29,7 +29,7 @@ WORKS: Final = {
     "describe": ("describe", "remote.domain_get_state"),
     "generate": ("generate", "python", "systemtap", "--force", "--quiet", "--output", "OUT"),
 }
-#: An older revision has its command line in one module.
+#: Older revisions have the command line in one module.
 _MAIN: Final = """
 import sys
 try:
@@ -42,14 +42,17 @@ main(prog_name='libvirt-proto')
 
 @click.command()
 @click.argument("base")
-@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Pairs of each work.")
+@click.option(
+    "--rounds", type=click.IntRange(1), default=7, show_default=True, help="Pairs of runs per work."
+)
 @click.option("--messages", type=click.IntRange(1), default=50_000, show_default=True)
-@click.option("--only", type=click.Choice(list(WORKS)), multiple=True, help="Only this.")
+@click.option("--only", type=click.Choice(list(WORKS)), multiple=True, help="Run only this.")
 def main(base: str, rounds: int, messages: int, only: tuple[str, ...]) -> None:
-    """Run the code of revision BASE and that of the working tree in turn, and print by how much the time of
-    the processor differs: the median of the pairs' ratios, and the least and the most of them.
+    """Run the code of revision BASE and that of the working tree in turn, and print the change in CPU time:
+    the
+    median of the pairs' ratios, and their minimum and maximum.
 
-    The libraries are those of .venv for both.
+    Both use the libraries of .venv.
 
     \b
     Examples:
@@ -61,7 +64,7 @@ def main(base: str, rounds: int, messages: int, only: tuple[str, ...]) -> None:
         say("capture")
         capture = in_child(captures.large, folder, messages)
         trees = {"base": tree, "here": Path.cwd()}
-        print(f"{'':20} {'base':>8} {'here':>8}   here/base (least to most)")
+        print(f"{'':20} {'base':>8} {'here':>8}   here/base (min to max)")
         for work in only or WORKS:
             words = [
                 {"CAPTURE": str(capture.path), "OUT": str(folder / "out")}.get(word, word)
@@ -70,7 +73,7 @@ def main(base: str, rounds: int, messages: int, only: tuple[str, ...]) -> None:
             contenders = {which: _command(path, words, folder) for which, path in trees.items()}
             try:
                 for contender in contenders.values():
-                    contender()  # compiles what is not compiled yet
+                    contender()  # warm up: compile modules that are not compiled yet
                 taken = in_turn(contenders, rounds, work)
             except RuntimeError as error:
                 say(f"  left out: {error}")
@@ -79,8 +82,9 @@ def main(base: str, rounds: int, messages: int, only: tuple[str, ...]) -> None:
 
 
 def _command(tree: Path, words: list[str], folder: Path) -> Callable[[], Run]:
-    """Runs a tree's code: what PYTHONPATH names comes before what is installed, and with -P the current
-    folder does not count."""
+    """Return the command that runs a tree's code: PYTHONPATH takes precedence over installed packages, and -P
+    ignores
+    the current folder."""
     environment = {
         "PYTHONPATH": os.pathsep.join((str(tree), str(tree / "codegen"))),
         "XDG_CACHE_HOME": str(folder / "cache"),
@@ -96,12 +100,12 @@ def _line(work: str, base: list[Run], here: list[Run]) -> str:
 
 @contextmanager
 def _tree(revision: str, path: Path) -> Iterator[Path]:
-    """The files of a revision."""
+    """Check out the files of a revision."""
     added = subprocess.run(
         ("git", "worktree", "add", "--detach", str(path), revision), capture_output=True, text=True
     )
     if added.returncode:
-        raise click.BadParameter(f"git does not know it: {added.stderr.strip()}", param_hint="BASE")
+        raise click.BadParameter(f"unknown to git: {added.stderr.strip()}", param_hint="BASE")
     try:
         yield path
     finally:

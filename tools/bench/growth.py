@@ -1,8 +1,8 @@
-"""How time and memory grow with what there is to decode.
+"""Growth of time and memory with the size of the input.
 
     python -m tools.bench.growth CAPTURE
 
-decodes a capture in this process, which has decoded a small one before, and prints as JSON what it took.
+decodes a capture in this process, after a small one as a warm-up, and prints the time and memory as JSON.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from .rows import seconds
 from .timing import in_child, say
 
 FACTORS: Final = (1, 10, 100, 1000)
-#: The longest message: nearly all of a capture's are shorter, and fit into a packet.
+#: Maximum length of a message, so that it fits into a packet; nearly all messages are shorter.
 _LONGEST: Final = 1400
 _MESSAGES: Final = 200
-#: 16,384 are followed at the same time; the one that has been silent for longest is then forgotten.
+#: Up to 16,384 connections are followed at once; beyond that, the one idle for longest is dropped.
 _CONNECTIONS: Final = 16
 _EACH: Final = 10
-#: Runs, of which the shortest counts; one of what takes long.
+#: Number of runs, of which the shortest counts; long measurements run once.
 _RUNS: Final = 5
 _LONG: Final = 0.5
 
 
 @dataclass(frozen=True)
 class Growth:
-    """What it took for 1, 10, 100 and 1,000 times as much; seconds of the processor, and bytes."""
+    """CPU seconds and bytes for 1, 10, 100 and 1,000 times the input."""
 
     work: str
     seconds: tuple[float, ...]
@@ -48,14 +48,15 @@ class Growth:
 
     @property
     def exponent(self) -> float:
-        """Of the power that fits best: 1 is in proportion. The least of all is left out, for much of it does
-        not depend on the size."""
+        """The exponent of the best-fitting power law: 1 is proportional. The smallest input is ignored, since
+        much of
+        its time does not depend on the size."""
         sizes, taken = FACTORS[1:], self.seconds[1:]
         return linear_regression(list(map(math.log, sizes)), list(map(math.log, taken))).slope
 
 
 def measure(capture: Path, folder: Path) -> Iterator[Growth]:
-    """Messages of one connection, connections one after the other, and connections that are open at once."""
+    """Measure messages of one connection, connections in sequence, and connections open at once."""
     works = {
         f"{_MESSAGES} messages of one connection": (1, _MESSAGES, False),
         f"{_CONNECTIONS} connections of {_EACH} messages, one after the other": (_CONNECTIONS, _EACH, False),
@@ -74,12 +75,12 @@ def measure(capture: Path, folder: Path) -> Iterator[Growth]:
 
 
 def write(capture: Path, path: Path, connections: int, each: int, *, at_once: bool) -> None:
-    """A capture of that many connections and messages, which are those of another one."""
+    """Write a capture with that many connections and messages, taken from another capture."""
     talks(path, endless(capture, _LONGEST), connections, each, at_once=at_once)
 
 
 def table(growths: list[Growth]) -> Iterator[str]:
-    """As Markdown."""
+    """Yield the table in Markdown."""
     yield f"| CPU time, peak memory | {' | '.join(f'{factor:,} ×' for factor in FACTORS)} | exponent |"
     yield f"|---|{'---|' * len(FACTORS)}---|"
     for growth in growths:
@@ -101,7 +102,7 @@ def _run(path: Path) -> tuple[float, int]:
 def main(path: Path) -> None:
     decode = partial(command, standalone_mode=False)
     options = ("decode", "--format", "jsonl", "--output", "/dev/null")
-    decode([*options, str(TOUR)])  # loads what is loaded when first needed
+    decode([*options, str(TOUR)])  # warm up: load what is loaded on demand
     took = []
     while len(took) < _RUNS and (not took or took[0] < _LONG):
         started = time.process_time()

@@ -1,4 +1,4 @@
-"""Reads all releases' definitions into Schemas: `python -m tools.bench.releases FOLDER`."""
+"""Parsing and resolving the definitions of all releases: `python -m tools.bench.releases FOLDER`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(folder: Path) -> None:
             if content is not None:
                 _, release, file = member.name.split("/")
                 texts[release][file] = content.read().decode()
-    # Releases have files in common; each is parsed once.
+    # Releases share files; each is parsed once.
     parsed = {
         pair: read_specification(Source(*pair))
         for pair in {pair for files in texts.values() for pair in files.items()}

@@ -1,4 +1,4 @@
-"""The table of a run, with the machine and the versions, and how it comes into the document."""
+"""The table of a run, with the machine and the versions, and its insertion into the document."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 
 def goals(rows: list[Row], settings: Settings) -> str:
-    """The rows as a table, with what they were measured on."""
+    """Return the rows as a table, with the machine and the versions."""
     return "\n".join([*_circumstances(settings), "", *_table(rows)])
 
 
 def replace(document: Path, mark: str, text: str) -> None:
-    """Put a text between `<!-- mark -->` and `<!-- end of mark -->`. Raises ValueError where they are not."""
+    """Replace the text between `<!-- mark -->` and `<!-- end of mark -->`. Raises ValueError if they are
+    missing."""
     begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->\n"
     head, found, rest = document.read_text().partition(begin)
     _, ended, tail = rest.partition(end)
     if not found or not ended:
-        raise ValueError(f"{document} has no place for {mark}: {begin.strip()}, {end.strip()}")
+        raise ValueError(f"{document}: missing {begin.strip()} or {end.strip()} for {mark}")
     document.write_text(f"{head}{begin}{text}\n{end}{tail}")
 
 
@@ -44,7 +45,7 @@ def _table(rows: list[Row]) -> Iterator[str]:
 def _circumstances(settings: Settings) -> Iterator[str]:
     capture = settings.capture
     yield f"- Machine: {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-    yield f"- Load when it ended: {os.getloadavg()[0]:.1f} (one process at a time is measured)"
+    yield f"- Load at the end: {os.getloadavg()[0]:.1f} (one process at a time is measured)"
     yield f"- Versions: {', '.join(_versions())}"
     yield f"- Capture: {capture.messages:,} messages, {capture.megabytes:.1f} MB, {capture.origin}"
     yield f"- Rounds: {settings.rounds} (startup five times as many, payloads two more), in turn; medians"

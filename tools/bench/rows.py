@@ -1,4 +1,4 @@
-"""What a benchmark gives: rows of one table."""
+"""Results of benchmarks: rows of one table."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .timing import Run
 
 @dataclass(frozen=True)
 class Row:
-    """`goal` and `measured` are words. `ours` and `theirs` are the medians, with their unit; `spread` is the
-    least and the most that a pair gave; `cpu` is the ratio by the processor's seconds, where `measured` is
-    by the clock."""
+    """A row. `goal` and `measured` are text. `ours` and `theirs` are the medians, with their unit; `spread`
+    is the
+    minimum and maximum of the pairs; `cpu` is the ratio by CPU time, if `measured` is by elapsed time."""
 
     work: str
     against: str
@@ -27,7 +27,7 @@ class Row:
 
 
 def faster(work: str, against: str, goal: float, ours: list[Run], theirs: list[Run]) -> Row:
-    """How many times faster we are than a peer."""
+    """Return a row for how many times faster we are than a peer."""
     found = ratios([run.wall for run in theirs], [run.wall for run in ours])
     by_cpu = ratios([run.cpu for run in theirs], [run.cpu for run in ours])
     return Row(
@@ -44,7 +44,7 @@ def faster(work: str, against: str, goal: float, ours: list[Run], theirs: list[R
 
 
 def at_most(work: str, against: str, goal: float, ours: list[Run], theirs: list[Run]) -> Row:
-    """How many times as long we take as what is the least."""
+    """Return a row for our time as a multiple of the minimum possible."""
     found = ratios([run.wall for run in ours], [run.wall for run in theirs])
     by_cpu = ratios([run.cpu for run in ours], [run.cpu for run in theirs])
     return Row(
@@ -61,12 +61,12 @@ def at_most(work: str, against: str, goal: float, ours: list[Run], theirs: list[
 
 
 def verdict(over: float) -> str:
-    """Whether a goal is met: what is measured is worse by that share, or not (0 and less)."""
+    """Return whether a goal is met; `over` is the share by which it is missed, 0 or less if it is met."""
     return f"**missed by {over * 100:.0f} %**" if over > 0 else "met"
 
 
 def ratios(first: Sequence[float], second: Sequence[float]) -> list[float]:
-    """Of pairs, which were taken in turn."""
+    """Return the ratios of pairs that were measured in turn."""
     return [a / b for a, b in zip(first, second, strict=True)]
 
 
@@ -75,7 +75,7 @@ def _spread(found: list[float]) -> str:
 
 
 def seconds(value: float) -> str:
-    """A time with a unit that suits it."""
+    """Return a time in a suitable unit."""
     for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
         if value * factor >= 1 or unit == "µs":
             break

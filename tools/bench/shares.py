@@ -1,9 +1,10 @@
-"""Where the time of a command goes: a sample each millisecond of the processor's time.
+"""Shares of a command's CPU time by module: a sample per millisecond of CPU time.
 
     python -m tools.bench.shares CAPTURE FORMAT
 
-decodes a capture and prints as JSON how many samples found which module at work. What C does counts for the
-Python function that called it.
+decodes a capture and prints the number of samples per module as JSON. Time in C counts for the Python
+function
+that called it.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from libvirt_proto.cli.main import main as command
 
 FORMATS: Final = ("jsonl", "monitor")
 _INTERVAL: Final = 0.001
-#: Modules with less are summed up.
+#: Modules with a smaller share are summed up.
 _LEAST: Final = 0.02
 
 
 def measure(capture: Path) -> dict[str, dict[str, float]]:
-    """Format → module → its share."""
+    """Return format → module → its share."""
     shares = {}
     for format_ in FORMATS:
         words = (sys.executable, "-m", "tools.bench.shares", str(capture), format_)
@@ -39,7 +40,7 @@ def measure(capture: Path) -> dict[str, dict[str, float]]:
 
 
 def table(shares: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
-    """As Markdown, the largest first."""
+    """Yield the table in Markdown, the largest share first."""
     formats = list(shares)
     modules = {module for found in shares.values() for module in found}
     ranked = sorted(modules, key=lambda module: -max(shares[each].get(module, 0) for each in formats))

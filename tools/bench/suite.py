@@ -1,4 +1,4 @@
-"""The benchmarks: each takes the capture and gives rows."""
+"""The benchmarks: functions from a capture to rows."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ _MOST_MEMORY: Final = 120e6
 
 @dataclass(frozen=True)
 class Settings:
-    """`folder` is for what is written on the way; `shared` has the definitions of many releases, if it is
-    there."""
+    """`folder` is for temporary files; `shared` has the definitions of many releases, if available."""
 
     capture: Capture
     folder: Path
@@ -38,7 +37,7 @@ class Settings:
 
 
 def messages(settings: Settings) -> Iterator[Row]:
-    """A whole capture, by us and by tshark."""
+    """Decode a whole capture, with libvirt-proto and with tshark."""
     if not shutil.which("tshark"):
         say("  left out: tshark is not installed")
         return
@@ -57,7 +56,7 @@ def messages(settings: Settings) -> Iterator[Row]:
 
 
 def jobs(settings: Settings) -> Iterator[Row]:
-    """Two captures, one after the other and beside each other."""
+    """Decode two captures, in sequence and in parallel."""
     second = settings.folder / "second.pcap"
     shutil.copyfile(settings.capture.path, second)
     base = (OURS, "decode", "--format", "jsonl", str(settings.capture.path), str(second))
@@ -70,12 +69,12 @@ def jobs(settings: Settings) -> Iterator[Row]:
         taken = in_turn(contenders, settings.rounds, work)
         yield faster(work, "`--jobs 1`", 1.7, taken["two"], taken["one"])
     else:
-        say("  left out: there is one core")
+        say("  left out: only one core")
     second.unlink()
 
 
 def payloads(settings: Settings) -> Iterator[Row]:
-    """Payloads to objects and back; seconds of the processor, per payload."""
+    """Decode and encode payloads; CPU seconds per payload."""
     command = (sys.executable, "-m", "tools.bench.payloads", str(settings.capture.path))
     rounds = settings.rounds + 2
     done = subprocess.run(
@@ -95,7 +94,7 @@ def payloads(settings: Settings) -> Iterator[Row]:
 
 
 def memory(settings: Settings) -> Iterator[Row]:
-    """The most memory, of a capture and of one ten times as large."""
+    """Measure the peak memory of a capture and of one ten times as large."""
     work = "peak memory of `decode`"
     large = settings.folder / "ten-times.pcap"
     try:
@@ -119,14 +118,14 @@ def memory(settings: Settings) -> Iterator[Row]:
 
 
 def startup(settings: Settings) -> Iterator[Row]:
-    """The shortest command, and Python doing nothing."""
+    """Measure the start-up of the shortest command, and of Python doing nothing."""
     commands = {"ours": (OURS, "lookup", "66"), "theirs": (sys.executable, "-c", "pass")}
     taken = in_turn(_on_one_core(commands), settings.rounds * 5, "startup")
     yield at_most("`libvirt-proto lookup 66`", "`python3 -c pass`", 6, taken["ours"], taken["theirs"])
 
 
 def generator(settings: Settings) -> Iterator[Row]:
-    """Generating everything, and reading all releases."""
+    """Generate everything, and read all releases."""
     runs = []
     for number in range(settings.rounds):
         say(f"  generate: round {number + 1} of {settings.rounds}")
@@ -135,7 +134,7 @@ def generator(settings: Settings) -> Iterator[Row]:
             runs.append(run(command, cores=one_core(), environment={"XDG_CACHE_HOME": folder}))
     yield _limit("`libvirt-proto generate --release 12.6.0`, all targets, nothing cached", 4, runs)
     if settings.shared is None:
-        say("  left out: the definitions of all releases are not here")
+        say("  left out: the definitions of all releases are not available")
         return
     say("  all releases")
     command = (sys.executable, "-m", "tools.bench.releases", str(settings.shared))

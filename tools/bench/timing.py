@@ -1,4 +1,4 @@
-"""Commands that are run in turn, and what they took."""
+"""Running commands in turn, and measuring their time and memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-#: What is measured is given up after so many seconds.
+#: Timeout of a measurement, in seconds.
 PATIENCE = 600
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a command: seconds on the clock, seconds of the processor (user and system, children
-    included), and the most memory of a single process in bytes."""
+    """One run of a command: elapsed seconds, CPU seconds (user and system, including children), and the peak
+    memory
+    of a single process in bytes."""
 
     wall: float
     cpu: float
@@ -30,8 +31,9 @@ class Run:
 def run(
     command: Sequence[str], *, cores: set[int] | None = None, environment: Mapping[str, str] | None = None
 ) -> Run:
-    """Run a command whose output nobody reads, on some cores if they are given. Raises RuntimeError with the
-    end of its standard error where it fails."""
+    """Run a command and discard its output, on some cores if given. Raises RuntimeError with the end of its
+    standard
+    error if it fails."""
     started = time.perf_counter()
     process = subprocess.Popen(
         command,
@@ -53,24 +55,26 @@ def run(
 
 
 def _usual() -> dict[str, str]:
-    """The environment, without what makes Python behave in other ways (not to keep what it compiled, say)."""
+    """Return the environment without variables that change Python's behaviour (such as not caching
+    bytecode)."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 def in_child(work: Callable[P, T], /, *arguments: P.args, **rest: P.kwargs) -> T:
-    """The result of work that takes much memory, done elsewhere: a new process begins with the peak of the
-    one that started it, so this one has to stay small."""
+    """Return the result of memory-intensive work, done in another process: a new process inherits the peak of
+    the one
+    that started it, so this one has to stay small."""
     with ProcessPoolExecutor(1) as pool:
         return pool.submit(work, *arguments, **rest).result()
 
 
 def one_core() -> set[int]:
-    """The last of the cores that we may use."""
+    """Return the last of the available cores."""
     return {max(os.sched_getaffinity(0))}
 
 
 def in_turn(contenders: Mapping[str, Callable[[], T]], rounds: int, title: str) -> dict[str, list[T]]:
-    """Call each of them once per round, one after the other; the order turns around every other round."""
+    """Call each of them once per round, one after the other, in reverse order every other round."""
     taken: dict[str, list[T]] = {name: [] for name in contenders}
     for number in range(rounds):
         say(f"  {title}: round {number + 1} of {rounds}")
@@ -81,5 +85,5 @@ def in_turn(contenders: Mapping[str, Callable[[], T]], rounds: int, title: str) 
 
 
 def say(text: str) -> None:
-    """Progress, for whoever waits."""
+    """Print progress to standard error."""
     print(text, file=sys.stderr, flush=True)

@@ -1,1 +1,1 @@
-"""Commands that need the generator; the command line loads them when they are called."""
+"""Commands that need the generator, loaded by the command line on demand."""

@@ -22,18 +22,18 @@ from .sources import complete_source, load, read_source
 )
 @reporting(RULES, CATEGORIES)
 def diff(old: str, new: str, defines: tuple[tuple[str, int], ...], report: Reporter) -> None:
-    """Compare two versions of definitions, and say what a peer would see.
+    """Compare two versions of definitions, and report the effects on peers.
 
-    OLD and NEW are releases (12.6.0), folders with .x files in them or below them, .x files (with those
-    they include), or git:REV:PATH: what is below PATH in a revision of the repository in the current
+    OLD and NEW are releases (12.6.0), folders with .x files in or below them, .x files (with the files that
+    they include), or git:REV:PATH: the files below PATH in a revision of the repository in the current
     directory.
 
-    Programs and procedures are matched by number, and types by where they stand in payloads. Each finding
-    says where it is on both sides, what a peer with the other definitions sees, and which procedures it
-    reaches. WIRE breaks peers, LIMIT only old ones, SOURCE changes names alone, ADDED is new.
+    Programs and procedures are matched by number, and types by their position in payloads. Each finding
+    gives its place on both sides, the effect on a peer with the other definitions, and the procedures it
+    reaches. WIRE breaks peers, LIMIT only old ones, SOURCE changes only names, ADDED is new.
 
     The exit status is 0, 1 if there are findings of a category of --fail-on (or the definitions cannot
-    be read), or 2 if the command was used wrongly.
+    be read), or 2 for a usage error.
 
     \b
     Examples:
@@ -43,7 +43,7 @@ def diff(old: str, new: str, defines: tuple[tuple[str, int], ...], report: Repor
       libvirt-proto diff --fail-on WIRE --fail-on LIMIT --ignore known.toml v1/ v2/
 
     \b
-    An ignore file says what is known and right:
+    An ignore file lists known, acceptable findings:
       [[ignore]]
       rule = "LIMIT_ADDED"
       name = "remote_connect_list_all_*"

@@ -29,44 +29,44 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
 
 @click.command(
     "generate",
-    help=f"""Generate code from definitions: the TARGETs that are named, or {_DEFAULT}.
+    help=f"""Generate code from definitions: the given TARGETs, or {_DEFAULT}.
 
-\b
-Targets:
-{_TARGETS}
+    \b
+    Targets:
+    {_TARGETS}
 
-The definitions are those of libvirt's newest release, of --release, or your own: a folder of .x
-files or a single .x file (--defs), which need not have anything to do with libvirt. Of a folder without
-any, as libvirt's src/, all folders below it are searched.
+    The definitions are those of libvirt's newest release, of --release, or custom (--defs): a folder of .x
+    files or a single .x file, which need not be related to libvirt. If a folder has none, like libvirt's
+    src/, all folders below it are searched.
 
-structs writes the layout files that libvirt keeps in src/ to lock its ABI, equal to what its build
-compares with, but needs neither compiler nor debugging information. With --check it compares those in DIR
-as libvirt does, white space ignored, and says which types differ and whether the wire changes. These files
-have no limits and no case labels, and not what typedefs stand for; nor has their comparison. There is none
-for log_protocol.x, as in libvirt, unless --defs names that file alone.
+    structs writes the layout files that libvirt keeps in src/ to lock its ABI, identical to those that its
+    build compares with, but needs neither a compiler nor debugging information. With --check it compares
+    those in DIR as libvirt does, ignoring white space, and reports which types differ and whether the wire
+    changes. Layout files, and so their comparison, have no limits, no case labels and no targets of
+    typedefs. There is none for log_protocol.x, as in libvirt, unless --defs names only that file.
 
-probes and bpftrace are made for the libvirt of a machine: by default the one installed here, else the
-binaries that --library names, whose ELF notes say which probes they have. The tapsets leave out a probe that
-none of them has; bpftrace's scripts are for the first that has the probes of messages.
+    probes and bpftrace depend on the libvirt of a machine: by default the installed one, else the binaries
+    named by --library. Their ELF notes list their probes. The tapsets leave out probes that are in none of
+    them; bpftrace's scripts are for the first binary that has the message probes.
 
-\b
-Files go to DIR. With one TARGET they lie in DIR itself (by default generated/TARGET), with several
-in DIR/TARGET (by default generated/TARGET).
+    \b
+    Files go to DIR. With one TARGET they are in DIR itself (by default generated/TARGET), with several
+    in DIR/TARGET (by default generated/TARGET).
 
-\b
-Examples:
-  libvirt-proto generate                              python, systemtap and scripts of the newest release
-  libvirt-proto generate systemtap -o tapset          tapset/libvirt_functions.stp
-  libvirt-proto generate systemtap --release 10.0.0
-  libvirt-proto generate probes -o tapset             tapset/libvirt_probes.stp, …_qemu_probes.stp
-  libvirt-proto generate scripts -o scripts           scripts/rpc-monitor.stp, …, to be run with the tapset
-  libvirt-proto generate bpftrace -o bt               bt/rpc-monitor.bt, …, which need no tapset
-  libvirt-proto generate structs --defs src -o src    src/remote_protocol-structs, … (libvirt's own)
-  libvirt-proto generate structs --defs src -o src --check
-  libvirt-proto generate probes --library /usr/lib64/libvirt.so.0 --library /usr/sbin/virtqemud
-  libvirt-proto generate python --defs file.x -o filedemo
-  libvirt-proto generate python -o filedemo --defs file.x --check
-""",
+    \b
+    Examples:
+      libvirt-proto generate                              python, systemtap and scripts of the newest release
+      libvirt-proto generate systemtap -o tapset          tapset/libvirt_functions.stp
+      libvirt-proto generate systemtap --release 10.0.0
+      libvirt-proto generate probes -o tapset             tapset/libvirt_probes.stp, …_qemu_probes.stp
+      libvirt-proto generate scripts -o scripts           scripts/rpc-monitor.stp, …, run with the tapset
+      libvirt-proto generate bpftrace -o bt               bt/rpc-monitor.bt, …, which need no tapset
+      libvirt-proto generate structs --defs src -o src    src/remote_protocol-structs, … (libvirt's own)
+      libvirt-proto generate structs --defs src -o src --check
+      libvirt-proto generate probes --library /usr/lib64/libvirt.so.0 --library /usr/sbin/virtqemud
+      libvirt-proto generate python --defs file.x -o filedemo
+      libvirt-proto generate python -o filedemo --defs file.x --check
+    """,
 )
 @click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Choice(list(_ALL)))
 @click.option("--release", metavar="R", help="Definitions of this release of libvirt (see --list-releases).")
@@ -75,18 +75,22 @@ Examples:
     metavar="PATH",
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
-    help="Definitions of your own: a folder of .x files (probes: .d files), or a file. May be repeated.",
+    help="Custom definitions: a folder of .x files (probes: .d files), or a file. May be repeated.",
 )
 @click.option(
     "--library",
     "libraries",
     metavar="PATH",
     multiple=True,
-    help="A library or program that has the probes, instead of the libvirt found here. May be repeated.",
+    help="A library or program with the probes, instead of the installed libvirt. May be repeated.",
 )
 @click.option("--all-probes", is_flag=True, help="probes: leave none out, whatever the libraries have.")
 @click.option(
-    "-o", "--output", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Where files go."
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The output folder.",
 )
 @click.option(
     "--define",
@@ -96,13 +100,11 @@ Examples:
     help="A constant that the definitions take from elsewhere. May be repeated.",
 )
 @click.option(
-    "--check", is_flag=True, help="Write nothing; exit with 1 if anything would change, and say what."
+    "--check", is_flag=True, help="Write nothing; exit with 1 and list the files if any would change."
 )
 @click.option("--force", is_flag=True, help="Overwrite files that were not generated.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing when all is well.")
-@click.option(
-    "--list-releases", is_flag=True, help="Print the releases whose definitions are here, and exit."
-)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing on success.")
+@click.option("--list-releases", is_flag=True, help="Print the bundled releases, and exit.")
 def generate(
     targets: tuple[str, ...],
     release: str | None,
@@ -116,14 +118,16 @@ def generate(
     quiet: bool,
     list_releases: bool,
 ) -> None:
-    """See the help text above."""
+    """Run the command, as described by its help text."""
     if list_releases:
         click.echo("\n".join(load(_list_releases, then=_NOTHING)))
         return
     if release and defs:
-        raise click.UsageError("--release and --defs exclude each other")
+        raise click.UsageError("--release and --defs are mutually exclusive")
     if (libraries and not PROBE_TARGETS.keys() & set(targets)) or (all_probes and "probes" not in targets):
-        raise click.UsageError("--library belongs to the targets probes and bpftrace, --all-probes to probes")
+        raise click.UsageError(
+            "expected the targets probes or bpftrace with --library, and probes with --all-probes"
+        )
     names = tuple(dict.fromkeys(targets or DEFAULT_TARGETS))
     made = _artefacts(names, release, defs, dict(defines), libraries, all_probes)
     different = False
@@ -141,7 +145,7 @@ def generate(
         words += [f"--defs={path}" for path in defs] + [f"--define={name}={value}" for name, value in defines]
         words += [f"--library={path}" for path in libraries] + ["--all-probes"] * all_probes
         words += [f"--output={output}"] if output else []
-        what = "if this is meant" if names == ("structs",) else "to mend it"
+        what = "if the change is intended" if names == ("structs",) else "to fix it"
         click.echo(printable(f"{what}: {shlex.join(['libvirt-proto', 'generate', *words])}"), err=True)
         click.get_current_context().exit(1)
 
@@ -154,7 +158,7 @@ def _artefacts(
     libraries: Sequence[str],
     all_probes: bool,
 ) -> dict[str, tuple[Artefact, ...]]:
-    """What is generated for each target."""
+    """Return the artefacts of each target."""
     made: dict[str, tuple[Artefact, ...]] = {}
     if set(targets) != {"probes"}:
         schema = load(lambda: _definitions(release, defs, defines), then=_NOTHING)
@@ -171,7 +175,7 @@ def _artefacts(
 def _list_releases() -> list[str]:
     return [
         f"{release.name:<9} (the same from {release.first} to {release.last})"
-        if release.stands_for_others
+        if release.covers_others
         else release.name
         for release in releases()
     ]
@@ -182,7 +186,7 @@ def _write(artefacts: tuple[Artefact, ...], place: Path, force: bool) -> list[Di
         return write(artefacts, place, force=force)
     except ForeignFileError as error:
         raise click.ClickException(
-            f"{error}: not generated by libvirt-proto, so left alone (--force overwrites it)"
+            f"{error}: not generated by libvirt-proto (--force overwrites it)"
         ) from None
     except OSError as error:
         raise click.ClickException(f"cannot write {error.filename or place}: {error.strerror}") from None
@@ -203,11 +207,11 @@ def _place(output: Path | None, target: str, alone: bool) -> Path:
 
 
 def _check(target: str, artefacts: tuple[Artefact, ...], place: Path, quiet: bool) -> bool:
-    """Says what is not as it would be generated; True if all is."""
+    """Report files that differ from the generated ones; return True if there are none."""
     if target == "structs":
         return structs.check(artefacts, place, quiet=quiet)
     found = compare(artefacts, place)
-    words = {"differs": "differs", "missing": "is missing", "extra": "is not generated any more"}
+    words = {"differs": "differs", "missing": "is missing", "extra": "is no longer generated"}
     for difference in found:
         text = f"{target}: {place / difference.path} {words[difference.kind]}"
         click.echo(printable(text), err=True)

@@ -32,7 +32,7 @@ from .options import Define, Range
 @click.option(
     "--release",
     metavar="R",
-    help="The release these definitions are of. Default: as SOURCE is named (libvirt-12.6.0.tar.xz).",
+    help="The release of the definitions. Default: taken from the name of SOURCE (libvirt-12.6.0.tar.xz).",
 )
 @click.option(
     "-o",
@@ -40,7 +40,7 @@ from .options import Define, Range
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("protocol-defs"),
     show_default=True,
-    help="Where the folder R is written.",
+    help="The folder in which the folder R is written.",
 )
 @click.option(
     "--define",
@@ -58,7 +58,7 @@ from .options import Define, Range
     help="No declaration changed from release A to B, of which one is imported. May be repeated.",
 )
 @click.option(
-    "--check", is_flag=True, help="Write nothing; exit with 1 if anything would change, and say what."
+    "--check", is_flag=True, help="Write nothing; exit with 1 and list the files if any would change."
 )
 def import_(
     source: Path,
@@ -71,13 +71,13 @@ def import_(
     """Import libvirt's protocol definitions and probe providers.
 
     SOURCE is a libvirt source tree, a release archive (.tar, .tar.gz, .tar.bz2, .tar.xz, .zip) or a
-    folder of .x and .d files. All are found wherever the release had them, and written to
-    protocol-defs/R in canonical form: names, numbers, types, limits and annotations. If there is a file
-    releases.weave beside it, which keeps the definitions of many releases, it gets the release, too, and so
-    does history.json, which says when everything came and changed.
+    folder of .x and .d files. The files are found in the layout of any release, and written to
+    protocol-defs/R in canonical form: names, numbers, types, limits and annotations. If protocol-defs has a
+    file releases.weave, which holds the definitions of many releases, the release is added to it, and to
+    history.json, which records when everything was added and changed.
 
-    A SOURCE with a folder for each of many releases makes these two files (with --release, that
-    release alone is imported).
+    A SOURCE with a folder for each of many releases produces these two files (with --release, only that
+    release is imported).
 
     \b
     Examples:
@@ -98,9 +98,11 @@ def import_(
             else:
                 release = release or guess_release(source)
                 if release is None:
-                    raise click.UsageError(f"the release cannot be told from {source.name!r}: pass --release")
+                    raise click.UsageError(
+                        f"unknown release: {source.name!r} does not name one; pass --release"
+                    )
                 if same and not has_archive(output):
-                    raise click.UsageError(f"--same is kept in {output / ARCHIVE}, which is not there")
+                    raise click.UsageError(f"--same needs {output / ARCHIVE}, which is missing")
                 part = trees.get(release, tree)
                 report = import_release(source, release, output, tree=part, progress=progress, **how)
                 said, differences = summary(report, check=check), report.differences
@@ -123,7 +125,7 @@ def import_(
 
 
 class _How(TypedDict):
-    """What one release and many are imported with."""
+    """Arguments common to importing one release and many."""
 
     defines: dict[str, int]
     same: tuple[tuple[str, str], ...]
@@ -132,20 +134,20 @@ class _How(TypedDict):
 
 @contextmanager
 def _progress() -> Iterator[Progress | None]:
-    """Shows on a terminal what is being done."""
+    """Show progress on a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
     from rich.text import Text
 
-    # The command line's standard error escapes all that is written to it, but for what goes to `styled`.
+    # The command line's standard error escapes all that is written to it, except through `styled`.
     with Console(file=getattr(sys.stderr, "styled", sys.stderr)).status("Reading files") as status:
         yield lambda what, release: status.update(Text(printable(f"{what} libvirt {release}")))
 
 
 def summary(report: ImportReport, *, check: bool) -> str:
-    """What was imported, for a reader."""
+    """Describe an import for a reader."""
     done = "checked against" if check else "written to"
     lines = [f"libvirt {report.release}: {len(report.files)} files {done} {report.folder}", ""]
     width = max(len(file.name) for file in report.files)
@@ -169,7 +171,7 @@ def summary(report: ImportReport, *, check: bool) -> str:
 
 
 def summary_of_many(report: ManyReport, folder: Path, *, check: bool) -> str:
-    """What came of many releases, for a reader."""
+    """Describe an import of many releases for a reader."""
     releases = report.archive.releases
     facts = report.history.facts
     counts = Counter(key[0] for key in facts)
@@ -182,13 +184,16 @@ def summary_of_many(report: ManyReport, folder: Path, *, check: bool) -> str:
         f"Releases in {ARCHIVE}: {len(releases)}, {releases[0].name} to {releases[-1].name}",
     ]
     lines += [
-        f"  {release.name:<8} stands for {release.first} to {release.last}"
+        f"  {release.name:<8} covers {release.first} to {release.last}"
         for release in releases
-        if release.stands_for_others
+        if release.covers_others
     ]
     main = [release for release in releases if not is_maintenance(release.name)]
     gaps = [(old, new) for old, new in pairwise(main) if not follows(new.first, old.last)]
-    lines += [f"  between {old.last} and {new.first} there may be more: spans are given" for old, new in gaps]
+    lines += [
+        f"  releases are missing between {old.last} and {new.first}: facts have spans there"
+        for old, new in gaps
+    ]
     kinds = ", ".join(f"{count} of {kind}s" for kind, count in counts.items())
     lines += ["", f"Facts in {HISTORY}: {len(facts)} ({kinds})"]
     return "\n".join(map(printable, lines))

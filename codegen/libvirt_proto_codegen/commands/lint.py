@@ -21,15 +21,15 @@ from .sources import complete_source, load, read_sources
 )
 @reporting(RULES, CATEGORIES)
 def lint_(sources: tuple[str, ...], defines: tuple[tuple[str, int], ...], report: Reporter) -> None:
-    """Check definitions for what libvirt's reviewers look at.
+    """Check definitions as libvirt's reviewers do.
 
     SOURCE is a release (12.6.0), a folder of .x files, .x files, which are read together, or
-    git:REV:PATH: what is below PATH in a revision of the repository in the current directory. Without
-    any, the newest release is checked.
+    git:REV:PATH: the files below PATH in a revision of the repository in the current directory. By
+    default, the newest release is checked.
 
-    Each finding says where it is, what comes of it, and which procedures it reaches. The exit status is
-    0, 1 if there are findings of a category of --fail-on (or the definitions cannot be read), or 2 if the
-    command was used wrongly.
+    Each finding gives its place, its consequence, and the procedures it reaches. The exit status is
+    0, 1 if there are findings of a category of --fail-on (or the definitions cannot be read), or 2 for a
+    usage error.
 
     \b
     Examples:
@@ -40,12 +40,12 @@ def lint_(sources: tuple[str, ...], defines: tuple[tuple[str, int], ...], report
       libvirt-proto lint --ignore known.toml --format junit -o lint.xml
 
     \b
-    An ignore file says what is known and right:
+    An ignore file lists known, acceptable findings:
       [[ignore]]
       rule = "ACL_NONE"
       program = "remote"
       name = "REMOTE_PROC_AUTH_*"
-      reason = "they come before anybody is authenticated"
+      reason = "they precede authentication"
     """
     schemas = load(lambda: read_sources(sources, dict(defines)), then="nothing was checked")
     report(finding for schema in schemas for finding in lint(schema))

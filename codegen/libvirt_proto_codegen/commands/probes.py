@@ -1,4 +1,4 @@
-"""The targets of `libvirt-proto generate` that are for probes."""
+"""The targets of `libvirt-proto generate` for probes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ..render import Artefact
 from ..schema import Schema
 from ..targets.bpftrace import NoScripts
 
-#: Paths that SystemTap takes literally: it expands patterns, and knows no escapes.
+#: Paths that SystemTap takes literally: it expands patterns, and has no escapes.
 _PLAIN = re.compile(r"""[^\x00-\x1f\x7f-\U0010ffff"\\*?\[\]{}]+""")
 
 _NO_LIBVIRT = """\
-no libvirt is installed here
-  --library PATH names its library, the driver of QEMU and the daemon, each with a --library of its own;
-  --all-probes (probes alone) generates tapsets for libvirt.so.0, of which nothing is checked"""
+libvirt is not installed here
+  --library PATH names its library, the QEMU driver or the daemon; pass one --library for each
+  --all-probes (probes only) generates tapsets for libvirt.so.0 without checking them"""
 
 
 def probes(providers: Providers, libraries: Sequence[str], *, all_probes: bool) -> tuple[Artefact, ...]:
-    """The tapsets for the libraries, or for libvirt as it is installed; warns of probes left out."""
+    """Return the tapsets for the libraries, or for the installed libvirt; warn of probes left out."""
     binaries = _binaries(libraries, all_probes)
     artefacts, left_out = pipeline.generate_probes(providers, binaries, all_probes=all_probes)
     if not artefacts:
         places = ", ".join(binary.path for binary in binaries)
         raise click.ClickException(
-            f"none of the probes is in {places}: is this a libvirt that was built without them? "
+            f"none of the probes is in {places}: expected a libvirt built with probes "
             "(--all-probes keeps them)"
         )
     for words in warnings(left_out):
@@ -42,7 +42,7 @@ def probes(providers: Providers, libraries: Sequence[str], *, all_probes: bool) 
 
 
 def bpftrace(schema: Schema, providers: Providers, libraries: Sequence[str]) -> tuple[Artefact, ...]:
-    """bpftrace's scripts for the libraries, or for libvirt as it is installed."""
+    """Return bpftrace's scripts for the libraries, or for the installed libvirt."""
     binaries = _binaries(libraries, all_probes=False)
     try:
         return pipeline.generate_bpftrace(schema, providers, binaries)
@@ -54,14 +54,14 @@ def _binaries(libraries: Sequence[str], all_probes: bool) -> list[Binary]:
     for path in libraries:
         if not _PLAIN.fullmatch(path):
             raise click.UsageError(
-                f"--library {path!r}: SystemTap takes no path that is not ASCII or has quotes, backslashes, "
-                "or the signs of a pattern (* ? [ ] { }) in it"
+                f"--library {path!r}: unsupported path for SystemTap (use ASCII without quotes, backslashes "
+                "and the pattern characters * ? [ ] { })"
             )
     found = libraries or installed()
     if not found and not all_probes:
         raise click.ClickException(_NO_LIBVIRT)
     try:
-        # What is to be generated whole may be for another machine.
+        # Complete tapsets may be for another machine.
         binaries = [
             Binary(path, {}) if all_probes and not Path(path).exists() else read_binary(path)
             for path in found

@@ -1,4 +1,4 @@
-"""What commands that report findings have in common: their options, and how they end."""
+"""Options and exit statuses of the commands that report findings."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ FORMATS: Final[dict[str, Callable[[Report], str | Text]]] = {
     "github": as_github,
     "junit": as_junit,
 }
-#: The word for a --fail-on that no finding meets.
+#: The --fail-on value that no finding meets.
 NEVER: Final = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Called with all findings, in the order to be shown, it writes the report and ends the command: with 0,
-    or with 1 if a finding is of a category of --fail-on."""
+    """Writes the report of all findings, which are in display order, and ends the command: with 1 if a
+    finding is
+    of a category of --fail-on, else with 0."""
 
     command: str
     rules: Rules
@@ -67,7 +68,7 @@ class Reporter:
 
 
 def reporting(rules: Rules, categories: Categories) -> Callable[[Command], Command]:
-    """Gives a command the options of reports, and a Reporter as the parameter `report`."""
+    """Add the options of reports to a command, and a Reporter as the parameter `report`."""
     fails = [category.id for category in categories.values() if category.level == "error"]
     options = [
         click.option(
@@ -76,7 +77,7 @@ def reporting(rules: Rules, categories: Categories) -> Callable[[Command], Comma
             type=click.Choice(list(FORMATS)),
             default="text",
             show_default=True,
-            help="text is for people, github makes annotations in GitHub Actions, junit is for CI systems.",
+            help="text is for people, github annotates files in GitHub Actions, junit is for CI systems.",
         ),
         click.option(
             "--fail-on",
@@ -92,14 +93,14 @@ def reporting(rules: Rules, categories: Categories) -> Callable[[Command], Comma
             metavar="FILE",
             multiple=True,
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="A TOML file of findings that don't count, each entry with a reason. May be repeated.",
+            help="A TOML file of findings to ignore, each entry with a reason. May be repeated.",
         ),
         click.option(
             "-o",
             "--output",
             metavar="FILE",
             type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-            help="Where the report goes, instead of standard output.",
+            help="The file for the report, instead of standard output.",
         ),
         click.option(
             "--list-rules",
@@ -122,7 +123,7 @@ def reporting(rules: Rules, categories: Categories) -> Callable[[Command], Comma
             **others: Any,
         ) -> None:
             if NEVER in fail_on and len(fail_on) > 1:
-                raise click.UsageError(f"--fail-on {NEVER} excludes any other")
+                raise click.UsageError(f"--fail-on {NEVER} excludes all others")
             ignores = tuple(ignore for path in ignore_files for ignore in _ignores(path, rules))
             wanted = frozenset(fail_on or fails) - {NEVER}
             to = None if output == Path("-") else output
@@ -157,7 +158,7 @@ def _list_rules(ctx: click.Context, rules: Rules, categories: Categories) -> Non
 
 
 def _print(written: str | Text) -> None:
-    """Text as long as its lines are; styled on a terminal alone, unless NO_COLOR is set."""
+    """Print text with lines of any length; styled only on a terminal, unless NO_COLOR is set."""
     if isinstance(written, str):
         click.echo(written, nl=False)
     elif os.environ.get("NO_COLOR") or not sys.stdout.isatty():

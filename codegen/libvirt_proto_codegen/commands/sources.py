@@ -1,4 +1,4 @@
-"""Definitions as the command line names them: a release, a folder, .x files, a git revision."""
+"""Definitions as named on the command line: a release, a folder, .x files, a git revision."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Loaded = TypeVar("Loaded")
 
 
 def load(read: Callable[[], Loaded], *, then: str) -> Loaded:
-    """What was read from definitions; their problems end the command, and `then` says what came of it."""
+    """Return what `read` returns; on problems in the definitions, end the command, with `then` as the
+    consequence."""
     try:
         return read()
     except (UnknownRelease, RevisionError) as error:
@@ -33,8 +34,8 @@ def load(read: Callable[[], Loaded], *, then: str) -> Loaded:
 
 
 def read_sources(sources: Sequence[str], defines: Mapping[str, int]) -> tuple[Schema, ...]:
-    """A Schema per release and folder, and one of all files together; the newest release's where nothing
-    is named. What libvirt's own headers define need not be given.
+    """Return a Schema per release and folder, and one of all files together; by default the newest release's.
+    Constants of libvirt's own headers are known.
 
     Raises as read_source does.
     """
@@ -50,14 +51,16 @@ def read_sources(sources: Sequence[str], defines: Mapping[str, int]) -> tuple[Sc
 
 
 def _is_file(source: str, path: Path) -> bool:
-    """Whether a source is a .x file, or was meant as one."""
+    """Return True for a .x file, and for a source that was meant as one."""
     return not source.startswith(PREFIX) and (path.is_file() or (path.suffix == ".x" and not path.is_dir()))
 
 
 def read_source(source: str, defines: Mapping[str, int]) -> Schema:
-    """The Schema of a release, a folder, a .x file with those that it includes, or `git:REV:PATH`. Of a
-    folder without .x files, such as a source tree, those below it are read. What is a path is no release.
-    What libvirt's own headers define need not be given.
+    """Return the Schema of a release, a folder, a .x file with its includes, or `git:REV:PATH`.
+
+    If a folder has no .x files, as in a source tree, those below it are read. An existing path takes
+    precedence over a
+    release. Constants of libvirt's own headers are known.
 
     Raises UnknownRelease, RevisionError or DefinitionError.
     """
@@ -69,13 +72,13 @@ def read_source(source: str, defines: Mapping[str, int]) -> Schema:
     try:
         find(source)
     except UnknownRelease as error:
-        raise UnknownRelease(f"{source!r} is no file and no folder, and {error}") from None
+        raise UnknownRelease(f"no file or folder {source!r}, and {error}") from None
     return load_release(source, defines=defines)
 
 
 def complete_source(
     _ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Releases that begin with what was typed; the shell adds files."""
+    """Return releases that begin with the typed text; the shell adds files."""
     known = [CompletionItem(each.name) for each in releases() if each.name.startswith(incomplete)]
     return [CompletionItem(incomplete, type="file"), *known]

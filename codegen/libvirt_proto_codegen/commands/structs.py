@@ -14,15 +14,15 @@ from ..quoting import printable
 from ..render import Artefact
 from ..structs_files import Change, Comparison, compare_layouts, squeezed
 
-#: Differences in words, per file; the diff below them has all.
+#: Maximum number of differences in words per file; the diff below them has all.
 _SHOWN: Final = 20
 _WIRE: Final = {"changes": "the wire changes", "unclear": "the wire may change", "same": "the wire stays"}
 _COLOURS: Final = {"-": "red", "+": "green", "@": "cyan"}
 
 
 def check(artefacts: Iterable[Artefact], place: Path, *, quiet: bool) -> bool:
-    """Says of each file how it compares with what the definitions give; True if all are equal, white space
-    aside."""
+    """Report the comparison of each file with the definitions; return True if all are equal, ignoring white
+    space."""
     good = True
     for artefact in artefacts:
         path = place / artefact.path
@@ -30,17 +30,17 @@ def check(artefacts: Iterable[Artefact], place: Path, *, quiet: bool) -> bool:
             text = path.read_bytes().decode(errors="replace")
         except FileNotFoundError:
             good = False
-            _say(f"structs: {path}: missing")
+            _print(f"structs: {path}: missing")
             continue
         except OSError as error:
             raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
         found = compare_layouts(text, artefact.text)
         if found.verdict in ("equal", "white space"):
             if not quiet:
-                _say(f"structs: {path}: {_verdict(found)}")
+                _print(f"structs: {path}: {_verdict(found)}")
             continue
         good = False
-        _say(f"structs: {path}: {_verdict(found)}")
+        _print(f"structs: {path}: {_verdict(found)}")
         _changes(found.changes)
         _diff(text, artefact.text, path)
     return good
@@ -51,36 +51,36 @@ def _verdict(found: Comparison) -> str:
         case "equal":
             return "equal"
         case "white space":
-            return f"equal but for white space in {_numbers(found.lines)}"
+            return f"equal except for white space in {_numbers(found.lines)}"
         case "spelling":
-            return "the same layout, but not written as the definitions give it"
+            return "the same layout, written differently"
         case "unreadable":
-            return f"no layout file: {found.why}"
+            return f"not a layout file: {found.why}"
     count = len({change.type for change in found.changes if change.type})
     if not count:
-        return f"its definitions stand in another order; {_WIRE[found.wire]}"
+        return f"the order of its definitions differs; {_WIRE[found.wire]}"
     return f"the ABI of {count} type{'s' if count != 1 else ''} differs; {_WIRE[found.wire]}"
 
 
 def _changes(changes: Sequence[Change]) -> None:
-    """The differences, those of the wire first."""
+    """Print the differences, those of the wire first."""
     ordered = sorted(changes, key=lambda change: list(_WIRE).index(change.wire))
     for change in ordered[:_SHOWN]:
-        _say(f"  {change.name}: {change.what}; {_WIRE[change.wire]}")
+        _print(f"  {change.name}: {change.what}; {_WIRE[change.wire]}")
     if len(ordered) > _SHOWN:
-        _say(f"  and {len(ordered) - _SHOWN} more, in the diff below")
+        _print(f"  and {len(ordered) - _SHOWN} more, in the diff below")
 
 
 def _diff(file: str, ours: str, path: Path) -> None:
-    """A unified diff that ignores what `diff -b` does."""
+    """Print a unified diff that ignores white space as `diff -b` does."""
     lines = ours.splitlines()
     spelled = {squeezed(line): line for line in lines}
     theirs = [spelled.get(squeezed(line), line) for line in file.splitlines()]
-    for line in unified_diff(theirs, lines, str(path), "what the definitions give", lineterm=""):
-        _say(line.expandtabs(), _COLOURS.get(line[:1]))
+    for line in unified_diff(theirs, lines, str(path), "generated from the definitions", lineterm=""):
+        _print(line.expandtabs(), _COLOURS.get(line[:1]))
 
 
-def _say(line: str, colour: str | None = None) -> None:
+def _print(line: str, colour: str | None = None) -> None:
     """Print a line, in a colour if it goes to a terminal."""
     text = printable(line)
     click.echo(click.style(text, fg=colour) if colour and sys.stdout.isatty() else text)

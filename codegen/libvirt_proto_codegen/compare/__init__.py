@@ -1,4 +1,4 @@
-"""Compares two sets of definitions: Schema × Schema → Findings, by the rules of RULES."""
+"""Comparison of two sets of definitions: Schema × Schema → Findings, by the rules of RULES."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from libvirt_proto.codec.types import Named
 
 from ..findings import Finding
 from ..schema import Schema
-from ..schema_index import Placed, Side, payload_types
+from ..schema_index import Placed, SchemaIndex, payload_types
 from . import effects
 from .bounds import Bounds
 from .constants import report_constants
@@ -24,14 +24,15 @@ __all__ = ["CATEGORIES", "RULES", "compare"]
 
 
 def compare(old: Schema, new: Schema) -> tuple[Finding, ...]:
-    """All that differs between two sets of definitions, in the order of RULES and then of the files.
+    """Return all differences between two sets of definitions, in the order of RULES and then of the files.
 
-    Programs and procedures are matched by their numbers, types by where they stand in payloads, fields by
-    name and place; so what is renamed is found without guessing. A limit that changed is one finding, at its
-    constant. What a new (or a removed) procedure brings along is part of that finding: its types and
-    their limits have none of their own.
+    Programs and procedures are matched by number, types by position in payloads, fields by name and position;
+    so
+    renamed things are found without guessing. A changed limit is one finding, at its constant. The types and
+    limits
+    that only a new (or a removed) procedure uses are part of its finding.
     """
-    before, after = Side(old), Side(new)
+    before, after = SchemaIndex(old), SchemaIndex(new)
     programs = match_programs(before, after)
     payloads = [payload for pair in programs.pairs for payload in pair.payloads()]
     report = Report(before, after, Reach(before, after, payloads))
@@ -51,8 +52,9 @@ def compare(old: Schema, new: Schema) -> tuple[Finding, ...]:
     return _in_order(report.findings)
 
 
-def _procedure_enums(programs: Programs, old: Side, new: Side, types: Types) -> None:
-    """The enums that number procedures: their members are the procedures, which leaves their names."""
+def _procedure_enums(programs: Programs, old: SchemaIndex, new: SchemaIndex, types: Types) -> None:
+    """Compare the enums that number procedures: their members are the procedures, so only their names are
+    left."""
     enums_old = {placed: reference for reference, placed in old.procedure_enums.items()}
     enums_new = {placed: reference for reference, placed in new.procedure_enums.items()}
     for pair in programs.pairs:
@@ -61,9 +63,9 @@ def _procedure_enums(programs: Programs, old: Side, new: Side, types: Types) -> 
 
 
 def _types_alone(
-    programs: Programs, old: Side, new: Side, left: set[Named], came: set[Named], report: Report
+    programs: Programs, old: SchemaIndex, new: SchemaIndex, left: set[Named], came: set[Named], report: Report
 ) -> None:
-    """Findings about types that are on one side only, and that no procedure took along."""
+    """Report types on one side only that are not part of a procedure's finding."""
     with_left = old.contents(_brought(programs.removed, *(pair.left() for pair in programs.pairs)))
     with_came = new.contents(_brought(programs.added, *(pair.came() for pair in programs.pairs)))
     for reference, definition in old.types.items():
@@ -82,7 +84,7 @@ def _types_alone(
 
 
 def _brought(programs: Iterable[Placed], *payloads: Iterable[Named]) -> Iterator[Named]:
-    """The types that come with whole programs, all of their files, and with payloads."""
+    """Return the types added with whole programs (all types of their files), and with payloads."""
     for each in programs:
         if len(each.module.programs) == 1:
             yield from (Named(each.module.name, definition.name) for definition in each.module.types)

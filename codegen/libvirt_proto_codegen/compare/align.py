@@ -1,4 +1,4 @@
-"""Which field of a struct's old definition is which of its new one."""
+"""Alignment of the fields of a struct's old and new definitions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from libvirt_proto.codec.types import Field, Node
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Fields that go on, those that left and those that came, each in the order of the fields; `moved` where
-    fields that kept their names stand in another order."""
+    """Fields that are kept, removed and added, each in the order of the fields; `moved` is True if fields
+    that kept
+    their names are in another order."""
 
     pairs: tuple[tuple[Field, Field], ...]
     removed: tuple[Field, ...]
@@ -20,10 +21,10 @@ class Alignment:
 
 
 def align(old: Sequence[Field], new: Sequence[Field], alike: Callable[[Node, Node], bool]) -> Alignment:
-    """Names go first; between fields that kept theirs, what stands at the same place is the same field.
+    """Align fields by name; between those, fields at the same position are the same.
 
-    Where one side has more fields in such a gap, only those with `alike` types are taken for the same, up to
-    the first that is not.
+    If one side has more fields in such a gap, only fields with `alike` types are matched, up to the first
+    without.
     """
     here = {field.name: field for field in new}
     kept = [(field, here[field.name]) for field in old if field.name in here]
@@ -52,7 +53,7 @@ def align(old: Sequence[Field], new: Sequence[Field], alike: Callable[[Node, Nod
 def _gaps(
     old: Sequence[Field], new: Sequence[Field], kept: Sequence[tuple[Field, Field]]
 ) -> list[tuple[Sequence[Field], Sequence[Field], list[tuple[Field, Field]]]]:
-    """What stands before each kept pair, with that pair, and what stands behind the last."""
+    """Yield the fields before each kept pair, with that pair, and those after the last."""
     gaps = []
     at_old = at_new = 0
     places_old = {field.name: at for at, field in enumerate(old)}
@@ -65,7 +66,7 @@ def _gaps(
 
 
 def _paired(old: Sequence[Field], new: Sequence[Field], alike: Callable[[Node, Node], bool]) -> int:
-    """How many fields at the beginning of a gap are the same."""
+    """Return the number of fields at the beginning of a gap that are the same."""
     if len(old) == len(new):
         return len(old)
     for at, (before, after) in enumerate(zip(old, new, strict=False)):

@@ -1,4 +1,4 @@
-"""Findings about limits and lengths: each once, at the constant if one bounds all, else where it stands."""
+"""Findings about limits and lengths: each once, at the constant if it determines all, else at its use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from libvirt_proto.codec.types import Bound, Named
 
 from ..findings import Symbol
-from ..schema_index import Side
+from ..schema_index import SchemaIndex
 from . import effects
 from .nodes import Rebound
 from .pair import Pair
@@ -18,7 +18,8 @@ from .report import At, Report
 
 @dataclass(frozen=True, slots=True)
 class BoundChange:
-    """A limit or length that changed, where it stands (a field, an arm, a typedef), and in which type."""
+    """A limit or length that changed, its place (a field, an arm, a typedef), and the type that contains
+    it."""
 
     change: Rebound
     old: At
@@ -27,20 +28,20 @@ class BoundChange:
 
 
 class Bounds:
-    """Collects what changed of limits, and reports it."""
+    """Collects changed limits, and reports them."""
 
-    def __init__(self, old: Side, new: Side, report: Report) -> None:
+    def __init__(self, old: SchemaIndex, new: SchemaIndex, report: Report) -> None:
         self._old = old
         self._new = new
         self._report = report
         self._changes: list[BoundChange] = []
 
     def add(self, change: BoundChange) -> None:
-        """One more change."""
+        """Add a change."""
         self._changes.append(change)
 
     def report(self) -> set[str]:
-        """Findings for all of them; gives the names of the constants that they are about, old and new."""
+        """Report all changes; return the names of the constants involved, old and new."""
         said: set[str] = set()
         groups: dict[object, list[BoundChange]] = {}
         for at, each in enumerate(self._changes):
@@ -62,7 +63,7 @@ class Bounds:
         return said
 
     def _one_constant(self, change: Rebound) -> bool:
-        """Whether a constant has another number, or another name that took the place of its old one."""
+        """Return True if a constant has another number, or another name that replaced its old one."""
         old, new = change.old, change.new
         if not (old and new and old.name and new.name):
             return False
@@ -70,7 +71,7 @@ class Bounds:
             return True
         return not self._defines(self._new, old.name) and not self._defines(self._old, new.name)
 
-    def _defines(self, side: Side, name: str) -> bool:
+    def _defines(self, side: SchemaIndex, name: str) -> bool:
         return name in side.constant_uses or name in side.constant_homes
 
     def _at_constant(self, group: Sequence[BoundChange]) -> None:
@@ -84,14 +85,14 @@ class Bounds:
         home = self._home(self._new, first.pair.new, change.new)
         program = self._report.program_of(self._new, home, reached)
         if change.same_number:
-            message = f"{new.name} was called {old.name}"
+            message = f"{old.name} was renamed to {new.name}"
             self._report.add(
                 "CONSTANT_RENAMED", old, new, message, effects.SOURCE, program=program, reached=reached
             )
             return
-        was = "was" if old.name == new.name else f"was called {old.name}, and was"
-        numbers = f"{change.new.value:,}, and {was} {change.old.value:,}"
-        verb = "is the length of" if change.fixed else "bounds"
+        was = "was" if old.name == new.name else f"was {old.name},"
+        numbers = f"{change.new.value:,}, {was} {change.old.value:,}"
+        verb = "is the length of" if change.fixed else "limits"
         message = f"{new.name} is {numbers}; it {verb} {_places(each.new for each in group)}"
         self._finding(change, old, new, message, program, reached)
 
@@ -118,12 +119,12 @@ class Bounds:
         values = (before, after)
         self._report.add(rule, old, new, message, effect, program=program, values=values, reached=reached)
 
-    def _home(self, side: Side, user: Named, bound: Bound | None) -> str | None:
-        """The module that defines the constant of a limit."""
+    def _home(self, side: SchemaIndex, user: Named, bound: Bound | None) -> str | None:
+        """Return the module that defines the constant of a limit."""
         return side.constant_home(user.module, bound.name) if bound and bound.name else None
 
-    def _constant(self, side: Side, user: Named, bound: Bound, used: At) -> At:
-        """The constant's own place; where it is used, if no file defines it."""
+    def _constant(self, side: SchemaIndex, user: Named, bound: Bound, used: At) -> At:
+        """Return the constant's own place; the place of its use if no file defines it."""
         assert bound.name, "asked for a constant"
         home = self._home(side, user, bound)
         if home is None:
@@ -136,11 +137,11 @@ def _said(name: str, change: Rebound) -> str:
     what = "length" if change.fixed else "limit"
     match change.old, change.new:
         case None, Bound() as new:
-            return f"{name} has the limit {_bound(new)}, and had none"
+            return f"{name} has the limit {_bound(new)}, had none"
         case Bound() as old, None:
-            return f"{name} has no limit, and had {_bound(old)}"
+            return f"{name} has no limit, had {_bound(old)}"
         case Bound() as old, Bound() as new:
-            return f"{name} has the {what} {_bound(new)}, and had {_bound(old)}"
+            return f"{name} has the {what} {_bound(new)}, had {_bound(old)}"
         case _:
             raise AssertionError(change)
 

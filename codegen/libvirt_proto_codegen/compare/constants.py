@@ -1,4 +1,4 @@
-"""Findings about constants that no limit told of."""
+"""Findings about constants that are not part of a finding about a limit."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from collections.abc import Collection, Set
 from libvirt_proto.codec.types import Named
 
 from ..findings import Symbol
-from ..schema_index import Side
+from ..schema_index import SchemaIndex
 from . import effects
 from .report import At, Report
 
 
 def report_constants(
-    old: Side,
-    new: Side,
+    old: SchemaIndex,
+    new: SchemaIndex,
     report: Report,
     said: Collection[str],
     left: Set[Named],
     came: Set[Named],
 ) -> None:
-    """`said` are the names that limits told of; what only types use that `left` or `came` goes with them."""
+    """Report constants. `said` are the names in findings about limits; constants used only by types in `left`
+    or
+    `came` are part of the findings about those."""
 
-    def at(side: Side, module: str, name: str) -> At:
+    def at(side: SchemaIndex, module: str, name: str) -> At:
         return At(Symbol("constant", name, side.file(module)), side.constants[module, name].span)
 
     for module, name in old.constants:
         if name not in new.constant_homes and name not in said and not _goes_with(old, name, left):
-            message = f"the constant {name} is gone"
+            message = f"the constant {name} was removed"
             program = report.program_of(old, module)
             report.add(
                 "CONSTANT_REMOVED",
@@ -53,13 +55,13 @@ def report_constants(
                 "CONSTANT_CHANGED",
                 at(old, home, name),
                 at(new, module, name),
-                f"{name} is {constant.value}, and was {before.value}; it bounds no type",
+                f"{name} is {constant.value}, was {before.value}; it limits no type",
                 effects.UNBOUND,
                 program=program,
                 values=(before.value, constant.value),
             )
 
 
-def _goes_with(side: Side, name: str, types: Set[Named]) -> bool:
+def _goes_with(side: SchemaIndex, name: str, types: Set[Named]) -> bool:
     users = side.constant_uses.get(name, set())
     return bool(users) and users <= types

@@ -1,6 +1,6 @@
-"""What a peer sees of a change, in plain words.
+"""The effects of a change on peers, in plain words.
 
-The direction counts: clients send arguments, servers send results and events.
+The direction matters: clients send arguments, servers send results and events.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from ..schema import Procedure
 from .nodes import Contents
 from .reach import Payload
 
-SOURCE = "the same bytes on the wire; code that uses the old name must follow"
-NOTHING_SENT = "nothing on the wire; code that uses it must follow"
-UNBOUND = "nothing that definitions tell; code that counts on the number must follow"
-DECLARED = "the same bytes on the wire; generated code has another type"
+SOURCE = "same bytes on the wire; code that uses the old name must be updated"
+NOTHING_SENT = "nothing on the wire; code that uses it must be updated"
+UNBOUND = "no effect known from the definitions; code that relies on the number must be updated"
+DECLARED = "same bytes on the wire; generated code has another type"
 
 
 def refused(by: str, payloads: Collection[Payload], what: str) -> str:
-    """That one side (old or new) refuses `what` when the other sends it."""
+    """Describe that one side (old or new) refuses `what` when the other sends it."""
     parts = {payload.part for payload in payloads}
     sent = _sent(parts - {"args"})
     if "args" not in parts:
@@ -29,25 +29,25 @@ def refused(by: str, payloads: Collection[Payload], what: str) -> str:
 
 
 def misread(payloads: Collection[Payload], where: str = "there") -> str:
-    """That the two sides take the same bytes for different things."""
+    """Describe that the two sides interpret the same bytes differently."""
     sent = _sent({payload.part for payload in payloads})
     whose = f"each other's {sent}" if sent else "each other's data"
     return f"old and new peers read {whose} differently from {where} on, or refuse them"
 
 
 def expected(part: str) -> str:
-    """That the two sides expect different payloads."""
+    """Describe that the two sides expect different payloads."""
     return f"old and new peers expect different data in {_sent([part])}"
 
 
 def unknown(by: str, payloads: Collection[Payload], number: str) -> str:
-    """That one side does not know a number."""
+    """Describe that one side does not know a number."""
     sent = _sent({payload.part for payload in payloads})
     return f"{by} peers do not know the number {number}" + (f" in {sent}" if sent else "")
 
 
 def longer(contents: Contents, limit: int) -> str:
-    """Data that a limit does not allow."""
+    """Describe data that a limit does not allow."""
     more = f"more than {limit:,} "
     match contents:
         case "list":
@@ -59,12 +59,12 @@ def longer(contents: Contents, limit: int) -> str:
 
 
 def missing(procedure: Procedure, gone_from: str) -> str:
-    """That one side does not have a procedure."""
+    """Describe that one side lacks a procedure."""
     if procedure.msg and not (procedure.args or procedure.ret):
         if gone_from == "old":
             return "old clients do not know the event"
         return "old clients wait for an event that new servers do not send"
-    return f"{gone_from} servers refuse calls of it"
+    return f"{gone_from} servers refuse calls to it"
 
 
 def _sent(parts: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""Members of an enum: by name, and else by number."""
+"""Members of an enum, matched by name, else by number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .report import At, Report
 def compare_members(
     pair: Pair, files: tuple[str, str], old: Enumeration, new: Enumeration, report: Report
 ) -> None:
-    """Findings about the members of an enum."""
+    """Report changes to the members of an enum."""
 
     def before(member: Member) -> At:
         return At(Symbol("member", member.name, files[0], pair.old.name), member.span)
@@ -24,28 +24,28 @@ def compare_members(
     names_old = {member.name: member for member in old.members}
     names_new = {member.name: member for member in new.members}
     numbers_old = {member.value for member in old.members}
-    # Of two names for one number, either may be the other's new name.
+    # If a number has two names, either may be the other's new name.
     successors = {member.value: member for member in new.members}
     successors |= {member.value: member for member in new.members if member.name not in names_old}
     renamed: set[str] = set()
     for member in old.members:
         here = names_new.get(member.name)
         if here and here.value != member.value:
-            message = f"{member.name} is {here.value}, and was {member.value}"
-            effect = "old and new peers take the number for different things"
+            message = f"{member.name} is {here.value}, was {member.value}"
+            effect = "old and new peers interpret the number differently"
             values = (member.value, here.value)
             pair.report(report, "MEMBER_RENUMBERED", before(member), after(here), message, effect, values)
         elif not here and (successor := successors.get(member.value)):
             renamed.add(successor.name)
-            message = f"{successor.name} = {member.value} was called {member.name}"
+            message = f"{member.name} = {member.value} was renamed to {successor.name}"
             pair.report(report, "MEMBER_RENAMED", before(member), after(successor), message, effects.SOURCE)
         elif not here:
-            message = f"{pair.old.name} has lost {member.name} = {member.value}"
+            message = f"{member.name} = {member.value} was removed from {pair.old.name}"
             effect = effects.unknown("new", pair.reached, str(member.value))
             pair.report(report, "MEMBER_REMOVED", before(member), None, message, effect, (member.value, None))
     for member in new.members:
         if member.name not in names_old and member.name not in renamed:
-            message = f"{pair.new.name} has the new {member.name} = {member.value}"
+            message = f"{member.name} = {member.value} was added to {pair.new.name}"
             known = member.value in numbers_old
             unknown = None if known else effects.unknown("old", pair.reached, str(member.value))
             pair.report(report, "MEMBER_ADDED", None, after(member), message, unknown, (None, member.value))

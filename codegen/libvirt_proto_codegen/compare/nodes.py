@@ -1,4 +1,4 @@
-"""What differs between two nodes: what a field, an arm or a typedef is declared as on the two sides."""
+"""Differences between two nodes: the declarations of a field, an arm or a typedef on the two sides."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from libvirt_proto.codec.types import (
     Void,
 )
 
-from ..schema_index import Side
+from ..schema_index import SchemaIndex
 
 Contents = Literal["list", "string", "data"]
-#: What is compared as a type of its own.
+#: Nodes that are compared as separate types.
 _BODIES = Enumeration | Structure | UnionType
 _VOID: Final = Void()
 
 
 @dataclass(frozen=True, slots=True)
 class Retyped:
-    """Other bytes."""
+    """Different bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Respelled:
-    """Other words for the same bytes."""
+    """The same bytes, declared differently."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rebound:
-    """Another limit or, where `fixed`, another length; None is no limit. The same number under another name
-    is a change, too."""
+    """Another limit or, if `fixed`, another length; None means unlimited. The same number under another
+    name is a change as well."""
 
     contents: Contents
     old: Bound | None
@@ -55,13 +55,13 @@ class Rebound:
 
     @property
     def same_number(self) -> bool:
-        """Whether only the name differs."""
+        """True if only the name differs."""
         return _number(self.old) == _number(self.new)
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A type that goes on as another: to be compared by itself."""
+    """A type that continues as another, to be compared separately."""
 
     old: Named
     new: Named
@@ -73,25 +73,25 @@ NodeChange = Retyped | Respelled | Rebound | Followed
 class Nodes:
     """Compares nodes of two sides."""
 
-    def __init__(self, old: Side, new: Side) -> None:
+    def __init__(self, old: SchemaIndex, new: SchemaIndex) -> None:
         self._old = old
         self._new = new
-        #: Many fields may ask about the same two types.
+        #: Cache: many fields may ask about the same two types.
         self._same_bytes: dict[tuple[Node, Node], bool] = {}
 
     def changes(self, old: Node, new: Node) -> list[NodeChange]:
-        """All that differs; a type that both name the same, or that was renamed, is Followed."""
+        """Return all differences; a type with the same name on both sides, or a renamed one, is Followed."""
         found = list(dict.fromkeys(self._changes(old, new)))
         if Retyped() in found:
             found = [change for change in found if not isinstance(change, Respelled)]
         return found
 
     def alike(self, old: Node, new: Node) -> bool:
-        """Whether both may be the same thing under two names: nothing but limits differs at first sight."""
+        """Return True if both may be the same thing under two names: at first sight only limits differ."""
         return Retyped() not in self.changes(old, new)
 
     def goes_on(self, old: Named, new: Named) -> bool:
-        """Whether a type goes on as another: under its name, or under a new one that took its place."""
+        """Return True if a type continues as another: under its name, or under a new one that replaced it."""
         before, after = self._old.definition(old), self._new.definition(new)
         if before.anonymous or after.anonymous:
             return before.anonymous and after.anonymous
@@ -123,7 +123,7 @@ class Nodes:
                 yield Retyped()
 
     def _through_names(self, old: Node, new: Node) -> Iterator[NodeChange]:
-        """Another name, or a name on one side only: what is behind it counts."""
+        """Compare different names, or a name on one side only, by their definitions."""
         before, after = self._old.schema.resolved(old), self._new.schema.resolved(new)
         if isinstance(before, _BODIES) or isinstance(after, _BODIES):
             if (old, new) not in self._same_bytes:
@@ -134,7 +134,7 @@ class Nodes:
             yield from self._changes(before, after)
 
     def _compare_bytes(self, old: Node, new: Node) -> bool:
-        """Whether two nodes are the same on the wire all the way down, whatever their names."""
+        """Return True if two nodes have the same wire format all the way down, whatever their names."""
         queue, seen = [(old, new)], set()
         while queue:
             left, right = queue.pop()
@@ -151,7 +151,9 @@ class Nodes:
 
 
 def _inside(old: Node, new: Node) -> list[tuple[Node, Node]] | None:
-    """The pairs that must be alike for two nodes to be, neither of them Named; None where that cannot be."""
+    """Return the pairs that must be alike for two nodes to be alike, neither of them Named; None if they
+    cannot
+    be."""
     match old, new:
         case Enumeration(), Enumeration():
             return _if({member.value for member in old.members} == {member.value for member in new.members})
@@ -182,7 +184,7 @@ def _if(alike: bool) -> list[tuple[Node, Node]] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """What has a limit or a length, and how much of what it is."""
+    """A node with a limit or a length: its number, and the kind of its contents."""
 
     contents: Contents
     bound: Bound | None
@@ -211,7 +213,7 @@ def _number(limit: Bound | None) -> int | None:
 
 
 def by_label(union: UnionType) -> dict[int | None, Arm]:
-    """A union's arms by the values of their discriminant, None for all others."""
+    """Return a union's arms by the values of their discriminant, None for all others."""
     arms: dict[int | None, Arm] = {label.value: arm for arm in union.arms for label in arm.labels}
     if union.default:
         arms[None] = union.default
@@ -219,7 +221,7 @@ def by_label(union: UnionType) -> dict[int | None, Arm]:
 
 
 def kind(definition: TypeDefinition) -> str:
-    """The keyword of a definition."""
+    """Return the keyword of a definition."""
     match definition.node:
         case Structure():
             return "struct"

@@ -1,4 +1,4 @@
-"""Two types that are compared, and places in them."""
+"""Pairs of types that are compared, and places in them."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Pair:
         effect: str | None,
         values: Values = (None, None),
     ) -> None:
-        """A finding about the type, or something in it."""
+        """Add a finding about the type, or about something in it."""
         report.add(rule, old, new, message, effect, program=self.program, values=values, reached=self.reached)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Something in a pair that is on both sides; messages call it `what`. `before` and `after` are XDR."""
+    """Something in a pair that is on both sides; messages name it `what`. `before` and `after` are XDR."""
 
     pair: Pair
     old: At
@@ -47,6 +47,6 @@ class Place:
     after: str
 
     def report(self, report: Report, rule: str, effect: str) -> None:
-        """A finding about it, which says what it was and what it is."""
-        message = f"{self.what} is `{self.after}`, and was `{self.before}`"
+        """Add a finding that states the new and the old declaration."""
+        message = f"{self.what} is `{self.after}`, was `{self.before}`"
         self.pair.report(report, rule, self.old, self.new, message, effect, (self.before, self.after))

@@ -1,22 +1,24 @@
-"""Which payloads procedures have; what is in them is left to the types."""
+"""The payloads of procedures; their contents are compared with the types."""
 
 from __future__ import annotations
 
 from libvirt_proto.codec.types import Named
 
-from ..schema_index import PARTS, Side
+from ..schema_index import PARTS, SchemaIndex
 from . import effects
 from .pair import Pair, Place
 from .programs import ProgramPair
 from .report import At, Report
 from .types import Types
 
-#: What a procedure does with its payloads, now and before.
+#: Verbs for a procedure's payloads, now and before.
 _VERBS = {"args": ("takes", "took"), "ret": ("returns", "returned"), "msg": ("sends", "sent")}
 
 
-def compare_payloads(programs: ProgramPair, old: Side, new: Side, types: Types, report: Report) -> None:
-    """Findings about payloads that came and left, or are of another type; types that go on are followed."""
+def compare_payloads(
+    programs: ProgramPair, old: SchemaIndex, new: SchemaIndex, types: Types, report: Report
+) -> None:
+    """Report payloads that were added, removed or have another type; types that continue are followed."""
     both = {(each.place[1], each.part): each for each in programs.payloads()}
     for procedure, successor in programs.procedures:
         before, after = programs.old_at(procedure), programs.new_at(successor)
@@ -25,7 +27,7 @@ def compare_payloads(programs: ProgramPair, old: Side, new: Side, types: Types, 
             left, right = getattr(procedure, part), getattr(successor, part)
             if payload := both.get((successor.number, part)):
                 pair = Pair(payload.old, payload.new, (payload,), program)
-                what = f"what {successor.name} {_VERBS[part][0]}"
+                what = f"the type that {successor.name} {_VERBS[part][0]}"
                 place = Place(pair, before, after, what, payload.old.name, payload.new.name)
                 types.declared("PAYLOAD_TYPE_CHANGED", place, payload.old, payload.new)
             elif left or right:
@@ -33,7 +35,7 @@ def compare_payloads(programs: ProgramPair, old: Side, new: Side, types: Types, 
                 _one_sided(report, program, part, (before, after), left, right, empty=empty)
 
 
-def _is_empty(side: Side, type_: Named | None) -> bool:
+def _is_empty(side: SchemaIndex, type_: Named | None) -> bool:
     return type_ is not None and side.definition(type_).max_size == 0
 
 
@@ -51,6 +53,6 @@ def _one_sided(
     does, did = _VERBS[part]
     values = (old.name if old else None, new.name if new else None)
     was, now = (f"`{name}`" if name else "nothing" for name in values)
-    message = f"{at[1].symbol.name} {does} {now}, and {did} {was}"
+    message = f"{at[1].symbol.name} {does} {now}, {did} {was}"
     effect = effects.DECLARED if empty else effects.expected(part)
     report.add(rule, *at, message, effect, program=program, values=values, reaches=(at[1].name,))

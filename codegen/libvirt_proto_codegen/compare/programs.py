@@ -1,4 +1,4 @@
-"""Which program and which procedure of the old side is which of the new one: by number, then by name."""
+"""Matching of the programs and procedures of the two sides: by number, then by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from libvirt_proto.codec.types import Named
 
 from ..schema import Procedure
-from ..schema_index import PARTS, Placed, Side, payload_types
+from ..schema_index import PARTS, Placed, SchemaIndex, payload_types
 from . import effects
 from .reach import Payload
 from .report import At, Report
@@ -16,7 +16,7 @@ from .report import At, Report
 
 @dataclass(frozen=True, slots=True)
 class ProgramPair:
-    """A program that goes on, with the procedures that go on, in the order of the new numbers."""
+    """A program on both sides, with the procedures on both sides, in the order of the new numbers."""
 
     old: Placed
     new: Placed
@@ -24,39 +24,39 @@ class ProgramPair:
 
     @property
     def removed(self) -> tuple[Procedure, ...]:
-        """Procedures that the new side does not have."""
+        """Procedures that the new side lacks."""
         left = {old.name for old, _ in self.procedures}
         return tuple(each for each in self.old.program.procedures if each.name not in left)
 
     @property
     def added(self) -> tuple[Procedure, ...]:
-        """Procedures that the old side does not have."""
+        """Procedures that the old side lacks."""
         known = {new.name for _, new in self.procedures}
         return tuple(each for each in self.new.program.procedures if each.name not in known)
 
     def left(self) -> Iterator[Named]:
-        """Payload types of the old side where the new side has no payload."""
+        """Yield payload types of the old side where the new side has no payload."""
         yield from payload_types(self.removed)
         yield from _types_instead_of_none(self.procedures)
 
     def came(self) -> Iterator[Named]:
-        """Payload types of the new side where the old side has no payload."""
+        """Yield payload types of the new side where the old side has no payload."""
         yield from payload_types(self.added)
         yield from _types_instead_of_none((new, old) for old, new in self.procedures)
 
     def old_at(self, procedure: Procedure) -> At:
-        """A procedure of the old side, with its place."""
+        """Return a procedure of the old side, with its place."""
         return At(self.old.procedure_symbol(procedure), procedure.span, self._name(procedure))
 
     def new_at(self, procedure: Procedure) -> At:
-        """A procedure of the new side, with its place."""
+        """Return a procedure of the new side, with its place."""
         return At(self.new.procedure_symbol(procedure), procedure.span, self._name(procedure))
 
     def _name(self, procedure: Procedure) -> str:
         return f"{self.new.program.short}.{procedure.short}"
 
     def payloads(self) -> Iterator[Payload]:
-        """The payloads that procedures have on both sides."""
+        """Yield the payloads that procedures have on both sides."""
         for old, new in self.procedures:
             for at, part in enumerate(PARTS):
                 before, after = getattr(old, part), getattr(new, part)
@@ -72,15 +72,15 @@ def _types_instead_of_none(procedures: Iterable[tuple[Procedure, Procedure]]) ->
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Programs that go on, that left, and that came."""
+    """Programs that were kept, removed and added."""
 
     pairs: tuple[ProgramPair, ...]
     removed: tuple[Placed, ...]
     added: tuple[Placed, ...]
 
 
-def match_programs(old: Side, new: Side) -> Programs:
-    """Programs are the same by number and version; what is left, by number alone, and then by name."""
+def match_programs(old: SchemaIndex, new: SchemaIndex) -> Programs:
+    """Match programs by number and version; those left over by number, and then by name."""
     rest_old, rest_new = list(old.programs), list(new.programs)
     pairs: list[ProgramPair] = []
     for key in ("number version", "number", "name version"):
@@ -94,7 +94,7 @@ def match_programs(old: Side, new: Side) -> Programs:
 
 
 def _only(candidates: Sequence[Placed], wanted: Placed, key: str) -> Placed | None:
-    """The candidate that is like the wanted program in some attributes, if there is exactly one."""
+    """Return the candidate that equals the wanted program in some attributes, if there is exactly one."""
     names = key.split()
     found = [
         each
@@ -105,7 +105,7 @@ def _only(candidates: Sequence[Placed], wanted: Placed, key: str) -> Placed | No
 
 
 def _match_procedures(old: Placed, new: Placed) -> tuple[tuple[Procedure, Procedure], ...]:
-    """A name that is on both sides is the same procedure; else a number is."""
+    """Match procedures by name, else by number."""
     by_name = {procedure.name: procedure for procedure in old.program.procedures}
     names = {procedure.name for procedure in new.program.procedures}
     by_number = {each.number: each for each in old.program.procedures if each.name not in names}
@@ -117,9 +117,9 @@ def _match_procedures(old: Placed, new: Placed) -> tuple[tuple[Procedure, Proced
 
 
 def report_programs(programs: Programs, report: Report) -> None:
-    """Findings about programs, and about procedures as far as name and number go."""
+    """Report changes to programs, and to the names and numbers of procedures."""
     for each in programs.removed:
-        message = f"the program {each.program.name} ({_hex(each)}) is gone"
+        message = f"the program {each.program.name} ({_hex(each)}) was removed"
         effect = "new servers refuse all calls of old clients to it"
         _program(report, "PROGRAM_REMOVED", each, None, message, effect)
     for each in programs.added:
@@ -135,19 +135,19 @@ def _program_pair(pair: ProgramPair, report: Report) -> None:
     old, new = pair.old.program, pair.new.program
     unknown = "old and new peers refuse each other's calls: neither knows the other's program"
     if old.number != new.number:
-        message = f"{new.name} is {_hex(pair.new)}, and was {_hex(pair.old)}"
+        message = f"{new.name} is {_hex(pair.new)}, was {_hex(pair.old)}"
         values = (old.number, new.number)
         _program(report, "PROGRAM_NUMBER_CHANGED", pair.old, pair.new, message, unknown, values)
     if old.version != new.version:
-        message = f"{new.name} has the version {new.version}, and had {old.version}"
+        message = f"{new.name} has the version {new.version}, had {old.version}"
         values = (old.version, new.version)
         _program(report, "PROGRAM_VERSION_CHANGED", pair.old, pair.new, message, unknown, values)
     if old.name != new.name:
-        message = f"{new.name} ({_hex(pair.new)}) was called {old.name}"
+        message = f"{old.name} ({_hex(pair.new)}) was renamed to {new.name}"
         _program(report, "PROGRAM_RENAMED", pair.old, pair.new, message, effects.SOURCE)
     if pair.old.module.file != pair.new.module.file and not report.single_files:
-        message = f"{new.name} is defined in {pair.new.module.file}, and was in {pair.old.module.file}"
-        effect = "the same bytes on the wire; code that includes the old file must follow"
+        message = f"{new.name} is defined in {pair.new.module.file}, was in {pair.old.module.file}"
+        effect = "same bytes on the wire; code that includes the old file must be updated"
         _program(report, "PROGRAM_MOVED", pair.old, pair.new, message, effect)
     _procedures(pair, report)
 
@@ -156,20 +156,20 @@ def _procedures(pair: ProgramPair, report: Report) -> None:
     numbers = {procedure.number: procedure for procedure in pair.new.program.procedures}
     for removed in pair.removed:
         if taken := numbers.get(removed.number):
-            message = f"{removed.name} is gone, and {removed.number} is {taken.name}"
-            effect = f"old and new peers take number {removed.number} for different procedures"
+            message = f"{removed.name} was removed, and {removed.number} is now {taken.name}"
+            effect = f"old and new peers use number {removed.number} for different procedures"
         else:
-            message = f"{removed.name} = {removed.number} is gone"
+            message = f"{removed.name} = {removed.number} was removed"
             effect = effects.missing(removed, "new")
         _procedure(report, "PROCEDURE_REMOVED", pair, removed, None, message, effect)
     for old, new in pair.procedures:
         if old.number != new.number:
-            message = f"{new.name} is {new.number}, and was {old.number}"
-            effect = "old and new peers take a number for different procedures, or do not know it"
+            message = f"{new.name} is {new.number}, was {old.number}"
+            effect = "old and new peers use a number for different procedures, or do not know it"
             values = (old.number, new.number)
             _procedure(report, "PROCEDURE_RENUMBERED", pair, old, new, message, effect, values)
         elif old.name != new.name:
-            message = f"{new.name} = {new.number} was called {old.name}"
+            message = f"{old.name} = {new.number} was renamed to {new.name}"
             _procedure(report, "PROCEDURE_RENAMED", pair, old, new, message, effects.SOURCE)
     for added in pair.added:
         message = f"{added.name} = {added.number} is new"

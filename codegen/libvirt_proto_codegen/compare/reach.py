@@ -1,4 +1,4 @@
-"""Which procedures a change reaches, through all the types that contain what changed."""
+"""The procedures that a change reaches, through all types that contain the changed one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from libvirt_proto.codec.types import Named
 
-from ..schema_index import Side
+from ..schema_index import SchemaIndex
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
     """A procedure's `args`, `ret` or `msg` on both sides. `program` and `procedure` are the new side's short
-    names; `place` sorts by program and number."""
+    names;
+    `place` sorts by program and number."""
 
     place: tuple[int, int, int]
     program: str
@@ -27,7 +28,7 @@ class Payload:
 class Reach:
     """Finds the payloads that contain a type on both sides."""
 
-    def __init__(self, old: Side, new: Side, payloads: Sequence[Payload]) -> None:
+    def __init__(self, old: SchemaIndex, new: SchemaIndex, payloads: Sequence[Payload]) -> None:
         self._old = old
         self._new = new
         self._by_new: dict[Named, list[Payload]] = defaultdict(list)
@@ -35,7 +36,7 @@ class Reach:
             self._by_new[payload.new].append(payload)
 
     def of(self, old: Named, new: Named) -> tuple[Payload, ...]:
-        """The payloads whose old type contains the one and whose new type the other."""
+        """Return the payloads whose old type contains `old` and whose new type contains `new`."""
         roots = self._old.containers(old)
         return in_order(
             payload
@@ -46,5 +47,5 @@ class Reach:
 
 
 def in_order(payloads: Iterable[Payload]) -> tuple[Payload, ...]:
-    """Each payload once, by program and number."""
+    """Return each payload once, by program and number."""
     return tuple(sorted(set(payloads), key=lambda payload: payload.place))

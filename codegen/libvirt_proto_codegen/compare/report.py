@@ -1,4 +1,4 @@
-"""Makes Findings of what the comparison meets."""
+"""Collection of Findings during a comparison."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from libvirt_proto.codec.types import Named
 
 from ..findings import Finding, Symbol
-from ..schema_index import Side
+from ..schema_index import SchemaIndex
 from ..source import Span
 from .reach import Payload, Reach
 from .rules import RULES
@@ -16,7 +16,7 @@ from .rules import RULES
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Something on one side, and where it is. `called` is its name where its symbol does not say it."""
+    """Something on one side, and its place. `called` is its name, if its symbol does not have it."""
 
     symbol: Symbol
     span: Span | None
@@ -24,7 +24,7 @@ class At:
 
     @property
     def name(self) -> str:
-        """What findings call it."""
+        """Its name in findings."""
         symbol = self.symbol
         return self.called or (f"{symbol.owner}.{symbol.name}" if symbol.owner else symbol.name)
 
@@ -32,12 +32,12 @@ class At:
 class Report:
     """The findings so far."""
 
-    def __init__(self, old: Side, new: Side, reach: Reach) -> None:
+    def __init__(self, old: SchemaIndex, new: SchemaIndex, reach: Reach) -> None:
         self.findings: list[Finding] = []
         self._old = old
         self._new = new
         self._reach = reach
-        #: Whether a file is compared with a file, which then may be called as they like.
+        #: True if a file is compared with a file, so that their names may differ.
         self.single_files = len(old.schema.modules) == len(new.schema.modules) == 1
 
     def add(
@@ -53,8 +53,9 @@ class Report:
         reached: Sequence[Payload] = (),
         reaches: Sequence[str] = (),
     ) -> None:
-        """One finding; `values` are the numbers or the XDR before and after. What it reaches is taken from
-        `reached`, if `reaches` does not say it."""
+        """Add a finding; `values` are the numbers or the XDR before and after. Without `reaches`, the
+        procedures are
+        those of `reached`."""
         now = new or old
         assert now is not None, "a finding is about something"
         self.findings.append(
@@ -77,11 +78,14 @@ class Report:
         )
 
     def reached(self, old: Named, new: Named) -> tuple[Payload, ...]:
-        """The payloads that contain a type on both sides."""
+        """Return the payloads that contain a type on both sides."""
         return self._reach.of(old, new)
 
-    def program_of(self, side: Side, module: str | None, reached: Sequence[Payload] = ()) -> str | None:
-        """The program that a module's types and constants belong to: its own, or the only one they reach."""
+    def program_of(
+        self, side: SchemaIndex, module: str | None, reached: Sequence[Payload] = ()
+    ) -> str | None:
+        """Return the program of a module's types and constants: the module's own, or the only one they
+        reach."""
         own = [each.program.short for each in side.programs if each.module.name == module]
         found = own if len(own) == 1 else list(dict.fromkeys(payload.program for payload in reached))
         return found[0] if len(found) == 1 else None

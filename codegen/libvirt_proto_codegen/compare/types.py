@@ -1,4 +1,4 @@
-"""Types, pair by pair: from the payloads of procedures down, and then by name."""
+"""Comparison of types, pair by pair: from the payloads of procedures down, then by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection
 from libvirt_proto.codec.types import Enumeration, Field, Named, Node, Structure, UnionType
 
 from ..findings import Symbol
-from ..schema_index import Side
+from ..schema_index import SchemaIndex
 from . import effects
 from .align import align
 from .bounds import BoundChange, Bounds
@@ -20,9 +20,9 @@ from .unions import compare_arms
 
 
 class Types:
-    """Compares pairs of types, each once; what a pair names is compared next."""
+    """Compares pairs of types, each once; pairs that a pair names are compared next."""
 
-    def __init__(self, old: Side, new: Side, report: Report, bounds: Bounds) -> None:
+    def __init__(self, old: SchemaIndex, new: SchemaIndex, report: Report, bounds: Bounds) -> None:
         self._old = old
         self._new = new
         self._report = report
@@ -32,18 +32,18 @@ class Types:
         self._seen: dict[tuple[Named, Named], None] = {}
 
     def follow(self, old: Named, new: Named) -> None:
-        """Have a pair compared, if it was not yet."""
+        """Queue a pair for comparison, once."""
         if (old, new) not in self._seen:
             self._seen[old, new] = None
             self._queue.append((old, new))
 
     def compare(self) -> None:
-        """Compare what is to be compared, and all that it names."""
+        """Compare all queued pairs, and all that they name."""
         while self._queue:
             self._compare(self._pair(*self._queue.popleft()))
 
     def compare_by_name(self, *, but: Collection[Named]) -> None:
-        """Compare the types that no payload led to, except some, under their names."""
+        """Compare the types that no payload led to, except some, by name."""
         met = {new for _, new in self._seen} | set(but)
         for new, definition in self._new.types.items():
             if new in met or definition.anonymous:
@@ -54,19 +54,19 @@ class Types:
         self.compare()
 
     def unmatched(self) -> tuple[set[Named], set[Named]]:
-        """The types of the old and of the new side that were in no pair."""
+        """Return the types of the old and of the new side that were in no pair."""
         return (
             set(self._old.types) - {old for old, _ in self._seen},
             set(self._new.types) - {new for _, new in self._seen},
         )
 
     def renamed(self, old: Named, new: Named) -> None:
-        """A type goes on as another, and what is in it is told elsewhere."""
+        """Record that a type continues as another whose contents are reported elsewhere."""
         self._seen[old, new] = None
         self._renamed(self._pair(old, new))
 
     def declared(self, rule: str, place: Place, old: Node, new: Node) -> bool:
-        """Findings about what something is declared as; `rule` is for other bytes. True where it applies."""
+        """Report a changed declaration; `rule` is for other bytes. Return True if it applies."""
         changes = self._nodes.changes(old, new)
         for change in changes:
             match change:
@@ -115,7 +115,7 @@ class Types:
         if pair.old.name == pair.new.name or self._new.definition(pair.new).anonymous:
             return
         old, new = self._at(pair)
-        message = f"{pair.new.name} was called {pair.old.name}"
+        message = f"{pair.old.name} was renamed to {pair.new.name}"
         pair.report(self._report, "TYPE_RENAMED", old, new, message, effects.SOURCE)
 
     def _compare_fields(self, pair: Pair, old: Structure, new: Structure) -> None:
@@ -128,12 +128,12 @@ class Types:
         for field in alignment.removed:
             at = At(Symbol("field", field.name, old_file, pair.old.name), field.span)
             xdr, effect = _short(field.xdr), effects.misread(pair.reached)
-            message = f"{pair.old.name} has lost the field `{xdr}`"
+            message = f"the field `{xdr}` was removed from {pair.old.name}"
             pair.report(self._report, "FIELD_REMOVED", at, None, message, effect, (xdr, None))
         for field in alignment.added:
             at = At(Symbol("field", field.name, new_file, pair.new.name), field.span)
             xdr, effect = _short(field.xdr), effects.misread(pair.reached)
-            message = f"{pair.new.name} has the new field `{xdr}`"
+            message = f"the field `{xdr}` was added to {pair.new.name}"
             pair.report(self._report, "FIELD_ADDED", None, at, message, effect, (None, xdr))
         for before_field, after_field in alignment.pairs:
             self._field("FIELD_TYPE_CHANGED", pair, before_field, after_field)
@@ -144,10 +144,10 @@ class Types:
         after = At(Symbol("field", new.name, new_file, pair.new.name), new.span)
         place = Place(pair, before, after, after.name, _short(old.xdr), _short(new.xdr))
         if not self.declared(rule, place, old.node, new.node) and old.name != new.name:
-            message = f"{after.name} was called {old.name}"
+            message = f"{after.name} was renamed from {old.name}"
             pair.report(self._report, "FIELD_RENAMED", before, after, message, effects.SOURCE)
 
 
 def _short(xdr: str) -> str:
-    """A declaration in one line, without its semicolon."""
+    """Return a declaration in one line, without its semicolon."""
     return " ".join(xdr.removesuffix(";").split())

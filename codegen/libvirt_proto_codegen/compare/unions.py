@@ -1,4 +1,4 @@
-"""Arms of a union: by the values of its discriminant."""
+"""Arms of a union, by the values of its discriminant."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def compare_arms(
     declared: Callable[[str, Place, Node, Node], bool],
     report: Report,
 ) -> None:
-    """Findings about the arms of a union. A value without an arm of its own is the default's. `declared`
-    compares what an arm is declared as, and says whether it has other bytes."""
+    """Report changes to the arms of a union. A value without an arm uses the default's. `declared` compares
+    the
+    declarations of an arm, and returns True if its bytes differ."""
     arms_old, arms_new = by_label(old), by_label(new)
     values: dict[_Both, list[int | None]] = {}
     for value in dict.fromkeys((*arms_old, *arms_new)):
@@ -37,17 +38,17 @@ def compare_arms(
         what = _discriminant(labels)
         if not at_old:
             effect = effects.refused("old", pair.reached, what)
-            message = f"{pair.new.name} has the new arm `{xdr_new}`"
+            message = f"the arm `{xdr_new}` was added to {pair.new.name}"
             pair.report(report, "ARM_ADDED", None, at_new, message, effect, (None, xdr_new))
         elif not at_new:
             effect = effects.refused("new", pair.reached, what)
-            message = f"{pair.old.name} has lost the arm `{xdr_old}`"
+            message = f"the arm `{xdr_old}` was removed from {pair.old.name}"
             pair.report(report, "ARM_REMOVED", at_old, None, message, effect, (xdr_old, None))
         elif before and after and xdr_old and xdr_new:
             place = Place(pair, at_old, at_new, f"an arm of {pair.new.name}", xdr_old, xdr_new)
             retyped = declared("ARM_TYPE_CHANGED", place, before.node, after.node)
             if not retyped and before.name != after.name:
-                message = f"{at_new.name} was called {before.name}"
+                message = f"{at_new.name} was renamed from {before.name}"
                 pair.report(report, "ARM_RENAMED", at_old, at_new, message, effects.SOURCE)
 
 
@@ -60,7 +61,8 @@ def _xdr(arm: Arm, labels: Sequence[int | None]) -> str:
 
 
 def _case(arm: Arm, labels: Sequence[int | None]) -> str:
-    """`case VIR_TYPED_PARAM_INT`, `case 1, 2`, `default`: as the .x has it, of those in question."""
+    """Return the label of an arm for the given values, as written in the .x: `case VIR_TYPED_PARAM_INT`,
+    `case 1, 2`, `default`."""
     names = {label.value: label.name or str(label.value) for label in arm.labels}
     words = [names[label] for label in labels if label in names]
     return f"case {', '.join(words)}" if words else "default"

@@ -1,1 +1,1 @@
-"""Schema → Findings: what libvirt's reviewers check by hand. `docs/lint.md` says more of the rules."""
+"""Schema → Findings: the checks that libvirt's reviewers make by hand. `docs/lint.md` documents the rules."""

@@ -1,4 +1,4 @@
-"""CONVENTION: names and forms that hold all over libvirt's definitions, and that its C code relies on."""
+"""CONVENTION: names and forms used throughout libvirt's definitions, on which its C code relies."""
 
 from __future__ import annotations
 
@@ -9,88 +9,89 @@ from libvirt_proto.codec.types import Array, Integer, Opaque, String, Structure
 
 from ..findings import Symbol
 from ..schema_index import PARTS
-from .view import Hit, View
+from .index import Hit, LintIndex
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
 
 
-def procedure_name(view: View) -> Iterator[Hit]:
-    """Procedures whose names do not begin as their program's."""
-    for placed, procedure in view.procedures():
+def procedure_name(index: LintIndex) -> Iterator[Hit]:
+    """Yield procedures whose names lack their program's prefix."""
+    for placed, procedure in index.procedures():
         prefix = f"{placed.program.name.removesuffix('_PROGRAM')}_PROC_"
         if not procedure.name.startswith(prefix):
             message = f"{procedure.name} does not begin with {prefix}"
-            effect = "the generator takes the names of types and functions from it"
+            effect = "the generator derives the names of types and functions from it"
             yield Hit(placed.procedure_symbol(procedure), procedure.span, message, effect)
 
 
-def event_name(view: View) -> Iterator[Hit]:
-    """Events that are not called so."""
-    for placed, procedure in view.procedures():
+def event_name(index: LintIndex) -> Iterator[Hit]:
+    """Yield events without EVENT in their name."""
+    for placed, procedure in index.procedures():
         if procedure.msg and "EVENT" not in procedure.name.split("_"):
-            message = f"{procedure.name} is an event ({procedure.msg.name}), and its name lacks EVENT"
-            effect = "the generator takes it for a call"
+            message = f"{procedure.name} is an event ({procedure.msg.name}) without EVENT in its name"
+            effect = "the generator treats it as a call"
             yield Hit(placed.procedure_symbol(procedure), procedure.span, message, effect)
 
 
-def event_and_call(view: View) -> Iterator[Hit]:
-    """Procedures that are an event and a call."""
-    for placed, procedure in view.procedures():
+def event_and_call(index: LintIndex) -> Iterator[Hit]:
+    """Yield procedures that are both an event and a call."""
+    for placed, procedure in index.procedures():
         called = procedure.args or procedure.ret
         if procedure.msg and called:
             message = f"{procedure.name} has both {called.name} and {procedure.msg.name}"
-            effect = "it is either a call or an event"
+            effect = "a procedure is either a call or an event"
             yield Hit(placed.procedure_symbol(procedure), procedure.span, message, effect)
 
 
-def type_name(view: View) -> Iterator[Hit]:
-    """Types of payloads that are not called as their procedure is."""
-    for _, procedure in view.procedures():
+def type_name(index: LintIndex) -> Iterator[Hit]:
+    """Yield types of payloads that are not named after their procedure."""
+    for _, procedure in index.procedures():
         stem = procedure.name.replace("_PROC_", "_", 1).lower()
         for part in PARTS:
             payload = getattr(procedure, part)
             if payload and _words(payload.name) != f"{stem}_{part}":
                 wanted = f"{stem}_{part}" if "_" in payload.name else _capitals(payload.name, stem, part)
-                message = f"{payload.name} belongs to {procedure.name}, and would be called {wanted}"
-                effect = "who looks for one by the name of the other does not find it"
-                definition = view.definition(payload)
-                yield Hit(view.symbol(payload), definition.span, message, effect, payload)
+                message = f"{payload.name} belongs to {procedure.name}: expected the name {wanted}"
+                effect = "searching for one by the name of the other fails"
+                definition = index.definition(payload)
+                yield Hit(index.symbol(payload), definition.span, message, effect, payload)
 
 
 def _words(name: str) -> str:
-    """`virLXCMonitorExitEventMsg` as vir_lxc_monitor_exit_event_msg; a name with underscores as it is."""
+    """Convert `virLXCMonitorExitEventMsg` to vir_lxc_monitor_exit_event_msg; keep a name with underscores."""
     return name if "_" in name else "_".join(_WORD.findall(name)).lower()
 
 
 def _capitals(name: str, stem: str, part: str) -> str:
-    """The name that a type would have, with as much of its own spelling as fits."""
+    """Return the expected name of a type, keeping as much of its spelling as fits."""
     wanted = "".join(word.capitalize() for word in [*stem.split("_"), part])
     return name[:1] + wanted[1:]
 
 
-def limit_unnamed(view: View) -> Iterator[Hit]:
-    """Limits that are written as numbers."""
-    for declared in view.declarations():
-        if declared.holder.module not in view.dialect_modules:
+def limit_unnamed(index: LintIndex) -> Iterator[Hit]:
+    """Yield limits that are written as numbers."""
+    for declared in index.declarations():
+        if declared.holder.module not in index.dialect_modules:
             continue
         for node in declared.parts():
             if isinstance(node, Array | String | Opaque) and node.limit and node.limit.name is None:
-                message = f"the limit of {declared.name} is the number {node.limit.value:,}, and no constant"
+                message = f"the limit of {declared.name} is the number {node.limit.value:,}, not a constant"
                 effect = "C code that checks it must repeat the number"
                 yield Hit(declared.symbol, declared.span, message, effect, declared.holder)
 
 
-def flags_type(view: View) -> Iterator[Hit]:
-    """Arguments called flags that are no unsigned number; an unsigned hyper is a C function's unsigned long,
-    as migration has it."""
-    for _, procedure in view.procedures():
+def flags_type(index: LintIndex) -> Iterator[Hit]:
+    """Yield arguments named flags that are not unsigned. An unsigned hyper is accepted, since it is the
+    unsigned
+    long of a C function, as in migration."""
+    for _, procedure in index.procedures():
         holder = procedure.args
-        node = view.definition(holder).node if holder else None
+        node = index.definition(holder).node if holder else None
         if holder is None or not isinstance(node, Structure):
             continue
         for field in node.fields:
-            kind = view.schema.resolved(field.node)
+            kind = index.schema.resolved(field.node)
             if field.name == "flags" and not (isinstance(kind, Integer) and not kind.signed):
-                message = f"{holder.name} has `{field.xdr}`, and flags are an unsigned int"
-                symbol = Symbol("field", field.name, view.file(holder.module), owner=holder.name)
+                message = f"expected an unsigned int for the flags of {holder.name}, got `{field.xdr}`"
+                symbol = Symbol("field", field.name, index.file(holder.module), owner=holder.name)
                 yield Hit(symbol, field.span, message, "a high bit changes the sign", holder)

@@ -1,4 +1,4 @@
-"""LIMIT: a peer can be made to take too much, or a limit says less than the size of a message."""
+"""LIMIT: a peer can exhaust the other, or a limit exceeds the size of a message."""
 
 from __future__ import annotations
 
@@ -7,48 +7,50 @@ from collections.abc import Iterator
 from libvirt_proto.codec.sizes import minimum_size
 from libvirt_proto.codec.types import Array, Node, Opaque, String, Structure, UnionType
 
-from .view import Declared, Hit, View
+from .index import Declared, Hit, LintIndex
 
 
-def unbounded_array(view: View) -> Iterator[Hit]:
-    """Arrays without a limit."""
+def unbounded_array(index: LintIndex) -> Iterator[Hit]:
+    """Yield arrays without a limit."""
     effect = "a peer may send as many elements as a message holds, and the receiver allocates room for each"
-    yield from _unbounded(view, Array, "an array", effect)
+    yield from _unbounded(index, Array, "an array", effect)
 
 
-def unbounded_string(view: View) -> Iterator[Hit]:
-    """Strings without a limit."""
-    yield from _unbounded(view, String, "a string", "a peer may fill a whole message with it")
+def unbounded_string(index: LintIndex) -> Iterator[Hit]:
+    """Yield strings without a limit."""
+    yield from _unbounded(index, String, "a string", "a peer may fill a whole message with it")
 
 
-def unbounded_opaque(view: View) -> Iterator[Hit]:
-    """Opaque data without a limit."""
-    yield from _unbounded(view, Opaque, "opaque data", "a peer may fill a whole message with it")
+def unbounded_opaque(index: LintIndex) -> Iterator[Hit]:
+    """Yield opaque data without a limit."""
+    yield from _unbounded(index, Opaque, "opaque data", "a peer may fill a whole message with it")
 
 
-def _unbounded(view: View, kind: type[Array | String | Opaque], what: str, effect: str) -> Iterator[Hit]:
-    for declared in view.declarations():
+def _unbounded(
+    index: LintIndex, kind: type[Array | String | Opaque], what: str, effect: str
+) -> Iterator[Hit]:
+    for declared in index.declarations():
         for node in declared.parts():
             if isinstance(node, kind) and node.limit is None:
                 yield _hit(declared, f"{declared.name} is {what} without a limit", effect)
 
 
-def unbounded_depth(view: View) -> Iterator[Hit]:
-    """Types that contain themselves. Of those on the way back to itself, the structs and unions are named."""
-    for reference, definition in view.types.items():
+def unbounded_depth(index: LintIndex) -> Iterator[Hit]:
+    """Yield types that contain themselves: the structs and unions of each cycle."""
+    for reference, definition in index.types.items():
         is_body = isinstance(definition.node, Structure | UnionType)
         if definition.recursive and is_body and not definition.anonymous:
-            message = f"{definition.name} can contain itself, and nothing says how often"
-            effect = "a peer may nest it until the receiver's stack is used up"
-            yield Hit(view.symbol(reference), definition.span, message, effect, reference)
+            message = f"{definition.name} can contain itself without a limit"
+            effect = "a peer may nest it until the receiver's stack overflows"
+            yield Hit(index.symbol(reference), definition.span, message, effect, reference)
 
 
-def limit_too_high(view: View) -> Iterator[Hit]:
-    """Limits that no message can reach."""
-    for declared in view.declarations():
+def limit_too_high(index: LintIndex) -> Iterator[Hit]:
+    """Yield limits that no message can reach."""
+    for declared in index.declarations():
         for node in declared.parts():
-            least = _least_at_limit(view, node)
-            if least is not None and least > view.payload_max:
+            least = _least_at_limit(index, node)
+            if least is not None and least > index.payload_max:
                 assert isinstance(node, Array | Opaque | String)
                 assert node.limit is not None
                 limit = (
@@ -57,32 +59,32 @@ def limit_too_high(view: View) -> Iterator[Hit]:
                     else f"{node.limit.value:,}"
                 )
                 message = (
-                    f"the limit of {declared.name} is {limit}, which takes {least:,} bytes or more; "
-                    f"the payload of a message holds {view.payload_max:,}"
+                    f"the limit of {declared.name} is {limit}, which needs at least {least:,} bytes; "
+                    f"the payload of a message holds {index.payload_max:,}"
                 )
                 effect = "a sender that relies on the limit fails below it"
                 yield _hit(declared, message, effect)
 
 
-def payload_too_large(view: View) -> Iterator[Hit]:
-    """Payloads that no message can hold."""
-    for payload in view.payloads:
-        definition = view.definition(payload)
-        if definition.min_size > view.payload_max:
+def payload_too_large(index: LintIndex) -> Iterator[Hit]:
+    """Yield payloads that no message can hold."""
+    for payload in index.payloads:
+        definition = index.definition(payload)
+        if definition.min_size > index.payload_max:
             message = (
-                f"{definition.name} takes {definition.min_size:,} bytes or more; "
-                f"the payload of a message holds {view.payload_max:,}"
+                f"{definition.name} needs at least {definition.min_size:,} bytes; "
+                f"the payload of a message holds {index.payload_max:,}"
             )
-            yield Hit(view.symbol(payload), definition.span, message, "it can never be sent", payload)
+            yield Hit(index.symbol(payload), definition.span, message, "it can never be sent", payload)
 
 
-def _least_at_limit(view: View, node: Node) -> int | None:
-    """The bytes that an array, a string or opaque data takes at its limit, at the least."""
+def _least_at_limit(index: LintIndex, node: Node) -> int | None:
+    """Return the minimum size in bytes of an array, a string or opaque data at its limit."""
     match node:
         case String(limit) | Opaque(limit) if limit:
             return 4 + (limit.value + 3) // 4 * 4
         case Array(element, limit) if limit:
-            return 4 + limit.value * minimum_size(element, view.schema)
+            return 4 + limit.value * minimum_size(element, index.schema)
         case _:
             return None
 

@@ -1,4 +1,4 @@
-"""The rules of `lint`, and running them."""
+"""The rules of `lint`, and the function that runs them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Final
 from ..findings import Categories, Category, Finding, FindingRule, Rules
 from ..schema import Schema
 from . import conventions, limits, order, procedures, secrets, unused
-from .view import Hit, View
+from .index import Hit, LintIndex
 
 CATEGORIES: Final[Categories] = {
     category.id: category
     for category in (
-        Category("LIMIT", "error", "a peer can make the other take too much, or a limit means nothing"),
-        Category("ANNOTATION", "error", "libvirt's code generator is told too little, or something wrong"),
+        Category("LIMIT", "error", "a peer can exhaust the other, or a limit has no effect"),
+        Category("ANNOTATION", "error", "libvirt's code generator gets missing or wrong information"),
         Category("ORDER", "error", "procedures count from 1, and a new one comes last"),
-        Category("CONVENTION", "warning", "names and forms that hold all over libvirt"),
+        Category("CONVENTION", "warning", "names and forms used throughout libvirt"),
         Category("ACCESS", "warning", "calls that every client may make"),
         Category("SECRET", "warning", "fields that may hold secrets and that --redact does not know"),
-        Category("UNUSED", "notice", "what nothing on the wire needs"),
+        Category("UNUSED", "notice", "definitions that nothing on the wire needs"),
     )
 }
 
-#: Identifier → category, what the rule looks for, the function that does.
-_TABLE: Final[dict[str, tuple[str, str, Callable[[View], Iterator[Hit]]]]] = {
+#: Identifier → category, the rule's summary, its function.
+_TABLE: Final[dict[str, tuple[str, str, Callable[[LintIndex], Iterator[Hit]]]]] = {
     "UNBOUNDED_ARRAY": ("LIMIT", "An array has no limit.", limits.unbounded_array),
     "UNBOUNDED_STRING": ("LIMIT", "A string has no limit.", limits.unbounded_string),
     "UNBOUNDED_OPAQUE": ("LIMIT", "Opaque data has no limit.", limits.unbounded_opaque),
@@ -48,7 +48,7 @@ _TABLE: Final[dict[str, tuple[str, str, Callable[[View], Iterator[Hit]]]]] = {
     ),
     "STREAM_PLACE": (
         "ANNOTATION",
-        "The place of a @readstream or @writestream is not among the parameters.",
+        "The position of a @readstream or @writestream is not among the parameters.",
         procedures.stream_place,
     ),
     "STREAM_TWICE": (
@@ -62,7 +62,7 @@ _TABLE: Final[dict[str, tuple[str, str, Callable[[View], Iterator[Hit]]]]] = {
         "An event has an annotation that is for calls.",
         procedures.event_annotated,
     ),
-    "NUMBER_ORDER": ("ORDER", "A procedure stands behind one with a higher number.", order.number_order),
+    "NUMBER_ORDER": ("ORDER", "A procedure comes after one with a higher number.", order.number_order),
     "NUMBER_GAP": ("ORDER", "A number below the highest has no procedure.", order.number_gap),
     "PROCEDURE_NAME": (
         "CONVENTION",
@@ -71,7 +71,7 @@ _TABLE: Final[dict[str, tuple[str, str, Callable[[View], Iterator[Hit]]]]] = {
     ),
     "TYPE_NAME": (
         "CONVENTION",
-        "A payload's type is not called as its procedure is.",
+        "A payload's type is not named after its procedure.",
         conventions.type_name,
     ),
     "EVENT_NAME": ("CONVENTION", "An event's name lacks EVENT.", conventions.event_name),
@@ -80,8 +80,12 @@ _TABLE: Final[dict[str, tuple[str, str, Callable[[View], Iterator[Hit]]]]] = {
         "A procedure has a type for an event, and one for a call.",
         conventions.event_and_call,
     ),
-    "LIMIT_UNNAMED": ("CONVENTION", "A limit is a number, and no constant.", conventions.limit_unnamed),
-    "FLAGS_TYPE": ("CONVENTION", "Arguments have flags that are no unsigned number.", conventions.flags_type),
+    "LIMIT_UNNAMED": ("CONVENTION", "A limit is a number, not a constant.", conventions.limit_unnamed),
+    "FLAGS_TYPE": (
+        "CONVENTION",
+        "Arguments have flags that are not an unsigned number.",
+        conventions.flags_type,
+    ),
     "ACL_NONE": (
         "ACCESS",
         "A call needs no permission (@acl: none), and others of its program need one.",
@@ -89,11 +93,11 @@ _TABLE: Final[dict[str, tuple[str, str, Callable[[View], Iterator[Hit]]]]] = {
     ),
     "SECRET_UNLISTED": (
         "SECRET",
-        "A field looks secret, and is not in the list of secret fields.",
+        "A field looks secret, but is not in the list of secret fields.",
         secrets.secret_unlisted,
     ),
     "UNUSED_TYPE": ("UNUSED", "A type is in no payload.", unused.unused_type),
-    "UNUSED_CONSTANT": ("UNUSED", "A constant is named by no definition.", unused.unused_constant),
+    "UNUSED_CONSTANT": ("UNUSED", "A constant is used by no definition.", unused.unused_constant),
 }
 
 RULES: Final[Rules] = {
@@ -102,9 +106,10 @@ RULES: Final[Rules] = {
 
 
 def lint(schema: Schema) -> tuple[Finding, ...]:
-    """All findings, by file and by place in it, and in the order of the rules where they share one."""
-    view = View(schema)
-    found = [_finding(view, RULES[id_], hit) for id_, (_, _, rule) in _TABLE.items() for hit in rule(view)]
+    """Return all findings by file and by place in it; those at the same place are in the order of the
+    rules."""
+    index = LintIndex(schema)
+    found = [_finding(index, RULES[id_], hit) for id_, (_, _, rule) in _TABLE.items() for hit in rule(index)]
     files = {module.file: at for at, module in enumerate(schema.modules)}
 
     def place(finding: Finding) -> tuple[int, int]:
@@ -114,12 +119,12 @@ def lint(schema: Schema) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=place))
 
 
-def _finding(view: View, rule: FindingRule, hit: Hit) -> Finding:
+def _finding(index: LintIndex, rule: FindingRule, hit: Hit) -> Finding:
     symbol = hit.symbol
-    reached = view.reached(hit.holder) if hit.holder else ()
-    programs = [p.program.short for p in view.programs if p.module.file == symbol.file]
+    reached = index.reached(hit.holder) if hit.holder else ()
+    programs = [p.program.short for p in index.programs if p.module.file == symbol.file]
     if symbol.program is not None:
-        programs = [p.program.short for p in view.programs if p.program.number == symbol.program][:1]
+        programs = [p.program.short for p in index.programs if p.program.number == symbol.program][:1]
     elif len(programs) != 1:
         programs = list(dict.fromkeys(placed.program.short for placed, _, _ in reached))
     return Finding(

@@ -1,1 +1,1 @@
-"""Probe providers (`libvirt_probes.d`): text → Provider → Tapset, which knows where each probe is."""
+"""Probe providers (`libvirt_probes.d`): parsing them, locating their probes, and printing them."""

@@ -1,4 +1,4 @@
-"""The probes that programs and libraries hold, from their ELF notes; and where libvirt's are installed."""
+"""The probes of programs and libraries, from their ELF notes, and the paths of the installed libvirt."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from libvirt_proto.codec.elfnotes import Site, read_notes
 
 from ..files import open_regular
 
-#: Where distributions keep libraries, those of the machine's own word size before the others; and programs.
+#: Folders of libraries, those of the machine's word size first, and of programs.
 _LIBRARY_FOLDERS: Final = ("usr/local/lib64", "usr/local/lib", "usr/lib64", "usr/lib/*-linux-gnu*", "usr/lib")
 _PROGRAM_FOLDERS: Final = ("usr/local/sbin", "usr/sbin", "usr/local/bin", "usr/bin")
 _DRIVER: Final = "libvirt/connection-driver/libvirt_driver_qemu.so"
-#: What is named where no libvirt is looked at.
+#: The library named when no libvirt is examined.
 LIBRARY: Final = "libvirt.so.0"
 
 
 class BinaryError(Exception):
-    """A file whose probes cannot be read; the text is for the user."""
+    """A file whose probes cannot be read; the message is for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A program or library: its path as given; for each (provider, probe) the numbers of arguments at its
-    sites, of which there are one or more; its architecture (`x86_64`, `aarch64`); the sites; and a sentence
-    for each note that cannot be used."""
+    """A program or library: its path as given; for each (provider, probe) the argument counts at its sites
+    (one
+    or more); its architecture (`x86_64`, `aarch64`); the sites; and a sentence per unusable note."""
 
     path: str
     probes: Mapping[tuple[str, str], frozenset[int]]
@@ -60,8 +60,9 @@ def read_binary(path: str) -> Binary:
 
 
 def installed(root: Path = Path("/")) -> tuple[str, ...]:
-    """libvirt on this machine, as far as it has probes: the library, the driver of QEMU, and the daemons
-    (libvirtd, and the virtqemud, virtnetworkd, … of newer releases). A library is the first of its name."""
+    """Return the paths of the installed libvirt binaries with probes: the library, the QEMU driver, and the
+    daemons
+    (libvirtd, and virtqemud, virtnetworkd, … of newer releases). The first library of each name is used."""
     found: list[Path] = []
     for name in (LIBRARY, _DRIVER):
         found += [path for folder in _LIBRARY_FOLDERS for path in sorted(root.glob(f"{folder}/{name}"))][:1]

@@ -1,4 +1,4 @@
-"""The Provider: what one provider file says. Spans take no part in equality."""
+"""The Provider: the content of a provider file. Spans are ignored in comparisons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Argument:
 
     @property
     def is_string(self) -> bool:
-        """Whether it points to characters: the tapset reads them."""
+        """True if it points to characters, which the tapset reads."""
         return [word for word in self.type.split() if word != "const"] == ["char", "*"]
 
 
@@ -32,9 +32,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Probes of which the comments before them say the same: the source file that fires them, the
-    `prefix` of their names, and the program (`libvirtd`) and, below the library folder, the module
-    (`libvirt/connection-driver/libvirt_driver_qemu.so`) that holds them; None where they don't say."""
+    """Consecutive probes with the same annotations: the source file that fires them, the `prefix` of their
+    names,
+    the program (`libvirtd`) and the module, relative to the library folder
+    (`libvirt/connection-driver/libvirt_driver_qemu.so`), that contain them; None if not annotated."""
 
     probes: tuple[Probe, ...]
     file: str | None = None
@@ -45,7 +46,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider file: its base name, the provider's name, and its probes in the file's order."""
+    """A provider file: its base name, the provider's name, and its probes in file order."""
 
     file: str
     name: str
@@ -62,8 +63,8 @@ class Provider:
         return f"libvirt_{self.file.removesuffix('.d').removeprefix('libvirt_')}.stp"
 
     def alias(self, section: Section, probe: Probe) -> str:
-        """A probe's name in SystemTap, as libvirt's tapsets have it: `rpc_client_new` with the prefix
-        `rpc` is `libvirt.rpc.client_new`."""
+        """Return a probe's name in libvirt's tapsets: `libvirt.rpc.client_new` for `rpc_client_new` with the
+        prefix `rpc`."""
         if section.prefix is None:
             return f"{self.name}.{probe.name}"
         return f"{self.name}.{section.prefix}.{probe.name.removeprefix(section.prefix + '_')}"

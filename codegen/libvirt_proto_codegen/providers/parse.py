@@ -21,10 +21,10 @@ from ..source import MAX_SIZE, Source, Span
 from ..syntax_errors import quoted
 from .model import Argument, Probe, Provider, Section
 
-_UNNAMED = "an argument has a type and a name, which becomes the tapset's variable"
-#: (the token before, the token found, a terminal that was expected): what to do about it; None is any.
+_UNNAMED = "write a type and a name, which becomes the tapset's variable"
+#: (the previous token, the token found, an expected terminal) → the hint; None matches any.
 _HINTS: Final = (
-    (",", ")", "C_TYPE", "the last argument has no ',' behind it"),
+    (",", ")", "C_TYPE", "remove the ',' after the last argument"),
     (None, ",", "STAR", _UNNAMED),
     (None, ")", "STAR", _UNNAMED),
     (";", ";", "PROBE", "one ';' is enough"),
@@ -33,9 +33,9 @@ _HINTS: Final = (
 )
 _STRAY_HINTS: Final = {
     "\0": "is this a binary file?",
-    "/": "a comment is written '# …' or '/* … */'",
-    "[": "an array is passed as a pointer: 'char *name'",
-    ":": "translated arguments have no meaning for SystemTap",
+    "/": "write comments as '# …' or '/* … */'",
+    "[": "pass an array as a pointer: 'char *name'",
+    ":": "translated arguments are not supported by SystemTap",
 }
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -44,9 +44,9 @@ _ANNOTATION = re.compile(r"#[ \t]*(?P<word>\w+):[ \t]*(?P<value>.*?)[ \t\r\v\f]*
 
 
 def read_provider(source: Source) -> Provider:
-    """What a provider file says; raises DefinitionError with every problem found, at most MAX_PROBLEMS.
+    """Parse a provider file; raises DefinitionError with every problem found, at most MAX_PROBLEMS.
 
-    Problems of syntax come alone: a file is understood only when all of it could be read.
+    Semantic problems are reported only for files without syntax errors.
     """
     if len(source.text) > MAX_SIZE:
         raise DefinitionError([syntax_errors.too_large(source.name)])
@@ -54,7 +54,7 @@ def read_provider(source: Source) -> Provider:
 
 
 class _Builder:
-    """Makes the Provider of a tree, and collects what is wrong with it."""
+    """Builds the Provider from a tree, and collects problems."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -65,7 +65,9 @@ class _Builder:
         name, *elements = tree.children
         found = list(self._elements(elements))
         if not found and not self._problems:
-            self._problem("no-probes", self._span(cast(Token, name)), "this provider has no probe")
+            self._problem(
+                "no-probes", self._span(cast(Token, name)), "expected at least one probe in the provider"
+            )
         if self._problems:
             rest = self._problems[MAX_PROBLEMS:] and [syntax_errors.too_many(self._source.name, MAX_PROBLEMS)]
             raise DefinitionError([*self._problems[:MAX_PROBLEMS], *rest])
@@ -76,7 +78,8 @@ class _Builder:
         return Provider(PurePosixPath(self._source.name).name, str(name), sections)
 
     def _elements(self, elements: list[Any]) -> Iterator[tuple[Mapping[str, str], Probe]]:
-        """The probes, each with what the annotations before it say. `file` begins anew, the others add."""
+        """Yield the probes with the annotations before them. `file` starts a new section, the others extend
+        it."""
         said: dict[str, str] = {}
         for element in elements:
             if isinstance(element, Tree):
@@ -92,8 +95,8 @@ class _Builder:
             return word, value
         start = cast(int, token.start_pos) + match.start("value")
         wanted = "an identifier" if word == "prefix" else "a path below the source or library folder"
-        message = f"'{word}:' is followed by {wanted}, not by {quoted(value)}"
-        hint = f"a comment that says something else must not begin with '{word}:'"
+        message = f"expected {wanted} after '{word}:', got {quoted(value)}"
+        hint = f"begin a comment about anything else with a word other than '{word}:'"
         self._problem("bad-annotation", Span(self._source, start, start + len(value)), message, hint)
         return None
 
@@ -101,11 +104,13 @@ class _Builder:
         name, *parameters = cast("list[Any]", tree.children)
         span = self._span(name)
         if (first := self._names.setdefault(str(name), span)) is not span:
-            message = f"a second probe is called {quoted(str(name))}"
-            self._problem("duplicate-name", span, message, related=((first, "the first one"),))
+            message = f"duplicate probe {quoted(str(name))}"
+            self._problem("duplicate-name", span, message, related=((first, "first defined here"),))
         if prefix is not None and not name.startswith(f"{prefix}_"):
             message = f"{quoted(str(name))} does not begin with the prefix of its section, '{prefix}_'"
-            self._problem("bad-prefix", span, message, "'# prefix: …' before the probe says another one")
+            self._problem(
+                "bad-prefix", span, message, "change the prefix with '# prefix: …' before the probe"
+            )
         return Probe(str(name), tuple(self._arguments(parameters)), span=span)
 
     def _arguments(self, parameters: list[Any]) -> Iterator[Argument]:
@@ -116,10 +121,12 @@ class _Builder:
             kind, name = parameter.children
             words, span = " ".join(kind.children), self._span(name)
             if (first := names.setdefault(str(name), span)) is not span:
-                message = f"a second argument is called {quoted(str(name))}"
-                self._problem("duplicate-name", span, message, related=((first, "the first one"),))
+                message = f"duplicate argument {quoted(str(name))}"
+                self._problem("duplicate-name", span, message, related=((first, "first defined here"),))
             if "void" in words.split() and "*" not in words:
-                self._problem("void-argument", span, f"{quoted(str(name))} is void, which is no value")
+                self._problem(
+                    "void-argument", span, f"expected a type with a value for {quoted(str(name))}, got void"
+                )
             yield Argument(words.replace("* *", "**").replace("* *", "**"), str(name))
 
     def _span(self, token: Token) -> Span:
@@ -138,13 +145,13 @@ def _grammar() -> Lark:
 
 @cache
 def _resume() -> re.Pattern[str]:
-    """Finds probes that begin a line, and the comments that they are not to be found in."""
+    """Return the pattern of probes at the start of a line, and of comments, which may contain such text."""
     comment = _grammar().get_terminal("COMMENT").pattern.to_regexp()
     return re.compile(rf"(?:{comment})|^[ \t]*(?P<probe>probe\b)", re.MULTILINE)
 
 
 def _tree_from(source: Source, start: int) -> Tree[Token]:
-    """The tree of what begins at `start`; its offsets count from there. Raises SyntaxProblem."""
+    """Return the tree of the text from `start`, with offsets relative to it. Raises SyntaxProblem."""
     rule = "rest" if start else "provider"
     parser: Any = _grammar().parse_interactive(source.text[start:], start=rule)
     last: Token | None = None
@@ -188,7 +195,7 @@ def _tree_from(source: Source, start: int) -> Tree[Token]:
 
 
 def _next_probe(source: Source, offset: int) -> int | None:
-    """Where the next probe that begins a line begins, comments passed over."""
+    """Return the offset of the next probe at the start of a line, ignoring comments."""
     for match in _resume().finditer(source.text, offset):
         if match.lastgroup == "probe":
             return match.start("probe")

@@ -1,4 +1,4 @@
-"""Where each probe of a provider is: in which of the binaries, or why it is in none."""
+"""Placement of probes: the binaries that contain each probe of a provider, or the reason why none does."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .model import Probe, Provider, Section
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A probe that is in no binary as the provider has it: those that have it with other numbers of
-    arguments, and these."""
+    """A probe that no binary has as declared: the binaries that have it with other argument counts, and these
+    counts."""
 
     file: str
     probe: Probe
@@ -23,7 +23,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A provider, and the paths of the binaries that hold each of its probes, by the probe's name."""
+    """A provider, and the paths of the binaries that contain each of its probes, by the probe's name."""
 
     provider: Provider
     paths: Mapping[str, tuple[str, ...]]
@@ -31,10 +31,11 @@ class Placement:
 
 
 def place(provider: Provider, binaries: Sequence[Binary], *, all_probes: bool = False) -> Placement:
-    """Looks for the probes of a provider.
+    """Locate the probes of a provider in the binaries.
 
-    With `all_probes` none is left out: one that is nowhere is placed in the binary that the provider names
-    for it, else in the first one, and without any binary in libvirt's own by its mere name.
+    With `all_probes` none is left out: a probe that is in no binary is placed in the binary that the provider
+    names
+    for it, else in the first one, and without any binary in libvirt's own, by its file name.
     """
     paths: dict[str, tuple[str, ...]] = {}
     left_out: list[LeftOut] = []
@@ -55,7 +56,7 @@ def place(provider: Provider, binaries: Sequence[Binary], *, all_probes: bool = 
 
 
 def _meant(section: Section, binaries: Sequence[Binary]) -> str:
-    """The binary that a section's comments name."""
+    """Return the binary that a section's comments name."""
     named = [PurePosixPath(name).name for name in (section.module, section.binary) if name]
     for name in named:
         for binary in binaries:
@@ -67,7 +68,8 @@ def _meant(section: Section, binaries: Sequence[Binary]) -> str:
 
 
 def warnings(left_out: Iterable[LeftOut]) -> Iterator[str]:
-    """What was left out and why, in words: a line for each that differs, and one for all that are nowhere."""
+    """Yield a line for each probe that was left out because it differs, and one for all that are in no
+    binary."""
     for file, group in groupby(left_out, lambda each: each.file):
         nowhere = []
         for each in group:
@@ -76,9 +78,9 @@ def warnings(left_out: Iterable[LeftOut]) -> Iterator[str]:
             for path, numbers in each.others.items():
                 has = " or ".join(map(str, sorted(numbers)))
                 yield (
-                    f"{file}: left out {each.probe.name}: it has {len(each.probe.arguments)} arguments here, "
-                    f"and {has} in {path}"
+                    f"{file}: left out {each.probe.name}: it has {len(each.probe.arguments)} arguments in "
+                    f"the definitions, {has} in {path}"
                 )
         if nowhere:
             count = "1 probe" if len(nowhere) == 1 else f"{len(nowhere)} probes"
-            yield f"{file}: left out {count} that no binary has: {', '.join(nowhere)}"
+            yield f"{file}: left out {count} missing from all binaries: {', '.join(nowhere)}"

@@ -1,6 +1,6 @@
-"""Provider to canonical text: upstream's names, types and annotations, none of its other comments.
+"""Provider to canonical text: upstream's names, types and annotations, without its other comments.
 
-What is printed parses again to an equal Provider.
+The output parses to an equal Provider.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from .model import Argument, Probe, Provider, Section
 
 
 def print_provider(provider: Provider) -> str:
-    """A whole provider file."""
+    """Return the text of a provider file."""
     sections = "\n".join(map(_section, provider.sections))
     return f"provider {provider.name} {{\n{sections}}};\n"
 

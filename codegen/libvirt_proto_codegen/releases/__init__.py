@@ -1,6 +1,6 @@
-"""The releases whose definitions are here: a folder each of a few, and all of them in one archive.
+"""The bundled releases: folders for a few, and one archive with all of them.
 
-A folder wins where both have a release; a test holds that they agree.
+A folder takes precedence over the archive; a test checks that they agree.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ Content = TypeVar("Content")
 
 @cache
 def root() -> Path:
-    """The folder of all releases: in an installed package inside it, else in the repository."""
+    """Return the folder of all releases: inside an installed package, else in the repository."""
     package = Path(__file__).resolve().parent.parent
     packaged = package / "protocol-defs"
     return packaged if packaged.is_dir() else package.parent.parent / "protocol-defs"
 
 
 def folders() -> tuple[str, ...]:
-    """The releases that have a folder, the newest last."""
+    """Return the releases with a folder, the newest last."""
     if not root().is_dir():
         return ()
     found = [path.name for path in root().iterdir() if (path / MANIFEST).is_file()]
@@ -53,27 +53,27 @@ def folders() -> tuple[str, ...]:
 
 
 def newest() -> str:
-    """The newest release; raises UnknownRelease if there is none at all."""
+    """Return the newest release; raises UnknownRelease if there is none."""
     found = folders() or _archive().names
     if not found:
-        raise UnknownRelease(f"there are no definitions in {root()}")
+        raise UnknownRelease(f"no definitions in {root()}")
     return max(found, key=version_key)
 
 
 def releases() -> tuple[Release, ...]:
-    """All releases whose definitions are here, the newest last."""
+    """Return all bundled releases, the newest last."""
     found = {name: Release(name, name, name) for name in folders()}
     found |= {release.name: release for release in _archive().releases}
     return tuple(sorted(found.values(), key=lambda release: version_key(release.name)))
 
 
 def find(name: str) -> Release:
-    """The release that has the definitions of the release `name`; raises UnknownRelease in words."""
+    """Return the release that has the definitions of the release `name`; raises UnknownRelease."""
     return Archive(releases()).find(name)
 
 
 def texts(release: Release) -> dict[str, bytes]:
-    """File → content of a release that `find` gave; raises DefinitionError for what cannot be read."""
+    """Return file → content of a release returned by `find`; raises DefinitionError for unreadable files."""
     folder = root() / release.name
     if release.name in folders():
         files = (path for path in folder.iterdir() if path.suffix in (".x", ".d", ".toml"))
@@ -87,33 +87,33 @@ def _archive() -> Archive:
 
 
 def archive_of(folder: Path) -> Archive:
-    """The archive in a folder, empty where it has none; raises DefinitionError for one that is damaged."""
+    """Return the archive in a folder, empty without one; raises DefinitionError for a damaged one."""
     path = folder / ARCHIVE
     try:
         return read_archive(path.read_bytes().decode()) if path.exists() else Archive()
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
     except UnicodeDecodeError:
-        message = f"{path} is not UTF-8"
+        message = f"{path}: invalid UTF-8"
     except ArchiveError as error:
         message = f"{path}: {error}"
-    hint = "without it, libvirt-proto import makes a new one of all releases that it is given"
+    hint = "remove it, and import all releases again with libvirt-proto import"
     raise DefinitionError([Problem("bad-archive", None, message, hint)])
 
 
 def history() -> History | None:
-    """What is known of the releases' history, None where it was not imported; raises DefinitionError."""
-    return _beside(HISTORY, read_history)
+    """Return the history of the releases, None if it was not imported; raises DefinitionError."""
+    return _optional(HISTORY, read_history)
 
 
 def functions() -> Functions:
-    """The public API's functions of procedures, none where they were not imported; raises DefinitionError."""
-    return _beside(FUNCTIONS, read_functions) or {}
+    """Return the public functions of procedures, empty if they were not imported; raises DefinitionError."""
+    return _optional(FUNCTIONS, read_functions) or {}
 
 
 @cache
-def _beside(name: str, read: Callable[[str], Content]) -> Content | None:
-    """A file beside the releases that need not be there."""
+def _optional(name: str, read: Callable[[str], Content]) -> Content | None:
+    """Read an optional file in the folder of all releases."""
     path = root() / name
     if not path.is_file():
         return None

@@ -8,9 +8,9 @@
     @ 0.9.7:1.0.4 1.0.6              … from 0.9.7 to 1.0.4, and 1.0.6
      const REMOTE_AUTH_SASL_DATA_MAX = 65536;
 
-A line of a definition stands behind a blank; an empty one has none. Read from top to bottom, the lines that
-a release has are its file in canonical form. A new release adds its own lines and closes the ranges of those
-that it does not have; all else stays.
+A line of a definition follows a blank; an empty line has none. From top to bottom, the lines of a release are
+its file in canonical form. A new release adds its own lines and closes the ranges of lines that it lacks; all
+else is unchanged.
 """
 
 from __future__ import annotations
@@ -25,77 +25,75 @@ from typing import Final
 from .version import SAFE, version_key
 from .weave import Run, unweave, weave
 
-#: The archive's name beside the folders of releases.
+#: The archive's name, in the folder that also holds the folders of releases.
 ARCHIVE: Final = "releases.weave"
 
 _HEAD: Final = """\
 # libvirt's protocol definitions, release by release, written by `libvirt-proto import`. Each line of a file
-# stands here once, below the releases that have it: `A:B` from A to B, `A:` from A to the newest.
+# appears once, below the releases that have it: `A:B` from A to B, `A:` from A to the newest.
 """
 _FILE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9]+", re.ASCII)
 
 
 class ArchiveError(ValueError):
-    """An archive that cannot be used; says why, with the number of the line."""
+    """An invalid archive; the message gives the reason and the line number."""
 
 
 class UnknownRelease(LookupError):
-    """No definitions of this release are here; says which are."""
+    """A release that is not bundled; the message names the closest releases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release whose definitions are known. Those of all releases from `first` to `last` are the same."""
+    """A release with known definitions, which are the same in all releases from `first` to `last`."""
 
     name: str
     first: str
     last: str
 
     @property
-    def stands_for_others(self) -> bool:
-        """Whether it is more than one release."""
+    def covers_others(self) -> bool:
+        """True if the definitions are those of several releases."""
         return self.first != self.last
 
 
 @dataclass(frozen=True)
 class Archive:
-    """Releases in the order of their versions, and for each file the weave of its texts."""
+    """Releases in version order, and for each file the weave of its texts."""
 
     releases: tuple[Release, ...] = ()
     files: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The releases' names."""
+        """The names of the releases."""
         return tuple(release.name for release in self.releases)
 
     def find(self, name: str) -> Release:
-        """The release that has the definitions of the release `name`; raises UnknownRelease in words."""
+        """Return the release that has the definitions of the release `name`; raises UnknownRelease."""
         key = version_key(name)
         for release in self.releases:
             inside = version_key(release.first) <= key <= version_key(release.last) and name.count(".") > 1
             if name == release.name or inside:
                 return release
         before = [release.last for release in self.releases if version_key(release.last) < key][-1:]
-        behind = [release.first for release in self.releases if version_key(release.first) > key][:1]
-        neighbours = " and ".join(before + behind)
-        if before and behind:
-            known = f"its neighbours here are {neighbours}"
+        after = [release.first for release in self.releases if version_key(release.first) > key][:1]
+        neighbours = ", ".join(before + after)
+        if before and after:
+            known = f"closest: {neighbours}"
         else:
-            known = (
-                f"the {'newest' if before else 'oldest'} is {neighbours}" if neighbours else "there are none"
-            )
-        raise UnknownRelease(f"no definitions of libvirt {name} are here: {known}")
+            known = f"{'newest' if before else 'oldest'}: {neighbours}" if neighbours else "no release is"
+        raise UnknownRelease(f"libvirt {name} is not bundled ({known})")
 
     def texts(self, name: str) -> dict[str, str]:
-        """File → text of a release that is in `names`; raises ValueError for another."""
+        """Return file → text of a release in `names`; raises ValueError for another."""
         index = self.names.index(name)
         texts = ((file, unweave(runs, index)) for file, runs in self.files.items())
         return {file: text for file, text in texts if text is not None}
 
 
 def make_archive(releases: Iterable[Release], texts: Mapping[str, Mapping[str, str]]) -> Archive:
-    """The archive of releases, in any order; `texts` has file → text for each of their names."""
+    """Build the archive of releases, in any order; `texts` has file → text for each of their names."""
     ordered = sorted(releases, key=lambda release: version_key(release.name))
     files = sorted({file for release in ordered for file in texts[release.name]})
     return Archive(
@@ -105,10 +103,10 @@ def make_archive(releases: Iterable[Release], texts: Mapping[str, Mapping[str, s
 
 
 def write_archive(archive: Archive) -> str:
-    """The archive's file."""
+    """Return the text of the archive's file."""
     lines = [_HEAD]
     for release in archive.releases:
-        others = f" = {release.first}:{release.last}" if release.stands_for_others else ""
+        others = f" = {release.first}:{release.last}" if release.covers_others else ""
         lines.append(f"release {release.name}{others}\n")
     for file, runs in archive.files.items():
         lines.append(f"file {file}\n")
@@ -133,7 +131,7 @@ def _spell(versions: int, names: Sequence[str]) -> str:
 
 
 def read_archive(text: str) -> Archive:
-    """What `write_archive` wrote; raises ArchiveError for anything else."""
+    """Parse the output of `write_archive`; raises ArchiveError for anything else."""
     reader = _Reader()
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         try:
@@ -144,7 +142,7 @@ def read_archive(text: str) -> Archive:
 
 
 class _Reader:
-    """Takes an archive line by line; raises ValueError in words."""
+    """Parses an archive line by line; raises ValueError with a message."""
 
     def __init__(self) -> None:
         self._releases: dict[str, Release] = {}
@@ -163,34 +161,34 @@ class _Reader:
     def take(self, line: str) -> None:
         if line.startswith(" ") or not line:
             if not self._runs:
-                raise ValueError("a line of a file must stand behind `file` and `@`")
+                raise ValueError("expected `file` and `@` before a line of a file")
             self._runs[-1][1].append(line[1:])
         elif line.startswith("@ "):
             if self._runs is None:
-                raise ValueError("`@` must stand behind `file`")
+                raise ValueError("expected `file` before `@`")
             self._runs.append((self._versions(line[2:]), []))
         elif line.startswith("file "):
             self._file(line[5:])
         elif line.startswith("release "):
             self._release(line[8:])
         elif not line.startswith("#"):
-            raise ValueError("this is neither `release`, `file`, `@` nor a line of a file")
+            raise ValueError("expected `release`, `file`, `@` or a line of a file")
 
     def _release(self, words: str) -> None:
         name, equals, others = words.partition(" = ")
         first, _, last = others.partition(":") if equals else (name, "", name)
         for each in (name, first, last):
             if not SAFE.fullmatch(each):
-                raise ValueError(f"{each!r} is no name of a release")
+                raise ValueError(f"expected the name of a release, got {each!r}")
         ordered = [version_key(each) for each in (*list(self._releases)[-1:], name)]
         if self._files or name in self._releases or ordered != sorted(ordered):
-            raise ValueError("releases must stand before files, in the order of their versions")
+            raise ValueError("expected releases before files, in version order")
         self._indexes[name] = len(self._releases)
         self._releases[name] = Release(name, first, last)
 
     def _file(self, name: str) -> None:
         if not _FILE.fullmatch(name) or name in self._files:
-            raise ValueError(f"{name!r} is no name of a file, or a second one of that name")
+            raise ValueError(f"expected the unused name of a file, got {name!r}")
         self._runs = self._files[name] = []
 
     def _versions(self, words: str) -> int:
@@ -206,5 +204,5 @@ class _Reader:
 
     def _index(self, name: str) -> int:
         if name not in self._indexes:
-            raise ValueError(f"{name!r} is none of the releases above")
+            raise ValueError(f"expected one of the releases above, got {name!r}")
         return self._indexes[name]

@@ -1,4 +1,4 @@
-"""What differs between a release and the next, thing by thing."""
+"""The differences between a release and the next, symbol by symbol."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .renames import renames
 from .symbols import Aspects, symbols
 
 _WORD: Final = re.compile(r"\w+")
-#: Where these said nothing before, the language did not have them yet: nothing has changed.
+#: Aspects that the language lacked at first: their first appearance is not a change.
 _NEW_WORDS: Final = ("acl", "aclfilter")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference; `key` is the new release's (the old one's, for what left), all else as in Event."""
+    """One difference; `key` is the new release's (the old one's, if removed), all else as in Event."""
 
     key: Key
     kind: Kind
@@ -32,15 +32,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """All differences, and for each key of the old release the one that it has in the new release."""
+    """All differences, and old key → new key of everything that both releases have."""
 
     all: tuple[Change, ...] = ()
     keys: Mapping[Key, Key] = field(default_factory=dict)
 
 
 def changes(old: Schema, new: Schema) -> Changes:
-    """What makes the new release of the old one. Fields and members that come and go with their type are
-    left out."""
+    """Return the changes from the old release to the new. Fields and members added or removed with their type
+    are omitted."""
     if old.modules == new.modules:
         return Changes()
     before, after = symbols(old), symbols(new)
@@ -52,7 +52,7 @@ def changes(old: Schema, new: Schema) -> Changes:
 
 
 def _goes_on(key: Key, renamed: Mapping[Key, Key]) -> Key:
-    """The key of the same thing in the new release, if it is there; fields go on with their type."""
+    """Return the key that the same thing has in the new release, if it exists; fields follow their type."""
     if key in renamed:
         return renamed[key]
     above = owner(key)
@@ -82,7 +82,8 @@ def _changes(
 
 
 def _aspects(key: Key, before: Aspects, after: Aspects, names: Mapping[str, str]) -> Iterator[Change]:
-    """What changed of a thing, but for names; `names` has the new ones of what its declaration names."""
+    """Yield the changed aspects of a thing, except renames; `names` maps the names in its declaration to new
+    ones."""
     for what in dict.fromkeys((*before, *after)):
         one, other = before.get(what), after.get(what)
         if what == "name":

@@ -1,4 +1,4 @@
-"""A folder or an archive with the definitions of many releases, a folder each, named after the release."""
+"""A folder or an archive with the definitions of many releases, in a folder each, named after the release."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..errors import DefinitionError, Problem
 from ..source_tree import SourceTree
 from .version import version_key
 
-#: libvirt has made some 250, with its maintenance releases.
+#: Maximum number of releases; libvirt has made about 250, including maintenance releases.
 MAX_RELEASES: Final = 1000
 
 _RELEASE: Final = re.compile(r"(?:libvirt-)?v?([0-9]+(?:\.[0-9]+)+(?:-?rc[0-9]+)?)")
 
 
 def by_release(tree: SourceTree) -> Mapping[str, SourceTree]:
-    """Release → its part of the tree, in the order of the versions; empty where not all .x files lie in
-    folders of releases, or all in that of one."""
+    """Return release → its part of the tree, in version order; empty unless all .x files are in folders of at
+    least two releases."""
     found: dict[str, dict[PurePosixPath, bytes]] = defaultdict(dict)
     for path, data in tree.definitions.items():
         release = _release_of(path)
@@ -32,7 +32,7 @@ def by_release(tree: SourceTree) -> Mapping[str, SourceTree]:
     if len(found) < 2:
         return {}
     if len(found) > MAX_RELEASES:
-        raise DefinitionError([Problem("too-large", None, f"it has more than {MAX_RELEASES:,} releases")])
+        raise DefinitionError([Problem("too-large", None, f"expected at most {MAX_RELEASES:,} releases")])
     headers: dict[str, dict[PurePosixPath, bytes]] = defaultdict(dict)
     for path, data in tree.headers.items():
         if (release := _release_of(path)) is not None:
@@ -43,6 +43,6 @@ def by_release(tree: SourceTree) -> Mapping[str, SourceTree]:
 
 
 def _release_of(path: PurePosixPath) -> str | None:
-    """The outermost folder that is named after a release."""
+    """Return the outermost folder that is named after a release."""
     names = (match[1] for part in path.parts[:-1] if (match := _RELEASE.fullmatch(part)))
     return next(names, None)

@@ -1,4 +1,4 @@
-"""The history of releases, made by comparing each with the one before it."""
+"""The history of releases, built by comparing each with its predecessor."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from .facts import Facts, History, HistoryError
 from .version import follows, is_maintenance, version_key
 
 Load = Callable[[Release], Schema]
-#: Changes over all releases; libvirt's have 1,000.
+#: Maximum number of changes over all releases; libvirt's have 1,000.
 MAX_EVENTS: Final = 50_000
 
 
 def fold(releases: Sequence[Release], load: Load) -> History:
-    """The history of releases, which stand in the order of their versions; `load` gives the Schema of one.
+    """Return the history of releases, which are in version order; `load` returns the Schema of one.
 
-    Maintenance releases come last: what one has that the start of its branch has not is told of the later
-    release that brought it, too, and else of itself. Raises HistoryError for more than MAX_EVENTS changes.
+    Maintenance releases come last. A thing that one has, and the start of its branch lacks, is recorded with
+    the
+    later release that also added it, or with the maintenance release if there is none. Raises HistoryError
+    for more
+    than MAX_EVENTS changes.
     """
     main = [release for release in releases if not is_maintenance(release.name)]
     history = History(main[0].first, main[0].name)
@@ -44,7 +47,7 @@ def fold(releases: Sequence[Release], load: Load) -> History:
 
 
 def extend(history: History, old: Release, new: Release, load: Load) -> History:
-    """The history with a release behind its last one, which is `old`."""
+    """Return the history extended by a release after its last one, which is `old`."""
     return _extended(history, old, new, changes(load(old), load(new)))
 
 
@@ -73,8 +76,9 @@ def _with_change(known: Facts | None, change: Change, when: Span) -> Facts:
 
 
 def _branches(releases: Sequence[Release]) -> Iterator[tuple[str, Release, Release]]:
-    """Each maintenance release, with the name of the release that its branch starts from, and behind the one
-    before it, which is that start or another maintenance release."""
+    """Yield each maintenance release, with the release that its branch starts from, and its predecessor on
+    the
+    branch, which is that start or another maintenance release."""
     by_name = {release.name: release for release in releases}
     last: dict[str, Release] = {}
     for release in releases:
@@ -94,7 +98,7 @@ def _with_branch(history: History, key: Key, change: Change, release: str) -> Hi
 
 
 def _with_also(known: Facts | None, change: Change, release: str) -> Facts:
-    """The facts, with a maintenance release added to what it shares with a later one."""
+    """Return the facts, with a maintenance release added to those that it shares with a later one."""
     if known is None:
         return _with_change(None, change, Span(release))
     if change.kind == "came" and known.since is not None:

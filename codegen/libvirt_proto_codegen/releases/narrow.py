@@ -1,5 +1,5 @@
-"""What the public API's description adds to a history: `functions.json` has the function of each procedure,
-and the release that brought the function."""
+"""Narrowing of a history with the public API: `functions.json` has the function of each procedure, and the
+release that added the function."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .facts import Facts, History
 from .symbols import procedure_key
 from .version import version_key
 
-#: The file's name beside the history.
+#: The file's name, in the folder of the history.
 FUNCTIONS: Final = "functions.json"
 
-#: The release that brought the remote protocol: older functions were served by it later than they came.
+#: The release that added the remote protocol; older functions became procedures later.
 _FIRST_PROTOCOL: Final = "0.3.0"
 
 #: Procedure → function and release.
@@ -26,17 +26,18 @@ Functions = Mapping[Key, tuple[str, str]]
 
 
 def read_functions(text: str) -> Functions:
-    """The file's content; raises ValueError for anything else."""
+    """Parse the file; raises ValueError for invalid content."""
     try:
         plain = json.loads(text)["functions"]
         return {tuple(key.split(" ")): (str(name), str(release)) for key, (name, release) in plain.items()}
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"this has no functions: {error}") from None
+        raise ValueError(f"invalid functions: {error}") from None
 
 
 def narrowed(history: History, functions: Functions, schema: Schema) -> History:
-    """The history, with functions where they tell more than it does: of procedures that came in a span of
-    releases, and of the payloads that came with them."""
+    """Return the history, with functions where they are more precise: for procedures added in a span of
+    releases,
+    and for the payloads added with them."""
     facts = dict(history.facts)
     for module in schema.modules:
         for program in module.programs:
@@ -54,7 +55,7 @@ def narrowed(history: History, functions: Functions, schema: Schema) -> History:
 
 
 def narrows(span: Span, release: str) -> bool:
-    """Whether a release says more than the span that it lies in."""
+    """Return True if a release is more precise than the span that contains it."""
     if span.by is None or version_key(release) > version_key(span.by):
         return False
     return version_key(span.after or _FIRST_PROTOCOL) < version_key(release)

@@ -1,4 +1,4 @@
-"""Which thing of a release is which of the next one, where their names differ."""
+"""Renamed things: which thing of a release is which of the next one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..schema import Schema
 
 
 def renames(old: Schema, new: Schema) -> dict[Key, Key]:
-    """Old key → new key of types, fields, members and constants that go on under another name."""
+    """Return old key → new key of the types, fields, members and constants that were renamed."""
     found: dict[Key, Key] = {}
     for finding in compare(old, new):
         if finding.rule.endswith("_RENAMED") and finding.old_symbol and finding.symbol:
@@ -21,7 +21,7 @@ def renames(old: Schema, new: Schema) -> dict[Key, Key]:
 
 
 def _key(symbol: Symbol) -> Key | None:
-    """The key of what a finding is about; programs and procedures keep theirs."""
+    """Return the key of a finding's symbol; None for programs and procedures, which keep theirs."""
     if symbol.kind in ("type", "constant"):
         return symbol.kind, symbol.name
     if symbol.owner is None:

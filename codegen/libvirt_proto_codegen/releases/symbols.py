@@ -1,9 +1,10 @@
-"""All that a Schema names, each by a key that the next release has, too, with what can change of it. A
-program is known by its number and a procedure by its own, all else by name.
+"""Everything that a Schema names, with a key that is stable across releases, and its changeable aspects.
 
-program 0x20008086                       procedure 0x20008086 422
-type remote_domain_get_info_ret          field remote_domain_get_info_ret maxMem
-member virNetMessageType VIR_NET_CALL    constant REMOTE_STRING_MAX
+The key of a program is its number, that of a procedure its program's and its own, all other keys are names:
+
+    program 0x20008086                       procedure 0x20008086 422
+    type remote_domain_get_info_ret          field remote_domain_get_info_ret maxMem
+    member virNetMessageType VIR_NET_CALL    constant REMOTE_STRING_MAX
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from libvirt_proto.codec.types import (
 from ..dialect import version_names
 from ..schema import Module, Procedure, Schema
 
-#: What can change of a thing: `number`, `xdr`, `name`, `args`, … → its value.
+#: The changeable aspects of a thing: `number`, `xdr`, `name`, `args`, … → its value.
 Aspects = Mapping[str, int | str | None]
 
 
 def symbols(schema: Schema) -> dict[Key, Aspects]:
-    """Everything that has a name, with its aspects. The fields of unions are their discriminants and arms."""
+    """Return everything named, with its aspects. The fields of a union are its discriminant and arms."""
     found: dict[Key, Aspects] = {}
     for module in schema.modules:
         for key, aspects in _module(module):
@@ -38,12 +39,12 @@ def symbols(schema: Schema) -> dict[Key, Aspects]:
 
 
 def program_key(number: int) -> Key:
-    """The key of a program."""
+    """Return the key of a program."""
     return "program", f"{number:#010x}"
 
 
 def procedure_key(program: int, number: int) -> Key:
-    """The key of a procedure."""
+    """Return the key of a procedure."""
     return "procedure", f"{program:#010x}", str(number)
 
 
@@ -93,7 +94,7 @@ def _type(definition: TypeDefinition, spoken_for: set[str]) -> Iterator[tuple[Ke
 
 
 def part_name(part: Field | Arm) -> str:
-    """The name of a field or an arm; of an arm without one, its label: `case 7`, `default`."""
+    """Return the name of a field or an arm; without a name, the label of the arm: `case 7`, `default`."""
     if part.name is not None:
         return part.name
     return f"case {part.labels[0].value}" if part.labels else "default"

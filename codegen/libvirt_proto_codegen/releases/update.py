@@ -1,4 +1,4 @@
-"""The archive and the history of a folder of definitions, with more releases in them."""
+"""Adding releases to the archive and the history of a folder of definitions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .fold import extend, fold
 from .version import is_maintenance, version_key
 from .weave import WeaveError
 
-#: Told what is done, and with which release: ("Comparing", "1.0.5").
+#: Receives the current step and release: ("Comparing", "1.0.5").
 Progress = Callable[[str, str], None]
-#: A release is compared with the one before it.
+#: Maximum number of cached Schemas: a release is compared with the one before it.
 _SCHEMAS: Final = 2
 
 
 def has_archive(folder: Path) -> bool:
-    """Whether a folder keeps an archive of releases."""
+    """Return True if a folder holds an archive of releases."""
     return (folder / ARCHIVE).is_file()
 
 
@@ -40,11 +40,13 @@ def updated(
     anew: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, str]:
-    """The archive and the history in a folder, file → text, with the releases of `news` in them: release →
-    file → text. `same` has ranges (first, last) of releases that have the same declarations.
+    """Return the archive and the history of a folder (file → text), with the releases of `news` added.
 
-    Behind the newest release the history only grows; all of it is made again where that is not so, and if it
-    is to be made `anew`. Raises DefinitionError for files that cannot be read and for ranges that cannot be.
+    `news` maps release → file → text. `same` has ranges (first, last) of releases with the same declarations.
+
+    Releases after the newest one only extend the history; otherwise, or with `anew`, all of it is rebuilt.
+    Raises
+    DefinitionError for unreadable files and invalid ranges.
     """
     old = archive_of(folder)
     try:
@@ -54,7 +56,7 @@ def updated(
             history = fold(new.releases, Schemas(new, progress))
     except (WeaveError, HistoryError) as error:
         raise DefinitionError(
-            [Problem("too-large", None, f"{error}: these are not releases of libvirt")]
+            [Problem("too-large", None, f"{error}: expected releases of libvirt")]
         ) from None
     return {ARCHIVE: write_archive(new), HISTORY: write_history(history)}
 
@@ -62,7 +64,7 @@ def updated(
 def _with_news(
     old: Archive, news: Mapping[str, Mapping[str, str]], same: Sequence[tuple[str, str]]
 ) -> Archive:
-    """The archive with more releases, or with others in their place."""
+    """Return the archive with releases added or replaced."""
     known = {release.name: release for release in old.releases}
     texts = {name: old.texts(name) for name in old.names}
     releases = _with_ranges(
@@ -74,8 +76,9 @@ def _with_news(
 
 
 def _grown(history: History | None, old: Archive, new: Archive, progress: Progress | None) -> History | None:
-    """The history with the releases behind its last one; None where it is not of the old archive, where the
-    new one has more than that, and where a maintenance release has what a new one may have, too."""
+    """Return the history extended by the releases after its last one. None if it does not match the old
+    archive, if
+    the new archive has more than that, and if a maintenance release may share facts with a new one."""
     kept = new.releases[: len(old.releases)] == old.releases and all(
         old.texts(name) == new.texts(name) for name in old.names
     )
@@ -94,13 +97,13 @@ def _grown(history: History | None, old: Archive, new: Archive, progress: Progre
 
 
 def _is_of_maintenance(facts: Facts) -> bool:
-    """Whether only a maintenance release has a thing, or something of it."""
+    """Return True if a thing, or one of its facts, exists only in a maintenance release."""
     spans = [facts.since, *(event.when for event in facts.events)]
     return any(span and span.release and is_maintenance(span.release) for span in spans)
 
 
 def _history(folder: Path) -> History | None:
-    """The history in a folder; None where there is none that can be read, and it must be made again."""
+    """Return the history in a folder; None if it is missing or unreadable, and must be rebuilt."""
     try:
         return read_history((folder / HISTORY).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, HistoryError):
@@ -108,14 +111,14 @@ def _history(folder: Path) -> History | None:
 
 
 def _with_ranges(releases: Mapping[str, Release], ranges: Sequence[tuple[str, str]]) -> list[Release]:
-    """The releases, each with the range that it stands for."""
+    """Return the releases with the ranges that they cover."""
     found = dict(releases)
     for first, last in ranges:
         low, high = version_key(first), version_key(last)
         inside = [name for name in releases if low <= version_key(name) <= high]
         if len(inside) != 1:
             names = ", ".join(inside) or "none"
-            message = f"a range must have one release whose definitions are known: {first}:{last} has {names}"
+            message = f"expected one release with known definitions in the range {first}:{last}, got {names}"
             raise DefinitionError([Problem("bad-range", None, message)])
         found[inside[0]] = Release(inside[0], first, last)
     ordered = sorted(found.values(), key=lambda release: version_key(release.name))
@@ -123,23 +126,23 @@ def _with_ranges(releases: Mapping[str, Release], ranges: Sequence[tuple[str, st
         if version_key(before.last) >= version_key(release.first):
             one, other = (f"{each.name} ({each.first}:{each.last})" for each in (before, release))
             message = f"the ranges of {one} and {other} overlap"
-            hint = f"--same {release.name}:{release.name} says that {release.name} stands for itself alone"
+            hint = f"--same {release.name}:{release.name} limits {release.name} to itself"
             raise DefinitionError([Problem("bad-range", None, message, hint)])
     return ordered
 
 
 class Schemas:
-    """The Schemas of an archive's releases; what two have in common is read once."""
+    """Loads the Schemas of an archive's releases; files that two releases share are parsed once."""
 
     def __init__(self, archive: Archive, progress: Progress | None = None) -> None:
         self._archive = archive
         self._progress = progress
-        #: Those of the last release: its neighbours share most of them.
+        #: Those of the last release, which shares most of them with its neighbours.
         self._known: dict[tuple[str, str], Specification] = {}
         self._schema = lru_cache(_SCHEMAS)(self._of)
 
     def __call__(self, release: Release) -> Schema:
-        """The Schema of a release; the very same for releases with the same texts."""
+        """Return the Schema of a release; the same object for releases with the same texts."""
         if self._progress is not None:
             self._progress("Comparing", release.name)
         return self._schema(tuple(self._archive.texts(release.name).items()))

@@ -1,29 +1,29 @@
-"""Names of releases: their order, and which one comes next."""
+"""Names of releases: their order and succession."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-#: What a release may be called: it becomes the name of a folder.
+#: Valid names of releases, which become names of folders.
 SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", re.ASCII)
-#: Since 3.0.0 the first number is that of a year, which has at least ten releases (0 to 10 or so).
+#: Since 3.0.0 the major number is that of a year, which has at least ten releases (0 to about 10).
 _YEARS: Final = 3
 _LAST_OF_A_YEAR: Final = 10
 
 
 def version_key(release: str) -> tuple[tuple[int, int | str], ...]:
-    """Sorts releases by their numbers: 9.0.0 before 10.0.0."""
+    """Return the sort key of a release, which orders by numbers: 9.0.0 before 10.0.0."""
     return tuple((1, int(part)) if part.isdecimal() else (0, part) for part in release.split("."))
 
 
 def is_maintenance(release: str) -> bool:
-    """Whether it is of a maintenance branch: 1.2.9.3 came after 1.2.10, and does not have what that has."""
+    """Return True for a maintenance release: 1.2.9.3 is newer than 1.2.10, but lacks its additions."""
     return release.count(".") > 2
 
 
 def follows(release: str, before: str) -> bool:
-    """Whether no release came between the two, as far as their numbers tell.
+    """Return True if no release lies between the two, as far as their numbers show.
 
     4.0.0 follows 3.10.0 and 2.0.0 follows 1.3.5, but 13.0.0 does not follow 12.6.0.
     """

@@ -1,8 +1,9 @@
 """Many versions of a text as one: each line once, with the versions that have it.
 
-This is the weave of SCCS: the lines of all versions in one order, so that a version is what is left when
-the lines of the others are passed over. It is a function of the texts alone: a version that is taken out
-and put back gives the same weave.
+This is the weave of SCCS: the lines of all versions in one order, so that a version is what remains when the
+lines of the others are skipped. It depends only on the texts: removing a version and adding it again gives
+the
+same weave.
 """
 
 from __future__ import annotations
@@ -13,24 +14,24 @@ from difflib import SequenceMatcher
 from itertools import groupby
 from typing import Final
 
-#: Lines of all versions together; libvirt's largest file has 7,000.
+#: Maximum number of lines of all versions together; libvirt's largest file has 7,000.
 MAX_LINES: Final = 100_000
 
 
 class WeaveError(ValueError):
-    """Versions that have too little in common to be kept in one text."""
+    """Versions that have too little in common for one weave."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Lines (without line ends) that the same versions have: `versions` has a bit for each index."""
+    """Lines (without line ends) shared by the same versions; `versions` has a bit per index."""
 
     versions: int
     lines: tuple[str, ...]
 
 
 def weave(texts: Iterable[str | None]) -> tuple[Run, ...]:
-    """The weave of a text's versions; None stands for a version that does not have the text.
+    """Return the weave of a text's versions; None is a version without the text.
 
     Raises WeaveError for more than MAX_LINES lines.
     """
@@ -50,7 +51,7 @@ def weave(texts: Iterable[str | None]) -> tuple[Run, ...]:
 
 
 def unweave(runs: Iterable[Run], version: int) -> str | None:
-    """The text of one version, None where it has none."""
+    """Return the text of one version, None if it has none."""
     lines = [line for run in runs if run.versions >> version & 1 for line in run.lines]
     return "\n".join(lines) if lines else None
 
@@ -64,34 +65,36 @@ class _Line:
 def _with_version(
     woven: list[_Line], current: list[_Line], wanted: list[str]
 ) -> tuple[list[_Line], list[_Line]]:
-    """The weave with a version's lines in it, and those lines; `current` are those of the version before."""
+    """Return the weave with a version's lines added, and those lines; `current` are the previous
+    version's."""
     lines: list[_Line] = []
-    #: New lines stand right behind what they replace, or behind the last line that is kept.
-    behind: dict[_Line | None, list[_Line]] = {}
+    #: New lines come directly after those that they replace, or after the last line that is kept.
+    following: dict[_Line | None, list[_Line]] = {}
     kept = 0
     for edit in _edits([line.text for line in current], wanted):
         new = [_Line(text) for text in wanted[edit.new.start : edit.new.stop]]
-        behind[current[edit.old.stop - 1] if edit.old.stop else None] = new
+        following[current[edit.old.stop - 1] if edit.old.stop else None] = new
         lines += current[kept : edit.old.start] + new
         kept = edit.old.stop
-    result = behind.get(None, [])
+    result = following.get(None, [])
     for line in woven:
-        result += [line, *behind.get(line, ())]
+        result += [line, *following.get(line, ())]
     return result, lines + current[kept:]
 
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """A stretch of the old sequence that gives way to one of the new; both can be empty, not both at once."""
+    """A range of the old sequence that one of the new replaces; at most one of them is empty."""
 
     old: range
     new: range
 
 
 def _edits(old: Sequence[str], new: Sequence[str]) -> Iterator[_Edit]:
-    """What makes `new` of `old`: paragraphs are compared first, and then the lines of those that differ.
+    """Yield the edits from `old` to `new`: paragraphs are compared first, then the lines of those that
+    differ.
 
-    Lines alone would match across definitions, which have many in common; and they are too many.
+    Comparing only lines would match across definitions, which share many lines, and would be slow.
     """
     before, after = _paragraphs(old), _paragraphs(new)
     for edit in _differences(before, after):
@@ -112,7 +115,7 @@ def _differences(old: Sequence[object], new: Sequence[object]) -> Iterator[_Edit
 
 
 def _paragraphs(lines: Sequence[str]) -> list[tuple[str, ...]]:
-    """Lines up to and with each empty one."""
+    """Split into paragraphs, each ending with its empty line."""
     found: list[tuple[str, ...]] = []
     start = 0
     for index, line in enumerate(lines):

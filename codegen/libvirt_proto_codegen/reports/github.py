@@ -1,7 +1,8 @@
 """Findings as workflow commands, which GitHub Actions turns into annotations of the changed files.
 
-The form is that of "Workflow commands for GitHub Actions" in GitHub's documentation; what must be escaped is
-what its runner undoes: `%`, CR and LF everywhere, `:` and `,` in a property's value.
+Source: "Workflow commands for GitHub Actions" in GitHub's documentation. The characters that its runner
+unescapes
+are escaped: `%`, CR and LF everywhere, `:` and `,` in a property's value.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from .report import Judged, Report
 
 
 def as_github(report: Report) -> str:
-    """A line per finding that is not ignored, a warning per entry that ignores nothing, and the summary."""
+    """Return a line per finding that is not ignored, a warning per entry without effect, and the summary."""
     lines = [
         _finding(each, report.level(category))
         for category, judged in report.by_category()
@@ -23,7 +24,7 @@ def as_github(report: Report) -> str:
     ]
     for ignore in report.unused:
         properties = {"file": ignore.file, **({"line": str(ignore.line)} if ignore.line else {})}
-        lines.append(_command("warning", properties, f"nothing is ignored by {ignore}"))
+        lines.append(_command("warning", properties, f"this entry ignores nothing: {ignore}"))
     return "\n".join([*lines, report.summary()]) + "\n"
 
 

@@ -1,12 +1,12 @@
-"""The ignore file: which findings are known, and why they are as they should be.
+"""The ignore file: known findings, and the reasons why they are acceptable.
 
     [[ignore]]
     rule = "UNBOUNDED_ARRAY"
-    program = "lxc"                       # a pattern, as of file names
+    program = "lxc"                       # a pattern, as for file names
     name = "lxc_*"                        # a pattern
     reason = "the daemon sends no more than …"
 
-An entry needs a reason, and says with at least one of the other keys what it is about.
+An entry needs a reason and at least one of the other keys.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from ..findings import Finding, Rules
 
 _KEYS: Final = ("rule", "program", "name", "reason")
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*ignore[ \t]*\]\]", re.MULTILINE)
-#: More than anybody writes by hand.
+#: Maximum size of an ignore file, in bytes.
 _MAX_SIZE: Final = 2**20
 
 
 class IgnoresError(ValueError):
-    """An ignore file that cannot be used; says where and why."""
+    """An invalid ignore file; the message gives the place and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """One entry. None matches anything; `line` is None where the file writes entries in a way of its own."""
+    """One entry. None matches anything; `line` is None if the file uses another TOML syntax for entries."""
 
     reason: str
     rule: str | None = None
@@ -43,7 +43,7 @@ class Ignore:
     line: int | None = None
 
     def matches(self, finding: Finding) -> bool:
-        """Whether the entry is about a finding."""
+        """Return True if the entry matches a finding."""
         return (
             (self.rule is None or self.rule == finding.rule)
             and (self.program is None or fnmatchcase(finding.program or "", self.program))
@@ -61,7 +61,7 @@ class Ignore:
 
 
 def read_ignores(path: Path, rules: Rules) -> tuple[Ignore, ...]:
-    """The entries of an ignore file; raises IgnoresError, or OSError where it cannot be read."""
+    """Read the entries of an ignore file; raises IgnoresError, or OSError if it cannot be read."""
     with path.open("rb") as file:
         data = file.read(_MAX_SIZE + 1)
     if len(data) > _MAX_SIZE:
@@ -70,17 +70,17 @@ def read_ignores(path: Path, rules: Rules) -> tuple[Ignore, ...]:
 
 
 def parse_ignores(data: bytes, file: str, rules: Rules) -> tuple[Ignore, ...]:
-    """The entries of an ignore file's bytes; raises IgnoresError."""
+    """Parse the entries of an ignore file; raises IgnoresError."""
     try:
         text = data.decode("utf-8")
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise IgnoresError(f"{file}: not TOML: {error or 'it nests too deep'}") from None
+        raise IgnoresError(f"{file}: not TOML: {error or 'nested too deeply'}") from None
     entries = document.pop("ignore", [])
     if document:
-        raise IgnoresError(f"{file}: it has {min(document)!r}, and may have [[ignore]] alone")
+        raise IgnoresError(f"{file}: expected only [[ignore]], got {min(document)!r}")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise IgnoresError(f"{file}: each entry begins with a line [[ignore]]")
+        raise IgnoresError(f"{file}: expected entries that begin with a line [[ignore]]")
     lines = [text.count("\n", 0, match.start()) + 1 for match in _HEADER.finditer(text)]
     places: Sequence[int | None] = lines if len(lines) == len(entries) else [None] * len(entries)
     return tuple(
@@ -93,18 +93,18 @@ def _entry(entry: dict[str, Any], number: int, file: str, line: int | None, rule
     place = f"{file}: entry {number}" if line is None else f"{file}:{line}"
     for key, value in entry.items():
         if key not in _KEYS:
-            raise IgnoresError(f"{place}: an entry has {', '.join(_KEYS)}, and no {key!r}")
+            raise IgnoresError(f"{place}: expected {', '.join(_KEYS)}, got {key!r}")
         if not isinstance(value, str) or not value.strip():
-            raise IgnoresError(f"{place}: {key} needs some text in quotes")
+            raise IgnoresError(f"{place}: expected some text in quotes for {key}")
     if "reason" not in entry:
-        raise IgnoresError(f'{place}: it has no reason: say why this is as it should be (reason = "…")')
+        raise IgnoresError(f'{place}: missing reason: state why the finding is acceptable (reason = "…")')
     if len(entry) == 1:
-        raise IgnoresError(f"{place}: it would ignore everything: give a rule, a program or a name")
+        raise IgnoresError(f"{place}: this would ignore everything: give a rule, a program or a name")
     if (rule := entry.get("rule", "")) and rule not in rules:
-        raise IgnoresError(f"{place}: there is no rule {rule!r} (--list-rules prints them)")
+        raise IgnoresError(f"{place}: unknown rule {rule!r} (--list-rules prints them)")
     return Ignore(**entry, file=file, line=line)
 
 
 def first_match(ignores: Iterable[Ignore], finding: Finding) -> Ignore | None:
-    """The first entry that is about a finding."""
+    """Return the first entry that matches a finding."""
     return next((ignore for ignore in ignores if ignore.matches(finding)), None)

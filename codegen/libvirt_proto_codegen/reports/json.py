@@ -1,4 +1,4 @@
-"""Findings for programs, as one JSON object. `docs/findings.md` describes it."""
+"""Findings for programs, as one JSON object, documented in `docs/findings.md`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .report import Report
 
 
 def as_json(report: Report) -> str:
-    """The report as one indented JSON object and a line end."""
+    """Return the report as one indented JSON object and a line end."""
     document = {
         "command": report.command,
         "failed": report.failed,
@@ -35,7 +35,7 @@ def _finding(finding: Finding, ignore: Ignore | None, report: Report) -> dict[st
 
 
 def _object(value: Finding | Ignore | Symbol) -> dict[str, Any]:
-    """A key per field, so that what a finding comes to say some day is written, too."""
+    """Return a key per field, so that fields added to findings are written as well."""
     return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
 
 
@@ -44,7 +44,7 @@ def _plain(value: object) -> object:
         return _object(value)
     if isinstance(value, Span):
         return {"file": _plain(file_of(value)), "line": value.line, "column": value.column}
-    if isinstance(value, str):  # the name of a file may hold bytes that are no UTF-8
+    if isinstance(value, str):  # the name of a file may hold bytes that are not UTF-8
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, tuple):
         return [_plain(each) for each in value]

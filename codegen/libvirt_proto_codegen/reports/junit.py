@@ -1,10 +1,12 @@
-"""Findings as JUnit's XML, which nearly every CI system shows.
+"""Findings as JUnit XML, which nearly every CI system displays.
 
-A suite per category. In it each rule that found nothing is a test that passed, and each finding a test of
-its own, whose class is the rule: failed where its category makes the command fail, skipped where it is
-ignored, with the reason, and else passed with the finding as its output. No line numbers are in the names of
-tests, so that CI knows a finding again when lines move. `file` is GitLab's; Jenkins' schema of the format
-lacks it.
+There is a suite per category. Each rule without findings is a passed test, and each finding is a test whose
+class
+is the rule: failed if its category makes the command fail, skipped with the reason if it is ignored, else
+passed
+with the finding as its output. Names of tests contain no line numbers, so that CI recognises a finding when
+lines
+move. `file` is GitLab's; Jenkins' schema of the format lacks it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from .report import Judged, Report
 
 
 def as_junit(report: Report) -> str:
-    """The XML document, which is well-formed whatever the findings say."""
+    """Return the XML document, which is well-formed whatever the findings contain."""
     root = ET.Element("testsuites", name=f"libvirt-proto {report.command}")
     by_category = dict(report.by_category())
     for category in report.categories:

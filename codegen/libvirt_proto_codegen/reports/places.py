@@ -1,4 +1,4 @@
-"""Places and texts of definitions as every format writes them."""
+"""Places and sentences of findings, common to all formats."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 from ..findings import Finding
 from ..source import Span
 
-#: Procedures that a sentence names; JSON names all.
+#: Maximum number of procedures in a sentence; JSON lists all.
 _REACHES: Final = 5
 
 
 def file_of(span: Span) -> str:
-    """A file's name, below the current folder without the way there: editors and CI find it."""
+    """Return a file's name, relative if it is below the current folder, so that editors and CI find it."""
     path = Path(span.source.name)
     try:
         return str(path.relative_to(Path.cwd()))
@@ -27,12 +27,12 @@ def place(span: Span) -> str:
 
 
 def main_span(finding: Finding) -> Span | None:
-    """Where a finding is: in the new definitions, or in the old ones where it is no more."""
+    """Return the place of a finding: in the new definitions, or in the old ones if it was removed."""
     return finding.new or finding.old
 
 
 def sentences(finding: Finding) -> tuple[str, ...]:
-    """What comes behind the message, in sentences."""
+    """Return the sentences after the message."""
     said = [] if finding.effect is None else [finding.effect]
     if finding.old and finding.new:
         said.append(f"before: {place(finding.old)}")

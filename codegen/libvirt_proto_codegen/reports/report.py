@@ -1,4 +1,4 @@
-"""What every format writes: findings with what becomes of them."""
+"""The content of all report formats: findings, and their treatment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .ignores import Ignore
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A finding, and the entry of an ignore file that takes it out of the count (None: it counts)."""
+    """A finding, and the entry of an ignore file that matches it (None: it counts)."""
 
     finding: Finding
     ignore: Ignore | None = None
@@ -19,8 +19,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that a command found. `command` is its name (`lint`), `fail_on` the categories of which a finding
-    makes it fail, `unused` the entries of ignore files that match nothing."""
+    """All findings of a command. `command` is its name (`lint`), `fail_on` the categories whose findings make
+    it
+    fail, `unused` the entries of ignore files that match nothing."""
 
     command: str
     rules: Rules
@@ -31,22 +32,23 @@ class Report:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Those that count."""
+        """The findings that count."""
         return tuple(judged.finding for judged in self.judged if judged.ignore is None)
 
     @property
     def failed(self) -> bool:
-        """Whether a finding is of a category that must have none."""
+        """True if a finding is of a category of `fail_on`."""
         return any(finding.category in self.fail_on for finding in self.findings)
 
     def by_category(self) -> Iterator[tuple[str, tuple[Judged, ...]]]:
-        """Each category that has findings, ignored ones too, in the order of the table."""
+        """Yield each category with findings, including ignored ones, in the order of the table."""
         for category in self.categories:
             if chosen := tuple(judged for judged in self.judged if judged.finding.category == category):
                 yield category, chosen
 
     def level(self, category: str) -> Level:
-        """`error` is what makes the command fail; what would by default, and does not now, is a warning."""
+        """Return `error` for a category that makes the command fail; one that would by default is a
+        warning."""
         if category in self.fail_on:
             return "error"
         level = self.categories[category].level

@@ -1,6 +1,7 @@
-"""Findings for people: a heading per category, a line per finding with its place first, the summary last.
+"""Findings for people: a heading per category, a line per finding that begins with its place, and the
+summary.
 
-Ignored findings are counted there, and not shown: who wrote down why they are right need not read them again.
+Ignored findings are counted in the summary, but not shown.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _STYLES: Final = {"error": "bold red", "warning": "yellow", "notice": "cyan"}
 
 
 def as_text(report: Report) -> Text:
-    """The report with the styles that a terminal shows."""
+    """Return the report with styles for a terminal."""
     text = Text()
     for category, known in report.categories.items():
         findings = [finding for finding in report.findings if finding.category == category]
@@ -30,7 +31,7 @@ def as_text(report: Report) -> Text:
             text.append("\n")
     for ignore in report.unused:
         text.append(printable(ignore.place), "bold").append(": ")
-        text.append("warning", "yellow").append(f": nothing is ignored by {printable(str(ignore))}\n")
+        text.append("warning", "yellow").append(f": this entry ignores nothing: {printable(str(ignore))}\n")
     return text.append(report.summary(), "bold").append("\n")
 
 

@@ -1,1 +1,1 @@
-"""Targets: each turns a Schema into artefacts, and knows none of the others."""
+"""Targets: each turns a Schema into artefacts, independently of the others."""

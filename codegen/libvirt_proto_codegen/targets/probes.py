@@ -1,6 +1,6 @@
-"""SystemTap: aliases of libvirt's static probes, as the tapsets that libvirt ships have them.
+"""SystemTap: aliases for libvirt's static probes, like those of the tapsets that libvirt ships.
 
-For each provider file a tapset of its name: `libvirt_probes.d` gives `libvirt_probes.stp`. In it,
+Each provider file becomes a tapset with its name: `libvirt_probes.d` gives `libvirt_probes.stp`. In it,
 
     probe rpc_socket_send_fd(void *sock, int fd);      with the prefix rpc
 
@@ -19,7 +19,7 @@ from ..quoting import systemtap_string
 from ..render import Artefact, head, render
 from ..schema import Input
 
-#: SystemTap's words: an argument of this name is a variable with an underscore behind it.
+#: SystemTap's keywords: variables for arguments with such a name get an underscore appended.
 _KEYWORDS = frozenset(
     {"probe", "global", "private", "function", "if", "else", "for", "foreach", "in", "limit", "return"}
     | {"delete", "while", "break", "continue", "next", "string", "long", "try", "catch"}
@@ -38,27 +38,27 @@ class _Alias:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The aliases of the probes of one source file, where the provider says which."""
+    """The aliases of the probes of one source file, if the provider names it."""
 
     file: str | None
     aliases: Sequence[_Alias]
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _ProbeTapset:
     banner: str
     groups: Sequence[_Group]
     left_out: Sequence[str]
 
 
 def generate(placements: Sequence[Placement], inputs: Sequence[Input], command: str) -> tuple[Artefact, ...]:
-    """A tapset for each provider. `inputs` has their files; `command` is what follows `generate`."""
+    """Return a tapset for each provider. `inputs` has their files; `command` is the part after `generate`."""
     return tuple(_tapset(placement, inputs, command) for placement in placements)
 
 
 def _tapset(placement: Placement, inputs: Sequence[Input], command: str) -> Artefact:
     groups = [_Group(section.file, _aliases(placement, section)) for section in placement.provider.sections]
-    view = _View(
+    view = _ProbeTapset(
         banner=head(command, [each for each in inputs if each.file == placement.provider.file]),
         groups=[group for group in groups if group.aliases],
         left_out=[each.probe.name for each in placement.left_out],

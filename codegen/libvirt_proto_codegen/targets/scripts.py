@@ -1,8 +1,9 @@
-"""Scripts for SystemTap that show what libvirt does, from its probes: RPC, event loop, QEMU's monitor, locks.
+"""SystemTap scripts that show libvirt's activity from its probes: RPC, event loop, QEMU's monitor, locks.
 
-They use the aliases and functions of the tapsets, libvirt's own or generated ones, of any release: where
-releases differ in the names of probes, SystemTap takes those that are there. Of the definitions they
-need nothing but to be libvirt's; there is none for others.
+They use the aliases and functions of the tapsets (libvirt's or generated ones) of any release: where probes
+were
+renamed between releases, SystemTap uses those that exist. They need nothing from the definitions, but are
+generated only for libvirt's.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 from ..render import Artefact, banner, render
 from ..schema import Schema
 
-#: What the functions that the scripts call are generated from.
+#: The types from which the functions used by the scripts are generated.
 _NEEDED = ("virNetMessageType", "virNetMessageStatus")
-#: The messages of `virsh domname 1`, as its side sees them first: who sends (the client or not), length,
-#: procedure's name and number, type's name and number, serial.
+#: The messages of `virsh domname 1` in the order in which its side sees them: True if the client sends it,
+#: length, procedure's name and number, type's name and number, serial.
 _EXAMPLE = (
     (True, 28, "auth_list", 66, "call", 0, 0),
     (False, 36, "auth_list", 66, "reply", 1, 0),
@@ -25,7 +26,7 @@ _EXAMPLE = (
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _Script:
     """A script's file name and banner."""
 
     name: str
@@ -33,8 +34,8 @@ class _View:
 
 
 @dataclass(frozen=True, slots=True)
-class _Messages(_View):
-    """Of a script that prints one side's messages, with numbers (`raw`) or names; and example lines."""
+class _MessageScript(_Script):
+    """A script that prints one side's messages, with numbers (`raw`) or names, and example lines."""
 
     side: str
     raw: bool
@@ -42,15 +43,15 @@ class _Messages(_View):
 
 
 def generate(schema: Schema) -> tuple[Artefact, ...]:
-    """All scripts, none for definitions that are not libvirt's."""
+    """Return all scripts, none for definitions that are not libvirt's."""
     if any(all(name not in module.by_name for module in schema.modules) for name in _NEEDED):
         return ()
     head = banner(schema, "scripts")
     names = ("rpc-monitor", "events", "qemu-monitor", "lock", "stacks")
-    views = [(f"{name}.stp", _View(f"{name}.stp", head)) for name in names]
+    views = [(f"{name}.stp", _Script(f"{name}.stp", head)) for name in names]
     for side in ("client", "server"):
         example = tuple(("T" if (side == "client") == sent else "R", *rest) for sent, *rest in _EXAMPLE)
         for raw in (False, True):
             name = f"{side}-messages{'-raw' if raw else ''}.stp"
-            views.append(("messages.stp", _Messages(name, head, side, raw, example)))  # type: ignore[arg-type]
+            views.append(("messages.stp", _MessageScript(name, head, side, raw, example)))  # type: ignore[arg-type]
     return tuple(Artefact(view.name, render("scripts", f"{template}.j2", view)) for template, view in views)

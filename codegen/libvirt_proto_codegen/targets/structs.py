@@ -1,26 +1,30 @@
-"""Layout files, as libvirt keeps them beside its sources to lock its ABI (`remote_protocol-structs`).
+"""Layout files, which libvirt keeps next to its sources to lock its ABI (`remote_protocol-structs`).
 
-Upstream makes them from compiled code: rpcgen's C types, as pdwtags prints them from debugging
-information, without comments. A file here says the same, from the .x alone, to the byte:
+Upstream makes them from compiled code: rpcgen's C types, as pdwtags prints them from debugging information,
+without comments. A file generated here is identical to the byte, but needs only the .x:
 
-- A struct or union of the .x is a struct of C, in the order of the definitions; an enum is an enum.
-  Typedefs and constants are left out: their names stand in the fields, their numbers as sizes of arrays.
-- Names of fields stand in one column, 35 at any depth. A type that is too long for it is followed by
-  one space.
+- A struct or union of the .x is a struct of C, in the order of the definitions; an enum is an enum. Typedefs
+and
+  constants are omitted: their names appear in the fields, their numbers as sizes of arrays.
+- Names of fields are aligned in one column, 35 at any depth. A longer type is followed by one space.
 - A file begins with the types of other files that its own use, directly or not (qemu's and lxc's with
   `remote_nonnull_domain`).
-- Upstream prints only types whose names begin as those of its programs do, and the log manager's are not
-  among them. So there is no file for `log_protocol.x`, unless these are the only definitions.
+- Upstream prints only types whose names begin like those of its programs, which excludes the log manager's.
+So
+  `log_protocol.x` has no file, unless it is the only definition file.
 
-One thing in the old files is of no .x: the anonymous enum of VIR_TYPED_PARAM_* that heads remote and
-admin. The compiler keeps it because case labels of unions are its members, so these labels give it.
-Known: it is there in 0.9.7, 2.0.0, and in a state of 5.x before 5.5.0; it is not there in 6.2.0 and later,
-where upstream's script lets no anonymous enum through (compilers and pdwtags still show it). A guess: that
-all releases up to 5.4.0 have it, and none since 5.5.0. Nobody must name a release for it: 5.5.0 brought a
-type by which its definitions can be told.
+One thing in the old files is in no .x: the anonymous enum of VIR_TYPED_PARAM_* at the start of remote and
+admin.
+The compiler keeps it because case labels of unions are its members, so it is derived from these labels.
+Known:
+0.9.7, 2.0.0 and a state of 5.x before 5.5.0 have it; 6.2.0 and later lack it, since upstream's script drops
+anonymous enums (compilers and pdwtags still show it). Assumed: all releases up to 5.4.0 have it, and none
+since
+5.5.0. No release has to be given: definitions since 5.5.0 are recognised by a type that was added then.
 
-Of definitions that have nothing to do with libvirt every type is printed. An anonymous body, which rpcgen
-does not take, stands where the .x has it.
+For definitions unrelated to libvirt every type is printed. An anonymous body, which rpcgen does not accept,
+is
+printed in place.
 """
 
 from __future__ import annotations
@@ -54,10 +58,11 @@ from ..render import Artefact, render
 from ..schema import Module, Schema
 from ..sizes import references
 
-#: The first line of every layout file, by which we know one that we may replace.
+#: The first line of every layout file, by which a replaceable one is recognised.
 HEAD: Final = "/* -*- c -*- */"
 
-#: rpcgen's C types by the words of the .x, with 64 bits as libvirt's build makes them of quad_t and u_quad_t.
+#: The words of the .x → rpcgen's C types; 64-bit types are those that libvirt's build substitutes for quad_t
+#: and u_quad_t.
 _INTEGERS: Final = {
     "int": "int",
     "unsigned int": "u_int",
@@ -70,19 +75,19 @@ _INTEGERS: Final = {
 }
 _FLOATS: Final = {32: "float", 64: "double", 128: "quadruple"}
 
-#: What C has of the keywords that an .x may write before the name of a type (libvirt's do, until 1.2.17).
+#: The keyword that a .x may write before the name of a type (libvirt's do, until 1.2.17) → C's.
 _KEYWORDS: Final = {"struct": "struct ", "union": "struct ", "enum": "enum "}
 
-#: The file that upstream has no layout of.
+#: The file without a layout file upstream.
 _NOT_KEPT: Final = "log_protocol.x"
-#: A type of every release of libvirt, and one that came with 5.5.0.
+#: A type of every release of libvirt, and one added in 5.5.0.
 _ALWAYS: Final = "remote_nonnull_domain"
 _SINCE_5_5: Final = "remote_nonnull_network_port"
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A field: its type as C prints it (`char *`), and its name with what follows it (`model[32]`)."""
+    """A field: its type as C prints it (`char *`), and its name with its suffix (`model[32]`)."""
 
     type: str
     name: str
@@ -90,8 +95,9 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """A struct, union or enum. `head` is what stands before the brace (`struct remote_error`, `union`),
-    `name` what follows it: nothing for a definition."""
+    """A struct, union or enum. `head` is the text before the brace (`struct remote_error`, `union`), `name`
+    the
+    text after it: empty for a definition."""
 
     head: str
     entries: tuple[_Entry | _Group, ...] = ()
@@ -100,13 +106,13 @@ class _Group:
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _LayoutFile:
     head: str
     definitions: tuple[_Group, ...]
 
 
 def generate(schema: Schema) -> tuple[Artefact, ...]:
-    """A layout file for each module of a Schema (`remote_protocol-structs`), but none for the log manager."""
+    """Return a layout file for each module of a Schema (`remote_protocol-structs`) except the log manager."""
     return tuple(
         Artefact(f"{module.file.removesuffix('.x')}-structs", _text(schema, module), replaces=HEAD)
         for module in schema.modules
@@ -119,12 +125,13 @@ def _text(schema: Schema, module: Module) -> str:
     used = [layout.definition(type_) for type_ in _used_of_others(schema, module)]
     own = [layout.definition(type_) for type_ in module.types if not type_.anonymous]
     definitions = (*_case_labels(schema, module), *used, *own)
-    view = _View(HEAD, tuple(group for group in definitions if group))
+    view = _LayoutFile(HEAD, tuple(group for group in definitions if group))
     return render("structs", "structs.j2", view)
 
 
 def _case_labels(schema: Schema, module: Module) -> Iterator[_Group]:
-    """The anonymous enum of libvirt's headers that heads the old files: its members are case labels."""
+    """Yield the anonymous enum from libvirt's headers at the start of old files: its members are case
+    labels."""
     types = {type_.name for each in schema.modules for type_ in each.types}
     if _ALWAYS not in types or _SINCE_5_5 in types:
         return
@@ -143,7 +150,7 @@ def _case_labels(schema: Schema, module: Module) -> Iterator[_Group]:
 
 
 def _used_of_others(schema: Schema, module: Module) -> list[TypeDefinition]:
-    """The types of other modules that this one needs, each after all it needs itself."""
+    """Return the types of other modules that this one needs, each after the types that it needs."""
     found: dict[Named, None] = {}
     queue = [type_.node for type_ in module.types]
     for node in queue:
@@ -160,7 +167,7 @@ def _used_of_others(schema: Schema, module: Module) -> list[TypeDefinition]:
 
 
 def _needed_first(schema: Schema, module: Module) -> Iterable[Module]:
-    """The modules that a module imports, directly or not, each behind those that it imports."""
+    """Return the modules that a module imports, directly or not, each after its own imports."""
     found: dict[str, Module] = {}
 
     def visit(name: str) -> None:
@@ -174,13 +181,13 @@ def _needed_first(schema: Schema, module: Module) -> Iterable[Module]:
 
 
 class _Layout:
-    """Types as C lays them out."""
+    """C layouts of types."""
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
 
     def definition(self, type_: TypeDefinition) -> _Group | None:
-        """A definition; None for a typedef, which has no layout of its own unless a body stands in it."""
+        """Return the layout of a definition; None for a typedef, which has none unless it contains a body."""
         if isinstance(type_.node, Structure | UnionType | Enumeration):
             return self._body(type_, type_.name, tag=f" {type_.name}")
         if any(self._schema.definition(to).anonymous for to, _ in references(type_.node)):
@@ -189,7 +196,7 @@ class _Layout:
         return None
 
     def _body(self, type_: TypeDefinition, owner: str, *, tag: str = "", name: str = "") -> _Group:
-        """The body of a type. `owner` is the name that a union's part is called after."""
+        """Return the layout of a body. `owner` gives the union in it its name."""
         match type_.node:
             case Enumeration(members):
                 return _Group(f"enum{tag}", members=members, name=name)
@@ -208,7 +215,7 @@ class _Layout:
                 yield self._field(arm.node, arm.name, type_, arm.xdr)
 
     def _field(self, node: Node, name: str, inside: TypeDefinition, xdr: str) -> _Entry | _Group:
-        """A field, as rpcgen declares it in the struct of `inside`."""
+        """Return a field as rpcgen declares it in the struct of `inside`."""
         match node:
             case FixedOpaque(size):
                 return _Entry("char", f"{name}[{size.value}]")
@@ -236,7 +243,7 @@ class _Layout:
         type_ = self._schema.definition(node)
         if type_.anonymous:
             return self._body(type_, type_.name.rpartition(".")[2], name=f"{pointer} {name}".lstrip())
-        # In its own body a struct is no typedef yet; elsewhere C has a keyword where the .x has it.
+        # Inside its own body a struct is not yet a typedef; elsewhere C has a keyword where the .x has it.
         written = _KEYWORDS.get(xdr.partition(" ")[0], "")
         keyword = "struct " if type_ is inside else written
         return _Entry(f"{keyword}{node.name}{pointer}", name)
@@ -252,4 +259,4 @@ def _scalar(node: Node) -> str:
             return "bool_t"
         case Void():
             return "void"
-    raise AssertionError(f"{node} is no scalar")
+    raise AssertionError(f"expected a scalar, got {node}")

@@ -1,4 +1,4 @@
-"""SystemTap: numbers of messages translated to names, as the tapset that libvirt ships does.
+"""SystemTap: names for the numbers in messages, like the tapset that libvirt ships.
 
 `libvirt_functions.stp` defines, with libvirt's signatures,
 
@@ -8,8 +8,8 @@
     libvirt_rpc_program_name(program, verbose)
     libvirt_rpc_procedure_name(program, version, proc, verbose)
 
-The file and its functions have these names for definitions that have nothing to do with libvirt,
-too; a function that the definitions have nothing for is left out.
+The file and its functions have these names for definitions unrelated to libvirt as well; functions without
+matching definitions are omitted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..schema import Program, Schema
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """A leaf of a search: the quoted name, None for numbers that have none."""
+    """A leaf of a search: the quoted name, None for numbers without one."""
 
     name: str | None
 
@@ -44,7 +44,7 @@ _Search = _Name | _Branch
 
 
 @dataclass(frozen=True, slots=True)
-class _NumberView:
+class _NumberNames:
     """A function that names the members of an enumeration."""
 
     function: str
@@ -54,9 +54,9 @@ class _NumberView:
 
 
 @dataclass(frozen=True, slots=True)
-class _ProgramView:
-    """A program in one version, and the search for its procedures. `comment` has its name and its
-    number as the .x has it."""
+class _ProgramProcedures:
+    """A program in one version, and the search for its procedures. `comment` has its name, and its number as
+    written in the .x."""
 
     number: int
     version: int
@@ -65,18 +65,18 @@ class _ProgramView:
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _Tapset:
     """`programs` are the names of program numbers; `versions` has an entry per program and version."""
 
     banner: str
-    enumerations: tuple[_NumberView, ...]
+    enumerations: tuple[_NumberNames, ...]
     programs: Mapping[int, str]
-    versions: tuple[_ProgramView, ...]
+    versions: tuple[_ProgramProcedures, ...]
 
 
 _SMALLEST, _LARGEST = -(2**31), 2**31 - 1
 
-#: Enumeration, the prefix of its members, the function's name and parameter, what it translates.
+#: Enumeration, the prefix of its members, the function's name and parameter, the translated quantity.
 _ENUMERATIONS = (
     ("remote_auth_type", "REMOTE_AUTH_", "auth", "type", "an authentication method"),
     ("virNetMessageType", "VIR_NET_", "type", "type", "a message's type"),
@@ -85,8 +85,8 @@ _ENUMERATIONS = (
 
 
 def generate(schema: Schema) -> tuple[Artefact, ...]:
-    """The tapset of all programs of a Schema: one file, `libvirt_functions.stp`."""
-    view = _View(
+    """Return the tapset of all programs of a Schema: one file, `libvirt_functions.stp`."""
+    view = _Tapset(
         banner=banner(schema, "systemtap"),
         enumerations=tuple(_enumerations(schema)),
         programs={_signed(program.number): systemtap_string(program.short) for program in _programs(schema)},
@@ -95,8 +95,8 @@ def generate(schema: Schema) -> tuple[Artefact, ...]:
     return (Artefact("libvirt_functions.stp", render("systemtap", "libvirt_functions.stp.j2", view)),)
 
 
-def _enumerations(schema: Schema) -> Iterable[_NumberView]:
-    """The functions for those of libvirt's enumerations that the Schema has."""
+def _enumerations(schema: Schema) -> Iterable[_NumberNames]:
+    """Yield the functions for libvirt's enumerations that the Schema has."""
     definitions = {
         definition.name: definition.node for module in schema.modules for definition in module.types
     }
@@ -104,32 +104,37 @@ def _enumerations(schema: Schema) -> Iterable[_NumberView]:
         node = definitions.get(enumeration)
         if isinstance(node, Enumeration):
             names = {m.value: systemtap_string(m.name.removeprefix(prefix).lower()) for m in node.members}
-            yield _NumberView(function, parameter, what, names)
+            yield _NumberNames(function, parameter, what, names)
 
 
 def _programs(schema: Schema) -> list[Program]:
-    """All programs, those with most procedures first: they are compared one after the other, and a
-    program's place in the row and the depth of its search add up."""
+    """Return all programs, those with most procedures first: they are compared in turn, so the cost of a
+    lookup is
+    a program's position plus the depth of its search."""
     programs = [program for module in schema.modules for program in module.programs]
     return sorted(programs, key=lambda program: (-len(program.procedures), program.number, program.version))
 
 
-def _version(program: Program) -> _ProgramView:
+def _version(program: Program) -> _ProgramProcedures:
     names = {_signed(procedure.number): systemtap_string(procedure.short) for procedure in program.procedures}
     comment = f"{systemtap_string(program.short)}, {program.number:#010x}"
-    return _ProgramView(_signed(program.number), _signed(program.version), comment, _search(_ranges(names)))
+    return _ProgramProcedures(
+        _signed(program.number), _signed(program.version), comment, _search(_ranges(names))
+    )
 
 
 def _ranges(names: Mapping[int, str]) -> list[tuple[int, str | None]]:
-    """All 32-bit numbers as ranges in ascending order: the first number of each, and its name or None
-    for numbers that have none. A number with a name is a range of its own."""
+    """Return all 32-bit numbers as ranges in ascending order: the first number of each, and its name, None
+    for
+    numbers without one. A number with a name is a range of its own."""
     gaps = {number + 1: None for number in names if number < _LARGEST}
     return [(_SMALLEST, None), *sorted((gaps | dict(names)).items())]
 
 
 def _search(ranges: Sequence[tuple[int, str | None]]) -> _Search:
-    """A balanced tree that finds the range of a number: of n ranges in ⌈log₂ n⌉ comparisons, which
-    need no test for equality at the end, since gaps are ranges as well."""
+    """Return a balanced tree that finds the range of a number in ⌈log₂ n⌉ comparisons for n ranges. No final
+    test
+    for equality is needed, since gaps are ranges as well."""
     if len(ranges) == 1:
         return _Name(ranges[0][1])
     middle = len(ranges) // 2
@@ -137,7 +142,8 @@ def _search(ranges: Sequence[tuple[int, str | None]]) -> _Search:
 
 
 def _signed(number: int) -> int:
-    """The signed 32-bit integer with the bits of `number`. SystemTap counts in 64 bits and its probes
-    extend the sign or do not; the generated functions bring both to this form, because the BPF
-    runtime of stap 4.8 crashes on literals of 2³¹ and more."""
+    """Return the signed 32-bit integer with the bits of `number`. SystemTap counts in 64 bits, and only some
+    of its
+    probes sign-extend; the generated functions convert both to this form, because the BPF runtime of stap 4.8
+    crashes on literals of 2³¹ and more."""
     return (number & 0xFFFFFFFF ^ 0x80000000) - 0x80000000

@@ -1,15 +1,15 @@
-# annotation-with-prose.d:15:15: error: 'prefix:' is followed by an identifier, not by 'of all names'
+# annotation-with-prose.d:15:15: error: expected an identifier after 'prefix:', got 'of all names'
 #       # prefix: of all names
 #                 ^~~~~~~~~~~~
-#   hint: a comment that says something else must not begin with 'prefix:'
-# annotation-with-prose.d:16:13: error: 'file:' is followed by a path below the source or library folder, not by '/etc/passwd'
+#   hint: begin a comment about anything else with a word other than 'prefix:'
+# annotation-with-prose.d:16:13: error: expected a path below the source or library folder after 'file:', got '/etc/passwd'
 #       # file: /etc/passwd
 #               ^~~~~~~~~~~
-#   hint: a comment that says something else must not begin with 'file:'
-# annotation-with-prose.d:17:15: error: 'module:' is followed by a path below the source or library folder, not by 'libvirt/../../evil.so'
+#   hint: begin a comment about anything else with a word other than 'file:'
+# annotation-with-prose.d:17:15: error: expected a path below the source or library folder after 'module:', got 'libvirt/../../evil.so'
 #       # module: libvirt/../../evil.so
 #                 ^~~~~~~~~~~~~~~~~~~~~
-#   hint: a comment that says something else must not begin with 'module:'
+#   hint: begin a comment about anything else with a word other than 'module:'
 
 provider libvirt {
     # prefix: of all names

@@ -1,7 +1,7 @@
-# body-unclosed.d:9:20: error: expected '}' or 'probe', but the file ends here
+# body-unclosed.d:9:20: error: expected '}' or 'probe', got the end of the file
 #       probe a(int x);
 #                      ^
-# body-unclosed.d:8:18: note: this '{' is still open
+# body-unclosed.d:8:18: note: unclosed '{'
 #   provider libvirt {
 #                    ^
 

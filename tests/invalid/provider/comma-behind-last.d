@@ -1,7 +1,7 @@
-# comma-behind-last.d:7:19: error: expected a type, found ')'
+# comma-behind-last.d:7:19: error: expected a type, got ')'
 #       probe a(int x,);
 #                     ^
-#   hint: the last argument has no ',' behind it
+#   hint: remove the ',' after the last argument
 
 provider libvirt {
     probe a(int x,);

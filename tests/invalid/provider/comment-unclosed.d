@@ -1,4 +1,4 @@
-# comment-unclosed.d:6:20: error: this comment is never closed
+# comment-unclosed.d:6:20: error: unclosed comment
 #   provider libvirt { /* probe a(int x);
 #                      ^~
 #   hint: close it with '*/'

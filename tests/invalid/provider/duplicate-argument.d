@@ -1,7 +1,7 @@
-# duplicate-argument.d:9:26: error: a second argument is called 'x'
+# duplicate-argument.d:9:26: error: duplicate argument 'x'
 #       probe a(int x, void *x);
 #                            ^
-# duplicate-argument.d:9:17: note: the first one
+# duplicate-argument.d:9:17: note: first defined here
 #       probe a(int x, void *x);
 #                   ^
 

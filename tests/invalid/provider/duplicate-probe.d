@@ -1,7 +1,7 @@
-# duplicate-probe.d:10:11: error: a second probe is called 'a'
+# duplicate-probe.d:10:11: error: duplicate probe 'a'
 #       probe a(int y);
 #             ^
-# duplicate-probe.d:9:11: note: the first one
+# duplicate-probe.d:9:11: note: first defined here
 #       probe a(int x);
 #             ^
 

@@ -1,4 +1,4 @@
-# empty.d:1:1: error: expected 'provider', but the file ends here
-#   # empty.d:1:1: error: expected 'provider', but the file ends here
+# empty.d:1:1: error: expected 'provider', got the end of the file
+#   # empty.d:1:1: error: expected 'provider', got the end of the file
 #   ^
 

@@ -1,7 +1,7 @@
-# line-comment.d:6:1: error: '/' has no meaning in a provider file
+# line-comment.d:6:1: error: unexpected '/': it has no meaning in a provider file
 #   // a comment of C++
 #   ^
-#   hint: a comment is written '# …' or '/* … */'
+#   hint: write comments as '# …' or '/* … */'
 
 // a comment of C++
 provider libvirt {

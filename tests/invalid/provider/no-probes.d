@@ -1,4 +1,4 @@
-# no-probes.d:5:10: error: this provider has no probe
+# no-probes.d:5:10: error: expected at least one probe in the provider
 #   provider libvirt {
 #            ^~~~~~~
 

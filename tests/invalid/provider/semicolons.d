@@ -1,7 +1,7 @@
-# semicolons.d:10:19: error: expected ';' behind ')'
+# semicolons.d:10:19: error: expected ';' after ')'
 #       probe a(int x)
 #                     ^
-# semicolons.d:11:20: error: expected '}' or 'probe', found ';'
+# semicolons.d:11:20: error: expected '}' or 'probe', got ';'
 #       probe b(int y);;
 #                      ^
 #   hint: one ';' is enough

@@ -1,4 +1,4 @@
-# two-providers.d:9:1: error: expected the end of the file, found 'provider'
+# two-providers.d:9:1: error: expected the end of the file, got 'provider'
 #   provider b {
 #   ^~~~~~~~
 #   hint: a file has one provider

@@ -1,4 +1,4 @@
-# void-argument.d:6:18: error: 'x' is void, which is no value
+# void-argument.d:6:18: error: expected a type with a value for 'x', got void
 #       probe a(void x, int y);
 #                    ^
 

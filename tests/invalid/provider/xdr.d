@@ -1,4 +1,4 @@
-# xdr.d:5:1: error: expected 'provider', found 'const'
+# xdr.d:5:1: error: expected 'provider', got 'const'
 #   const REMOTE_STRING_MAX = 4194304;
 #   ^~~~~
 

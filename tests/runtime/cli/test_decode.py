@@ -239,7 +239,7 @@ def test_continues_after_unreadable_file(captures: Path, tmp_path: Path) -> None
         (["--port", "0", "-"], "--port"),
         (["--format", "xml", "-"], "--format"),
         (["--release", "1", "--defs", ".", "-"], "exclude each other"),
-        (["--release", "1.2.3.4", "-"], "no definitions of libvirt 1.2.3.4"),
+        (["--release", "1.2.3.4", "-"], "libvirt 1.2.3.4 is not bundled"),
         (["--define", "X=1", "-"], "--define requires --defs"),
         (["--define", "X", "-"], "expected NAME=VALUE with an integer value, got 'X'"),
         (["-o", "/nonexistent/x", "-"], "cannot write /nonexistent/x"),

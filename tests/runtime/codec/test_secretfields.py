@@ -13,8 +13,8 @@ from libvirt_proto.codec.types import Opaque
 from libvirt_proto.names.public import names
 from libvirt_proto_codegen import releases
 from libvirt_proto_codegen.definitions import load_release
+from libvirt_proto_codegen.lint.index import LintIndex
 from libvirt_proto_codegen.lint.secrets import secret_unlisted
-from libvirt_proto_codegen.lint.view import View
 
 
 def lines(release: str) -> Iterator[tuple[str, str, str]]:
@@ -42,14 +42,14 @@ def test_list_matches_every_release() -> None:
     data are listed."""
     declared, unlisted, opaque = set(), set(), set()
     for release in distinct_releases():
-        view = View(load_release(release))
-        fields = [each for each in view.declarations() if each.symbol.kind != "type"]
+        index = LintIndex(load_release(release))
+        fields = [each for each in index.declarations() if each.symbol.kind != "type"]
         declared.update(each.name for each in fields)
-        unlisted.update(hit.symbol.qualified for hit in secret_unlisted(view))
+        unlisted.update(hit.symbol.qualified for hit in secret_unlisted(index))
         opaque.update(
             each.name
             for each in fields
-            if isinstance(view.schema.resolved(each.node), Opaque) and kind(each.name) is None
+            if isinstance(index.schema.resolved(each.node), Opaque) and kind(each.name) is None
         )
     assert (unlisted, opaque) == (set(), set())
     assert [entry for entry in entries() if not any(map(entry.matches, declared))] == []

@@ -1,10 +1,11 @@
-"""bpftrace: scripts that show libvirt's RPC from the probes of one library, without SystemTap.
+"""bpftrace scripts that show libvirt's RPC from the probes of one library, without SystemTap.
 
-`rpc-monitor.bt` has the lines of the SystemTap script of that name, `rpc-latency.bt` a histogram for each
-procedure, `rpc-errors.bt` counts of errors. Names of numbers are maps, filled in before the first message.
+`rpc-monitor.bt` prints the lines of the SystemTap script of that name, `rpc-latency.bt` a histogram per
+procedure, `rpc-errors.bt` counts of errors. Names of numbers are maps, filled before the first message.
 
 The definitions give the names, the provider the order of a probe's arguments, and the library its path and
-where its probes have those arguments that bpftrace has no name for.
+the
+locations of arguments that bpftrace cannot name.
 """
 
 from __future__ import annotations
@@ -27,42 +28,43 @@ _SCRIPTS: Final = ("rpc-monitor.bt", "rpc-latency.bt", "rpc-errors.bt")
 _MESSAGES: Final = tuple(
     f"{side}_msg_{way}" for side in ("client", "server_client") for way in ("tx_queue", "rx")
 )
-#: What else every release has: where things begin, and descriptors.
+#: Probes that every release also has: creation, and file descriptors.
 _OTHERS: Final = ("socket_new", "socket_send_fd", "socket_recv_fd", "client_new", "server_client_new")
-#: Where things end; the names depend on the release, and some releases have none.
+#: Probes of disposal; their names depend on the release, and some releases have none.
 _ENDS: Final = tuple(
     f"{what}_{end}" for what in ("socket", "client", "server_client") for end in ("dispose", "free")
 )
-#: The arguments of a probe that bpftrace knows by name, by architecture.
+#: Architecture → the number of a probe's arguments that bpftrace can name.
 _NAMED: Final = {"x86_64": 6, "aarch64": 8}
-#: Paths that bpftrace takes literally where it wants a probe.
+#: Paths that bpftrace takes literally in a probe.
 _PLAIN: Final = re.compile(r"[\w./+@~-]+", re.ASCII)
-#: bpftrace's strings have 64 bytes, one of them a zero.
+#: Maximum length of a string: bpftrace's have 64 bytes, including the final zero.
 _LONGEST: Final = 63
 
 
 class NoScripts(Exception):
-    """Scripts cannot be made for this library; says why in words."""
+    """Scripts cannot be generated for this library; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """Where an argument is: the same at each site of the probe (one entry, None), or by the last twelve bits
-    of a site's address, which are the same wherever the library is loaded."""
+    """The location of an argument: the same at each site of the probe (one entry, None), or by the last
+    twelve
+    bits of a site's address, which do not depend on where the library is loaded."""
 
     places: Sequence[tuple[int | None, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """A probe to attach to, and where its arguments are."""
+    """A probe to attach to, and the locations of its arguments."""
 
     spec: str
     arguments: Mapping[str, _Value]
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _Script:
     """`points` are probes by their name without `rpc_`; `procedures` has (program, version, number, name)."""
 
     name: str
@@ -81,9 +83,9 @@ class _View:
 def generate(
     schema: Schema, provider: Provider, binary: Binary, inputs: Sequence[Input], command: str
 ) -> tuple[Artefact, ...]:
-    """The scripts for a library; raises NoScripts.
+    """Return the scripts for a library; raises NoScripts.
 
-    `inputs` are the files of the definitions and of the provider; `command` is what follows `generate`.
+    `inputs` are the files of the definitions and of the provider; `command` is the part after `generate`.
     """
     types, statuses = _members(schema, "virNetMessageType"), _members(schema, "virNetMessageStatus")
     programs = [program for module in schema.modules for program in module.programs]
@@ -92,15 +94,13 @@ def generate(
     error = next((number for number, name in statuses.items() if name == "error"), None)
     if not (calls and replies and any(program.procedures for program in programs)) or error is None:
         raise NoScripts(
-            "bpftrace scripts need libvirt's definitions, virnetprotocol.x and a program at least"
+            "expected libvirt's definitions for bpftrace scripts: virnetprotocol.x and at least one program"
         )
     points = dict(_points(provider, binary))
     if missing := [f"rpc_{name}" for name in (*_MESSAGES, *_OTHERS) if name not in points]:
-        raise NoScripts(
-            f"{binary.path} has no probe {missing[0]}: libvirt.so.0 has it, unless built without probes"
-        )
+        raise NoScripts(f"{binary.path} has no probe {missing[0]}: expected a libvirt.so.0 built with probes")
     views = (
-        _View(
+        _Script(
             name=script,
             banner=head(command, inputs, "// "),
             library=binary.path,
@@ -128,7 +128,7 @@ def generate(
 
 
 def _members(schema: Schema, name: str) -> dict[int, str]:
-    """The names of an enumeration's numbers, short and in lower case."""
+    """Return the short, lower-case names of an enumeration's numbers."""
     for module in schema.modules:
         definition = module.by_name.get(name)
         if definition and isinstance(definition.node, Enumeration):
@@ -143,10 +143,10 @@ def _name(text: str) -> str:
 
 
 def _points(provider: Provider, binary: Binary) -> Iterator[tuple[str, _Point]]:
-    """Those of the provider's probes of RPC that are in the library."""
+    """Yield the provider's RPC probes that are in the library."""
     if not _PLAIN.fullmatch(binary.path):
         raise NoScripts(
-            f"bpftrace takes no path like {binary.path!r}: letters, digits and . _ / + @ ~ - alone"
+            f"unsupported path for bpftrace: {binary.path!r} (use only letters, digits and . _ / + @ ~ -)"
         )
     if binary.machine not in _NAMED:
         raise NoScripts(f"{binary.path}: expected code for x86-64 or AArch64, got {binary.machine}")
@@ -156,8 +156,8 @@ def _points(provider: Provider, binary: Binary) -> Iterator[tuple[str, _Point]]:
             for site in binary.sites[provider.name, probe.name]:
                 if len(site.operands) != len(probe.arguments):
                     raise NoScripts(
-                        f"{probe.name} has {len(probe.arguments)} arguments, in {binary.path} "
-                        f"{len(site.operands)}: is that of another release of libvirt? (--release)"
+                        f"{probe.name} has {len(probe.arguments)} arguments in the definitions, "
+                        f"{len(site.operands)} in {binary.path}: pass --release if that is another libvirt"
                     )
             arguments = {
                 each.name: _value(provider, probe, binary, n) for n, each in enumerate(probe.arguments)
@@ -166,7 +166,7 @@ def _points(provider: Provider, binary: Binary) -> Iterator[tuple[str, _Point]]:
 
 
 def _value(provider: Provider, probe: Probe, binary: Binary, number: int) -> _Value:
-    """Where an argument is, counted from 0."""
+    """Return the location of an argument, counted from 0."""
     if number < _NAMED[binary.machine]:
         return _Value([(None, f"arg{number}")])
     places: dict[int, str] = {}
@@ -178,7 +178,7 @@ def _value(provider: Provider, probe: Probe, binary: Binary, number: int) -> _Va
                 f"{binary.path}: bpftrace cannot read an argument of {probe.name} from {operand!r}"
             )
         if places.setdefault(site.address & 0xFFF, found) != found:
-            raise NoScripts(f"{binary.path}: two sites of {probe.name} cannot be told apart")
+            raise NoScripts(f"{binary.path}: two sites of {probe.name} are indistinguishable")
     if len(set(places.values())) == 1:
         return _Value([(None, next(iter(places.values())))])
     return _Value(sorted(places.items()))

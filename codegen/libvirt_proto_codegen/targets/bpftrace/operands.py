@@ -1,4 +1,4 @@
-"""Where an argument of a probe is on x86-64, as an expression of bpftrace."""
+"""bpftrace expressions for the arguments of a probe on x86-64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Schema as the rules look at it, and what they give."""
+"""Indexes over a Schema for the lint rules, and the hits that rules return."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from libvirt_proto.codec.types import Named, Node, Structure, TypeDefinition, Un
 
 from ..findings import Symbol, SymbolKind
 from ..schema import Procedure, Schema
-from ..schema_index import PARTS, Placed, Side
+from ..schema_index import PARTS, Placed, SchemaIndex
 from ..source import Span
 
-#: What a message may carry in libvirt since 1.2.0: 32 MiB without the header.
+#: Maximum size of a message's payload in libvirt since 1.2.0, in bytes: 32 MiB without the header.
 _PAYLOAD_MAX: Final = 33554408
-#: Where the definitions say it themselves.
+#: The constant that overrides it, if the definitions have it.
 _PAYLOAD_MAX_NAME: Final = "VIR_NET_MESSAGE_PAYLOAD_MAX"
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """What a rule found; who runs it adds the rule's identifier and category. `holder` is the type that it is
-    in, from which follows which procedures it reaches."""
+    """A match of a rule; the caller adds the rule's identifier and category. `holder` is the type that
+    contains it,
+    which determines the procedures that it reaches."""
 
     symbol: Symbol
     span: Span | None
@@ -34,7 +35,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A node where it is declared: a field, an arm, or the type itself where it is a typedef."""
+    """A node where it is declared: a field, an arm, or a typedef itself."""
 
     symbol: Symbol
     span: Span | None
@@ -47,15 +48,15 @@ class Declared:
         return self.symbol.qualified
 
     def parts(self) -> Iterator[Node]:
-        """The node, and what its arrays and optional-data hold."""
+        """Yield the node, and the elements of its arrays and optional-data."""
         below: tuple[Node, ...] = (self.node,)
         while below:
             yield from below
             below = children(below[0])
 
 
-class View(Side):
-    """What the rules ask a Schema."""
+class LintIndex(SchemaIndex):
+    """Indexes over a Schema for the lint rules."""
 
     def __init__(self, schema: Schema) -> None:
         super().__init__(schema)
@@ -63,23 +64,24 @@ class View(Side):
 
     @cached_property
     def dialect_programs(self) -> tuple[tuple[Placed, Named], ...]:
-        """The programs by libvirt's conventions, each with the enum of its procedures. Conventions are no
-        business of those that a `program` block declares."""
+        """The programs by libvirt's conventions, each with the enum of its procedures. The conventions do not
+        apply to
+        programs declared by a `program` block."""
         return tuple((placed, enum) for enum, placed in self.procedure_enums.items())
 
     @cached_property
     def dialect_modules(self) -> frozenset[str]:
-        """The modules that define them."""
+        """The modules that define these programs."""
         return frozenset(placed.module.name for placed, _ in self.dialect_programs)
 
     def procedures(self) -> Iterator[tuple[Placed, Procedure]]:
-        """The procedures of programs by libvirt's conventions."""
+        """Yield the procedures of programs by libvirt's conventions."""
         for placed, _ in self.dialect_programs:
             for procedure in placed.program.procedures:
                 yield placed, procedure
 
     def declarations(self) -> Iterator[Declared]:
-        """Every field, arm and typedef."""
+        """Yield every field, arm and typedef."""
         for holder, definition in self.types.items():
             file = self.file(holder.module)
             for kind, name, span, node in _declared(definition):
@@ -87,12 +89,13 @@ class View(Side):
                 yield Declared(Symbol(kind, name, file, owner=owner), span, holder, node)
 
     def arguments(self, procedure: Procedure) -> tuple[str, ...]:
-        """The names of a call's arguments."""
+        """Return the names of a call's arguments."""
         node = self.definition(procedure.args).node if procedure.args else None
         return tuple(field.name for field in node.fields) if isinstance(node, Structure) else ()
 
     def reached(self, holder: Named) -> tuple[tuple[Placed, Procedure, str], ...]:
-        """The payloads that contain a type, in the order of programs and numbers: the program, the procedure,
+        """Return the payloads that contain a type, in the order of programs and numbers: the program, the
+        procedure,
         the name of the payload's type."""
         if holder not in self._reached:
             found = {
@@ -121,13 +124,14 @@ class View(Side):
 
     @cached_property
     def payload_max(self) -> int:
-        """The bytes that a message's payload may have: as the definitions say, else as libvirt 12.6.0."""
+        """The maximum size of a message's payload in bytes: the definitions' own, else that of libvirt
+        12.6.0."""
         said = [constant.value for (_, name), constant in self.constants.items() if name == _PAYLOAD_MAX_NAME]
         return said[0] if said else _PAYLOAD_MAX
 
 
 def _declared(definition: TypeDefinition) -> Iterator[tuple[SymbolKind, str, Span | None, Node]]:
-    """The fields or arms of a type, or the type itself: kind of symbol, name, place, node."""
+    """Yield the fields or arms of a type, or the type itself: kind of symbol, name, place, node."""
     match definition.node:
         case Structure(fields):
             for field in fields:
