@@ -12,6 +12,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from ..errors import Error
+
 #: Connections that the kernel keeps for us until they are accepted.
 _BACKLOG: Final = 1024
 #: How long a server with a full backlog is asked again, in seconds.
@@ -24,7 +26,7 @@ PRIVATE: Final = 0o600
 FORMS: Final = "tcp:HOST:PORT, tcp:[::1]:PORT, unix:PATH or unix:@NAME"
 
 
-class AddressError(ValueError):
+class AddressError(Error, ValueError):
     """A text that is no address, or an address at which nothing can listen; in words."""
 
 

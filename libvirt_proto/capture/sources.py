@@ -17,6 +17,7 @@ from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
 from ..blocks import Read
+from ..errors import SourceError
 from ..events import Item, Notice
 from ..private_files import naming
 from .detect import (
@@ -57,10 +58,6 @@ _NO_CONNECTION: Final = (
     "no connection of libvirt's is in this capture; TLS on a port other than 16514 is found with --port N,"
     " and what goes over unix sockets is in no capture: trace, relay and strace show it"
 )
-
-
-class SourceError(Exception):
-    """An input that cannot be opened, or is nothing that is understood; the text says so in words."""
 
 
 class Input(io.RawIOBase):

@@ -89,7 +89,7 @@ class Inputs:
         What a person should know goes to `status`, after `flush` was called, so that it comes behind
         what was written before.
         """
-        from ..capture.sources import SourceError
+        from ..errors import SourceError
 
         name = "standard input" if file == "-" else file
         status.source(name)

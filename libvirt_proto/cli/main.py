@@ -81,7 +81,7 @@ class Main(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, but a wrong name gets a suggestion."""
         if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
-            from .suggest import did_you_mean
+            from ..similar import did_you_mean
 
             ctx.fail(f"there is no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
@@ -183,11 +183,9 @@ def _leave_silently() -> None:
 
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from importlib.metadata import version
+        from .. import __version__
 
-        click.echo(
-            f"libvirt-proto {version('libvirt-proto')} (Python {'.'.join(map(str, sys.version_info[:3]))})"
-        )
+        click.echo(f"libvirt-proto {__version__} (Python {'.'.join(map(str, sys.version_info[:3]))})")
         ctx.exit()
 
 

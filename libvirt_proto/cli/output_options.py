@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
+from ..errors import UnknownName
 from ..events import Captured
+from ..filters import Filter
 from . import complete as names
 from . import options
-from .filters import Filter, FilterError
 from .status import Status
 from .views import Exchanges, Figures, Item, Messages, View
 
@@ -244,7 +245,7 @@ def show(command: Command) -> Command:
                 connections=connections,
                 errors_only=errors_only,
             )
-        except FilterError as error:
+        except UnknownName as error:
             raise click.UsageError(str(error)) from None
         format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
         old = None if as_of is None else options.open_registry(as_of)

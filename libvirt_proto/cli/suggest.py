@@ -1,27 +1,3 @@
-"""Help with wrong names: `Did you mean …?`."""
+"""Suggestions for wrong names, as commands import them."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-
-#: No name is longer, and comparing takes the square of it.
-_LONGEST = 200
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` Did you mean 'a', 'b' or 'c'?`, or nothing if nothing is close."""
-    if len(word) > _LONGEST:
-        return ""
-    from difflib import get_close_matches
-
-    by_folded: dict[str, str] = {}
-    for name in known:
-        by_folded.setdefault(_fold(name), name)
-    close = [repr(by_folded[name]) for name in get_close_matches(_fold(word), by_folded, n=3, cutoff=0.65)]
-    if not close:
-        return ""
-    return f" Did you mean {' or '.join(filter(None, [', '.join(close[:-1]), close[-1]]))}?"
-
-
-def _fold(name: str) -> str:
-    return name.lower().replace("-", "_")
+from ..similar import did_you_mean as did_you_mean

@@ -11,13 +11,13 @@ from .statistics import rendered
 
 if TYPE_CHECKING:
     from ..access import Accesses
+    from ..filters import Filter
     from ..jsonlines import presenter as jsonl
     from ..presenters import monitor
     from ..presenters.style import Palette
     from ..redact.redactor import What
     from ..registry import Registry
     from ..session import Exchange
-    from .filters import Filter
     from .status import Status
 
 T = TypeVar("T")

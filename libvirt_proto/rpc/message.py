@@ -201,7 +201,7 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
 
     `raw` is written as it is where there is one: make it None after changing the payload. Raises
     ProtocolError with the path to a value that does not fit its type, OverLimit for a frame or a
-    descriptor count that is too large, and KeyError for a payload_type that the registry lacks.
+    descriptor count that is too large, and UnknownName for a payload_type that the registry lacks.
     """
     if message.missing:
         raise BadValue(f"{message.missing} bytes of the message were never seen")

@@ -22,6 +22,8 @@ from functools import cached_property
 from itertools import groupby
 from typing import Final
 
+from libvirt_proto.errors import Error
+
 from .version import SAFE, version_key
 from .weave import Run, unweave, weave
 
@@ -39,7 +41,7 @@ class ArchiveError(ValueError):
     """An archive that cannot be used; says why, with the number of the line."""
 
 
-class UnknownRelease(LookupError):
+class UnknownRelease(Error, LookupError):
     """No definitions of this release are here; says which are."""
 
 
