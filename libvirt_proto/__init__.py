@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import registry
+    from .api.capture import Capture, open
+    from .api.messages import CapturedExchange, CapturedMessage, LibvirtError
     from .errors import (
         BadValue,
+        CaptureError,
         Error,
         FrameError,
         NotCanonical,
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
         Truncated,
         UnknownName,
     )
+    from .events import Connection, ConnectionEvent, Notice
+    from .figures.results import Statistics
+    from .filters import Filter
     from .rpc.frame import Frame, FrameDecoder
     from .rpc.message import Header, Message, Status, Type, decode_message, encode_message
 
@@ -36,17 +42,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadValue",
+    "Capture",
+    "CaptureError",
+    "CapturedExchange",
+    "CapturedMessage",
+    "Connection",
+    "ConnectionEvent",
     "Error",
+    "Filter",
     "Frame",
     "FrameDecoder",
     "FrameError",
     "Header",
+    "LibvirtError",
     "Message",
     "NotCanonical",
     "NotDefinitions",
+    "Notice",
     "OverLimit",
     "ProtocolError",
     "SourceError",
+    "Statistics",
     "Status",
     "Truncated",
     "Type",
@@ -54,6 +70,7 @@ __all__ = [
     "__version__",
     "decode_message",
     "encode_message",
+    "open",
     "registry",
 ]
 
@@ -61,6 +78,7 @@ __all__ = [
 _NAMES = {
     "errors": (
         "BadValue",
+        "CaptureError",
         "Error",
         "FrameError",
         "NotCanonical",
@@ -71,6 +89,11 @@ _NAMES = {
         "Truncated",
         "UnknownName",
     ),
+    "api.capture": ("Capture", "open"),
+    "api.messages": ("CapturedExchange", "CapturedMessage", "LibvirtError"),
+    "events": ("Connection", "ConnectionEvent", "Notice"),
+    "figures.results": ("Statistics",),
+    "filters": ("Filter",),
     "rpc.frame": ("Frame", "FrameDecoder"),
     "rpc.message": ("Header", "Message", "Status", "Type", "decode_message", "encode_message"),
 }

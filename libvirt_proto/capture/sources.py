@@ -165,14 +165,19 @@ def open_source(
             keylog=keylog,
         )
     with ExitStack() as opened:
-        try:
-            file = opened.enter_context(open(path, "rb", opener=None if follow is None else _open_at_once))
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise SourceError(f"{path}: {_words(error)}") from None
+        file = opened.enter_context(open_path(path, wait=follow is None))
         chunks = read_source(
             file, path, ports=ports, progress=progress, format=format, follow=follow, keylog=keylog
         )
         return _closing(chunks, opened.pop_all())
+
+
+def open_path(path: str, *, wait: bool = True) -> BinaryIO:
+    """Open a file for `read_source`; without `wait`, a FIFO without a writer, too. Raises SourceError."""
+    try:
+        return open(path, "rb", opener=None if wait else _open_at_once)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise SourceError(f"{path}: {_words(error)}") from None
 
 
 def _open_at_once(path: str, flags: int) -> int:
