@@ -316,6 +316,32 @@ def live_capture(
     )
 
 
+def merged_capture(
+    first: Iterable[Captured | ConnectionEvent],
+    second: Iterable[Captured | ConnectionEvent],
+    names: tuple[str, str],
+    registry: Registry,
+    *,
+    filter: Filter | None = None,
+    redact: What | None = None,
+    on_notice: Callable[[Notice], object] | None = None,
+) -> Capture:
+    """Return the Capture of two recordings of the same connections in one timeline: see `capture.merge`.
+
+    `redact` states how their messages were redacted.
+    """
+    from ..capture.merge import merge
+
+    return Capture(
+        " and ".join(names),
+        lambda: merge(first, second, names),
+        registry,
+        filter=filter,
+        redact=redact,
+        on_notice=on_notice,
+    )
+
+
 def decoded(
     items: Iterable[Item],
     registry: Registry,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import click
 
 from ..errors import UnknownName
-from ..events import Captured
 from ..filters import Filter
 from . import complete as names
 from . import options
 from .status import Status
-from .views import Exchanges, Figures, Item, Messages, View
+from .views import Exchanges, Figures, Messages, View
 
 if TYPE_CHECKING:
+    from ..api.capture import Capture
     from ..compatibility import AsOf
     from ..presenters.style import Palette
     from ..redact.redactor import What
@@ -68,37 +68,30 @@ class Show:
                 self.format,
                 self.registry,
                 self.palette,
-                self.filter,
                 fit=self.output is None,
                 redact=self.redact,
             )
         make = Exchanges if self.exchanges else Messages
         return make(
-            self.format,
-            self.registry,
-            self.palette,
-            self.filter,
-            full=self.full,
-            acl=self.acl,
-            redact=self.redact,
+            self.format, self.registry, self.palette, full=self.full, acl=self.acl, redact=self.redact
         )
 
     def write(
         self,
-        items: Iterable[Item],
+        capture: Capture,
         out: BinaryIO,
         status: Status,
         *,
         live: bool = False,
         view: View | None = None,
     ) -> None:
-        """Write what is shown of one source; at once, where more may be long in coming (`live`)."""
+        """Write what is shown of a Capture, and close it; with `live`, flush each line."""
         view = view or self.view()
         as_of = self._as_of()
         if as_of:
-            items = self._beside(as_of, items)
+            capture.watch(lambda captured: as_of.add(captured.message))
         try:
-            with closing(view.take(items, status)) as lines:
+            with closing(view.take(capture)) as lines:
                 if live:
                     for line in lines:
                         out.write(line)
@@ -106,18 +99,13 @@ class Show:
                 else:
                     out.writelines(lines)
         finally:  # also after an interrupt: calls without a reply may be what the user waited for
-            for text in view.finish(status):
+            capture.close()
+            for text in view.finish(capture):
                 out.write(text)
             out.flush()
+            status.shown += capture.shown
             for notice in as_of.notices() if as_of else ():
                 status.notice(notice)
-
-    def _beside(self, as_of: AsOf, items: Iterable[Item]) -> Iterator[Item]:
-        """The items; messages that pass the filter are looked at as an older release would."""
-        for item in items:
-            if isinstance(item, Captured) and (not self.filter.active or self.filter(item)):
-                as_of.add(item.message)
-            yield item
 
     def _as_of(self) -> AsOf | None:
         if self.as_of is None:
