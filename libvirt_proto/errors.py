@@ -17,7 +17,7 @@ class Error(Exception):
 
 
 class ProtocolError(Error, ValueError):
-    """Bytes that are not what the protocol says, or a value that it cannot carry.
+    """Bytes that violate the protocol, or a value that it cannot carry.
 
     `offset` counts bytes from the start of what was decoded (for messages: from the length word),
     and is None when encoding. `path` leads to the field (`dom.uuid`, `params[3].value`), empty at
@@ -34,7 +34,7 @@ class ProtocolError(Error, ValueError):
 
     @property
     def reason(self) -> str:
-        """What is wrong, without where."""
+        """The problem, without its place."""
         return "malformed"
 
     def __str__(self) -> str:
@@ -159,7 +159,7 @@ class FrameError(ProtocolError):
 
     @property
     def reason(self) -> str:
-        """What a length word may be."""
+        """The bounds of length words."""
         return f"length word {self.length} is not between 28 and {self.limit}"
 
 

@@ -55,8 +55,8 @@ class Capture:
         filter: Filter | None = None,
         redact: What | None = None,
         on_notice: Callable[[Notice], object] | None = None,
-        stop: Callable[[], object] = lambda: None,
-        close: Callable[[], object] = lambda: None,
+        stop: Stop | None = None,
+        close: Callable[[], object] | None = None,
     ) -> None:
         self.name: Final = name
         self.registry: Final = registry
@@ -123,13 +123,15 @@ class Capture:
     def stop(self) -> None:
         """End a pass over an input that is followed, after what is there. Safe in signal handlers and other
         threads."""
-        self._stop()
+        if self._stop is not None:
+            self._stop.set()
 
     def close(self) -> None:
         """End the pass, and close the input unless it is a file that the caller opened."""
         self._end_pass()
         self._closed = True
-        self._close()
+        if self._close is not None:
+            self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -290,7 +292,7 @@ def open(
         filter=filter,
         redact=redact,
         on_notice=on_notice,
-        stop=stop.set if stop is not None else lambda: None,
+        stop=stop,
         close=opened.close,
     )
 
