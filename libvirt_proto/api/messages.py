@@ -45,7 +45,7 @@ class LibvirtError(msgspec.Struct, frozen=True):
 
 
 class Context:
-    """What the messages of a capture share: the names of numbers, and JSON."""
+    """State that the messages of a capture share: names of numbers, and JSON presenters."""
 
     def __init__(self, registry: Registry, redacted: str | None) -> None:
         self._registry = registry

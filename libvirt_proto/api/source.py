@@ -109,6 +109,8 @@ class Source:
         self.name = name if name is not None else path if isinstance(path, str) else "file"
         start = _position(file) if self._follow is None else None
         self.repeatable = start is not None
+        if self._keylog is not None and start:
+            raise ValueError("keylog needs a capture from its beginning: tshark reads the whole file")
 
         def rewound() -> BinaryIO:
             if start is not None:

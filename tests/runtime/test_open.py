@@ -51,6 +51,13 @@ def test_these_are_all_captures(captures: Path) -> None:
     assert sorted(path.name for path in captures.iterdir()) == CAPTURES
 
 
+def _advanced() -> io.BytesIO:
+    """A file of which a byte has been read."""
+    file = io.BytesIO(b"xy")
+    file.read(1)
+    return file
+
+
 def lines(*arguments: str | Path) -> list[dict[str, Any]]:
     """The objects that a command writes."""
     result = CliRunner().invoke(cli, [*map(str, arguments)])
@@ -231,6 +238,16 @@ def test_filters_redaction_and_ports(captures: Path) -> None:
         libvirt_proto.open(path, redact="some")  # type: ignore[arg-type]
 
 
+def test_a_key_log_needs_tshark(captures: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    keys = tmp_path / "keys"
+    keys.write_bytes(b"")
+    with pytest.raises(SourceError, match="tshark"):
+        libvirt_proto.open(captures / "virsh-domname.pcap", keylog=keys)
+    with libvirt_proto.open(captures / "hand-made-messages.hex", keylog=keys) as capture:
+        assert list(capture)
+
+
 def test_follow_ends_when_it_is_stopped(captures: Path, tmp_path: Path) -> None:
     data = (captures / "virsh-domname.pcap").read_bytes()
     path = tmp_path / "growing.pcap"
@@ -272,6 +289,7 @@ def test_inputs_that_cannot_be_opened(tmp_path: Path) -> None:
         (42, {}, TypeError, "got int"),
         (b"x", {"follow": True}, ValueError, "got bytes"),
         ("x", {"follow": True, "keylog": "keys"}, ValueError, "keylog needs a whole capture"),
+        (_advanced(), {"keylog": "keys"}, ValueError, "keylog needs a capture from its beginning"),
     ],
 )
 def test_arguments_that_cannot_be_used(
