@@ -1,11 +1,13 @@
-"""libvirt's RPC protocol: frames, messages, and the names of everything in them.
+"""libvirt's RPC protocol: captures, messages, frames, and the names of everything in them.
 
+    with open("x.pcap") as capture:                                  messages of a capture, trace or log
+        for message in capture: ...
     decode_message(bytes)  → Message        encode_message(Message) → bytes
     FrameDecoder().feed(bytes) → [Frame]    bytes in pieces of any size
     registry.program(0x20008086).procedure(66).name                  → "auth_list"
     registry.load("my-definitions/")                                 → Registry
 
-Modules are loaded on first use: importing this package loads none of them.
+Importing this package loads none of its modules; each is loaded when one of its names is used.
 """
 
 # Defined here instead of imported from typing: a Ctrl-C during further imports would show a traceback.
@@ -15,37 +17,87 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import registry
-    from .errors import BadValue, FrameError, NotCanonical, OverLimit, ProtocolError, Truncated
+    from .api.capture import Capture, open
+    from .api.messages import CapturedExchange, CapturedMessage, LibvirtError
+    from .errors import (
+        BadValue,
+        CaptureError,
+        Error,
+        FrameError,
+        NotCanonical,
+        NotDefinitions,
+        OverLimit,
+        ProtocolError,
+        SourceError,
+        Truncated,
+        UnknownName,
+    )
+    from .events import Connection, ConnectionEvent, Notice
+    from .figures.results import Statistics
+    from .filters import Filter
     from .rpc.frame import Frame, FrameDecoder
     from .rpc.message import Header, Message, Status, Type, decode_message, encode_message
 
+    __version__: str
+
 __all__ = [
     "BadValue",
+    "Capture",
+    "CaptureError",
+    "CapturedExchange",
+    "CapturedMessage",
+    "Connection",
+    "ConnectionEvent",
+    "Error",
+    "Filter",
     "Frame",
     "FrameDecoder",
     "FrameError",
     "Header",
+    "LibvirtError",
     "Message",
     "NotCanonical",
+    "NotDefinitions",
+    "Notice",
     "OverLimit",
     "ProtocolError",
+    "SourceError",
+    "Statistics",
     "Status",
     "Truncated",
     "Type",
+    "UnknownName",
+    "__version__",
     "decode_message",
     "encode_message",
+    "open",
     "registry",
 ]
 
-_PLACES = {
-    **dict.fromkeys(
-        ("BadValue", "FrameError", "NotCanonical", "OverLimit", "ProtocolError", "Truncated"), "errors"
+#: Module → the names that it defines.
+_NAMES = {
+    "errors": (
+        "BadValue",
+        "CaptureError",
+        "Error",
+        "FrameError",
+        "NotCanonical",
+        "NotDefinitions",
+        "OverLimit",
+        "ProtocolError",
+        "SourceError",
+        "Truncated",
+        "UnknownName",
     ),
-    **dict.fromkeys(("Frame", "FrameDecoder"), "rpc.frame"),
-    **dict.fromkeys(
-        ("Header", "Message", "Status", "Type", "decode_message", "encode_message"), "rpc.message"
-    ),
+    "api.capture": ("Capture", "open"),
+    "api.messages": ("CapturedExchange", "CapturedMessage", "LibvirtError"),
+    "events": ("Connection", "ConnectionEvent", "Notice"),
+    "figures.results": ("Statistics",),
+    "filters": ("Filter",),
+    "rpc.frame": ("Frame", "FrameDecoder"),
+    "rpc.message": ("Header", "Message", "Status", "Type", "decode_message", "encode_message"),
 }
+_PLACES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> "Any":
@@ -53,6 +105,10 @@ def __getattr__(name: str) -> "Any":
 
     if name == "registry":
         return import_module(".registry", __name__)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("libvirt-proto")
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_PLACES[name]}", __name__), name)

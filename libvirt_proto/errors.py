@@ -1,14 +1,22 @@
-"""Errors of the runtime. Each has its facts as attributes, and a sentence as text."""
+"""The exceptions of the package: data first, a sentence second. All are subclasses of Error."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
+
+from .similar import question, similar_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class ProtocolError(ValueError):
+class Error(Exception):
+    """The base class of every exception that the package raises for its input or its arguments."""
+
+
+class ProtocolError(Error, ValueError):
     """Bytes that violate the protocol, or a value that cannot be encoded.
 
     `offset` counts bytes from the start of the decoded data (for messages: from the length word), and is None
@@ -35,6 +43,18 @@ class ProtocolError(ValueError):
             where += (", " if where else "") + self.path
         return f"{where}: {self.reason}" if where else self.reason
 
+    def __repr__(self) -> str:
+        figures = {**vars(self), "offset": self.offset, "path": self.path or None}
+        shown = ", ".join(
+            f"{name}={value!r}"
+            for name, value in figures.items()
+            if value is not None and name not in _NOT_IN_REPR and not name.startswith("__")
+        )
+        return f"{type(self).__name__}({shown})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), vars(self))
+
     def kept(self) -> Self:
         """Return the error itself as part of a value, without its traceback. The traceback's frames would
         keep everything in them alive, and the garbage collector could not free it, since values are not
@@ -48,6 +68,17 @@ class ProtocolError(ValueError):
         data |= {"offset": self.offset, "path": self.path}
         data.update((k, v) for k, v in vars(self).items() if k not in ("offset", "path", "partial"))
         return data
+
+
+#: Attributes of ProtocolErrors that may be as large as their input.
+_NOT_IN_REPR = frozenset(("partial", "value", "next"))
+
+
+def _restored(kind: type[ProtocolError], attributes: dict[str, Any]) -> ProtocolError:
+    """Return the error that was pickled or copied."""
+    error = kind.__new__(kind)
+    vars(error).update(attributes)
+    return error
 
 
 class Truncated(ProtocolError):
@@ -133,7 +164,49 @@ class FrameError(ProtocolError):
         return f"expected a length word between 28 and {self.limit}, got {self.length}"
 
 
-class NotDefinitions(ValueError):
+class SourceError(Error):
+    """An input that cannot be opened, or whose format is not recognised; the text names the input."""
+
+
+class CaptureError(Error):
+    """A Capture that is used out of order: read twice although its input cannot be read again, or read
+    after it was closed."""
+
+
+class UnknownName(Error, KeyError):
+    """A name or number that the definitions do not have.
+
+    `kind` is what it was looked up as (`program`, `procedure`, `type`, …), `name` what was looked up.
+    """
+
+    def __init__(self, kind: str, name: str | int, known: Iterable[str] = ()) -> None:
+        super().__init__(name)
+        self.kind = kind
+        self.name = name
+        self._known = known
+
+    @cached_property
+    def suggestions(self) -> tuple[str, ...]:
+        """Known names that are similar, the best first: at most three, often none."""
+        return similar_names(self.name, self._known) if isinstance(self.name, str) else ()
+
+    def __str__(self) -> str:
+        if isinstance(self.name, int):
+            return f"no {self.kind} has the number {self.name}"
+        return f"no {self.kind} is called {self.name!r}.{question(self.suggestions)}"
+
+    def __repr__(self) -> str:
+        return f"UnknownName({self.kind!r}, {self.name!r}, suggestions={self.suggestions!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.kind, self.name, self.suggestions)
+
+
+class MissingGenerator(Error, LookupError):
+    """Definitions cannot be compiled, because libvirt_proto_codegen is not installed."""
+
+
+class NotDefinitions(Error, ValueError):
     """Expected definitions, got a folder (`path`) that holds a Python package and no .x file."""
 
     def __init__(self, path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from .codec.history import Facts, Key, Span
 from .definitions.history import lookup as history_of
 from .definitions.program import Procedure, Program, programs
+from .errors import UnknownName
 
 if TYPE_CHECKING:
     from enum import IntEnum
@@ -78,8 +79,11 @@ class Registry:
         return tuple(self._modules.values())
 
     def module(self, name: str) -> Module:
-        """Return a module by name. Raises KeyError."""
-        return self._modules[name]
+        """Return a module by name. Raises UnknownName, a KeyError."""
+        found = self._modules.get(name)
+        if found is None:
+            raise UnknownName("module", name, self._modules)
+        return found
 
     @cached_property
     def numbers(self) -> frozenset[int]:
@@ -95,23 +99,23 @@ class Registry:
         return tuple(program for module in self.modules() for program in module.programs)
 
     def program(self, key: int | str, version: int | None = None) -> Program:
-        """Return the program with this number or name (`remote`, `REMOTE_PROGRAM`), in its newest version by
-        default. Raises KeyError."""
+        """Return the program of a number or a name (`remote`, `REMOTE_PROGRAM`), in its newest version
+        unless one is given. Raises UnknownName, a KeyError."""
         found = [
             program
             for program in self.programs()
             if key in (program.number, program.name, program.symbol) and version in (None, program.version)
         ]
         if not found:
-            raise KeyError(key)
+            raise self._unknown_program(key, version)
         return max(found, key=lambda program: program.version)
 
     def type(self, name: str) -> XdrType:
-        """Return the type with this name in the .x. Raises KeyError."""
+        """Return the type of a name in the .x. Raises UnknownName, a KeyError."""
         for module in self.modules():
             if name in module.type_names:
                 return module.types[name]
-        raise KeyError(name)
+        raise UnknownName("type", name, (known for module in self.modules() for known in module.type_names))
 
     @cached_property
     def error(self) -> XdrType:
@@ -131,12 +135,13 @@ class Registry:
     def history(self, name: str) -> Facts:
         """Return when a name was added to libvirt, and its changes since.
 
-        `name` is a program (`remote`), a procedure (`remote.domain_get_info`, `REMOTE_PROC_AUTH_LIST`), a
-        type, a field (`remote_typed_param_value.s`), an enum member or a constant. Raises KeyError for an
-        unknown name, and for every name of custom definitions.
+        `name` is a program's (`remote`), a procedure's (`remote.domain_get_info`, `REMOTE_PROC_AUTH_LIST`),
+        a type's, a field's (`remote_typed_param_value.s`), an enum member's or a constant's. Raises
+        UnknownName, a KeyError, for a name that these definitions do not have, and for every name of custom
+        definitions.
         """
         if self.release is None:
-            raise KeyError(name)
+            raise UnknownName("definition of libvirt", name)
         return history_of(self._history_key(name))
 
     def since(self, name: str) -> Span:
@@ -164,7 +169,24 @@ class Registry:
             for enum, members in module.members.items():
                 if part in members and owner in ("", enum):
                     return "member", enum, part
-        raise KeyError(name)
+        raise UnknownName("definition", name, self._names())
+
+    def _names(self) -> Iterator[str]:
+        """All names that `history` accepts, without those of fields."""
+        for program in self.programs():
+            yield program.name
+            for procedure in program.procedures:
+                yield from (f"{program.name}.{procedure.name}", procedure.symbol)
+        for module in self.modules():
+            yield from module.type_names
+            yield from module.constants
+            for members in module.members.values():
+                yield from members
+
+    def _unknown_program(self, key: int | str, version: int | None) -> UnknownName:
+        known = {name: each.version for each in self.programs() for name in (each.name, each.symbol)}
+        kind = "program" if version is None else f"version {version} of a program"
+        return UnknownName(kind, key, known)
 
     def procedure(self, number: int, version: int, procedure: int) -> Procedure | None:
         """Return the procedure with these numbers, or None."""

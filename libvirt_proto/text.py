@@ -1,4 +1,4 @@
-"""Terminal-safe text, and the notation of times and amounts."""
+"""Text: escaping for terminals, times and amounts, numbers as C writes them."""
 
 from __future__ import annotations
 
@@ -54,6 +54,16 @@ def size(count: float) -> str:
         if abs(count) >= scale:
             return f"{_three(count / scale)} {unit}"
     return f"{count:.0f} B"
+
+
+def number(text: str) -> int | None:
+    """Return the value of a decimal, 0x or 0 number as C writes them, or None."""
+    try:
+        digits = text.lower().removeprefix("-")
+        octal = digits.startswith("0") and digits.isdigit()
+        return int(text, 8 if octal else 0) if text.isascii() else None
+    except ValueError:
+        return None
 
 
 def _three(value: float) -> str:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from libvirt_proto.errors import Error
+
 from .quoting import printable
 from .source import Span
 
@@ -44,8 +46,8 @@ class Problem:
         return "\n".join(lines)
 
 
-class DefinitionError(Exception):
-    """Unusable definitions; `problems` holds every problem found, in file order."""
+class DefinitionError(Error):
+    """Definitions that cannot be used; `problems` holds every one that was found, in file order."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

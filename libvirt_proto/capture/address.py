@@ -12,6 +12,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from ..errors import Error
+
 #: Maximum number of connections that the kernel keeps until they are accepted.
 _BACKLOG: Final = 1024
 #: How long to retry a server with a full backlog, in seconds.
@@ -24,7 +26,7 @@ PRIVATE: Final = 0o600
 FORMS: Final = "tcp:HOST:PORT, tcp:[::1]:PORT, unix:PATH or unix:@NAME"
 
 
-class AddressError(ValueError):
+class AddressError(Error, ValueError):
     """A text that is not an address, or an address where listening is not possible; the text is a
     sentence."""
 

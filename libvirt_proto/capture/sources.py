@@ -17,6 +17,7 @@ from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
 from ..blocks import Read
+from ..errors import SourceError
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
 from .detect import (
@@ -56,10 +57,6 @@ _NO_CONNECTION: Final = (
     "no libvirt connection in this capture; use --port N for TLS on a port other than 16514; unix sockets do"
     " not appear in captures: use trace, relay or strace"
 )
-
-
-class SourceError(Exception):
-    """An input that cannot be opened, or whose format is not recognised; the text is a sentence."""
 
 
 class Input(io.RawIOBase):
@@ -168,14 +165,19 @@ def open_source(
             keylog=keylog,
         )
     with ExitStack() as opened:
-        try:
-            file = opened.enter_context(open(path, "rb", opener=None if follow is None else _open_at_once))
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise SourceError(f"{path}: {_words(error)}") from None
+        file = opened.enter_context(open_path(path, wait=follow is None))
         chunks = read_source(
             file, path, ports=ports, progress=progress, format=format, follow=follow, keylog=keylog
         )
         return _closing(chunks, opened.pop_all())
+
+
+def open_path(path: str, *, wait: bool = True) -> BinaryIO:
+    """Open a file for `read_source`; without `wait`, a FIFO without a writer, too. Raises SourceError."""
+    try:
+        return open(path, "rb", opener=None if wait else _open_at_once)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise SourceError(f"{path}: {_words(error)}") from None
 
 
 def _open_at_once(path: str, flags: int) -> int:

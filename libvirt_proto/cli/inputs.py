@@ -1,10 +1,10 @@
-"""Input files of a command: the options for reading them, and their items."""
+"""The files of a command: the options that control how they are read, and their Captures."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
@@ -14,12 +14,15 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
 import click
 
 from ..capture.stop import Stop
-from ..events import Captured, Closed, ConnectionEvent, Item, Notice, NoticeCode, Seen
+from ..errors import SourceError
+from ..events import Notice, NoticeCode
 from .options import redacted_note
 from .output import create
 
 if TYPE_CHECKING:
+    from ..api.capture import Capture
     from ..capture.pcap.recorder import Recorder
+    from ..filters import Filter
     from ..redact.redactor import What
     from ..registry import Registry
     from .status import Status
@@ -61,75 +64,115 @@ class Inputs:
                     raise click.UsageError(f"{written} is also an input; choose another output")
         check_record(self.record, output)
 
-    def items(self, file: str, status: Status) -> Iterator[Item]:
-        """Return the items of one of the files.
-
-        Raises SourceError if it cannot be opened or its format is not recognised.
-        """
-        from ..capture.pcap.tcp import LIBVIRT_PORTS
-        from ..capture.sources import open_source
-
-        ports = LIBVIRT_PORTS.union(self.ports)
-        return open_source(file, ports=ports, progress=status.advance, follow=self.follow, keylog=self.keylog)
-
     def is_live(self, file: str) -> bool:
         """Return whether items may arrive slowly."""
         return self.follow is not None or not os.path.isfile(file)
 
-    def messages(
+    @contextmanager
+    def open(
         self,
         file: str,
         registry: Registry,
         status: Status,
+        *,
+        filter: Filter | None = None,
         flush: Callable[[], object] = lambda: None,
         recorder: Recorder | None = None,
         redact: What | None = None,
-    ) -> Iterator[Captured | ConnectionEvent | Closed]:
-        """Yield the messages of one of the files, and the events of its connections. `recorder` gets the
-        underlying Chunks. With `redact`, everything is redacted.
+    ) -> Iterator[Capture]:
+        """Open one of the files, and count in `status` what was read when the block ends.
 
-        Notices go to `status` after a call of `flush`, so that they follow earlier output.
+        Notices go to `status`, after a call of `flush`: after the output that precedes them. A file that
+        cannot be opened is reported, too, and gives an empty Capture.
         """
-        from ..capture.sources import SourceError
+        from ..api.capture import Capture
+        from ..api.capture import open as open_capture
 
         name = "standard input" if file == "-" else file
         status.source(name)
+        report = reporting(status, flush)
         try:
-            items = self.items(file, status)
-            yield from messages(items, registry, status, flush, recorder, redact, live=self.is_live(file))
+            capture = open_capture(
+                _standard_input() if file == "-" else file,
+                registry=registry,
+                ports=self.ports,
+                keylog=self.keylog,
+                follow=self.follow or False,
+                redact=redact,
+                filter=filter,
+                name=name,
+                on_notice=report,
+                on_progress=status.advance,
+                recorder=recorder,
+                live=self.is_live(file),
+            )
         except SourceError as error:
-            flush()
-            problem = Notice(NoticeCode.UNREADABLE, str(error).removeprefix(f"{name}: "))
-            if redact is not None:
-                from ..redact.redactor import redacted_notice
+            report(_unreadable(str(error).removeprefix(f"{name}: "), redact))
+            capture = Capture(name, lambda: iter(()), registry)
+        with counted(capture, status):
+            yield capture
 
-                problem = redacted_notice(problem)
-            status.notice(problem)
-
+    @contextmanager
     def merged(
         self,
         registry: Registry,
         status: Status,
+        *,
+        filter: Filter,
         flush: Callable[[], object] = lambda: None,
         redact: What | None = None,
-    ) -> Iterator[Captured | ConnectionEvent]:
-        """Yield as `messages`, for two files in one timeline."""
-        from ..capture.merge import merge
+    ) -> Iterator[Capture]:
+        """As `open`, for both of two files in one timeline."""
+        from ..api.capture import merged_capture
 
-        first, second = (
-            [
-                item
-                for item in self.messages(file, registry, status, flush, redact=redact)
-                if not isinstance(item, Closed)
-            ]
-            for file in self.files
-        )
+        timelines = []
+        for file in self.files:
+            with self.open(file, registry, status, flush=flush, redact=redact) as capture:
+                timelines.append(list(capture.timeline()))
         status.source(" and ".join(self.files))
-        for item in merge(first, second, _short_names(self.files)):
-            if isinstance(item, Notice):
-                status.notice(item)
-            else:
-                yield item
+        first, second = timelines
+        names, report = _short_names(self.files), reporting(status, flush)
+        with merged_capture(
+            first, second, names, registry, filter=filter, redact=redact, on_notice=report
+        ) as merged:
+            yield merged
+
+
+def reporting(status: Status, flush: Callable[[], object]) -> Callable[[Notice], None]:
+    """Return a function that shows a notice after the output that precedes it."""
+
+    def report(notice: Notice) -> None:
+        flush()
+        status.notice(notice)
+
+    return report
+
+
+@contextmanager
+def counted(capture: Capture, status: Status) -> Iterator[None]:
+    """Close a Capture at the end, and add what it read to `status`."""
+    try:
+        yield
+    finally:
+        capture.close()
+        status.messages += capture.read_messages
+        status.problems += capture.malformed
+        status.connections += capture.connections
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise SourceError("standard input: is closed")
+    return sys.stdin.buffer
+
+
+def _unreadable(text: str, redact: What | None) -> Notice:
+    notice = Notice(NoticeCode.UNREADABLE, text)
+    if redact is None:
+        return notice
+    from ..redact.redactor import redacted_notice
+
+    return redacted_notice(notice)
 
 
 @contextmanager
@@ -153,60 +196,6 @@ def check_record(record: Path | None, output: Path | None) -> None:
     taken = _is_same_fd(sys.stdout, record) if output is None else record.resolve() == output.resolve()
     if taken or (output is not None and output.is_file() and record.exists() and record.samefile(output)):
         raise click.UsageError(f"{record} is also the output; choose another file")
-
-
-def messages(
-    items: Iterable[Item],
-    registry: Registry,
-    status: Status,
-    flush: Callable[[], object],
-    recorder: Recorder | None,
-    redact: What | None,
-    *,
-    live: bool,
-) -> Iterator[Captured | ConnectionEvent | Closed]:
-    """Yield as Inputs.messages, for the items of any source; with `live`, everything is recorded
-    immediately."""
-    count = problems = seen = 0
-    connection = None
-    try:
-        for item in _decoded(items, registry, recorder, redact, live=live):
-            if isinstance(item, Captured):
-                count += 1
-                if item.message.error is not None:
-                    problems += item.message.malformed
-                if item.connection is not connection:
-                    connection = item.connection
-                    seen = max(seen, connection.id)
-            elif isinstance(item, Notice):
-                flush()
-                status.notice(item)
-                continue
-            yield item
-    finally:
-        status.messages += count
-        status.problems += problems
-        status.connections += seen
-
-
-def _decoded(
-    items: Iterable[Item], registry: Registry, recorder: Recorder | None, redact: What | None, *, live: bool
-) -> Iterator[Seen]:
-    """Yield messages, events and notices of items: recorded and then decoded, or redacted and then
-    recorded."""
-    if redact is not None:
-        from ..redact.redactor import Redactor, redacted_messages
-
-        redactor = Redactor(registry, redact)
-        return redacted_messages(items, redactor, programs=registry.numbers, recorder=recorder, live=live)
-    from ..capture import stream
-    from ..rpc.message import MessageDecoder
-
-    if recorder is not None:
-        from ..capture.pcap.recorder import recorded
-
-        items = recorded(items, recorder, live=live)
-    return stream.messages(items, MessageDecoder(registry).decode, programs=registry.numbers)
 
 
 def open_file(file: str) -> AbstractContextManager[BinaryIO]:

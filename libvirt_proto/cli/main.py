@@ -86,7 +86,7 @@ class Main(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve a command as click does, with a suggestion for an unknown name."""
         if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
-            from .suggest import did_you_mean
+            from ..similar import did_you_mean
 
             ctx.fail(f"unknown command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
@@ -196,11 +196,9 @@ def _leave_silently() -> None:
 
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from importlib.metadata import version
+        from .. import __version__
 
-        click.echo(
-            f"libvirt-proto {version('libvirt-proto')} (Python {'.'.join(map(str, sys.version_info[:3]))})"
-        )
+        click.echo(f"libvirt-proto {__version__} (Python {'.'.join(map(str, sys.version_info[:3]))})")
         ctx.exit()
 
 

@@ -13,8 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..presenters.style import COLOUR, PLAIN, Palette
-from ..text import amount
-from .numbers import number
+from ..text import amount, number
 
 if TYPE_CHECKING:
     from ..redact.redactor import What

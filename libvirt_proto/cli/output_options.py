@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
-from ..events import Captured
+from ..errors import UnknownName
+from ..filters import Filter
 from . import complete as names
 from . import options
-from .filters import Filter, FilterError
 from .status import Status
-from .views import Exchanges, Figures, Item, Messages, View
+from .views import Exchanges, Figures, Messages, View
 
 if TYPE_CHECKING:
+    from ..api.capture import Capture
     from ..compatibility import CompatibilityCheck
     from ..presenters.style import Palette
     from ..redact.redactor import What
@@ -68,56 +69,44 @@ class OutputOptions:
                 self.format,
                 self.registry,
                 self.palette,
-                self.filter,
                 fit=self.output is None,
                 redact=self.redact,
             )
         make = Exchanges if self.exchanges else Messages
         return make(
-            self.format,
-            self.registry,
-            self.palette,
-            self.filter,
-            full=self.full,
-            acl=self.acl,
-            redact=self.redact,
+            self.format, self.registry, self.palette, full=self.full, acl=self.acl, redact=self.redact
         )
 
     def write(
         self,
-        items: Iterable[Item],
+        capture: Capture,
         out: BinaryIO,
         status: Status,
         *,
         live: bool = False,
         view: View | None = None,
     ) -> None:
-        """Write the view of one source; immediately, if items arrive slowly (`live`)."""
+        """Write what is shown of a Capture, and close it; with `live`, flush each line."""
         view = view or self.view()
         as_of = self._as_of()
         if as_of:
-            items = self._beside(as_of, items)
+            capture.watch(lambda captured: as_of.add(captured.message))
         try:
-            with closing(view.take(items, status)) as lines:
+            with closing(view.take(capture)) as lines:
                 if live:
                     for line in lines:
                         out.write(line)
                         out.flush()
                 else:
                     out.writelines(lines)
-        finally:  # also after an interrupt: calls without a reply may be the interesting ones
-            for text in view.finish(status):
+        finally:  # also after an interrupt: calls without a reply may be what the user waited for
+            capture.close()
+            for text in view.finish(capture):
                 out.write(text)
             out.flush()
+            status.shown += capture.shown
             for notice in as_of.notices() if as_of else ():
                 status.notice(notice)
-
-    def _beside(self, as_of: CompatibilityCheck, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield the items, and check those that pass the filter against the older release."""
-        for item in items:
-            if isinstance(item, Captured) and (not self.filter.active or self.filter(item)):
-                as_of.add(item.message)
-            yield item
 
     def _as_of(self) -> CompatibilityCheck | None:
         if self.as_of is None:
@@ -247,7 +236,7 @@ def show(command: Command) -> Command:
                 connections=connections,
                 errors_only=errors_only,
             )
-        except FilterError as error:
+        except UnknownName as error:
             raise click.UsageError(str(error)) from None
         format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
         old = None if as_of is None else options.open_registry(as_of)

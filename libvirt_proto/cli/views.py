@@ -1,38 +1,36 @@
-"""Views of the messages of one source: message by message, exchange by exchange, or as statistics."""
+"""Views of a Capture as bytes: message by message, exchange by exchange, or figures."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol
 
-from ..events import Captured, Closed, ConnectionEvent
+from ..events import Captured, ConnectionEvent
 from .statistics import rendered
 
 if TYPE_CHECKING:
     from ..access import Accesses
+    from ..api.capture import Capture
+    from ..api.messages import CapturedExchange
     from ..jsonlines import presenter as jsonl
     from ..presenters import monitor
     from ..presenters.style import Palette
     from ..redact.redactor import What
     from ..registry import Registry
     from ..session import Exchange
-    from .filters import Filter
-    from .status import Status
 
-T = TypeVar("T")
-Item = Captured | ConnectionEvent | Closed
+Arguments = ParamSpec("Arguments")
 
 
 class View(Protocol):
-    """The output for one source."""
+    """A view of one Capture."""
 
-    def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
-        """Yield the output that the items complete, and at the end add the number of shown items to
-        `status`."""
+    def take(self, capture: Capture) -> Generator[bytes]:
+        """Return what is to be written while the Capture is read."""
 
-    def finish(self, status: Status) -> Iterable[bytes]:
-        """Yield the output at the end of the source."""
+    def finish(self, capture: Capture) -> Iterable[bytes]:
+        """Return what is to be written at the end, also after an interruption."""
 
 
 class Messages:
@@ -43,14 +41,11 @@ class Messages:
         format_: str,
         registry: Registry,
         palette: Palette,
-        filter_: Filter,
         *,
         full: bool,
         acl: bool,
         redact: What | None = None,
     ) -> None:
-        self._filter = filter_
-        self._accepts = filter_ if filter_.active else None
         accesses = _accesses(registry) if acl else None
         self._present: Callable[[Captured], bytes]
         self._event: Callable[[ConnectionEvent], bytes]
@@ -74,78 +69,59 @@ class Messages:
             lines.event,
         )  # calling a method is faster than calling an object
 
-    def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
-        """Yield the lines of each message and event that passes the filter."""
-        accepts, present, shown = self._accepts, self._present, 0
-        try:
-            for item in items:
-                if isinstance(item, Captured):
-                    if accepts is None or accepts(item):
-                        shown += 1
-                        yield present(item)
-                elif isinstance(item, ConnectionEvent) and self._filter.of_event(item):
-                    yield self._event(item)
-        finally:
-            status.shown += shown
+    def take(self, capture: Capture) -> Generator[bytes]:
+        """Return the line or lines of each message and event."""
+        present, event = self._present, self._event
+        for item in capture.timeline():
+            yield present(item) if isinstance(item, Captured) else event(item)
 
-    def finish(self, status: Status) -> Iterable[bytes]:
-        """Yield nothing: no message is held back."""
+    def finish(self, capture: Capture) -> Iterable[bytes]:
+        """Return nothing."""
         return ()
 
 
 class Exchanges:
-    """Exchange by exchange. Times count from the first message of the source."""
+    """Exchange by exchange; times count from the first message of the Capture."""
 
     def __init__(
         self,
         format_: str,
         registry: Registry,
         palette: Palette,
-        filter_: Filter,
         *,
         full: bool,
         acl: bool,
         redact: What | None = None,
     ) -> None:
         from ..presenters import exchanges
-        from ..session import Sessions
 
-        self._filter = filter_
-        self._sessions = Sessions(registry)
-        self._start: int | None = None
         accesses = _accesses(registry) if acl else None
-        self._present: Callable[[Exchange], bytes]
+        self._present: Callable[[Exchange, int | None], bytes]
         if format_ == "jsonl":
-            self._present = exchanges.Lines(registry, accesses, redact)
+            lines = exchanges.Lines(registry, accesses, redact)
+            self._present = lambda exchange, _: lines(exchange)
             return
         if format_ == "monitor":
             text: exchanges.Monitor | exchanges.Pretty = exchanges.Monitor(registry, palette, accesses)
         else:
             text = exchanges.Pretty(registry, palette, accesses, full=full, redacted=redact)
-        self._present = _encoded(lambda exchange: text(exchange, self._start))
+        self._present = _encoded(text)
 
-    def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
-        """Yield the exchanges that an item completes."""
-        for item in items:
-            if isinstance(item, ConnectionEvent):
-                continue
-            if self._start is None:
-                self._start = item.time_ns
-            yield from self._show(self._sessions.feed(item), status)
+    def take(self, capture: Capture) -> Generator[bytes]:
+        """Return each exchange as it is complete."""
+        yield from self._shown(capture, capture.exchanges())
 
-    def finish(self, status: Status) -> Iterable[bytes]:
-        """Yield the incomplete exchanges."""
-        return self._show(self._sessions.finish(), status)
+    def finish(self, capture: Capture) -> Iterable[bytes]:
+        """Return the exchanges that an interruption left open."""
+        return self._shown(capture, capture.unfinished())
 
-    def _show(self, done: list[Exchange], status: Status) -> Iterator[bytes]:
-        for exchange in done:
-            if not self._filter.active or self._filter.exchange(exchange):
-                status.shown += exchange.messages
-                yield self._present(exchange)
+    def _shown(self, capture: Capture, exchanges: Iterable[CapturedExchange]) -> Iterator[bytes]:
+        for each in exchanges:
+            yield self._present(each.exchange, capture.start_ns)
 
 
 class Figures:
-    """Only statistics, at the end, of messages that pass the filter."""
+    """Figures at the end, and nothing before."""
 
     #: Rows of long tables.
     TOP: Final = 10
@@ -156,7 +132,6 @@ class Figures:
         format_: str,
         registry: Registry,
         palette: Palette,
-        filter_: Filter,
         *,
         fit: bool,
         redact: What | None = None,
@@ -166,21 +141,15 @@ class Figures:
         self._measure = Measure(registry, self.TOP, redact)
         self._measure.source(name)
         self._as_json, self._palette, self._fit = format_ == "jsonl", palette, fit
-        self._accepts = filter_ if filter_.active else None
 
-    def take(self, items: Iterable[Item], status: Status) -> Generator[bytes]:
-        """Count items."""
-        for item in items:
-            if isinstance(item, Captured):
-                if self._accepts is not None and not self._accepts(item):
-                    continue
-                status.shown += 1
-            self._measure.add(item)
+    def take(self, capture: Capture) -> Generator[bytes]:
+        """Count, and return nothing."""
+        capture.measure(self._measure)
         yield from ()
 
-    def finish(self, status: Status) -> Iterable[bytes]:
-        """Yield the statistics."""
-        statistics = self._measure.finish(status.notices)
+    def finish(self, capture: Capture) -> Iterable[bytes]:
+        """Return the figures."""
+        statistics = self._measure.finish(capture.notice_counts)
         return rendered(statistics, as_json=self._as_json, top=self.TOP, palette=self._palette, fit=self._fit)
 
 
@@ -190,10 +159,14 @@ def _accesses(registry: Registry) -> Accesses:
     return Accesses(registry)
 
 
-def _encoded(text: Callable[[T], str]) -> Callable[[T], bytes]:
-    """Turn a presenter of text into one of lines in bytes."""
+def _encoded(text: Callable[Arguments, str]) -> Callable[Arguments, bytes]:
+    """Return a presenter of text as one of bytes, with the newline."""
     encoding = _encoding()
-    return lambda item: (text(item) + "\n").encode(encoding, "backslashreplace")
+
+    def encoded(*args: Arguments.args, **named: Arguments.kwargs) -> bytes:
+        return (text(*args, **named) + "\n").encode(encoding, "backslashreplace")
+
+    return encoded
 
 
 def _encoding() -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from ..errors import NotDefinitions
+from ..errors import MissingGenerator, NotDefinitions
 from .memory_importer import gc_paused, import_package
 
 #: The module with the generator's functions that return a package, file name → text.
@@ -71,5 +71,5 @@ def _generator(function: str) -> Callable[..., Mapping[str, str]]:
     try:
         found: Callable[..., Mapping[str, str]] = getattr(import_module(GENERATOR), function)
     except ModuleNotFoundError as error:
-        raise LookupError(f"the generator is not installed: {error}") from None
+        raise MissingGenerator(f"the generator is not installed: {error}") from None
     return found

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..codec.annotations import AccessRule, Annotations
+from ..errors import UnknownName
 
 if TYPE_CHECKING:
     from ..codec.xdrtype import XdrType
@@ -110,5 +111,8 @@ class Program:
         return names
 
     def procedure(self, key: int | str) -> Procedure:
-        """Return the procedure with this number, name or symbol. Raises KeyError."""
-        return self.by_number[key] if isinstance(key, int) else self.by_name[key]
+        """Return the procedure of a number, name or symbol. Raises UnknownName, a KeyError."""
+        found = self.by_number.get(key) if isinstance(key, int) else self.by_name.get(key)
+        if found is None:
+            raise UnknownName(f"procedure of {self.name}", key, self.by_name)
+        return found

@@ -199,9 +199,9 @@ def _incomplete(message: Message, data: bytes, pos: int, type_: XdrType | None, 
 def encode_message(message: Message, *, registry: Registry | None = None) -> bytes:
     """Encode a message as a frame with the correct length word; the inverse of decode_message.
 
-    `raw` is written unchanged if there is one: set it to None after changing the payload. Raises
-    ProtocolError with the path of a value that does not fit its type, OverLimit for a frame or a descriptor
-    count that is too large, and KeyError for a payload_type that the registry lacks.
+    `raw` is written as it is where there is one: make it None after changing the payload. Raises
+    ProtocolError with the path to a value that does not fit its type, OverLimit for a frame or a
+    descriptor count that is too large, and UnknownName for a payload_type that the registry lacks.
     """
     if message.missing:
         raise BadValue(f"{message.missing} bytes of the message are missing")

@@ -8,10 +8,11 @@ import struct
 from collections.abc import Iterator
 
 from libvirt_proto import ProtocolError, encode_message, registry
-from libvirt_proto.capture.sources import FileFormat, SourceError, read_source
+from libvirt_proto.capture.sources import FileFormat, read_source
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.codec import interpreter
 from libvirt_proto.codec.xdrtype import XdrType
+from libvirt_proto.errors import SourceError
 from libvirt_proto.events import Captured, Chunk, Closed, ConnectionEvent, Item, Notice
 from libvirt_proto.jsonlines.reader import Parser
 from libvirt_proto.rpc.message import decode_message

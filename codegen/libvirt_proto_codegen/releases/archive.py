@@ -22,6 +22,8 @@ from functools import cached_property
 from itertools import groupby
 from typing import Final
 
+from libvirt_proto.errors import Error
+
 from .version import SAFE, version_key
 from .weave import Run, unweave, weave
 
@@ -39,8 +41,8 @@ class ArchiveError(ValueError):
     """An invalid archive; the message gives the reason and the line number."""
 
 
-class UnknownRelease(LookupError):
-    """A release that is not bundled; the message names the closest releases."""
+class UnknownRelease(Error, LookupError):
+    """No definitions of this release are here; says which are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ...errors import Error
 
-class TraceError(Exception):
+
+class TraceError(Error):
     """A trace that cannot start; the text is a sentence with the remedy."""

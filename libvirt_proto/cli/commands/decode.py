@@ -100,7 +100,10 @@ def decode(ctx: click.Context, inputs: Inputs, show: OutputOptions, merge: bool,
         stopping(inputs.follow),
     ):
         if merge:
-            show.write(inputs.merged(show.registry, status, out.flush, show.redact), out, status)
+            with inputs.merged(
+                show.registry, status, filter=show.filter, flush=out.flush, redact=show.redact
+            ) as capture:
+                show.write(capture, out, status)
         elif jobs > 1 and len(inputs.files) > 1:
             from ..jobs import run
 
@@ -123,8 +126,16 @@ def _file(
     """Write the output of one of the files."""
     if show.format == "pretty" and len(inputs.files) > 1:
         out.write(f"{show.palette.name}== {printable(file)}{show.palette.off}\n".encode())
-    items = inputs.messages(file, show.registry, status, out.flush, recorder, show.redact)
-    show.write(items, out, status, live=inputs.is_live(file))
+    with inputs.open(
+        file,
+        show.registry,
+        status,
+        filter=show.filter,
+        flush=out.flush,
+        recorder=recorder,
+        redact=show.redact,
+    ) as capture:
+        show.write(capture, out, status, live=inputs.is_live(file))
 
 
 def _check_jobs(inputs: Inputs, merge: bool) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ...errors import UnknownName
+from ...filters import procedure_numbers
+from ...similar import did_you_mean
 from ...text import amount, printable
 from .. import complete as names
 from .. import descriptions, options
-from ..filters import FilterError, procedure_numbers
-from ..suggest import did_you_mean
 from .lookup import size
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _find(registry: Registry, graph: Graph, name: str) -> list[XdrType | tuple[P
     programs = registry.programs()
     try:
         wanted = procedure_numbers(programs, name)
-    except FilterError:
+    except UnknownName:
         return []
     return [
         (program, procedure)

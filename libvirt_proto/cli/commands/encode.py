@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from ...events import Chunk, Direction, Notice
+from ...filters import Filter
 from .. import options
-from ..filters import Filter
 from ..inputs import Inputs, open_file
 from ..output import destination
 from ..status import Status

@@ -16,10 +16,9 @@ import click
 from ...events import Notice
 from ...presenters import notices
 from ...terminal import styled
-from ...text import amount, printable
+from ...text import amount, number, printable
 from .. import options
 from ..inputs import Inputs, open_file
-from ..numbers import number
 
 if TYPE_CHECKING:
     from mmap import mmap

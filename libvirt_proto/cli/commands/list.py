@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...errors import UnknownName
+from ...filters import program_numbers
 from .. import complete as names
 from .. import descriptions, options
-from ..filters import FilterError, program_numbers
 
 if TYPE_CHECKING:
     from ...registry import Module, Registry
@@ -49,7 +50,7 @@ def list_(what: str, words: tuple[str, ...], as_json: bool, registry: Registry, 
     """
     try:
         wanted = {n for word in words for n in program_numbers(registry.programs(), word)} or None
-    except FilterError as error:
+    except UnknownName as error:
         raise click.UsageError(str(error)) from None
     rows = _rows(registry, what, wanted)
     if as_json:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from ...names import public as publicnames
-from ...text import printable
+from ...similar import did_you_mean
+from ...text import number, printable
 from .. import complete as names
 from .. import descriptions, options
 from ..descriptions import Description
-from ..numbers import number
-from ..suggest import did_you_mean
 
 if TYPE_CHECKING:
     from ...presenters.style import Palette

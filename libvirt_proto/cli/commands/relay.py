@@ -16,7 +16,7 @@ import click
 
 from ...text import printable
 from .. import options
-from ..inputs import check_record, messages, recording
+from ..inputs import check_record, counted, recording, reporting
 from ..output import destination
 from ..output_options import OutputOptions, live_figures
 from ..output_options import show as show_options
@@ -132,6 +132,7 @@ class _Decoder(Thread):
     """A thread that shows the items of its feed, until that is closed or the output has lost its reader."""
 
     def __init__(self, show: OutputOptions, status: Status, recorder: Recorder | None, out: BinaryIO) -> None:
+        from ...api.capture import live_capture
         from ...capture.feed import Feed
 
         super().__init__(name="decoder", daemon=True)
@@ -142,14 +143,14 @@ class _Decoder(Thread):
         # Loaded now: while Python loads a large module, no other thread runs.
         self._view = show.view()
         show.registry.programs()
-        self._items = messages(
+        self._capture = live_capture(
+            "relay",
             self.feed.items(idle=out.flush),
             show.registry,
-            status,
-            out.flush,
-            recorder,
-            show.redact,
-            live=True,
+            filter=show.filter,
+            redact=show.redact,
+            on_notice=reporting(status, out.flush),
+            recorder=recorder,
         )
         #: Called when an error ends it.
         self.failed: Callable[[], object] = lambda: None
@@ -157,7 +158,8 @@ class _Decoder(Thread):
     def run(self) -> None:
         """Decode and show."""
         try:
-            self._show.write(self._items, self._out, self.status, view=self._view)
+            with counted(self._capture, self.status):
+                self._show.write(self._capture, self._out, self.status, view=self._view)
         except BaseException as error:
             self.error = error
             self.failed()

@@ -93,8 +93,8 @@ def stats(
                 with stopping(inputs.follow):
                     for file in inputs.files:
                         measure.source(file)
-                        for item in inputs.messages(file, registry, status, redact=redact):
-                            measure.add(item)
+                        with inputs.open(file, registry, status, redact=redact) as capture:
+                            capture.measure(measure)
             except KeyboardInterrupt:
                 interrupted = True
         statistics = measure.finish(status.notices)

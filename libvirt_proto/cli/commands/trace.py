@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from ...capture.stop import Stop
 from .. import options
-from ..inputs import check_record, messages, recording
+from ..inputs import check_record, counted, recording, reporting
 from ..output import destination
 from ..output_options import OutputOptions, live_figures
 from ..output_options import show as show_options
@@ -69,6 +69,7 @@ def trace(
 
     The exit status is 1 if events were lost, messages were malformed, or tracing is not possible here.
     """
+    from ...api.capture import live_capture
     from ...capture.probes.live import Selection, live
     from ...capture.probes.rpc_events import RpcReader
 
@@ -95,8 +96,17 @@ def trace(
             tracing.armed(found, stop, out, sides) as (instance, plan, wait),
             closing(live(instance, plan, RpcReader, wanted, wait, out.flush, begin)) as items,
         ):
-            seen = messages(items, show.registry, status, out.flush, recorder, show.redact, live=True)
-            show.write(seen, out, status)
+            capture = live_capture(
+                "trace",
+                items,
+                show.registry,
+                filter=show.filter,
+                redact=show.redact,
+                on_notice=reporting(status, out.flush),
+                recorder=recorder,
+            )
+            with counted(capture, status):
+                show.write(capture, out, status)
     ctx.exit(1 if status.problems else 0)
 
 

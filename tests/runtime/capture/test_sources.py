@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from libvirt_proto.capture.sources import SourceError, open_source, read_source
+from libvirt_proto.capture.sources import open_source, read_source
+from libvirt_proto.errors import SourceError
 from libvirt_proto.events import Chunk, Notice
 from tests.support import packets
 from tests.support.packets import ACK, SYN, Talk, message

@@ -16,10 +16,11 @@ from click.testing import CliRunner, Result
 
 from libvirt_proto import registry
 from libvirt_proto.cli import main as cli
-from libvirt_proto.cli.filters import Filter, FilterError, type_numbers
-from libvirt_proto.cli.numbers import number
-from libvirt_proto.cli.suggest import did_you_mean
+from libvirt_proto.errors import UnknownName
 from libvirt_proto.events import Connection
+from libvirt_proto.filters import Filter, type_numbers
+from libvirt_proto.similar import did_you_mean
+from libvirt_proto.text import number
 from tests.differential import ours
 from tests.support import packets
 from tests.support.frames import REMOTE, captured, error_payload, frame, text, word
@@ -120,7 +121,7 @@ def test_filters_of_different_kinds_combine() -> None:
     ],
 )
 def test_rejects_filter_without_match(filters: dict[str, list[str]], said: str) -> None:
-    with pytest.raises(FilterError) as caught:
+    with pytest.raises(UnknownName) as caught:
         Filter(registry.default(), **filters)  # type: ignore[arg-type]
     assert str(caught.value).startswith(said)
 

@@ -1,6 +1,6 @@
-"""Filters for the messages that a command shows.
+"""Filters of messages, connection events and exchanges.
 
-Names are checked against the registry before anything is read; an unknown one raises FilterError.
+Names are checked against the registry before anything is read; a wrong one raises UnknownName.
 """
 
 from __future__ import annotations
@@ -9,32 +9,27 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
 
-from ..events import Captured, Connection, ConnectionEvent
-from ..rpc.message import Header
-from ..rpc.names import TYPES
-from .numbers import number
-from .suggest import did_you_mean
+from .errors import UnknownName
+from .events import Captured, Connection, ConnectionEvent
+from .rpc.message import Header
+from .rpc.names import TYPES
+from .text import number
 
 if TYPE_CHECKING:
-    from ..definitions.program import Program
-    from ..registry import Registry
-    from ..session import Exchange
-
+    from .definitions.program import Program
+    from .registry import Registry
+    from .session import Exchange
 
 T = TypeVar("T")
 
 
-class FilterError(ValueError):
-    """A filter with an unknown name."""
-
-
 class Filter:
-    """A conjunction of filters: a message must match every kind of filter that is given, and of each kind any
-    one.
+    """A filter that accepts what matches one value of each kind that is given.
 
     `programs` and `procedures` are names, symbols of the .x, numbers or patterns (`*`, `?`); a procedure may
-    follow its program (`remote.domain_*`). `types` are tapset names, numbers or patterns. `connections` are
-    ids, or parts of a connection's name.
+    have its program before it (`remote.domain_*`). `types` are tapset names, numbers or patterns.
+    `connections` are ids, or parts of a connection's name. Raises UnknownName for a name or pattern without
+    a match.
     """
 
     def __init__(
@@ -53,11 +48,11 @@ class Filter:
         self._types = {n for word in types for n in type_numbers(word)}
         self._connections = tuple(connections)
         self._errors_only = errors_only
-        #: Whether any filter is given; without one, everything matches.
+        #: Whether any value is given: without one, everything is accepted.
         self.active = any((self._programs, self._procedures, self._types, self._connections, errors_only))
 
     def __call__(self, captured: Captured) -> bool:
-        """Return whether a message matches."""
+        """Return True for a message that is accepted."""
         message = captured.message
         header = message.header
         return (
@@ -69,7 +64,7 @@ class Filter:
         )
 
     def of_event(self, event: ConnectionEvent) -> bool:
-        """Return whether an event matches: filters for messages exclude all events."""
+        """Return True for an event that is accepted: none is by a filter of messages."""
         if self._programs or self._procedures or self._types or self._errors_only:
             return False
         return not self._connections or (
@@ -77,7 +72,7 @@ class Filter:
         )
 
     def exchange(self, exchange: Exchange) -> bool:
-        """Return whether one of the messages of an exchange matches."""
+        """Return True for an exchange with a message that is accepted."""
         return any(map(self, exchange.parts))
 
     def _has_procedure(self, header: Header) -> bool:
@@ -92,7 +87,7 @@ class Filter:
 
 
 def program_numbers(known: Iterable[Program], word: str) -> set[int]:
-    """Return the numbers of the programs that match a word; a number matches itself."""
+    """Return the numbers of the programs that a word means; a number means itself."""
     as_number = number(word)
     if as_number is not None:
         return {as_number}
@@ -101,8 +96,8 @@ def program_numbers(known: Iterable[Program], word: str) -> set[int]:
 
 
 def procedure_numbers(known: Iterable[Program], word: str) -> set[tuple[int | None, int]]:
-    """Return (program, procedure) for every procedure that matches a word; a bare number matches that
-    procedure of any program."""
+    """Return (program, procedure) for every procedure that a word means; the program is None for a number
+    without a program."""
     as_number = number(word)
     if as_number is not None:
         return {(None, as_number)}
@@ -121,7 +116,7 @@ def procedure_numbers(known: Iterable[Program], word: str) -> set[tuple[int | No
 
 
 def type_numbers(word: str) -> set[int]:
-    """Return the numbers of the message types that match a word."""
+    """Return the numbers of the message types that a word means."""
     as_number = number(word)
     if as_number is not None:
         return {as_number}
@@ -133,5 +128,5 @@ def _matching(kind: str, word: str, names: dict[str, T]) -> list[T]:
         return [names[word]]
     found = [value for name, value in names.items() if fnmatchcase(name, word)]
     if not found:
-        raise FilterError(f"unknown {kind} {word!r}.{did_you_mean(word, names)}")
+        raise UnknownName(kind, word, names)
     return found

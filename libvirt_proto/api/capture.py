@@ -1,0 +1,385 @@
+"""Captures: inputs of every kind as messages, exchanges and statistics, one pass at a time."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
+
+from .. import registry as registries
+from ..capture import stream
+from ..capture.stop import Stop
+from ..errors import CaptureError
+from ..events import Captured, Closed, ConnectionEvent, Item, Notice, Seen
+from ..rpc.message import MessageDecoder
+from ..session import Exchange, Sessions
+from .messages import CapturedExchange, CapturedMessage, Context
+from .source import Input, Source
+
+if TYPE_CHECKING:
+    from ..capture.pcap.recorder import Recorder
+    from ..capture.sources import Progress
+    from ..figures.collector import Measure
+    from ..figures.results import Statistics
+    from ..filters import Filter
+    from ..redact.redactor import What
+    from ..registry import Registry
+
+#: Notices that are kept; `notice_counts` counts all.
+MAX_NOTICES: Final = 10_000
+_Event: TypeAlias = Captured | ConnectionEvent | Closed
+
+
+class Capture:
+    """The messages of one input, as `open` returns it. Iterating gives CapturedMessages.
+
+    `timeline`, `exchanges`, `statistics` and iteration are passes over the input. Bytes, regular files and
+    seekable files can be read again; of every other input, a second pass raises CaptureError. A new pass ends
+    the one before. `notices`, `notice_counts` and the counts below are those of the last pass, and complete
+    at its end.
+
+    `read_messages` counts messages, `shown` those that passed the filter, `malformed` those whose payload is
+    wrong, `connections` connections with messages. `start_ns` is the time of the first message of a
+    pass over exchanges.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        read: Callable[[], Iterator[Seen]],
+        registry: Registry,
+        *,
+        repeatable: bool = False,
+        filter: Filter | None = None,
+        redact: What | None = None,
+        on_notice: Callable[[Notice], object] | None = None,
+        stop: Stop | None = None,
+        close: Callable[[], object] | None = None,
+    ) -> None:
+        self.name: Final = name
+        self.registry: Final = registry
+        self.notices: list[Notice] = []
+        self.notice_counts: Counter[str] = Counter()
+        self.read_messages = self.shown = self.malformed = self.connections = 0
+        self.start_ns: int | None = None
+        self._read = read
+        self._repeatable = repeatable
+        self._filter = filter if filter is not None and filter.active else None
+        self._redact = redact
+        self._on_notice = on_notice
+        self._on_message: Callable[[Captured], object] | None = None
+        self._stop = stop
+        self._close = close
+        self._context = Context(registry, redact)
+        self._begun = self._closed = False
+        self._pass: Generator[_Event] | None = None
+        self._sessions: Sessions | None = None
+
+    # Passes
+
+    def __iter__(self) -> Iterator[CapturedMessage]:
+        return self._messages(self._begin())
+
+    def timeline(self) -> Iterator[Captured | ConnectionEvent]:
+        """Return an iterator over the messages, without names, and the events of connections between them.
+
+        Only what passes the filter is included. Faster than iterating, for callers that look up names
+        themselves.
+        """
+        return self._timeline(self._begin())
+
+    def exchanges(self) -> Iterator[CapturedExchange]:
+        """Return an iterator over calls with their replies and streams, in the order of completion.
+
+        An exchange passes the filter if one of its messages does. Calls without a reply come last.
+        """
+        return self._exchanges(self._begin(all_messages=True))
+
+    def unfinished(self) -> Iterator[CapturedExchange]:
+        """Return an iterator over the exchanges that were open where a pass was interrupted, once."""
+        sessions, self._sessions = self._sessions, None
+        return iter(()) if sessions is None else self._accepted(sessions.finish())
+
+    def statistics(self, top: int = 10) -> Statistics:
+        """Return the figures of all messages that pass the filter; lists of extremes have `top` rows."""
+        from ..figures.collector import Measure
+
+        collector = Measure(self.registry, top, self._redact)
+        collector.source(self.name)
+        self.measure(collector)
+        return collector.finish(self.notice_counts)
+
+    def measure(self, collector: Measure) -> None:
+        """Add the messages that pass the filter, and all events, to figures over several inputs."""
+        items = self._begin()
+        for item in items:
+            collector.add(item)
+        self._check(items)
+
+    # Ending
+
+    def stop(self) -> None:
+        """End a pass over an input that is followed, after what is there. Safe in signal handlers and other
+        threads."""
+        if self._stop is not None:
+            self._stop.set()
+
+    def close(self) -> None:
+        """End the pass, and close the input unless it is a file that the caller opened."""
+        self._end_pass()
+        self._closed = True
+        if self._close is not None:
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def watch(self, on_message: Callable[[Captured], object]) -> None:
+        """Call a function with each message that passes the filter, in the passes that follow."""
+        self._on_message = on_message
+
+    # The parts of a pass
+
+    def _begin(self, *, all_messages: bool = False) -> Generator[_Event]:
+        if self._closed:
+            raise CaptureError(f"{self.name}: the capture is closed")
+        if self._begun and not self._repeatable:
+            raise CaptureError(
+                f"{self.name}: this input can be read only once; give a path to a file, or bytes"
+            )
+        self._end_pass()
+        self._begun = True
+        self.notices, self.notice_counts = [], Counter()
+        self.read_messages = self.shown = self.malformed = self.connections = 0
+        self.start_ns = self._sessions = None
+        self._pass = self._events(self._read(), all_messages=all_messages)
+        return self._pass
+
+    def _end_pass(self) -> None:
+        if self._pass is not None:
+            self._pass.close()
+            self._pass = None
+
+    def _check(self, items: Generator[_Event]) -> None:
+        """Raise CaptureError where another pass has ended this one: it is not complete."""
+        if items is not self._pass:
+            why = "the capture is closed" if self._closed else "another pass over it has begun"
+            raise CaptureError(f"{self.name}: reading cannot continue: {why}")
+
+    def _events(self, seen: Iterator[Seen], *, all_messages: bool) -> Generator[_Event]:
+        """Count messages, report notices, and leave out what does not pass the filter.
+
+        With `all_messages` nothing is left out: an exchange may pass the filter with another of its messages.
+        """
+        accepts, on_message = self._filter, self._on_message
+        count = shown = malformed = connections = 0
+        connection = None
+        try:
+            for item in seen:
+                if isinstance(item, Captured):
+                    count += 1
+                    if item.message.error is not None:
+                        malformed += item.message.malformed
+                    if item.connection is not connection:
+                        connection = item.connection
+                        connections = max(connections, connection.id)
+                    if accepts is not None and not accepts(item):
+                        if not all_messages:
+                            continue
+                    else:
+                        shown += 1
+                        if on_message is not None:
+                            on_message(item)
+                elif isinstance(item, Notice):
+                    self._notice(item)
+                    continue
+                yield item
+        finally:
+            self.read_messages, self.malformed, self.connections = count, malformed, connections
+            if not all_messages:
+                self.shown = shown
+
+    def _notice(self, notice: Notice) -> None:
+        self.notice_counts[notice.code] += 1
+        if len(self.notices) < MAX_NOTICES:
+            self.notices.append(notice)
+        if self._on_notice is not None:
+            self._on_notice(notice)
+
+    def _messages(self, items: Generator[_Event]) -> Iterator[CapturedMessage]:
+        context = self._context
+        for item in items:
+            if isinstance(item, Captured):
+                yield CapturedMessage(item, context)
+        self._check(items)
+
+    def _timeline(self, items: Generator[_Event]) -> Iterator[Captured | ConnectionEvent]:
+        accepts = self._filter
+        for item in items:
+            if isinstance(item, Captured) or (
+                isinstance(item, ConnectionEvent) and (accepts is None or accepts.of_event(item))
+            ):
+                yield item
+        self._check(items)
+
+    def _exchanges(self, items: Generator[_Event]) -> Iterator[CapturedExchange]:
+        sessions = self._sessions = Sessions(self.registry)
+        for item in items:
+            if isinstance(item, ConnectionEvent):
+                continue
+            if self.start_ns is None:
+                self.start_ns = item.time_ns
+            yield from self._accepted(sessions.feed(item))
+        self._check(items)
+        yield from self.unfinished()
+
+    def _accepted(self, exchanges: Iterable[Exchange]) -> Iterator[CapturedExchange]:
+        for exchange in exchanges:
+            if self._filter is None or self._filter.exchange(exchange):
+                self.shown += exchange.messages
+                yield CapturedExchange(exchange, self._context)
+
+
+def open(
+    source: Input,
+    *,
+    release: str | None = None,
+    defs: str | os.PathLike[str] | None = None,
+    registry: Registry | None = None,
+    ports: Iterable[int] = (),
+    keylog: str | os.PathLike[str] | None = None,
+    follow: bool | Stop = False,
+    redact: What | None = None,
+    filter: Filter | None = None,
+    name: str | None = None,
+    on_notice: Callable[[Notice], object] | None = None,
+    on_progress: Progress | None = None,
+    recorder: Recorder | None = None,
+    live: bool = False,
+) -> Capture:
+    """Open a capture, trace, log, raw stream or hex text; the format is detected from the content.
+
+    `source` is a path, a binary file or bytes, and may be compressed (gzip, bzip2, xz). Definitions are those
+    of the newest release, of `release` (`10.0.0`), of `defs` (a folder of .x files, or one), or `registry`.
+    `ports` are TCP ports of libvirt in addition to 16509 and 16514, `keylog` is a file with the keys of TLS
+    connections (which needs tshark). With `follow`, a pass waits at the end of the file for what is added
+    to it, until `Capture.stop`. `redact` (`secrets` or `all`) blanks secrets.
+
+    `on_notice` is called with each Notice as it occurs, `on_progress` with the bytes read and the size of the
+    file (None for a pipe). `recorder` records what is read, flushed message by message if it is `live`.
+    `name` replaces the name of the input in messages.
+
+    Raises SourceError for an input that cannot be opened or is not recognised, LookupError for an unknown
+    release, the errors of `registry.load` for `defs`, TypeError and ValueError for arguments that exclude
+    each other. Damage in the input does not raise: it is reported as Notices.
+    """
+    definitions = _registry(release, defs, registry)
+    _check_redact(redact)
+    stop = follow if isinstance(follow, Stop) else Stop() if follow else None
+    opened = Source(source, name=name, ports=ports, keylog=keylog, follow=stop, progress=on_progress)
+    return Capture(
+        opened.name,
+        lambda: decoded(opened.items(), definitions, recorder=recorder, redact=redact, live=live),
+        definitions,
+        repeatable=opened.repeatable,
+        filter=filter,
+        redact=redact,
+        on_notice=on_notice,
+        stop=stop,
+        close=opened.close,
+    )
+
+
+def live_capture(
+    name: str,
+    items: Iterable[Item],
+    registry: Registry,
+    *,
+    filter: Filter | None = None,
+    redact: What | None = None,
+    on_notice: Callable[[Notice], object] | None = None,
+    recorder: Recorder | None = None,
+) -> Capture:
+    """Return the Capture of what a relay or a trace sees, which is recorded message by message."""
+    return Capture(
+        name,
+        lambda: decoded(items, registry, recorder=recorder, redact=redact, live=True),
+        registry,
+        filter=filter,
+        redact=redact,
+        on_notice=on_notice,
+    )
+
+
+def merged_capture(
+    first: Iterable[Captured | ConnectionEvent],
+    second: Iterable[Captured | ConnectionEvent],
+    names: tuple[str, str],
+    registry: Registry,
+    *,
+    filter: Filter | None = None,
+    redact: What | None = None,
+    on_notice: Callable[[Notice], object] | None = None,
+) -> Capture:
+    """Return the Capture of two recordings of the same connections in one timeline: see `capture.merge`.
+
+    `redact` states how their messages were redacted.
+    """
+    from ..capture.merge import merge
+
+    return Capture(
+        " and ".join(names),
+        lambda: merge(first, second, names),
+        registry,
+        filter=filter,
+        redact=redact,
+        on_notice=on_notice,
+    )
+
+
+def decoded(
+    items: Iterable[Item],
+    registry: Registry,
+    *,
+    recorder: Recorder | None = None,
+    redact: What | None = None,
+    live: bool = False,
+) -> Iterator[Seen]:
+    """Decode items to messages, with events and notices in between. Items are recorded as they were read,
+    or, if they are redacted, after that."""
+    if redact is not None:
+        from ..redact.redactor import Redactor, redacted_messages
+
+        redactor = Redactor(registry, redact)
+        return redacted_messages(items, redactor, programs=registry.numbers, recorder=recorder, live=live)
+    if recorder is not None:
+        from ..capture.pcap.recorder import recorded
+
+        items = recorded(items, recorder, live=live)
+    return stream.messages(items, MessageDecoder(registry).decode, programs=registry.numbers)
+
+
+def _registry(
+    release: str | None, defs: str | os.PathLike[str] | None, registry: Registry | None
+) -> Registry:
+    given = {"release": release, "defs": defs, "registry": registry}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise ValueError(f"{names[0]} and {names[1]} exclude each other")
+    if release is not None:
+        return registries.release(release)
+    if defs is not None:
+        return registries.load(defs)
+    return registry or registries.default()
+
+
+def _check_redact(redact: str | None) -> None:
+    if redact not in (None, "secrets", "all"):
+        raise ValueError(f"expected redact='secrets' or redact='all', got {redact!r}")
