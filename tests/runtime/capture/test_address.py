@@ -46,7 +46,7 @@ def test_rejects_path_in_use(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     address = Address("unix", str(path))
     (first,) = listen(address)
-    with first, pytest.raises(AddressError, match="something listens there"):
+    with first, pytest.raises(AddressError, match="another process listens there"):
         listen(address)
     assert path.is_socket(), "a socket that nobody listens on any more"
     (second,) = listen(address)
@@ -107,5 +107,5 @@ def test_reports_server_that_does_not_accept(tmp_path: Path, monkeypatch: pytest
                 waiting.connect(path)
         with pytest.raises(TimeoutError, match="does not accept connections"):
             asyncio.run(connect(Address("unix", path)))
-        with pytest.raises(AddressError, match="something listens there"):
+        with pytest.raises(AddressError, match="another process listens there"):
             listen(Address("unix", path))

@@ -58,8 +58,8 @@ def test_guesses_payloads() -> None:
         lines[5],
     )
     assert lines[6].strip() == (
-        'all 28 bytes used; text "test"; uuid 6695eb01-f6a4-8304-79aa-97f2502e193f; 1 length or count that'
-        " fits; 1 arbitrary integer"
+        'all 28 bytes used; text "test"; uuid 6695eb01-f6a4-8304-79aa-97f2502e193f; 1 valid length'
+        " or count; 1 arbitrary integer"
     )
     assert lines[7].strip() == "… 3 more guesses (--all)"
     assert lines[-1] == "Note: the bytes cannot distinguish 49 types, of one layout."

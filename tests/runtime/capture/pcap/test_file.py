@@ -155,7 +155,7 @@ def test_simple_packet_is_cut_by_its_interface() -> None:
     [
         (packets.block(6, bytes(20)), "no section header here"),
         (packets.section()[:8] + b"\x00" * 20, "unknown byte order"),
-        (packets.section() + packets.enhanced(b"x", 1), "interface 0, undefined interface"),
+        (packets.section() + packets.enhanced(b"x", 1), "undefined interface 0"),
         (packets.section() + struct.pack("<III", 6, 13, 0), "invalid length 13"),
         (packets.section() + struct.pack("<III", 6, 12, 12), "invalid length 12"),
         (packets.section() + struct.pack("<III", 6, 0xFFFFFFFC, 0), "invalid length 4294967292"),

@@ -192,7 +192,7 @@ def test_invalid_message_lengths(length: int) -> None:
     (notice,) = read(message(CALL, {"len": length}))
     assert isinstance(notice, Notice)
     assert (notice.code, notice.severity) == ("bad-event", "error")
-    assert f"len={length}," in notice.text
+    assert notice.text.endswith(f"expected len from 28 to 33554436, got {length}")
 
 
 def test_skips_dummy_messages() -> None:
@@ -203,7 +203,7 @@ def test_unknown_and_truncated_records() -> None:
     assert read(Record(0, common(99) + bytes(500))) == []
     (notice,) = read(Record(0, common(7) + bytes(20)))
     assert isinstance(notice, Notice)
-    assert "breaks off" in notice.text
+    assert "is truncated" in notice.text
 
 
 def test_texts_are_read_at_their_offsets() -> None:
