@@ -193,7 +193,7 @@ class UnknownName(Error, KeyError):
     def __str__(self) -> str:
         if isinstance(self.name, int):
             return f"no {self.kind} has the number {self.name}"
-        return f"no {self.kind} is called {self.name!r}.{question(self.suggestions)}"
+        return f"unknown {self.kind} {self.name!r}.{question(self.suggestions)}"
 
     def __repr__(self) -> str:
         return f"UnknownName({self.kind!r}, {self.name!r}, suggestions={self.suggestions!r})"

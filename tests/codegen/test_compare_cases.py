@@ -268,7 +268,7 @@ def test_arguments_of_rpc_programs() -> None:
 def test_empty_struct_has_no_data() -> None:
     [finding] = found(ONE, ONE + "struct a_one_args { void; };")
     assert finding.rule == "DECLARATION_CHANGED"
-    assert finding.message == "A_PROC_ONE takes `a_one_args`, and took nothing"
+    assert finding.message == "A_PROC_ONE takes `a_one_args`, took nothing"
 
 
 def test_renamed_and_added_fields() -> None:

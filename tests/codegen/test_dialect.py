@@ -189,7 +189,5 @@ def test_programs_with_equal_short_names_use_file_names() -> None:
     )
     assert two(public, monitor) == ["lxc", "lxc_monitor"]
     assert two("const X = 1;", monitor) == ["lxc"], "alone it keeps the tapset's name"
-    with pytest.raises(
-        DefinitionError, match="LXC_PROGRAM and VIR_LXC_PROTOCOL_PROGRAM would both be called"
-    ):
+    with pytest.raises(DefinitionError, match="LXC_PROGRAM and VIR_LXC_PROTOCOL_PROGRAM would both be named"):
         two(public + monitor, "const X = 1;")

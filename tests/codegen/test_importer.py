@@ -292,7 +292,7 @@ def test_keeps_folders_it_did_not_write(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("release", ["..", "a/b", "", ".hidden", "x" * 65, "1\n2"])
 def test_rejects_unsafe_release_names(tmp_path: Path, release: str) -> None:
-    with pytest.raises(DefinitionError, match="no name of a release"):
+    with pytest.raises(DefinitionError, match="expected the name of a release"):
         import_release(folder(tmp_path / "tree"), release, tmp_path / "out")
 
 

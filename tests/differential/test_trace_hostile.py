@@ -157,7 +157,7 @@ def test_library_swapped_after_printing_commands(counter: Path, folder: Path) ->
     name = f"by_hand_{os.getpid()}"
     with running(counter) as victim, running(place, user=NOBODY) as attacker:
         said = ours.run("trace", "--print-commands", "--pid", str(attacker.pid)).stdout
-        set_up, rest = said.replace("libvirt_proto", name).split("\n# See", 1)
+        set_up, rest = said.replace("libvirt_proto", name).split("\n# Show", 1)
         as_nobody("ln", "-sf", counter, place)
         try:
             done = subprocess.run(["sh", "-c", set_up], capture_output=True, text=True)
@@ -207,7 +207,7 @@ def test_printed_commands_quote_any_name(good: Path, folder: Path, name: bytes) 
     with running(place, user=NOBODY) as process:
         said = ours.run("trace", "--print-commands", "--pid", str(process.pid)).stdout
         assert said.replace("\n", "").isprintable()
-        set_up, rest = said.replace("libvirt_proto", group).split("\n# See", 1)
+        set_up, rest = said.replace("libvirt_proto", group).split("\n# Show", 1)
         remove = rest.split("\n# Remove", 1)[1].partition("\n")[2]
         try:
             subprocess.run(["sh", "-e", "-c", set_up], check=True)
@@ -246,7 +246,7 @@ FOREIGN = {
     "absurd": (note("rpc_socket_dispose", "place", "counter", "8@%rax"), "rpc_socket_dispose"),
     "negative": (note("rpc_socket_dispose", "place", "counter", "8@%rax"), "rpc_socket_dispose"),
     "arm": (note("rpc_socket_dispose", "place", "counter", "8@x0"), "is for aarch64 processors"),
-    "small": (note("rpc_socket_dispose", "place", "counter", "4@%eax"), "32 bits"),
+    "small": (note("rpc_socket_dispose", "place", "counter", "4@%eax"), "damaged ELF file"),
     "nothing": ("", None),  # a library without probes does not count
 }
 

@@ -157,7 +157,7 @@ def test_printed_commands_work_in_a_shell(good: Path, tmp_path: Path) -> None:
     """A shell sets, reads and removes them, under a unique name."""
     said = ours.run("trace", "--library", good, "--print-commands").stdout
     name = f"by_hand_{os.getpid()}"
-    set_up, rest = said.replace("libvirt_proto", name).split("\n# See", 1)
+    set_up, rest = said.replace("libvirt_proto", name).split("\n# Show", 1)
     remove = rest.split("\n# Remove", 1)[1].partition("\n")[2]
     root = tracefs.find()
     assert root is not None

@@ -100,7 +100,7 @@ def test_any_bytes_parse_or_raise(data: bytes) -> None:
     try:
         data.decode()
     except UnicodeDecodeError as reason:
-        with pytest.raises(DefinitionError, match=f"not UTF-8: byte 0x.. at offset {reason.start}\\b"):
+        with pytest.raises(DefinitionError, match=f"invalid UTF-8: byte 0x.. at offset {reason.start}\\b"):
             source_of("a.x", data)
     else:
         understood_or_refused(source_of("a.x", data).text)

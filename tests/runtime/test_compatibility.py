@@ -121,7 +121,7 @@ def test_release_understands_its_own_messages(release: str) -> None:
     @settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def holds(data: st.DataObject) -> None:
-        program, procedure, kind, type_ = data.draw(st.sampled_from(payloads))
+        program, procedure, kind, type_ = data.draw(payloads)
         payload = type_.to_bytes(data.draw(values(type_)))
         message = frame(payload, prog=program.number, vers=program.version, proc=procedure.number, type_=kind)
         assert told(release, message) == []
@@ -180,5 +180,5 @@ def test_value_over_limit_is_an_error(tmp_path: Path) -> None:
 def test_unknown_release(captures: Path) -> None:
     result = decode("--as-of", "5.0.0", str(captures / "tour.pcap"))
     assert result.exit_code == 2
-    assert "its neighbours here are 4.5.0 and 9.8.0" in result.stderr
+    assert "closest: 4.5.0, 9.8.0" in result.stderr
     assert decode("--as-of", "9.9.0", str(captures / "tour.pcap")).exit_code == 0

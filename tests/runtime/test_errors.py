@@ -81,7 +81,7 @@ def test_errors_of_decoding_are_caught_by_the_root() -> None:
             "program",
             "remot",
             ("remote",),
-            "no program is called 'remot'. Did you mean 'remote'?",
+            "unknown program 'remot'. Did you mean 'remote'?",
         ),
         (lambda: registry.program(1), "program", 1, (), "no program has the number 1"),
         (
@@ -89,7 +89,7 @@ def test_errors_of_decoding_are_caught_by_the_root() -> None:
             "procedure of remote",
             "auth_lst",
             ("auth_list",),
-            "no procedure of remote is called 'auth_lst'. Did you mean 'auth_list'",
+            "unknown procedure of remote 'auth_lst'. Did you mean 'auth_list'",
         ),
         (
             lambda: registry.program("remote").procedure(9999),
@@ -103,21 +103,21 @@ def test_errors_of_decoding_are_caught_by_the_root() -> None:
             "type",
             "remote_uid",
             ("remote_uuid",),
-            "no type is called 'remote_uid'. Did you mean 'remote_uuid'",
+            "unknown type 'remote_uid'. Did you mean 'remote_uuid'",
         ),
         (
             lambda: registry.default().module("remot"),
             "module",
             "remot",
             ("remote",),
-            "no module is called 'remot'. Did you mean 'remote'?",
+            "unknown module 'remot'. Did you mean 'remote'?",
         ),
         (
             lambda: registry.default().history("remote.domain_get_inf"),
             "definition",
             "remote.domain_get_inf",
             ("remote.domain_get_info",),
-            "no definition is called 'remote.domain_get_inf'. Did you mean 'remote.domain_get_info'",
+            "unknown definition 'remote.domain_get_inf'. Did you mean 'remote.domain_get_info'",
         ),
     ],
 )

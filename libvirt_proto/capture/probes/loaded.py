@@ -110,7 +110,8 @@ def loaded(files: ExitStack, library: str, pids: Container[int] = (), comms: Con
                 except (OSError, NotesError) as error:
                     found.problems.append(f"{mapped.path}: {_reason(error)}")
                     continue
-                if any(site.provider == PROVIDER for site in notes.sites):
+                # Notes that cannot be used are reported, too.
+                if notes.problems or any(site.provider == PROVIDER for site in notes.sites):
                     found.binaries.append(mapped.binary(file, notes))
                     files.push(opened.pop_all())
     if left_out:

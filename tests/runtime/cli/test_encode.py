@@ -136,7 +136,7 @@ def test_output_follows_input_immediately() -> None:
         (["."], ". is a folder"),
         (["--format", "xml"], "--format"),
         (["--dir", "up"], "--dir"),
-        (["--release", "1.2.3.4"], "no definitions of libvirt 1.2.3.4"),
+        (["--release", "1.2.3.4"], "libvirt 1.2.3.4 is not bundled"),
         (["-o", "/nonexistent/x"], "cannot write /nonexistent/x"),
     ],
 )

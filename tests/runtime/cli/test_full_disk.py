@@ -39,14 +39,14 @@ def said(*words: str | Path, status: int = 1, **options: object) -> str:
 @pytest.mark.parametrize("option", ["-o", "-w"])
 def test_output_is_named(captures: Path, tiny: Path, option: str) -> None:
     out = tiny / "out"
-    assert said("decode", option, out, captures / "tour.pcap") == f"libvirt-proto: {out}: {FULL}\n"
+    assert said("decode", option, out, captures / "tour.pcap") == f"libvirt-proto: error: {out}: {FULL}\n"
 
 
 @pytest.mark.parametrize("words", [["stats"], ["decode", "--jobs", "2", "{capture}"]])
 def test_device_is_named(captures: Path, words: list[str]) -> None:
     capture = captures / "tour.pcap"
     command = [word.format(capture=capture) for word in words]
-    assert said(*command, "-o", "/dev/full", capture) == f"libvirt-proto: /dev/full: {FULL}\n"
+    assert said(*command, "-o", "/dev/full", capture) == f"libvirt-proto: error: /dev/full: {FULL}\n"
 
 
 @pytest.mark.parametrize(
@@ -55,13 +55,13 @@ def test_device_is_named(captures: Path, words: list[str]) -> None:
 def test_standard_output_is_named(captures: Path, words: list[str]) -> None:
     command = [word.format(capture=captures / "tour.pcap") for word in words]
     with open("/dev/full", "wb") as full:
-        assert said(*command, stdout=full) == f"libvirt-proto: standard output: {FULL}\n"
+        assert said(*command, stdout=full) == f"libvirt-proto: error: standard output: {FULL}\n"
 
 
 def test_output_of_encode_is_named(captures: Path) -> None:
     decode = [COMMAND, "decode", "--format", "jsonl", captures / "virsh-domname.pcap"]
     lines = subprocess.run(decode, capture_output=True, text=True, check=True).stdout
-    assert said("encode", "-o", "/dev/full", input=lines) == f"libvirt-proto: /dev/full: {FULL}\n"
+    assert said("encode", "-o", "/dev/full", input=lines) == f"libvirt-proto: error: /dev/full: {FULL}\n"
 
 
 def test_generated_file_is_named(tiny: Path) -> None:
@@ -77,7 +77,9 @@ def test_imported_folder_is_named(root: Path, tiny: Path) -> None:
 
 
 def test_report_is_named(tiny: Path) -> None:
-    assert said("diff", "1.0.0", "12.6.0", "-o", tiny / "out") == f"libvirt-proto: {tiny}/out: {FULL}\n"
+    assert (
+        said("diff", "1.0.0", "12.6.0", "-o", tiny / "out") == f"libvirt-proto: error: {tiny}/out: {FULL}\n"
+    )
 
 
 def test_temporary_folder_is_named(captures: Path, tiny: Path) -> None:
@@ -85,7 +87,7 @@ def test_temporary_folder_is_named(captures: Path, tiny: Path) -> None:
     environment = os.environ | {"TMPDIR": str(tiny)}
     capture = captures / "tour.pcap"
     error = said("decode", "--jobs", "2", *[capture] * 3, env=environment)
-    assert error.startswith(f"libvirt-proto: {tiny}/libvirt-proto-")
+    assert error.startswith(f"libvirt-proto: error: {tiny}/libvirt-proto-")
     assert error.endswith(f".shown: {FULL}\n")
     assert os.listdir(tiny) == []
 
@@ -96,4 +98,4 @@ def test_temporary_folder_of_a_decrypted_capture_is_named(captures: Path, tiny: 
     (tiny.parent / "keys").touch()
     with (captures / "tour.pcap").open("rb") as capture:
         error = said("decode", "--keylog", tiny.parent / "keys", "-", stdin=capture, env=environment)
-    assert error == f"libvirt-proto: {tiny}: {FULL}\n"
+    assert error == f"libvirt-proto: error: {tiny}: {FULL}\n"
