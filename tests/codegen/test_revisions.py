@@ -168,7 +168,7 @@ def test_reads_revision_with_odd_name(repository: Path) -> None:
 
 def test_size_of_file_list_is_limited(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revisions, "_MAX_LISTING", 20)
-    with pytest.raises(RevisionError, match="too many files in . of HEAD: name a folder below it"):
+    with pytest.raises(RevisionError, match=r"too many files in \. of HEAD: name a folder below it"):
         load_revision("git:HEAD:")
 
 
