@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -127,7 +127,7 @@ def armed(root: Path, plan: Plan) -> Iterator[tuple[Path, list[Rejection]]]:
         _add_threads(instance, plan.pids)
         yield instance, rejected
     finally:
-        _remove(root, plan.group)
+        _remove(root, plan.group, [event.name for _, events in plan.files for event in events])
 
 
 def _define(root: Path, plan: Plan) -> tuple[list[UprobeEvent], list[Rejection]]:
@@ -272,8 +272,13 @@ def _write(path: Path, text: str, *, append: bool = False) -> None:
         os.close(file)
 
 
-def _remove(root: Path, group: str) -> bool:
-    """Remove an instance and then its events, whether or not they exist; return False if it has a reader."""
+def _remove(root: Path, group: str, names: Sequence[str] = ()) -> bool:
+    """Remove an instance and then its events, whether or not they exist; return False if it has a reader.
+
+    The kernel serves the list of events in pages, without a lock between two reads: while another trace
+    removes its own events, a listing may lack some of ours. So known `names` are removed without it, and
+    listings are repeated until two in a row have no more of them.
+    """
     instance = root / "instances" / group
     for _ in range(_TRIES):
         try:
@@ -288,8 +293,16 @@ def _remove(root: Path, group: str) -> bool:
             break
     else:
         return False
-    events = [m[2] for m in _DEFINED.finditer(_read(root / "uprobe_events")) if m[1] == group]
-    return sum(not _delete(root, f"{group}/{event}") for event in events) == 0
+    left, removed = list(names), set[str]()
+    complete, done = 0, True
+    while complete < 2:
+        for name in left:
+            done = _delete(root, f"{group}/{name}") and done
+        removed.update(left)
+        listed = (match for match in _DEFINED.finditer(_read(root / "uprobe_events")) if match[1] == group)
+        left = [match[2] for match in listed if match[2] not in removed]
+        complete = 0 if left else complete + 1
+    return done
 
 
 def _delete(root: Path, event: str) -> bool:

@@ -103,3 +103,14 @@ def test_rejects_folder_that_is_not_tracefs() -> None:
         (device, Path("/sys/kernel/tracing")),
         (device, Path("/mnt/a b\\\n")),
     ]
+
+
+def test_incomplete_listing_leaves_no_events(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's list may lack events while another trace removes its own."""
+    dead = f"libvirt_proto_{NOBODY}_17"
+    first, second = f"p:{dead}/client_new /x:0x10\n", f"p:{dead}/socket_new /x:0x20\n"
+    listings = iter([first, first, second, first + second])
+    monkeypatch.setattr(tracefs, "_read", lambda path: next(listings, ""))
+    assert tracefs.remove_leftovers(root) == [dead]
+    removed = (root / "uprobe_events").read_text()
+    assert removed == f"-:{dead}/client_new-:{dead}/socket_new"
