@@ -20,10 +20,10 @@ from ..targets.bpftrace import NoScripts
 #: Paths that SystemTap takes literally: it expands patterns, and has no escapes.
 _PLAIN = re.compile(r"""[^\x00-\x1f\x7f-\U0010ffff"\\*?\[\]{}]+""")
 
-_NO_LIBVIRT = """\
-libvirt is not installed here
-  --library PATH names its library, the QEMU driver or the daemon; pass one --library for each
-  --all-probes (probes only) generates tapsets for libvirt.so.0 without checking them"""
+_NO_LIBVIRT = (
+    "libvirt is not installed here; pass --library PATH for its library, for the QEMU driver and for the daemon,"
+    " or --all-probes (probes only) for tapsets of libvirt.so.0 without a check"
+)
 
 
 def probes(providers: Providers, libraries: Sequence[str], *, all_probes: bool) -> tuple[Artefact, ...]:
