@@ -21,7 +21,7 @@ from ..targets.bpftrace import NoScripts
 _PLAIN = re.compile(r"""[^\x00-\x1f\x7f-\U0010ffff"\\*?\[\]{}]+""")
 
 _NO_LIBVIRT = (
-    "libvirt is not installed here; pass --library PATH for its library, for the QEMU driver and for the daemon,"
+    "libvirt is not installed here; pass --library PATH for its library, the QEMU driver and the daemon,"
     " or --all-probes (probes only) for tapsets of libvirt.so.0 without a check"
 )
 
