@@ -1,7 +1,7 @@
-"""What a message has that an older release of libvirt does not have, or does not take.
+"""Parts of messages that an older release of libvirt lacks or refuses.
 
-Messages are decoded by one set of definitions, as always, and looked at beside another one. Procedures and
-programs are the same where their numbers are, fields where their names or places are.
+Messages are decoded with one set of definitions, as always, and compared with another one. Procedures and
+programs match by number, fields by name or position.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _WORD: Final = 4
 
 
 class CompatibilityCheck:
-    """Takes messages, and tells once of each thing that a release does not have, and of each limit of its
-    that something is over.
+    """A check of messages against an older release: each missing name and each exceeded limit is reported
+    once.
 
-    `registry` is what messages are decoded by, `old` the release.
+    `registry` has the definitions that decode the messages, `old` those of the release.
     """
 
     def __init__(self, registry: Registry, old: Registry) -> None:
@@ -78,8 +78,8 @@ class CompatibilityCheck:
             walk.values(message.payload, new_type.reference, old_type.reference, new_type.name)
 
     def notices(self) -> Iterator[Notice]:
-        """What there is to tell of all messages so far: notes of what the release does not have, and errors
-        for what is over its limits."""
+        """Notices on all messages so far: notes for names that the release lacks, errors for exceeded
+        limits."""
         release = self._old.release
         for (name, key), count in self._absent.items():
             since = f" ({_since(history.lookup(key))})" if self._registry.release is not None else ""

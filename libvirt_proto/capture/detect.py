@@ -29,7 +29,7 @@ _OTHER_CAPTURES: Final = (
     (b"\xa1\xb2\xcd\x34", "modified pcap"),
 )
 
-#: A line of libvirt's log: its time is sufficient. In the journal, a line of one of its programs.
+#: A line of a libvirt log: its time is sufficient. In the journal, a line of a libvirt program.
 _LOG_LINE: Final = re.compile(
     rb"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+\d{4}(?:: |$)"
     rb'|[^\n"(]{10,200}? (?:libvirt|virt|virsh)[a-z-]{0,32}\[\d{1,10}\]: )',

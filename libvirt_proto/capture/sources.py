@@ -101,7 +101,7 @@ class Input(io.RawIOBase):
             self._progress(self._done, self._total)
         return data
 
-    def readable(self) -> bool:  # noqa: D102 (as RawIOBase says)
+    def readable(self) -> bool:  # noqa: D102 (documented by RawIOBase)
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:  # noqa: D102

@@ -1,4 +1,4 @@
-"""What a registry knows of a thing, as an ordered dict: the JSON of `lookup`, `list` and `describe`."""
+"""Descriptions of registry entries as ordered dicts: the JSON of `lookup`, `list` and `describe`."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def program(program: Program) -> Description:
 
 
 def procedure(program: Program, procedure: Procedure) -> Description:
-    """A procedure with the names of its types (null for void) and what the .x's comment says of it; `since`
-    is null until `with_history` says more."""
+    """A procedure with the names of its types (null for void) and the details from its comment in the .x;
+    `since` is null until `with_history` fills it in."""
     return {
         "kind": "procedure",
         "name": f"{program.name}.{procedure.name}",
@@ -105,7 +105,7 @@ def constant(file: str, name: str, value: int) -> Description:
 
 
 def public_enum(name: str, source: str, members: Mapping[str, int]) -> Description:
-    """An enum of libvirt's public API, as C has it, and its header or what else it is from."""
+    """An enum of the public libvirt API, in C syntax, with its header or other source."""
     body = "".join(f"    {member} = {number},\n" for member, number in members.items())
     return {"kind": "API enum", "name": name, "file": source, "text": f"enum {name} {{\n{body}}};"}
 
@@ -118,9 +118,10 @@ def public_name(enum: str, source: str, name: str, number: int) -> Description:
 
 
 def with_history(registry: Registry, facts: Description) -> Description:
-    """The facts of a thing in libvirt's own definitions, with `since` (a release, or words for a span of
-    releases), `function` (of the public API, where it says more: its `name` and `since`) and `history`: what
-    happened to it or to a part of it, as objects with `event`, `in`, `what`, `before`, `after`, `text`."""
+    """Return an entry of libvirt's own definitions with its history: `since` (a release, or words for a span
+    of releases), `function` (`name` and `since` of the public API function, where that is more precise) and
+    `history` (changes to the entry or to a part of it, as objects with `event`, `in`, `what`, `before`,
+    `after`, `text`)."""
     key = _key(registry, facts) if registry.release is not None else None
     if key is None:
         return facts
@@ -142,8 +143,8 @@ def with_history(registry: Registry, facts: Description) -> Description:
 
 
 def former(registry: Registry, word: str) -> Iterator[Description]:
-    """What older releases of libvirt have by a name that these definitions do not have: `now` is what that is
-    called, null for what left; all else is as `with_history` gives it."""
+    """Entries of older libvirt releases whose name these definitions lack: `now` is the current name, null
+    for a removed entry; the other keys are those of `with_history`."""
     for key, found in history.find_former(word) if registry.release is not None else ():
         yield {
             "kind": f"older {key[0]}",
@@ -155,7 +156,7 @@ def former(registry: Registry, word: str) -> Iterator[Description]:
 
 
 def _spelled(registry: Registry, key: Key) -> str:
-    """What the definitions call a thing now."""
+    """Return the current name of an entry."""
     if key[0] not in ("program", "procedure"):
         return ".".join(key[1:])
     program = next((each for each in registry.programs() if f"{each.number:#010x}" == key[1]), None)
@@ -166,7 +167,7 @@ def _spelled(registry: Registry, key: Key) -> str:
 
 
 def addition(facts: Description) -> str | None:
-    """`since` in words, with what the API's description says; None where nothing is known."""
+    """Return `since` in words, with the release of the API function; None if unknown."""
     function = facts.get("function")
     if function is None:
         since: str | None = facts.get("since")
@@ -176,7 +177,7 @@ def addition(facts: Description) -> str | None:
 
 
 def _key(registry: Registry, facts: Description) -> Key | None:
-    """What histories call a thing."""
+    """Return the history key of an entry, if it has one."""
     match facts["kind"]:
         case "program":
             return "program", f"{facts['number']:#010x}"

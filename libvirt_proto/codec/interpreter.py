@@ -53,11 +53,11 @@ _TOO_DEEP = "nests deeper than Python's stack"
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
-    """What came of reading a value at a position.
+    """The result of reading a value at a position.
 
-    `value` is a Partial (or a shorter list, or None) where `error` says that it broke off; `next`
-    is where the value ends, or where the error is. `remarks` are sentences on what is not
-    canonical, each with its path; at most MAX_REMARKS, and one that counts the others.
+    `value` is a Partial (or a shorter list, or None) if reading stopped at `error`; `next` is the
+    position after the value, or of the error. `remarks` are sentences on non-canonical parts, each
+    with its path: at most MAX_REMARKS, and one that counts the others.
     """
 
     value: Any

@@ -1,4 +1,4 @@
-"""What decoding may use, whatever the bytes say."""
+"""Resource limits of decoding, for any input."""
 
 from __future__ import annotations
 

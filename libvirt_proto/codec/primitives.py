@@ -1,8 +1,8 @@
-"""RFC 4506 primitives: `read_x` beside `write_x`.
+"""RFC 4506 primitives: `read_x` with its inverse `write_x`.
 
-Reading takes the buffer and a position and gives the value and the next position; a buffer ends
-where its message ends. Everything raises a ProtocolError that has its offset; nobody moves a cursor
-before he has the value. Writing calls `put` with pieces of bytes.
+Reading accepts the buffer and a position and returns the value and the next position; a buffer ends
+where its message ends. Every error is a ProtocolError with its offset; the position advances only
+after a successful read. Writing calls `put` with pieces of bytes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_number(layout: Struct, buffer: bytes, pos: int) -> tuple[Any, int]:
 
 
 def write_number(layout: Struct, value: float, put: Put) -> None:
-    """The other way; BadValue for what is no number of this kind."""
+    """Write one number of a `struct` layout; BadValue if the value does not fit."""
     try:
         put(layout.pack(value))
     except (struct.error, OverflowError, TypeError) as error:
@@ -189,21 +189,21 @@ def check_length(items: list[Any], size: int) -> None:
         raise BadValue(f"has {len(items)} elements, must have {size}")
 
 
-# What generated code needs beyond that.
+# Additional functions for generated code.
 
 _Unpack = Callable[[bytes, int], tuple[Any, ...]]
-#: A layout is kept for ever: for each size below this, and for so many in all.
+#: Layouts are cached permanently: one for each size below _SMALL, and at most _MOST_LAYOUTS in total.
 _SMALL: Final = 128
 _MOST_LAYOUTS: Final = 256
 
 
 class Texts(dict[int, tuple[_Unpack, bytes, int]]):
-    """How strings and opaque data (§4.10, §4.11) are read with the run of fixed size behind them, by length.
+    """Layouts of a string or opaque data (§4.10, §4.11) and the fixed-size run after it, by length.
 
-    `texts[size]` has a function that takes the buffer and the position of the length word, and gives the
-    bytes, their padding and the values of `code`, or raises struct.error where the buffer ends before; the
-    padding that there must be; and how many bytes to go on by: all but the last `ahead`. OverLimit for a
-    size above the limit.
+    `texts[size]` is a tuple: a function, the required padding, and the number of bytes to advance by (all
+    but the last `ahead`). The function accepts the buffer and the position of the length word and returns
+    the bytes, their padding and the values of `code`; it raises struct.error if the buffer is too short.
+    OverLimit for a size above the limit.
     """
 
     def __init__(self, code: str, limit: int, *, ahead: int = 0) -> None:
@@ -224,7 +224,7 @@ class Texts(dict[int, tuple[_Unpack, bytes, int]]):
         return made
 
     def _slice(self, buffer: bytes, pos: int) -> tuple[Any, ...]:
-        """What a layout does, for a size that gets none."""
+        """Read a size that has no layout of its own."""
         (size,) = _unpack_uint(buffer, pos)
         start = pos + 4
         stop = start + size

@@ -219,7 +219,7 @@ class TypeDefinition:
 
     @property
     def anonymous(self) -> bool:
-        """Whether the definition is a nested body without a name."""
+        """True if the definition is a nested body without a name."""
         return "." in self.name
 
 

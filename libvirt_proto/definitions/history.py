@@ -36,7 +36,7 @@ def lookup(key: Key) -> Facts:
 
 
 def parts(type_: str) -> Mapping[str, Facts]:
-    """The history of a type's fields or members, of those alone that have one of their own."""
+    """The history of a type's fields or members, only of those with a separate history."""
     found = (tuple(key.split(" ")) for key in _data().FACTS)
     return {key[2]: lookup(key) for key in found if key[0] in ("field", "member") and key[1] == type_}
 

@@ -1,7 +1,7 @@
-"""How near the lists, strings and messages came to what they may have at most.
+"""How close lengths of lists, strings and messages came to their limits.
 
-What is over a limit is refused, by who sends it or by who receives it. For each type of payload a tree of
-functions is put together once, which looks only at what has a limit.
+The sender or the receiver refuses a length above its limit. For each payload type a tree of functions is
+built once, which visits only values with a limit.
 """
 
 from __future__ import annotations
@@ -266,6 +266,6 @@ def _union(attributes: tuple[str, ...], arms: dict[int, _Walk | None], default: 
 
 
 def _constant(registry: Registry, name: str, otherwise: int) -> int:
-    """A constant of virnetprotocol.x; definitions of one's own may lack the file."""
+    """A constant of virnetprotocol.x; custom definitions may lack the file."""
     constants: Iterator[int] = (m.constants[name] for m in registry.modules() if name in m.constants)
     return next(constants, otherwise)

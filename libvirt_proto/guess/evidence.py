@@ -1,11 +1,11 @@
-"""How much some bytes speak for a type: two models of them, compared.
+"""Evidence of bytes for a type: a comparison of two models.
 
-The *background* takes bytes as a row of words (four bytes, big-endian) that know nothing of each
-other: zeros and small numbers are common, text is not rare. A *type* says of each word what it must
-be. Both give the bytes a length in bits, as if to store them as short as the model allows (-log2 of
-their probability); the *evidence* is how many bits shorter the type is. Where a type says nothing, as
-of an integer, it is as long as the background, and the evidence is 0; a bit more means twice as likely.
-The figures below are no measurements, and need not be right to a bit: they only have to rank.
+The *background* treats bytes as a sequence of independent words (four bytes, big-endian): zeros and
+small numbers are common, text is not rare. A *type* constrains each word. Both assign the bytes a length
+in bits, the shortest that the model allows (-log2 of their probability); the *evidence* is the number of
+bits by which the type is shorter. Where a type does not constrain a word, as for an integer, its length
+is that of the background, and the evidence is 0; one bit more means twice as likely. The figures below
+are estimates, not measurements: they only have to rank.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def word_bits(word: int) -> float:
 
 
 def background(data: bytes) -> list[float]:
-    """The bits of the first 0, 1, 2, … words of some bytes; what is behind the last word does not count."""
+    """The bits of the first 0, 1, 2, … words of some bytes; bytes after the last whole word do not count."""
     words = (word_bits(_WORD(data, at)[0]) for at in range(0, len(data) - 3, 4))
     return list(accumulate(words, initial=0.0))
 

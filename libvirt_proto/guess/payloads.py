@@ -1,4 +1,4 @@
-"""Which types some bytes can be a value of, best first."""
+"""Candidate types for bytes of an unknown type, best first."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from ..errors import ProtocolError
 from ..registry import Registry
 from .evidence import Weight, background, weigh
 
-#: Types are tried on no more bytes than this: with so many of them, each takes its time.
+#: The maximum number of bytes to try types on: each of the many types takes time.
 MAX_BYTES: Final = 65_536
 #: How much less likely a type is that no message carries by itself; and one of any program but the largest,
 #: of which most messages are.
 _INNER: Final = 8.0
 _OTHER: Final = 2.0
-#: A type that leaves bytes over is worth naming only if it says much.
+#: The minimum evidence (in bits) for a type that leaves bytes over.
 _PREFIX: Final = 15.0
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """Types that are the same on the wire, which is how the bytes can be read.
+    """Types with the same wire format that can decode the bytes.
 
-    `types` are the .x's names, those of payloads first. `used` bytes are the value, `left` are behind it.
-    `bits` is the evidence, `weight` what it rests on; `value` is of the first type, `type`.
+    `types` are names in the .x, those of payloads first. `used` bytes are the value, `left` come after it.
+    `bits` is the evidence, `weight` its basis; `value` is of the first type, `type`.
     """
 
     types: tuple[str, ...]
@@ -66,8 +66,8 @@ class Payloads:
         self._registry = registry
 
     def rank(self, data: bytes) -> list[Payload]:
-        """What the bytes can be, from the first one on: types that take all of them, best first, then
-        those that leave some over. Only canonical XDR counts.
+        """Rank the types that can decode the bytes from the first one on: types that use all bytes, best
+        first, then those that leave some over. Only canonical XDR counts.
 
         Raises ValueError for more than MAX_BYTES.
         """
@@ -100,7 +100,7 @@ class Payloads:
 
     @cached_property
     def _costs(self) -> dict[str, float]:
-        """How unlikely the types are that messages carry by themselves."""
+        """Costs in bits of the types that messages carry as payloads: higher for less likely types."""
         programs = sorted(self._registry.programs(), key=lambda program: len(program.procedures))
         hole = self._registry.stream_hole
         costs = {type_.name: _OTHER for type_ in (self._registry.error, hole) if type_ is not None}

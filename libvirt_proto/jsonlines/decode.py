@@ -1,11 +1,11 @@
 """The inverse of encode.py: builtins as JSON gives them → values of XDR types.
 
-What `plain` spells is taken, and what is as clear: an enum's number although it has a name, a
-uuid without its dashes, hex in capitals, an integer for a float. Beside a field `x`, a key `x_name`
-that is no field itself is passed over: the presenters put names of numbers there.
+The output of `plain` is accepted, and equally clear forms: an enum's number although it has a name, a
+uuid without its dashes, hex in capitals, an integer for a float. Next to a field `x`, a key `x_name`
+that is not a field itself is ignored: the presenters put names of numbers there.
 
-Types and the ranges of integers are checked here; lengths, counts and what else does not fit by the
-encoder. Every error is a BadValue with the path to the place.
+Types and the ranges of integers are checked here; the encoder checks lengths, counts and the rest.
+Every error is a BadValue with the path to the place.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ that is not UTF-8 is {"base64": …}; floats that JSON has no number for are "Na
 "-Infinity" ("NaN(0x…)" with its 64 bits for one that is not the usual NaN); integers of any size, and
 `char x[32]`, stay numbers; a quadruple is its bytes in hex.
 
-With names, a number whose meaning is known has a key behind it, `state_name` behind `state`: the name that
-libvirt's public API has for the number, or null; for a set of bits an array of their names, and behind these
-what has no name, as one number.
+With names, a number with a known meaning has a key after it, `state_name` after `state`: the name of the
+number in libvirt's public API, or null; for a set of bits an array of their names, and after these the
+unnamed bits as one number.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""JSON Schema (draft 2020-12) of payloads, in the spelling of jsonl: what `values.plain` gives and
-decode.py accepts.
+"""JSON Schema (draft 2020-12) of payloads, in the spelling of jsonl: the output of `values.plain`
+and the input of decode.py.
 
-Where JSON Schema can say less than XDR, the description says the rest: a string's bound counts bytes.
+Constraints of XDR that JSON Schema cannot express are in the description: a string's bound counts bytes.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _hex(size: int) -> Schema:
 
 
 def _string(limit: int | None) -> Schema:
-    """A string, or bytes that are no UTF-8."""
+    """A string, or bytes that are not UTF-8."""
     text: Schema = {"type": "string"}
     bound: Schema = {}
     if limit is not None:

@@ -1,7 +1,7 @@
-"""Which fields of a type have numbers with names of libvirt's public API, and the keys of these names.
+"""Fields of a type whose numbers have names in the public libvirt API, and the keys of these names.
 
-A type in a user's definitions may have the name of one of libvirt's: only fields that are integers take part,
-and no key takes the place of a field that has its name.
+A type in a user's definitions may have the name of a libvirt type: only integer fields are considered, and a
+key never replaces a field of the same name.
 """
 
 from __future__ import annotations

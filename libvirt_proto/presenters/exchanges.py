@@ -119,7 +119,7 @@ class Lines:
 
 
 class Monitor:
-    """Exchange → a line in the style of libvirt's rpc-monitor, without its newline.
+    """Exchange → a line in the style of the libvirt script rpc-monitor, without its newline.
 
         0.002 C = 127.0.0.1:40508-127.0.0.1:16509 msg=remote.1.connect_open(ok, 2) len=56+28 took=0.000131
 

@@ -1,4 +1,4 @@
-"""Messages as the lines of libvirt's rpc-monitor script, `examples/systemtap/rpc-monitor.stp`.
+"""Messages as the lines of the libvirt script rpc-monitor, `examples/systemtap/rpc-monitor.stp`.
 
       0.000 C > 127.0.0.1:40508-127.0.0.1:16509 msg=remote.1.auth_list(call, ok, 0) len=28
 

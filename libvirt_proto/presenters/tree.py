@@ -1,6 +1,6 @@
 """Values as an indented tree of lines.
 
-Each value is either short, and stands behind its name, or a block of lines below it. Names of one
+Each value is either short, and appears after its name, or a block of lines below it. Names of one
 struct are aligned.
 """
 
@@ -38,11 +38,11 @@ from ..names.public import Meaning
 from ..text import amount, printable, quoted
 from .style import Palette
 
-#: Columns that an array may take to stand in one line.
+#: The maximum width in columns of an array on one line.
 _LINE: Final = 72
 #: Fields with longer names than this don't push the others to the right.
 _NAME: Final = 24
-#: Bytes that still stand in one line as hex.
+#: The maximum number of bytes on one line as hex.
 _HEX: Final = 32
 #: typed parameters: the arm's name → libvirt's word for its type (virTypedParameterType).
 _PARAMETER_TYPES: Final = {
@@ -58,8 +58,8 @@ _PARAMETER_TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where values are cut; None is nowhere. Strings in characters, opaque in bytes, arrays in
-    elements."""
+    """Lengths at which values are cut; None for no limit. Strings in characters, opaque in bytes, arrays
+    in elements."""
 
     string: int | None
     opaque: int | None
@@ -72,8 +72,8 @@ NO_CUT: Final = Cut(None, None, None)
 
 @dataclass(frozen=True, slots=True)
 class _Short:
-    """A value that stands behind its name: its text and its width without colour. `alone`: in an
-    array it takes a line of its own."""
+    """A value on the line of its name: its text and its width without colour. `alone`: in an array it
+    takes a separate line."""
 
     text: str
     width: int

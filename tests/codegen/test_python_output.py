@@ -1,4 +1,4 @@
-"""What the Python target writes for a few lines of XDR each: its own way, not the careful one instead."""
+"""Output of the Python target for a few lines of XDR each: its own code, not that of the interpreter."""
 
 from __future__ import annotations
 
@@ -458,7 +458,7 @@ def test_labels_are_beside_what_they_stand_for(tmp_path: Path) -> None:
 
 
 def test_types_within_types_make_no_more_than_a_multiple(tmp_path: Path) -> None:
-    """Each type has two of the one before, by value or behind optional-data."""
+    """Each type contains the previous one twice, by value or as optional-data."""
     sizes = []
     for count in (20, 40):
         lines = ["struct t0 { string a<>; hyper b; };", "typedef t0 *o0;"]

@@ -1,4 +1,4 @@
-"""Every version of libvirt's definitions, compared with counts by regular expressions and with the upstream
+"""Every version of the libvirt definitions, compared with counts by regular expressions and with the upstream
 layout files."""
 
 from __future__ import annotations

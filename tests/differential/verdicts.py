@@ -1,9 +1,8 @@
-"""What we make of some bytes beside what C makes of them.
+"""Our decoding of bytes, compared with that of C.
 
-We *accept* bytes when decoding gives no error: what decode_message then shows as the payload, perhaps with
-remarks. Compared are whether both accept, how many bytes both took, and what both encode again from the
-value. Bytes behind a complete value are not looked at by either. docs/disagreements.md explains what may
-differ.
+We *accept* bytes if decoding gives no error: decode_message then shows them as the payload, perhaps with
+remarks. The comparison covers acceptance, the number of bytes read, and the encoding of the value. Both
+ignore bytes after a complete value. docs/disagreements.md explains the permitted differences.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ KINDS = (NUL, NARROWED, QUIET, DEEP)
 
 
 class Origin(Enum):
-    """Where the bytes of a case come from, which may settle what must become of them."""
+    """The origin of the bytes of a case, which may determine the required outcome."""
 
     VALUE = "our encoding of a value"
     MUTATED = "a mutated encoding"
@@ -92,7 +91,7 @@ class Tally:
 
 
 def _demanded(case: Case, ours: Reading) -> str:
-    """What is wrong with the outcome for bytes of this origin, which both agree on."""
+    """Return the problem with an outcome that both agree on, for bytes of this origin."""
     whole = not ours.error and not ours.remarks and ours.next == len(case.data)
     match case.origin:
         case Origin.VALUE | Origin.AT_LIMIT if not whole:
@@ -103,7 +102,7 @@ def _demanded(case: Case, ours: Reading) -> str:
 
 
 def judged(type_: XdrType, data: bytes) -> tuple[Reading, bytes]:
-    """What we make of bytes: what was read, and its encoding."""
+    """Return our reading of bytes, and its encoding."""
     ours = type_.read(data)
     return ours, b"" if ours.error else type_.to_bytes(ours.value)
 
@@ -196,7 +195,7 @@ class _InC(Visitor[Any]):
 
 
 def _quieted(ours: bytes, theirs: bytes) -> bool:
-    """Whether all that differs is the quiet bit of 32-bit NaNs, which theirs lack."""
+    """Return True if the only difference is the quiet bit of 32-bit NaNs, which theirs lack."""
     if len(ours) != len(theirs):
         return False
     words = zip(struct.iter_unpack(">I", ours), struct.iter_unpack(">I", theirs), strict=True)

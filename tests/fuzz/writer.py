@@ -190,7 +190,7 @@ class Writer:
                 return f"{self._type(depth)} {name}"
 
     def _type(self, depth: int, own: str | None = None) -> str:
-        """A type; `own` is the one that is being defined, which may be behind a `*` or in `<>`."""
+        """A type; `own` is the type being defined, which may appear after a `*` or in `<>`."""
         match self._take.below(8):
             case 0 if own:
                 return own

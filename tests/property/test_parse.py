@@ -1,5 +1,5 @@
 """Every type of every program: value → its JSON → the same value and the same bytes; and any JSON
-gives a value that can be spelled again, or an error that says where."""
+gives a value that can be encoded as JSON again, or an error with its path."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_any_json_in_place_of_a_value(type_: XdrType, data: st.DataObject) -> No
         assert from_plain(type_, to_plain(type_, value)) == value
         return
     assert error.offset is None
-    # In a union, another discriminant makes the arm wrong: the error is beside the edit.
+    # In a union, another discriminant makes the arm wrong: the error is next to the edit.
     assert error.path.startswith(path.rpartition(".")[0])
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: How many procedures are named as users of a type before `--all`.
 USERS = 12
 _WORD = re.compile(r"\b[A-Za-z]\w*\b")
-#: A type stands before the name of what has it; the name itself is followed by `;`, `<`, `[` or `{`.
+#: A type precedes the declared name, which is followed by `;`, `<`, `[` or `{`.
 _USE = re.compile(r"\b([A-Za-z]\w*)\b(?=\s+\*?\s*[A-Za-z])")
 
 
@@ -92,7 +92,7 @@ def describe(
 
 
 class Graph:
-    """Which types are made of which, by their definitions; and which procedures use them."""
+    """The parts of each type, by the definitions, and the procedures that use it."""
 
     def __init__(self, registry: Registry) -> None:
         self.types: dict[str, XdrType] = {}
@@ -121,7 +121,7 @@ class Graph:
         return {word: self._constants[word] for word in words if word in self._constants}
 
     def events(self, constant: str) -> list[str]:
-        """What happened to a constant, in words."""
+        """Return the changes to a constant, in words."""
         known = descriptions.with_history(
             self.registry, descriptions.constant(".x", constant, self._constants[constant])
         )

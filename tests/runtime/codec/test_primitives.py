@@ -157,7 +157,7 @@ def test_numbers_in_a_row() -> None:
 
 @pytest.mark.parametrize(("code", "ahead"), [("", 0), ("16sq", 0), ("I", 4), ("16sqI", 4)])
 def test_texts_read_a_string_of_any_length_and_what_is_behind(code: str, ahead: int) -> None:
-    """The small ones and so many others by layouts of their own, and the rest all the same."""
+    """Small sizes and a limited number of others have layouts; all sizes give the same result."""
     texts = primitives.Texts(code, 1000, ahead=ahead)
     run = bytes(range(Struct(f">{code}").size))
     for size in (*range(500, 700), *range(140), 1000):

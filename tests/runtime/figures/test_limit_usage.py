@@ -1,4 +1,4 @@
-"""How near values come to their limits: every place that has one, and the message that came nearest."""
+"""How close values come to their limits: every place with a limit, and the closest message."""
 
 from __future__ import annotations
 

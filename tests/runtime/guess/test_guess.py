@@ -1,4 +1,4 @@
-"""Bytes without context: what captures hold is recognised, random bytes are not, and doubt is said."""
+"""Bytes without context: captured data is recognised, random bytes are not, and doubt is reported."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_too_many_bytes() -> None:
 
 
 def test_layouts() -> None:
-    """Where a struct begins, what a field is called and a sign cannot be seen; what an enum has can."""
+    """Struct boundaries, field names and signedness are invisible on the wire; enum members are visible."""
     of = lambda name: wire_identity(DEFAULT.type(name))  # noqa: E731
     assert of("remote_domain_lookup_by_name_ret") == of("remote_nonnull_domain")
     assert of("remote_nonnull_domain") != of("remote_nonnull_network")
@@ -187,7 +187,7 @@ def test_what_speaks_for_a_value() -> None:
     ],
 )
 def test_what_speaks_against_it(better: bytes, worse: bytes) -> None:
-    """Control characters, bytes that are no text, a uuid of zeros."""
+    """Control characters, bytes that are not text, a uuid of zeros."""
     type_ = best(better).types[0]
     other = next((guess for guess in PAYLOADS.rank(worse) if type_ in guess.types), None)
     assert other is not None
@@ -245,7 +245,7 @@ def test_messages_in_words(data: bytes, said: str) -> None:
 
 
 def test_what_looks_like_a_length_word_and_is_none() -> None:
-    """With it the message would have 16 MiB, but it is whole as it stands."""
+    """With it the message would have 16 MiB, but it is complete without it."""
     [run] = runs(word(0x01010101) + LOOKUP[4:])
     assert (run.offset, run.size, run.messages[0].headless) == (4, 32, True)
 
@@ -332,7 +332,7 @@ def test_an_older_release() -> None:
 
 
 def test_a_payload_of_a_union_s_default_arm_and_of_zero() -> None:
-    """What is no label says less than what is one; a float of zero, less than any other."""
+    """A default arm costs more bits than a label; a float of zero costs fewer than any other."""
     shape, flag = type_named("shape"), type_named("flag")
     assert weigh(shape, Shape(Colour.GREEN, Point(1, 2))).arms == weigh(shape, Shape(7, b"")).arms == 1
     assert weigh(shape, Shape(7, b"")).bits > weigh(shape, Shape(Colour.RED, None)).bits

@@ -1,4 +1,4 @@
-"""JSON back to values: what is taken, and what each error says."""
+"""JSON back to values: accepted input, and the message of each error."""
 
 from __future__ import annotations
 

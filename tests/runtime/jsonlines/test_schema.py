@@ -167,7 +167,7 @@ def test_the_command() -> None:
 
 
 def test_the_command_for_a_procedure() -> None:
-    """A payload of any of its messages is valid; the names beside numbers may be there."""
+    """A payload of any of its messages is valid; names next to numbers are optional."""
     check = jsonschema.Draft202012Validator(describe("remote.domain_get_state"))
     call = {"dom": {"name": "x", "uuid": "6695eb01-f6a4-8304-79aa-97f2502e193f", "id": 1}, "flags": 0}
     check.validate(call)

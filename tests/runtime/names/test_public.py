@@ -1,4 +1,4 @@
-"""Names of libvirt's public API: the data, the table of fields, and the keys that they get."""
+"""Names of the public libvirt API: the data, the table of fields, and the keys that they get."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_what_the_api_description_says_of_flags() -> None:
 
 
 def test_network_updates_stay_numbers() -> None:
-    """What stands in `command` depends on what the peers agreed on before."""
+    """The meaning of `command` depends on an earlier agreement of the peers."""
     assert publicnames.meanings("remote_network_update_args").keys() == {"flags"}
 
 

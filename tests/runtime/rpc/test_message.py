@@ -292,7 +292,7 @@ def _variants(data: bytes) -> list[tuple[bytes, str | None, int]]:
 
 
 def test_what_was_seen_before_changes_nothing() -> None:
-    """A decoder that has seen many messages, in any order, says what a new one says."""
+    """A decoder that has seen many messages, in any order, gives the same results as a new one."""
     frames = [
         frame(type_, status, payload, proc)
         for type_ in range(8)
@@ -348,7 +348,7 @@ def test_an_error_that_is_kept_keeps_nothing_else(meet: Callable[[], object]) ->
     assert of_the_caller() is None
 
 
-# What nothing else noticed when it was changed (make mutate).
+# Mutations that no other test detected (make mutate).
 
 LIFECYCLE = DOMAIN + bytes.fromhex("00000002 00000001")
 
@@ -451,7 +451,7 @@ def test_what_was_seen_of_a_message_with_a_type() -> None:
         b"",
     )
     assert not broken.malformed
-    # The payload is all there, and what is missing is behind it.
+    # The payload is complete; the missing bytes come after it.
     whole = seen_of(frame(CALL, OK, DOMAIN + b"behind"), 28 + len(DOMAIN) + 2)
     assert (whole.error, whole.raw, whole.remarks, whole.spare) == (None, None, (), b"be")
     assert whole.payload.dom.id == 3
@@ -508,7 +508,7 @@ def test_a_descriptor_count_of_which_a_part_was_seen() -> None:
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_payload_of_which_nothing_was_seen_is_not_none(missing: int) -> None:
-    """An aborted stream carries an error or nothing: it is what its length says."""
+    """An aborted stream carries an error or nothing: the message length decides."""
     data = frame(STREAM, ERROR, bytes(missing), proc=209)
     message = decode_message(data[:28], missing=missing)
     assert message.payload_type == ("virNetMessageError" if missing else None)
