@@ -2,15 +2,11 @@
 
     tools/import_public_names.py [/usr/share/libvirt/api] [--release R] [--check]
 
-The descriptions are part of libvirt's development package. Only facts are taken from them: the enums with
-their
-names and numbers, and the enums whose bits a function's `flags` has. libvirt's procedures are named after
-those
+The descriptions are part of the libvirt development package. Only facts are taken from them: the enums with
+their names and numbers, and the enums of each function's `flags`. libvirt names its procedures after those
 functions, so the fields of their arguments have the same enums. Facts missing from the descriptions are
-written by
-hand, in libvirt_proto/names/fieldnames.toml. The second file has the function of each procedure, with the
-release
-that added the function; histories narrow their spans with it.
+maintained by hand in libvirt_proto/names/fieldnames.toml. The second file lists the function of each
+procedure, with the release that added the function; histories narrow their spans with it.
 """
 
 from __future__ import annotations

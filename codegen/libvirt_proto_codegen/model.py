@@ -1,4 +1,4 @@
-"""The Specification: what one .x file says, as written, before any name is resolved.
+"""The Specification: the contents of one .x file, as written, before any name is resolved.
 
 The nouns are those of RFC 4506 §6.3 and RFC 5531 §12.2. Everything is frozen; spans take no part in
 equality, so that a Specification printed and parsed again equals itself.
@@ -29,7 +29,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A constant or enum member used by name where a number may stand."""
+    """A constant or enum member used by name in place of a number."""
 
     name: str
     span: Span = _span()
@@ -114,7 +114,7 @@ TypeSpecifier = Builtin | TypeName | EnumBody | StructBody | UnionBody
 
 
 class Shape(Enum):
-    """How a declaration's type is arranged: `T x`, `T x[n]`, `T x<n>`, `T *x`."""
+    """The arrangement of a declaration's type: `T x`, `T x[n]`, `T x<n>`, `T *x`."""
 
     PLAIN = "plain"
     FIXED = "fixed"

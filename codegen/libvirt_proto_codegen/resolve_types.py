@@ -83,13 +83,13 @@ class TypeNode:
 
     @property
     def key(self) -> Named:
-        """What a reference to it looks like."""
+        """The reference to this type."""
         return Named(self.module, self.name)
 
 
 def resolve_types(names: Names, numbers: Numbers, finder: TypeFinder) -> tuple[list[TypeNode], list[Problem]]:
-    """All types of all files, in the order of the files. Where a problem is reported a node stands
-    in that only serves to find more problems."""
+    """Return all types of all files, in file order, and the problems. A node with a reported problem
+    serves only to find more problems."""
     resolver = _Resolver(names, numbers, finder)
     nodes = [
         TypeNode(file.module, entry.name, resolver.node(entry), _text(entry), entry.span, entry.anonymous)
@@ -281,8 +281,8 @@ class _Unions:
                 seen.setdefault(value, label.span)
 
     def _behind(self, node: Node) -> Node | None:
-        """The node behind typedefs; None where a problem is reported elsewhere: an unknown name, or
-        typedefs in a circle or too deep."""
+        """Follow typedefs to a node. Return None if a problem is reported elsewhere: an unknown name, or
+        typedefs that are circular or too deep."""
         for _ in range(MAX_DEPTH + 1):
             if not isinstance(node, Named):
                 return None if isinstance(node, Void) else node
@@ -302,7 +302,7 @@ def _legal_labels(node: Node) -> Container[int]:
 
 
 def _wrong(node: Node, discriminant: Declaration) -> str:
-    """What is wrong with a label that is none of them."""
+    """Describe a label that is not a legal value."""
     match node:
         case Enumeration():
             enum = discriminant.type

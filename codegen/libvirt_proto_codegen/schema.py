@@ -69,8 +69,8 @@ class Program:
 
 @dataclass(frozen=True)
 class Module:
-    """What one .x file defines. `types` are in an order in which each comes after all it needs
-    (but for the back edge of a recursive type). `externals` are the external constants this file
+    """The definitions of one .x file. `types` are ordered so that each type follows all types it needs
+    (except for the back edge of a recursive type). `externals` are the external constants this file
     uses. `imports` are the other modules whose types it uses."""
 
     name: str
@@ -96,8 +96,8 @@ class Input:
 
 @dataclass(frozen=True)
 class Schema:
-    """All modules of one set of definitions. `release` is libvirt's, None for a user's own; `history` is
-    known of libvirt's alone."""
+    """All modules of one set of definitions. `release` is the libvirt release, None for custom
+    definitions; `history` is known only for libvirt's definitions."""
 
     modules: tuple[Module, ...]
     release: str | None = None

@@ -51,7 +51,7 @@ class Measure:
 
 
 def measure_types(nodes: Sequence[TypeNode]) -> tuple[dict[str, list[TypeDefinition]], list[Problem]]:
-    """Type definitions by module, each behind all that it needs."""
+    """Return type definitions by module, each after all types it needs, and the problems."""
     by_key = {node.key: node for node in nodes}
     graph = {key: tuple(references(node.node)) for key, node in by_key.items()}
     measures: dict[Named, Measure] = {}
@@ -78,8 +78,8 @@ def measure_types(nodes: Sequence[TypeNode]) -> tuple[dict[str, list[TypeDefinit
 
 
 def references(node: Node) -> Iterator[tuple[Named, bool]]:
-    """The types that a node names, and whether it holds them by value: not behind optional-data nor
-    in a variable-length array, which both may be empty and so end a recursion."""
+    """Yield the types that a node names, and whether it holds them by value: not in optional-data or a
+    variable-length array, which may be empty and so end a recursion."""
     if isinstance(node, Named):
         yield node, True
         return
@@ -89,8 +89,8 @@ def references(node: Node) -> Iterator[tuple[Named, bool]]:
 
 
 def components(graph: Mapping[_Key, Sequence[_Key]]) -> Iterator[list[_Key]]:
-    """Strongly connected components, those that are needed first (Tarjan's algorithm, on a stack of
-    our own); members in the order in which the graph has them."""
+    """Strongly connected components, dependencies first (Tarjan's algorithm, with an explicit stack);
+    members are in graph order."""
     index: dict[_Key, int] = {}
     low: dict[_Key, int] = {}
     position = {key: at for at, key in enumerate(graph)}
@@ -125,7 +125,7 @@ def components(graph: Mapping[_Key, Sequence[_Key]]) -> Iterator[list[_Key]]:
 def _by_value_order(
     group: Sequence[Named], graph: Mapping[Named, Sequence[tuple[Named, bool]]]
 ) -> tuple[list[Named], list[list[Named]]]:
-    """A group's members, each behind those that it holds by value; and the circles that forbid it."""
+    """Return a group's members, each after those that it holds by value, and the circles that prevent it."""
     inside = set(group)
     held = {key: [to for to, by_value in graph[key] if by_value and to in inside] for key in group}
     order: list[Named] = []
@@ -211,7 +211,7 @@ def _measure_union(discriminant: Node, arms: Sequence[Arm], measures: Mapping[Na
     return Measure(4 + min((part.least for part in parts), default=0), most, depth)
 
 
-#: A type that is not measured yet: it is behind optional-data or an array, in a circle.
+#: A type that is not measured yet: it is in a circle, through optional-data or an array.
 _OPEN: Final = Measure(0, None, 0)
 #: A void arm.
 _NOTHING: Final = Measure(0, 0, 0)

@@ -1,4 +1,4 @@
-"""A client of a libvirtd that repeats about a hundred calls of libvirt's API.
+"""A libvirtd client that repeats about a hundred libvirt API calls.
 
 It needs a Python with libvirt's binding (Debian: python3-libvirt), not necessarily the project's:
 

@@ -24,7 +24,7 @@ from libvirt_proto.registry import default
 from .captures import messages
 from .peers import Xdrlib, construct
 
-#: construct is slow: of so many payloads, it gets each tenth.
+#: construct is slow, so it gets only every tenth payload.
 _SHARE_OF_CONSTRUCT = 10
 
 
@@ -49,7 +49,7 @@ def ready(value: Any, names: dict[str, Any]) -> str:
             return f"{name}({', '.join(ready(part, names) for part in parts)})"
         case list():
             return f"[{', '.join(ready(each, names) for each in value)}]"
-        case IntEnum() | float():  # their repr is no expression, or not always one
+        case IntEnum() | float():  # their repr is not always an expression
             name = f"ready{len(names)}"
             names[name] = value
             return name
@@ -69,7 +69,7 @@ def builders(work: list[tuple[XdrType, bytes, Any]]) -> list[Callable[[], Any]]:
 
 
 def same(value: Any, theirs: Any) -> bool:
-    """Whether construct's containers hold what our objects hold."""
+    """True if construct's containers hold the same values as our objects."""
     match value:
         case XdrStruct() | XdrUnion():
             fields = type(value).__struct_fields__
@@ -81,7 +81,7 @@ def same(value: Any, theirs: Any) -> bool:
 
 
 def contenders(work: list[tuple[XdrType, bytes, Any]]) -> dict[str, tuple[Callable[[], None], float]]:
-    """What is measured, and what its time is multiplied with to be that of all the work."""
+    """The functions to measure, each with the factor that scales its time to all the work."""
     types = {type_.name: type_ for type_, _, _ in work}
     peer = Xdrlib()
     codecs = {name: peer.codec(type_) for name, type_ in types.items()}

@@ -42,7 +42,7 @@ class ArchiveError(ValueError):
 
 
 class UnknownRelease(Error, LookupError):
-    """No definitions of this release are here; says which are."""
+    """A release without bundled definitions; the message names the closest ones."""
 
 
 @dataclass(frozen=True, slots=True)

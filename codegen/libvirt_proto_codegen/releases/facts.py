@@ -13,15 +13,15 @@ from typing import Any, Final
 
 from libvirt_proto.codec.history import KINDS, Event, Key, Span
 
-#: The history's name beside the archive.
+#: The history's file name, next to the archive.
 HISTORY: Final = "history.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a thing; `also` as in Event, for `since`. `function` is one of the public API that a
-    procedure serves, with the release that brought it, where this narrows `since`; histories are kept
-    without it."""
+    """The known facts about one key. `also` is as in Event, for `since`. `function` is the public API
+    function that a procedure serves, with the release that added it, if this narrows `since`; stored
+    histories omit it."""
 
     since: Span | None = None
     events: tuple[Event, ...] = ()
@@ -30,7 +30,7 @@ class Facts:
 
     @property
     def gone(self) -> bool:
-        """Whether the newest release does not have it."""
+        """True if the newest release does not have it."""
         last = [event.kind for event in self.events if event.kind in ("left", "came")][-1:]
         return last == ["left"]
 
@@ -62,7 +62,7 @@ def owner(key: Key) -> Key | None:
 
 
 class HistoryError(ValueError):
-    """A history file that cannot be used; says why."""
+    """A history file that cannot be used; the message gives the reason."""
 
 
 def write_history(history: History) -> str:
@@ -105,7 +105,7 @@ def _span(span: Span) -> str | list[str | None]:
 
 
 def read_history(text: str) -> History:
-    """What `write_history` wrote; raises HistoryError for anything else."""
+    """Read the output of `write_history`; raise HistoryError for anything else."""
     try:
         plain = json.loads(text)
         facts = {tuple(key.split(" ")): _read_facts(entry) for key, entry in plain["facts"].items()}

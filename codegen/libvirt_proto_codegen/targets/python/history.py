@@ -42,7 +42,7 @@ def _events(history: History, key: Key) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """What can neither end a docstring nor begin an escape."""
+    """Replace characters that could end a docstring or start an escape."""
     return "".join(c if c.isprintable() and c not in '"\\' else "?" for c in text)
 
 

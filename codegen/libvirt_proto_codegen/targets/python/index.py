@@ -11,8 +11,8 @@ from .history import procedure_line
 
 
 class IndexView:
-    """What is where, and all that can be said without types. It is plain data, without a call, for every
-    command that looks anything up reads it."""
+    """The package index: the place of each name and number, and all facts that need no types. It is plain
+    data without calls, because every command that looks anything up loads it."""
 
     def __init__(self, schema: Schema, banner: str) -> None:
         self.banner = banner
@@ -57,7 +57,7 @@ def _row(procedure: Procedure) -> str:
 
 
 def _said(annotations: Annotations) -> tuple[object, ...]:
-    """What a comment says of a procedure; nothing for a procedure without one."""
+    """The annotations in a procedure's comment; empty for a procedure without one."""
     of = annotations
     acl = None if of.acl is None else tuple(map(_rule, of.acl))
     filters = tuple(map(_rule, of.aclfilter))

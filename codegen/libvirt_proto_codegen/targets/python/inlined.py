@@ -1,4 +1,4 @@
-"""Which types are read where they are used, without a call."""
+"""Inlined types: those read in place, without a call."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from libvirt_proto.codec.types import Array, FixedArray, Named, Node, Structure,
 
 from .scope import Scope
 
-#: A type of so many values and structs at most, so that what definitions ask for grows by a factor, not by a
-#: power.
+#: The maximum number of values and structs in an inlined type. It bounds the growth of the code by a factor,
+#: not a power.
 _FEW: Final = 8
 _MANY: Final = _FEW + 1
 
 
 class Inlined:
-    """Of the types of one module."""
+    """The inlined types of one module."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -24,7 +24,7 @@ class Inlined:
         self.listed: set[Named] = set()
 
     def __contains__(self, reference: Named) -> bool:
-        """Whether a type is read where it is used, be it in a loop or behind optional-data."""
+        """True if a type is read in place, including in a loop or in optional-data."""
         return self._of_type(reference) <= _FEW
 
     def union(self, node: Node) -> UnionType | None:
@@ -39,7 +39,7 @@ class Inlined:
         return union if values <= _FEW else None
 
     def lists(self, element: Named) -> bool:
-        """Whether the elements of an array are read by a function for many: those of a larger struct."""
+        """True if a function for many reads the elements of an array: those of a larger struct."""
         definition = self._scope.schema.definition(element)
         own = element.module == self._scope.module.name and isinstance(definition.node, Structure)
         if not own or definition.recursive or element in self:
@@ -56,7 +56,7 @@ class Inlined:
         return self._counts[reference]
 
     def _count(self, node: Node) -> int:
-        """How many values and structs a node has; _MANY where that is more than a few, or not known."""
+        """The number of values and structs in a node; _MANY if it is above _FEW or unknown."""
         if isinstance(node, Named):
             return self._of_type(node)
         if isinstance(node, Array | FixedArray | UnionType):

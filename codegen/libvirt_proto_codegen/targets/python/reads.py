@@ -1,8 +1,8 @@
-"""How each node is read: the steps that the template turns into statements.
+"""The steps that read each node; the template turns them into statements.
 
-In Python, a call takes as long as all that is done for a value. So little is called: neighbours of fixed
-size take one `struct` call, which begins with the string or opaque data before them and ends with the
-length, count or flag of what follows; and small types are read where they are used.
+In Python, a call takes as long as all other work for a value, so the generated code makes few calls.
+Adjacent slots of fixed size share one `struct` call, which begins with the string or opaque data before
+them and ends with the length, count or flag of the next value. Small types are read in place.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from .slots import Slot, code_of, slot_of
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One statement group of a decoder. `kind` says how the template writes it, `target` is the local that
-    gets the value, `size` the expression for what is stepped over; the others are what that kind needs."""
+    """One statement group of a decoder. `kind` selects the template's form, `target` is the local that
+    receives the value, `size` is the expression for the number of bytes to step over; the other fields
+    depend on the kind."""
 
     kind: str
     target: str = ""
@@ -61,7 +62,7 @@ class ArmRead:
     made: str
 
 
-#: What stands before strings, arrays and optional-data.
+#: The prefixes of strings, arrays and optional-data.
 _LENGTH, _COUNT, _FLAG = (Slot("I", 4, name) for name in ("size", "count", "flag"))
 
 
@@ -77,7 +78,7 @@ class Reads:
         self._recursive = recursive
         self._taken: set[str] = set() if taken is None else taken
         self._steps: list[Read] = []
-        # The struct call that is open: string or opaque data, and the slots behind them.
+        # The open struct call: string or opaque data, and the slots after them.
         self._text: tuple[str, String | Opaque] | None = None
         self._slots: list[Slot] = []
 
@@ -189,8 +190,8 @@ class Reads:
         self._steps.append(step)
 
     def _close(self, *, ahead: bool = False) -> None:
-        """End the struct call that is open; `ahead` is for one that tells the length of what follows, without
-        stepping over it."""
+        """End the open struct call; with `ahead`, it reads the length of the next value without stepping
+        over it."""
         slots = [*self._slots, _LENGTH] if ahead else self._slots
         code, targets = code_of(slots), tuple(slot.name for slot in slots)
         if self._text is not None:

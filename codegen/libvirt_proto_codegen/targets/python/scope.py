@@ -30,9 +30,9 @@ _LONGEST_NAME: Final = 32
 
 
 class Scope:
-    """What a module's text refers to. `used` are names of the runtime, `foreign` names of other
-    modules of the package, `layouts` are expressions for how data lies on the wire, and the module's names
-    for them."""
+    """The names that a module's text refers to. `used` are names from the runtime, `foreign` are names from
+    other modules of the package, `layouts` maps expressions for wire layouts to the module's names for
+    them."""
 
     def __init__(self, names: Names, module: Module) -> None:
         self.names = names
@@ -81,8 +81,8 @@ class Scope:
         return self._layout(f"_{code}_to", f'Struct(">{code}").pack')
 
     def texts(self, code: str, limit: str, *, ahead: bool) -> str:
-        """The Texts of a limit and of the `struct` layout behind them; `ahead` is for one that ends with the
-        length of what follows."""
+        """The Texts for a limit and the `struct` layout after them; with `ahead`, the layout ends with the
+        length of the next value."""
         name = f"_text_{code}" if code else "_text"
         if ahead:
             return self._layout(f"{name}_ahead", f'Texts("{code}", {limit}, ahead=4)')

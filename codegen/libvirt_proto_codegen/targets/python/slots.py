@@ -28,7 +28,7 @@ class Slot:
 
     @property
     def is_number(self) -> bool:
-        """Whether `struct` can repeat it."""
+        """True if `struct` can repeat it."""
         return not self.code.endswith("s")
 
 
@@ -65,7 +65,7 @@ def _enum_behind(scope: Scope, node: Node) -> Named:
 
 
 def code_of(slots: Iterable[Slot]) -> str:
-    """The format of neighbours: `2i` is `ii`, but `16s16s` is no `32s`."""
+    """The format of adjacent slots: `ii` becomes `2i`, but `16s16s` is not `32s`."""
     runs = [(code, len(list(group))) for code, group in groupby(slot.code for slot in slots)]
     return "".join(
         code * count if count == 1 or code.endswith("s") else f"{count}{code}" for code, count in runs

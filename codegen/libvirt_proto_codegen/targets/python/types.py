@@ -51,13 +51,13 @@ class TypeView:
 
     @property
     def doc(self) -> str:
-        """The definition in XDR and, behind an empty line, its history, indented as a docstring."""
+        """The definition in XDR and, after an empty line, its history, indented as a docstring."""
         text = "\n".join([self.definition.xdr.strip(), *(["", *self.history] if self.history else [])])
         return indent(text, "    ").lstrip()
 
     @property
     def recursive(self) -> bool:
-        """Whether values may contain values of the same type."""
+        """True if values may contain values of the same type."""
         return self.definition.recursive
 
 
@@ -120,7 +120,7 @@ class Types:
         return view
 
     def is_listed(self, definition: TypeDefinition) -> bool:
-        """Whether arrays need a function for many of a type; known when all types are done."""
+        """True if arrays need a function for many of a type; known after all types are done."""
         return Named(self._scope.module.name, definition.name) in self._inlined.listed
 
     def _enum(self, view: TypeView, members: list[tuple[str, int]]) -> None:

@@ -1,4 +1,4 @@
-"""How each node is written: the steps that the template turns into statements."""
+"""The steps that write each node; the template turns them into statements."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .slots import Slot, code_of, slot_of
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One statement group of an encoder. `kind` says how the template writes it, `source` is the expression
-    that is written; the others are what that kind needs."""
+    """One statement group of an encoder. `kind` selects the template's form, `source` is the expression
+    to write; the other fields depend on the kind."""
 
     kind: str
     source: str = ""
@@ -57,7 +57,7 @@ class Writes:
         return Write("run", slots=tuple(slots), layout=self._scope.packer(code_of(slots)))
 
     def _step(self, source: str, node: Node) -> Write:
-        """The step for a node that is no slot of a run."""
+        """The step for a node outside a run of slots."""
         match node:
             case Named() if (
                 isinstance(resolved := self._schema.definition(node).node, String | Opaque | FixedOpaque)
