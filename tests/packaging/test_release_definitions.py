@@ -97,7 +97,7 @@ def test_imports_next_release(copy: Copy, tmp_path: Path) -> None:
     (source / "remote_protocol.x").write_text(text)
 
     words = ("release-definitions", f"SOURCE={source}", "RELEASE=99.1.0")
-    assert "CHANGELOG.md says what is new." in copy.make(*words)
+    assert "CHANGELOG.md lists the changes." in copy.make(*words)
     assert newest(copy) == "99.1.0"
     assert ENTRY.format(newest=before) in (copy.folder / "CHANGELOG.md").read_text()
     assert f"  since   after {before}, by 99.1.0\n" in copy.run(COMMAND, "lookup", "domain_sing")
