@@ -17,7 +17,7 @@ ENTRY = """\
 ### Definitions
 
 - libvirt 99.1.0, compared with {newest}:
-  - LIMIT: REMOTE_DOMAIN_LIST_MAX is 32,768, and was 16,384; it bounds
+  - LIMIT: REMOTE_DOMAIN_LIST_MAX is 32,768, was 16,384; it limits
     remote_connect_list_defined_domains_ret.names and 4 more
   - ADDED: REMOTE_PROC_DOMAIN_SING = 999 is new
 - libvirt {newest}, compared with """

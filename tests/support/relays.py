@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,11 +74,16 @@ def served(address: Address, handle: Handler) -> Iterator[Address]:
             handle(connection)
 
     def accept() -> None:
-        with suppress(OSError):
-            while True:
+        while True:
+            try:
                 connection, _ = listener.accept()
-                threads.append(threading.Thread(target=one, args=(connection,), daemon=True))
-                threads[-1].start()
+            except OSError as error:
+                if error.errno != errno.EMFILE:  # the listener is closed
+                    return
+                time.sleep(0.01)  # a test has lowered the limit on open files
+                continue
+            threads.append(threading.Thread(target=one, args=(connection,), daemon=True))
+            threads[-1].start()
 
     threads = [threading.Thread(target=accept, daemon=True)]
     threads[0].start()
