@@ -165,13 +165,13 @@ class ElfFile:
         headers = self._section.iter_unpack(self._sections)
         return [Section._make(each) for each in headers if self._names.startswith(wanted, each[0])]
 
-    def contents(self, sections: list[Section], what: str) -> Iterator[bytes]:
+    def contents(self, sections: list[Section], what: str) -> list[bytes]:
         """The bytes of each of the sections, together MAX_SIZE at most, which may overlap. Raises
         ElfError."""
         total = sum(section.size for section in sections)
         if total > MAX_SIZE:
             raise ElfError(f"expected at most {MAX_SIZE:,} bytes of {what}, got {total:,}")
-        return (self._read(section.offset, section.size, what) for section in sections)
+        return [self._read(section.offset, section.size, what) for section in sections]
 
     def offset(self, address: int) -> int | None:
         """Return the offset in the file of the byte that is loaded to a link-time address, None if there is

@@ -53,7 +53,7 @@ class Notes(NamedTuple):
 
     `machine` is the architecture (`x86_64`, `aarch64`, …), `width` the bytes of an address (4 or 8).
     `problems` has a sentence for each of the first MAX_PROBLEMS notes that cannot be used, then one that
-    counts the others.
+    counts the others. `count` is the number of notes, usable or not.
     """
 
     machine: str
@@ -61,6 +61,7 @@ class Notes(NamedTuple):
     problems: tuple[str, ...]
     width: int = 8
     byte_order: Literal["little", "big"] = "little"
+    count: int = 0
 
 
 class _Unusable(Exception):
@@ -72,12 +73,17 @@ def read_notes(file: BinaryIO) -> Notes:
 
     Raises ElfError for a file that is not ELF, is damaged or exceeds a limit, and OSError if reading fails.
     """
-    elf = ElfFile(file)
+    return notes_of(ElfFile(file))
+
+
+def notes_of(elf: ElfFile) -> Notes:
+    """Read the probes of a file whose headers have been read. Raises as read_notes does."""
     base = next((section.address for section in elf.sections(_BASE)), None)
     sites: list[Site] = []
     problems: list[str] = []
-    unreported = 0
+    count = unreported = 0
     for note in _notes(elf):
+        count += 1
         try:
             sites.append(_site(elf, base, note))
         except _Unusable as problem:
@@ -87,7 +93,7 @@ def read_notes(file: BinaryIO) -> Notes:
                 unreported += 1
     if unreported:
         problems.append(f"{unreported:,} more notes cannot be used")
-    return Notes(elf.machine, tuple(sites), tuple(problems), elf.width, elf.byte_order)
+    return Notes(elf.machine, tuple(sites), tuple(problems), elf.width, elf.byte_order, count)
 
 
 class _Note(NamedTuple):

@@ -25,6 +25,8 @@ from .provider import PROVIDER
 
 #: Maximum number of files whose notes are read. Every local user may map files of the library's name.
 MAX_FILES: Final = 256
+#: Maximum number of notes after which no other file is read; a libvirt has 41, and a file of 1 MiB 20,000.
+MAX_NOTES: Final = 16_384
 
 _PROC: Final = Path("/proc")
 #: A mapping with code: its addresses, device, inode and path.
@@ -90,7 +92,7 @@ def loaded(files: ExitStack, library: str, pids: Container[int] = (), comms: Con
     users cannot exhaust the limits before them."""
     found = Loaded([], [])
     seen: set[tuple[int, int]] = set()
-    left_out = 0
+    read = left_out = 0
     for pid in sorted(processes(), key=lambda pid: (_is_of_a_user(pid), pid)):
         if (pids and pid not in pids) or (comms and comm(pid) not in comms):
             continue
@@ -100,11 +102,12 @@ def loaded(files: ExitStack, library: str, pids: Container[int] = (), comms: Con
                     file = opened.enter_context(mapped.open())
                     if _identity(file) in seen:
                         continue
-                    if len(seen) == MAX_FILES:
+                    if len(seen) == MAX_FILES or read >= MAX_NOTES:
                         left_out += 1
                         continue
                     seen.add(_identity(file))
                     notes = read_notes(file)
+                    read += notes.count
                 except (FileNotFoundError, ProcessLookupError):  # unmapped, or the process has ended
                     continue
                 except (OSError, NotesError) as error:
@@ -116,8 +119,8 @@ def loaded(files: ExitStack, library: str, pids: Container[int] = (), comms: Con
                     files.push(opened.pop_all())
     if left_out:
         found.problems.append(
-            f"{left_out} more mappings of files called {library}: the limit is {MAX_FILES} files; choose"
-            " processes with --pid or --comm, or files with --library"
+            f"{left_out} more mappings of files called {library}: the limit is {MAX_FILES} files and"
+            f" {MAX_NOTES:,} probes; choose processes with --pid or --comm, or files with --library"
         )
     return found
 
@@ -172,12 +175,17 @@ class _Mapped(NamedTuple):
 def _files(pid: int, library: str) -> Iterator[_Mapped]:
     """Yield the library that a process has mapped, and its program."""
     folder, prefix, program = _PROC / str(pid), os.fsencode(library), ""
+    seen: set[tuple[bytes, ...]] = set()  # a process may map a file at 65,530 places
     with suppress(OSError):  # it has ended, belongs to another user, or is a kernel thread
         with open(folder / "maps", "rb") as maps:
             for line in maps:
                 match = _MAPPED.match(line)
                 if match is None or not match["name"].startswith(prefix):
                     continue
+                place = match.group("major", "minor", "inode", "path")
+                if place in seen:
+                    continue
+                seen.add(place)
                 program = program or os.readlink(folder / "exe")
                 device = os.makedev(int(match["major"], 16), int(match["minor"], 16))
                 link = folder / "map_files" / match["range"].decode()

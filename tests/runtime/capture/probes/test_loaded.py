@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -177,6 +177,55 @@ def test_number_of_files_is_limited(
         assert "the limit is 2 files" in problem
     files.close()
     assert len(os.listdir("/proc/self/fd")) == before - 8  # two pipe ends of each process, too
+
+
+def test_number_of_notes_is_limited(
+    binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: ExitStack
+) -> None:
+    """Any user may map many files full of notes: 256 of them took 160 s and 1.4 GB."""
+    places = [copy(binary, tmp_path / str(number) / binary.name) for number in range(3)]
+    with ExitStack() as processes:
+        pids = [processes.enter_context(running(place)) for place in places]
+        one = loaded(files, binary.name, pids[:1]).binaries[0].notes
+        assert one.count == len(one.sites) > 1
+        monkeypatch.setattr(module, "MAX_NOTES", one.count + 1)
+        found = loaded(files, binary.name, pids)
+        assert len(found.binaries) == 2
+        (problem,) = found.problems
+        assert f"the limit is 256 files and {one.count + 1} probes" in problem
+
+
+MAPS_OFTEN = """
+import mmap, sys
+with open(sys.argv[1], "rb") as file:
+    maps = [
+        mmap.mmap(file.fileno(), 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC) for _ in range(50)
+    ]
+    print("mapped", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_file_mapped_many_times_is_opened_once(
+    binary: Path, monkeypatch: pytest.MonkeyPatch, files: ExitStack
+) -> None:
+    """One process with 60,000 mappings of a file delayed a trace by 7 s."""
+    opened = []
+    open_ = module._open
+
+    def count(path: str, *identity: tuple[int, int]) -> BinaryIO:
+        opened.append(path)
+        return open_(path, *identity)
+
+    monkeypatch.setattr(module, "_open", count)
+    command = [sys.executable, "-c", MAPS_OFTEN, str(binary)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        found = loaded(files, binary.name, [process.pid])
+        process.communicate(b"")
+    assert len(found.binaries) == 1
+    assert len([path for path in opened if "map_files" in path]) == 1
 
 
 def test_files_named_by_the_user(binary: Path, tmp_path: Path, files: ExitStack) -> None:
