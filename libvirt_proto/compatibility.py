@@ -10,20 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
+from .codec import types as xdr
 from .codec.history import Facts, Key
-from .codec.types import (
-    Array,
-    Definitions,
-    FixedArray,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    UnionType,
-    resolved,
-)
 from .codec.values import Partial
 from .definitions import history
 from .events import Notice, NoticeCode
@@ -104,36 +92,38 @@ class CompatibilityCheck:
 class _Comparison:
     """Walks a value by two types at once: its own, and that of the old release."""
 
-    def __init__(self, check: CompatibilityCheck, new: Definitions, old: Definitions) -> None:
+    def __init__(self, check: CompatibilityCheck, new: xdr.Definitions, old: xdr.Definitions) -> None:
         self._check = check
         self._new = new
         self._old = old
 
-    def values(self, value: Any, new: Node, old: Node, path: str) -> None:
+    def values(self, value: Any, new: xdr.Node, old: xdr.Node, path: str) -> None:
         """Compare a value, as far as it was decoded."""
         if isinstance(value, Partial):
             return
-        name = new.name if isinstance(new, Named) else ""
-        while isinstance(new, Named):
+        name = new.name if isinstance(new, xdr.Named) else ""
+        while isinstance(new, xdr.Named):
             name, new = new.name, self._new.definition(new).node
-        match new, resolved(old, self._old):
-            case String() | Opaque(), String(limit) | Opaque(limit) if limit is not None:
+        match new, xdr.resolved(old, self._old):
+            case xdr.String() | xdr.Opaque(), xdr.String(limit) | xdr.Opaque(limit) if limit is not None:
                 size = len(value.encode()) if isinstance(value, str) else len(value)
                 if size > limit.value:
                     self._check.over_limit(path, size, limit.value)
-            case Array(element) | FixedArray(element), Array(before, limit) | FixedArray(before, limit):
+            case xdr.Array(element) | xdr.FixedArray(element), xdr.Array(before, limit) | xdr.FixedArray(
+                before, limit
+            ):
                 if limit is not None and len(value) > limit.value:
                     self._check.over_limit(path, len(value), limit.value)
                 for item in value:
                     self.values(item, element, before, f"{path}[]")
-            case Optional(element), Optional(before) if value is not None:
+            case xdr.Optional(element), xdr.Optional(before) if value is not None:
                 self.values(value, element, before, path)
-            case Structure() as now, Structure() as then:
+            case xdr.Structure() as now, xdr.Structure() as then:
                 self._struct(value, name, now, then, path)
-            case UnionType() as now, UnionType() as then:
+            case xdr.UnionType() as now, xdr.UnionType() as then:
                 self._union(value, name, now, then, path)
 
-    def _struct(self, value: Any, type_: str, new: Structure, old: Structure, path: str) -> None:
+    def _struct(self, value: Any, type_: str, new: xdr.Structure, old: xdr.Structure, path: str) -> None:
         known = {field.name: field.node for field in old.fields}
         if len(new.fields) == len(old.fields):  # a renamed field has kept its place
             known |= {now.name: then.node for now, then in zip(new.fields, old.fields, strict=True)}
@@ -144,7 +134,7 @@ class _Comparison:
             else:
                 self._check.absent(f"{type_}.{field.name}", ("field", type_, field.name))
 
-    def _union(self, value: Any, type_: str, new: UnionType, old: UnionType, path: str) -> None:
+    def _union(self, value: Any, type_: str, new: xdr.UnionType, old: xdr.UnionType, path: str) -> None:
         label, held = value.__struct_fields__
         number = getattr(value, label)
         now, then = new.arm(number), old.arm(number)

@@ -16,27 +16,9 @@ import msgspec
 
 from ..errors import BadValue, NotCanonical, OverLimit, ProtocolError
 from . import primitives
+from . import types as xdr
 from .limits import MAX_DEPTH, MAX_REMARKS
 from .sizes import minimum_size
-from .types import (
-    Array,
-    Boolean,
-    Bound,
-    Definitions,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    UnionType,
-    Void,
-)
 from .values import Partial
 
 _INTEGERS = {
@@ -46,7 +28,7 @@ _INTEGERS = {
     (64, False): Struct(">Q"),
 }
 #: An enumeration's number (RFC 4506 §4.3).
-_ENUMERATION = Integer(32, True, "int")
+_ENUMERATION = xdr.Integer(32, True, "int")
 _FLOATS = {32: Struct(">f"), 64: Struct(">d")}
 #: Of types within themselves by way of many others, which count as one level.
 _TOO_DEEP = "nests deeper than Python's stack"
@@ -66,14 +48,14 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     error: ProtocolError | None = None
 
 
-class BoundTypes(Definitions, Protocol):
+class BoundTypes(xdr.Definitions, Protocol):
     """Type definitions and the classes of their values."""
 
-    def python_class(self, reference: Named) -> type[Any]:
+    def python_class(self, reference: xdr.Named) -> type[Any]:
         """Return the class of a struct, a union or an enumeration."""
 
 
-def read(types: BoundTypes, node: Node, data: bytes, pos: int = 0) -> Reading:
+def read(types: BoundTypes, node: xdr.Node, data: bytes, pos: int = 0) -> Reading:
     """Read a value of `node` at `pos`; any bytes give a Reading."""
     reader = _Reader(types, data)
     try:
@@ -86,7 +68,7 @@ def read(types: BoundTypes, node: Node, data: bytes, pos: int = 0) -> Reading:
     return Reading(value, after, reader.remarks())
 
 
-def write(types: BoundTypes, node: Node, value: Any) -> bytes:
+def write(types: BoundTypes, node: xdr.Node, value: Any) -> bytes:
     """Return the XDR of a value; raises ProtocolError with the path to a part that does not fit."""
     parts: list[bytes] = []
     writer = _Writer(types, parts.append)
@@ -112,7 +94,7 @@ class _Walk:
         """Return the steps as `dom.uuid`, `params[3].value`."""
         return "".join(step if step.startswith("[") else f".{step}" for step in self._steps).lstrip(".")
 
-    def _enter(self, reference: Named, offset: int | None = None) -> int:
+    def _enter(self, reference: xdr.Named, offset: int | None = None) -> int:
         before = self._depth
         if self._types.definition(reference).recursive:
             if before >= MAX_DEPTH:
@@ -133,58 +115,58 @@ class _Reader(_Walk):
         more = (f"not canonical in {self._left_out:,} more places",) if self._left_out else ()
         return (*self._remarks, *more)
 
-    def read(self, node: Node, pos: int) -> tuple[Any, int]:
+    def read(self, node: xdr.Node, pos: int) -> tuple[Any, int]:
         # Few frames for each level of a type: Python's stack has to hold MAX_DEPTH of them.
         reference = node
-        while isinstance(node, Named):
+        while isinstance(node, xdr.Named):
             reference, node = node, self._types.definition(node).node
         match node:
-            case Structure() if isinstance(reference, Named):
+            case xdr.Structure() if isinstance(reference, xdr.Named):
                 return self._structure(reference, node, pos)
-            case UnionType() if isinstance(reference, Named):
+            case xdr.UnionType() if isinstance(reference, xdr.Named):
                 return self._union(reference, node, pos)
-            case Enumeration() if isinstance(reference, Named):
+            case xdr.Enumeration() if isinstance(reference, xdr.Named):
                 number, after = self._scalar(_ENUMERATION, pos)
                 return self._member(reference, number), after
-            case Optional(element):
-                present, pos = self._scalar(Boolean(), pos)
+            case xdr.Optional(element):
+                present, pos = self._scalar(xdr.Boolean(), pos)
                 return self.read(element, pos) if present else (None, pos)
-            case FixedArray(element, Bound(size)):
+            case xdr.FixedArray(element, xdr.Bound(size)):
                 smallest = minimum_size(element, self._types)
                 count = primitives.need_elements(self._data, pos, size, smallest)
                 return self._elements(element, count, pos)
-            case Array(element, limit):
+            case xdr.Array(element, limit):
                 smallest = minimum_size(element, self._types)
                 count, pos = primitives.read_count(self._data, pos, _number(limit), smallest)
                 return self._elements(element, count, pos)
             case _:
                 return self._scalar(node, pos)
 
-    def _scalar(self, node: Node, pos: int) -> tuple[Any, int]:
+    def _scalar(self, node: xdr.Node, pos: int) -> tuple[Any, int]:
         data = self._data
         try:
             match node:
-                case Integer(bits, signed):
+                case xdr.Integer(bits, signed):
                     return primitives.read_number(_INTEGERS[bits, signed], data, pos)
-                case String(limit):
+                case xdr.String(limit):
                     return _read_string(data, pos, _number(limit))
-                case Opaque(limit):
+                case xdr.Opaque(limit):
                     return primitives.read_opaque(data, pos, _number(limit))
-                case FixedOpaque(Bound(size)):
+                case xdr.FixedOpaque(xdr.Bound(size)):
                     return primitives.read_fixed_opaque(data, pos, size)
-                case Boolean():
+                case xdr.Boolean():
                     return primitives.read_bool(data, pos)
-                case Floating(128):
+                case xdr.Floating(128):
                     return primitives.read_fixed_opaque(data, pos, 16)
-                case Floating(bits):
+                case xdr.Floating(bits):
                     return primitives.read_number(_FLOATS[bits], data, pos)
-                case Void():
+                case xdr.Void():
                     return None, pos
         except NotCanonical as error:
             return self._remark(error)
         raise AssertionError(f"{node!r} has parts")
 
-    def _member(self, reference: Named, number: int) -> int:
+    def _member(self, reference: xdr.Named, number: int) -> int:
         try:
             member: int = self._types.python_class(reference)(number)
         except ValueError:
@@ -199,7 +181,7 @@ class _Reader(_Walk):
             self._left_out += 1
         return error.value, error.next
 
-    def _structure(self, reference: Named, node: Structure, pos: int) -> tuple[Any, int]:
+    def _structure(self, reference: xdr.Named, node: xdr.Structure, pos: int) -> tuple[Any, int]:
         before = self._enter(reference, pos)
         fields: dict[str, Any] = {}
         for each in node.fields:
@@ -215,7 +197,7 @@ class _Reader(_Walk):
         self._depth = before
         return self._types.python_class(reference)(*fields.values()), pos
 
-    def _union(self, reference: Named, node: UnionType, pos: int) -> tuple[Any, int]:
+    def _union(self, reference: xdr.Named, node: xdr.UnionType, pos: int) -> tuple[Any, int]:
         before = self._enter(reference, pos)
         name = node.discriminant.name
         self._steps.append(name)
@@ -236,7 +218,7 @@ class _Reader(_Walk):
         self._depth = before
         return self._types.python_class(reference)(discriminant, value), after
 
-    def _elements(self, element: Node, count: int, pos: int) -> tuple[list[Any], int]:
+    def _elements(self, element: xdr.Node, count: int, pos: int) -> tuple[list[Any], int]:
         items: list[Any] = []
         for index in range(count):
             self._steps.append(f"[{index}]")
@@ -252,7 +234,7 @@ class _Reader(_Walk):
         return items, pos
 
 
-def _number(limit: Bound | None) -> int:
+def _number(limit: xdr.Bound | None) -> int:
     return primitives.UNBOUNDED if limit is None else limit.value
 
 
@@ -269,46 +251,46 @@ class _Writer(_Walk):
         super().__init__(types)
         self._put = put
 
-    def write(self, node: Node, value: Any) -> None:
+    def write(self, node: xdr.Node, value: Any) -> None:
         put = self._put
         reference = node
-        while isinstance(node, Named):
+        while isinstance(node, xdr.Named):
             reference, node = node, self._types.definition(node).node
         match node:
-            case Structure() if isinstance(reference, Named):
+            case xdr.Structure() if isinstance(reference, xdr.Named):
                 self._structure(reference, node, value)
-            case UnionType() if isinstance(reference, Named):
+            case xdr.UnionType() if isinstance(reference, xdr.Named):
                 self._union(reference, node, value)
-            case Enumeration():
+            case xdr.Enumeration():
                 primitives.write_number(_INTEGERS[32, True], value, put)
-            case Integer(bits, signed):
+            case xdr.Integer(bits, signed):
                 primitives.write_number(_INTEGERS[bits, signed], value, put)
-            case String(limit):
+            case xdr.String(limit):
                 primitives.write_string(value, _number(limit), put)
-            case Opaque(limit):
+            case xdr.Opaque(limit):
                 primitives.write_opaque(value, _number(limit), put)
-            case FixedOpaque(Bound(size)):
+            case xdr.FixedOpaque(xdr.Bound(size)):
                 primitives.write_fixed_opaque(value, size, put)
-            case Boolean():
+            case xdr.Boolean():
                 primitives.write_bool(value, put)
-            case Floating(128):
+            case xdr.Floating(128):
                 primitives.write_fixed_opaque(value, 16, put)
-            case Floating(bits):
+            case xdr.Floating(bits):
                 primitives.write_number(_FLOATS[bits], value, put)
-            case Optional(element):
+            case xdr.Optional(element):
                 primitives.write_bool(value is not None, put)
                 if value is not None:
                     self.write(element, value)
-            case FixedArray(element, Bound(size)):
+            case xdr.FixedArray(element, xdr.Bound(size)):
                 primitives.check_length(_sequence(value), size)
                 self._elements(element, value)
-            case Array(element, limit):
+            case xdr.Array(element, limit):
                 primitives.write_count(len(_sequence(value)), _number(limit), put)
                 self._elements(element, value)
-            case Void():
+            case xdr.Void():
                 primitives.no_value(value)
 
-    def _structure(self, reference: Named, node: Structure, value: Any) -> None:
+    def _structure(self, reference: xdr.Named, node: xdr.Structure, value: Any) -> None:
         self._check_class(reference, value)
         before = self._enter(reference)
         for attribute, each in zip(value.__struct_fields__, node.fields, strict=True):
@@ -317,7 +299,7 @@ class _Writer(_Walk):
             self._steps.pop()
         self._depth = before
 
-    def _union(self, reference: Named, node: UnionType, value: Any) -> None:
+    def _union(self, reference: xdr.Named, node: xdr.UnionType, value: Any) -> None:
         self._check_class(reference, value)
         before = self._enter(reference)
         discriminant, held = (getattr(value, attribute) for attribute in value.__struct_fields__)
@@ -331,12 +313,12 @@ class _Writer(_Walk):
         self._steps.pop()
         self._depth = before
 
-    def _check_class(self, reference: Named, value: Any) -> None:
+    def _check_class(self, reference: xdr.Named, value: Any) -> None:
         expected = self._types.python_class(reference)
         if not isinstance(value, expected):
             raise BadValue(f"{value!r} is no {expected.__name__}")
 
-    def _elements(self, element: Node, values: Any) -> None:
+    def _elements(self, element: xdr.Node, values: Any) -> None:
         for index, item in enumerate(values):
             self._steps.append(f"[{index}]")
             self.write(element, item)

@@ -22,49 +22,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from . import types as xdr
 from .sizes import minimum_size
-from .types import (
-    Arm,
-    Array,
-    Boolean,
-    Bound,
-    Definitions,
-    Enumeration,
-    Field,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Label,
-    Member,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    TypeDefinition,
-    UnionType,
-    Void,
-    declared_parts,
-)
 
 Row = tuple[str, int | None, int, int | None, bool, tuple[int, ...], tuple[Any, ...], tuple[str | None, ...]]
 
 _FLOATS: Final = {32: "float", 64: "double", 128: "quadruple"}
 #: Kinds without limit, children, labels and names.
-_SCALARS: Final[Mapping[str, Node]] = {
-    "int": Integer(32, True, "int"),
-    "unsigned int": Integer(32, False, "unsigned int"),
-    "hyper": Integer(64, True, "hyper"),
-    "unsigned hyper": Integer(64, False, "unsigned hyper"),
-    "char": Integer(32, True, "char"),
-    "unsigned char": Integer(32, False, "unsigned char"),
-    "short": Integer(32, True, "short"),
-    "unsigned short": Integer(32, False, "unsigned short"),
-    **{name: Floating(bits) for bits, name in _FLOATS.items()},
-    "bool": Boolean(),
-    "void": Void(),
+_SCALARS: Final[Mapping[str, xdr.Node]] = {
+    "int": xdr.Integer(32, True, "int"),
+    "unsigned int": xdr.Integer(32, False, "unsigned int"),
+    "hyper": xdr.Integer(64, True, "hyper"),
+    "unsigned hyper": xdr.Integer(64, False, "unsigned hyper"),
+    "char": xdr.Integer(32, True, "char"),
+    "unsigned char": xdr.Integer(32, False, "unsigned char"),
+    "short": xdr.Integer(32, True, "short"),
+    "unsigned short": xdr.Integer(32, False, "unsigned short"),
+    **{name: xdr.Floating(bits) for bits, name in _FLOATS.items()},
+    "bool": xdr.Boolean(),
+    "void": xdr.Void(),
 }
 
 
@@ -76,24 +52,26 @@ class Plan:
     types: Mapping[str, Mapping[str, int]]
 
 
-def build_plan(modules: Iterable[tuple[str, Iterable[TypeDefinition]]], definitions: Definitions) -> Plan:
+def build_plan(
+    modules: Iterable[tuple[str, Iterable[xdr.TypeDefinition]]], definitions: xdr.Definitions
+) -> Plan:
     """Return the plan of modules, given as (name, types)."""
     builder = _Builder(definitions)
     types = {
-        module: {each.name: builder.named(Named(module, each.name)) for each in every}
+        module: {each.name: builder.named(xdr.Named(module, each.name)) for each in every}
         for module, every in modules
     }
     return Plan(tuple(builder.rows), types)
 
 
 class _Builder:
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: xdr.Definitions) -> None:
         self.rows: list[Row] = []
         self._definitions = definitions
-        self._named: dict[Named, int] = {}
+        self._named: dict[xdr.Named, int] = {}
         self._unnamed: dict[Row, int] = {}
 
-    def named(self, reference: Named) -> int:
+    def named(self, reference: xdr.Named) -> int:
         """Return the number of a definition's row. It is taken before those of the parts, which may contain
         the type itself."""
         if reference not in self._named:
@@ -102,17 +80,17 @@ class _Builder:
             self.rows[number] = self._definition(self._definitions.definition(reference))
         return self._named[reference]
 
-    def _definition(self, definition: TypeDefinition) -> Row:
+    def _definition(self, definition: xdr.TypeDefinition) -> Row:
         name, sizes = definition.name, (definition.min_size, definition.max_size, definition.recursive)
         match definition.node:
-            case Enumeration(members):
+            case xdr.Enumeration(members):
                 values = tuple(member.value for member in members)
                 return ("enum", None, *sizes, (), values, (name, *(member.name for member in members)))
-            case Structure(fields):
+            case xdr.Structure(fields):
                 children = tuple(self._node(each.node) for each in fields)
                 return ("struct", None, *sizes, children, (), (name, *(each.name for each in fields)))
-            case UnionType(_, arms, default) as union:
-                every = declared_parts(union)
+            case xdr.UnionType(_, arms, default) as union:
+                every = xdr.declared_parts(union)
                 children = tuple(self._node(each.node) for each in every)
                 labels = (
                     *(tuple(label.value for label in arm.labels) for arm in arms),
@@ -122,8 +100,8 @@ class _Builder:
             case node:
                 return ("typedef", None, *sizes, (self._node(node),), (), (name, definition.xdr.strip()))
 
-    def _node(self, node: Node) -> int:
-        if isinstance(node, Named):
+    def _node(self, node: xdr.Node) -> int:
+        if isinstance(node, xdr.Named):
             return self.named(node)
         kind, bound, children = self._declaration(node)
         size = minimum_size(node, self._definitions)
@@ -134,27 +112,27 @@ class _Builder:
             self.rows.append(row)
         return self._unnamed[row]
 
-    def _declaration(self, node: Node) -> tuple[str, Bound | None, tuple[int, ...]]:
+    def _declaration(self, node: xdr.Node) -> tuple[str, xdr.Bound | None, tuple[int, ...]]:
         match node:
-            case Void():
+            case xdr.Void():
                 return "void", None, ()
-            case Integer(spelling=spelling):
+            case xdr.Integer(spelling=spelling):
                 return spelling, None, ()
-            case Floating(bits):
+            case xdr.Floating(bits):
                 return _FLOATS[bits], None, ()
-            case Boolean():
+            case xdr.Boolean():
                 return "bool", None, ()
-            case FixedOpaque(size):
+            case xdr.FixedOpaque(size):
                 return "opaque[]", size, ()
-            case Opaque(limit):
+            case xdr.Opaque(limit):
                 return "opaque<>", limit, ()
-            case String(limit):
+            case xdr.String(limit):
                 return "string<>", limit, ()
-            case FixedArray(element, size):
+            case xdr.FixedArray(element, size):
                 return "[]", size, (self._node(element),)
-            case Array(element, limit):
+            case xdr.Array(element, limit):
                 return "<>", limit, (self._node(element),)
-            case Optional(element):
+            case xdr.Optional(element):
                 return "*", None, (self._node(element),)
             case _:
                 raise AssertionError(f"{node!r} has a name")
@@ -167,13 +145,13 @@ class PlanReader:
         self._rows = plan.rows
         self._types = plan.types
         self._references = {
-            number: Named(module, name)
+            number: xdr.Named(module, name)
             for module, types in plan.types.items()
             for name, number in types.items()
         }
-        self._definitions: dict[Named, TypeDefinition] = {}
+        self._definitions: dict[xdr.Named, xdr.TypeDefinition] = {}
 
-    def definition(self, reference: Named) -> TypeDefinition:
+    def definition(self, reference: xdr.Named) -> xdr.TypeDefinition:
         """Return the definition that a reference names; raises KeyError."""
         found = self._definitions.get(reference)
         if found is None:
@@ -181,53 +159,53 @@ class PlanReader:
             found = self._definitions[reference] = self._definition(row)
         return found
 
-    def _definition(self, row: Row) -> TypeDefinition:
+    def _definition(self, row: Row) -> xdr.TypeDefinition:
         kind, _, min_size, max_size, recursive, children, labels, (name, *parts) = row
         assert name is not None
-        node: Node
+        node: xdr.Node
         text = ""
         match kind:
             case "enum":
-                node = Enumeration(tuple(map(Member, map(str, parts), labels)))
+                node = xdr.Enumeration(tuple(map(xdr.Member, map(str, parts), labels)))
             case "struct":
-                node = Structure(tuple(map(self._field, map(str, parts), children)))
+                node = xdr.Structure(tuple(map(self._field, map(str, parts), children)))
             case "union":
                 node = self._union(children, labels, parts)
             case _:
                 node, text = self._node(children[0]), str(parts[0])
-        return TypeDefinition(name, node, text, min_size, max_size, recursive=recursive)
+        return xdr.TypeDefinition(name, node, text, min_size, max_size, recursive=recursive)
 
-    def _field(self, name: str, row: int) -> Field:
-        return Field(name, self._node(row))
+    def _field(self, name: str, row: int) -> xdr.Field:
+        return xdr.Field(name, self._node(row))
 
     def _union(
         self, children: tuple[int, ...], labels: tuple[Any, ...], names: list[str | None]
-    ) -> UnionType:
+    ) -> xdr.UnionType:
         arms = [
-            Arm(tuple(map(Label, values or ())), name, self._node(row))
+            xdr.Arm(tuple(map(xdr.Label, values or ())), name, self._node(row))
             for values, name, row in zip(labels, names[1:], children[1:], strict=True)
         ]
         default = arms.pop() if labels and labels[-1] is None else None
-        return UnionType(self._field(str(names[0]), children[0]), tuple(arms), default)
+        return xdr.UnionType(self._field(str(names[0]), children[0]), tuple(arms), default)
 
-    def _node(self, number: int) -> Node:
+    def _node(self, number: int) -> xdr.Node:
         reference = self._references.get(number)
         if reference is not None:
             return reference
         kind, size, _, _, _, children, _, names = self._rows[number]
-        limit = None if size is None else Bound(size, *names)
+        limit = None if size is None else xdr.Bound(size, *names)
         match kind:
             case "opaque[]" if limit:
-                return FixedOpaque(limit)
+                return xdr.FixedOpaque(limit)
             case "opaque<>":
-                return Opaque(limit)
+                return xdr.Opaque(limit)
             case "string<>":
-                return String(limit)
+                return xdr.String(limit)
             case "[]" if limit:
-                return FixedArray(self._node(children[0]), limit)
+                return xdr.FixedArray(self._node(children[0]), limit)
             case "<>":
-                return Array(self._node(children[0]), limit)
+                return xdr.Array(self._node(children[0]), limit)
             case "*":
-                return Optional(self._node(children[0]))
+                return xdr.Optional(self._node(children[0]))
             case _:
                 return _SCALARS[kind]

@@ -10,24 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from ..codec import types as xdr
 from ..codec.limits import MAX_FDS, MAX_FRAME
-from ..codec.types import (
-    Array,
-    Boolean,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    UnionType,
-    Void,
-)
 from ..codec.visitor import Visitor
 from ..codec.xdrtype import TypeTable
 from ..errors import OverLimit, ProtocolError
@@ -51,7 +35,7 @@ class LimitUsage:
         self._places: dict[str, _Place] = {}
         #: By a payload's type.
         self._walks: dict[str, _Walk | None] = {}
-        self._recursive: dict[Named, list[_Walk | None]] = {}
+        self._recursive: dict[xdr.Named, list[_Walk | None]] = {}
         #: The message that is being looked at.
         self._where: Callable[[], Where]
         most = _constant(registry, "VIR_NET_MESSAGE_MAX", MAX_FRAME - _WORD) + _WORD
@@ -119,7 +103,7 @@ class LimitUsage:
 
         return walk
 
-    def recursive(self, reference: Named, make: Callable[[], _Walk | None]) -> _Walk:
+    def recursive(self, reference: xdr.Named, make: Callable[[], _Walk | None]) -> _Walk:
         """Return the walk of a type that may contain itself; `make` is called once for each such type."""
         made = self._recursive.get(reference)
         if made is None:
@@ -142,48 +126,48 @@ class _Walks(Visitor[_Walk | None]):
         self._usage = usage
         self._path = path
 
-    def _at(self, path: str, node: Node) -> _Walk | None:
+    def _at(self, path: str, node: xdr.Node) -> _Walk | None:
         return _Walks(self.types, self._usage, path).visit(node)
 
-    def void(self, node: Void) -> None:
+    def void(self, node: xdr.Void) -> None:
         return None
 
-    def integer(self, node: Integer) -> None:
+    def integer(self, node: xdr.Integer) -> None:
         return None
 
-    def floating(self, node: Floating) -> None:
+    def floating(self, node: xdr.Floating) -> None:
         return None
 
-    def boolean(self, node: Boolean) -> None:
+    def boolean(self, node: xdr.Boolean) -> None:
         return None
 
-    def enumeration(self, reference: Named, node: Enumeration) -> None:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> None:
         return None
 
-    def fixed_opaque(self, node: FixedOpaque) -> None:
+    def fixed_opaque(self, node: xdr.FixedOpaque) -> None:
         return None
 
-    def opaque(self, node: Opaque) -> _Walk | None:
+    def opaque(self, node: xdr.Opaque) -> _Walk | None:
         return None if node.limit is None else self._usage.sized("opaque", self._path, node.limit.value)
 
-    def string(self, node: String) -> _Walk | None:
+    def string(self, node: xdr.String) -> _Walk | None:
         return None if node.limit is None else self._usage.string(self._path, node.limit.value)
 
-    def fixed_array(self, node: FixedArray) -> _Walk | None:
+    def fixed_array(self, node: xdr.FixedArray) -> _Walk | None:
         inner = self._at(f"{self._path}[]", node.element)
         return inner and _each(inner)
 
-    def array(self, node: Array) -> _Walk | None:
+    def array(self, node: xdr.Array) -> _Walk | None:
         inner = self._at(f"{self._path}[]", node.element)
         if node.limit is None:
             return inner and _each(inner)
         return self._usage.sized("list", self._path, node.limit.value, inner)
 
-    def optional(self, node: Optional) -> _Walk | None:
+    def optional(self, node: xdr.Optional) -> _Walk | None:
         inner = self.visit(node.element)
         return inner and _optional(inner)
 
-    def structure(self, reference: Named, node: Structure) -> _Walk | None:
+    def structure(self, reference: xdr.Named, node: xdr.Structure) -> _Walk | None:
         def make(path: str) -> _Walk | None:
             attributes = self.types.python_class(reference).__struct_fields__
             fields = [
@@ -195,7 +179,7 @@ class _Walks(Visitor[_Walk | None]):
 
         return self._members(reference, make)
 
-    def union(self, reference: Named, node: UnionType) -> _Walk | None:
+    def union(self, reference: xdr.Named, node: xdr.UnionType) -> _Walk | None:
         def make(path: str) -> _Walk | None:
             attributes = self.types.python_class(reference).__struct_fields__
             arms = {label: self._at(f"{path}.{arm.name}", arm.node) for label, arm in node.by_label.items()}
@@ -204,7 +188,7 @@ class _Walks(Visitor[_Walk | None]):
 
         return self._members(reference, make)
 
-    def _members(self, reference: Named, make: Callable[[str], _Walk | None]) -> _Walk | None:
+    def _members(self, reference: xdr.Named, make: Callable[[str], _Walk | None]) -> _Walk | None:
         """Paths within a type that may contain itself begin with its own name."""
         if self.types.definition(reference).recursive:
             return self._usage.recursive(reference, lambda: make(reference.name))

@@ -17,23 +17,7 @@ from itertools import accumulate
 from struct import Struct
 from typing import Any, Final
 
-from ..codec.types import (
-    Array,
-    Boolean,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    UnionType,
-    Void,
-)
+from ..codec import types as xdr
 from ..codec.visitor import Visitor, parts
 from ..codec.xdrtype import TypeTable, XdrType
 
@@ -109,72 +93,72 @@ class _Scale(Visitor[None]):
         self._value: Any = None
         self.weight = Weight()
 
-    def add(self, node: Node, value: Any) -> None:
+    def add(self, node: xdr.Node, value: Any) -> None:
         """Add a value of a type."""
         self._value = value
         self.visit(node)
 
-    def void(self, node: Void) -> None:
+    def void(self, node: xdr.Void) -> None:
         pass
 
-    def integer(self, node: Integer) -> None:
+    def integer(self, node: xdr.Integer) -> None:
         weight, value = self.weight, self._value
         weight.integers += 1
         weight.bits += word_bits(value & 0xFFFFFFFF) if node.bits == 32 else _hyper_bits(value)
 
-    def boolean(self, node: Boolean) -> None:
+    def boolean(self, node: xdr.Boolean) -> None:
         self.weight.booleans += 1
         self.weight.bits += 1
 
-    def floating(self, node: Floating) -> None:
+    def floating(self, node: xdr.Floating) -> None:
         value = self._value
         self.weight.bits += _opaque_bits(value) if node.bits == 128 else _float_bits(value, node.bits)
 
-    def enumeration(self, reference: Named, node: Enumeration) -> None:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> None:
         _enum(self.weight, self.types.python_class(reference), self._value)
 
-    def uuid(self, node: FixedOpaque) -> None:
+    def uuid(self, node: xdr.FixedOpaque) -> None:
         weight = self.weight
         weight.uuid_count += 1
         weight.bits += 8 * 16  # every one of its bits is as good as the next: hardly zeros
         if len(weight.uuids) < _KEPT:
             weight.uuids.append(self._value)
 
-    def fixed_opaque(self, node: FixedOpaque) -> None:
+    def fixed_opaque(self, node: xdr.FixedOpaque) -> None:
         self.weight.padding += -len(self._value) & 3
         self.weight.bits += _opaque_bits(self._value)
 
-    def opaque(self, node: Opaque) -> None:
+    def opaque(self, node: xdr.Opaque) -> None:
         _length(self.weight, len(self._value))
         self.weight.bits += _opaque_bits(self._value)
 
-    def string(self, node: String) -> None:
+    def string(self, node: xdr.String) -> None:
         _string(self.weight, self._value)
 
-    def fixed_array(self, node: FixedArray) -> None:
+    def fixed_array(self, node: xdr.FixedArray) -> None:
         self._elements(node.element)
 
-    def array(self, node: Array) -> None:
+    def array(self, node: xdr.Array) -> None:
         weight, value = self.weight, self._value
         weight.lengths += 1
         weight.bits += _NOTHING if not value else 1.5 + math.log2(len(value) + 1)
         self._elements(node.element)
 
-    def _elements(self, element: Node) -> None:
+    def _elements(self, element: xdr.Node) -> None:
         for item in self._value:
             self.add(element, item)
 
-    def optional(self, node: Optional) -> None:
+    def optional(self, node: xdr.Optional) -> None:
         self.weight.booleans += 1
         self.weight.bits += _NOTHING if self._value is None else 1
         if self._value is not None:
             self.visit(node.element)
 
-    def structure(self, reference: Named, node: Structure) -> None:
+    def structure(self, reference: xdr.Named, node: xdr.Structure) -> None:
         for _, part, held in parts(node, self._value):
             self.add(part, held)
 
-    def union(self, reference: Named, node: UnionType) -> None:
+    def union(self, reference: xdr.Named, node: xdr.UnionType) -> None:
         weight = self.weight
         _, *arm = parts(node, self._value)
         discriminant = getattr(self._value, self._value.__struct_fields__[0])

@@ -9,24 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..codec.types import (
-    Array,
-    Boolean,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    UnionType,
-    Void,
-    body_of,
-)
+from ..codec import types as xdr
 from ..codec.visitor import Visitor
 from ..codec.xdrtype import TypeTable, XdrType
 from ..errors import ProtocolError
@@ -134,45 +117,45 @@ class _WireIdentity(Visitor[tuple[Any, ...]]):
     def __init__(self, types: TypeTable) -> None:
         super().__init__(types)
         #: The types that the visit is in.
-        self._within: list[Named] = []
+        self._within: list[xdr.Named] = []
 
-    def void(self, node: Void) -> tuple[Any, ...]:
+    def void(self, node: xdr.Void) -> tuple[Any, ...]:
         return ()
 
-    def integer(self, node: Integer) -> tuple[Any, ...]:
+    def integer(self, node: xdr.Integer) -> tuple[Any, ...]:
         return ("integer", node.bits)
 
-    def floating(self, node: Floating) -> tuple[Any, ...]:
+    def floating(self, node: xdr.Floating) -> tuple[Any, ...]:
         return ("float", node.bits)
 
-    def boolean(self, node: Boolean) -> tuple[Any, ...]:
+    def boolean(self, node: xdr.Boolean) -> tuple[Any, ...]:
         return ("boolean",)
 
-    def enumeration(self, reference: Named, node: Enumeration) -> tuple[Any, ...]:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> tuple[Any, ...]:
         return ("enum", tuple(sorted({member.value for member in node.members})))
 
-    def fixed_opaque(self, node: FixedOpaque) -> tuple[Any, ...]:
+    def fixed_opaque(self, node: xdr.FixedOpaque) -> tuple[Any, ...]:
         return ("opaque", node.size.value, False)
 
-    def uuid(self, node: FixedOpaque) -> tuple[Any, ...]:
+    def uuid(self, node: xdr.FixedOpaque) -> tuple[Any, ...]:
         return ("opaque", node.size.value, True)
 
-    def opaque(self, node: Opaque) -> tuple[Any, ...]:
+    def opaque(self, node: xdr.Opaque) -> tuple[Any, ...]:
         return ("opaque",)
 
-    def string(self, node: String) -> tuple[Any, ...]:
+    def string(self, node: xdr.String) -> tuple[Any, ...]:
         return ("string",)
 
-    def fixed_array(self, node: FixedArray) -> tuple[Any, ...]:
+    def fixed_array(self, node: xdr.FixedArray) -> tuple[Any, ...]:
         return ("array", node.size.value, self.visit(node.element))
 
-    def array(self, node: Array) -> tuple[Any, ...]:
+    def array(self, node: xdr.Array) -> tuple[Any, ...]:
         return ("array", None, self.visit(node.element))
 
-    def optional(self, node: Optional) -> tuple[Any, ...]:
+    def optional(self, node: xdr.Optional) -> tuple[Any, ...]:
         return ("optional", self.visit(node.element))
 
-    def structure(self, reference: Named, node: Structure) -> tuple[Any, ...]:
+    def structure(self, reference: xdr.Named, node: xdr.Structure) -> tuple[Any, ...]:
         if reference in self._within:
             return ("again", self._within.index(reference))
         self._within.append(reference)
@@ -180,13 +163,13 @@ class _WireIdentity(Visitor[tuple[Any, ...]]):
         self._within.pop()
         return found
 
-    def _flat(self, node: Node) -> tuple[Any, ...]:
+    def _flat(self, node: xdr.Node) -> tuple[Any, ...]:
         """The parts of a struct, or another type as one part."""
-        inner, body = self.visit(node), body_of(node, self.types)
-        is_struct = body is not None and isinstance(body[1], Structure) and body[0] not in self._within
+        inner, body = self.visit(node), xdr.body_of(node, self.types)
+        is_struct = body is not None and isinstance(body[1], xdr.Structure) and body[0] not in self._within
         return inner if is_struct else (inner,)
 
-    def union(self, reference: Named, node: UnionType) -> tuple[Any, ...]:
+    def union(self, reference: xdr.Named, node: xdr.UnionType) -> tuple[Any, ...]:
         if reference in self._within:
             return ("again", self._within.index(reference))
         self._within.append(reference)

@@ -20,24 +20,7 @@ from struct import Struct
 from typing import Any
 
 from ..codec import primitives
-from ..codec.types import (
-    Arm,
-    Array,
-    Boolean,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    UnionType,
-    Void,
-)
+from ..codec import types as xdr
 from ..codec.visitor import Visitor
 from ..codec.xdrtype import TypeTable, XdrType
 from ..errors import BadValue
@@ -111,48 +94,48 @@ class JsonDecoder(Visitor[Parse]):
 
     def __init__(self, types: TypeTable) -> None:
         super().__init__(types)
-        self._functions: dict[Node, Parse] = {}
+        self._functions: dict[xdr.Node, Parse] = {}
 
-    def function(self, node: Node) -> Parse:
+    def function(self, node: xdr.Node) -> Parse:
         """Return the function for values of a type."""
         if node not in self._functions:
             self._functions[node] = self.visit(node)
         return self._functions[node]
 
-    def void(self, node: Void) -> Parse:
+    def void(self, node: xdr.Void) -> Parse:
         return _void
 
-    def integer(self, node: Integer) -> Parse:
+    def integer(self, node: xdr.Integer) -> Parse:
         return lambda data: integer(data, node.bits, node.signed)
 
-    def boolean(self, node: Boolean) -> Parse:
+    def boolean(self, node: xdr.Boolean) -> Parse:
         return _boolean
 
-    def floating(self, node: Floating) -> Parse:
+    def floating(self, node: xdr.Floating) -> Parse:
         return hex_bytes if node.bits == 128 else _float
 
-    def enumeration(self, reference: Named, node: Enumeration) -> Parse:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> Parse:
         return _Enum(self.types.python_class(reference))
 
-    def fixed_opaque(self, node: FixedOpaque) -> Parse:
+    def fixed_opaque(self, node: xdr.FixedOpaque) -> Parse:
         return hex_bytes
 
-    def opaque(self, node: Opaque) -> Parse:
+    def opaque(self, node: xdr.Opaque) -> Parse:
         return hex_bytes
 
-    def uuid(self, node: FixedOpaque) -> Parse:
+    def uuid(self, node: xdr.FixedOpaque) -> Parse:
         return _uuid
 
-    def string(self, node: String) -> Parse:
+    def string(self, node: xdr.String) -> Parse:
         return _string
 
-    def fixed_array(self, node: FixedArray) -> Parse:
+    def fixed_array(self, node: xdr.FixedArray) -> Parse:
         return self._elements(node.element)
 
-    def array(self, node: Array) -> Parse:
+    def array(self, node: xdr.Array) -> Parse:
         return self._elements(node.element)
 
-    def _elements(self, element: Node) -> Parse:
+    def _elements(self, element: xdr.Node) -> Parse:
         inner = self.function(element)
 
         def parse(data: Any) -> list[Any]:
@@ -168,11 +151,11 @@ class JsonDecoder(Visitor[Parse]):
 
         return parse
 
-    def optional(self, node: Optional) -> Parse:
+    def optional(self, node: xdr.Optional) -> Parse:
         inner = self.function(node.element)
         return lambda data: None if data is None else inner(data)
 
-    def structure(self, reference: Named, node: Structure) -> Parse:
+    def structure(self, reference: xdr.Named, node: xdr.Structure) -> Parse:
         fields: dict[str, Parse] = {}
 
         def parse(data: Any) -> Any:
@@ -194,7 +177,7 @@ class JsonDecoder(Visitor[Parse]):
 
         return parse
 
-    def union(self, reference: Named, node: UnionType) -> Parse:
+    def union(self, reference: xdr.Named, node: xdr.UnionType) -> Parse:
         label = node.discriminant.name
 
         def parse(data: Any) -> Any:
@@ -216,7 +199,7 @@ class JsonDecoder(Visitor[Parse]):
 
         return parse
 
-    def _held(self, arm: Arm, data: dict[str, Any], label: str, owner: str) -> Any:
+    def _held(self, arm: xdr.Arm, data: dict[str, Any], label: str, owner: str) -> Any:
         name = arm.name
         _check_keys(data, [label] if name is None else [label, name], owner)
         if name is None:

@@ -21,25 +21,7 @@ from functools import cache, lru_cache, partial
 from struct import Struct
 from typing import Any
 
-from ..codec.types import (
-    Arm,
-    Array,
-    Boolean,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    UnionType,
-    Void,
-    body_of,
-)
+from ..codec import types as xdr
 from ..codec.values import Partial
 from ..codec.visitor import Visitor, parts
 from ..codec.xdrtype import TypeTable, XdrType
@@ -83,7 +65,7 @@ def string_text(value: str | bytes) -> str | dict[str, str]:
     return {"base64": b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
-def member_names(node: Enumeration) -> dict[int, str]:
+def member_names(node: xdr.Enumeration) -> dict[int, str]:
     """Return number → the member's name in the .x (the first of several)."""
     return {member.value: member.name for member in reversed(node.members)}
 
@@ -108,18 +90,18 @@ class JsonEncoder(Visitor[_Expression]):
     def __init__(self, types: TypeTable, named: bool) -> None:
         super().__init__(types)
         self._named = named
-        self._functions: dict[Node, Convert] = {}
+        self._functions: dict[xdr.Node, Convert] = {}
         #: What the expression that is being built refers to.
         self._scope: dict[str, Any] = {}
 
-    def function(self, node: Node) -> Convert:
+    def function(self, node: xdr.Node) -> Convert:
         """Return the function for values of a type."""
         if node not in self._functions:
             outer, self._scope = self._scope, {}
-            match body_of(node, self.types):
-                case reference, Structure() as body:
+            match xdr.body_of(node, self.types):
+                case reference, xdr.Structure() as body:
                     made = self._struct(reference, body)
-                case reference, UnionType() as body:
+                case reference, xdr.UnionType() as body:
                     made = self._union(reference, body)
                 case _:
                     made = self._compiled(self.visit(node)("value"))
@@ -143,47 +125,47 @@ class JsonEncoder(Visitor[_Expression]):
 
     # Expressions
 
-    def void(self, node: Void) -> _Expression:
+    def void(self, node: xdr.Void) -> _Expression:
         return lambda value: "None"
 
-    def integer(self, node: Integer) -> _Expression:
+    def integer(self, node: xdr.Integer) -> _Expression:
         return lambda value: value
 
-    def boolean(self, node: Boolean) -> _Expression:
+    def boolean(self, node: xdr.Boolean) -> _Expression:
         return lambda value: value
 
-    def floating(self, node: Floating) -> _Expression:
+    def floating(self, node: xdr.Floating) -> _Expression:
         if node.bits == 128:
             return lambda value: f"{value}.hex()"
         return lambda value: f"float_text({value})"
 
-    def enumeration(self, reference: Named, node: Enumeration) -> _Expression:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> _Expression:
         names = self._put(member_names(node))
         return lambda value: f"{names}.get({value}, {value})"
 
-    def fixed_opaque(self, node: FixedOpaque) -> _Expression:
+    def fixed_opaque(self, node: xdr.FixedOpaque) -> _Expression:
         return lambda value: f"{value}.hex()"
 
-    def opaque(self, node: Opaque) -> _Expression:
+    def opaque(self, node: xdr.Opaque) -> _Expression:
         return lambda value: f"{value}.hex()"
 
-    def uuid(self, node: FixedOpaque) -> _Expression:
+    def uuid(self, node: xdr.FixedOpaque) -> _Expression:
         return lambda value: f"uuid_text({value})"
 
-    def string(self, node: String) -> _Expression:
+    def string(self, node: xdr.String) -> _Expression:
         return lambda value: f"({value} if type({value}) is str else string_text({value}))"
 
-    def fixed_array(self, node: FixedArray) -> _Expression:
+    def fixed_array(self, node: xdr.FixedArray) -> _Expression:
         return self._elements(node.element)
 
-    def array(self, node: Array) -> _Expression:
+    def array(self, node: xdr.Array) -> _Expression:
         return self._elements(node.element)
 
-    def _elements(self, element: Node) -> _Expression:
+    def _elements(self, element: xdr.Node) -> _Expression:
         inner = self.visit(element)("item")
         return lambda value: value if inner == "item" else f"[{inner} for item in {value}]"
 
-    def optional(self, node: Optional) -> _Expression:
+    def optional(self, node: xdr.Optional) -> _Expression:
         inner = self.visit(node.element)
 
         def expression(value: str) -> str:
@@ -192,13 +174,13 @@ class JsonEncoder(Visitor[_Expression]):
 
         return expression
 
-    def structure(self, reference: Named, node: Structure) -> _Expression:
+    def structure(self, reference: xdr.Named, node: xdr.Structure) -> _Expression:
         return self._called(reference)
 
-    def union(self, reference: Named, node: UnionType) -> _Expression:
+    def union(self, reference: xdr.Named, node: xdr.UnionType) -> _Expression:
         return self._called(reference)
 
-    def _called(self, reference: Named) -> _Expression:
+    def _called(self, reference: xdr.Named) -> _Expression:
         """A call of the type's function, made when its first value comes: a type may contain itself."""
         made: list[Convert] = []
 
@@ -212,7 +194,7 @@ class JsonEncoder(Visitor[_Expression]):
 
     # Structs and unions
 
-    def _struct(self, reference: Named, node: Structure) -> Convert:
+    def _struct(self, reference: xdr.Named, node: xdr.Structure) -> Convert:
         attributes = self.types.python_class(reference).__struct_fields__
         values = {
             field.name: f"value.{attribute}" for field, attribute in zip(node.fields, attributes, strict=True)
@@ -227,7 +209,7 @@ class JsonEncoder(Visitor[_Expression]):
                 pairs.append(self._name(known[field.name], field.name, values))
         return self._compiled(f"partial(value) if type(value) is Partial else {{{', '.join(pairs)}}}")
 
-    def _union(self, reference: Named, node: UnionType) -> Convert:
+    def _union(self, reference: xdr.Named, node: xdr.UnionType) -> Convert:
         attribute, _ = self.types.python_class(reference).__struct_fields__
         arms = {label: self._arm(reference, node, arm) for label, arm in node.by_label.items()}
         default = self._arm(reference, node, node.default)
@@ -239,7 +221,7 @@ class JsonEncoder(Visitor[_Expression]):
 
         return convert
 
-    def _arm(self, reference: Named, node: UnionType, arm: Arm | None) -> Convert:
+    def _arm(self, reference: xdr.Named, node: xdr.UnionType, arm: xdr.Arm | None) -> Convert:
         outer, self._scope = self._scope, {}
         label = node.discriminant.name
         attribute, held = self.types.python_class(reference).__struct_fields__
@@ -266,7 +248,9 @@ class JsonEncoder(Visitor[_Expression]):
                 name = f"{self._put(names.get)}(({values[other]}, {values[field]}))"
         return f"{key(field)!r}: {name}"
 
-    def _partial(self, reference: Named, node: Structure | UnionType, value: Partial) -> dict[str, Any]:
+    def _partial(
+        self, reference: xdr.Named, node: xdr.Structure | xdr.UnionType, value: Partial
+    ) -> dict[str, Any]:
         known = meanings_of(self.types, reference) if self._named else {}
         shown: dict[str, Any] = {}
         for name, field, part in parts(node, value):

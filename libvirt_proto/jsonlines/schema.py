@@ -9,25 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..codec.types import (
-    Arm,
-    Array,
-    Boolean,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    UnionType,
-    Void,
-    resolved,
-)
+from ..codec import types as xdr
 from ..codec.visitor import Visitor
 from ..codec.xdrtype import TypeTable, XdrType
 from ..names.meanings import key, meanings_of
@@ -61,69 +43,69 @@ class _Builder(Visitor[Schema]):
         super().__init__(types)
         self._definitions = definitions
 
-    def visit(self, node: Node) -> Schema:
+    def visit(self, node: xdr.Node) -> Schema:
         """Return the schema of a type, or a reference to it: by the name of a struct or a union, else of the
         outermost typedef."""
-        if not isinstance(node, Named):
+        if not isinstance(node, xdr.Named):
             return super().visit(node)
         inner = self.types.definition(node).node
         match inner:
-            case Enumeration():
+            case xdr.Enumeration():
                 return super().visit(node)
-            case Named() if isinstance(resolved(inner, self.types), Structure | UnionType):
+            case xdr.Named() if isinstance(xdr.resolved(inner, self.types), xdr.Structure | xdr.UnionType):
                 return self.visit(inner)
         if node.name not in self._definitions:
             self._definitions[node.name] = {}  # from here on the name is known
             self._definitions[node.name] = super().visit(node)
         return {"$ref": f"#/$defs/{node.name}"}
 
-    def void(self, node: Void) -> Schema:
+    def void(self, node: xdr.Void) -> Schema:
         return {"type": "null"}
 
-    def integer(self, node: Integer) -> Schema:
+    def integer(self, node: xdr.Integer) -> Schema:
         return _integer(node.bits, node.signed)
 
-    def boolean(self, node: Boolean) -> Schema:
+    def boolean(self, node: xdr.Boolean) -> Schema:
         return {"type": "boolean"}
 
-    def floating(self, node: Floating) -> Schema:
+    def floating(self, node: xdr.Floating) -> Schema:
         if node.bits == 128:
             return _hex(16)
         special = {"enum": ["NaN", "Infinity", "-Infinity"]}
         other = {"type": "string", "pattern": r"^NaN\(0x[0-9a-f]{16}\)$"}
         return {"anyOf": [{"type": "number"}, special, other]}
 
-    def enumeration(self, reference: Named, node: Enumeration) -> Schema:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> Schema:
         return {"anyOf": [{"enum": [member.name for member in node.members]}, _integer(32, True)]}
 
-    def fixed_opaque(self, node: FixedOpaque) -> Schema:
+    def fixed_opaque(self, node: xdr.FixedOpaque) -> Schema:
         return _hex(node.size.value)
 
-    def uuid(self, node: FixedOpaque) -> Schema:
+    def uuid(self, node: xdr.FixedOpaque) -> Schema:
         return {"type": "string", "format": "uuid", "pattern": _UUID}
 
-    def opaque(self, node: Opaque) -> Schema:
+    def opaque(self, node: xdr.Opaque) -> Schema:
         bound = {} if node.limit is None else {"maxLength": 2 * node.limit.value}
         return {"type": "string", "pattern": f"^({_HEX}{{2}})*$", **bound}
 
-    def string(self, node: String) -> Schema:
+    def string(self, node: xdr.String) -> Schema:
         return _string(None if node.limit is None else node.limit.value)
 
-    def fixed_array(self, node: FixedArray) -> Schema:
+    def fixed_array(self, node: xdr.FixedArray) -> Schema:
         size = node.size.value
         return {"type": "array", "items": self.visit(node.element), "maxItems": size, "minItems": size}
 
-    def array(self, node: Array) -> Schema:
+    def array(self, node: xdr.Array) -> Schema:
         bounds = {} if node.limit is None else {"maxItems": node.limit.value}
         return {"type": "array", "items": self.visit(node.element), **bounds}
 
-    def optional(self, node: Optional) -> Schema:
+    def optional(self, node: xdr.Optional) -> Schema:
         return {"anyOf": [{"type": "null"}, self.visit(node.element)]}
 
-    def structure(self, reference: Named, node: Structure) -> Schema:
+    def structure(self, reference: xdr.Named, node: xdr.Structure) -> Schema:
         return self._object(reference, {each.name: self.visit(each.node) for each in node.fields})
 
-    def union(self, reference: Named, node: UnionType) -> Schema:
+    def union(self, reference: xdr.Named, node: xdr.UnionType) -> Schema:
         discriminant = node.discriminant.node
         arms = [
             self._arm(reference, node, {"enum": self._spellings(discriminant, label)}, arm)
@@ -135,13 +117,13 @@ class _Builder(Visitor[Schema]):
             arms.append(self._arm(reference, node, other, node.default))
         return {"oneOf": arms}
 
-    def _arm(self, reference: Named, node: UnionType, discriminant: Schema, arm: Arm) -> Schema:
+    def _arm(self, reference: xdr.Named, node: xdr.UnionType, discriminant: Schema, arm: xdr.Arm) -> Schema:
         fields = {node.discriminant.name: discriminant}
         if arm.name is not None:
             fields[arm.name] = self.visit(arm.node)
         return self._object(reference, fields)
 
-    def _object(self, reference: Named, fields: dict[str, Schema]) -> Schema:
+    def _object(self, reference: xdr.Named, fields: dict[str, Schema]) -> Schema:
         """An object with these fields, and the names of numbers that may be next to them."""
         names = {
             key(name): _NAMES if isinstance(meaning, Bits) else _NAME
@@ -154,12 +136,12 @@ class _Builder(Visitor[Schema]):
             "additionalProperties": False,
         }
 
-    def _spellings(self, discriminant: Node, number: int) -> list[Any]:
+    def _spellings(self, discriminant: xdr.Node, number: int) -> list[Any]:
         """The ways in which a label may be written."""
-        match resolved(discriminant, self.types):
-            case Enumeration(members):
+        match xdr.resolved(discriminant, self.types):
+            case xdr.Enumeration(members):
                 return [*(member.name for member in members if member.value == number), number]
-            case Boolean():
+            case xdr.Boolean():
                 return [bool(number)]
             case _:
                 return [number]

@@ -10,25 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..codec.types import (
-    Array,
-    Boolean,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    UnionType,
-    Void,
-    body_of,
-    resolved,
-)
+from ..codec import types as xdr
 from ..codec.values import Partial
 from ..codec.visitor import Visitor, parts
 from ..codec.xdrtype import TypeTable, XdrType
@@ -105,7 +87,7 @@ class _Values(Visitor[_Shown]):
         self._cut = cut
         self._value: Any = None
 
-    def show(self, node: Node, value: Any) -> _Shown:
+    def show(self, node: xdr.Node, value: Any) -> _Shown:
         """Show a value of a type."""
         self._value = value
         return self.visit(node)
@@ -115,14 +97,14 @@ class _Values(Visitor[_Shown]):
 
     # Structs and unions
 
-    def structure(self, reference: Named, node: Structure) -> _Shown:
+    def structure(self, reference: xdr.Named, node: xdr.Structure) -> _Shown:
         value = self._value
         return self._parameter(node, value) or self._named_parts(reference, node, value)
 
-    def union(self, reference: Named, node: UnionType) -> _Shown:
+    def union(self, reference: xdr.Named, node: xdr.UnionType) -> _Shown:
         return self._named_parts(reference, node, self._value)
 
-    def _named_parts(self, reference: Named, node: Structure | UnionType, value: Any) -> _Shown:
+    def _named_parts(self, reference: xdr.Named, node: xdr.Structure | xdr.UnionType, value: Any) -> _Shown:
         known = meanings_of(self.types, reference)
         there: dict[str, Any] = {}
         members: list[tuple[str, _Shown]] = []
@@ -147,17 +129,17 @@ class _Values(Visitor[_Shown]):
             yield f"{colour.field}{name}:{colour.off}"
             yield from ("  " + line for line in shown)
 
-    def _parameter(self, node: Structure, value: Any) -> _Short | None:
+    def _parameter(self, node: xdr.Structure, value: Any) -> _Short | None:
         """A typed parameter in one line: `cpu_shares = 1024 (ullong)`."""
         if len(node.fields) != 2 or isinstance(value, Partial):
             return None
         first, second = node.fields
-        body = body_of(second.node, self.types)
+        body = xdr.body_of(second.node, self.types)
         if (first.name, second.name) != ("field", "value") or body is None:
             return None
         union = body[1]
         name, held = (getattr(value, attribute) for attribute in value.__struct_fields__)
-        if not isinstance(union, UnionType) or isinstance(held, Partial):
+        if not isinstance(union, xdr.UnionType) or isinstance(held, Partial):
             return None
         _, *arms = parts(union, held)
         if not arms or arms[0][0] not in _PARAMETER_TYPES:
@@ -173,19 +155,19 @@ class _Values(Visitor[_Shown]):
 
     # Arrays and optional-data
 
-    def optional(self, node: Optional) -> _Shown:
+    def optional(self, node: xdr.Optional) -> _Shown:
         if self._value is None:
             return self._short("null", self._palette.quiet)
         return self.visit(node.element)
 
-    def fixed_array(self, node: FixedArray) -> _Shown:
-        text = _char_text(resolved(node.element, self.types), self._value)
+    def fixed_array(self, node: xdr.FixedArray) -> _Shown:
+        text = _char_text(xdr.resolved(node.element, self.types), self._value)
         return self._elements(node.element) if text is None else self._short(quoted(text), self._palette.text)
 
-    def array(self, node: Array) -> _Shown:
+    def array(self, node: xdr.Array) -> _Shown:
         return self._elements(node.element)
 
-    def _elements(self, element: Node) -> _Shown:
+    def _elements(self, element: xdr.Node) -> _Shown:
         values = self._value
         if not values:
             return self._short("[]", self._palette.quiet)
@@ -232,35 +214,35 @@ class _Values(Visitor[_Shown]):
             )
         return self._short(f"{number} {named}" if named else str(number), self._palette.number)
 
-    def void(self, node: Void) -> _Shown:
+    def void(self, node: xdr.Void) -> _Shown:
         return self._short("void", self._palette.quiet)
 
-    def boolean(self, node: Boolean) -> _Shown:
+    def boolean(self, node: xdr.Boolean) -> _Shown:
         return self._short("true" if self._value else "false", self._palette.number)
 
-    def integer(self, node: Integer) -> _Shown:
+    def integer(self, node: xdr.Integer) -> _Shown:
         return self._short(str(self._value), self._palette.number)
 
-    def floating(self, node: Floating) -> _Shown:
+    def floating(self, node: xdr.Floating) -> _Shown:
         value = self._value  # a quadruple is bytes
         text = value.hex() if isinstance(value, bytes) else str(float_text(value))
         return self._short(text, self._palette.number)
 
-    def enumeration(self, reference: Named, node: Enumeration) -> _Shown:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> _Shown:
         number = int(self._value)
         name = member_names(node).get(number)
         return self._short(f"{name} ({number})" if name else str(number), self._palette.number)
 
-    def uuid(self, node: FixedOpaque) -> _Shown:
+    def uuid(self, node: xdr.FixedOpaque) -> _Shown:
         return self._short(uuid_text(self._value), self._palette.number)
 
-    def fixed_opaque(self, node: FixedOpaque) -> _Shown:
+    def fixed_opaque(self, node: xdr.FixedOpaque) -> _Shown:
         return self._opaque(self._value)
 
-    def opaque(self, node: Opaque) -> _Shown:
+    def opaque(self, node: xdr.Opaque) -> _Shown:
         return self._opaque(self._value)
 
-    def string(self, node: String) -> _Shown:
+    def string(self, node: xdr.String) -> _Shown:
         return self._string(self._value)
 
     def _string(self, value: str | bytes) -> _Shown:
@@ -309,9 +291,9 @@ def _text(value: str | bytes) -> str:
     return printable(value if isinstance(value, str) else value.decode("utf-8", "backslashreplace"))
 
 
-def _char_text(element: Node, values: list[Any]) -> str | None:
+def _char_text(element: xdr.Node, values: list[Any]) -> str | None:
     """The text of a `char x[32]` that holds a C string: characters, then zeros."""
-    if element != Integer(32, True, "char"):
+    if element != xdr.Integer(32, True, "char"):
         return None
     if not all(type(value) is int and -128 <= value < 256 for value in values):
         return None

@@ -10,26 +10,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from ..codec import types as xdr
 from ..codec.secretfields import Kind, kind, parameter_kind, table
-from ..codec.types import (
-    Array,
-    Boolean,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    UnionType,
-    Void,
-    body_of,
-    resolved,
-)
 from ..codec.visitor import Visitor
 from ..codec.xdrtype import TypeTable, XdrType
 from ..names.public import Bits, By, Meaning, OneOf, meanings, names
@@ -53,7 +35,7 @@ class Values:
     def __init__(self, *, everything: bool) -> None:
         self._everything = everything
         self._made: dict[str, Redact | None] = {}
-        self._recursive: dict[tuple[Named, bool], list[Redact | None]] = {}
+        self._recursive: dict[tuple[xdr.Named, bool], list[Redact | None]] = {}
         self.quoting = False
 
     def of(self, type_: XdrType) -> Redact | None:
@@ -63,7 +45,7 @@ class Values:
             self._made[type_.name] = visitor.visit(type_.reference)
         return self._made[type_.name]
 
-    def recursive(self, key: tuple[Named, bool], make: Callable[[], Redact | None]) -> Redact:
+    def recursive(self, key: tuple[xdr.Named, bool], make: Callable[[], Redact | None]) -> Redact:
         """Return the function for a type that may contain itself; `make` is called once for each."""
         made = self._recursive.get(key)
         if made is None:
@@ -83,79 +65,79 @@ class _Redactions(Visitor[Redact | None]):
         self._everything = everything
         self._blanks = everything or holds == "secret"
 
-    def _part(self, node: Node, holds: Kind | None, *, everything: bool | None = None) -> Redact | None:
+    def _part(self, node: xdr.Node, holds: Kind | None, *, everything: bool | None = None) -> Redact | None:
         whole = self._everything if everything is None else everything
         return _Redactions(self.types, self._values, holds, everything=whole).visit(node)
 
     # Scalars
 
-    def void(self, node: Void) -> Redact | None:
+    def void(self, node: xdr.Void) -> Redact | None:
         return None
 
-    def integer(self, node: Integer) -> Redact | None:
+    def integer(self, node: xdr.Integer) -> Redact | None:
         return (lambda value: 0) if self._blanks else None
 
-    def boolean(self, node: Boolean) -> Redact | None:
+    def boolean(self, node: xdr.Boolean) -> Redact | None:
         return (lambda value: False) if self._blanks else None
 
-    def floating(self, node: Floating) -> Redact | None:
+    def floating(self, node: xdr.Floating) -> Redact | None:
         if not self._blanks:
             return None
         return _zeros if node.bits == 128 else lambda value: 0.0
 
-    def enumeration(self, reference: Named, node: Enumeration) -> Redact | None:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> Redact | None:
         members = self.types.python_class(reference)
         return (lambda value: value if isinstance(value, members) else 0) if self._blanks else None
 
-    def fixed_opaque(self, node: FixedOpaque) -> Redact | None:
+    def fixed_opaque(self, node: xdr.FixedOpaque) -> Redact | None:
         return _zeros if self._blanks or self._holds != "public" else None
 
-    def uuid(self, node: FixedOpaque) -> Redact | None:
+    def uuid(self, node: xdr.FixedOpaque) -> Redact | None:
         return _zeros if self._blanks else None
 
-    def opaque(self, node: Opaque) -> Redact | None:
+    def opaque(self, node: xdr.Opaque) -> Redact | None:
         if not self._blanks and self._holds == "xml":
             return _document
         return _zeros if self._blanks or self._holds != "public" else None
 
-    def string(self, node: String) -> Redact | None:
+    def string(self, node: xdr.String) -> Redact | None:
         if self._blanks:
             return _blank_string
         return None if self._holds == "public" else _string(_TEXTS.get(self._holds, redact_text))
 
     # Arrays and optional-data
 
-    def fixed_array(self, node: FixedArray) -> Redact | None:
+    def fixed_array(self, node: xdr.FixedArray) -> Redact | None:
         return self._elements(node.element)
 
-    def array(self, node: Array) -> Redact | None:
+    def array(self, node: xdr.Array) -> Redact | None:
         return self._elements(node.element)
 
-    def _elements(self, element: Node) -> Redact | None:
-        below = resolved(element, self.types)
-        if not self._blanks and isinstance(below, Integer) and below.spelling.endswith("char"):
+    def _elements(self, element: xdr.Node) -> Redact | None:
+        below = xdr.resolved(element, self.types)
+        if not self._blanks and isinstance(below, xdr.Integer) and below.spelling.endswith("char"):
             return _characters
         inner = self.visit(element)
         return inner and _each(inner)
 
-    def optional(self, node: Optional) -> Redact | None:
+    def optional(self, node: xdr.Optional) -> Redact | None:
         inner = self.visit(node.element)
         return inner and _optional(inner)
 
     # Structs and unions
 
-    def structure(self, reference: Named, node: Structure) -> Redact | None:
+    def structure(self, reference: xdr.Named, node: xdr.Structure) -> Redact | None:
         return self._body(reference, lambda: self._struct(reference, node))
 
-    def union(self, reference: Named, node: UnionType) -> Redact | None:
+    def union(self, reference: xdr.Named, node: xdr.UnionType) -> Redact | None:
         return self._body(reference, lambda: self._arms(reference, node))
 
-    def _body(self, reference: Named, make: Callable[[], Redact | None]) -> Redact | None:
+    def _body(self, reference: xdr.Named, make: Callable[[], Redact | None]) -> Redact | None:
         if self.types.definition(reference).recursive:
             return self._values.recursive((reference, self._everything), make)
         return make()
 
-    def _struct(self, reference: Named, node: Structure) -> Redact | None:
+    def _struct(self, reference: xdr.Named, node: xdr.Structure) -> Redact | None:
         attributes = self.types.python_class(reference).__struct_fields__
         if not self._everything and reference.name in _PARAMETERS and len(node.fields) == 2:
             return self._parameter(node, *attributes)
@@ -178,7 +160,7 @@ class _Redactions(Visitor[Redact | None]):
         }
         return _replaced({attribute: redact for attribute, redact in fields.items() if redact})
 
-    def _arms(self, reference: Named, node: UnionType) -> Redact | None:
+    def _arms(self, reference: xdr.Named, node: xdr.UnionType) -> Redact | None:
         label, held = self.types.python_class(reference).__struct_fields__
         arms = {
             number: self._part(arm.node, kind(f"{reference.name}.{arm.name}"))
@@ -195,7 +177,7 @@ class _Redactions(Visitor[Redact | None]):
 
         return redact
 
-    def _parameter(self, node: Structure, name: str, held: str) -> Redact | None:
+    def _parameter(self, node: xdr.Structure, name: str, held: str) -> Redact | None:
         """A typed parameter: its name decides what its value may hold."""
         content = node.fields[1].node
         usual = self._part(content, None)
@@ -212,10 +194,10 @@ class _Redactions(Visitor[Redact | None]):
 
         return redact
 
-    def _string_arm(self, node: Node, change: Callable[[str], str]) -> Redact | None:
+    def _string_arm(self, node: xdr.Node, change: Callable[[str], str]) -> Redact | None:
         """A union of a typed parameter's values, its string changed."""
-        body = body_of(node, self.types)
-        if body is None or not isinstance(body[1], UnionType):
+        body = xdr.body_of(node, self.types)
+        if body is None or not isinstance(body[1], xdr.UnionType):
             return None
         held = self.types.python_class(body[0]).__struct_fields__[1]
         redact_string = _string(change)

@@ -41,14 +41,22 @@ EXCEPTIONS: Final[Mapping[str, str]] = {
 def kinds_matched(source: str) -> set[str]:
     """The kinds that a module matches, asks for with isinstance, or compares with."""
     tree = ast.parse(source)
-    names = {alias.asname or alias.name: alias.name for alias in _imported(tree)}
-    found = {each.id for node in ast.walk(tree) for each in _asked(node) if isinstance(each, ast.Name)}
-    return {names[name] for name in found & names.keys()} & KINDS
+    names = {alias.asname or alias.name: alias.name for alias in _imported(tree, "codec.types")}
+    modules = {alias.asname or alias.name for alias in _imported(tree, "codec") if alias.name == "types"}
+    found: set[str] = set()
+    for each in (each for node in ast.walk(tree) for each in _asked(node)):
+        match each:
+            case ast.Name(name) if name in names:
+                found.add(names[name])
+            case ast.Attribute(ast.Name(module), name) if module in modules:
+                found.add(name)
+    return found & KINDS
 
 
-def _imported(tree: ast.AST) -> Iterator[ast.alias]:
+def _imported(tree: ast.AST, module: str) -> Iterator[ast.alias]:
+    """Names that are imported from a module, or from a package."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("codec.types"):
+        if isinstance(node, ast.ImportFrom) and f".{node.module or ''}".endswith(f".{module}"):
             yield from node.names
 
 
@@ -80,12 +88,10 @@ def test_kinds_are_matched_in_the_codec_and_in_exceptions(root: Path) -> None:
     assert EXCEPTIONS.keys() - traversing.keys() == set(), "an exception is no longer needed"
 
 
-def test_types_are_imported_by_name(root: Path) -> None:
+def test_types_are_imported_from_their_package(root: Path) -> None:
     """Else the module's kinds escape the test above."""
     for name, text in modules(root).items():
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("codec"):
-                assert "types" not in [alias.name for alias in node.names], name
             if isinstance(node, ast.Import):
                 assert "libvirt_proto.codec.types" not in [alias.name for alias in node.names], name
 
@@ -100,8 +106,16 @@ def test_types_are_imported_by_name(root: Path) -> None:
         ("type(x) is not Array", {"Array"}),
         ("Array(x, None)", set()),
         ("match x:\n case Bound(): pass", set()),
+        ("match x:\n case xdr.Array(xdr.String() as y): pass", {"Array", "String"}),
+        ("isinstance(x, xdr.Array | xdr.Bound)", {"Array"}),
+        ("type(x) is not xdr.Array", {"Array"}),
+        ("xdr.Array(x, None)", set()),
+        ("match x:\n case other.Array(): pass", set()),
     ],
 )
 def test_each_way_to_ask_is_seen(text: str, kinds: set[str]) -> None:
-    imports = "from ..codec.types import Array, Bound, Opaque as Renamed, String\n"
+    imports = (
+        "from ..codec.types import Array, Bound, Opaque as Renamed, String\n"
+        "from ..codec import other, types as xdr\n"
+    )
     assert kinds_matched(imports + text) == kinds

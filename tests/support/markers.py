@@ -7,26 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from libvirt_proto.codec import types as xdr
 from libvirt_proto.codec.secretfields import Kind, kind
-from libvirt_proto.codec.types import (
-    Array,
-    Boolean,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    UnionType,
-    Void,
-    body_of,
-    resolved,
-)
 from libvirt_proto.codec.visitor import Visitor
 from libvirt_proto.codec.xdrtype import TypeTable, XdrType
 from libvirt_proto.events import Direction
@@ -139,43 +121,43 @@ def found(data: bytes | str) -> list[str]:
 class _Zero(Visitor[Any]):
     """The least value of a type, without optional data."""
 
-    def void(self, node: Void) -> Any:
+    def void(self, node: xdr.Void) -> Any:
         return None
 
-    def integer(self, node: Integer) -> Any:
+    def integer(self, node: xdr.Integer) -> Any:
         return 0
 
-    def boolean(self, node: Boolean) -> Any:
+    def boolean(self, node: xdr.Boolean) -> Any:
         return False
 
-    def floating(self, node: Floating) -> Any:
+    def floating(self, node: xdr.Floating) -> Any:
         return bytes(16) if node.bits == 128 else 0.0
 
-    def enumeration(self, reference: Named, node: Enumeration) -> Any:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> Any:
         return 0
 
-    def fixed_opaque(self, node: FixedOpaque) -> Any:
+    def fixed_opaque(self, node: xdr.FixedOpaque) -> Any:
         return bytes(node.size.value)
 
-    def opaque(self, node: Opaque) -> Any:
+    def opaque(self, node: xdr.Opaque) -> Any:
         return b""
 
-    def string(self, node: String) -> Any:
+    def string(self, node: xdr.String) -> Any:
         return ""
 
-    def fixed_array(self, node: FixedArray) -> Any:
+    def fixed_array(self, node: xdr.FixedArray) -> Any:
         return [self.visit(node.element) for _ in range(node.size.value)]
 
-    def array(self, node: Array) -> Any:
+    def array(self, node: xdr.Array) -> Any:
         return []
 
-    def optional(self, node: Optional) -> Any:
+    def optional(self, node: xdr.Optional) -> Any:
         return None
 
-    def structure(self, reference: Named, node: Structure) -> Any:
+    def structure(self, reference: xdr.Named, node: xdr.Structure) -> Any:
         return self.types.python_class(reference)(*(self.visit(field.node) for field in node.fields))
 
-    def union(self, reference: Named, node: UnionType) -> Any:
+    def union(self, reference: xdr.Named, node: xdr.UnionType) -> Any:
         label, arm = next(iter(node.by_label.items()))
         return self.types.python_class(reference)(label, self.visit(arm.node))
 
@@ -188,7 +170,7 @@ class _Marked(Visitor[Iterator[Any]]):
         self._holds = holds
         self._depth = depth
 
-    def _part(self, node: Node, holds: Kind | None, depth: int) -> Iterator[Any]:
+    def _part(self, node: xdr.Node, holds: Kind | None, depth: int) -> Iterator[Any]:
         return _Marked(self.types, holds, depth).visit(node)
 
     def _nothing(self, *_: Any) -> Iterator[Any]:
@@ -196,27 +178,27 @@ class _Marked(Visitor[Iterator[Any]]):
 
     void = integer = boolean = floating = enumeration = fixed_opaque = fixed_array = _nothing
 
-    def string(self, node: String) -> Iterator[Any]:
+    def string(self, node: xdr.String) -> Iterator[Any]:
         other = TEXT if self._holds is None else (MARKER,) if self._holds == "secret" else ()
         yield from _TEXTS.get(self._holds, other)
 
-    def opaque(self, node: Opaque) -> Iterator[Any]:
+    def opaque(self, node: xdr.Opaque) -> Iterator[Any]:
         if self._holds == "xml":
             yield from (text.encode() + b"\0" for text in XML)
         elif self._holds != "public":
             yield MARKER.encode()
 
-    def array(self, node: Array) -> Iterator[Any]:
-        if self._holds == "secret" and isinstance(resolved(node.element, self.types), Integer):
+    def array(self, node: xdr.Array) -> Iterator[Any]:
+        if self._holds == "secret" and isinstance(xdr.resolved(node.element, self.types), xdr.Integer):
             yield list(MARKER.encode())
         else:
             yield from ([value] for value in self.visit(node.element))
 
-    def optional(self, node: Optional) -> Iterator[Any]:
+    def optional(self, node: xdr.Optional) -> Iterator[Any]:
         if self._depth < 3:
             yield from self._part(node.element, self._holds, self._depth + 1)
 
-    def structure(self, reference: Named, node: Structure) -> Iterator[Any]:
+    def structure(self, reference: xdr.Named, node: xdr.Structure) -> Iterator[Any]:
         made = self.types.python_class(reference)
         if reference.name.endswith("typed_param"):
             yield from self._parameters(made, node)
@@ -227,11 +209,11 @@ class _Marked(Visitor[Iterator[Any]]):
             for value in self._part(field.node, inner, self._depth):
                 yield made(*least[:at], value, *least[at + 1 :])
 
-    def _parameters(self, made: type[Any], node: Structure) -> Iterator[Any]:
-        body = body_of(node.fields[1].node, self.types)
+    def _parameters(self, made: type[Any], node: xdr.Structure) -> Iterator[Any]:
+        body = xdr.body_of(node.fields[1].node, self.types)
         assert body is not None
         reference, union = body
-        assert isinstance(union, UnionType)
+        assert isinstance(union, xdr.UnionType)
         if 7 not in union.by_label:  # VIR_TYPED_PARAM_STRING was added later
             return
         value = self.types.python_class(reference)
@@ -241,7 +223,7 @@ class _Marked(Visitor[Iterator[Any]]):
             yield from (made(name, value(7, text)) for text in XML)
         yield from (made("other", value(7, text)) for text in TEXT)
 
-    def union(self, reference: Named, node: UnionType) -> Iterator[Any]:
+    def union(self, reference: xdr.Named, node: xdr.UnionType) -> Iterator[Any]:
         made = self.types.python_class(reference)
         for label, arm in node.by_label.items():
             yield from (made(label, value) for value in self._part(arm.node, None, self._depth))

@@ -12,27 +12,8 @@ from typing import Any, Final, Protocol
 
 from hypothesis import strategies as st
 
+from libvirt_proto.codec import types as xdr
 from libvirt_proto.codec.sizes import minimum_size
-from libvirt_proto.codec.types import (
-    Array,
-    Boolean,
-    Bound,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Structure,
-    UnionType,
-    Void,
-    body_of,
-    resolved,
-)
 from libvirt_proto.codec.visitor import Visitor
 from libvirt_proto.codec.xdrtype import TypeTable, XdrType
 
@@ -111,55 +92,55 @@ class ValueGenerator(Visitor[Any]):
         self._source: Source
         self._level = 0
 
-    def draw(self, node: Node, source: Source) -> Any:
+    def draw(self, node: xdr.Node, source: Source) -> Any:
         """Return a value of a type."""
         self._source, self._level = source, 0
         return self.visit(node)
 
-    def void(self, node: Void) -> None:
+    def void(self, node: xdr.Void) -> None:
         return None
 
-    def integer(self, node: Integer) -> int:
+    def integer(self, node: xdr.Integer) -> int:
         bits, signed = node.bits, node.signed
         if self._narrow:
             bits, signed = NARROW.get(node.spelling, (bits, signed))
         return _signed(self._source.number(bits), bits) if signed else self._source.number(bits)
 
-    def floating(self, node: Floating) -> float | bytes:
+    def floating(self, node: xdr.Floating) -> float | bytes:
         return self._source.take(16) if node.bits == 128 else self._source.floating(node.bits)
 
-    def boolean(self, node: Boolean) -> bool:
+    def boolean(self, node: xdr.Boolean) -> bool:
         return self._source.below(2) == 1
 
-    def enumeration(self, reference: Named, node: Enumeration) -> int:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> int:
         """A member; one time in five or so, a number without one."""
         count = len(node.members)
         at = self._source.below(count + max(1, count // 4))
         number = node.members[at].value if at < count else _signed(self._source.number(32), 32)
         return self._member(reference, number)
 
-    def _member(self, reference: Named, number: int) -> int:
+    def _member(self, reference: xdr.Named, number: int) -> int:
         try:
             member: int = self.types.python_class(reference)(number)
         except ValueError:
             return number
         return member
 
-    def fixed_opaque(self, node: FixedOpaque) -> bytes:
+    def fixed_opaque(self, node: xdr.FixedOpaque) -> bytes:
         self._check_size(node)
         return self._source.take(node.size.value)
 
-    def opaque(self, node: Opaque) -> bytes:
+    def opaque(self, node: xdr.Opaque) -> bytes:
         return self._source.take(self._source.length(_number(node.limit), FEW_BYTES))
 
-    def string(self, node: String) -> str | bytes:
+    def string(self, node: xdr.String) -> str | bytes:
         return self._source.string(_number(node.limit))
 
-    def fixed_array(self, node: FixedArray) -> list[Any]:
+    def fixed_array(self, node: xdr.FixedArray) -> list[Any]:
         self._check_size(node)
         return [self.visit(node.element) for _ in range(node.size.value)]
 
-    def array(self, node: Array) -> list[Any]:
+    def array(self, node: xdr.Array) -> list[Any]:
         if self._level >= MAX_LEVELS:
             return []
         self._level += 1
@@ -168,7 +149,7 @@ class ValueGenerator(Visitor[Any]):
         self._level -= 1
         return found
 
-    def optional(self, node: Optional) -> Any:
+    def optional(self, node: xdr.Optional) -> Any:
         if self._level >= MAX_LEVELS or not self._source.below(3):
             return None
         self._level += 1
@@ -176,10 +157,10 @@ class ValueGenerator(Visitor[Any]):
         self._level -= 1
         return found
 
-    def structure(self, reference: Named, node: Structure) -> Any:
+    def structure(self, reference: xdr.Named, node: xdr.Structure) -> Any:
         return self.types.python_class(reference)(*(self.visit(field.node) for field in node.fields))
 
-    def union(self, reference: Named, node: UnionType) -> Any:
+    def union(self, reference: xdr.Named, node: xdr.UnionType) -> Any:
         labels = list(node.by_label)
         at = self._source.below(len(labels) + (node.default is not None))
         if at < len(labels):
@@ -190,18 +171,18 @@ class ValueGenerator(Visitor[Any]):
         assert arm is not None
         return self.types.python_class(reference)(discriminant, self.visit(arm.node))
 
-    def _label(self, node: Node, label: int) -> int:
+    def _label(self, node: xdr.Node, label: int) -> int:
         """A label as a value of the discriminant's type."""
-        if body := body_of(node, self.types):
+        if body := xdr.body_of(node, self.types):
             return self._member(body[0], label)
-        return bool(label) if isinstance(resolved(node, self.types), Boolean) else label
+        return bool(label) if isinstance(xdr.resolved(node, self.types), xdr.Boolean) else label
 
-    def _check_size(self, node: FixedOpaque | FixedArray) -> None:
+    def _check_size(self, node: xdr.FixedOpaque | xdr.FixedArray) -> None:
         if self._maximum is not None and minimum_size(node, self.types) > self._maximum:
             raise TooLarge
 
 
-def _number(limit: Bound | None) -> int | None:
+def _number(limit: xdr.Bound | None) -> int | None:
     return None if limit is None else limit.value
 
 
