@@ -1,9 +1,8 @@
 """libvirt's annotations: the comment that belongs to each declaration, and its meaning.
 
 Since 1.0.5 the annotations of a procedure are in the comment before it (`@generate: both`); older releases
-put
-words after it (`autogen skipgen priority:high`). Both forms are accepted in both places. `insert@N` follows a
-field, or the `{` of a struct.
+put words after it (`autogen skipgen priority:high`). Both forms are accepted in both places. `insert@N`
+follows a field, or the `{` of a struct.
 """
 
 from __future__ import annotations

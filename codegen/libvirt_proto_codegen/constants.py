@@ -36,8 +36,7 @@ class Numbers:
 
     def defined(self, module: str, name: str) -> int | None:
         """Return the value of a constant or enum member that the module itself defines; None also for a
-        member with
-        the name of a type, which has been reported."""
+        member with the name of a type, which has been reported."""
         return self._values.get((module, name))
 
     def value(self, module: str, value: Value) -> int | None:

@@ -55,13 +55,10 @@ def load_schema(
 
     From a folder all regular `*.x` are read, sorted by name; its MANIFEST.toml gives the release, and its
     externals.toml the external constants. If a folder has no `*.x`, like libvirt's src/, those of all folders
-    below
-    it are read, each with the externals.toml next to it. For a file, the files that it includes and the
+    below it are read, each with the externals.toml next to it. For a file, the files that it includes and the
     externals.toml are read from the same folder; nothing else in it is opened. A pipe is read only as
-    `/dev/stdin`
-    or `/dev/fd/N`. `defines` take precedence over externals.toml; with `known`, constants in libvirt's C
-    headers
-    need neither.
+    `/dev/stdin` or `/dev/fd/N`. `defines` take precedence over externals.toml; with `known`, constants in
+    libvirt's C headers need neither.
 
     Raises DefinitionError with the problems of all files.
     """

@@ -23,8 +23,7 @@ class Problem:
     """One thing that is wrong with a definition.
 
     `rule` is a stable identifier (`unknown-name`, `duplicate-number`, …), `message` states the problem,
-    `hint`
-    gives the fix, and `related` names other relevant places ("first defined here").
+    `hint` gives the fix, and `related` names other relevant places ("first defined here").
     """
 
     rule: str

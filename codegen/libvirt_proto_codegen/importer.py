@@ -1,6 +1,5 @@
 """`libvirt-proto import`: writes a libvirt source tree's definitions to `protocol-defs/<release>/`, in
-canonical
-form."""
+canonical form."""
 
 from __future__ import annotations
 
@@ -122,8 +121,7 @@ def import_release(
     (first, last) of releases with the same declarations.
 
     External constants are taken from `defines`, else from the tree's headers, else from the known constants
-    of
-    libvirt. Raises DefinitionError for everything that is wrong with the source or the folder.
+    of libvirt. Raises DefinitionError for everything that is wrong with the source or the folder.
     """
     report = replace(
         read_release(tree or read_tree(source), release, source, defines=defines), folder=out / release
@@ -241,8 +239,7 @@ def _words(data: bytes) -> int:
 
 class Parser:
     """Parses files and prints them in canonical form. Files shared with the previous release are parsed once;
-    older
-    releases are forgotten, since all together are too large."""
+    older releases are forgotten, since all together are too large."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bytes], tuple[Specification | Provider, str]] = {}

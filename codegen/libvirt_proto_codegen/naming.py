@@ -45,8 +45,7 @@ def identifier(name: str, *taken: Container[str]) -> str:
 
 def constant_name(name: str) -> str:
     """Return the name of a module constant: not a keyword, not a local of the generated functions, and
-    neither
-    name-mangled in a class nor reserved by Python."""
+    neither name-mangled in a class nor reserved by Python."""
     if name.startswith("__"):
         name = "x" + name
     return identifier(name, LOCALS)

@@ -1,8 +1,7 @@
 """Definition text to syntax tree (RFC 4506 §6.3), without semantics.
 
 There are two steps, and each reports everything that it finds. The scanner splits the text into tokens,
-comments
-and `%` lines, and rejects characters that begin none of these; lark builds the tree from the tokens.
+comments and `%` lines, and rejects characters that begin none of these; lark builds the tree from the tokens.
 """
 
 from __future__ import annotations

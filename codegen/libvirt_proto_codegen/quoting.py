@@ -15,8 +15,7 @@ def bpftrace_string(text: str) -> str:
 
 def printable(text: str) -> str:
     r"""Return the text with unprintable characters escaped (`\x1b`): text from a definition or a file name
-    can
-    neither control a terminal nor break a line or a format."""
+    can neither control a terminal nor break a line or a format."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

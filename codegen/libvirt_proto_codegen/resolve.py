@@ -31,10 +31,8 @@ def resolve(
     """Return the Schema of a set of files, with the modules in the order of the files.
 
     `externals` are constants that no file defines. `dialect` selects libvirt's conventions, which make
-    programs of
-    constants and enums: `auto` applies them to files with both, `libvirt` also reports files with only one of
-    them,
-    `rfc` never applies them. Raises DefinitionError with all problems of all files.
+    programs of constants and enums: `auto` applies them to files with both, `libvirt` also reports files with
+    only one of them, `rfc` never applies them. Raises DefinitionError with all problems of all files.
     """
     names, problems = collect(specifications)
     numbers = Numbers(names, externals)

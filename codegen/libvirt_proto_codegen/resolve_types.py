@@ -272,11 +272,11 @@ class _Unions:
                 if value is None:
                     continue
                 if value in seen:
-                    message = f"the case {_spelled(label, value)} stands twice in this union"
+                    message = f"duplicate case {_spelled(label, value)} in this union"
                     related = ((seen[value], "first here"),)
                     self._problems.append(Problem(Rule.DUPLICATE_CASE, label.span, message, related=related))
                 elif value not in legal:
-                    message = f"the case {_spelled(label, value)} {_wrong(node, body.discriminant)}"
+                    message = f"expected {_expected(node, body.discriminant)}, got {_spelled(label, value)}"
                     self._problems.append(Problem(Rule.BAD_LABEL, label.span, message))
                 seen.setdefault(value, label.span)
 
@@ -301,16 +301,16 @@ def _legal_labels(node: Node) -> Container[int]:
             return range(2)
 
 
-def _wrong(node: Node, discriminant: Declaration) -> str:
-    """Describe a label that is not a legal value."""
+def _expected(node: Node, discriminant: Declaration) -> str:
+    """Describe the legal values of a discriminant."""
     match node:
         case Enumeration():
             enum = discriminant.type
-            return f"is no member of {enum.name if isinstance(enum, TypeName) else 'its enum'}"
+            return f"a member of {enum.name if isinstance(enum, TypeName) else 'its enum'}"
         case Integer(spelling=spelling):
-            return f"is no {spelling}"
+            return with_article(spelling)
         case _:
-            return "is neither TRUE nor FALSE"
+            return "TRUE or FALSE"
 
 
 def _spelled(label: Value, value: int) -> str:

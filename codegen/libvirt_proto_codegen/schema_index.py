@@ -140,8 +140,7 @@ class SchemaIndex:
     @cached_property
     def constants(self) -> dict[tuple[str, str], Constant]:
         """(module, name) → constant, without the constants of a program's number or version, which the
-        program
-        holds."""
+        program holds."""
         left_out = {
             (each.module.name, name)
             for each in self.programs

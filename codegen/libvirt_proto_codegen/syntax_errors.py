@@ -134,8 +134,7 @@ def unexpected(
     """Return the problem of an unexpected token.
 
     `found` is its place, None for the end of the file; `terminal` is the grammar's name for it, `expected`
-    has the
-    names of acceptable ones. `last` is the token before it, `inside` the innermost open bracket.
+    has the names of acceptable ones. `last` is the token before it, `inside` the innermost open bracket.
     """
     hint = _hint(hints, _text(last) if last else "", _text(found) if found else "", expected)
     if found is None:

@@ -379,7 +379,7 @@ def test_any_text_parses_or_raises(text: str) -> None:
         history = read_history(text)
     except HistoryError:
         return
-    assert isinstance(history.first, str)
+    assert read_history(write_history(history)) == history
 
 
 def test_history_texts_stay_inside_string_literals(tmp_path: Path) -> None:

@@ -132,8 +132,7 @@ def _record(path: Path, python: str, wanted: int) -> None:
 
 def _write(path: Path, parts: Iterable[tuple[Path, int]]) -> None:
     """Write the packets of captures (pcap, Ethernet, IPv4), one capture after the other. The server's port is
-    changed
-    to libvirt's, where peers look for it; the client ports of copy N are increased by N."""
+    changed to libvirt's, where peers look for it; the client ports of copy N are increased by N."""
     with path.open("wb") as out:
         offset = latest = 0
         for number, (source, copy) in enumerate(parts):

@@ -49,8 +49,7 @@ main(prog_name='libvirt-proto')
 @click.option("--only", type=click.Choice(list(WORKS)), multiple=True, help="Run only this.")
 def main(base: str, rounds: int, messages: int, only: tuple[str, ...]) -> None:
     """Run the code of revision BASE and that of the working tree in turn, and print the change in CPU time:
-    the
-    median of the pairs' ratios, and their minimum and maximum.
+    the median of the pairs' ratios, and their minimum and maximum.
 
     Both use the libraries of .venv.
 
@@ -83,8 +82,7 @@ def main(base: str, rounds: int, messages: int, only: tuple[str, ...]) -> None:
 
 def _command(tree: Path, words: list[str], folder: Path) -> Callable[[], Run]:
     """Return the command that runs a tree's code: PYTHONPATH takes precedence over installed packages, and -P
-    ignores
-    the current folder."""
+    ignores the current folder."""
     environment = {
         "PYTHONPATH": os.pathsep.join((str(tree), str(tree / "codegen"))),
         "XDG_CACHE_HOME": str(folder / "cache"),

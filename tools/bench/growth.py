@@ -49,8 +49,7 @@ class Growth:
     @property
     def exponent(self) -> float:
         """The exponent of the best-fitting power law: 1 is proportional. The smallest input is ignored, since
-        much of
-        its time does not depend on the size."""
+        much of its time does not depend on the size."""
         sizes, taken = FACTORS[1:], self.seconds[1:]
         return linear_regression(list(map(math.log, sizes)), list(map(math.log, taken))).slope
 

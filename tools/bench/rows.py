@@ -12,8 +12,8 @@ from .timing import Run
 @dataclass(frozen=True)
 class Row:
     """A row. `goal` and `measured` are text. `ours` and `theirs` are the medians, with their unit; `spread`
-    is the
-    minimum and maximum of the pairs; `cpu` is the ratio by CPU time, if `measured` is by elapsed time."""
+    is the minimum and maximum of the pairs; `cpu` is the ratio by CPU time, if `measured` is by elapsed
+    time."""
 
     work: str
     against: str

@@ -3,8 +3,7 @@
     python -m tools.bench.shares CAPTURE FORMAT
 
 decodes a capture and prints the number of samples per module as JSON. Time in C counts for the Python
-function
-that called it.
+function that called it.
 """
 
 from __future__ import annotations

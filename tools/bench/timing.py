@@ -20,8 +20,7 @@ PATIENCE = 600
 @dataclass(frozen=True)
 class Run:
     """One run of a command: elapsed seconds, CPU seconds (user and system, including children), and the peak
-    memory
-    of a single process in bytes."""
+    memory of a single process in bytes."""
 
     wall: float
     cpu: float
@@ -32,8 +31,7 @@ def run(
     command: Sequence[str], *, cores: set[int] | None = None, environment: Mapping[str, str] | None = None
 ) -> Run:
     """Run a command and discard its output, on some cores if given. Raises RuntimeError with the end of its
-    standard
-    error if it fails."""
+    standard error if it fails."""
     started = time.perf_counter()
     process = subprocess.Popen(
         command,
@@ -62,8 +60,7 @@ def _usual() -> dict[str, str]:
 
 def in_child(work: Callable[P, T], /, *arguments: P.args, **rest: P.kwargs) -> T:
     """Return the result of memory-intensive work, done in another process: a new process inherits the peak of
-    the one
-    that started it, so this one has to stay small."""
+    the one that started it, so this one has to stay small."""
     with ProcessPoolExecutor(1) as pool:
         return pool.submit(work, *arguments, **rest).result()
 

@@ -39,8 +39,7 @@ NEVER: Final = "none"
 @dataclass(frozen=True, slots=True)
 class Reporter:
     """Writes the report of all findings, which are in display order, and ends the command: with 1 if a
-    finding is
-    of a category of --fail-on, else with 0."""
+    finding is of a category of --fail-on, else with 0."""
 
     command: str
     rules: Rules

@@ -59,8 +59,7 @@ def read_source(source: str, defines: Mapping[str, int]) -> Schema:
     """Return the Schema of a release, a folder, a .x file with its includes, or `git:REV:PATH`.
 
     If a folder has no .x files, as in a source tree, those below it are read. An existing path takes
-    precedence over a
-    release. Constants of libvirt's own headers are known.
+    precedence over a release. Constants of libvirt's own headers are known.
 
     Raises UnknownRelease, RevisionError or DefinitionError.
     """

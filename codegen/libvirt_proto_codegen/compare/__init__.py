@@ -27,10 +27,8 @@ def compare(old: Schema, new: Schema) -> tuple[Finding, ...]:
     """Return all differences between two sets of definitions, in the order of RULES and then of the files.
 
     Programs and procedures are matched by number, types by position in payloads, fields by name and position;
-    so
-    renamed things are found without guessing. A changed limit is one finding, at its constant. The types and
-    limits
-    that only a new (or a removed) procedure uses are part of its finding.
+    so renamed things are found without guessing. A changed limit is one finding, at its constant. The types
+    and limits that only a new (or a removed) procedure uses are part of its finding.
     """
     before, after = SchemaIndex(old), SchemaIndex(new)
     programs = match_programs(before, after)

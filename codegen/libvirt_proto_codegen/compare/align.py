@@ -11,8 +11,7 @@ from libvirt_proto.codec.types import Field, Node
 @dataclass(frozen=True, slots=True)
 class Alignment:
     """Fields that are kept, removed and added, each in the order of the fields; `moved` is True if fields
-    that kept
-    their names are in another order."""
+    that kept their names are in another order."""
 
     pairs: tuple[tuple[Field, Field], ...]
     removed: tuple[Field, ...]

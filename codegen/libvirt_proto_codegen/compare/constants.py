@@ -21,8 +21,7 @@ def report_constants(
     came: Set[Named],
 ) -> None:
     """Report constants. `said` are the names in findings about limits; constants used only by types in `left`
-    or
-    `came` are part of the findings about those."""
+    or `came` are part of the findings about those."""
 
     def at(side: SchemaIndex, module: str, name: str) -> At:
         return At(Symbol("constant", name, side.file(module)), side.constants[module, name].span)

@@ -152,8 +152,7 @@ class Nodes:
 
 def _inside(old: Node, new: Node) -> list[tuple[Node, Node]] | None:
     """Return the pairs that must be alike for two nodes to be alike, neither of them Named; None if they
-    cannot
-    be."""
+    cannot be."""
     match old, new:
         case Enumeration(), Enumeration():
             return _if({member.value for member in old.members} == {member.value for member in new.members})

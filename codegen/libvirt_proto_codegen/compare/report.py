@@ -54,8 +54,7 @@ class Report:
         reaches: Sequence[str] = (),
     ) -> None:
         """Add a finding; `values` are the numbers or the XDR before and after. Without `reaches`, the
-        procedures are
-        those of `reached`."""
+        procedures are those of `reached`."""
         now = new or old
         assert now is not None, "a finding is about something"
         self.findings.append(

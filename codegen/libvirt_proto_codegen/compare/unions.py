@@ -24,8 +24,7 @@ def compare_arms(
     report: Report,
 ) -> None:
     """Report changes to the arms of a union. A value without an arm uses the default's. `declared` compares
-    the
-    declarations of an arm, and returns True if its bytes differ."""
+    the declarations of an arm, and returns True if its bytes differ."""
     arms_old, arms_new = by_label(old), by_label(new)
     values: dict[_Both, list[int | None]] = {}
     for value in dict.fromkeys((*arms_old, *arms_new)):

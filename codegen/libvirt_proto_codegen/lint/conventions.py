@@ -82,8 +82,7 @@ def limit_unnamed(index: LintIndex) -> Iterator[Hit]:
 
 def flags_type(index: LintIndex) -> Iterator[Hit]:
     """Yield arguments named flags that are not unsigned. An unsigned hyper is accepted, since it is the
-    unsigned
-    long of a C function, as in migration."""
+    unsigned long of a C function, as in migration."""
     for _, procedure in index.procedures():
         holder = procedure.args
         node = index.definition(holder).node if holder else None

@@ -23,8 +23,7 @@ _PAYLOAD_MAX_NAME: Final = "VIR_NET_MESSAGE_PAYLOAD_MAX"
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A match of a rule; the caller adds the rule's identifier and category. `holder` is the type that
-    contains it,
-    which determines the procedures that it reaches."""
+    contains it, which determines the procedures that it reaches."""
 
     symbol: Symbol
     span: Span | None
@@ -65,8 +64,7 @@ class LintIndex(SchemaIndex):
     @cached_property
     def dialect_programs(self) -> tuple[tuple[Placed, Named], ...]:
         """The programs by libvirt's conventions, each with the enum of its procedures. The conventions do not
-        apply to
-        programs declared by a `program` block."""
+        apply to programs declared by a `program` block."""
         return tuple((placed, enum) for enum, placed in self.procedure_enums.items())
 
     @cached_property
@@ -95,8 +93,7 @@ class LintIndex(SchemaIndex):
 
     def reached(self, holder: Named) -> tuple[tuple[Placed, Procedure, str], ...]:
         """Return the payloads that contain a type, in the order of programs and numbers: the program, the
-        procedure,
-        the name of the payload's type."""
+        procedure, the name of the payload's type."""
         if holder not in self._reached:
             found = {
                 place: said

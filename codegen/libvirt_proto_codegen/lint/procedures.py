@@ -70,8 +70,7 @@ def acl_argument(index: LintIndex) -> Iterator[Hit]:
 
 def stream_place(index: LintIndex) -> Iterator[Hit]:
     """Yield streams with an invalid position among the parameters of the public function: these are the
-    call's,
-    preceded by the connection unless the first of them is an object."""
+    call's, preceded by the connection unless the first of them is an object."""
     for placed, procedure in index.procedures():
         said = procedure.annotations
         most = len(index.arguments(procedure)) + 1

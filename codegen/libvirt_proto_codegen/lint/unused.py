@@ -1,8 +1,7 @@
 """UNUSED: types and constants that nothing on the wire needs.
 
 Only files with a program are checked: the definitions of others are for C code (virnetprotocol.x has the
-header of
-all messages). Enums are exempt, since they may name the bits of a `flags`.
+header of all messages). Enums are exempt, since they may name the bits of a `flags`.
 """
 
 from __future__ import annotations

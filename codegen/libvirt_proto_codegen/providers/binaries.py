@@ -28,8 +28,7 @@ class BinaryError(Exception):
 @dataclass(frozen=True, slots=True)
 class Binary:
     """A program or library: its path as given; for each (provider, probe) the argument counts at its sites
-    (one
-    or more); its architecture (`x86_64`, `aarch64`); the sites; and a sentence per unusable note."""
+    (one or more); its architecture (`x86_64`, `aarch64`); the sites; and a sentence per unusable note."""
 
     path: str
     probes: Mapping[tuple[str, str], frozenset[int]]
@@ -61,8 +60,8 @@ def read_binary(path: str) -> Binary:
 
 def installed(root: Path = Path("/")) -> tuple[str, ...]:
     """Return the paths of the installed libvirt binaries with probes: the library, the QEMU driver, and the
-    daemons
-    (libvirtd, and virtqemud, virtnetworkd, … of newer releases). The first library of each name is used."""
+    daemons (libvirtd, and virtqemud, virtnetworkd, … of newer releases). The first library of each name is
+    used."""
     found: list[Path] = []
     for name in (LIBRARY, _DRIVER):
         found += [path for folder in _LIBRARY_FOLDERS for path in sorted(root.glob(f"{folder}/{name}"))][:1]

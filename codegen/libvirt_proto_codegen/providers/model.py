@@ -33,8 +33,7 @@ class Probe:
 @dataclass(frozen=True, slots=True)
 class Section:
     """Consecutive probes with the same annotations: the source file that fires them, the `prefix` of their
-    names,
-    the program (`libvirtd`) and the module, relative to the library folder
+    names, the program (`libvirtd`) and the module, relative to the library folder
     (`libvirt/connection-driver/libvirt_driver_qemu.so`), that contain them; None if not annotated."""
 
     probes: tuple[Probe, ...]

@@ -34,8 +34,7 @@ def place(provider: Provider, binaries: Sequence[Binary], *, all_probes: bool = 
     """Locate the probes of a provider in the binaries.
 
     With `all_probes` none is left out: a probe that is in no binary is placed in the binary that the provider
-    names
-    for it, else in the first one, and without any binary in libvirt's own, by its file name.
+    names for it, else in the first one, and without any binary in libvirt's own, by its file name.
     """
     paths: dict[str, tuple[str, ...]] = {}
     left_out: list[LeftOut] = []

@@ -111,7 +111,7 @@ def read_history(text: str) -> History:
         facts = {tuple(key.split(" ")): _read_facts(entry) for key, entry in plain["facts"].items()}
         return History(_text(plain["first"]), _text(plain["last"]), facts)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise HistoryError(f"this is no history of releases: {error}") from None
+        raise HistoryError(f"expected a history of releases: {error}") from None
 
 
 def _read_facts(entry: dict[str, Any]) -> Facts:
@@ -125,7 +125,7 @@ def _read_facts(entry: dict[str, Any]) -> Facts:
 def _read_events(entries: list[dict[str, Any]]) -> Iterator[Event]:
     for entry in entries:
         if entry["kind"] not in KINDS:
-            raise ValueError(f"{entry['kind']!r} is no kind of event")
+            raise ValueError(f"expected one of {', '.join(KINDS)}, got {entry['kind']!r}")
         what = entry.get("what")
         yield Event(
             entry["kind"],
@@ -146,12 +146,12 @@ def _read_span(plain: Any) -> Span:
 
 def _value(plain: Any) -> int | str | None:
     if plain is not None and type(plain) not in (int, str):
-        raise TypeError(f"{plain!r} is neither a number nor a string")
+        raise TypeError(f"expected a number or a string, got {plain!r}")
     found: int | str | None = plain
     return found
 
 
 def _text(plain: Any) -> str:
     if not isinstance(plain, str):
-        raise TypeError(f"{plain!r} is no string")
+        raise TypeError(f"expected a string, got {plain!r}")
     return plain

@@ -25,10 +25,8 @@ def fold(releases: Sequence[Release], load: Load) -> History:
     """Return the history of releases, which are in version order; `load` returns the Schema of one.
 
     Maintenance releases come last. A thing that one has, and the start of its branch lacks, is recorded with
-    the
-    later release that also added it, or with the maintenance release if there is none. Raises HistoryError
-    for more
-    than MAX_EVENTS changes.
+    the later release that also added it, or with the maintenance release if there is none. Raises
+    HistoryError for more than MAX_EVENTS changes.
     """
     main = [release for release in releases if not is_maintenance(release.name)]
     history = History(main[0].first, main[0].name)
@@ -77,8 +75,7 @@ def _with_change(known: Facts | None, change: Change, when: Span) -> Facts:
 
 def _branches(releases: Sequence[Release]) -> Iterator[tuple[str, Release, Release]]:
     """Yield each maintenance release, with the release that its branch starts from, and its predecessor on
-    the
-    branch, which is that start or another maintenance release."""
+    the branch, which is that start or another maintenance release."""
     by_name = {release.name: release for release in releases}
     last: dict[str, Release] = {}
     for release in releases:

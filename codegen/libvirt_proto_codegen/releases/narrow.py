@@ -36,8 +36,7 @@ def read_functions(text: str) -> Functions:
 
 def narrowed(history: History, functions: Functions, schema: Schema) -> History:
     """Return the history, with functions where they are more precise: for procedures added in a span of
-    releases,
-    and for the payloads added with them."""
+    releases, and for the payloads added with them."""
     facts = dict(history.facts)
     for module in schema.modules:
         for program in module.programs:

@@ -45,8 +45,7 @@ def updated(
     `news` maps release → file → text. `same` has ranges (first, last) of releases with the same declarations.
 
     Releases after the newest one only extend the history; otherwise, or with `anew`, all of it is rebuilt.
-    Raises
-    DefinitionError for unreadable files and invalid ranges.
+    Raises DefinitionError for unreadable files and invalid ranges.
     """
     old = archive_of(folder)
     try:
@@ -77,8 +76,8 @@ def _with_news(
 
 def _grown(history: History | None, old: Archive, new: Archive, progress: Progress | None) -> History | None:
     """Return the history extended by the releases after its last one. None if it does not match the old
-    archive, if
-    the new archive has more than that, and if a maintenance release may share facts with a new one."""
+    archive, if the new archive has more than that, and if a maintenance release may share facts with a new
+    one."""
     kept = new.releases[: len(old.releases)] == old.releases and all(
         old.texts(name) == new.texts(name) for name in old.names
     )

@@ -2,8 +2,7 @@
 
 This is the weave of SCCS: the lines of all versions in one order, so that a version is what remains when the
 lines of the others are skipped. It depends only on the texts: removing a version and adding it again gives
-the
-same weave.
+the same weave.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Findings as workflow commands, which GitHub Actions turns into annotations of the changed files.
 
 Source: "Workflow commands for GitHub Actions" in GitHub's documentation. The characters that its runner
-unescapes
-are escaped: `%`, CR and LF everywhere, `:` and `,` in a property's value.
+unescapes are escaped: `%`, CR and LF everywhere, `:` and `,` in a property's value.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
 """Findings as JUnit XML, which nearly every CI system displays.
 
 There is a suite per category. Each rule without findings is a passed test, and each finding is a test whose
-class
-is the rule: failed if its category makes the command fail, skipped with the reason if it is ignored, else
-passed
-with the finding as its output. Names of tests contain no line numbers, so that CI recognises a finding when
-lines
-move. `file` is GitLab's; Jenkins' schema of the format lacks it.
+class is the rule: failed if its category makes the command fail, skipped with the reason if it is ignored,
+else passed with the finding as its output. Names of tests contain no line numbers, so that CI recognises a
+finding when lines move. `file` is GitLab's; Jenkins' schema of the format lacks it.
 """
 
 from __future__ import annotations

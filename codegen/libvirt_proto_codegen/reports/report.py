@@ -20,8 +20,7 @@ class Judged:
 @dataclass(frozen=True, slots=True)
 class Report:
     """All findings of a command. `command` is its name (`lint`), `fail_on` the categories whose findings make
-    it
-    fail, `unused` the entries of ignore files that match nothing."""
+    it fail, `unused` the entries of ignore files that match nothing."""
 
     command: str
     rules: Rules

@@ -1,9 +1,8 @@
 """SystemTap scripts that show libvirt's activity from its probes: RPC, event loop, QEMU's monitor, locks.
 
 They use the aliases and functions of the tapsets (libvirt's or generated ones) of any release: where probes
-were
-renamed between releases, SystemTap uses those that exist. They need nothing from the definitions, but are
-generated only for libvirt's.
+were renamed between releases, SystemTap uses those that exist. They need nothing from the definitions, but
+are generated only for libvirt's.
 """
 
 from __future__ import annotations

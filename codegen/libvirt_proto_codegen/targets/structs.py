@@ -14,17 +14,14 @@ So
   `log_protocol.x` has no file, unless it is the only definition file.
 
 One thing in the old files is in no .x: the anonymous enum of VIR_TYPED_PARAM_* at the start of remote and
-admin.
-The compiler keeps it because case labels of unions are its members, so it is derived from these labels.
-Known:
-0.9.7, 2.0.0 and a state of 5.x before 5.5.0 have it; 6.2.0 and later lack it, since upstream's script drops
-anonymous enums (compilers and pdwtags still show it). Assumed: all releases up to 5.4.0 have it, and none
-since
-5.5.0. No release has to be given: definitions since 5.5.0 are recognised by a type that was added then.
+admin. The compiler keeps it because case labels of unions are its members, so it is derived from these
+labels. Known: 0.9.7, 2.0.0 and a state of 5.x before 5.5.0 have it; 6.2.0 and later lack it, since upstream's
+script drops anonymous enums (compilers and pdwtags still show it). Assumed: all releases up to 5.4.0 have it,
+and none since 5.5.0. No release has to be given: definitions since 5.5.0 are recognised by a type that was
+added then.
 
 For definitions unrelated to libvirt every type is printed. An anonymous body, which rpcgen does not accept,
-is
-printed in place.
+is printed in place.
 """
 
 from __future__ import annotations
@@ -96,8 +93,7 @@ class _Entry:
 @dataclass(frozen=True, slots=True)
 class _Group:
     """A struct, union or enum. `head` is the text before the brace (`struct remote_error`, `union`), `name`
-    the
-    text after it: empty for a definition."""
+    the text after it: empty for a definition."""
 
     head: str
     entries: tuple[_Entry | _Group, ...] = ()

@@ -109,8 +109,7 @@ def _enumerations(schema: Schema) -> Iterable[_NumberNames]:
 
 def _programs(schema: Schema) -> list[Program]:
     """Return all programs, those with most procedures first: they are compared in turn, so the cost of a
-    lookup is
-    a program's position plus the depth of its search."""
+    lookup is a program's position plus the depth of its search."""
     programs = [program for module in schema.modules for program in module.programs]
     return sorted(programs, key=lambda program: (-len(program.procedures), program.number, program.version))
 
@@ -125,16 +124,14 @@ def _version(program: Program) -> _ProgramProcedures:
 
 def _ranges(names: Mapping[int, str]) -> list[tuple[int, str | None]]:
     """Return all 32-bit numbers as ranges in ascending order: the first number of each, and its name, None
-    for
-    numbers without one. A number with a name is a range of its own."""
+    for numbers without one. A number with a name is a range of its own."""
     gaps = {number + 1: None for number in names if number < _LARGEST}
     return [(_SMALLEST, None), *sorted((gaps | dict(names)).items())]
 
 
 def _search(ranges: Sequence[tuple[int, str | None]]) -> _Search:
     """Return a balanced tree that finds the range of a number in ⌈log₂ n⌉ comparisons for n ranges. No final
-    test
-    for equality is needed, since gaps are ranges as well."""
+    test for equality is needed, since gaps are ranges as well."""
     if len(ranges) == 1:
         return _Name(ranges[0][1])
     middle = len(ranges) // 2
@@ -143,7 +140,6 @@ def _search(ranges: Sequence[tuple[int, str | None]]) -> _Search:
 
 def _signed(number: int) -> int:
     """Return the signed 32-bit integer with the bits of `number`. SystemTap counts in 64 bits, and only some
-    of its
-    probes sign-extend; the generated functions convert both to this form, because the BPF runtime of stap 4.8
-    crashes on literals of 2³¹ and more."""
+    of its probes sign-extend; the generated functions convert both to this form, because the BPF runtime of
+    stap 4.8 crashes on literals of 2³¹ and more."""
     return (number & 0xFFFFFFFF ^ 0x80000000) - 0x80000000

@@ -4,8 +4,7 @@
 procedure, `rpc-errors.bt` counts of errors. Names of numbers are maps, filled before the first message.
 
 The definitions give the names, the provider the order of a probe's arguments, and the library its path and
-the
-locations of arguments that bpftrace cannot name.
+the locations of arguments that bpftrace cannot name.
 """
 
 from __future__ import annotations
@@ -49,8 +48,7 @@ class NoScripts(Exception):
 @dataclass(frozen=True, slots=True)
 class _Value:
     """The location of an argument: the same at each site of the probe (one entry, None), or by the last
-    twelve
-    bits of a site's address, which do not depend on where the library is loaded."""
+    twelve bits of a site's address, which do not depend on where the library is loaded."""
 
     places: Sequence[tuple[int | None, str]]
 

@@ -159,7 +159,7 @@ class Reads:
                 self._step(Read("check", limit=self._scope.bound(limit), smallest=smallest))
                 self._elements(target, element, _COUNT.name)
             case _:
-                raise AssertionError(f"{node!r} is no declaration's type")
+                raise AssertionError(f"expected the type of a declaration, got {node!r}")
         return target
 
     def _elements(self, target: str, element: Node, count: str) -> None:

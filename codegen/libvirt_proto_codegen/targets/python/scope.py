@@ -120,7 +120,7 @@ class Scope:
             case Optional(element):
                 return f"{self.hint(element)} | None"
             case _:
-                raise AssertionError(f"{node!r} stands only behind a name")
+                raise AssertionError(f"expected a type without a body, got {node!r}")
 
     def plain(self, node: Node) -> set[str]:
         """The Python types that a node's values have, for a union's `value`."""

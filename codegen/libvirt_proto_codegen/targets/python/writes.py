@@ -86,7 +86,7 @@ class Writes:
                 self._scope.use("write_count")
                 return self._array("array", source, element, self._scope.bound(limit))
             case _:
-                raise AssertionError(f"{node!r} is no declaration's type")
+                raise AssertionError(f"expected the type of a declaration, got {node!r}")
 
     def _array(self, kind: str, source: str, element: Node, limit: str) -> Write:
         slot = slot_of(self._scope, element, "item")
