@@ -30,7 +30,7 @@ _FUNCTION = re.compile(r"^extern  bool_t xdr_(\w+) \(XDR", re.MULTILINE)
 #: GCC's cpp breaks such a line where it continues, and rpcgen then reads the rest as definitions.
 _CONTINUED = re.compile(rb"(?m)^(%[^\n]*)\\[ \t]*\r?\n")
 REFUSED, ACCEPTED, NOT_ENCODED = range(3)
-#: In place of rpc/rpc.h, for definitions with names of libtirpc's types.
+#: In place of rpc/rpc.h, for definitions that define libtirpc types again.
 _SMALL_RPC_H = """
 #include <stdbool.h>
 #include <rpc/types.h>
