@@ -28,12 +28,9 @@ EXCEPTIONS: Final[Mapping[str, str]] = {
     "codegen/libvirt_proto_codegen/releases/symbols.py": "spells the kind of a definition",
     "codegen/libvirt_proto_codegen/resolve_types.py": "builds the types, checks labels",
     "codegen/libvirt_proto_codegen/sizes.py": "measures size, depth and recursion in one pass",
-    "codegen/libvirt_proto_codegen/targets/python/inlined.py": "counts values up to a maximum",
-    "codegen/libvirt_proto_codegen/targets/python/reads.py": "generates code",
+    "codegen/libvirt_proto_codegen/targets/python/calls.py": "generates code that calls typedefs",
     "codegen/libvirt_proto_codegen/targets/python/scope.py": "generates annotations",
-    "codegen/libvirt_proto_codegen/targets/python/slots.py": "generates code of fixed-size kinds",
     "codegen/libvirt_proto_codegen/targets/python/types.py": "generates classes of definitions",
-    "codegen/libvirt_proto_codegen/targets/python/writes.py": "generates code",
     "codegen/libvirt_proto_codegen/targets/structs.py": "prints C declarations, which nest inside out",
 }  # fmt: skip
 
