@@ -197,13 +197,7 @@ def show(command: Command) -> Command:
     @options.redact
     @click.option("--full", is_flag=True, help="Show long strings, bytes and arrays completely (pretty).")
     @options.colour
-    @click.option(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Write to a file that only you can read.",
-    )
+    @options.output
     @wraps(command)
     def with_show(
         *args: Any,
