@@ -110,7 +110,10 @@ class Inputs:
             report(_unreadable(str(error).removeprefix(f"{name}: "), redact))
             capture = Capture(name, lambda: iter(()), registry)
         with counted(capture, status):
-            yield capture
+            try:
+                yield capture
+            except SourceError as error:  # the verdict on a text comes at its end
+                report(_unreadable(str(error).removeprefix(f"{name}: "), redact))
 
     @contextmanager
     def merged(
