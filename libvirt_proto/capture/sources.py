@@ -21,6 +21,7 @@ from ..blocks import Read
 from ..errors import SourceError
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
+from ..rpc.foreign import identify
 from .detect import (
     SNIFF_SIZE,
     ZSTD_MAGIC,
@@ -28,7 +29,6 @@ from .detect import (
     FileFormat,
     compression,
     file_format,
-    identify,
     other_capture,
     plausible_header,
 )
