@@ -21,6 +21,7 @@ from ..blocks import Read
 from ..errors import SourceError
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
+from ..rpc.foreign import identify
 from .detect import (
     SNIFF_SIZE,
     ZSTD_MAGIC,
@@ -28,12 +29,11 @@ from .detect import (
     FileFormat,
     compression,
     file_format,
-    identify,
     other_capture,
     plausible_header,
 )
 from .follow import Following
-from .log import log_chunks
+from .log import NotALogError, log_chunks
 from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, read_pcapng
 from .pcap.packet import SegmentDecoder
 from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler
@@ -150,8 +150,9 @@ def open_source(
     (`file-replaced`, `file-truncated`). `keylog` is a file with the keys of TLS connections, with which
     tshark decrypts those of a capture.
 
-    Raises SourceError immediately if the file cannot be opened or its format is not recognised. A truncated
-    or damaged file yields everything before the damage, then a Notice (`truncated-file`, `corrupt-file`).
+    Raises SourceError immediately if the file cannot be opened or its format is not recognised; at the end of
+    a text in which nothing is libvirt's. A truncated or damaged file yields everything before the damage,
+    then a Notice (`truncated-file`, `corrupt-file`).
     """
     if path == "-":
         if sys.stdin is None:
@@ -225,6 +226,8 @@ def read_source(
     kind = format or file_format(head)
     if kind is None:
         raise SourceError(f"{name}: {_unknown(head)}")
+    if kind == "text":
+        return _undecided(source, ports, f"{name}: {_unknown(head)}")
     if keylog is None or kind not in ("pcap", "pcapng"):
         return _chunks(source, kind, ports)
     if not has_tshark():
@@ -281,6 +284,7 @@ _STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]
     "raw": lambda read, _: raw_chunks(read),
     "hex": lambda read, _: hex_chunks(read),
     "log": lambda read, _: log_chunks(read),
+    "text": lambda read, _: log_chunks(read, undecided=True),
     "strace": strace_chunks,
 }
 
@@ -290,12 +294,20 @@ def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[
     try:
         if kind in ("pcap", "pcapng"):
             yield from _connections(_packets(source, kind), ports)
-        elif kind in ("log", "strace"):
+        elif kind in ("log", "strace", "text"):
             yield from _lines(source, kind, ports)
         else:
             yield from _streams(source, kind, ports)
     except _READ_ERRORS as error:
         yield _unreadable(error)
+
+
+def _undecided(source: Input, ports: frozenset[int], error: str) -> Iterator[Item]:
+    """Yield the items of a text. Raises SourceError at its end if nothing in it is libvirt's."""
+    try:
+        yield from _chunks(source, "text", ports)
+    except NotALogError:
+        raise SourceError(error) from None
 
 
 def _streams(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:

@@ -114,7 +114,10 @@ class Inputs:
                 live=self.is_live(file),
             )
         with _counted(capture, status):
-            yield capture
+            try:
+                yield capture
+            except SourceError as error:  # the verdict on a text comes at its end
+                report(_unreadable(str(error).removeprefix(f"{name}: "), redact))
 
     @contextmanager
     def merged(
