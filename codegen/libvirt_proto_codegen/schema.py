@@ -17,8 +17,8 @@ from libvirt_proto.codec.types import resolved as resolved_type
 from .source import Span
 
 if TYPE_CHECKING:
-    from .releases.functions import Functions
     from .releases.facts import History
+    from .releases.functions import Functions
 
 
 @dataclass(frozen=True, slots=True)
