@@ -69,11 +69,12 @@ def load_schema(
 
 
 def load_release(release: str | None = None, *, defines: Mapping[str, int] | None = None) -> Schema:
-    """Return the Schema of a libvirt release (None: the newest) with its history; raises UnknownRelease."""
+    """Return the Schema of a libvirt release (None: the newest) with history and functions; raises
+    UnknownRelease."""
     name = newest() if release is None else release
     schema = schema_of(texts(find(name)), name, defines=defines)
-    known = history()
-    return replace(schema, history=known and narrowed(known, functions(), schema))
+    known, called = history(), functions()
+    return replace(schema, history=known and narrowed(known, called, schema), functions=called)
 
 
 def schema_of(

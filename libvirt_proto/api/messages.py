@@ -10,7 +10,7 @@ import msgspec
 
 from ..jsonlines.presenter import JsonLinesPresenter
 from ..names.public import names
-from ..presenters.exchanges import Lines
+from ..presenters.exchanges import JsonLinesExchangePresenter
 from ..rpc.message import Status
 from ..rpc.names import Names
 
@@ -58,9 +58,9 @@ class Context:
         return JsonLinesPresenter(self._registry, None, self._redacted)
 
     @cached_property
-    def exchange_json(self) -> Lines:
+    def exchange_json(self) -> JsonLinesExchangePresenter:
         """Exchanges as JSON lines."""
-        return Lines(self._registry, None, self._redacted)
+        return JsonLinesExchangePresenter(self._registry, None, self._redacted)
 
 
 class CapturedMessage:

@@ -35,6 +35,12 @@ _HEAD: Final = re.compile(
     rb"(?:(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d{4}): )?"
     rb"(?:(?P<thread>\d{1,20}): [a-z]{1,8} : (?:\w{1,80}:\d{1,8} : )?)?"
 )
+#: A line of a libvirt log: its time is sufficient. In the journal, a line of a libvirt program.
+_LIBVIRT_LINE: Final = re.compile(
+    rb"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+\d{4}(?:: |$)"
+    rb'|[^\n"(]{10,200}? (?:libvirt|virt|virsh)[a-z-]{0,32}\[\d{1,10}\]: )',
+    re.MULTILINE,
+)
 #: journalctl's short-iso, short-iso-precise and short-unix.
 _ISO: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?[+-]\d\d:?\d\d(?= )")
 _UNIX: Final = re.compile(rb"(\d{9,11})\.(\d{6})(?= )")
@@ -54,15 +60,26 @@ _NO_YEAR: Final = (
 )
 
 
-def log_chunks(read: Read) -> Iterator[Item]:
+class NotALogError(ValueError):
+    """No line of a text is libvirt's."""
+
+
+def is_libvirt_text(data: bytes) -> bool:
+    """Return whether these bytes contain a line of libvirt's log."""
+    return _LIBVIRT_LINE.search(data) is not None
+
+
+def log_chunks(read: Read, *, undecided: bool = False) -> Iterator[Item]:
     """Yield the items of a log, in order.
 
     A message is a Chunk of length word and header, with the size of its payload as `cut`. Lines with len=0
     are not messages. Connections follow `objects`. All other RPC lines become events.
 
     Notices: `bad-log-line`; `no-rpc-lines`, with the settings that are needed; `no-times` (a note).
+
+    Raises NotALogError at the end of an `undecided` text without a line of libvirt.
     """
-    return _Log().read(read)
+    return _Log(undecided).read(read)
 
 
 class _BadLineError(ValueError):
@@ -85,7 +102,9 @@ class _Line(NamedTuple):
 
 
 class _Log:
-    def __init__(self) -> None:
+    def __init__(self, undecided: bool) -> None:
+        #: Whether no line of libvirt was found yet, and one is needed.
+        self._undecided = undecided
         self._objects = Objects("log")
         self._untimed = False
 
@@ -95,8 +114,10 @@ class _Log:
             for number, data in enumerate(text_lines(read, _MAX_LINE), 1):
                 line = self._line(data)
                 if line is None:
+                    if self._undecided and is_libvirt_text(data):
+                        self._undecided = False
                     continue
-                none = False
+                self._undecided = none = False
                 if line.time_ns is None and not self._untimed:
                     self._untimed = True
                     yield Notice(NoticeCode.NO_TIMES, _NO_YEAR, severity="note")
@@ -107,6 +128,8 @@ class _Log:
                     yield Notice(NoticeCode.BAD_LOG_LINE, text, time_ns=line.time_ns)
         except LineTooLongError as error:
             yield Notice(NoticeCode.BAD_LOG_LINE, f"line {number + 1}: {error}; the rest was not read")
+        if self._undecided:
+            raise NotALogError
         if none:
             yield Notice(NoticeCode.NO_RPC_LINES, _NO_RPC)
 

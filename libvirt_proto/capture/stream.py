@@ -10,9 +10,10 @@ from typing import Final, Literal, Protocol, cast
 
 from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..events import Captured, Chunk, Closed, Direction, Item, Notice, NoticeCode, Seen
+from ..rpc.foreign import first_bytes, identify
 from ..rpc.frame import Frame, FrameDecoder
 from ..rpc.message import Message
-from .detect import first_bytes, identify, plausible_header
+from .detect import plausible_header
 
 _WORD = Struct(">I").unpack_from
 _LENGTH_HEAD = Struct(">I8s").unpack_from

@@ -139,6 +139,15 @@ def colour(command: Command) -> Command:
     )(command)
 
 
+#: `-o`, as parameter `output`.
+output = click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to a file that only you can read.",
+)
+
 #: `-w`, as parameter `record` (which `inputs` adds to Inputs).
 record = click.option(
     "-w",

@@ -117,10 +117,7 @@ class JsonDecoder(Visitor[Parse]):
     def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> Parse:
         return _Enum(self.types.python_class(reference))
 
-    def fixed_opaque(self, node: xdr.FixedOpaque) -> Parse:
-        return hex_bytes
-
-    def opaque(self, node: xdr.Opaque) -> Parse:
+    def binary(self, node: xdr.FixedOpaque | xdr.Opaque) -> Parse:
         return hex_bytes
 
     def uuid(self, node: xdr.FixedOpaque) -> Parse:
@@ -129,14 +126,8 @@ class JsonDecoder(Visitor[Parse]):
     def string(self, node: xdr.String) -> Parse:
         return _string
 
-    def fixed_array(self, node: xdr.FixedArray) -> Parse:
-        return self._elements(node.element)
-
-    def array(self, node: xdr.Array) -> Parse:
-        return self._elements(node.element)
-
-    def _elements(self, element: xdr.Node) -> Parse:
-        inner = self.function(element)
+    def sequence(self, node: xdr.FixedArray | xdr.Array) -> Parse:
+        inner = self.function(node.element)
 
         def parse(data: Any) -> list[Any]:
             if type(data) is not list:

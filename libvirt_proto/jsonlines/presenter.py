@@ -35,7 +35,7 @@ class Problem(msgspec.Struct):
     path: str
 
 
-class Line(msgspec.Struct):
+class MessageLine(msgspec.Struct):
     """One line, in the order of its keys.
 
     `dir` is c2s, s2c or null; `length` is the length word. `program` and `procedure` are null for numbers
@@ -173,7 +173,7 @@ class JsonLinesPresenter:
         details = {_utf8(name): _utf8(text) for name, text in event.details}
         return self._encode(EventLine(_utf8(event.kind), event.time_ns, conn, details)) + b"\n"
 
-    def line(self, captured: Captured) -> Line:
+    def line(self, captured: Captured) -> MessageLine:
         """Return the object of a line."""
         message = captured.message
         header = message.header
@@ -183,7 +183,7 @@ class JsonLinesPresenter:
         payload = message.payload
         if payload is not None:
             payload = (self._converters.get(type(payload)) or self._converter(message))(payload)
-        line = Line(
+        line = MessageLine(
             captured.n,
             captured.time_ns,
             self._conn,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -100,11 +101,14 @@ def test_the_data_is_current(root: Path) -> None:
 
 @pytest.mark.system("gcc")
 def test_the_names_are_those_of_the_headers(tmp_path: Path) -> None:
-    """Every name and number, by a C compiler."""
+    """Every name and number that the installed headers have, by a C compiler."""
     enums = [enum for enum in publicnames.enums().values() if (HEADERS / enum.source).exists()]
     if not enums:
         pytest.skip("system test: libvirt's headers are not installed")
-    names = {name: number for enum in enums for name, number in enum.names.items()}
+    texts = {enum.source: set(re.findall(r"\w+", (HEADERS / enum.source).read_text())) for enum in enums}
+    names = {
+        name: number for enum in enums for name, number in enum.names.items() if name in texts[enum.source]
+    }
     headers = ("libvirt", "libvirt-admin", "libvirt-qemu", "virterror")
     program = "".join(f"#include <libvirt/{header}.h>\n" for header in headers)
     program += "#include <stdio.h>\nint main(void) {\n"
