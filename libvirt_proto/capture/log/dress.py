@@ -20,8 +20,8 @@ _CONTROLS: Final = re.compile(
     r"(?:\x1b|\^\[)(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[()][0-9A-Za-z])"
 )
 _TAGS: Final = re.compile(
-    r"</?(?:a|b|blockquote|body|br|code|div|em|font|h[1-6]|hr|html|i|img|li|mark|ol|p|pre|samp|small|span"
-    r"|strong|table|tbody|td|th|tr|tt|u|ul|wbr)(?:\s[^<>]{0,400})?/?>",
+    r"</?(?:(?P<block>blockquote|body|br|div|h[1-6]|hr|html|img|li|ol|p|pre|table|tbody|td|th|tr|ul)"
+    r"|a|b|code|em|font|i|mark|samp|small|span|strong|tt|u|wbr)(?:\s[^<>]{0,400})?/?>",
     re.IGNORECASE,
 )
 _BLANKS: Final = re.compile("[\t\u00a0\u2000-\u200a\u202f\u205f\u3000]")
@@ -30,6 +30,8 @@ _ESCAPED: Final = re.compile(r"\\([_*\[\]<>#.!`|~-])")
 #: Marks of a quotation at the beginning of a line.
 MARKS: Final = re.compile(r"[>|*#\s]*")
 
+#: The same, and marks that need a blank after them: lists, numbers, additions.
+_QUOTED: Final = re.compile(r"(?:[>|*+`\s]|[-+] |\d{1,6}[.:)]?\s)*")
 #: A field of journalctl -o verbose or export.
 _FIELD: Final = re.compile(r"\s{0,8}([_A-Z][A-Z0-9_]{0,63})=(.*)", re.DOTALL)
 #: A member of an object that is written on several lines.
@@ -42,7 +44,7 @@ TEXTS: Final = frozenset(
     )
 )
 #: Nested objects and objects in strings that are followed.
-_MAX_DEPTH: Final = 4
+_MAX_DEPTH: Final = 8
 #: Places in a line where an object may begin.
 _MAX_STARTS: Final = 4
 _DECODER: Final = json.JSONDecoder()
@@ -63,11 +65,13 @@ def undress(line: bytes) -> str:
     if b"=3D" in line:  # quoted-printable text has no other equals sign
         line = quopri.decodestring(line)
     text = line.decode("utf-8", "backslashreplace" if b"\xa0" not in line else "replace")
-    if not _PLAIN.fullmatch(line):
+    if b"\x1b" in line or b"^[" in line:
         text = _CONTROLS.sub("", text)
+    if not _PLAIN.fullmatch(line):
         text = _INVISIBLE.sub("", _BLANKS.sub(" ", text.replace("\ufffd", " ")))
     if "<" in text or "&" in text:
-        text = html.unescape(_TAGS.sub("", text)).replace("\xa0", " ")
+        text = _TAGS.sub(lambda tag: " " if tag["block"] else "", text)
+        text = html.unescape(text).replace("\xa0", " ")
     return _ESCAPED.sub(r"\1", text) if "\\_" in text else text
 
 
@@ -101,6 +105,7 @@ def _entries(value: object, fields: Mapping[str, object], *, named: bool, depth:
 
 def field(text: str) -> tuple[str, object] | None:
     """Return the name and the value of a field on a line of its own; None for any other line."""
+    text = _QUOTED.sub("", text, count=1).rstrip("*`| ")
     if match := _FIELD.fullmatch(text):
         return match[1], match[2]
     if match := _MEMBER.fullmatch(text):

@@ -17,7 +17,7 @@ from ...blocks import LineTooLongError, Read, text_lines
 from ...codec.limits import MAX_FRAME, MIN_FRAME
 from ...events import Item, Notice, NoticeCode
 from ..objects import MESSAGES, ObjectError, Objects, header
-from .context import Cause, Context, head_time, of_fields, of_prefix
+from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
 from .dress import MARKS, TEXTS, Entry, field, objects, undress
 from .grammar import NUMBERS, Head, Problem, Record, Text, is_complete, parse
 
@@ -47,7 +47,7 @@ _MESSAGE_LINE: Final = re.compile(
     rb" type=(-?\d{1,20}) status=(-?\d{1,20}) serial=(-?\d{1,20})\r?"
 )
 #: The name of a probe at the end of a line that was wrapped in it.
-_PART: Final = re.compile(r"RPC(?:_[A-Z_]{0,60})?$")
+_PART: Final = re.compile(r"RPC(?:_[A-Z_]{0,60})?=?$")
 #: A line with a part of a head: its level, or the end of a time.
 _HEAD_PART: Final = re.compile(rb"\d\d:\d\d:\d\d")
 #: A number that was wrapped.
@@ -243,15 +243,18 @@ class _Log:
     def _text(self, found: Text, text: str, context: Context | None = None) -> Iterator[Item]:
         """Yield the items of what was found in a text, except of a record that may continue. Without a
         context, it is before the first record."""
-        sure = context is not None
+        sure, after = context is not None, 0
         for record in found.records:
             start = record.head.start if record.head else record.start
-            if context is None:
-                context = of_prefix(text[:start])
+            if not sure:
+                own = of_prefix(text[after:start])
+                context = own if context is None or own.process or own.stamp != NO_TIME else context
+            assert context is not None
             if self._is_inside(record, context.process, sure=sure):
                 self._report(Problem(record.name, record.start, "is in the text of another record"))
                 continue
-            yield from self._record(record, context, _times(text[:start]))
+            yield from self._record(record, context, _times(text[after:start]))
+            after = record.end
         for problem in found.problems:
             if not problem.open:
                 self._report(problem)
