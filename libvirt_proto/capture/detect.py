@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from ..codec.limits import MAX_FRAME, MIN_FRAME
 from .hexdump import looks_like_hex
-from .log import is_libvirt_text
+from .log.source import is_libvirt_text
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 from .strace.line import PREFIX as STRACE_PREFIX
 
