@@ -105,7 +105,7 @@ def read_bool(buffer: bytes, pos: int) -> tuple[bool, int]:
 def write_bool(value: bool, put: Put) -> None:
     """§4.4; BadValue for anything but True and False (and 0 and 1, which are equal to them)."""
     if value not in (False, True):
-        raise BadValue(f"{value!r} is no boolean")
+        raise BadValue(f"expected True or False, got {value!r}")
     put(b"\0\0\0\1" if value else b"\0\0\0\0")
 
 
@@ -127,9 +127,9 @@ def read_fixed_opaque(buffer: bytes, pos: int, size: int) -> tuple[bytes, int]:
 def write_fixed_opaque(value: bytes, put: Put, size: int) -> None:
     """§4.9; BadValue for another length."""
     if not isinstance(value, bytes | bytearray | memoryview):
-        raise BadValue(f"{value!r} is not bytes")
+        raise BadValue(f"expected bytes, got {value!r}")
     if len(value) != size:
-        raise BadValue(f"has {len(value)} bytes, must have {size}")
+        raise BadValue(f"expected {size} bytes, got {len(value)}")
     put(b"".join((value, _PAD[size & 3])))
 
 
@@ -152,7 +152,7 @@ def read_opaque(buffer: bytes, pos: int, limit: int) -> tuple[bytes, int]:
 def write_opaque(value: bytes, put: Put, limit: int) -> None:
     """§4.10; OverLimit for more than `limit` bytes."""
     if not isinstance(value, bytes | bytearray | memoryview):
-        raise BadValue(f"{value!r} is not bytes")
+        raise BadValue(f"expected bytes, got {value!r}")
     size = len(value)
     if size > limit:
         raise OverLimit(limit, size)
@@ -179,7 +179,7 @@ def write_string(value: str | bytes, put: Put, limit: int) -> None:
         try:
             value = value.encode()
         except UnicodeEncodeError as error:
-            raise BadValue(f"{value!r} cannot be written as UTF-8: {error.reason}") from None
+            raise BadValue(f"expected text for UTF-8, got {value!r}: {error.reason}") from None
     write_opaque(value, put, limit)
 
 
@@ -201,7 +201,7 @@ def write_fixed_array(value: list[T], put: Put, size: int, element: Write[T]) ->
 def check_length(items: list[Any], size: int) -> None:
     """A fixed-length array (§4.12) has exactly `size` elements, or BadValue."""
     if len(items) != size:
-        raise BadValue(f"has {len(items)} elements, must have {size}")
+        raise BadValue(f"expected {size} elements, got {len(items)}")
 
 
 def read_array(
@@ -266,7 +266,7 @@ def no_arm(discriminant: int, pos: int | None = None) -> BadValue:
 def write_void(value: None, put: Put) -> None:
     """§4.16; BadValue for a value other than None."""
     if value is not None:
-        raise BadValue(f"{value!r} in a void arm")
+        raise BadValue(f"expected None (the arm is void), got {value!r}")
 
 
 def deeper(depth: int, pos: int | None = None) -> int:

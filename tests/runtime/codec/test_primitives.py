@@ -185,7 +185,7 @@ def test_elements_round_trip(kind: tuple[Read, Write], value: Any, encoded: str)
 def test_rejects_elements_without_encoding() -> None:
     with pytest.raises(OverLimit, match="count 3 is over the limit of 2"):
         primitives.write_array([1, 2, 3], nothing, 2, unwritten)
-    with pytest.raises(BadValue, match="has 1 elements, must have 2"):
+    with pytest.raises(BadValue, match="expected 2 elements, got 1"):
         primitives.write_fixed_array([1], nothing, 2, unwritten)
 
 
@@ -252,18 +252,18 @@ def nothing(_: bytes) -> None:
         (lambda: primitives.read_count(b"..\0\0\0\3abcd", 2, 3, 4), "at byte 6: needs 12 bytes, 4 left"),
         (lambda: primitives.deeper(100, 5),
          "at byte 5: depth 101 is over the limit of 100"),
-        (lambda: primitives.write_bool(2, nothing), "2 is no boolean"),  # type: ignore[arg-type]
-        (lambda: primitives.write_bool("", nothing), "'' is no boolean"),  # type: ignore[arg-type]
-        (lambda: primitives.write_fixed_opaque("ab", nothing, 2), "'ab' is not bytes"),  # type: ignore[arg-type]
-        (lambda: primitives.write_fixed_opaque(b"ab", nothing, 3), "has 2 bytes, must have 3"),
-        (lambda: primitives.write_opaque("ab", nothing, 2), "'ab' is not bytes"),  # type: ignore[arg-type]
+        (lambda: primitives.write_bool(2, nothing), "expected True or False, got 2"),  # type: ignore[arg-type]
+        (lambda: primitives.write_bool("", nothing), "expected True or False, got ''"),  # type: ignore[arg-type]
+        (lambda: primitives.write_fixed_opaque("ab", nothing, 2), "expected bytes, got 'ab'"),  # type: ignore[arg-type]
+        (lambda: primitives.write_fixed_opaque(b"ab", nothing, 3), "expected 3 bytes, got 2"),
+        (lambda: primitives.write_opaque("ab", nothing, 2), "expected bytes, got 'ab'"),  # type: ignore[arg-type]
         (lambda: primitives.write_opaque(b"abc", nothing, 2), "length 3 is over the limit of 2"),
         (lambda: primitives.write_string("é", nothing, 1), "length 2 is over the limit of 1"),
         (lambda: primitives.write_string("\ud800", nothing, 9),
-         r"'\ud800' cannot be written as UTF-8: surrogates not allowed"),
+         r"expected text for UTF-8, got '\ud800': surrogates not allowed"),
         (lambda: primitives.write_count(3, nothing, 2), "count 3 is over the limit of 2"),
-        (lambda: primitives.check_length([1], 2), "has 1 elements, must have 2"),
-        (lambda: primitives.write_void(0, nothing), "0 in a void arm"),  # type: ignore[arg-type]
+        (lambda: primitives.check_length([1], 2), "expected 2 elements, got 1"),
+        (lambda: primitives.write_void(0, nothing), "expected None (the arm is void), got 0"),  # type: ignore[arg-type]
         (lambda: primitives.deeper(100), "depth 101 is over the limit of 100"),
     ],
 )  # fmt: skip
