@@ -109,7 +109,7 @@ class AdminTypedParamValue(XdrUnion, frozen=True):
 
     xdr_name = "admin_typed_param_value"
     type: int
-    value: bytes | float | int | str
+    value: int | float | AdminNonnullString
 
 
 def decode_admin_typed_param_value(buffer: bytes, pos: int) -> tuple[AdminTypedParamValue, int]:

@@ -754,7 +754,7 @@ class RemoteTypedParamValue(XdrUnion, frozen=True):
 
     xdr_name = "remote_typed_param_value"
     type: int
-    value: bytes | float | int | str
+    value: int | float | RemoteNonnullString
 
 
 def decode_remote_typed_param_value(buffer: bytes, pos: int) -> tuple[RemoteTypedParamValue, int]:

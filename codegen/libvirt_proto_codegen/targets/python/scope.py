@@ -16,8 +16,7 @@ from libvirt_proto.codec.types import (
     Opaque,
     Optional,
     String,
-    Structure,
-    UnionType,
+    Void,
 )
 
 from ... import naming
@@ -72,51 +71,31 @@ class Scope:
         return name
 
     def hint(self, node: Node) -> str:
-        """The Python type of a node's values, in Python."""
+        """Return the annotation for a node's values."""
+        return " | ".join(self.hints(node))
+
+    def hints(self, node: Node) -> tuple[str, ...]:
+        """Return the alternatives in the annotation for a node's values."""
         match node:
-            case Integer() | Floating() | Boolean():
-                return _python(node)
-            case Named():
-                name = self.class_of(node)
-                return f"{name} | int" if isinstance(self.schema.definition(node).node, Enumeration) else name
+            case Void():
+                return ("None",)
+            case Integer():
+                return ("int",)
+            case Floating(bits):
+                return ("bytes" if bits == 128 else "float",)
+            case Boolean():
+                return ("bool",)
             case FixedOpaque() | Opaque():
-                return "bytes"
+                return ("bytes",)
             case String():
-                return "str | bytes"
+                return "str", "bytes"
             case FixedArray(element) | Array(element):
-                return f"list[{self.hint(element)}]"
+                return (f"list[{self.hint(element)}]",)
             case Optional(element):
-                return f"{self.hint(element)} | None"
+                return *self.hints(element), "None"
+            case Named() if isinstance(self.schema.definition(node).node, Enumeration):
+                return self.class_of(node), "int"
+            case Named():
+                return (self.class_of(node),)
             case _:
                 raise AssertionError(f"expected a type without a body, got {node!r}")
-
-    def plain(self, node: Node) -> set[str]:
-        """The Python types that a node's values have, for a union's `value`."""
-        match node:
-            case Named():
-                target = self.schema.definition(node).node
-                if isinstance(target, Structure | UnionType):
-                    return {self.class_of(node)}
-                return {"int"} if isinstance(target, Enumeration) else self.plain(target)
-            case Integer() | Floating() | Boolean():
-                return {_python(node)}
-            case FixedOpaque() | Opaque():
-                return {"bytes"}
-            case String():
-                return {"str", "bytes"}
-            case FixedArray(element) | Array(element):
-                return {f"list[{' | '.join(sorted(self.plain(element)))}]"}
-            case Optional(element):
-                return {*self.plain(element), "None"}
-            case _:
-                return {"None"}
-
-
-def _python(node: Integer | Floating | Boolean) -> str:
-    match node:
-        case Integer():
-            return "int"
-        case Floating(bits):
-            return "bytes" if bits == 128 else "float"
-        case Boolean():
-            return "bool"

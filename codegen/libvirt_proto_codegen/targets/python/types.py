@@ -193,12 +193,12 @@ class Types:
         attribute = naming.field_name(name)
         locals_: set[str] = set()
         discriminant = self._field(attribute, node.discriminant.node, calls, locals_)
-        plain = set().union(*(self._scope.plain(arm.node) for arm in node.every_arm))
+        hints = dict.fromkeys(hint for arm in node.every_arm for hint in self._scope.hints(arm.node))
         return UnionView(
             *head,
             discriminant,
             naming.identifier("value", {attribute}),
-            " | ".join(sorted(plain, key=lambda name: (name == "None", name))),
+            " | ".join(sorted(hints, key="None".__eq__)) or "None",
             tuple(self._arm(arm, calls, set(locals_)) for arm in node.every_arm),
             node.default is not None,
             {attribute: name} if attribute != name else {},
