@@ -19,8 +19,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from ..blocks import LineTooLongError, Read, text_lines
-from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..events import Item, Notice, NoticeCode
+from ..rpc.wire import MAX_FRAME, MIN_FRAME
 from .objects import FIELDS, MESSAGES, ObjectError, Objects, header, quoted
 
 #: Lines of other areas contain whole documents; none is longer than a message.

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..text import quoted
 from .foreign import STARTS, identify
+from .wire import MAX_FRAME, MIN_FRAME, WORD_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _PACKET: Final = re.compile(
     r"packet (?P<size>-?[0-9]{1,10}) bytes received from \w{1,20} too (?P<fault>large|small)"
 )
-_WORD_SIZE: Final = 4
 #: Fragments of ONC RPC calls are shorter than this.
 _FRAGMENT: Final = 1 << 20
 #: Fewer bytes that are not zero prove nothing.
@@ -109,7 +108,7 @@ def explain_error(text: str, programs: Iterable[Program]) -> WrongLength | None:
     found = _PACKET.search(text)
     if found is None:
         return None
-    return explain(int(found["size"]) + (_WORD_SIZE if found["fault"] == "large" else 0), programs)
+    return explain(int(found["size"]) + (WORD_SIZE if found["fault"] == "large" else 0), programs)
 
 
 def verdict(found: Iterable[WrongLength]) -> str | None:
