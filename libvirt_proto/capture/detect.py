@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from ..rpc.wire import MAX_FRAME, MAX_PROCEDURE, MAX_STATUS, MAX_TYPE, MIN_FRAME, START
 from .hexdump import looks_like_hex
-from .log import is_libvirt_text
+from .log.source import is_libvirt_text
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 from .strace.line import PREFIX as STRACE_PREFIX
 

@@ -34,7 +34,7 @@ from .detect import (
     plausible_header,
 )
 from .follow import Following
-from .log import NotALogError, log_chunks
+from .log.source import NotALogError, log_chunks
 from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, read_pcapng
 from .pcap.packet import SegmentDecoder
 from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler

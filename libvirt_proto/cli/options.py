@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -115,6 +114,8 @@ def _custom(defs: Path, defines: Mapping[str, int] | None) -> Registry:
     try:
         return registry.load(defs, defines=defines)
     except NotDefinitions as error:
+        import shlex
+
         raise click.UsageError(f"{error} (to run its code: --package {shlex.quote(str(defs))})") from None
     except Exception as error:
         # The runtime cannot import the compiler; its DefinitionError is recognised by its attribute.

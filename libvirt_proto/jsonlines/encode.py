@@ -9,8 +9,8 @@
   "Infinity" and "-Infinity", and "NaN(0x…)" with 64 bits for an unusual NaN.
 
 With names, a number with a known meaning has a key after it, `state_name` after `state`: the name of the
-number in libvirt's public API, or null; for a set of bits an array of their names, followed by the unnamed bits
-as one number.
+number in libvirt's public API, or null; for a set of bits an array of their names, followed by the unnamed
+bits as one number.
 """
 
 from __future__ import annotations

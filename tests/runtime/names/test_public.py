@@ -97,6 +97,24 @@ def test_the_data_is_current(root: Path) -> None:
     subprocess.run([sys.executable, root / "tools" / "import_public_names.py", "--check"], check=True)
 
 
+def test_index_is_current(root: Path) -> None:
+    subprocess.run([sys.executable, root / "tools" / "index_public_names.py", "--check"], check=True)
+
+
+def test_fields_of_enums() -> None:
+    assert publicnames.fields_of("virDomainState") == (
+        "remote_domain_get_info_ret.state",
+        "remote_domain_get_state_ret.state",
+    )
+    assert publicnames.fields_of("virErrorNumber") == ("virNetMessageError.code", "remote_error.code")
+    assert "remote_domain_create_args.flags" not in publicnames.fields_of("virDomainCreateFlags")
+    assert publicnames.fields_of("virNoSuchEnum") == ()
+    for enum in publicnames.enums():
+        for field in publicnames.fields_of(enum):
+            struct, _, name = field.partition(".")
+            assert name in publicnames.meanings(struct)
+
+
 @pytest.mark.system("gcc")
 def test_the_names_are_those_of_the_headers(tmp_path: Path) -> None:
     """Every name and number that the installed headers have, by a C compiler."""
