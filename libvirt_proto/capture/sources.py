@@ -37,10 +37,8 @@ from .log import NotALogError, log_chunks
 from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, read_pcapng
 from .pcap.packet import SegmentDecoder
 from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler
-from .pcap.tls import NO_TSHARK, decrypting, has_tshark
 from .raw import hex_chunks, raw_chunks
 from .stop import Stop
-from .strace.source import strace_chunks
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -230,6 +228,8 @@ def read_source(
         return _undecided(source, ports, f"{name}: {_unknown(head)}")
     if keylog is None or kind not in ("pcap", "pcapng"):
         return _chunks(source, kind, ports)
+    from .pcap.tls import NO_TSHARK, has_tshark
+
     if not has_tshark():
         raise SourceError(f"{name}: {NO_TSHARK}")
     return _decrypted(source, kind, ports, keylog, None if packed or _name(file) is None else file.fileno())
@@ -279,13 +279,19 @@ def _unknown(head: bytes) -> str:
     return f"{f'looks like {what}' if what else 'unrecognised format'}; {_UNDERSTOOD}"
 
 
+def _strace_chunks(read: Read, ports: frozenset[int]) -> Iterator[Item]:
+    from .strace.source import strace_chunks  # slow to import
+
+    return strace_chunks(read, ports)
+
+
 #: Readers of inputs other than packet captures.
 _STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]]]] = {
     "raw": lambda read, _: raw_chunks(read),
     "hex": lambda read, _: hex_chunks(read),
     "log": lambda read, _: log_chunks(read),
     "text": lambda read, _: log_chunks(read, undecided=True),
-    "strace": strace_chunks,
+    "strace": _strace_chunks,
 }
 
 
@@ -356,6 +362,8 @@ def _decrypted(
                 file.flush()
             file.seek(0)
             source, capture = Input(cast(BinaryIO, file)), file.fileno()
+        from .pcap.tls import decrypting
+
         yield from decrypting(_chunks(source, kind, ports), capture, keylog, ports)
 
 
