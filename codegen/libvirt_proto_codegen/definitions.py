@@ -18,7 +18,7 @@ from .model import Specification
 from .providers.model import Provider
 from .providers.parse import read_provider
 from .reader import read_bytes, read_specification, source_of
-from .releases import MANIFEST, find, functions, history, newest, texts
+from .releases import MANIFEST, find, functions, history, newest, releases, texts
 from .releases.narrow import narrowed
 from .resolve import resolve
 from .schema import External, Input, Schema
@@ -74,7 +74,9 @@ def load_release(release: str | None = None, *, defines: Mapping[str, int] | Non
     name = newest() if release is None else release
     schema = schema_of(texts(find(name)), name, defines=defines)
     known, called = history(), functions()
-    return replace(schema, history=known and narrowed(known, called, schema), functions=called)
+    if known is not None:
+        known = replace(narrowed(known, called, schema), releases=tuple(each.name for each in releases()))
+    return replace(schema, history=known, functions=called)
 
 
 def schema_of(

@@ -87,6 +87,12 @@ class CapturedMessage:
         return self.captured.n
 
     @property
+    def frame(self) -> int | None:
+        """Number of the packet that completes the message, as Wireshark's `frame.number`; None for an input
+        without packets."""
+        return self.captured.packet
+
+    @property
     def time_ns(self) -> int | None:
         """Nanoseconds since the epoch; None for an input without a clock."""
         return self.captured.time_ns

@@ -6,7 +6,6 @@ from struct import Struct
 from typing import Final, Literal
 
 from ..codec.limits import MAX_FRAME, MIN_FRAME
-from .log import is_libvirt_text
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 
 #: `text` is any other text: only its end shows whether it contains lines of libvirt.
@@ -101,6 +100,8 @@ def file_format(head: bytes) -> FileFormat | None:
 def _is_text(head: bytes) -> bool:
     """Return whether the bytes are text: without zeros, or with lines of libvirt (a log that a crash damaged
     has zeros)."""
+    from .log.source import is_libvirt_text
+
     return bool(head) and (b"\0" not in head or is_libvirt_text(head))
 
 

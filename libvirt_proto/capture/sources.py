@@ -33,11 +33,9 @@ from .detect import (
     plausible_header,
 )
 from .follow import Following
-from .log import NotALogError, log_chunks
 from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, read_pcapng
 from .pcap.packet import SegmentDecoder
 from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler
-from .raw import hex_chunks, raw_chunks
 from .stop import Stop
 
 if TYPE_CHECKING:
@@ -279,20 +277,26 @@ def _unknown(head: bytes) -> str:
     return f"{f'looks like {what}' if what else 'unrecognised format'}; {_UNDERSTOOD}"
 
 
-def _strace_chunks(read: Read, ports: frozenset[int]) -> Iterator[Item]:
-    from .strace.source import strace_chunks  # slow to import
+def _stream(kind: FileFormat, read: Read, ports: frozenset[int]) -> Iterator[Item]:
+    """Return the items of an input other than a packet capture. Readers are imported on use: those of text
+    take a twentieth of the start."""
+    match kind:
+        case "raw":
+            from .raw import raw_chunks
 
-    return strace_chunks(read, ports)
+            return raw_chunks(read)
+        case "hex":
+            from .raw import hex_chunks
 
+            return hex_chunks(read)
+        case "strace":
+            from .strace.source import strace_chunks
 
-#: Readers of inputs other than packet captures.
-_STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]]]] = {
-    "raw": lambda read, _: raw_chunks(read),
-    "hex": lambda read, _: hex_chunks(read),
-    "log": lambda read, _: log_chunks(read),
-    "text": lambda read, _: log_chunks(read, undecided=True),
-    "strace": _strace_chunks,
-}
+            return strace_chunks(read, ports)
+        case _:
+            from .log.source import log_chunks
+
+            return log_chunks(read, undecided=kind == "text")
 
 
 def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
@@ -310,6 +314,8 @@ def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[
 
 def _undecided(source: Input, ports: frozenset[int], error: str) -> Iterator[Item]:
     """Yield the items of a text. Raises SourceError at its end if nothing in it is libvirt's."""
+    from .log.source import NotALogError
+
     try:
         yield from _chunks(source, "text", ports)
     except NotALogError:
@@ -318,10 +324,10 @@ def _undecided(source: Input, ports: frozenset[int], error: str) -> Iterator[Ite
 
 def _streams(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
     """Yield a stream from the file, and from each file that replaces it."""
-    yield from _STREAMS[kind](source.take, ports)
+    yield from _stream(kind, source.take, ports)
     while (rotation := source.rotation()) is not None:
         yield rotation
-        yield from _STREAMS[kind](source.take, ports)
+        yield from _stream(kind, source.take, ports)
 
 
 def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
@@ -335,7 +341,7 @@ def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[I
             return b"\n"  # a line does not continue in another file
         return data
 
-    for item in _STREAMS[kind](take, ports):
+    for item in _stream(kind, take, ports):
         yield from rotations
         rotations.clear()
         yield item

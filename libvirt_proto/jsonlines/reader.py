@@ -1,8 +1,8 @@
 """JSON lines, as written by presenter.py and edited by people, to messages and their frames.
 
 Redundant keys must agree: a number and its name, `payload_type` and the header, `payload` and `raw`. Whoever
-edits one edits the other, or deletes it. `n`, `length`, `error` and `remarks` describe how a message was
-received and are ignored; the length word is computed.
+edits one edits the other, or deletes it. `n`, `frame`, `length`, `error` and `remarks` describe how a message
+was received and are ignored; the length word is computed.
 """
 
 from __future__ import annotations

@@ -115,6 +115,13 @@ def test_a_message_has_names_and_typed_values(captures: Path) -> None:
     assert repr(reply) == f"<CapturedMessage {reply.n}: remote.domain_lookup_by_id reply #{reply.serial} s2c>"
 
 
+def test_messages_of_packets_have_their_numbers(captures: Path) -> None:
+    with libvirt_proto.open(captures / "virsh-domname.pcap") as capture:
+        assert [message.frame for message in capture][-2:] == [22, 23]
+    with libvirt_proto.open(captures / "libvirtd-rpc-info.log") as capture:
+        assert {message.frame for message in capture} == {None}
+
+
 def test_count_error_codes(captures: Path) -> None:
     """The example of README."""
     counts: Counter[str | None] = Counter()
