@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final, Literal
 
 from ..rpc.wire import MAX_FRAME, MAX_PROCEDURE, MAX_STATUS, MAX_TYPE, MIN_FRAME, START
-from .hexdump import looks_like_hex
-from .log.source import is_libvirt_text
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
-from .strace.line import PREFIX as STRACE_PREFIX
 
 #: `text` is any other text: only its end shows whether it contains lines of libvirt.
 FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace", "text"]
@@ -30,14 +26,6 @@ _OTHER_CAPTURES: Final = (
     (b"\xa1\xb2\xcd\x34", "modified pcap"),
 )
 
-#: A call with its result, an unfinished call, one that is longer than the data; or other lines of strace.
-_STRACE_LINE: Final = re.compile(
-    rb"^(?:" + STRACE_PREFIX + rb"(?:[a-z_]\w{0,40}\((?:[^\n]*(?:\) += (?:-?\d|\?)| <unfinished \.\.\.>$)"
-    rb'|\d+(?:<(?:->|[^<>\n]){0,400}>)?, ["\[{][^\n]*\Z)'
-    rb"|<\.\.\. \w{1,40} resumed>|\+\+\+ exited with \d|--- SIG[A-Z0-9]+ \{)"
-    rb"|strace: Process \d+ attached)",
-    re.MULTILINE,
-)
 #: Enough of a file to recognise its format.
 SNIFF_SIZE: Final = 65_536
 
@@ -93,7 +81,11 @@ def file_format(head: bytes) -> FileFormat | None:
         return None
     if _holds_messages(head):
         return "raw"
-    if _STRACE_LINE.search(head):
+    # The readers of text are slow to import, and a packet capture needs none.
+    from .hexdump import looks_like_hex
+    from .strace.line import looks_like_strace
+
+    if looks_like_strace(head):
         return "strace"
     if looks_like_hex(head):
         return "hex"
@@ -103,6 +95,8 @@ def file_format(head: bytes) -> FileFormat | None:
 def _is_text(head: bytes) -> bool:
     """Return whether the bytes are text: without zeros, or with lines of libvirt (a log that a crash damaged
     has zeros)."""
+    from .log.source import is_libvirt_text
+
     return bool(head) and (b"\0" not in head or is_libvirt_text(head))
 
 
