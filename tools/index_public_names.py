@@ -24,12 +24,9 @@ from typing import Any, Final
 
 def render() -> str:
     """Return the text of the index."""
-    imported, by_hand = (
-        _json("publicnames.json"),
-        tomllib.loads((FOLDER / "fieldnames.toml").read_text("utf-8")),
-    )
+    imported = json.loads((FOLDER / "publicnames.json").read_bytes())
+    by_hand = tomllib.loads((FOLDER / "fieldnames.toml").read_text("utf-8"))
     enums = {name: (enum["header"], enum["names"]) for name, enum in imported["enums"].items()}
-    enums |= {name: (enum["source"], enum["names"]) for name, enum in _json("enumnames.json").items()}
     fields = {**imported["fields"]}
     for struct, described in by_hand["fields"].items():
         fields[struct] = fields.get(struct, {}) | described
@@ -58,11 +55,6 @@ def holders(fields: dict[str, dict[str, Any]]) -> dict[str, tuple[str, ...]]:
 
 def _rows(rows: dict[str, Any]) -> str:
     return "".join(f"    {key!r}: {row!r},\n" for key, row in rows.items())
-
-
-def _json(name: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads((FOLDER / name).read_bytes())
-    return data
 
 
 def main() -> int:

@@ -8,10 +8,12 @@ from typing import Final, Literal
 
 from ..codec.limits import MAX_FRAME, MIN_FRAME
 from .hexdump import looks_like_hex
+from .log.source import is_libvirt_text
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 from .strace.line import PREFIX as STRACE_PREFIX
 
-FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace"]
+#: `text` is any other text: only its end shows whether it contains lines of libvirt.
+FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace", "text"]
 Compression = Literal["gzip", "bzip2", "xz"]
 #: Recognised only by name: Python before 3.14 cannot unpack it.
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -29,12 +31,6 @@ _OTHER_CAPTURES: Final = (
     (b"\xa1\xb2\xcd\x34", "modified pcap"),
 )
 
-#: A line of a libvirt log: its time is sufficient. In the journal, a line of a libvirt program.
-_LOG_LINE: Final = re.compile(
-    rb"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+\d{4}(?:: |$)"
-    rb'|[^\n"(]{10,200}? (?:libvirt|virt|virsh)[a-z-]{0,32}\[\d{1,10}\]: )',
-    re.MULTILINE,
-)
 #: A call with its result, an unfinished call, one that is longer than the data; or other lines of strace.
 _STRACE_LINE: Final = re.compile(
     rb"^(?:" + STRACE_PREFIX + rb"(?:[a-z_]\w{0,40}\((?:[^\n]*(?:\) += (?:-?\d|\?)| <unfinished \.\.\.>$)"
@@ -89,7 +85,7 @@ def other_capture(head: bytes) -> str | None:
 
 
 def file_format(head: bytes) -> FileFormat | None:
-    """Return the format of a file, by its first bytes (up to SNIFF_SIZE of them); None if unrecognised.
+    """Return the format of a file, by its first bytes (up to SNIFF_SIZE of them); None for other binaries.
 
     A raw stream is recognised by a plausible header anywhere in these bytes: it may begin in the middle of a
     message, or end before its first header does.
@@ -100,13 +96,19 @@ def file_format(head: bytes) -> FileFormat | None:
         return "pcapng"
     if other_capture(head):
         return None
-    if looks_like_hex(head):
-        return "hex"
     if _holds_messages(head):
         return "raw"
     if _STRACE_LINE.search(head):
         return "strace"
-    return "log" if _LOG_LINE.search(head) else None
+    if looks_like_hex(head):
+        return "hex"
+    return "text" if _is_text(head) else None
+
+
+def _is_text(head: bytes) -> bool:
+    """Return whether the bytes are text: without zeros, or with lines of libvirt (a log that a crash damaged
+    has zeros)."""
+    return bool(head) and (b"\0" not in head or is_libvirt_text(head))
 
 
 def _holds_messages(head: bytes) -> bool:
