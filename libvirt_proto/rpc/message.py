@@ -6,7 +6,6 @@ and libvirt's code disagree (the descriptor count is four bytes), this module fo
 
 from __future__ import annotations
 
-import struct
 from functools import lru_cache
 from struct import Struct
 from typing import Any, Final, Literal
@@ -128,7 +127,7 @@ class MessageDecoder:
                 type_, status, payload, name = known
                 try:
                     value, end = payload(data, _HEAD) if payload is not None else (None, _HEAD)
-                except (struct.error, ProtocolError, RecursionError):
+                except (ProtocolError, RecursionError):
                     end = None  # not canonical, or malformed
                 if end == length:
                     return Message(Header(prog, vers, proc, type_, serial, status), length, None, name, value)
