@@ -133,7 +133,7 @@ def function(function: Function, calls: list[str]) -> Description:
 
 
 def permission(name: str, procedures: list[str], filtered: list[str]) -> Description:
-    """A permission of libvirt's access control: its polkit `action`, the `procedures` that require it
+    """A permission in libvirt's access control: its polkit `action`, the `procedures` that require it
     (`@acl`), and those whose reply leaves out items without it (`@aclfilter`)."""
     action = f"org.libvirt.api.{name.replace('_', '-').replace(':', '.')}"
     return {

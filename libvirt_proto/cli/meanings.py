@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..names import public as publicnames
 from ..rpc.wire import MAX_FRAME
+from ..similar import did_you_mean
 from ..text import numbers
 from . import descriptions
 from .descriptions import Description
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from ..definitions.program import Procedure, Program
     from ..registry import Module, Registry
 
-#: A permission as in the .x (`storage_pool:search_storage_vols`), or the polkit action of libvirt's access
-#: driver (`org.libvirt.api.storage-pool.search-storage-vols`).
+#: A permission as in the .x (`storage_pool:search_storage_vols`), or its polkit action
+#: (`org.libvirt.api.storage-pool.search-storage-vols`).
 _PERMISSION: Final = r"([a-z_-]+):([a-z_-]+)|org\.libvirt\.api\.([a-z-]+)\.([a-z-]+)"
 _BITS: Final = 1 << 32
 
@@ -66,13 +67,16 @@ def everything(registry: Registry) -> Iterator[Entry]:
     yield from _members_of_the_api()
 
 
-def known_names(registry: Registry) -> Iterator[str]:
-    """Yield the names that a wrong one may have meant."""
-    from ..definitions import functions
+def similar_to(registry: Registry, word: str) -> str:
+    """Return ` Did you mean …?` for an unknown word, or "": functions of the API and permissions for words
+    that look like one, otherwise names of the definitions and enums."""
+    if word[:3].lower() == "vir" and "_" not in word:
+        from ..definitions import functions
 
-    yield from (entry.names[0] for entry in everything(registry))
-    yield from functions.names()
-    yield from permissions(registry)
+        enums = publicnames.enums()
+        return did_you_mean(word, [*functions.names(), *enums])
+    known = permissions(registry) if ":" in word else (entry.names[0] for entry in everything(registry))
+    return did_you_mean(word, known)
 
 
 def permissions(registry: Registry) -> dict[str, None]:

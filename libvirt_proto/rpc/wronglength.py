@@ -118,6 +118,14 @@ def explain_error(text: str, programs: Iterable[Program]) -> WrongLength | None:
     return explain(int(found["size"]) + (WORD_SIZE if found["fault"] == "large" else 0), programs)
 
 
+def explain_start(data: bytes, programs: Iterable[Program]) -> str | None:
+    """Return a description of bytes that begin with another protocol; None for all others."""
+    if (name := identify(data)) is not None:
+        return f"{name}, not libvirt"
+    found = explain(int.from_bytes(data[:WORD_SIZE]), programs)
+    return str(found) if found.kind == "foreign" and len(data) >= WORD_SIZE else None
+
+
 def verdict(found: Iterable[WrongLength]) -> str | None:
     """Return the conclusion from all wrong lengths of one daemon, None without one: a port scan tries several
     protocols."""
