@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
@@ -20,6 +21,8 @@ from ..blocks import Read
 from ..errors import SourceError
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
+from ..rpc.foreign import identify
+from ..rpc.wire import MIN_FRAME
 from .detect import (
     SNIFF_SIZE,
     ZSTD_MAGIC,
@@ -27,19 +30,14 @@ from .detect import (
     FileFormat,
     compression,
     file_format,
-    identify,
     other_capture,
     plausible_header,
 )
 from .follow import Following
-from .log import log_chunks
 from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, read_pcapng
 from .pcap.packet import SegmentDecoder
 from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler
-from .pcap.tls import NO_TSHARK, decrypting, has_tshark
-from .raw import hex_chunks, raw_chunks
 from .stop import Stop
-from .strace.source import strace_chunks
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -48,7 +46,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int | None], object]
 
 #: Fewer bytes may not identify a format, so more are awaited from a pipe.
-_ENOUGH: Final = 28
+_ENOUGH: Final = MIN_FRAME
 _UNDERSTOOD: Final = (
     "supported: pcap and pcapng captures, strace output, libvirt logs, raw streams of libvirt messages, and"
     " hex text (plain, or written by xxd, hexdump -C or tcpdump -x), also compressed with gzip, bzip2 or xz"
@@ -149,8 +147,9 @@ def open_source(
     (`file-replaced`, `file-truncated`). `keylog` is a file with the keys of TLS connections, with which
     tshark decrypts those of a capture.
 
-    Raises SourceError immediately if the file cannot be opened or its format is not recognised. A truncated
-    or damaged file yields everything before the damage, then a Notice (`truncated-file`, `corrupt-file`).
+    Raises SourceError immediately if the file cannot be opened or its format is not recognised; at the end of
+    a text in which nothing is libvirt's. A truncated or damaged file yields everything before the damage,
+    then a Notice (`truncated-file`, `corrupt-file`).
     """
     if path == "-":
         if sys.stdin is None:
@@ -176,8 +175,19 @@ def open_path(path: str, *, wait: bool = True) -> BinaryIO:
     """Open a file for `read_source`; without `wait`, a FIFO without a writer, too. Raises SourceError."""
     try:
         return open(path, "rb", opener=None if wait else _open_at_once)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, ValueError) as error:
         raise SourceError(f"{path}: {_words(error)}") from None
+
+
+def check_keylog(path: str) -> None:
+    """Raise SourceError for a key log that cannot be opened: tshark would ignore it. A FIFO is left to
+    tshark."""
+    if Path(path).is_fifo():
+        return
+    try:
+        open_path(path).close()
+    except SourceError as error:
+        raise SourceError(f"key log {error}") from None
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -213,8 +223,12 @@ def read_source(
     kind = format or file_format(head)
     if kind is None:
         raise SourceError(f"{name}: {_unknown(head)}")
+    if kind == "text":
+        return _undecided(source, ports, f"{name}: {_unknown(head)}")
     if keylog is None or kind not in ("pcap", "pcapng"):
         return _chunks(source, kind, ports)
+    from .pcap.tls import NO_TSHARK, has_tshark
+
     if not has_tshark():
         raise SourceError(f"{name}: {NO_TSHARK}")
     return _decrypted(source, kind, ports, keylog, None if packed or _name(file) is None else file.fileno())
@@ -232,6 +246,8 @@ def _words(error: BaseException) -> str:
             return "is a folder, not a file"
         case PermissionError():
             return "cannot be read (permission denied)"
+        case ValueError():  # a NUL, or characters that file names cannot have
+            return "is not a file name"
         case EOFError():
             return "the compressed file is truncated"
         case OSError(strerror=str(text)):
@@ -262,13 +278,26 @@ def _unknown(head: bytes) -> str:
     return f"{f'looks like {what}' if what else 'unrecognised format'}; {_UNDERSTOOD}"
 
 
-#: Readers of inputs other than packet captures.
-_STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]]]] = {
-    "raw": lambda read, _: raw_chunks(read),
-    "hex": lambda read, _: hex_chunks(read),
-    "log": lambda read, _: log_chunks(read),
-    "strace": strace_chunks,
-}
+def _stream(kind: FileFormat, read: Read, ports: frozenset[int]) -> Iterator[Item]:
+    """Return the items of an input other than a packet capture. Readers are imported on use: those of text
+    take a twentieth of the start."""
+    match kind:
+        case "raw":
+            from .raw import raw_chunks
+
+            return raw_chunks(read)
+        case "hex":
+            from .raw import hex_chunks
+
+            return hex_chunks(read)
+        case "strace":
+            from .strace.source import strace_chunks
+
+            return strace_chunks(read, ports)
+        case _:
+            from .log.source import log_chunks
+
+            return log_chunks(read, undecided=kind == "text")
 
 
 def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
@@ -276,7 +305,7 @@ def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[
     try:
         if kind in ("pcap", "pcapng"):
             yield from _connections(_packets(source, kind), ports)
-        elif kind in ("log", "strace"):
+        elif kind in ("log", "strace", "text"):
             yield from _lines(source, kind, ports)
         else:
             yield from _streams(source, kind, ports)
@@ -284,12 +313,22 @@ def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[
         yield _unreadable(error)
 
 
+def _undecided(source: Input, ports: frozenset[int], error: str) -> Iterator[Item]:
+    """Yield the items of a text. Raises SourceError at its end if nothing in it is libvirt's."""
+    from .log.source import NotALogError
+
+    try:
+        yield from _chunks(source, "text", ports)
+    except NotALogError:
+        raise SourceError(error) from None
+
+
 def _streams(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
     """Yield a stream from the file, and from each file that replaces it."""
-    yield from _STREAMS[kind](source.take, ports)
+    yield from _stream(kind, source.take, ports)
     while (rotation := source.rotation()) is not None:
         yield rotation
-        yield from _STREAMS[kind](source.take, ports)
+        yield from _stream(kind, source.take, ports)
 
 
 def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
@@ -303,7 +342,7 @@ def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[I
             return b"\n"  # a line does not continue in another file
         return data
 
-    for item in _STREAMS[kind](take, ports):
+    for item in _stream(kind, take, ports):
         yield from rotations
         rotations.clear()
         yield item
@@ -330,6 +369,8 @@ def _decrypted(
                 file.flush()
             file.seek(0)
             source, capture = Input(cast(BinaryIO, file)), file.fileno()
+        from .pcap.tls import decrypting
+
         yield from decrypting(_chunks(source, kind, ports), capture, keylog, ports)
 
 

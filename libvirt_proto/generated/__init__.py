@@ -10,9 +10,9 @@
 #   87078e2b4e876e88e71a038f6d31016ac810d003f46e49500f7ad2b7c07f9c30  remote_protocol.x
 #   aa5cfe80ec7eef091743a9a883f5125428288b48236e59d66b0c79389e30b4ab  virkeepaliveprotocol.x
 #   1f951f43af4d5a272052f8eb65aa27a7681c0b77e4f3233a0b0140cfcf47da28  virnetprotocol.x
-"""What is where in this package, and all that can be said without types: programs, procedures, numbers, names.
+"""Programs, procedures, numbers and names of this package, without types.
 
-A module per .x file has the types. It is loaded when first asked for.
+A module per .x file has the types. It is imported when the first of them is needed.
 """
 
 from typing import Any, Final
@@ -21,7 +21,7 @@ from libvirt_proto.codec.primitives import require_api
 
 require_api(3)
 
-#: The release of libvirt, None for definitions of one's own.
+#: The release of libvirt, None for custom definitions.
 RELEASE: Final[str | None] = "12.6.0"
 
 #: Module → its .x file.
@@ -38,7 +38,7 @@ MODULES: Final[dict[str, str]] = {
 }
 
 #: Module → its programs: name, symbol, number, version, procedures. A procedure: number, name, symbol, module and
-#: name of its args, ret and msg, and what the .x's comment says of it (see libvirt_proto.definitions.program).
+#: name of its args, ret and msg, and the annotations of its comment in the .x (see libvirt_proto.definitions.program).
 PROGRAMS: Final[dict[str, tuple[Any, ...]]] = {
     "admin": (
         (
@@ -592,8 +592,8 @@ PROGRAMS: Final[dict[str, tuple[Any, ...]]] = {
                 (441, "domain_restore_params", "REMOTE_PROC_DOMAIN_RESTORE_PARAMS", "remote.remote_domain_restore_params_args", None, None, ("both", None, None, None, None, (("domain", "start", None, None, None), ("domain", "write", None, None, None)), ())),  # since 8.4.0, by virDomainRestoreParams of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 (442, "domain_abort_job_flags", "REMOTE_PROC_DOMAIN_ABORT_JOB_FLAGS", "remote.remote_domain_abort_job_flags_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 8.5.0, by virDomainAbortJobFlags of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 (443, "domain_fd_associate", "REMOTE_PROC_DOMAIN_FD_ASSOCIATE", "remote.remote_domain_fd_associate_args", None, None, ("none", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 9.0.0, by virDomainFDAssociate of the public API (the definitions say: after 4.5.0, by 9.8.0)
-                (444, "network_set_metadata", "REMOTE_PROC_NETWORK_SET_METADATA", "remote.remote_network_set_metadata_args", None, None, ("both", None, None, None, None, (("network", "write", None, None, None), ("network", "save", "!VIR_NETWORK_UPDATE_AFFECT_CONFIG|VIR_NETWORK_UPDATE_AFFECT_LIVE", None, None), ("network", "save", "VIR_NETWORK_UPDATE_AFFECT_CONFIG", None, None)), ())),  # since after 4.5.0, by 9.8.0
-                (445, "network_get_metadata", "REMOTE_PROC_NETWORK_GET_METADATA", "remote.remote_network_get_metadata_args", "remote.remote_network_get_metadata_ret", None, ("both", None, None, None, None, (("network", "read", None, None, None),), ())),  # since after 4.5.0, by 9.8.0
+                (444, "network_set_metadata", "REMOTE_PROC_NETWORK_SET_METADATA", "remote.remote_network_set_metadata_args", None, None, ("both", None, None, None, None, (("network", "write", None, None, None), ("network", "save", "!VIR_NETWORK_UPDATE_AFFECT_CONFIG|VIR_NETWORK_UPDATE_AFFECT_LIVE", None, None), ("network", "save", "VIR_NETWORK_UPDATE_AFFECT_CONFIG", None, None)), ())),  # since 9.7.0, by virNetworkSetMetadata of the public API (the definitions say: after 4.5.0, by 9.8.0)
+                (445, "network_get_metadata", "REMOTE_PROC_NETWORK_GET_METADATA", "remote.remote_network_get_metadata_args", "remote.remote_network_get_metadata_ret", None, ("both", None, None, None, None, (("network", "read", None, None, None),), ())),  # since 9.7.0, by virNetworkGetMetadata of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 (446, "network_event_callback_metadata_change", "REMOTE_PROC_NETWORK_EVENT_CALLBACK_METADATA_CHANGE", None, None, "remote.remote_network_event_callback_metadata_change_msg", ("both", None, None, None, None, (), ())),  # since after 4.5.0, by 9.8.0
                 (447, "node_device_update", "REMOTE_PROC_NODE_DEVICE_UPDATE", "remote.remote_node_device_update_args", None, None, ("both", "high", None, None, None, (("node_device", "write", None, None, None), ("node_device", "save", "!VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG|VIR_NODE_DEVICE_UPDATE_AFFECT_LIVE", None, None), ("node_device", "save", "VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG", None, None)), ())),  # since 10.1.0
                 (448, "domain_graphics_reload", "REMOTE_PROC_DOMAIN_GRAPHICS_RELOAD", "remote.remote_domain_graphics_reload_args", None, None, ("both", None, None, None, None, (("domain", "write", None, None, None),), ())),  # since 10.2.0
@@ -624,7 +624,7 @@ PROGRAMS: Final[dict[str, tuple[Any, ...]]] = {
     ),
 }
 
-#: Module → its enumerations by their names in the .x → their members and the numbers of these.
+#: Module → enumeration (its name in the .x) → member → number.
 MEMBERS: Final[dict[str, dict[str, dict[str, int]]]] = {
     "admin": {
         "admin_procedure": {
@@ -1189,7 +1189,7 @@ MEMBERS: Final[dict[str, dict[str, dict[str, int]]]] = {
     },
 }
 
-#: Module → its constants by their names in the .x.
+#: Module → constant (its name in the .x) → number.
 CONSTANTS: Final[dict[str, dict[str, int]]] = {
     "admin": {
         "ADMIN_STRING_MAX": 4194304,
@@ -1315,7 +1315,7 @@ CONSTANTS: Final[dict[str, dict[str, int]]] = {
     },
 }
 
-#: Module → constants that the .x takes from elsewhere: number, and the header that has it where that is known.
+#: Module → constant that the .x uses and C headers define → number and header (None if unknown).
 EXTERNALS: Final[dict[str, dict[str, tuple[int, str | None]]]] = {
     "admin": {
         "VIR_TYPED_PARAM_INT": (1, "include/libvirt/libvirt-common.h.in"),

@@ -14,13 +14,15 @@ from ..errors import DefinitionError, Problem
 from ..reader import read_bytes
 from .archive import ARCHIVE, Archive, ArchiveError, Release, UnknownRelease, read_archive
 from .facts import HISTORY, History, read_history
-from .narrow import FUNCTIONS, Functions, read_functions
+from .functions import FUNCTIONS, Functions, read_functions
 from .version import version_key
 
 __all__ = [
+    "LATEST",
     "MANIFEST",
     "UnknownRelease",
     "archive_of",
+    "canonical",
     "find",
     "folders",
     "functions",
@@ -32,6 +34,8 @@ __all__ = [
 ]
 
 MANIFEST: Final = "MANIFEST.toml"
+#: Another name of the newest release.
+LATEST: Final = "latest"
 
 Content = TypeVar("Content")
 
@@ -67,8 +71,14 @@ def releases() -> tuple[Release, ...]:
     return tuple(sorted(found.values(), key=lambda release: version_key(release.name)))
 
 
+def canonical(name: str) -> str:
+    """Return the name of a release that may be written as a tag (`v12.6.0`) or as `latest`."""
+    return newest() if name == LATEST else name.removeprefix("v")
+
+
 def find(name: str) -> Release:
-    """Return the release that has the definitions of the release `name`; raises UnknownRelease."""
+    """Return the release that has the definitions of the release `name`, which `canonical` returned; raises
+    UnknownRelease."""
     return Archive(releases()).find(name)
 
 
@@ -107,8 +117,8 @@ def history() -> History | None:
 
 
 def functions() -> Functions:
-    """Return the public functions of procedures, empty if they were not imported; raises DefinitionError."""
-    return _optional(FUNCTIONS, read_functions) or {}
+    """Return the functions of the public API, none if they were not imported; raises DefinitionError."""
+    return _optional(FUNCTIONS, read_functions) or Functions()
 
 
 @cache

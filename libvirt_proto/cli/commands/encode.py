@@ -37,13 +37,7 @@ FORMATS = ("raw", "hex", "pcapng")
 @click.option("--dir", "direction", type=click.Choice(["c2s", "s2c"]), help="Only this direction.")
 @options.definitions
 @options.colour
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write to a file that only you can read.",
-)
+@options.output
 @click.pass_context
 def encode(
     ctx: click.Context,
@@ -55,9 +49,10 @@ def encode(
     color: str,
     output: Path | None,
 ) -> None:
-    """Encode messages in JSON lines, as written by `decode --format jsonl`, to wire bytes. Without FILE, or
-    with -, standard input is read. Lengths, counts and padding are computed; unedited lines give the original
-    bytes. Use the same definitions as for decoding.
+    """Encode messages in JSON lines, as written by `decode --format jsonl`, to wire bytes. Pretty-printed and
+    concatenated JSON and arrays are accepted, too. Without FILE, or with -, standard input is read. Lengths,
+    counts and padding are computed; unedited lines give the original bytes. Use the same definitions as for
+    decoding.
 
     raw and hex contain all messages in the order of the lines, whatever their connection and direction. To
     get the bytes of one side, select it with --conn (a number in order of appearance, or a part of the name)
