@@ -141,8 +141,11 @@ class TypeFinder:
         if numbers := self._names.numbers_named(module, name):
             related = ((numbers[0][1].span, "defined here"),)
             return Problem(Rule.WRONG_KIND, type_.span, f"{name} is a constant, not a type", related=related)
-        hint = self._names.elsewhere(name, types=True) or self._names.similar(module, name, types=True)
-        hint = hint or rpc_headers.suggestion(name, self._names.absent(module))
+        hint = self._names.elsewhere(name, types=True) or rpc_headers.suggestion(name)
+        if hint is None:
+            similar = self._names.similar(module, name, types=True)
+            hint = f"add its definition, such as 'typedef opaque {name}<>;', or the file that has it"
+            hint = (f"{similar} Otherwise, {hint}" if similar else hint) + self._names.absent(module)
         return Problem(Rule.UNKNOWN_NAME, type_.span, f"unknown type {name}", hint)
 
 

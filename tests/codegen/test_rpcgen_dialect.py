@@ -105,6 +105,11 @@ def test_constants_of_headers(tmp_path: Path) -> None:
         ("size_t", "add 'typedef unsigned hyper size_t;' if that is what the peer sends"),
         ("uint32", "add 'typedef unsigned int uint32;' if that is what the peer sends"),
         ("time_t", "add 'typedef hyper time_t;' if that is what the peer sends"),
+        (
+            "uint32_tt",
+            "did you mean uint32_t? Otherwise, add its definition, such as 'typedef opaque uint32_tt<>;', "
+            "or the file that has it",
+        ),
         ("fattr3", "add its definition, such as 'typedef opaque fattr3<>;', or the file that has it"),
     ],
 )
@@ -112,8 +117,8 @@ def test_unknown_type_gets_a_typedef(tmp_path: Path, type_: str, hint: str) -> N
     found = problem(tmp_path, f"struct s {{ {type_} a; }};")
     assert f"demo.x:1:12: error: unknown type {type_}\n" in found
     assert found.endswith(f"hint: {hint}")
-    suggested = re.findall("'(typedef .*?;)'", hint)
-    assert module(tmp_path, f"{suggested[0]} struct s {{ {type_} a; }};").by_name["s"]
+    for typedef in re.findall("'(typedef .*?;)'", hint):
+        assert module(tmp_path, f"{typedef} struct s {{ {type_} a; }};").by_name["s"]
 
 
 def test_unknown_type_names_absent_files(tmp_path: Path) -> None:
