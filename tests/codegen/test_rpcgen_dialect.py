@@ -10,6 +10,8 @@ import pytest
 
 from libvirt_proto import registry
 from libvirt_proto.codec.types import Bound, Integer, Named, Opaque, String, Structure
+from libvirt_proto.jsonlines.decode import from_plain
+from libvirt_proto.jsonlines.encode import to_plain
 from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.pipeline import generate
@@ -151,6 +153,19 @@ def test_character_is_a_number(tmp_path: Path) -> None:
     type_ = registry.load(tmp_path / "demo.x").modules()[0].types["u"]
     assert type_.from_bytes(bytes.fromhex("00000061 00000007")).value == 7
     assert "expected one ASCII character, got ''ab''" in problem(tmp_path, "const A = 'ab';")
+
+
+def test_discriminant_of_eight_bytes(tmp_path: Path) -> None:
+    text = "union u switch (unsigned hyper k) { case 0xFFFFFFFFFFFFFFFF: int a; case 3: void; };"
+    assert [(each.min_size, each.max_size) for each in module(tmp_path, text).types] == [(8, 12)]
+    type_ = registry.load(tmp_path / "demo.x").modules()[0].types["u"]
+    data = b"\xff" * 8 + bytes.fromhex("00000007")
+    value = type_.from_bytes(data)
+    assert (value.k, value.value) == (2**64 - 1, 7)
+    assert type_.to_bytes(value) == data
+    plain = to_plain(type_, value)
+    assert plain["a"] == 7
+    assert from_plain(type_, plain) == value
 
 
 PROGRAM = """
