@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from struct import Struct
 from typing import Final, Literal
 
-from ..codec.limits import MAX_FRAME, MIN_FRAME
-from .hexdump import looks_like_hex
+from ..codec.limits import MIN_FRAME
+from ..rpc.plausible import plausible_header
+from .bytetext.reader import looks_like_byte_text
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 from .strace.line import PREFIX as STRACE_PREFIX
 
@@ -46,36 +46,11 @@ _STRACE_LINE: Final = re.compile(
 #: Enough of a file to recognise its format.
 SNIFF_SIZE: Final = 65_536
 
-#: Procedure numbers are assigned consecutively; after two decades the largest is below 500.
-MAX_PROCEDURE: Final = 9999
-_MAX_TYPE: Final = 6
-_MAX_STATUS: Final = 2
-_HEADER = Struct(">IIIiiIi").unpack_from
-
 _COMPRESSION: Final[tuple[tuple[bytes, Compression], ...]] = (
     (b"\x1f\x8b\x08", "gzip"),
     (b"BZh", "bzip2"),
     (b"\xfd7zXZ\x00", "xz"),
 )
-
-
-def plausible_header(data: bytes, offset: int = 0, programs: frozenset[int] | None = None) -> bool:
-    """Return whether data[offset:] begins with a length word and header that libvirt could send.
-
-    This needs a valid length, version 1, a valid type and status, a small procedure number, and one of
-    `programs` (None: any program). False if the data is too short.
-    """
-    if len(data) - offset < MIN_FRAME:
-        return False
-    length, program, version, procedure, kind, _, status = _HEADER(data, offset)
-    return (
-        MIN_FRAME <= length <= MAX_FRAME
-        and version == 1
-        and 0 <= kind <= _MAX_TYPE
-        and 0 <= status <= _MAX_STATUS
-        and 0 < procedure <= MAX_PROCEDURE
-        and (programs is None or program in programs)
-    )
 
 
 def compression(head: bytes) -> Compression | None:
@@ -100,12 +75,12 @@ def file_format(head: bytes) -> FileFormat | None:
         return "pcapng"
     if other_capture(head):
         return None
-    if looks_like_hex(head):
-        return "hex"
     if _holds_messages(head):
         return "raw"
     if _STRACE_LINE.search(head):
         return "strace"
+    if looks_like_byte_text(head):
+        return "hex"
     return "log" if _LOG_LINE.search(head) else None
 
 

@@ -20,6 +20,8 @@ from ..blocks import Read
 from ..errors import SourceError
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
+from ..rpc.plausible import plausible_header
+from .bytetext.reader import byte_chunks
 from .detect import (
     SNIFF_SIZE,
     ZSTD_MAGIC,
@@ -29,7 +31,6 @@ from .detect import (
     file_format,
     identify,
     other_capture,
-    plausible_header,
 )
 from .follow import Following
 from .log import log_chunks
@@ -37,7 +38,7 @@ from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, rea
 from .pcap.packet import SegmentDecoder
 from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler
 from .pcap.tls import NO_TSHARK, decrypting, has_tshark
-from .raw import hex_chunks, raw_chunks
+from .raw import raw_chunks
 from .stop import Stop
 from .strace.source import strace_chunks
 
@@ -51,7 +52,7 @@ Progress = Callable[[int, int | None], object]
 _ENOUGH: Final = 28
 _UNDERSTOOD: Final = (
     "supported: pcap and pcapng captures, strace output, libvirt logs, raw streams of libvirt messages, and"
-    " hex text (plain, or written by xxd, hexdump -C or tcpdump -x), also compressed with gzip, bzip2 or xz"
+    " bytes as text (hex, dumps, literals, base64), also compressed with gzip, bzip2 or xz"
 )
 _NO_CONNECTION: Final = (
     "no libvirt connection in this capture; use --port N for TLS on a port other than 16514; unix sockets do"
@@ -265,7 +266,7 @@ def _unknown(head: bytes) -> str:
 #: Readers of inputs other than packet captures.
 _STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]]]] = {
     "raw": lambda read, _: raw_chunks(read),
-    "hex": lambda read, _: hex_chunks(read),
+    "hex": lambda read, _: byte_chunks(read),
     "log": lambda read, _: log_chunks(read),
     "strace": strace_chunks,
 }

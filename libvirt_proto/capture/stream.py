@@ -12,7 +12,8 @@ from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..events import Captured, Chunk, Closed, Direction, Item, Notice, NoticeCode, Seen
 from ..rpc.frame import Frame, FrameDecoder
 from ..rpc.message import Message
-from .detect import first_bytes, identify, plausible_header
+from ..rpc.plausible import plausible_header
+from .detect import first_bytes, identify
 
 _WORD = Struct(">I").unpack_from
 _LENGTH_HEAD = Struct(">I8s").unpack_from

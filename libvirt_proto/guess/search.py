@@ -12,13 +12,13 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from ..capture.detect import MAX_PROCEDURE
 from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..codec.values import XdrStruct, XdrUnion
 from ..codec.xdrtype import type_of
 from ..registry import Registry
 from ..rpc.frame import TYPES_WITH_FDS
 from ..rpc.message import Header, Message, decode_message
+from ..rpc.plausible import MAX_PROCEDURE
 from .evidence import background, weigh, word_bits
 
 _HEADER = Struct(">IIiiIi").unpack_from

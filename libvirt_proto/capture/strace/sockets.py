@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from ...codec.limits import MIN_FRAME
 from ...events import Chunk, Connection, Connections, Direction
-from ..detect import plausible_header
+from ...rpc.plausible import plausible_header
 from .line import Label
 
 #: libvirt-sock, libvirt-sock-ro, libvirt-admin-sock, virtqemud-sock, virtlogd-sock, …; not the monitors of
