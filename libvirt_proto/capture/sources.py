@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
@@ -20,6 +21,7 @@ from ..blocks import Read
 from ..errors import SourceError
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
+from ..rpc.foreign import identify
 from ..rpc.plausible import plausible_header
 from .bytetext.reader import byte_chunks
 from .detect import (
@@ -29,11 +31,10 @@ from .detect import (
     FileFormat,
     compression,
     file_format,
-    identify,
     other_capture,
 )
 from .follow import Following
-from .log import log_chunks
+from .log.source import NotALogError, log_chunks
 from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, read_pcapng
 from .pcap.packet import SegmentDecoder
 from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler
@@ -150,8 +151,9 @@ def open_source(
     (`file-replaced`, `file-truncated`). `keylog` is a file with the keys of TLS connections, with which
     tshark decrypts those of a capture.
 
-    Raises SourceError immediately if the file cannot be opened or its format is not recognised. A truncated
-    or damaged file yields everything before the damage, then a Notice (`truncated-file`, `corrupt-file`).
+    Raises SourceError immediately if the file cannot be opened or its format is not recognised; at the end of
+    a text in which nothing is libvirt's. A truncated or damaged file yields everything before the damage,
+    then a Notice (`truncated-file`, `corrupt-file`).
     """
     if path == "-":
         if sys.stdin is None:
@@ -177,8 +179,19 @@ def open_path(path: str, *, wait: bool = True) -> BinaryIO:
     """Open a file for `read_source`; without `wait`, a FIFO without a writer, too. Raises SourceError."""
     try:
         return open(path, "rb", opener=None if wait else _open_at_once)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, ValueError) as error:
         raise SourceError(f"{path}: {_words(error)}") from None
+
+
+def check_keylog(path: str) -> None:
+    """Raise SourceError for a key log that cannot be opened: tshark would ignore it. A FIFO is left to
+    tshark."""
+    if Path(path).is_fifo():
+        return
+    try:
+        open_path(path).close()
+    except SourceError as error:
+        raise SourceError(f"key log {error}") from None
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -214,6 +227,8 @@ def read_source(
     kind = format or file_format(head)
     if kind is None:
         raise SourceError(f"{name}: {_unknown(head)}")
+    if kind == "text":
+        return _undecided(source, ports, f"{name}: {_unknown(head)}")
     if keylog is None or kind not in ("pcap", "pcapng"):
         return _chunks(source, kind, ports)
     if not has_tshark():
@@ -233,6 +248,8 @@ def _words(error: BaseException) -> str:
             return "is a folder, not a file"
         case PermissionError():
             return "cannot be read (permission denied)"
+        case ValueError():  # a NUL, or characters that file names cannot have
+            return "is not a file name"
         case EOFError():
             return "the compressed file is truncated"
         case OSError(strerror=str(text)):
@@ -268,6 +285,7 @@ _STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]
     "raw": lambda read, _: raw_chunks(read),
     "hex": lambda read, _: byte_chunks(read),
     "log": lambda read, _: log_chunks(read),
+    "text": lambda read, _: log_chunks(read, undecided=True),
     "strace": strace_chunks,
 }
 
@@ -277,12 +295,20 @@ def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[
     try:
         if kind in ("pcap", "pcapng"):
             yield from _connections(_packets(source, kind), ports)
-        elif kind in ("log", "strace"):
+        elif kind in ("log", "strace", "text"):
             yield from _lines(source, kind, ports)
         else:
             yield from _streams(source, kind, ports)
     except _READ_ERRORS as error:
         yield _unreadable(error)
+
+
+def _undecided(source: Input, ports: frozenset[int], error: str) -> Iterator[Item]:
+    """Yield the items of a text. Raises SourceError at its end if nothing in it is libvirt's."""
+    try:
+        yield from _chunks(source, "text", ports)
+    except NotALogError:
+        raise SourceError(error) from None
 
 
 def _streams(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:

@@ -8,7 +8,7 @@ from struct import unpack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_proto.capture.log import log_chunks
+from libvirt_proto.capture.log.source import log_chunks
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.codec.limits import MAX_FRAME
 from libvirt_proto.events import Captured, Chunk, Closed, ConnectionEvent, Notice

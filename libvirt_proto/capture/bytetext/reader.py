@@ -109,6 +109,8 @@ def looks_like_byte_text(head: bytes) -> bool:
             reader.out.clear()
     reader.finish()
     whole = not reader.bad or reader.size >= _ENOUGH
+    if reader.skipped and b"RPC_" in head:  # a log with bytes in it
+        return False
     return reader.is_bytes and (reader.framed or (whole and not reader.skipped))
 
 

@@ -163,11 +163,41 @@ def test_rejects_unknown_input(data: bytes, words: str) -> None:
     assert words in str(caught.value)
 
 
+LIBVIRT_LINE = b"2026-11-22 21:45:08.121+0000: 19725: info : libvirt version: 9.0.0\n"
+
+
+@pytest.mark.parametrize("line", [LIBVIRT_LINE, b"Nov 22 21:45:08 host libvirtd[123]: " + LIBVIRT_LINE])
+@pytest.mark.parametrize("before", [b"", b"the end of a document\n", b"prose\n" * 50_000])
+def test_text_with_libvirt_lines_is_a_log(before: bytes, line: bytes) -> None:
+    (notice,) = open_bytes(before + line)
+    assert isinstance(notice, Notice)
+    assert notice.code == "no-rpc-lines"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hello, world\n",
+        b"# only a comment\n",
+        b"0",
+        b"2026-11-22 21:45:08.121 INFO nova.compute [-] hello",
+        b"Nov 22 21:45:08 host sshd[123]: hello",
+        b"int main(void)\n{\n    return read(4, buffer, 4);\n}\n",
+        b"See read(2) and write(2).\n",
+        b"prose\n" * 50_000,
+    ],
+)
+def test_verdict_on_other_text_comes_at_its_end(data: bytes) -> None:
+    items = read_source(io.BytesIO(data), "bytes")
+    with pytest.raises(SourceError, match="bytes: unrecognised format; supported: "):
+        next(items)
+
+
 def test_reports_unreadable_files(tmp_path: Path) -> None:
     for path, words in (
         (str(tmp_path / "none"), "no such file"),
         (str(tmp_path), "is a folder, not a file"),
-        ("a\0b", "null"),
+        ("a\0b", "is not a file name"),
         (str(tmp_path / ("x" * 300)), "file name too long"),
     ):
         with pytest.raises(SourceError) as caught:
