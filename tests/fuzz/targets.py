@@ -18,7 +18,7 @@ from tests.support.elf import NAMES, NOTES, ZERO, claim, elf, note
 from tests.support.oracles import PROGRAMS, items
 from tests.support.packets import Talk, enhanced, interface, obsolete, option, pcap, section, simple
 
-from . import captures, definitions, probes, wire
+from . import captures, definitions, probes, texts, wire
 
 TESTS = Path(__file__).resolve().parent.parent
 #: The committed inputs, one folder per target.
@@ -141,6 +141,21 @@ def _strace() -> Iterator[bytes]:
 
 def _log() -> Iterator[bytes]:
     return _texts("libvirtd-rpc-info.log", lines=5)
+
+
+def _words() -> Iterator[bytes]:
+    yield from (b"66", b"-1", b"0x20008086", b"16384", b"33,554,432", b"virDomainGetState", b"domain:read")
+    yield from (b"virDomainState.5", b"REMOTE_PROC_OPEN", b"remote.auth_list", b"remote_typed_param")
+    yield b"packet -2147483612 bytes received from server too large, want 33554432"
+    yield b"error: unknown procedure: 350"
+    yield b"prog=536903814 vers=1 proc=183 type=0 status=0 virDomainGetName org.libvirt.api.domain.read"
+
+
+def _layouts() -> Iterator[bytes]:
+    for text in _lines():
+        yield text.replace(b",", b",\n")[:LONGEST]
+        yield b"[" + text.rstrip() + b",\n" + text.rstrip() + b"]"
+        return
 
 
 def _random(count: int, size: int) -> Iterator[bytes]:
@@ -275,6 +290,8 @@ _OPERAND_WORDS = (
 TARGETS: dict[str, Target] = {
     "message": Target(wire.message, _messages, longest=512),
     "frame": Target(wire.frames, _frames),
+    "lookup": Target(texts.lookup, _words, longest=200),
+    "objects": Target(texts.objects, _layouts, (b"{", b"}", b'"', b"},{", b'"serial":', b"\n", b"\\")),
     "jsonl": Target(wire.line, _lines),
     "pcap": Target(captures.Reader("pcap"), _pcaps, longest=LONGEST),
     "pcapng": Target(captures.Reader("pcapng"), _pcapngs, longest=LONGEST),
