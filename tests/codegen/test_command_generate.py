@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -242,3 +243,21 @@ def test_counts_many_differences(run, tmp_path: Path) -> None:  # type: ignore[n
     assert result.output.startswith("structs: a-structs: the ABI of 25 types differs; the wire stays\n")
     assert "  struct s19: only in the definitions; the wire stays\n  and 5 more, in the diff" in result.output
     assert result.output.count("+struct s") == 25
+
+
+def test_structs_check_reads_only_regular_files_of_limited_size(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a.x").write_text("struct a { int x; };\n")
+    (tmp_path / "a-structs").touch()
+    os.truncate(tmp_path / "a-structs", 1 << 40)
+    result = run("structs", "--defs", "a.x", "-o", ".", "--check")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "libvirt-proto: error: cannot read a-structs: larger than 1 MiB\n",
+    )
+    (tmp_path / "a-structs").unlink()
+    os.mkfifo(tmp_path / "a-structs")
+    result = run("structs", "--defs", "a.x", "-o", ".", "--check")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "libvirt-proto: error: cannot read a-structs: not a regular file\n",
+    )
