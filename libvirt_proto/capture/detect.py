@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Final, Literal
 
-from ..codec.limits import MAX_FRAME, MIN_FRAME
+from ..rpc.wire import MAX_FRAME, MAX_PROCEDURE, MAX_STATUS, MAX_TYPE, MIN_FRAME, START
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 
 #: `text` is any other text: only its end shows whether it contains lines of libvirt.
@@ -30,11 +29,7 @@ _OTHER_CAPTURES: Final = (
 #: Enough of a file to recognise its format.
 SNIFF_SIZE: Final = 65_536
 
-#: Procedure numbers are assigned consecutively; after two decades the largest is below 500.
-MAX_PROCEDURE: Final = 9999
-_MAX_TYPE: Final = 6
-_MAX_STATUS: Final = 2
-_HEADER = Struct(">IIIiiIi").unpack_from
+_start = START.unpack_from
 
 _COMPRESSION: Final[tuple[tuple[bytes, Compression], ...]] = (
     (b"\x1f\x8b\x08", "gzip"),
@@ -51,12 +46,12 @@ def plausible_header(data: bytes, offset: int = 0, programs: frozenset[int] | No
     """
     if len(data) - offset < MIN_FRAME:
         return False
-    length, program, version, procedure, kind, _, status = _HEADER(data, offset)
+    length, program, version, procedure, kind, _, status = _start(data, offset)
     return (
         MIN_FRAME <= length <= MAX_FRAME
         and version == 1
-        and 0 <= kind <= _MAX_TYPE
-        and 0 <= status <= _MAX_STATUS
+        and 0 <= kind <= MAX_TYPE
+        and 0 <= status <= MAX_STATUS
         and 0 < procedure <= MAX_PROCEDURE
         and (programs is None or program in programs)
     )

@@ -22,6 +22,7 @@ from ..errors import SourceError
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
 from ..rpc.foreign import identify
+from ..rpc.wire import MIN_FRAME
 from .detect import (
     SNIFF_SIZE,
     ZSTD_MAGIC,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int | None], object]
 
 #: Fewer bytes may not identify a format, so more are awaited from a pipe.
-_ENOUGH: Final = 28
+_ENOUGH: Final = MIN_FRAME
 _UNDERSTOOD: Final = (
     "supported: pcap and pcapng captures, strace output, libvirt logs, raw streams of libvirt messages, and"
     " hex text (plain, or written by xxd, hexdump -C or tcpdump -x), also compressed with gzip, bzip2 or xz"

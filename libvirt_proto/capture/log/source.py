@@ -14,12 +14,14 @@ from itertools import product, takewhile
 from typing import Final
 
 from ...blocks import LineTooLongError, Read, text_lines
-from ...codec.limits import MAX_FRAME, MIN_FRAME
 from ...events import Item, Notice, NoticeCode
+from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ..objects import MESSAGES, ObjectError, Objects, header
 from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
 from .dress import MARKS, TEXTS, Entry, field, objects, undress
 from .grammar import NUMBERS, Head, Problem, Record, Text, is_complete, parse
+from .lengths import TOKEN as LENGTH_TOKEN
+from .lengths import WrongLengths
 
 #: Lines of other areas contain whole documents; none is longer than a message.
 _MAX_LINE: Final = MAX_FRAME
@@ -106,7 +108,8 @@ def log_chunks(read: Read, *, undecided: bool = False) -> Iterator[Item]:
     are not messages. Connections follow `objects`. All other RPC records become events.
 
     Notices: `bad-log-line`, at the end, with the number of lines that name a probe of RPC and are not its
-    record; `no-rpc-lines`, with the settings that are needed; `no-times` and `no-zone` (notes).
+    record; `no-rpc-lines`, with the settings that are needed; `no-times`, `no-zone` and `wrong-length`
+    (notes).
 
     Raises NotALogError at the end of an `undecided` text without a line of libvirt.
     """
@@ -138,6 +141,7 @@ class _Log:
         #: Whether a line of libvirt was found.
         self._libvirt = False
         self._objects = Objects("log")
+        self._lengths = WrongLengths()
         self._number = 0
         self._noted: set[Cause] = set()
         #: The lines before this one, since the last record.
@@ -168,6 +172,8 @@ class _Log:
                     yield from self._next(line)
                 elif self._last and b"message repeated" in line:
                     yield from self._repeated(line)
+                elif LENGTH_TOKEN in line:
+                    yield from self._wrong_length(line)
                 else:
                     if not self._libvirt and _is_libvirt_line(line):
                         self._libvirt = True
@@ -189,8 +195,14 @@ class _Log:
         if self._bad:
             more = f"; {self._bad} lines that name a probe of RPC cannot be parsed" if self._bad > 1 else ""
             yield Notice(NoticeCode.BAD_LOG_LINE, self._first_bad + more)
-        elif self._empty:
+        elif self._empty and not self._lengths.any:
             yield Notice(NoticeCode.NO_RPC_LINES, _NO_RPC)
+        yield from self._lengths.conclusion()
+
+    def _wrong_length(self, line: bytes) -> Iterator[Notice]:
+        """Yield the explanation of an error about a length word."""
+        yield from self._lengths.notices(self._number, undress(line))
+        self._libvirt = self._libvirt or self._lengths.any
 
     def _message_line(self, match: re.Match[bytes]) -> Iterator[Item]:
         """Yield the items of a message that libvirt wrote to a file."""
@@ -352,6 +364,8 @@ class _Log:
         """Yield the items of a line that does not belong to those before it."""
         if _TOKEN in line:
             yield from self._candidate(line)
+        elif LENGTH_TOKEN in line:
+            yield from self._wrong_length(line)
         else:
             self._recent.append(line if len(line) < _MAX_KEPT else b"")
 
