@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import click
 
+from ..errors import reason
 from ..terminal import guard_standard_streams
 from ..text import printable
 
@@ -146,7 +147,7 @@ def _ends(*, traceback: bool) -> Iterator[None]:
     except OSError as error:
         if traceback:
             raise
-        _complain(printable(f"error: {_file_of(error)}{error.strerror or error}"))
+        _complain(printable(f"error: {_file_of(error)}{reason(error)}"))
         _leave_silently()
         raise click.exceptions.Exit(INPUT_ERROR) from None
     except Exception as error:

@@ -104,7 +104,7 @@ def test_accepts_external_constants(run, tmp_path: Path) -> None:  # type: ignor
     [
         (["cobol"], "is not one of"),
         (["--release", "5.0.0"], "libvirt 5.0.0 is not bundled"),
-        (["--release", "12.6.0", "--defs", "."], "are mutually exclusive"),
+        (["--release", "12.6.0", "--defs", "."], "exclude each other"),
         (["--defs", "nowhere.x"], "does not exist"),
         (["--define", "SIZE"], "NAME=VALUE"),
     ],

@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from ..errors import reason
 from ..files import open_regular
 from ..quoting import printable
 from ..render import Artefact
@@ -36,7 +37,7 @@ def check(artefacts: Iterable[Artefact], place: Path, *, quiet: bool) -> bool:
             _print(f"structs: {path}: missing")
             continue
         except OSError as error:
-            raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
+            raise click.ClickException(f"cannot read {path}: {reason(error)}") from None
         if len(text) > MAX_SIZE:
             raise click.ClickException(f"cannot read {path}: larger than {MAX_SIZE >> 20} MiB")
         found = compare_layouts(text, artefact.text)
