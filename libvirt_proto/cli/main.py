@@ -21,7 +21,6 @@ from typing import Any, Final
 
 import click
 
-from ..errors import reason
 from ..terminal import guard_standard_streams
 from ..text import printable
 
@@ -147,6 +146,8 @@ def _ends(*, traceback: bool) -> Iterator[None]:
     except OSError as error:
         if traceback:
             raise
+        from ..errors import reason  # every command that opens files has loaded it
+
         _complain(printable(f"error: {_file_of(error)}{reason(error)}"))
         _leave_silently()
         raise click.exceptions.Exit(INPUT_ERROR) from None
