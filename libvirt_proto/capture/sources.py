@@ -18,7 +18,7 @@ from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
 from ..blocks import Read
-from ..errors import SourceError
+from ..errors import SourceError, reason
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
 from ..rpc.foreign import identify
@@ -243,15 +243,15 @@ def _words(error: BaseException) -> str:
         case FileNotFoundError():
             return "no such file"
         case IsADirectoryError():
-            return "is a folder, not a file"
+            return "expected a file, got a folder"
         case PermissionError():
             return "cannot be read (permission denied)"
         case ValueError():  # a NUL, or characters that file names cannot have
-            return "is not a file name"
+            return "expected a file name, got one with a NUL or characters that names cannot have"
         case EOFError():
             return "the compressed file is truncated"
-        case OSError(strerror=str(text)):
-            return text[:1].lower() + text[1:]
+        case OSError(strerror=str()):
+            return reason(error)
         case _:
             return f"the compressed file is damaged ({error})"
 

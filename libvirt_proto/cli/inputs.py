@@ -55,10 +55,12 @@ class Inputs:
             if file != "-" and not os.path.exists(file):
                 raise click.UsageError(f"{file}: no such file")
             if os.path.isdir(file):
-                raise click.UsageError(f"{file} is a folder")
+                raise click.UsageError(f"{file}: expected a file, got a folder")
             if Path(file).is_socket():
                 hint = f"libvirt-proto relay --listen unix:/tmp/relay.sock --connect unix:{file}"
-                raise click.UsageError(f"{file} is a socket; use a relay to show its messages: {hint}")
+                raise click.UsageError(
+                    f"{file}: expected a file, got a socket; use a relay to show its messages: {hint}"
+                )
             for written in (output, self.record):
                 if written is not None and written.is_file() and _is_same(file, written):
                     raise click.UsageError(f"{written} is also an input; choose another output")

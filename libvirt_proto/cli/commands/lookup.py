@@ -93,7 +93,7 @@ def lookup(
     unknown = [word for word, meant in found.items() if not meant]
     for word in unknown:
         hint = meanings.similar_to(registry, word)
-        click.echo(f"libvirt-proto: {printable(word)!r} means nothing here.{hint}", err=True)
+        click.echo(f"libvirt-proto: error: unknown number or name {printable(word)!r}.{hint}", err=True)
     ctx.exit(1 if unknown else 0)
 
 
