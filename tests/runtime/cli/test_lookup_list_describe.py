@@ -237,6 +237,21 @@ def test_every_function_of_the_api_has_its_procedure() -> None:
     assert calls == {"remote": 375, "admin": 20, "qemu": 6, "lxc": 1}
 
 
+@pytest.mark.parametrize(
+    ("dispatcher", "procedure"),
+    [
+        ("remoteDispatchConnectListAllDomains", "remote.connect_list_all_domains"),
+        ("remoteDispatchDomainGetStateHelper", "remote.domain_get_state"),
+        ("qemuDispatchDomainMonitorCommand", "qemu.domain_monitor_command"),
+        ("adminDispatchServerGetThreadpoolParameters", "admin.server_get_threadpool_parameters"),
+        ("virLockSpaceProtocolDispatchAcquireResource", "lock_space.acquire_resource"),
+        ("virLogManagerProtocolDispatchDomainOpenLogFile", "log_manager.domain_open_log_file"),
+    ],
+)
+def test_looks_up_functions_of_daemons(dispatcher: str, procedure: str) -> None:
+    assert [meaning["name"] for meaning in lookup(dispatcher)] == [procedure]
+
+
 def test_looks_up_permissions() -> None:
     [found] = lookup("domain:read")
     assert found["action"] == "org.libvirt.api.domain.read"
