@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..codec.limits import MAX_FRAME
 from ..names import public as publicnames
+from ..rpc.wire import MAX_FRAME
 from ..similar import did_you_mean
 from ..text import numbers
 from . import descriptions
@@ -93,8 +93,8 @@ def permissions(registry: Registry) -> dict[str, None]:
 
 def needed(procedure: Procedure) -> list[str]:
     """Return the permissions that the caller of a procedure needs, or needs to see all of its reply."""
-    said = procedure.annotations
-    return [_permission_of(rule) for rule in (*(said.acl or ()), *said.aclfilter)]
+    annotations = procedure.annotations
+    return [_permission_of(rule) for rule in (*(annotations.acl or ()), *annotations.aclfilter)]
 
 
 def permission(word: str) -> str | None:
@@ -141,7 +141,8 @@ def _other_signs(number: int) -> Iterator[int]:
 
 def _wrong_length(registry: Registry, number: int) -> Iterator[Description]:
     """Yield the explanation of a number that libvirt printed as a size or as a length word."""
-    from ..rpc.wronglength import WORD_SIZE, explain
+    from ..rpc.wire import WORD_SIZE
+    from ..rpc.wronglength import explain
 
     if not -_BITS // 2 <= number < _BITS or 0 <= number <= MAX_FRAME:
         return
@@ -202,10 +203,10 @@ def _permission(registry: Registry, word: str) -> Iterator[Description]:
     callers, filtered = [], []
     for program in registry.programs():
         for procedure in program.procedures:
-            said, name = procedure.annotations, f"{program.name}.{procedure.name}"
-            if any(_permission_of(rule) == wanted for rule in said.acl or ()):
+            annotations, name = procedure.annotations, f"{program.name}.{procedure.name}"
+            if any(_permission_of(rule) == wanted for rule in annotations.acl or ()):
                 callers.append(name)
-            if any(_permission_of(rule) == wanted for rule in said.aclfilter):
+            if any(_permission_of(rule) == wanted for rule in annotations.aclfilter):
                 filtered.append(name)
     if callers or filtered:
         yield descriptions.permission(wanted, callers, filtered)

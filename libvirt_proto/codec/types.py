@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +262,21 @@ def children(node: Node) -> tuple[Node, ...]:
             return tuple(part.node for part in declared_parts(node))
 
 
+def keyword_of(node: Node) -> Literal["struct", "union", "enum", "typedef"]:
+    """Return the keyword of a definition with this body or declaration."""
+    match node:
+        case Structure():
+            return "struct"
+        case UnionType():
+            return "union"
+        case Enumeration():
+            return "enum"
+        case _:
+            return "typedef"
+
+
 def limit_of(node: Node) -> Bound | None:
-    """Return the limit of variable-length opaque data, a string or an array; None where there is none."""
+    """Return the limit of variable-length opaque data, a string or a variable-length array; else None."""
     match node:
         case Opaque(limit) | String(limit) | Array(limit=limit):
             return limit
@@ -278,19 +291,6 @@ def bound_of(node: Node) -> Bound | None:
             return size
         case _:
             return limit_of(node)
-
-
-def keyword_of(node: Node) -> str:
-    """Return the keyword of a definition with this body or declaration: struct, union, enum or typedef."""
-    match node:
-        case Structure():
-            return "struct"
-        case UnionType():
-            return "union"
-        case Enumeration():
-            return "enum"
-        case _:
-            return "typedef"
 
 
 def body_of(node: Node, definitions: Definitions) -> tuple[Named, Structure | UnionType | Enumeration] | None:

@@ -38,7 +38,7 @@ MODULES: Final[dict[str, str]] = {
 }
 
 #: Module → its programs: name, symbol, number, version, procedures. A procedure: number, name, symbol, module and
-#: name of its args, ret and msg, and the annotations of the .x's comment (see libvirt_proto.definitions.program).
+#: name of its args, ret and msg, and the annotations of its comment in the .x (see libvirt_proto.definitions.program).
 PROGRAMS: Final[dict[str, tuple[Any, ...]]] = {
     "admin": (
         (

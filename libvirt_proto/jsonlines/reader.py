@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..blocks import LineTooLongError, Read, text_lines
-from ..codec.limits import MAX_FRAME
 from ..errors import BadValue, ProtocolError
 from ..events import Captured, Connection, Direction, Notice, NoticeCode
-from ..rpc.frame import TYPES_WITH_FDS
 from ..rpc.message import Header, Message, encode_message, payload_of
 from ..rpc.names import STATUSES, TYPES
+from ..rpc.wire import MAX_FRAME, TYPES_WITH_FDS
 from .decode import base64_bytes, from_plain, hex_bytes, integer, shown
 from .encode import to_plain
 from .objects import ObjectSplitter

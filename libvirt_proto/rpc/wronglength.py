@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..text import quoted
 from .foreign import STARTS, identify
+from .wire import MAX_FRAME, MIN_FRAME, WORD_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _PACKET: Final = re.compile(
     r"packet (?P<size>-?[0-9]{1,10}) bytes received from \w{1,20} too (?P<fault>large|small)"
 )
-WORD_SIZE: Final = 4
 #: VIR_NET_MESSAGE_MAX in the same error.
 LIMIT: Final = re.compile(r"too large, want ([0-9]{1,10})")
 #: Fragments of ONC RPC calls are shorter than this.

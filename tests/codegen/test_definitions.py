@@ -150,7 +150,7 @@ def test_reports_unreadable_definitions(tmp_path: Path) -> None:
     assert rule == "unreadable"
     assert "nothing.x" in message
     binary = tmp_path / "binary.x"
-    binary.write_bytes(b"const A = 1;\n\xff\xfe")
+    binary.write_bytes(b"const A = 1;\n\xff\xfe\0")
     assert problem(binary)[0] == "not-utf-8"
     large = tmp_path / "large.x"
     large.write_bytes(b" " * (2**20 + 1))

@@ -175,6 +175,17 @@ def _definition_texts(longest: int) -> Iterator[bytes]:
         yield path.read_bytes()[:600].rpartition(b"\n\n")[0]
 
 
+def _preprocessor() -> Iterator[bytes]:
+    part = (TESTS / "definitions" / "rpcgen_part.x").read_bytes()
+    text = (TESTS / "definitions" / "rpcgen.x").read_bytes()
+    for start in range(0, len(text), 400):
+        piece = text[start : start + 400].replace(b"rpcgen_part.x", b"b.x")
+        yield len(part).to_bytes(2, "big") + part + piece
+    use = b'#include "b.x"\n#if N > 3 && defined A\nF(A, N)\n#endif\n'
+    for macros in (b"#define F(x, y) x##y x\n", b"#define N (1 << 4)\n", b"#define A B\n#define B A\n"):
+        yield len(macros).to_bytes(2, "big") + macros + use
+
+
 def _generator() -> Iterator[bytes]:
     for seed in _random(60, 120):
         yield seed[:1] + b"\0" + seed[2:]
@@ -227,6 +238,7 @@ _XDR_WORDS = tuple(
         b"typedef const enum struct union program version switch case default void int unsigned hyper char"
         b" short opaque string bool float double quadruple TRUE FALSE <> [4] <4> 0x7fffffff -1 017 /** */ //"
         b" %#include @generate: @acl: @priority: @readstream: @aclfilter: domain:read insert@1 autogen"
+        b" long u_int netobj u_quad_t namespace pragma \"text\" 'a' #define #if #endif"
     ).split()
 )
 _STRACE_WORDS = (
@@ -239,6 +251,31 @@ _LOG_WORDS = (
     *(b"RPC_SERVER_CLIENT_MSG_RX: ", b"RPC_CLIENT_MSG_TX_QUEUE: ", b"RPC_SOCKET_NEW: ", b"client=0x55"),
     *(b" len=28 prog=536903814 vers=1 proc=66 type=0 status=0 serial=0", b"2026-11-22 21:45:10.120+0000: "),
     *(b"RPC_SERVER_CLIENT_DISPOSE: ", b"libvirtd[1]: ", b" : virNetSocketNew:1 : ", b"fd=-1", b"localAddr="),
+)
+_PREPROCESSOR_WORDS = (
+    *(b"\n#if ", b"\n#ifdef ", b"\n#ifndef ", b"\n#elif ", b"\n#else\n", b"\n#endif\n", b"\n#undef "),
+    *(
+        b"\n#define A ",
+        b"\n#define F(x,y) ",
+        b"F(A,1)",
+        b'\n#include "b.x"\n',
+        b'\n# 12 "c.x"\n',
+        b"\n%#define ",
+    ),
+    *(
+        b"##",
+        b"\\\n",
+        b"defined(",
+        b"GIVEN",
+        b"RPC_HDR",
+        b"/*",
+        b"*/",
+        b"//",
+        b" << ",
+        b" && ",
+        b" ? ",
+        b" : ",
+    ),
 )
 
 _ELF_WORDS = (
@@ -264,6 +301,7 @@ TARGETS: dict[str, Target] = {
     "hex": Target(captures.Reader("hex"), _hex),
     "file": Target(captures.Reader(None), _any_file, longest=LONGEST),
     "xdr": Target(definitions.xdr, partial(_definition_texts, LONGEST), _XDR_WORDS),
+    "preprocessor": Target(definitions.preprocessor, _preprocessor, _PREPROCESSOR_WORDS, longest=600),
     "provider": Target(definitions.provider, _providers, _XDR_WORDS[:4]),
     "elf": Target(probes.notes, _elf, _ELF_WORDS, longest=1500),
     "operands": Target(probes.arguments, _arguments, _OPERAND_WORDS, longest=1100),

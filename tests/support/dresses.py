@@ -130,7 +130,7 @@ FORMS: dict[str, Dress] = {
     "export": _journal(lambda *entry: _fields(*entry) + "\n"),
     "verbose": _journal(
         lambda text, us, f: (
-            f"Sun {_iso(us).replace('T', ' ')} UTC [s=abc;i=1;b=2;m=3;t=4;x=5]\n{_fields(text, us, f, '    ')}"
+            f"Sun {_iso(us).replace('T', ' ')} UTC [s=ab;i=1;b=2;m=3;t=4;x=5]\n{_fields(text, us, f, '    ')}"
         )
     ),
     "KubeVirt": _journal(

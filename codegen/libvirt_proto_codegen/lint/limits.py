@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from libvirt_proto.codec.sizes import minimum_size, padded
 from libvirt_proto.codec.types import (
     Array,
-    Bound,
     Node,
     Opaque,
     String,
@@ -60,10 +59,8 @@ def limit_too_high(index: LintIndex) -> Iterator[Hit]:
     for declared in index.declarations():
         for node in declared.parts():
             limit = limit_of(node)
-            if limit is None:
-                continue
-            least = _least_at_limit(index, node, limit)
-            if least > index.payload_max:
+            least = 0 if limit is None else _size(index, node, limit.value)
+            if limit is not None and least > index.payload_max:
                 number = f"{limit.name} ({limit.value:,})" if limit.name else f"{limit.value:,}"
                 message = (
                     f"the limit of {declared.name} is {number}, which needs at least {least:,} bytes; "
@@ -85,10 +82,10 @@ def payload_too_large(index: LintIndex) -> Iterator[Hit]:
             yield Hit(index.symbol(payload), definition.span, message, "it can never be sent", payload)
 
 
-def _least_at_limit(index: LintIndex, node: Node, limit: Bound) -> int:
-    """Return the minimum size in bytes of an array, a string or opaque data at its limit."""
-    elements = [limit.value * minimum_size(element, index.schema) for element in children(node)]
-    return 4 + sum(elements or [padded(limit.value)])
+def _size(index: LintIndex, node: Node, length: int) -> int:
+    """Return the minimum size in bytes of a string, opaque data or an array of a length."""
+    elements = children(node)
+    return 4 + (length * minimum_size(elements[0], index.schema) if elements else padded(length))
 
 
 def _hit(declared: Declared, message: str, effect: str) -> Hit:

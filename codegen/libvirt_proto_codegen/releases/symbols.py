@@ -77,15 +77,13 @@ def _procedure(procedure: Procedure) -> Aspects:
 
 
 def _type(definition: TypeDefinition, spoken_for: set[str]) -> Iterator[tuple[Key, Aspects]]:
-    name, key = definition.name, ("type", definition.name)
-    keyword = keyword_of(definition.node)
-    yield key, {"kind": keyword, **({"xdr": definition.xdr} if keyword == "typedef" else {})}
-    for part in declared_parts(definition.node):
+    name, node, kind = definition.name, definition.node, keyword_of(definition.node)
+    yield ("type", name), {"kind": kind} | ({"xdr": definition.xdr} if kind == "typedef" else {})
+    for part in declared_parts(node):
         yield ("field", name, part_name(part)), {"xdr": part.xdr}
-    if isinstance(definition.node, Enumeration):
-        for member in definition.node.members:
-            if member.name not in spoken_for:
-                yield ("member", name, member.name), {"number": member.value}
+    for member in node.members if isinstance(node, Enumeration) else ():
+        if member.name not in spoken_for:
+            yield ("member", name, member.name), {"number": member.value}
 
 
 def part_name(part: Field | Arm) -> str:

@@ -14,8 +14,8 @@ from itertools import product, takewhile
 from typing import Final
 
 from ...blocks import LineTooLongError, Read, text_lines
-from ...codec.limits import MAX_FRAME, MIN_FRAME
 from ...events import Item, Notice, NoticeCode
+from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ..objects import MESSAGES, ObjectError, Objects, header
 from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
 from .dress import MARKS, TEXTS, Entry, field, objects, undress

@@ -56,13 +56,14 @@ class ModuleView:
 
     @property
     def constants(self) -> list[tuple[str, str, str]]:
-        """(Python name, literal, comment); a number keeps the spelling of the .x."""
+        """(Python name, literal, comment); a number keeps the spelling of the .x, a string its escapes."""
         names = self._scope.names.constants[self.module.name]
         rows = [(names[e.name], str(e.value), e.header or "") for e in self.module.externals]
         for constant in self.module.constants:
             is_literal = constant.text.lower().startswith("0x") or constant.text == str(constant.value)
             literal = constant.text if is_literal else str(constant.value)
             rows.append((names[constant.name], literal, "" if is_literal else constant.text))
+        rows += [(names[text.name], repr(text.text), "") for text in self.module.texts]
         return rows
 
     def _imports(self, group: Iterable[str]) -> list[str]:

@@ -53,6 +53,7 @@ class Names:
                 self.functions[key] = self._give_function(definition.name.replace(".", "_"), taken)
             constants = [external.name for external in module.externals]
             constants += [constant.name for constant in module.constants]
+            constants += [text.name for text in module.texts]
             self.constants[module.name] = {
                 name: self._give(naming.constant_name(name), taken) for name in constants
             }
