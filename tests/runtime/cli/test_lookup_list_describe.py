@@ -146,7 +146,9 @@ def test_looks_up_constants_by_value() -> None:
     names = [meaning["name"] for meaning in lookup("16384") if meaning["kind"] == "constant"]
     assert "REMOTE_DOMAIN_LIST_MAX" in names
     assert len(names) == 15
-    assert "16777216" in run("lookup", "--release", "3.3.0", "VIR_NET_MESSAGE_MAX").stdout
+    [older] = json.loads(run("lookup", "--json", "--release", "3.3.0", "16777216").stdout)
+    assert (older["kind"], older["name"]) == ("constant", "VIR_NET_MESSAGE_MAX")
+    assert "  releases  1.1.2\n" in run("lookup", "--all", "16").stdout
 
 
 @pytest.mark.parametrize(
