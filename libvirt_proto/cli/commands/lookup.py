@@ -178,11 +178,15 @@ def _facts(meaning: Description) -> Description:
     if "min_size" in rest:
         rest["size"] = size(rest.pop("min_size"), rest.pop("max_size"))
     if "last" in rest:
-        rest["releases"] = f"{rest.pop('first')} to {rest.pop('last')}"
+        rest["releases"] = _span(rest.pop("first"), rest.pop("last"))
         rest["now"] = rest.pop("now")
     if "history" in rest:
         rest["history"] = rest.pop("history")  # last
     return rest
+
+
+def _span(first: str, last: str) -> str:
+    return first if first == last else f"{first} to {last}"
 
 
 def _spell(meaning: Description, key: str, value: object) -> str:
@@ -211,7 +215,7 @@ def _columns(meaning: Description) -> tuple[str, ...]:
             changes = [e["text"] for e in meaning.get("history", []) if e.get("what") == "number"]
             return ("".join(changes[-1:]),)
         case "former value":
-            return f"{meaning['first']} to {meaning['last']}", f"now {meaning['now'] or 'removed'}"
+            return _span(meaning["first"], meaning["last"]), f"now {meaning['now'] or 'removed'}"
         case _:
             first, *more = meaning["fields"] or [""]
             return meaning["enum"], f"{first} and {len(more)} more" if more else first
