@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final, Literal
 
 from ..codec.limits import MIN_FRAME
@@ -10,7 +9,7 @@ from ..rpc.plausible import plausible_header
 from .bytetext.reader import looks_like_byte_text
 from .log.source import is_libvirt_text
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
-from .strace.line import PREFIX as STRACE_PREFIX
+from .strace.dressing import looks_like_strace
 
 #: `text` is any other text: only its end shows whether it contains lines of libvirt.
 FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace", "text"]
@@ -31,14 +30,6 @@ _OTHER_CAPTURES: Final = (
     (b"\xa1\xb2\xcd\x34", "modified pcap"),
 )
 
-#: A call with its result, an unfinished call, one that is longer than the data; or other lines of strace.
-_STRACE_LINE: Final = re.compile(
-    rb"^(?:" + STRACE_PREFIX + rb"(?:[a-z_]\w{0,40}\((?:[^\n]*(?:\) += (?:-?\d|\?)| <unfinished \.\.\.>$)"
-    rb'|\d+(?:<(?:->|[^<>\n]){0,400}>)?, ["\[{][^\n]*\Z)'
-    rb"|<\.\.\. \w{1,40} resumed>|\+\+\+ exited with \d|--- SIG[A-Z0-9]+ \{)"
-    rb"|strace: Process \d+ attached)",
-    re.MULTILINE,
-)
 #: Enough of a file to recognise its format.
 SNIFF_SIZE: Final = 65_536
 
@@ -73,7 +64,7 @@ def file_format(head: bytes) -> FileFormat | None:
         return None
     if _holds_messages(head):
         return "raw"
-    if _STRACE_LINE.search(head):
+    if looks_like_strace(head):
         return "strace"
     if looks_like_byte_text(head):
         return "hex"

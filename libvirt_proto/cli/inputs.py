@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from ..capture.stop import Stop
 from ..errors import SourceError
@@ -91,6 +92,8 @@ class Inputs:
         name = "standard input" if file == "-" else file
         status.source(name)
         report = _reporting(status, flush)
+        if redact is None:
+            report = _recognising(report, registry)
         try:
             source = Source(
                 _standard_input() if file == "-" else file,
@@ -198,6 +201,20 @@ def _counted(capture: Capture, status: Status) -> Iterator[Capture]:
         status.messages += capture.read_messages
         status.problems += capture.malformed
         status.connections += capture.connections
+
+
+def _recognising(report: Callable[[Notice], None], registry: Registry) -> Callable[[Notice], None]:
+    """Return a function that also reports what bytes without a message are."""
+
+    def recognise(notice: Notice) -> None:
+        if notice.data:
+            from ..guess.fragments import describe
+
+            if (what := describe(notice.data, registry)) is not None:
+                notice = replace(notice, text=f"not a message but {what}")
+        report(notice)
+
+    return recognise
 
 
 def _standard_input() -> BinaryIO:

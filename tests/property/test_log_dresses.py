@@ -59,7 +59,9 @@ def same(dressed: str, log: str) -> None:
     assert seen(dressed) == expected
 
 
-@pytest.mark.parametrize(("dress", "again"), pairs((PREFIXES, {"": str}), (FORMS, {"": str}), (WRAPS, {"": str})))
+@pytest.mark.parametrize(
+    ("dress", "again"), pairs((PREFIXES, {"": str}), (FORMS, {"": str}), (WRAPS, {"": str}))
+)
 def test_dress(dress: Dress, again: Dress, log: str) -> None:
     same(dress(log), log)
 

@@ -161,16 +161,13 @@ def _quoted_printable(text: str) -> str:
 def _soft(width: int, mark: str = "") -> Dress:
     return _each(
         lambda line: "\n".join(
-            mark + each
-            for each in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+            mark + each for each in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
         )
     )
 
 
 def _hard(width: int, mark: str = "") -> Dress:
-    return _each(
-        lambda line: "\n".join(mark + line[at : at + width] for at in range(0, len(line), width))
-    )
+    return _each(lambda line: "\n".join(mark + line[at : at + width] for at in range(0, len(line), width)))
 
 
 def _two_a_line(text: str) -> str:
