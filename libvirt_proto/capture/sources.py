@@ -230,7 +230,7 @@ def read_source(
     if kind == "text":
         return _undecided(source, ports, f"{name}: {_unknown(head)}")
     if keylog is None or kind not in ("pcap", "pcapng"):
-        return _chunks(source, kind, ports)
+        return _chunks(source, kind, ports, forced=format is not None)
     if not has_tshark():
         raise SourceError(f"{name}: {NO_TSHARK}")
     return _decrypted(source, kind, ports, keylog, None if packed or _name(file) is None else file.fileno())
@@ -290,15 +290,18 @@ _STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]
 }
 
 
-def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
-    """Yield the items of a reader; a Notice ends a file that cannot be read further."""
+def _chunks(
+    source: Input, kind: FileFormat, ports: frozenset[int], *, forced: bool = False
+) -> Iterator[Item]:
+    """Yield the items of a reader; a Notice ends a file that cannot be read further. A `forced` format was
+    not recognised."""
     try:
         if kind in ("pcap", "pcapng"):
             yield from _connections(_packets(source, kind), ports)
         elif kind in ("log", "strace", "text"):
             yield from _lines(source, kind, ports)
         else:
-            yield from _streams(source, kind, ports)
+            yield from _streams(source, kind, ports, forced=forced)
     except _READ_ERRORS as error:
         yield _unreadable(error)
 
@@ -311,12 +314,17 @@ def _undecided(source: Input, ports: frozenset[int], error: str) -> Iterator[Ite
         raise SourceError(error) from None
 
 
-def _streams(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
+def _streams(
+    source: Input, kind: FileFormat, ports: frozenset[int], *, forced: bool = False
+) -> Iterator[Item]:
     """Yield a stream from the file, and from each file that replaces it."""
-    yield from _STREAMS[kind](source.take, ports)
+    chunks = _STREAMS[kind]
+    if kind == "hex" and forced:
+        chunks = lambda read, _: byte_chunks(read, forced=True)  # noqa: E731
+    yield from chunks(source.take, ports)
     while (rotation := source.rotation()) is not None:
         yield rotation
-        yield from _STREAMS[kind](source.take, ports)
+        yield from chunks(source.take, ports)
 
 
 def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:

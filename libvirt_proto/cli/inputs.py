@@ -22,6 +22,7 @@ from .output import create
 
 if TYPE_CHECKING:
     from ..api.capture import Capture
+    from ..capture.detect import FileFormat
     from ..capture.pcap.recorder import Recorder
     from ..filters import Filter
     from ..redact.redactor import What
@@ -42,6 +43,8 @@ class Inputs:
     record: Path | None = None
     #: File with the keys of TLS connections.
     keylog: str | None = None
+    #: Format of the files; None: it is recognised.
+    format: FileFormat | None = None
 
     def check(self, output: Path | None) -> None:
         """Raise click.UsageError for a missing file, and for one that would be both read and written, or
@@ -100,6 +103,7 @@ class Inputs:
                 name=name,
                 ports=self.ports,
                 keylog=self.keylog,
+                format=self.format,
                 follow=self.follow,
                 progress=status.advance,
             )
@@ -287,6 +291,13 @@ def inputs(command: Command) -> Command:
         " when it runs with SSLKEYLOGFILE=FILE. Requires tshark.",
     )
     @click.option(
+        "--input-format",
+        "input_format",
+        type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "strace"]),
+        help="Read the files as this instead of recognising it: raw is a stream of messages, hex is any form"
+        " of bytes as text. Decimal numbers, text and base64 that are not a message need hex.",
+    )
+    @click.option(
         "-f",
         "--follow",
         is_flag=True,
@@ -298,12 +309,13 @@ def inputs(command: Command) -> Command:
         files: tuple[str, ...],
         ports: tuple[int, ...],
         keylog: str | None,
+        input_format: FileFormat | None,
         follow: bool,
         record: Path | None = None,
         **rest: Any,
     ) -> Any:
         stop = Stop() if follow else None
-        return command(*args, inputs=Inputs(files, ports, stop, record, keylog), **rest)
+        return command(*args, inputs=Inputs(files, ports, stop, record, keylog, input_format), **rest)
 
     return with_inputs  # type: ignore[return-value]
 

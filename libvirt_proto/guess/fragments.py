@@ -37,8 +37,6 @@ def describe(data: bytes, registry: Registry) -> str | None:
 
 def truncated_error(data: bytes, registry: Registry) -> str | None:
     """Return a description of the payload of an error that lacks its end, None if bytes are not one."""
-    if registry.error is None:
-        return None
     reading = registry.error.read(data, 0)
     fields: dict[str, object] = getattr(reading.value, "fields", {})
     code, domain, text = fields.get("code"), fields.get("domain"), fields.get("message")

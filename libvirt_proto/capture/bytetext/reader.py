@@ -7,7 +7,7 @@ are a message is taken. Empty lines, fences and labels separate groups, except w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from ...blocks import BLOCK_SIZE, LineTooLongError, Read, text_lines
@@ -16,7 +16,7 @@ from ...events import Chunk, Item, Notice, NoticeCode
 from ...text import amount
 from ..dressing import Undresser, is_fence
 from ..raw import CONNECTION
-from .dump import begins_dump
+from .dump import Dump, begins_dump
 from .errors import ByteTextError, quoted
 from .forms import Form, Labelled, Maker, dump, is_trailer, makers
 from .framing import CERTAIN, Position, begins_message, evidence, frames
@@ -165,8 +165,8 @@ class _Reader:
         self._form: Form | None = None
         #: The form of the last group.
         self._make: Maker | None = None
-        #: The form, if its lines can be read quickly.
-        self._plain: PlainHex | None = None
+        #: Reads lines quickly that are like the ones before.
+        self._quick: Callable[[bytes], bytes] | None = None
         #: Whether the rest of the group is passed over, and whether empty lines were read.
         self._damaged = self._paused = False
         #: Bytes since the last Chunk; whether there were some since the last end, and where they end.
@@ -177,10 +177,10 @@ class _Reader:
         self._notes: set[str] = set()
 
     def quick(self, data: bytes) -> bool:
-        """Read a line of plain hex in a group of plain hex; return whether it is one."""
-        if self._plain is None or not data:
+        """Read a line that is like the ones before it; return whether it is one."""
+        if self._quick is None or not data:
             return False
-        piece = self._plain.quick(data)
+        piece = self._quick(data)
         if piece:
             self._add(piece)
         return bool(piece)
@@ -349,11 +349,11 @@ class _Reader:
             return
         if data:
             self._add(data)
-        self._plain = self._form if isinstance(self._form, PlainHex) else None
+        self._quick = self._form.quick if isinstance(self._form, PlainHex | Dump) else None
 
     def _close(self) -> None:
         """End the form of the group."""
-        form, self._form, self._plain = self._form, None, None
+        form, self._form, self._quick = self._form, None, None
         if form is None:
             return
         try:
