@@ -63,7 +63,7 @@ def file_format(head: bytes) -> FileFormat | None:
         return "raw"
     # The readers of text are slow to import, and a packet capture needs none.
     from .bytetext.reader import looks_like_byte_text
-    from .strace.line import looks_like_strace
+    from .strace.dressing import looks_like_strace
 
     if looks_like_strace(head):
         return "strace"

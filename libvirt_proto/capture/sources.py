@@ -226,7 +226,7 @@ def read_source(
     if kind == "text":
         return _undecided(source, ports, f"{name}: {_unknown(head)}")
     if keylog is None or kind not in ("pcap", "pcapng"):
-        return _chunks(source, kind, ports)
+        return _chunks(source, kind, ports, forced=format is not None)
     from .pcap.tls import NO_TSHARK, has_tshark
 
     if not has_tshark():
@@ -278,7 +278,7 @@ def _unknown(head: bytes) -> str:
     return f"{f'looks like {what}' if what else 'unrecognised format'}; {_UNDERSTOOD}"
 
 
-def _stream(kind: FileFormat, read: Read, ports: frozenset[int]) -> Iterator[Item]:
+def _stream(kind: FileFormat, read: Read, ports: frozenset[int], *, forced: bool = False) -> Iterator[Item]:
     """Return the items of an input other than a packet capture. Readers are imported on use: those of text
     take a twentieth of the start."""
     match kind:
@@ -289,7 +289,7 @@ def _stream(kind: FileFormat, read: Read, ports: frozenset[int]) -> Iterator[Ite
         case "hex":
             from .bytetext.reader import byte_chunks
 
-            return byte_chunks(read)
+            return byte_chunks(read, forced=forced)
         case "strace":
             from .strace.source import strace_chunks
 
@@ -300,15 +300,18 @@ def _stream(kind: FileFormat, read: Read, ports: frozenset[int]) -> Iterator[Ite
             return log_chunks(read, undecided=kind == "text")
 
 
-def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
-    """Yield the items of a reader; a Notice ends a file that cannot be read further."""
+def _chunks(
+    source: Input, kind: FileFormat, ports: frozenset[int], *, forced: bool = False
+) -> Iterator[Item]:
+    """Yield the items of a reader; a Notice ends a file that cannot be read further. A `forced` format was
+    not recognised."""
     try:
         if kind in ("pcap", "pcapng"):
             yield from _connections(_packets(source, kind), ports)
         elif kind in ("log", "strace", "text"):
             yield from _lines(source, kind, ports)
         else:
-            yield from _streams(source, kind, ports)
+            yield from _streams(source, kind, ports, forced=forced)
     except _READ_ERRORS as error:
         yield _unreadable(error)
 
@@ -323,12 +326,14 @@ def _undecided(source: Input, ports: frozenset[int], error: str) -> Iterator[Ite
         raise SourceError(error) from None
 
 
-def _streams(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
+def _streams(
+    source: Input, kind: FileFormat, ports: frozenset[int], *, forced: bool = False
+) -> Iterator[Item]:
     """Yield a stream from the file, and from each file that replaces it."""
-    yield from _stream(kind, source.take, ports)
+    yield from _stream(kind, source.take, ports, forced=forced)
     while (rotation := source.rotation()) is not None:
         yield rotation
-        yield from _stream(kind, source.take, ports)
+        yield from _stream(kind, source.take, ports, forced=forced)
 
 
 def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
