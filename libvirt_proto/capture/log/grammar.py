@@ -234,14 +234,15 @@ def _incomplete(text: str, start: int, end: int) -> tuple[str, bool]:
     """Return the reason why a text is not the arguments of a message, and whether it may continue."""
     at = start
     for word in _WORDS:
-        rest = text[at:end].strip()
+        rest = text[at:end].strip().removesuffix("=")  # perhaps a soft break of quoted-printable text
         found = re.compile(rf" ?{word}=(\S*)").match(text, at, end)
         if found is None:
             open_ = end == len(text) and f"{word}=".startswith(rest)
             return f"incomplete: {word}= is missing", open_
         at = found.end()
         if word != "client" and not _NUMBER.fullmatch(found[1]):
-            return f"expected an integer, got {word}={quoted(found[1])}", not found[1] and end == len(text)
+            open_ = at == len(text) and found[1].removesuffix("=").isdecimal()
+            return f"expected an integer, got {word}={quoted(found[1])}", open_ or not found[1]
     return "is not complete", False
 
 

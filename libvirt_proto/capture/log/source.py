@@ -17,8 +17,8 @@ from ...blocks import LineTooLongError, Read, text_lines
 from ...codec.limits import MAX_FRAME, MIN_FRAME
 from ...events import Item, Notice, NoticeCode
 from ..objects import MESSAGES, ObjectError, Objects, header
-from .context import Cause, Context, head_time, of_fields, of_prefix
-from .dress import MARKS, TEXTS, Entry, field, objects, undress
+from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
+from .dress import ENCODED_MARKS, MARKS, TEXTS, Entry, field, objects, undress, unescape
 from .grammar import NUMBERS, Head, Problem, Record, Text, is_complete, parse
 
 #: Lines of other areas contain whole documents; none is longer than a message.
@@ -31,10 +31,11 @@ _MAX_ENTRY: Final = 60
 _MAX_KEPT: Final = 2000
 #: Lines that libvirt's probes write have it; markdown and HTML may escape the next character.
 _TOKEN: Final = b"RPC"
-#: A wrapped line may end in the middle of the token.
-_TOKEN_STARTS: Final = (b"R", b"RP", b"R\r", b"RP\r", b"R=", b"RP=", b"R=\r", b"RP=\r")
-#: Size of such a line, with its marks.
-_MAX_QUOTED: Final = 100
+#: A wrapped line may end in the middle of the token; marks and colours may follow.
+_TOKEN_START: Final = re.compile(rb"RP?(?:[\s=*`|]|\x1b\[[0-9;]*m|\^\[\[[0-9;]*m|</?\w{1,10} ?/?>|&nbsp;)*$")
+#: Size of such a line, and of its end.
+_MAX_QUOTED: Final = 160
+_END: Final = 40
 #: rsyslog and syslogd write repeated messages once.
 _REPEATED: Final = re.compile(r"message repeated (\d{1,10}) times(?:: \[ ?)?")
 _MAX_REPEATED: Final = 100
@@ -47,7 +48,7 @@ _MESSAGE_LINE: Final = re.compile(
     rb" type=(-?\d{1,20}) status=(-?\d{1,20}) serial=(-?\d{1,20})\r?"
 )
 #: The name of a probe at the end of a line that was wrapped in it.
-_PART: Final = re.compile(r"RPC(?:_[A-Z_]{0,60})?$")
+_PART: Final = re.compile(r"RPC(?:_[A-Z_]{0,60})?\\?=?$")
 #: A line with a part of a head: its level, or the end of a time.
 _HEAD_PART: Final = re.compile(rb"\d\d:\d\d:\d\d")
 #: A number that was wrapped.
@@ -174,7 +175,7 @@ class _Log:
                         self._head_line(line)
                     size = len(line)
                     recent.append(line if size < _MAX_KEPT else b"")
-                    if size < _MAX_QUOTED and line.endswith(_TOKEN_STARTS):
+                    if size < _MAX_QUOTED and b"R" in line and _TOKEN_START.search(line, max(0, size - _END)):
                         self._wait(line)
             yield from self._give_up()
         except LineTooLongError as error:
@@ -235,7 +236,7 @@ class _Log:
         yield from self._text(found, text)
         if found.records:
             line = text[found.records[-1].end :].encode()
-        if any(problem.open for problem in found.problems) or _PART.search(text):
+        if any(problem.open for problem in found.problems) or _PART.search(text.rstrip()):
             self._wait(line, () if found.records else before)
         elif not found.records:
             self._recent.append(line if len(line) < _MAX_KEPT else b"")
@@ -243,15 +244,18 @@ class _Log:
     def _text(self, found: Text, text: str, context: Context | None = None) -> Iterator[Item]:
         """Yield the items of what was found in a text, except of a record that may continue. Without a
         context, it is before the first record."""
-        sure = context is not None
+        sure, after = context is not None, 0
         for record in found.records:
             start = record.head.start if record.head else record.start
-            if context is None:
-                context = of_prefix(text[:start])
+            if not sure:
+                own = of_prefix(text[after:start])
+                context = own if context is None or own.process or own.stamp != NO_TIME else context
+            assert context is not None
             if self._is_inside(record, context.process, sure=sure):
                 self._report(Problem(record.name, record.start, "is in the text of another record"))
                 continue
-            yield from self._record(record, context, _times(text[:start]))
+            yield from self._record(record, context, _times(text[after:start]))
+            after = record.end
         for problem in found.problems:
             if not problem.open:
                 self._report(problem)
@@ -349,8 +353,10 @@ class _Log:
         """Yield the items of a line that does not belong to those before it."""
         if _TOKEN in line:
             yield from self._candidate(line)
-        else:
-            self._recent.append(line if len(line) < _MAX_KEPT else b"")
+            return
+        self._recent.append(line if len(line) < _MAX_KEPT else b"")
+        if len(line) < _MAX_QUOTED and _TOKEN_START.search(line, max(0, len(line) - _END)):
+            self._wait(line)
 
     def _give_up(self) -> Iterator[Item]:
         """Yield the items of lines that nothing completes."""
@@ -485,12 +491,12 @@ def _variants(parts: list[bytes]) -> Iterator[tuple[str, int]]:
     """Yield the ways to join wrapped lines, and where the last one begins: a break replaced a blank, or
     nothing. Only the second is possible in quoted-printable text."""
     encoded = any(b"=3D" in part for part in parts)
-    texts = [MARKS.sub("", undress(part), count=1).rstrip() for part in parts]
-    if encoded:
-        texts = [text.removesuffix("=") for text in texts]
-    compact = "".join(texts).replace(" ", "")
-    if not is_complete(compact):
+    marks = ENCODED_MARKS if encoded else MARKS
+    texts = [marks.sub("", undress(part, encoded=encoded), count=1) for part in parts]
+    if not encoded:
+        texts = [text.rstrip() for text in texts]
+    if not is_complete(unescape("".join(texts)).replace(" ", "")):
         return
     for breaks in product(("",) if encoded else (" ", ""), repeat=len(parts) - 1):
         head = "".join(text + each for text, each in zip(texts, breaks, strict=False))
-        yield head + texts[-1], len(head)
+        yield unescape(head + texts[-1]), len(unescape(head))
