@@ -66,7 +66,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     missing right before `data` (0: none; -1: an unknown number, for instance if a capture starts in
     mid-connection). `cut` is the number of bytes right after `data` that were sent but that the source does
     not show: the part cut off by strace's -s or a capture's snapshot length, or the payload that a log line
-    lacks. `end` marks the last Chunk of a direction.
+    lacks. `end` marks the last Chunk of a direction. `packet` is the number of the packet in the capture that
+    completes the data, counted from 1 as Wireshark counts; None for an input without packets.
 
     The zero bytes that accompany file descriptors on a unix socket are not data: sources leave them out.
     """
@@ -78,6 +79,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     lost: int = 0
     end: bool = False
     cut: int = 0
+    packet: int | None = None
 
 
 class ConnectionEvent(msgspec.Struct, frozen=True, gc=False):
@@ -236,7 +238,8 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
 
 class Captured(msgspec.Struct, frozen=True, gc=False):
     """A message with its place and time. `n` counts the messages of a source from 1. After a merge,
-    `sightings` lists the recordings that have it; otherwise it is empty."""
+    `sightings` lists the recordings that have it; otherwise it is empty. `packet` is the number of the packet
+    that completes it (Wireshark's `frame.number`); None for an input without packets, and after a merge."""
 
     n: int
     time_ns: int | None
@@ -244,6 +247,7 @@ class Captured(msgspec.Struct, frozen=True, gc=False):
     direction: Direction | None
     message: Message
     sightings: tuple[Sighting, ...] = ()
+    packet: int | None = None
 
 
 #: The items of a source.

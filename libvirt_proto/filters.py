@@ -29,7 +29,7 @@ class Filter:
     `programs` and `procedures` are names, symbols of the .x, numbers or patterns (`*`, `?`); a procedure may
     have its program before it (`remote.domain_*`). `types` are tapset names, numbers or patterns.
     `connections` are ids, or parts of a connection's name. Raises UnknownName for a name or pattern without
-    a match.
+    a match, and TypeError for a string in place of a list.
     """
 
     def __init__(
@@ -42,6 +42,10 @@ class Filter:
         connections: Iterable[str] = (),
         errors_only: bool = False,
     ) -> None:
+        given = {"programs": programs, "procedures": procedures, "types": types, "connections": connections}
+        for kind, words in given.items():
+            if isinstance(words, str):  # each of its characters would be a pattern
+                raise TypeError(f"{kind}: expected a list of strings, got {words!r}")
         self._programs = {n for word in programs for n in program_numbers(registry.programs(), word)}
         #: (program or None for any, procedure).
         self._procedures = {p for word in procedures for p in procedure_numbers(registry.programs(), word)}

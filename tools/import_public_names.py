@@ -5,8 +5,9 @@
 The descriptions are part of the libvirt development package. Only facts are taken from them: the enums with
 their names and numbers, and the enums of each function's `flags`. libvirt names its procedures after those
 functions, so the fields of their arguments have the same enums. Facts missing from the descriptions are
-maintained by hand in libvirt_proto/names/fieldnames.toml. The second file lists the function of each
-procedure, with the release that added the function; histories narrow their spans with it.
+maintained by hand in libvirt_proto/names/fieldnames.toml and tools/internal_enums.toml. The second file lists
+the function of each procedure, with the release that added the function; histories narrow their spans with
+it. It also lists all other functions, with the procedures that they call (tools/function_calls.toml).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from libvirt_proto import registry
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ROOT / "libvirt_proto" / "names" / "publicnames.json"
 FUNCTIONS = ROOT / "protocol-defs" / "functions.json"
+CALLS = ROOT / "tools" / "function_calls.toml"
+INTERNAL = ROOT / "tools" / "internal_enums.toml"
 SOURCES = ("libvirt-api.xml", "libvirt-admin-api.xml", "libvirt-lxc-api.xml", "libvirt-qemu-api.xml")
 #: Mentions of the enum of a flags argument: `bitwise-OR of virDomainXMLFlags and virTypedParameterFlags`.
 MENTION = re.compile(r"\bvir[A-Z]\w+")
@@ -79,25 +83,46 @@ def _flags(roots: Roots, known: dict[str, Any]) -> Iterator[tuple[str, list[str]
                     yield function.get("name", ""), [name for name in mentioned if name in known]
 
 
-def functions(roots: Roots) -> dict[str, list[str]]:
-    """Return procedure, as named by histories → its function, and the release that added the function."""
-    versions = {
+def versions(roots: Roots) -> dict[str, str]:
+    """Return function → the release that added it."""
+    return {
         function.get("name", ""): function.get("version", "")
         for root in roots
         for function in root.iter("function")
         if function.get("version")
     }
+
+
+def functions(added: dict[str, str]) -> dict[str, list[str]]:
+    """Return procedure, as named by histories → its function, and the release that added the function."""
     found = {}
     for program, infix in INFIXES.items():
-        names = {
-            name.lower().replace(infix, "", 1): name for name in sorted(versions) if infix in name.lower()
-        }
+        names = {name.lower().replace(infix, "", 1): name for name in sorted(added) if infix in name.lower()}
         program_ = registry.program(program)
         for procedure in program_.procedures:
             if (name := names.get("vir" + procedure.name.replace("_", ""))) is not None:
-                key = f"procedure {program_.number:#010x} {procedure.number}"
-                found[key] = [name, versions[name]]
+                found[f"procedure {program_.number:#010x} {procedure.number}"] = [name, added[name]]
     return found
+
+
+def others(added: dict[str, str], named: set[str]) -> dict[str, list[str]]:
+    """Return function → the release that added it, and the procedures that it calls besides that of its name;
+    without the functions that call nothing else."""
+    by_hand: dict[str, list[str] | str] = tomllib.loads(CALLS.read_text())["calls"]
+    if unknown := by_hand.keys() - added.keys():
+        raise SystemExit(f"{CALLS}: unknown functions: {', '.join(sorted(unknown))}")
+    wanted = sorted(name for name in added if name not in named or name in by_hand)
+    return {name: [added[name], *_calls(by_hand.get(name, []))] for name in wanted}
+
+
+def _calls(words: list[str] | str) -> Iterator[str]:
+    if isinstance(words, str):
+        yield words
+        return
+    for word in words:
+        program, _, procedure = word.partition(".")
+        found = registry.program(program)
+        yield f"procedure {found.number:#010x} {found.procedure(procedure).number}"
 
 
 def render(folder: Path, release: str) -> dict[Path, str]:
@@ -105,10 +130,20 @@ def render(folder: Path, release: str) -> dict[Path, str]:
     roots = [ElementTree.parse(folder / name).getroot() for name in SOURCES]
     known = enums(roots)
     made_of = {"source": list(SOURCES), "release": release}
-    facts = {**made_of, "enums": known, "fields": fields(roots, known)}
-    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(said)}" for key, said in functions(roots).items())
+    internal = tomllib.loads(INTERNAL.read_text())
+    if repeated := known.keys() & internal.keys():
+        sys.exit(f"{INTERNAL.name}: expected enums that {folder} lacks, got {', '.join(sorted(repeated))}")
+    facts = {**made_of, "enums": dict(sorted((known | internal).items())), "fields": fields(roots, known)}
+    added = versions(roots)
+    own = functions(added)
+    tables = {"functions": own, "others": others(added, {name for name, _ in own.values()})}
     head = json.dumps(made_of)[:-1]
-    return {NAMES: json.dumps(facts, indent=1) + "\n", FUNCTIONS: f'{head}, "functions": {{\n{lines}\n}}}}\n'}
+    text = ", ".join([head, *(f'"{name}": {{\n{_lines(table)}\n}}' for name, table in tables.items())])
+    return {NAMES: json.dumps(facts, indent=1) + "\n", FUNCTIONS: f"{text}}}\n"}
+
+
+def _lines(table: dict[str, list[str]]) -> str:
+    return ",\n".join(f" {json.dumps(key)}: {json.dumps(row)}" for key, row in table.items())
 
 
 def installed_release() -> str:
@@ -117,21 +152,40 @@ def installed_release() -> str:
     return subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def contains(data: Any, older: Any) -> bool:
+    """Return whether the data has everything in that of an older release; sources and lists are not
+    compared."""
+    if isinstance(data, dict) and isinstance(older, dict):
+        return all(key in data and contains(data[key], value) for key, value in older.items())
+    return data == older if isinstance(older, int) else type(data) is type(older)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make libvirt_proto/names/publicnames.json.")
     default = Path("/usr/share/libvirt/api")
     parser.add_argument("folder", nargs="?", type=Path, default=default, help=", ".join(SOURCES))
     parser.add_argument("--release", help="the libvirt release of the descriptions (default: ask pkg-config)")
-    parser.add_argument("--check", action="store_true", help="write nothing, fail if the file is not current")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing, fail if the files differ, or lack something that an older release has",
+    )
     options = parser.parse_args()
-    texts = render(options.folder, options.release or installed_release())
-    stale = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
-    for path in stale:
-        if options.check:
-            print(f"{path.name} is not current: run tools/import_public_names.py", file=sys.stderr)
-        else:
-            path.write_text(texts[path])
-    return 1 if stale and options.check else 0
+    release = options.release or installed_release()
+    texts = render(options.folder, release)
+    if not options.check:
+        for path, text in texts.items():
+            path.write_text(text)
+        return 0
+    stale = [path.name for path, text in texts.items() if not _is_current(path.read_text(), text, release)]
+    for name in stale:
+        print(f"{name} is not current: run tools/import_public_names.py", file=sys.stderr)
+    return 1 if stale else 0
+
+
+def _is_current(text: str, made: str, release: str) -> bool:
+    data = json.loads(text)
+    return text == made if data["release"] == release else contains(data, json.loads(made))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from .model import Specification
 from .providers.model import Provider
 from .providers.parse import read_provider
 from .reader import read_bytes, read_specification, source_of
-from .releases import MANIFEST, find, functions, history, newest, texts
+from .releases import MANIFEST, find, functions, history, newest, releases, texts
 from .releases.narrow import narrowed
 from .resolve import resolve
 from .schema import External, Input, Schema
@@ -69,11 +69,14 @@ def load_schema(
 
 
 def load_release(release: str | None = None, *, defines: Mapping[str, int] | None = None) -> Schema:
-    """Return the Schema of a libvirt release (None: the newest) with its history; raises UnknownRelease."""
+    """Return the Schema of a libvirt release (None: the newest) with history and functions; raises
+    UnknownRelease."""
     name = newest() if release is None else release
     schema = schema_of(texts(find(name)), name, defines=defines)
-    known = history()
-    return replace(schema, history=known and narrowed(known, functions(), schema))
+    known, called = history(), functions()
+    if known is not None:
+        known = replace(narrowed(known, called, schema), releases=tuple(each.name for each in releases()))
+    return replace(schema, history=known, functions=called)
 
 
 def schema_of(

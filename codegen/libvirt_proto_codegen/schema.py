@@ -18,6 +18,7 @@ from .source import Span
 
 if TYPE_CHECKING:
     from .releases.facts import History
+    from .releases.functions import Functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +98,13 @@ class Input:
 @dataclass(frozen=True)
 class Schema:
     """All modules of one set of definitions. `release` is the libvirt release, None for custom
-    definitions; `history` is known only for libvirt's definitions."""
+    definitions; `history` and `functions` (of the public API) are known only for libvirt's definitions."""
 
     modules: tuple[Module, ...]
     release: str | None = None
     inputs: tuple[Input, ...] = ()
     history: History | None = field(default=None, compare=False, repr=False)
+    functions: Functions | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def by_name(self) -> dict[str, Module]:

@@ -20,7 +20,6 @@ from .source import Input, Source
 
 if TYPE_CHECKING:
     from ..capture.pcap.recorder import Recorder
-    from ..capture.sources import Progress
     from ..figures.collector import Measure
     from ..figures.results import Statistics
     from ..filters import Filter
@@ -55,7 +54,7 @@ class Capture:
         filter: Filter | None = None,
         redact: What | None = None,
         on_notice: Callable[[Notice], object] | None = None,
-        stop: Stop | None = None,
+        stop: Callable[[], object] | None = None,
         close: Callable[[], object] | None = None,
     ) -> None:
         self.name: Final = name
@@ -76,6 +75,9 @@ class Capture:
         self._begun = self._closed = False
         self._pass: Generator[_Event] | None = None
         self._sessions: Sessions | None = None
+
+    def __repr__(self) -> str:
+        return f"<Capture {self.name!r}>"
 
     # Passes
 
@@ -124,7 +126,7 @@ class Capture:
         """End a pass over an input that is followed, after what is there. Safe in signal handlers and other
         threads."""
         if self._stop is not None:
-            self._stop.set()
+            self._stop()
 
     def close(self) -> None:
         """End the pass, and close the input unless it is a file that the caller opened."""
@@ -255,92 +257,60 @@ def open(
     registry: Registry | None = None,
     ports: Iterable[int] = (),
     keylog: str | os.PathLike[str] | None = None,
-    follow: bool | Stop = False,
+    follow: bool = False,
     redact: What | None = None,
     filter: Filter | None = None,
     name: str | None = None,
     on_notice: Callable[[Notice], object] | None = None,
-    on_progress: Progress | None = None,
-    recorder: Recorder | None = None,
-    live: bool = False,
 ) -> Capture:
     """Open a capture, trace, log, raw stream or hex text; the format is detected from the content.
 
-    `source` is a path, a binary file or bytes, and may be compressed (gzip, bzip2, xz). Definitions are those
-    of the newest release, of `release` (`10.0.0`), of `defs` (a folder of .x files, or one), or `registry`.
-    `ports` are TCP ports of libvirt in addition to 16509 and 16514, `keylog` is a file with the keys of TLS
-    connections (which needs tshark). With `follow`, a pass waits at the end of the file for what is added
-    to it, until `Capture.stop`. `redact` (`secrets` or `all`) blanks secrets.
+    - `source`: a path, a file in binary mode (standard input is `sys.stdin.buffer`), or bytes; also
+      compressed with gzip, bzip2 or xz. A file that the caller opened is read from its position and stays
+      open.
+    - `release`, `defs`, `registry`: the definitions, at most one of them: a bundled release (`"10.0.0"`), a
+      folder of .x files or one such file, or a Registry. Default: the newest release.
+    - `ports`: TCP ports of libvirt, in addition to 16509 and 16514.
+    - `keylog`: a file with the keys of TLS connections; needs tshark.
+    - `follow`: a pass waits at the end of the file for more, until `Capture.stop`.
+    - `redact`: `"secrets"` blanks secrets, `"all"` everything but headers, names and lengths.
+    - `filter`: only these messages, and exchanges with one of them.
+    - `name`: the name of the input in errors. Default: its path, or `bytes`.
+    - `on_notice`: called with each Notice as it occurs.
 
-    `on_notice` is called with each Notice as it occurs, `on_progress` with the bytes read and the size of the
-    file (None for a pipe). `recorder` records what is read, flushed message by message if it is `live`.
-    `name` replaces the name of the input in messages.
-
-    Raises SourceError for an input that cannot be opened or is not recognised, LookupError for an unknown
-    release, the errors of `registry.load` for `defs`, TypeError and ValueError for arguments that exclude
-    each other. Damage in the input does not raise: it is reported as Notices.
+    Raises SourceError for an input or key log that cannot be opened, for a format that is not recognised, and
+    for `keylog` without tshark; LookupError for an unknown release; the errors of `registry.load` for `defs`;
+    TypeError for arguments of another type; ValueError for options that exclude each other. Damage in the
+    input does not raise: it is reported as Notices.
     """
     definitions = _registry(release, defs, registry)
     _check_redact(redact)
-    stop = follow if isinstance(follow, Stop) else Stop() if follow else None
-    opened = Source(source, name=name, ports=ports, keylog=keylog, follow=stop, progress=on_progress)
-    return Capture(
-        opened.name,
-        lambda: decoded(opened.items(), definitions, recorder=recorder, redact=redact, live=live),
-        definitions,
-        repeatable=opened.repeatable,
-        filter=filter,
-        redact=redact,
-        on_notice=on_notice,
-        stop=stop,
-        close=opened.close,
-    )
+    stop = Stop() if follow else None
+    opened = Source(source, name=name, ports=ports, keylog=keylog, follow=stop)
+    return decode_source(opened, definitions, filter=filter, redact=redact, on_notice=on_notice)
 
 
-def live_capture(
-    name: str,
-    items: Iterable[Item],
+def decode_source(
+    source: Source,
     registry: Registry,
     *,
     filter: Filter | None = None,
     redact: What | None = None,
     on_notice: Callable[[Notice], object] | None = None,
     recorder: Recorder | None = None,
+    live: bool = False,
 ) -> Capture:
-    """Return the Capture of what a relay or a trace sees, which is recorded message by message."""
+    """Return the Capture of an opened Source, whose items are recorded as in `decoded`."""
     return Capture(
-        name,
-        lambda: decoded(items, registry, recorder=recorder, redact=redact, live=True),
+        source.name,
+        lambda: decoded(source.items(), registry, recorder=recorder, redact=redact, live=live),
         registry,
+        repeatable=source.repeatable,
         filter=filter,
         redact=redact,
         on_notice=on_notice,
-    )
-
-
-def merged_capture(
-    first: Iterable[Captured | ConnectionEvent],
-    second: Iterable[Captured | ConnectionEvent],
-    names: tuple[str, str],
-    registry: Registry,
-    *,
-    filter: Filter | None = None,
-    redact: What | None = None,
-    on_notice: Callable[[Notice], object] | None = None,
-) -> Capture:
-    """Return the Capture of two recordings of the same connections in one timeline: see `capture.merge`.
-
-    `redact` states how their messages were redacted.
-    """
-    from ..capture.merge import merge
-
-    return Capture(
-        " and ".join(names),
-        lambda: merge(first, second, names),
-        registry,
-        filter=filter,
-        redact=redact,
-        on_notice=on_notice,
+        stop=source.stop,
+        close=source.close,
     )
 
 
@@ -353,7 +323,7 @@ def decoded(
     live: bool = False,
 ) -> Iterator[Seen]:
     """Decode items to messages, with events and notices in between. Items are recorded as they were read,
-    or, if they are redacted, after that."""
+    or, if they are redacted, after that; with `live`, each is flushed."""
     if redact is not None:
         from ..redact.redactor import Redactor, redacted_messages
 

@@ -10,13 +10,13 @@ import msgspec
 
 from ..jsonlines.presenter import JsonLinesPresenter
 from ..names.public import names
-from ..presenters.exchanges import Lines
 from ..rpc.message import Status
 from ..rpc.names import Names
 
 if TYPE_CHECKING:
     from ..errors import ProtocolError
     from ..events import Captured, Connection, Direction
+    from ..presenters.exchanges import JsonLinesExchangePresenter
     from ..registry import Registry
     from ..rpc.message import Header, Message, Type
     from ..session import Exchange, Outcome, Stream
@@ -58,9 +58,11 @@ class Context:
         return JsonLinesPresenter(self._registry, None, self._redacted)
 
     @cached_property
-    def exchange_json(self) -> Lines:
+    def exchange_json(self) -> JsonLinesExchangePresenter:
         """Exchanges as JSON lines."""
-        return Lines(self._registry, None, self._redacted)
+        from ..presenters.exchanges import JsonLinesExchangePresenter  # with all presenters of messages
+
+        return JsonLinesExchangePresenter(self._registry, None, self._redacted)
 
 
 class CapturedMessage:
@@ -83,6 +85,12 @@ class CapturedMessage:
     def n(self) -> int:
         """Number of the message in its input, from 1."""
         return self.captured.n
+
+    @property
+    def frame(self) -> int | None:
+        """Number of the packet that completes the message, as Wireshark's `frame.number`; None for an input
+        without packets."""
+        return self.captured.packet
 
     @property
     def time_ns(self) -> int | None:

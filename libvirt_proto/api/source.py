@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias, cast
 
 from ..capture.pcap.tcp import LIBVIRT_PORTS
-from ..capture.sources import Progress, open_path, read_source
+from ..capture.sources import Progress, check_keylog, open_path, read_source
 from ..capture.stop import Stop
 from ..events import Item
 
@@ -22,8 +22,9 @@ class Source:
     `capture.sources.read_source`.
 
     `name` is for messages. `repeatable` is True for bytes, regular files given by path, and seekable files;
-    False for pipes and with `follow`. Raises SourceError for an input that cannot be opened or is not
-    recognised, TypeError for a file in text mode, ValueError for options that the input excludes.
+    False for pipes and with `follow`. Raises SourceError for an input or key log that cannot be opened and
+    for a format that is not recognised, TypeError for arguments of another type, ValueError for options
+    that the input excludes.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class Source:
         if follow is not None and keylog is not None:
             raise ValueError("keylog needs a whole capture: it cannot be used with follow")
         self._ports: Final = LIBVIRT_PORTS.union(ports)
+        if others := [port for port in self._ports if not isinstance(cast(object, port), int)]:
+            raise TypeError(f"ports: expected integers, got {others[0]!r}")
         self._keylog: Final = None if keylog is None else os.fspath(keylog)
         self._follow: Final = follow
         self._progress: Final = progress
@@ -53,6 +56,8 @@ class Source:
             self._give_path(os.fspath(source), name)
         else:
             self._give_file(source, name)
+        if self._keylog is not None:
+            check_keylog(self._keylog)
         #: The items of the first pass: what is wrong with an input is reported when it is opened.
         self._first: Iterator[Item] | None = self._open()
 
@@ -60,6 +65,11 @@ class Source:
         """Begin a pass. Raises SourceError where the input cannot be opened again."""
         first, self._first = self._first, None
         return self._open() if first is None else first
+
+    def stop(self) -> None:
+        """End a pass over an input that is followed, after what is there."""
+        if self._follow is not None:
+            self._follow.set()
 
     def close(self) -> None:
         """Close what this object has opened; a file that was given stays open."""
@@ -103,8 +113,10 @@ class Source:
     def _give_file(self, file: BinaryIO, name: str | None) -> None:
         is_text = isinstance(cast(object, file), io.TextIOBase)
         if is_text or not hasattr(file, "read"):
-            kind = "a file in text mode" if is_text else type(file).__name__
-            raise TypeError(f"expected a path, a binary file or bytes, got {kind}")
+            got = "a file in text mode: use its .buffer, or open it in mode 'rb'"
+            raise TypeError(
+                f"expected a path, a binary file or bytes, got {got if is_text else type(file).__name__}"
+            )
         path = getattr(file, "name", None)
         self.name = name if name is not None else path if isinstance(path, str) else "file"
         start = _position(file) if self._follow is None else None

@@ -242,7 +242,7 @@ def _timeline(
             assert isinstance(other, Captured)
             item = _joined(item, other, offset, names)
         elif isinstance(item, Captured):
-            item = replace(item, sightings=(Sighting(names[0], item.time_ns),))
+            item = replace(item, sightings=(Sighting(names[0], item.time_ns),), packet=None)
         placed.append((times[i] if untimed or item.time_ns is None else item.time_ns, i, item))
     last = times[0] if times else 0
     for j, item in enumerate(two):
@@ -253,7 +253,7 @@ def _timeline(
         connection = None if item.connection is None else renamed[item.connection.id]
         item = replace(item, time_ns=shifted, connection=connection)
         if isinstance(item, Captured):
-            item = replace(item, sightings=(Sighting(names[1], shifted),))
+            item = replace(item, sightings=(Sighting(names[1], shifted),), packet=None)
         # Without a clock it follows its predecessor in its own recording.
         placed.append((last if untimed or shifted is None else shifted, len(one) + j, item))
     count = 0
@@ -290,4 +290,4 @@ def _joined(one: Captured, two: Captured, offset: int, names: tuple[str, str]) -
     seen = (Sighting(names[0], one.time_ns), Sighting(names[1], shifted))
     times = [sighting.time_ns for sighting in seen if sighting.time_ns is not None]
     message = min(one.message, two.message, key=lambda message: message.missing)
-    return replace(one, time_ns=min(times, default=None), message=message, sightings=seen)
+    return replace(one, time_ns=min(times, default=None), message=message, sightings=seen, packet=None)

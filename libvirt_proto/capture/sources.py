@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
@@ -20,6 +21,7 @@ from ..blocks import Read
 from ..errors import SourceError
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
+from ..rpc.foreign import identify
 from .detect import (
     SNIFF_SIZE,
     ZSTD_MAGIC,
@@ -27,7 +29,6 @@ from .detect import (
     FileFormat,
     compression,
     file_format,
-    identify,
     other_capture,
     plausible_header,
 )
@@ -177,8 +178,19 @@ def open_path(path: str, *, wait: bool = True) -> BinaryIO:
     """Open a file for `read_source`; without `wait`, a FIFO without a writer, too. Raises SourceError."""
     try:
         return open(path, "rb", opener=None if wait else _open_at_once)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, ValueError) as error:
         raise SourceError(f"{path}: {_words(error)}") from None
+
+
+def check_keylog(path: str) -> None:
+    """Raise SourceError for a key log that cannot be opened: tshark would ignore it. A FIFO is left to
+    tshark."""
+    if Path(path).is_fifo():
+        return
+    try:
+        open_path(path).close()
+    except SourceError as error:
+        raise SourceError(f"key log {error}") from None
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -235,6 +247,8 @@ def _words(error: BaseException) -> str:
             return "is a folder, not a file"
         case PermissionError():
             return "cannot be read (permission denied)"
+        case ValueError():  # a NUL, or characters that file names cannot have
+            return "is not a file name"
         case EOFError():
             return "the compressed file is truncated"
         case OSError(strerror=str(text)):

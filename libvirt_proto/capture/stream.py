@@ -10,9 +10,10 @@ from typing import Final, Literal, Protocol, cast
 
 from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..events import Captured, Chunk, Closed, Direction, Item, Notice, NoticeCode, Seen
+from ..rpc.foreign import first_bytes, identify
 from ..rpc.frame import Frame, FrameDecoder
 from ..rpc.message import Message
-from .detect import first_bytes, identify, plausible_header
+from .detect import plausible_header
 
 _WORD = Struct(">I").unpack_from
 _LENGTH_HEAD = Struct(">I8s").unpack_from
@@ -153,6 +154,8 @@ class _Stream:
         self.skip = 0
         #: Number of bytes passed over since the last message.
         self.passed = 0
+        #: Number of the packet with the last bytes.
+        self.packet: int | None = None
         #: The first bytes, if they belong to no known protocol.
         self.unnamed = b""
 
@@ -248,8 +251,9 @@ class _Reader:
                     if message.header.proc in _SASL:
                         self._authenticated(stream, message)
                     self._count += 1
-                    yield Captured(self._count, time_ns, connection, direction, message)
+                    yield Captured(self._count, time_ns, connection, direction, message, (), item.packet)
                     continue
+            stream.packet = item.packet
             frames = stream.feed(data)
             good = 0
             for frame in frames:
@@ -293,7 +297,7 @@ class _Reader:
             stream.conversation.protocol = _Protocol.LIBVIRT
         self._authenticated(stream, message)
         self._count += 1
-        return Captured(self._count, time_ns, stream.connection, stream.direction, message)
+        return Captured(self._count, time_ns, stream.connection, stream.direction, message, (), stream.packet)
 
     @staticmethod
     def _authenticated(stream: _Stream, message: Message) -> None:
@@ -322,6 +326,8 @@ class _Reader:
     def _chunk(self, stream: _Stream, chunk: Chunk) -> Iterator[Seen | Chunk]:
         """Process a Chunk with lost or cut bytes, at an end, or of a direction that is not in step."""
         data, time_ns = chunk.data, chunk.time_ns
+        if data:
+            stream.packet = chunk.packet
         if stream.state is _State.PASSED_OVER:
             yield from self._blank(stream, time_ns, len(data), lost=chunk.lost, cut=chunk.cut)
         else:

@@ -37,5 +37,25 @@ def types_and_procedures(ctx: click.Context, parameter: click.Parameter, begun: 
     return _beginning(begun, types) + procedures(ctx, parameter, begun)
 
 
+def lookup_words(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """Complete types, procedures, programs, and the functions, enums and errors of the public API."""
+    from ..definitions import functions
+    from ..names import public
+
+    if not begun:
+        return types_and_procedures(ctx, parameter, begun)
+    members = (name for enum in public.enums().values() for name in enum.names)
+    names = [*programs(ctx, parameter, begun), *public.enums(), *members, *functions.names()]
+    return sorted({*types_and_procedures(ctx, parameter, begun), *_beginning(begun, names)})
+
+
+def releases(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Complete the bundled releases, in their order."""
+    from ..definitions import history
+
+    names = ("latest", *history.releases())
+    return [name for name in names if name.startswith(begun.removeprefix("v"))]
+
+
 def _beginning(begun: str, names: Iterable[str]) -> list[str]:
     return sorted({name for name in names if name.startswith(begun)})

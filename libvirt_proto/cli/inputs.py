@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
@@ -15,7 +15,7 @@ import click
 
 from ..capture.stop import Stop
 from ..errors import SourceError
-from ..events import Notice, NoticeCode
+from ..events import Item, Notice, NoticeCode
 from .options import redacted_note
 from .output import create
 
@@ -85,31 +85,35 @@ class Inputs:
         Notices go to `status`, after a call of `flush`: after the output that precedes them. A file that
         cannot be opened is reported, too, and gives an empty Capture.
         """
-        from ..api.capture import Capture
-        from ..api.capture import open as open_capture
+        from ..api.capture import Capture, decode_source
+        from ..api.source import Source
 
         name = "standard input" if file == "-" else file
         status.source(name)
-        report = reporting(status, flush)
+        report = _reporting(status, flush)
         try:
-            capture = open_capture(
+            source = Source(
                 _standard_input() if file == "-" else file,
-                registry=registry,
+                name=name,
                 ports=self.ports,
                 keylog=self.keylog,
-                follow=self.follow or False,
-                redact=redact,
-                filter=filter,
-                name=name,
-                on_notice=report,
-                on_progress=status.advance,
-                recorder=recorder,
-                live=self.is_live(file),
+                follow=self.follow,
+                progress=status.advance,
             )
         except SourceError as error:
             report(_unreadable(str(error).removeprefix(f"{name}: "), redact))
             capture = Capture(name, lambda: iter(()), registry)
-        with counted(capture, status):
+        else:
+            capture = decode_source(
+                source,
+                registry,
+                filter=filter,
+                redact=redact,
+                on_notice=report,
+                recorder=recorder,
+                live=self.is_live(file),
+            )
+        with _counted(capture, status):
             try:
                 yield capture
             except SourceError as error:  # the verdict on a text comes at its end
@@ -126,7 +130,8 @@ class Inputs:
         redact: What | None = None,
     ) -> Iterator[Capture]:
         """As `open`, for both of two files in one timeline."""
-        from ..api.capture import merged_capture
+        from ..api.capture import Capture
+        from ..capture.merge import merge
 
         timelines = []
         for file in self.files:
@@ -134,14 +139,46 @@ class Inputs:
                 timelines.append(list(capture.timeline()))
         status.source(" and ".join(self.files))
         first, second = timelines
-        names, report = _short_names(self.files), reporting(status, flush)
-        with merged_capture(
-            first, second, names, registry, filter=filter, redact=redact, on_notice=report
-        ) as merged:
-            yield merged
+        names = _short_names(self.files)
+        capture = Capture(
+            " and ".join(names),
+            lambda: merge(first, second, names),
+            registry,
+            filter=filter,
+            redact=redact,  # the timelines are redacted; the output notes it
+            on_notice=_reporting(status, flush),
+        )
+        with _counted(capture, status):
+            yield capture
 
 
-def reporting(status: Status, flush: Callable[[], object]) -> Callable[[Notice], None]:
+def live(
+    name: str,
+    items: Iterable[Item],
+    registry: Registry,
+    status: Status,
+    *,
+    filter: Filter,
+    flush: Callable[[], object],
+    recorder: Recorder | None,
+    redact: What | None,
+) -> AbstractContextManager[Capture]:
+    """Open what a relay or a trace sees, as `Inputs.open` does for files. It is recorded message by
+    message."""
+    from ..api.capture import Capture, decoded
+
+    capture = Capture(
+        name,
+        lambda: decoded(items, registry, recorder=recorder, redact=redact, live=True),
+        registry,
+        filter=filter,
+        redact=redact,
+        on_notice=_reporting(status, flush),
+    )
+    return _counted(capture, status)
+
+
+def _reporting(status: Status, flush: Callable[[], object]) -> Callable[[Notice], None]:
     """Return a function that shows a notice after the output that precedes it."""
 
     def report(notice: Notice) -> None:
@@ -152,10 +189,10 @@ def reporting(status: Status, flush: Callable[[], object]) -> Callable[[Notice],
 
 
 @contextmanager
-def counted(capture: Capture, status: Status) -> Iterator[None]:
-    """Close a Capture at the end, and add what it read to `status`."""
+def _counted(capture: Capture, status: Status) -> Iterator[Capture]:
+    """Yield a Capture, close it at the end, and add what it read to `status`."""
     try:
-        yield
+        yield capture
     finally:
         capture.close()
         status.messages += capture.read_messages

@@ -45,10 +45,10 @@ COMMANDS: Final = {
     "completion": ("libvirt_proto.cli.commands.completion:completion", "Print a shell's completion script."),
 }
 
-#: Exit statuses other than 0: the input had errors, the command was used wrongly (as in click), and the
 #: The beginnings of click's own messages, which are lower-cased like ours.
 _CLICKS_OWN: Final = ("Got unexpected", "Invalid ", "Missing ", "No such ", "Option ")
-#: shell's convention for a program ended by a signal (128 + SIGINT, SIGPIPE).
+#: Exit statuses other than 0 and click's for wrong usage: the input had errors, and the shell's convention
+#: for a program ended by a signal (128 + SIGINT, SIGPIPE).
 INPUT_ERROR: Final = 1
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -115,6 +114,8 @@ def _custom(defs: Path, defines: Mapping[str, int] | None) -> Registry:
     try:
         return registry.load(defs, defines=defines)
     except NotDefinitions as error:
+        import shlex
+
         raise click.UsageError(f"{error} (to run its code: --package {shlex.quote(str(defs))})") from None
     except Exception as error:
         # The runtime cannot import the compiler; its DefinitionError is recognised by its attribute.
@@ -138,6 +139,15 @@ def colour(command: Command) -> Command:
         help="Use colours; auto: on a terminal, unless NO_COLOR is set.",
     )(command)
 
+
+#: `-o`, as parameter `output`.
+output = click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to a file that only you can read.",
+)
 
 #: `-w`, as parameter `record` (which `inputs` adds to Inputs).
 record = click.option(

@@ -17,7 +17,7 @@ from ..filters import Filter
 from . import complete as names
 from . import options
 from .status import Status
-from .views import Exchanges, Figures, Messages, View
+from .views import ExchangesView, FiguresView, MessagesView, View
 
 if TYPE_CHECKING:
     from ..api.capture import Capture
@@ -64,7 +64,7 @@ class OutputOptions:
     def view(self) -> View:
         """Return the view of the messages of one source."""
         if self.figures_of is not None:
-            return Figures(
+            return FiguresView(
                 self.figures_of,
                 self.format,
                 self.registry,
@@ -72,7 +72,7 @@ class OutputOptions:
                 fit=self.output is None,
                 redact=self.redact,
             )
-        make = Exchanges if self.exchanges else Messages
+        make = ExchangesView if self.exchanges else MessagesView
         return make(
             self.format, self.registry, self.palette, full=self.full, acl=self.acl, redact=self.redact
         )
@@ -197,13 +197,7 @@ def show(command: Command) -> Command:
     @options.redact
     @click.option("--full", is_flag=True, help="Show long strings, bytes and arrays completely (pretty).")
     @options.colour
-    @click.option(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Write to a file that only you can read.",
-    )
+    @options.output
     @wraps(command)
     def with_show(
         *args: Any,

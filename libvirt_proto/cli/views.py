@@ -33,7 +33,7 @@ class View(Protocol):
         """Return what is to be written at the end, also after an interruption."""
 
 
-class Messages:
+class MessagesView:
     """Message by message, with the events of connections between them."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Messages:
         return ()
 
 
-class Exchanges:
+class ExchangesView:
     """Exchange by exchange; times count from the first message of the Capture."""
 
     def __init__(
@@ -98,13 +98,15 @@ class Exchanges:
         accesses = _accesses(registry) if acl else None
         self._present: Callable[[Exchange, int | None], bytes]
         if format_ == "jsonl":
-            lines = exchanges.Lines(registry, accesses, redact)
+            lines = exchanges.JsonLinesExchangePresenter(registry, accesses, redact)
             self._present = lambda exchange, _: lines(exchange)
             return
         if format_ == "monitor":
-            text: exchanges.Monitor | exchanges.Pretty = exchanges.Monitor(registry, palette, accesses)
+            text: exchanges.MonitorExchangePresenter | exchanges.PrettyExchangePresenter = (
+                exchanges.MonitorExchangePresenter(registry, palette, accesses)
+            )
         else:
-            text = exchanges.Pretty(registry, palette, accesses, full=full, redacted=redact)
+            text = exchanges.PrettyExchangePresenter(registry, palette, accesses, full=full, redacted=redact)
         self._present = _encoded(text)
 
     def take(self, capture: Capture) -> Generator[bytes]:
@@ -120,7 +122,7 @@ class Exchanges:
             yield self._present(each.exchange, capture.start_ns)
 
 
-class Figures:
+class FiguresView:
     """Figures at the end, and nothing before."""
 
     #: Rows of long tables.

@@ -53,7 +53,7 @@ class Notes(NamedTuple):
 
     `machine` is the architecture (`x86_64`, `aarch64`, …), `width` the bytes of an address (4 or 8).
     `problems` has a sentence for each of the first MAX_PROBLEMS notes that cannot be used, then one that
-    counts the others. `count` is the number of notes, usable or not.
+    counts the others. `found` is the number of notes, usable or not.
     """
 
     machine: str
@@ -61,7 +61,7 @@ class Notes(NamedTuple):
     problems: tuple[str, ...]
     width: int = 8
     byte_order: Literal["little", "big"] = "little"
-    count: int = 0
+    found: int = 0
 
 
 class _Unusable(Exception):

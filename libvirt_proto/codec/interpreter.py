@@ -316,7 +316,7 @@ class _Writer(_Walk):
     def _check_class(self, reference: xdr.Named, value: Any) -> None:
         expected = self._types.python_class(reference)
         if not isinstance(value, expected):
-            raise BadValue(f"{value!r} is no {expected.__name__}")
+            raise BadValue(f"expected {expected.__name__}, got {value!r}")
 
     def _elements(self, element: xdr.Node, values: Any) -> None:
         for index, item in enumerate(values):
@@ -327,5 +327,5 @@ class _Writer(_Walk):
 
 def _sequence(value: Any) -> list[Any]:
     if not isinstance(value, list | tuple):
-        raise BadValue(f"{value!r} is no list")
+        raise BadValue(f"expected a list, got {value!r}")
     return list(value)

@@ -71,7 +71,7 @@ def read_bool(buffer: bytes, pos: int) -> tuple[bool, int]:
 def write_bool(value: bool, put: Put) -> None:
     """§4.4; BadValue for anything but True and False (and 0 and 1, which are equal to them)."""
     if value not in (False, True):
-        raise BadValue(f"{value!r} is no boolean")
+        raise BadValue(f"expected True or False, got {value!r}")
     put(b"\0\0\0\1" if value else b"\0\0\0\0")
 
 
@@ -93,9 +93,9 @@ def read_fixed_opaque(buffer: bytes, pos: int, size: int) -> tuple[bytes, int]:
 def write_fixed_opaque(value: bytes, size: int, put: Put) -> None:
     """§4.9; BadValue for another length."""
     if not isinstance(value, bytes | bytearray | memoryview):
-        raise BadValue(f"{value!r} is not bytes")
+        raise BadValue(f"expected bytes, got {value!r}")
     if len(value) != size:
-        raise BadValue(f"has {len(value)} bytes, must have {size}")
+        raise BadValue(f"expected {size} bytes, got {len(value)}")
     put(bytes(value))
     put(_PAD[size & 3])
 
@@ -123,7 +123,7 @@ def read_opaque(buffer: bytes, pos: int, limit: int) -> tuple[bytes, int]:
 def write_opaque(value: bytes, limit: int, put: Put) -> None:
     """§4.10; OverLimit for more than `limit` bytes."""
     if not isinstance(value, bytes | bytearray | memoryview):
-        raise BadValue(f"{value!r} is not bytes")
+        raise BadValue(f"expected bytes, got {value!r}")
     size = len(value)
     if size > limit:
         raise OverLimit(limit, size)
@@ -152,7 +152,7 @@ def write_string(value: str | bytes, limit: int, put: Put) -> None:
         try:
             value = value.encode()
         except UnicodeEncodeError as error:
-            raise BadValue(f"{value!r} cannot be written as UTF-8: {error.reason}") from None
+            raise BadValue(f"expected text for UTF-8, got {value!r}: {error.reason}") from None
         size = len(value)
         if size <= limit:  # nearly every string: one piece instead of three, and no further call
             put(_pack_uint(size) + value + _PAD[size & 3])
@@ -186,7 +186,7 @@ def write_count(count: int, limit: int, put: Put) -> None:
 def check_length(items: list[Any], size: int) -> None:
     """A fixed-length array (§4.12) has exactly `size` elements, or BadValue."""
     if len(items) != size:
-        raise BadValue(f"has {len(items)} elements, must have {size}")
+        raise BadValue(f"expected {size} elements, got {len(items)}")
 
 
 # Additional functions for generated code.
@@ -273,7 +273,7 @@ def no_arm(discriminant: int, pos: int | None = None) -> BadValue:
 def no_value(value: None) -> None:
     """A void arm carries None, or BadValue."""
     if value is not None:
-        raise BadValue(f"{value!r} in a void arm")
+        raise BadValue(f"expected None (the arm is void), got {value!r}")
 
 
 def deeper(depth: int, pos: int | None = None) -> int:
@@ -293,14 +293,14 @@ def boolean(number: int) -> bool:
 def bit(value: bool) -> int:
     """The number that stands for a boolean; BadValue for any but True and False."""
     if value not in (False, True):
-        raise BadValue(f"{value!r} is no boolean")
+        raise BadValue(f"expected True or False, got {value!r}")
     return int(value)
 
 
 def exact(value: bytes, size: int) -> bytes:
     """The bytes themselves when there are `size` of them, for `struct` would cut or fill them."""
     if len(value) != size:
-        raise BadValue(f"has {len(value)} bytes, must have {size}")
+        raise BadValue(f"expected {size} bytes, got {len(value)}")
     return value
 
 

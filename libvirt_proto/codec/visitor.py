@@ -3,114 +3,150 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Generic, TypeVar, TypeVarTuple
 
 from . import types as xdr
 from .values import Partial
 from .xdrtype import TypeTable
 
 R = TypeVar("R")
+Args = TypeVarTuple("Args")
 
 UUID_SIZE = 16
 
+#: A kind of declaration → its method.
+_METHODS: Final[Mapping[type[Any], str]] = {
+    xdr.Void: "void",
+    xdr.Integer: "integer",
+    xdr.Floating: "floating",
+    xdr.Boolean: "boolean",
+    xdr.FixedOpaque: "fixed_opaque",
+    xdr.Opaque: "opaque",
+    xdr.String: "string",
+    xdr.FixedArray: "fixed_array",
+    xdr.Array: "array",
+    xdr.Optional: "optional",
+}
+#: A group of kinds → the methods that call it unless they are overridden.
+_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "scalar": ("void", "integer", "floating", "boolean", "enumeration"),
+    "binary": ("fixed_opaque", "opaque"),
+    "sequence": ("fixed_array", "array"),
+}
 
-class Visitor(ABC, Generic[R]):
-    """Turns types into results of one kind. A subclass has a method for each kind of type.
+
+class Visitor(ABC, Generic[R, *Args]):
+    """Turns types into results of one kind.
+
+    A subclass has a method for each kind of type, or for groups of kinds: `scalar`, `binary`, `sequence`.
+    A class that handles a kind by neither raises TypeError when it is defined. Methods get the type (of a
+    struct, a union or an enumeration the reference and the body) and the other arguments of `visit`.
 
     Typedefs are seen through. A fixed-length opaque of 16 bytes whose typedef's name ends with `uuid`, as
     libvirt's do, goes to `uuid`.
     """
 
-    _METHODS: ClassVar[dict[type[Any], str]] = {
-        xdr.Void: "void",
-        xdr.Integer: "integer",
-        xdr.Floating: "floating",
-        xdr.Boolean: "boolean",
-        xdr.FixedOpaque: "fixed_opaque",
-        xdr.Opaque: "opaque",
-        xdr.String: "string",
-        xdr.FixedArray: "fixed_array",
-        xdr.Array: "array",
-        xdr.Optional: "optional",
-    }
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for group, methods in _GROUPS.items():
+            if getattr(cls, group) is getattr(Visitor, group):
+                missing = [name for name in methods if getattr(cls, name) is getattr(Visitor, name)]
+                if missing:
+                    raise TypeError(f"{cls.__name__} has neither {group} nor {', '.join(missing)}")
 
     def __init__(self, types: TypeTable) -> None:
         self.types = types
 
-    def visit(self, node: xdr.Node) -> R:
+    def visit(self, node: xdr.Node, *args: *Args) -> R:
         """Return the result for a type."""
         uuid = False
         while isinstance(node, xdr.Named):
             body = self.types.definition(node).node
             match body:
                 case xdr.Structure():
-                    return self.structure(node, body)
+                    return self.structure(node, body, *args)
                 case xdr.UnionType():
-                    return self.union(node, body)
+                    return self.union(node, body, *args)
                 case xdr.Enumeration():
-                    return self.enumeration(node, body)
+                    return self.enumeration(node, body, *args)
             uuid = uuid or node.name.lower().endswith("uuid")
             node = body
         if uuid and isinstance(node, xdr.FixedOpaque) and node.size.value == UUID_SIZE:
-            return self.uuid(node)
-        result: R = getattr(self, self._METHODS[type(node)])(node)
+            return self.uuid(node, *args)
+        result: R = getattr(self, _METHODS[type(node)])(node, *args)
         return result
 
-    @abstractmethod
-    def void(self, node: xdr.Void) -> R:
+    # Groups
+
+    def scalar(self, node: xdr.Node, *args: *Args) -> R:
+        """No data, a number, a boolean or an enumeration."""
+        raise NotImplementedError
+
+    def binary(self, node: xdr.FixedOpaque | xdr.Opaque, *args: *Args) -> R:
+        """Opaque data."""
+        raise NotImplementedError
+
+    def sequence(self, node: xdr.FixedArray | xdr.Array, *args: *Args) -> R:
+        """An array."""
+        raise NotImplementedError
+
+    # Kinds
+
+    def void(self, node: xdr.Void, *args: *Args) -> R:
         """§4.16."""
+        return self.scalar(node, *args)
 
-    @abstractmethod
-    def integer(self, node: xdr.Integer) -> R:
+    def integer(self, node: xdr.Integer, *args: *Args) -> R:
         """§4.1, §4.2, §4.5."""
+        return self.scalar(node, *args)
 
-    @abstractmethod
-    def floating(self, node: xdr.Floating) -> R:
+    def floating(self, node: xdr.Floating, *args: *Args) -> R:
         """§4.6 to §4.8."""
+        return self.scalar(node, *args)
 
-    @abstractmethod
-    def boolean(self, node: xdr.Boolean) -> R:
+    def boolean(self, node: xdr.Boolean, *args: *Args) -> R:
         """§4.4."""
+        return self.scalar(node, *args)
 
-    @abstractmethod
-    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> R:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration, *args: *Args) -> R:
         """§4.3."""
+        return self.scalar(node, *args)
 
-    @abstractmethod
-    def fixed_opaque(self, node: xdr.FixedOpaque) -> R:
+    def fixed_opaque(self, node: xdr.FixedOpaque, *args: *Args) -> R:
         """§4.9."""
+        return self.binary(node, *args)
 
-    def uuid(self, node: xdr.FixedOpaque) -> R:
+    def uuid(self, node: xdr.FixedOpaque, *args: *Args) -> R:
         """§4.9, by a typedef for UUIDs."""
-        return self.fixed_opaque(node)
+        return self.fixed_opaque(node, *args)
 
-    @abstractmethod
-    def opaque(self, node: xdr.Opaque) -> R:
+    def opaque(self, node: xdr.Opaque, *args: *Args) -> R:
         """§4.10."""
+        return self.binary(node, *args)
 
     @abstractmethod
-    def string(self, node: xdr.String) -> R:
+    def string(self, node: xdr.String, *args: *Args) -> R:
         """§4.11."""
 
-    @abstractmethod
-    def fixed_array(self, node: xdr.FixedArray) -> R:
+    def fixed_array(self, node: xdr.FixedArray, *args: *Args) -> R:
         """§4.12."""
+        return self.sequence(node, *args)
 
-    @abstractmethod
-    def array(self, node: xdr.Array) -> R:
+    def array(self, node: xdr.Array, *args: *Args) -> R:
         """§4.13."""
+        return self.sequence(node, *args)
 
     @abstractmethod
-    def optional(self, node: xdr.Optional) -> R:
+    def optional(self, node: xdr.Optional, *args: *Args) -> R:
         """§4.19."""
 
     @abstractmethod
-    def structure(self, reference: xdr.Named, node: xdr.Structure) -> R:
+    def structure(self, reference: xdr.Named, node: xdr.Structure, *args: *Args) -> R:
         """§4.14."""
 
     @abstractmethod
-    def union(self, reference: xdr.Named, node: xdr.UnionType) -> R:
+    def union(self, reference: xdr.Named, node: xdr.UnionType, *args: *Args) -> R:
         """§4.15."""
 
 

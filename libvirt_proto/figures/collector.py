@@ -19,11 +19,11 @@ from ..session import Exchange, Sessions, Stream, role
 from . import negotiation
 from .limit_usage import LimitUsage
 from .results import (
-    Connection,
-    Error,
+    ConnectionFigures,
+    ErrorFigures,
     EventKind,
     Latency,
-    Procedure,
+    ProcedureFigures,
     Slow,
     Statistics,
     Streams,
@@ -60,9 +60,9 @@ class Measure:
         self._totals = Totals()
         self._outcomes: Counter[str] = Counter()
         self._procedures: dict[_Numbers, _Calls] = {}
-        self._connections: dict[tuple[int, int], Connection] = {}
+        self._connections: dict[tuple[int, int], ConnectionFigures] = {}
         self._events: dict[_Numbers, EventKind] = {}
-        self._errors: dict[int, Error] = {}
+        self._errors: dict[int, ErrorFigures] = {}
         self._slowest: list[tuple[int, int, Slow]] = []
         self._unanswered: list[Unanswered] = []
         self._file = ""
@@ -142,13 +142,13 @@ class Measure:
                 pass
         self._limits.add(message, partial(self._where, captured))
 
-    def _connection(self, captured: Captured) -> Connection:
+    def _connection(self, captured: Captured) -> ConnectionFigures:
         key = (self._totals.files, captured.connection.id)
         found = self._connections.get(key)
         if found is None:
             is_ = captured.connection
             client, server = _text(is_.client), _text(is_.server)
-            found = Connection(self._file, is_.id, client, server, is_.transport)
+            found = ConnectionFigures(self._file, is_.id, client, server, is_.transport)
             self._totals.connections += self._enter(self._connections, key, found)
         return found
 
@@ -215,7 +215,7 @@ class Measure:
         if error is None:
             text = getattr(payload, "message", None)
             text = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
-            error = Error(code, names("virErrorNumber").get(code), 0, self._where(captured), text)
+            error = ErrorFigures(code, names("virErrorNumber").get(code), 0, self._where(captured), text)
             self._enter(self._errors, code, error)
         error.count += 1
 
@@ -264,7 +264,7 @@ class _Calls:
     def __init__(self, header: Header, program: str | None, procedure: str | None) -> None:
         self.program = program
         self.procedure = procedure
-        self._row = Procedure(
+        self._row = ProcedureFigures(
             header.prog, program, header.vers, header.proc, procedure, *(0,) * 8, latency=None, streams=None
         )
         self._latencies = array("q")
@@ -289,7 +289,7 @@ class _Calls:
             row.streams = row.streams or Streams()
             _add_stream(row.streams, exchange.stream)
 
-    def figures(self) -> Procedure:
+    def figures(self) -> ProcedureFigures:
         """Build the row of the procedure."""
         if self._latencies:
             self._row.latency = latency(self._latencies)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..names.public import OneOf, meanings
 from ..rpc.message import Status
-from .results import Authentication, Connection, Feature, Opened, Registration
+from .results import Authentication, ConnectionFigures, Feature, Opened, Registration
 
 if TYPE_CHECKING:
     from ..events import Captured
@@ -23,7 +23,7 @@ _RESULTS: Final = {
 }
 
 
-def note(connection: Connection, program: str, procedure: str, exchange: Exchange) -> None:
+def note(connection: ConnectionFigures, program: str, procedure: str, exchange: Exchange) -> None:
     """Note what an exchange reveals about its connection; `program` and `procedure` are names."""
     if procedure.startswith("auth_"):
         connection.auth = _authentication(connection.auth or Authentication(), procedure, exchange)
@@ -43,7 +43,7 @@ def note(connection: Connection, program: str, procedure: str, exchange: Exchang
         connection.registrations.append(Registration(procedure, event, name, callback))
 
 
-def told(connection: Connection, kind: str) -> None:
+def told(connection: ConnectionFigures, kind: str) -> None:
     """Note what an event reveals: a daemon's log has the outcome of an authentication, but not its
     payloads."""
     result = _RESULTS.get(kind)

@@ -54,7 +54,7 @@ class Streams(msgspec.Struct):
     open: int = 0
 
 
-class Procedure(msgspec.Struct):
+class ProcedureFigures(msgspec.Struct):
     """The exchanges of a procedure. `errors` counts error replies and streams that ended with an error,
     `unanswered` calls without a reply, `without_call` replies and streams without a call. Bytes include all
     messages of the exchanges. `streams` is None for a procedure that opened none."""
@@ -116,7 +116,7 @@ class Registration(msgspec.Struct, frozen=True):
     callback: int | None
 
 
-class Connection(msgspec.Struct):
+class ConnectionFigures(msgspec.Struct):
     """A connection with messages. `opened` is None if no connect_open was seen; `closed` is whether a
     connect_close was answered. `encrypted` and others are among its notices."""
 
@@ -157,7 +157,7 @@ class EventKind(msgspec.Struct):
     bytes: int = 0
 
 
-class Error(msgspec.Struct):
+class ErrorFigures(msgspec.Struct):
     """An error by its code: the number of occurrences, and the first of them."""
 
     code: int
@@ -229,10 +229,10 @@ class Statistics(msgspec.Struct):
     or `all`, and present only if messages were redacted."""
 
     totals: Totals
-    procedures: list[Procedure]
-    connections: list[Connection]
+    procedures: list[ProcedureFigures]
+    connections: list[ConnectionFigures]
     events: list[EventKind]
-    errors: list[Error]
+    errors: list[ErrorFigures]
     slowest: list[Slow]
     unanswered: list[Unanswered]
     limits: list[Closeness]

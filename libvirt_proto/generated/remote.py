@@ -18499,7 +18499,7 @@ class RemoteNetworkSetMetadataArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: after 4.5.0, by 9.8.0.
+    Since: 9.7.0, by virNetworkSetMetadata of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_set_metadata_args"
@@ -18573,7 +18573,7 @@ class RemoteNetworkGetMetadataArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: after 4.5.0, by 9.8.0.
+    Since: 9.7.0, by virNetworkGetMetadata of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_get_metadata_args"
@@ -18616,7 +18616,7 @@ class RemoteNetworkGetMetadataRet(XdrStruct, frozen=True):
         remote_nonnull_string metadata;
     };
 
-    Since: after 4.5.0, by 9.8.0.
+    Since: 9.7.0, by virNetworkGetMetadata of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "remote_network_get_metadata_ret"

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from ..codec import types as xdr
 from ..codec.visitor import Visitor, parts
-from ..codec.xdrtype import TypeTable, XdrType
+from ..codec.xdrtype import XdrType
 
 _WORD = Struct(">I").unpack_from
 
@@ -80,95 +80,77 @@ class Weight:
 
 def weigh(type_: XdrType, value: Any) -> Weight:
     """Return the weight of a value that was decoded to its end."""
-    scale = _Scale(type_.types)
-    scale.add(type_.reference, value)
-    return scale.weight
+    weight = Weight()
+    _Scale(type_.types).visit(type_.reference, value, weight)
+    return weight
 
 
-class _Scale(Visitor[None]):
-    """Adds the value that `add` was called with last to the weight."""
+class _Scale(Visitor[None, Any, Weight]):
+    """Adds a value to a weight."""
 
-    def __init__(self, types: TypeTable) -> None:
-        super().__init__(types)
-        self._value: Any = None
-        self.weight = Weight()
-
-    def add(self, node: xdr.Node, value: Any) -> None:
-        """Add a value of a type."""
-        self._value = value
-        self.visit(node)
-
-    def void(self, node: xdr.Void) -> None:
+    def void(self, node: xdr.Void, value: Any, weight: Weight) -> None:
         pass
 
-    def integer(self, node: xdr.Integer) -> None:
-        weight, value = self.weight, self._value
+    def integer(self, node: xdr.Integer, value: Any, weight: Weight) -> None:
         weight.integers += 1
         weight.bits += word_bits(value & 0xFFFFFFFF) if node.bits == 32 else _hyper_bits(value)
 
-    def boolean(self, node: xdr.Boolean) -> None:
-        self.weight.booleans += 1
-        self.weight.bits += 1
+    def boolean(self, node: xdr.Boolean, value: Any, weight: Weight) -> None:
+        weight.booleans += 1
+        weight.bits += 1
 
-    def floating(self, node: xdr.Floating) -> None:
-        value = self._value
-        self.weight.bits += _opaque_bits(value) if node.bits == 128 else _float_bits(value, node.bits)
+    def floating(self, node: xdr.Floating, value: Any, weight: Weight) -> None:
+        weight.bits += _opaque_bits(value) if node.bits == 128 else _float_bits(value, node.bits)
 
-    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> None:
-        _enum(self.weight, self.types.python_class(reference), self._value)
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration, value: Any, weight: Weight) -> None:
+        _enum(weight, self.types.python_class(reference), value)
 
-    def uuid(self, node: xdr.FixedOpaque) -> None:
-        weight = self.weight
+    def uuid(self, node: xdr.FixedOpaque, value: Any, weight: Weight) -> None:
         weight.uuid_count += 1
         weight.bits += 8 * 16  # every one of its bits is as good as the next: hardly zeros
         if len(weight.uuids) < _KEPT:
-            weight.uuids.append(self._value)
+            weight.uuids.append(value)
 
-    def fixed_opaque(self, node: xdr.FixedOpaque) -> None:
-        self.weight.padding += -len(self._value) & 3
-        self.weight.bits += _opaque_bits(self._value)
+    def fixed_opaque(self, node: xdr.FixedOpaque, value: Any, weight: Weight) -> None:
+        weight.padding += -len(value) & 3
+        weight.bits += _opaque_bits(value)
 
-    def opaque(self, node: xdr.Opaque) -> None:
-        _length(self.weight, len(self._value))
-        self.weight.bits += _opaque_bits(self._value)
+    def opaque(self, node: xdr.Opaque, value: Any, weight: Weight) -> None:
+        _length(weight, len(value))
+        weight.bits += _opaque_bits(value)
 
-    def string(self, node: xdr.String) -> None:
-        _string(self.weight, self._value)
+    def string(self, node: xdr.String, value: Any, weight: Weight) -> None:
+        _string(weight, value)
 
-    def fixed_array(self, node: xdr.FixedArray) -> None:
-        self._elements(node.element)
+    def sequence(self, node: xdr.FixedArray | xdr.Array, value: Any, weight: Weight) -> None:
+        for item in value:
+            self.visit(node.element, item, weight)
 
-    def array(self, node: xdr.Array) -> None:
-        weight, value = self.weight, self._value
+    def array(self, node: xdr.Array, value: Any, weight: Weight) -> None:
         weight.lengths += 1
         weight.bits += _NOTHING if not value else 1.5 + math.log2(len(value) + 1)
-        self._elements(node.element)
+        self.sequence(node, value, weight)
 
-    def _elements(self, element: xdr.Node) -> None:
-        for item in self._value:
-            self.add(element, item)
+    def optional(self, node: xdr.Optional, value: Any, weight: Weight) -> None:
+        weight.booleans += 1
+        weight.bits += _NOTHING if value is None else 1
+        if value is not None:
+            self.visit(node.element, value, weight)
 
-    def optional(self, node: xdr.Optional) -> None:
-        self.weight.booleans += 1
-        self.weight.bits += _NOTHING if self._value is None else 1
-        if self._value is not None:
-            self.visit(node.element)
+    def structure(self, reference: xdr.Named, node: xdr.Structure, value: Any, weight: Weight) -> None:
+        for _, part, held in parts(node, value):
+            self.visit(part, held, weight)
 
-    def structure(self, reference: xdr.Named, node: xdr.Structure) -> None:
-        for _, part, held in parts(node, self._value):
-            self.add(part, held)
-
-    def union(self, reference: xdr.Named, node: xdr.UnionType) -> None:
-        weight = self.weight
-        _, *arm = parts(node, self._value)
-        discriminant = getattr(self._value, self._value.__struct_fields__[0])
+    def union(self, reference: xdr.Named, node: xdr.UnionType, value: Any, weight: Weight) -> None:
+        _, *arm = parts(node, value)
+        discriminant = getattr(value, value.__struct_fields__[0])
         weight.arms += 1
         if discriminant in node.by_label:
             weight.bits += math.log2(len(node.by_label) + (node.default is not None))
         else:
             weight.bits += 1 + word_bits(discriminant & 0xFFFFFFFF)
         for _, part, held in arm:
-            self.add(part, held)
+            self.visit(part, held, weight)
 
 
 def _hyper_bits(value: int) -> float:

@@ -9,12 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
-from ..codec import types as xdr
-from ..codec.visitor import Visitor
-from ..codec.xdrtype import TypeTable, XdrType
+from ..codec.xdrtype import XdrType
 from ..errors import ProtocolError
 from ..registry import Registry
 from .evidence import Weight, background, weigh
+from .wire_formats import WireFormat, WireFormats
 
 #: The maximum number of bytes to try types on: each of the many types takes time.
 MAX_BYTES: Final = 65_536
@@ -97,83 +96,12 @@ class Payloads:
     @cached_property
     def _layouts(self) -> list[list[XdrType]]:
         """All types, those that are the same on the wire together; payloads first."""
-        layouts: dict[tuple[Any, ...], dict[str, XdrType]] = {}
+        formats = WireFormats(MAX_BYTES)
+        layouts: dict[WireFormat, dict[str, XdrType]] = {}
         for module in self._registry.modules():
             for type_ in module.types.values():
-                layouts.setdefault(wire_identity(type_), {}).setdefault(type_.name, type_)
+                layouts.setdefault(formats.of(type_), {}).setdefault(type_.name, type_)
         return [
             sorted(types.values(), key=lambda type_: (self._costs.get(type_.name, _INNER), type_.name))
             for types in layouts.values()
         ]
-
-
-def wire_identity(type_: XdrType) -> tuple[Any, ...]:
-    """Return the part of a type that its bytes can show: not its names, nor where a struct begins, nor a
-    sign."""
-    return _WireIdentity(type_.types).visit(type_.reference)
-
-
-class _WireIdentity(Visitor[tuple[Any, ...]]):
-    def __init__(self, types: TypeTable) -> None:
-        super().__init__(types)
-        #: The types that the visit is in.
-        self._within: list[xdr.Named] = []
-
-    def void(self, node: xdr.Void) -> tuple[Any, ...]:
-        return ()
-
-    def integer(self, node: xdr.Integer) -> tuple[Any, ...]:
-        return ("integer", node.bits)
-
-    def floating(self, node: xdr.Floating) -> tuple[Any, ...]:
-        return ("float", node.bits)
-
-    def boolean(self, node: xdr.Boolean) -> tuple[Any, ...]:
-        return ("boolean",)
-
-    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> tuple[Any, ...]:
-        return ("enum", tuple(sorted({member.value for member in node.members})))
-
-    def fixed_opaque(self, node: xdr.FixedOpaque) -> tuple[Any, ...]:
-        return ("opaque", node.size.value, False)
-
-    def uuid(self, node: xdr.FixedOpaque) -> tuple[Any, ...]:
-        return ("opaque", node.size.value, True)
-
-    def opaque(self, node: xdr.Opaque) -> tuple[Any, ...]:
-        return ("opaque",)
-
-    def string(self, node: xdr.String) -> tuple[Any, ...]:
-        return ("string",)
-
-    def fixed_array(self, node: xdr.FixedArray) -> tuple[Any, ...]:
-        return ("array", node.size.value, self.visit(node.element))
-
-    def array(self, node: xdr.Array) -> tuple[Any, ...]:
-        return ("array", None, self.visit(node.element))
-
-    def optional(self, node: xdr.Optional) -> tuple[Any, ...]:
-        return ("optional", self.visit(node.element))
-
-    def structure(self, reference: xdr.Named, node: xdr.Structure) -> tuple[Any, ...]:
-        if reference in self._within:
-            return ("again", self._within.index(reference))
-        self._within.append(reference)
-        found = tuple(part for field in node.fields for part in self._flat(field.node))
-        self._within.pop()
-        return found
-
-    def _flat(self, node: xdr.Node) -> tuple[Any, ...]:
-        """The parts of a struct, or another type as one part."""
-        inner, body = self.visit(node), xdr.body_of(node, self.types)
-        is_struct = body is not None and isinstance(body[1], xdr.Structure) and body[0] not in self._within
-        return inner if is_struct else (inner,)
-
-    def union(self, reference: xdr.Named, node: xdr.UnionType) -> tuple[Any, ...]:
-        if reference in self._within:
-            return ("again", self._within.index(reference))
-        self._within.append(reference)
-        arms = {label: self.visit(arm.node) for label, arm in node.by_label.items()}
-        other = None if node.default is None else self.visit(node.default.node)
-        self._within.pop()
-        return ("union", self.visit(node.discriminant.node), tuple(sorted(arms.items())), other)

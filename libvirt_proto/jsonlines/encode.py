@@ -80,7 +80,29 @@ def encoder(types: TypeTable, named: bool) -> JsonEncoder:
 _Expression = Callable[[str], str]
 
 
-class JsonEncoder(Visitor[_Expression]):
+class _Scope:
+    """The things that an expression refers to, by name."""
+
+    def __init__(self, **things: Any) -> None:
+        self._things = {
+            "uuid_text": uuid_text,
+            "float_text": float_text,
+            "string_text": string_text,
+            **things,
+        }
+
+    def put(self, thing: Any) -> str:
+        """Return a name for a thing."""
+        name = f"_{len(self._things)}"
+        self._things[name] = thing
+        return name
+
+    def function(self, expression: str) -> Convert:
+        """Compile an expression of `value`."""
+        return eval(f"lambda value: {expression}", self._things)  # type: ignore[no-any-return]  # noqa: S307
+
+
+class JsonEncoder(Visitor[_Expression, _Scope]):
     """Makes, for each type, the function that turns its values into builtins.
 
     A function is compiled from one expression per struct, three times as fast as walking the fields. Names of
@@ -91,82 +113,50 @@ class JsonEncoder(Visitor[_Expression]):
         super().__init__(types)
         self._named = named
         self._functions: dict[xdr.Node, Convert] = {}
-        #: What the expression that is being built refers to.
-        self._scope: dict[str, Any] = {}
 
     def function(self, node: xdr.Node) -> Convert:
         """Return the function for values of a type."""
         if node not in self._functions:
-            outer, self._scope = self._scope, {}
             match xdr.body_of(node, self.types):
                 case reference, xdr.Structure() as body:
                     made = self._struct(reference, body)
                 case reference, xdr.UnionType() as body:
                     made = self._union(reference, body)
                 case _:
-                    made = self._compiled(self.visit(node)("value"))
+                    scope = _Scope()
+                    made = scope.function(self.visit(node, scope)("value"))
             self._functions[node] = made
-            self._scope = outer
         return self._functions[node]
-
-    def _compiled(self, expression: str) -> Convert:
-        scope = {
-            **self._scope,
-            "uuid_text": uuid_text,
-            "float_text": float_text,
-            "string_text": string_text,
-        }
-        return eval(f"lambda value: {expression}", scope)  # type: ignore[no-any-return]  # noqa: S307
-
-    def _put(self, thing: Any) -> str:
-        name = f"_{len(self._scope)}"
-        self._scope[name] = thing
-        return name
 
     # Expressions
 
-    def void(self, node: xdr.Void) -> _Expression:
-        return lambda value: "None"
-
-    def integer(self, node: xdr.Integer) -> _Expression:
+    def scalar(self, node: xdr.Node, scope: _Scope) -> _Expression:
         return lambda value: value
 
-    def boolean(self, node: xdr.Boolean) -> _Expression:
-        return lambda value: value
-
-    def floating(self, node: xdr.Floating) -> _Expression:
+    def floating(self, node: xdr.Floating, scope: _Scope) -> _Expression:
         if node.bits == 128:
             return lambda value: f"{value}.hex()"
         return lambda value: f"float_text({value})"
 
-    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> _Expression:
-        names = self._put(member_names(node))
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration, scope: _Scope) -> _Expression:
+        names = scope.put(member_names(node))
         return lambda value: f"{names}.get({value}, {value})"
 
-    def fixed_opaque(self, node: xdr.FixedOpaque) -> _Expression:
+    def binary(self, node: xdr.FixedOpaque | xdr.Opaque, scope: _Scope) -> _Expression:
         return lambda value: f"{value}.hex()"
 
-    def opaque(self, node: xdr.Opaque) -> _Expression:
-        return lambda value: f"{value}.hex()"
-
-    def uuid(self, node: xdr.FixedOpaque) -> _Expression:
+    def uuid(self, node: xdr.FixedOpaque, scope: _Scope) -> _Expression:
         return lambda value: f"uuid_text({value})"
 
-    def string(self, node: xdr.String) -> _Expression:
+    def string(self, node: xdr.String, scope: _Scope) -> _Expression:
         return lambda value: f"({value} if type({value}) is str else string_text({value}))"
 
-    def fixed_array(self, node: xdr.FixedArray) -> _Expression:
-        return self._elements(node.element)
-
-    def array(self, node: xdr.Array) -> _Expression:
-        return self._elements(node.element)
-
-    def _elements(self, element: xdr.Node) -> _Expression:
-        inner = self.visit(element)("item")
+    def sequence(self, node: xdr.FixedArray | xdr.Array, scope: _Scope) -> _Expression:
+        inner = self.visit(node.element, scope)("item")
         return lambda value: value if inner == "item" else f"[{inner} for item in {value}]"
 
-    def optional(self, node: xdr.Optional) -> _Expression:
-        inner = self.visit(node.element)
+    def optional(self, node: xdr.Optional, scope: _Scope) -> _Expression:
+        inner = self.visit(node.element, scope)
 
         def expression(value: str) -> str:
             present = inner(value)
@@ -174,13 +164,13 @@ class JsonEncoder(Visitor[_Expression]):
 
         return expression
 
-    def structure(self, reference: xdr.Named, node: xdr.Structure) -> _Expression:
-        return self._called(reference)
+    def structure(self, reference: xdr.Named, node: xdr.Structure, scope: _Scope) -> _Expression:
+        return self._called(reference, scope)
 
-    def union(self, reference: xdr.Named, node: xdr.UnionType) -> _Expression:
-        return self._called(reference)
+    def union(self, reference: xdr.Named, node: xdr.UnionType, scope: _Scope) -> _Expression:
+        return self._called(reference, scope)
 
-    def _called(self, reference: xdr.Named) -> _Expression:
+    def _called(self, reference: xdr.Named, scope: _Scope) -> _Expression:
         """A call of the type's function, made when its first value comes: a type may contain itself."""
         made: list[Convert] = []
 
@@ -189,7 +179,7 @@ class JsonEncoder(Visitor[_Expression]):
                 made.append(self.function(reference))
             return made[0](value)
 
-        name = self._put(convert)
+        name = scope.put(convert)
         return lambda value: f"{name}({value})"
 
     # Structs and unions
@@ -200,14 +190,13 @@ class JsonEncoder(Visitor[_Expression]):
             field.name: f"value.{attribute}" for field, attribute in zip(node.fields, attributes, strict=True)
         }
         known = meanings_of(self.types, reference) if self._named else {}
-        self._scope["Partial"] = Partial
-        self._scope["partial"] = partial(self._partial, reference, node)
+        scope = _Scope(Partial=Partial, partial=partial(self._partial, reference, node))
         pairs = []
         for field in node.fields:
-            pairs.append(f"{field.name!r}: {self.visit(field.node)(values[field.name])}")
+            pairs.append(f"{field.name!r}: {self.visit(field.node, scope)(values[field.name])}")
             if field.name in known:
-                pairs.append(self._name(known[field.name], field.name, values))
-        return self._compiled(f"partial(value) if type(value) is Partial else {{{', '.join(pairs)}}}")
+                pairs.append(_name(known[field.name], field.name, values, scope))
+        return scope.function(f"partial(value) if type(value) is Partial else {{{', '.join(pairs)}}}")
 
     def _union(self, reference: xdr.Named, node: xdr.UnionType) -> Convert:
         attribute, _ = self.types.python_class(reference).__struct_fields__
@@ -222,31 +211,17 @@ class JsonEncoder(Visitor[_Expression]):
         return convert
 
     def _arm(self, reference: xdr.Named, node: xdr.UnionType, arm: xdr.Arm | None) -> Convert:
-        outer, self._scope = self._scope, {}
+        scope = _Scope()
         label = node.discriminant.name
         attribute, held = self.types.python_class(reference).__struct_fields__
         values = {label: f"value.{attribute}"}
-        pairs = [f"{label!r}: {self.visit(node.discriminant.node)(values[label])}"]
+        pairs = [f"{label!r}: {self.visit(node.discriminant.node, scope)(values[label])}"]
         meaning = meanings_of(self.types, reference).get(label) if self._named else None
         if meaning is not None:
-            pairs.append(self._name(meaning, label, values))
+            pairs.append(_name(meaning, label, values, scope))
         if arm is not None and arm.name is not None:
-            pairs.append(f"{arm.name!r}: {self.visit(arm.node)(f'value.{held}')}")
-        made = self._compiled(f"{{{', '.join(pairs)}}}")
-        self._scope = outer
-        return made
-
-    def _name(self, meaning: Meaning, field: str, values: Mapping[str, str]) -> str:
-        """A pair with the name of a field's number; `values` has the expressions of the fields."""
-        match meaning:
-            case OneOf(names):
-                name = f"{self._put(names.get)}({values[field]})"
-            case Bits():
-                # Real clients have few sets of flags; a hostile one gets no more memory than this.
-                name = f"{self._put(lru_cache(256)(meaning.of))}({values[field]})"
-            case By(other, names):
-                name = f"{self._put(names.get)}(({values[other]}, {values[field]}))"
-        return f"{key(field)!r}: {name}"
+            pairs.append(f"{arm.name!r}: {self.visit(arm.node, scope)(f'value.{held}')}")
+        return scope.function(f"{{{', '.join(pairs)}}}")
 
     def _partial(
         self, reference: xdr.Named, node: xdr.Structure | xdr.UnionType, value: Partial
@@ -258,3 +233,16 @@ class JsonEncoder(Visitor[_Expression]):
             if name in known:
                 shown[key(name)] = name_of(known[name], part, value.fields)
         return shown
+
+
+def _name(meaning: Meaning, field: str, values: Mapping[str, str], scope: _Scope) -> str:
+    """A pair with the name of a field's number; `values` has the expressions of the fields."""
+    match meaning:
+        case OneOf(names):
+            name = f"{scope.put(names.get)}({values[field]})"
+        case Bits():
+            # Real clients have few sets of flags; a hostile one gets no more memory than this.
+            name = f"{scope.put(lru_cache(256)(meaning.of))}({values[field]})"
+        case By(other, names):
+            name = f"{scope.put(names.get)}(({values[other]}, {values[field]}))"
+    return f"{key(field)!r}: {name}"

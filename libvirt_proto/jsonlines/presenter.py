@@ -1,6 +1,7 @@
 """Messages as JSON lines: one object per message, with all keys in a fixed order.
 
-Only `remarks`, `raw`, `missing` and `sightings` are optional. If the payload was not canonical XDR, `raw` is
+Only `frame`, `remarks`, `raw`, `missing` and `sightings` are optional. `frame` is the number of the packet
+that completes the message, in a packet capture. If the payload was not canonical XDR, `raw` is
 what was received, and `remarks` explains it. `missing` is the number of missing bytes, `sightings` the
 recordings that have a merged message. `access` is added to calls on request, `redacted` to redacted messages.
 Numbers in payloads with a name in libvirt's public API remain numbers, followed by their names: `code_name`
@@ -34,7 +35,7 @@ class Problem(msgspec.Struct):
     path: str
 
 
-class Line(msgspec.Struct):
+class MessageLine(msgspec.Struct):
     """One line, in the order of its keys.
 
     `dir` is c2s, s2c or null; `length` is the length word. `program` and `procedure` are null for numbers
@@ -62,6 +63,7 @@ class Line(msgspec.Struct):
     data: bytes | None
     spare: str | None
     error: Problem | None
+    frame: int | msgspec.UnsetType = msgspec.UNSET
     remarks: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     raw: str | msgspec.UnsetType = msgspec.UNSET
     missing: int | msgspec.UnsetType = msgspec.UNSET
@@ -80,7 +82,7 @@ class EventLine(msgspec.Struct):
 
 
 #: Placeholders in a form for the values that differ between messages (n, time_ns, conn, length, serial,
-#: payload). JSON has no control characters, so they occur nowhere else.
+#: payload, frame). JSON has no control characters, so they occur nowhere else.
 _NUMBER: Final = msgspec.Raw(b"\1")
 _JSON: Final = msgspec.Raw(b"\2")
 #: Maximum number of forms; libvirt has about 2,000, a hostile peer any number.
@@ -104,6 +106,8 @@ class JsonLinesPresenter:
         self._converters: dict[type, Convert] = {}
         #: Lines with placeholders, by the values that such messages have in common.
         self._forms: dict[tuple[Any, ...], bytes] = {}
+        #: The same with the number of a packet.
+        self._packet_forms: dict[tuple[Any, ...], bytes] = {}
 
     def __call__(self, captured: Captured) -> bytes:
         """Return the line of a message."""
@@ -133,30 +137,29 @@ class JsonLinesPresenter:
             captured.direction,
             type(payload),
         )
-        form = self._forms.get(kind) or self._form(kind, captured)
         if payload is None:
             json = b"null"
         else:
             convert = self._converters.get(type(payload)) or self._converter(message)
             json = self._encode(convert(payload))
-        return form % (
-            captured.n,
-            captured.time_ns,
-            self._conn_json,
-            message.length,
-            header.serial,
-            json,
-        )
+        n, time_ns, conn, packet = captured.n, captured.time_ns, self._conn_json, captured.packet
+        if packet is None:
+            form = self._forms.get(kind) or self._form(kind, captured, self._forms)
+            return form % (n, time_ns, conn, message.length, header.serial, json)
+        form = self._packet_forms.get(kind) or self._form(kind, captured, self._packet_forms)
+        return form % (n, time_ns, conn, message.length, header.serial, json, packet)
 
-    def _form(self, kind: tuple[Any, ...], captured: Captured) -> bytes:
+    def _form(self, kind: tuple[Any, ...], captured: Captured, forms: dict[tuple[Any, ...], bytes]) -> bytes:
         """Return the line of a message, with placeholders for the values that differ."""
         line: Any = self.line(captured)
         line.n = line.time_ns = line.length = line.serial = _NUMBER
         line.conn = line.payload = _JSON
+        if captured.packet is not None:
+            line.frame = _NUMBER
         text = self._encode(line).replace(b"%", b"%%") + b"\n"
         form = text.replace(b"\1", b"%d").replace(b"\2", b"%b")
-        if len(self._forms) < _MAX_FORMS:
-            self._forms[kind] = form
+        if len(forms) < _MAX_FORMS:
+            forms[kind] = form
         return form
 
     def _meet(self, connection: Connection) -> None:
@@ -170,7 +173,7 @@ class JsonLinesPresenter:
         details = {_utf8(name): _utf8(text) for name, text in event.details}
         return self._encode(EventLine(_utf8(event.kind), event.time_ns, conn, details)) + b"\n"
 
-    def line(self, captured: Captured) -> Line:
+    def line(self, captured: Captured) -> MessageLine:
         """Return the object of a line."""
         message = captured.message
         header = message.header
@@ -180,7 +183,7 @@ class JsonLinesPresenter:
         payload = message.payload
         if payload is not None:
             payload = (self._converters.get(type(payload)) or self._converter(message))(payload)
-        line = Line(
+        line = MessageLine(
             captured.n,
             captured.time_ns,
             self._conn,
@@ -201,6 +204,8 @@ class JsonLinesPresenter:
             message.spare.hex() if message.spare else None,
             None if message.error is None else _problem(message.error),
         )
+        if captured.packet is not None:
+            line.frame = captured.packet
         if message.remarks:
             line.remarks = message.remarks
         if message.raw is not None:

@@ -1,8 +1,8 @@
 """JSON lines, as written by presenter.py and edited by people, to messages and their frames.
 
 Redundant keys must agree: a number and its name, `payload_type` and the header, `payload` and `raw`. Whoever
-edits one edits the other, or deletes it. `n`, `length`, `error` and `remarks` describe how a message was
-received and are ignored; the length word is computed.
+edits one edits the other, or deletes it. `n`, `frame`, `length`, `error` and `remarks` describe how a message
+was received and are ignored; the length word is computed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..rpc.message import Header, Message, encode_message, payload_of
 from ..rpc.names import STATUSES, TYPES
 from .decode import base64_bytes, from_plain, hex_bytes, integer, shown
 from .encode import to_plain
-from .presenter import Line
+from .presenter import MessageLine
 
 if TYPE_CHECKING:
     from ..codec.xdrtype import XdrType
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: JSON needs more space than XDR: a byte of a string may take six as \u0000.
 _MAX_LINE: Final = 8 * MAX_FRAME
-_KEYS: Final = frozenset(Line.__struct_fields__)
+_KEYS: Final = frozenset(MessageLine.__struct_fields__)
 _ADDRESS: Final = re.compile(r".*:\d+")
 _NAMESAKE: Final = re.compile(r"#([2-9]|[1-9][0-9]{1,8})\Z")
 

@@ -1,4 +1,4 @@
-"""Exchanges in the formats of messages: `Pretty`, `Monitor`, and `Lines` of JSON."""
+"""Exchanges in the formats of messages: `pretty`, `monitor`, and lines of JSON."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class StreamObject(msgspec.Struct):
     duration_ns: int | None
     bytes_per_second: int | None
     end: StreamEnd
-    error: jsonl.Line | None
+    error: jsonl.MessageLine | None
 
 
-class Line(msgspec.Struct):
+class ExchangeLine(msgspec.Struct):
     """One line of JSON, in the order of its keys. `time_ns` is the time of the first message; `call` and
-    `reply` have the format of messages (jsonlines.presenter.Line)."""
+    `reply` have the format of messages (jsonlines.presenter.MessageLine)."""
 
     n: int
     time_ns: int | None
@@ -58,12 +58,12 @@ class Line(msgspec.Struct):
     messages: int
     bytes_c2s: int
     bytes_s2c: int
-    call: jsonl.Line | None
-    reply: jsonl.Line | None
+    call: jsonl.MessageLine | None
+    reply: jsonl.MessageLine | None
     stream: StreamObject | None
 
 
-class Lines:
+class JsonLinesExchangePresenter:
     """Exchange → a line of JSON with its newline, in UTF-8."""
 
     def __init__(
@@ -77,11 +77,11 @@ class Lines:
         """Return the line of an exchange."""
         return self._encode(self.line(exchange)) + b"\n"
 
-    def line(self, exchange: Exchange) -> Line:
+    def line(self, exchange: Exchange) -> ExchangeLine:
         """Return the object of a line."""
         header, message = exchange.header, self._message
         program, procedure = self._names.of(header)
-        return Line(
+        return ExchangeLine(
             exchange.n,
             exchange.first_ns,
             jsonl.connection_name(exchange.connection),
@@ -118,7 +118,7 @@ class Lines:
         )
 
 
-class Monitor:
+class MonitorExchangePresenter:
     """Exchange → a line in the style of the libvirt script rpc-monitor, without its newline.
 
         0.002 C = 127.0.0.1:40508-127.0.0.1:16509 msg=remote.1.connect_open(ok, 2) len=56+28 took=0.000131
@@ -167,7 +167,7 @@ class Monitor:
                 yield fault(part.message, self._palette)
 
 
-class Pretty:
+class PrettyExchangePresenter:
     """Exchange → lines for people, without newlines: a head, then call, reply and stream below it."""
 
     def __init__(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ..figures.results import Connection, EventKind, Feature, Procedure, Statistics, Where
+from ..figures.results import ConnectionFigures, EventKind, Feature, ProcedureFigures, Statistics, Where
 from ..text import amount, duration, printable, size
 from .style import PLAIN, Palette
 
@@ -104,7 +104,7 @@ class StatisticsTables:
         text = amount(count, one, many)
         return f"{self._palette.bad}{text}{self._palette.off}" if count else text
 
-    def _procedures(self, rows: list[Procedure]) -> Iterator[str]:
+    def _procedures(self, rows: list[ProcedureFigures]) -> Iterator[str]:
         def time(figure: str) -> list[str]:
             return [duration(getattr(row.latency, figure)) if row.latency else "-" for row in rows]
 
@@ -133,7 +133,7 @@ class StatisticsTables:
         ]
         return self._table(columns)
 
-    def _streams(self, procedures: list[Procedure]) -> Iterator[str]:
+    def _streams(self, procedures: list[ProcedureFigures]) -> Iterator[str]:
         rows = [(row, row.streams) for row in procedures if row.streams]
         speeds = [streams.bytes_per_second for _, streams in rows]
         return self._table(
@@ -193,7 +193,7 @@ class StatisticsTables:
         if more > 0:
             yield f"{quiet}… {amount(more, 'more connection')}, with fewer messages{off}"
 
-    def _traffic(self, connection: Connection) -> Iterator[str]:
+    def _traffic(self, connection: ConnectionFigures) -> Iterator[str]:
         if connection.duration_ns is not None:
             yield duration(connection.duration_ns)
         yield amount(connection.messages, "message")
@@ -303,7 +303,7 @@ _UNITS: Final = {
 _ODD: Final = frozenset({"given-up", "before-capture", "orphan", "repeated", "after-end"})
 
 
-def _negotiated(connection: Connection) -> Iterator[str]:
+def _negotiated(connection: ConnectionFigures) -> Iterator[str]:
     auth, opened = connection.auth, connection.opened
     if auth is not None:
         how = auth.method or "unknown"
@@ -341,7 +341,7 @@ def _feature(feature: Feature) -> str:
     return (feature.name or str(feature.feature)).removeprefix("VIR_DRV_FEATURE_").lower()
 
 
-def _name(row: Procedure | EventKind | Where) -> str:
+def _name(row: ProcedureFigures | EventKind | Where) -> str:
     program = row.program or f"{row.prog:#010x}"
     version = "" if row.vers == 1 else f".{row.vers}"
     return f"{program}{version}.{row.procedure or row.proc}"

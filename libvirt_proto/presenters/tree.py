@@ -74,35 +74,28 @@ class Tree:
 
     def lines(self, type_: XdrType, value: Any) -> Iterator[str]:
         """The lines of a value, without a name of its own."""
-        shown = _Values(type_.types, self._palette, self._cut).show(type_.reference, value)
+        shown = _Values(type_.types, self._palette, self._cut).visit(type_.reference, value)
         yield from [shown.text] if isinstance(shown, _Short) else shown
 
 
-class _Values(Visitor[_Shown]):
-    """Shows the value that `show` was called with last."""
+class _Values(Visitor[_Shown, Any]):
+    """Shows the value of a type."""
 
     def __init__(self, types: TypeTable, palette: Palette, cut: Cut) -> None:
         super().__init__(types)
         self._palette = palette
         self._cut = cut
-        self._value: Any = None
-
-    def show(self, node: xdr.Node, value: Any) -> _Shown:
-        """Show a value of a type."""
-        self._value = value
-        return self.visit(node)
 
     def _short(self, text: str, shade: str = "") -> _Short:
         return _Short(f"{shade}{text}{self._palette.off}" if shade else text, len(text))
 
     # Structs and unions
 
-    def structure(self, reference: xdr.Named, node: xdr.Structure) -> _Shown:
-        value = self._value
+    def structure(self, reference: xdr.Named, node: xdr.Structure, value: Any) -> _Shown:
         return self._parameter(node, value) or self._named_parts(reference, node, value)
 
-    def union(self, reference: xdr.Named, node: xdr.UnionType) -> _Shown:
-        return self._named_parts(reference, node, self._value)
+    def union(self, reference: xdr.Named, node: xdr.UnionType, value: Any) -> _Shown:
+        return self._named_parts(reference, node, value)
 
     def _named_parts(self, reference: xdr.Named, node: xdr.Structure | xdr.UnionType, value: Any) -> _Shown:
         known = meanings_of(self.types, reference)
@@ -110,7 +103,7 @@ class _Values(Visitor[_Shown]):
         members: list[tuple[str, _Shown]] = []
         for name, part, held in parts(node, value):
             there[name] = held
-            shown = self._number(known[name], held, there) if name in known else self.show(part, held)
+            shown = self._number(known[name], held, there) if name in known else self.visit(part, held)
             members.append((name, shown))
         return self._members(members, value)
 
@@ -145,7 +138,7 @@ class _Values(Visitor[_Shown]):
         if not arms or arms[0][0] not in _PARAMETER_TYPES:
             return None
         [(arm, node_of_arm, content)] = arms
-        shown = self.show(node_of_arm, content)
+        shown = self.visit(node_of_arm, content)
         if not isinstance(shown, _Short):
             return None
         colour, kind = self._palette, _PARAMETER_TYPES[arm]
@@ -155,23 +148,19 @@ class _Values(Visitor[_Shown]):
 
     # Arrays and optional-data
 
-    def optional(self, node: xdr.Optional) -> _Shown:
-        if self._value is None:
+    def optional(self, node: xdr.Optional, value: Any) -> _Shown:
+        if value is None:
             return self._short("null", self._palette.quiet)
-        return self.visit(node.element)
+        return self.visit(node.element, value)
 
-    def fixed_array(self, node: xdr.FixedArray) -> _Shown:
-        text = _char_text(xdr.resolved(node.element, self.types), self._value)
-        return self._elements(node.element) if text is None else self._short(quoted(text), self._palette.text)
+    def fixed_array(self, node: xdr.FixedArray, values: Any) -> _Shown:
+        text = _char_text(xdr.resolved(node.element, self.types), values)
+        return self.sequence(node, values) if text is None else self._short(quoted(text), self._palette.text)
 
-    def array(self, node: xdr.Array) -> _Shown:
-        return self._elements(node.element)
-
-    def _elements(self, element: xdr.Node) -> _Shown:
-        values = self._value
+    def sequence(self, node: xdr.FixedArray | xdr.Array, values: Any) -> _Shown:
         if not values:
             return self._short("[]", self._palette.quiet)
-        shown = [self.show(element, value) for value in values[: self._cut.array]]
+        shown = [self.visit(node.element, value) for value in values[: self._cut.array]]
         rest = len(values) - len(shown)
         inline = self._inline(shown) if not rest else None
         if inline is not None:
@@ -214,38 +203,28 @@ class _Values(Visitor[_Shown]):
             )
         return self._short(f"{number} {named}" if named else str(number), self._palette.number)
 
-    def void(self, node: xdr.Void) -> _Shown:
+    def void(self, node: xdr.Void, value: Any) -> _Shown:
         return self._short("void", self._palette.quiet)
 
-    def boolean(self, node: xdr.Boolean) -> _Shown:
-        return self._short("true" if self._value else "false", self._palette.number)
+    def boolean(self, node: xdr.Boolean, value: Any) -> _Shown:
+        return self._short("true" if value else "false", self._palette.number)
 
-    def integer(self, node: xdr.Integer) -> _Shown:
-        return self._short(str(self._value), self._palette.number)
+    def integer(self, node: xdr.Integer, value: Any) -> _Shown:
+        return self._short(str(value), self._palette.number)
 
-    def floating(self, node: xdr.Floating) -> _Shown:
-        value = self._value  # a quadruple is bytes
-        text = value.hex() if isinstance(value, bytes) else str(float_text(value))
+    def floating(self, node: xdr.Floating, value: Any) -> _Shown:
+        text = value.hex() if node.bits == 128 else str(float_text(value))
         return self._short(text, self._palette.number)
 
-    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> _Shown:
-        number = int(self._value)
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration, value: Any) -> _Shown:
+        number = int(value)
         name = member_names(node).get(number)
         return self._short(f"{name} ({number})" if name else str(number), self._palette.number)
 
-    def uuid(self, node: xdr.FixedOpaque) -> _Shown:
-        return self._short(uuid_text(self._value), self._palette.number)
+    def uuid(self, node: xdr.FixedOpaque, value: Any) -> _Shown:
+        return self._short(uuid_text(value), self._palette.number)
 
-    def fixed_opaque(self, node: xdr.FixedOpaque) -> _Shown:
-        return self._opaque(self._value)
-
-    def opaque(self, node: xdr.Opaque) -> _Shown:
-        return self._opaque(self._value)
-
-    def string(self, node: xdr.String) -> _Shown:
-        return self._string(self._value)
-
-    def _string(self, value: str | bytes) -> _Shown:
+    def string(self, node: xdr.String, value: Any) -> _Shown:
         colour, limit = self._palette, self._cut.string
         if isinstance(value, bytes):
             return [f"{colour.warn}not UTF-8{colour.off}, {amount(len(value), 'byte')}", *self._dump(value)]
@@ -266,7 +245,7 @@ class _Values(Visitor[_Shown]):
         ]
         return [*lines, f"{gutter}{colour.quiet}{rest}{colour.off}"] if rest else lines
 
-    def _opaque(self, value: bytes) -> _Shown:
+    def binary(self, node: xdr.FixedOpaque | xdr.Opaque, value: Any) -> _Shown:
         if len(value) <= _HEX:
             return self._short(value.hex(" ", 4) or '""', self._palette.number)
         return [amount(len(value), "byte"), *self._dump(value)]

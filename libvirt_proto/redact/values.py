@@ -6,6 +6,7 @@ Lengths, counts, discriminants and the presence of optional data stay, so the en
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -35,139 +36,144 @@ class Values:
     def __init__(self, *, everything: bool) -> None:
         self._everything = everything
         self._made: dict[str, Redact | None] = {}
-        self._recursive: dict[tuple[xdr.Named, bool], list[Redact | None]] = {}
+        self._visitors: dict[TypeTable, _Redactions] = {}
         self.quoting = False
 
     def of(self, type_: XdrType) -> Redact | None:
         """Return the function for a type, None if its values stay as they are."""
         if type_.name not in self._made:
-            visitor = _Redactions(type_.types, self, kind(type_.name), everything=self._everything)
-            self._made[type_.name] = visitor.visit(type_.reference)
+            visitor = self._visitors.setdefault(type_.types, _Redactions(type_.types, self))
+            content = _Content(kind(type_.name), self._everything)
+            self._made[type_.name] = visitor.visit(type_.reference, content)
         return self._made[type_.name]
 
-    def recursive(self, key: tuple[xdr.Named, bool], make: Callable[[], Redact | None]) -> Redact:
-        """Return the function for a type that may contain itself; `make` is called once for each."""
-        made = self._recursive.get(key)
-        if made is None:
-            made = self._recursive[key] = []
-            made.append(make())
-        found = made
-        return lambda value: found[0](value) if found[0] else value
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The kind of what a value holds. With `everything`, all that is in it is blanked, too."""
+
+    kind: Kind | None
+    everything: bool = False
+
+    @property
+    def blank(self) -> bool:
+        return self.everything or self.kind == "secret"
+
+    def part(self, name: str) -> _Content:
+        """Return the content of a part, by the name of its struct or union and its own."""
+        return _Content(kind(name), self.everything)
 
 
-class _Redactions(Visitor[Redact | None]):
-    """Functions for a type that holds something of this kind."""
+class _Redactions(Visitor[Redact | None, _Content]):
+    """Functions for types, made once for each struct and union."""
 
-    def __init__(self, types: TypeTable, values: Values, holds: Kind | None, *, everything: bool) -> None:
+    def __init__(self, types: TypeTable, values: Values) -> None:
         super().__init__(types)
         self._values = values
-        self._holds = holds
-        self._everything = everything
-        self._blanks = everything or holds == "secret"
-
-    def _part(self, node: xdr.Node, holds: Kind | None, *, everything: bool | None = None) -> Redact | None:
-        whole = self._everything if everything is None else everything
-        return _Redactions(self.types, self._values, holds, everything=whole).visit(node)
+        self._bodies: dict[tuple[xdr.Named, bool], Redact | None] = {}
 
     # Scalars
 
-    def void(self, node: xdr.Void) -> Redact | None:
+    def void(self, node: xdr.Void, content: _Content) -> Redact | None:
         return None
 
-    def integer(self, node: xdr.Integer) -> Redact | None:
-        return (lambda value: 0) if self._blanks else None
+    def integer(self, node: xdr.Integer, content: _Content) -> Redact | None:
+        return (lambda value: 0) if content.blank else None
 
-    def boolean(self, node: xdr.Boolean) -> Redact | None:
-        return (lambda value: False) if self._blanks else None
+    def boolean(self, node: xdr.Boolean, content: _Content) -> Redact | None:
+        return (lambda value: False) if content.blank else None
 
-    def floating(self, node: xdr.Floating) -> Redact | None:
-        if not self._blanks:
+    def floating(self, node: xdr.Floating, content: _Content) -> Redact | None:
+        if not content.blank:
             return None
         return _zeros if node.bits == 128 else lambda value: 0.0
 
-    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> Redact | None:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration, content: _Content) -> Redact | None:
         members = self.types.python_class(reference)
-        return (lambda value: value if isinstance(value, members) else 0) if self._blanks else None
+        return (lambda value: value if isinstance(value, members) else 0) if content.blank else None
 
-    def fixed_opaque(self, node: xdr.FixedOpaque) -> Redact | None:
-        return _zeros if self._blanks or self._holds != "public" else None
+    def binary(self, node: xdr.FixedOpaque | xdr.Opaque, content: _Content) -> Redact | None:
+        return _zeros if content.blank or content.kind != "public" else None
 
-    def uuid(self, node: xdr.FixedOpaque) -> Redact | None:
-        return _zeros if self._blanks else None
+    def uuid(self, node: xdr.FixedOpaque, content: _Content) -> Redact | None:
+        return _zeros if content.blank else None
 
-    def opaque(self, node: xdr.Opaque) -> Redact | None:
-        if not self._blanks and self._holds == "xml":
+    def opaque(self, node: xdr.Opaque, content: _Content) -> Redact | None:
+        if not content.blank and content.kind == "xml":
             return _document
-        return _zeros if self._blanks or self._holds != "public" else None
+        return self.binary(node, content)
 
-    def string(self, node: xdr.String) -> Redact | None:
-        if self._blanks:
+    def string(self, node: xdr.String, content: _Content) -> Redact | None:
+        if content.blank:
             return _blank_string
-        return None if self._holds == "public" else _string(_TEXTS.get(self._holds, redact_text))
+        return None if content.kind == "public" else _string(_TEXTS.get(content.kind, redact_text))
 
     # Arrays and optional-data
 
-    def fixed_array(self, node: xdr.FixedArray) -> Redact | None:
-        return self._elements(node.element)
-
-    def array(self, node: xdr.Array) -> Redact | None:
-        return self._elements(node.element)
-
-    def _elements(self, element: xdr.Node) -> Redact | None:
-        below = xdr.resolved(element, self.types)
-        if not self._blanks and isinstance(below, xdr.Integer) and below.spelling.endswith("char"):
+    def sequence(self, node: xdr.FixedArray | xdr.Array, content: _Content) -> Redact | None:
+        below = xdr.resolved(node.element, self.types)
+        if not content.blank and isinstance(below, xdr.Integer) and below.spelling.endswith("char"):
             return _characters
-        inner = self.visit(element)
+        inner = self.visit(node.element, content)
         return inner and _each(inner)
 
-    def optional(self, node: xdr.Optional) -> Redact | None:
-        inner = self.visit(node.element)
+    def optional(self, node: xdr.Optional, content: _Content) -> Redact | None:
+        inner = self.visit(node.element, content)
         return inner and _optional(inner)
 
     # Structs and unions
 
-    def structure(self, reference: xdr.Named, node: xdr.Structure) -> Redact | None:
-        return self._body(reference, lambda: self._struct(reference, node))
+    def structure(self, reference: xdr.Named, node: xdr.Structure, content: _Content) -> Redact | None:
+        return self._body(reference, content, lambda: self._struct(reference, node, content))
 
-    def union(self, reference: xdr.Named, node: xdr.UnionType) -> Redact | None:
-        return self._body(reference, lambda: self._arms(reference, node))
+    def union(self, reference: xdr.Named, node: xdr.UnionType, content: _Content) -> Redact | None:
+        return self._body(reference, content, lambda: self._arms(reference, node, content))
 
-    def _body(self, reference: xdr.Named, make: Callable[[], Redact | None]) -> Redact | None:
-        if self.types.definition(reference).recursive:
-            return self._values.recursive((reference, self._everything), make)
-        return make()
+    def _body(
+        self, reference: xdr.Named, content: _Content, make: Callable[[], Redact | None]
+    ) -> Redact | None:
+        """Make the function of a struct or a union once: names alone decide the kinds of its parts."""
+        key = reference, content.everything
+        if key not in self._bodies:
+            if self.types.definition(reference).recursive:
+                made: list[Redact | None] = []
+                self._bodies[key] = lambda value: made[0](value) if made[0] else value
+                made.append(make())
+            else:
+                self._bodies[key] = make()
+        return self._bodies[key]
 
-    def _struct(self, reference: xdr.Named, node: xdr.Structure) -> Redact | None:
+    def _struct(self, reference: xdr.Named, node: xdr.Structure, content: _Content) -> Redact | None:
         attributes = self.types.python_class(reference).__struct_fields__
-        if not self._everything and reference.name in _PARAMETERS and len(node.fields) == 2:
+        if not content.everything and reference.name in _PARAMETERS and len(node.fields) == 2:
             return self._parameter(node, *attributes)
-        holds = {field.name: kind(f"{reference.name}.{field.name}") for field in node.fields}
+        inside = {field.name: content.part(f"{reference.name}.{field.name}") for field in node.fields}
         pairs = list(zip(attributes, node.fields, strict=True))
-        if not self._everything and "error" in holds.values():
-            texts = [attribute for attribute, field in pairs if holds[field.name] == "error"]
+        if not content.everything and _Content("error") in inside.values():
+            texts = [attribute for attribute, field in pairs if inside[field.name].kind == "error"]
             others = {
                 attribute: inner
                 for attribute, field in pairs
-                if attribute not in texts and (inner := self._part(field.node, holds[field.name]))
+                if attribute not in texts and (inner := self.visit(field.node, inside[field.name]))
             }
             return _error(self._values, texts, _replaced(others))
-        known = meanings(reference.name) if self._everything else {}
+        known = meanings(reference.name) if content.everything else {}
         fields = {
             attribute: _named(known[field.name])
             if field.name in known
-            else self._part(field.node, holds[field.name])
+            else self.visit(field.node, inside[field.name])
             for attribute, field in pairs
         }
         return _replaced({attribute: redact for attribute, redact in fields.items() if redact})
 
-    def _arms(self, reference: xdr.Named, node: xdr.UnionType) -> Redact | None:
+    def _arms(self, reference: xdr.Named, node: xdr.UnionType, content: _Content) -> Redact | None:
         label, held = self.types.python_class(reference).__struct_fields__
-        arms = {
-            number: self._part(arm.node, kind(f"{reference.name}.{arm.name}"))
-            for number, arm in node.by_label.items()
-        }
-        other = node.default
-        default = self._part(other.node, kind(f"{reference.name}.{other.name}")) if other else None
+
+        def part(arm: xdr.Arm) -> Redact | None:
+            return self.visit(arm.node, content.part(f"{reference.name}.{arm.name}"))
+
+        arms = {number: part(arm) for number, arm in node.by_label.items()}
+        default = part(node.default) if node.default else None
         if default is None and not any(arms.values()):
             return None
 
@@ -179,10 +185,10 @@ class _Redactions(Visitor[Redact | None]):
 
     def _parameter(self, node: xdr.Structure, name: str, held: str) -> Redact | None:
         """A typed parameter: its name decides what its value may hold."""
-        content = node.fields[1].node
-        usual = self._part(content, None)
-        whole = self._part(content, None, everything=True)
-        document = self._string_arm(content, redact_xml)
+        union = node.fields[1].node
+        usual = self.visit(union, _Content(None))
+        whole = self.visit(union, _Content(None, everything=True))
+        document = self._string_arm(union, redact_xml)
         redact_name = _string(redact_text)
 
         def redact(value: Any) -> Any:

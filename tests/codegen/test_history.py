@@ -20,7 +20,8 @@ from libvirt_proto_codegen.pipeline import generate
 from libvirt_proto_codegen.releases.archive import Release
 from libvirt_proto_codegen.releases.facts import Facts, History, HistoryError, read_history, write_history
 from libvirt_proto_codegen.releases.fold import extend, fold
-from libvirt_proto_codegen.releases.narrow import narrowed, read_functions
+from libvirt_proto_codegen.releases.functions import Functions, read_functions
+from libvirt_proto_codegen.releases.narrow import narrowed
 from libvirt_proto_codegen.releases.version import version_key
 from libvirt_proto_codegen.schema import Schema
 
@@ -115,7 +116,7 @@ def test_lists_procedures_renamed_in_1_0_5() -> None:
 def test_procedures_were_added_with_their_api_functions() -> None:
     """Compared if both are known. Exceptions: four messages are newer than their functions, and the first
     admin procedures are older than their functions, which became public in 2.0.0."""
-    functions = read_functions((releases.root() / "functions.json").read_text())
+    functions = read_functions((releases.root() / "functions.json").read_text()).by_procedure
     agreed, different = 0, {}
     for program in registry.default().programs():
         for procedure in program.procedures:
@@ -401,7 +402,17 @@ def test_history_texts_stay_inside_string_literals(tmp_path: Path) -> None:
 
 
 def test_rejects_invalid_functions() -> None:
-    for text in ("", "[]", "{}", '{"functions": 5}', '{"functions": {"a": 5}}', '{"functions": {"a": [1]}}'):
+    for text in (
+        "",
+        "[]",
+        "{}",
+        '{"functions": 5}',
+        '{"functions": {"a": 5}, "others": {}}',
+        '{"functions": {"a": [1]}, "others": {}}',
+        '{"functions": {}}',
+        '{"functions": {}, "others": {"f": []}}',
+        '{"functions": {}, "others": {"f": ["1.0.0", 5]}}',
+    ):
         with pytest.raises(ValueError, match=r"\w"):
             read_functions(text)
 
@@ -421,7 +432,7 @@ def test_functions_narrow_spans() -> None:
         ("9.8.0", False, True),
         ("9.9.0", False, False),
     ]:
-        found = narrowed(history, {one: ("f", function), two: ("f", function)}, schema)
+        found = narrowed(history, Functions({one: ("f", function), two: ("f", function)}), schema)
         assert [found.facts.get(key, Facts()).function is not None for key in (one, two)] == [first, second]
         assert found.since(two) == history.since(two)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.reader import read_specification
 from libvirt_proto_codegen.source import Source
+from tests.support.diagnostics import head_comment
 
 FILES = sorted((Path(__file__).parent.parent / "invalid" / "syntax").glob("*.x"))
 
@@ -21,10 +21,6 @@ def test_there_are_invalid_files() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_diagnostic_matches_head_comment(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    head = takewhile(lambda line: line.startswith("//"), text.splitlines())
-    expected = [line.removeprefix("//").removeprefix(" ") for line in head]
-
     with pytest.raises(DefinitionError) as caught:
         read_specification(Source(path.name, text))
-
-    assert [line.rstrip() for line in str(caught.value).splitlines()] == expected
+    assert str(caught.value).splitlines() == head_comment(text, "//")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from libvirt_proto_codegen.providers.model import Argument, Probe, Provider, Sec
 from libvirt_proto_codegen.providers.parse import read_provider
 from libvirt_proto_codegen.providers.printer import print_provider
 from libvirt_proto_codegen.source import Source, Span
+from tests.support.diagnostics import head_comment
 
 FILES = sorted((Path(__file__).parent.parent / "invalid" / "provider").glob("*.d"))
 NOWHERE = Span(Source("", ""), 0, 0)
@@ -28,11 +28,9 @@ def read(text: str) -> Provider:
 def test_diagnostic_matches_head_comment(path: Path) -> None:
     """Every file of tests/invalid/provider gives exactly the diagnostic in its head comment."""
     text = path.read_text(encoding="utf-8")
-    head = takewhile(lambda line: line.startswith("#"), text.splitlines())
-    expected = [line.removeprefix("#").removeprefix(" ") for line in head]
     with pytest.raises(DefinitionError) as caught:
         read_provider(Source(path.name, text))
-    assert [line.rstrip() for line in str(caught.value).splitlines()] == expected
+    assert str(caught.value).splitlines() == head_comment(text, "#")
 
 
 def test_reads_provider(root: Path) -> None:

@@ -39,6 +39,7 @@ from libvirt_proto_codegen.resolve import resolve
 from libvirt_proto_codegen.rules import MAX_PROBLEMS
 from libvirt_proto_codegen.schema import External, Schema
 from libvirt_proto_codegen.source import Source, Span
+from tests.support.rfc import RFC_4506_SECTION_7
 from tests.support.work import assert_linear, grown
 
 INT = Integer(32, True, "int")
@@ -66,38 +67,9 @@ def the_type(text: str, name: str) -> TypeDefinition:
     return schema(text).modules[0].by_name[name]
 
 
-RFC_FILE = """
-const MAXUSERNAME = 32;     /* max length of a user name */
-const MAXFILELEN = 65535;   /* max length of a file      */
-const MAXNAMELEN = 255;     /* max length of a file name */
-
-enum filekind {
-   TEXT = 0,       /* ascii data */
-   DATA = 1,       /* raw data   */
-   EXEC = 2        /* executable */
-};
-
-union filetype switch (filekind kind) {
-case TEXT:
-   void;                           /* no extra information */
-case DATA:
-   string creator<MAXNAMELEN>;     /* data creator         */
-case EXEC:
-   string interpretor<MAXNAMELEN>; /* program interpretor  */
-};
-
-struct file {
-   string filename<MAXNAMELEN>;    /* name of file    */
-   filetype type;                  /* info about file */
-   string owner<MAXUSERNAME>;      /* owner of file   */
-   opaque data<MAXFILELEN>;        /* file data       */
-};
-"""
-
-
 def test_resolves_rfc_example() -> None:
     """RFC 4506 §7."""
-    module = schema(RFC_FILE).modules[0]
+    module = schema(RFC_4506_SECTION_7).modules[0]
     name = String(Bound(255, "MAXNAMELEN"))
     kind = Named("a", "filekind")
     assert [type_.name for type_ in module.types] == ["filekind", "filetype", "file"]

@@ -191,13 +191,10 @@ class _Limits(Visitor[Iterator[AtLimit]]):
         #: The structs and unions that the visit is in: a type within itself ends there.
         self._within: list[Named] = []
 
-    def _none(self, node: Node) -> Iterator[AtLimit]:
+    def scalar(self, node: Node) -> Iterator[AtLimit]:
         return iter(())
 
-    void = integer = floating = boolean = fixed_opaque = _none
-
-    def enumeration(self, reference: Named, node: Enumeration) -> Iterator[AtLimit]:
-        return iter(())
+    fixed_opaque = scalar
 
     def opaque(self, node: Opaque) -> Iterator[AtLimit]:
         if node.limit is not None and node.limit.value <= self._size:

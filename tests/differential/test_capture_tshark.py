@@ -12,6 +12,7 @@ from libvirt_proto.capture.sources import open_source
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.events import Captured, Chunk, Closed, Notice
 from libvirt_proto.rpc.message import decode_message
+from tests.support import packets
 
 CAPTURES = ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"]
 PROGRAMS = frozenset((0x20008086, 0x20008087, 0x06900690, 0x6B656570))
@@ -57,17 +58,19 @@ def test_bytes_of_each_direction(captures: Path, name: str) -> None:
 
 @pytest.mark.system("tshark")
 @pytest.mark.parametrize("name", CAPTURES)
-def test_headers_and_times_of_each_message(captures: Path, name: str) -> None:
+def test_headers_times_and_packets_of_each_message(captures: Path, name: str) -> None:
     header = ("libvirt.length", "libvirt.procedure", "libvirt.serial", "libvirt.type", "libvirt.status")
     expected = []
-    for time, stream, *columns in fields(
-        captures / name, "libvirt", "frame.time_epoch", "tcp.stream", *header
+    for number, time, stream, *columns in fields(
+        captures / name, "libvirt", "frame.number", "frame.time_epoch", "tcp.stream", *header
     ):
         seconds, fraction = time.split(".")
         time_ns = int(seconds) * 10**9 + int(fraction[:9].ljust(9, "0"))
         # A frame with several messages has its fields separated by commas.
         rows = zip(*(column.split(",") for column in columns), strict=True)
-        expected += [(time_ns, int(stream) + 1, *(int(value, 0) for value in row)) for row in rows]
+        expected += [
+            (int(number), time_ns, int(stream) + 1, *(int(value, 0) for value in row)) for row in rows
+        ]
     found = []
     for item in messages(open_source(str(captures / name)), decode_message, programs=PROGRAMS):
         if isinstance(item, Closed):
@@ -75,7 +78,16 @@ def test_headers_and_times_of_each_message(captures: Path, name: str) -> None:
         assert isinstance(item, Captured), item
         message, one = item.message, item.message.header
         found.append(
-            (item.time_ns, item.connection.id, message.length, one.proc, one.serial, one.type, one.status)
+            (
+                item.packet,
+                item.time_ns,
+                item.connection.id,
+                message.length,
+                one.proc,
+                one.serial,
+                one.type,
+                one.status,
+            )
         )
     assert found == expected
 
@@ -105,6 +117,21 @@ def test_two_captures_merged(captures: Path, tmp_path: Path) -> None:
     run("editcap", source, halves[1], "1-100")
     run("mergecap", "-I", "none", "-w", tmp_path / "merged", *halves[::-1])
     assert list(open_source(str(tmp_path / "merged"))) == list(open_source(str(source)))
+
+
+@pytest.mark.system("tshark", "editcap")
+def test_packet_numbers_of_messages_in_many_packets(captures: Path, tmp_path: Path) -> None:
+    """Other traffic in between, and messages across segments: the packet that completes a message counts."""
+    flow = packets.Talk()
+    call = packets.message(proc=66, serial=1)
+    sent = [*flow.handshake(), flow.packet("c2s", call[:10]), packets.ethernet(b"", 0x0806)]
+    sent += [flow.packet("c2s", call[10:] + call[:4]), flow.packet("s2c", b""), flow.packet("c2s", call[4:])]
+    (tmp_path / "x.pcap").write_bytes(packets.pcap(sent))
+    run("editcap", "-F", "pcapng", tmp_path / "x.pcap", tmp_path / "x.pcapng")
+    for file in ("x.pcap", "x.pcapng"):
+        shown = [int(number) for [number] in fields(tmp_path / file, "libvirt", "frame.number")]
+        found = messages(open_source(str(tmp_path / file)), decode_message, programs=PROGRAMS)
+        assert [item.packet for item in found if isinstance(item, Captured)] == shown == [6, 8]
 
 
 @pytest.mark.system("editcap")

@@ -16,7 +16,7 @@ import pytest
 from tests.differential import ours, tshark
 from tests.differential.libvirtd import Libvirtd
 from tests.support.frames import frame, text, word
-from tests.support.relays import PATIENCE, relay
+from tests.support.relays import PATIENCE, connect, relay
 
 pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump")
 
@@ -52,10 +52,10 @@ def printed(libvirtd: Libvirtd, at: str) -> list[str]:
 
 @pytest.mark.parametrize("kinds", ["unix-unix", "tcp-tcp", "unix-tcp", "tcp-unix"])
 def test_virsh_output_is_unchanged(libvirtd: Libvirtd, tmp_path: Path, kinds: str) -> None:
-    listen, connect = kinds.split("-")
-    expected = printed(libvirtd, uri(end(connect, libvirtd)))
+    listen, connect_to = kinds.split("-")
+    expected = printed(libvirtd, uri(end(connect_to, libvirtd)))
     options = ["--format", "jsonl", "-o", tmp_path / "out"]
-    with relay(front(listen, tmp_path), end(connect, libvirtd), *options) as running:
+    with relay(front(listen, tmp_path), end(connect_to, libvirtd), *options) as running:
         assert printed(libvirtd, uri(running.address)) == expected
         status, _, err = running.end()
     assert (status, err.count(", no problems\n")) == (0, 1)
@@ -137,22 +137,11 @@ def talk(one: socket.socket, call: bytes) -> bytes:
     return head + one.recv(length - 4, socket.MSG_WAITALL)
 
 
-def connected(address: str) -> socket.socket:
-    kind, _, place = address.partition(":")
-    if kind == "unix":
-        one = socket.socket(socket.AF_UNIX)
-        one.settimeout(PATIENCE)
-        one.connect(place)
-        return one
-    host, _, port = place.rpartition(":")
-    return socket.create_connection((host, int(port)), PATIENCE)
-
-
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
 def test_200_concurrent_clients_lose_no_byte(libvirtd: Libvirtd, tmp_path: Path, kind: str) -> None:
     """All are connected at the same time, together with a few virsh."""
     count, virshes = 200, 6
-    with connected(end(kind, libvirtd)) as one:
+    with connect(end(kind, libvirtd)) as one:
         expected = [talk(one, call) for call in TALK]
     assert len(expected[2]) > 1000
     output, record = tmp_path / "out", tmp_path / "record"
@@ -161,7 +150,7 @@ def test_200_concurrent_clients_lose_no_byte(libvirtd: Libvirtd, tmp_path: Path,
         together = threading.Barrier(count)
 
         def client(number: int) -> list[bytes]:
-            with connected(running.address) as one:
+            with connect(running.address) as one:
                 replies = [talk(one, TALK[0])]
                 together.wait(PATIENCE)
                 return replies + [talk(one, call) for call in TALK[1:]]

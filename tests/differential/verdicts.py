@@ -16,11 +16,8 @@ from typing import Any
 from libvirt_proto.codec.interpreter import Reading
 from libvirt_proto.codec.types import (
     Array,
-    Boolean,
-    Enumeration,
     FixedArray,
     FixedOpaque,
-    Floating,
     Integer,
     Named,
     Node,
@@ -29,7 +26,6 @@ from libvirt_proto.codec.types import (
     String,
     Structure,
     UnionType,
-    Void,
 )
 from libvirt_proto.codec.visitor import Visitor, parts
 from libvirt_proto.codec.xdrtype import TypeTable, XdrType
@@ -134,64 +130,53 @@ def compared(type_: XdrType, ours: Reading, again: bytes, answer: Answer) -> tup
 def as_c_holds(type_: XdrType, value: Any, kinds: set[str]) -> Any:
     """Return a value as C's memory has it: strings end at their first NUL, and numbers of fewer than four
     bytes are cut to their size. `kinds` gets the kinds of changes."""
-    return _InC(type_.types, kinds).held(type_.reference, value)
+    return _InC(type_.types, kinds).visit(type_.reference, value)
 
 
-class _InC(Visitor[Any]):
-    """Converts the value that `held` was called with last."""
+class _InC(Visitor[Any, Any]):
+    """Converts a value."""
 
     def __init__(self, types: TypeTable, kinds: set[str]) -> None:
         super().__init__(types)
         self._kinds = kinds
-        self._value: Any = None
 
-    def held(self, node: Node, value: Any) -> Any:
-        self._value = value
-        return self.visit(node)
+    def scalar(self, node: Node, value: Any) -> Any:
+        return value
 
-    def _unchanged(self, node: Void | Floating | Boolean | FixedOpaque | Opaque) -> Any:
-        return self._value
+    def binary(self, node: FixedOpaque | Opaque, value: Any) -> Any:
+        return value
 
-    void = floating = boolean = fixed_opaque = opaque = _unchanged
+    def string(self, node: String, value: Any) -> Any:
+        return self._noted(NUL, value, value.split("\0" if isinstance(value, str) else b"\0", 1)[0])
 
-    def enumeration(self, reference: Named, node: Enumeration) -> Any:
-        return self._value
-
-    def string(self, node: String) -> Any:
-        value = self._value
-        return self._noted(NUL, value.split("\0" if isinstance(value, str) else b"\0", 1)[0])
-
-    def integer(self, node: Integer) -> Any:
+    def integer(self, node: Integer, value: Any) -> Any:
         if node.spelling not in NARROW:
-            return self._value
+            return value
         bits, signed = NARROW[node.spelling]
-        number = self._value & ((1 << bits) - 1)
-        return self._noted(NARROWED, number - (1 << bits) if signed and number >> (bits - 1) else number)
+        number = value & ((1 << bits) - 1)
+        narrow = number - (1 << bits) if signed and number >> (bits - 1) else number
+        return self._noted(NARROWED, value, narrow)
 
-    def _noted(self, kind: str, after: Any) -> Any:
-        if self._value != after:
+    def _noted(self, kind: str, before: Any, after: Any) -> Any:
+        if before != after:
             self._kinds.add(kind)
         return after
 
-    def fixed_array(self, node: FixedArray) -> Any:
-        return [self.held(node.element, item) for item in self._value]
+    def sequence(self, node: FixedArray | Array, value: Any) -> Any:
+        return [self.visit(node.element, item) for item in value]
 
-    def array(self, node: Array) -> Any:
-        return [self.held(node.element, item) for item in self._value]
+    def optional(self, node: Optional, value: Any) -> Any:
+        return None if value is None else self.visit(node.element, value)
 
-    def optional(self, node: Optional) -> Any:
-        return None if self._value is None else self.visit(node.element)
-
-    def structure(self, reference: Named, node: Structure) -> Any:
-        held = [self.held(part, each) for _, part, each in parts(node, self._value)]
+    def structure(self, reference: Named, node: Structure, value: Any) -> Any:
+        held = [self.visit(part, each) for _, part, each in parts(node, value)]
         return self.types.python_class(reference)(*held)
 
-    def union(self, reference: Named, node: UnionType) -> Any:
-        value = self._value
+    def union(self, reference: Named, node: UnionType, value: Any) -> Any:
         label = getattr(value, value.__struct_fields__[0])
         arm = node.arm(label)
         assert arm is not None
-        return self.types.python_class(reference)(label, self.held(arm.node, value.value))
+        return self.types.python_class(reference)(label, self.visit(arm.node, value.value))
 
 
 def _quieted(ours: bytes, theirs: bytes) -> bool:

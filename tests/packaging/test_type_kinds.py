@@ -18,7 +18,6 @@ TRAVERSAL: Final = 3
 #: Modules outside codec/ that match more kinds, and why neither a Visitor nor `children` nor `walk` serves.
 #: (A Visitor needs the runtime's TypeTable, which the generator does not have.)
 EXCEPTIONS: Final[Mapping[str, str]] = {
-    "libvirt_proto/compatibility.py": "walks a value by two types at once",
     "libvirt_proto/jsonlines/schema.py": "its Visitor also asks where a reference leads",
     "codegen/libvirt_proto_codegen/compare/nodes.py": "compares two types at once",
     "codegen/libvirt_proto_codegen/compare/types.py": "compares two definitions at once",

@@ -115,6 +115,13 @@ def test_a_message_has_names_and_typed_values(captures: Path) -> None:
     assert repr(reply) == f"<CapturedMessage {reply.n}: remote.domain_lookup_by_id reply #{reply.serial} s2c>"
 
 
+def test_messages_of_packets_have_their_numbers(captures: Path) -> None:
+    with libvirt_proto.open(captures / "virsh-domname.pcap") as capture:
+        assert [message.frame for message in capture][-2:] == [22, 23]
+    with libvirt_proto.open(captures / "libvirtd-rpc-info.log") as capture:
+        assert {message.frame for message in capture} == {None}
+
+
 def test_count_error_codes(captures: Path) -> None:
     """The example of README."""
     counts: Counter[str | None] = Counter()
@@ -248,6 +255,29 @@ def test_a_key_log_needs_tshark(captures: Path, monkeypatch: pytest.MonkeyPatch,
         assert list(capture)
 
 
+def test_rejects_a_missing_key_log(captures: Path, tmp_path: Path) -> None:
+    """tshark ignores one, and every connection would be reported as encrypted, or nothing at all."""
+    for keylog, text in [
+        (tmp_path / "none", "no such file"),
+        (tmp_path, "is a folder"),
+        ("a\0b", "not a file"),
+    ]:
+        with pytest.raises(SourceError, match=text):
+            libvirt_proto.open(captures / "virsh-domname.pcap", keylog=keylog)
+
+
+def test_a_capture_shows_its_name(captures: Path) -> None:
+    with libvirt_proto.open((captures / "virsh-domname.pcap").read_bytes()) as capture:
+        assert repr(capture) == "<Capture 'bytes'>"
+
+
+@pytest.mark.parametrize("kind", ["programs", "procedures", "types", "connections"])
+def test_a_filter_needs_lists(kind: str) -> None:
+    """A string is iterable, too: each of its letters would be a pattern."""
+    with pytest.raises(TypeError, match=f"{kind}: expected a list of strings, got 'call'"):
+        Filter(registry.default(), **{kind: "call"})  # type: ignore[arg-type]
+
+
 def test_follow_ends_when_it_is_stopped(captures: Path, tmp_path: Path) -> None:
     data = (captures / "virsh-domname.pcap").read_bytes()
     path = tmp_path / "growing.pcap"
@@ -278,6 +308,8 @@ def test_inputs_that_cannot_be_opened(tmp_path: Path) -> None:
     ]:
         with pytest.raises(SourceError, match=text):
             libvirt_proto.open(source)
+    with pytest.raises(SourceError, match="not a file name"):
+        libvirt_proto.open("a\0b")
     with pytest.raises(SourceError, match=r"^it: "):
         libvirt_proto.open(b"PK\3\4" + bytes(100), name="it")
 
@@ -285,8 +317,9 @@ def test_inputs_that_cannot_be_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "options", "error", "text"),
     [
-        (io.StringIO("text"), {}, TypeError, "got a file in text mode"),
+        (io.StringIO("text"), {}, TypeError, r"got a file in text mode: .*\.buffer"),
         (42, {}, TypeError, "got int"),
+        (b"x", {"ports": "16520"}, TypeError, "ports: expected integers, got '"),
         (b"x", {"follow": True}, ValueError, "got bytes"),
         ("x", {"follow": True, "keylog": "keys"}, ValueError, "keylog needs a whole capture"),
         (_advanced(), {"keylog": "keys"}, ValueError, "keylog needs a capture from its beginning"),

@@ -10,7 +10,7 @@ from typing import Any
 from libvirt_proto.codec import types as xdr
 from libvirt_proto.codec.secretfields import Kind, kind
 from libvirt_proto.codec.visitor import Visitor
-from libvirt_proto.codec.xdrtype import TypeTable, XdrType
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.events import Direction
 from libvirt_proto.registry import Registry
 from libvirt_proto.rpc.message import Header, Message, encode_message
@@ -121,20 +121,17 @@ def found(data: bytes | str) -> list[str]:
 class _Zero(Visitor[Any]):
     """The least value of a type, without optional data."""
 
+    def scalar(self, node: xdr.Node) -> Any:
+        return 0
+
     def void(self, node: xdr.Void) -> Any:
         return None
-
-    def integer(self, node: xdr.Integer) -> Any:
-        return 0
 
     def boolean(self, node: xdr.Boolean) -> Any:
         return False
 
     def floating(self, node: xdr.Floating) -> Any:
         return bytes(16) if node.bits == 128 else 0.0
-
-    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> Any:
-        return 0
 
     def fixed_opaque(self, node: xdr.FixedOpaque) -> Any:
         return bytes(node.size.value)
@@ -162,43 +159,40 @@ class _Zero(Visitor[Any]):
         return self.types.python_class(reference)(label, self.visit(arm.node))
 
 
-class _Marked(Visitor[Iterator[Any]]):
-    """Values of a type with a marker in one place, of each kind that the list of secret fields has."""
+class _Marked(Visitor[Iterator[Any], Kind | None, int]):
+    """Values of a type with a marker in one place, of each kind that the list of secret fields has.
 
-    def __init__(self, types: TypeTable, holds: Kind | None = None, depth: int = 0) -> None:
-        super().__init__(types)
-        self._holds = holds
-        self._depth = depth
+    Visits get what the value holds, and its depth of optional-data.
+    """
 
-    def _part(self, node: xdr.Node, holds: Kind | None, depth: int) -> Iterator[Any]:
-        return _Marked(self.types, holds, depth).visit(node)
-
-    def _nothing(self, *_: Any) -> Iterator[Any]:
+    def scalar(self, node: xdr.Node, holds: Kind | None, depth: int) -> Iterator[Any]:
         return iter(())
 
-    void = integer = boolean = floating = enumeration = fixed_opaque = fixed_array = _nothing
+    fixed_opaque = fixed_array = scalar
 
-    def string(self, node: xdr.String) -> Iterator[Any]:
-        other = TEXT if self._holds is None else (MARKER,) if self._holds == "secret" else ()
-        yield from _TEXTS.get(self._holds, other)
+    def string(self, node: xdr.String, holds: Kind | None, depth: int) -> Iterator[Any]:
+        other = TEXT if holds is None else (MARKER,) if holds == "secret" else ()
+        yield from _TEXTS.get(holds, other)
 
-    def opaque(self, node: xdr.Opaque) -> Iterator[Any]:
-        if self._holds == "xml":
+    def opaque(self, node: xdr.Opaque, holds: Kind | None, depth: int) -> Iterator[Any]:
+        if holds == "xml":
             yield from (text.encode() + b"\0" for text in XML)
-        elif self._holds != "public":
+        elif holds != "public":
             yield MARKER.encode()
 
-    def array(self, node: xdr.Array) -> Iterator[Any]:
-        if self._holds == "secret" and isinstance(xdr.resolved(node.element, self.types), xdr.Integer):
+    def array(self, node: xdr.Array, holds: Kind | None, depth: int) -> Iterator[Any]:
+        if holds == "secret" and isinstance(xdr.resolved(node.element, self.types), xdr.Integer):
             yield list(MARKER.encode())
         else:
-            yield from ([value] for value in self.visit(node.element))
+            yield from ([value] for value in self.visit(node.element, holds, depth))
 
-    def optional(self, node: xdr.Optional) -> Iterator[Any]:
-        if self._depth < 3:
-            yield from self._part(node.element, self._holds, self._depth + 1)
+    def optional(self, node: xdr.Optional, holds: Kind | None, depth: int) -> Iterator[Any]:
+        if depth < 3:
+            yield from self.visit(node.element, holds, depth + 1)
 
-    def structure(self, reference: xdr.Named, node: xdr.Structure) -> Iterator[Any]:
+    def structure(
+        self, reference: xdr.Named, node: xdr.Structure, holds: Kind | None, depth: int
+    ) -> Iterator[Any]:
         made = self.types.python_class(reference)
         if reference.name.endswith("typed_param"):
             yield from self._parameters(made, node)
@@ -206,7 +200,7 @@ class _Marked(Visitor[Iterator[Any]]):
         least = [_Zero(self.types).visit(field.node) for field in node.fields]
         for at, field in enumerate(node.fields):
             inner = kind(f"{reference.name}.{field.name}")
-            for value in self._part(field.node, inner, self._depth):
+            for value in self.visit(field.node, inner, depth):
                 yield made(*least[:at], value, *least[at + 1 :])
 
     def _parameters(self, made: type[Any], node: xdr.Structure) -> Iterator[Any]:
@@ -223,15 +217,17 @@ class _Marked(Visitor[Iterator[Any]]):
             yield from (made(name, value(7, text)) for text in XML)
         yield from (made("other", value(7, text)) for text in TEXT)
 
-    def union(self, reference: xdr.Named, node: xdr.UnionType) -> Iterator[Any]:
+    def union(
+        self, reference: xdr.Named, node: xdr.UnionType, holds: Kind | None, depth: int
+    ) -> Iterator[Any]:
         made = self.types.python_class(reference)
         for label, arm in node.by_label.items():
-            yield from (made(label, value) for value in self._part(arm.node, None, self._depth))
+            yield from (made(label, value) for value in self.visit(arm.node, None, depth))
 
 
 def marked(type_: XdrType) -> Iterator[Any]:
     """Values of a type with a marker in one place, of each kind that the list of secret fields has."""
-    return _Marked(type_.types).visit(type_.reference)
+    return _Marked(type_.types).visit(type_.reference, None, 0)
 
 
 def marked_frames(registry: Registry) -> Iterator[tuple[str, Direction, bytes]]:

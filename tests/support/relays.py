@@ -62,6 +62,18 @@ def relay(
                 process.kill()
 
 
+def connect(address: str) -> socket.socket:
+    """A connection of a client to the address that a relay prints."""
+    kind, _, place = address.partition(":")
+    if kind == "unix":
+        one = socket.socket(socket.AF_UNIX)
+        one.settimeout(PATIENCE)
+        one.connect(place)
+        return one
+    host, _, port = place.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), PATIENCE)
+
+
 @contextmanager
 def served(address: Address, handle: Handler) -> Iterator[Address]:
     """A server with a thread for each connection."""

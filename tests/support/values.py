@@ -63,14 +63,14 @@ def values(type_: XdrType) -> st.SearchStrategy[Any]:
 
     @st.composite
     def value(draw: st.DrawFn) -> Any:
-        return generator.draw(type_.reference, HypothesisSource(draw))
+        return generator.visit(type_.reference, HypothesisSource(draw), 0)
 
     return value()
 
 
 def random_value(type_: XdrType, rng: Random) -> Any:
     """Return a value of a type from a seeded generator: integers in the range that they have in C."""
-    return ValueGenerator(type_.types, narrow=True).draw(type_.reference, RandomSource(rng))
+    return ValueGenerator(type_.types, narrow=True).visit(type_.reference, RandomSource(rng), 0)
 
 
 def fuzzed_value(type_: XdrType, taker: Takes, maximum: int = 1200) -> Any:
@@ -78,45 +78,41 @@ def fuzzed_value(type_: XdrType, taker: Takes, maximum: int = 1200) -> Any:
 
     Raises TooLarge where the type asks for more than `maximum` bytes.
     """
-    return ValueGenerator(type_.types, maximum=maximum).draw(type_.reference, FuzzerSource(taker))
+    return ValueGenerator(type_.types, maximum=maximum).visit(type_.reference, FuzzerSource(taker), 0)
 
 
-class ValueGenerator(Visitor[Any]):
-    """Draws values. `narrow` keeps integers in the range that they have in C; `maximum` is the largest
-    minimum size, in bytes, of a fixed-length array or opaque."""
+class ValueGenerator(Visitor[Any, Source, int]):
+    """Draws values from a source, at a level of optional-data and variable-length arrays.
+
+    `narrow` keeps integers in the range that they have in C; `maximum` is the largest
+    minimum size, in bytes, of a fixed-length array or opaque.
+    """
 
     def __init__(self, types: TypeTable, *, narrow: bool = False, maximum: int | None = None) -> None:
         super().__init__(types)
         self._narrow = narrow
         self._maximum = maximum
-        self._source: Source
-        self._level = 0
 
-    def draw(self, node: xdr.Node, source: Source) -> Any:
-        """Return a value of a type."""
-        self._source, self._level = source, 0
-        return self.visit(node)
-
-    def void(self, node: xdr.Void) -> None:
+    def void(self, node: xdr.Void, source: Source, level: int) -> None:
         return None
 
-    def integer(self, node: xdr.Integer) -> int:
+    def integer(self, node: xdr.Integer, source: Source, level: int) -> int:
         bits, signed = node.bits, node.signed
         if self._narrow:
             bits, signed = NARROW.get(node.spelling, (bits, signed))
-        return _signed(self._source.number(bits), bits) if signed else self._source.number(bits)
+        return _signed(source.number(bits), bits) if signed else source.number(bits)
 
-    def floating(self, node: xdr.Floating) -> float | bytes:
-        return self._source.take(16) if node.bits == 128 else self._source.floating(node.bits)
+    def floating(self, node: xdr.Floating, source: Source, level: int) -> float | bytes:
+        return source.take(16) if node.bits == 128 else source.floating(node.bits)
 
-    def boolean(self, node: xdr.Boolean) -> bool:
-        return self._source.below(2) == 1
+    def boolean(self, node: xdr.Boolean, source: Source, level: int) -> bool:
+        return source.below(2) == 1
 
-    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration) -> int:
+    def enumeration(self, reference: xdr.Named, node: xdr.Enumeration, source: Source, level: int) -> int:
         """A member; one time in five or so, a number without one."""
         count = len(node.members)
-        at = self._source.below(count + max(1, count // 4))
-        number = node.members[at].value if at < count else _signed(self._source.number(32), 32)
+        at = source.below(count + max(1, count // 4))
+        number = node.members[at].value if at < count else _signed(source.number(32), 32)
         return self._member(reference, number)
 
     def _member(self, reference: xdr.Named, number: int) -> int:
@@ -126,50 +122,45 @@ class ValueGenerator(Visitor[Any]):
             return number
         return member
 
-    def fixed_opaque(self, node: xdr.FixedOpaque) -> bytes:
+    def fixed_opaque(self, node: xdr.FixedOpaque, source: Source, level: int) -> bytes:
         self._check_size(node)
-        return self._source.take(node.size.value)
+        return source.take(node.size.value)
 
-    def opaque(self, node: xdr.Opaque) -> bytes:
-        return self._source.take(self._source.length(_number(node.limit), FEW_BYTES))
+    def opaque(self, node: xdr.Opaque, source: Source, level: int) -> bytes:
+        return source.take(source.length(_number(node.limit), FEW_BYTES))
 
-    def string(self, node: xdr.String) -> str | bytes:
-        return self._source.string(_number(node.limit))
+    def string(self, node: xdr.String, source: Source, level: int) -> str | bytes:
+        return source.string(_number(node.limit))
 
-    def fixed_array(self, node: xdr.FixedArray) -> list[Any]:
+    def fixed_array(self, node: xdr.FixedArray, source: Source, level: int) -> list[Any]:
         self._check_size(node)
-        return [self.visit(node.element) for _ in range(node.size.value)]
+        return [self.visit(node.element, source, level) for _ in range(node.size.value)]
 
-    def array(self, node: xdr.Array) -> list[Any]:
-        if self._level >= MAX_LEVELS:
+    def array(self, node: xdr.Array, source: Source, level: int) -> list[Any]:
+        if level >= MAX_LEVELS:
             return []
-        self._level += 1
-        count = self._source.length(_number(node.limit), FEW_ELEMENTS)
-        found = [self.visit(node.element) for _ in range(count)]
-        self._level -= 1
-        return found
+        count = source.length(_number(node.limit), FEW_ELEMENTS)
+        return [self.visit(node.element, source, level + 1) for _ in range(count)]
 
-    def optional(self, node: xdr.Optional) -> Any:
-        if self._level >= MAX_LEVELS or not self._source.below(3):
+    def optional(self, node: xdr.Optional, source: Source, level: int) -> Any:
+        if level >= MAX_LEVELS or not source.below(3):
             return None
-        self._level += 1
-        found = self.visit(node.element)
-        self._level -= 1
-        return found
+        return self.visit(node.element, source, level + 1)
 
-    def structure(self, reference: xdr.Named, node: xdr.Structure) -> Any:
-        return self.types.python_class(reference)(*(self.visit(field.node) for field in node.fields))
+    def structure(self, reference: xdr.Named, node: xdr.Structure, source: Source, level: int) -> Any:
+        fields = [self.visit(field.node, source, level) for field in node.fields]
+        return self.types.python_class(reference)(*fields)
 
-    def union(self, reference: xdr.Named, node: xdr.UnionType) -> Any:
+    def union(self, reference: xdr.Named, node: xdr.UnionType, source: Source, level: int) -> Any:
         labels = list(node.by_label)
-        at = self._source.below(len(labels) + (node.default is not None))
+        at = source.below(len(labels) + (node.default is not None))
         if at < len(labels):
             discriminant = self._label(node.discriminant.node, labels[at])
         else:
-            discriminant = self.visit(node.discriminant.node)
+            discriminant = self.visit(node.discriminant.node, source, level)
         arm = node.arm(discriminant)
         assert arm is not None
-        return self.types.python_class(reference)(discriminant, self.visit(arm.node))
+        return self.types.python_class(reference)(discriminant, self.visit(arm.node, source, level))
 
     def _label(self, node: xdr.Node, label: int) -> int:
         """A label as a value of the discriminant's type."""

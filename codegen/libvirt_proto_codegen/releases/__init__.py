@@ -14,7 +14,7 @@ from ..errors import DefinitionError, Problem
 from ..reader import read_bytes
 from .archive import ARCHIVE, Archive, ArchiveError, Release, UnknownRelease, read_archive
 from .facts import HISTORY, History, read_history
-from .narrow import FUNCTIONS, Functions, read_functions
+from .functions import FUNCTIONS, Functions, read_functions
 from .version import version_key
 
 __all__ = [
@@ -107,8 +107,8 @@ def history() -> History | None:
 
 
 def functions() -> Functions:
-    """Return the public functions of procedures, empty if they were not imported; raises DefinitionError."""
-    return _optional(FUNCTIONS, read_functions) or {}
+    """Return the functions of the public API, none if they were not imported; raises DefinitionError."""
+    return _optional(FUNCTIONS, read_functions) or Functions()
 
 
 @cache

@@ -1,37 +1,20 @@
-"""Narrowing of a history with the public API: `functions.json` has the function of each procedure, and the
-release that added the function."""
+"""Narrowing of a history with the releases that added the functions of the public API."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from libvirt_proto.codec.history import Key, Span
+from libvirt_proto.codec.history import Span
 
 from ..schema import Schema
 from .facts import Facts, History
+from .functions import Functions
 from .symbols import procedure_key
 from .version import version_key
 
-#: The file's name, in the folder of the history.
-FUNCTIONS: Final = "functions.json"
-
 #: The release that added the remote protocol; older functions became procedures later.
 _FIRST_PROTOCOL: Final = "0.3.0"
-
-#: Procedure → function and release.
-Functions = Mapping[Key, tuple[str, str]]
-
-
-def read_functions(text: str) -> Functions:
-    """Parse the file; raises ValueError for invalid content."""
-    try:
-        plain = json.loads(text)["functions"]
-        return {tuple(key.split(" ")): (str(name), str(release)) for key, (name, release) in plain.items()}
-    except (TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"invalid functions: {error}") from None
 
 
 def narrowed(history: History, functions: Functions, schema: Schema) -> History:
@@ -42,7 +25,7 @@ def narrowed(history: History, functions: Functions, schema: Schema) -> History:
         for program in module.programs:
             for procedure in program.procedures:
                 key = procedure_key(program.number, procedure.number)
-                span, function = history.since(key), functions.get(key)
+                span, function = history.since(key), functions.by_procedure.get(key)
                 if function is None or not narrows(span, function[1]):
                     continue
                 payloads = [

@@ -17,6 +17,8 @@ from ...events import NoticeCode
 #: (time in ns since the epoch or None, link type, buffer, start, end, original length): the packet's bytes
 #: are buffer[start:end]; the original length is its length before it was cut.
 Packet = tuple[int | None, int, bytes, int, int, int]
+#: The link type of pcapng blocks that Wireshark numbers as packets, although they are none.
+NOT_A_PACKET: Final = -1
 
 #: The maximum packet size of libpcap and Wireshark, unless the file declares a larger one.
 MAX_PACKET: Final = 262_144
@@ -178,7 +180,9 @@ class _Section:
             raise ValueError("has a block with two different lengths")
         if kind == 1:
             self._describe(buffer, start, end)
-        return self._packet(kind, buffer, start, end) if kind in _PACKET_BLOCKS else None
+        if kind in _PACKET_BLOCKS:
+            return self._packet(kind, buffer, start, end)
+        return (None, NOT_A_PACKET, b"", 0, 0, 0) if kind in _RECORD_BLOCKS else None
 
     def _packet(self, kind: int, buffer: bytes, start: int, end: int) -> Packet:
         time: int | None
@@ -206,6 +210,8 @@ class _Section:
 #: enhanced packet.
 _SMALLEST_BODY: Final = {1: 8, 2: 20, 3: 4, 6: 20}
 _PACKET_BLOCKS: Final = frozenset((2, 3, 6))
+#: Blocks that Wireshark numbers, too: systemd journal entries, sysdig events, custom blocks.
+_RECORD_BLOCKS: Final = frozenset((9, 0x204, 0xBAD, 0x40000BAD))
 
 
 def read_pcapng(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:

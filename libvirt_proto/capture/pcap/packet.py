@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
-from .file import Packet
+from .file import NOT_A_PACKET, Packet
 
-#: (time, key, sequence number, acknowledgement number, flags, payload, missing). The key is the source
-#: address, destination address, source port and destination port as in the packet (12 bytes for IPv4, 36 for
-#: IPv6); missing is the number of payload bytes that the capture cut off.
-Segment = tuple[int | None, bytes, int, int, int, bytes, int]
+#: (packet number from 1, time, key, sequence number, acknowledgement number, flags, payload, missing). The
+#: key is the source address, destination address, source port and destination port as in the packet (12 bytes
+#: for IPv4, 36 for IPv6); missing is the number of payload bytes that the capture cut off.
+Segment = tuple[int, int | None, bytes, int, int, int, bytes, int]
 
 FIN: Final = 0x01
 SYN: Final = 0x02
@@ -52,12 +52,12 @@ _IPV4_HEADER = Struct(">BxH2xHxB2x8s").unpack_from
 _IPV6_HEADER = Struct(">4xHBx32s").unpack_from
 _TCP_HEADER = Struct(">4sIIBB").unpack_from
 
-#: A segment without its time.
+#: A segment without its number and time.
 _Found = tuple[bytes, int, int, int, bytes, int]
 
 
 class SegmentDecoder:
-    """Converts packets to segments, skipping those without TCP.
+    """Converts packets to segments, skipping those without TCP. Packets are numbered over all calls.
 
     Its counters cover the rest: `not_tcp` packets without TCP, `fragments` of IP (the first fragment of a
     segment is used, the rest is missing), `malformed` headers that are truncated or contradict themselves,
@@ -65,6 +65,7 @@ class SegmentDecoder:
     """
 
     def __init__(self) -> None:
+        self.packets = 0
         self.not_tcp = 0
         self.fragments = 0
         self.malformed = 0
@@ -75,7 +76,8 @@ class SegmentDecoder:
         """Return the segments of packets, in order."""
         found: list[Segment] = []
         add = found.append
-        for time_ns, linktype, buffer, start, end, original in packets:
+        number, begin = self.packets, self.packets + 1
+        for number, (time_ns, linktype, buffer, start, end, original) in enumerate(packets, begin):
             fast = _FAST.get(linktype)
             if fast is not None:
                 unpack, ip, size = fast
@@ -86,15 +88,18 @@ class SegmentDecoder:
                         ip += start
                         stop, first = ip + total, ip + 20 + (data >> 12) * 4
                         if first <= stop <= end:
-                            add((time_ns, key, seq, ack, data & 0xFF, buffer[first:stop], 0))
+                            add((number, time_ns, key, seq, ack, data & 0xFF, buffer[first:stop], 0))
                             continue
             segment = self._link(linktype, buffer, start, end, max(original, end - start))
             if segment is not None:
-                add((time_ns, *segment))
+                add((number, time_ns, *segment))
+        self.packets = number
         return found
 
     def _link(self, linktype: int, buffer: bytes, start: int, end: int, original: int) -> _Found | None:
         """Skip the link layer."""
+        if linktype == NOT_A_PACKET:
+            return None
         wire_end = start + original
         typed = _TYPED_LINKS.get(linktype)
         if typed is not None:

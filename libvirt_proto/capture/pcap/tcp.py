@@ -126,8 +126,8 @@ class _Flow:
         self.group: dict[_Flow, None] = {}
         self.known = known
         self.rejected = False
-        #: (direction, time, data, lost, end, cut) that wait until the connection is admitted.
-        self.undecided: list[tuple[_Half, int | None, bytes, int, bool, int]] = []
+        #: (direction, time, data, lost, end, cut, packet) that wait until the connection is admitted.
+        self.undecided: list[tuple[_Half, int | None, bytes, int, bool, int, int | None]] = []
         self.undecided_bytes = 0
         self.c2s = _Half(self, "c2s")
         self.s2c = _Half(self, "s2c")
@@ -161,12 +161,14 @@ class TcpReassembler:
         self._done: BoundedDict[_Flow, None] = BoundedDict(MAX_DONE)
         self._connections = Connections()
         self._held_total = 0
+        #: Number of the packet that is being processed.
+        self._packet: int | None = None
 
     def feed(self, segments: Iterable[Segment]) -> None:
         """Add segments, in capture order."""
         halves, give = self._halves, self.out.append
         for segment in segments:
-            time_ns, key, seq, _, flags, data, missing = segment
+            number, time_ns, key, seq, _, flags, data, missing = segment
             half = halves.get(key)
             if (
                 half is not None
@@ -178,7 +180,7 @@ class TcpReassembler:
             ):
                 if data:
                     half.next = (seq + len(data)) & _MASK
-                    give(Chunk(half.connection, half.direction, time_ns, data))
+                    give(Chunk(half.connection, half.direction, time_ns, data, 0, False, 0, number))
             else:
                 self._slow(segment, half)
 
@@ -191,7 +193,7 @@ class TcpReassembler:
 
     def _slow(self, segment: Segment, half: _Half | None) -> None:
         """Process everything but a segment without flags, in order, of a connection without holes."""
-        time_ns, key, seq, ack, flags, data, missing = segment
+        self._packet, time_ns, key, seq, ack, flags, data, missing = segment
         if flags & SYN and not flags & RST:
             half = self._syn(time_ns, key, seq, ack, flags, half)
             seq = (seq + 1) & _MASK
@@ -448,14 +450,15 @@ class TcpReassembler:
             if data and flow.group is self._silent:
                 self._move(flow, self._open, time_ns)
             if not flow.known:
-                flow.undecided.append((half, time_ns, data, lost, end, cut))
+                flow.undecided.append((half, time_ns, data, lost, end, cut, self._packet))
                 flow.undecided_bytes += len(data)
                 half.first += data[: ADMIT_BYTES - len(half.first)]
                 self._decide(flow, time_ns)
                 return
             self._name(flow)
         assert half.connection is not None
-        self.out.append(Chunk(half.connection, half.direction, time_ns, data, lost, end, cut))
+        chunk = Chunk(half.connection, half.direction, time_ns, data, lost, end, cut, self._packet)
+        self.out.append(chunk)
 
     def _name(self, flow: _Flow) -> None:
         connection = self._connections.new(flow.client, flow.server)
@@ -477,9 +480,10 @@ class TcpReassembler:
             self._reject(flow, time_ns)
 
     def _give_undecided(self, flow: _Flow) -> None:
-        for half, time_ns, data, lost, end, cut in flow.undecided:
+        for half, time_ns, data, lost, end, cut, packet in flow.undecided:
             assert half.connection is not None
-            self.out.append(Chunk(half.connection, half.direction, time_ns, data, lost, end, cut))
+            chunk = Chunk(half.connection, half.direction, time_ns, data, lost, end, cut, packet)
+            self.out.append(chunk)
         flow.undecided = []
 
     def _reject(self, flow: _Flow, time_ns: int | None) -> None:

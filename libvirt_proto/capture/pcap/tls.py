@@ -23,6 +23,7 @@ from ...events import Chunk, Connection, Connections, Direction, Item, Notice, N
 #: tshark writes one line per packet: all records that end in it, in hex.
 _MAX_LINE: Final = 64 << 20
 _FIELDS: Final = (
+    "frame.number",
     "frame.time_epoch",
     "tcp.stream",
     "ip.src",
@@ -48,6 +49,7 @@ _PREFERENCES: Final = (
 _CLIENT_HELLO, _APPLICATION_DATA = "1", "23"
 #: The daemon's first byte accepts the client's certificate; messages follow it.
 _ACCEPTED: Final = b"\x01"
+_NUMBER: Final = re.compile(r"\d{1,12}", re.ASCII)
 _TIME: Final = re.compile(r"(\d{1,12})\.(\d{1,9})")
 
 NO_TSHARK: Final = (
@@ -106,6 +108,7 @@ def _command(capture: int, keylog: str, ports: frozenset[int]) -> list[str]:
 class _Packet(NamedTuple):
     """The fields of a line of tshark."""
 
+    number: int | None
     time_ns: int | None
     stream: str
     source: str
@@ -125,6 +128,7 @@ def _packet(line: bytes) -> _Packet | None:
     if len(fields) != len(_FIELDS):
         return None
     (
+        number,
         time,
         stream,
         ip,
@@ -150,6 +154,7 @@ def _packet(line: bytes) -> _Packet | None:
     except ValueError:
         return None
     return _Packet(
+        int(number) if _NUMBER.fullmatch(number) else None,
         int(match[1]) * 10**9 + int(match[2].ljust(9, "0")) if match else None,
         stream,
         _end(ip, ipv6, port),
@@ -223,7 +228,7 @@ class _Decrypted:
                 session.accepted = True
                 data = data.removeprefix(_ACCEPTED)
         if data and direction not in session.closed:
-            yield Chunk(session.connection, direction, packet.time_ns, data)
+            yield Chunk(session.connection, direction, packet.time_ns, data, packet=packet.number)
         if packet.sealed and direction not in session.closed:
             yield from self._sealed(session, direction, packet.time_ns)
         if packet.ends or packet.resets:

@@ -107,7 +107,7 @@ def loaded(files: ExitStack, library: str, pids: Container[int] = (), comms: Con
                         continue
                     seen.add(_identity(file))
                     notes = read_notes(file)
-                    read += notes.count
+                    read += notes.found
                 except (FileNotFoundError, ProcessLookupError):  # unmapped, or the process has ended
                     continue
                 except (OSError, NotesError) as error:

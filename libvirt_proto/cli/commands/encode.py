@@ -37,13 +37,7 @@ FORMATS = ("raw", "hex", "pcapng")
 @click.option("--dir", "direction", type=click.Choice(["c2s", "s2c"]), help="Only this direction.")
 @options.definitions
 @options.colour
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write to a file that only you can read.",
-)
+@options.output
 @click.pass_context
 def encode(
     ctx: click.Context,

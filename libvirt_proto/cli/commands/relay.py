@@ -16,7 +16,7 @@ import click
 
 from ...text import printable
 from .. import options
-from ..inputs import check_record, counted, recording, reporting
+from ..inputs import check_record, live, recording
 from ..output import destination
 from ..output_options import OutputOptions, live_figures
 from ..output_options import show as show_options
@@ -132,7 +132,6 @@ class _Decoder(Thread):
     """A thread that shows the items of its feed, until that is closed or the output has lost its reader."""
 
     def __init__(self, show: OutputOptions, status: Status, recorder: Recorder | None, out: BinaryIO) -> None:
-        from ...api.capture import live_capture
         from ...capture.feed import Feed
 
         super().__init__(name="decoder", daemon=True)
@@ -143,14 +142,15 @@ class _Decoder(Thread):
         # Loaded now: while Python loads a large module, no other thread runs.
         self._view = show.view()
         show.registry.programs()
-        self._capture = live_capture(
+        self._opened = live(
             "relay",
             self.feed.items(idle=out.flush),
             show.registry,
+            status,
             filter=show.filter,
-            redact=show.redact,
-            on_notice=reporting(status, out.flush),
+            flush=out.flush,
             recorder=recorder,
+            redact=show.redact,
         )
         #: Called when an error ends it.
         self.failed: Callable[[], object] = lambda: None
@@ -158,8 +158,8 @@ class _Decoder(Thread):
     def run(self) -> None:
         """Decode and show."""
         try:
-            with counted(self._capture, self.status):
-                self._show.write(self._capture, self._out, self.status, view=self._view)
+            with self._opened as capture:
+                self._show.write(capture, self._out, self.status, view=self._view)
         except BaseException as error:
             self.error = error
             self.failed()

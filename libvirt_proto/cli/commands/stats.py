@@ -42,13 +42,7 @@ if TYPE_CHECKING:
 @options.redact
 @options.definitions
 @options.colour
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write to a file that only you can read.",
-)
+@options.output
 @click.pass_context
 def stats(
     ctx: click.Context,

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from ...capture.stop import Stop
 from .. import options
-from ..inputs import check_record, counted, recording, reporting
+from ..inputs import check_record, live, recording
 from ..output import destination
 from ..output_options import OutputOptions, live_figures
 from ..output_options import show as show_options
@@ -69,8 +69,7 @@ def trace(
 
     The exit status is 1 if events were lost, messages were malformed, or tracing is not possible here.
     """
-    from ...api.capture import live_capture
-    from ...capture.probes.live import Selection, live
+    from ...capture.probes import live as probes
     from ...capture.probes.rpc_events import RpcReader
 
     if ctx.invoked_subcommand is not None:
@@ -87,26 +86,26 @@ def trace(
             return
         status = show.status(summary=True)
         status.source("trace")
-        wanted = Selection(tracing.pids, tracing.comms, sides)
+        wanted = probes.Selection(tracing.pids, tracing.comms, sides)
         stop = Stop()
         with (
             recording(record, show.redact) as recorder,
             destination(show.output, stop) as out,
             status,
             tracing.armed(found, stop, out, sides) as (instance, plan, wait),
-            closing(live(instance, plan, RpcReader, wanted, wait, out.flush, begin)) as items,
-        ):
-            capture = live_capture(
+            closing(probes.live(instance, plan, RpcReader, wanted, wait, out.flush, begin)) as items,
+            live(
                 "trace",
                 items,
                 show.registry,
+                status,
                 filter=show.filter,
-                redact=show.redact,
-                on_notice=reporting(status, out.flush),
+                flush=out.flush,
                 recorder=recorder,
-            )
-            with counted(capture, status):
-                show.write(capture, out, status)
+                redact=show.redact,
+            ) as capture,
+        ):
+            show.write(capture, out, status)
     ctx.exit(1 if status.problems else 0)
 
 

@@ -36,13 +36,7 @@ def _output(command: Command) -> Command:
         " Default: monitor on a terminal, otherwise jsonl.",
     )
     @options.colour
-    @click.option(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Write to a file that only you can read.",
-    )
+    @options.output
     @wraps(command)
     def with_output(*args: Any, **rest: Any) -> Any:
         return command(*args, **rest)

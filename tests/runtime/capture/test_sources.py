@@ -197,7 +197,7 @@ def test_reports_unreadable_files(tmp_path: Path) -> None:
     for path, words in (
         (str(tmp_path / "none"), "no such file"),
         (str(tmp_path), "is a folder, not a file"),
-        ("a\0b", "null"),
+        ("a\0b", "is not a file name"),
         (str(tmp_path / ("x" * 300)), "file name too long"),
     ):
         with pytest.raises(SourceError) as caught:

@@ -105,9 +105,9 @@ def test_bad_lines_are_skipped_and_reported(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.stdout == f"{VM.hex()}\n" * 2
     assert result.stderr.splitlines() == [
-        f'{file}: error: line 2, payload.name: 5 is no string, nor {{"base64": "…"}} [bad-line]',
+        f'{file}: error: line 2, payload.name: expected a string or {{"base64": "…"}}, got 5 [bad-line]',
         f"{file}: error: line 4: is not JSON: Input data was truncated [bad-line]",
-        f'{file}: error: line 5, serial: "\\u001b[31m" is no integer [bad-line]',
+        f'{file}: error: line 5, serial: expected an integer, got "\\u001b[31m" [bad-line]',
     ]
 
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from libvirt_proto.capture.address import listen, parse
 from libvirt_proto.cli import main as cli
 from tests.support.frames import frame, text, word
-from tests.support.relays import COMMAND, PATIENCE, relay
+from tests.support.relays import COMMAND, PATIENCE, connect, relay
 
 #: Two calls whose replies have no payload, as answered by the daemon below.
 CLOSES = [frame(serial=serial, proc=2) for serial in range(2)]
@@ -53,17 +53,6 @@ def daemon(path: Path) -> Iterator[str]:
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join(PATIENCE)
-
-
-def connect(address: str) -> socket.socket:
-    kind, _, place = address.partition(":")
-    if kind == "unix":
-        one = socket.socket(socket.AF_UNIX)
-        one.settimeout(PATIENCE)
-        one.connect(place)
-        return one
-    host, _, port = place.rpartition(":")
-    return socket.create_connection((host.strip("[]"), int(port)), PATIENCE)
 
 
 def converse(address: str, *calls: bytes) -> None:

@@ -240,22 +240,22 @@ def nothing(_: bytes) -> None:
         (lambda: primitives.unpadded_text(b"a", b"\1\0\0", b"\0\0\0"), "padding 010000 is not zero"),
         (lambda: primitives.deeper(100, 5),
          "at byte 5: depth 101 is over the limit of 100"),
-        (lambda: primitives.write_bool(2, nothing), "2 is no boolean"),  # type: ignore[arg-type]
-        (lambda: primitives.write_bool("", nothing), "'' is no boolean"),  # type: ignore[arg-type]
-        (lambda: primitives.write_fixed_opaque("ab", 2, nothing), "'ab' is not bytes"),  # type: ignore[arg-type]
-        (lambda: primitives.write_fixed_opaque(b"ab", 3, nothing), "has 2 bytes, must have 3"),
-        (lambda: primitives.write_opaque("ab", 2, nothing), "'ab' is not bytes"),  # type: ignore[arg-type]
+        (lambda: primitives.write_bool(2, nothing), "expected True or False, got 2"),  # type: ignore[arg-type]
+        (lambda: primitives.write_bool("", nothing), "expected True or False, got ''"),  # type: ignore[arg-type]
+        (lambda: primitives.write_fixed_opaque("ab", 2, nothing), "expected bytes, got 'ab'"),  # type: ignore[arg-type]
+        (lambda: primitives.write_fixed_opaque(b"ab", 3, nothing), "expected 3 bytes, got 2"),
+        (lambda: primitives.write_opaque("ab", 2, nothing), "expected bytes, got 'ab'"),  # type: ignore[arg-type]
         (lambda: primitives.write_opaque(b"abc", 2, nothing), "length 3 is over the limit of 2"),
         (lambda: primitives.write_string("é", 1, nothing), "length 2 is over the limit of 1"),
         (lambda: primitives.write_string("\ud800", 9, nothing),
-         r"'\ud800' cannot be written as UTF-8: surrogates not allowed"),
+         r"expected text for UTF-8, got '\ud800': surrogates not allowed"),
         (lambda: primitives.write_count(3, 2, nothing), "count 3 is over the limit of 2"),
-        (lambda: primitives.check_length([1], 2), "has 1 elements, must have 2"),
-        (lambda: primitives.no_value(0), "0 in a void arm"),  # type: ignore[arg-type]
+        (lambda: primitives.check_length([1], 2), "expected 2 elements, got 1"),
+        (lambda: primitives.no_value(0), "expected None (the arm is void), got 0"),  # type: ignore[arg-type]
         (lambda: primitives.deeper(100), "depth 101 is over the limit of 100"),
         (lambda: primitives.boolean(2), "boolean 2 is neither 0 nor 1"),
-        (lambda: primitives.bit(2), "2 is no boolean"),  # type: ignore[arg-type]
-        (lambda: primitives.exact(b"abc", 2), "has 3 bytes, must have 2"),
+        (lambda: primitives.bit(2), "expected True or False, got 2"),  # type: ignore[arg-type]
+        (lambda: primitives.exact(b"abc", 2), "expected 2 bytes, got 3"),
     ],
 )  # fmt: skip
 def test_every_error_has_a_message(call: Callable[[], Any], error: str) -> None:

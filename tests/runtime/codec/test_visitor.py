@@ -9,9 +9,14 @@ import pytest
 from libvirt_proto.codec.types import (
     Array,
     Boolean,
+    Bound,
+    FixedArray,
     FixedOpaque,
+    Floating,
     Integer,
     Named,
+    Node,
+    Opaque,
     Optional,
     String,
     Structure,
@@ -166,8 +171,7 @@ class Kinds(Visitor[str]):
     def _kind(self, *node: object) -> str:
         return type(node[-1]).__name__
 
-    void = integer = floating = boolean = opaque = string = _kind
-    enumeration = fixed_array = array = optional = union = _kind
+    scalar = binary = sequence = string = optional = union = enumeration = array = _kind
 
     def fixed_opaque(self, node: FixedOpaque) -> str:
         return "fixed_opaque"
@@ -201,9 +205,64 @@ def test_a_visitor_sees_through_typedefs_to_the_method_of_the_kind() -> None:
     ]
 
 
+def test_a_group_has_the_kinds_without_a_method() -> None:
+    class Groups(Kinds):
+        def scalar(self, *node: object) -> str:
+            return f"scalar {self._kind(*node)}"
+
+        def binary(self, *node: object) -> str:
+            return f"binary {self._kind(*node)}"
+
+        def sequence(self, *node: object) -> str:
+            return f"sequence {self._kind(*node)}"
+
+    visit = Groups(TYPES).visit
+    int_ = Integer(32, True, "int")
+    kinds = (Void(), int_, Floating(64), Boolean(), Opaque(None), FixedArray(int_, Bound(2)))
+    assert [visit(node) for node in kinds] == [
+        "scalar Void",
+        "scalar Integer",
+        "scalar Floating",
+        "scalar Boolean",
+        "binary Opaque",
+        "sequence FixedArray",
+    ]
+    others = (FixedOpaque(Bound(2)), Array(int_, None), type_named("colour").reference)
+    assert [visit(node) for node in others] == ["fixed_opaque", "Array", "Enumeration"]
+
+
+def test_methods_get_the_other_arguments_of_visit() -> None:
+    class Sum(Visitor[int, Any, int]):
+        def scalar(self, node: Node, value: Any, factor: int) -> int:
+            return int(value * factor)
+
+        def _nothing(self, *_: Any) -> int:
+            return 0
+
+        binary = string = optional = sequence = union = _nothing
+
+        def structure(self, reference: Named, node: Structure, value: Any, factor: int) -> int:
+            return sum(self.visit(part, held, factor) for _, part, held in parts(node, value))
+
+    assert Sum(TYPES).visit(type_named("point").reference, Point(3, 4), 10) == 70
+
+
 def test_a_visitor_without_a_method_cannot_be_made() -> None:
     class Incomplete(Kinds):
-        array = Visitor.array
+        optional = Visitor.optional
 
     with pytest.raises(TypeError, match="abstract method"):
         Incomplete(TYPES)  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize(
+    ("group", "missing"),
+    [
+        ("scalar", "scalar nor void, integer, floating, boolean$"),
+        ("binary", "binary nor opaque$"),
+        ("sequence", "sequence nor fixed_array$"),
+    ],
+)
+def test_a_visitor_without_a_kind_of_a_group_cannot_be_defined(group: str, missing: str) -> None:
+    with pytest.raises(TypeError, match=f"Incomplete has neither {missing}"):
+        type("Incomplete", (Kinds,), {group: getattr(Visitor, group)})

@@ -11,7 +11,11 @@ from hypothesis import given
 from libvirt_proto import registry
 from libvirt_proto.access import Accesses
 from libvirt_proto.events import Captured, Connection, ConnectionEvent
-from libvirt_proto.presenters.exchanges import Lines, Monitor, Pretty
+from libvirt_proto.presenters.exchanges import (
+    JsonLinesExchangePresenter,
+    MonitorExchangePresenter,
+    PrettyExchangePresenter,
+)
 from libvirt_proto.session import Exchange
 from libvirt_proto.text import duration, size
 from tests.property.test_session import anything
@@ -43,13 +47,13 @@ def wire() -> Wire:
 
 
 def monitor(exchange: Exchange, accesses: Accesses | None = None) -> str:
-    line = Monitor(DEFINITIONS, accesses=accesses)(exchange, 0)
+    line = MonitorExchangePresenter(DEFINITIONS, accesses=accesses)(exchange, 0)
     assert HEAD in line
     return line.replace(HEAD, "")
 
 
 def pretty(exchange: Exchange, accesses: Accesses | None = None) -> list[str]:
-    lines = list(Pretty(DEFINITIONS, accesses=accesses).lines(exchange, 0))
+    lines = list(PrettyExchangePresenter(DEFINITIONS, accesses=accesses).lines(exchange, 0))
     assert lines[0].startswith("── connection 1: ")
     return lines[1:]
 
@@ -135,7 +139,7 @@ def test_server_error(wire: Wire) -> None:
 
 
 def test_exchange_json(wire: Wire) -> None:
-    line = json.loads(Lines(DEFINITIONS)(lookup(wire)))
+    line = json.loads(JsonLinesExchangePresenter(DEFINITIONS)(lookup(wire)))
     call, reply = line.pop("call"), line.pop("reply")
     assert line == {
         "n": 1, "time_ns": 1_000_000, "conn": "127.0.0.1:40508-127.0.0.1:16509", "outcome": "ok",
@@ -149,7 +153,7 @@ def test_exchange_json(wire: Wire) -> None:
 
 
 def test_exchange_json_with_stream(wire: Wire) -> None:
-    assert json.loads(Lines(DEFINITIONS)(download(wire)))["stream"] == {
+    assert json.loads(JsonLinesExchangePresenter(DEFINITIONS)(download(wire)))["stream"] == {
         "bytes_c2s": 0, "bytes_s2c": 2048, "messages": 1, "holes": 1, "hole_bytes": 512,
         "duration_ns": 4_000_000, "bytes_per_second": 512_000, "end": "finished", "error": None,
     }  # fmt: skip
@@ -158,12 +162,16 @@ def test_exchange_json_with_stream(wire: Wire) -> None:
 def test_marks_server_side(wire: Wire) -> None:
     seen = Connection(1, "", "", "probe", side="server")
     exchange = only(wire(CALL, 2, proc=LOOKUP, connection=seen), wire(REPLY, 2, proc=LOOKUP, connection=seen))
-    assert Monitor(DEFINITIONS)(exchange, 0).startswith("  0.001 = S 1  ")
+    assert MonitorExchangePresenter(DEFINITIONS)(exchange, 0).startswith("  0.001 = S 1  ")
 
 
 @given(anything())
 def test_shows_any_exchange(seen: list[Captured | ConnectionEvent]) -> None:
-    views = (Lines(DEFINITIONS), Monitor(DEFINITIONS), Pretty(DEFINITIONS))
+    views = (
+        JsonLinesExchangePresenter(DEFINITIONS),
+        MonitorExchangePresenter(DEFINITIONS),
+        PrettyExchangePresenter(DEFINITIONS),
+    )
     for exchange in paired(seen):
         line = json.loads(views[0](exchange))
         assert (line["n"], line["outcome"]) == (exchange.n, exchange.outcome)
@@ -203,7 +211,7 @@ def test_permissions_are_shown_with_the_call(wire: Wire) -> None:
     exchange, accesses = lookup(wire), Accesses(DEFINITIONS)
     assert monitor(exchange, accesses).endswith(" acl=domain:getattr priority=high")
     assert pretty(exchange, accesses)[1] == "              → acl=domain:getattr priority=high"
-    line = json.loads(Lines(DEFINITIONS, accesses)(exchange))
+    line = json.loads(JsonLinesExchangePresenter(DEFINITIONS, accesses)(exchange))
     assert line["call"]["access"] == {
         "acl": ["domain:getattr"], "aclfilter": [], "priority": "high", "stream": None,
     }  # fmt: skip

@@ -7,6 +7,7 @@ from functools import partial
 
 from ...render import Artefact, banner, render
 from ...schema import Module, Schema
+from .functions import function_rows
 from .history import rows
 from .index import IndexView
 from .module import ModuleView
@@ -24,7 +25,7 @@ class Package(Mapping[str, str]):
 
     `__init__.py` is the index, `_plan.py` has all types as data. A module per .x file has classes, a
     decoder and an encoder for each type, enumerations and constants. With a history, docstrings show it,
-    and history.py has it as data.
+    and history.py has it as data; functions.py has the functions of the public API.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -34,6 +35,8 @@ class Package(Mapping[str, str]):
         self._files |= {f"{module.name}.py": partial(self._module, module) for module in schema.modules}
         if schema.history is not None:
             self._files["history.py"] = self._history
+        if schema.functions is not None:
+            self._files["functions.py"] = self._functions
 
     def __getitem__(self, path: str) -> str:
         return self._files[path]()
@@ -64,6 +67,13 @@ class Package(Mapping[str, str]):
             "banner": banner(self._schema, "python"),
             "first": repr(history.first),
             "last": repr(history.last),
+            "releases": list(map(repr, history.releases)),
             "rows": rows(history),
         }
         return render("python", "history.py.j2", view)
+
+    def _functions(self) -> str:
+        functions = self._schema.functions
+        assert functions is not None, "the package has this file only with functions"
+        view = {"banner": banner(self._schema, "python"), "rows": function_rows(functions)}
+        return render("python", "functions.py.j2", view)

@@ -11,7 +11,7 @@ import pytest
 
 from libvirt_proto.blocks import Read
 from libvirt_proto.capture.pcap import file as module
-from libvirt_proto.capture.pcap.file import DamagedCaptureError, Packet
+from libvirt_proto.capture.pcap.file import NOT_A_PACKET, DamagedCaptureError, Packet
 from tests.support import packets
 
 PACKETS = [b"first packet", b"", b"third " * 100]
@@ -107,7 +107,7 @@ def test_reads_pcapng_blocks_options_and_sections(order: str, step: int) -> None
         packets.section(order)
         + packets.interface(order, linktype=1, options=comment)
         + packets.interface(order, linktype=101, options=comment + nano)
-        + packets.block(0x0BAD, b"a block that nobody knows", order)
+        + packets.block(0x77, b"a block that nobody knows", order)
         + packets.enhanced(b"micro", START // 1000 + 1, order)
         + packets.enhanced(b"nano", START + 2, order, number=1)
         + packets.obsolete(b"old", START // 1000 + 3, order)
@@ -120,6 +120,20 @@ def test_reads_pcapng_blocks_options_and_sections(order: str, step: int) -> None
     assert taken(found) == [b"micro", b"nano", b"old", b"simple", b"other"]
     assert [packet[0] for packet in found] == [START + 1000, START + 2, START + 3000, None, START + 4000]
     assert [packet[1] for packet in found] == [1, 101, 1, 1, 276]
+
+
+@pytest.mark.parametrize("kind", [9, 0x204, 0xBAD, 0x40000BAD])
+def test_blocks_that_wireshark_numbers_keep_their_place(kind: int) -> None:
+    data = (
+        packets.section()
+        + packets.interface()
+        + packets.block(kind, b"MESSAGE=started\n")
+        + packets.enhanced(b"one", START // 1000)
+        + packets.block(0x77, b"not numbered")
+        + packets.enhanced(b"two", START // 1000)
+    )
+    found = list(read_pcapng(io.BytesIO(data).read))
+    assert [packet[1] for packet in found] == [NOT_A_PACKET, 1, 1]
 
 
 @pytest.mark.parametrize(

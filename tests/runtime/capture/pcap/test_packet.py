@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from libvirt_proto.capture.pcap.file import NOT_A_PACKET
 from libvirt_proto.capture.pcap.packet import SegmentDecoder, endpoints, ports, reverse
 from tests.support import packets
 
@@ -35,9 +36,12 @@ def segment(
     decoder = decoder or SegmentDecoder()
     size = len(packet) if original is None else original
     results = [
-        decoder.segments(
-            [(TIME, linktype, before + packet + after, len(before), len(before) + len(packet), size)]
-        )
+        [
+            each[1:]
+            for each in decoder.segments(
+                [(TIME, linktype, before + packet + after, len(before), len(before) + len(packet), size)]
+            )
+        ]
         for before, after in surroundings
     ]
     assert all(result == results[0] for result in results)
@@ -195,6 +199,20 @@ def test_malformed_packets_are_counted(packet: bytes) -> None:
     decoder = SegmentDecoder()
     assert segment(1, packet, decoder=decoder) is None
     assert decoder.malformed == 2
+
+
+def test_every_packet_is_numbered() -> None:
+    """Also packets without TCP, and those that only have a number."""
+    decoder = SegmentDecoder()
+    whole, other = packets.ethernet(V4), packets.ethernet(b"", 0x0806)
+    batches = [[(1, whole), (1, other), (1, whole)], [(NOT_A_PACKET, b""), (1, whole)]]
+    found = [
+        decoder.segments((TIME, link, data, 0, len(data), len(data)) for link, data in batch)
+        for batch in batches
+    ]
+    assert [[each[0] for each in segments] for segments in found] == [[1, 3], [5]]
+    assert decoder.packets == 5
+    assert not decoder.unknown_links
 
 
 def test_truncated_extension_header() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,13 +20,19 @@ def decode(*words: str | Path, stdin: bytes | None = None) -> Result:
     return CliRunner().invoke(cli.main, ["decode", *map(str, words)], input=stdin)
 
 
+PACKET = re.compile(r',"frame":[0-9]+')
+
+
 @pytest.mark.parametrize("name", ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"])
 def test_recording_keeps_messages_and_times(captures: Path, tmp_path: Path, name: str) -> None:
     record = tmp_path / "record.pcapng"
     first = decode("-w", record, captures / name)
     assert (first.exit_code, first.stdout) == (0, decode(captures / name).stdout)
     again = decode(record)
-    assert (again.exit_code, again.stdout, again.stderr) == (0, first.stdout, "")
+    assert (again.exit_code, again.stderr) == (0, "")
+    # The recording has other packets than the capture.
+    shown, shown_again = (PACKET.sub("", output) for output in (first.stdout, again.stdout))
+    assert shown_again == shown
     third = tmp_path / "again.pcapng"
     decode("-w", third, record)
     assert third.read_bytes() == record.read_bytes()

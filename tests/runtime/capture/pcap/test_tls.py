@@ -38,7 +38,7 @@ def line(
     """A line in the format that `_command` requests from tshark."""
     addresses = ["2001:db8::7", "2001:db8::1"] if ipv6 else ["192.0.2.7", "192.0.2.1"]
     ends = [(address, port) for address, port in zip(addresses, ("40000", "16514"), strict=True)]
-    fields = ["1795383910.120000001", stream]
+    fields = ["17", "1795383910.120000001", stream]
     for address, port in reversed(ends) if reply else ends:
         fields += ["", address, port] if ipv6 else [address, "", port]
     step = -(-len(data) // pieces) or 1
@@ -77,7 +77,9 @@ def test_decrypted_connection(ipv6: bool) -> None:
     assert names == {expected}
     assert {item.connection.transport for item in items if item.connection} == {"tls"}
     assert {item.time_ns for item in items} == {1_795_383_910_120_000_001}
-    assert [item.end for item in items if isinstance(item, Chunk)] == [False, False, True, True]
+    chunks = [item for item in items if isinstance(item, Chunk)]
+    assert [chunk.end for chunk in chunks] == [False, False, True, True]
+    assert [chunk.packet for chunk in chunks if chunk.data] == [17, 17]
 
 
 def test_authentication_byte_may_precede_a_message() -> None:

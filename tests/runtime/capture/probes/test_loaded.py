@@ -187,12 +187,12 @@ def test_number_of_notes_is_limited(
     with ExitStack() as processes:
         pids = [processes.enter_context(running(place)) for place in places]
         one = loaded(files, binary.name, pids[:1]).binaries[0].notes
-        assert one.count == len(one.sites) > 1
-        monkeypatch.setattr(module, "MAX_NOTES", one.count + 1)
+        assert one.found == len(one.sites) > 1
+        monkeypatch.setattr(module, "MAX_NOTES", one.found + 1)
         found = loaded(files, binary.name, pids)
         assert len(found.binaries) == 2
         (problem,) = found.problems
-        assert f"the limit is 256 files and {one.count + 1} probes" in problem
+        assert f"the limit is 256 files and {one.found + 1} probes" in problem
 
 
 MAPS_OFTEN = """
