@@ -76,6 +76,7 @@ class Redactor:
     def __init__(self, registry: Registry, what: What = "secrets") -> None:
         self._registry = registry
         self._decode = MessageDecoder(registry).decode
+        self.what: Final = what
         self._values = Values(everything=what == "all")
         self._text = blank if what == "all" else redact_text
         self._secret_types: dict[str, bool] = {}
@@ -195,6 +196,8 @@ def redacted_probe_event(event: ProbeEvent, what: What) -> ProbeEvent:
 def _redacted(seen: Seen, redactor: Redactor) -> Seen:
     if isinstance(seen, Notice):
         return redacted_notice(seen)
+    if isinstance(seen, ProbeEvent):
+        return redacted_probe_event(seen, redactor.what)
     return redactor.event(seen) if isinstance(seen, ConnectionEvent) else seen
 
 

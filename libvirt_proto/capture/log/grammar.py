@@ -151,6 +151,13 @@ def parse(text: str) -> Text:
     )
 
 
+def headed(text: str, head: Head) -> Record | None:
+    """Return the record after a head, to the end of the text; None if it is not complete."""
+    match = _NAME.match(text, head.end)
+    found = None if match is None else _record(text, match, len(text), head)
+    return found if isinstance(found, Record) else None
+
+
 class _Strings:
     """The quoted strings of a text, for places in ascending order."""
 
