@@ -9,11 +9,12 @@ from typing import Final, Literal
 from ..codec.limits import MAX_FRAME, MIN_FRAME
 from .hexdump import looks_like_hex
 from .log.source import is_libvirt_text
+from .monitor_lines import RECORDING
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 from .strace.line import PREFIX as STRACE_PREFIX
 
 #: `text` is any other text: only its end shows whether it contains lines of libvirt.
-FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace", "text"]
+FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace", "monitor", "text"]
 Compression = Literal["gzip", "bzip2", "xz"]
 #: Recognised only by name: Python before 3.14 cannot unpack it.
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -100,6 +101,8 @@ def file_format(head: bytes) -> FileFormat | None:
         return "raw"
     if _STRACE_LINE.search(head):
         return "strace"
+    if b" msg=" in head and RECORDING.search(head):
+        return "monitor"
     if looks_like_hex(head):
         return "hex"
     return "text" if _is_text(head) else None

@@ -34,6 +34,7 @@ from .detect import (
 )
 from .follow import Following
 from .log.source import NotALogError, log_chunks
+from .monitor_lines import monitor_chunks
 from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, read_pcapng
 from .pcap.packet import SegmentDecoder
 from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler
@@ -284,6 +285,7 @@ _STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]
     "raw": lambda read, _: raw_chunks(read),
     "hex": lambda read, _: hex_chunks(read),
     "log": lambda read, _: log_chunks(read),
+    "monitor": lambda read, _: monitor_chunks(read),
     "text": lambda read, _: log_chunks(read, undecided=True),
     "strace": strace_chunks,
 }
@@ -294,7 +296,7 @@ def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[
     try:
         if kind in ("pcap", "pcapng"):
             yield from _connections(_packets(source, kind), ports)
-        elif kind in ("log", "strace", "text"):
+        elif kind in ("log", "strace", "monitor", "text"):
             yield from _lines(source, kind, ports)
         else:
             yield from _streams(source, kind, ports)

@@ -41,7 +41,7 @@ _STRINGS: Final = re.compile(
     r""""(?:[^"\\]++|\\.)*+(?:"|\\?$)|(?<!\w)'(?:[^'\\]++|\\.|'(?=\w))*+(?:'|\\?$)""", re.DOTALL
 )
 #: Marks that quoting adds after the last value.
-_AFTER: Final = re.compile(r"""(?:\*\*|[`"'\s\]}>|]|\\[nr])+$""")
+_AFTER: Final = re.compile(r"""(?:\*\*|[`"'\s\]}|]|\\[nr])+$""")
 #: QEMU's text may contain anything; libvirt ends a command with a line end.
 _MONITOR: Final = re.compile(
     r"mon=(?P<mon>\S{1,60}) (?P<key>msg|reply|event)=(?P<text>.*?)"

@@ -37,12 +37,9 @@ _TOKENS: Final = (_TOKEN, b"EVENT_", b"QEMU_MONITOR_")
 _TOKEN_START: Final = re.compile(
     rb"RP?(?:[ \t\r=*`|]|\x1b\[[0-9;]*m|\^\[\[[0-9;]*m|</?\w{1,10} ?/?>|&nbsp;)*+$", re.MULTILINE
 )
-#: The average size of wrapped lines, with their marks.
-_MAX_AVERAGE: Final = 90
 #: Size of the end of a line with a part of the token, with the marks.
 _END: Final = 40
-#: Bytes before a record that may belong to it.
-_MAX_CONTEXT: Final = 16_384
+_NOTHING: Final = b"", 0, 0
 #: rsyslog and syslogd write repeated messages once.
 _REPEATED: Final = re.compile(r"message repeated (\d{1,10}) times(?:: \[ ?)?")
 _MAX_REPEATED: Final = 100
@@ -137,25 +134,26 @@ class _Places:
     def __init__(self, block: bytes) -> None:
         self._block = block
         self._next = dict.fromkeys(_TOKENS, -1)
-        #: Whether lines are as short as wrapped ones, so that one may end in the middle of the token.
-        self._wrapped = len(block) < _MAX_AVERAGE * (block.count(b"\n") + 1)
         self._part = -1
 
     def next(self, start: int) -> int:
-        """Return the place of the next token, or of a part of it at the end of a line; the end of the block
-        if there is none."""
+        """Return the place of the next token, or of a part of it at the end of a short line; the end of the
+        block if there is none."""
         block, places = self._block, self._next
         for token, place in places.items():
             if place < start:
                 found = block.find(token, start)
                 places[token] = len(block) if found < 0 else found
-        first = min(places.values())
-        if self._wrapped and self._part < first:
-            if self._part < start:
-                match = _TOKEN_START.search(block, start)
-                self._part = len(block) if match is None else match.start()
-            first = min(first, self._part)
-        return first
+        if self._part < start:
+            self._part = self._next_part(start)
+        return min(self._part, *places.values())
+
+    def _next_part(self, start: int) -> int:
+        while match := _TOKEN_START.search(self._block, start):
+            if match.end() - self._block.rfind(b"\n", 0, match.start()) <= _MAX_WRAPPED:
+                return match.start()
+            start = match.end()
+        return len(self._block)
 
 
 class _Waiting:
@@ -184,7 +182,7 @@ class _Log:
         #: The lines before this one, since the last record.
         self._recent: deque[bytes] = deque(maxlen=_MAX_ENTRY)
         #: Lines after these that were passed over: a part of a block.
-        self._skipped: tuple[bytes, int, int] = b"", 0, 0
+        self._skipped = _NOTHING
         self._waiting: _Waiting | None = None
         #: Processes whose records have a head; "" for a log without process numbers.
         self._headed: set[str] = set()
@@ -249,6 +247,7 @@ class _Log:
         """Pass over lines without a token, and keep the last ones."""
         if start == end:
             return
+        self._keep()
         self._number += block.count(b"\n", start, end)
         if not self._libvirt and (match := _LIBVIRT_LINE.search(block, start, end)):
             self._libvirt = True
@@ -259,10 +258,17 @@ class _Log:
     def _keep(self) -> None:
         """Add the lines that were passed over to the recent ones."""
         block, start, end = self._skipped
+        at = end - 1
+        for _ in range(_MAX_ENTRY if start < end else 0):
+            at = block.rfind(b"\n", start, at)
+            if at < 0:
+                break
+        else:
+            start = max(start, at + 1)
         if start < end:
-            lines = block[max(start, end - _MAX_CONTEXT) : end - 1].split(b"\n")
-            self._recent.extend(line if len(line) < _MAX_KEPT else b"" for line in lines[-_MAX_ENTRY:])
-        self._skipped = b"", 0, 0
+            lines = block[start : end - 1].split(b"\n")
+            self._recent.extend(line if len(line) < _MAX_KEPT else b"" for line in lines)
+        self._skipped = _NOTHING
 
     def _verdict(self) -> Iterator[Notice]:
         if self._undecided and not (self._libvirt or self._bad_known):
@@ -285,7 +291,7 @@ class _Log:
             yield from self._note("none")
         self._headed.add("")
         self._recent.clear()
-        self._skipped = b"", 0, 0
+        self._skipped = _NOTHING
         self._last.clear()
         self._libvirt = self._about_rpc = True
         self._empty = False
@@ -514,6 +520,7 @@ class _Log:
         if stamp.cause is not None:
             yield from self._note(stamp.cause)
         self._recent.clear()
+        self._skipped = _NOTHING
         self._libvirt, self._empty = True, False
         self._about_rpc = self._about_rpc or record.name.startswith("RPC_")
         self._last.append((record, context))
