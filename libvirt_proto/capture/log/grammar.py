@@ -48,6 +48,8 @@ _MONITOR: Final = re.compile(
     r"(?:(?:\r|\^M)?\s+fd=(?P<fd>-?[0-9]{1,10})\s*)?$",
     re.DOTALL,
 )
+#: Names without a record after which the rest of a line is not parsed.
+_MAX_FAILURES: Final = 16
 #: Names of words in the log, by their names in the provider.
 _ALIASES: Final = {"authtype": "auth"}
 
@@ -194,9 +196,11 @@ def _inside(text: str, start: int, end: int) -> Iterator[Problem]:
 
 def _bare(text: str, end: int, strings: _Strings) -> Iterator[Record | Problem]:
     """Yield the records without a head."""
-    after = 0
+    after, failures = 0, 0
     for match in _NAME.finditer(text, 0, end):
-        if match.start() < after:
+        if failures == _MAX_FAILURES:
+            yield Problem(_name(match), match.start(), "is in a line without records")
+        elif match.start() < after:
             yield Problem(_name(match), match.start(), "is in the text of another record")
         elif strings.hold(match.start()):
             yield Problem(_name(match), match.start(), "is in a quoted string")
@@ -204,6 +208,8 @@ def _bare(text: str, end: int, strings: _Strings) -> Iterator[Record | Problem]:
             found = _record(text, match, end, None)
             if isinstance(found, Record):
                 after = found.end
+            else:
+                failures += 1
             yield found
 
 

@@ -494,8 +494,10 @@ class _Log:
         for each in self._recent:
             self._head_line(each)
         self._recent.clear()
+        fields, context = None, around
         for entry in entries:
-            context = of_fields(entry.fields, around)
+            if entry.fields is not fields:
+                fields, context = entry.fields, of_fields(entry.fields, around)
             for line in entry.text.split("\n"):
                 found = parse(line)
                 if not entry.named:
