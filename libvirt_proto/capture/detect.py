@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from ..codec.limits import MAX_FRAME, MIN_FRAME
 from .hexdump import looks_like_hex
-from .log.source import is_libvirt_text
+from .log.source import has_records, is_libvirt_text
 from .monitor_lines import RECORDING
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 from .strace.line import PREFIX as STRACE_PREFIX
@@ -40,6 +40,9 @@ _STRACE_LINE: Final = re.compile(
     rb"|strace: Process \d+ attached)",
     re.MULTILINE,
 )
+#: A call that transfers bytes. Without one, lines like those of strace (gdb's, for instance) are not its
+#: output if there are records of a log among them.
+_TRANSFER: Final = re.compile(rb"\b(?:readv?|writev?|sendmsg|recvmsg|sendto|recvfrom)\(\d")
 #: Enough of a file to recognise its format.
 SNIFF_SIZE: Final = 65_536
 
@@ -99,7 +102,7 @@ def file_format(head: bytes) -> FileFormat | None:
         return None
     if _holds_messages(head):
         return "raw"
-    if _STRACE_LINE.search(head):
+    if _STRACE_LINE.search(head) and (_TRANSFER.search(head) or not has_records(head)):
         return "strace"
     if b" msg=" in head and RECORDING.search(head):
         return "monitor"

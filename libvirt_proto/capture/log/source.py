@@ -81,6 +81,10 @@ _LIBVIRT_LINE: Final = re.compile(
     re.MULTILINE,
 )
 
+_RECORD_LINE: Final = re.compile(
+    rb'^[^"\n(]{0,200}' + _HEAD_LINE.pattern + rb"(?:\w{1,80}:\d{1,8} : )?RPC_[A-Z_]{1,60}: ", re.MULTILINE
+)
+
 _NO_RPC: Final = (
     "no line of this log is about RPC; a daemon writes them with these in its configuration file:"
     ' log_filters="2:rpc" and log_outputs="2:file:/var/log/libvirt/libvirtd.log";'
@@ -108,6 +112,11 @@ class NotALogError(ValueError):
 def is_libvirt_text(data: bytes) -> bool:
     """Return whether these bytes contain a line of libvirt's log."""
     return _LIBVIRT_LINE.search(data) is not None
+
+
+def has_records(data: bytes) -> bool:
+    """Return whether a line of these bytes begins with a record of a probe of RPC."""
+    return _RECORD_LINE.search(data) is not None
 
 
 def log_chunks(read: Read, *, undecided: bool = False) -> Iterator[Item]:
