@@ -153,6 +153,10 @@ class NoticeCode(StrEnum):
     )
     NO_TIMES = "no-times", "Log lines without a complete time give messages without a time."
     NO_ZONE = "no-zone", "The times of a log have no zone and are read as UTC."
+    WRONG_LENGTH = (
+        "wrong-length",
+        "A log reports bytes that are not a message; the text names what was received.",
+    )
 
     # Live inputs
     BAD_EVENT = "bad-event", "The record of a probe cannot be read."

@@ -19,7 +19,6 @@ from typing import Final
 from .. import registry
 from ..blocks import LineTooLongError, Read, text_lines
 from ..bounded import BoundedDict
-from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..definitions import history
 from ..events import (
     Chunk,
@@ -33,6 +32,7 @@ from ..events import (
     Side,
 )
 from ..rpc.names import STATUSES, TYPES
+from ..rpc.wire import MAX_FRAME, MIN_FRAME
 from .log.dress import undress
 from .objects import MESSAGES, ObjectError, Objects, header, quoted
 

@@ -13,6 +13,7 @@ import click
 
 from ..presenters.style import COLOUR, PLAIN, Palette
 from ..text import amount, number
+from . import complete as names
 
 if TYPE_CHECKING:
     from ..redact.redactor import What
@@ -37,7 +38,10 @@ def definitions(command: Command) -> Command:
     """Add `--release`, `--defs`, `--package` and `--define`, as parameter `registry`."""
 
     @click.option(
-        "--release", metavar="R", help="Use the definitions of this libvirt release instead of the newest."
+        "--release",
+        metavar="R",
+        shell_complete=names.releases,
+        help="Use the definitions of this libvirt release instead of the newest.",
     )
     @click.option(
         "--defs",

@@ -191,6 +191,7 @@ def show(command: Command) -> Command:
         "--as-of",
         "as_of",
         metavar="R",
+        shell_complete=names.releases,
         help="Report at the end what this libvirt release would not understand: procedures and fields that it"
         " lacks, and values over its limits (these count as errors).",
     )

@@ -14,13 +14,15 @@ from itertools import product, takewhile
 from typing import Final
 
 from ...blocks import LineTooLongError, Read, line_blocks
-from ...codec.limits import MAX_FRAME, MIN_FRAME
 from ...events import Item, Notice, NoticeCode, ProbeEvent
+from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ..objects import MESSAGES, ObjectError, Objects, header
 from ..probes.provider import PROBES
 from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
 from .dress import ENCODED_MARKS, MARKS, TEXTS, Entry, field, objects, undress, unescape
 from .grammar import NUMBERS, Head, Problem, Record, Text, headed, is_complete, parse
+from .lengths import TOKEN as LENGTH_TOKEN
+from .lengths import WrongLengths
 
 #: Lines of other areas contain whole documents; none is longer than a message.
 _MAX_LINE: Final = MAX_FRAME
@@ -126,7 +128,8 @@ def log_chunks(read: Read, *, undecided: bool = False) -> Iterator[Item]:
     are not messages. Connections follow `objects`. All other RPC records become events.
 
     Notices: `bad-log-line`, at the end, with the number of lines that name a probe of RPC and are not its
-    record; `no-rpc-lines`, with the settings that are needed; `no-times` and `no-zone` (notes).
+    record; `no-rpc-lines`, with the settings that are needed; `no-times`, `no-zone` and `wrong-length`
+    (notes).
 
     Raises NotALogError at the end of an `undecided` text without a line of libvirt.
     """
@@ -142,7 +145,7 @@ class _Places:
 
     def __init__(self, block: bytes) -> None:
         self._block = block
-        self._next = dict.fromkeys(_TOKENS, -1)
+        self._next = dict.fromkeys((*_TOKENS, LENGTH_TOKEN), -1)
         self._part = -1
 
     def next(self, start: int) -> int:
@@ -186,6 +189,7 @@ class _Log:
         #: Whether a line of libvirt was found.
         self._libvirt = False
         self._objects = Objects("log")
+        self._lengths = WrongLengths()
         self._number = 0
         self._noted: set[Cause] = set()
         #: The lines before this one, since the last record.
@@ -285,8 +289,14 @@ class _Log:
         if self._bad:
             more = f"; {self._bad} lines that name a probe of RPC cannot be parsed" if self._bad > 1 else ""
             yield Notice(NoticeCode.BAD_LOG_LINE, self._first_bad + more)
-        elif not self._about_rpc:
+        elif not (self._about_rpc or self._lengths.any):
             yield Notice(NoticeCode.NO_RPC_LINES, _NO_RPC, severity="error" if self._empty else "note")
+        yield from self._lengths.conclusion()
+
+    def _wrong_length(self, line: bytes) -> Iterator[Notice]:
+        """Yield the explanation of an error about a length word."""
+        yield from self._lengths.notices(self._number, undress(line))
+        self._libvirt = self._libvirt or self._lengths.any
 
     def _message_line(self, match: re.Match[bytes]) -> Iterator[Item]:
         """Yield the items of a message that libvirt wrote to a file."""
@@ -450,6 +460,9 @@ class _Log:
         """Yield the items of a line that does not belong to those before it."""
         if any(token in line for token in _TOKENS):
             yield from self._candidate(line)
+            return
+        if LENGTH_TOKEN in line:
+            yield from self._wrong_length(line)
             return
         self._keep()
         self._recent.append(line if len(line) < _MAX_KEPT else b"")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ...similar import did_you_mean
 from ...text import printable
 from .. import complete as names
 from .. import descriptions, meanings, options
@@ -61,8 +60,8 @@ def lookup(
     color: str,
 ) -> None:
     """Explain numbers and names of the protocol: programs, procedures, types, enums, constants, permissions,
-    and the functions, enums and error codes of libvirt's public API. A WORD may also be a pasted error
-    message or log line.
+    and the functions, enums and error codes of the public API. A WORD may also be a pasted error message or
+    log line.
 
     Numbers may be in any base, and negative. All meanings are listed, including values that constants had in
     older releases. A procedure can follow its program (qemu.domain_monitor_command, remote.66), a number its
@@ -93,7 +92,7 @@ def lookup(
             click.echo(text, color=True)
     unknown = [word for word, meant in found.items() if not meant]
     for word in unknown:
-        hint = did_you_mean(word, meanings.known_names(registry))
+        hint = meanings.similar_to(registry, word)
         click.echo(f"libvirt-proto: {printable(word)!r} means nothing here.{hint}", err=True)
     ctx.exit(1 if unknown else 0)
 
@@ -209,7 +208,8 @@ def _columns(meaning: Description) -> tuple[str, ...]:
     """Return the cells after the name in the line of a table."""
     match meaning["kind"]:
         case "constant":
-            return ("; ".join(event["text"] for event in meaning.get("history", [])),)
+            changes = [e["text"] for e in meaning.get("history", []) if e.get("what") == "number"]
+            return ("".join(changes[-1:]),)
         case "former value":
             return f"{meaning['first']} to {meaning['last']}", f"now {meaning['now'] or 'removed'}"
         case _:

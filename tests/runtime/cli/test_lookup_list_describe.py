@@ -391,6 +391,26 @@ def test_list_procedures() -> None:
     assert "\tremote.supports_feature\t" in older
 
 
+def test_list_procedures_by_permission() -> None:
+    def listed(*words: str) -> list[str]:
+        rows = run("list", "procedures", *words).stdout.splitlines()
+        return [row.split("\t")[1] for row in rows]
+
+    assert listed("--acl", "domain:open_graphics") == [
+        "remote.domain_open_graphics",
+        "remote.domain_open_graphics_fd",
+    ]
+    assert listed("--acl", "org.libvirt.api.domain.open-graphics") == listed("--acl", "domain:open_graphics")
+    # As a filter of the reply (@aclfilter), too.
+    assert "remote.connect_get_all_domain_stats" in listed("--acl", "domain:read")
+    # With conditions: domain:save:!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE.
+    assert "remote.domain_set_metadata" in listed("--acl", "domain:save")
+    both = listed("--acl", "secret:*", "--acl", "domain:open_graphics")
+    assert set(both) == {*listed("--acl", "secret:*"), *listed("--acl", "domain:open_graphics")}
+    assert "remote.auth_list" in listed("--acl", "none")
+    assert "remote.domain_get_info" not in listed("--acl", "none")
+
+
 def test_list_types_and_enums() -> None:
     types = {row["name"]: row for row in json.loads(run("list", "types", "--json").stdout)}
     assert types["remote_uuid"]["kind"] == "typedef"
@@ -407,6 +427,9 @@ def test_list_types_and_enums() -> None:
     [
         (["list", "nothing"], "'nothing'"),
         (["list", "types", "--program", "remot"], "Did you mean 'remote'?"),
+        (["list", "procedures", "--acl", "domain:raed"], "Did you mean 'domain:read'"),
+        (["list", "types", "--acl", "domain:read"], "--acl requires procedures"),
+        (["list", "programs", "--release", "10"], "(10.x: 10.0.0, 10.1.0, 10.2.0)"),
         (["lookup"], "missing argument"),
         (["describe"], "missing argument"),
     ],
