@@ -14,8 +14,10 @@ from libvirt_proto.capture.sources import read_source
 from libvirt_proto.events import Chunk, ConnectionEvent, Notice
 from tests.support.dresses import ENCODINGS, FORMS, PREFIXES, QUOTES, WRAPS, Dress
 
-#: Quoted-printable text is wrapped.
-ONE_LINE = {name: dress for name, dress in ENCODINGS.items() if name != "quoted-printable"}
+#: Quoted-printable text is wrapped; a whole log on a line has no ends of records.
+ONE_LINE = {
+    name: dress for name, dress in ENCODINGS.items() if name not in ("quoted-printable", "line ends as text")
+}
 #: A record without a head has no end that a value could not contain.
 ONE_A_LINE = {name: dress for name, dress in QUOTES.items() if name not in ("two a line", "italic")}
 #: Fields of an entry follow each other; wrapped lines have no numbers of their own.

@@ -23,7 +23,9 @@ _HEAD: Final = re.compile(
     r"(?P<zone>Z| ?[+-]\d\d:?\d\d)? ?: )?"
     r"(?P<thread>\d{1,20}) ?: (?:debug|info|warning|error) ?: ?(?:\w{1,80}:\d{1,8} ?: ?)?"
 )
-_NAME: Final = re.compile(r"(?<![A-Za-z0-9_])(RPC|EVENT|QEMU_MONITOR)_([A-Z_]{1,60}):(?: |$)")
+_NAME: Final = re.compile(
+    r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrt]))(RPC|EVENT|QEMU_MONITOR)_([A-Z_]{1,60}):(?: |$)"
+)
 #: The numbers of a message, in the order of the log.
 NUMBERS: Final = ("len", "prog", "vers", "proc", "type", "status", "serial")
 _WORDS: Final = ("client", *NUMBERS)
@@ -40,6 +42,8 @@ _OBJECT: Final = re.compile(r"0x[0-9a-f]{1,16}|\(nil\)")
 _STRINGS: Final = re.compile(
     r""""(?:[^"\\]++|\\.)*+(?:"|\\?$)|(?<!\w)'(?:[^'\\]++|\\.|'(?=\w))*+(?:'|\\?$)""", re.DOTALL
 )
+#: The beginning of a string that is the text of an entry: a cell of a table (CSV), a word of logfmt.
+_LABEL: Final = re.compile(r'(?:[,;\t]|(?:^|\s)(?:MESSAGE|message|msg|log|text)=)"$')
 #: Marks that quoting adds after the last value.
 _AFTER: Final = re.compile(r"""(?:\*\*|[`"'\s\]}|]|\\[nr])+$""")
 #: QEMU's text may contain anything; libvirt ends a command with a line end.
@@ -202,7 +206,7 @@ def _bare(text: str, end: int, strings: _Strings) -> Iterator[Record | Problem]:
             yield Problem(_name(match), match.start(), "is in a line without records")
         elif match.start() < after:
             yield Problem(_name(match), match.start(), "is in the text of another record")
-        elif strings.hold(match.start()):
+        elif strings.hold(match.start()) and not _LABEL.search(text, 0, match.start()):
             yield Problem(_name(match), match.start(), "is in a quoted string")
         else:
             found = _record(text, match, end, None)

@@ -462,6 +462,13 @@ def test_times_with_a_zone_have_no_note(start: str) -> None:
     assert chunk.time_ns == NS
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_text_in_utf_16(encoding: str) -> None:
+    text = "" if encoding == "utf-16" else "\ufeff"
+    items = list(read_source(io.BytesIO(f"{text}{START}{CALL}\r\n".encode(encoding)), "log"))
+    assert items == read(CALL)
+
+
 def test_joins_at_most_four_lines() -> None:
     words = CALL.split(" ")
     wrapped = f"{START}\n" + "\n".join(" ".join(words[at : at + 2]) for at in range(0, 9, 2)) + "\n"
