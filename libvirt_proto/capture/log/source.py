@@ -333,10 +333,11 @@ class _Log:
         if (named := field(text)) is not None and named[0] in TEXTS and isinstance(named[1], str):
             self._enter(named[1], line, before)
             return
-        if '"' in text and (entries := objects(text)):
+        found = parse(text)
+        around = text[: found.head.start] if found.head else text
+        if '"' in around and (entries := objects(text)):
             yield from self._entries(entries, of_prefix(text[: text.find("{")]))
             return
-        found = parse(text)
         if found.records and not found.records[0].head and (joined := self._joined([line], before)):
             yield from self._accept(*joined)
             return

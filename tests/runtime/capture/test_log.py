@@ -298,6 +298,9 @@ NEW = "RPC_CLIENT_NEW: client=0x1 sock=0x2"
         f"virDomainDefineXML:1 : xml=<description>{NEW}</description>",
         f"virDomainDefineXML:1 : xml={START.partition(' ')[2].partition(' ')[2]}{NEW}",
         "x" * 500 + f": {NEW}",
+        f'virFoo:1 : {{"msg": "{NEW}"}}',
+        f'virFoo:1 : MESSAGE="{NEW}"',
+        f'virFoo:1 : a,"{NEW}"',
     ],
 )
 def test_value_of_a_record_cannot_forge_another(line: str) -> None:
