@@ -55,6 +55,7 @@ _PLAIN_NOTICES: Final = frozenset(
         NoticeCode.NO_PAYLOADS,
         NoticeCode.NO_RPC_LINES,
         NoticeCode.NO_TIMES,
+        NoticeCode.NO_ZONE,
         NoticeCode.NOT_ACCEPTED,
         NoticeCode.NOT_CONNECTED,
         NoticeCode.NOTHING_IN_COMMON,

@@ -9,6 +9,7 @@ from struct import unpack
 
 import pytest
 
+import libvirt_proto
 from libvirt_proto.capture import objects
 from libvirt_proto.capture.log import source
 from libvirt_proto.capture.log.source import log_chunks
@@ -478,3 +479,11 @@ def test_joins_at_most_four_lines() -> None:
     items = read_text(wrapped)
     assert chunks(items) == []
     assert [code for code, _ in notices(items)] == ["bad-log-line"]
+
+
+def test_redacts_the_monitor() -> None:
+    text = f'{START}f:1 : QEMU_MONITOR_SEND_MSG: mon=0x1 msg={{"password": "S3cret"}} fd=-1\n'
+    with libvirt_proto.open(text.encode(), redact="secrets") as capture:
+        (event,) = capture.timeline()
+    assert isinstance(event, ProbeEvent)
+    assert event.arguments == {"mon": "0x1", "msg": '{"password": "xxxxxx"}', "fd": -1}
