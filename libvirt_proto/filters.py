@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
 
 from .errors import UnknownName
-from .events import Captured, Connection, ConnectionEvent
+from .events import Captured, Connection, ConnectionEvent, ProbeEvent
 from .rpc.message import Header
 from .rpc.names import TYPES
 from .text import number
@@ -67,7 +67,7 @@ class Filter:
             and (not self._connections or self._has_connection(captured.connection))
         )
 
-    def of_event(self, event: ConnectionEvent) -> bool:
+    def of_event(self, event: ConnectionEvent | ProbeEvent) -> bool:
         """Return True for an event that is accepted: none is by a filter of messages."""
         if self._programs or self._procedures or self._types or self._errors_only:
             return False

@@ -12,7 +12,7 @@ from .. import registry as registries
 from ..capture import stream
 from ..capture.stop import Stop
 from ..errors import CaptureError
-from ..events import Captured, Closed, ConnectionEvent, Item, Notice, Seen
+from ..events import Captured, Closed, ConnectionEvent, Item, Notice, ProbeEvent, Seen
 from ..rpc.message import MessageDecoder
 from ..session import Exchange, Sessions
 from .messages import CapturedExchange, CapturedMessage, Context
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Notices that are kept; `notice_counts` counts all.
 MAX_NOTICES: Final = 10_000
-_Event: TypeAlias = Captured | ConnectionEvent | Closed
+_Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | Closed
 
 
 class Capture:
@@ -84,8 +84,9 @@ class Capture:
     def __iter__(self) -> Iterator[CapturedMessage]:
         return self._messages(self._begin())
 
-    def timeline(self) -> Iterator[Captured | ConnectionEvent]:
-        """Return an iterator over the messages, without names, and the events of connections between them.
+    def timeline(self) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
+        """Return an iterator over the messages, without names, and the events between them: of connections,
+        and in logs also of the event loop and the QEMU monitor.
 
         Only what passes the filter is included. Faster than iterating, for callers that look up names
         themselves.
@@ -222,11 +223,11 @@ class Capture:
                 yield CapturedMessage(item, context)
         self._check(items)
 
-    def _timeline(self, items: Generator[_Event]) -> Iterator[Captured | ConnectionEvent]:
+    def _timeline(self, items: Generator[_Event]) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
         accepts = self._filter
         for item in items:
             if isinstance(item, Captured) or (
-                isinstance(item, ConnectionEvent) and (accepts is None or accepts.of_event(item))
+                not isinstance(item, Closed) and (accepts is None or accepts.of_event(item))
             ):
                 yield item
         self._check(items)
@@ -234,7 +235,7 @@ class Capture:
     def _exchanges(self, items: Generator[_Event]) -> Iterator[CapturedExchange]:
         sessions = self._sessions = Sessions(self.registry)
         for item in items:
-            if isinstance(item, ConnectionEvent):
+            if isinstance(item, (ConnectionEvent, ProbeEvent)):
                 continue
             if self.start_ns is None:
                 self.start_ns = item.time_ns

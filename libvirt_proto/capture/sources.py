@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 import zlib
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -42,6 +43,7 @@ from .stop import Stop
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 #: Called with the number of bytes read and the size of the file, None if it has no size.
 Progress = Callable[[int, int | None], object]
 
@@ -217,6 +219,8 @@ def read_source(
         packed = compression(source.head())
         if packed:
             source = Input(_unpacked(packed, source))
+        if source.head().startswith(_UTF_16):
+            source = Input(cast(BinaryIO, _Utf16(source)))
         head = source.head()
     except _READ_ERRORS as error:
         raise SourceError(f"{name}: {_words(error)}") from None
@@ -266,6 +270,21 @@ def _unpacked(packed: Compression, source: Input) -> BinaryIO:
     return cast(BinaryIO, openers[packed](io.BufferedReader(source)))
 
 
+class _Utf16:
+    """A text in UTF-16, as PowerShell redirects it, in UTF-8."""
+
+    def __init__(self, source: Input) -> None:
+        self._take = source.take
+        self._decoder = getincrementaldecoder("utf-16")("replace")
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, and b"" at the end."""
+        while data := self._take(size):
+            if text := self._decoder.decode(data):
+                return text.encode("utf-8", "replace")
+        return self._decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+
 def _unknown(head: bytes) -> str:
     if not head:
         return "is empty"
@@ -294,6 +313,10 @@ def _stream(kind: FileFormat, read: Read, ports: frozenset[int], *, forced: bool
             from .strace.source import strace_chunks
 
             return strace_chunks(read, ports)
+        case "monitor":
+            from .monitor_lines import monitor_chunks
+
+            return monitor_chunks(read)
         case _:
             from .log.source import log_chunks
 
@@ -308,7 +331,7 @@ def _chunks(
     try:
         if kind in ("pcap", "pcapng"):
             yield from _connections(_packets(source, kind), ports)
-        elif kind in ("log", "strace", "text"):
+        elif kind in ("log", "strace", "monitor", "text"):
             yield from _lines(source, kind, ports)
         else:
             yield from _streams(source, kind, ports, forced=forced)

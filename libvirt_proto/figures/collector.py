@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from ..events import Captured, Closed, ConnectionEvent
+from ..events import Captured, Closed, ConnectionEvent, ProbeEvent
 from ..names.public import names
 from ..rpc.message import Header
 from ..session import Exchange, Sessions, Stream, role
@@ -75,10 +75,12 @@ class Measure:
         self._file = _text(file)
         self._totals.files += 1
 
-    def add(self, item: Captured | ConnectionEvent | Closed) -> None:
+    def add(self, item: Captured | ConnectionEvent | ProbeEvent | Closed) -> None:
         """Add a message or an event of a connection."""
         if isinstance(item, ConnectionEvent):
             self._add_event(item)
+            return
+        if isinstance(item, ProbeEvent):
             return
         if isinstance(item, Captured):
             self._message(item)

@@ -16,9 +16,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ..access import Accesses
-from ..events import Captured, Connection, ConnectionEvent, Side
+from ..events import Captured, Connection, ConnectionEvent, ProbeEvent, Side
 from ..rpc.names import STATUSES, TYPES, Names
 from ..text import printable, seconds
+from .probe_events import ProbeEventPresenter
 from .sightings import sighted
 from .style import PLAIN, Palette
 
@@ -55,6 +56,7 @@ class MonitorPresenter:
         self._names = Names(registry)
         self._accesses = accesses
         self._palette = palette
+        self._probes = ProbeEventPresenter(palette)
         self._encoding = encoding
         self._start: int | None = None
         #: The time shown last, in milliseconds since the start, and its text.
@@ -118,14 +120,17 @@ class MonitorPresenter:
         seen = f" seen={sighted(captured.sightings).replace(' ', '')}" if captured.sightings else ""
         return f"{missing}{f' {access}' if access else ''}{seen}{fault(captured.message, colour)}"
 
-    def event(self, event: ConnectionEvent) -> bytes:
-        """Return the line of an event."""
+    def event(self, event: ConnectionEvent | ProbeEvent) -> bytes:
+        """Return the line of an event: that of `trace events` or `trace qemu-monitor` for their probes."""
+        if self._start is None:
+            self._start = event.time_ns
+        time = seconds(event.time_ns, self._start, 3)
+        if isinstance(event, ProbeEvent):
+            return self._bytes(f"{time} {self._probes.words(event)}\n")
         side = event.side if event.connection is None else event.connection.side
         mark = _DESCRIPTORS.get((event.kind, side or "")) or _MARKS.get(event.kind.rpartition("_")[2], ".")
         details = "".join(f" {printable(name)}={printable(text)}" for name, text in event.details)
-        if self._start is None:
-            self._start = event.time_ns
-        time, colour = seconds(event.time_ns, self._start, 3), self._palette
+        colour = self._palette
         return self._bytes(
             f"{time} {sided(mark, side)} {colour.quiet}{_column(event.connection)}{colour.off}"
             f" {colour.name}{printable(event.kind)}{colour.off}{details}\n"

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ..access import Accesses
-from ..events import Captured, Connection, ConnectionEvent
+from ..events import Captured, Connection, ConnectionEvent, ProbeEvent
 from ..rpc.names import STATUSES, TYPES, Names
 from ..text import amount, printable, seconds
+from .probe_events import ProbeEventPresenter
 from .sightings import sighted
 from .style import PLAIN, Palette
 from .tree import DEFAULT_CUT, NO_CUT, Cut, Tree, hex_dump
@@ -46,6 +47,7 @@ class PrettyPresenter:
         self._names = Names(registry)
         self._accesses = accesses
         self._palette = palette
+        self._probes = ProbeEventPresenter(palette)
         self._cut: Cut = NO_CUT if full else DEFAULT_CUT
         self._start: int | None = None
         self._introduced: set[int] = set()
@@ -62,8 +64,10 @@ class PrettyPresenter:
         yield self._head(captured)
         yield from self.body(captured)
 
-    def event(self, event: ConnectionEvent) -> str:
-        """Yield the line of an event, after the introduction of its connection."""
+    def event(self, event: ConnectionEvent | ProbeEvent) -> str:
+        """Return the line of an event, after the introduction of its connection."""
+        if isinstance(event, ProbeEvent):
+            return f"{self._time(event.time_ns)}    · {self._probes.words(event)}"
         colour, connection = self._palette, event.connection
         details = "".join(f"  {printable(name)} {printable(text)}" for name, text in event.details)
         line = (
