@@ -260,20 +260,19 @@ def inputs(command: Command) -> Command:
         type=click.IntRange(1, 65535),
         metavar="N",
         multiple=True,
-        help="Also look for libvirt on this TCP port (in addition to 16509 and 16514).",
+        help="Also look for libvirt on this TCP port.",
     )
     @click.option(
         "--keylog",
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
-        help="Decrypt TLS connections with the keys in this file, which a libvirt client or daemon writes"
-        " when it runs with SSLKEYLOGFILE=FILE. Requires tshark.",
+        help="Decrypt TLS with the keys in this file (SSLKEYLOGFILE). Requires tshark.",
     )
     @click.option(
         "-f",
         "--follow",
         is_flag=True,
-        help="At the end of the file, wait for more until interrupted (Ctrl-C). Rotated files are followed.",
+        help="At the end of the file, wait for more until interrupted.",
     )
     @wraps(command)
     def with_inputs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from ...errors import UnknownName
 from ...filters import program_numbers
+from ...presenters import table
 from .. import complete as names
 from .. import descriptions, options
 
@@ -24,6 +26,12 @@ COLUMNS = {
 }
 
 
+#: Columns that a narrow terminal lacks, in the order in which they are left out.
+DROPS = {"symbol": 1, "msg": 1, "ret": 2, "file": 3}
+#: Columns of numbers.
+NUMBERS = frozenset(("number", "version", "procedures", "min_size", "max_size", "members"))
+
+
 @click.command("list")
 @click.argument("what", type=click.Choice(tuple(COLUMNS)))
 @click.option(
@@ -34,18 +42,22 @@ COLUMNS = {
     multiple=True,
     help="Only what this program has (repeatable, patterns).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per line of the table.")
+@options.text_or_json("an array, one object per line of the table")
+@options.wide
 @options.definitions
 @options.colour
-def list_(what: str, words: tuple[str, ...], as_json: bool, registry: Registry, color: str) -> None:
-    """List all programs, procedures, types or enums of the definitions. On a terminal this is a table;
-    anywhere else the same columns are separated by tabs, without a head. Sizes are in bytes on the wire.
+def list_(
+    what: str, words: tuple[str, ...], as_json: bool, wide: bool, registry: Registry, color: str
+) -> None:
+    """List all programs, procedures, types or enums of the definitions. On a terminal this is a table that
+    fits it; anywhere else the same columns are separated by tabs, without a head. Sizes are in bytes on the
+    wire.
 
     \b
     Examples:
       libvirt-proto list programs
       libvirt-proto list procedures --program qemu
-      libvirt-proto list types --json | jq 'max_by(.min_size)'
+      libvirt-proto list types --format json | jq 'max_by(.min_size)'
       libvirt-proto list enums --release 0.9.7
     """
     try:
@@ -58,17 +70,21 @@ def list_(what: str, words: tuple[str, ...], as_json: bool, registry: Registry, 
 
         click.echo(json.format(json.encode(rows), indent=2))
         return
-    table = [[_cell(row, column) for column in COLUMNS[what]] for row in rows]
+    names = COLUMNS[what]
+    cells = [[_cell(row, column) for column in names] for row in rows]
     if not sys.stdout.isatty():
-        for line in table:
+        for line in cells:
             click.echo("\t".join(line))
         return
-    colour = options.palette(color, sys.stdout)
-    head = [column.replace("_", " ") for column in COLUMNS[what]]
-    widths = [max(map(len, column)) for column in zip(head, *table, strict=True)]
-    click.echo(f"{colour.field}{_line(head, widths)}{colour.off}", color=True)
-    for line in table:
-        click.echo(_line(line, widths))
+    columns = [
+        table.Column(
+            name.replace("_", " "), texts, DROPS.get(name), right=name in NUMBERS, cut=name not in NUMBERS
+        )
+        for name, texts in zip(names, zip(*cells, strict=True), strict=True)
+    ]
+    width = table.WIDE if wide else shutil.get_terminal_size().columns
+    for text in table.lines(columns, width, options.palette(color, sys.stdout)):
+        click.echo(text, color=True)
 
 
 def _rows(registry: Registry, what: str, wanted: set[int] | None) -> list[descriptions.Description]:
@@ -107,8 +123,3 @@ def _cell(row: descriptions.Description, column: str) -> str:
     if row["kind"] == "program" and column == "number":
         return f"{value:#010x}"
     return "-" if value is None else str(value)
-
-
-def _line(cells: list[str], widths: list[int]) -> str:
-    pairs = zip(cells, widths, strict=True)
-    return "  ".join(f"{c:>{w}}" if c.isdecimal() else f"{c:<{w}}" for c, w in pairs).rstrip()

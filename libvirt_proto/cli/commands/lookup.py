@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument(
     "words", metavar="WORD...", nargs=-1, required=True, shell_complete=names.types_and_procedures
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per meaning.")
+@options.text_or_json("an array, one object per meaning")
 @options.definitions
 @options.colour
 @click.pass_context
@@ -49,7 +49,7 @@ def lookup(
       libvirt-proto lookup 0x20008086 auth_list
       libvirt-proto lookup VIR_NET_REPLY remote_nonnull_domain REMOTE_STRING_MAX
       libvirt-proto lookup VIR_DOMAIN_RUNNING virDomainState
-      libvirt-proto lookup --json VIR_ERR_NO_DOMAIN
+      libvirt-proto lookup --format json VIR_ERR_NO_DOMAIN
       libvirt-proto lookup REMOTE_PROC_GET_TYPE
 
     The exit status is 1 if a word means nothing.
