@@ -7,19 +7,17 @@ programs match by number, fields by name or position.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
 
-from .codec import types as xdr
 from .codec.history import Facts, Key
-from .codec.values import Partial
+from .codec.lengths import LengthWalks, Walk
+from .codec.types import Named
+from .codec.xdrtype import TypeTable, XdrType
 from .definitions import history
 from .events import Notice, NoticeCode
 from .registry import Registry
+from .rpc.limits import longest_frame
 from .rpc.message import Message, Type, payload_kind
-
-#: The length word counts itself, VIR_NET_MESSAGE_MAX does not.
-_WORD: Final = 4
 
 
 class CompatibilityCheck:
@@ -36,11 +34,12 @@ class CompatibilityCheck:
         self._absent: Counter[tuple[str, Key]] = Counter()
         #: Path → how often something was over the limit, the limit, and the most that was there.
         self._over: dict[str, tuple[int, int, int]] = {}
+        self._comparisons: dict[tuple[TypeTable, TypeTable], _Comparison] = {}
+        self._walks: dict[tuple[Named, Named], Walk | None] = {}
         net = {module.file: module for module in old.modules()}.get("virnetprotocol.x")
         types = net.enums.get("virNetMessageType") if net else None
         self._types = None if types is None else frozenset(map(int, types))
-        most = net.constants.get("VIR_NET_MESSAGE_MAX") if net else None
-        self._longest = None if most is None else most + _WORD
+        self._longest = longest_frame(old)
 
     def add(self, message: Message) -> None:
         """Look at a message."""
@@ -61,9 +60,21 @@ class CompatibilityCheck:
             return
         kind = payload_kind(header)
         new_type, old_type = getattr(procedure, kind or "", None), getattr(old, kind or "", None)
-        if new_type is not None and old_type is not None and message.payload is not None:
-            walk = _Comparison(self, new_type.types, old_type.types)
-            walk.values(message.payload, new_type.reference, old_type.reference, new_type.name)
+        if new_type is not None and old_type is not None:
+            self._compare(message, new_type, old_type)
+
+    def _compare(self, message: Message, new: XdrType, old: XdrType) -> None:
+        """Compare a payload by its type and the type of the old release; one that breaks off has no value."""
+        if message.payload is None or message.error is not None:
+            return
+        types = new.reference, old.reference
+        if types not in self._walks:
+            tables = new.types, old.types
+            comparison = self._comparisons.setdefault(tables, _Comparison(*tables, self))
+            self._walks[types] = comparison.visit(*types, new.name)
+        walk = self._walks[types]
+        if walk is not None:
+            walk(message.payload)
 
     def notices(self) -> Iterator[Notice]:
         """Notices on all messages so far: notes for names that the release lacks, errors for exceeded
@@ -89,62 +100,30 @@ class CompatibilityCheck:
         self._absent[name, key] += 1
 
 
-class _Comparison:
-    """Walks a value by two types at once: its own, and that of the old release."""
+class _Comparison(LengthWalks):
+    """Functions that visit values by the limits of the old release."""
 
-    def __init__(self, check: CompatibilityCheck, new: xdr.Definitions, old: xdr.Definitions) -> None:
+    def __init__(self, types: TypeTable, limits: TypeTable, check: CompatibilityCheck) -> None:
+        super().__init__(types, limits)
         self._check = check
-        self._new = new
-        self._old = old
 
-    def values(self, value: Any, new: xdr.Node, old: xdr.Node, path: str) -> None:
-        """Compare a value, as far as it was decoded."""
-        if isinstance(value, Partial):
-            return
-        name = new.name if isinstance(new, xdr.Named) else ""
-        while isinstance(new, xdr.Named):
-            name, new = new.name, self._new.definition(new).node
-        match new, xdr.resolved(old, self._old):
-            case xdr.String() | xdr.Opaque(), xdr.String(limit) | xdr.Opaque(limit) if limit is not None:
-                size = len(value.encode()) if isinstance(value, str) else len(value)
-                if size > limit.value:
-                    self._check.over_limit(path, size, limit.value)
-            case xdr.Array(element) | xdr.FixedArray(element), xdr.Array(before, limit) | xdr.FixedArray(
-                before, limit
-            ):
-                if limit is not None and len(value) > limit.value:
-                    self._check.over_limit(path, len(value), limit.value)
-                for item in value:
-                    self.values(item, element, before, f"{path}[]")
-            case xdr.Optional(element), xdr.Optional(before) if value is not None:
-                self.values(value, element, before, path)
-            case xdr.Structure() as now, xdr.Structure() as then:
-                self._struct(value, name, now, then, path)
-            case xdr.UnionType() as now, xdr.UnionType() as then:
-                self._union(value, name, now, then, path)
+    def place(self, what: str, path: str, limit: int) -> _Place:
+        return _Place(path, limit, self._check.over_limit)
 
-    def _struct(self, value: Any, type_: str, new: xdr.Structure, old: xdr.Structure, path: str) -> None:
-        known = {field.name: field.node for field in old.fields}
-        if len(new.fields) == len(old.fields):  # a renamed field has kept its place
-            known |= {now.name: then.node for now, then in zip(new.fields, old.fields, strict=True)}
-        for attribute, field in zip(value.__struct_fields__, new.fields, strict=True):
-            if field.name in known:
-                held = getattr(value, attribute)
-                self.values(held, field.node, known[field.name], f"{path}.{field.name}")
-            else:
-                self._check.absent(f"{type_}.{field.name}", ("field", type_, field.name))
+    def absent(self, type_: str, part: str) -> None:
+        self._check.absent(f"{type_}.{part}", ("field", type_, part))
 
-    def _union(self, value: Any, type_: str, new: xdr.UnionType, old: xdr.UnionType, path: str) -> None:
-        label, held = value.__struct_fields__
-        number = getattr(value, label)
-        now, then = new.arm(number), old.arm(number)
-        if now is None:
-            return
-        name = now.name if now.name is not None else f"case {int(number)}"
-        if then is None:
-            self._check.absent(f"{type_}.{name}", ("field", type_, name))
-        else:
-            self.values(getattr(value, held), now.node, then.node, f"{path}.{name}")
+
+class _Place:
+    """A place with an old limit, which is the threshold."""
+
+    def __init__(self, path: str, limit: int, over_limit: Callable[[str, int, int], None]) -> None:
+        self.threshold = limit
+        self._path = path
+        self._over_limit = over_limit
+
+    def report(self, length: int) -> None:
+        self._over_limit(self._path, length, self.threshold)
 
 
 def _since(facts: Facts) -> str:

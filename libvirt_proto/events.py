@@ -151,7 +151,12 @@ class NoticeCode(StrEnum):
         "no-rpc-lines",
         "No line of the log is about RPC; the text names the settings that log them.",
     )
-    NO_TIMES = "no-times", "Journal lines without a year give messages without a time."
+    NO_TIMES = "no-times", "Log lines without a complete time give messages without a time."
+    NO_ZONE = "no-zone", "The times of a log have no zone and are read as UTC."
+    WRONG_LENGTH = (
+        "wrong-length",
+        "A log reports bytes that are not a message; the text names what was received.",
+    )
 
     # Live inputs
     BAD_EVENT = "bad-event", "The record of a probe cannot be read."

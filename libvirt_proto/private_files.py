@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import secrets
 import shutil
 import stat
 import tempfile
@@ -59,7 +58,7 @@ def create(path: Path, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> BinaryIO:
 def temporary_folder() -> Iterator[Path]:
     """A folder (mode 0700) in the temporary folder (TMPDIR), removed at the end. A signal at any moment
     leaves no folder: the name is known before the folder is made."""
-    folder = Path(tempfile.gettempdir(), PREFIX + secrets.token_hex(8))
+    folder = Path(tempfile.gettempdir(), PREFIX + os.urandom(8).hex())
     try:
         try:
             folder.mkdir(mode=0o700)

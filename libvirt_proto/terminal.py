@@ -22,13 +22,14 @@ from .text import printable
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+# Compiled, and kept by `re`, at their first use: most runs write nothing that needs them.
 #: Bytes that need inspection.
-_SUSPECT: Final = re.compile(rb"[^\t\n\x20-\x7e]")
+_SUSPECT: Final = rb"[^\t\n\x20-\x7e]"
 #: A colour of ours, or other characters that need inspection.
-_OUTPUT: Final = re.compile(r"\x1b\[(?:0|1|2|3[1236]|1;31)m|[^\t\n\x20-\x7e]")
-_ERROR: Final = re.compile(r"[^\t\n\x20-\x7e]+")
+_OUTPUT: Final = r"\x1b\[(?:0|1|2|3[1236]|1;31)m|[^\t\n\x20-\x7e]"
+_ERROR: Final = r"[^\t\n\x20-\x7e]+"
 #: The beginning of a colour or of a UTF-8 sequence that the next write completes.
-_UNFINISHED: Final = re.compile(
+_UNFINISHED: Final = (
     rb"(?:\x1b(?:\[[0-9;]{0,4})?|[\xc2-\xf4]|[\xe0-\xf4][\x80-\xbf]|[\xf0-\xf4][\x80-\xbf]{2})\Z"
 )
 
@@ -49,9 +50,9 @@ class EscapingWriter(io.BufferedIOBase):
         """Write the data with escapes, and return the number of bytes given."""
         given = bytes(data)
         size = len(given)
-        if self._unfinished or _SUSPECT.search(given):
+        if self._unfinished or re.search(_SUSPECT, given):
             given = self._unfinished + given
-            match = _UNFINISHED.search(given)
+            match = re.search(_UNFINISHED, given)
             self._unfinished = match[0] if match else b""
             given = self._escape(given[: len(given) - len(self._unfinished)])
         self._below.write(given)
@@ -137,7 +138,7 @@ def _buffered(stream: io.TextIOWrapper) -> BinaryIO:
 
 
 def _escaped_output(text: str) -> str:
-    return _OUTPUT.sub(_as_in_json, text)
+    return re.sub(_OUTPUT, _as_in_json, text)
 
 
 def _as_in_json(match: re.Match[str]) -> str:
@@ -150,4 +151,4 @@ def _as_in_json(match: re.Match[str]) -> str:
 
 
 def _escaped_error(text: str) -> str:
-    return _ERROR.sub(lambda match: printable(match[0]), text)
+    return re.sub(_ERROR, lambda match: printable(match[0]), text)

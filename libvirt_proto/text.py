@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from typing import Final
+
+#: Numbers with separators, the suffixes of literals, and hex without 0x. Compiled on first use.
+_THOUSANDS: Final = r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+"
+_SUFFIX: Final = r"(?<=[0-9a-fA-F])(?:[uU]?[lL]{1,2}[uU]?|[uU]|[ui](?:8|16|32|64|128|size))\Z"
+_SHORTEST_HEX: Final = 4
+_BARE_HEX: Final = r"(?=[a-fA-F]*[0-9])([0-9a-fA-F]{4,16})|([0-9a-fA-F]{1,16})[hH]"
 
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0"}
 
@@ -34,7 +42,7 @@ def wire_text(text: str | bytes) -> str:
 
 @lru_cache(1024)  # the same few domains, again and again
 def uuid_text(value: bytes) -> str:
-    """Sixteen bytes as 8-4-4-4-12."""
+    """Return sixteen bytes as 8-4-4-4-12."""
     text = value.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
@@ -88,6 +96,26 @@ def number(text: str) -> int | None:
         return int(text, 8 if octal else 0) if text.isascii() else None
     except ValueError:
         return None
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Return the values of a number as people paste it, the likeliest first; none for other text.
+
+    Accepted are numbers as C, Python and Rust write them, in any base and with a suffix (`0x20008086u`,
+    `0b101`, `0o17`, `33_554_432`), thousands (`33,554,432`), `20008086h`, a Unicode minus sign, and hex
+    without `0x` of at least four digits, one of which is decimal.
+    """
+    plain = text.strip().replace("\N{MINUS SIGN}", "-")
+    value = number(plain)
+    if value is not None and (len(plain) < _SHORTEST_HEX or not plain.isalnum()):
+        return (value,)
+    if re.fullmatch(_THOUSANDS, plain):
+        plain = plain.replace(",", "")
+    plain = re.sub(_SUFFIX, "", plain)
+    values = [value, number(plain)]
+    if (bare := re.fullmatch(_BARE_HEX, plain)) is not None:
+        values.append(int(bare[1] or bare[2], 16))
+    return tuple(dict.fromkeys(each for each in values if each is not None))
 
 
 def _three(value: float) -> str:

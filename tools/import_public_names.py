@@ -5,9 +5,9 @@
 The descriptions are part of the libvirt development package. Only facts are taken from them: the enums with
 their names and numbers, and the enums of each function's `flags`. libvirt names its procedures after those
 functions, so the fields of their arguments have the same enums. Facts missing from the descriptions are
-maintained by hand in libvirt_proto/names/fieldnames.toml. The second file lists the function of each
-procedure, with the release that added the function; histories narrow their spans with it. It also lists all
-other functions, with the procedures that they call (tools/function_calls.toml).
+maintained by hand in libvirt_proto/names/fieldnames.toml and tools/internal_enums.toml. The second file lists
+the function of each procedure, with the release that added the function; histories narrow their spans with
+it. It also lists all other functions, with the procedures that they call (tools/function_calls.toml).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAMES = ROOT / "libvirt_proto" / "names" / "publicnames.json"
 FUNCTIONS = ROOT / "protocol-defs" / "functions.json"
 CALLS = ROOT / "tools" / "function_calls.toml"
+INTERNAL = ROOT / "tools" / "internal_enums.toml"
 SOURCES = ("libvirt-api.xml", "libvirt-admin-api.xml", "libvirt-lxc-api.xml", "libvirt-qemu-api.xml")
 #: Mentions of the enum of a flags argument: `bitwise-OR of virDomainXMLFlags and virTypedParameterFlags`.
 MENTION = re.compile(r"\bvir[A-Z]\w+")
@@ -129,7 +130,10 @@ def render(folder: Path, release: str) -> dict[Path, str]:
     roots = [ElementTree.parse(folder / name).getroot() for name in SOURCES]
     known = enums(roots)
     made_of = {"source": list(SOURCES), "release": release}
-    facts = {**made_of, "enums": known, "fields": fields(roots, known)}
+    internal = tomllib.loads(INTERNAL.read_text())
+    if repeated := known.keys() & internal.keys():
+        sys.exit(f"{INTERNAL.name}: expected enums that {folder} lacks, got {', '.join(sorted(repeated))}")
+    facts = {**made_of, "enums": dict(sorted((known | internal).items())), "fields": fields(roots, known)}
     added = versions(roots)
     own = functions(added)
     tables = {"functions": own, "others": others(added, {name for name, _ in own.values()})}

@@ -14,7 +14,7 @@ from ..capture.stop import Stop
 from ..errors import CaptureError
 from ..events import Captured, Closed, ConnectionEvent, Item, Notice, Seen
 from ..filters import Filter, Selection
-from ..rpc.message import MessageDecoder
+from ..rpc.message import MessageDecoder, Status
 from ..session import Exchange, Sessions
 from .messages import CapturedExchange, CapturedMessage, Context
 from .source import Input, Source
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Notices that are kept; `notice_counts` counts all.
 MAX_NOTICES: Final = 10_000
+#: The status of a message with an error; an int compares faster than a member of Status.
+_ERROR: Final = int(Status.VIR_NET_ERROR)
 _Event: TypeAlias = Captured | ConnectionEvent | Closed
 
 
@@ -40,8 +42,9 @@ class Capture:
     at its end.
 
     `read_messages` counts messages, `shown` those that passed the filter, `malformed` those whose payload is
-    wrong, `connections` connections with messages. `start_ns` is the time of the first message or event,
-    whether it passed the filter or not; it is known from then on.
+    wrong, `failures` those that report an error or abort a stream, `connections` connections with messages.
+    `start_ns` is the time of the first message or event, whether it passed the filter or not; it is known
+    from then on.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Capture:
         self.registry: Final = registry
         self.notices: list[Notice] = []
         self.notice_counts: Counter[str] = Counter()
-        self.read_messages = self.malformed = self.connections = 0
+        self.read_messages = self.malformed = self.failures = self.connections = 0
         self.start_ns: int | None = None
         self._read = read
         self._repeatable = repeatable
@@ -168,7 +171,7 @@ class Capture:
         self._end_pass()
         self._begun = True
         self.notices, self.notice_counts = [], Counter()
-        self.read_messages = self.malformed = self.connections = self._shown = 0
+        self.read_messages = self.malformed = self.failures = self.connections = self._shown = 0
         self._shows_all = False
         self.start_ns = self._sessions = None
         self._selection = None if self._filter is None else Selection(self._filter)
@@ -188,14 +191,17 @@ class Capture:
 
     def _events(self, seen: Iterator[Seen]) -> Generator[_Event]:
         """Count messages, and report notices."""
-        count = malformed = connections = 0
+        count = malformed = failures = connections = 0
         connection = start_ns = None
         try:
             for item in seen:
                 if isinstance(item, Captured):
                     count += 1
-                    if item.message.error is not None:
-                        malformed += item.message.malformed
+                    message = item.message
+                    if message.error is not None:
+                        malformed += message.malformed
+                    if message.header.status == _ERROR:
+                        failures += 1
                     if item.connection is not connection:
                         connection = item.connection
                         connections = max(connections, connection.id)
@@ -207,6 +213,7 @@ class Capture:
                 yield item
         finally:
             self.read_messages, self.malformed, self.connections = count, malformed, connections
+            self.failures = failures
 
     def _selected(self, items: Generator[_Event], *, all_events: bool = False) -> Iterator[_Event]:
         """Leave out messages that do not pass the filter, and events, unless all are wanted."""

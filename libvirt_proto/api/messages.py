@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..jsonlines.presenter import JsonLinesPresenter
-from ..presenters.exchanges import JsonLinesExchangePresenter
 from ..rpc.names import Names
 from ..rpc.reported import LibvirtError, reported_error
 
 if TYPE_CHECKING:
     from ..errors import ProtocolError
     from ..events import Captured, Connection, Direction
+    from ..presenters.exchanges import JsonLinesExchangePresenter
     from ..registry import Registry
     from ..rpc.message import Header, Message, Status, Type
     from ..session import Exchange, Outcome, Stream
@@ -39,6 +39,8 @@ class Context:
     @cached_property
     def exchange_json(self) -> JsonLinesExchangePresenter:
         """Exchanges as JSON lines."""
+        from ..presenters.exchanges import JsonLinesExchangePresenter  # with all presenters of messages
+
         return JsonLinesExchangePresenter(self._registry, None, self._redacted)
 
 

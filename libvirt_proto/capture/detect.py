@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from struct import Struct
 from typing import Final, Literal
 
-from ..codec.limits import MAX_FRAME, MIN_FRAME
-from .hexdump import looks_like_hex
-from .log import is_libvirt_text
+from ..rpc.wire import MAX_FRAME, MAX_PROCEDURE, MAX_STATUS, MAX_TYPE, MIN_FRAME, START
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
-from .strace.line import PREFIX as STRACE_PREFIX
 
 #: `text` is any other text: only its end shows whether it contains lines of libvirt.
 FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace", "text"]
@@ -31,22 +26,10 @@ _OTHER_CAPTURES: Final = (
     (b"\xa1\xb2\xcd\x34", "modified pcap"),
 )
 
-#: A call with its result, an unfinished call, one that is longer than the data; or other lines of strace.
-_STRACE_LINE: Final = re.compile(
-    rb"^(?:" + STRACE_PREFIX + rb"(?:[a-z_]\w{0,40}\((?:[^\n]*(?:\) += (?:-?\d|\?)| <unfinished \.\.\.>$)"
-    rb'|\d+(?:<(?:->|[^<>\n]){0,400}>)?, ["\[{][^\n]*\Z)'
-    rb"|<\.\.\. \w{1,40} resumed>|\+\+\+ exited with \d|--- SIG[A-Z0-9]+ \{)"
-    rb"|strace: Process \d+ attached)",
-    re.MULTILINE,
-)
 #: Enough of a file to recognise its format.
 SNIFF_SIZE: Final = 65_536
 
-#: Procedure numbers are assigned consecutively; after two decades the largest is below 500.
-MAX_PROCEDURE: Final = 9999
-_MAX_TYPE: Final = 6
-_MAX_STATUS: Final = 2
-_HEADER = Struct(">IIIiiIi").unpack_from
+_start = START.unpack_from
 
 _COMPRESSION: Final[tuple[tuple[bytes, Compression], ...]] = (
     (b"\x1f\x8b\x08", "gzip"),
@@ -63,12 +46,12 @@ def plausible_header(data: bytes, offset: int = 0, programs: frozenset[int] | No
     """
     if len(data) - offset < MIN_FRAME:
         return False
-    length, program, version, procedure, kind, _, status = _HEADER(data, offset)
+    length, program, version, procedure, kind, _, status = _start(data, offset)
     return (
         MIN_FRAME <= length <= MAX_FRAME
         and version == 1
-        and 0 <= kind <= _MAX_TYPE
-        and 0 <= status <= _MAX_STATUS
+        and 0 <= kind <= MAX_TYPE
+        and 0 <= status <= MAX_STATUS
         and 0 < procedure <= MAX_PROCEDURE
         and (programs is None or program in programs)
     )
@@ -98,7 +81,11 @@ def file_format(head: bytes) -> FileFormat | None:
         return None
     if _holds_messages(head):
         return "raw"
-    if _STRACE_LINE.search(head):
+    # The readers of text are slow to import, and a packet capture needs none.
+    from .hexdump import looks_like_hex
+    from .strace.line import looks_like_strace
+
+    if looks_like_strace(head):
         return "strace"
     if looks_like_hex(head):
         return "hex"
@@ -108,6 +95,8 @@ def file_format(head: bytes) -> FileFormat | None:
 def _is_text(head: bytes) -> bool:
     """Return whether the bytes are text: without zeros, or with lines of libvirt (a log that a crash damaged
     has zeros)."""
+    from .log.source import is_libvirt_text
+
     return bool(head) and (b"\0" not in head or is_libvirt_text(head))
 
 

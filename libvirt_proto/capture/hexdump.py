@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 from ..blocks import LineTooLongError, Read, text_lines
-from ..codec.limits import MAX_FRAME
+from ..rpc.wire import MAX_FRAME
 
 #: `0000:` or `0x0000:`; the bytes end two spaces before the column of characters (xxd, tcpdump).
 _COLON: Final = re.compile(r"(?:0[xX])?([0-9a-fA-F]{4,16}):\s")

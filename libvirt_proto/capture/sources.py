@@ -22,6 +22,7 @@ from ..errors import SourceError
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
 from ..rpc.foreign import identify
+from ..rpc.wire import MIN_FRAME
 from .detect import (
     SNIFF_SIZE,
     ZSTD_MAGIC,
@@ -33,14 +34,10 @@ from .detect import (
     plausible_header,
 )
 from .follow import Following
-from .log import NotALogError, log_chunks
 from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, read_pcapng
 from .pcap.packet import SegmentDecoder
 from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler
-from .pcap.tls import NO_TSHARK, decrypting, has_tshark
-from .raw import hex_chunks, raw_chunks
 from .stop import Stop
-from .strace.source import strace_chunks
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -49,7 +46,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int | None], object]
 
 #: Fewer bytes may not identify a format, so more are awaited from a pipe.
-_ENOUGH: Final = 28
+_ENOUGH: Final = MIN_FRAME
 _UNDERSTOOD: Final = (
     "supported: pcap and pcapng captures, strace output, libvirt logs, raw streams of libvirt messages, and"
     " hex text (plain, or written by xxd, hexdump -C or tcpdump -x), also compressed with gzip, bzip2 or xz"
@@ -230,6 +227,8 @@ def read_source(
         return _undecided(source, ports, f"{name}: {_unknown(head)}")
     if keylog is None or kind not in ("pcap", "pcapng"):
         return _chunks(source, kind, ports)
+    from .pcap.tls import NO_TSHARK, has_tshark
+
     if not has_tshark():
         raise SourceError(f"{name}: {NO_TSHARK}")
     return _decrypted(source, kind, ports, keylog, None if packed or _name(file) is None else file.fileno())
@@ -279,14 +278,26 @@ def _unknown(head: bytes) -> str:
     return f"{f'looks like {what}' if what else 'unrecognised format'}; {_UNDERSTOOD}"
 
 
-#: Readers of inputs other than packet captures.
-_STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]]]] = {
-    "raw": lambda read, _: raw_chunks(read),
-    "hex": lambda read, _: hex_chunks(read),
-    "log": lambda read, _: log_chunks(read),
-    "text": lambda read, _: log_chunks(read, undecided=True),
-    "strace": strace_chunks,
-}
+def _stream(kind: FileFormat, read: Read, ports: frozenset[int]) -> Iterator[Item]:
+    """Return the items of an input other than a packet capture. Readers are imported on use: those of text
+    take a twentieth of the start."""
+    match kind:
+        case "raw":
+            from .raw import raw_chunks
+
+            return raw_chunks(read)
+        case "hex":
+            from .raw import hex_chunks
+
+            return hex_chunks(read)
+        case "strace":
+            from .strace.source import strace_chunks
+
+            return strace_chunks(read, ports)
+        case _:
+            from .log.source import log_chunks
+
+            return log_chunks(read, undecided=kind == "text")
 
 
 def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
@@ -304,6 +315,8 @@ def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[
 
 def _undecided(source: Input, ports: frozenset[int], error: str) -> Iterator[Item]:
     """Yield the items of a text. Raises SourceError at its end if nothing in it is libvirt's."""
+    from .log.source import NotALogError
+
     try:
         yield from _chunks(source, "text", ports)
     except NotALogError:
@@ -312,10 +325,10 @@ def _undecided(source: Input, ports: frozenset[int], error: str) -> Iterator[Ite
 
 def _streams(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
     """Yield a stream from the file, and from each file that replaces it."""
-    yield from _STREAMS[kind](source.take, ports)
+    yield from _stream(kind, source.take, ports)
     while (rotation := source.rotation()) is not None:
         yield rotation
-        yield from _STREAMS[kind](source.take, ports)
+        yield from _stream(kind, source.take, ports)
 
 
 def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
@@ -329,7 +342,7 @@ def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[I
             return b"\n"  # a line does not continue in another file
         return data
 
-    for item in _STREAMS[kind](take, ports):
+    for item in _stream(kind, take, ports):
         yield from rotations
         rotations.clear()
         yield item
@@ -356,6 +369,8 @@ def _decrypted(
                 file.flush()
             file.seek(0)
             source, capture = Input(cast(BinaryIO, file)), file.fileno()
+        from .pcap.tls import decrypting
+
         yield from decrypting(_chunks(source, kind, ports), capture, keylog, ports)
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..codec.annotations import Annotations
 from ..codec.history import Event, Key, Span, since_text
 from ..definitions import history
+from ..names import public as publicnames
 
 if TYPE_CHECKING:
     from ..codec.xdrtype import XdrType
+    from ..definitions.functions import Function
     from ..definitions.program import Procedure, Program
     from ..registry import Module, Registry
+    from ..rpc.wronglength import WrongLength
 
 Description = dict[str, Any]
 #: Enums of the API whose numbers are looked up as numbers; members of all others only by name, for a small
@@ -25,8 +29,12 @@ NUMBERS = {
     "virDrvFeature": "driver feature",
     "virDomainEventID": "domain event",
 }
-#: The kind of the others' members.
+#: The kinds of the enums, and of the others' members.
+API_ENUM = "API enum"
 API_MEMBER = "API enum member"
+#: Kinds with fields that hold their numbers.
+API_KINDS = frozenset((API_ENUM, API_MEMBER, *NUMBERS.values()))
+_ENUMS = {kind: enum for enum, kind in NUMBERS.items()}
 
 
 def program(program: Program) -> Description:
@@ -54,7 +62,7 @@ def procedure(program: Program, procedure: Procedure) -> Description:
         "ret": _name(procedure.ret_place),
         "msg": _name(procedure.msg_place),
         "since": None,
-        **said_of(procedure.annotations),
+        **annotations_of(procedure.annotations),
     }
 
 
@@ -62,16 +70,16 @@ def _name(place: str | None) -> str | None:
     return None if place is None else place.partition(".")[2]
 
 
-def said_of(said: Annotations) -> Description:
+def annotations_of(annotations: Annotations) -> Description:
     """The annotations that are there; `acl` is a list, empty for `@acl: none`."""
     facts: Description = {
-        "generate": said.generate,
-        "priority": said.priority,
-        "readstream": said.readstream,
-        "writestream": said.writestream,
-        "sparseflag": said.sparseflag,
-        "acl": None if said.acl is None else [str(rule) for rule in said.acl],
-        "aclfilter": [str(rule) for rule in said.aclfilter] or None,
+        "generate": annotations.generate,
+        "priority": annotations.priority,
+        "readstream": annotations.readstream,
+        "writestream": annotations.writestream,
+        "sparseflag": annotations.sparseflag,
+        "acl": None if annotations.acl is None else [str(rule) for rule in annotations.acl],
+        "aclfilter": [str(rule) for rule in annotations.aclfilter] or None,
     }
     return {name: value for name, value in facts.items() if value is not None}
 
@@ -107,7 +115,7 @@ def constant(file: str, name: str, value: int) -> Description:
 def public_enum(name: str, source: str, members: Mapping[str, int]) -> Description:
     """An enum of the public libvirt API, in C syntax, with its header or other source."""
     body = "".join(f"    {member} = {number},\n" for member, number in members.items())
-    return {"kind": "API enum", "name": name, "file": source, "text": f"enum {name} {{\n{body}}};"}
+    return {"kind": API_ENUM, "name": name, "file": source, "text": f"enum {name} {{\n{body}}};"}
 
 
 def public_name(enum: str, source: str, name: str, number: int) -> Description:
@@ -115,6 +123,62 @@ def public_name(enum: str, source: str, name: str, number: int) -> Description:
     if enum in NUMBERS:
         return {"kind": NUMBERS[enum], "name": name, "number": number}
     return {"kind": API_MEMBER, "name": name, "number": number, "enum": enum, "file": source}
+
+
+def function(function: Function, calls: list[str]) -> Description:
+    """A function of the public API: `since`, and `calls`, the names of procedures, or `stream` for messages
+    of a stream; empty for a function that only uses what the client has."""
+    calls = [*calls, *(["stream"] if function.streams else [])]
+    return {"kind": "API function", "name": function.name, "since": function.since, "calls": calls}
+
+
+def permission(name: str, procedures: list[str], filtered: list[str]) -> Description:
+    """A permission in libvirt's access control: its polkit `action`, the `procedures` that require it
+    (`@acl`), and those whose reply leaves out items without it (`@aclfilter`)."""
+    action = f"org.libvirt.api.{name.replace('_', '-').replace(':', '.')}"
+    return {
+        "kind": "permission",
+        "name": name,
+        "action": action,
+        "procedures": procedures,
+        **({"filtered": filtered} if filtered else {}),
+    }
+
+
+def wrong_length(found: WrongLength) -> Description:
+    """Four bytes that libvirt read as a length word."""
+    return {"kind": "wrong length word", "name": found.label, "number": found.word, "means": found.text}
+
+
+def with_fields(registry: Registry, facts: Description) -> Description:
+    """Return an enum of the public API, or a member, with `fields`: the fields of these definitions that hold
+    its numbers."""
+    enum = facts["name"] if facts["kind"] == API_ENUM else facts.get("enum") or _ENUMS[facts["kind"]]
+    types = _type_names(registry)
+    fields = [field for field in publicnames.fields_of(enum) if field.partition(".")[0] in types]
+    return {**facts, "fields": fields}
+
+
+@lru_cache(1)
+def _type_names(registry: Registry) -> frozenset[str]:
+    return frozenset(name for module in registry.modules() for name in module.type_names)
+
+
+def former_values(registry: Registry, number: int) -> Iterator[Description]:
+    """Yield the constants that had a value in older releases: `first` and `last` release with it, and the
+    value `now`, null for a constant that these definitions lack."""
+    if registry.release is None:
+        return
+    now = {name: value for module in registry.modules() for name, value in module.constants.items()}
+    for found in history.former_values(number):
+        yield {
+            "kind": "former value",
+            "name": found.name,
+            "number": number,
+            "first": str(found.first),
+            "last": found.last,
+            "now": now.get(found.name),
+        }
 
 
 def with_history(registry: Registry, facts: Description) -> Description:

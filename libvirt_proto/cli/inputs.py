@@ -197,6 +197,7 @@ def _counted(capture: Capture, status: Status) -> Iterator[Capture]:
         capture.close()
         status.messages += capture.read_messages
         status.problems += capture.malformed
+        status.failures += capture.failures
         status.connections += capture.connections
 
 

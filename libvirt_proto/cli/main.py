@@ -57,8 +57,8 @@ GROUPS: Final = {
 
 #: The beginnings of click's own messages, which are lower-cased like ours.
 _CLICKS_OWN: Final = ("Got unexpected", "Invalid ", "Missing ", "No such ", "Option ")
-#: Exit statuses other than 0: the input had errors, the command was used wrongly (as in click), and the
-#: shell's convention for a program ended by a signal (128 + SIGINT, SIGPIPE).
+#: Exit statuses other than 0 and click's for wrong usage: the input had errors, and the shell's convention
+#: for a program ended by a signal (128 + SIGINT, SIGPIPE).
 INPUT_ERROR: Final = 1
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141

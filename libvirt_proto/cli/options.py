@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -16,6 +15,7 @@ import click
 
 from ..presenters.style import COLOUR, PLAIN, Palette
 from ..text import amount, number
+from . import complete as names
 
 if TYPE_CHECKING:
     from ..redact.redactor import What
@@ -39,7 +39,12 @@ def _defines(_ctx: click.Context, _option: click.Parameter, words: tuple[str, ..
 def definitions(command: Command) -> Command:
     """Add `--release`, `--defs`, `--package` and `--define`, as parameter `registry`."""
 
-    @click.option("--release", metavar="R", help="Definitions of this libvirt release. Default: the newest.")
+    @click.option(
+        "--release",
+        metavar="R",
+        shell_complete=names.releases,
+        help="Definitions of this libvirt release. Default: the newest.",
+    )
     @click.option(
         "--defs",
         metavar="PATH",
@@ -115,6 +120,8 @@ def _custom(defs: Path, defines: Mapping[str, int] | None) -> Registry:
     try:
         return registry.load(defs, defines=defines)
     except NotDefinitions as error:
+        import shlex
+
         raise click.UsageError(f"{error} (to run its code: --package {shlex.quote(str(defs))})") from None
     except Exception as error:
         # The runtime cannot import the compiler; its DefinitionError is recognised by its attribute.

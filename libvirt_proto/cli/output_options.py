@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
+from . import complete as names
 from . import options
 from .filter_options import filters
 from .status import Status
@@ -181,6 +182,7 @@ def show(command: Command) -> Command:
         "--as-of",
         "as_of",
         metavar="R",
+        shell_complete=names.releases,
         help="Report at the end what this libvirt release would not understand.",
     )
     @options.redact

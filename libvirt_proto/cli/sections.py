@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-#: Section → the options in it, in this order.
+#: Section → the options in it, in this order. An option of several commands may have its metavar.
 SECTIONS: Final = {
     "Input": (
         "--port", "--keylog", "--follow", "--merge", "--jobs", "--offset", "--length", "--input-format",
@@ -19,12 +19,12 @@ SECTIONS: Final = {
     ),
     "Filters": (
         "--message", "--frame", "--serial", "--since", "--until", "--slower-than", "--object", "--program",
-        "--procedure", "--type", "--acl-filter", "--conn", "--errors-only", "--context", "--events",
+        "--procedure", "--type", "--acl PERMISSION", "--conn", "--errors-only", "--context",
     ),
     "Output": (
         "--format", "--exchanges", "--stats", "--time", "--acl", "--as-of", "--top", "--all", "--full",
-        "--wide", "--json-schema", "--list-releases", "--list-rules", "--fail-on", "--redact", "--color",
-        "--output", "--write", "--check", "--force", "--quiet",
+        "--wide", "--json-schema", "--pretty-json", "--list-releases", "--list-rules", "--fail-on",
+        "--redact", "--color", "--output", "--write", "--check", "--force", "--quiet",
     ),
     "Definitions": ("--release", "--defs", "--package", "--define"),
 }  # fmt: skip
@@ -45,7 +45,10 @@ def section(option: click.Parameter) -> str:
 
 
 def _name(option: click.Parameter) -> str:
-    return max(option.opts, key=len)
+    """Return the name of an option in SECTIONS."""
+    name = max(option.opts, key=len)
+    with_metavar = f"{name} {option.metavar}"
+    return with_metavar if any(with_metavar in names for names in SECTIONS.values()) else name
 
 
 def _format_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:

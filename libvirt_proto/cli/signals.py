@@ -10,9 +10,10 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ..capture.stop import Stop
+if TYPE_CHECKING:
+    from ..capture.stop import Stop
 
 #: Seconds during which further signals are the same request: timeout(1) sends two, and a terminal and its
 #: shell one each. They must not interrupt the clean-up. A later one may.

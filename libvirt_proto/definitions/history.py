@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..codec.history import Event, Facts, Key, Span
 
@@ -54,6 +54,46 @@ def find_former(name: str) -> Iterator[tuple[Key, Facts]]:
             yield key, lookup(key)
 
 
+class FormerValue(NamedTuple):
+    """A value that a constant had from the release `first` to `last`; `change` ended that."""
+
+    name: str
+    number: int
+    first: Span
+    last: str
+    change: Event
+
+
+def former_values(number: int) -> Iterator[FormerValue]:
+    """Yield the constants that had this value in older releases."""
+    for text, (_, _, events, _) in _data().FACTS.items():
+        kind, _, name = text.partition(" ")
+        if kind != "constant" or all(number != event[3] for event in events):
+            continue
+        facts = lookup((kind, name))
+        first = facts.since
+        for event in facts.events:
+            if event.kind != "changed" or event.what != "number":
+                continue
+            if event.before == number:
+                yield FormerValue(name, number, first, _before(event.when), event)
+            first = event.when
+
+
+def releases() -> tuple[str, ...]:
+    """Return the bundled releases, the newest last."""
+    found: tuple[str, ...] = _data().RELEASES
+    return found
+
+
+def _before(when: Span) -> str:
+    """Return the last release before a change, other than maintenance releases of older ones."""
+    if when.release is None:
+        return when.after or _data().FIRST
+    known = [release for release in releases() if release.count(".") <= 2 or release == when.release]
+    return known[max(known.index(when.release) - 1, 0)]
+
+
 @cache
 def former() -> Mapping[Key, Key]:
     """The keys of types, fields, members and constants that had other names → those that they have now."""
@@ -87,8 +127,8 @@ def _facts(key: Key) -> Facts | None:
     )
 
 
-def _span(said: Any) -> Span:
-    return Span(said) if isinstance(said, str) else Span(None, *said)
+def _span(data: Any) -> Span:
+    return Span(data) if isinstance(data, str) else Span(None, *data)
 
 
 def _data() -> Any:

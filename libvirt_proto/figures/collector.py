@@ -93,7 +93,7 @@ class Measure:
     def add(self, item: Captured | ConnectionEvent | Closed) -> None:
         """Add a message or an event of a connection."""
         if isinstance(item, ConnectionEvent):
-            self._told(item)
+            self._add_event(item)
             return
         if isinstance(item, Captured):
             self._message(item)
@@ -171,12 +171,12 @@ class Measure:
             self._totals.connections += self._enter(self._connections, key, found)
         return found
 
-    def _told(self, event: ConnectionEvent) -> None:
+    def _add_event(self, event: ConnectionEvent) -> None:
         """Add what a daemon reports about a connection that already has messages."""
         id_ = None if event.connection is None else event.connection.id
         connection = self._connections.get((self._totals.files, id_)) if id_ is not None else None
         if connection is not None:
-            negotiation.told(connection, event.kind)
+            negotiation.add_event(connection, event.kind)
 
     def _event(self, header: Header, length: int) -> None:
         key = (header.prog, header.vers, header.proc)

@@ -1,11 +1,11 @@
-"""The inverse of encode.py: builtins as JSON gives them → values of XDR types.
+"""JSON to values of XDR types: the inverse of encode.py.
 
-The output of `plain` is accepted, and equally clear forms: an enum's number although it has a name, a
-uuid without its dashes, hex in capitals, an integer for a float. Next to a field `x`, a key `x_name`
-that is not a field itself is ignored: the presenters put names of numbers there.
+Other unambiguous forms are accepted, too: the number of an enum's member, a uuid without dashes, hex in
+capitals, an integer for a float. Next to a field `x`, a key `x_name` that is not a field itself is ignored:
+the presenters put the names of numbers there.
 
-Types and the ranges of integers are checked here; the encoder checks lengths, counts and the rest.
-Every error is a BadValue with the path to the place.
+Types and the ranges of integers are checked here; the encoder checks lengths, counts and the rest. Every
+error is a BadValue with its path.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SHOWN = 40
 
 
 def from_plain(type_: XdrType, data: Any) -> Any:
-    """Return the value of a type that `data` (dict, list, str, int, float, bool, None) spells.
+    """Return the value of a type from its JSON (dict, list, str, int, float, bool, None).
 
     Raises BadValue with the path to the part that does not fit.
     """
@@ -45,39 +45,39 @@ def from_plain(type_: XdrType, data: Any) -> Any:
 
 
 def shown(data: Any) -> str:
-    """A value as JSON, cut after some characters, for an error's text."""
+    """Return a value as JSON, cut after some characters, for the text of an error."""
     text = json.dumps(data, ensure_ascii=False)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def hex_bytes(data: Any) -> bytes:
-    """Bytes from hex; BadValue for what is none."""
+    """Return bytes from hex; raises BadValue."""
     try:
         return bytes.fromhex(data)
     except (TypeError, ValueError):
-        raise BadValue(f"{shown(data)} is not hex (two digits per byte, as a string)") from None
+        raise BadValue(f"expected hex (a string with two digits per byte), got {shown(data)}") from None
 
 
 def base64_bytes(data: Any) -> bytes:
-    """Bytes from base64; BadValue for what is none."""
+    """Return bytes from base64; raises BadValue."""
     try:
         return b64decode(data, validate=True)
     except (TypeError, ValueError):
-        raise BadValue(f"{shown(data)} is not base64 (a string)") from None
+        raise BadValue(f"expected base64 (a string), got {shown(data)}") from None
 
 
 def integer(data: Any, bits: int = 64, signed: bool = True) -> int:
-    """An integer in its range; BadValue for a float, a boolean, or one out of it."""
+    """Return an integer within its range; raises BadValue, also for a float or a boolean."""
     if type(data) is not int:
-        raise BadValue(f"{shown(data)} is no integer")
+        raise BadValue(f"expected an integer, got {shown(data)}")
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     if not low <= data <= high:
-        raise BadValue(f"{shown(data)} is not between {low} and {high}")
+        raise BadValue(f"expected an integer from {low} to {high}, got {shown(data)}")
     return data
 
 
 def _inside(step: str, error: BadValue) -> BadValue:
-    """The error, with a step put before its path."""
+    """Return the error with a step added before its path."""
     dot = "." if error.path and not error.path.startswith("[") else ""
     error.path = f"{step}{dot}{error.path}"
     return error
@@ -90,7 +90,7 @@ def decoder(types: TypeTable) -> JsonDecoder:
 
 
 class JsonDecoder(Visitor[Parse]):
-    """Makes, for each type, the function that turns builtins into its values."""
+    """Makes a function for each type, which returns a value from its JSON."""
 
     def __init__(self, types: TypeTable) -> None:
         super().__init__(types)
@@ -131,7 +131,7 @@ class JsonDecoder(Visitor[Parse]):
 
         def parse(data: Any) -> list[Any]:
             if type(data) is not list:
-                raise BadValue(f"{shown(data)} is no array")
+                raise BadValue(f"expected an array, got {shown(data)}")
             values: list[Any] = []
             for item in data:
                 try:
@@ -153,7 +153,7 @@ class JsonDecoder(Visitor[Parse]):
             if not fields:  # made when the first value comes: a type may contain itself
                 fields.update((each.name, self.function(each.node)) for each in node.fields)
             if type(data) is not dict:
-                raise BadValue(f"{shown(data)} is no object ({reference.name})")
+                raise BadValue(f"expected an object ({reference.name}), got {shown(data)}")
             values = []
             for name, field in fields.items():
                 if name not in data:
@@ -173,7 +173,7 @@ class JsonDecoder(Visitor[Parse]):
 
         def parse(data: Any) -> Any:
             if type(data) is not dict:
-                raise BadValue(f"{shown(data)} is no object ({reference.name})")
+                raise BadValue(f"expected an object ({reference.name}), got {shown(data)}")
             if label not in data:
                 raise BadValue(f"is missing ({reference.name})", path=label)
             try:
@@ -183,7 +183,7 @@ class JsonDecoder(Visitor[Parse]):
             arm = node.arm(discriminant)
             if arm is None:
                 known = ", ".join(map(str, node.by_label))
-                problem = f"{reference.name} has no arm for {shown(data[label])}, but for {known}"
+                problem = f"expected a label of {reference.name} ({known}), got {shown(data[label])}"
                 raise BadValue(problem, path=label)
             owner = f"{reference.name} with {label} {shown(data[label])}"
             return self.types.python_class(reference)(discriminant, self._held(arm, data, label, owner))
@@ -208,12 +208,12 @@ def _check_keys(data: dict[str, Any], known: Any, owner: str) -> None:
     for key in data:
         if key not in known and not (key.endswith("_name") and key.removesuffix("_name") in known):
             fields = ", ".join(known) or "nothing"
-            raise BadValue(f"there is no such field: {owner} has {fields}", path=key)
+            raise BadValue(f"unknown field: {owner} has {fields}", path=key)
 
 
 def _void(data: Any) -> None:
     if data is not None:
-        raise BadValue(f"{shown(data)} where nothing belongs")
+        raise BadValue(f"expected null, got {shown(data)}")
 
 
 class _Enum:
@@ -227,20 +227,20 @@ class _Enum:
             return self._numbers.get(number, number)
         if data not in self._members:
             some = ", ".join(list(self._members)[:4])
-            more = f" and {len(self._members) - 4} more" if len(self._members) > 4 else ""
-            raise BadValue(f"{shown(data)} is none of {some}{more}, nor a number")
+            more = f" ({len(self._members) - 4} more)" if len(self._members) > 4 else ""
+            raise BadValue(f"expected a number or one of {some}{more}, got {shown(data)}")
         return self._members[data]
 
 
 def _uuid(data: Any) -> bytes:
     if type(data) is not str or not _UUID.fullmatch(data):
-        raise BadValue(f"{shown(data)} is no uuid (8-4-4-4-12 hex digits)")
+        raise BadValue(f"expected a uuid (8-4-4-4-12 hex digits), got {shown(data)}")
     return bytes.fromhex(data.replace("-", ""))
 
 
 def _boolean(data: Any) -> bool:
     if type(data) is not bool:
-        raise BadValue(f"{shown(data)} is neither true nor false")
+        raise BadValue(f"expected true or false, got {shown(data)}")
     return data
 
 
@@ -249,19 +249,19 @@ def _float(data: Any) -> float:
         try:
             return float(data)
         except OverflowError:
-            raise BadValue(f"{shown(data)} is too large for a float") from None
+            raise BadValue(f"expected a number within the range of a float, got {shown(data)}") from None
     if data in ("Infinity", "-Infinity"):
         return math.inf if data == "Infinity" else -math.inf
     if type(data) is str and (match := _NAN.fullmatch(data)):
         bits = match[1]
         return math.nan if bits is None else _nan(int(bits, 16))
-    raise BadValue(f'{shown(data)} is no number, nor "NaN", "Infinity" or "-Infinity"')
+    raise BadValue(f'expected a number, "NaN", "Infinity" or "-Infinity", got {shown(data)}')
 
 
 def _nan(bits: int) -> float:
     (value,) = _DOUBLE.unpack(_BITS.pack(bits))
     if not math.isnan(value):
-        raise BadValue(f"0x{bits:016x} are not the bits of a NaN")
+        raise BadValue(f"expected the bits of a NaN, got 0x{bits:016x}")
     return float(value)
 
 
@@ -273,4 +273,4 @@ def _string(data: Any) -> str | bytes:
             return primitives.text(base64_bytes(data["base64"]))
         except BadValue as error:
             raise _inside("base64", error) from None
-    raise BadValue(f'{shown(data)} is no string, nor {{"base64": "…"}}')
+    raise BadValue(f'expected a string or {{"base64": "…"}}, got {shown(data)}')

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..text import quoted
 from .foreign import STARTS, identify
+from .wire import MAX_FRAME, MIN_FRAME, WORD_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _PACKET: Final = re.compile(
     r"packet (?P<size>-?[0-9]{1,10}) bytes received from \w{1,20} too (?P<fault>large|small)"
 )
-_WORD_SIZE: Final = 4
+#: VIR_NET_MESSAGE_MAX in the same error.
+LIMIT: Final = re.compile(r"too large, want ([0-9]{1,10})")
 #: Fragments of ONC RPC calls are shorter than this.
 _FRAGMENT: Final = 1 << 20
 #: Fewer bytes that are not zero prove nothing.
@@ -57,14 +58,14 @@ _GREETINGS: Final[dict[bytes, str]] = {
 #: Greetings that only scanners send to an unknown port.
 _SCANS: Final = frozenset((b"\r\n\r\n", b"HELP", b"TNMP", b"DmdT", b"\x01def"))
 
-Kind = Literal["message", "foreign", "step", "unknown"]
+Kind = Literal["message", "foreign", "text", "step", "unknown"]
 
 
 class WrongLength(NamedTuple):
     """An explanation. `word` is the number that was read (0 to 2³² - 1); `text` describes its bytes.
 
-    `kind` is `foreign` for another protocol, `step` for bytes of a libvirt message (the stream is out of
-    step), `message` for a length that libvirt allows today, else `unknown`.
+    `kind` is `foreign` for another protocol, `text` for text of an unknown one, `step` for bytes of a libvirt
+    message (the stream is out of step), `message` for a length that libvirt allows today, else `unknown`.
     """
 
     word: int
@@ -76,10 +77,15 @@ class WrongLength(NamedTuple):
         """The four bytes."""
         return self.word.to_bytes(4)
 
+    @property
+    def label(self) -> str:
+        """`"GET " (0x47455420)`."""
+        number = f"{self.word:#010x}"
+        return f"{quoted(self.data.decode())} ({number})" if _is_text(self.data) else number
+
     def __str__(self) -> str:
         """`"GET " (0x47455420): an HTTP request, not libvirt`."""
-        shown = f"{quoted(self.data.decode())} ({self.word:#010x})" if _is_text(self.data) else ""
-        return f"{shown or f'{self.word:#010x}'}: {self.text}"
+        return f"{self.label}: {self.text}"
 
 
 def explain(word: int, programs: Iterable[Program]) -> WrongLength:
@@ -95,7 +101,7 @@ def explain(word: int, programs: Iterable[Program]) -> WrongLength:
     if (what := _part_of_header(data, programs)) is not None:
         return WrongLength(word, "step", f"{what}: the stream is out of step")
     if _is_text(data):
-        return WrongLength(word, "foreign", "text, not libvirt")
+        return WrongLength(word, "text", "text, not libvirt")
     if word < MIN_FRAME:
         return WrongLength(word, "unknown", f"less than the {MIN_FRAME} bytes of length word and header")
     swapped = int.from_bytes(data, "little")
@@ -109,13 +115,21 @@ def explain_error(text: str, programs: Iterable[Program]) -> WrongLength | None:
     found = _PACKET.search(text)
     if found is None:
         return None
-    return explain(int(found["size"]) + (_WORD_SIZE if found["fault"] == "large" else 0), programs)
+    return explain(int(found["size"]) + (WORD_SIZE if found["fault"] == "large" else 0), programs)
+
+
+def explain_start(data: bytes, programs: Iterable[Program]) -> str | None:
+    """Return a description of bytes that begin with another protocol; None for all others."""
+    if (name := identify(data)) is not None:
+        return f"{name}, not libvirt"
+    found = explain(int.from_bytes(data[:WORD_SIZE]), programs)
+    return str(found) if found.kind == "foreign" and len(data) >= WORD_SIZE else None
 
 
 def verdict(found: Iterable[WrongLength]) -> str | None:
     """Return the conclusion from all wrong lengths of one daemon, None without one: a port scan tries several
     protocols."""
-    words = {each.word for each in found if each.kind == "foreign"}
+    words = {each.word for each in found if each.kind in ("foreign", "text")}
     return "several protocols on one port: a port scan" if len(words) > 1 else None
 
 

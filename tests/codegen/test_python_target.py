@@ -154,9 +154,9 @@ def test_invalid_values_report_their_path(everything: Registry) -> None:
     with pytest.raises(BadValue) as error:
         everything.type("tree").to_bytes(tree)
     assert error.value.path == "node.right.value"
-    with pytest.raises(BadValue, match=r"node: .*is no TreeNode"):
+    with pytest.raises(BadValue, match=r"node: expected TreeNode, got "):
         everything.type("tree").to_bytes(code.Tree(False, 7))
-    with pytest.raises(BadValue, match="has 15 bytes, must have 16"):
+    with pytest.raises(BadValue, match="expected 16 bytes, got 15"):
         everything.type("remote_uuid").to_bytes(bytes(15))
 
 

@@ -18,22 +18,15 @@ TRAVERSAL: Final = 3
 #: Modules outside codec/ that match more kinds, and why neither a Visitor nor `children` nor `walk` serves.
 #: (A Visitor needs the runtime's TypeTable, which the generator does not have.)
 EXCEPTIONS: Final[Mapping[str, str]] = {
-    "libvirt_proto/compatibility.py": "walks a value by two types at once",
     "libvirt_proto/jsonlines/schema.py": "its Visitor also asks where a reference leads",
     "codegen/libvirt_proto_codegen/compare/nodes.py": "compares two types at once",
     "codegen/libvirt_proto_codegen/compare/types.py": "compares two definitions at once",
-    "codegen/libvirt_proto_codegen/lint/conventions.py": "its rules are about single kinds",
-    "codegen/libvirt_proto_codegen/lint/limits.py": "its rules are about single kinds",
     "codegen/libvirt_proto_codegen/lint/secrets.py": "asks whether a declaration holds text",
-    "codegen/libvirt_proto_codegen/releases/symbols.py": "spells the kind of a definition",
     "codegen/libvirt_proto_codegen/resolve_types.py": "builds the types, checks labels",
     "codegen/libvirt_proto_codegen/sizes.py": "measures size, depth and recursion in one pass",
-    "codegen/libvirt_proto_codegen/targets/python/inlined.py": "counts values up to a maximum",
-    "codegen/libvirt_proto_codegen/targets/python/reads.py": "generates code",
+    "codegen/libvirt_proto_codegen/targets/python/calls.py": "generates code that calls typedefs",
     "codegen/libvirt_proto_codegen/targets/python/scope.py": "generates annotations",
-    "codegen/libvirt_proto_codegen/targets/python/slots.py": "generates code of fixed-size kinds",
     "codegen/libvirt_proto_codegen/targets/python/types.py": "generates classes of definitions",
-    "codegen/libvirt_proto_codegen/targets/python/writes.py": "generates code",
     "codegen/libvirt_proto_codegen/targets/structs.py": "prints C declarations, which nest inside out",
 }  # fmt: skip
 

@@ -17,9 +17,8 @@ from libvirt_proto.capture.sources import FileFormat, read_source
 from libvirt_proto.capture.strace import calls as strace_calls
 from libvirt_proto.capture.strace import descriptors
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.codec.limits import MAX_FRAME
 from libvirt_proto.events import Notice
-from libvirt_proto.session import KEEPALIVE
+from libvirt_proto.rpc.wire import KEEPALIVE_PROGRAM, MAX_FRAME
 from tests.support import packets
 from tests.support.frames import REMOTE, frame
 from tests.support.straces import Strace
@@ -181,7 +180,7 @@ EVICTIONS: dict[tuple[FileFormat, str], Callable[[int], bytes]] = {
         lambda trace, i: trace.call(f'write({3 + i}<UNIX-STREAM:[{i}]>, "\\0", 1)', "1"), n
     ),
     ("strace", "undecided sockets"): lambda n: calls(
-        lambda trace, i: trace.move("read", 5 + i, frame(prog=KEEPALIVE, proc=1, type_=2)), n
+        lambda trace, i: trace.move("read", 5 + i, frame(prog=KEEPALIVE_PROGRAM, proc=1, type_=2)), n
     ),
 }
 

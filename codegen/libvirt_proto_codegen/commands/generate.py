@@ -19,7 +19,7 @@ from ..schema import Schema
 from . import structs
 from .options import Define
 from .probes import bpftrace, probes
-from .sources import load
+from .sources import complete_release, load
 
 _ALL = {**TARGETS, **PROBE_TARGETS}
 _DEFAULT = f"{', '.join(DEFAULT_TARGETS[:-1])} and {DEFAULT_TARGETS[-1]}"
@@ -69,7 +69,12 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
     """,
 )
 @click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Choice(list(_ALL)))
-@click.option("--release", metavar="R", help="Definitions of this release of libvirt (see --list-releases).")
+@click.option(
+    "--release",
+    metavar="R",
+    shell_complete=complete_release,
+    help="Definitions of this release of libvirt (see --list-releases).",
+)
 @click.option(
     "--defs",
     metavar="PATH",

@@ -41,11 +41,13 @@ class Facts:
 
 @dataclass(frozen=True)
 class History:
-    """The facts of all releases from `first` to `last`."""
+    """The facts of all releases from `first` to `last`. `releases` names the bundled ones, the newest last;
+    stored histories omit it."""
 
     first: str
     last: str
     facts: Mapping[Key, Facts] = field(default_factory=dict)
+    releases: tuple[str, ...] = ()
 
     def since(self, key: Key) -> Span:
         """When a thing came that the definitions have or had."""

@@ -75,9 +75,9 @@ def mount() -> Path:
     except OSError as error:
         raise TraceError(f"tracefs is not mounted, and mount cannot be run: {error.strerror}") from None
     if done.returncode:
-        said = " ".join(done.stderr.split()) or "mount fails"
+        reason = " ".join(done.stderr.split()) or "mount fails"
         raise TraceError(
-            f"tracefs cannot be mounted at {MOUNT_POINT} ({said}): is the kernel built with tracing"
+            f"tracefs cannot be mounted at {MOUNT_POINT} ({reason}): is the kernel built with tracing"
             " (CONFIG_FTRACE), and may this system (a container?) use it?"
         )
     return MOUNT_POINT

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from ...blocks import LineTooLongError, Read, text_lines
-from ...codec.limits import MAX_FRAME
 from ...events import Chunk, Item, Notice, NoticeCode
+from ...rpc.wire import MAX_FRAME
 from ..pcap.tcp import LIBVIRT_PORTS
 from .calls import CLONES, Call, Calls, Sending, shares
 from .line import BadCallError, Clock, Line, attached, parse, result

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import fnmatch
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from ...errors import UnknownName
 from ...filters import program_numbers
 from ...presenters import table
+from ...similar import did_you_mean
 from .. import complete as names
-from .. import descriptions, options
+from .. import descriptions, meanings, options
 
 if TYPE_CHECKING:
     from ...registry import Module, Registry
 
+#: `@acl: none`, as a word.
+NO_PERMISSION: Final = "none"
 #: What can be listed: the columns of its table, keys of its facts.
 COLUMNS = {
     "programs": ("name", "number", "version", "procedures", "symbol"),
@@ -42,12 +47,26 @@ NUMBERS = frozenset(("number", "version", "procedures", "min_size", "max_size", 
     multiple=True,
     help="Only what this program has (repeatable, patterns).",
 )
+@click.option(
+    "--acl",
+    "permissions",
+    metavar="PERMISSION",
+    shell_complete=names.permissions,
+    multiple=True,
+    help="Only procedures that require this permission (domain:read, domain:*), or none. May be repeated.",
+)
 @options.text_or_json("an array, one object per line of the table")
 @options.wide
 @options.definitions
 @options.colour
 def list_(
-    what: str, words: tuple[str, ...], as_json: bool, wide: bool, registry: Registry, color: str
+    what: str,
+    words: tuple[str, ...],
+    permissions: tuple[str, ...],
+    as_json: bool,
+    wide: bool,
+    registry: Registry,
+    color: str,
 ) -> None:
     """List all programs, procedures, types or enums of the definitions. On a terminal this is a table that
     fits it; anywhere else the same columns are separated by tabs, without a head. Sizes are in bytes on the
@@ -57,6 +76,7 @@ def list_(
     Examples:
       libvirt-proto list programs
       libvirt-proto list procedures --program qemu
+      libvirt-proto list procedures --acl domain:read
       libvirt-proto list types --format json | jq 'max_by(.min_size)'
       libvirt-proto list enums --release 0.9.7
     """
@@ -65,6 +85,11 @@ def list_(
     except UnknownName as error:
         raise click.UsageError(str(error)) from None
     rows = _rows(registry, what, wanted)
+    if permissions:
+        if what != "procedures":
+            raise click.UsageError("--acl requires procedures")
+        required = _required(registry, permissions)
+        rows = [row for row in rows if required & _permissions_of(row)]
     if as_json:
         from msgspec import json
 
@@ -109,6 +134,26 @@ def _rows(registry: Registry, what: str, wanted: set[int] | None) -> list[descri
             ]
         case _:
             return [_enum(module, name) for module in modules for name in module.enums]
+
+
+def _required(registry: Registry, words: Iterable[str]) -> set[str]:
+    """Return the permissions that words and patterns name. Raises click.UsageError for an unknown one."""
+    known = [*meanings.permissions(registry), NO_PERMISSION]
+    found: set[str] = set()
+    for word in words:
+        matches = fnmatch.filter(known, meanings.permission(word) or word)
+        if not matches:
+            raise click.UsageError(f"unknown permission {word!r}.{did_you_mean(word, known)}")
+        found.update(matches)
+    return found
+
+
+def _permissions_of(row: descriptions.Description) -> set[str]:
+    """Return the permissions of a procedure without their conditions; `none` for one that requires none."""
+    rules = [*(row.get("acl") or ()), *(row.get("aclfilter") or ())]
+    if not rules and row.get("acl") is not None:
+        return {NO_PERMISSION}
+    return {":".join(rule.split(":")[:2]) for rule in rules}
 
 
 def _enum(module: Module, name: str) -> descriptions.Description:

@@ -1,31 +1,53 @@
-"""`libvirt-proto lookup`: what a number or a name means."""
+"""`libvirt-proto lookup`: the meanings of numbers, names and quoted messages."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from ...names import public as publicnames
-from ...similar import did_you_mean
-from ...text import number, printable
+from ...text import printable
 from .. import complete as names
-from .. import descriptions, options
+from .. import descriptions, meanings, options
 from ..descriptions import Description
 
 if TYPE_CHECKING:
     from ...presenters.style import Palette
-    from ...registry import Module, Registry
+    from ...registry import Registry
+
+#: More meanings of a kind than this are lines of a table.
+_BLOCKS: Final = 3
+#: Number of lines of a table, and of names in a list, without --all.
+_LINES: Final = 12
+#: Facts that are lists of lines.
+_LISTS: Final = frozenset(("history", "procedures", "filtered", "fields"))
+_PLURALS: Final = {
+    "constant": "constants with this value",
+    "former value": "constants that had this value",
+    descriptions.API_MEMBER: "API enum members with this number",
+}
 
 
-@click.command()
-@click.argument(
-    "words", metavar="WORD...", nargs=-1, required=True, shell_complete=names.types_and_procedures
-)
+class _LookupCommand(click.Command):
+    """A command whose words may be negative numbers."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Replace the sign of negative numbers, which click would parse as options."""
+        words = [f"\N{MINUS SIGN}{word[1:]}" if _is_negative(word) else word for word in args]
+        return super().parse_args(ctx, words)
+
+
+def _is_negative(word: str) -> bool:
+    return word[:1] == "-" and word[1:2].isdigit()
+
+
+@click.command(cls=_LookupCommand)
+@click.argument("words", metavar="WORD...", nargs=-1, required=True, shell_complete=names.lookup_words)
 @options.text_or_json("an array, one object per meaning")
+@click.option("--all", "everything", is_flag=True, help="Shorten no list.")
 @options.definitions
 @options.colour
 @click.pass_context
@@ -33,157 +55,166 @@ def lookup(
     ctx: click.Context,
     words: tuple[str, ...],
     as_json: bool,
+    everything: bool,
     registry: Registry,
     color: str,
 ) -> None:
-    """Say what numbers and names of the protocol mean: programs, procedures, types, enums and their members,
-    constants, and the names that libvirt's public API has for numbers in payloads. A number can be decimal or
-    hexadecimal, and mean several things: all are listed, but of the API only errors, driver features and the
-    events of domains. A procedure can have its program before it (qemu.domain_monitor_command, remote.66).
-    Of what is in libvirt's definitions it says which release it came with, and what changed since; names that
-    older releases have are known, too.
+    """Explain numbers and names of the protocol: programs, procedures, types, enums, constants, permissions,
+    and the functions, enums and error codes of the public API. A WORD may also be a pasted error message or
+    log line.
+
+    Numbers may be in any base, and negative. All meanings are listed, including values that constants had in
+    older releases. A procedure can follow its program (qemu.domain_monitor_command, remote.66), a number its
+    enum (virDomainState.5). Names of older releases are known, too.
 
     \b
     Examples:
       libvirt-proto lookup 66
       libvirt-proto lookup 0x20008086 auth_list
+      libvirt-proto lookup virDomainGetState VIR_DOMAIN_RUNNING virErrorNumber.42
       libvirt-proto lookup VIR_NET_REPLY remote_nonnull_domain REMOTE_STRING_MAX
-      libvirt-proto lookup VIR_DOMAIN_RUNNING virDomainState
-      libvirt-proto lookup --format json VIR_ERR_NO_DOMAIN
-      libvirt-proto lookup REMOTE_PROC_GET_TYPE
+      libvirt-proto lookup domain:read org.libvirt.api.domain.read
+      libvirt-proto lookup 'unknown procedure: 350'
+      libvirt-proto lookup 'packet 1195725852 bytes received from server too large, want 33554432'
 
     The exit status is 1 if a word means nothing.
     """
-    found = {
-        word: [descriptions.with_history(registry, meaning) for meaning in meanings(registry, word)]
-        or list(descriptions.former(registry, word))
-        for word in words
-    }
+    found = _meanings(registry, tuple(word.replace("\N{MINUS SIGN}", "-") for word in words))
     if as_json:
         from msgspec import json
 
         rows = [{"query": word, **meaning} for word, meant in found.items() for meaning in meant]
         click.echo(json.format(json.encode(rows), indent=2))
     else:
-        palette = options.palette(color, sys.stdout)
-        blocks = ("\n".join(_block(meaning, palette)) for meant in found.values() for meaning in meant)
-        text = "\n\n".join(blocks)
+        pages = _Pages(options.palette(color, sys.stdout), None if everything else _LINES)
+        text = "\n\n".join("\n".join(block) for meant in found.values() for block in pages.blocks(meant))
         if text:
             click.echo(text, color=True)
     unknown = [word for word, meant in found.items() if not meant]
     for word in unknown:
-        hint = did_you_mean(word, (entry.names[0] for entry in everything(registry)))
+        hint = meanings.similar_to(registry, word)
         click.echo(f"libvirt-proto: {printable(word)!r} means nothing here.{hint}", err=True)
     ctx.exit(1 if unknown else 0)
 
 
-class Entry(NamedTuple):
-    """Something that has names, the first of which is its own, and perhaps a number that means it; `facts`
-    are put together when they are asked for, for those of a type take its module to be loaded."""
+def _meanings(registry: Registry, words: tuple[str, ...]) -> dict[str, list[Description]]:
+    """Return the meanings of each word, or of all words together if they are a message without quotes."""
+    if len(words) > 1:
+        from .. import quotes
 
-    names: tuple[str, ...]
-    number: int | None
-    facts: Callable[[], Description]
-
-
-def meanings(registry: Registry, word: str) -> list[Description]:
-    """Everything that a word can mean; case counts only if that leaves anything."""
-    as_number = number(word)
-    if as_number is not None:
-        return [entry.facts() for entry in numbered(registry) if entry.number == as_number]
-    found = [entry.facts() for entry in everything(registry) if word in entry.names]
-    folded = word.lower()
-    return found or [
-        entry.facts() for entry in everything(registry) if any(folded == name.lower() for name in entry.names)
-    ]
+        line = " ".join(words)
+        if found := quotes.message(registry, line):
+            return {line: found}
+    return {word: meanings.of(registry, word) or _quoted(registry, word) for word in words}
 
 
-def everything(registry: Registry) -> Iterator[Entry]:
-    """All that has a name."""
-    yield from numbered(registry)
-    for module in registry.modules():
-        yield from _unnumbered(module)
-    externals = {name: place for module in registry.modules() for name, place in module.externals.items()}
-    for name, (value, header) in externals.items():
-        yield Entry(
-            (name,), None, partial(descriptions.constant, header or "given with --define", name, value)
-        )
-    for name, enum in publicnames.enums().items():
-        yield Entry((name,), None, partial(descriptions.public_enum, name, enum.source, enum.names))
-        if name not in descriptions.NUMBERS:
-            for member, value in enum.names.items():
-                yield Entry(
-                    (member,), None, partial(descriptions.public_name, name, enum.source, member, value)
-                )
+def _quoted(registry: Registry, text: str) -> list[Description]:
+    from .. import quotes
+
+    return quotes.of(registry, text)
 
 
-def numbered(registry: Registry) -> Iterator[Entry]:
-    """All that a number can mean. Constants are limits and sizes, and members of most enums of the API would
-    have any small number: a number does not mean them."""
-    for program in registry.programs():
-        yield Entry((program.name, program.symbol), program.number, partial(descriptions.program, program))
-    for program in registry.programs():
-        for procedure in program.procedures:
-            full, by_number = f"{program.name}.{procedure.name}", f"{program.name}.{procedure.number}"
-            names = (full, procedure.name, procedure.symbol, by_number)
-            yield Entry(names, procedure.number, partial(descriptions.procedure, program, procedure))
-    for module in registry.modules():
-        procedures = {procedure.symbol for program in module.programs for procedure in program.procedures}
-        for enum, members in module.members.items():
-            for name, value in members.items():
-                if name not in procedures:
-                    yield Entry((name,), value, partial(descriptions.member, module, enum, name, value))
-    for name in descriptions.NUMBERS:
-        enum_ = publicnames.enums()[name]
-        for member, value in enum_.names.items():
-            yield Entry(
-                (member,), value, partial(descriptions.public_name, name, enum_.source, member, value)
-            )
+class _Pages:
+    """The meanings of a word as blocks of lines. Lists have at most `limit` lines (None: no limit)."""
+
+    def __init__(self, colour: Palette, limit: int | None) -> None:
+        self._colour = colour
+        self._limit = limit
+
+    def blocks(self, meant: Sequence[Description]) -> Iterator[Sequence[str]]:
+        """Yield a block for each meaning, and a table for many of one kind."""
+        for kind, same in groupby(meant, key=lambda meaning: str(meaning["kind"])):
+            alike = list(same)
+            if kind in _PLURALS and len(alike) > _BLOCKS:
+                yield list(self._table(kind, alike))
+            else:
+                yield from (list(self._block(meaning)) for meaning in alike)
+
+    def _table(self, kind: str, meant: list[Description]) -> Iterator[str]:
+        """Yield a line for each meaning under a heading."""
+        yield f"{self._colour.quiet}{_PLURALS[kind]}{self._colour.off}"
+        shown = meant[: self._limit]
+        rows = [(meaning["name"], *_columns(meaning)) for meaning in shown]
+        first, *others, _ = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for name, *middle, last in rows:
+            cells = [f"{cell:<{width}}" for cell, width in zip(middle, others, strict=True)]
+            yield "  ".join(
+                ["", f"{self._colour.name}{name:<{first}}{self._colour.off}", *cells, last]
+            ).rstrip()
+        if len(meant) > len(shown):
+            yield f"  … {len(meant) - len(shown):,} more (--all)"
+
+    def _block(self, meaning: Description) -> Iterator[str]:
+        """Yield a meaning as aligned lines under its kind and name."""
+        colour = self._colour
+        yield f"{colour.quiet}{meaning['kind']}{colour.off} {colour.name}{meaning['name']}{colour.off}"
+        lines = [line for key, value in _facts(meaning).items() for line in self._lines(meaning, key, value)]
+        width = max((len(label) for label, _ in lines), default=0)
+        for label, text in lines:
+            yield f"  {colour.field}{label:<{width}}{colour.off}  {text}"
+        if "text" in meaning:
+            yield from (f"  {colour.quiet}│{colour.off} {line}" for line in meaning["text"].splitlines())
+
+    def _lines(self, meaning: Description, key: str, value: object) -> Iterator[tuple[str, str]]:
+        """Yield the label and the text of a fact; of a list in _LISTS, a line per item."""
+        if key not in _LISTS or not isinstance(value, list) or not value:
+            yield key, _spell(meaning, key, value)
+            return
+        shown = value[: self._limit]
+        for label, item in zip([key, *[""] * len(shown)], shown, strict=False):
+            yield label, item["text"] if isinstance(item, dict) else str(item)
+        if len(value) > len(shown):
+            yield "", f"… {len(value) - len(shown):,} more (--all)"
 
 
-def _unnumbered(module: Module) -> Iterator[Entry]:
-    """A module's types, and its constants that no program stands for."""
-    for name in module.type_names:
-        yield Entry((name,), None, partial(_type, module, name))
-    programs = {program.symbol for program in module.programs}
-    for name, value in module.constants.items():
-        if name not in programs:
-            yield Entry((name,), None, partial(descriptions.constant, module.file, name, value))
-
-
-def _type(module: Module, name: str) -> Description:
-    return descriptions.type_(module.file, module.types[name])
-
-
-def _block(meaning: Description, colour: Palette) -> Iterator[str]:
-    """A meaning as aligned lines under its kind and name."""
+def _facts(meaning: Description) -> Description:
+    """Return the facts to show in a block, some in other words."""
     rest = {key: value for key, value in meaning.items() if key not in ("kind", "name", "text", "program")}
-    yield f"{colour.quiet}{meaning['kind']}{colour.off} {colour.name}{meaning['name']}{colour.off}"
     if "since" in rest and (since := descriptions.addition(meaning)) is not None:
         rest["since"] = since
     elif "since" in rest:
         del rest["since"]
     rest.pop("function", None)
-    events = rest.pop("history", [])
     if "min_size" in rest:
         rest["size"] = size(rest.pop("min_size"), rest.pop("max_size"))
-    width = max(map(len, [*rest, *(["history"] if events else [])]), default=0)
-    for key, value in rest.items():
-        yield f"  {colour.field}{key:<{width}}{colour.off}  {_spell(meaning, key, value)}"
-    for label, event in zip(["history", *[""] * len(events)], events, strict=False):
-        yield f"  {colour.field}{label:<{width}}{colour.off}  {event['text']}"
-    if "text" in meaning:
-        yield from (f"  {colour.quiet}│{colour.off} {line}" for line in meaning["text"].splitlines())
+    if "last" in rest:
+        rest["releases"] = f"{rest.pop('first')} to {rest.pop('last')}"
+        rest["now"] = rest.pop("now")
+    if "history" in rest:
+        rest["history"] = rest.pop("history")  # last
+    return rest
 
 
 def _spell(meaning: Description, key: str, value: object) -> str:
     if key == "number" and meaning["kind"] == "program":
         return f"{value:#010x} ({value})"
+    if key == "calls":
+        return _calls(meaning["calls"])
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     if value is None:
         return "nothing" if key == "now" else "void"
     return str(value)
+
+
+def _calls(called: list[str]) -> str:
+    """Return what a function of the public API calls, in words."""
+    if not called:
+        return "nothing: it only uses what the client has"
+    return ", ".join("messages of a stream that another call opened" if c == "stream" else c for c in called)
+
+
+def _columns(meaning: Description) -> tuple[str, ...]:
+    """Return the cells after the name in the line of a table."""
+    match meaning["kind"]:
+        case "constant":
+            changes = [e["text"] for e in meaning.get("history", []) if e.get("what") == "number"]
+            return ("".join(changes[-1:]),)
+        case "former value":
+            return f"{meaning['first']} to {meaning['last']}", f"now {meaning['now'] or 'removed'}"
+        case _:
+            first, *more = meaning["fields"] or [""]
+            return meaning["enum"], f"{first} and {len(more)} more" if more else first
 
 
 def size(least: int, most: int | None) -> str:

@@ -9,8 +9,9 @@ from struct import unpack
 
 import pytest
 
-from libvirt_proto.capture import log, objects
-from libvirt_proto.capture.log import log_chunks
+from libvirt_proto.capture import objects
+from libvirt_proto.capture.log import source
+from libvirt_proto.capture.log.source import log_chunks
 from libvirt_proto.capture.sources import read_source
 from libvirt_proto.events import Chunk, ConnectionEvent, Item, Notice
 
@@ -21,6 +22,10 @@ CALL = "RPC_SERVER_CLIENT_MSG_RX: client=0x1 len=32 prog=536903814 vers=1 proc=6
 
 def read(*lines: str, start: str = START) -> list[Item]:
     return list(log_chunks(io.BytesIO("".join(f"{start}{line}\n" for line in lines).encode()).read))
+
+
+def read_text(text: str) -> list[Item]:
+    return list(log_chunks(io.BytesIO(text.encode()).read))
 
 
 def chunks(items: list[Item]) -> list[Chunk]:
@@ -117,7 +122,7 @@ def test_skips_dummy_messages() -> None:
         (CALL.replace("len=32", "len=-1"), "expected len= from 28 to 33554436, got -1"),
         (CALL.replace("proc=60", "proc=0x3c"), "expected an integer, got proc='0x3c'"),
         (CALL.replace("serial=1", "serial=" + "1" * 90), f"expected an integer, got serial='{'1' * 40}…'"),
-        (CALL.partition(" status")[0], "incomplete: serial= is missing"),
+        (CALL.partition(" status")[0], "incomplete: status= is missing"),
         (CALL.replace("0x1", "(nil)"), "expected the address of an object, got '(nil)'"),
         ("RPC_CLIENT_NEW: sock=0x1", "expected the address of an object, got ''"),
         ("RPC_SOCKET_NEW: fd=1", "expected the address of an object, got ''"),
@@ -271,10 +276,7 @@ def test_processes_in_the_journal_are_separate() -> None:
     "line",
     [
         "error : virGDBusGetSystemBus:99 : internal error: Unable to get system bus connection",
-        "qemuMonitorSend:1 : QEMU_MONITOR_SEND_MSG: mon=0x1 msg={} fd=-1",
         "virNetFoo:1 : no object RPC_CLIENT_NEW here",
-        "virNetFoo:1 : 'quoted: RPC_CLIENT_NEW: client=0x1 sock=0x2'",
-        "x" * 500 + ": " + CALL,
         "",
     ],
 )
@@ -286,12 +288,64 @@ def test_skips_lines_of_other_modules(line: str) -> None:
     assert "LIBVIRT_LOG_FILTERS=2:rpc" in words
 
 
-def test_skips_quoted_log_lines() -> None:
-    assert notices(read(CALL, start="")) == notices(read(""))
+NEW = "RPC_CLIENT_NEW: client=0x1 sock=0x2"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"virNetFoo:1 : 'quoted: {NEW}'",
+        f"virDomainDefineXML:1 : xml=<description>{NEW}</description>",
+        f"virDomainDefineXML:1 : xml={START.partition(' ')[2].partition(' ')[2]}{NEW}",
+        "x" * 500 + f": {NEW}",
+    ],
+)
+def test_value_of_a_record_cannot_forge_another(line: str) -> None:
+    items = read(line)
+    assert notices(items) == [("bad-log-line", "line 1: RPC_CLIENT_NEW: is in the text of another record")]
+    assert len(items) == 1
+
+
+def test_name_in_a_certificate_cannot_forge_a_record() -> None:
+    (event,) = read(f"f:1 : RPC_TLS_CONTEXT_SESSION_ALLOW: ctxt=0x1 sess=0x2 dname=CN=host {NEW}")
+    assert isinstance(event, ConnectionEvent)
+    assert event.details[3] == ("dname", "CN=host RPC_CLIENT_NEW:")
+
+
+@pytest.mark.parametrize("line", [CALL, f"Nov 22 21:45:08 host libvirtd[1]: {CALL}", f'"MESSAGE" : "{CALL}"'])
+def test_document_cannot_forge_messages(line: str) -> None:
+    """Lines between records are parts of the value before them."""
+    items = read_text(f"{START}{CALL}\n{START}virDomainDefineXML:1 : xml=<domain>\n{line}\n</domain>\n")
+    assert len(chunks(items)) == 1
+    assert [code for code, _ in notices(items)] == ["bad-log-line"]
+    items = read_text(f"{START}virDomainDefineXML:1 : xml=<domain>\n{line}\n</domain>\n")
+    assert chunks(items) == []
+    assert [code for code, _ in notices(items)] == ["bad-log-line"]
+
+
+@pytest.mark.parametrize(
+    "line", [f'name="{CALL}"', f"name='{CALL}'", f'error: "{CALL}', f'{{"other": "{CALL}"}}']
+)
+def test_quoted_string_cannot_forge_messages(line: str) -> None:
+    items = read_text(line + "\n")
+    assert chunks(items) == []
+    assert notices(items) == [("bad-log-line", "line 1: RPC_SERVER_CLIENT_MSG_RX: is in a quoted string")]
+
+
+def test_counts_lines_that_cannot_be_parsed() -> None:
+    items = read(CALL, *["RPC_CLIENT_MSG_RX: client=0x1 len=x"] * 3, CALL)
+    assert len(chunks(items)) == 2
+    assert notices(items) == [
+        (
+            "bad-log-line",
+            "line 2: RPC_CLIENT_MSG_RX: expected an integer, got len='x'; 3 lines that name a probe of RPC"
+            " cannot be parsed",
+        )
+    ]
 
 
 def test_endless_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "_MAX_LINE", 1000)
+    monkeypatch.setattr(source, "_MAX_LINE", 1000)
     items = read(CALL, "x" * 2_000_000, CALL)
     assert len(chunks(items)) == 1
     assert notices(items) == [

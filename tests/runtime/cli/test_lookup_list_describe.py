@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from libvirt_proto import registry
 from libvirt_proto.cli import main as cli
+from libvirt_proto.definitions import functions
 from tests.support.terminal import on_terminal
 
 
@@ -90,17 +93,158 @@ def test_looks_up_api_names() -> None:
         "number": 1,
         "enum": "virDomainState",
         "file": "libvirt/libvirt-domain.h",
+        "fields": ["remote_domain_get_info_ret.state", "remote_domain_get_state_ret.state"],
     }
     assert (feature["kind"], feature["number"]) == ("driver feature", 2)
     assert (enum["kind"], enum["file"]) == ("API enum", "libvirt/libvirt-domain.h")
     assert enum["text"] == "enum virDomainBlockedReason {\n    VIR_DOMAIN_BLOCKED_UNKNOWN = 0,\n};"
 
 
-def test_number_excludes_api_constants() -> None:
-    """1 is in nearly every enum: only errors, features and events are listed."""
-    found = {meaning["kind"] for meaning in lookup("1")}
-    assert {"error code", "error domain", "error level", "driver feature", "domain event"} <= found
-    assert "API enum member" not in found
+def test_number_finds_members_of_the_api() -> None:
+    found = [meaning for meaning in lookup("5") if meaning["kind"] == "API enum member"]
+    assert {meaning["number"] for meaning in found} == {5}
+    fields = {meaning["name"]: meaning["fields"] for meaning in found}
+    assert fields["VIR_DOMAIN_SHUTOFF"] == [
+        "remote_domain_get_info_ret.state",
+        "remote_domain_get_state_ret.state",
+    ]
+    lines = run("lookup", "5").stdout.splitlines()
+    table = lines[lines.index("API enum members with this number") + 1 :]
+    assert len(table) == 13
+    assert table[-1].endswith(" more (--all)")
+    assert all(line.startswith("  VIR_") for line in table[:-1])
+    assert len(run("lookup", "--all", "5").stdout.splitlines()) == len(lines) + len(found) - 13
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("virDomainState.5", "VIR_DOMAIN_SHUTOFF"),
+        ("virErrorNumber.42", "VIR_ERR_NO_DOMAIN"),
+        ("virDomainEventID.28", "VIR_DOMAIN_EVENT_ID_VCPU_REMOVED"),
+        ("virNetMessageStatus.2", "VIR_NET_CONTINUE"),
+    ],
+)
+def test_looks_up_number_of_an_enum(word: str, name: str) -> None:
+    assert [meaning["name"] for meaning in lookup(word)] == [name]
+
+
+def test_looks_up_constants_by_value() -> None:
+    now, *_ = lookup("33554432")
+    assert (now["kind"], now["name"]) == ("constant", "VIR_NET_MESSAGE_MAX")
+    [before] = lookup("16777216")
+    assert before == {
+        "query": "16777216",
+        "kind": "former value",
+        "name": "VIR_NET_MESSAGE_MAX",
+        "number": 16777216,
+        "first": "1.0.6",
+        "last": "3.3.0",
+        "now": 33554432,
+    }
+    assert "  releases  1.0.6 to 3.3.0\n  now       33554432\n" in run("lookup", "16777216").stdout
+    names = [meaning["name"] for meaning in lookup("16384") if meaning["kind"] == "constant"]
+    assert "REMOTE_DOMAIN_LIST_MAX" in names
+    assert len(names) == 15
+    assert "16777216" in run("lookup", "--release", "3.3.0", "VIR_NET_MESSAGE_MAX").stdout
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("0x20008086", "536903814", "0b100000000000001000000010000110", "0o4000100206", "04000100206"),
+        *("20008086", "20008086h", "0x20008086u", "536903814UL", "536_903_814", "536,903,814"),
+    ],
+)
+def test_numbers_in_any_base(word: str) -> None:
+    assert [meaning["name"] for meaning in lookup(word)] == ["remote"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["-2024565991", "\N{MINUS SIGN}2024565991", "18446744071684985625", "0xffffffff87539319", "87539319"],
+)
+def test_numbers_with_any_sign(word: str) -> None:
+    """A program with the high bit, as C prints it: signed, or sign-extended to 64 bits."""
+    assert [meaning["name"] for meaning in lookup(word)] == ["log_manager"]
+
+
+def test_negative_numbers_are_words() -> None:
+    names = {meaning["name"]: meaning["query"] for meaning in lookup("-1")}
+    assert names["VIR_CPU_COMPARE_ERROR"] == "-1"
+    assert run("lookup", "--jsno", "-1").exit_code == 2
+
+
+def test_looks_up_functions_of_the_api() -> None:
+    function, procedure = lookup("virDomainBlockCommit")
+    assert function == {
+        "query": "virDomainBlockCommit",
+        "kind": "API function",
+        "name": "virDomainBlockCommit",
+        "since": "0.10.2",
+        "calls": ["remote.domain_block_commit"],
+    }
+    assert (procedure["kind"], procedure["number"]) == ("procedure", 290)
+    assert procedure["acl"] == ["domain:block_write"]
+    assert [meaning["name"] for meaning in lookup("VIRDOMAINGETSTATE")] == [
+        "virDomainGetState",
+        "remote.domain_get_state",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("function", "calls"),
+    [
+        ("virDomainGetName", "nothing: it only uses what the client has"),
+        ("virStreamSend", "messages of a stream that another call opened"),
+        ("virConnectOpenReadOnly", "remote.auth_list, remote.connect_open"),
+        ("virDomainLookupByUUIDString", "remote.domain_lookup_by_uuid"),
+        ("virConnectSetKeepAlive", "keepalive.ping"),
+        ("virDomainQemuMonitorCommand", "qemu.domain_monitor_command"),
+        ("virAdmServerListClients", "admin.server_list_clients"),
+        ("virDomainLxcOpenNamespace", "lxc.domain_open_namespace"),
+    ],
+)
+def test_shows_what_functions_call(function: str, calls: str) -> None:
+    assert f"  calls  {calls}\n" in run("lookup", function).stdout
+
+
+def test_function_without_its_procedure_in_old_release() -> None:
+    [function] = json.loads(run("lookup", "--json", "--release", "1.0.4", "virDomainRename").stdout)
+    assert function["calls"] == ["0x20008086.358"]
+
+
+def test_suggests_functions() -> None:
+    result = run("lookup", "virDomainGetStat")
+    assert result.exit_code == 1
+    assert "Did you mean 'virDomainGetState'" in result.stderr
+
+
+def test_every_function_of_the_api_has_its_procedure() -> None:
+    """402 of 568 functions are named after their procedure, 366 of them of the remote program in 9.0.0."""
+    names, calls = [*functions.names()], Counter[str]()
+    for name in names:
+        found = functions.find(name)
+        assert found is not None
+        for program, number in found.procedures:
+            procedure = registry.program(program).by_number[number]
+            infix = {"qemu": "qemu", "lxc": "lxc", "admin": "adm"}.get(registry.program(program).name, "")
+            own = "vir" + infix + procedure.name.replace("_", "")
+            plain = name.lower().replace("qemu", "").replace("lxc", "").replace("adm", "")
+            if plain == own.replace(infix, "", 1):
+                calls[registry.program(program).name] += 1
+    assert len(names) == 568
+    assert calls == {"remote": 375, "admin": 20, "qemu": 6, "lxc": 1}
+
+
+def test_looks_up_permissions() -> None:
+    [found] = lookup("domain:read")
+    assert found["action"] == "org.libvirt.api.domain.read"
+    assert "remote.domain_get_state" in found["procedures"]
+    assert found["filtered"] == ["remote.connect_get_all_domain_stats"]
+    for word in ("org.libvirt.api.storage-pool.search-storage-vols", "storage-pool:search-storage-vols"):
+        assert [meaning["name"] for meaning in lookup(word)] == ["storage_pool:search_storage_vols"]
+    assert "Did you mean 'domain:read'" in run("lookup", "domain:raed").stderr
 
 
 def test_shows_annotations_and_streams() -> None:
@@ -247,6 +391,26 @@ def test_list_procedures() -> None:
     assert "\tremote.supports_feature\t" in older
 
 
+def test_list_procedures_by_permission() -> None:
+    def listed(*words: str) -> list[str]:
+        rows = run("list", "procedures", *words).stdout.splitlines()
+        return [row.split("\t")[1] for row in rows]
+
+    assert listed("--acl", "domain:open_graphics") == [
+        "remote.domain_open_graphics",
+        "remote.domain_open_graphics_fd",
+    ]
+    assert listed("--acl", "org.libvirt.api.domain.open-graphics") == listed("--acl", "domain:open_graphics")
+    # As a filter of the reply (@aclfilter), too.
+    assert "remote.connect_get_all_domain_stats" in listed("--acl", "domain:read")
+    # With conditions: domain:save:!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE.
+    assert "remote.domain_set_metadata" in listed("--acl", "domain:save")
+    both = listed("--acl", "secret:*", "--acl", "domain:open_graphics")
+    assert set(both) == {*listed("--acl", "secret:*"), *listed("--acl", "domain:open_graphics")}
+    assert "remote.auth_list" in listed("--acl", "none")
+    assert "remote.domain_get_info" not in listed("--acl", "none")
+
+
 def test_list_types_and_enums() -> None:
     types = {row["name"]: row for row in json.loads(run("list", "types", "--format", "json").stdout)}
     assert types["remote_uuid"]["kind"] == "typedef"
@@ -265,6 +429,9 @@ def test_list_types_and_enums() -> None:
     [
         (["list", "nothing"], "'nothing'"),
         (["list", "types", "--program", "remot"], "Did you mean 'remote'?"),
+        (["list", "procedures", "--acl", "domain:raed"], "Did you mean 'domain:read'"),
+        (["list", "types", "--acl", "domain:read"], "--acl requires procedures"),
+        (["list", "programs", "--release", "10"], "(10.x: 10.0.0, 10.1.0, 10.2.0)"),
         (["lookup"], "missing argument"),
         (["describe"], "missing argument"),
     ],

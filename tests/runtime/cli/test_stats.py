@@ -114,7 +114,7 @@ def test_tables_fit_the_terminal(captures: Path, name: str, columns: int) -> Non
 
 
 def test_top_limits_every_table(captures: Path) -> None:
-    """Each table says how many rows it leaves out."""
+    """Each table reports how many rows it leaves out."""
     result = run("stats", "--format", "text", "--top", "1", captures / "tour.pcap")
     sections = [block.splitlines()[1:] for block in SHOWN.sub("", result.stdout).split("\n\n")[1:]]
     tables = [rows for rows in sections if "  " in rows[0]]

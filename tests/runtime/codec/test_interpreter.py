@@ -37,16 +37,16 @@ def write(type_: str | type[Any], value: Any) -> bytes:
 @pytest.mark.parametrize(
     ("changes", "path", "words"),
     [
-        ({"dom": 5}, "dom", "5 is no NonnullDomain"),
-        ({"s": Point(1, 2)}, "s", "Point(from_=1, y=2) is no Shape"),
-        ({"s": Shape(Colour.GREEN, 7)}, "s.p", "7 is no Point"),
-        ({"s": Shape(Colour.RED, 7)}, "s.value", "7 in a void arm"),
-        ({"params": "text"}, "params", "'text' is no list"),
+        ({"dom": 5}, "dom", "expected NonnullDomain, got 5"),
+        ({"s": Point(1, 2)}, "s", "expected Shape, got Point(from_=1, y=2)"),
+        ({"s": Shape(Colour.GREEN, 7)}, "s.p", "expected Point, got 7"),
+        ({"s": Shape(Colour.RED, 7)}, "s.value", "expected None (the arm is void), got 7"),
+        ({"params": "text"}, "params", "expected a list, got 'text'"),
         ({"params": [Param("a", ParamValue(9, 1))]}, "params[0].value.type", "no arm for discriminant 9"),
         ({"params": [Param("a", ParamValue(1, "x"))]}, "params[0].value.i", "'x' does not fit: "),
-        ({"model": [1, 2, 3]}, "model", "has 3 elements, must have 4"),
+        ({"model": [1, 2, 3]}, "model", "expected 4 elements, got 3"),
         ({"big": [1, 2, 3]}, "big", "count 3 is over the limit of 2"),
-        ({"dom": Domain("n", bytes(15), 1)}, "dom.uuid", "has 15 bytes, must have 16"),
+        ({"dom": Domain("n", bytes(15), 1)}, "dom.uuid", "expected 16 bytes, got 15"),
     ],
 )
 def test_what_cannot_be_written(changes: dict[str, Any], path: str, words: str) -> None:

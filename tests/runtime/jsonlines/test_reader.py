@@ -201,29 +201,30 @@ TWO_PAYLOADS = (
         ({"procedure": "nothing"}, 'procedure: unknown procedure "nothing" of remote'),
         ({"vers": 2}, "procedure: unknown program 536903814 version 2"),
         ({"prog": 5, "program": None, "vers": None}, "vers: is missing"),
-        ({"prog": "remote"}, 'prog: "remote" is no integer'),
+        ({"prog": "remote"}, 'prog: expected an integer, got "remote"'),
         ({"program": 5}, "program: expected a string, got 5"),
         ({"serial": None}, "serial: is missing"),
-        ({"serial": -1}, "serial: -1 is not between 0 and 4294967295"),
-        ({"proc": 2**31, "procedure": None}, "proc: 2147483648 is not between -2147483648 and 2147483647"),
+        ({"serial": -1}, "serial: expected an integer from 0 to 4294967295, got -1"),
+        ({"proc": 2**31, "procedure": None},
+         "proc: expected an integer from -2147483648 to 2147483647, got 2147483648"),
         ({"type": "kall"}, "type: expected a number or one of call, reply, message, stream, call_with_fds,"
                            ' reply_with_fds, stream_hole, got "kall"'),
         ({"status": None}, "status: is missing"),
-        ({"status": 2**31}, "status: 2147483648 is not between -2147483648 and 2147483647"),
+        ({"status": 2**31}, "status: expected an integer from -2147483648 to 2147483647, got 2147483648"),
         ({"dir": "up"}, 'dir: expected c2s, s2c or null, got "up"'),
         ({"conn": 1}, "conn: expected a string, got 1"),
-        ({"time_ns": 0.5}, "time_ns: 0.5 is no integer"),
+        ({"time_ns": 0.5}, "time_ns: expected an integer, got 0.5"),
         ({"fds": 1}, "fds: only call_with_fds and reply_with_fds have descriptors"),
         ({"type": "call_with_fds"},
          "fds: is missing: call_with_fds and reply_with_fds carry a descriptor count"),
         ({"type": "call_with_fds", "fds": 33}, "descriptor count 33 is over the limit of 32"),
-        ({"spare": "x"}, 'spare: "x" is not hex (two digits per byte, as a string)'),
-        ({"data": "x"}, 'data: "x" is not base64 (a string)'),
+        ({"spare": "x"}, 'spare: expected hex (a string with two digits per byte), got "x"'),
+        ({"data": "x"}, 'data: expected base64 (a string), got "x"'),
         ({"data": "AA=="},
          "data: expected payload of type remote_domain_lookup_by_name_args instead of data"),
         ({"payload": None}, "payload: is missing (remote_domain_lookup_by_name_args)"),
-        ({"payload": 5}, "payload: 5 is no object (remote_domain_lookup_by_name_args)"),
-        ({"payload": {"name": 5}}, 'payload.name: 5 is no string, nor {"base64": "…"}'),
+        ({"payload": 5}, "payload: expected an object (remote_domain_lookup_by_name_args), got 5"),
+        ({"payload": {"name": 5}}, 'payload.name: expected a string or {"base64": "…"}, got 5'),
         ({"payload": {"name": "x" * 4194305}}, "payload.name: length 4194305 is over the limit of 4194304"),
         ({"payload": {"name": "\ud800"}},
          "is not JSON: JSON is malformed: unexpected end of escaped utf-16 surrogate pair (byte 333)"),
@@ -280,7 +281,7 @@ def test_bad_lines_are_numbered_and_skipped() -> None:
     first, second, third, fourth, last = parsed_lines(good, b"", bad, b"{", event, b"[1]", good)
     assert isinstance(first, Parsed)
     assert (first.line, first.captured.n, first.frame) == (1, 1, LOOKUP)
-    assert second == Notice("bad-line", 'line 3, payload.name: [] is no string, nor {"base64": "…"}')
+    assert second == Notice("bad-line", 'line 3, payload.name: expected a string or {"base64": "…"}, got []')
     assert third == Notice("bad-line", "line 4: is not JSON: Input data was truncated")
     assert fourth == Notice("bad-line", "line 6: expected an object, got [1]")
     assert isinstance(last, Parsed)

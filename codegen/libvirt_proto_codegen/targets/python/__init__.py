@@ -67,6 +67,7 @@ class Package(Mapping[str, str]):
             "banner": banner(self._schema, "python"),
             "first": repr(history.first),
             "last": repr(history.last),
+            "releases": list(map(repr, history.releases)),
             "rows": rows(history),
         }
         return render("python", "history.py.j2", view)

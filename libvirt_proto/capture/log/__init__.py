@@ -1,0 +1,1 @@
+"""libvirt's own log, in the forms in which people keep and quote it."""

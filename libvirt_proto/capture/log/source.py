@@ -1,0 +1,513 @@
+"""The log as an input: lines to messages, connections and events.
+
+With `log_filters="2:rpc"` (LIBVIRT_LOG_FILTERS for a client) libvirt logs the header and the length of each
+message, without its payload. `grammar` finds the records in a text; this module decides which lines form the
+text: one, or up to four that a mail program wrapped, or an entry of a structured log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import product, takewhile
+from typing import Final
+
+from ...blocks import LineTooLongError, Read, text_lines
+from ...events import Item, Notice, NoticeCode
+from ...rpc.wire import MAX_FRAME, MIN_FRAME
+from ..objects import MESSAGES, ObjectError, Objects, header
+from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
+from .dress import MARKS, TEXTS, Entry, field, objects, undress
+from .grammar import NUMBERS, Head, Problem, Record, Text, is_complete, parse
+from .lengths import TOKEN as LENGTH_TOKEN
+from .lengths import WrongLengths
+
+#: Lines of other areas contain whole documents; none is longer than a message.
+_MAX_LINE: Final = MAX_FRAME
+#: Lines that are joined to one, and the size of a wrapped line.
+_MAX_JOINED: Final = 3
+_MAX_WRAPPED: Final = 250
+#: Lines of an entry before and after its text, and the size of those that are kept.
+_MAX_ENTRY: Final = 60
+_MAX_KEPT: Final = 2000
+#: Lines that libvirt's probes write have it; markdown and HTML may escape the next character.
+_TOKEN: Final = b"RPC"
+#: A wrapped line may end in the middle of the token.
+_TOKEN_STARTS: Final = (b"R", b"RP", b"R\r", b"RP\r", b"R=", b"RP=", b"R=\r", b"RP=\r")
+#: Size of such a line, with its marks.
+_MAX_QUOTED: Final = 100
+#: rsyslog and syslogd write repeated messages once.
+_REPEATED: Final = re.compile(r"message repeated (\d{1,10}) times(?:: \[ ?)?")
+_MAX_REPEATED: Final = 100
+
+#: A message in a file that libvirt wrote, the fast path.
+_MESSAGE_LINE: Final = re.compile(
+    rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.(\d{3})([+-]\d{4}): \d{1,20}: [a-z]{4,7} : (?:\w{1,80}:\d{1,8} : )?"
+    rb"RPC_(CLIENT_MSG_RX|CLIENT_MSG_TX_QUEUE|SERVER_CLIENT_MSG_RX|SERVER_CLIENT_MSG_TX_QUEUE):"
+    rb" client=(0x[0-9a-f]{1,16}) len=(\d{1,8}) prog=(-?\d{1,20}) vers=(-?\d{1,20}) proc=(-?\d{1,20})"
+    rb" type=(-?\d{1,20}) status=(-?\d{1,20}) serial=(-?\d{1,20})\r?"
+)
+#: The name of a probe at the end of a line that was wrapped in it.
+_PART: Final = re.compile(r"RPC(?:_[A-Z_]{0,60})?=?$")
+#: A line with a part of a head: its level, or the end of a time.
+_HEAD_PART: Final = re.compile(rb"\d\d:\d\d:\d\d")
+#: A number that was wrapped.
+_DIGITS: Final = re.compile(rb"[>|\s]*\d{1,19}\r?")
+#: The size of a line that a mail program may have cut in a number.
+_MIN_FULL: Final = 60
+#: Processes whose style of records is known.
+_MAX_PROCESSES: Final = 4096
+
+#: A line of libvirt: a head, or in the journal the name of a libvirt program.
+_HEAD_LINE: Final = re.compile(
+    rb"\d\d:\d\d:\d\d\.\d{3}(?:[+-]\d{4})?: \d{1,20}: (?:debug|info|warning|error) : "
+    rb"|^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+\d{4}(?:: |\r?$)"
+)
+_PROGRAM_LINE: Final = re.compile(rb'^[^\n"(]{0,200}?\b(?:libvirt|virt|virsh)[a-z-]{0,32}\[\d{1,10}\]: ')
+
+_NO_RPC: Final = (
+    "no line of this log is about RPC; a daemon writes them with these in its configuration file:"
+    ' log_filters="2:rpc" and log_outputs="2:file:/var/log/libvirt/libvirtd.log";'
+    " a client with LIBVIRT_LOG_FILTERS=2:rpc LIBVIRT_LOG_OUTPUTS=2:file:client.log"
+)
+_CAUSES: Final[dict[Cause, tuple[NoticeCode, str]]] = {
+    "none": (NoticeCode.NO_TIMES, "these lines have no time, so the messages get none"),
+    "year": (
+        NoticeCode.NO_TIMES,
+        "these times have no year, so the messages get none; journalctl -o short-iso-precise has it",
+    ),
+    "boot": (
+        NoticeCode.NO_TIMES,
+        "these times count from the start of the machine, so the messages get none;"
+        " journalctl -o short-iso-precise has the date",
+    ),
+    "zone": (NoticeCode.NO_ZONE, "these times have no zone, or only its name, and are read as UTC"),
+}
+
+
+class NotALogError(ValueError):
+    """No line of a text is libvirt's."""
+
+
+def is_libvirt_text(data: bytes) -> bool:
+    """Return whether these bytes contain a line of libvirt's log."""
+    return any(map(_is_libvirt_line, data.split(b"\n")))
+
+
+def _is_libvirt_line(line: bytes) -> bool:
+    if (b"+" in line or b" : " in line) and _HEAD_LINE.search(line):
+        return True
+    return b"]: " in line and _PROGRAM_LINE.search(line) is not None
+
+
+def log_chunks(read: Read, *, undecided: bool = False) -> Iterator[Item]:
+    """Yield the items of a log, in order.
+
+    A message is a Chunk of length word and header, with the size of its payload as `cut`. Records with len=0
+    are not messages. Connections follow `objects`. All other RPC records become events.
+
+    Notices: `bad-log-line`, at the end, with the number of lines that name a probe of RPC and are not its
+    record; `no-rpc-lines`, with the settings that are needed; `no-times`, `no-zone` and `wrong-length`
+    (notes).
+
+    Raises NotALogError at the end of an `undecided` text without a line of libvirt.
+    """
+    return _Log(undecided).read(read)
+
+
+class _BadLineError(ValueError):
+    """A record with numbers that libvirt does not write."""
+
+
+class _Waiting:
+    """Lines that the following ones may complete: `lines[0]` has the token and the number `number`, `before`
+    precede it. For an entry of a structured log `fields` are the fields so far, and `around` is the context
+    that its first line gives."""
+
+    def __init__(self, number: int, line: bytes, before: Iterable[bytes]) -> None:
+        self.number = number
+        self.lines = [line]
+        self.before = list(before)
+        self.held: tuple[Record, str] | None = None
+        self.fields: dict[str, object] = {}
+        self.around: Context | None = None
+        self.text = ""
+
+
+class _Log:
+    def __init__(self, undecided: bool) -> None:
+        self._undecided = undecided
+        #: Whether a line of libvirt was found.
+        self._libvirt = False
+        self._objects = Objects("log")
+        self._lengths = WrongLengths()
+        self._number = 0
+        self._noted: set[Cause] = set()
+        #: The lines before this one, since the last record.
+        self._recent: deque[bytes] = deque(maxlen=_MAX_ENTRY)
+        self._waiting: _Waiting | None = None
+        #: Processes whose records have a head; "" for a log without process numbers.
+        self._headed: set[str] = set()
+        #: The records of the line before this one.
+        self._last: list[tuple[Record, Context]] = []
+        self._empty = True
+        self._bad = 0
+        self._bad_known = False
+        self._first_bad = ""
+        #: The second of the last message in the fast path.
+        self._second: tuple[bytes, bytes, int | None] = b"", b"", None
+
+    def read(self, read: Read) -> Iterator[Item]:
+        fast, recent = _MESSAGE_LINE.fullmatch, self._recent
+        try:
+            for self._number, line in enumerate(text_lines(read, _MAX_LINE), 1):
+                if _TOKEN in line:
+                    match = fast(line)
+                    if match is not None and self._waiting is None:
+                        yield from self._message_line(match)
+                    else:
+                        yield from self._candidate(line)
+                elif self._waiting is not None:
+                    yield from self._next(line)
+                elif self._last and b"message repeated" in line:
+                    yield from self._repeated(line)
+                elif LENGTH_TOKEN in line:
+                    yield from self._wrong_length(line)
+                else:
+                    if not self._libvirt and _is_libvirt_line(line):
+                        self._libvirt = True
+                        self._head_line(line)
+                    size = len(line)
+                    recent.append(line if size < _MAX_KEPT else b"")
+                    if size < _MAX_QUOTED and line.endswith(_TOKEN_STARTS):
+                        self._wait(line)
+            yield from self._give_up()
+        except LineTooLongError as error:
+            yield from self._give_up()
+            text = f"line {self._number + 1}: {error}; the rest was not read"
+            yield Notice(NoticeCode.BAD_LOG_LINE, text)
+        yield from self._verdict()
+
+    def _verdict(self) -> Iterator[Notice]:
+        if self._undecided and not (self._libvirt or self._bad_known):
+            raise NotALogError
+        if self._bad:
+            more = f"; {self._bad} lines that name a probe of RPC cannot be parsed" if self._bad > 1 else ""
+            yield Notice(NoticeCode.BAD_LOG_LINE, self._first_bad + more)
+        elif self._empty and not self._lengths.any:
+            yield Notice(NoticeCode.NO_RPC_LINES, _NO_RPC)
+        yield from self._lengths.conclusion()
+
+    def _wrong_length(self, line: bytes) -> Iterator[Notice]:
+        """Yield the explanation of an error about a length word."""
+        yield from self._lengths.notices(self._number, undress(line))
+        self._libvirt = self._libvirt or self._lengths.any
+
+    def _message_line(self, match: re.Match[bytes]) -> Iterator[Item]:
+        """Yield the items of a message that libvirt wrote to a file."""
+        second, millisecond, zone, name, client, *numbers = match.groups()
+        if (second, zone) != self._second[:2]:
+            head = Head(0, 0, second[:10].decode(), second[11:].decode(), None, zone.decode(), "")
+            self._second = second, zone, head_time(head).ns
+        base = self._second[2]
+        time_ns = None if base is None else base + int(millisecond) * 1_000_000
+        if time_ns is None:
+            yield from self._note("none")
+        self._headed.add("")
+        self._recent.clear()
+        self._last.clear()
+        self._libvirt, self._empty = True, False
+        values = dict(zip(NUMBERS, map(int, numbers), strict=True))
+        try:
+            yield from self._message(name.decode().lower(), time_ns, "", client.decode(), values)
+        except _BadLineError as error:
+            self._report(Problem(f"RPC_{name.decode()}", 0, str(error)))
+
+    # Lines with the token
+
+    def _candidate(self, line: bytes) -> Iterator[Item]:
+        """Yield the items of a line with the token."""
+        if self._waiting is not None:
+            yield from self._next(line)
+            return
+        self._last.clear()
+        before = list(self._recent)
+        text = undress(line)
+        if (named := field(text)) is not None and named[0] in TEXTS and isinstance(named[1], str):
+            self._enter(named[1], line, before)
+            return
+        if '"' in text and (entries := objects(text)):
+            yield from self._entries(entries, of_prefix(text[: text.find("{")]))
+            return
+        found = parse(text)
+        if found.records and not found.records[0].head and (joined := self._joined([line], before)):
+            yield from self._accept(*joined)
+            return
+        yield from self._text(found, text)
+        if found.records:
+            line = text[found.records[-1].end :].encode()
+        if any(problem.open for problem in found.problems) or _PART.search(text):
+            self._wait(line, () if found.records else before)
+        elif not found.records:
+            self._recent.append(line if len(line) < _MAX_KEPT else b"")
+
+    def _text(self, found: Text, text: str, context: Context | None = None) -> Iterator[Item]:
+        """Yield the items of what was found in a text, except of a record that may continue. Without a
+        context, it is before the first record."""
+        sure, after = context is not None, 0
+        for record in found.records:
+            start = record.head.start if record.head else record.start
+            if not sure:
+                own = of_prefix(text[after:start])
+                context = own if context is None or own.process or own.stamp != NO_TIME else context
+            assert context is not None
+            if self._is_inside(record, context.process, sure=sure):
+                self._report(Problem(record.name, record.start, "is in the text of another record"))
+                continue
+            yield from self._record(record, context, _times(text[after:start]))
+            after = record.end
+        for problem in found.problems:
+            if not problem.open:
+                self._report(problem)
+
+    def _is_inside(self, record: Record, process: str, *, sure: bool) -> bool:
+        """Return whether a record without a complete head is in a text whose records have one. If it is
+        `sure` to be the text of an entry, only a log without entries can contain it."""
+        if record.head is not None and record.head.clock is not None:
+            if not sure and len(self._headed) < _MAX_PROCESSES:
+                self._headed.add(process)
+            return False
+        for line in self._recent:
+            self._head_line(line)
+        return "" in self._headed or (not sure and process in self._headed)
+
+    def _head_line(self, line: bytes) -> None:
+        """Note the process of a line with a head."""
+        match = _HEAD_LINE.search(line)
+        if match is not None and len(self._headed) < _MAX_PROCESSES:
+            self._headed.add(of_prefix(line[: match.start()].decode("utf-8", "replace")).process)
+
+    def _report(self, problem: Problem) -> None:
+        """Count a line that names a probe of RPC and has no record of it."""
+        if problem.name.startswith("RPC_"):
+            self._bad += 1
+            self._bad_known = self._bad_known or problem.known
+            number = self._number if self._waiting is None else self._waiting.number
+            self._first_bad = self._first_bad or f"line {number}: {problem.name}: {problem.reason}"
+
+    # Wrapped lines
+
+    def _wait(self, line: bytes, before: Iterable[bytes] = ()) -> None:
+        short = [*takewhile(lambda each: len(each) < _MAX_WRAPPED, reversed(list(before)))]
+        self._waiting = _Waiting(self._number, line, reversed(short[:_MAX_JOINED]))
+
+    def _next(self, line: bytes) -> Iterator[Item]:
+        """Yield the items of waiting lines that this one completes; this one is among them, or follows."""
+        waiting = self._waiting
+        assert waiting is not None
+        if waiting.around is not None:
+            named = field(undress(line))
+            if named is not None and named[0] not in TEXTS and len(waiting.fields) < _MAX_ENTRY:
+                waiting.fields[named[0]] = named[1]
+                return
+        elif len(line) < _MAX_WRAPPED and (waiting.held is None or _DIGITS.fullmatch(line)):
+            joined = self._joined([*waiting.lines, line], waiting.before)
+            if joined is not None:
+                record, text = joined
+                if record.end == len(text) and len(line) >= _MIN_FULL and waiting.held is None:
+                    waiting.held = joined  # its last number may continue
+                    waiting.lines.append(line)
+                    return
+                self._waiting = None
+                yield from self._accept(record, text)
+                return
+            if (
+                len(waiting.lines) < _MAX_JOINED
+                and _TOKEN not in line
+                and not _HEAD_LINE.search(line)
+                and waiting.held is None
+            ):
+                waiting.lines.append(line)
+                return
+        yield from self._give_up()
+        yield from self._again(line)
+
+    def _joined(self, lines: list[bytes], before: list[bytes]) -> tuple[Record, str] | None:
+        """Join lines, with up to `_MAX_JOINED` more than one; return the record that they complete, and the
+        text, or None."""
+        room = _MAX_JOINED + 1 - len(lines)
+        if room < 0 or max(map(len, lines)) >= _MAX_WRAPPED:
+            return None
+        for count in range(min(room, len(before)), -1, -1):
+            parts = [*before[len(before) - count :], *lines]
+            if len(parts) == 1 or max(map(len, parts)) >= _MAX_WRAPPED:
+                continue
+            if count and not _HEAD_PART.search(parts[0]):
+                continue
+            for text, last in _variants(parts):
+                for record in parse(text).records:
+                    first = record.head.start < len(parts[0]) if record.head else not count
+                    if first and record.end > last:
+                        return record, text
+        return None
+
+    def _accept(self, record: Record, text: str) -> Iterator[Item]:
+        """Yield the items of a record in joined lines, and of the rest of them."""
+        self._recent.clear()
+        yield from self._text(Text([record], [], record.head), text)
+        rest = text[record.end :]
+        if rest.strip():
+            yield from self._again(rest.encode())
+
+    def _again(self, line: bytes) -> Iterator[Item]:
+        """Yield the items of a line that does not belong to those before it."""
+        if _TOKEN in line:
+            yield from self._candidate(line)
+        elif LENGTH_TOKEN in line:
+            yield from self._wrong_length(line)
+        else:
+            self._recent.append(line if len(line) < _MAX_KEPT else b"")
+
+    def _give_up(self) -> Iterator[Item]:
+        """Yield the items of lines that nothing completes."""
+        waiting = self._waiting
+        if waiting is not None:
+            yield from self._alone(waiting)
+            self._waiting = None
+
+    def _alone(self, waiting: _Waiting) -> Iterator[Item]:
+        if waiting.around is not None:
+            context = of_fields(waiting.fields, waiting.around)
+            for line in waiting.text.split("\n"):
+                yield from self._text(parse(line), line, context)
+            return
+        if waiting.held is not None:
+            record, text = waiting.held
+            yield from self._text(Text([record], [], record.head), text)
+            return
+        text = undress(waiting.lines[0])
+        found = parse(text)
+        for problem in found.problems:
+            if problem.open and problem.partial is not None:
+                yield from self._text(Text([problem.partial], [], found.head), text)
+            elif problem.open:
+                self._report(problem)
+        self._recent.extend(waiting.lines)
+
+    # Structured logs
+
+    def _enter(self, text: str, line: bytes, before: list[bytes]) -> None:
+        """Begin an entry with its text: its other fields are before and after it."""
+        self._waiting = waiting = _Waiting(self._number, line, ())
+        waiting.text, waiting.around = text, Context()
+        for each in before:
+            self._head_line(each)
+        for each in reversed(before):
+            named = field(undress(each))
+            if named is None:
+                waiting.around = of_prefix(undress(each))
+                break
+            waiting.fields.setdefault(*named)
+        self._recent.clear()
+
+    def _entries(self, entries: Iterable[Entry], around: Context) -> Iterator[Item]:
+        """Yield the items of the objects on a line."""
+        for each in self._recent:
+            self._head_line(each)
+        self._recent.clear()
+        for entry in entries:
+            context = of_fields(entry.fields, around)
+            for line in entry.text.split("\n"):
+                found = parse(line)
+                if not entry.named:
+                    inside = [record for record in found.records if not (record.head and record.head.clock)]
+                    for record in inside:
+                        self._report(Problem(record.name, record.start, "is in a quoted string"))
+                    found = found._replace(records=[each for each in found.records if each not in inside])
+                yield from self._text(found, line, context)
+                for problem in found.problems:
+                    if problem.open:
+                        self._report(problem)
+
+    # Records
+
+    def _record(self, record: Record, context: Context, times: int) -> Iterator[Item]:
+        """Yield the items of a record, as often as it was repeated."""
+        stamp = context.stamp
+        if record.head is not None and record.head.clock is not None:
+            stamp = head_time(record.head)
+        thread = context.thread if record.head is None else record.head.thread
+        context = Context(stamp, context.process, thread)
+        if stamp.cause is not None:
+            yield from self._note(stamp.cause)
+        self._recent.clear()
+        self._libvirt, self._empty = True, False
+        self._last.append((record, context))
+        yield from self._times(record, context, times)
+
+    def _times(self, record: Record, context: Context, times: int) -> Iterator[Item]:
+        if times > _MAX_REPEATED:
+            reason = f"was repeated {times} times, {_MAX_REPEATED} are shown"
+            self._report(Problem(record.name, record.start, reason))
+        for _ in range(min(times, _MAX_REPEATED)):
+            try:
+                yield from self._items(record, context)
+            except (_BadLineError, ObjectError) as error:
+                self._report(Problem(record.name, record.start, str(error)))
+                return
+
+    def _repeated(self, line: bytes) -> Iterator[Item]:
+        """Yield the items of the line before this one, which reports its repetition."""
+        last, self._last = self._last, []
+        for record, context in last:
+            yield from self._times(record, context, _times(line.decode("utf-8", "replace")))
+
+    def _note(self, cause: Cause) -> Iterator[Notice]:
+        if cause not in self._noted:
+            self._noted.add(cause)
+            code, text = _CAUSES[cause]
+            yield Notice(code, text, severity="note")
+
+    def _items(self, record: Record, context: Context) -> Iterator[Item]:
+        values = record.values()
+        time_ns = context.stamp.ns
+        if record.kind in MESSAGES:
+            numbers = {word: int(values[word]) for word in NUMBERS}
+            yield from self._message(record.kind, time_ns, context.process, values["client"], numbers)
+        else:
+            thread = () if context.thread is None else (("thread", context.thread),)
+            details = (*thread, *record.words)
+            yield from self._objects.event(record.kind, time_ns, context.process, values, details)
+
+    def _message(
+        self, kind: str, time_ns: int | None, process: str, client: str, numbers: dict[str, int]
+    ) -> Iterator[Item]:
+        length = numbers["len"]
+        if length == 0:  # libvirt's placeholders, which are never sent
+            return
+        if not MIN_FRAME <= length <= MAX_FRAME:
+            raise _BadLineError(f"expected len= from {MIN_FRAME} to {MAX_FRAME}, got {length}")
+        data = header(length, numbers)
+        yield from self._objects.message(kind, time_ns, process, client, data, length)
+
+
+def _times(text: str) -> int:
+    """Return how often a text states that the message was repeated."""
+    match = _REPEATED.search(text)
+    return int(match[1]) if match else 1
+
+
+def _variants(parts: list[bytes]) -> Iterator[tuple[str, int]]:
+    """Yield the ways to join wrapped lines, and where the last one begins: a break replaced a blank, or
+    nothing. Only the second is possible in quoted-printable text."""
+    encoded = any(b"=3D" in part for part in parts)
+    texts = [MARKS.sub("", undress(part), count=1).rstrip() for part in parts]
+    if encoded:
+        texts = [text.removesuffix("=") for text in texts]
+    compact = "".join(texts).replace(" ", "")
+    if not is_complete(compact):
+        return
+    for breaks in product(("",) if encoded else (" ", ""), repeat=len(parts) - 1):
+        head = "".join(text + each for text, each in zip(texts, breaks, strict=False))
+        yield head + texts[-1], len(head)
