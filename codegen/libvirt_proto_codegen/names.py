@@ -137,6 +137,17 @@ class Names:
                 return f'{file.specification.file} defines it: add %#include "{header}"'
         return None
 
+    def absent(self, module: str) -> str:
+        """Return a note on headers that a file includes and for which no definition file is known."""
+        specification = self.files[module].specification
+        known = {file.specification.file.removesuffix(".x") for file in self.files.values()}
+        absent = [header for header in specification.includes if header.removesuffix(".h") not in known]
+        if not absent:
+            return ""
+        headers = ", ".join(absent[:3])
+        files = ", ".join(header.removesuffix(".h") + ".x" for header in absent[:3])
+        return f": {specification.file} includes {headers}, but {files} {_are(absent)} not in the folder"
+
     def similar(self, module: str, name: str, *, types: bool) -> str | None:
         """Return a hint for an unknown name: a similar one that the module sees."""
         known = [
@@ -150,6 +161,10 @@ class Names:
         self._searches += 1
         similar = get_close_matches(name, known, n=1, cutoff=0.8)
         return f"did you mean {similar[0]}?" if similar else None
+
+
+def _are(things: Sequence[str]) -> str:
+    return "are" if len(things) > 1 else "is"
 
 
 def with_article(kind: str) -> str:

@@ -5,7 +5,7 @@ pass from text to text would lose. Nothing is executed, files come only from the
 bounded: definitions are hostile.
 
 `RPC_HDR` is 1, as in `rpcgen -h`: the header has all definitions. Differences from C: `#` does not make
-strings of arguments, there are no variadic macros, and a macro whose value is an integer stays a name, which
+strings of arguments, macros are not variadic, and a macro whose value is an integer stays a name, which
 becomes a constant of the file. `%#define` lines are C's; their integers are found by name, too.
 """
 

@@ -142,7 +142,7 @@ class TypeFinder:
             related = ((numbers[0][1].span, "defined here"),)
             return Problem(Rule.WRONG_KIND, type_.span, f"{name} is a constant, not a type", related=related)
         hint = self._names.elsewhere(name, types=True) or self._names.similar(module, name, types=True)
-        hint = hint or rpc_headers.suggestion(name)
+        hint = hint or rpc_headers.suggestion(name, self._names.absent(module))
         return Problem(Rule.UNKNOWN_NAME, type_.span, f"unknown type {name}", hint)
 
 

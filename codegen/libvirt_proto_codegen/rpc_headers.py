@@ -97,8 +97,8 @@ def definition(name: str, span: Span) -> TypedefDef | StructDef | None:
             return None
 
 
-def suggestion(name: str) -> str:
-    """Return a typedef that would supply an unknown type."""
+def suggestion(name: str, absent: str) -> str:
+    """Return a typedef that would supply an unknown type; `absent` names headers that may have it."""
     if builtin := _SUGGESTED.get(name):
         return f"add 'typedef {builtin.value} {name};' if that is what the peer sends"
-    return f"add its definition, such as 'typedef opaque {name}<>;', or the file that has it"
+    return f"add its definition, such as 'typedef opaque {name}<>;', or the file that has it{absent}"

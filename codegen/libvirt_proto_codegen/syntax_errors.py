@@ -50,6 +50,14 @@ _PUNCTUATION = {
 _NAMED_BODY = "define a named type separately, not inside another definition; or is a '}' missing above?"
 _NAMELESS_BODY = "a nested body needs a name after it; or is a '}' missing above?"
 _OPEN_BODY = "is a '}' missing above?"
+_ONE_SHAPE = "a declaration has one '*', '[…]' or '<…>': name the inner type with a typedef"
+#: Other languages that files of the same kind are written in: words that begin a definition.
+_OTHER_LANGUAGES = {
+    "Protocol Buffers": "syntax message package option service",
+    "Thrift": "exception include senum",
+    "CORBA IDL or MIDL": "module interface import valuetype abstract",
+    "C or C++": "class extern static inline using template int char unsigned void bool",
+}
 _BRACE_HINTS = frozenset({_NAMED_BODY, _NAMELESS_BODY, _OPEN_BODY})
 
 #: (the previous token, the token found, an expected terminal) → the hint; None matches any.
@@ -74,8 +82,15 @@ _HINTS: Hints = (
     (None, "}", "CONST", "no '{' matches this '}'"),
     ("long", "long", "NAME", "write 'hyper', which has 64 bits; long has 32 bits on the wire"),
     ("long", "double", "NAME", "write 'quadruple', which has 128 bits"),
+    (None, "[", "SEMICOLON", _ONE_SHAPE),
+    (None, "<", "SEMICOLON", _ONE_SHAPE),
     (None, ",", "SEMICOLON", "each declaration has one name and ends with ';'"),
     (None, "=", "SEMICOLON", "a field or type has no value; write constants as 'const NAME = VALUE;'"),
+    *(
+        (None, word, "CONST", f"this looks like {language}, not XDR")
+        for language, words in _OTHER_LANGUAGES.items()
+        for word in words.split()
+    ),
 )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from ..rpc.wire import MAX_FRAME, MAX_PROCEDURE, MAX_STATUS, MAX_TYPE, MIN_FRAME, START
+from ..rpc.plausible import plausible_header
+from ..rpc.wire import MIN_FRAME
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 
 #: `text` is any other text: only its end shows whether it contains lines of libvirt.
@@ -29,32 +30,11 @@ _OTHER_CAPTURES: Final = (
 #: Enough of a file to recognise its format.
 SNIFF_SIZE: Final = 65_536
 
-_start = START.unpack_from
-
 _COMPRESSION: Final[tuple[tuple[bytes, Compression], ...]] = (
     (b"\x1f\x8b\x08", "gzip"),
     (b"BZh", "bzip2"),
     (b"\xfd7zXZ\x00", "xz"),
 )
-
-
-def plausible_header(data: bytes, offset: int = 0, programs: frozenset[int] | None = None) -> bool:
-    """Return whether data[offset:] begins with a length word and header that libvirt could send.
-
-    This needs a valid length, version 1, a valid type and status, a small procedure number, and one of
-    `programs` (None: any program). False if the data is too short.
-    """
-    if len(data) - offset < MIN_FRAME:
-        return False
-    length, program, version, procedure, kind, _, status = _start(data, offset)
-    return (
-        MIN_FRAME <= length <= MAX_FRAME
-        and version == 1
-        and 0 <= kind <= MAX_TYPE
-        and 0 <= status <= MAX_STATUS
-        and 0 < procedure <= MAX_PROCEDURE
-        and (programs is None or program in programs)
-    )
 
 
 def compression(head: bytes) -> Compression | None:
@@ -82,12 +62,12 @@ def file_format(head: bytes) -> FileFormat | None:
     if _holds_messages(head):
         return "raw"
     # The readers of text are slow to import, and a packet capture needs none.
-    from .hexdump import looks_like_hex
+    from .bytetext.reader import looks_like_byte_text
     from .strace.line import looks_like_strace
 
     if looks_like_strace(head):
         return "strace"
-    if looks_like_hex(head):
+    if looks_like_byte_text(head):
         return "hex"
     return "text" if _is_text(head) else None
 

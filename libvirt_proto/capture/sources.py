@@ -22,6 +22,7 @@ from ..errors import SourceError
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
 from ..rpc.foreign import identify
+from ..rpc.plausible import plausible_header
 from ..rpc.wire import MIN_FRAME
 from .detect import (
     SNIFF_SIZE,
@@ -31,7 +32,6 @@ from .detect import (
     compression,
     file_format,
     other_capture,
-    plausible_header,
 )
 from .follow import Following
 from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, read_pcapng
@@ -49,7 +49,7 @@ Progress = Callable[[int, int | None], object]
 _ENOUGH: Final = MIN_FRAME
 _UNDERSTOOD: Final = (
     "supported: pcap and pcapng captures, strace output, libvirt logs, raw streams of libvirt messages, and"
-    " hex text (plain, or written by xxd, hexdump -C or tcpdump -x), also compressed with gzip, bzip2 or xz"
+    " bytes as text (hex, dumps, literals, base64), also compressed with gzip, bzip2 or xz"
 )
 _NO_CONNECTION: Final = (
     "no libvirt connection in this capture; use --port N for TLS on a port other than 16514; unix sockets do"
@@ -287,9 +287,9 @@ def _stream(kind: FileFormat, read: Read, ports: frozenset[int]) -> Iterator[Ite
 
             return raw_chunks(read)
         case "hex":
-            from .raw import hex_chunks
+            from .bytetext.reader import byte_chunks
 
-            return hex_chunks(read)
+            return byte_chunks(read)
         case "strace":
             from .strace.source import strace_chunks
 

@@ -11,8 +11,8 @@ from ..events import Captured, Chunk, Closed, Direction, Item, Notice, NoticeCod
 from ..rpc.foreign import first_bytes, identify
 from ..rpc.frame import Frame, FrameDecoder
 from ..rpc.message import Message
+from ..rpc.plausible import plausible_header
 from ..rpc.wire import LENGTH_HEAD, MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, TYPE_STATUS, WORD
-from .detect import plausible_header
 
 _word, _length_head, _type_status = WORD.unpack_from, LENGTH_HEAD.unpack_from, TYPE_STATUS.unpack_from
 #: A program number and version 1, as in a header.

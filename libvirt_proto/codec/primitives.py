@@ -47,18 +47,18 @@ def need(buffer: bytes, pos: int, size: int) -> None:
         raise Truncated(size, max(0, len(buffer) - pos), offset=pos)
 
 
-def _number(code: str) -> tuple[Read[Any], Write[Any]]:
+def _number(code: str, _python: type[T]) -> tuple[Read[T], Write[T]]:
     """Return the functions that read and write a number with a `struct` code."""
     layout = Struct(f">{code}")
     unpack, pack, size = layout.unpack_from, layout.pack, layout.size
 
-    def read(buffer: bytes, pos: int) -> tuple[Any, int]:
+    def read(buffer: bytes, pos: int) -> tuple[T, int]:
         try:
             return unpack(buffer, pos)[0], pos + size
         except struct.error:
             raise Truncated(size, max(0, len(buffer) - pos), offset=pos) from None
 
-    def write(value: Any, put: Put) -> None:
+    def write(value: T, put: Put) -> None:
         try:
             put(pack(value))
         except (struct.error, OverflowError, TypeError) as error:
@@ -67,24 +67,12 @@ def _number(code: str) -> tuple[Read[Any], Write[Any]]:
     return read, write
 
 
-read_int: Read[int]
-write_int: Write[int]
-read_int, write_int = _number("i")  # §4.1
-read_unsigned_int: Read[int]
-write_unsigned_int: Write[int]
-read_unsigned_int, write_unsigned_int = _number("I")  # §4.2
-read_hyper: Read[int]
-write_hyper: Write[int]
-read_hyper, write_hyper = _number("q")  # §4.5
-read_unsigned_hyper: Read[int]
-write_unsigned_hyper: Write[int]
-read_unsigned_hyper, write_unsigned_hyper = _number("Q")  # §4.5
-read_float: Read[float]
-write_float: Write[float]
-read_float, write_float = _number("f")  # §4.6
-read_double: Read[float]
-write_double: Write[float]
-read_double, write_double = _number("d")  # §4.7
+read_int, write_int = _number("i", int)  # §4.1
+read_unsigned_int, write_unsigned_int = _number("I", int)  # §4.2
+read_hyper, write_hyper = _number("q", int)  # §4.5
+read_unsigned_hyper, write_unsigned_hyper = _number("Q", int)  # §4.5
+read_float, write_float = _number("f", float)  # §4.6
+read_double, write_double = _number("d", float)  # §4.7
 
 
 def read_enum(buffer: bytes, pos: int, enumeration: type[IntEnum]) -> tuple[int, int]:

@@ -37,6 +37,7 @@ _MALFORMED: Final = b"\xff"
 #: Notices whose texts contain only numbers and names of files and connections.
 _PLAIN_NOTICES: Final = frozenset(
     (
+        NoticeCode.BYTE_ORDER,
         NoticeCode.CUT_PACKETS,
         NoticeCode.CUT_STRINGS,
         NoticeCode.CLOCK_DIFFERENCE,

@@ -7,8 +7,8 @@ import re
 from typing import Final, Literal
 
 from ...events import Chunk, Connection, Connections, Direction
+from ...rpc.plausible import plausible_header
 from ...rpc.wire import CALL_TYPES, EVENT_TYPE, KEEPALIVE_PROGRAM, MIN_FRAME, PROGRAM_TYPE, REPLY_TYPES, START
-from ..detect import plausible_header
 from .line import Label
 
 #: libvirt-sock, libvirt-sock-ro, libvirt-admin-sock, virtqemud-sock, virtlogd-sock, …; not the monitors of

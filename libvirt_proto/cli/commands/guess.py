@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import io
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,8 +35,6 @@ TOP: Final = 5
 NAMED: Final = 4
 #: Number of bytes that identify another protocol.
 _START: Final = 4096
-#: gdb's x/xb: an address, optionally with a symbol, then bytes.
-_GDB: Final = re.compile(rb"^0x[0-9a-f]+(?: <[^>\n]*>)?:((?:[ \t]+0x[0-9a-f]{2})+)[ \t]*$", re.M)
 
 
 def _size(_ctx: click.Context, _option: click.Parameter, word: str | None) -> int | None:
@@ -54,6 +51,12 @@ def _size(_ctx: click.Context, _option: click.Parameter, word: str | None) -> in
     "--offset", metavar="N", callback=_size, default="0", help="Begin at this byte (0x… is hex). Default: 0."
 )
 @click.option("--length", metavar="N", callback=_size, help="Read only this many bytes.")
+@click.option(
+    "--input-format",
+    type=click.Choice(["raw", "hex"]),
+    help="Read FILE as this instead of recognising it: raw is binary, hex is any form of bytes as text."
+    " Decimal numbers, text and base64 that are not a message need hex.",
+)
 @click.option(
     "--format",
     "format_",
@@ -79,6 +82,7 @@ def guess(
     file: str,
     offset: int,
     length: int | None,
+    input_format: str | None,
     format_: str,
     top: int,
     everything: bool,
@@ -87,7 +91,8 @@ def guess(
 ) -> None:
     """Identify unknown bytes: messages, headers without a payload or without a length word, payloads with
     their possible types, and the first bytes of other protocols. FILE is binary (a core file, a piece of
-    memory) or hex text (plain, xxd, hexdump -C, gdb's x/xb). Without it, or with -, standard input is read.
+    memory) or bytes as text: hex, dumps (xxd, od, hexdump, gdb, …), literals of programming languages,
+    base64. Without it, or with -, standard input is read.
 
     Messages are searched for at every byte. Types are tried at the first byte (see --offset), up to 64 KiB;
     they must be canonical XDR, to the last byte or to some remaining bytes.
@@ -114,7 +119,7 @@ def guess(
 
     name = "standard input" if file == "-" else file
     problems: list[Notice] = []
-    with _bytes(file, offset, length, problems) as data:
+    with _bytes(file, input_format, offset, length, problems) as data:
         runs, run_count = _best(Search(registry).runs(data), None if everything else top)
         whole = bool(runs) and runs[0].size == len(data) and not runs[0].messages[0].headless
         small = len(data) <= MAX_BYTES
@@ -134,7 +139,7 @@ def guess(
     for problem in problems:
         click.echo(notices.line(problem, name, options.palette(color, sys.stderr)), file=styled(sys.stderr))
     recognised = runs or protocol or any(strength(payload.bits) != "none" for payload in payloads[:1])
-    ctx.exit(0 if recognised and not problems else 1)
+    ctx.exit(0 if recognised and all(problem.severity == "note" for problem in problems) else 1)
 
 
 def _best(runs: Iterator[Run], top: int | None) -> tuple[list[Run], int]:
@@ -290,35 +295,37 @@ def _message(found: Found, names: Names) -> dict[str, Any]:
 
 
 @contextmanager
-def _bytes(file: str, offset: int, length: int | None, problems: list[Notice]) -> Iterator[Bytes]:
-    """Return the bytes of a file, or the bytes of its hex text. A binary file is mapped instead of read.
-    Errors of the hex text are added to `problems`."""
+def _bytes(
+    file: str, input_format: str | None, offset: int, length: int | None, problems: list[Notice]
+) -> Iterator[Bytes]:
+    """Return the bytes of a file, or those that its text shows. A binary file is mapped instead of read.
+    Notices about the text are added to `problems`."""
     from mmap import ACCESS_READ, mmap
 
+    from ...capture.bytetext.reader import looks_like_byte_text
     from ...capture.detect import SNIFF_SIZE
-    from ...capture.hexdump import looks_like_hex
 
     end = None if length is None else offset + length
     with open_file(file) as opened:
         head = opened.read(SNIFF_SIZE)
-        hexed = looks_like_hex(head) or _GDB.match(head)
-        if not hexed and head and os.path.isfile(file):
+        is_text = looks_like_byte_text(head) if input_format is None else input_format == "hex"
+        if not is_text and head and os.path.isfile(file):
             with mmap(opened.fileno(), 0, access=ACCESS_READ) as mapped:
                 yield mapped[offset:end] if offset or length is not None else mapped
             return
         data = head + opened.read()
-    yield (_from_hex(data, problems) if hexed else data)[offset:end]
+    yield (_shown(data, input_format is not None, problems) if is_text else data)[offset:end]
 
 
-def _from_hex(text: bytes, problems: list[Notice]) -> bytes:
-    """Return the bytes of hex text, with its groups of lines concatenated."""
-    from ...capture.raw import hex_chunks
+def _shown(text: bytes, forced: bool, problems: list[Notice]) -> bytes:
+    """Return the bytes that a text shows, with its groups of lines concatenated."""
+    from ...capture.bytetext.reader import byte_chunks
     from ...events import Chunk
 
-    data = b""
-    for item in hex_chunks(io.BytesIO(_GDB.sub(rb"\1\n", text)).read):
+    data = []
+    for item in byte_chunks(io.BytesIO(text).read, forced=forced):
         if isinstance(item, Chunk):
-            data += item.data
+            data.append(item.data)
         elif isinstance(item, Notice):
             problems.append(item)
-    return data
+    return b"".join(data)

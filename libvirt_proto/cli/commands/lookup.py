@@ -86,7 +86,7 @@ def lookup(
         rows = [{"query": word, **meaning} for word, meant in found.items() for meaning in meant]
         click.echo(json.format(json.encode(rows), indent=2))
     else:
-        pages = _Pages(options.palette(color, sys.stdout), None if everything else _LINES)
+        pages = Pages(options.palette(color, sys.stdout), None if everything else _LINES)
         text = "\n\n".join("\n".join(block) for meant in found.values() for block in pages.blocks(meant))
         if text:
             click.echo(text, color=True)
@@ -114,7 +114,7 @@ def _quoted(registry: Registry, text: str) -> list[Description]:
     return quotes.of(registry, text)
 
 
-class _Pages:
+class Pages:
     """The meanings of a word as blocks of lines. Lists have at most `limit` lines (None: no limit)."""
 
     def __init__(self, colour: Palette, limit: int | None) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from libvirt_proto.capture.detect import compression, file_format, plausible_header
+from libvirt_proto.capture.detect import compression, file_format
+from libvirt_proto.rpc.plausible import plausible_header
 from tests.support import packets
 from tests.support.packets import message
 

@@ -86,6 +86,16 @@ def test_limit_in_a_message_gives_its_releases() -> None:
             "got unexpected RPC call prog 536903815 vers 1 proc 2 type 1",
             [("procedure", "qemu.domain_attach"), ("enum member", "VIR_NET_REPLY")],
         ),
+        (
+            "program mismatch (actual 0x20008087, expected 0x20008086)",
+            [("program", "qemu"), ("program", "remote")],
+        ),
+        ("Unexpected message type 3", [("enum member", "VIR_NET_STREAM")]),
+        ("unexpected message proc 66 != 67", [("procedure", "remote.auth_list")]),
+        (
+            "error: expected a message, got length word 1195725856",
+            [("wrong length word", '"GET " (0x47455420)')],
+        ),
         ("Cannot find program 536903815 version 1", [("program", "qemu")]),
         ("no call waiting for reply with prog 536903814 vers 1 serial 4", [("program", "remote")]),
         ("no call waiting for reply with prog 0x87539319 vers 1", [("program", "log_manager")]),

@@ -1,0 +1,1 @@
+"""Bytes as text to bytes: hex, dumps, literals of programming languages, base64."""
