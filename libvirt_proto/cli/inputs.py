@@ -206,6 +206,7 @@ def _counted(capture: Capture, status: Status) -> Iterator[Capture]:
         capture.close()
         status.messages += capture.read_messages
         status.problems += capture.malformed
+        status.failures += capture.failures
         status.connections += capture.connections
 
 
@@ -283,14 +284,13 @@ def inputs(command: Command) -> Command:
         type=click.IntRange(1, 65535),
         metavar="N",
         multiple=True,
-        help="Also look for libvirt on this TCP port (in addition to 16509 and 16514).",
+        help="Also look for libvirt on this TCP port.",
     )
     @click.option(
         "--keylog",
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
-        help="Decrypt TLS connections with the keys in this file, which a libvirt client or daemon writes"
-        " when it runs with SSLKEYLOGFILE=FILE. Requires tshark.",
+        help="Decrypt TLS with the keys in this file (SSLKEYLOGFILE). Requires tshark.",
     )
     @click.option(
         "--input-format",
@@ -303,7 +303,7 @@ def inputs(command: Command) -> Command:
         "-f",
         "--follow",
         is_flag=True,
-        help="At the end of the file, wait for more until interrupted (Ctrl-C). Rotated files are followed.",
+        help="At the end of the file, wait for more until interrupted.",
     )
     @wraps(command)
     def with_inputs(

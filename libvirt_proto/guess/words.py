@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ..errors import Truncated
-from ..jsonlines.encode import uuid_text
 from ..rpc.names import STATUSES, TYPES, Names
-from ..text import amount, printable, quoted
+from ..text import amount, printable, quoted, uuid_text
 from .payloads import Payload
 from .search import Found, Run
 

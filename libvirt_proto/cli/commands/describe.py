@@ -36,9 +36,7 @@ _USE = re.compile(r"\b([A-Za-z]\w*)\b(?=\s+\*?\s*[A-Za-z])")
 @click.option(
     "--all", "all_users", is_flag=True, help=f"Name all procedures that use a type, not only {USERS}."
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print a JSON array: a type, or all procedures of this name."
-)
+@options.text_or_json("an array: a type, or all procedures of this name")
 @click.option(
     "--json-schema",
     "as_schema",
@@ -66,11 +64,11 @@ def describe(
       libvirt-proto describe remote_nonnull_domain
       libvirt-proto describe domain_get_info
       libvirt-proto describe qemu.domain_monitor_command
-      libvirt-proto describe remote.66 --json
+      libvirt-proto describe remote.66 --format json
       libvirt-proto describe --json-schema remote_domain_get_info_ret
     """
     if as_json and as_schema:
-        raise click.UsageError("--json and --json-schema exclude each other")
+        raise click.UsageError("--format json and --json-schema exclude each other")
     graph = Graph(registry)
     described = _find(registry, graph, name)
     if not described:

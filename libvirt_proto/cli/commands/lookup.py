@@ -48,7 +48,7 @@ def _is_negative(word: str) -> bool:
 
 @click.command(cls=_LookupCommand)
 @click.argument("words", metavar="WORD...", nargs=-1, required=True, shell_complete=names.lookup_words)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per meaning.")
+@options.text_or_json("an array, one object per meaning")
 @click.option("--all", "everything", is_flag=True, help="Shorten no list.")
 @options.definitions
 @options.colour

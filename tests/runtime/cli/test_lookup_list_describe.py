@@ -23,7 +23,7 @@ def run(*words: str) -> Result:
 
 
 def lookup(*words: str) -> list[dict[str, Any]]:
-    result = run("lookup", "--json", *words)
+    result = run("lookup", "--format", "json", *words)
     assert result.exit_code == 0
     found: list[dict[str, Any]] = json.loads(result.stdout)
     return found
@@ -429,13 +429,15 @@ def test_list_procedures_by_permission() -> None:
 
 
 def test_list_types_and_enums() -> None:
-    types = {row["name"]: row for row in json.loads(run("list", "types", "--json").stdout)}
+    types = {row["name"]: row for row in json.loads(run("list", "types", "--format", "json").stdout)}
     assert types["remote_uuid"]["kind"] == "typedef"
     assert types["remote_uuid"]["min_size"] == types["remote_uuid"]["max_size"] == 16
     assert types["virNetMessageHeader"]["min_size"] == 24
-    enums = {row["name"]: row["members"] for row in json.loads(run("list", "enums", "--json").stdout)}
+    enums = {
+        row["name"]: row["members"] for row in json.loads(run("list", "enums", "--format", "json").stdout)
+    }
     assert enums["virNetMessageStatus"] == {"VIR_NET_OK": 0, "VIR_NET_ERROR": 1, "VIR_NET_CONTINUE": 2}
-    only = json.loads(run("list", "types", "--json", "--program", "lxc").stdout)
+    only = json.loads(run("list", "types", "--format", "json", "--program", "lxc").stdout)
     assert {row["file"] for row in only} == {"lxc_protocol.x"}
 
 
@@ -522,11 +524,11 @@ def test_describes_types_of_other_files() -> None:
 
 
 def test_describe_as_json() -> None:
-    [found] = json.loads(run("describe", "remote_nonnull_domain", "--json").stdout)
+    [found] = json.loads(run("describe", "remote_nonnull_domain", "--format", "json").stdout)
     assert [type_["name"] for type_ in found["types"]] == ["remote_nonnull_string", "remote_uuid"]
     assert "qemu.domain_monitor_command" in found["used_by"]
     assert "remote.auth_list" not in found["used_by"]
-    both = json.loads(run("describe", "connect_open", "--json").stdout)
+    both = json.loads(run("describe", "connect_open", "--format", "json").stdout)
     assert [procedure["name"] for procedure in both] == ["admin.connect_open", "remote.connect_open"]
 
 
