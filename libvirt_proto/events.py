@@ -148,6 +148,10 @@ class NoticeCode(StrEnum):
     BAD_LINE = "bad-line", "A JSON line does not describe a message."
     BAD_LOG_LINE = "bad-log-line", "A log line about RPC cannot be parsed."
     BAD_STRACE = "bad-strace", "Lines of strace output cannot be parsed."
+    HIDDEN_CALLS = (
+        "hidden-calls",
+        "strace was told (-e) to leave out calls that send, receive or copy descriptors.",
+    )
     CUT_STRINGS = "cut-strings", "strace abbreviated the data of calls (`-s` was too small)."
     NO_RPC_LINES = (
         "no-rpc-lines",
@@ -208,6 +212,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     """Something about the input that a user should know: lost bytes, a truncated file, another protocol.
 
     `text` is a sentence. `severity` is "error" if input was lost or wrong (exit status 1), else "note".
+    `data` is the beginning of bytes without context that are not a message.
     """
 
     code: NoticeCode
@@ -216,6 +221,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     direction: Direction | None = None
     time_ns: int | None = None
     severity: Literal["note", "error"] = "error"
+    data: bytes = b""
 
 
 class ProbeEvent(msgspec.Struct, frozen=True, gc=False):

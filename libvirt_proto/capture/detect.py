@@ -69,7 +69,7 @@ def file_format(head: bytes) -> FileFormat | None:
     from .bytetext.reader import looks_like_byte_text
     from .log.source import has_records, is_log
     from .monitor_lines import RECORDING
-    from .strace.line import looks_like_strace
+    from .strace.dressing import looks_like_strace
 
     if looks_like_strace(head) and (_TRANSFER.search(head) or not has_records(head)):
         return "strace"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol
 
 from ..events import Captured, ConnectionEvent, ProbeEvent
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ..access import Accesses
     from ..api.capture import Capture
     from ..api.messages import CapturedExchange
+    from ..presenters.clock import Clock, TimeStyle
     from ..presenters.style import Palette
     from ..redact.redactor import What
     from ..registry import Registry
@@ -32,7 +34,8 @@ class View(Protocol):
 
 
 class MessagesView:
-    """Message by message, with the events of connections between them."""
+    """Message by message, with the events of connections between them; times count from the beginning of the
+    Capture."""
 
     def __init__(
         self,
@@ -43,14 +46,19 @@ class MessagesView:
         full: bool,
         acl: bool,
         redact: What | None = None,
+        times: TimeStyle = "relative",
     ) -> None:
         accesses = _accesses(registry) if acl else None
+        self._clock: Clock | None = None
         self._present: Callable[[Captured], bytes]
         self._event: Callable[[ConnectionEvent | ProbeEvent], bytes]
         if format_ == "pretty":
             from ..presenters import pretty
 
-            text = pretty.PrettyPresenter(registry, palette, accesses, full=full, redacted=redact)
+            text = pretty.PrettyPresenter(
+                registry, palette, accesses, full=full, redacted=redact, times=times
+            )
+            self._clock = text.clock
             self._present, self._event = _encoded(text), _encoded(text.event)
             return
         if format_ == "jsonl":
@@ -65,13 +73,21 @@ class MessagesView:
         else:
             from ..presenters import monitor
 
-            lines = monitor.MonitorPresenter(registry, palette, accesses, _encoding())
+            lines = monitor.MonitorPresenter(registry, palette, accesses, _encoding(), times=times)
+            self._clock = lines.clock
+            # A method is called faster than an object.
             self._present, self._event = lines.__call__, lines.event
 
     def take(self, capture: Capture) -> Generator[bytes]:
         """Return the line or lines of each message and event."""
         present, event = self._present, self._event
-        for item in capture.timeline():
+        items = capture.timeline()
+        first = next(items, None)
+        if first is None:
+            return
+        if self._clock is not None:
+            self._clock.start_ns = capture.start_ns
+        for item in chain((first,), items):
             yield present(item) if isinstance(item, Captured) else event(item)
 
     def finish(self, capture: Capture) -> Iterable[bytes]:
@@ -80,7 +96,7 @@ class MessagesView:
 
 
 class ExchangesView:
-    """Exchange by exchange; times count from the first message of the Capture."""
+    """Exchange by exchange; times count from the beginning of the Capture."""
 
     def __init__(
         self,
@@ -91,21 +107,25 @@ class ExchangesView:
         full: bool,
         acl: bool,
         redact: What | None = None,
+        times: TimeStyle = "relative",
     ) -> None:
         from ..presenters import exchanges
 
         accesses = _accesses(registry) if acl else None
-        self._present: Callable[[Exchange, int | None], bytes]
+        self._present: Callable[[Exchange], bytes]
+        self._clock: Clock | None = None
         if format_ == "jsonl":
-            lines = exchanges.JsonLinesExchangePresenter(registry, accesses, redact)
-            self._present = lambda exchange, _: lines(exchange)
+            self._present = exchanges.JsonLinesExchangePresenter(registry, accesses, redact)
             return
         if format_ == "monitor":
             text: exchanges.MonitorExchangePresenter | exchanges.PrettyExchangePresenter = (
-                exchanges.MonitorExchangePresenter(registry, palette, accesses)
+                exchanges.MonitorExchangePresenter(registry, palette, accesses, times=times)
             )
         else:
-            text = exchanges.PrettyExchangePresenter(registry, palette, accesses, full=full, redacted=redact)
+            text = exchanges.PrettyExchangePresenter(
+                registry, palette, accesses, full=full, redacted=redact, times=times
+            )
+        self._clock = text.clock
         self._present = _encoded(text)
 
     def take(self, capture: Capture) -> Generator[bytes]:
@@ -118,7 +138,9 @@ class ExchangesView:
 
     def _shown(self, capture: Capture, exchanges: Iterable[CapturedExchange]) -> Iterator[bytes]:
         for each in exchanges:
-            yield self._present(each.exchange, capture.start_ns)
+            if self._clock is not None:
+                self._clock.start_ns = capture.start_ns
+            yield self._present(each.exchange)
 
 
 class FiguresView:
@@ -139,7 +161,7 @@ class FiguresView:
     ) -> None:
         from ..figures.collector import Measure
 
-        self._measure = Measure(registry, self.TOP, redact)
+        self._measure = Measure(registry, self.TOP, redact, decode=None)
         self._measure.source(name)
         self._as_json, self._palette, self._fit = format_ == "jsonl", palette, fit
 

@@ -28,6 +28,7 @@ from ..codec.visitor import Visitor, parts
 from ..codec.xdrtype import TypeTable, XdrType
 from ..names.meanings import key, meanings_of, name_of
 from ..names.public import Bits, By, Meaning, OneOf
+from ..text import uuid_text
 
 Convert = Callable[[Any], Any]
 
@@ -41,13 +42,6 @@ def to_plain(type_: XdrType, value: Any, *, named: bool = False) -> Any:
     `value` must be of the type, as decoded. Arrays of names are tuples.
     """
     return encoder(type_.types, named).function(type_.reference)(value)
-
-
-@lru_cache(1024)  # the same few domains, again and again
-def uuid_text(value: bytes) -> str:
-    """Return sixteen bytes as 8-4-4-4-12."""
-    text = value.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def float_text(value: float) -> float | str:

@@ -16,6 +16,7 @@ from libvirt_proto.events import Captured
 from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.presenters.monitor import MonitorPresenter
 from libvirt_proto.rpc.message import decode_message, encode_message
+from tests.support.bytewriters import WRITERS
 from tests.support.dresses import ENCODINGS, FORMS, PREFIXES, QUOTES, WRAPS
 from tests.support.elf import NAMES, NOTES, ZERO, claim, elf, note
 from tests.support.oracles import PROGRAMS, items
@@ -127,6 +128,9 @@ def _texts(*names: str, lines: int = 8) -> Iterator[bytes]:
 def _hex() -> Iterator[bytes]:
     yield from _texts("hand-made-messages.hex")
     yield b"\x05" + b"\n".join(b"%08x: %s" % (at, b"2000 8086 0000 0001") for at in range(0, 64, 8))
+    message = bytes.fromhex("0000001c 20008086 00000001 00000042 00000000 00000000 00000000")
+    for write in WRITERS.values():
+        yield b"\x05" + write(message).encode()
     yield b"\x05" + b"00000000  00 00 00 1c 20 00 80 86  00 00 00 01 00 00 00 42  |.... ...|\n"
 
 

@@ -36,9 +36,7 @@ _USE = re.compile(r"\b([A-Za-z]\w*)\b(?=\s+\*?\s*[A-Za-z])")
 @click.option(
     "--all", "all_users", is_flag=True, help=f"Name all procedures that use a type, not only {USERS}."
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print a JSON array: a type, or all procedures of this name."
-)
+@options.text_or_json("an array: a type, or all procedures of this name")
 @click.option(
     "--json-schema",
     "as_schema",
@@ -66,17 +64,17 @@ def describe(
       libvirt-proto describe remote_nonnull_domain
       libvirt-proto describe domain_get_info
       libvirt-proto describe qemu.domain_monitor_command
-      libvirt-proto describe remote.66 --json
+      libvirt-proto describe remote.66 --format json
       libvirt-proto describe --json-schema remote_domain_get_info_ret
     """
     if as_json and as_schema:
-        raise click.UsageError("--json and --json-schema exclude each other.")
+        raise click.UsageError("--format json and --json-schema exclude each other")
     graph = Graph(registry)
     described = _find(registry, graph, name)
     if not described:
         known = [*graph.types, *(p.name for program in registry.programs() for p in program.procedures)]
         hint = did_you_mean(name, known)
-        click.echo(f"libvirt-proto: there is no type or procedure {printable(name)!r}.{hint}", err=True)
+        click.echo(f"libvirt-proto: error: unknown type or procedure {printable(name)!r}.{hint}", err=True)
         ctx.exit(1)
     if as_schema:
         _print_schema(ctx, name, described)
@@ -192,7 +190,7 @@ def _print_schema(
         else:
             types[thing.name] = thing
     if not types:
-        click.echo(f"libvirt-proto: {printable(name)} has no payloads", err=True)
+        click.echo(f"libvirt-proto: error: {printable(name)} has no payloads", err=True)
         ctx.exit(1)
     schema = json_schema(name, types)
     click.echo(json.format(json.encode(schema), indent=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ import click
 
 from ...errors import UnknownName
 from ...filters import program_numbers
+from ...presenters import table
 from ...similar import did_you_mean
 from .. import complete as names
 from .. import descriptions, meanings, options
@@ -27,6 +29,12 @@ COLUMNS = {
     "types": ("kind", "name", "file", "min_size", "max_size"),
     "enums": ("name", "file", "members"),
 }
+
+
+#: Columns that a narrow terminal lacks, in the order in which they are left out.
+DROPS = {"symbol": 1, "msg": 1, "ret": 2, "file": 3}
+#: Columns of numbers.
+NUMBERS = frozenset(("number", "version", "procedures", "min_size", "max_size", "members"))
 
 
 @click.command("list")
@@ -47,7 +55,8 @@ COLUMNS = {
     multiple=True,
     help="Only procedures that require this permission (domain:read, domain:*), or none. May be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per line of the table.")
+@options.text_or_json("an array, one object per line of the table")
+@options.wide
 @options.definitions
 @options.colour
 def list_(
@@ -55,18 +64,20 @@ def list_(
     words: tuple[str, ...],
     permissions: tuple[str, ...],
     as_json: bool,
+    wide: bool,
     registry: Registry,
     color: str,
 ) -> None:
-    """List all programs, procedures, types or enums of the definitions. On a terminal this is a table;
-    anywhere else the same columns are separated by tabs, without a head. Sizes are in bytes on the wire.
+    """List all programs, procedures, types or enums of the definitions. On a terminal this is a table that
+    fits it; anywhere else the same columns are separated by tabs, without a head. Sizes are in bytes on the
+    wire.
 
     \b
     Examples:
       libvirt-proto list programs
       libvirt-proto list procedures --program qemu
       libvirt-proto list procedures --acl domain:read
-      libvirt-proto list types --json | jq 'max_by(.min_size)'
+      libvirt-proto list types --format json | jq 'max_by(.min_size)'
       libvirt-proto list enums --release 0.9.7
     """
     try:
@@ -84,17 +95,21 @@ def list_(
 
         click.echo(json.format(json.encode(rows), indent=2))
         return
-    table = [[_cell(row, column) for column in COLUMNS[what]] for row in rows]
+    names = COLUMNS[what]
+    cells = [[_cell(row, column) for column in names] for row in rows]
     if not sys.stdout.isatty():
-        for line in table:
+        for line in cells:
             click.echo("\t".join(line))
         return
-    colour = options.palette(color, sys.stdout)
-    head = [column.replace("_", " ") for column in COLUMNS[what]]
-    widths = [max(map(len, column)) for column in zip(head, *table, strict=True)]
-    click.echo(f"{colour.field}{_line(head, widths)}{colour.off}", color=True)
-    for line in table:
-        click.echo(_line(line, widths))
+    columns = [
+        table.Column(
+            name.replace("_", " "), texts, DROPS.get(name), right=name in NUMBERS, cut=name not in NUMBERS
+        )
+        for name, texts in zip(names, zip(*cells, strict=True), strict=True)
+    ]
+    width = table.WIDE if wide else shutil.get_terminal_size().columns
+    for text in table.lines(columns, width, options.palette(color, sys.stdout)):
+        click.echo(text, color=True)
 
 
 def _rows(registry: Registry, what: str, wanted: set[int] | None) -> list[descriptions.Description]:
@@ -153,8 +168,3 @@ def _cell(row: descriptions.Description, column: str) -> str:
     if row["kind"] == "program" and column == "number":
         return f"{value:#010x}"
     return "-" if value is None else str(value)
-
-
-def _line(cells: list[str], widths: list[int]) -> str:
-    pairs = zip(cells, widths, strict=True)
-    return "  ".join(f"{c:>{w}}" if c.isdecimal() else f"{c:<{w}}" for c, w in pairs).rstrip()
