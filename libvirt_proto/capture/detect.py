@@ -67,7 +67,7 @@ def file_format(head: bytes) -> FileFormat | None:
         return "raw"
     # The readers of text are slow to import, and a packet capture needs none.
     from .bytetext.reader import looks_like_byte_text
-    from .log.source import has_records
+    from .log.source import has_records, is_log
     from .monitor_lines import RECORDING
     from .strace.dressing import looks_like_strace
 
@@ -75,6 +75,8 @@ def file_format(head: bytes) -> FileFormat | None:
         return "strace"
     if b" msg=" in head and RECORDING.search(head):
         return "monitor"
+    if is_log(head):  # the search for bytes in each line is slow
+        return "text"
     if looks_like_byte_text(head):
         return "hex"
     return "text" if _is_text(head) else None

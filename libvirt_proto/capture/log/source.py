@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import product, takewhile
+from itertools import islice, product, takewhile
 from typing import Final
 
 from ...blocks import LineTooLongError, Read, line_blocks
@@ -87,6 +87,9 @@ _RECORD_LINE: Final = re.compile(
     rb'^[^"\n(]{0,200}' + _HEAD_LINE.pattern + rb"(?:\w{1,80}:\d{1,8} : )?RPC_[A-Z_]{1,60}: ", re.MULTILINE
 )
 
+#: Lines of libvirt in a text that is a log.
+_MANY: Final = 16
+
 _NO_RPC: Final = (
     "no line of this log is about RPC; a daemon writes them with these in its configuration file:"
     ' log_filters="2:rpc" and log_outputs="2:file:/var/log/libvirt/libvirtd.log";'
@@ -119,6 +122,12 @@ def is_libvirt_text(data: bytes) -> bool:
 def has_records(data: bytes) -> bool:
     """Return whether a line of these bytes begins with a record of a probe of RPC."""
     return _RECORD_LINE.search(data) is not None
+
+
+def is_log(data: bytes) -> bool:
+    """Return whether these bytes are certainly a log: with a record of RPC, or many lines of libvirt."""
+    lines = islice(_HEAD_LINE.finditer(data), _MANY)
+    return sum(1 for _ in lines) == _MANY or has_records(data)
 
 
 def log_chunks(read: Read, *, undecided: bool = False) -> Iterator[Item]:
