@@ -295,9 +295,10 @@ def inputs(command: Command) -> Command:
     @click.option(
         "--input-format",
         "input_format",
-        type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "strace"]),
-        help="Read the files as this instead of recognising it: raw is a stream of messages, hex is any form"
-        " of bytes as text. Decimal numbers, text and base64 that are not a message need hex.",
+        type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "strace", "monitor"]),
+        metavar="FORMAT",
+        help="Read files as pcap, pcapng, log, strace, monitor (lines of rpc-monitor), raw (a stream of messages)"
+        " or hex (bytes as text; numbers, text and base64 that are not a message need it).",
     )
     @click.option(
         "-f",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ..errors import Truncated
 from ..rpc.names import STATUSES, TYPES, Names
 from ..text import amount, printable, quoted, uuid_text
 from .payloads import Payload
@@ -76,9 +75,7 @@ def message(found: Found, names: Names, event: str | None = None) -> str:
         parts.append(f"{it.length:,} bytes, of which {it.length - it.missing:,} are available")
     else:
         parts.append(f"{it.length:,} bytes, complete")
-    if found.headless and isinstance(it.error, Truncated):
-        parts.append("its payload is cut off")
-    elif it.malformed and it.error is not None:
+    if it.malformed and it.error is not None:
         where = f"{it.error.path}: " if it.error.path else ""
         parts.append(f"but its payload is malformed: {printable(where + it.error.reason)}")
     elif it.payload_type is not None:

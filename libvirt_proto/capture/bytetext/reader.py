@@ -306,7 +306,8 @@ class _Reader:
         if not (last or certain):
             return
         self._sample, self._sample_size, self._compared = [], 0, 0
-        least = _MESSAGE if best.weak and not self._forced else 1 if self.skipped and not self.is_bytes else 0
+        after_text = self.skipped and not self.is_bytes
+        least = 0 if self._forced else (CERTAIN if after_text else _MESSAGE) if best.weak else int(after_text)
         if not best.data or best.strength < least:
             self._refuse(sample, best)
             return

@@ -54,8 +54,8 @@ def _size(_ctx: click.Context, _option: click.Parameter, word: str | None) -> in
 @click.option(
     "--input-format",
     type=click.Choice(["raw", "hex"]),
-    help="Read FILE as this instead of recognising it: raw is binary, hex is any form of bytes as text."
-    " Decimal numbers, text and base64 that are not a message need hex.",
+    help="Read FILE as raw (binary) or hex (bytes as text; numbers, text and base64 that are not a message"
+    " need it).",
 )
 @click.option(
     "--format",
