@@ -148,6 +148,10 @@ class NoticeCode(StrEnum):
     BAD_LINE = "bad-line", "A JSON line does not describe a message."
     BAD_LOG_LINE = "bad-log-line", "A log line about RPC cannot be parsed."
     BAD_STRACE = "bad-strace", "Lines of strace output cannot be parsed."
+    HIDDEN_CALLS = (
+        "hidden-calls",
+        "strace was told (-e) to leave out calls that send, receive or copy descriptors.",
+    )
     CUT_STRINGS = "cut-strings", "strace abbreviated the data of calls (`-s` was too small)."
     NO_RPC_LINES = (
         "no-rpc-lines",
@@ -208,6 +212,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     """Something about the input that a user should know: lost bytes, a truncated file, another protocol.
 
     `text` is a sentence. `severity` is "error" if input was lost or wrong (exit status 1), else "note".
+    `data` is the beginning of bytes without context that are not a message.
     """
 
     code: NoticeCode
@@ -216,23 +221,26 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     direction: Direction | None = None
     time_ns: int | None = None
     severity: Literal["note", "error"] = "error"
+    data: bytes = b""
 
 
 class ProbeEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event of a probe that is not about RPC.
+    """An event of a probe that is not about RPC, from a live trace or a log.
 
     `kind` is the name of the probe (`event_glib_add_handle`, `qemu_monitor_send_msg`, …). `arguments` are its
     arguments in order, by the names in its provider; addresses of objects are written `0x55bef0a18050`. `cut`
-    means that the text among them may be incomplete.
+    means that the text among them may be incomplete. A log may lack the time, the process (its `comm` is
+    always empty there) and the thread. `connection` is None: the event belongs to none.
     """
 
     kind: str
-    time_ns: int
-    pid: int
+    time_ns: int | None
+    pid: int | None
     comm: str
-    thread: int
+    thread: int | None
     arguments: dict[str, int | str]
     cut: bool = False
+    connection: None = None
 
 
 class Sighting(msgspec.Struct, frozen=True, gc=False):
@@ -257,6 +265,6 @@ class Captured(msgspec.Struct, frozen=True, gc=False):
 
 
 #: The items of a source.
-Item = Chunk | ConnectionEvent | Notice
+Item = Chunk | ConnectionEvent | ProbeEvent | Notice
 #: The items of `stream.messages`.
-Seen = Captured | ConnectionEvent | Closed | Notice
+Seen = Captured | ConnectionEvent | ProbeEvent | Closed | Notice

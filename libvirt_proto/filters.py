@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from .bounded import BoundedDict
 from .errors import UnknownName
-from .events import Captured, Closed, Connection, ConnectionEvent
+from .events import Captured, Closed, Connection, ConnectionEvent, ProbeEvent
 from .moments import Moment, duration_ns, moment
 from .rpc.message import Header, Message, Status
 from .rpc.names import TYPES
@@ -144,7 +144,7 @@ class Filter:
             and (not self._serials.given or header.serial in self._serials)
         )
 
-    def of_event(self, event: ConnectionEvent) -> bool:
+    def of_event(self, event: ConnectionEvent | ProbeEvent) -> bool:
         """Return True for an event that is accepted, whenever it was: none is by a filter of messages."""
         if self._of_messages or self.of_exchanges:
             return False
@@ -198,7 +198,7 @@ class Selection:
         """End the input, and return the calls without a reply that are accepted."""
         return [] if self._calls is None else self._late(self._calls.end(None))
 
-    def event(self, event: ConnectionEvent) -> bool:
+    def event(self, event: ConnectionEvent | ProbeEvent) -> bool:
         """Return True for an event that is accepted."""
         return self._filter.of_event(event) and self._in_window(event.time_ns)
 

@@ -45,7 +45,7 @@ from .model import (
     VersionDef,
 )
 from .parse import Syntax, span_of
-from .preprocess import Numbers
+from .preprocess import MacroNumbers
 from .source import Source, Span
 from .syntax_errors import quoted_token, too_many
 
@@ -111,12 +111,12 @@ class _Builder:
         ]
         return Specification(
             PurePath(source.name).name,
-            (*self.macros(definitions, syntax.numbers), *definitions),
+            (*self.macro_constants(definitions, syntax.macros), *definitions),
             tuple(match[1] for match in includes if match),
             span=Span(source, 0, len(source.text)),
         )
 
-    def macros(self, definitions: Sequence[Definition], numbers: Numbers) -> Iterator[ConstDef]:
+    def macro_constants(self, definitions: Sequence[Definition], macros: MacroNumbers) -> Iterator[ConstDef]:
         """Yield constants for the macros that the definitions use by name."""
         own: set[str] = set()
         constants: dict[str, int] = {}
@@ -127,7 +127,7 @@ class _Builder:
             if isinstance(definition, ConstDef) and isinstance(definition.value, Literal):
                 constants[definition.name] = definition.value.value
         for name in self.references:
-            if name not in own and (macro := numbers.find(name, constants)):
+            if name not in own and (macro := macros.find(name, constants)):
                 yield ConstDef(name, Literal(macro.value, macro.text, span=macro.span), span=macro.span)
 
     def definition(self, tree: Tree[Token]) -> Definition:

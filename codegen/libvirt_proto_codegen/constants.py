@@ -108,7 +108,9 @@ class Numbers:
         message = (
             f"{number.name} is {_shown(value)}: expected {what} between {-(2 ** (bits - 1))} and {highest}"
         )
-        self.problems.append(Problem(Rule.OUT_OF_RANGE, number.span, message))
+        is_unsigned = number.member and highest < value < 2**32
+        hint = f"write {value - 2**32}, which has the same 32 bits" if is_unsigned else None
+        self.problems.append(Problem(Rule.OUT_OF_RANGE, number.span, message, hint))
         return None
 
     def _report_cycle(self, chain: list[tuple[_Key, Number, int]], at: _Key) -> None:

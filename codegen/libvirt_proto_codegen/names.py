@@ -156,6 +156,7 @@ class Names:
             for other in (file.types if types else file.numbers)
             if "." not in other and abs(len(other) - len(name)) <= 2
         ]
+        known += rpc_headers.TYPES if types else rpc_headers.CONSTANTS
         if self._searches == _MAX_SEARCHES or len(known) > _MAX_SEARCHED:
             return None
         self._searches += 1

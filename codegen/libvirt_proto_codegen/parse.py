@@ -18,7 +18,7 @@ from lark.lexer import PatternStr
 
 from . import syntax_errors
 from .errors import DefinitionError
-from .preprocess import MAX_PROBLEMS, MAX_TOKENS, Include, Numbers, no_files, preprocess
+from .preprocess import MAX_PROBLEMS, MAX_TOKENS, Include, MacroNumbers, no_files, preprocess
 from .recovery import SyntaxProblem, parsed
 from .scan import Lexeme
 from .source import MAX_SIZE, Source, Span
@@ -47,7 +47,7 @@ class Syntax:
     tree: Tree[Token]
     comments: tuple[Span, ...]
     passthrough: tuple[Span, ...]
-    numbers: Numbers
+    macros: MacroNumbers
 
 
 def parse(source: Source, include: Include = no_files, defines: Mapping[str, int] | None = None) -> Syntax:
@@ -65,7 +65,7 @@ def parse(source: Source, include: Include = no_files, defines: Mapping[str, int
         return _tree(tokens, start)
 
     tree = parsed(source, tree_from, MAX_PROBLEMS)
-    return Syntax(source, tree, found.comments, found.passthrough, found.numbers)
+    return Syntax(source, tree, found.comments, found.passthrough, found.macros)
 
 
 @cache

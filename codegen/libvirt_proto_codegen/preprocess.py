@@ -77,7 +77,7 @@ def no_files(name: str, source: Source) -> Source | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class MacroNumber:
     """The number of a macro, and the place where it is defined."""
 
     value: int
@@ -92,25 +92,25 @@ class Preprocessed:
     tokens: Sequence[Lexeme]
     comments: tuple[Span, ...]
     passthrough: tuple[Span, ...]
-    numbers: Numbers
+    macros: MacroNumbers
 
 
-class Numbers:
+class MacroNumbers:
     """Numbers that macros define: those of `#define` that tokens use, and those of `%#define`."""
 
     def __init__(self) -> None:
-        self.used: dict[str, Definition] = {}
+        self.used: dict[str, MacroNumber] = {}
         self._bodies: dict[str, list[Lexeme]] = {}
         self._found: dict[str, int | None] = {}
 
     def add(self, line: Span) -> None:
         """Add the macro of a `%#define` line; the first of a name counts."""
         if match := _C_DEFINE.match(line.source.text, line.start, line.end):
-            body = list(islice(_lexemes(line.source, match.end(), line.end), MAX_TOKENS))
+            body = list(islice(_lexemes(line.source, match.end(), line.end), MAX_EXPRESSION + 1))
             if body and match[1] not in self._bodies:
                 self._bodies[match[1]] = body
 
-    def find(self, name: str, constants: Mapping[str, int]) -> Definition | None:
+    def find(self, name: str, constants: Mapping[str, int]) -> MacroNumber | None:
         """Return the definition of a name; `constants` are the file's own, which `%#define` may use."""
         if name in self.used:
             return self.used[name]
@@ -118,7 +118,7 @@ class Numbers:
         if body is None or (value := self._value(name, constants, 0)) is None:
             return None
         span = Span(body[0].source, body[0].start, body[-1].end)
-        return Definition(value, _spelling(body, value), span)
+        return MacroNumber(value, _spelling(body, value), span)
 
     def _value(self, name: str, constants: Mapping[str, int], depth: int) -> int | None:
         if name in constants:
@@ -145,7 +145,7 @@ def preprocess(
         preprocessor.tokens,
         tuple(preprocessor.comments),
         tuple(preprocessor.passthrough),
-        preprocessor.numbers,
+        preprocessor.macros,
     )
 
 
@@ -178,7 +178,7 @@ class _Preprocessor:
         self.comments: list[Span] = []
         self.passthrough: list[Span] = []
         self.problems: list[Problem] = []
-        self.numbers = Numbers()
+        self.macros = MacroNumbers()
         self._include = include
         self._defines = defines
         self._macros: dict[str, _Macro] = {}
@@ -260,7 +260,7 @@ class _Preprocessor:
             self.comments.append(span)
         else:
             self.passthrough.append(span)
-            self.numbers.add(span)
+            self.macros.add(span)
 
     # Preprocessor lines.
 
@@ -457,8 +457,8 @@ class _Preprocessor:
         value = self._values[name]
         if value is None:
             return None
-        first = self.numbers.used.setdefault(
-            name, Definition(value, _spelling(macro.body, value), macro.span)
+        first = self.macros.used.setdefault(
+            name, MacroNumber(value, _spelling(macro.body, value), macro.span)
         )
         if first.value != value:
             return token._replace(kind="NUMBER", text=str(value))

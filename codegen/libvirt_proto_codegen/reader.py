@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import syntax_errors
 from .build import build
-from .errors import DefinitionError, Problem
+from .errors import DefinitionError, Problem, reason
 from .files import open_regular
 from .model import Specification
 from .parse import parse
@@ -29,8 +29,8 @@ def read_bytes(path: Path, *, or_pipe: bool = False) -> bytes:
         with open_regular(path, or_pipe=or_pipe) as file:
             data = file.read(MAX_SIZE + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise DefinitionError([Problem("unreadable", None, f"cannot read {path}: {reason}")]) from None
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        raise DefinitionError([Problem("unreadable", None, f"cannot read {path}: {why}")]) from None
     if len(data) > MAX_SIZE:
         raise DefinitionError([syntax_errors.too_large(str(path))])
     return data

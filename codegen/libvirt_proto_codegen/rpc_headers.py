@@ -27,6 +27,8 @@ _HEADERS: Final[Mapping[Builtin, str]] = {
     Builtin.BOOL: "bool_t",
 }
 _BUILTINS: Final = {name: builtin for builtin, names in _HEADERS.items() for name in names.split()}
+#: Names of all types.
+TYPES: Final = (*_BUILTINS, "netobj", "des_block", "netbuf", "opaque_auth")
 _MAX_AUTH_BYTES: Final = 400
 _MAX_NETOBJ_SIZE: Final = 1024
 
@@ -97,8 +99,7 @@ def definition(name: str, span: Span) -> TypedefDef | StructDef | None:
             return None
 
 
-def suggestion(name: str, absent: str) -> str:
-    """Return a typedef that would supply an unknown type; `absent` names headers that may have it."""
-    if builtin := _SUGGESTED.get(name):
-        return f"add 'typedef {builtin.value} {name};' if that is what the peer sends"
-    return f"add its definition, such as 'typedef opaque {name}<>;', or the file that has it{absent}"
+def suggestion(name: str) -> str | None:
+    """Return a typedef that would supply a type of C without an XDR function; None for other names."""
+    builtin = _SUGGESTED.get(name)
+    return builtin and f"add 'typedef {builtin.value} {name};' if that is what the peer sends"

@@ -12,7 +12,7 @@ from .. import registry as registries
 from ..capture import stream
 from ..capture.stop import Stop
 from ..errors import CaptureError
-from ..events import Captured, Closed, ConnectionEvent, Item, Notice, Seen
+from ..events import Captured, Closed, ConnectionEvent, Item, Notice, ProbeEvent, Seen
 from ..filters import Filter, Selection
 from ..rpc.message import MessageDecoder, Status
 from ..session import Exchange, Sessions
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_NOTICES: Final = 10_000
 #: The status of a message with an error; an int compares faster than a member of Status.
 _ERROR: Final = int(Status.VIR_NET_ERROR)
-_Event: TypeAlias = Captured | ConnectionEvent | Closed
+_Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | Closed
 
 
 class Capture:
@@ -96,8 +96,9 @@ class Capture:
     def __iter__(self) -> Iterator[CapturedMessage]:
         return self._messages(self._begin())
 
-    def timeline(self) -> Iterator[Captured | ConnectionEvent]:
-        """Return an iterator over the messages, without names, and the events of connections between them.
+    def timeline(self) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
+        """Return an iterator over the messages, without names, and the events between them: of connections,
+        and in logs also of the event loop and the QEMU monitor.
 
         Only what passes the filter is included. Faster than iterating, for callers that look up names
         themselves.
@@ -226,7 +227,7 @@ class Capture:
         for item in items:
             if selection.start_ns is None:
                 selection.start_ns = self.start_ns
-            if isinstance(item, ConnectionEvent):
+            if isinstance(item, (ConnectionEvent, ProbeEvent)):
                 if all_events or selection.event(item):
                     yield item
                 continue
@@ -257,7 +258,7 @@ class Capture:
                 yield CapturedMessage(item, context)
         self._check(items)
 
-    def _timeline(self, items: Generator[_Event]) -> Iterator[Captured | ConnectionEvent]:
+    def _timeline(self, items: Generator[_Event]) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
         for item in self._selected(items):
             if not isinstance(item, Closed):
                 yield item
@@ -266,7 +267,7 @@ class Capture:
     def _exchanges(self, items: Generator[_Event]) -> Iterator[CapturedExchange]:
         sessions = self._sessions = Sessions(self.registry)
         for item in items:
-            if not isinstance(item, ConnectionEvent):
+            if not isinstance(item, (ConnectionEvent, ProbeEvent)):
                 yield from self._shown_exchanges(sessions.feed(item))
         self._check(items)
         yield from self.unfinished()

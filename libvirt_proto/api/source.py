@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias, cast
 
+from ..capture.detect import FileFormat
 from ..capture.pcap.tcp import LIBVIRT_PORTS
 from ..capture.sources import Progress, check_keylog, open_path, read_source
 from ..capture.stop import Stop
@@ -22,9 +23,9 @@ class Source:
     `capture.sources.read_source`.
 
     `name` is for messages. `repeatable` is True for bytes, regular files given by path, and seekable files;
-    False for pipes and with `follow`. Raises SourceError for an input or key log that cannot be opened and
-    for a format that is not recognised, TypeError for arguments of another type, ValueError for options
-    that the input excludes.
+    False for pipes and with `follow`. `format` is None for one that is to be recognised. Raises SourceError
+    for an input or key log that cannot be opened and for a format that is not recognised, TypeError for
+    arguments of another type, ValueError for options that the input excludes.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Source:
         name: str | None = None,
         ports: Iterable[int] = (),
         keylog: str | os.PathLike[str] | None = None,
+        format: FileFormat | None = None,
         follow: Stop | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -42,6 +44,7 @@ class Source:
         self._ports: Final = LIBVIRT_PORTS.union(ports)
         if others := [port for port in self._ports if not isinstance(cast(object, port), int)]:
             raise TypeError(f"ports: expected integers, got {others[0]!r}")
+        self._format: Final = format
         self._keylog: Final = None if keylog is None else os.fspath(keylog)
         self._follow: Final = follow
         self._progress: Final = progress
@@ -88,6 +91,7 @@ class Source:
                 progress=self._progress,
                 follow=self._follow,
                 keylog=self._keylog,
+                format=self._format,
             )
         except BaseException:
             self.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
 from ..rpc.plausible import plausible_header
@@ -9,7 +10,7 @@ from ..rpc.wire import MIN_FRAME
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 
 #: `text` is any other text: only its end shows whether it contains lines of libvirt.
-FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace", "text"]
+FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace", "monitor", "text"]
 Compression = Literal["gzip", "bzip2", "xz"]
 #: Recognised only by name: Python before 3.14 cannot unpack it.
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -27,6 +28,9 @@ _OTHER_CAPTURES: Final = (
     (b"\xa1\xb2\xcd\x34", "modified pcap"),
 )
 
+#: A call that transfers bytes. Without one, lines like those of strace (gdb's, for instance) are not its
+#: output if there are records of a log among them.
+_TRANSFER: Final = re.compile(rb"\b(?:readv?|writev?|sendmsg|recvmsg|sendto|recvfrom)\(\d")
 #: Enough of a file to recognise its format.
 SNIFF_SIZE: Final = 65_536
 
@@ -63,10 +67,14 @@ def file_format(head: bytes) -> FileFormat | None:
         return "raw"
     # The readers of text are slow to import, and a packet capture needs none.
     from .bytetext.reader import looks_like_byte_text
-    from .strace.line import looks_like_strace
+    from .log.source import has_records
+    from .monitor_lines import RECORDING
+    from .strace.dressing import looks_like_strace
 
-    if looks_like_strace(head):
+    if looks_like_strace(head) and (_TRANSFER.search(head) or not has_records(head)):
         return "strace"
+    if b" msg=" in head and RECORDING.search(head):
+        return "monitor"
     if looks_like_byte_text(head):
         return "hex"
     return "text" if _is_text(head) else None

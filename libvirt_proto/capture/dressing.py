@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 #: `> `, `>> `, `> > `; in HTML without `<pre>`, `&gt; `. Further to the right it is data.
-_QUOTE: Final = re.compile(r" {0,3}(?:(?:>|&gt;)[ \t]?)+")
+_QUOTE: Final = re.compile(r" {0,3}(?:(?:>|&gt;)[ \t]?){1,20}")
 _FENCE: Final = re.compile(r"\s*(?:`{3,}|~{3,})\s*[\w+-]*\s*$")
 _LIST: Final = re.compile(r"\s*(?:[*•-]|\d{1,3}[.)])\s+(?=`)")
 _CODE: Final = re.compile(r"\s*(`{1,2}|\*\*)(?![`*])(.*[^`*])\1\s*$")
@@ -31,7 +31,8 @@ class Undresser:
     """Removes the dressing of the lines of one text."""
 
     def __init__(self) -> None:
-        self._is_html = False
+        #: Whether the text is HTML; tags show it.
+        self.is_html = False
 
     def line(self, data: bytes) -> str:
         """Return a line without line end, quote marks, tags and entities, and with ASCII's spaces and quotes.
@@ -57,9 +58,9 @@ class Undresser:
         """Return a line without HTML's tags and entities. Data may contain both: entities count in text with
         tags, and where they are the only quotes."""
         if _TAG.match(text.lstrip()) or _TAG.search(text[-12:]):
-            self._is_html = True
+            self.is_html = True
         quotes = "&quot;" in text or "&#" in text or "&nbsp;" in text or "&apos;" in text
-        if self._is_html or (quotes and '"' not in text and "'" not in text):
+        if self.is_html or (quotes and '"' not in text and "'" not in text):
             text = _ENTITY.sub(lambda match: html.unescape(match[0]), _TAG.sub("", text))
             text = text.translate(_CHARACTERS).rstrip()
         return text

@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 import zlib
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -18,7 +19,7 @@ from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
 from ..blocks import Read
-from ..errors import SourceError
+from ..errors import SourceError, reason
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
 from ..rpc.foreign import identify
@@ -42,6 +43,7 @@ from .stop import Stop
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 #: Called with the number of bytes read and the size of the file, None if it has no size.
 Progress = Callable[[int, int | None], object]
 
@@ -217,6 +219,8 @@ def read_source(
         packed = compression(source.head())
         if packed:
             source = Input(_unpacked(packed, source))
+        if source.head().startswith(_UTF_16):
+            source = Input(cast(BinaryIO, _Utf16(source)))
         head = source.head()
     except _READ_ERRORS as error:
         raise SourceError(f"{name}: {_words(error)}") from None
@@ -226,7 +230,7 @@ def read_source(
     if kind == "text":
         return _undecided(source, ports, f"{name}: {_unknown(head)}")
     if keylog is None or kind not in ("pcap", "pcapng"):
-        return _chunks(source, kind, ports)
+        return _chunks(source, kind, ports, forced=format is not None)
     from .pcap.tls import NO_TSHARK, has_tshark
 
     if not has_tshark():
@@ -243,15 +247,15 @@ def _words(error: BaseException) -> str:
         case FileNotFoundError():
             return "no such file"
         case IsADirectoryError():
-            return "is a folder, not a file"
+            return "expected a file, got a folder"
         case PermissionError():
             return "cannot be read (permission denied)"
         case ValueError():  # a NUL, or characters that file names cannot have
-            return "is not a file name"
+            return "expected a file name, got one with a NUL or characters that names cannot have"
         case EOFError():
             return "the compressed file is truncated"
-        case OSError(strerror=str(text)):
-            return text[:1].lower() + text[1:]
+        case OSError(strerror=str()):
+            return reason(error)
         case _:
             return f"the compressed file is damaged ({error})"
 
@@ -266,6 +270,21 @@ def _unpacked(packed: Compression, source: Input) -> BinaryIO:
     return cast(BinaryIO, openers[packed](io.BufferedReader(source)))
 
 
+class _Utf16:
+    """A text in UTF-16, as PowerShell redirects it, in UTF-8."""
+
+    def __init__(self, source: Input) -> None:
+        self._take = source.take
+        self._decoder = getincrementaldecoder("utf-16")("replace")
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, and b"" at the end."""
+        while data := self._take(size):
+            if text := self._decoder.decode(data):
+                return text.encode("utf-8", "replace")
+        return self._decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+
 def _unknown(head: bytes) -> str:
     if not head:
         return "is empty"
@@ -278,7 +297,7 @@ def _unknown(head: bytes) -> str:
     return f"{f'looks like {what}' if what else 'unrecognised format'}; {_UNDERSTOOD}"
 
 
-def _stream(kind: FileFormat, read: Read, ports: frozenset[int]) -> Iterator[Item]:
+def _stream(kind: FileFormat, read: Read, ports: frozenset[int], *, forced: bool = False) -> Iterator[Item]:
     """Return the items of an input other than a packet capture. Readers are imported on use: those of text
     take a twentieth of the start."""
     match kind:
@@ -289,26 +308,33 @@ def _stream(kind: FileFormat, read: Read, ports: frozenset[int]) -> Iterator[Ite
         case "hex":
             from .bytetext.reader import byte_chunks
 
-            return byte_chunks(read)
+            return byte_chunks(read, forced=forced)
         case "strace":
             from .strace.source import strace_chunks
 
             return strace_chunks(read, ports)
+        case "monitor":
+            from .monitor_lines import monitor_chunks
+
+            return monitor_chunks(read)
         case _:
             from .log.source import log_chunks
 
             return log_chunks(read, undecided=kind == "text")
 
 
-def _chunks(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
-    """Yield the items of a reader; a Notice ends a file that cannot be read further."""
+def _chunks(
+    source: Input, kind: FileFormat, ports: frozenset[int], *, forced: bool = False
+) -> Iterator[Item]:
+    """Yield the items of a reader; a Notice ends a file that cannot be read further. A `forced` format was
+    not recognised."""
     try:
         if kind in ("pcap", "pcapng"):
             yield from _connections(_packets(source, kind), ports)
-        elif kind in ("log", "strace", "text"):
+        elif kind in ("log", "strace", "monitor", "text"):
             yield from _lines(source, kind, ports)
         else:
-            yield from _streams(source, kind, ports)
+            yield from _streams(source, kind, ports, forced=forced)
     except _READ_ERRORS as error:
         yield _unreadable(error)
 
@@ -323,12 +349,14 @@ def _undecided(source: Input, ports: frozenset[int], error: str) -> Iterator[Ite
         raise SourceError(error) from None
 
 
-def _streams(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
+def _streams(
+    source: Input, kind: FileFormat, ports: frozenset[int], *, forced: bool = False
+) -> Iterator[Item]:
     """Yield a stream from the file, and from each file that replaces it."""
-    yield from _stream(kind, source.take, ports)
+    yield from _stream(kind, source.take, ports, forced=forced)
     while (rotation := source.rotation()) is not None:
         yield rotation
-        yield from _stream(kind, source.take, ports)
+        yield from _stream(kind, source.take, ports, forced=forced)
 
 
 def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:

@@ -495,8 +495,10 @@ class _Reader:
     ) -> Iterator[Notice | Chunk]:
         """Report the protocol of the connection, and pass over the rest of it."""
         # On a network, other protocols are expected; a file of such bytes is a mistake.
-        severity: Severity = "note" if stream.connection.transport != "raw" else "error"
-        yield stream.notice(code, text, time_ns, severity)
+        raw = stream.connection.transport == "raw"
+        severity: Severity = "error" if raw else "note"
+        data = stream.unnamed if raw else b""
+        yield Notice(code, text, stream.connection, stream.direction, time_ns, severity, data)
         stream.conversation.protocol = _Protocol.PASSED_OVER
         for each in stream.conversation.streams.values():
             if each.state in _ENDED:

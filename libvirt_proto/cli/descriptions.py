@@ -171,6 +171,8 @@ def former_values(registry: Registry, number: int) -> Iterator[Description]:
         return
     now = {name: value for module in registry.modules() for name, value in module.constants.items()}
     for found in history.former_values(number):
+        if now.get(found.name) == number:  # in these definitions, of an older release
+            continue
         yield {
             "kind": "former value",
             "name": found.name,

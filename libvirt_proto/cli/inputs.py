@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from ..capture.stop import Stop
 from ..errors import SourceError
@@ -21,6 +22,7 @@ from .output import create
 
 if TYPE_CHECKING:
     from ..api.capture import Capture
+    from ..capture.detect import FileFormat
     from ..capture.pcap.recorder import Recorder
     from ..filters import Filter
     from ..redact.redactor import What
@@ -41,6 +43,8 @@ class Inputs:
     record: Path | None = None
     #: File with the keys of TLS connections.
     keylog: str | None = None
+    #: Format of the files; None: it is recognised.
+    format: FileFormat | None = None
 
     def check(self, output: Path | None) -> None:
         """Raise click.UsageError for a missing file, and for one that would be both read and written, or
@@ -55,10 +59,12 @@ class Inputs:
             if file != "-" and not os.path.exists(file):
                 raise click.UsageError(f"{file}: no such file")
             if os.path.isdir(file):
-                raise click.UsageError(f"{file} is a folder")
+                raise click.UsageError(f"{file}: expected a file, got a folder")
             if Path(file).is_socket():
                 hint = f"libvirt-proto relay --listen unix:/tmp/relay.sock --connect unix:{file}"
-                raise click.UsageError(f"{file} is a socket; use a relay to show its messages: {hint}")
+                raise click.UsageError(
+                    f"{file}: expected a file, got a socket; use a relay to show its messages: {hint}"
+                )
             for written in (output, self.record):
                 if written is not None and written.is_file() and _is_same(file, written):
                     raise click.UsageError(f"{written} is also an input; choose another output")
@@ -91,12 +97,15 @@ class Inputs:
         name = "standard input" if file == "-" else file
         status.source(name)
         report = _reporting(status, flush)
+        if redact is None:
+            report = _recognising(report, registry)
         try:
             source = Source(
                 _standard_input() if file == "-" else file,
                 name=name,
                 ports=self.ports,
                 keylog=self.keylog,
+                format=self.format,
                 follow=self.follow,
                 progress=status.advance,
             )
@@ -201,6 +210,20 @@ def _counted(capture: Capture, status: Status) -> Iterator[Capture]:
         status.connections += capture.connections
 
 
+def _recognising(report: Callable[[Notice], None], registry: Registry) -> Callable[[Notice], None]:
+    """Return a function that also reports what bytes without a message are."""
+
+    def recognise(notice: Notice) -> None:
+        if notice.data:
+            from ..guess.fragments import describe
+
+            if (what := describe(notice.data, registry)) is not None:
+                notice = replace(notice, text=f"not a message but {what}")
+        report(notice)
+
+    return recognise
+
+
 def _standard_input() -> BinaryIO:
     if sys.stdin is None:
         raise SourceError("standard input: is closed")
@@ -270,6 +293,13 @@ def inputs(command: Command) -> Command:
         help="Decrypt TLS with the keys in this file (SSLKEYLOGFILE). Requires tshark.",
     )
     @click.option(
+        "--input-format",
+        "input_format",
+        type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "strace"]),
+        help="Read the files as this instead of recognising it: raw is a stream of messages, hex is any form"
+        " of bytes as text. Decimal numbers, text and base64 that are not a message need hex.",
+    )
+    @click.option(
         "-f",
         "--follow",
         is_flag=True,
@@ -281,12 +311,13 @@ def inputs(command: Command) -> Command:
         files: tuple[str, ...],
         ports: tuple[int, ...],
         keylog: str | None,
+        input_format: FileFormat | None,
         follow: bool,
         record: Path | None = None,
         **rest: Any,
     ) -> Any:
         stop = Stop() if follow else None
-        return command(*args, inputs=Inputs(files, ports, stop, record, keylog), **rest)
+        return command(*args, inputs=Inputs(files, ports, stop, record, keylog, input_format), **rest)
 
     return with_inputs  # type: ignore[return-value]
 

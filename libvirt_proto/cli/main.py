@@ -156,7 +156,9 @@ def _ends(*, traceback: bool) -> Iterator[None]:
     except OSError as error:
         if traceback:
             raise
-        _complain(printable(f"error: {_file_of(error)}{error.strerror or error}"))
+        from ..errors import reason  # every command that opens files has loaded it
+
+        _complain(printable(f"error: {_file_of(error)}{reason(error)}"))
         _leave_silently()
         raise click.exceptions.Exit(INPUT_ERROR) from None
     except Exception as error:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: A permission as in the .x (`storage_pool:search_storage_vols`), or its polkit action
 #: (`org.libvirt.api.storage-pool.search-storage-vols`).
 _PERMISSION: Final = r"([a-z_-]+):([a-z_-]+)|org\.libvirt\.api\.([a-z-]+)\.([a-z-]+)"
+#: The function of a daemon that serves a procedure (`remoteDispatchDomainGetInfo`), in its log and in errors
+#: about locks; gendispatch.pl builds its name from those of the program and the procedure.
+_DISPATCHER: Final = r"(?:vir)?(\w{2,30}?)(?:Protocol)?Dispatch(\w{2,80}?)(?:Helper)?"
 _BITS: Final = 1 << 32
 
 
@@ -35,21 +38,20 @@ class Entry(NamedTuple):
 
 
 def of(registry: Registry, word: str) -> list[Description]:
-    """Return everything that a word can mean: a number in any base, a name, a function of the public API, a
-    permission, a name of an older release. Case counts only if that leaves anything."""
+    """Return everything that a word can mean: a number in any base, a name, a function of the public API or
+    of a daemon, a permission, a name of an older release. Case counts only if that leaves anything."""
     for value in numbers(word):
         if found := _numbered(registry, value):
             return found
-    names = [entry.facts() for entry in everything(registry) if word in entry.names]
-    if not names:
+    named = [entry for entry in everything(registry) if word in entry.names]
+    if not named:
         folded = word.lower()
-        names = [
-            entry.facts()
-            for entry in everything(registry)
-            if any(folded == name.lower() for name in entry.names)
-        ]
-    found = [*(_with_more(registry, facts) for facts in names), *_function(registry, word)]
-    return found or list(_permission(registry, word)) or list(descriptions.former(registry, word))
+        named = [entry for entry in everything(registry) if folded in map(str.lower, entry.names)]
+    found = [_with_more(registry, entry.facts()) for entry in named]
+    found += _function(registry, word)
+    for other in (_dispatched, _permission, descriptions.former):
+        found = found or list(other(registry, word))
+    return found
 
 
 def everything(registry: Registry) -> Iterator[Entry]:
@@ -180,6 +182,18 @@ def _function(registry: Registry, word: str) -> Iterator[Description]:
         found, [key if facts is None else facts["name"] for key, facts in called.items()]
     )
     yield from (facts for facts in called.values() if facts is not None)
+
+
+def _dispatched(registry: Registry, word: str) -> Iterator[Description]:
+    """Yield the procedure that a function of a daemon serves."""
+    match = re.fullmatch(_DISPATCHER, word) if "Dispatch" in word else None
+    if match is None:
+        return
+    wanted = match[1].lower(), match[2].lower()
+    for program in registry.programs():
+        for procedure in program.procedures:
+            if wanted == (program.name.replace("_", ""), procedure.name.replace("_", "")):
+                yield descriptions.with_history(registry, descriptions.procedure(program, procedure))
 
 
 def _permission(registry: Registry, word: str) -> Iterator[Description]:

@@ -42,7 +42,7 @@ _ENUMS: Final = {
 }
 #: Names that cannot be mistaken for other words.
 _NAME: Final = re.compile(
-    r"\b(?:vir[A-Z]\w{2,80}|(?:VIR|REMOTE|QEMU|LXC|ADMIN)_[A-Z0-9_]{3,100}|[a-z]+_[a-z_]+_(?:args|ret|msg)"
+    r"\b(?:vir[A-Z]\w{2,80}|(?:remote|qemu|lxc|admin)Dispatch\w{2,80}|(?:VIR|REMOTE|QEMU|LXC|ADMIN)_[A-Z0-9_]{3,100}|[a-z]+_[a-z_]+_(?:args|ret|msg)"
     r"|org\.libvirt\.api\.[a-z-]+\.[a-z-]+|[a-z_]{3,20}:[a-z_]{3,40})\b"
 )
 

@@ -265,7 +265,7 @@ def _of_this_machine(found: list[Probe]) -> list[Probe]:
         if other != machine
     }
     if found and len(problems) == len(others):
-        raise TraceError("; ".join(f"{binary.name} {problem}" for binary, problem in problems.items()) + ".")
+        raise TraceError("; ".join(f"{binary.name} {problem}" for binary, problem in problems.items()))
     for binary, problem in problems.items():
         _warn(binary.name, [f"it {problem}; it is skipped"])
     return [probe for probe in found if probe.binary not in problems]

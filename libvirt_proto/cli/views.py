@@ -7,15 +7,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, ParamSpec, Protocol
 
-from ..events import Captured, ConnectionEvent
+from ..events import Captured, ConnectionEvent, ProbeEvent
 from .statistics import rendered
 
 if TYPE_CHECKING:
     from ..access import Accesses
     from ..api.capture import Capture
     from ..api.messages import CapturedExchange
-    from ..jsonlines import presenter as jsonl
-    from ..presenters import monitor
     from ..presenters.clock import Clock, TimeStyle
     from ..presenters.style import Palette
     from ..redact.redactor import What
@@ -53,8 +51,7 @@ class MessagesView:
         accesses = _accesses(registry) if acl else None
         self._clock: Clock | None = None
         self._present: Callable[[Captured], bytes]
-        self._event: Callable[[ConnectionEvent], bytes]
-        lines: jsonl.JsonLinesPresenter | monitor.MonitorPresenter
+        self._event: Callable[[ConnectionEvent | ProbeEvent], bytes]
         if format_ == "pretty":
             from ..presenters import pretty
 
@@ -66,17 +63,20 @@ class MessagesView:
             return
         if format_ == "jsonl":
             from ..jsonlines import presenter as jsonl
+            from ..presenters.probe_events import json_line
 
-            lines = jsonl.JsonLinesPresenter(registry, accesses, redact)
+            objects = jsonl.JsonLinesPresenter(registry, accesses, redact)
+            self._present = objects.__call__  # calling a method is faster than calling an object
+            self._event = lambda event: (
+                json_line(event, redact) if isinstance(event, ProbeEvent) else objects.event(event)
+            )
         else:
             from ..presenters import monitor
 
             lines = monitor.MonitorPresenter(registry, palette, accesses, _encoding(), times=times)
             self._clock = lines.clock
-        self._present, self._event = (
-            lines.__call__,
-            lines.event,
-        )  # calling a method is faster than calling an object
+            # A method is called faster than an object.
+            self._present, self._event = lines.__call__, lines.event
 
     def take(self, capture: Capture) -> Generator[bytes]:
         """Return the line or lines of each message and event."""

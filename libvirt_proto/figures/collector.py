@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from ..events import Captured, Closed, ConnectionEvent
+from ..events import Captured, Closed, ConnectionEvent, ProbeEvent
 from ..rpc.message import Header, Status
 from ..rpc.objects import ObjectFinder
 from ..rpc.reported import reported_error
@@ -90,10 +90,12 @@ class Measure:
         self._files.append(self._file)
         self._totals.files += 1
 
-    def add(self, item: Captured | ConnectionEvent | Closed) -> None:
+    def add(self, item: Captured | ConnectionEvent | ProbeEvent | Closed) -> None:
         """Add a message or an event of a connection."""
         if isinstance(item, ConnectionEvent):
             self._add_event(item)
+            return
+        if isinstance(item, ProbeEvent):
             return
         if isinstance(item, Captured):
             self._message(item)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from ..errors import Truncated
 from ..rpc.names import STATUSES, TYPES, Names
 from ..text import amount, printable, quoted, uuid_text
 from .payloads import Payload
@@ -59,8 +60,9 @@ def ambiguity(payloads: Sequence[Payload]) -> str | None:
     return f"the bytes cannot distinguish {types} types, of {layouts}"
 
 
-def message(found: Found, names: Names) -> str:
-    """Return `remote.domain_get_info reply ok, serial 6, 56 bytes`."""
+def message(found: Found, names: Names, event: str | None = None) -> str:
+    """Return `remote.domain_get_info reply ok, serial 6, 56 bytes`. `event` is the type that spare
+    bytes fit."""
     header, it = found.message.header, found.message
     program, procedure = names.of(header)
     parts = [
@@ -74,13 +76,16 @@ def message(found: Found, names: Names) -> str:
         parts.append(f"{it.length:,} bytes, of which {it.length - it.missing:,} are available")
     else:
         parts.append(f"{it.length:,} bytes, complete")
-    if it.malformed and it.error is not None:
+    if found.headless and isinstance(it.error, Truncated):
+        parts.append("its payload is cut off")
+    elif it.malformed and it.error is not None:
         where = f"{it.error.path}: " if it.error.path else ""
         parts.append(f"but its payload is malformed: {printable(where + it.error.reason)}")
     elif it.payload_type is not None:
         parts.append(f"with {it.payload_type}")
     if it.spare:
-        parts.append(f"{amount(len(it.spare), 'byte')} after it")
+        fits = f", which fit {event}: an event with the type of a {TYPES.get(header.type)}" if event else ""
+        parts.append(f"{amount(len(it.spare), 'byte')} after it{fits}")
     return ", ".join(parts)
 
 

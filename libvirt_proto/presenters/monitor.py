@@ -17,11 +17,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ..access import Accesses
-from ..events import Captured, Connection, ConnectionEvent, Side
+from ..events import Captured, Connection, ConnectionEvent, ProbeEvent, Side
 from ..rpc.names import STATUSES, TYPES, Names
 from ..rpc.reported import reported_error
 from ..text import printable, quoted
 from .clock import Clock, TimeStyle
+from .probe_events import ProbeEventPresenter
 from .sightings import sighted
 from .style import PLAIN, Palette
 
@@ -60,6 +61,7 @@ class MonitorPresenter:
         self._names = Names(registry)
         self._accesses = accesses
         self._palette = palette
+        self._probes = ProbeEventPresenter(palette)
         self._encoding = encoding
         self.clock = Clock(times, 3)
         #: The time shown last, as text and encoded.
@@ -127,15 +129,17 @@ class MonitorPresenter:
         seen = f" seen={sighted(captured.sightings).replace(' ', '')}" if captured.sightings else ""
         return f"{missing}{f' {access}' if access else ''}{seen}{fault(captured.message, colour)}"
 
-    def event(self, event: ConnectionEvent) -> bytes:
-        """Return the line of an event."""
+    def event(self, event: ConnectionEvent | ProbeEvent) -> bytes:
+        """Return the line of an event: that of `trace events` or `trace qemu-monitor` for their probes."""
+        time = self.clock(event.time_ns)
+        if isinstance(event, ProbeEvent):
+            return self._bytes(f"{time}{self._probes.words(event)}\n")
         side = event.side if event.connection is None else event.connection.side
         mark = _DESCRIPTORS.get((event.kind, side or "")) or _MARKS.get(event.kind.rpartition("_")[2], ".")
         details = "".join(f" {printable(name)}={printable(text)}" for name, text in event.details)
         colour = self._palette
-        start = f"{self.clock(event.time_ns)}{sided(mark, side)}"
         return self._bytes(
-            f"{start} {colour.quiet}{_column(event.connection)}{colour.off}"
+            f"{time}{sided(mark, side)} {colour.quiet}{_column(event.connection)}{colour.off}"
             f" {colour.name}{printable(event.kind)}{colour.off}{details}\n"
         )
 

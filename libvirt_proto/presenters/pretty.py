@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ..access import Accesses
-from ..events import Captured, Connection, ConnectionEvent
+from ..events import Captured, Connection, ConnectionEvent, ProbeEvent
 from ..rpc.names import STATUSES, TYPES, Names
 from ..rpc.reported import LibvirtError, reported_error
 from ..text import amount, printable
 from .clock import Clock, TimeStyle
+from .probe_events import ProbeEventPresenter
 from .sightings import sighted
 from .style import PLAIN, Palette
 from .tree import DEFAULT_CUT, NO_CUT, Cut, Tree, hex_dump
@@ -50,6 +51,7 @@ class PrettyPresenter:
         self._names = Names(registry)
         self._accesses = accesses
         self._palette = palette
+        self._probes = ProbeEventPresenter(palette)
         self._full = full
         self._cut: Cut = NO_CUT if full else DEFAULT_CUT
         self.clock = Clock(times)
@@ -67,8 +69,10 @@ class PrettyPresenter:
         yield self._head(captured)
         yield from self.body(captured)
 
-    def event(self, event: ConnectionEvent) -> str:
-        """Yield the line of an event, after the introduction of its connection."""
+    def event(self, event: ConnectionEvent | ProbeEvent) -> str:
+        """Return the line of an event, after the introduction of its connection."""
+        if isinstance(event, ProbeEvent):
+            return f"{self.time(event.time_ns)}    · {self._probes.words(event)}"
         colour, connection = self._palette, event.connection
         details = "".join(f"  {printable(name)} {printable(text)}" for name, text in event.details)
         line = (

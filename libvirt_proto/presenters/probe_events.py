@@ -37,8 +37,11 @@ class ProbeEventPresenter:
         """Return the line of an event; times count from the first call."""
         if self._start is None:
             self._start = event.time_ns
-        time = seconds(event.time_ns, self._start, 3)
-        return f"{time} {self._monitor(event) if event.kind in _MONITOR else self._loop(event)}"
+        return f"{seconds(event.time_ns, self._start, 3)} {self.words(event)}"
+
+    def words(self, event: ProbeEvent) -> str:
+        """Return the line of an event without its time."""
+        return self._monitor(event) if event.kind in _MONITOR else self._loop(event)
 
     def _loop(self, event: ProbeEvent) -> str:
         """`10153 + handle 9 21 1`."""
@@ -52,7 +55,8 @@ class ProbeEventPresenter:
         else:
             names, mark, words = _ROUND, "~", ""
         numbers = " ".join(str(arguments[name]) for name in names if name in arguments)
-        return f"{colour.quiet}{event.pid}{colour.off} {mark} {words}{numbers}"
+        process = event.thread if event.pid is None else event.pid  # a log may name only the thread
+        return f"{colour.quiet}{'-' if process is None else process}{colour.off} {mark} {words}{numbers}"
 
     def _monitor(self, event: ProbeEvent) -> str:
         """`> 0x7f5dc4004a90 {"execute":"stop","id":"libvirt-19"} fd=7`."""

@@ -55,6 +55,7 @@ _PLAIN_NOTICES: Final = frozenset(
         NoticeCode.NO_PAYLOADS,
         NoticeCode.NO_RPC_LINES,
         NoticeCode.NO_TIMES,
+        NoticeCode.NO_ZONE,
         NoticeCode.NOT_ACCEPTED,
         NoticeCode.NOT_CONNECTED,
         NoticeCode.NOTHING_IN_COMMON,
@@ -75,6 +76,7 @@ class Redactor:
     def __init__(self, registry: Registry, what: What = "secrets") -> None:
         self._registry = registry
         self._decode = MessageDecoder(registry).decode
+        self.what: Final = what
         self._values = Values(everything=what == "all")
         self._text = blank if what == "all" else redact_text
         self._secret_types: dict[str, bool] = {}
@@ -194,6 +196,8 @@ def redacted_probe_event(event: ProbeEvent, what: What) -> ProbeEvent:
 def _redacted(seen: Seen, redactor: Redactor) -> Seen:
     if isinstance(seen, Notice):
         return redacted_notice(seen)
+    if isinstance(seen, ProbeEvent):
+        return redacted_probe_event(seen, redactor.what)
     return redactor.event(seen) if isinstance(seen, ConnectionEvent) else seen
 
 

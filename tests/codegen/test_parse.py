@@ -220,7 +220,7 @@ def test_rejects_large_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("none.x", "No such file or directory"), (".", "Is a directory"), ("a\0.x", "null")]
+    ("name", "reason"), [("none.x", "no such file or directory"), (".", "is a directory"), ("a\0.x", "null")]
 )
 def test_reports_unreadable_file(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(DefinitionError, match=reason) as caught:

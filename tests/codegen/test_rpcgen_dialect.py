@@ -10,6 +10,8 @@ import pytest
 
 from libvirt_proto import registry
 from libvirt_proto.codec.types import Bound, Integer, Named, Opaque, String, Structure
+from libvirt_proto.jsonlines.decode import from_plain
+from libvirt_proto.jsonlines.encode import to_plain
 from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.pipeline import generate
@@ -105,6 +107,11 @@ def test_constants_of_headers(tmp_path: Path) -> None:
         ("size_t", "add 'typedef unsigned hyper size_t;' if that is what the peer sends"),
         ("uint32", "add 'typedef unsigned int uint32;' if that is what the peer sends"),
         ("time_t", "add 'typedef hyper time_t;' if that is what the peer sends"),
+        (
+            "uint32_tt",
+            "did you mean uint32_t? Otherwise, add its definition, such as 'typedef opaque uint32_tt<>;', "
+            "or the file that has it",
+        ),
         ("fattr3", "add its definition, such as 'typedef opaque fattr3<>;', or the file that has it"),
     ],
 )
@@ -112,8 +119,8 @@ def test_unknown_type_gets_a_typedef(tmp_path: Path, type_: str, hint: str) -> N
     found = problem(tmp_path, f"struct s {{ {type_} a; }};")
     assert f"demo.x:1:12: error: unknown type {type_}\n" in found
     assert found.endswith(f"hint: {hint}")
-    suggested = re.findall("'(typedef .*?;)'", hint)
-    assert module(tmp_path, f"{suggested[0]} struct s {{ {type_} a; }};").by_name["s"]
+    for typedef in re.findall("'(typedef .*?;)'", hint):
+        assert module(tmp_path, f"{typedef} struct s {{ {type_} a; }};").by_name["s"]
 
 
 def test_unknown_type_names_absent_files(tmp_path: Path) -> None:
@@ -146,6 +153,19 @@ def test_character_is_a_number(tmp_path: Path) -> None:
     type_ = registry.load(tmp_path / "demo.x").modules()[0].types["u"]
     assert type_.from_bytes(bytes.fromhex("00000061 00000007")).value == 7
     assert "expected one ASCII character, got ''ab''" in problem(tmp_path, "const A = 'ab';")
+
+
+def test_discriminant_of_eight_bytes(tmp_path: Path) -> None:
+    text = "union u switch (unsigned hyper k) { case 0xFFFFFFFFFFFFFFFF: int a; case 3: void; };"
+    assert [(each.min_size, each.max_size) for each in module(tmp_path, text).types] == [(8, 12)]
+    type_ = registry.load(tmp_path / "demo.x").modules()[0].types["u"]
+    data = b"\xff" * 8 + bytes.fromhex("00000007")
+    value = type_.from_bytes(data)
+    assert (value.k, value.value) == (2**64 - 1, 7)
+    assert type_.to_bytes(value) == data
+    plain = to_plain(type_, value)
+    assert plain["a"] == 7
+    assert from_plain(type_, plain) == value
 
 
 PROGRAM = """

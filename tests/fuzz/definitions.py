@@ -65,7 +65,7 @@ def preprocessor(data: bytes) -> None:
         assert token.expanded or token.text in ("1", token.source.text[token.start : token.end])
     for span in (*found.comments, *found.passthrough):
         assert span.source.text[span.start : span.start + 1] in ("/", "%", "#", " ", "\t")
-    for name, macro in found.numbers.used.items():
+    for name, macro in found.macros.used.items():
         assert name.isidentifier()
         assert -(2**63) <= macro.value < 2**64
 

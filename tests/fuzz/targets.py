@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -13,7 +14,10 @@ from libvirt_proto import registry
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.events import Captured
 from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
+from libvirt_proto.presenters.monitor import MonitorPresenter
 from libvirt_proto.rpc.message import decode_message, encode_message
+from tests.support.bytewriters import WRITERS
+from tests.support.dresses import ENCODINGS, FORMS, PREFIXES, QUOTES, WRAPS
 from tests.support.elf import NAMES, NOTES, ZERO, claim, elf, note
 from tests.support.oracles import PROGRAMS, items
 from tests.support.packets import Talk, enhanced, interface, obsolete, option, pcap, section, simple
@@ -124,6 +128,9 @@ def _texts(*names: str, lines: int = 8) -> Iterator[bytes]:
 def _hex() -> Iterator[bytes]:
     yield from _texts("hand-made-messages.hex")
     yield b"\x05" + b"\n".join(b"%08x: %s" % (at, b"2000 8086 0000 0001") for at in range(0, 64, 8))
+    message = bytes.fromhex("0000001c 20008086 00000001 00000042 00000000 00000000 00000000")
+    for write in WRITERS.values():
+        yield b"\x05" + write(message).encode()
     yield b"\x05" + b"00000000  00 00 00 1c 20 00 80 86  00 00 00 01 00 00 00 42  |.... ...|\n"
 
 
@@ -140,7 +147,23 @@ def _strace() -> Iterator[bytes]:
 
 
 def _log() -> Iterator[bytes]:
-    return _texts("libvirtd-rpc-info.log", lines=5)
+    yield from _texts("libvirtd-rpc-info.log", lines=5)
+    lines = b"".join(_read("libvirtd-rpc-info.log").splitlines(keepends=True)[40:44]).decode()
+    for dresses in (PREFIXES, FORMS, QUOTES, ENCODINGS, WRAPS):
+        for dress in dresses.values():
+            yield b"\x3f" + dress(lines).encode()[:LONGEST]
+
+
+def _monitor() -> Iterator[bytes]:
+    present = MonitorPresenter(registry.default())
+    yield b"\x3f" + b"".join(present(one) for one, _ in islice(_captured(), 12))[:LONGEST]
+    pointer = b"  0.0 C + 0x55   local=127.0.0.1;1 remote=127.0.0.1;2\n"
+    for line in (
+        b"C > 0x55   msg=remote.1.auth_list(call, ok, 0) len=28",
+        b"> S 0x55 fd=5",
+        b"C - 0x55 local= remote=",
+    ):
+        yield b"\x3f" + pointer + b"  0.071 " + line + b"\n"
 
 
 def _words() -> Iterator[bytes]:
@@ -278,6 +301,32 @@ _PREPROCESSOR_WORDS = (
     ),
 )
 
+_DRESS_WORDS = (
+    *(
+        b"\x1b[32m",
+        b"<p>",
+        b"<br/>",
+        b"&lt;",
+        b"&nbsp;",
+        b"=3D",
+        b"=\n",
+        b"\n> ",
+        b"\xc2\xa0",
+        b"\xef\xbb\xbf",
+    ),
+    *(b'{"MESSAGE":"', b'", "msg": "', b"MESSAGE=", b'"MESSAGE" : "', b"__REALTIME_TIMESTAMP=", b"RPC\\_"),
+    *(b"message repeated 3 times: [ ", b"QEMU_MONITOR_SEND_MSG: mon=0x1 msg={}", b" fd=-1", b"\r\n"),
+    *(
+        b"EVENT_POLL_RUN: nfds=1 timeout=-1",
+        b"<30>1 2026-11-22T21:45:10Z host libvirtd 1 - - ",
+        b": 1: info : ",
+    ),
+)
+_MONITOR_WORDS = (
+    *(b"  0.071 C > 0x55 ", b"msg=remote.1.auth_list(call, ok, 0) len=28", b" > S ", b" < S ", b" + S "),
+    *(b"local=127.0.0.1;1 remote=127.0.0.1;2", b"fd=5", b"unknown:7", b"a-b#2 ", b"client_new client=0x1"),
+)
+
 _ELF_WORDS = (
     *(b".note.stapsdt\0", b".stapsdt.base\0", b"stapsdt\0", b"\x7fELF\x02\x01", b"\x7fELF\x01\x02"),
     *(b"\xff\xff", b"\0\0\x10\0\0\0\0\0", b"\xff" * 8, b"\0\x08\0\0", b"\x08\0\0\0"),
@@ -297,7 +346,8 @@ TARGETS: dict[str, Target] = {
     "pcapng": Target(captures.Reader("pcapng"), _pcapngs, longest=LONGEST),
     "tcp": Target(captures.segments, partial(_random, 60, 200), longest=600),
     "strace": Target(captures.Reader("strace"), _strace, _STRACE_WORDS),
-    "log": Target(captures.Reader("log"), _log, _LOG_WORDS),
+    "log": Target(captures.Reader("log"), _log, _LOG_WORDS + _DRESS_WORDS, longest=LONGEST),
+    "monitor": Target(captures.Reader("monitor"), _monitor, _MONITOR_WORDS),
     "hex": Target(captures.Reader("hex"), _hex),
     "file": Target(captures.Reader(None), _any_file, longest=LONGEST),
     "xdr": Target(definitions.xdr, partial(_definition_texts, LONGEST), _XDR_WORDS),

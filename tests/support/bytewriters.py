@@ -273,8 +273,8 @@ def _tool(*command: str) -> Writer:
 
 
 _COMMANDS: Final = """
-xxd; xxd -p; xxd -i; xxd -e; xxd -e -g8; xxd -e -g2; xxd -b; xxd -g1; xxd -g4; xxd -g8; xxd -c8; xxd -u; xxd -d
-hexdump; hexdump -C; hexdump -b; hexdump -c; hexdump -d; hexdump -o; hexdump -x; hexdump -v -C
+xxd; xxd -p; xxd -i; xxd -e; xxd -e -g8; xxd -e -g2; xxd -b; xxd -g1; xxd -g4; xxd -g8; xxd -c8; xxd -u
+xxd -d; hexdump; hexdump -C; hexdump -b; hexdump -c; hexdump -d; hexdump -o; hexdump -x; hexdump -v -C
 od; od -x; od -c; od -b; od -d; od -i; od -l; od -s; od -t x1; od -t x1z; od -t x2; od -t x4; od -t x8
 od -t o1; od -t o4; od -t o8; od -t d1; od -t u1; od -t u2; od -t d4; od -t u4; od -t d8; od -w8 -t x1
 od -A x -t x1; od -A d -t x1; od -A d -t u2z; od -A x -t x4 --endian=big; od -t x1 -t c; od -v -t x2z

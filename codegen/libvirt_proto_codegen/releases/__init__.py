@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ..errors import DefinitionError, Problem
+from ..errors import DefinitionError, Problem, reason
 from ..reader import read_bytes
 from .archive import ARCHIVE, Archive, ArchiveError, Release, UnknownRelease, read_archive
 from .facts import HISTORY, History, read_history
@@ -102,7 +102,7 @@ def archive_of(folder: Path) -> Archive:
     try:
         return read_archive(path.read_bytes().decode()) if path.exists() else Archive()
     except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
+        message = f"cannot read {path}: {reason(error)}"
     except UnicodeDecodeError:
         message = f"{path}: invalid UTF-8"
     except ArchiveError as error:

@@ -92,6 +92,9 @@ class _Row:
         match = _OFFSET.match(text)
         if match is None:
             raise ByteTextError(f"expected an offset, as in the lines before, got {quoted(text.strip())}")
+        self.text = text
+        #: Where the offset and the rest begin.
+        self.offset_at, self.rest_at = match.start("offset"), match.end()
         self._offset = match["offset"].replace("`", "")
         self._is_hex = bool(match["prefix"]) or "`" in match["offset"]
         self.colon = bool(match["colon"])
@@ -109,6 +112,11 @@ class _Row:
         self.rest = rest
         #: True for an offset only: the end of od's and hexdump's output.
         self.empty = not rest.strip()
+
+    @property
+    def digits(self) -> int:
+        """Return the number of digits of the offset."""
+        return len(self._offset)
 
     @property
     def bases(self) -> tuple[int, ...]:
@@ -210,6 +218,16 @@ def _in_place(found: list[_Unit], at: int, kind: _Kind, columns: list[int]) -> b
     return _space(found, at) == 1
 
 
+def _bytes(data: bytes, layout: _Layout) -> bytes:
+    """Return the bytes of a line of this layout; b"" for another one."""
+    if data[layout.end : layout.end + 1] not in (b"", b" ", b"\r"):
+        return b""
+    try:
+        return bytes.fromhex(data[layout.start : layout.end].decode("ascii"))
+    except ValueError:
+        return b""
+
+
 def begins_dump(text: str) -> bool:
     """Return whether a line may be the first one of a dump."""
     match = _OFFSET.match(text)
@@ -220,6 +238,16 @@ def begins_dump(text: str) -> bool:
         return False
     # Plain digits may begin like an offset, too: a dump has a colon, or begins at 0 or at an address.
     return bool(match["colon"] or match["prefix"] or "`" in match["offset"] or not int(match["offset"], 16))
+
+
+class _Layout(NamedTuple):
+    """The places of offset and bytes in the full lines of a dump of bytes in order, and their number."""
+
+    offset_at: int
+    digits: int
+    start: int
+    end: int
+    size: int
 
 
 class Dump:
@@ -244,9 +272,43 @@ class Dump:
         #: Number of bytes of the last unit that were not in the input.
         self._padding = 0
         self._is_words = False
+        self._layout: _Layout | None = None
+        #: The last line, if it was read by `quick`: its offset, its bytes, and itself.
+        self._quick: tuple[int, bytes, bytes] | None = None
+
+    def quick(self, data: bytes) -> bytes:
+        """Return the bytes of the previous line, if this line and that one have the usual layout; b"" for
+        others; cheap, and optional."""
+        layout = self._layout
+        if layout is None:
+            return b""
+        if self._quick is None:
+            held = self._held
+            if held is None:
+                return b""
+            before = _bytes(held.text.encode("utf-8", "surrogateescape"), layout)
+            offset = held.number(16)
+        else:
+            offset, before, _ = self._quick
+        offset += layout.size
+        at = layout.offset_at
+        if len(before) != layout.size or data[at : at + layout.digits] != b"%0*x" % (layout.digits, offset):
+            return b""
+        piece = _bytes(data, layout)
+        if len(piece) != layout.size:
+            return b""
+        self._held, self._quick = None, (offset, piece, data)
+        return before
+
+    def _settle(self) -> None:
+        """Continue after lines that `quick` has read."""
+        if self._quick is not None:
+            self._held = _Row(self._quick[2].decode("utf-8", "surrogateescape"))
+            self._quick = None
 
     def line(self, text: str) -> bytes:
         """Return the bytes of the previous line. Raises ByteTextError."""
+        self._settle()
         held = self._held
         if held is not None and text.strip() == "*":  # identical lines are left out
             self._repeat = True
@@ -265,6 +327,7 @@ class Dump:
 
     def end(self) -> bytes:
         """Return the remaining bytes."""
+        self._settle()
         held, self._held = self._held, None
         data = b""
         if held is not None and not held.empty:
@@ -280,6 +343,7 @@ class Dump:
 
     def continues(self, text: str) -> bool:
         """Return whether a line after an empty one continues the dump."""
+        self._settle()
         held = self._held
         try:
             row = _Row(text)
@@ -315,10 +379,21 @@ class Dump:
         self._padding = size - gap if padded else 0
         texts = [unit.text for unit in found]
         data = self._feed(texts)
+        if self._layout is None and gap == size and not padded:
+            self._layout = self._usual(held, found, gap)
         if missing:
             self.room -= missing
             data += self._again(texts, missing // size)
         return data
+
+    def _usual(self, held: _Row, found: list[_Unit], size: int) -> _Layout | None:
+        """Return the layout of lines of bytes in order, once it is certain that they are."""
+        notation = self._units.notation if self._units else None
+        in_order = notation is not None and (notation.size == 1 or notation.order == "big")
+        if notation is None or notation.base != "digits" or not in_order or self._base != 16:
+            return None
+        start, end = held.rest_at + found[0].start, held.rest_at + found[-1].end
+        return _Layout(held.offset_at, held.digits, start, end, size)
 
     def _again(self, units: list[str], count: int) -> bytes:
         """Return the bytes that `*` represents."""

@@ -47,7 +47,18 @@ class PlainHex:
 
     def line(self, text: str) -> bytes:
         """Return the bytes of a line. Raises ByteTextError."""
+        first = text.split(maxsplit=1)
+        if self._units is None and first and (self._begun or len(first[0]) not in _WIDTHS):
+            try:
+                data = bytes.fromhex(text)
+            except ValueError:
+                pass
+            else:
+                self._begun = True
+                return data
         text = _NOISE.sub(" ", _COMMENT.split(text, maxsplit=1)[0])
+        if self._begun:
+            text = text.rstrip("])}> ")  # of a list whose beginning is missing
         if not self._begun and (first := text.split(maxsplit=1)):
             self._begun = True
             if len(first[0]) in _WIDTHS:

@@ -7,7 +7,7 @@ are a message is taken. Empty lines, fences and labels separate groups, except w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from ...blocks import BLOCK_SIZE, LineTooLongError, Read, text_lines
@@ -16,10 +16,10 @@ from ...rpc.wire import MAX_FRAME
 from ...text import amount
 from ..dressing import Undresser, is_fence
 from ..raw import CONNECTION
-from .dump import begins_dump
+from .dump import Dump, begins_dump
 from .errors import ByteTextError, quoted
 from .forms import Form, Labelled, Maker, dump, is_trailer, makers
-from .framing import CERTAIN, Position, begins_message, evidence
+from .framing import CERTAIN, Position, begins_message, evidence, frames
 from .plain import PlainHex
 
 #: A message on one line, with `0x` and a comma for each byte.
@@ -27,8 +27,10 @@ _MAX_LINE: Final = 6 * MAX_FRAME
 #: Number of lines that decide the form of a group, and of their characters; number of bytes compared.
 _SAMPLE_LINES: Final = 256
 _SAMPLE_SIZE: Final = 1 << 16
+#: Number of lines of a text that are read to recognise it.
+_MAX_TRIED: Final = 256
 #: Number of characters of one line that decide.
-_LONG: Final = 1 << 13
+_LONG: Final = 1 << 10
 #: Number of bytes in an unmistakable form that a text begins with, even if another line is damaged.
 _ENOUGH: Final = 16
 #: Evidence of messages at the beginning.
@@ -41,8 +43,8 @@ _YAML: Final = re.compile(r"\s*(?:- )?[A-Za-z_]\w{0,40}:(?:\s.*)?")
 _MARK: Final = re.compile(r"""[^"']{0,200}(["'])""")
 #: A line after other text that may be bytes.
 _PROMISING: Final = re.compile(
-    rb"(?:[0-9a-fA-F]{2}[\s,:-]{0,2}){4}|\\[x0-7]|[A-Za-z0-9+/_-]{16}|[\[({<=]\s*$"
-    rb"|[\[{(<\s]-?\d{1,3}(?:, ?|\s+)-?\d{1,3}(?:, ?|\s+)"
+    rb"(?:[0-9a-fA-F]{2}[\s,:-]{0,2}){4}|\\[x0-7u]|0[xX][0-9a-fA-F]|[A-Za-z0-9+/_-]{16}|[\[({<=]\s*(?:$|/\*|//)"
+    rb"|\d(?:,\s*|\s+)-?\d{1,20}(?:[,\])\s]|$)"
 )
 _CONTROL: Final = frozenset(range(0x20)) - {9, 10, 12, 13} | {0x7F}
 
@@ -107,6 +109,8 @@ def looks_like_byte_text(head: bytes) -> bool:
             reader.line(number, line)
         if reader.out:
             reader.out.clear()
+        if reader.framed or reader.tried > _MAX_TRIED:
+            break
     reader.finish()
     whole = not reader.bad or reader.size >= _ENOUGH
     if reader.skipped and b"RPC_" in head:  # a log with bytes in it
@@ -114,15 +118,25 @@ def looks_like_byte_text(head: bytes) -> bool:
     return reader.is_bytes and (reader.framed or (whole and not reader.skipped))
 
 
+def message_bytes(text: str) -> bytes | None:
+    """Return the bytes that a text shows if they begin with a message, or with a header; else None."""
+    reader = _Reader(forced=False)
+    for number, line in enumerate(text.encode("utf-8", "surrogateescape").split(b"\n"), 1):
+        reader.line(number, line)
+    reader.finish()
+    data = b"".join(item.data for item in reader.out if isinstance(item, Chunk))
+    return data if not reader.skipped and frames(data) else None
+
+
 def _shortened(line: str, size: int) -> str:
     """Return the beginning of a line, up to the end of a byte."""
     line = line[:size]
-    separated = max(map(line.rfind, " ,:\\"))
+    separated = max(map(line.rfind, " ,:-\\"))
     if separated < len(line) - 8:
         return line[: len(line) // 8 * 8]
     line = line[:separated]
     mark = _MARK.match(line)
-    return line + mark[1] if mark else line
+    return line + mark[1] if mark and line.count(mark[1]) % 2 else line
 
 
 class _Reader:
@@ -132,6 +146,8 @@ class _Reader:
         self.out: list[Item] = []
         self.is_bytes = self.framed = self.bad = False
         self.size = 0
+        #: Number of lines read to decide about forms, each as often as it was read.
+        self.tried = 0
         #: Number of lines before the first bytes, and the first of them.
         self.skipped = 0
         self._first_skipped = _Line(0, "")
@@ -143,11 +159,14 @@ class _Reader:
         #: Lines of a group whose form is not decided, and the number of their characters; or its form.
         self._sample: list[_Line] = []
         self._sample_size = 0
+        #: The forms of the sample when it had that many lines.
+        self._choices: list[_Choice] = []
+        self._compared = 0
         self._form: Form | None = None
         #: The form of the last group.
         self._make: Maker | None = None
-        #: The form, if its lines can be read quickly.
-        self._plain: PlainHex | None = None
+        #: Reads lines quickly that are like the ones before.
+        self._quick: Callable[[bytes], bytes] | None = None
         #: Whether the rest of the group is passed over, and whether empty lines were read.
         self._damaged = self._paused = False
         #: Bytes since the last Chunk; whether there were some since the last end, and where they end.
@@ -158,10 +177,10 @@ class _Reader:
         self._notes: set[str] = set()
 
     def quick(self, data: bytes) -> bool:
-        """Read a line of plain hex in a group of plain hex; return whether it is one."""
-        if self._plain is None or not data:
+        """Read a line that is like the ones before it; return whether it is one."""
+        if self._quick is None or not data:
             return False
-        piece = self._plain.quick(data)
+        piece = self._quick(data)
         if piece:
             self._add(piece)
         return bool(piece)
@@ -169,7 +188,8 @@ class _Reader:
     def line(self, number: int, data: bytes) -> None:
         """Read a line."""
         self._number = number
-        if self.skipped and not (self.is_bytes or self._sample) and not _PROMISING.search(data):
+        begun = self.is_bytes or self._sample or self._form is not None
+        if self.skipped and not begun and not _PROMISING.search(data):
             self.skipped += 1
             return
         text = self._undress.line(data)
@@ -269,10 +289,14 @@ class _Reader:
     def _decide(self, *, last: bool) -> None:
         """Decide for the form of the lines, if it is certain, or if they are the last ones."""
         sample = self._sample
-        choices = _choices(sample, min(self._room, _SAMPLE_SIZE))
+        if len(sample) != self._compared:
+            self.tried += len(sample)
+            self._choices = _choices(sample, min(self._room, _SAMPLE_SIZE))
+            self._compared = len(sample)
+        choices = self._choices
         best = max(choices, key=_rank, default=None)
         if best is None or (best.error is not None and not best.lines):
-            self._sample, self._sample_size = [], 0
+            self._sample, self._sample_size, self._compared = [], 0, 0
             self._other(sample[0])
             for line in sample[1:]:
                 self._content(line)
@@ -281,7 +305,7 @@ class _Reader:
         certain = many or best.strength >= _MESSAGE or all(choice.error for choice in choices)
         if not (last or certain):
             return
-        self._sample, self._sample_size = [], 0
+        self._sample, self._sample_size, self._compared = [], 0, 0
         least = _MESSAGE if best.weak and not self._forced else 1 if self.skipped and not self.is_bytes else 0
         if not best.data or best.strength < least:
             self._refuse(sample, best)
@@ -325,11 +349,11 @@ class _Reader:
             return
         if data:
             self._add(data)
-        self._plain = self._form if isinstance(self._form, PlainHex) else None
+        self._quick = self._form.quick if isinstance(self._form, PlainHex | Dump) else None
 
     def _close(self) -> None:
         """End the form of the group."""
-        form, self._form, self._plain = self._form, None, None
+        form, self._form, self._quick = self._form, None, None
         if form is None:
             return
         try:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from ...bounded import BoundedDict
 from ...events import Chunk, Connections
 from .descriptors import MAX_DESCRIPTORS, Descriptors, Table
-from .line import BadCallError, address, descriptor, descriptors, label
+from .line import UNIX, BadCallError, address, descriptor, descriptors, label
 from .sockets import Move, Socket
 from .transfers import CALLS as IO_CALLS
 from .transfers import Transfer, transfers
@@ -66,6 +66,10 @@ class Calls:
         self._connections = Connections()
         #: Size of what waits for unfinished calls: bytes, and a fixed cost per call.
         self.waiting = 0
+        #: Calls that transfer bytes, of which it is unknown whether they are libvirt's, and that cannot be
+        #: parsed: their number, and the first of them.
+        self.unread = 0
+        self.first_unread = ""
         self._ports = ports
         #: Sockets that strace has named, by that name.
         self._named: BoundedDict[bytes, Socket] = BoundedDict(MAX_DESCRIPTORS)
@@ -272,6 +276,8 @@ class Calls:
             found = transfers(io.form, call.text, at)
         except BadCallError:
             if socket.connection is None:
+                self.unread += 1
+                self.first_unread = self.first_unread or f"{call.name.decode()}({_start(call.text)}"
                 return
             self._add(socket, Move(io.sends, time_ns, [(b"", value)]))
             raise
@@ -294,7 +300,8 @@ class Calls:
     def _socket(self, call: Call) -> None:
         if call.value is None or call.value < 0:
             return
-        transport = "unix" if b"AF_UNIX" in call.text else "tcp" if b"AF_INET" in call.text else None
+        inet = b"AF_INET" in call.text or b"PF_INET" in call.text
+        transport = "unix" if UNIX.search(call.text) else "tcp" if inet else None
         socket = self._new(call.process, call.value, transport)
         socket.passed = (b"AF_" in call.text and transport is None) or (
             b"SOCK_" in call.text and b"SOCK_STREAM" not in call.text
@@ -429,3 +436,9 @@ def shares(text: bytes) -> bool:
     """Return whether a call creates a thread, or a process that shares the descriptors."""
     match = _FLAGS.search(text)
     return match is not None and (b"CLONE_FILES" in match[0] or bool(int(match[1] or b"0", 16) & _FILES))
+
+
+def _start(text: bytes) -> str:
+    """Return the beginning of a call's arguments."""
+    shown = text[:40].decode("ascii", "backslashreplace")
+    return shown + "…" if len(text) > len(shown) else shown

@@ -47,7 +47,9 @@ _LABEL: Final = re.compile(
 _ESCAPES: Final = re.compile(
     rb'(?:[^\\]++|\\(?:[abfnrtv"\\]|[0-3][0-7]{2}|[0-7]{1,2}(?![0-7])|x[0-9a-f]{2}))*+'
 )
-_PATH: Final = re.compile(rb'sun_path=(@?)(?=")')
+_PATH: Final = re.compile(rb'(?:sun_)?path=(@?)(?=")')
+#: Names of the family of unix sockets in older versions, too.
+UNIX: Final = re.compile(rb"[AP]F_(?:UNIX|LOCAL|FILE)\b")
 _PORT: Final = re.compile(rb'sin6?_port=(?:htons\((\d{1,5})\)|(?="))')
 _HOST: Final = re.compile(rb'(?:inet_addr\(|inet_pton\(AF_INET6, |(sin6?_addr=))(?=")')
 
@@ -229,7 +231,7 @@ def address(text: bytes) -> tuple[str, str] | None:
             return "tcp", f"[{where}]:{port}" if ":" in where else f"{where}:{port}"
     except ValueError:
         return None
-    return ("unix", "") if b"sa_family=AF_UNIX" in text else None
+    return ("unix", "") if UNIX.search(text) else None
 
 
 def _name(abstract: bool, path: bytes) -> str:

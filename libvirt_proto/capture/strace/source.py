@@ -8,15 +8,19 @@ the socket. Sources: strace(1), and the manual pages of the calls.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
 from ...blocks import LineTooLongError, Read, text_lines
-from ...events import Chunk, Item, Notice, NoticeCode
+from ...bounded import BoundedDict
+from ...events import Chunk, Connection, Direction, Item, Notice, NoticeCode
 from ...rpc.wire import MAX_FRAME
 from ..pcap.tcp import LIBVIRT_PORTS
 from .calls import CLONES, Call, Calls, Sending, shares
+from .descriptors import MAX_DESCRIPTORS
+from .dressing import StraceLines
 from .line import BadCallError, Clock, Line, attached, parse, result
 from .transfers import CALLS
 
@@ -27,6 +31,12 @@ MAX_UNFINISHED: Final = 16_384
 MAX_UNFINISHED_TEXT: Final = 2 * MAX_LINE
 #: Maximum size of what waits for unfinished calls: bytes, and a fixed cost per call.
 MAX_WAITING: Final = 64 << 20
+
+#: A header of the remote program with any other procedure than REMOTE_PROC_AUTH_LIST, the first one of a
+#: connection; and one with that.
+_HEAD: Final = 40
+_FIRST: Final = bytes.fromhex("20008086 00000001 00000042")
+_NEXT: Final = re.compile(rb"\x20\x00\x80\x86\0\0\0\x01(?!\0\0\0\x42)\0\0..", re.DOTALL)
 
 _NOTHING: Final = (
     "no libvirt bytes in this trace; strace must show the calls with which libvirt reads and writes: strace"
@@ -64,7 +74,8 @@ def strace_chunks(read: Read, ports: frozenset[int] = LIBVIRT_PORTS) -> Iterator
 
     The byte that accompanies file descriptors (SCM_RIGHTS) is left out. Notices: `cut-strings` (with the
     number of calls that strace abbreviated; `cut` has the number of bytes of each), `bad-strace` (calls that
-    transfer bytes of a connection but cannot be parsed, and lines that are too long), `no-libvirt` (a note).
+    transfer bytes of a connection but cannot be parsed, and lines that are too long), `no-libvirt` (a note),
+    `hidden-calls` (a filter leaves out calls that are needed).
     """
     return _Trace(ports).read(read)
 
@@ -78,12 +89,19 @@ class _Trace:
         #: Processes that are creating another one, and whether that will share their descriptors.
         self._cloning: OrderedDict[int | None, bool] = OrderedDict()
         self._empty = True
+        #: Of each connection, the directions of which bytes are in the trace.
+        self._shown: BoundedDict[Connection, set[Direction]] = BoundedDict(MAX_DESCRIPTORS)
+        #: Connections that begin in the trace, and the direction that is missing in some of them.
+        self._begun: BoundedDict[Connection, None] = BoundedDict(MAX_DESCRIPTORS)
+        self._incomplete: BoundedDict[Connection, Direction] = BoundedDict(MAX_DESCRIPTORS)
+        #: The calls that transfer bytes and are in the trace: sending ones (True), receiving ones.
+        self._transfers: set[bool] = set()
         self._cut_calls = self._cut_bytes = 0
         self._bad_calls = 0
         self._first_bad = ""
 
     def read(self, read: Read) -> Iterator[Item]:
-        number, out = 0, self._calls.out
+        number, out, lines = 0, self._calls.out, StraceLines()
         too_long, broken = None, b""
         try:
             for number, data in enumerate(text_lines(read, MAX_LINE), 1):
@@ -92,7 +110,7 @@ class _Trace:
                     if not data.startswith(b"strace: "):  # otherwise it would be a separate line
                         broken = b"" if broken else self._attached(data)
                     continue
-                line = parse(broken + data)
+                line = lines.parse(broken + data)
                 broken = b""
                 if line is None:
                     continue
@@ -119,6 +137,8 @@ class _Trace:
         if process is not None and not calls.descriptors.known(process):
             self._born(process)
         unfinished = self._take_unfinished(line) if self._unfinished else None
+        if line.name in CALLS:
+            self._transfers.add(CALLS[line.name].sends)
         if line.kind == "exit":
             calls.exited(process, time_ns)
         elif line.name not in calls.names or (line.kind == "resumed" and unfinished is None):
@@ -229,7 +249,9 @@ class _Trace:
     def _counted(self) -> Iterator[Chunk]:
         """Yield the new output, and count abbreviated calls."""
         for chunk in self._calls.out:
-            self._empty = self._empty and not chunk.data and not chunk.cut
+            if chunk.data or chunk.cut:
+                self._empty = False
+                self._show(chunk)
             if chunk.cut:
                 self._cut_calls += 1
                 self._cut_bytes += chunk.cut
@@ -249,8 +271,47 @@ class _Trace:
                 " 33554436, the size of the longest message"
             )
             yield Notice(NoticeCode.CUT_STRINGS, text)
-        if self._empty and not too_long:
+        if self._empty and self._calls.unread:
+            more = f" (and {_calls(self._calls.unread - 1)} more)" if self._calls.unread > 1 else ""
+            text = f"no libvirt bytes found; not parsed: {self._calls.first_unread}{more}"
+            yield Notice(NoticeCode.BAD_STRACE, text)
+        elif self._empty and not too_long:
             yield Notice(NoticeCode.NO_LIBVIRT, _NOTHING, severity="note")
+        yield from self._filters()
+
+    def _filters(self) -> Iterator[Notice]:
+        """Yield a Notice if strace was to leave out calls (-e) without which messages are missing."""
+        missing = {
+            direction
+            for connection, direction in self._incomplete.items()
+            if len(self._shown.get(connection, ())) == 1
+        }
+        for direction in sorted(missing):
+            sends = direction == "s2c"
+            verb = "receive" if sends else "send"
+            if (not sends) not in self._transfers:
+                names = ", ".join(name.decode() for name, io in CALLS.items() if io.sends is not sends)
+                text = f"a filter (-e) hides the calls that {verb}: {names}"
+            else:
+                text = (
+                    f"no call on the descriptor of a connection {verb}s: a filter (-e) hides calls, or the"
+                    " copying of the descriptor (dup, dup2, dup3, fcntl)"
+                )
+            yield Notice(NoticeCode.HIDDEN_CALLS, text)
+
+    def _show(self, chunk: Chunk) -> None:
+        """Note the direction of bytes. A client waits for the first reply before it sends another call."""
+        direction, data = chunk.direction, chunk.data[:_HEAD]
+        if direction is None:
+            return
+        shown = self._shown.get(chunk.connection)
+        if shown is None:
+            self._shown.put(chunk.connection, shown := set())
+        if not shown and _FIRST in data:
+            self._begun.put(chunk.connection, None)
+        elif chunk.connection in self._begun and shown == {direction} and _NEXT.search(data):
+            self._incomplete.put(chunk.connection, "s2c" if direction == "c2s" else "c2s")
+        shown.add(direction)
 
 
 def _calls(count: int) -> str:

@@ -36,9 +36,12 @@ CALLS: Final[dict[bytes, Io]] = {
 
 _SIZE: Final = re.compile(rb", (\d{1,19})")
 _BUFFER_SIZE: Final = re.compile(rb", iov_len=(\d{1,19})")
+_OLD_BUFFER_SIZE: Final = re.compile(rb", (\d{1,19})\}")
+#: Before strace 4.14: `[{"\\0\\0\\0\\34", 4}]`, `msg_iov(1)=[{…}]`, `{{msg_name(0)=…, msg_flags=0}, 28}`.
 _TOKEN: Final = re.compile(
-    rb'iov_base=|"|(?<!c)msg_len=(?P<length>\d{1,10})'
-    rb"|(?P<rights>cmsg_type=(?:SCM_RIGHTS|0x1)(?![0-9a-f]))(?:, cmsg_data=\[)?|MSG_PEEK"
+    rb'iov_base=|\{(?="|0x|NULL)|"|(?<!c)msg_len=(?P<length>\d{1,10})'
+    rb"|msg_flags=[\w|]{1,200}\}, (?P<old_length>\d{1,10})\}"
+    rb"|(?P<rights>cmsg_type=(?:SCM_RIGHTS|0x1)(?![0-9a-f]))(?:, (?:cmsg_data=\[|\{))?|MSG_PEEK"
 )
 
 
@@ -94,22 +97,22 @@ def transfers(form: _Form, text: bytes, at: int) -> list[Transfer]:
             _, _, at = quoted(text, at - 1)
         elif token == b"MSG_PEEK":
             transfer.peeks = True
-        elif match["length"]:
-            transfer.length = int(match["length"])
+        elif length := match["length"] or match["old_length"]:
+            transfer.length = int(length)
             found.append(transfer)
             transfer = Transfer()
         elif match["rights"]:
             transfer.rights = at
         else:
-            at = _piece(text, at, transfer)
+            at = _piece(text, at, transfer, _OLD_BUFFER_SIZE if token == b"{" else _BUFFER_SIZE)
     return found if form == "messages" else [transfer]
 
 
-def _piece(text: bytes, at: int, transfer: Transfer) -> int:
+def _piece(text: bytes, at: int, transfer: Transfer, size: re.Pattern[bytes]) -> int:
     data = b""
     if text.startswith(b'"', at):
         data, _, at = quoted(text, at)
-    match = _BUFFER_SIZE.search(text, at, at + 64)
+    match = size.search(text, at, at + 64)
     if match is None:
         raise BadCallError("has a buffer without a size")
     transfer.pieces.append((data, int(match[1])))

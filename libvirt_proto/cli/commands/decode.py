@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 @click.pass_context
 def decode(ctx: click.Context, inputs: Inputs, show: OutputOptions, merge: bool, jobs: int) -> None:
     """Show the messages in captures: pcap and pcapng files, strace output, libvirt logs (with
-    log_filters="2:rpc"), raw byte streams, or hex. The format is recognised by the contents. Several files
+    log_filters="2:rpc"), raw byte streams, or bytes as text (hex,
+    dumps, literals, base64). The format is recognised by the contents. Several files
     are read one after the other; - is standard input.
 
     Filters can be repeated: a message is shown if it matches one of each kind. Programs, procedures and types

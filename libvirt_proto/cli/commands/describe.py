@@ -74,7 +74,7 @@ def describe(
     if not described:
         known = [*graph.types, *(p.name for program in registry.programs() for p in program.procedures)]
         hint = did_you_mean(name, known)
-        click.echo(f"libvirt-proto: there is no type or procedure {printable(name)!r}.{hint}", err=True)
+        click.echo(f"libvirt-proto: error: unknown type or procedure {printable(name)!r}.{hint}", err=True)
         ctx.exit(1)
     if as_schema:
         _print_schema(ctx, name, described)
@@ -190,7 +190,7 @@ def _print_schema(
         else:
             types[thing.name] = thing
     if not types:
-        click.echo(f"libvirt-proto: {printable(name)} has no payloads", err=True)
+        click.echo(f"libvirt-proto: error: {printable(name)} has no payloads", err=True)
         ctx.exit(1)
     schema = json_schema(name, types)
     click.echo(json.format(json.encode(schema), indent=2))

@@ -132,7 +132,7 @@ def guess(
         _print_json(size, protocol, runs, payloads if everything else payloads[:top], names)
     else:
         skipped = "they are messages" if whole else "" if small else f"more than {MAX_BYTES:,} bytes"
-        shown = _Text(options.stdout_palette(color), names, offset, everything)
+        shown = _Text(options.stdout_palette(color), registry, names, offset, everything)
         shown.head(name, size)
         shown.protocol(protocol)
         shown.runs(runs, run_count)
@@ -163,8 +163,11 @@ def _best(runs: Iterator[Run], top: int | None) -> tuple[list[Run], int]:
 class _Text:
     """Guesses as text for people."""
 
-    def __init__(self, palette: Palette, names: Names, base: int, everything: bool) -> None:
+    def __init__(
+        self, palette: Palette, registry: Registry, names: Names, base: int, everything: bool
+    ) -> None:
         self._palette = palette
+        self._registry = registry
         self._names = names
         self._base = base
         self._all = everything
@@ -181,6 +184,7 @@ class _Text:
     def runs(self, runs: list[Run], count: int) -> None:
         """Yield lines about messages and headers."""
         from ...guess import words
+        from ...guess.fragments import fitting_event
 
         if not runs:
             self._section("Messages: none")
@@ -189,7 +193,8 @@ class _Text:
         for run in runs:
             self._line(run.bits, words.run(run))
             for found in run.messages:
-                self._detail(f"byte {self._place(found)}: {words.message(found, self._names)}")
+                event = fitting_event(found.message, self._registry)
+                self._detail(f"byte {self._place(found)}: {words.message(found, self._names, event)}")
             if run.count > len(run.messages):
                 self._detail(f"… {run.count - len(run.messages):,} more")
         self._more(count - len(runs))

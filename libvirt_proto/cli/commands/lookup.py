@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: More meanings of a kind than this are lines of a table.
 _BLOCKS: Final = 3
+#: The number of digits of a header, the shortest text that is the bytes of a message.
+_HEADER_DIGITS: Final = 48
 #: Number of lines of a table, and of names in a list, without --all.
 _LINES: Final = 12
 #: Facts that are lists of lines.
@@ -61,7 +63,7 @@ def lookup(
 ) -> None:
     """Explain numbers and names of the protocol: programs, procedures, types, enums, constants, permissions,
     and the functions, enums and error codes of the public API. A WORD may also be a pasted error message or
-    log line.
+    log line, or the bytes of a message in any form that decode reads.
 
     Numbers may be in any base, and negative. All meanings are listed, including values that constants had in
     older releases. A procedure can follow its program (qemu.domain_monitor_command, remote.66), a number its
@@ -75,6 +77,7 @@ def lookup(
       libvirt-proto lookup VIR_NET_REPLY remote_nonnull_domain REMOTE_STRING_MAX
       libvirt-proto lookup domain:read org.libvirt.api.domain.read
       libvirt-proto lookup 'unknown procedure: 350'
+      libvirt-proto lookup 0000001c 20008086 00000001 00000042 00000000 00000000 00000000
       libvirt-proto lookup 'packet 1195725852 bytes received from server too large, want 33554432'
 
     The exit status is 1 if a word means nothing.
@@ -93,16 +96,22 @@ def lookup(
     unknown = [word for word, meant in found.items() if not meant]
     for word in unknown:
         hint = meanings.similar_to(registry, word)
-        click.echo(f"libvirt-proto: {printable(word)!r} means nothing here.{hint}", err=True)
+        click.echo(f"libvirt-proto: error: unknown number or name {printable(word)!r}.{hint}", err=True)
     ctx.exit(1 if unknown else 0)
 
 
 def _meanings(registry: Registry, words: tuple[str, ...]) -> dict[str, list[Description]]:
-    """Return the meanings of each word, or of all words together if they are a message without quotes."""
+    """Return the meanings of each word, or of all words together if they are a message without quotes, or the
+    bytes of one."""
+    line = " ".join(words)
+    if len(line) >= _HEADER_DIGITS:
+        from .. import bytewords
+
+        if described := bytewords.messages(registry, line):
+            return {line: described}
     if len(words) > 1:
         from .. import quotes
 
-        line = " ".join(words)
         if found := quotes.message(registry, line):
             return {line: found}
     return {word: meanings.of(registry, word) or _quoted(registry, word) for word in words}
@@ -178,11 +187,15 @@ def _facts(meaning: Description) -> Description:
     if "min_size" in rest:
         rest["size"] = size(rest.pop("min_size"), rest.pop("max_size"))
     if "last" in rest:
-        rest["releases"] = f"{rest.pop('first')} to {rest.pop('last')}"
+        rest["releases"] = _span(rest.pop("first"), rest.pop("last"))
         rest["now"] = rest.pop("now")
     if "history" in rest:
         rest["history"] = rest.pop("history")  # last
     return rest
+
+
+def _span(first: str, last: str) -> str:
+    return first if first == last else f"{first} to {last}"
 
 
 def _spell(meaning: Description, key: str, value: object) -> str:
@@ -211,7 +224,7 @@ def _columns(meaning: Description) -> tuple[str, ...]:
             changes = [e["text"] for e in meaning.get("history", []) if e.get("what") == "number"]
             return ("".join(changes[-1:]),)
         case "former value":
-            return f"{meaning['first']} to {meaning['last']}", f"now {meaning['now'] or 'removed'}"
+            return _span(meaning["first"], meaning["last"]), f"now {meaning['now'] or 'removed'}"
         case _:
             first, *more = meaning["fields"] or [""]
             return meaning["enum"], f"{first} and {len(more)} more" if more else first

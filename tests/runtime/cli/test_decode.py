@@ -234,7 +234,7 @@ def test_continues_after_unreadable_file(captures: Path, tmp_path: Path) -> None
     [
         ([], "missing argument 'FILE...'"),
         (["/nonexistent"], "/nonexistent: no such file"),
-        (["."], ". is a folder"),
+        (["."], ".: expected a file, got a folder"),
         (["--program", "remot", "-"], "Did you mean 'remote'?"),
         (["--type", "replay", "-"], "Did you mean 'reply'?"),
         (["--port", "0", "-"], "--port"),

@@ -157,7 +157,7 @@ def test_output_follows_input_immediately() -> None:
     ("words", "said"),
     [
         (["/nonexistent"], "/nonexistent: no such file"),
-        (["."], ". is a folder"),
+        (["."], ".: expected a file, got a folder"),
         (["--format", "xml"], "--format"),
         (["--dir", "up"], "--dir"),
         (["--release", "1.2.3.4"], "libvirt 1.2.3.4 is not bundled"),

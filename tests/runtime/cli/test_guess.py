@@ -175,7 +175,7 @@ def test_guesses_part_of_core_file(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["/nonexistent"], "/nonexistent: no such file"),
-        (["."], ". is a folder"),
+        (["."], ".: expected a file, got a folder"),
         (["--offset", "x"], "expected a number of bytes, got 'x'"),
         (["--length", "-1"], "expected a number of bytes, got '-1'"),
         (["--top", "0"], "--top"),

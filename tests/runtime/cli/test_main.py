@@ -207,7 +207,7 @@ def test_full_disk_is_a_one_line_error(words: list[str], captures: Path) -> None
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
-    assert done.stderr == "libvirt-proto: error: standard output: No space left on device\n"
+    assert done.stderr == "libvirt-proto: error: standard output: no space left on device\n"
 
 
 @pytest.fixture
