@@ -15,9 +15,10 @@ _UNITS: Final = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_DURATION: Final = re.compile(r"\+?(\d{1,12})(?:\.(\d{1,9})\d*)?\s?(ns|us|µs|ms|s|m|h)?", re.ASCII)
-_TIME_OF_DAY: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:[.,](\d{1,9})\d*)?)?", re.ASCII)
-_FRACTION: Final = re.compile(r"[.,](\d+)")
+#: Compiled on first use.
+_DURATION: Final = r"\+?(\d{1,12})(?:\.(\d{1,9})\d*)?\s?(ns|us|µs|ms|s|m|h)?"
+_TIME_OF_DAY: Final = r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:[.,](\d{1,9})\d*)?)?"
+_FRACTION: Final = r"[.,](\d+)"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = 86_400 * 10**9
 
@@ -48,7 +49,7 @@ def duration_ns(value: str | float | timedelta) -> int:
     """
     if isinstance(value, timedelta):
         return value // timedelta(microseconds=1) * 1000
-    match = _DURATION.fullmatch(value.strip() if isinstance(value, str) else f"{value:.9f}")
+    match = re.fullmatch(_DURATION, value.strip() if isinstance(value, str) else f"{value:.9f}", re.ASCII)
     if match is None:
         raise ValueError(f"expected a duration such as 50ms, 1.5s or 2m, got {value!r}")
     whole, fraction, unit = match.groups()
@@ -63,18 +64,18 @@ def moment(value: str | datetime) -> Moment:
     if isinstance(value, datetime):
         return Moment(_since_epoch(value))
     word = value.strip()
-    if _DURATION.fullmatch(word):
+    if re.fullmatch(_DURATION, word, re.ASCII):
         return Moment(duration_ns(word), relative=True)
-    if match := _TIME_OF_DAY.fullmatch(word):
+    if match := re.fullmatch(_TIME_OF_DAY, word, re.ASCII):
         hour, minute, second, fraction = match.groups(default="0")
         whole = (int(hour) * 60 + int(minute)) * 60 + int(second)
         return Moment(whole * 10**9 + int(fraction.ljust(9, "0")), daily=True)
-    fraction_match = _FRACTION.search(word)
+    fraction_match = re.search(_FRACTION, word)
     fraction_ns = 0
     if fraction_match is not None:
         fraction_ns = int(fraction_match[1][:9].ljust(9, "0"))
     try:
-        whole_seconds = datetime.fromisoformat(_FRACTION.sub("", word, count=1))
+        whole_seconds = datetime.fromisoformat(re.sub(_FRACTION, "", word, count=1))
     except ValueError:
         raise ValueError(
             "expected seconds since the beginning (1.007, 90s), a time of day (13:28:31) or a date and time"

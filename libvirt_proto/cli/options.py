@@ -165,8 +165,8 @@ class Format(_Choice):
 
 
 def text_or_json(json: str) -> Callable[[Command], Command]:
-    """Add `--format text|json` and `-o`, as parameter `as_json`; what the command prints goes to the file of
-    `-o`. `json` describes the JSON."""
+    """Add `--format text|json`, as parameter `as_json`, and `-o` as `printed_to_file`. `json` describes the
+    JSON."""
 
     def decorate(command: Command) -> Command:
         @click.option(
@@ -178,18 +178,28 @@ def text_or_json(json: str) -> Callable[[Command], Command]:
             help=f"text: for people; json: {json}.",
         )
         @click.option("--json", "old_json", is_flag=True, hidden=True)
-        @output
+        @printed_to_file
         @wraps(command)
-        def with_format(*args: Any, format_: str, old_json: bool, output: Path | None, **rest: Any) -> Any:
+        def with_format(*args: Any, format_: str, old_json: bool, **rest: Any) -> Any:
             if old_json:
                 click.echo("libvirt-proto: warning: --json is deprecated; use --format json", err=True)
-            as_json = old_json or format_ == "json"
-            with nullcontext() if output is None else _redirected(output):
-                return command(*args, as_json=as_json, **rest)
+            return command(*args, as_json=old_json or format_ == "json", **rest)
 
         return with_format  # type: ignore[return-value]
 
     return decorate
+
+
+def printed_to_file(command: Command) -> Command:
+    """Add `-o` to a command that prints: its output goes to that file."""
+
+    @output
+    @wraps(command)
+    def with_output(*args: Any, output: Path | None, **rest: Any) -> Any:
+        with nullcontext() if output is None else _redirected(output):
+            return command(*args, **rest)
+
+    return with_output  # type: ignore[return-value]
 
 
 @contextmanager
@@ -211,6 +221,11 @@ def colour(command: Command) -> Command:
         help="Colours: always, never, or auto (default: on a terminal).",
     )(command)
 
+
+#: `--top`, as parameter `top`.
+top = click.option(
+    "--top", type=click.IntRange(0), metavar="N", default=10, help="Rows of each table of statistics (10)."
+)
 
 #: `--wide`, as parameter `wide`.
 wide = click.option("--wide", is_flag=True, help="Do not fit tables to the terminal: all columns, uncut.")

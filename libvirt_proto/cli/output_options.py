@@ -48,6 +48,9 @@ class OutputOptions:
     as_of: Registry | None = None
     #: Show only figures at the end, for a source of this name.
     figures_of: str | None = None
+    #: Number of rows of their tables, and whether these are wider than the terminal.
+    top: int = 10
+    wide: bool = False
     redact: What | None = None
     times: TimeStyle = "relative"
 
@@ -71,7 +74,8 @@ class OutputOptions:
                 self.format,
                 self.registry,
                 self.palette,
-                fit=self.output is None,
+                top=self.top,
+                fit=self.output is None and not self.wide,
                 redact=self.redact,
             )
         make = ExchangesView if self.exchanges else MessagesView
@@ -135,11 +139,17 @@ def live_figures(name: str) -> Callable[[Command], Command]:
             is_flag=True,
             help="Show only statistics, at the end: tables, or JSON for --format json.",
         )
+        @options.top
+        @options.wide
         @wraps(command)
-        def with_figures(*args: Any, figures: bool, show: OutputOptions, **rest: Any) -> Any:
+        def with_figures(
+            *args: Any, figures: bool, top: int, wide: bool, show: OutputOptions, **rest: Any
+        ) -> Any:
             if figures and show.exchanges:
                 raise click.UsageError("--stats and --exchanges exclude each other")
-            return command(*args, show=replace(show, figures_of=name) if figures else show, **rest)
+            if figures:
+                show = replace(show, figures_of=name, top=top, wide=wide)
+            return command(*args, show=show, **rest)
 
         return with_figures  # type: ignore[return-value]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Final, ParamSpec, Protocol
+from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 from ..events import Captured, ConnectionEvent, ProbeEvent
 from .statistics import rendered
@@ -146,9 +146,6 @@ class ExchangesView:
 class FiguresView:
     """Figures at the end, and nothing before."""
 
-    #: Rows of long tables.
-    TOP: Final = 10
-
     def __init__(
         self,
         name: str,
@@ -156,14 +153,15 @@ class FiguresView:
         registry: Registry,
         palette: Palette,
         *,
+        top: int,
         fit: bool,
         redact: What | None = None,
     ) -> None:
         from ..figures.collector import Measure
 
-        self._measure = Measure(registry, self.TOP, redact, decode=None)
+        self._measure = Measure(registry, top, redact, decode=None)
         self._measure.source(name)
-        self._as_json, self._palette, self._fit = format_ == "jsonl", palette, fit
+        self._as_json, self._palette, self._top, self._fit = format_ == "jsonl", palette, top, fit
 
     def take(self, capture: Capture) -> Generator[bytes]:
         """Count, and return nothing."""
@@ -173,7 +171,9 @@ class FiguresView:
     def finish(self, capture: Capture) -> Iterable[bytes]:
         """Return the figures."""
         statistics = self._measure.finish(capture.notice_counts)
-        return rendered(statistics, as_json=self._as_json, top=self.TOP, palette=self._palette, fit=self._fit)
+        return rendered(
+            statistics, as_json=self._as_json, top=self._top, palette=self._palette, fit=self._fit
+        )
 
 
 def _accesses(registry: Registry) -> Accesses:

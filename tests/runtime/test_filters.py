@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from libvirt_proto import filters, registry
 from libvirt_proto.events import Captured, Closed, Connection
 from libvirt_proto.filters import Filter, Selection
 from libvirt_proto.moments import duration_ns, moment
+from tests.property.test_session import anything
 from tests.runtime.test_session import CALL, CONTINUE, ERROR, EVENT, REPLY, STREAM, Wire, run
 from tests.support.frames import CONNECTION, error_payload, text, word
 
@@ -262,3 +265,19 @@ def test_waiting_calls_are_bounded(wire: Wire, monkeypatch: pytest.MonkeyPatch) 
     assert shown({"objects": [UUID_TEXT], "types": ["call"]}, *calls, *replies) == [4, 5, 6]
     monkeypatch.setattr(filters, "MAX_OPEN_BYTES", 100)
     assert shown({"objects": [UUID_TEXT], "types": ["call"]}, *calls, *replies) == [5, 6]
+
+
+@given(
+    anything(), st.sampled_from([{}, {"objects": ["vm1", UUID_TEXT]}, {"slower_than": 0}]), st.integers(0, 3)
+)
+def test_any_messages_are_shown_once(seen: list[Any], conditions: dict[str, Any], context: int) -> None:
+    """What is shown was fed, at most once, and context only adds."""
+    items = [item for item in seen if isinstance(item, Captured | Closed)]
+    plain = shown(conditions, *items)
+    more = shown({**conditions, "context": context}, *items)
+    fed = [item.n for item in items if isinstance(item, Captured)]
+    assert len(plain) == len(set(plain))
+    assert len(more) == len(set(more))
+    assert set(plain) <= set(more) <= set(fed)
+    if not conditions:
+        assert plain == fed

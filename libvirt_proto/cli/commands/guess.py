@@ -74,6 +74,7 @@ def _size(_ctx: click.Context, _option: click.Parameter, word: str | None) -> in
     help="Show the N best guesses of each kind.",
 )
 @click.option("--all", "everything", is_flag=True, help="Show all guesses, with the names of all types.")
+@options.printed_to_file
 @options.definitions
 @options.colour
 @click.pass_context

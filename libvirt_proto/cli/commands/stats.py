@@ -35,14 +35,7 @@ _READING: Final = ("--port", "--keylog", "--redact", "--release", "--defs", "--p
     help="table: for people; json: one JSON object with all figures. Default: table on a terminal, otherwise"
     " json.",
 )
-@click.option(
-    "--top",
-    type=click.IntRange(0),
-    metavar="N",
-    default=10,
-    show_default=True,
-    help="Number of rows of each table (in JSON: of the slowest exchanges and of limits).",
-)
+@options.top
 @options.wide
 @options.redact
 @options.definitions

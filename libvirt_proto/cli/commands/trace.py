@@ -42,10 +42,9 @@ def trace(
 ) -> None:
     """Show the messages of running daemons and clients, as they send and receive them.
 
-    The command reads libvirt's static probes through the kernel's tracefs: unix sockets and TLS connections
-    are shown in the clear, and nothing is restarted. It requires root, and a libvirt that was built with
-    probes (most are). "begin" on standard error means that the probes are armed; SIGINT (Ctrl-C) and SIGTERM
-    end the trace and remove them.
+    The command reads libvirt's static probes through tracefs: unix sockets and TLS connections are shown in
+    the clear, and nothing is restarted. It requires root, and a libvirt built with probes (most are). "begin"
+    on standard error means that the probes are armed; SIGINT (Ctrl-C) and SIGTERM remove them.
 
     By default, probes are those of the libvirt.so.0 that running processes have loaded, and of their
     programs; --library names other files. Processes that start later are covered if they load one of the
@@ -56,14 +55,12 @@ def trace(
 
     \b
     Examples:
-      libvirt-proto trace
-      libvirt-proto trace --server-only --format monitor
       libvirt-proto trace --comm virsh --exchanges -w virsh.pcapng
       libvirt-proto trace --server-only --stats
       libvirt-proto trace --print-commands | less
 
     The commands below show libvirt's other probes. The exit status is 1 if events were lost, messages were
-    malformed, or tracing is not possible here.
+    malformed, or tracing is impossible.
     """
     from ...capture.probes import live as probes
     from ...capture.probes.rpc_events import RpcReader

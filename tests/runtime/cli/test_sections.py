@@ -73,7 +73,9 @@ def test_old_json_option_warns() -> None:
 
 def test_output_goes_to_a_file(tmp_path: object) -> None:
     file = f"{tmp_path}/found.txt"
-    result = CliRunner().invoke(main, ["lookup", "66", "-o", file])
-    assert (result.exit_code, result.stdout) == (0, "")
-    with open(file, encoding="utf-8") as written:
-        assert written.read() == CliRunner().invoke(main, ["lookup", "66"]).stdout
+    for words, text in ((["lookup", "66"], None), (["guess"], "00000004746573740000000000000000")):
+        printed = CliRunner().invoke(main, words, input=text)
+        result = CliRunner().invoke(main, [*words, "-o", file], input=text)
+        assert (result.exit_code, result.stdout) == (printed.exit_code, "")
+        with open(file, encoding="utf-8") as written:
+            assert written.read() == printed.stdout != ""
