@@ -297,8 +297,8 @@ def inputs(command: Command) -> Command:
         "input_format",
         type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "strace", "monitor"]),
         metavar="FORMAT",
-        help="Read files as pcap, pcapng, log, strace, monitor (lines of rpc-monitor), raw (a stream of messages)"
-        " or hex (bytes as text; numbers, text and base64 that are not a message need it).",
+        help="Read files as pcap, pcapng, log, strace, monitor (lines of rpc-monitor), raw (a stream of"
+        " messages) or hex (bytes as text; numbers, text and base64 that are not a message need it).",
     )
     @click.option(
         "-f",
