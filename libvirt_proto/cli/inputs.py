@@ -295,7 +295,7 @@ def inputs(command: Command) -> Command:
     @click.option(
         "--input-format",
         "input_format",
-        type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "strace"]),
+        type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "strace", "monitor"]),
         help="Read the files as this instead of recognising it: raw is a stream of messages, hex is any form"
         " of bytes as text. Decimal numbers, text and base64 that are not a message need hex.",
     )
