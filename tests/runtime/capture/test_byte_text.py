@@ -130,4 +130,4 @@ def test_field_samples(shared: Path) -> None:
         path.name: run("decode", "--format", "monitor", str(path)).stdout.split("msg=")[1:]
         for path in (shared / "field" / "hex").glob("[a-j]*")
     }
-    assert outputs == dict.fromkeys(outputs, [LOOKUP + "\n"])
+    assert outputs == {name: [LOOKUP + "\n"] for name in outputs}
