@@ -254,7 +254,7 @@ class Dump:
     """The lines of one dump.
 
     A line is read when the next one is known: the difference of their offsets is the number of its bytes,
-    which tells them from the characters after them. Offsets must follow the bytes. `room` is the number of
+    which separates them from the characters after them. Offsets must follow the bytes. `room` is the number of
     bytes that `*` may still represent.
     """
 
