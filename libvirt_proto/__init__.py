@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from . import registry
     from .api.capture import Capture, open
-    from .api.messages import CapturedExchange, CapturedMessage, LibvirtError
+    from .api.messages import CapturedExchange, CapturedMessage
     from .errors import (
         BadValue,
         CaptureError,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .filters import Filter
     from .rpc.frame import Frame, FrameDecoder
     from .rpc.message import Header, Message, Status, Type, decode_message, encode_message
+    from .rpc.reported import LibvirtError
 
     __version__: str
 
@@ -90,12 +91,13 @@ _NAMES = {
         "UnknownName",
     ),
     "api.capture": ("Capture", "open"),
-    "api.messages": ("CapturedExchange", "CapturedMessage", "LibvirtError"),
+    "api.messages": ("CapturedExchange", "CapturedMessage"),
     "events": ("Connection", "ConnectionEvent", "Notice"),
     "figures.results": ("Statistics",),
     "filters": ("Filter",),
     "rpc.frame": ("Frame", "FrameDecoder"),
     "rpc.message": ("Header", "Message", "Status", "Type", "decode_message", "encode_message"),
+    "rpc.reported": ("LibvirtError",),
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -57,11 +57,11 @@ class Accesses:
         procedure = self._registry.procedure(prog, vers, proc)
         if procedure is None:
             return None
-        said = procedure.annotations
+        annotations = procedure.annotations
         direction = stream_direction(procedure)
         return Access(
-            None if said.acl is None else tuple(map(str, said.acl)),
-            tuple(map(str, said.aclfilter)),
-            said.priority,
+            None if annotations.acl is None else tuple(map(str, annotations.acl)),
+            tuple(map(str, annotations.aclfilter)),
+            annotations.priority,
             None if direction is None else "read" if direction == "s2c" else "write",
         )

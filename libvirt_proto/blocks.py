@@ -34,3 +34,24 @@ def text_lines(read: Read, limit: int) -> Iterator[bytes]:
             raise LineTooLongError(f"the line is longer than {limit} bytes")
     if rest:
         yield b"".join(rest)
+
+
+def line_blocks(read: Read, limit: int) -> Iterator[bytes]:
+    """Yield a text in blocks of whole lines, as soon as they were read; only the last one may lack a newline.
+
+    Raises LineTooLongError as `text_lines` does.
+    """
+    rest: list[bytes] = []
+    size = 0
+    while block := read(BLOCK_SIZE):
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield b"".join([*rest, block[:end]])
+            rest, size = [], 0
+        if end < len(block):
+            rest.append(block[end:])
+            size += len(block) - end
+        if size > limit:
+            raise LineTooLongError(f"the line is longer than {limit} bytes")
+    if rest:
+        yield b"".join(rest)

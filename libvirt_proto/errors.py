@@ -16,6 +16,12 @@ class Error(Exception):
     """The base class of every exception that the package raises for its input or its arguments."""
 
 
+def reason(error: OSError) -> str:
+    """Return the system's words for an OSError, in lower case: `no such file or directory`."""
+    text = error.strerror or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]
+
+
 class ProtocolError(Error, ValueError):
     """Bytes that violate the protocol, or a value that cannot be encoded.
 

@@ -159,6 +159,10 @@ class NoticeCode(StrEnum):
     )
     NO_TIMES = "no-times", "Log lines without a complete time give messages without a time."
     NO_ZONE = "no-zone", "The times of a log have no zone and are read as UTC."
+    WRONG_LENGTH = (
+        "wrong-length",
+        "A log reports bytes that are not a message; the text names what was received.",
+    )
 
     # Live inputs
     BAD_EVENT = "bad-event", "The record of a probe cannot be read."
@@ -221,20 +225,22 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 
 
 class ProbeEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event of a probe that is not about RPC.
+    """An event of a probe that is not about RPC, from a live trace or a log.
 
     `kind` is the name of the probe (`event_glib_add_handle`, `qemu_monitor_send_msg`, …). `arguments` are its
     arguments in order, by the names in its provider; addresses of objects are written `0x55bef0a18050`. `cut`
-    means that the text among them may be incomplete.
+    means that the text among them may be incomplete. A log may lack the time, the process (its `comm` is
+    always empty there) and the thread. `connection` is None: the event belongs to none.
     """
 
     kind: str
-    time_ns: int
-    pid: int
+    time_ns: int | None
+    pid: int | None
     comm: str
-    thread: int
+    thread: int | None
     arguments: dict[str, int | str]
     cut: bool = False
+    connection: None = None
 
 
 class Sighting(msgspec.Struct, frozen=True, gc=False):
@@ -259,6 +265,6 @@ class Captured(msgspec.Struct, frozen=True, gc=False):
 
 
 #: The items of a source.
-Item = Chunk | ConnectionEvent | Notice
+Item = Chunk | ConnectionEvent | ProbeEvent | Notice
 #: The items of `stream.messages`.
-Seen = Captured | ConnectionEvent | Closed | Notice
+Seen = Captured | ConnectionEvent | ProbeEvent | Closed | Notice

@@ -1,35 +1,73 @@
 """Filters of messages, connection events and exchanges.
 
-Names are checked against the registry before anything is read; a wrong one raises UnknownName.
+A Filter has the conditions; a Selection applies them to one pass over an input. Names are checked against the
+registry before anything is read; a wrong one raises UnknownName.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from .bounded import BoundedDict
 from .errors import UnknownName
-from .events import Captured, Connection, ConnectionEvent
-from .rpc.message import Header
+from .events import Captured, Closed, Connection, ConnectionEvent, ProbeEvent
+from .moments import Moment, duration_ns, moment
+from .rpc.message import Header, Message, Status
 from .rpc.names import TYPES
+from .session import MAX_OPEN, MAX_OPEN_BYTES, role, stream_direction
 from .text import number
 
 if TYPE_CHECKING:
     from .definitions.program import Program
     from .registry import Registry
+    from .rpc.objects import NamedObject
     from .session import Exchange
 
 T = TypeVar("T")
+
+#: Words for kinds of objects → their kinds in the definitions.
+KINDS: Final = {
+    "domain": "domain",
+    "network": "network",
+    "pool": "storage_pool",
+    "volume": "storage_vol",
+    "interface": "interface",
+    "nodedev": "node_device",
+    "nwfilter": "nwfilter",
+    "secret": "secret",
+    "snapshot": "domain_snapshot",
+    "checkpoint": "domain_checkpoint",
+}
+#: Maximum number of names and UUIDs that messages give to an object.
+_MAX_ALIASES: Final = 256
+_UUID_DIGITS: Final = 32
+#: Connection, program, version, serial.
+_Key = tuple[int, int, int, int]
 
 
 class Filter:
     """A filter that accepts what matches one value of each kind that is given.
 
-    `programs` and `procedures` are names, symbols of the .x, numbers or patterns (`*`, `?`); a procedure may
-    have its program before it (`remote.domain_*`). `types` are tapset names, numbers or patterns.
-    `connections` are ids, or parts of a connection's name. Raises UnknownName for a name or pattern without
-    a match, and TypeError for a string in place of a list.
+    - `programs`, `procedures`: names, symbols of the .x, numbers or patterns (`*`, `?`); a procedure may have
+      its program before it (`remote.domain_*`).
+    - `types`: tapset names, numbers or patterns.
+    - `connections`: ids, or parts of a connection's name.
+    - `errors_only`: error replies and malformed messages.
+    - `messages`, `frames`, `serials`: numbers of messages, of packets and of calls: `57`, `"57-60"`, `"57-"`.
+    - `since`, `until`: the first and the last moment: a datetime, or text (see `moments.moment`).
+    - `slower_than`: calls and replies that took at least this long, and calls without a reply: `"50ms"`,
+      seconds, or a timedelta.
+    - `objects`: names or UUIDs of domains, networks, pools and other objects, optionally after their kind
+      (`pool:default`). Messages with the object and others of the same call are accepted.
+    - `context`: also this number of messages before and after each of these, on the same `connections`.
+
+    A message that only the reply to it selects (by its latency, or by the object that it returns) comes right
+    before the reply. Raises UnknownName for a name or pattern without a match, ValueError for a number or a
+    time that cannot be read, and TypeError for a string in place of a list.
     """
 
     def __init__(
@@ -41,53 +79,380 @@ class Filter:
         types: Iterable[str] = (),
         connections: Iterable[str] = (),
         errors_only: bool = False,
+        messages: Iterable[str | int] = (),
+        frames: Iterable[str | int] = (),
+        serials: Iterable[str | int] = (),
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        slower_than: str | float | timedelta | None = None,
+        objects: Iterable[str] = (),
+        context: int = 0,
     ) -> None:
-        given = {"programs": programs, "procedures": procedures, "types": types, "connections": connections}
+        given = {
+            "programs": programs,
+            "procedures": procedures,
+            "types": types,
+            "connections": connections,
+            "messages": messages,
+            "frames": frames,
+            "serials": serials,
+            "objects": objects,
+        }
         for kind, words in given.items():
             if isinstance(words, str):  # each of its characters would be a pattern
                 raise TypeError(f"{kind}: expected a list of strings, got {words!r}")
+        self.registry: Final = registry
         self._programs = {n for word in programs for n in program_numbers(registry.programs(), word)}
         #: (program or None for any, procedure).
         self._procedures = {p for word in procedures for p in procedure_numbers(registry.programs(), word)}
         self._types = {n for word in types for n in type_numbers(word)}
         self._connections = tuple(connections)
         self._errors_only = errors_only
+        self._messages, self._frames, self._serials = map(Ranges, (messages, frames, serials))
+        self.since: Final = None if since is None else moment(since)
+        self.until: Final = None if until is None else moment(until)
+        self.slower_than_ns: Final = None if slower_than is None else duration_ns(slower_than)
+        self.objects: Final = tuple(objects)
+        for word in self.objects:
+            WantedObject(word)  # raises ValueError
+        self.context: Final = context
+        numbers = (self._messages.given, self._frames.given, self._serials.given)
+        #: Whether the conditions are about messages, so that none accepts an event.
+        self._of_messages = any((self._programs, self._procedures, self._types, errors_only, *numbers))
+        #: Whether a condition is about calls with their replies.
+        self.of_exchanges: Final = self.slower_than_ns is not None or bool(self.objects)
         #: Whether any value is given: without one, everything is accepted.
-        self.active = any((self._programs, self._procedures, self._types, self._connections, errors_only))
+        self.active: Final = (
+            self._of_messages
+            or self.of_exchanges
+            or bool(self._connections or self.since is not None or self.until is not None)
+        )
 
     def __call__(self, captured: Captured) -> bool:
-        """Return True for a message that is accepted."""
+        """Return True for a message that meets all conditions but those of time, calls and objects, for which
+        a Selection is needed."""
         message = captured.message
         header = message.header
         return (
             (not self._programs or header.prog in self._programs)
             and (not self._procedures or self._has_procedure(header))
             and (not self._types or header.type in self._types)
-            and (not self._errors_only or header.status == 1 or message.malformed)
-            and (not self._connections or self._has_connection(captured.connection))
+            and (not self._errors_only or header.status == Status.VIR_NET_ERROR or message.malformed)
+            and (not self._connections or self.has_connection(captured.connection))
+            and (not self._messages.given or captured.n in self._messages)
+            and (not self._frames.given or captured.packet in self._frames)
+            and (not self._serials.given or header.serial in self._serials)
         )
 
-    def of_event(self, event: ConnectionEvent) -> bool:
-        """Return True for an event that is accepted: none is by a filter of messages."""
-        if self._programs or self._procedures or self._types or self._errors_only:
+    def of_event(self, event: ConnectionEvent | ProbeEvent) -> bool:
+        """Return True for an event that is accepted, whenever it was: none is by a filter of messages."""
+        if self._of_messages or self.of_exchanges:
             return False
         return not self._connections or (
-            event.connection is not None and self._has_connection(event.connection)
+            event.connection is not None and self.has_connection(event.connection)
         )
 
-    def exchange(self, exchange: Exchange) -> bool:
-        """Return True for an exchange with a message that is accepted."""
-        return any(map(self, exchange.parts))
+    def has_connection(self, connection: Connection) -> bool:
+        """Return True for a connection that is accepted."""
+        name = str(connection)
+        return not self._connections or any(
+            connection.id == int(word) if word.isdecimal() else word in name for word in self._connections
+        )
 
     def _has_procedure(self, header: Header) -> bool:
         wanted = self._procedures
         return (header.prog, header.proc) in wanted or (None, header.proc) in wanted
 
-    def _has_connection(self, connection: Connection) -> bool:
-        name = str(connection)
-        return any(
-            connection.id == int(word) if word.isdecimal() else word in name for word in self._connections
+
+class Selection:
+    """A Filter applied to one pass over an input, in memory that the input cannot grow.
+
+    `start_ns` is the beginning of the input, to be set before anything with a time is passed.
+    """
+
+    def __init__(self, filter: Filter) -> None:
+        self._filter = filter
+        self._window: tuple[int | None, int | None] | None = None
+        self._calls = _Calls(filter) if filter.of_exchanges else None
+        self._neighbours: _Neighbours[Captured] = _Neighbours(filter.context)
+        self._exchanges: _Neighbours[Exchange] = _Neighbours(filter.context)
+        self.start_ns: int | None = None
+
+    def feed(self, item: Captured | Closed) -> list[Captured]:
+        """Add a message or the end of a connection, and return the messages that are accepted now."""
+        calls = self._calls
+        if isinstance(item, Closed):
+            return [] if calls is None else self._late(calls.end(item.connection.id))
+        if self._filter.context and not self._filter.has_connection(item.connection):
+            return []
+        accepted = self._accepts(item)
+        if calls is None:
+            return self._neighbours.feed(item, accepted)
+        meets, held = calls.feed(item, accepted)
+        shown = self._late(held) + self._neighbours.feed(item, accepted and meets)
+        for each in shown if self._filter.context else ():
+            calls.is_shown(each)
+        return shown
+
+    def finish(self) -> list[Captured]:
+        """End the input, and return the calls without a reply that are accepted."""
+        return [] if self._calls is None else self._late(self._calls.end(None))
+
+    def event(self, event: ConnectionEvent | ProbeEvent) -> bool:
+        """Return True for an event that is accepted."""
+        return self._filter.of_event(event) and self._in_window(event.time_ns)
+
+    def exchange(self, exchange: Exchange) -> list[Exchange]:
+        """Add an exchange, and return the exchanges that are accepted now: those with a message that meets
+        the conditions of messages."""
+        if self._filter.context and not self._filter.has_connection(exchange.connection):
+            return []
+        accepted = any(map(self._accepts, exchange.parts))
+        if self._calls is not None:
+            accepted = self._calls.accepts(exchange) and accepted
+        return self._exchanges.feed(exchange, accepted)
+
+    def _accepts(self, captured: Captured) -> bool:
+        return self._filter(captured) and self._in_window(captured.time_ns)
+
+    def _in_window(self, time_ns: int | None) -> bool:
+        since, until = self._filter.since, self._filter.until
+        if since is None and until is None:
+            return True
+        if time_ns is None or self.start_ns is None:
+            return False
+        if self._window is None:
+            self._window = _at(since, self.start_ns), _at(until, self.start_ns)
+        first, last = self._window
+        return (first is None or first <= time_ns) and (last is None or time_ns <= last)
+
+    def _late(self, calls: list[Captured]) -> list[Captured]:
+        """Return calls that are accepted only now, with the messages around them that are still there."""
+        return [shown for call in calls for shown in self._neighbours.late(call)]
+
+
+def _at(moment: Moment | None, start_ns: int) -> int | None:
+    return None if moment is None else moment.at(start_ns)
+
+
+class _Neighbours(Generic[T]):
+    """Adds the items before and after an accepted one."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._before: deque[T] = deque(maxlen=count)
+        #: Number of items still to be added after the last one.
+        self._after = 0
+
+    def feed(self, item: T, accepted: bool) -> list[T]:
+        """Add an item, and return what is accepted now."""
+        if accepted:
+            shown = [*self._before, item]
+            self._before.clear()
+            self._after = self._count
+            return shown
+        if self._after:
+            self._after -= 1
+            return [item]
+        self._before.append(item)
+        return []
+
+    def late(self, item: T) -> list[T]:
+        """Accept an earlier item, and return what is accepted now."""
+        for index, each in enumerate(self._before):
+            if each is item:
+                shown = [*self._before]
+                self._before.clear()
+                self._after = max(self._after, self._count - (len(shown) - 1 - index))
+                return shown
+        return [item]
+
+
+class _Call:
+    """A call that waits for its reply, or whose stream is accepted."""
+
+    __slots__ = ("held", "meets", "named", "size", "time_ns")
+
+    def __init__(self, captured: Captured, *, named: bool, meets: bool, held: bool) -> None:
+        self.time_ns = captured.time_ns
+        #: Whether it has an object that is searched for.
+        self.named = named
+        #: Whether it is known to meet the conditions.
+        self.meets = meets
+        #: The call, unless it is shown, or rejected by itself.
+        self.held = captured if held else None
+        self.size = captured.message.length if held else 0
+
+
+class _Calls:
+    """The conditions that need a call and its reply: latency and objects."""
+
+    def __init__(self, filter: Filter) -> None:
+        from .rpc.objects import ObjectFinder
+
+        self._registry = filter.registry
+        self._least_ns = filter.slower_than_ns
+        self._wanted = [WantedObject(word) for word in filter.objects]
+        self._objects = ObjectFinder(filter.registry).objects
+        self._open: BoundedDict[_Key, _Call] = BoundedDict(MAX_OPEN)
+        self._by_connection: dict[int, dict[_Key, None]] = {}
+        self._held_bytes = 0
+
+    def feed(self, captured: Captured, accepted: bool) -> tuple[bool, list[Captured]]:
+        """Return whether a message meets the conditions, and earlier calls that are accepted because of it.
+        `accepted` is whether it meets all others."""
+        header = captured.message.header
+        part = role(header)
+        if part not in ("call", "reply", "stream"):
+            return self._least_ns is None and self._names(captured.message), []
+        key = (captured.connection.id, header.prog, header.vers, header.serial)
+        if part == "call":
+            return self._call(key, captured, accepted)
+        call = self._open.get(key)
+        if part == "stream" and call is not None:
+            return call.meets, []
+        named = self._names(captured.message)
+        if call is None:
+            return self._least_ns is None and named, []
+        meets = (call.named or named) and self._is_slow(call.time_ns, captured.time_ns)
+        held = [call.held] if meets and call.held is not None else []
+        self._remove(key)
+        if meets and self._opens_stream(header):
+            self._add(key, _Call(captured, named=True, meets=True, held=False))
+        return meets, held
+
+    def accepts(self, exchange: Exchange) -> bool:
+        """Return True for an exchange that meets the conditions."""
+        named = [self._names(part.message) for part in exchange.parts]
+        call, reply = exchange.call, exchange.reply
+        unanswered = call is not None and reply is None
+        return any(named) and (
+            unanswered or self._is_slow(call.time_ns if call else None, reply.time_ns if reply else None)
         )
+
+    def end(self, connection: int | None) -> list[Captured]:
+        """End a connection, or the input for None, and return its calls without a reply that are accepted."""
+        keys = list(self._open if connection is None else self._by_connection.get(connection, ()))
+        return [call for key in keys if (call := self._unanswered(key)) is not None]
+
+    def is_shown(self, captured: Captured) -> None:
+        """Note that a message is shown, because it is next to another."""
+        header = captured.message.header
+        call = self._open.get((captured.connection.id, header.prog, header.vers, header.serial))
+        if call is not None and call.held is captured:
+            self._held_bytes -= call.size
+            call.held, call.size = None, 0
+
+    def _call(self, key: _Key, captured: Captured, accepted: bool) -> tuple[bool, list[Captured]]:
+        named = self._names(captured.message)
+        meets = named and self._least_ns is None
+        self._remove(key)
+        self._add(key, _Call(captured, named=named, meets=meets, held=accepted and not meets))
+        given_up: list[Captured] = []
+        while len(self._open) > MAX_OPEN or (self._held_bytes > MAX_OPEN_BYTES and len(self._open) > 1):
+            call = self._unanswered(self._open.oldest)
+            given_up += [] if call is None else [call]
+        return meets, given_up
+
+    def _unanswered(self, key: _Key) -> Captured | None:
+        """Remove a call that gets no reply; return it if it is accepted: it took longer than any limit."""
+        call = self._remove(key)
+        if call is None or call.held is None or self._least_ns is None or not call.named:
+            return None
+        return call.held
+
+    def _add(self, key: _Key, call: _Call) -> None:
+        self._open[key] = call
+        self._by_connection.setdefault(key[0], {})[key] = None
+        self._held_bytes += call.size
+
+    def _remove(self, key: _Key) -> _Call | None:
+        call = self._open.pop(key, None)
+        if call is not None:
+            self._held_bytes -= call.size
+            keys = self._by_connection[key[0]]
+            del keys[key]
+            if not keys:
+                del self._by_connection[key[0]]
+        return call
+
+    def _names(self, message: Message) -> bool:
+        """Return whether a message has an object that is searched for; True without any."""
+        if not self._wanted:
+            return True
+        # All are looked at, since each may have another name of the object.
+        accepted = [wanted.accepts(each) for each in self._objects(message) for wanted in self._wanted]
+        return any(accepted)
+
+    def _is_slow(self, call_ns: int | None, reply_ns: int | None) -> bool:
+        if self._least_ns is None:
+            return True
+        return call_ns is not None and reply_ns is not None and reply_ns - call_ns >= self._least_ns
+
+    def _opens_stream(self, header: Header) -> bool:
+        procedure = self._registry.procedure(header.prog, header.vers, header.proc)
+        return procedure is not None and stream_direction(procedure) is not None
+
+
+class WantedObject:
+    """An object that is searched for by name or UUID; messages with both tell the other."""
+
+    def __init__(self, word: str) -> None:
+        kind, colon, rest = word.partition(":")
+        self._kind = KINDS[kind] if colon and kind in KINDS else None
+        self._name = rest if self._kind is not None else word
+        if not self._name:
+            raise ValueError(f"expected the name or UUID of an object, got {word!r}")
+        digits = self._name.lower().replace("-", "")
+        is_uuid = len(digits) == _UUID_DIGITS and all(each in "0123456789abcdef" for each in digits)
+        self._uuid = (
+            f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}" if is_uuid else None
+        )
+        #: (kind, name or UUID) that messages give to the object.
+        self._aliases: BoundedDict[tuple[str, str], None] = BoundedDict(_MAX_ALIASES)
+
+    def accepts(self, found: NamedObject) -> bool:
+        """Return True for the object; what else the message has of it is learned."""
+        if self._kind is not None and found.kind != self._kind:
+            return False
+        wanted, other, alias = (
+            (self._uuid, found.uuid, found.name)
+            if self._uuid is not None
+            else (self._name, found.name, found.uuid)
+        )
+        if other is None:  # the message has only what was learned
+            return found.name == self._name or (alias is not None and (found.kind, alias) in self._aliases)
+        if other != wanted and found.name != self._name:
+            return False
+        if alias is not None:
+            self._aliases.put((found.kind, alias), None)
+        return True
+
+
+class Ranges:
+    """Numbers and ranges of numbers."""
+
+    def __init__(self, words: Iterable[str | int]) -> None:
+        self._ranges = [_range(part) for word in words for part in str(word).split(",")]
+        self.given = bool(self._ranges)
+
+    def __contains__(self, value: int | None) -> bool:
+        return value is not None and any(
+            first <= value and (last is None or value <= last) for first, last in self._ranges
+        )
+
+
+def _range(word: str) -> tuple[int, int | None]:
+    first, dash, last = word.strip().partition("-")
+    if not (first.isascii() and first.isdecimal()) or not (
+        last == "" or (last.isascii() and last.isdecimal())
+    ):
+        raise ValueError(f"expected N, N-M or N-, got {word!r}")
+    low = int(first)
+    high = int(last) if last else None if dash else low
+    if high is not None and high < low:
+        raise ValueError(f"expected N-M with N not over M, got {word!r}")
+    return low, high
 
 
 def program_numbers(known: Iterable[Program], word: str) -> set[int]:

@@ -207,8 +207,9 @@ def program(key: int | str, version: int | None = None) -> Program:
 
 @cache
 def release(name: str) -> Registry:
-    """Return a bundled release (`10.0.0`). Raises LookupError with the closest releases."""
-    if name == default().release:
+    """Return a bundled release (`10.0.0`, `v10.0.0`), or the newest (`latest`). Raises LookupError with the
+    closest releases."""
+    if name.removeprefix("v") in (default().release, "latest"):
         return default()
     from .definitions.compiled import release_package
 

@@ -15,13 +15,13 @@ import msgspec
 from .bounded import BoundedDict
 from .events import Captured, Closed, Connection, Direction
 from .rpc.message import Header, Status, Type
+from .rpc.wire import KEEPALIVE_PROGRAM, MIN_FRAME
 
 if TYPE_CHECKING:
     from .definitions.program import Procedure
     from .registry import Registry
 
 #: The keepalive program (virkeepaliveprotocol.x).
-KEEPALIVE: Final = 0x6B656570
 #: Maximum number of open exchanges, and of bytes of messages kept for them; beyond these, the oldest are
 #: given up. (A daemon serves `max_client_requests`, by default 5, per client at a time.)
 MAX_OPEN: Final = 65536
@@ -31,10 +31,8 @@ MAX_OPEN_BYTES: Final = 256 * 1024 * 1024
 MAX_CONNECTIONS: Final = 65536
 MAX_CLOSED: Final = 65536
 
-#: Size of length word and header.
-_HEAD: Final = 28
 #: Procedures that open a stream from the client in hand-written code; their .x comments do not mention it.
-_UNSAID: Final = frozenset({"domain_migrate_prepare_tunnel3_params"})
+_UNMENTIONED: Final = frozenset({"domain_migrate_prepare_tunnel3_params"})
 
 #: The role of a message: part of an exchange (call, reply, stream), or something else.
 Role = Literal["call", "reply", "stream", "event", "keepalive", "other"]
@@ -148,16 +146,16 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
 
 def role(header: Header) -> Role:
     """Return the role of a message: part of an exchange (call, reply, stream), or something else."""
-    return "keepalive" if header.prog == KEEPALIVE else _ROLES.get(header.type, "other")
+    return "keepalive" if header.prog == KEEPALIVE_PROGRAM else _ROLES.get(header.type, "other")
 
 
 def stream_direction(procedure: Procedure) -> Direction | None:
     """Return the direction of the stream that a procedure opens, None for most. (A console's stream carries
     data both ways; the result is the direction in the definitions.)"""
-    said = procedure.annotations
-    if said.readstream is not None:
+    annotations = procedure.annotations
+    if annotations.readstream is not None:
         return "s2c"
-    return "c2s" if said.writestream is not None or procedure.name in _UNSAID else None
+    return "c2s" if annotations.writestream is not None or procedure.name in _UNMENTIONED else None
 
 
 class Sessions:
@@ -416,11 +414,11 @@ class _Flow:
                 self.holes += 1
                 self.hole_bytes += max(0, getattr(message.payload, "length", 0))
                 return direction
-            self.messages += message.length > _HEAD
+            self.messages += message.length > MIN_FRAME
             if direction == "c2s":
-                self.bytes_c2s += message.length - _HEAD
+                self.bytes_c2s += message.length - MIN_FRAME
             else:
-                self.bytes_s2c += message.length - _HEAD
+                self.bytes_s2c += message.length - MIN_FRAME
             return direction
         if message.header.status == Status.VIR_NET_ERROR:
             return self._error(captured)

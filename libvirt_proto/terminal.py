@@ -22,9 +22,9 @@ from .text import printable
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+# Compiled, and kept by `re`, at their first use: most runs write nothing that needs them.
 #: Bytes that need inspection.
-_SUSPECT: Final = re.compile(rb"[^\t\n\x20-\x7e]")
-# The others are compiled, and kept by `re`, at their first use: most runs write nothing that needs them.
+_SUSPECT: Final = rb"[^\t\n\x20-\x7e]"
 #: A colour of ours, or other characters that need inspection.
 _OUTPUT: Final = r"\x1b\[(?:0|1|2|3[1236]|1;31)m|[^\t\n\x20-\x7e]"
 _ERROR: Final = r"[^\t\n\x20-\x7e]+"
@@ -50,7 +50,7 @@ class EscapingWriter(io.BufferedIOBase):
         """Write the data with escapes, and return the number of bytes given."""
         given = bytes(data)
         size = len(given)
-        if self._unfinished or _SUSPECT.search(given):
+        if self._unfinished or re.search(_SUSPECT, given):
             given = self._unfinished + given
             match = re.search(_UNFINISHED, given)
             self._unfinished = match[0] if match else b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 #: Numbers with separators, the suffixes of literals, and hex without 0x. Compiled on first use.
@@ -34,6 +35,23 @@ def _escape(character: str) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{{{number:x}}}"
 
 
+def wire_text(text: str | bytes) -> str:
+    """Return a decoded string: bytes that are not UTF-8 are escaped."""
+    return text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
+
+
+@lru_cache(1024)  # the same few domains, again and again
+def uuid_text(value: bytes) -> str:
+    """Return sixteen bytes as 8-4-4-4-12."""
+    text = value.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def resolution(*times_ns: int) -> int:
+    """Return the coarsest of 1 s, 1 ms, 1 µs and 1 ns that all times are multiples of."""
+    return next((unit for unit in (10**9, 10**6, 1000) if not any(ns % unit for ns in times_ns)), 1)
+
+
 def seconds(time_ns: int | None, start_ns: int | None, decimals: int) -> str:
     """Return the seconds since the start, truncated to some decimals and right-aligned for three digits
     before the point; a dash without a clock."""
@@ -49,8 +67,13 @@ def amount(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def duration(ns: int) -> str:
-    """`850 ns`, `131 µs`, `1.24 ms`, `12.3 s`: three significant digits, or all those before the point."""
+def duration(ns: int, resolution_ns: int = 1) -> str:
+    """`850 ns`, `131 µs`, `1.24 ms`, `12.3 s`: three significant digits, or all those before the point.
+
+    A duration of 0 that was measured with a clock of this resolution is `< 1 ms`.
+    """
+    if ns == 0 and resolution_ns > 1:
+        return f"< {duration(resolution_ns).replace('.00', '')}"
     for scale, unit in ((10**9, "s"), (10**6, "ms"), (10**3, "µs")):
         if abs(ns) >= scale:
             return f"{_three(ns / scale)} {unit}"

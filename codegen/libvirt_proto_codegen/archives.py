@@ -22,6 +22,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, cast
 
+from .files import open_regular
+
 #: Maximum unpacked size in bytes; libvirt's archives unpack to a third of it.
 MAX_UNPACKED: Final = 2**30
 #: Maximum size of an extended header (pax records, or a long name), in bytes.
@@ -69,13 +71,11 @@ def members(source: Path, limit: int) -> Iterator[Member]:
 
     `read` of a member with more than `limit` bytes fails. Raises ArchiveReadError, and OSError.
     """
-    if not stat.S_ISREG(source.stat().st_mode):
-        raise ArchiveReadError("not a regular file")
-    with _reported(), source.open("rb") as file:
+    with _reported(), open_regular(source) as file:
         start = file.read(6)
         file.seek(0)
         if start.startswith(_ZIP):
-            yield from _zip(source, limit)
+            yield from _zip(file.fileno(), limit)
         else:
             opener = next((opener for magic, opener in _COMPRESSED.items() if start.startswith(magic)), None)
             yield from _tar(_Stream(opener(file) if opener else file), limit)
@@ -88,8 +88,8 @@ def _reported() -> Iterator[None]:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise ArchiveReadError(str(error)) from None
-    except (NotImplementedError, RuntimeError) as error:  # zipfile: unknown methods, passwords
-        raise ArchiveReadError(str(error)) from None
+    except UnicodeDecodeError:
+        raise ArchiveReadError("expected the name of a member in UTF-8, as its flag states") from None
 
 
 # Tar
@@ -275,6 +275,11 @@ _COMPRESSED: Final[dict[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
 # Zip
 
 
+#: General purpose bits 0 (encrypted), 5 (compressed patched data) and 6 (strong encryption): APPNOTE 4.4.4.
+_ENCRYPTED: Final = 1 << 0 | 1 << 6
+_PATCH: Final = 1 << 5
+
+
 class _Bounded(io.BufferedReader):
     """A file whose reads are limited to the size of a central directory."""
 
@@ -286,15 +291,26 @@ class _Bounded(io.BufferedReader):
         return data
 
 
-def _zip(source: Path, limit: int) -> Iterator[Member]:
-    with _Bounded(io.FileIO(source)) as file, zipfile.ZipFile(cast("IO[bytes]", file)) as archive:
+def _zip(descriptor: int, limit: int) -> Iterator[Member]:
+    with _Bounded(io.FileIO(descriptor, closefd=False)) as file, _directory(file) as archive:
         for info in archive.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
-            if not info.is_dir() and kind in (0, stat.S_IFREG):
+            if not info.filename.endswith("/") and kind in (0, stat.S_IFREG):
                 yield Member(_path(info.filename), info.file_size, partial(_unzipped, archive, info, limit))
 
 
+def _directory(file: _Bounded) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(cast("IO[bytes]", file))
+    except NotImplementedError as error:  # "version needed to extract" above 6.3
+        raise ArchiveReadError(f"unsupported {error}") from None
+
+
 def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
+    if info.flag_bits & _ENCRYPTED:
+        raise ArchiveReadError(f"{info.filename!r} is encrypted: make the archive without a password")
+    if info.flag_bits & _PATCH:
+        raise ArchiveReadError(f"{info.filename!r} is a patch: make the archive with zip or git archive")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ArchiveReadError(
             f"expected {info.filename!r} stored or deflated: make the archive with zip or git archive"

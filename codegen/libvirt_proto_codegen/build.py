@@ -7,7 +7,7 @@ that RFC 4506 §6.3 does not have, invalid annotations.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import cast
@@ -16,7 +16,9 @@ from lark import Token, Tree
 
 from .annotations import Comments, read_annotations, read_insert
 from .errors import DefinitionError, Problem
+from .expressions import character
 from .model import (
+    Argument,
     Builtin,
     Case,
     ConstDef,
@@ -33,6 +35,7 @@ from .model import (
     Specification,
     StructBody,
     StructDef,
+    Text,
     TypedefDef,
     TypeName,
     TypeSpecifier,
@@ -41,8 +44,9 @@ from .model import (
     Value,
     VersionDef,
 )
-from .parse import Syntax
-from .source import Span
+from .parse import Syntax, span_of
+from .preprocess import MacroNumbers
+from .source import Source, Span
 from .syntax_errors import quoted_token, too_many
 
 Node = Tree[Token] | Token
@@ -67,9 +71,11 @@ _NUMBER_HINT = "write a decimal (10), hexadecimal (0xa) or octal number, with a 
 #: Maximum number of digits of a number in NUMBERS, in any base.
 _MAX_DIGITS = 22
 
-_IDENTIFIERS = frozenset({"NAME", "PROGRAM", "VERSION"})
+_IDENTIFIERS = frozenset({"NAME", "PROGRAM", "VERSION", "NAMESPACE", "PRAGMA"})
 
-_INCLUDE = re.compile(r'%[ \t]*#[ \t]*include[ \t]*[<"](?:[^>"]*/)?([A-Za-z0-9_.+-]+)[>"]')
+_INCLUDE = re.compile(r'%?[ \t]*#[ \t]*include[ \t]*[<"](?:[^>"]*/)?([A-Za-z0-9_.+-]+)[>"]')
+
+_NAME_IT = "name it with a typedef"
 
 _BUILTINS = {builtin.value: builtin for builtin in Builtin} | {"unsigned": Builtin.UNSIGNED_INT}
 
@@ -90,19 +96,39 @@ class _Builder:
     """Builds the Specification of one file: a method per grammar rule, and the problems found."""
 
     def __init__(self, syntax: Syntax) -> None:
-        self.source = syntax.source
-        self.comments = Comments(syntax.source, syntax.comments)
+        spans: dict[Source, list[Span]] = {}
+        for span in syntax.comments:
+            spans.setdefault(span.source, []).append(span)
+        self.comments = {source: Comments(source, found) for source, found in spans.items()}
         self.problems: list[Problem] = []
+        self.references: dict[str, None] = {}
 
     def specification(self, syntax: Syntax) -> Specification:
-        text = self.source.text
-        includes = (_INCLUDE.match(text, line.start, line.end) for line in syntax.passthrough)
+        source = syntax.source
+        includes = (_INCLUDE.match(line.source.text, line.start, line.end) for line in syntax.passthrough)
+        definitions = [
+            self.definition(tree) for tree in _definitions(syntax.tree) if tree.data != "pragma_def"
+        ]
         return Specification(
-            PurePath(self.source.name).name,
-            tuple(map(self.definition, _trees(syntax.tree.children))),
+            PurePath(source.name).name,
+            (*self.macro_constants(definitions, syntax.macros), *definitions),
             tuple(match[1] for match in includes if match),
-            span=Span(self.source, 0, len(text)),
+            span=Span(source, 0, len(source.text)),
         )
+
+    def macro_constants(self, definitions: Sequence[Definition], macros: MacroNumbers) -> Iterator[ConstDef]:
+        """Yield constants for the macros that the definitions use by name."""
+        own: set[str] = set()
+        constants: dict[str, int] = {}
+        for definition in definitions:
+            own.add(definition.name)
+            body = definition.declaration.type if isinstance(definition, TypedefDef) else None
+            own.update(_members(definition.body if isinstance(definition, EnumDef) else body))
+            if isinstance(definition, ConstDef) and isinstance(definition.value, Literal):
+                constants[definition.name] = definition.value.value
+        for name in self.references:
+            if name not in own and (macro := macros.find(name, constants)):
+                yield ConstDef(name, Literal(macro.value, macro.text, span=macro.span), span=macro.span)
 
     def definition(self, tree: Tree[Token]) -> Definition:
         first, *rest = tree.children
@@ -111,7 +137,7 @@ class _Builder:
         name, span = self.name(first), self.span(first)
         match tree.data:
             case "constant_def":
-                return ConstDef(name, self.value(rest[0]), span=span)
+                return ConstDef(name, self.constant(rest[0]), span=span)
             case "enum_def":
                 return EnumDef(name, self.enum_body(rest[0]), span=span)
             case "struct_def":
@@ -186,8 +212,10 @@ class _Builder:
     def enum_member(self, tree: Tree[Token]) -> EnumMember:
         name, *value = tree.children
         span = self.span(name)
-        before = self.comments.before(span.start)
-        after = self.comments.after(self.span(tree.children[-1]).end)
+        last = self.span(tree.children[-1])
+        comments = self.comments.get(span.source)
+        before = comments and comments.before(span.start)
+        after = self.comments_after(last)
         said, problems = read_annotations([*([before] if before else []), *after])
         self.problems += problems
         return EnumMember(self.name(name), self.value(value[0]) if value else None, said, span=span)
@@ -235,34 +263,69 @@ class _Builder:
         return VersionDef(self.name(name), defined, self.value(number), span=self.span(name))
 
     def procedure_def(self, tree: Tree[Token]) -> ProcedureDef:
-        result, name, *arguments, number = tree.children
-        span = self.span(name)
-        types = tuple(map(self.procedure_type, arguments))
-        if None in types and len(types) > 1:
-            self.problem("bad-declaration", "void must be the only member", self.span(arguments[0]))
+        result, name, *given, number = tree.children
+        arguments = [self.argument(each) for each in _trees(given)]
+        if None in arguments and len(arguments) > 1:
+            void = next(each.children[0] for each in _trees(given) if _is_void(each.children[0]))
+            self.problem("bad-declaration", "void must be the only member", self.span(void))
         return ProcedureDef(
             self.name(name),
-            self.procedure_type(result),
-            tuple(kind for kind in types if kind is not None),
+            None if _is_void(result) else self.procedure_type(result).type,
+            tuple(argument for argument in arguments if argument is not None),
             self.value(number),
-            span=span,
+            span=self.span(name),
         )
 
-    def procedure_type(self, node: Node) -> TypeSpecifier | None:
-        """Return the type of a procedure's argument or result, or None for void."""
-        if isinstance(node, Token) and node.type == "VOID":
+    def argument(self, tree: Tree[Token]) -> Argument | None:
+        """Return an argument, or None for void."""
+        first, *rest = tree.children
+        if _is_void(first):
             return None
+        argument = self.procedure_type(first)
+        names = [each for each in rest if isinstance(each, Token) and each.type != "STAR"]
+        if len(names) > 1:
+            self.problem("bad-declaration", "expected one name of the argument, got two", self.span(names[1]))
+        name = self.name(names[-1]) if names else None
+        limits = [each for each in rest if isinstance(each, Tree)]
+        if len(names) + len(limits) < len(rest):
+            if argument.type is Builtin.STRING:
+                self.problem("bad-declaration", "string cannot be optional", argument.span, _NAME_IT)
+            return replace(argument, name=name, shape=Shape.OPTIONAL)
+        if limits and argument.type is not Builtin.STRING:
+            self.problem("bad-declaration", "only a string can have a limit here", argument.span, _NAME_IT)
+        size = limits[0].children if limits else ()
+        return replace(argument, name=name, size=self.value(size[0]) if size else None)
+
+    def procedure_type(self, node: Node) -> Argument:
+        """Return an argument or a result without a name; a string is unbounded, as rpcgen has it."""
         kind = self.type_specifier(node)
-        if kind in (Builtin.OPAQUE, Builtin.STRING):
-            message = f"expected the name of a type or a number, got {kind.value}"
-            self.problem("bad-declaration", message, self.span(node), "name it with a typedef")
-        return kind
+        span = self.span(next(node.scan_values(lambda _: True)) if isinstance(node, Tree) else node)
+        if kind is Builtin.OPAQUE:
+            message = "expected the name of a type, a number or a string, got opaque"
+            self.problem("bad-declaration", message, span, _NAME_IT)
+        return Argument(kind, shape=Shape.VARIABLE if kind is Builtin.STRING else Shape.PLAIN, span=span)
+
+    def constant(self, node: Node) -> Value | Text:
+        if isinstance(node, Token) and node.type == "TEXT":
+            return Text(str(node), span=self.span(node))
+        return self.value(node)
 
     def value(self, node: Node) -> Value:
         span = self.span(node)
-        if cast(Token, node).type in _IDENTIFIERS:
+        token = cast(Token, node)
+        if token.type in _IDENTIFIERS:
+            self.references[str(node)] = None
             return Reference(self.name(node), span=span)
+        if token.type == "CHARACTER":
+            return Literal(self.character(str(node), span), str(node), span=span)
         return Literal(self.number(str(node), span), str(node), span=span)
+
+    def character(self, text: str, span: Span) -> int:
+        """Return the number of a character."""
+        number = character(text)
+        if number is None:
+            self.problem("bad-number", f"expected one ASCII character, got {quoted_token(span)}", span)
+        return number or 0
 
     def number(self, text: str, span: Span) -> int:
         """Return the value of a number. The length is checked first: int() is slow for long ones."""
@@ -287,14 +350,18 @@ class _Builder:
 
     def insert(self, last: Node) -> int | None:
         """Return N of an `insert@N` after a declaration's last token."""
-        number, problems = read_insert(self.comments.after(self.span(last).end))
+        number, problems = read_insert(self.comments_after(self.span(last)))
         self.problems += problems
         return number
 
+    def comments_after(self, last: Span) -> Iterable[Span]:
+        """Return the comments after a declaration's last token, on its line."""
+        comments = self.comments.get(last.source)
+        return comments.after(last.end) if comments else ()
+
     def span(self, node: Node) -> Span:
         """Return the place of a token."""
-        token = cast(Token, node)
-        return Span(self.source, cast(int, token.start_pos), cast(int, token.end_pos))
+        return span_of(cast(Token, node))
 
     def problem(
         self,
@@ -305,6 +372,25 @@ class _Builder:
         related: tuple[tuple[Span, str], ...] = (),
     ) -> None:
         self.problems.append(Problem(rule, span, message, hint, related))
+
+
+def _definitions(tree: Tree[Token]) -> Iterator[Tree[Token]]:
+    """Yield the definitions of a tree, including those in namespaces."""
+    for each in _trees(tree.children):
+        if each.data == "namespace_def":
+            _, _, *inside = each.children
+            yield from _definitions(Tree("namespace", inside))
+        else:
+            yield each
+
+
+def _members(body: object) -> Iterator[str]:
+    if isinstance(body, EnumBody):
+        yield from (member.name for member in body.members)
+
+
+def _is_void(node: Node) -> bool:
+    return isinstance(node, Token) and node.type == "VOID"
 
 
 def _tree(node: Node) -> Tree[Token]:

@@ -8,6 +8,7 @@ from .errors import Problem
 from .externals import KNOWN
 from .model import Literal, Reference, Value
 from .names import Names, Number, with_article
+from .rpc_headers import CONSTANTS
 from .rules import Rule
 from .schema import External
 from .source import Span
@@ -92,6 +93,9 @@ class Numbers:
             return external.value
         if name in _BOOLEAN:
             return _BOOLEAN[name]
+        if name in CONSTANTS:
+            self.used[module][name] = CONSTANTS[name]
+            return CONSTANTS[name].value
         self._report_unknown(module, reference)
         return None
 
@@ -104,7 +108,9 @@ class Numbers:
         message = (
             f"{number.name} is {_shown(value)}: expected {what} between {-(2 ** (bits - 1))} and {highest}"
         )
-        self.problems.append(Problem(Rule.OUT_OF_RANGE, number.span, message))
+        is_unsigned = number.member and highest < value < 2**32
+        hint = f"write {value - 2**32}, which has the same 32 bits" if is_unsigned else None
+        self.problems.append(Problem(Rule.OUT_OF_RANGE, number.span, message, hint))
         return None
 
     def _report_cycle(self, chain: list[tuple[_Key, Number, int]], at: _Key) -> None:
@@ -135,6 +141,10 @@ class Numbers:
         if types := self._names.types_named(module, name):
             message = f"expected a constant, got {with_article(types[0].kind)}: {name}"
             related = ((types[0].span, "defined here"),)
+            self.problems.append(Problem(Rule.WRONG_KIND, reference.span, message, related=related))
+            return
+        if texts := [text for text in self._names.files[module].texts if text.name == name]:
+            message, related = f"expected a number, got the string {name}", ((texts[0].span, "defined here"),)
             self.problems.append(Problem(Rule.WRONG_KIND, reference.span, message, related=related))
             return
         if hint := self._names.elsewhere(name, types=False):

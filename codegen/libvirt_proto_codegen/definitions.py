@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,15 +16,17 @@ from .dialect import Dialect
 from .errors import DefinitionError, Problem
 from .externals import KNOWN, ExternalsError, read_externals
 from .model import Specification
+from .preprocess import IncludeError, no_files
 from .providers.model import Provider
 from .providers.parse import read_provider
 from .reader import read_bytes, read_specification, source_of
-from .releases import MANIFEST, find, functions, history, newest, releases, texts
+from .releases import MANIFEST, canonical, find, functions, history, newest, releases, texts
 from .releases.narrow import narrowed
 from .resolve import resolve
 from .schema import External, Input, Schema
 from .source import MAX_SIZE, Source, Span
 from .source_tree import find_files
+from .syntax_errors import quoted
 
 EXTERNALS: Final = "externals.toml"
 #: Maximum size of all files of a set together, in bytes. A release of libvirt has a hundredth of it.
@@ -56,13 +59,14 @@ def load_schema(
     From a folder all regular `*.x` are read, sorted by name; its MANIFEST.toml gives the release, and its
     externals.toml the external constants. If a folder has no `*.x`, like libvirt's src/, those of all folders
     below it are read, each with the externals.toml next to it. For a file, the files that it includes and the
-    externals.toml are read from the same folder; nothing else in it is opened. A pipe is read only as
-    `/dev/stdin` or `/dev/fd/N`. `defines` take precedence over externals.toml; with `known`, constants in
-    libvirt's C headers need neither.
+    externals.toml are read from the same folder; nothing else in it is opened. A file that another one
+    includes as text (`#include`) is a part of that one, unless it is named. A pipe is read only as
+    `/dev/stdin` or `/dev/fd/N`. `defines` take precedence over externals.toml, and `#if` sees them; with
+    `known`, constants in libvirt's C headers need neither.
 
     Raises DefinitionError with the problems of all files.
     """
-    reader = _Reader()
+    reader = _Reader(defines=defines)
     specifications = reader.read(paths)
     reader.release = release or reader.release
     return _schema(reader, specifications, defines, dialect, known=known)
@@ -71,7 +75,7 @@ def load_schema(
 def load_release(release: str | None = None, *, defines: Mapping[str, int] | None = None) -> Schema:
     """Return the Schema of a libvirt release (None: the newest) with history and functions; raises
     UnknownRelease."""
-    name = newest() if release is None else release
+    name = newest() if release is None else canonical(release)
     schema = schema_of(texts(find(name)), name, defines=defines)
     known, called = history(), functions()
     if known is not None:
@@ -84,10 +88,10 @@ def schema_of(
     release: str,
     *,
     defines: Mapping[str, int] | None = None,
-    read: Callable[[Source], Specification] = read_specification,
+    read: Callable[[Source], Specification] | None = None,
 ) -> Schema:
     """Return the Schema of a release from its files (name → content); `read` may return cached results."""
-    reader = _Reader(read)
+    reader = _Reader(read, defines)
     return _schema(reader, reader.read_release(release, files), defines)
 
 
@@ -123,7 +127,7 @@ def load_providers(paths: Sequence[Path], *, release: str | None = None) -> Prov
 
 def load_release_providers(release: str | None = None) -> Providers:
     """Return the probe providers of a libvirt release (None: the newest); raises UnknownRelease."""
-    name = newest() if release is None else release
+    name = newest() if release is None else canonical(release)
     reader = _Reader()
     providers = reader.read_release_providers(name, texts(find(name)))
     return _providers(reader, providers)
@@ -154,23 +158,34 @@ def _twice(providers: Sequence[Provider]) -> Iterator[Problem]:
 class _Reader:
     """Reads files; the problems of one are collected, and the next one is read."""
 
-    def __init__(self, read: Callable[[Source], Specification] = read_specification) -> None:
+    def __init__(
+        self,
+        read: Callable[[Source], Specification] | None = None,
+        defines: Mapping[str, int] | None = None,
+    ) -> None:
         self._read_specification = read
+        self._defines = defines
         self.problems: list[Problem] = []
         self.externals: dict[str, External] = {}
         self.inputs: list[Input] = []
         self.release: str | None = None
         self._read: dict[str, Specification | None] = {}
+        #: Real paths of the files and folders that the user named, and of the files that others include.
+        self._named: set[str] = set()
+        self._included: dict[str, Source] = {}
         self._left = MAX_TOTAL
 
     def read(self, paths: Iterable[Path]) -> list[Specification]:
+        paths = list(paths)
+        self._named = {os.path.realpath(path) for path in paths}
         for path in paths:
             if path.is_dir():
                 self._folder(path)
             else:
                 self._externals(path.parent)
                 self._named_and_included(path)
-        return [specification for specification in self._read.values() if specification]
+        parts = self._included.keys() - self._named
+        return [one for path, one in self._read.items() if one and path not in parts]
 
     def read_release(self, name: str, files: Mapping[str, bytes]) -> list[Specification]:
         self.release = name
@@ -238,17 +253,44 @@ class _Reader:
         if key not in self._read:
             self._read[key] = None
             if (data := self._bytes(path, or_pipe=or_pipe)) is not None:
-                self._read[key] = self._specification(path, data)
+                folder = None if or_pipe else path.parent
+                self._read[key] = self._specification(path, data, folder=folder)
         return self._read[key]
 
-    def _specification(self, path: Path, data: bytes) -> Specification | None:
+    def _specification(self, path: Path, data: bytes, *, folder: Path | None = None) -> Specification | None:
+        """Return a file's Specification; files that it includes are in `folder`, None for no files."""
         if not self._input(path, data):
             return None
         try:
-            return self._read_specification(source_of(str(path), data))
+            source = source_of(str(path), data)
+            if self._read_specification:
+                return self._read_specification(source)
+            include = partial(self._include, folder) if folder else no_files
+            return read_specification(source, include, self._defines)
         except DefinitionError as error:
             self.problems += error.problems
             return None
+
+    def _include(self, folder: Path, name: str, source: Source) -> Source | None:
+        """Return a file that a file in a folder includes; None if there is none.
+
+        Raises IncludeError for files outside the folder that the user did not name."""
+        path = Path(source.name).parent / name
+        real = os.path.realpath(path)
+        if not self._may_include(real, os.path.realpath(folder)):
+            hint = f"name it, too, if it belongs to the definitions: {path}"
+            raise IncludeError(f"{quoted(name)} is outside the folder of {source.name}", hint)
+        if real not in self._included:
+            if not os.path.isfile(path) or (data := self._bytes(path)) is None or not self._input(path, data):
+                return None
+            self._included[real] = source_of(str(path), data)
+        return self._included[real]
+
+    def _may_include(self, real: str, folder: str) -> bool:
+        return any(
+            real == allowed or real.startswith(allowed.rstrip(os.sep) + os.sep)
+            for allowed in (folder, *self._named)
+        )
 
     def _externals(self, path: Path) -> None:
         self._take_externals(str(path / EXTERNALS), self._optional(path / EXTERNALS))
@@ -283,7 +325,9 @@ class _Reader:
             message = f"invalid name of a definition file: {path.name!r} (use letters, digits, blanks and"
             self._problem("bad-file-name", f"{message} . _ + - ( ); rename it")
             return False
-        self.inputs.append(Input(path.name, hashlib.sha256(data).hexdigest()))
+        given = Input(path.name, hashlib.sha256(data).hexdigest())
+        if given not in self.inputs:
+            self.inputs.append(given)
         return True
 
     def _optional(self, path: Path) -> bytes | None:

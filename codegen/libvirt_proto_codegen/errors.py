@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from libvirt_proto.errors import Error
+from libvirt_proto.errors import reason as reason
 
 from .quoting import printable
 from .source import Span
@@ -34,7 +35,7 @@ class Problem:
 
     def __str__(self) -> str:
         message = printable(self.message)
-        lines = [f"{_place(self.span)}: error: {message}" if self.span else f"error: {message}"]
+        lines = [f"{_place(self.span) if self.span else 'libvirt-proto'}: error: {message}"]
         if self.span:
             lines += _excerpt(self.span)
         for span, text in self.related:

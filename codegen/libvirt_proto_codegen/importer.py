@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from .definitions import EXTERNALS
-from .errors import DefinitionError, Problem
+from .errors import DefinitionError, Problem, reason
 from .externals import toml_string, write_externals
 from .headers import HeaderConstants
 from .model import Specification
@@ -156,7 +156,7 @@ def write_files(folder: Path, texts: Mapping[str, str]) -> None:
         try:
             replace_file(difference.path, texts[difference.path.name])
         except OSError as error:
-            message = f"cannot write {difference.path}: {error.strerror or error}"
+            message = f"cannot write {difference.path}: {reason(error)}"
             raise _failure("unwritable", message) from None
 
 
@@ -345,4 +345,4 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
                     old.rename(folder)
                 raise
     except OSError as error:
-        raise _failure("unwritable", f"cannot write {folder}: {error.strerror or error}") from None
+        raise _failure("unwritable", f"cannot write {folder}: {reason(error)}") from None

@@ -38,10 +38,18 @@ class Reference:
 Value = Literal | Reference
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string constant, as written, with its quotes."""
+
+    text: str
+    span: Span = _span()
+
+
 class Builtin(Enum):
     """Type specifiers that are keywords; the value is the canonical spelling.
 
-    CHAR and SHORT are libvirt's dialect (RFC 4506 has neither): four bytes on the wire.
+    CHAR and SHORT are libvirt's dialect, LONG is rpcgen's (RFC 4506 has none): four bytes on the wire.
     """
 
     INT = "int"
@@ -52,6 +60,8 @@ class Builtin(Enum):
     UNSIGNED_CHAR = "unsigned char"
     SHORT = "short"
     UNSIGNED_SHORT = "unsigned short"
+    LONG = "long"
+    UNSIGNED_LONG = "unsigned long"
     FLOAT = "float"
     DOUBLE = "double"
     QUADRUPLE = "quadruple"
@@ -138,7 +148,7 @@ class Declaration:
 @dataclass(frozen=True, slots=True)
 class ConstDef:
     name: str
-    value: Value
+    value: Value | Text
     span: Span = _span()
 
 
@@ -175,12 +185,25 @@ class UnionDef:
 
 
 @dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument of a procedure: a type, and what only rpcgen has: a name, `*` (OPTIONAL), and for a string
+    (VARIABLE) a limit."""
+
+    type: TypeSpecifier
+    name: str | None = None
+    shape: Shape = Shape.PLAIN
+    size: Value | None = None
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
 class ProcedureDef:
-    """RFC 5531 §12.1: `result NAME(argument, …) = number;`, None and () standing for void."""
+    """RFC 5531 §12.1: `result NAME(argument, …) = number;`, None and () standing for void. A result that is a
+    string has no limit."""
 
     name: str
     result: TypeSpecifier | None
-    arguments: tuple[TypeSpecifier, ...]
+    arguments: tuple[Argument, ...]
     number: Value
     span: Span = _span()
 

@@ -8,30 +8,37 @@ files may define the same name independently.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from . import rpc_headers
 from .errors import Problem
 from .model import (
+    Argument,
+    Builtin,
     ConstDef,
     Declaration,
     Definition,
     EnumBody,
     EnumDef,
     EnumMember,
+    Literal,
     ProcedureDef,
     ProgramDef,
+    Reference,
     Shape,
     Specification,
     StructBody,
     StructDef,
+    Text,
     TypedefDef,
     TypeName,
     TypeSpecifier,
     UnionBody,
     UnionDef,
     Value,
+    VersionDef,
 )
 from .naming import module_name
 from .rules import MAX_DEPTH, Rule
@@ -45,7 +52,10 @@ _MAX_SEARCHED = 5000
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A constant or an enum member. Without a value it is one more than the member `after` (0 if None)."""
+    """A constant, an enum member, or the number of a program, version or procedure.
+
+    A member without a value is one more than the member `after` (0 if None).
+    """
 
     name: str
     value: Value | None
@@ -94,6 +104,8 @@ class FileNames:
     numbers: Mapping[str, Number]
     constants: tuple[ConstDef, ...]
     programs: tuple[ProgramDef, ...]
+    #: String constants.
+    texts: tuple[ConstDef, ...]
     #: Typedefs that define nothing new: `typedef struct X X;`.
     restated: tuple[TypeName, ...]
 
@@ -125,6 +137,17 @@ class Names:
                 return f'{file.specification.file} defines it: add %#include "{header}"'
         return None
 
+    def absent(self, module: str) -> str:
+        """Return a note on headers that a file includes and for which no definition file is known."""
+        specification = self.files[module].specification
+        known = {file.specification.file.removesuffix(".x") for file in self.files.values()}
+        absent = [header for header in specification.includes if header.removesuffix(".h") not in known]
+        if not absent:
+            return ""
+        headers = ", ".join(absent[:3])
+        files = ", ".join(header.removesuffix(".h") + ".x" for header in absent[:3])
+        return f": {specification.file} includes {headers}, but {files} {_are(absent)} not in the folder"
+
     def similar(self, module: str, name: str, *, types: bool) -> str | None:
         """Return a hint for an unknown name: a similar one that the module sees."""
         known = [
@@ -133,11 +156,16 @@ class Names:
             for other in (file.types if types else file.numbers)
             if "." not in other and abs(len(other) - len(name)) <= 2
         ]
+        known += rpc_headers.TYPES if types else rpc_headers.CONSTANTS
         if self._searches == _MAX_SEARCHES or len(known) > _MAX_SEARCHED:
             return None
         self._searches += 1
         similar = get_close_matches(name, known, n=1, cutoff=0.8)
         return f"did you mean {similar[0]}?" if similar else None
+
+
+def _are(things: Sequence[str]) -> str:
+    return "are" if len(things) > 1 else "is"
 
 
 def with_article(kind: str) -> str:
@@ -148,6 +176,16 @@ def with_article(kind: str) -> str:
 def argument_name(program: str, version: str, procedure: str, part: str) -> str:
     """Return the generated name of the type of a procedure's arguments or result (`args`, `ret`)."""
     return f"{program}.{version}.{procedure}.{part}"
+
+
+def result_of(type_: TypeSpecifier, span: Span) -> Argument:
+    """Return a procedure's result in the form of an argument."""
+    return Argument(type_, shape=Shape.VARIABLE if type_ is Builtin.STRING else Shape.PLAIN, span=span)
+
+
+def is_named(argument: Argument) -> bool:
+    """Return True if the type of an argument or result is just the name of a type."""
+    return argument.shape is Shape.PLAIN and isinstance(argument.type, TypeName)
 
 
 def collect(specifications: Sequence[Specification]) -> tuple[Names, list[Problem]]:
@@ -166,10 +204,12 @@ def collect(specifications: Sequence[Specification]) -> tuple[Names, list[Proble
     headers = {
         specification.file.removesuffix(".x") + ".h": module for module, specification in by_module.items()
     }
+    defined = {module: {each.name for each in one.definitions} for module, one in by_module.items()}
     files = {}
     for module, specification in by_module.items():
         visible = _visible(module, by_module, headers)
-        files[module] = _Collector(module, specification, visible, problems).collect()
+        known = set().union(*(defined[each] for each in visible))
+        files[module] = _Collector(module, specification, visible, known, problems).collect()
     return Names(files), problems
 
 
@@ -190,17 +230,26 @@ class _Collector:
     """Collects the names of one file's definitions."""
 
     def __init__(
-        self, module: str, specification: Specification, visible: tuple[str, ...], problems: list[Problem]
+        self,
+        module: str,
+        specification: Specification,
+        visible: tuple[str, ...],
+        defined: Container[str],
+        problems: list[Problem],
     ) -> None:
         self.module = module
         self.specification = specification
         self.visible = visible
+        self.defined = defined
         self.problems = problems
         self.taken: dict[str, Span] = {}
         self.types: dict[str, TypeEntry] = {}
         self.numbers: dict[str, Number] = {}
         self.constants: list[ConstDef] = []
         self.programs: list[ProgramDef] = []
+        #: Programs, versions and procedures, which rpcgen's C defines as constants.
+        self.rpc_numbers: dict[str, Number] = {}
+        self.texts: list[ConstDef] = []
         self.restated: list[TypeName] = []
         #: Bodies still to be visited: (name, body, nesting depth).
         self.bodies: list[tuple[str, TypeSpecifier, int]] = []
@@ -215,15 +264,19 @@ class _Collector:
             self.specification,
             self.visible,
             self.types,
-            self.numbers,
+            {**self.rpc_numbers, **self.numbers},
             tuple(self.constants),
             tuple(self.programs),
+            tuple(self.texts),
             tuple(self.restated),
         )
 
     def _definition(self, definition: Definition) -> None:
         match definition:
-            case ConstDef(name, value):
+            case ConstDef(name, Text()):
+                if self._take(name, definition.span):
+                    self.texts.append(definition)
+            case ConstDef(name, Literal() | Reference() as value):
                 if self._take(name, definition.span):
                     self.constants.append(definition)
                     self.numbers[name] = Number(name, value, definition.span)
@@ -264,9 +317,20 @@ class _Collector:
         else:
             self.bodies.append((name, body, depth))
 
+    def _used(self, type_: TypeSpecifier) -> None:
+        """Add the typedef of a type of C's headers that the file uses and no file that it sees defines."""
+        if not isinstance(type_, TypeName) or type_.name in self.defined or type_.name in self.types:
+            return
+        match rpc_headers.definition(type_.name, type_.span):
+            case TypedefDef(declaration) as definition:
+                self._type(type_.name, declaration, definition, type_.span)
+            case StructDef(name, body) as definition:
+                self._type(name, body, definition, type_.span)
+
     def _nested(self, name: str, declaration: Declaration, depth: int) -> None:
         """Add an anonymous type for a declaration whose type is a body."""
         body = declaration.type
+        self._used(body)
         if not isinstance(body, Body):
             return
         if depth < MAX_DEPTH:
@@ -300,6 +364,10 @@ class _Collector:
                 self._nested(f"{outer}.{declaration.name}", declaration, depth)
 
     def _program(self, program: ProgramDef) -> None:
+        parts: list[ProgramDef | VersionDef | ProcedureDef] = [program, *program.versions]
+        parts += [procedure for version in program.versions for procedure in version.procedures]
+        for part in parts:
+            self.rpc_numbers.setdefault(part.name, Number(part.name, part.number, part.span))
         versions: dict[str, Span] = {}
         for version in program.versions:
             if not self._first(versions, version.name, version.span):
@@ -315,20 +383,30 @@ class _Collector:
         span = procedure.span
         if len(procedure.arguments) > 1:
             fields = tuple(
-                Declaration(f"arg{number}", argument, span=span)
+                Declaration(
+                    argument.name or f"arg{number}",
+                    argument.type,
+                    argument.shape,
+                    argument.size,
+                    span=argument.span,
+                )
                 for number, argument in enumerate(procedure.arguments, 1)
             )
-            self._made_up(args, StructBody(fields, span=span), span)
+            body = StructBody(fields, span=span)
+            self._type(args, body, Declaration("args", body, span=span), span, anonymous=True)
         elif procedure.arguments:
-            self._made_up(args, procedure.arguments[0], span)
+            self._made_up(args, procedure.arguments[0])
         if procedure.result is not None:
-            self._made_up(ret, procedure.result, span)
+            self._made_up(ret, result_of(procedure.result, span))
 
-    def _made_up(self, name: str, type_: TypeSpecifier, span: Span) -> None:
-        if isinstance(type_, TypeName):
+    def _made_up(self, name: str, argument: Argument) -> None:
+        type_, span = argument.type, argument.span
+        if is_named(argument):
+            self._used(type_)
             return
-        declaration = Declaration(name.rpartition(".")[2], type_, span=span)
-        body = type_ if isinstance(type_, Body) else declaration
+        part = name.rpartition(".")[2]
+        declaration = Declaration(part, type_, argument.shape, argument.size, span=span)
+        body = type_ if argument.shape is Shape.PLAIN and isinstance(type_, Body) else declaration
         self._type(name, body, declaration, span, anonymous=True)
 
     def _take(self, name: str, span: Span) -> bool:

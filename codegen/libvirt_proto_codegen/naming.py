@@ -7,12 +7,7 @@ from collections.abc import Container
 
 #: Names that generated functions use internally. Locals made from fields, and names that the functions refer
 #: to, avoid them.
-LOCALS = frozenset(
-    (
-        *("buffer", "pos", "put", "value", "count", "item", "flag", "depth", "result", "number", "_"),
-        *("size", "unpack", "zeros", "length", "padding", "items"),
-    )
-)
+LOCALS = frozenset(("buffer", "pos", "put", "value", "arm", "depth"))
 
 #: Fields that would hide attributes of the generated classes' bases.
 _MEMBERS = frozenset(("xdr_name",))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .files import is_special, open_regular
 from .render import COMMAND, MARK, Artefact
 
 
@@ -32,15 +33,18 @@ class ForeignFileError(Exception):
 
 
 def compare(artefacts: Iterable[Artefact], folder: Path) -> list[Difference]:
-    """Return what `write` would change, sorted by path. A folder may hold the files of several targets."""
+    """Return what `write` would change, sorted by path. A folder may hold the files of several targets.
+    Raises OSError for a file that cannot be read or is not a regular one."""
     artefacts = tuple(artefacts)
     found: list[Difference] = []
     texts = {artefact.path: artefact.text for artefact in artefacts}
     targets = {_target(each.text.split("\n", 2)[:2]) for each in artefacts if each.replaces == MARK}
     for path, text in texts.items():
+        data = text.encode()
         try:
-            if (folder / path).read_bytes() != text.encode():
-                found.append(Difference("differs", path))
+            with open_regular(folder / path) as file:
+                if file.read(len(data) + 1) != data:
+                    found.append(Difference("differs", path))
         except FileNotFoundError:
             found.append(Difference("missing", path))
     found += [Difference("extra", path) for path in _generated(folder, targets) if path not in texts]
@@ -89,6 +93,16 @@ def replace_file(path: Path, text: str) -> None:
             raise
 
 
+def write_output(path: Path, text: str) -> None:
+    """Write the file of a command's `-o`: as `replace_file` does, but a pipe or a device as it is. Raises
+    OSError with the file's name."""
+    if is_special(path) or path.parts[:2] in (("/", "dev"), ("/", "proc")):  # /dev/stdout may be a file
+        with naming(path):
+            path.write_text(text, encoding="utf-8")
+    else:
+        replace_file(path.resolve(), text)
+
+
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
     """Create a temporary folder for the replacement of a path, removed on exit."""
@@ -106,8 +120,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 def _temporary_name(path: Path) -> Path:
     """Return a hidden name in the same folder for the replacement of a path. The name is known before the
-    file
-    exists, so that a signal at any moment leaves no file."""
+    file exists, so that a signal at any moment leaves no file."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
@@ -138,7 +151,7 @@ def _generated(folder: Path, targets: Container[str | None]) -> list[str]:
 def _first_lines(path: Path) -> list[str]:
     """Return the first two lines of a file, as far as a banner reaches; empty if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return [file.readline(200).decode(errors="replace") for _ in range(2)]
     except OSError:
         return ["", ""]

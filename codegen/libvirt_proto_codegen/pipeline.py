@@ -112,4 +112,5 @@ def compile_release(release: str) -> Mapping[str, str]:
 
     Raises UnknownRelease, a LookupError, with a message for the user.
     """
-    return python.Package(definitions.schema_of(releases.texts(releases.find(release)), release))
+    name = releases.canonical(release)
+    return python.Package(definitions.schema_of(releases.texts(releases.find(name)), name))

@@ -12,6 +12,7 @@ from textwrap import indent
 from libvirt_proto.codec.annotations import Annotations
 
 from .model import (
+    Argument,
     Builtin,
     Case,
     ConstDef,
@@ -27,6 +28,7 @@ from .model import (
     Specification,
     StructBody,
     StructDef,
+    Text,
     TypedefDef,
     TypeName,
     TypeSpecifier,
@@ -80,8 +82,8 @@ def _block(lines: Iterable[str], behind_brace: str = "") -> str:
     return "{" + behind_brace + "\n" + indent("\n".join(lines), "    ") + "\n}"
 
 
-def _value(value: Value) -> str:
-    return value.text if isinstance(value, Literal) else value.name
+def _value(value: Value | Text) -> str:
+    return value.text if isinstance(value, Literal | Text) else value.name
 
 
 def _declaration(declaration: Declaration, annotations: bool) -> str:
@@ -172,5 +174,12 @@ def _version_def(version: VersionDef) -> str:
 
 def _procedure_def(procedure: ProcedureDef) -> str:
     result = _type_specifier(procedure.result, annotations=True) if procedure.result else "void"
-    arguments = ", ".join(_type_specifier(kind, annotations=True) for kind in procedure.arguments) or "void"
+    arguments = ", ".join(map(_argument, procedure.arguments)) or "void"
     return f"{result} {procedure.name}({arguments}) = {_value(procedure.number)};"
+
+
+def _argument(argument: Argument) -> str:
+    name = f" {argument.name}" if argument.name else ""
+    size = "" if argument.size is None else f"<{_value(argument.size)}>"
+    star = " *" if argument.shape is Shape.OPTIONAL else ""
+    return f"{_type_specifier(argument.type, annotations=True)}{star}{name}{size}"

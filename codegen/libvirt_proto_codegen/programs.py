@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from libvirt_proto.codec.types import Named
 
 from .constants import Numbers
 from .errors import Problem
-from .model import ProcedureDef, ProgramDef, TypeName, TypeSpecifier, Value, VersionDef
-from .names import FileNames, argument_name
+from .model import Argument, ProcedureDef, ProgramDef, TypeName, Value, VersionDef
+from .names import FileNames, argument_name, is_named, result_of
 from .resolve_types import TypeFinder
 from .rules import Rule
 from .schema import Procedure, Program
@@ -97,13 +97,13 @@ class _Reader:
             procedure.name,
             procedure.name.lower(),
             self._type(arguments[0] if len(arguments) == 1 else None, args),
-            self._type(procedure.result, ret),
+            self._type(result_of(procedure.result, procedure.span) if procedure.result else None, ret),
             span=procedure.span,
         )
 
-    def _type(self, type_: TypeSpecifier | None, made_up: str) -> Named | None:
-        if isinstance(type_, TypeName):
-            entry = self._finder.find(self._module, type_)
+    def _type(self, argument: Argument | None, made_up: str) -> Named | None:
+        if argument and is_named(argument):
+            entry = self._finder.find(self._module, cast(TypeName, argument.type))
             return Named(entry.module, entry.name) if entry else None
         return Named(self._module, made_up) if made_up in self._file.types else None
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from . import syntax_errors
 from .build import build
-from .errors import DefinitionError, Problem
+from .errors import DefinitionError, Problem, reason
 from .files import open_regular
 from .model import Specification
 from .parse import parse
+from .preprocess import Include, no_files
 from .source import MAX_SIZE, Source
+
+#: Control characters that no text has.
+_NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x19\x1b-\x1f\x7f]")
 
 
 def read_bytes(path: Path, *, or_pipe: bool = False) -> bytes:
@@ -23,15 +29,15 @@ def read_bytes(path: Path, *, or_pipe: bool = False) -> bytes:
         with open_regular(path, or_pipe=or_pipe) as file:
             data = file.read(MAX_SIZE + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise DefinitionError([Problem("unreadable", None, f"cannot read {path}: {reason}")]) from None
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        raise DefinitionError([Problem("unreadable", None, f"cannot read {path}: {why}")]) from None
     if len(data) > MAX_SIZE:
         raise DefinitionError([syntax_errors.too_large(str(path))])
     return data
 
 
 def read_source(path: Path) -> Source:
-    """Return the text of a definition file, which is UTF-8.
+    """Return the text of a definition file.
 
     Raises DefinitionError as read_bytes and source_of do.
     """
@@ -39,18 +45,27 @@ def read_source(path: Path) -> Source:
 
 
 def source_of(name: str, data: bytes) -> Source:
-    """Decode a definition file's bytes; raises DefinitionError for too many, and for invalid UTF-8."""
+    """Decode a definition file's bytes: UTF-8, or else Latin-1, which only comments may need.
+
+    Raises DefinitionError for too many bytes, and for invalid UTF-8 in a file that is not text.
+    """
     if len(data) > MAX_SIZE:
         raise DefinitionError([syntax_errors.too_large(name)])
     try:
-        return Source(name, data.decode("utf-8").removeprefix("\ufeff"))
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DefinitionError([syntax_errors.not_utf8(name, data, error.start)]) from None
+        if _NOT_TEXT.search(data):
+            raise DefinitionError([syntax_errors.not_utf8(name, data, error.start)]) from None
+        text = data.decode("latin-1")
+    return Source(name, text.removeprefix("\ufeff"))
 
 
-def read_specification(source: Source) -> Specification:
+def read_specification(
+    source: Source, include: Include = no_files, defines: Mapping[str, int] | None = None
+) -> Specification:
     """Parse a definition file into a Specification; raises DefinitionError with every problem found.
 
-    Semantic problems are reported only for files without syntax errors.
+    `include` finds the files that it includes; `defines` are numbers that `#if` and `#ifdef` see. Semantic
+    problems are reported only for files without syntax errors.
     """
-    return build(parse(source))
+    return build(parse(source, include, defines))

@@ -10,12 +10,12 @@ from libvirt_proto.codec.types import TypeDefinition
 from .constants import Numbers
 from .dialect import Dialect, libvirt_programs
 from .errors import DefinitionError, Problem
-from .model import ConstDef, Literal, Specification
+from .model import ConstDef, Reference, Specification, Text
 from .names import FileNames, Names, collect
 from .programs import declared_programs, repeated_numbers
 from .resolve_types import TypeFinder, resolve_types
 from .rules import MAX_PROBLEMS, Rule
-from .schema import Constant, External, Input, Module, Program, Schema
+from .schema import Constant, External, Input, Module, Program, Schema, TextConstant
 from .sizes import components, measure_types, references
 from .source import Span
 
@@ -137,11 +137,16 @@ def _module(
         tuple(programs),
         tuple(numbers.used[file.module].values()),
         tuple(module for module in dict.fromkeys(used) if module != file.module),
+        tuple(
+            TextConstant(constant.name, constant.value.text[1:-1])
+            for constant in file.texts
+            if isinstance(constant.value, Text)
+        ),
     )
 
 
 def _as_written(constant: ConstDef) -> str:
-    return constant.value.text if isinstance(constant.value, Literal) else constant.value.name
+    return constant.value.name if isinstance(constant.value, Reference) else constant.value.text
 
 
 def _repeated_programs(placed: Sequence[_Placed]) -> list[Problem]:

@@ -29,6 +29,7 @@ from libvirt_proto.codec.types import (
     Void,
 )
 
+from . import rpc_headers
 from .constants import Numbers
 from .errors import Problem
 from .model import (
@@ -61,13 +62,17 @@ _SCALARS: Final[dict[Builtin, Node]] = {
     Builtin.UNSIGNED_CHAR: Integer(32, False, "unsigned char"),
     Builtin.SHORT: Integer(32, True, "short"),
     Builtin.UNSIGNED_SHORT: Integer(32, False, "unsigned short"),
+    Builtin.LONG: Integer(32, True, "long"),
+    Builtin.UNSIGNED_LONG: Integer(32, False, "unsigned long"),
     Builtin.FLOAT: Floating(32),
     Builtin.DOUBLE: Floating(64),
     Builtin.QUADRUPLE: Floating(128),
     Builtin.BOOL: Boolean(),
 }
-#: What a discriminant may be, among the scalars (§4.15).
-_DISCRIMINANTS: Final = (_SCALARS[Builtin.INT], _SCALARS[Builtin.UNSIGNED_INT], Boolean())
+#: Scalars that a discriminant may be; rpcgen accepts all integers, not only those of §4.15.
+_DISCRIMINANTS: Final = tuple(
+    scalar for scalar in _SCALARS.values() if scalar == Boolean() or isinstance(scalar, Integer)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,11 @@ class TypeFinder:
         if numbers := self._names.numbers_named(module, name):
             related = ((numbers[0][1].span, "defined here"),)
             return Problem(Rule.WRONG_KIND, type_.span, f"{name} is a constant, not a type", related=related)
-        hint = self._names.elsewhere(name, types=True) or self._names.similar(module, name, types=True)
+        hint = self._names.elsewhere(name, types=True) or rpc_headers.suggestion(name)
+        if hint is None:
+            similar = self._names.similar(module, name, types=True)
+            hint = f"add its definition, such as 'typedef opaque {name}<>;', or the file that has it"
+            hint = (f"{similar} Otherwise, {hint}" if similar else hint) + self._names.absent(module)
         return Problem(Rule.UNKNOWN_NAME, type_.span, f"unknown type {name}", hint)
 
 
@@ -261,7 +270,8 @@ class _Unions:
         if node is None:
             return
         if not isinstance(node, Enumeration) and node not in _DISCRIMINANTS:
-            message = f"the discriminant {body.discriminant.name} must be int, unsigned int, bool or an enum"
+            expected = "expected an integer, a bool or an enum"
+            message = f"{expected} as the discriminant {body.discriminant.name}"
             self._problems.append(Problem(Rule.BAD_DISCRIMINANT, body.discriminant.span, message))
             return
         legal = _legal_labels(node)
@@ -295,8 +305,8 @@ def _legal_labels(node: Node) -> Container[int]:
     match node:
         case Enumeration(members):
             return {member.value for member in members}
-        case Integer(signed=signed):
-            return range(-(2**31), 2**31) if signed else range(2**32)
+        case Integer(bits, signed):
+            return range(-(2 ** (bits - 1)), 2 ** (bits - 1)) if signed else range(2**bits)
         case _:
             return range(2)
 

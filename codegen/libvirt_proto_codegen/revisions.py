@@ -24,7 +24,7 @@ from .model import Specification
 from .reader import read_specification, source_of
 from .resolve import resolve
 from .schema import External, Schema
-from .source import MAX_SIZE
+from .source import MAX_SIZE, Source
 
 PREFIX: Final = "git:"
 #: Maximum number of files; no release has as many.
@@ -87,10 +87,8 @@ def load_revision(name: str, *, defines: Mapping[str, int] | None = None) -> Sch
     blobs = _below(revision, path)
     files = {blob.path: blob for blob in blobs if blob.path.suffix == ".x"}
     externals = _externals(revision, (blob for blob in blobs if blob.path.name == EXTERNALS))
-    if path.suffix == ".x":
-        specifications = _with_included(revision, files, path)
-    else:
-        specifications = _read_all(revision, files.values())
+    reader = _Reader(revision, files, defines or {})
+    specifications = reader.with_included(path) if path.suffix == ".x" else reader.all()
     if not specifications:
         raise RevisionError(f"no .x file in {name}")
     return resolve(
@@ -151,36 +149,57 @@ def _blob(entry: str) -> _Blob:
     return _Blob(PurePosixPath(path), id_)
 
 
-def _read_all(revision: str, blobs: Iterable[_Blob]) -> list[Specification]:
-    problems: list[Problem] = []
-    specifications: list[Specification] = []
-    for blob in blobs:
-        try:
-            specifications.append(_read(revision, blob))
-        except DefinitionError as error:
-            problems += error.problems
-    if problems:
-        raise DefinitionError(problems)
-    return specifications
+class _Reader:
+    """Reads the definition files of a revision, which include only each other."""
 
+    def __init__(
+        self, revision: str, files: Mapping[PurePosixPath, _Blob], defines: Mapping[str, int]
+    ) -> None:
+        self._revision = revision
+        self._files = files
+        self._defines = defines
+        self._included: dict[PurePosixPath, Source] = {}
 
-def _with_included(
-    revision: str, files: Mapping[PurePosixPath, _Blob], path: PurePosixPath
-) -> list[Specification]:
-    specifications: list[Specification] = []
-    queue = [path]
-    for current in queue:
-        specification = _read(revision, files[current])
-        specifications.append(specification)
-        for header in specification.includes:
-            sibling = current.parent / (header.removesuffix(".h") + ".x")
-            if sibling in files and sibling not in queue:
-                queue.append(sibling)
-    return specifications
+    def all(self) -> list[Specification]:
+        """Return all files but those that others include as text."""
+        problems: list[Problem] = []
+        specifications: dict[PurePosixPath, Specification] = {}
+        for path in self._files:
+            try:
+                specifications[path] = self._read(path)
+            except DefinitionError as error:
+                problems += error.problems
+        if problems:
+            raise DefinitionError(problems)
+        return [one for path, one in specifications.items() if path not in self._included]
 
+    def with_included(self, path: PurePosixPath) -> list[Specification]:
+        """Return a file and those that define what it uses."""
+        specifications: list[Specification] = []
+        queue = [path]
+        for current in queue:
+            specification = self._read(current)
+            specifications.append(specification)
+            for header in specification.includes:
+                sibling = current.parent / (header.removesuffix(".h") + ".x")
+                if sibling in self._files and sibling not in queue:
+                    queue.append(sibling)
+        return specifications
 
-def _read(revision: str, blob: _Blob) -> Specification:
-    return read_specification(source_of(f"{revision}:{blob.path}", _content(revision, blob)))
+    def _read(self, path: PurePosixPath) -> Specification:
+        return read_specification(self._source(path), self._include, self._defines)
+
+    def _source(self, path: PurePosixPath) -> Source:
+        return source_of(f"{self._revision}:{path}", _content(self._revision, self._files[path]))
+
+    def _include(self, name: str, source: Source) -> Source | None:
+        folder = PurePosixPath(source.name.removeprefix(f"{self._revision}:")).parent
+        path = PurePosixPath(os.path.normpath(folder / name))
+        if path not in self._files:
+            return None
+        if path not in self._included:
+            self._included[path] = self._source(path)
+        return self._included[path]
 
 
 def _externals(revision: str, blobs: Iterable[_Blob]) -> dict[str, External]:

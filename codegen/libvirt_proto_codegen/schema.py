@@ -32,6 +32,14 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
+class TextConstant:
+    """A string constant; `text` has no quotes, and escapes as written."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class External:
     """A constant that the definitions take from elsewhere; `header` is where, when known."""
 
@@ -72,7 +80,7 @@ class Program:
 class Module:
     """The definitions of one .x file. `types` are ordered so that each type follows all types it needs
     (except for the back edge of a recursive type). `externals` are the external constants this file
-    uses. `imports` are the other modules whose types it uses."""
+    uses. `imports` are the other modules whose types it uses. `texts` are its string constants."""
 
     name: str
     file: str
@@ -81,6 +89,7 @@ class Module:
     programs: tuple[Program, ...]
     externals: tuple[External, ...] = ()
     imports: tuple[str, ...] = ()
+    texts: tuple[TextConstant, ...] = ()
 
     @cached_property
     def by_name(self) -> dict[str, TypeDefinition]:

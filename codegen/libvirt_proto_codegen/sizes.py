@@ -206,9 +206,10 @@ def _measure_union(discriminant: Node, arms: Sequence[Arm], measures: Mapping[Na
     tag = _measure(discriminant, measures)
     parts = [_NOTHING if arm.name is None else _measure(arm.node, measures) for arm in arms]
     mosts = [part.most for part in parts]
-    most = None if None in mosts else 4 + max((most for most in mosts if most is not None), default=0)
+    most = None if None in mosts else max((most for most in mosts if most is not None), default=0)
     depth = 1 + max([tag.depth, *(part.depth for part in parts)])
-    return Measure(4 + min((part.least for part in parts), default=0), most, depth)
+    least = tag.least + min((part.least for part in parts), default=0)
+    return Measure(least, _plus(tag.least, most), depth)
 
 
 #: A type that is not measured yet: it is in a circle, through optional-data or an array.

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from .archives import ArchiveReadError, Member, members
-from .errors import DefinitionError, Problem
+from .errors import DefinitionError, Problem, reason
 from .files import is_special
 from .reader import read_bytes
 from .source import MAX_SIZE
@@ -52,7 +52,7 @@ def read_tree(source: Path) -> SourceTree:
             return _kept(_folder(source))
         return _without_top(_kept(members(source, MAX_SIZE)))
     except OSError as error:
-        raise _failure(f"cannot read {source}: {error.strerror or error}") from None
+        raise _failure(f"cannot read {source}: {reason(error)}") from None
     except ArchiveReadError as error:
         raise _failure(f"{source} is not a folder or a readable tar or zip archive: {error}") from None
 
@@ -66,7 +66,7 @@ def find_files(root: Path, suffix: str) -> list[Path]:
     try:
         names = sorted(name for name in os.listdir(root) if name.endswith(suffix))
     except OSError as error:
-        raise _failure(f"cannot read {root}: {error.strerror}") from None
+        raise _failure(f"cannot read {root}: {reason(error)}") from None
     if direct := [path for name in names if not is_special(path := root / name)]:
         return direct
     found = []

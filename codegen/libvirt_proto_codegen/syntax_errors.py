@@ -12,10 +12,23 @@ from .source import MAX_SIZE, Span
 _QUOTED = 40
 
 _TYPES = frozenset(
-    {"INT", "HYPER", "CHAR", "SHORT", "UNSIGNED", "FLOAT", "DOUBLE", "QUADRUPLE", "BOOL", "OPAQUE", "STRING"}
+    {
+        "INT",
+        "HYPER",
+        "CHAR",
+        "SHORT",
+        "LONG",
+        "UNSIGNED",
+        "FLOAT",
+        "DOUBLE",
+        "QUADRUPLE",
+        "BOOL",
+        "OPAQUE",
+        "STRING",
+    }
 )
-_IDENTIFIERS = frozenset({"NAME", "PROGRAM", "VERSION"})
-_DEFINITIONS = frozenset({"CONST", "TYPEDEF", "ENUM", "STRUCT", "UNION", "PROGRAM"})
+_IDENTIFIERS = frozenset({"NAME", "PROGRAM", "VERSION", "NAMESPACE", "PRAGMA"})
+_DEFINITIONS = frozenset({"CONST", "TYPEDEF", "ENUM", "STRUCT", "UNION", "PROGRAM", "NAMESPACE", "PRAGMA"})
 _KEYWORDS = (_TYPES | _DEFINITIONS | {"CASE", "DEFAULT", "SWITCH", "VOID"}) - _IDENTIFIERS
 
 _PUNCTUATION = {
@@ -37,6 +50,14 @@ _PUNCTUATION = {
 _NAMED_BODY = "define a named type separately, not inside another definition; or is a '}' missing above?"
 _NAMELESS_BODY = "a nested body needs a name after it; or is a '}' missing above?"
 _OPEN_BODY = "is a '}' missing above?"
+_ONE_SHAPE = "a declaration has one '*', '[…]' or '<…>': name the inner type with a typedef"
+#: Other languages that files of the same kind are written in: words that begin a definition.
+_OTHER_LANGUAGES = {
+    "Protocol Buffers": "syntax message package option service",
+    "Thrift": "exception include senum",
+    "CORBA IDL or MIDL": "module interface import valuetype abstract",
+    "C or C++": "class extern static inline using template int char unsigned void bool",
+}
 _BRACE_HINTS = frozenset({_NAMED_BODY, _NAMELESS_BODY, _OPEN_BODY})
 
 #: (the previous token, the token found, an expected terminal) → the hint; None matches any.
@@ -59,18 +80,28 @@ _HINTS: Hints = (
     (";", ";", "CONST", "one ';' is enough"),
     (";", ";", "OPAQUE", "one ';' is enough"),
     (None, "}", "CONST", "no '{' matches this '}'"),
-    ("long", None, "SEMICOLON", "XDR has no long: use int (32 bits) or hyper (64 bits)"),
+    ("long", "long", "NAME", "write 'hyper', which has 64 bits; long has 32 bits on the wire"),
+    ("long", "double", "NAME", "write 'quadruple', which has 128 bits"),
+    (None, "[", "SEMICOLON", _ONE_SHAPE),
+    (None, "<", "SEMICOLON", _ONE_SHAPE),
     (None, ",", "SEMICOLON", "each declaration has one name and ends with ';'"),
     (None, "=", "SEMICOLON", "a field or type has no value; write constants as 'const NAME = VALUE;'"),
+    *(
+        (None, word, "CONST", f"this looks like {language}, not XDR")
+        for language, words in _OTHER_LANGUAGES.items()
+        for word in words.split()
+    ),
 )
 
 
 _STRAY_HINTS = {
     "\0": "is this a binary file?",
     "%": "put the '%' of a passed-through line in the first column",
-    "#": "preprocessor lines are not supported; name a header with '%#include \"header.h\"'",
+    "#": "put the '#' of a preprocessor line first on its line",
     "/": "write comments as '/* … */' or '// …'",
-    '"': "XDR has no quoted strings",
+    '"': "close the string with '\"' on the same line",
+    "'": 'close the character with "\'" on the same line',
+    "+": "XDR has no expressions: write the number, or '#define NAME (A + B)'",
     "-": "write the minus sign next to its number: '-1'",
 }
 
@@ -87,10 +118,12 @@ def too_long(span: Span, limit: int, what: str = "tokens") -> Problem:
 
 
 def not_utf8(name: str, data: bytes, offset: int) -> Problem:
-    """Return the problem of a byte that is invalid in UTF-8."""
+    """Return the problem of a byte that is invalid in UTF-8, in a file that is not text."""
     line = data.count(b"\n", 0, offset) + 1
     message = f"{name}:{line}: invalid UTF-8: byte 0x{data[offset]:02x} at offset {offset}"
-    return Problem("not-utf-8", None, message, "is this a binary file?" if b"\0" in data else None)
+    is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    hint = "save it as UTF-8; it looks like UTF-16" if is_utf16 else "is this a binary file?"
+    return Problem("not-utf-8", None, message, hint)
 
 
 def unclosed_comment(span: Span) -> Problem:
@@ -198,7 +231,7 @@ def _words(expected: set[str]) -> Iterator[str]:
         expected -= {"C_TYPE", "CONST", "TAG", "VOID", "NAME"}
     if "NUMBER" in expected:
         yield "a number" if "NAME" not in expected else "a number or the name of a constant"
-        expected -= _IDENTIFIERS | {"NUMBER"}
+        expected -= _IDENTIFIERS | {"NUMBER", "CHARACTER", "TEXT"}
     if "NAME" in expected:
         yield "an identifier"
         expected -= _IDENTIFIERS | {"STAR"}

@@ -12,8 +12,9 @@ from .. import registry as registries
 from ..capture import stream
 from ..capture.stop import Stop
 from ..errors import CaptureError
-from ..events import Captured, Closed, ConnectionEvent, Item, Notice, Seen
-from ..rpc.message import MessageDecoder
+from ..events import Captured, Closed, ConnectionEvent, Item, Notice, ProbeEvent, Seen
+from ..filters import Filter, Selection
+from ..rpc.message import MessageDecoder, Status
 from ..session import Exchange, Sessions
 from .messages import CapturedExchange, CapturedMessage, Context
 from .source import Input, Source
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from ..capture.pcap.recorder import Recorder
     from ..figures.collector import Measure
     from ..figures.results import Statistics
-    from ..filters import Filter
     from ..redact.redactor import What
     from ..registry import Registry
 
 #: Notices that are kept; `notice_counts` counts all.
 MAX_NOTICES: Final = 10_000
-_Event: TypeAlias = Captured | ConnectionEvent | Closed
+#: The status of a message with an error; an int compares faster than a member of Status.
+_ERROR: Final = int(Status.VIR_NET_ERROR)
+_Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | Closed
 
 
 class Capture:
@@ -40,8 +42,9 @@ class Capture:
     at its end.
 
     `read_messages` counts messages, `shown` those that passed the filter, `malformed` those whose payload is
-    wrong, `connections` connections with messages. `start_ns` is the time of the first message of a
-    pass over exchanges.
+    wrong, `failures` those that report an error or abort a stream, `connections` connections with messages.
+    `start_ns` is the time of the first message or event, whether it passed the filter or not; it is known
+    from then on.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Capture:
         self.registry: Final = registry
         self.notices: list[Notice] = []
         self.notice_counts: Counter[str] = Counter()
-        self.read_messages = self.shown = self.malformed = self.connections = 0
+        self.read_messages = self.malformed = self.failures = self.connections = 0
         self.start_ns: int | None = None
         self._read = read
         self._repeatable = repeatable
@@ -75,6 +78,15 @@ class Capture:
         self._begun = self._closed = False
         self._pass: Generator[_Event] | None = None
         self._sessions: Sessions | None = None
+        self._selection: Selection | None = None
+        self._shown = 0
+        #: Whether the pass shows every message.
+        self._shows_all = False
+
+    @property
+    def shown(self) -> int:
+        """Number of messages that passed the filter."""
+        return self.read_messages if self._shows_all else self._shown
 
     def __repr__(self) -> str:
         return f"<Capture {self.name!r}>"
@@ -84,8 +96,9 @@ class Capture:
     def __iter__(self) -> Iterator[CapturedMessage]:
         return self._messages(self._begin())
 
-    def timeline(self) -> Iterator[Captured | ConnectionEvent]:
-        """Return an iterator over the messages, without names, and the events of connections between them.
+    def timeline(self) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
+        """Return an iterator over the messages, without names, and the events between them: of connections,
+        and in logs also of the event loop and the QEMU monitor.
 
         Only what passes the filter is included. Faster than iterating, for callers that look up names
         themselves.
@@ -97,12 +110,12 @@ class Capture:
 
         An exchange passes the filter if one of its messages does. Calls without a reply come last.
         """
-        return self._exchanges(self._begin(all_messages=True))
+        return self._exchanges(self._begin())
 
     def unfinished(self) -> Iterator[CapturedExchange]:
         """Return an iterator over the exchanges that were open where a pass was interrupted, once."""
         sessions, self._sessions = self._sessions, None
-        return iter(()) if sessions is None else self._accepted(sessions.finish())
+        return iter(()) if sessions is None else self._shown_exchanges(sessions.finish())
 
     def statistics(self, top: int = 10) -> Statistics:
         """Return the figures of all messages that pass the filter; lists of extremes have `top` rows."""
@@ -116,7 +129,7 @@ class Capture:
     def measure(self, collector: Measure) -> None:
         """Add the messages that pass the filter, and all events, to figures over several inputs."""
         items = self._begin()
-        for item in items:
+        for item in self._selected(items, all_events=True):
             collector.add(item)
         self._check(items)
 
@@ -149,7 +162,7 @@ class Capture:
 
     # The parts of a pass
 
-    def _begin(self, *, all_messages: bool = False) -> Generator[_Event]:
+    def _begin(self) -> Generator[_Event]:
         if self._closed:
             raise CaptureError(f"{self.name}: the capture is closed")
         if self._begun and not self._repeatable:
@@ -159,9 +172,11 @@ class Capture:
         self._end_pass()
         self._begun = True
         self.notices, self.notice_counts = [], Counter()
-        self.read_messages = self.shown = self.malformed = self.connections = 0
+        self.read_messages = self.malformed = self.failures = self.connections = self._shown = 0
+        self._shows_all = False
         self.start_ns = self._sessions = None
-        self._pass = self._events(self._read(), all_messages=all_messages)
+        self._selection = None if self._filter is None else Selection(self._filter)
+        self._pass = self._events(self._read())
         return self._pass
 
     def _end_pass(self) -> None:
@@ -175,38 +190,59 @@ class Capture:
             why = "the capture is closed" if self._closed else "another pass over it has begun"
             raise CaptureError(f"{self.name}: reading cannot continue: {why}")
 
-    def _events(self, seen: Iterator[Seen], *, all_messages: bool) -> Generator[_Event]:
-        """Count messages, report notices, and leave out what does not pass the filter.
-
-        With `all_messages` nothing is left out: an exchange may pass the filter with another of its messages.
-        """
-        accepts, on_message = self._filter, self._on_message
-        count = shown = malformed = connections = 0
-        connection = None
+    def _events(self, seen: Iterator[Seen]) -> Generator[_Event]:
+        """Count messages, and report notices."""
+        count = malformed = failures = connections = 0
+        connection = start_ns = None
         try:
             for item in seen:
                 if isinstance(item, Captured):
                     count += 1
-                    if item.message.error is not None:
-                        malformed += item.message.malformed
+                    message = item.message
+                    if message.error is not None:
+                        malformed += message.malformed
+                    if message.header.status == _ERROR:
+                        failures += 1
                     if item.connection is not connection:
                         connection = item.connection
                         connections = max(connections, connection.id)
-                    if accepts is not None and not accepts(item):
-                        if not all_messages:
-                            continue
-                    else:
-                        shown += 1
-                        if on_message is not None:
-                            on_message(item)
                 elif isinstance(item, Notice):
                     self._notice(item)
                     continue
+                if start_ns is None:
+                    start_ns = self.start_ns = item.time_ns
                 yield item
         finally:
             self.read_messages, self.malformed, self.connections = count, malformed, connections
-            if not all_messages:
-                self.shown = shown
+            self.failures = failures
+
+    def _selected(self, items: Generator[_Event], *, all_events: bool = False) -> Iterator[_Event]:
+        """Leave out messages that do not pass the filter, and events, unless all are wanted."""
+        if self._selection is None and self._on_message is None:
+            self._shows_all = True
+            return items
+        return self._accepted(items, self._selection or Selection(Filter(self.registry)), all_events)
+
+    def _accepted(self, items: Generator[_Event], selection: Selection, all_events: bool) -> Iterator[_Event]:
+        for item in items:
+            if selection.start_ns is None:
+                selection.start_ns = self.start_ns
+            if isinstance(item, (ConnectionEvent, ProbeEvent)):
+                if all_events or selection.event(item):
+                    yield item
+                continue
+            yield from map(self._show, selection.feed(item))
+            if isinstance(item, Closed):
+                yield item
+        self._check(items)
+        yield from map(self._show, selection.finish())
+
+    def _show(self, captured: Captured) -> Captured:
+        """Count a message that passes the filter, and tell who watches."""
+        self._shown += 1
+        if self._on_message is not None:
+            self._on_message(captured)
+        return captured
 
     def _notice(self, notice: Notice) -> None:
         self.notice_counts[notice.code] += 1
@@ -217,36 +253,38 @@ class Capture:
 
     def _messages(self, items: Generator[_Event]) -> Iterator[CapturedMessage]:
         context = self._context
-        for item in items:
+        for item in self._selected(items):
             if isinstance(item, Captured):
                 yield CapturedMessage(item, context)
         self._check(items)
 
-    def _timeline(self, items: Generator[_Event]) -> Iterator[Captured | ConnectionEvent]:
-        accepts = self._filter
-        for item in items:
-            if isinstance(item, Captured) or (
-                isinstance(item, ConnectionEvent) and (accepts is None or accepts.of_event(item))
-            ):
+    def _timeline(self, items: Generator[_Event]) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
+        for item in self._selected(items):
+            if not isinstance(item, Closed):
                 yield item
         self._check(items)
 
     def _exchanges(self, items: Generator[_Event]) -> Iterator[CapturedExchange]:
         sessions = self._sessions = Sessions(self.registry)
         for item in items:
-            if isinstance(item, ConnectionEvent):
-                continue
-            if self.start_ns is None:
-                self.start_ns = item.time_ns
-            yield from self._accepted(sessions.feed(item))
+            if not isinstance(item, (ConnectionEvent, ProbeEvent)):
+                yield from self._shown_exchanges(sessions.feed(item))
         self._check(items)
         yield from self.unfinished()
 
-    def _accepted(self, exchanges: Iterable[Exchange]) -> Iterator[CapturedExchange]:
+    def _shown_exchanges(self, exchanges: Iterable[Exchange]) -> Iterator[CapturedExchange]:
+        selection, on_message = self._selection, self._on_message
         for exchange in exchanges:
-            if self._filter is None or self._filter.exchange(exchange):
-                self.shown += exchange.messages
-                yield CapturedExchange(exchange, self._context)
+            accepted = [exchange]
+            if selection is not None:
+                selection.start_ns = self.start_ns
+                accepted = selection.exchange(exchange)
+            for each in accepted:
+                self._shown += each.messages
+                if on_message is not None:
+                    for part in each.parts:
+                        on_message(part)
+                yield CapturedExchange(each, self._context)
 
 
 def open(

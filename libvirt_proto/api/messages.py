@@ -9,39 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..jsonlines.presenter import JsonLinesPresenter
-from ..names.public import names
-from ..rpc.message import Status
 from ..rpc.names import Names
+from ..rpc.reported import LibvirtError, reported_error
 
 if TYPE_CHECKING:
     from ..errors import ProtocolError
     from ..events import Captured, Connection, Direction
     from ..presenters.exchanges import JsonLinesExchangePresenter
     from ..registry import Registry
-    from ..rpc.message import Header, Message, Type
+    from ..rpc.message import Header, Message, Status, Type
     from ..session import Exchange, Outcome, Stream
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class LibvirtError(msgspec.Struct, frozen=True):
-    """An error that a server reported: the virNetMessageError of a reply or a stream.
-
-    `code`, `domain` and `level` are numbers of virErrorNumber, virErrorDomain and virErrorLevel; the names
-    are None for numbers without one. The message's `payload` has all other fields.
-    """
-
-    code: int
-    code_name: str | None
-    message: str | None
-    domain: int | None
-    domain_name: str | None
-    level: int | None
-    level_name: str | None
-
-    def __str__(self) -> str:
-        name = self.code_name or f"error {self.code}"
-        return name if self.message is None else f"{name}: {self.message}"
 
 
 class Context:
@@ -151,7 +130,7 @@ class CapturedMessage:
     def error(self) -> LibvirtError | None:
         """The error that the server reports with this message; None for every other message, and for a report
         that is malformed."""
-        return _reported(self.captured.message)
+        return reported_error(self.captured.message)
 
     @property
     def problem(self) -> ProtocolError | None:
@@ -237,7 +216,7 @@ class CapturedExchange:
     @property
     def error(self) -> LibvirtError | None:
         """The error that the server replied, or that ended the stream."""
-        errors = (_reported(failure.message) for failure in self.exchange.failures)
+        errors = (reported_error(failure.message) for failure in self.exchange.failures)
         return next((error for error in errors if error is not None), None)
 
     @property
@@ -264,24 +243,6 @@ def _time(time_ns: int | None) -> datetime | None:
         return _EPOCH + timedelta(microseconds=time_ns // 1000)
     except OverflowError:
         return None
-
-
-def _reported(message: Message) -> LibvirtError | None:
-    payload = message.payload
-    code = getattr(payload, "code", None)
-    if message.header.status != Status.VIR_NET_ERROR or code is None:
-        return None
-    text = getattr(payload, "message", None)
-    domain, level = getattr(payload, "domain", None), getattr(payload, "level", None)
-    return LibvirtError(
-        code,
-        names("virErrorNumber").get(code),
-        text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text,
-        domain,
-        None if domain is None else names("virErrorDomain").get(domain),
-        level,
-        None if level is None else names("virErrorLevel").get(level),
-    )
 
 
 def _decoded(line: bytes) -> dict[str, Any]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
-from ..codec.limits import MIN_FRAME
 from ..rpc.plausible import plausible_header
-from .bytetext.reader import looks_like_byte_text
-from .log.source import is_libvirt_text
+from ..rpc.wire import MIN_FRAME
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
-from .strace.dressing import looks_like_strace
 
 #: `text` is any other text: only its end shows whether it contains lines of libvirt.
-FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace", "text"]
+FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace", "monitor", "text"]
 Compression = Literal["gzip", "bzip2", "xz"]
 #: Recognised only by name: Python before 3.14 cannot unpack it.
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -30,6 +28,9 @@ _OTHER_CAPTURES: Final = (
     (b"\xa1\xb2\xcd\x34", "modified pcap"),
 )
 
+#: A call that transfers bytes. Without one, lines like those of strace (gdb's, for instance) are not its
+#: output if there are records of a log among them.
+_TRANSFER: Final = re.compile(rb"\b(?:readv?|writev?|sendmsg|recvmsg|sendto|recvfrom)\(\d")
 #: Enough of a file to recognise its format.
 SNIFF_SIZE: Final = 65_536
 
@@ -64,8 +65,18 @@ def file_format(head: bytes) -> FileFormat | None:
         return None
     if _holds_messages(head):
         return "raw"
-    if looks_like_strace(head):
+    # The readers of text are slow to import, and a packet capture needs none.
+    from .bytetext.reader import looks_like_byte_text
+    from .log.source import has_records, is_log
+    from .monitor_lines import RECORDING
+    from .strace.dressing import looks_like_strace
+
+    if looks_like_strace(head) and (_TRANSFER.search(head) or not has_records(head)):
         return "strace"
+    if b" msg=" in head and RECORDING.search(head):
+        return "monitor"
+    if is_log(head):  # the search for bytes in each line is slow
+        return "text"
     if looks_like_byte_text(head):
         return "hex"
     return "text" if _is_text(head) else None
@@ -74,6 +85,8 @@ def file_format(head: bytes) -> FileFormat | None:
 def _is_text(head: bytes) -> bool:
     """Return whether the bytes are text: without zeros, or with lines of libvirt (a log that a crash damaged
     has zeros)."""
+    from .log.source import is_libvirt_text
+
     return bool(head) and (b"\0" not in head or is_libvirt_text(head))
 
 

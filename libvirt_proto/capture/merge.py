@@ -15,12 +15,21 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..events import Captured, Connection, ConnectionEvent, Direction, Notice, NoticeCode, Sighting
+from ..events import (
+    Captured,
+    Connection,
+    ConnectionEvent,
+    Direction,
+    Notice,
+    NoticeCode,
+    ProbeEvent,
+    Sighting,
+)
 from .align import align
 
 #: The identity of a message: program, version, procedure, type, status, serial and length.
 Key = tuple[int, int, int, int, int, int, int]
-Timed = Captured | ConnectionEvent
+Timed = Captured | ConnectionEvent | ProbeEvent
 
 #: A message that more connections share than this does not distinguish them.
 _COMMON: Final = 100

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from struct import Struct
 from typing import Final, TypeVar
 
 from ..bounded import BoundedDict
 from ..events import Chunk, Connection, ConnectionEvent, Connections, Direction, Item, Side
+from ..rpc.wire import START_WORDS
 
 #: Maximum number of known objects of each kind, far more than a daemon accepts.
 _MAX_OBJECTS: Final = 65_536
 
 _OBJECT: Final = re.compile(r"0x[0-9a-f]{1,16}")
 _ADDRESS: Final = re.compile(r"([^;]{1,256});([0-9]{1,5})")
-_HEADER = Struct(">7I").pack
 #: The words of a message that form its header, in wire order.
 FIELDS: Final = ("prog", "vers", "proc", "type", "serial", "status")
 
@@ -48,7 +47,7 @@ class ObjectError(ValueError):
 
 def header(length: int, numbers: Mapping[str, int]) -> bytes:
     """Build the length word and header of a message; numbers may be sign-extended to 64 bits."""
-    return _HEADER(length, *(numbers[field] & 0xFFFFFFFF for field in FIELDS))
+    return START_WORDS.pack(length, *(numbers[field] & 0xFFFFFFFF for field in FIELDS))
 
 
 class Objects:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from ..errors import reason
 from ..events import Connections, Direction, Notice, NoticeCode
 from .address import PRIVATE, Address, connect, listen
 from .feed import Feed, Tap
@@ -338,5 +339,5 @@ def _peer(one: socket.socket) -> str:
 
 
 def _words(error: OSError) -> str:
-    text = error.strerror or str(error) or type(error).__name__
+    text = reason(error)
     return text[:1].lower() + text[1:]

@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 import zlib
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -18,12 +19,12 @@ from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
 from ..blocks import Read
-from ..errors import SourceError
+from ..errors import SourceError, reason
 from ..events import Item, Notice, NoticeCode
 from ..private_files import naming
 from ..rpc.foreign import identify
 from ..rpc.plausible import plausible_header
-from .bytetext.reader import byte_chunks
+from ..rpc.wire import MIN_FRAME
 from .detect import (
     SNIFF_SIZE,
     ZSTD_MAGIC,
@@ -34,23 +35,20 @@ from .detect import (
     other_capture,
 )
 from .follow import Following
-from .log.source import NotALogError, log_chunks
 from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, read_pcapng
 from .pcap.packet import SegmentDecoder
 from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler
-from .pcap.tls import NO_TSHARK, decrypting, has_tshark
-from .raw import raw_chunks
 from .stop import Stop
-from .strace.source import strace_chunks
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 #: Called with the number of bytes read and the size of the file, None if it has no size.
 Progress = Callable[[int, int | None], object]
 
 #: Fewer bytes may not identify a format, so more are awaited from a pipe.
-_ENOUGH: Final = 28
+_ENOUGH: Final = MIN_FRAME
 _UNDERSTOOD: Final = (
     "supported: pcap and pcapng captures, strace output, libvirt logs, raw streams of libvirt messages, and"
     " bytes as text (hex, dumps, literals, base64), also compressed with gzip, bzip2 or xz"
@@ -221,6 +219,8 @@ def read_source(
         packed = compression(source.head())
         if packed:
             source = Input(_unpacked(packed, source))
+        if source.head().startswith(_UTF_16):
+            source = Input(cast(BinaryIO, _Utf16(source)))
         head = source.head()
     except _READ_ERRORS as error:
         raise SourceError(f"{name}: {_words(error)}") from None
@@ -231,6 +231,8 @@ def read_source(
         return _undecided(source, ports, f"{name}: {_unknown(head)}")
     if keylog is None or kind not in ("pcap", "pcapng"):
         return _chunks(source, kind, ports, forced=format is not None)
+    from .pcap.tls import NO_TSHARK, has_tshark
+
     if not has_tshark():
         raise SourceError(f"{name}: {NO_TSHARK}")
     return _decrypted(source, kind, ports, keylog, None if packed or _name(file) is None else file.fileno())
@@ -245,15 +247,15 @@ def _words(error: BaseException) -> str:
         case FileNotFoundError():
             return "no such file"
         case IsADirectoryError():
-            return "is a folder, not a file"
+            return "expected a file, got a folder"
         case PermissionError():
             return "cannot be read (permission denied)"
         case ValueError():  # a NUL, or characters that file names cannot have
-            return "is not a file name"
+            return "expected a file name, got one with a NUL or characters that names cannot have"
         case EOFError():
             return "the compressed file is truncated"
-        case OSError(strerror=str(text)):
-            return text[:1].lower() + text[1:]
+        case OSError(strerror=str()):
+            return reason(error)
         case _:
             return f"the compressed file is damaged ({error})"
 
@@ -268,6 +270,21 @@ def _unpacked(packed: Compression, source: Input) -> BinaryIO:
     return cast(BinaryIO, openers[packed](io.BufferedReader(source)))
 
 
+class _Utf16:
+    """A text in UTF-16, as PowerShell redirects it, in UTF-8."""
+
+    def __init__(self, source: Input) -> None:
+        self._take = source.take
+        self._decoder = getincrementaldecoder("utf-16")("replace")
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, and b"" at the end."""
+        while data := self._take(size):
+            if text := self._decoder.decode(data):
+                return text.encode("utf-8", "replace")
+        return self._decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+
 def _unknown(head: bytes) -> str:
     if not head:
         return "is empty"
@@ -280,14 +297,30 @@ def _unknown(head: bytes) -> str:
     return f"{f'looks like {what}' if what else 'unrecognised format'}; {_UNDERSTOOD}"
 
 
-#: Readers of inputs other than packet captures.
-_STREAMS: Final[dict[FileFormat, Callable[[Read, frozenset[int]], Iterator[Item]]]] = {
-    "raw": lambda read, _: raw_chunks(read),
-    "hex": lambda read, _: byte_chunks(read),
-    "log": lambda read, _: log_chunks(read),
-    "text": lambda read, _: log_chunks(read, undecided=True),
-    "strace": strace_chunks,
-}
+def _stream(kind: FileFormat, read: Read, ports: frozenset[int], *, forced: bool = False) -> Iterator[Item]:
+    """Return the items of an input other than a packet capture. Readers are imported on use: those of text
+    take a twentieth of the start."""
+    match kind:
+        case "raw":
+            from .raw import raw_chunks
+
+            return raw_chunks(read)
+        case "hex":
+            from .bytetext.reader import byte_chunks
+
+            return byte_chunks(read, forced=forced)
+        case "strace":
+            from .strace.source import strace_chunks
+
+            return strace_chunks(read, ports)
+        case "monitor":
+            from .monitor_lines import monitor_chunks
+
+            return monitor_chunks(read)
+        case _:
+            from .log.source import log_chunks
+
+            return log_chunks(read, undecided=kind == "text")
 
 
 def _chunks(
@@ -298,7 +331,7 @@ def _chunks(
     try:
         if kind in ("pcap", "pcapng"):
             yield from _connections(_packets(source, kind), ports)
-        elif kind in ("log", "strace", "text"):
+        elif kind in ("log", "strace", "monitor", "text"):
             yield from _lines(source, kind, ports)
         else:
             yield from _streams(source, kind, ports, forced=forced)
@@ -308,6 +341,8 @@ def _chunks(
 
 def _undecided(source: Input, ports: frozenset[int], error: str) -> Iterator[Item]:
     """Yield the items of a text. Raises SourceError at its end if nothing in it is libvirt's."""
+    from .log.source import NotALogError
+
     try:
         yield from _chunks(source, "text", ports)
     except NotALogError:
@@ -318,13 +353,10 @@ def _streams(
     source: Input, kind: FileFormat, ports: frozenset[int], *, forced: bool = False
 ) -> Iterator[Item]:
     """Yield a stream from the file, and from each file that replaces it."""
-    chunks = _STREAMS[kind]
-    if kind == "hex" and forced:
-        chunks = lambda read, _: byte_chunks(read, forced=True)  # noqa: E731
-    yield from chunks(source.take, ports)
+    yield from _stream(kind, source.take, ports, forced=forced)
     while (rotation := source.rotation()) is not None:
         yield rotation
-        yield from chunks(source.take, ports)
+        yield from _stream(kind, source.take, ports, forced=forced)
 
 
 def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[Item]:
@@ -338,7 +370,7 @@ def _lines(source: Input, kind: FileFormat, ports: frozenset[int]) -> Iterator[I
             return b"\n"  # a line does not continue in another file
         return data
 
-    for item in _STREAMS[kind](take, ports):
+    for item in _stream(kind, take, ports):
         yield from rotations
         rotations.clear()
         yield item
@@ -365,6 +397,8 @@ def _decrypted(
                 file.flush()
             file.seek(0)
             source, capture = Input(cast(BinaryIO, file)), file.fileno()
+        from .pcap.tls import decrypting
+
         yield from decrypting(_chunks(source, kind, ports), capture, keylog, ports)
 
 

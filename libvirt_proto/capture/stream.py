@@ -5,23 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
-from struct import Struct
 from typing import Final, Literal, Protocol, cast
 
-from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..events import Captured, Chunk, Closed, Direction, Item, Notice, NoticeCode, Seen
 from ..rpc.foreign import first_bytes, identify
 from ..rpc.frame import Frame, FrameDecoder
 from ..rpc.message import Message
 from ..rpc.plausible import plausible_header
+from ..rpc.wire import LENGTH_HEAD, MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, TYPE_STATUS, WORD
 
-_WORD = Struct(">I").unpack_from
-_LENGTH_HEAD = Struct(">I8s").unpack_from
-_TYPE_STATUS = Struct(">16xi4xi").unpack_from
+_word, _length_head, _type_status = WORD.unpack_from, LENGTH_HEAD.unpack_from, TYPE_STATUS.unpack_from
 #: A program number and version 1, as in a header.
 _HEAD = slice(4, 12)
 
-_REMOTE_PROGRAM: Final = 0x20008086
 #: REMOTE_PROC_AUTH_SASL_START and _STEP: a security layer may begin after their last reply.
 _SASL: Final = frozenset((68, 69))
 _REPLY, _OK = 1, 0
@@ -54,7 +50,7 @@ class _Programs:
         else a valid type and status. (Random bytes pass once in 2^60.)"""
         if data[_HEAD] in self.heads:
             return True
-        kind, status = _TYPE_STATUS(data)
+        kind, status = _type_status(data)
         return bool(0 <= kind <= 6 and 0 <= status <= 2)
 
     def find(self, data: bytes | bytearray, start: int) -> tuple[int, bool]:
@@ -72,7 +68,7 @@ class _Programs:
 
     def _confirmed(self, data: bytes | bytearray, at: int) -> bool:
         """Return whether the bytes after a found message are plausible, too, as far as they are there."""
-        (length,) = _WORD(data, at)
+        (length,) = _word(data, at)
         following = bytes(data[at + length : at + length + MIN_FRAME])
         return len(following) < MIN_FRAME or self.possible(following)
 
@@ -189,7 +185,7 @@ class _Stream:
     def expected(self) -> int | None:
         """Return the length of the pending message; None if fewer than four bytes of it are there."""
         in_step = not self.searching and self.pending >= 4
-        return int(_WORD(self.decoder.pending)[0]) if in_step else None
+        return int(_word(self.decoder.pending)[0]) if in_step else None
 
     def notice(
         self, code: NoticeCode, text: str, time_ns: int | None, severity: Severity = "error"
@@ -245,7 +241,7 @@ class _Reader:
                 continue
             data = item.data
             if stream.state is aligned and len(data) >= MIN_FRAME:
-                length, head = _LENGTH_HEAD(data)
+                length, head = _length_head(data)
                 if length == len(data) and head in heads:  # one complete message, as in most segments
                     message = decode(data, direction)
                     if message.header.proc in _SASL:
@@ -303,7 +299,7 @@ class _Reader:
     def _authenticated(stream: _Stream, message: Message) -> None:
         """Note that the connection may be encrypted after this message."""
         header = message.header
-        replied = (header.prog, header.type, header.status) == (_REMOTE_PROGRAM, _REPLY, _OK)
+        replied = (header.prog, header.type, header.status) == (REMOTE_PROGRAM, _REPLY, _OK)
         if replied and header.proc in _SASL:
             stream.conversation.protocol = _Protocol.LIBVIRT_AFTER_SASL
 
@@ -473,7 +469,7 @@ class _Reader:
                 return
             stream.unnamed = rest[:_NAME_BYTES]
         else:
-            length = int(_WORD(rest)[0])
+            length = int(_word(rest)[0])
             what = "header" if MIN_FRAME <= length <= MAX_FRAME else f"length word {length}"
             yield stream.notice(NoticeCode.BAD_FRAME, f"expected a message, got {what}", time_ns)
         stream.restart(_State.SEARCHING)

@@ -22,6 +22,14 @@ def procedures(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> 
     return _beginning(begun, (f"{program}.{name}" if "." in begun else name for program, name in known))
 
 
+def permissions(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Complete permissions, as in the .x (`domain:read`)."""
+    from .. import registry
+    from .meanings import permissions
+
+    return _beginning(begun, permissions(registry.default()))
+
+
 def message_types(_ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     """Complete types of messages."""
     from ..rpc.names import TYPES

@@ -62,7 +62,7 @@ def procedure(program: Program, procedure: Procedure) -> Description:
         "ret": _name(procedure.ret_place),
         "msg": _name(procedure.msg_place),
         "since": None,
-        **said_of(procedure.annotations),
+        **annotations_of(procedure.annotations),
     }
 
 
@@ -70,16 +70,16 @@ def _name(place: str | None) -> str | None:
     return None if place is None else place.partition(".")[2]
 
 
-def said_of(said: Annotations) -> Description:
+def annotations_of(annotations: Annotations) -> Description:
     """The annotations that are there; `acl` is a list, empty for `@acl: none`."""
     facts: Description = {
-        "generate": said.generate,
-        "priority": said.priority,
-        "readstream": said.readstream,
-        "writestream": said.writestream,
-        "sparseflag": said.sparseflag,
-        "acl": None if said.acl is None else [str(rule) for rule in said.acl],
-        "aclfilter": [str(rule) for rule in said.aclfilter] or None,
+        "generate": annotations.generate,
+        "priority": annotations.priority,
+        "readstream": annotations.readstream,
+        "writestream": annotations.writestream,
+        "sparseflag": annotations.sparseflag,
+        "acl": None if annotations.acl is None else [str(rule) for rule in annotations.acl],
+        "aclfilter": [str(rule) for rule in annotations.aclfilter] or None,
     }
     return {name: value for name, value in facts.items() if value is not None}
 
@@ -133,7 +133,7 @@ def function(function: Function, calls: list[str]) -> Description:
 
 
 def permission(name: str, procedures: list[str], filtered: list[str]) -> Description:
-    """A permission of libvirt's access control: its polkit `action`, the `procedures` that require it
+    """A permission in libvirt's access control: its polkit `action`, the `procedures` that require it
     (`@acl`), and those whose reply leaves out items without it (`@aclfilter`)."""
     action = f"org.libvirt.api.{name.replace('_', '-').replace(':', '.')}"
     return {
@@ -171,6 +171,8 @@ def former_values(registry: Registry, number: int) -> Iterator[Description]:
         return
     now = {name: value for module in registry.modules() for name, value in module.constants.items()}
     for found in history.former_values(number):
+        if now.get(found.name) == number:  # in these definitions, of an older release
+            continue
         yield {
             "kind": "former value",
             "name": found.name,

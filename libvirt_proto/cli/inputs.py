@@ -59,10 +59,12 @@ class Inputs:
             if file != "-" and not os.path.exists(file):
                 raise click.UsageError(f"{file}: no such file")
             if os.path.isdir(file):
-                raise click.UsageError(f"{file} is a folder")
+                raise click.UsageError(f"{file}: expected a file, got a folder")
             if Path(file).is_socket():
                 hint = f"libvirt-proto relay --listen unix:/tmp/relay.sock --connect unix:{file}"
-                raise click.UsageError(f"{file} is a socket; use a relay to show its messages: {hint}")
+                raise click.UsageError(
+                    f"{file}: expected a file, got a socket; use a relay to show its messages: {hint}"
+                )
             for written in (output, self.record):
                 if written is not None and written.is_file() and _is_same(file, written):
                     raise click.UsageError(f"{written} is also an input; choose another output")
@@ -204,6 +206,7 @@ def _counted(capture: Capture, status: Status) -> Iterator[Capture]:
         capture.close()
         status.messages += capture.read_messages
         status.problems += capture.malformed
+        status.failures += capture.failures
         status.connections += capture.connections
 
 
@@ -281,27 +284,27 @@ def inputs(command: Command) -> Command:
         type=click.IntRange(1, 65535),
         metavar="N",
         multiple=True,
-        help="Also look for libvirt on this TCP port (in addition to 16509 and 16514).",
+        help="Also look for libvirt on this TCP port.",
     )
     @click.option(
         "--keylog",
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
-        help="Decrypt TLS connections with the keys in this file, which a libvirt client or daemon writes"
-        " when it runs with SSLKEYLOGFILE=FILE. Requires tshark.",
+        help="Decrypt TLS with the keys in this file (SSLKEYLOGFILE). Requires tshark.",
     )
     @click.option(
         "--input-format",
         "input_format",
-        type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "strace"]),
-        help="Read the files as this instead of recognising it: raw is a stream of messages, hex is any form"
-        " of bytes as text. Decimal numbers, text and base64 that are not a message need hex.",
+        type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "strace", "monitor"]),
+        metavar="FORMAT",
+        help="Read files as pcap, pcapng, log, strace, monitor (lines of rpc-monitor), raw (a stream of"
+        " messages) or hex (bytes as text; numbers, text and base64 that are not a message need it).",
     )
     @click.option(
         "-f",
         "--follow",
         is_flag=True,
-        help="At the end of the file, wait for more until interrupted (Ctrl-C). Rotated files are followed.",
+        help="At the end of the file, wait for more until interrupted.",
     )
     @wraps(command)
     def with_inputs(

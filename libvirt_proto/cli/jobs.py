@@ -53,9 +53,9 @@ def run(files: Sequence[str], jobs: int, work: Work, out: BinaryIO, status: Stat
                 counts = _pass_on(
                     _shown(folder, number), future, out, lambda: status.advance(sum(done), total)
                 )
-                with _said(folder, number).open(encoding="utf-8") as said:
-                    status.add(counts, said)
-                for path in (_shown(folder, number), _said(folder, number)):
+                with _errors(folder, number).open(encoding="utf-8") as errors:
+                    status.add(counts, errors)
+                for path in (_shown(folder, number), _errors(folder, number)):
                     path.unlink()
 
 
@@ -85,10 +85,10 @@ class _Worker:
         """Decode one of the files, and return its counts."""
         status = _Reporting(self._palette, bar=False, summary=False)
         status.report = lambda done: self._done.__setitem__(number, done)
-        said = io.TextIOWrapper(
-            private_files.create(_said(self._folder, number)), encoding="utf-8", errors="backslashreplace"
+        errors = io.TextIOWrapper(
+            private_files.create(_errors(self._folder, number)), encoding="utf-8", errors="backslashreplace"
         )
-        with self._out(number) as out, said, redirect_stderr(said):
+        with self._out(number) as out, errors, redirect_stderr(errors):
             self._work(self._files[number], out, status)
         return status.counts()
 
@@ -202,6 +202,6 @@ def _shown(folder: Path, number: int) -> Path:
     return folder / f"{number}.shown"
 
 
-def _said(folder: Path, number: int) -> Path:
+def _errors(folder: Path, number: int) -> Path:
     """The path of its standard error."""
-    return folder / f"{number}.said"
+    return folder / f"{number}.errors"

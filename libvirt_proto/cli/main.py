@@ -23,6 +23,7 @@ import click
 
 from ..terminal import guard_standard_streams
 from ..text import printable
+from .sections import sectioned
 
 #: name → (location of the command, short help).
 COMMANDS: Final = {
@@ -42,7 +43,16 @@ COMMANDS: Final = {
     ),
     "diff": ("libvirt_proto_codegen.commands.diff:diff", "Compare two sets of definitions."),
     "lint": ("libvirt_proto_codegen.commands.lint:lint_", "Check definitions as libvirt's reviewers do."),
+    "doctor": ("libvirt_proto.cli.commands.doctor:doctor", "Show what works here, and fixes for the rest."),
     "completion": ("libvirt_proto.cli.commands.completion:completion", "Print a shell's completion script."),
+}
+
+#: The commands in the groups of the help.
+GROUPS: Final = {
+    "Messages": ("decode", "stats", "trace", "relay"),
+    "Bytes": ("encode", "guess"),
+    "Definitions": ("lookup", "list", "describe", "generate", "import", "diff", "lint"),
+    "This tool": ("doctor", "completion"),
 }
 
 #: The beginnings of click's own messages, which are lower-cased like ours.
@@ -66,13 +76,13 @@ class Main(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
+        return sectioned(getattr(import_module(module), attribute))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands for `--help`, without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, COMMANDS[name][1]) for name in names])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Complete the names of commands, without importing them."""
@@ -146,7 +156,9 @@ def _ends(*, traceback: bool) -> Iterator[None]:
     except OSError as error:
         if traceback:
             raise
-        _complain(printable(f"error: {_file_of(error)}{error.strerror or error}"))
+        from ..errors import reason  # every command that opens files has loaded it
+
+        _complain(printable(f"error: {_file_of(error)}{reason(error)}"))
         _leave_silently()
         raise click.exceptions.Exit(INPUT_ERROR) from None
     except Exception as error:

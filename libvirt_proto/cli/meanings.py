@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..codec.limits import MAX_FRAME
 from ..names import public as publicnames
+from ..rpc.wire import MAX_FRAME
+from ..similar import did_you_mean
 from ..text import numbers
 from . import descriptions
 from .descriptions import Description
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from ..definitions.program import Procedure, Program
     from ..registry import Module, Registry
 
-#: A permission as in the .x (`storage_pool:search_storage_vols`), or the polkit action of libvirt's access
-#: driver (`org.libvirt.api.storage-pool.search-storage-vols`).
+#: A permission as in the .x (`storage_pool:search_storage_vols`), or its polkit action
+#: (`org.libvirt.api.storage-pool.search-storage-vols`).
 _PERMISSION: Final = r"([a-z_-]+):([a-z_-]+)|org\.libvirt\.api\.([a-z-]+)\.([a-z-]+)"
+#: The function of a daemon that serves a procedure (`remoteDispatchDomainGetInfo`), in its log and in errors
+#: about locks; gendispatch.pl builds its name from those of the program and the procedure.
+_DISPATCHER: Final = r"(?:vir)?(\w{2,30}?)(?:Protocol)?Dispatch(\w{2,80}?)(?:Helper)?"
 _BITS: Final = 1 << 32
 
 
@@ -34,21 +38,20 @@ class Entry(NamedTuple):
 
 
 def of(registry: Registry, word: str) -> list[Description]:
-    """Return everything that a word can mean: a number in any base, a name, a function of the public API, a
-    permission, a name of an older release. Case counts only if that leaves anything."""
+    """Return everything that a word can mean: a number in any base, a name, a function of the public API or
+    of a daemon, a permission, a name of an older release. Case counts only if that leaves anything."""
     for value in numbers(word):
         if found := _numbered(registry, value):
             return found
-    names = [entry.facts() for entry in everything(registry) if word in entry.names]
-    if not names:
+    named = [entry for entry in everything(registry) if word in entry.names]
+    if not named:
         folded = word.lower()
-        names = [
-            entry.facts()
-            for entry in everything(registry)
-            if any(folded == name.lower() for name in entry.names)
-        ]
-    found = [*(_with_more(registry, facts) for facts in names), *_function(registry, word)]
-    return found or list(_permission(registry, word)) or list(descriptions.former(registry, word))
+        named = [entry for entry in everything(registry) if folded in map(str.lower, entry.names)]
+    found = [_with_more(registry, entry.facts()) for entry in named]
+    found += _function(registry, word)
+    for other in (_dispatched, _permission, descriptions.former):
+        found = found or list(other(registry, word))
+    return found
 
 
 def everything(registry: Registry) -> Iterator[Entry]:
@@ -66,13 +69,16 @@ def everything(registry: Registry) -> Iterator[Entry]:
     yield from _members_of_the_api()
 
 
-def known_names(registry: Registry) -> Iterator[str]:
-    """Yield the names that a wrong one may have meant."""
-    from ..definitions import functions
+def similar_to(registry: Registry, word: str) -> str:
+    """Return ` Did you mean …?` for an unknown word, or "": functions of the API and permissions for words
+    that look like one, otherwise names of the definitions and enums."""
+    if word[:3].lower() == "vir" and "_" not in word:
+        from ..definitions import functions
 
-    yield from (entry.names[0] for entry in everything(registry))
-    yield from functions.names()
-    yield from permissions(registry)
+        enums = publicnames.enums()
+        return did_you_mean(word, [*functions.names(), *enums])
+    known = permissions(registry) if ":" in word else (entry.names[0] for entry in everything(registry))
+    return did_you_mean(word, known)
 
 
 def permissions(registry: Registry) -> dict[str, None]:
@@ -87,8 +93,8 @@ def permissions(registry: Registry) -> dict[str, None]:
 
 def needed(procedure: Procedure) -> list[str]:
     """Return the permissions that the caller of a procedure needs, or needs to see all of its reply."""
-    said = procedure.annotations
-    return [_permission_of(rule) for rule in (*(said.acl or ()), *said.aclfilter)]
+    annotations = procedure.annotations
+    return [_permission_of(rule) for rule in (*(annotations.acl or ()), *annotations.aclfilter)]
 
 
 def permission(word: str) -> str | None:
@@ -135,7 +141,8 @@ def _other_signs(number: int) -> Iterator[int]:
 
 def _wrong_length(registry: Registry, number: int) -> Iterator[Description]:
     """Yield the explanation of a number that libvirt printed as a size or as a length word."""
-    from ..rpc.wronglength import WORD_SIZE, explain
+    from ..rpc.wire import WORD_SIZE
+    from ..rpc.wronglength import explain
 
     if not -_BITS // 2 <= number < _BITS or 0 <= number <= MAX_FRAME:
         return
@@ -177,6 +184,18 @@ def _function(registry: Registry, word: str) -> Iterator[Description]:
     yield from (facts for facts in called.values() if facts is not None)
 
 
+def _dispatched(registry: Registry, word: str) -> Iterator[Description]:
+    """Yield the procedure that a function of a daemon serves."""
+    match = re.fullmatch(_DISPATCHER, word) if "Dispatch" in word else None
+    if match is None:
+        return
+    wanted = match[1].lower(), match[2].lower()
+    for program in registry.programs():
+        for procedure in program.procedures:
+            if wanted == (program.name.replace("_", ""), procedure.name.replace("_", "")):
+                yield descriptions.with_history(registry, descriptions.procedure(program, procedure))
+
+
 def _permission(registry: Registry, word: str) -> Iterator[Description]:
     wanted = permission(word)
     if wanted is None:
@@ -184,10 +203,10 @@ def _permission(registry: Registry, word: str) -> Iterator[Description]:
     callers, filtered = [], []
     for program in registry.programs():
         for procedure in program.procedures:
-            said, name = procedure.annotations, f"{program.name}.{procedure.name}"
-            if any(_permission_of(rule) == wanted for rule in said.acl or ()):
+            annotations, name = procedure.annotations, f"{program.name}.{procedure.name}"
+            if any(_permission_of(rule) == wanted for rule in annotations.acl or ()):
                 callers.append(name)
-            if any(_permission_of(rule) == wanted for rule in said.aclfilter):
+            if any(_permission_of(rule) == wanted for rule in annotations.aclfilter):
                 filtered.append(name)
     if callers or filtered:
         yield descriptions.permission(wanted, callers, filtered)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import wraps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -13,6 +15,7 @@ import click
 
 from ..presenters.style import COLOUR, PLAIN, Palette
 from ..text import amount, number
+from . import complete as names
 
 if TYPE_CHECKING:
     from ..redact.redactor import What
@@ -37,19 +40,22 @@ def definitions(command: Command) -> Command:
     """Add `--release`, `--defs`, `--package` and `--define`, as parameter `registry`."""
 
     @click.option(
-        "--release", metavar="R", help="Use the definitions of this libvirt release instead of the newest."
+        "--release",
+        metavar="R",
+        shell_complete=names.releases,
+        help="Definitions of this libvirt release. Default: the newest.",
     )
     @click.option(
         "--defs",
         metavar="PATH",
         type=click.Path(exists=True, path_type=Path),
-        help="Use custom definitions: a folder of .x files, or a .x file. No code in the folder is run.",
+        help="Custom definitions: a folder of .x files, or a .x file. No code in it is run.",
     )
     @click.option(
         "--package",
         metavar="PATH",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="Use a package that `generate python` wrote. This RUNS THE CODE in the folder PATH.",
+        help="A package that `generate python` wrote. This RUNS THE CODE in it.",
     )
     @click.option(
         "--define",
@@ -57,7 +63,7 @@ def definitions(command: Command) -> Command:
         metavar="NAME=VALUE",
         callback=_defines,
         multiple=True,
-        help="Define a constant that the definitions in --defs use but do not contain. May be repeated.",
+        help="A constant that --defs uses but does not define. Repeatable.",
     )
     @wraps(command)
     def with_registry(
@@ -129,17 +135,6 @@ def _custom(defs: Path, defines: Mapping[str, int] | None) -> Registry:
         ) from None
 
 
-def colour(command: Command) -> Command:
-    """Add `--color`, as parameter `color`: see `palette`."""
-    return click.option(
-        "--color",
-        type=click.Choice(["auto", "always", "never"]),
-        default="auto",
-        show_default=True,
-        help="Use colours; auto: on a terminal, unless NO_COLOR is set.",
-    )(command)
-
-
 #: `-o`, as parameter `output`.
 output = click.option(
     "-o",
@@ -148,6 +143,92 @@ output = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write to a file that only you can read.",
 )
+
+
+if TYPE_CHECKING:
+    _Choice = click.Choice[str]
+else:
+    _Choice = click.Choice  # generic only from click 8.2 on
+
+
+class Format(_Choice):
+    """The values of `--format`. Every command accepts `text` and `json`, too, for its form for people and for
+    its JSON."""
+
+    def __init__(self, *choices: str, text: str = "text", json: str = "json") -> None:
+        super().__init__(choices)
+        self._synonyms = {"text": text, "json": json}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value, or the one that it is another word for."""
+        return super().convert(self._synonyms.get(value, value), param, ctx)
+
+
+def text_or_json(json: str) -> Callable[[Command], Command]:
+    """Add `--format text|json`, as parameter `as_json`, and `-o` as `printed_to_file`. `json` describes the
+    JSON."""
+
+    def decorate(command: Command) -> Command:
+        @click.option(
+            "--format",
+            "format_",
+            type=Format("text", "json"),
+            default="text",
+            show_default=True,
+            help=f"text: for people; json: {json}.",
+        )
+        @click.option("--json", "old_json", is_flag=True, hidden=True)
+        @printed_to_file
+        @wraps(command)
+        def with_format(*args: Any, format_: str, old_json: bool, **rest: Any) -> Any:
+            if old_json:
+                click.echo("libvirt-proto: warning: --json is deprecated; use --format json", err=True)
+            return command(*args, as_json=old_json or format_ == "json", **rest)
+
+        return with_format  # type: ignore[return-value]
+
+    return decorate
+
+
+def printed_to_file(command: Command) -> Command:
+    """Add `-o` to a command that prints: its output goes to that file."""
+
+    @output
+    @wraps(command)
+    def with_output(*args: Any, output: Path | None, **rest: Any) -> Any:
+        with nullcontext() if output is None else _redirected(output):
+            return command(*args, **rest)
+
+    return with_output  # type: ignore[return-value]
+
+
+@contextmanager
+def _redirected(path: Path) -> Iterator[None]:
+    """Write what is printed to a file instead of standard output."""
+    from .output import create
+
+    with io.TextIOWrapper(create(path), "utf-8", "backslashreplace") as file, redirect_stdout(file):
+        yield
+
+
+def colour(command: Command) -> Command:
+    """Add `--color`, as parameter `color`: see `palette`."""
+    return click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        metavar="WHEN",
+        help="Colours: always, never, or auto (default: on a terminal).",
+    )(command)
+
+
+#: `--top`, as parameter `top`.
+top = click.option(
+    "--top", type=click.IntRange(0), metavar="N", default=10, help="Rows of each table of statistics (10)."
+)
+
+#: `--wide`, as parameter `wide`.
+wide = click.option("--wide", is_flag=True, help="Do not fit tables to the terminal: all columns, uncut.")
 
 #: `-w`, as parameter `record` (which `inputs` adds to Inputs).
 record = click.option(
@@ -167,9 +248,8 @@ def redact(command: Command) -> Command:
         "--redact",
         type=click.Choice(["secrets", "all"]),
         metavar="[=all]",
-        help="Blank secrets (passwords, secret values, SASL data) and everything that cannot be decoded, in"
-        " the output and in -w, so that both can be attached to a bug report. Lengths are kept."
-        " --redact=all keeps only headers, names and lengths.",
+        help="Blank secrets and what cannot be decoded, in the output and in -w. --redact=all keeps only"
+        " headers, names and lengths.",
     )(command)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 import click
 
 from .. import private_files
+from ..errors import reason
 from ..terminal import guarded
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def create(path: Path) -> BinaryIO:
     try:
         return private_files.create(path)
     except OSError as error:
-        raise click.UsageError(f"cannot write {path}: {error.strerror}") from None
+        raise click.UsageError(f"cannot write {path}: {reason(error)}") from None
 
 
 def check_reader(out: BinaryIO) -> None:

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
-from ..errors import UnknownName
-from ..filters import Filter
 from . import complete as names
 from . import options
+from .filter_options import filters
 from .status import Status
 from .views import ExchangesView, FiguresView, MessagesView, View
 
 if TYPE_CHECKING:
     from ..api.capture import Capture
     from ..compatibility import CompatibilityCheck
+    from ..filters import Filter
+    from ..presenters.clock import TimeStyle
     from ..presenters.style import Palette
     from ..redact.redactor import What
     from ..registry import Registry
@@ -47,7 +48,11 @@ class OutputOptions:
     as_of: Registry | None = None
     #: Show only figures at the end, for a source of this name.
     figures_of: str | None = None
+    #: Number of rows of their tables, and whether these are wider than the terminal.
+    top: int = 10
+    wide: bool = False
     redact: What | None = None
+    times: TimeStyle = "relative"
 
     @property
     def palette(self) -> Palette:
@@ -69,12 +74,19 @@ class OutputOptions:
                 self.format,
                 self.registry,
                 self.palette,
-                fit=self.output is None,
+                top=self.top,
+                fit=self.output is None and not self.wide,
                 redact=self.redact,
             )
         make = ExchangesView if self.exchanges else MessagesView
         return make(
-            self.format, self.registry, self.palette, full=self.full, acl=self.acl, redact=self.redact
+            self.format,
+            self.registry,
+            self.palette,
+            full=self.full,
+            acl=self.acl,
+            redact=self.redact,
+            times=self.times,
         )
 
     def write(
@@ -125,14 +137,19 @@ def live_figures(name: str) -> Callable[[Command], Command]:
             "--stats",
             "figures",
             is_flag=True,
-            help="Show only statistics, at the end, as the command stats does: tables, or JSON for --format"
-            " jsonl.",
+            help="Show only statistics, at the end: tables, or JSON for --format json.",
         )
+        @options.top
+        @options.wide
         @wraps(command)
-        def with_figures(*args: Any, figures: bool, show: OutputOptions, **rest: Any) -> Any:
+        def with_figures(
+            *args: Any, figures: bool, top: int, wide: bool, show: OutputOptions, **rest: Any
+        ) -> Any:
             if figures and show.exchanges:
                 raise click.UsageError("--stats and --exchanges exclude each other")
-            return command(*args, show=replace(show, figures_of=name) if figures else show, **rest)
+            if figures:
+                show = replace(show, figures_of=name, top=top, wide=wide)
+            return command(*args, show=show, **rest)
 
         return with_figures  # type: ignore[return-value]
 
@@ -145,68 +162,51 @@ def show(command: Command) -> Command:
     @click.option(
         "--format",
         "format_",
-        type=click.Choice(FORMATS),
-        help="pretty: for people, with payloads; monitor: one line per message, as in libvirt's rpc-monitor"
-        " script; jsonl: one JSON object per message. Default: pretty on a terminal, otherwise jsonl.",
+        type=options.Format(*FORMATS, text="pretty", json="jsonl"),
+        metavar="FORMAT",
+        help="pretty: with payloads; monitor: a line per message; jsonl (or json): an object per message."
+        " Default: pretty on a terminal, otherwise jsonl.",
     )
     @click.option(
         "--exchanges",
         is_flag=True,
-        help="Show exchanges instead of messages: each call with its reply and stream, its outcome, the"
-        " latency of the reply, and the bytes each way.",
+        help="Show each call with its reply and stream, its outcome and latency.",
+    )
+    @click.option(
+        "--time",
+        "times",
+        type=click.Choice(("relative", "absolute", "delta", "none")),
+        default="relative",
+        metavar="HOW",
+        help="relative (to the beginning of the input, the default), absolute (UTC), delta (since the line"
+        " before), or none.",
     )
     @click.option(
         "--acl",
         is_flag=True,
-        help="Show the permissions that each call needs, its priority and the direction of its stream.",
+        help="Show the permissions that each call needs.",
     )
-    @click.option(
-        "--program",
-        "programs",
-        metavar="NAME",
-        multiple=True,
-        shell_complete=names.programs,
-        help="Only this program.",
-    )
-    @click.option(
-        "--procedure",
-        "procedures",
-        metavar="NAME",
-        multiple=True,
-        shell_complete=names.procedures,
-        help="Only this procedure, in any program.",
-    )
-    @click.option(
-        "--type",
-        "types",
-        metavar="TYPE",
-        multiple=True,
-        shell_complete=names.message_types,
-        help="Only this type: call, reply, message, stream, call_with_fds, reply_with_fds, stream_hole.",
-    )
-    @click.option("--conn", "connections", metavar="TEXT", multiple=True, help="Only this connection.")
-    @click.option("--errors-only", is_flag=True, help="Only error replies, and messages that are malformed.")
     @options.definitions
+    @filters
     @click.option(
         "--as-of",
         "as_of",
         metavar="R",
-        help="Report at the end what this libvirt release would not understand: procedures and fields that it"
-        " lacks, and values over its limits (these count as errors).",
+        shell_complete=names.releases,
+        help="Report at the end what this libvirt release would not understand.",
     )
     @options.redact
-    @click.option("--full", is_flag=True, help="Show long strings, bytes and arrays completely (pretty).")
+    @click.option(
+        "--full", is_flag=True, help="pretty: show errors, long strings, bytes and arrays completely."
+    )
     @options.colour
     @options.output
     @wraps(command)
     def with_show(
         *args: Any,
         format_: str | None,
-        programs: tuple[str, ...],
-        procedures: tuple[str, ...],
-        types: tuple[str, ...],
-        connections: tuple[str, ...],
-        errors_only: bool,
+        filter: Filter,
+        times: TimeStyle,
         registry: Registry,
         as_of: str | None,
         full: bool,
@@ -217,25 +217,10 @@ def show(command: Command) -> Command:
         redact: What | None,
         **rest: Any,
     ) -> Any:
-        if exchanges and types:
-            raise click.UsageError(
-                "--type selects messages; it cannot be combined with --exchanges, which have several types"
-            )
-        try:
-            filter_ = Filter(
-                registry,
-                programs=programs,
-                procedures=procedures,
-                types=types,
-                connections=connections,
-                errors_only=errors_only,
-            )
-        except UnknownName as error:
-            raise click.UsageError(str(error)) from None
         format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
         old = None if as_of is None else options.open_registry(as_of)
         shown = OutputOptions(
-            registry, filter_, format_, full, color, output, exchanges, acl, old, redact=redact
+            registry, filter, format_, full, color, output, exchanges, acl, old, redact=redact, times=times
         )
         return command(*args, show=shown, **rest)
 

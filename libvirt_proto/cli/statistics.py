@@ -11,23 +11,21 @@ if TYPE_CHECKING:
     from ..figures.results import Statistics
     from ..presenters.style import Palette
 
-#: Width without a terminal.
-_WIDE = 10_000
-
 
 def rendered(
     statistics: Statistics, *, as_json: bool, top: int, palette: Palette, fit: bool
 ) -> Iterator[bytes]:
     """Yield the lines, with their newlines. With `fit`, tables fit the width of the terminal, if there is
-    one. `top` is the number of rows of long tables."""
+    one. `top` is the number of rows of each table."""
     if as_json:
         from msgspec import json
 
         yield json.format(json.encode(statistics), indent=2) + b"\n"
         return
+    from ..presenters.table import WIDE
     from ..presenters.tables import StatisticsTables
 
-    width = shutil.get_terminal_size((_WIDE, 0)).columns if fit else _WIDE
+    width = shutil.get_terminal_size((WIDE, 0)).columns if fit else WIDE
     encoding = sys.stdout.encoding or "utf-8"
     for line in StatisticsTables(width, top, palette)(statistics):
         yield f"{line}\n".encode(encoding, "backslashreplace")

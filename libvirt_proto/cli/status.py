@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Seconds before a progress bar is drawn.
 _PATIENCE = 0.7
 #: The counts of each file.
-_COUNTS = ("messages", "shown", "connections", "encrypted", "problems", "notices")
+_COUNTS = ("messages", "shown", "connections", "failures", "encrypted", "problems", "notes", "notices")
 
 
 class Status:
@@ -41,10 +41,14 @@ class Status:
         self.messages = 0
         self.shown = 0
         self.connections = 0
+        #: Number of errors that servers reported.
+        self.failures = 0
         #: Number of events of a trace without messages; None for a source of messages.
         self.events: int | None = None
         self.encrypted = 0
         self.problems = 0
+        #: Number of notices that are neither problems nor about encryption.
+        self.notes = 0
         #: Number of bytes left out because they arrived faster than messages can be shown.
         self.dropped = 0
         #: Number of notices by code.
@@ -69,7 +73,9 @@ class Status:
         """Show a notice; errors count as problems."""
         self.notices[notice.code] += 1
         self.problems += notice.severity == "error"
-        self.encrypted += notice.code == NoticeCode.ENCRYPTED
+        encrypted = notice.code == NoticeCode.ENCRYPTED
+        self.encrypted += encrypted
+        self.notes += notice.severity == "note" and not encrypted
         self._print(notices.line(notice, self._source, self.palette))
 
     def counts(self) -> dict[str, Any]:
@@ -102,10 +108,17 @@ class Status:
                 parts.append(f"{amount(self.dropped, 'byte')} left out")
             if self.encrypted:
                 parts.append(amount(self.encrypted, "encrypted connection"))
-            shade = self.palette.bad if self.problems else self.palette.quiet
-            problems = amount(self.problems, "problem") if self.problems else "no problems"
+            if self.failures:
+                parts.append(amount(self.failures, "server error"))
+            if self.notes:
+                parts.append(amount(self.notes, "note"))
             quiet, off = self.palette.quiet, self.palette.off
-            self._print(f"{quiet}── {', '.join(parts)},{off} {shade}{problems}{off}")
+            if self.problems:
+                end = f",{off} {self.palette.bad}{amount(self.problems, 'problem')}{off}"
+            else:
+                clean = not (self.failures or self.encrypted or self.notes or self.dropped)
+                end = f"{', no problems' if clean else ''}{off}"
+            self._print(f"{quiet}── {', '.join(parts)}{end}")
 
     def _print(self, line: str) -> None:
         if self._progress is None:

@@ -186,8 +186,7 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
             metavar="PATH",
             multiple=True,
             type=click.Path(exists=True, dir_okay=False),
-            help="Use the probes in this file, instead of those in files that running processes have loaded."
-            " May be repeated.",
+            help="Use the probes in this file. Repeatable.",
         )
         @click.option(
             "--pid",
@@ -195,22 +194,20 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
             metavar="N",
             multiple=True,
             type=click.IntRange(1),
-            help="Trace only this process. May be repeated.",
+            help="Trace only this process. Repeatable.",
         )
         @click.option(
             "--comm",
             "comms",
             metavar="NAME",
             multiple=True,
-            help="Trace only processes of this name (the first 15 characters, as ps -o comm shows them),"
-            " including those that start later. May be repeated.",
+            help="Trace only processes of this name (ps -o comm), also later ones. Repeatable.",
         )
         @click.option(
             "--buffer",
             metavar="KB",
             type=click.IntRange(64, 4 << 20),
-            help="Buffer size per CPU for events that wait to be read, in KiB. Default: 65536 divided by the"
-            " number of CPUs, minimum 1024.",
+            help="Buffer size per CPU, in KiB. Default: 65536 divided by the number of CPUs.",
         )
         @click.option(
             "--print-commands",
@@ -268,7 +265,7 @@ def _of_this_machine(found: list[Probe]) -> list[Probe]:
         if other != machine
     }
     if found and len(problems) == len(others):
-        raise TraceError("; ".join(f"{binary.name} {problem}" for binary, problem in problems.items()) + ".")
+        raise TraceError("; ".join(f"{binary.name} {problem}" for binary, problem in problems.items()))
     for binary, problem in problems.items():
         _warn(binary.name, [f"it {problem}; it is skipped"])
     return [probe for probe in found if probe.binary not in problems]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, ParamSpec, Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, ParamSpec, Protocol
 
-from ..events import Captured, ConnectionEvent
+from ..events import Captured, ConnectionEvent, ProbeEvent
 from .statistics import rendered
 
 if TYPE_CHECKING:
     from ..access import Accesses
     from ..api.capture import Capture
     from ..api.messages import CapturedExchange
-    from ..jsonlines import presenter as jsonl
-    from ..presenters import monitor
+    from ..presenters.clock import Clock, TimeStyle
     from ..presenters.style import Palette
     from ..redact.redactor import What
     from ..registry import Registry
@@ -34,7 +34,8 @@ class View(Protocol):
 
 
 class MessagesView:
-    """Message by message, with the events of connections between them."""
+    """Message by message, with the events of connections between them; times count from the beginning of the
+    Capture."""
 
     def __init__(
         self,
@@ -45,34 +46,48 @@ class MessagesView:
         full: bool,
         acl: bool,
         redact: What | None = None,
+        times: TimeStyle = "relative",
     ) -> None:
         accesses = _accesses(registry) if acl else None
+        self._clock: Clock | None = None
         self._present: Callable[[Captured], bytes]
-        self._event: Callable[[ConnectionEvent], bytes]
-        lines: jsonl.JsonLinesPresenter | monitor.MonitorPresenter
+        self._event: Callable[[ConnectionEvent | ProbeEvent], bytes]
         if format_ == "pretty":
             from ..presenters import pretty
 
-            text = pretty.PrettyPresenter(registry, palette, accesses, full=full, redacted=redact)
+            text = pretty.PrettyPresenter(
+                registry, palette, accesses, full=full, redacted=redact, times=times
+            )
+            self._clock = text.clock
             self._present, self._event = _encoded(text), _encoded(text.event)
             return
         if format_ == "jsonl":
             from ..jsonlines import presenter as jsonl
+            from ..presenters.probe_events import json_line
 
-            lines = jsonl.JsonLinesPresenter(registry, accesses, redact)
+            objects = jsonl.JsonLinesPresenter(registry, accesses, redact)
+            self._present = objects.__call__  # calling a method is faster than calling an object
+            self._event = lambda event: (
+                json_line(event, redact) if isinstance(event, ProbeEvent) else objects.event(event)
+            )
         else:
             from ..presenters import monitor
 
-            lines = monitor.MonitorPresenter(registry, palette, accesses, _encoding())
-        self._present, self._event = (
-            lines.__call__,
-            lines.event,
-        )  # calling a method is faster than calling an object
+            lines = monitor.MonitorPresenter(registry, palette, accesses, _encoding(), times=times)
+            self._clock = lines.clock
+            # A method is called faster than an object.
+            self._present, self._event = lines.__call__, lines.event
 
     def take(self, capture: Capture) -> Generator[bytes]:
         """Return the line or lines of each message and event."""
         present, event = self._present, self._event
-        for item in capture.timeline():
+        items = capture.timeline()
+        first = next(items, None)
+        if first is None:
+            return
+        if self._clock is not None:
+            self._clock.start_ns = capture.start_ns
+        for item in chain((first,), items):
             yield present(item) if isinstance(item, Captured) else event(item)
 
     def finish(self, capture: Capture) -> Iterable[bytes]:
@@ -81,7 +96,7 @@ class MessagesView:
 
 
 class ExchangesView:
-    """Exchange by exchange; times count from the first message of the Capture."""
+    """Exchange by exchange; times count from the beginning of the Capture."""
 
     def __init__(
         self,
@@ -92,21 +107,25 @@ class ExchangesView:
         full: bool,
         acl: bool,
         redact: What | None = None,
+        times: TimeStyle = "relative",
     ) -> None:
         from ..presenters import exchanges
 
         accesses = _accesses(registry) if acl else None
-        self._present: Callable[[Exchange, int | None], bytes]
+        self._present: Callable[[Exchange], bytes]
+        self._clock: Clock | None = None
         if format_ == "jsonl":
-            lines = exchanges.JsonLinesExchangePresenter(registry, accesses, redact)
-            self._present = lambda exchange, _: lines(exchange)
+            self._present = exchanges.JsonLinesExchangePresenter(registry, accesses, redact)
             return
         if format_ == "monitor":
             text: exchanges.MonitorExchangePresenter | exchanges.PrettyExchangePresenter = (
-                exchanges.MonitorExchangePresenter(registry, palette, accesses)
+                exchanges.MonitorExchangePresenter(registry, palette, accesses, times=times)
             )
         else:
-            text = exchanges.PrettyExchangePresenter(registry, palette, accesses, full=full, redacted=redact)
+            text = exchanges.PrettyExchangePresenter(
+                registry, palette, accesses, full=full, redacted=redact, times=times
+            )
+        self._clock = text.clock
         self._present = _encoded(text)
 
     def take(self, capture: Capture) -> Generator[bytes]:
@@ -119,14 +138,13 @@ class ExchangesView:
 
     def _shown(self, capture: Capture, exchanges: Iterable[CapturedExchange]) -> Iterator[bytes]:
         for each in exchanges:
-            yield self._present(each.exchange, capture.start_ns)
+            if self._clock is not None:
+                self._clock.start_ns = capture.start_ns
+            yield self._present(each.exchange)
 
 
 class FiguresView:
     """Figures at the end, and nothing before."""
-
-    #: Rows of long tables.
-    TOP: Final = 10
 
     def __init__(
         self,
@@ -135,14 +153,15 @@ class FiguresView:
         registry: Registry,
         palette: Palette,
         *,
+        top: int,
         fit: bool,
         redact: What | None = None,
     ) -> None:
         from ..figures.collector import Measure
 
-        self._measure = Measure(registry, self.TOP, redact)
+        self._measure = Measure(registry, top, redact, decode=None)
         self._measure.source(name)
-        self._as_json, self._palette, self._fit = format_ == "jsonl", palette, fit
+        self._as_json, self._palette, self._top, self._fit = format_ == "jsonl", palette, top, fit
 
     def take(self, capture: Capture) -> Generator[bytes]:
         """Count, and return nothing."""
@@ -152,7 +171,9 @@ class FiguresView:
     def finish(self, capture: Capture) -> Iterable[bytes]:
         """Return the figures."""
         statistics = self._measure.finish(capture.notice_counts)
-        return rendered(statistics, as_json=self._as_json, top=self.TOP, palette=self._palette, fit=self._fit)
+        return rendered(
+            statistics, as_json=self._as_json, top=self._top, palette=self._palette, fit=self._fit
+        )
 
 
 def _accesses(registry: Registry) -> Accesses:

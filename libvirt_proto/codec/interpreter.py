@@ -9,7 +9,6 @@ the encoder; C's filters accept any).
 from __future__ import annotations
 
 from collections.abc import Callable
-from struct import Struct
 from typing import Any, Protocol
 
 import msgspec
@@ -21,15 +20,17 @@ from .limits import MAX_DEPTH, MAX_REMARKS
 from .sizes import minimum_size
 from .values import Partial
 
+#: (bits, signed) → the functions that read and write it.
 _INTEGERS = {
-    (32, True): Struct(">i"),
-    (32, False): Struct(">I"),
-    (64, True): Struct(">q"),
-    (64, False): Struct(">Q"),
+    (32, True): (primitives.read_int, primitives.write_int),
+    (32, False): (primitives.read_unsigned_int, primitives.write_unsigned_int),
+    (64, True): (primitives.read_hyper, primitives.write_hyper),
+    (64, False): (primitives.read_unsigned_hyper, primitives.write_unsigned_hyper),
 }
-#: An enumeration's number (RFC 4506 §4.3).
-_ENUMERATION = xdr.Integer(32, True, "int")
-_FLOATS = {32: Struct(">f"), 64: Struct(">d")}
+_FLOATS = {
+    32: (primitives.read_float, primitives.write_float),
+    64: (primitives.read_double, primitives.write_double),
+}
 #: Of types within themselves by way of many others, which count as one level.
 _TOO_DEEP = "nests deeper than Python's stack"
 
@@ -126,15 +127,14 @@ class _Reader(_Walk):
             case xdr.UnionType() if isinstance(reference, xdr.Named):
                 return self._union(reference, node, pos)
             case xdr.Enumeration() if isinstance(reference, xdr.Named):
-                number, after = self._scalar(_ENUMERATION, pos)
-                return self._member(reference, number), after
+                return primitives.read_enum(self._data, pos, self._types.python_class(reference))
             case xdr.Optional(element):
                 present, pos = self._scalar(xdr.Boolean(), pos)
                 return self.read(element, pos) if present else (None, pos)
             case xdr.FixedArray(element, xdr.Bound(size)):
                 smallest = minimum_size(element, self._types)
-                count = primitives.need_elements(self._data, pos, size, smallest)
-                return self._elements(element, count, pos)
+                primitives.need(self._data, pos, size * smallest)
+                return self._elements(element, size, pos)
             case xdr.Array(element, limit):
                 smallest = minimum_size(element, self._types)
                 count, pos = primitives.read_count(self._data, pos, _number(limit), smallest)
@@ -147,7 +147,8 @@ class _Reader(_Walk):
         try:
             match node:
                 case xdr.Integer(bits, signed):
-                    return primitives.read_number(_INTEGERS[bits, signed], data, pos)
+                    read, _ = _INTEGERS[bits, signed]
+                    return read(data, pos)
                 case xdr.String(limit):
                     return _read_string(data, pos, _number(limit))
                 case xdr.Opaque(limit):
@@ -159,19 +160,13 @@ class _Reader(_Walk):
                 case xdr.Floating(128):
                     return primitives.read_fixed_opaque(data, pos, 16)
                 case xdr.Floating(bits):
-                    return primitives.read_number(_FLOATS[bits], data, pos)
+                    read_float, _ = _FLOATS[bits]
+                    return read_float(data, pos)
                 case xdr.Void():
                     return None, pos
         except NotCanonical as error:
             return self._remark(error)
         raise AssertionError(f"{node!r} has parts")
-
-    def _member(self, reference: xdr.Named, number: int) -> int:
-        try:
-            member: int = self._types.python_class(reference)(number)
-        except ValueError:
-            return number
-        return member
 
     def _remark(self, error: NotCanonical) -> tuple[Any, int]:
         if len(self._remarks) < MAX_REMARKS:
@@ -262,21 +257,23 @@ class _Writer(_Walk):
             case xdr.UnionType() if isinstance(reference, xdr.Named):
                 self._union(reference, node, value)
             case xdr.Enumeration():
-                primitives.write_number(_INTEGERS[32, True], value, put)
+                primitives.write_int(value, put)
             case xdr.Integer(bits, signed):
-                primitives.write_number(_INTEGERS[bits, signed], value, put)
+                _, write = _INTEGERS[bits, signed]
+                write(value, put)
             case xdr.String(limit):
-                primitives.write_string(value, _number(limit), put)
+                primitives.write_string(value, put, _number(limit))
             case xdr.Opaque(limit):
-                primitives.write_opaque(value, _number(limit), put)
+                primitives.write_opaque(value, put, _number(limit))
             case xdr.FixedOpaque(xdr.Bound(size)):
-                primitives.write_fixed_opaque(value, size, put)
+                primitives.write_fixed_opaque(value, put, size)
             case xdr.Boolean():
                 primitives.write_bool(value, put)
             case xdr.Floating(128):
-                primitives.write_fixed_opaque(value, 16, put)
+                primitives.write_fixed_opaque(value, put, 16)
             case xdr.Floating(bits):
-                primitives.write_number(_FLOATS[bits], value, put)
+                _, write_float = _FLOATS[bits]
+                write_float(value, put)
             case xdr.Optional(element):
                 primitives.write_bool(value is not None, put)
                 if value is not None:
@@ -285,10 +282,10 @@ class _Writer(_Walk):
                 primitives.check_length(_sequence(value), size)
                 self._elements(element, value)
             case xdr.Array(element, limit):
-                primitives.write_count(len(_sequence(value)), _number(limit), put)
+                primitives.write_count(len(_sequence(value)), put, _number(limit))
                 self._elements(element, value)
             case xdr.Void():
-                primitives.no_value(value)
+                primitives.write_void(value, put)
 
     def _structure(self, reference: xdr.Named, node: xdr.Structure, value: Any) -> None:
         self._check_class(reference, value)

@@ -147,42 +147,45 @@ class LengthWalks(Visitor[Walk | None, xdr.Node, str]):
         walks = [
             (attribute, walk)
             for attribute, field in zip(attributes, node.fields, strict=True)
-            if (walk := self._part(reference, field.name, field.node, known.get(field.name), path))
+            if (walk := self._field(reference, field, known.get(field.name), path))
         ]
         return _struct(walks) if walks else None
 
-    def _part(
-        self, reference: xdr.Named, name: str, node: xdr.Node, other: xdr.Node | None, path: str
+    def _field(
+        self, reference: xdr.Named, field: xdr.Field, other: xdr.Node | None, path: str
     ) -> Walk | None:
         if other is None:
-            return lambda value: self.absent(reference.name, name)
-        return self.visit(node, other, f"{path}.{name}")
+            return lambda value: self.absent(reference.name, field.name)
+        return self.visit(field.node, other, f"{path}.{field.name}")
 
     def _arms(
         self, reference: xdr.Named, node: xdr.UnionType, limited: xdr.UnionType, path: str
     ) -> Walk | None:
-        def part(arm: xdr.Arm, label: int, other: xdr.Arm | None) -> Walk | None:
-            name = arm.name or f"case {label}"
-            return self._part(reference, name, arm.node, None if other is None else other.node, path)
+        made: dict[tuple[int, xdr.Node], Walk | None] = {}
 
-        arms = {
-            label: part(arm, label, limited.arm(label))
-            for label in {**node.by_label, **limited.by_label}
-            if (arm := node.arm(label)) is not None
-        }
+        def part(arm: xdr.Arm | None, limited: xdr.Arm | None) -> Walk | None:
+            if arm is None or limited is None:
+                return None
+            key = id(arm), limited.node  # one walk for all labels of an arm
+            if key not in made:
+                made[key] = self.visit(arm.node, limited.node, f"{path}.{arm.name}")
+            return made[key]
+
+        labels = [label for label in {**node.by_label, **limited.by_label} if node.arm(label) is not None]
+        arms = {label: part(node.arm(label), limited.arm(label)) for label in labels}
+        default = part(node.default, limited.default)
         attributes = self.types.python_class(reference).__struct_fields__
-        rest, other = node.default, limited.default
-        if rest is None or other is not None:
-            default = None if rest is None or other is None else part(rest, 0, other)
-            return _union(attributes, arms, default) if default or any(arms.values()) else None
-        name, walk, label = rest.name, _union(attributes, arms, None), attributes[0]
+        walk = _union(attributes, arms, default) if default or any(arms.values()) else None
+        if all(map(limited.arm, labels)) and (limited.default or not node.default):
+            return walk
 
         def walk_or_absent(value: Any) -> None:
-            number = getattr(value, label)
-            if number in arms:
+            number = getattr(value, attributes[0])
+            arm = node.arm(number)
+            if arm is not None and limited.arm(number) is None:
+                self.absent(reference.name, arm.name or f"case {int(number)}")
+            elif walk is not None:
                 walk(value)
-            else:
-                self.absent(reference.name, name or f"case {int(number)}")
 
         return walk_or_absent
 

@@ -9,9 +9,3 @@ from typing import Final
 MAX_DEPTH: Final = 100
 #: Remarks on one value; what is not canonical beyond that is counted.
 MAX_REMARKS: Final = 100
-#: Largest length word: VIR_NET_MESSAGE_MAX and its own four bytes (virnetprotocol.x).
-MAX_FRAME: Final = 33554432 + 4
-#: Length word and header: the smallest message.
-MIN_FRAME: Final = 28
-#: VIR_NET_MESSAGE_NUM_FDS_MAX (virnetprotocol.x).
-MAX_FDS: Final = 32

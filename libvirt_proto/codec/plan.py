@@ -38,6 +38,8 @@ _SCALARS: Final[Mapping[str, xdr.Node]] = {
     "unsigned char": xdr.Integer(32, False, "unsigned char"),
     "short": xdr.Integer(32, True, "short"),
     "unsigned short": xdr.Integer(32, False, "unsigned short"),
+    "long": xdr.Integer(32, True, "long"),
+    "unsigned long": xdr.Integer(32, False, "unsigned long"),
     **{name: xdr.Floating(bits) for bits, name in _FLOATS.items()},
     "bool": xdr.Boolean(),
     "void": xdr.Void(),

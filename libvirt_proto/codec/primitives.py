@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from enum import IntEnum
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from ..errors import BadValue, NotCanonical, OverLimit, ProtocolError, Truncated
+from ..errors import BadValue, NotCanonical, OverLimit, Truncated
 from .limits import MAX_DEPTH
 
-#: What generated code asks for at its head; raised with a change that old code would not survive.
+#: The version that generated code requires; incremented by a change that older code would not survive.
 API_VERSION: Final = 3
 
+T = TypeVar("T")
 Put = Callable[[bytes], None]
+#: (buffer, position) → (value, next position).
+Read = Callable[[bytes, int], tuple[T, int]]
+#: (value, put).
+Write = Callable[[T, Put], None]
 
-_UINT = Struct(">I")
-_unpack_uint = _UINT.unpack_from
-_pack_uint = _UINT.pack
 #: Padding by (length & 3), RFC 4506 §3: the residue is filled with zeros up to a multiple of four.
 _PAD: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 #: The largest length of a variable-length item (§4.10).
@@ -44,25 +47,44 @@ def need(buffer: bytes, pos: int, size: int) -> None:
         raise Truncated(size, max(0, len(buffer) - pos), offset=pos)
 
 
-def read_number(layout: Struct, buffer: bytes, pos: int) -> tuple[Any, int]:
-    """One number of a `struct` layout (§4.1 to §4.7)."""
-    try:
-        return layout.unpack_from(buffer, pos)[0], pos + layout.size
-    except struct.error:
-        raise Truncated(layout.size, max(0, len(buffer) - pos), offset=pos) from None
+def _number(code: str, _python: type[T]) -> tuple[Read[T], Write[T]]:
+    """Return the functions that read and write a number with a `struct` code."""
+    layout = Struct(f">{code}")
+    unpack, pack, size = layout.unpack_from, layout.pack, layout.size
+
+    def read(buffer: bytes, pos: int) -> tuple[T, int]:
+        try:
+            return unpack(buffer, pos)[0], pos + size
+        except struct.error:
+            raise Truncated(size, max(0, len(buffer) - pos), offset=pos) from None
+
+    def write(value: T, put: Put) -> None:
+        try:
+            put(pack(value))
+        except (struct.error, OverflowError, TypeError) as error:
+            raise BadValue(f"{value!r} does not fit: {error}") from None
+
+    return read, write
 
 
-def write_number(layout: Struct, value: float, put: Put) -> None:
-    """Write one number of a `struct` layout; BadValue if the value does not fit."""
-    try:
-        put(layout.pack(value))
-    except (struct.error, OverflowError, TypeError) as error:
-        raise BadValue(f"{value!r} does not fit: {error}") from None
+read_int, write_int = _number("i", int)  # §4.1
+read_unsigned_int, write_unsigned_int = _number("I", int)  # §4.2
+read_hyper, write_hyper = _number("q", int)  # §4.5
+read_unsigned_hyper, write_unsigned_hyper = _number("Q", int)  # §4.5
+read_float, write_float = _number("f", float)  # §4.6
+read_double, write_double = _number("d", float)  # §4.7
+
+
+def read_enum(buffer: bytes, pos: int, enumeration: type[IntEnum]) -> tuple[int, int]:
+    """§4.3: a member, or the number itself if there is no member for it."""
+    number, pos = read_int(buffer, pos)
+    member: Any = enumeration._value2member_map_.get(number, number)
+    return member, pos
 
 
 def read_bool(buffer: bytes, pos: int) -> tuple[bool, int]:
     """§4.4; NotCanonical for a number other than 0 and 1, which C's filters take for TRUE."""
-    value, after = read_number(_UINT, buffer, pos)
+    value, after = read_unsigned_int(buffer, pos)
     if value > 1:
         raise NotCanonical(f"boolean {value} is neither 0 nor 1", True, after, offset=pos)
     return value == 1, after
@@ -90,25 +112,20 @@ def read_fixed_opaque(buffer: bytes, pos: int, size: int) -> tuple[bytes, int]:
     return value, after
 
 
-def write_fixed_opaque(value: bytes, size: int, put: Put) -> None:
+def write_fixed_opaque(value: bytes, put: Put, size: int) -> None:
     """§4.9; BadValue for another length."""
     if not isinstance(value, bytes | bytearray | memoryview):
         raise BadValue(f"expected bytes, got {value!r}")
     if len(value) != size:
         raise BadValue(f"expected {size} bytes, got {len(value)}")
-    put(bytes(value))
-    put(_PAD[size & 3])
+    put(b"".join((value, _PAD[size & 3])))
 
 
 def read_opaque(buffer: bytes, pos: int, limit: int) -> tuple[bytes, int]:
     """§4.10: a length of at most `limit`, the bytes, their padding."""
-    try:
-        (size,) = _unpack_uint(buffer, pos)
-    except struct.error:
-        raise Truncated(4, max(0, len(buffer) - pos), offset=pos) from None
+    size, start = read_unsigned_int(buffer, pos)
     if size > limit:
         raise OverLimit(limit, size, offset=pos)
-    start = pos + 4
     stop = start + size
     after = stop + (-size & 3)
     if after > len(buffer):
@@ -120,16 +137,14 @@ def read_opaque(buffer: bytes, pos: int, limit: int) -> tuple[bytes, int]:
     return buffer[start:stop], after
 
 
-def write_opaque(value: bytes, limit: int, put: Put) -> None:
+def write_opaque(value: bytes, put: Put, limit: int) -> None:
     """§4.10; OverLimit for more than `limit` bytes."""
     if not isinstance(value, bytes | bytearray | memoryview):
         raise BadValue(f"expected bytes, got {value!r}")
     size = len(value)
     if size > limit:
         raise OverLimit(limit, size)
-    put(_pack_uint(size))
-    put(bytes(value))
-    put(_PAD[size & 3])
+    put(b"".join((size.to_bytes(4), value, _PAD[size & 3])))
 
 
 def text(value: bytes) -> str | bytes:
@@ -146,41 +161,29 @@ def read_string(buffer: bytes, pos: int, limit: int) -> tuple[str | bytes, int]:
     return text(value), after
 
 
-def write_string(value: str | bytes, limit: int, put: Put) -> None:
+def write_string(value: str | bytes, put: Put, limit: int) -> None:
     """§4.11; a str is written as UTF-8, `limit` counts bytes."""
     if isinstance(value, str):
         try:
             value = value.encode()
         except UnicodeEncodeError as error:
             raise BadValue(f"expected text for UTF-8, got {value!r}: {error.reason}") from None
-        size = len(value)
-        if size <= limit:  # nearly every string: one piece instead of three, and no further call
-            put(_pack_uint(size) + value + _PAD[size & 3])
-            return
-    write_opaque(value, limit, put)
+    write_opaque(value, put, limit)
 
 
-def read_count(buffer: bytes, pos: int, limit: int, smallest: int) -> tuple[int, int]:
-    """The count of a variable-length array (§4.13): at most `limit`, and no more than what is left
-    can hold of elements that take `smallest` bytes or more each. The generator refuses elements that
-    take none."""
-    try:
-        (count,) = _unpack_uint(buffer, pos)
-    except struct.error:
-        raise Truncated(4, max(0, len(buffer) - pos), offset=pos) from None
-    if count > limit:
-        raise OverLimit(limit, count, "count", offset=pos)
-    after = pos + 4
-    if count * smallest > len(buffer) - after:
-        raise Truncated(count * smallest, len(buffer) - after, offset=after)
-    return count, after
+def read_fixed_array(
+    buffer: bytes, pos: int, size: int, element: Read[T], *, min_size: int
+) -> tuple[list[T], int]:
+    """§4.12: `size` elements of at least `min_size` bytes each."""
+    need(buffer, pos, size * min_size)
+    return _read_elements(buffer, pos, size, element)
 
 
-def write_count(count: int, limit: int, put: Put) -> None:
-    """§4.13; OverLimit for more than `limit` elements."""
-    if count > limit:
-        raise OverLimit(limit, count, "count")
-    put(_pack_uint(count))
+def write_fixed_array(value: list[T], put: Put, size: int, element: Write[T]) -> None:
+    """§4.12; BadValue for another length."""
+    check_length(value, size)
+    for item in value:
+        element(item, put)
 
 
 def check_length(items: list[Any], size: int) -> None:
@@ -189,132 +192,73 @@ def check_length(items: list[Any], size: int) -> None:
         raise BadValue(f"expected {size} elements, got {len(items)}")
 
 
-# Additional functions for generated code.
-
-_Unpack = Callable[[bytes, int], tuple[Any, ...]]
-#: Layouts are cached permanently: one for each size below _SMALL, and at most _MOST_LAYOUTS in total.
-_SMALL: Final = 128
-_MOST_LAYOUTS: Final = 256
-
-
-class Texts(dict[int, tuple[_Unpack, bytes, int]]):
-    """Layouts of a string or opaque data (§4.10, §4.11) and the fixed-size run after it, by length.
-
-    `texts[size]` is a tuple: a function, the required padding, and the number of bytes to advance by (all
-    but the last `ahead`). The function accepts the buffer and the position of the length word and returns
-    the bytes, their padding and the values of `code`; it raises struct.error if the buffer is too short.
-    OverLimit for a size above the limit.
-    """
-
-    def __init__(self, code: str, limit: int, *, ahead: int = 0) -> None:
-        self._code = code
-        self._limit = limit
-        run = Struct(f">{code}")
-        self._unpack_run = run.unpack_from
-        self._more = 4 + run.size - ahead
-
-    def __missing__(self, size: int) -> tuple[_Unpack, bytes, int]:
-        if size > self._limit:
-            raise OverLimit(self._limit, size)
-        residue = -size & 3
-        if size >= _SMALL and len(self) >= _MOST_LAYOUTS - _SMALL:
-            return self._slice, _PAD[size & 3], size + residue + self._more
-        layout = Struct(f">4x{size}s{residue}s{self._code}")
-        self[size] = made = layout.unpack_from, _PAD[size & 3], size + residue + self._more
-        return made
-
-    def _slice(self, buffer: bytes, pos: int) -> tuple[Any, ...]:
-        """Read a size that has no layout of its own."""
-        (size,) = _unpack_uint(buffer, pos)
-        start = pos + 4
-        stop = start + size
-        after = stop + (-size & 3)
-        run = self._unpack_run(buffer, after)  # which notices that the buffer ends before
-        return buffer[start:stop], buffer[stop:after], *run
+def read_array(
+    buffer: bytes, pos: int, limit: int, element: Read[T], *, min_size: int
+) -> tuple[list[T], int]:
+    """§4.13: a count and as many elements, see `read_count`."""
+    count, pos = read_count(buffer, pos, limit, min_size)
+    return _read_elements(buffer, pos, count, element)
 
 
-def unpadded(value: bytes, padding: bytes, zeros: bytes) -> bytes:
-    """The value itself; BadValue where its padding is not zero."""
-    if padding != zeros:
-        raise BadValue(f"padding {padding.hex()} is not zero")
-    return value
+def write_array(value: list[T], put: Put, limit: int, element: Write[T]) -> None:
+    """§4.13; OverLimit for more than `limit` elements."""
+    write_count(len(value), put, limit)
+    for item in value:
+        element(item, put)
 
 
-def unpadded_text(value: bytes, padding: bytes, zeros: bytes) -> str | bytes:
-    """As `unpadded`, for a string (see `text`)."""
-    if padding != zeros:
-        raise BadValue(f"padding {padding.hex()} is not zero")
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value
+def _read_elements(buffer: bytes, pos: int, count: int, element: Read[T]) -> tuple[list[T], int]:
+    items = []
+    for _ in range(count):
+        item, pos = element(buffer, pos)
+        items.append(item)
+    return items, pos
 
 
-def too_many(count: int, pos: int) -> ProtocolError:
-    """The error for a count above the limit, or of more elements than can follow at `pos`."""
-    return BadValue(f"{count} elements are too many", offset=pos)
+def read_count(buffer: bytes, pos: int, limit: int, min_size: int) -> tuple[int, int]:
+    """The count of a variable-length array (§4.13): at most `limit`, and no more than the remaining bytes
+    can hold of elements of at least `min_size` bytes. The generator rejects elements of no size."""
+    count, after = read_unsigned_int(buffer, pos)
+    if count > limit:
+        raise OverLimit(limit, count, "count", offset=pos)
+    if count * min_size > len(buffer) - after:
+        raise Truncated(count * min_size, len(buffer) - after, offset=after)
+    return count, after
 
 
-#: Optional-data and booleans as they lie on the wire (§4.4, §4.19).
-FALSE: Final = b"\0\0\0\0"
-TRUE: Final = b"\0\0\0\1"
+def write_count(count: int, put: Put, limit: int) -> None:
+    """§4.13; OverLimit for more than `limit` elements."""
+    if count > limit:
+        raise OverLimit(limit, count, "count")
+    write_unsigned_int(count, put)
 
 
-def no_boolean(pos: int) -> ProtocolError:
-    """The error for four bytes at `pos` that are neither FALSE nor TRUE (or fewer than four)."""
-    return BadValue("neither 0 nor 1", offset=pos)
+def read_optional(buffer: bytes, pos: int, element: Read[T]) -> tuple[T | None, int]:
+    """§4.19: None for absent data."""
+    present, pos = read_bool(buffer, pos)
+    return element(buffer, pos) if present else (None, pos)
+
+
+def write_optional(value: object, put: Put, element: Write[Any]) -> None:
+    """§4.19: absent data for None."""
+    write_bool(value is not None, put)
+    if value is not None:
+        element(value, put)
 
 
 def no_arm(discriminant: int, pos: int | None = None) -> BadValue:
-    """The error for a discriminant that has no arm in a union without a default."""
+    """Return the error for a discriminant that has no arm in a union without a default (§4.15)."""
     return BadValue(f"no arm for discriminant {int(discriminant)}", offset=pos)
 
 
-def no_value(value: None) -> None:
-    """A void arm carries None, or BadValue."""
+def write_void(value: None, put: Put) -> None:
+    """§4.16; BadValue for a value other than None."""
     if value is not None:
         raise BadValue(f"expected None (the arm is void), got {value!r}")
 
 
 def deeper(depth: int, pos: int | None = None) -> int:
-    """One level more of a type that contains itself; OverLimit beyond MAX_DEPTH."""
+    """Return the depth of one more level of a type that contains itself; OverLimit beyond MAX_DEPTH."""
     if depth >= MAX_DEPTH:
         raise OverLimit(MAX_DEPTH, depth + 1, "depth", offset=pos)
     return depth + 1
-
-
-def boolean(number: int) -> bool:
-    """A boolean that was read as a number; BadValue for any but 0 and 1."""
-    if number > 1:
-        raise BadValue(f"boolean {number} is neither 0 nor 1")
-    return number == 1
-
-
-def bit(value: bool) -> int:
-    """The number that stands for a boolean; BadValue for any but True and False."""
-    if value not in (False, True):
-        raise BadValue(f"expected True or False, got {value!r}")
-    return int(value)
-
-
-def exact(value: bytes, size: int) -> bytes:
-    """The bytes themselves when there are `size` of them, for `struct` would cut or fill them."""
-    if len(value) != size:
-        raise BadValue(f"expected {size} bytes, got {len(value)}")
-    return value
-
-
-def need_elements(buffer: bytes, pos: int, count: int, smallest: int) -> int:
-    """`count`, when that many elements of at least `smallest` bytes can be left (§4.12)."""
-    need(buffer, pos, count * smallest)
-    return count
-
-
-def read_numbers(buffer: bytes, pos: int, count: int, code: str) -> tuple[list[Any], int]:
-    """`count` numbers of one `struct` code, or struct.error."""
-    return list(struct.unpack_from(f">{count}{code}", buffer, pos)), pos + count * (8 if code in "qQd" else 4)
-
-
-def write_numbers(values: list[Any], code: str, put: Put) -> None:
-    """The other way; struct.error for what does not fit."""
-    put(struct.pack(f">{len(values)}{code}", *values))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,15 +262,35 @@ def children(node: Node) -> tuple[Node, ...]:
             return tuple(part.node for part in declared_parts(node))
 
 
+def keyword_of(node: Node) -> Literal["struct", "union", "enum", "typedef"]:
+    """Return the keyword of a definition with this body or declaration."""
+    match node:
+        case Structure():
+            return "struct"
+        case UnionType():
+            return "union"
+        case Enumeration():
+            return "enum"
+        case _:
+            return "typedef"
+
+
+def limit_of(node: Node) -> Bound | None:
+    """Return the limit of variable-length opaque data, a string or a variable-length array; else None."""
+    match node:
+        case Opaque(limit) | String(limit) | Array(limit=limit):
+            return limit
+        case _:
+            return None
+
+
 def bound_of(node: Node) -> Bound | None:
     """Return the length or the limit of opaque data, a string or an array; None where there is none."""
     match node:
         case FixedOpaque(size) | FixedArray(size=size):
             return size
-        case Opaque(limit) | String(limit) | Array(limit=limit):
-            return limit
         case _:
-            return None
+            return limit_of(node)
 
 
 def body_of(node: Node, definitions: Definitions) -> tuple[Named, Structure | UnionType | Enumeration] | None:

@@ -77,19 +77,19 @@ class Visitor(ABC, Generic[R, *Args]):
         result: R = getattr(self, _METHODS[type(node)])(node, *args)
         return result
 
-    # Groups
+    # Groups: a subclass without one has a method for each of its kinds
 
     def scalar(self, node: xdr.Node, *args: *Args) -> R:
         """No data, a number, a boolean or an enumeration."""
-        raise NotImplementedError
+        raise TypeError(f"no method for {type(node).__name__}")
 
     def binary(self, node: xdr.FixedOpaque | xdr.Opaque, *args: *Args) -> R:
         """Opaque data."""
-        raise NotImplementedError
+        raise TypeError(f"no method for {type(node).__name__}")
 
     def sequence(self, node: xdr.FixedArray | xdr.Array, *args: *Args) -> R:
         """An array."""
-        raise NotImplementedError
+        raise TypeError(f"no method for {type(node).__name__}")
 
     # Kinds
 

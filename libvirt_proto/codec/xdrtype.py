@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from functools import cache, cached_property
@@ -46,8 +45,9 @@ def type_table(package: str) -> TypeTable:
 class XdrType:
     """A named type of a generated module.
 
-    `decode` and `encode` are the generated functions: they accept only canonical XDR and raise bare errors.
-    `read`, `from_bytes` and `to_bytes` are for all other callers. `types` has all types of the package.
+    `decode` and `encode` are the generated functions: they accept only canonical XDR, and their errors have
+    no path. `read`, `from_bytes` and `to_bytes` are for all other callers. `types` has all types of the
+    package.
     """
 
     def __init__(self, reference: Named, types: TypeTable, binding: Binding) -> None:
@@ -95,7 +95,7 @@ class XdrType:
         """Read a value at `pos`. Any bytes give a Reading, which has the error and the remarks."""
         try:
             return Reading(*self.decode(data, pos))
-        except (struct.error, ProtocolError, RecursionError):
+        except (ProtocolError, RecursionError):
             pass  # and drop the error: its traceback holds all that was decoded
         return interpreter.read(self.types, self.reference, data, pos)
 
@@ -118,7 +118,7 @@ class XdrType:
         parts: list[bytes] = []
         try:
             self.encode(value, parts.append)
-        except (struct.error, ProtocolError, AttributeError, TypeError, OverflowError, RecursionError):
+        except (ProtocolError, AttributeError, TypeError, RecursionError):
             return interpreter.write(self.types, self.reference, value)
         return b"".join(parts)
 

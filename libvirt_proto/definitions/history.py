@@ -127,8 +127,8 @@ def _facts(key: Key) -> Facts | None:
     )
 
 
-def _span(said: Any) -> Span:
-    return Span(said) if isinstance(said, str) else Span(None, *said)
+def _span(data: Any) -> Span:
+    return Span(data) if isinstance(data, str) else Span(None, *data)
 
 
 def _data() -> Any:

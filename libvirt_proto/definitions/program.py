@@ -19,10 +19,10 @@ Load = Callable[[str], "XdrType"]
 
 
 @cache
-def _annotations(said: tuple[Any, ...]) -> Annotations:
-    if not said:
+def _annotations(fields: tuple[Any, ...]) -> Annotations:
+    if not fields:
         return Annotations()
-    generate, priority, readstream, writestream, sparseflag, acl, aclfilter = said
+    generate, priority, readstream, writestream, sparseflag, acl, aclfilter = fields
     rules = None if acl is None else tuple(AccessRule(*rule) for rule in acl)
     filters = tuple(AccessRule(*rule) for rule in aclfilter)
     return Annotations(generate, priority, readstream, writestream, sparseflag, rules, filters)
@@ -34,8 +34,8 @@ class Procedure:
     (`auth_list`).
 
     The locations of its types, None for void, consist of module and type (`remote.remote_auth_list_ret`), for
-    `load`, so that types are loaded only when needed. `said` has the fields of Annotations in order, with
-    AccessRules as tuples.
+    `load`, so that types are loaded only when needed. `annotation_fields` are
+    those of Annotations in order, with AccessRules as tuples.
     """
 
     number: int
@@ -45,12 +45,12 @@ class Procedure:
     args_place: str | None = None
     ret_place: str | None = None
     msg_place: str | None = None
-    said: tuple[Any, ...] = ()
+    annotation_fields: tuple[Any, ...] = ()
 
     @property
     def annotations(self) -> Annotations:
         """The annotations in its .x comment."""
-        return _annotations(self.said)
+        return _annotations(self.annotation_fields)
 
     @property
     def args(self) -> XdrType | None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import heapq
+import shlex
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from ..events import Captured, Closed, ConnectionEvent
-from ..names.public import names
-from ..rpc.message import Header
+from ..events import Captured, Closed, ConnectionEvent, ProbeEvent
+from ..rpc.message import Header, Status
+from ..rpc.objects import ObjectFinder
+from ..rpc.reported import reported_error
 from ..session import Exchange, Sessions, Stream, role
+from ..text import resolution
 from . import negotiation
 from .limit_usage import LimitUsage
 from .results import (
@@ -50,10 +53,20 @@ class Measure:
 
     It keeps the latency of each exchange (8 bytes), for exact percentiles, but no messages. `top` is the
     number of reported slowest exchanges and values closest to their limits. `redacted` is reported unchanged.
+    `decode` is the command that shows messages of the inputs, in words; None if they are not files.
     """
 
-    def __init__(self, registry: Registry, top: int, redacted: str | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        top: int,
+        redacted: str | None = None,
+        decode: Sequence[str] | None = ("libvirt-proto", "decode"),
+    ) -> None:
         self._redacted = redacted
+        self._decode = decode
+        self._objects = ObjectFinder(registry)
+        self._resolution = 10**9
         self._registry = registry
         self._top = top
         self._limits = LimitUsage(registry)
@@ -66,6 +79,7 @@ class Measure:
         self._slowest: list[tuple[int, int, Slow]] = []
         self._unanswered: list[Unanswered] = []
         self._file = ""
+        self._files: list[str] = []
         self._sessions = Sessions(registry)
 
     def source(self, file: str) -> None:
@@ -73,12 +87,15 @@ class Measure:
         self._exchanges(self._sessions.finish())
         self._sessions = Sessions(self._registry)
         self._file = _text(file)
+        self._files.append(self._file)
         self._totals.files += 1
 
-    def add(self, item: Captured | ConnectionEvent | Closed) -> None:
+    def add(self, item: Captured | ConnectionEvent | ProbeEvent | Closed) -> None:
         """Add a message or an event of a connection."""
         if isinstance(item, ConnectionEvent):
-            self._told(item)
+            self._add_event(item)
+            return
+        if isinstance(item, ProbeEvent):
             return
         if isinstance(item, Captured):
             self._message(item)
@@ -90,6 +107,7 @@ class Measure:
         totals = self._totals
         totals.outcomes = dict(self._outcomes.most_common())
         totals.notices = dict(notices)
+        totals.resolution_ns = None if totals.start_ns is None else self._resolution
         procedures = [calls.figures() for calls in self._procedures.values()]
         procedures.sort(key=lambda p: (-(p.latency.total_ns if p.latency else 0), -p.calls, p.prog, p.proc))
         slowest = sorted(self._slowest, key=lambda slow: (-slow[0], -slow[1]))
@@ -102,6 +120,7 @@ class Measure:
             [slow for _, _, slow in slowest],
             sorted(self._unanswered, key=lambda call: call.call.time_ns or 0),
             self._limits.nearest(self._top),
+            self._show("--exchanges", "--errors-only", files=self._files) if self._errors else None,
             self._redacted or msgspec.UNSET,
         )
 
@@ -114,6 +133,8 @@ class Measure:
             each.start_ns = _least(each.start_ns, captured.time_ns)
             each.end_ns = _most(each.end_ns, captured.time_ns)
             each.messages += 1
+        if captured.time_ns is not None and captured.time_ns % self._resolution:
+            self._resolution = min(self._resolution, resolution(captured.time_ns))
         totals.bytes += message.length
         totals.malformed += message.malformed
         if connection.start_ns is not None and connection.end_ns is not None:
@@ -152,12 +173,12 @@ class Measure:
             self._totals.connections += self._enter(self._connections, key, found)
         return found
 
-    def _told(self, event: ConnectionEvent) -> None:
+    def _add_event(self, event: ConnectionEvent) -> None:
         """Add what a daemon reports about a connection that already has messages."""
         id_ = None if event.connection is None else event.connection.id
         connection = self._connections.get((self._totals.files, id_)) if id_ is not None else None
         if connection is not None:
-            negotiation.told(connection, event.kind)
+            negotiation.add_event(connection, event.kind)
 
     def _event(self, header: Header, length: int) -> None:
         key = (header.prog, header.vers, header.proc)
@@ -199,7 +220,8 @@ class Measure:
             if connection is not None:
                 connection.unanswered += 1
             if len(self._unanswered) < MAX_ROWS:
-                self._unanswered.append(Unanswered(exchange.outcome, self._where(call)))
+                subject = self._objects.subject(call.message, None)
+                self._unanswered.append(Unanswered(exchange.outcome, self._where(call), subject))
             else:
                 self._totals.left_out += 1
         if call is not None and reply is not None and exchange.latency_ns is not None:
@@ -207,23 +229,30 @@ class Measure:
 
     def _error(self, captured: Captured) -> None:
         """Add an error reply, or the error that ended a stream."""
-        payload = captured.message.payload
-        code = getattr(payload, "code", None)
-        if code is None:  # it is truncated or missing
+        reported = reported_error(captured.message)
+        if reported is None:  # it is truncated or missing
             return
-        error = self._errors.get(code)
+        error = self._errors.get(reported.code)
         if error is None:
-            text = getattr(payload, "message", None)
-            text = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
-            error = ErrorFigures(code, names("virErrorNumber").get(code), 0, self._where(captured), text)
-            self._enter(self._errors, code, error)
+            error = ErrorFigures(
+                reported.code, reported.code_name, 0, self._where(captured), reported.message
+            )
+            self._enter(self._errors, reported.code, error)
         error.count += 1
 
     def _slow(self, latency: int, exchange: Exchange, call: Captured, reply: Captured) -> None:
         full = len(self._slowest) >= self._top
         if full and (not self._slowest or latency <= self._slowest[0][0]):
             return
-        slow = Slow(latency, self._where(call), reply.n, exchange.outcome)
+        failed = next(map(reported_error, (part.message for part in exchange.failures)), None)
+        slow = Slow(
+            latency,
+            self._where(call),
+            reply.n,
+            exchange.outcome,
+            self._objects.subject(call.message, reply.message),
+            None if failed is None else str(failed),
+        )
         entry = (latency, -self._totals.exchanges, slow)  # of equal ones, the earlier counts as slower
         (heapq.heappushpop if full else heapq.heappush)(self._slowest, entry)
 
@@ -255,7 +284,23 @@ class Measure:
             header.proc,
             procedure,
             header.serial,
+            self._command(captured),
         )
+
+    def _command(self, captured: Captured) -> str | None:
+        """Return the command that shows a message, with the call and the reply that belong to it."""
+        header = captured.message.header
+        is_data = role(header) == "stream" and header.status == Status.VIR_NET_CONTINUE
+        whole = role(header) in ("call", "reply", "stream") and not is_data
+        options = (*(["--exchanges"] if whole else ()), "--message", str(captured.n))
+        return self._show(*options, files=[self._file])
+
+    def _show(self, *options: str, files: Sequence[str]) -> str | None:
+        if self._decode is None:
+            return None
+        # Neither an option nor standard input.
+        paths = [f"./{file}" if file.startswith("-") and file != "-" else file for file in files]
+        return shlex.join([*self._decode, *options, *paths])
 
 
 class _Calls:

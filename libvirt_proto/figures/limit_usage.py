@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..codec.lengths import LengthWalks, Walk
-from ..codec.limits import MAX_FDS, MAX_FRAME
 from ..codec.xdrtype import TypeTable
 from ..errors import OverLimit, ProtocolError
 from ..rpc.limits import longest_frame, most_descriptors
+from ..rpc.wire import MAX_FDS, MAX_FRAME
 from .results import Closeness, Where
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ def note(connection: ConnectionFigures, program: str, procedure: str, exchange: 
         connection.registrations.append(Registration(procedure, event, name, callback))
 
 
-def told(connection: ConnectionFigures, kind: str) -> None:
+def add_event(connection: ConnectionFigures, kind: str) -> None:
     """Note what an event reveals: a daemon's log has the outcome of an authentication, but not its
     payloads."""
     result = _RESULTS.get(kind)

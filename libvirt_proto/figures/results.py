@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import msgspec
 
+from ..rpc.objects import NamedObject
 from ..session import Outcome
 
 
 class Where(msgspec.Struct, frozen=True):
     """A message: its file and number there, and fields of its header. Names are None for numbers without a
-    definition."""
+    definition. `command` shows the message, or the exchange that it belongs to; None for a live source."""
 
     file: str
     n: int
@@ -22,6 +23,7 @@ class Where(msgspec.Struct, frozen=True):
     proc: int
     procedure: str | None
     serial: int
+    command: str | None = None
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -168,19 +170,23 @@ class ErrorFigures(msgspec.Struct):
 
 
 class Slow(msgspec.Struct, frozen=True):
-    """A slow exchange; `call` and `reply` are the numbers of its messages."""
+    """A slow exchange; `call` is its call, `reply` the number of the reply, `object` what it is about, and
+    `error` the reason of a failure."""
 
     latency_ns: int
     call: Where
     reply: int
     outcome: Outcome
+    object: NamedObject | None = None
+    error: str | None = None
 
 
 class Unanswered(msgspec.Struct, frozen=True):
-    """A call without a reply, and the reason."""
+    """A call without a reply, the reason, and what the call is about."""
 
     outcome: Outcome
     call: Where
+    object: NamedObject | None = None
 
 
 class Closeness(msgspec.Struct, frozen=True):
@@ -201,7 +207,8 @@ class Closeness(msgspec.Struct, frozen=True):
 class Totals(msgspec.Struct):
     """Totals over all files. `other` counts messages of unknown type, `malformed` those with a malformed
     payload. `outcomes` counts exchanges by outcome, `notices` notices by code. `left_out` counts rows left
-    out of the lists below, which would have become too long."""
+    out of the lists below, which would have become too long. `resolution_ns` is the coarsest of 1 s, 1 ms,
+    1 µs and 1 ns that all times are multiples of; None without times."""
 
     files: int = 0
     messages: int = 0
@@ -221,12 +228,13 @@ class Totals(msgspec.Struct):
     outcomes: dict[str, int] = msgspec.field(default_factory=dict)
     notices: dict[str, int] = msgspec.field(default_factory=dict)
     left_out: int = 0
+    resolution_ns: int | None = None
 
 
 class Statistics(msgspec.Struct):
     """All statistics. `procedures` are in order of their total time, `connections` in the order of their
-    files, `unanswered` in the order of their calls, the rest with the largest first. `redacted` is `secrets`
-    or `all`, and present only if messages were redacted."""
+    files, `unanswered` in the order of their calls, the rest with the largest first. `errors_command` shows
+    all failed calls. `redacted` is `secrets` or `all`, and present only if messages were redacted."""
 
     totals: Totals
     procedures: list[ProcedureFigures]
@@ -236,4 +244,5 @@ class Statistics(msgspec.Struct):
     slowest: list[Slow]
     unanswered: list[Unanswered]
     limits: list[Closeness]
+    errors_command: str | None = None
     redacted: str | msgspec.UnsetType = msgspec.UNSET

@@ -4,29 +4,37 @@
 #   584691a6a05bc09c639605c4c2cd41b55d59e9d9b466d694415a636b5bbd957a  admin_protocol.x
 """admin_protocol.x: types, each with its decoder and encoder.
 
-Decoders take a buffer and a position and give the value and the next position; encoders call `put`
-with pieces of bytes. They accept only canonical XDR and raise bare errors: for all other uses there are
+Decoders map a buffer and a position to the value and the next position; encoders call `put` with
+pieces of bytes. They accept only canonical XDR, and their errors have no path: elsewhere, use
 `XdrType.from_bytes` and `to_bytes` (see TYPES).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from struct import Struct
 from typing import Any, Final
 
 from libvirt_proto.codec.primitives import (
-    FALSE,
-    TRUE,
     Put,
-    Texts,
     no_arm,
-    no_boolean,
+    read_array,
+    read_double,
+    read_enum,
+    read_hyper,
+    read_int,
+    read_optional,
+    read_string,
+    read_unsigned_hyper,
+    read_unsigned_int,
     require_api,
-    too_many,
-    unpadded_text,
-    write_count,
+    write_array,
+    write_double,
+    write_hyper,
+    write_int,
+    write_optional,
     write_string,
+    write_unsigned_hyper,
+    write_unsigned_int,
 )
 from libvirt_proto.codec.values import XdrStruct, XdrUnion
 from libvirt_proto.codec.xdrtype import TypeBindings
@@ -49,29 +57,6 @@ ADMIN_SERVER_CLIENT_LIMITS_MAX: Final = 32
 ADMIN_PROGRAM: Final = 0x06900690
 ADMIN_PROTOCOL_VERSION: Final = 1
 
-# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
-_I_from = Struct(">I").unpack_from
-_text = Texts("", ADMIN_STRING_MAX)
-_i_to = Struct(">i").pack
-_I_to = Struct(">I").pack
-_q_to = Struct(">q").pack
-_Q_to = Struct(">Q").pack
-_d_to = Struct(">d").pack
-_i_from = Struct(">i").unpack_from
-_q_from = Struct(">q").unpack_from
-_Q_from = Struct(">Q").unpack_from
-_d_from = Struct(">d").unpack_from
-_text_i = Texts("i", ADMIN_STRING_MAX)
-_QqI_to = Struct(">QqI").pack
-_text_QqI = Texts("QqI", ADMIN_STRING_MAX)
-_2I_to = Struct(">2I").pack
-_2I_from = Struct(">2I").unpack_from
-_text_I = Texts("I", ADMIN_STRING_MAX)
-_text_2I = Texts("2I", ADMIN_STRING_MAX)
-_QI_to = Struct(">QI").pack
-_text_QI = Texts("QI", ADMIN_STRING_MAX)
-_text_Qq2I = Texts("Qq2I", ADMIN_STRING_MAX)
-
 
 # typedef string admin_nonnull_string<ADMIN_STRING_MAX>;
 # Since: 1.2.17.
@@ -80,15 +65,11 @@ AdminNonnullString = str | bytes
 
 
 def decode_admin_nonnull_string(buffer: bytes, pos: int) -> tuple[AdminNonnullString, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    result, padding = unpack(buffer, pos)
-    result = unpadded_text(result, padding, zeros)
-    return result, pos + length
+    return read_string(buffer, pos, ADMIN_STRING_MAX)
 
 
 def encode_admin_nonnull_string(value: AdminNonnullString, put: Put) -> None:
-    write_string(value, ADMIN_STRING_MAX, put)
+    write_string(value, put, ADMIN_STRING_MAX)
 
 
 # typedef admin_nonnull_string *admin_string;
@@ -97,27 +78,11 @@ AdminString = AdminNonnullString | None
 
 
 def decode_admin_string(buffer: bytes, pos: int) -> tuple[AdminString, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        result, padding = unpack(buffer, pos)
-        result = unpadded_text(result, padding, zeros)
-        pos += length
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_admin_nonnull_string)
 
 
 def encode_admin_string(value: AdminString, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        write_string(value, ADMIN_STRING_MAX, put)
+    write_optional(value, put, encode_admin_nonnull_string)
 
 
 class AdminTypedParamValue(XdrUnion, frozen=True):
@@ -144,60 +109,57 @@ class AdminTypedParamValue(XdrUnion, frozen=True):
 
     xdr_name = "admin_typed_param_value"
     type: int
-    value: bytes | float | int | str
+    value: int | float | AdminNonnullString
 
 
 def decode_admin_typed_param_value(buffer: bytes, pos: int) -> tuple[AdminTypedParamValue, int]:
-    (type_,) = _i_from(buffer, pos)
-    pos += 4
-    if type_ == 1:  # VIR_TYPED_PARAM_INT
-        (result,) = _i_from(buffer, pos)
-        pos += 4
-    elif type_ == 2:  # VIR_TYPED_PARAM_UINT
-        (result,) = _I_from(buffer, pos)
-        pos += 4
-    elif type_ == 3:  # VIR_TYPED_PARAM_LLONG
-        (result,) = _q_from(buffer, pos)
-        pos += 8
-    elif type_ == 4:  # VIR_TYPED_PARAM_ULLONG
-        (result,) = _Q_from(buffer, pos)
-        pos += 8
-    elif type_ == 5:  # VIR_TYPED_PARAM_DOUBLE
-        (result,) = _d_from(buffer, pos)
-        pos += 8
-    elif type_ == 6:  # VIR_TYPED_PARAM_BOOLEAN
-        (result,) = _i_from(buffer, pos)
-        pos += 4
-    elif type_ == 7:  # VIR_TYPED_PARAM_STRING
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        result, padding = unpack(buffer, pos)
-        result = unpadded_text(result, padding, zeros)
-        pos += length
-    else:
-        raise no_arm(type_, pos - 4)
-    return AdminTypedParamValue(type_, result), pos
+    type_, pos = read_int(buffer, pos)
+    match type_:
+        case 1:  # VIR_TYPED_PARAM_INT
+            i, pos = read_int(buffer, pos)
+            return AdminTypedParamValue(type_, i), pos
+        case 2:  # VIR_TYPED_PARAM_UINT
+            ui, pos = read_unsigned_int(buffer, pos)
+            return AdminTypedParamValue(type_, ui), pos
+        case 3:  # VIR_TYPED_PARAM_LLONG
+            l, pos = read_hyper(buffer, pos)
+            return AdminTypedParamValue(type_, l), pos
+        case 4:  # VIR_TYPED_PARAM_ULLONG
+            ul, pos = read_unsigned_hyper(buffer, pos)
+            return AdminTypedParamValue(type_, ul), pos
+        case 5:  # VIR_TYPED_PARAM_DOUBLE
+            d, pos = read_double(buffer, pos)
+            return AdminTypedParamValue(type_, d), pos
+        case 6:  # VIR_TYPED_PARAM_BOOLEAN
+            b, pos = read_int(buffer, pos)
+            return AdminTypedParamValue(type_, b), pos
+        case 7:  # VIR_TYPED_PARAM_STRING
+            s, pos = decode_admin_nonnull_string(buffer, pos)
+            return AdminTypedParamValue(type_, s), pos
+        case _:
+            raise no_arm(type_, pos - 4)
 
 
 def encode_admin_typed_param_value(value: AdminTypedParamValue, put: Put) -> None:
-    put(_i_to(value.type))
-    result: Any = value.value
-    if value.type == 1:  # VIR_TYPED_PARAM_INT
-        put(_i_to(result))
-    elif value.type == 2:  # VIR_TYPED_PARAM_UINT
-        put(_I_to(result))
-    elif value.type == 3:  # VIR_TYPED_PARAM_LLONG
-        put(_q_to(result))
-    elif value.type == 4:  # VIR_TYPED_PARAM_ULLONG
-        put(_Q_to(result))
-    elif value.type == 5:  # VIR_TYPED_PARAM_DOUBLE
-        put(_d_to(result))
-    elif value.type == 6:  # VIR_TYPED_PARAM_BOOLEAN
-        put(_i_to(result))
-    elif value.type == 7:  # VIR_TYPED_PARAM_STRING
-        write_string(result, ADMIN_STRING_MAX, put)
-    else:
-        raise no_arm(value.type)
+    write_int(value.type, put)
+    arm: Any = value.value
+    match value.type:
+        case 1:  # VIR_TYPED_PARAM_INT
+            write_int(arm, put)
+        case 2:  # VIR_TYPED_PARAM_UINT
+            write_unsigned_int(arm, put)
+        case 3:  # VIR_TYPED_PARAM_LLONG
+            write_hyper(arm, put)
+        case 4:  # VIR_TYPED_PARAM_ULLONG
+            write_unsigned_hyper(arm, put)
+        case 5:  # VIR_TYPED_PARAM_DOUBLE
+            write_double(arm, put)
+        case 6:  # VIR_TYPED_PARAM_BOOLEAN
+            write_int(arm, put)
+        case 7:  # VIR_TYPED_PARAM_STRING
+            encode_admin_nonnull_string(arm, put)
+        case _:
+            raise no_arm(value.type)
 
 
 class AdminTypedParam(XdrStruct, frozen=True):
@@ -215,51 +177,14 @@ class AdminTypedParam(XdrStruct, frozen=True):
     value: AdminTypedParamValue
 
 
-def list_admin_typed_param(buffer: bytes, pos: int, count: int) -> tuple[list[AdminTypedParam], int]:
-    items = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_i[size]
-        field, padding, value__type = unpack(buffer, pos)
-        field = unpadded_text(field, padding, zeros)
-        pos += length
-        if value__type == 1:  # VIR_TYPED_PARAM_INT
-            (value_,) = _i_from(buffer, pos)
-            pos += 4
-        elif value__type == 2:  # VIR_TYPED_PARAM_UINT
-            (value_,) = _I_from(buffer, pos)
-            pos += 4
-        elif value__type == 3:  # VIR_TYPED_PARAM_LLONG
-            (value_,) = _q_from(buffer, pos)
-            pos += 8
-        elif value__type == 4:  # VIR_TYPED_PARAM_ULLONG
-            (value_,) = _Q_from(buffer, pos)
-            pos += 8
-        elif value__type == 5:  # VIR_TYPED_PARAM_DOUBLE
-            (value_,) = _d_from(buffer, pos)
-            pos += 8
-        elif value__type == 6:  # VIR_TYPED_PARAM_BOOLEAN
-            (value_,) = _i_from(buffer, pos)
-            pos += 4
-        elif value__type == 7:  # VIR_TYPED_PARAM_STRING
-            (size,) = _I_from(buffer, pos)
-            unpack, zeros, length = _text[size]
-            value_, padding = unpack(buffer, pos)
-            value_ = unpadded_text(value_, padding, zeros)
-            pos += length
-        else:
-            raise no_arm(value__type, pos - 4)
-        items.append(AdminTypedParam(field, AdminTypedParamValue(value__type, value_)))
-    return items, pos
-
-
 def decode_admin_typed_param(buffer: bytes, pos: int) -> tuple[AdminTypedParam, int]:
-    (result,), pos = list_admin_typed_param(buffer, pos, 1)
-    return result, pos
+    field, pos = decode_admin_nonnull_string(buffer, pos)
+    value_, pos = decode_admin_typed_param_value(buffer, pos)
+    return AdminTypedParam(field, value_), pos
 
 
 def encode_admin_typed_param(value: AdminTypedParam, put: Put) -> None:
-    write_string(value.field, ADMIN_STRING_MAX, put)
+    encode_admin_nonnull_string(value.field, put)
     encode_admin_typed_param_value(value.value, put)
 
 
@@ -277,15 +202,12 @@ class AdminNonnullServer(XdrStruct, frozen=True):
 
 
 def decode_admin_nonnull_server(buffer: bytes, pos: int) -> tuple[AdminNonnullServer, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return AdminNonnullServer(name), pos + length
+    name, pos = decode_admin_nonnull_string(buffer, pos)
+    return AdminNonnullServer(name), pos
 
 
 def encode_admin_nonnull_server(value: AdminNonnullServer, put: Put) -> None:
-    write_string(value.name, ADMIN_STRING_MAX, put)
+    encode_admin_nonnull_string(value.name, put)
 
 
 class AdminNonnullClient(XdrStruct, frozen=True):
@@ -308,16 +230,18 @@ class AdminNonnullClient(XdrStruct, frozen=True):
 
 
 def decode_admin_nonnull_client(buffer: bytes, pos: int) -> tuple[AdminNonnullClient, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_QqI[size]
-    srv_name, padding, id, timestamp, transport = unpack(buffer, pos)
-    srv_name = unpadded_text(srv_name, padding, zeros)
-    return AdminNonnullClient(AdminNonnullServer(srv_name), id, timestamp, transport), pos + length
+    srv, pos = decode_admin_nonnull_server(buffer, pos)
+    id, pos = read_unsigned_hyper(buffer, pos)
+    timestamp, pos = read_hyper(buffer, pos)
+    transport, pos = read_unsigned_int(buffer, pos)
+    return AdminNonnullClient(srv, id, timestamp, transport), pos
 
 
 def encode_admin_nonnull_client(value: AdminNonnullClient, put: Put) -> None:
     encode_admin_nonnull_server(value.srv, put)
-    put(_QqI_to(value.id, value.timestamp, value.transport))
+    write_unsigned_hyper(value.id, put)
+    write_hyper(value.timestamp, put)
+    write_unsigned_int(value.transport, put)
 
 
 class AdminConnectOpenArgs(XdrStruct, frozen=True):
@@ -336,11 +260,12 @@ class AdminConnectOpenArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_open_args(buffer: bytes, pos: int) -> tuple[AdminConnectOpenArgs, int]:
-    return AdminConnectOpenArgs(*_I_from(buffer, pos)), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminConnectOpenArgs(flags), pos
 
 
 def encode_admin_connect_open_args(value: AdminConnectOpenArgs, put: Put) -> None:
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class AdminConnectGetLibVersionRet(XdrStruct, frozen=True):
@@ -358,11 +283,12 @@ class AdminConnectGetLibVersionRet(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_get_lib_version_ret(buffer: bytes, pos: int) -> tuple[AdminConnectGetLibVersionRet, int]:
-    return AdminConnectGetLibVersionRet(*_Q_from(buffer, pos)), pos + 8
+    libVer, pos = read_unsigned_hyper(buffer, pos)
+    return AdminConnectGetLibVersionRet(libVer), pos
 
 
 def encode_admin_connect_get_lib_version_ret(value: AdminConnectGetLibVersionRet, put: Put) -> None:
-    put(_Q_to(value.libVer))
+    write_unsigned_hyper(value.libVer, put)
 
 
 class AdminConnectListServersArgs(XdrStruct, frozen=True):
@@ -381,11 +307,14 @@ class AdminConnectListServersArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_list_servers_args(buffer: bytes, pos: int) -> tuple[AdminConnectListServersArgs, int]:
-    return AdminConnectListServersArgs(*_2I_from(buffer, pos)), pos + 8
+    need_results, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminConnectListServersArgs(need_results, flags), pos
 
 
 def encode_admin_connect_list_servers_args(value: AdminConnectListServersArgs, put: Put) -> None:
-    put(_2I_to(value.need_results, value.flags))
+    write_unsigned_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class AdminConnectListServersRet(XdrStruct, frozen=True):
@@ -404,27 +333,14 @@ class AdminConnectListServersRet(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_list_servers_ret(buffer: bytes, pos: int) -> tuple[AdminConnectListServersRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > ADMIN_SERVER_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    servers = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item_name, padding = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        servers.append(AdminNonnullServer(item_name))
-    (ret,) = _I_from(buffer, pos)
-    return AdminConnectListServersRet(servers, ret), pos + 4
+    servers, pos = read_array(buffer, pos, ADMIN_SERVER_LIST_MAX, decode_admin_nonnull_server, min_size=4)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return AdminConnectListServersRet(servers, ret), pos
 
 
 def encode_admin_connect_list_servers_ret(value: AdminConnectListServersRet, put: Put) -> None:
-    write_count(len(value.servers), ADMIN_SERVER_LIST_MAX, put)
-    for item in value.servers:
-        encode_admin_nonnull_server(item, put)
-    put(_I_to(value.ret))
+    write_array(value.servers, put, ADMIN_SERVER_LIST_MAX, encode_admin_nonnull_server)
+    write_unsigned_int(value.ret, put)
 
 
 class AdminConnectLookupServerArgs(XdrStruct, frozen=True):
@@ -443,16 +359,14 @@ class AdminConnectLookupServerArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_lookup_server_args(buffer: bytes, pos: int) -> tuple[AdminConnectLookupServerArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    name, padding, flags = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return AdminConnectLookupServerArgs(name, flags), pos + length
+    name, pos = decode_admin_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminConnectLookupServerArgs(name, flags), pos
 
 
 def encode_admin_connect_lookup_server_args(value: AdminConnectLookupServerArgs, put: Put) -> None:
-    write_string(value.name, ADMIN_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_admin_nonnull_string(value.name, put)
+    write_unsigned_int(value.flags, put)
 
 
 class AdminConnectLookupServerRet(XdrStruct, frozen=True):
@@ -469,11 +383,8 @@ class AdminConnectLookupServerRet(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_lookup_server_ret(buffer: bytes, pos: int) -> tuple[AdminConnectLookupServerRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    srv_name, padding = unpack(buffer, pos)
-    srv_name = unpadded_text(srv_name, padding, zeros)
-    return AdminConnectLookupServerRet(AdminNonnullServer(srv_name)), pos + length
+    srv, pos = decode_admin_nonnull_server(buffer, pos)
+    return AdminConnectLookupServerRet(srv), pos
 
 
 def encode_admin_connect_lookup_server_ret(value: AdminConnectLookupServerRet, put: Put) -> None:
@@ -496,16 +407,14 @@ class AdminServerGetThreadpoolParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_get_threadpool_parameters_args(buffer: bytes, pos: int) -> tuple[AdminServerGetThreadpoolParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    srv_name, padding, flags = unpack(buffer, pos)
-    srv_name = unpadded_text(srv_name, padding, zeros)
-    return AdminServerGetThreadpoolParametersArgs(AdminNonnullServer(srv_name), flags), pos + length
+    srv, pos = decode_admin_nonnull_server(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminServerGetThreadpoolParametersArgs(srv, flags), pos
 
 
 def encode_admin_server_get_threadpool_parameters_args(value: AdminServerGetThreadpoolParametersArgs, put: Put) -> None:
     encode_admin_nonnull_server(value.srv, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class AdminServerGetThreadpoolParametersRet(XdrStruct, frozen=True):
@@ -522,18 +431,12 @@ class AdminServerGetThreadpoolParametersRet(XdrStruct, frozen=True):
 
 
 def decode_admin_server_get_threadpool_parameters_ret(buffer: bytes, pos: int) -> tuple[AdminServerGetThreadpoolParametersRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_admin_typed_param(buffer, pos, count)
+    params, pos = read_array(buffer, pos, ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX, decode_admin_typed_param, min_size=12)
     return AdminServerGetThreadpoolParametersRet(params), pos
 
 
 def encode_admin_server_get_threadpool_parameters_ret(value: AdminServerGetThreadpoolParametersRet, put: Put) -> None:
-    write_count(len(value.params), ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_admin_typed_param(item, put)
+    write_array(value.params, put, ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX, encode_admin_typed_param)
 
 
 class AdminServerSetThreadpoolParametersArgs(XdrStruct, frozen=True):
@@ -554,24 +457,16 @@ class AdminServerSetThreadpoolParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_set_threadpool_parameters_args(buffer: bytes, pos: int) -> tuple[AdminServerSetThreadpoolParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    srv_name, padding, count = unpack(buffer, pos)
-    srv_name = unpadded_text(srv_name, padding, zeros)
-    pos += length
-    if count > ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_admin_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return AdminServerSetThreadpoolParametersArgs(AdminNonnullServer(srv_name), params, flags), pos + 4
+    srv, pos = decode_admin_nonnull_server(buffer, pos)
+    params, pos = read_array(buffer, pos, ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX, decode_admin_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminServerSetThreadpoolParametersArgs(srv, params, flags), pos
 
 
 def encode_admin_server_set_threadpool_parameters_args(value: AdminServerSetThreadpoolParametersArgs, put: Put) -> None:
     encode_admin_nonnull_server(value.srv, put)
-    write_count(len(value.params), ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_admin_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX, encode_admin_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class AdminServerListClientsArgs(XdrStruct, frozen=True):
@@ -592,16 +487,16 @@ class AdminServerListClientsArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_list_clients_args(buffer: bytes, pos: int) -> tuple[AdminServerListClientsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_2I[size]
-    srv_name, padding, need_results, flags = unpack(buffer, pos)
-    srv_name = unpadded_text(srv_name, padding, zeros)
-    return AdminServerListClientsArgs(AdminNonnullServer(srv_name), need_results, flags), pos + length
+    srv, pos = decode_admin_nonnull_server(buffer, pos)
+    need_results, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminServerListClientsArgs(srv, need_results, flags), pos
 
 
 def encode_admin_server_list_clients_args(value: AdminServerListClientsArgs, put: Put) -> None:
     encode_admin_nonnull_server(value.srv, put)
-    put(_2I_to(value.need_results, value.flags))
+    write_unsigned_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class AdminServerListClientsRet(XdrStruct, frozen=True):
@@ -620,27 +515,14 @@ class AdminServerListClientsRet(XdrStruct, frozen=True):
 
 
 def decode_admin_server_list_clients_ret(buffer: bytes, pos: int) -> tuple[AdminServerListClientsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > ADMIN_CLIENT_LIST_MAX or count * 24 > len(buffer) - pos:
-        raise too_many(count, pos)
-    clients = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_QqI[size]
-        item_srv_name, padding, item_id, item_timestamp, item_transport = unpack(buffer, pos)
-        item_srv_name = unpadded_text(item_srv_name, padding, zeros)
-        pos += length
-        clients.append(AdminNonnullClient(AdminNonnullServer(item_srv_name), item_id, item_timestamp, item_transport))
-    (ret,) = _I_from(buffer, pos)
-    return AdminServerListClientsRet(clients, ret), pos + 4
+    clients, pos = read_array(buffer, pos, ADMIN_CLIENT_LIST_MAX, decode_admin_nonnull_client, min_size=24)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return AdminServerListClientsRet(clients, ret), pos
 
 
 def encode_admin_server_list_clients_ret(value: AdminServerListClientsRet, put: Put) -> None:
-    write_count(len(value.clients), ADMIN_CLIENT_LIST_MAX, put)
-    for item in value.clients:
-        encode_admin_nonnull_client(item, put)
-    put(_I_to(value.ret))
+    write_array(value.clients, put, ADMIN_CLIENT_LIST_MAX, encode_admin_nonnull_client)
+    write_unsigned_int(value.ret, put)
 
 
 class AdminServerLookupClientArgs(XdrStruct, frozen=True):
@@ -661,16 +543,16 @@ class AdminServerLookupClientArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_lookup_client_args(buffer: bytes, pos: int) -> tuple[AdminServerLookupClientArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_QI[size]
-    srv_name, padding, id, flags = unpack(buffer, pos)
-    srv_name = unpadded_text(srv_name, padding, zeros)
-    return AdminServerLookupClientArgs(AdminNonnullServer(srv_name), id, flags), pos + length
+    srv, pos = decode_admin_nonnull_server(buffer, pos)
+    id, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminServerLookupClientArgs(srv, id, flags), pos
 
 
 def encode_admin_server_lookup_client_args(value: AdminServerLookupClientArgs, put: Put) -> None:
     encode_admin_nonnull_server(value.srv, put)
-    put(_QI_to(value.id, value.flags))
+    write_unsigned_hyper(value.id, put)
+    write_unsigned_int(value.flags, put)
 
 
 class AdminServerLookupClientRet(XdrStruct, frozen=True):
@@ -687,11 +569,8 @@ class AdminServerLookupClientRet(XdrStruct, frozen=True):
 
 
 def decode_admin_server_lookup_client_ret(buffer: bytes, pos: int) -> tuple[AdminServerLookupClientRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_QqI[size]
-    clnt_srv_name, padding, clnt_id, clnt_timestamp, clnt_transport = unpack(buffer, pos)
-    clnt_srv_name = unpadded_text(clnt_srv_name, padding, zeros)
-    return AdminServerLookupClientRet(AdminNonnullClient(AdminNonnullServer(clnt_srv_name), clnt_id, clnt_timestamp, clnt_transport)), pos + length
+    clnt, pos = decode_admin_nonnull_client(buffer, pos)
+    return AdminServerLookupClientRet(clnt), pos
 
 
 def encode_admin_server_lookup_client_ret(value: AdminServerLookupClientRet, put: Put) -> None:
@@ -714,16 +593,14 @@ class AdminClientGetInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_client_get_info_args(buffer: bytes, pos: int) -> tuple[AdminClientGetInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_Qq2I[size]
-    clnt_srv_name, padding, clnt_id, clnt_timestamp, clnt_transport, flags = unpack(buffer, pos)
-    clnt_srv_name = unpadded_text(clnt_srv_name, padding, zeros)
-    return AdminClientGetInfoArgs(AdminNonnullClient(AdminNonnullServer(clnt_srv_name), clnt_id, clnt_timestamp, clnt_transport), flags), pos + length
+    clnt, pos = decode_admin_nonnull_client(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminClientGetInfoArgs(clnt, flags), pos
 
 
 def encode_admin_client_get_info_args(value: AdminClientGetInfoArgs, put: Put) -> None:
     encode_admin_nonnull_client(value.clnt, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class AdminClientGetInfoRet(XdrStruct, frozen=True):
@@ -740,18 +617,12 @@ class AdminClientGetInfoRet(XdrStruct, frozen=True):
 
 
 def decode_admin_client_get_info_ret(buffer: bytes, pos: int) -> tuple[AdminClientGetInfoRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > ADMIN_CLIENT_INFO_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_admin_typed_param(buffer, pos, count)
+    params, pos = read_array(buffer, pos, ADMIN_CLIENT_INFO_PARAMETERS_MAX, decode_admin_typed_param, min_size=12)
     return AdminClientGetInfoRet(params), pos
 
 
 def encode_admin_client_get_info_ret(value: AdminClientGetInfoRet, put: Put) -> None:
-    write_count(len(value.params), ADMIN_CLIENT_INFO_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_admin_typed_param(item, put)
+    write_array(value.params, put, ADMIN_CLIENT_INFO_PARAMETERS_MAX, encode_admin_typed_param)
 
 
 class AdminClientCloseArgs(XdrStruct, frozen=True):
@@ -770,16 +641,14 @@ class AdminClientCloseArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_client_close_args(buffer: bytes, pos: int) -> tuple[AdminClientCloseArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_Qq2I[size]
-    clnt_srv_name, padding, clnt_id, clnt_timestamp, clnt_transport, flags = unpack(buffer, pos)
-    clnt_srv_name = unpadded_text(clnt_srv_name, padding, zeros)
-    return AdminClientCloseArgs(AdminNonnullClient(AdminNonnullServer(clnt_srv_name), clnt_id, clnt_timestamp, clnt_transport), flags), pos + length
+    clnt, pos = decode_admin_nonnull_client(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminClientCloseArgs(clnt, flags), pos
 
 
 def encode_admin_client_close_args(value: AdminClientCloseArgs, put: Put) -> None:
     encode_admin_nonnull_client(value.clnt, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class AdminServerGetClientLimitsArgs(XdrStruct, frozen=True):
@@ -798,16 +667,14 @@ class AdminServerGetClientLimitsArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_get_client_limits_args(buffer: bytes, pos: int) -> tuple[AdminServerGetClientLimitsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    srv_name, padding, flags = unpack(buffer, pos)
-    srv_name = unpadded_text(srv_name, padding, zeros)
-    return AdminServerGetClientLimitsArgs(AdminNonnullServer(srv_name), flags), pos + length
+    srv, pos = decode_admin_nonnull_server(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminServerGetClientLimitsArgs(srv, flags), pos
 
 
 def encode_admin_server_get_client_limits_args(value: AdminServerGetClientLimitsArgs, put: Put) -> None:
     encode_admin_nonnull_server(value.srv, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class AdminServerGetClientLimitsRet(XdrStruct, frozen=True):
@@ -824,18 +691,12 @@ class AdminServerGetClientLimitsRet(XdrStruct, frozen=True):
 
 
 def decode_admin_server_get_client_limits_ret(buffer: bytes, pos: int) -> tuple[AdminServerGetClientLimitsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > ADMIN_SERVER_CLIENT_LIMITS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_admin_typed_param(buffer, pos, count)
+    params, pos = read_array(buffer, pos, ADMIN_SERVER_CLIENT_LIMITS_MAX, decode_admin_typed_param, min_size=12)
     return AdminServerGetClientLimitsRet(params), pos
 
 
 def encode_admin_server_get_client_limits_ret(value: AdminServerGetClientLimitsRet, put: Put) -> None:
-    write_count(len(value.params), ADMIN_SERVER_CLIENT_LIMITS_MAX, put)
-    for item in value.params:
-        encode_admin_typed_param(item, put)
+    write_array(value.params, put, ADMIN_SERVER_CLIENT_LIMITS_MAX, encode_admin_typed_param)
 
 
 class AdminServerSetClientLimitsArgs(XdrStruct, frozen=True):
@@ -856,24 +717,16 @@ class AdminServerSetClientLimitsArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_set_client_limits_args(buffer: bytes, pos: int) -> tuple[AdminServerSetClientLimitsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    srv_name, padding, count = unpack(buffer, pos)
-    srv_name = unpadded_text(srv_name, padding, zeros)
-    pos += length
-    if count > ADMIN_SERVER_CLIENT_LIMITS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_admin_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return AdminServerSetClientLimitsArgs(AdminNonnullServer(srv_name), params, flags), pos + 4
+    srv, pos = decode_admin_nonnull_server(buffer, pos)
+    params, pos = read_array(buffer, pos, ADMIN_SERVER_CLIENT_LIMITS_MAX, decode_admin_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminServerSetClientLimitsArgs(srv, params, flags), pos
 
 
 def encode_admin_server_set_client_limits_args(value: AdminServerSetClientLimitsArgs, put: Put) -> None:
     encode_admin_nonnull_server(value.srv, put)
-    write_count(len(value.params), ADMIN_SERVER_CLIENT_LIMITS_MAX, put)
-    for item in value.params:
-        encode_admin_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, ADMIN_SERVER_CLIENT_LIMITS_MAX, encode_admin_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class AdminServerUpdateTlsFilesArgs(XdrStruct, frozen=True):
@@ -892,16 +745,14 @@ class AdminServerUpdateTlsFilesArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_server_update_tls_files_args(buffer: bytes, pos: int) -> tuple[AdminServerUpdateTlsFilesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    srv_name, padding, flags = unpack(buffer, pos)
-    srv_name = unpadded_text(srv_name, padding, zeros)
-    return AdminServerUpdateTlsFilesArgs(AdminNonnullServer(srv_name), flags), pos + length
+    srv, pos = decode_admin_nonnull_server(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminServerUpdateTlsFilesArgs(srv, flags), pos
 
 
 def encode_admin_server_update_tls_files_args(value: AdminServerUpdateTlsFilesArgs, put: Put) -> None:
     encode_admin_nonnull_server(value.srv, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class AdminConnectGetLoggingOutputsArgs(XdrStruct, frozen=True):
@@ -918,11 +769,12 @@ class AdminConnectGetLoggingOutputsArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_get_logging_outputs_args(buffer: bytes, pos: int) -> tuple[AdminConnectGetLoggingOutputsArgs, int]:
-    return AdminConnectGetLoggingOutputsArgs(*_I_from(buffer, pos)), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminConnectGetLoggingOutputsArgs(flags), pos
 
 
 def encode_admin_connect_get_logging_outputs_args(value: AdminConnectGetLoggingOutputsArgs, put: Put) -> None:
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class AdminConnectGetLoggingOutputsRet(XdrStruct, frozen=True):
@@ -941,16 +793,14 @@ class AdminConnectGetLoggingOutputsRet(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_get_logging_outputs_ret(buffer: bytes, pos: int) -> tuple[AdminConnectGetLoggingOutputsRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    outputs, padding, noutputs = unpack(buffer, pos)
-    outputs = unpadded_text(outputs, padding, zeros)
-    return AdminConnectGetLoggingOutputsRet(outputs, noutputs), pos + length
+    outputs, pos = decode_admin_nonnull_string(buffer, pos)
+    noutputs, pos = read_unsigned_int(buffer, pos)
+    return AdminConnectGetLoggingOutputsRet(outputs, noutputs), pos
 
 
 def encode_admin_connect_get_logging_outputs_ret(value: AdminConnectGetLoggingOutputsRet, put: Put) -> None:
-    write_string(value.outputs, ADMIN_STRING_MAX, put)
-    put(_I_to(value.noutputs))
+    encode_admin_nonnull_string(value.outputs, put)
+    write_unsigned_int(value.noutputs, put)
 
 
 class AdminConnectGetLoggingFiltersArgs(XdrStruct, frozen=True):
@@ -967,11 +817,12 @@ class AdminConnectGetLoggingFiltersArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_get_logging_filters_args(buffer: bytes, pos: int) -> tuple[AdminConnectGetLoggingFiltersArgs, int]:
-    return AdminConnectGetLoggingFiltersArgs(*_I_from(buffer, pos)), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminConnectGetLoggingFiltersArgs(flags), pos
 
 
 def encode_admin_connect_get_logging_filters_args(value: AdminConnectGetLoggingFiltersArgs, put: Put) -> None:
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class AdminConnectGetLoggingFiltersRet(XdrStruct, frozen=True):
@@ -990,25 +841,14 @@ class AdminConnectGetLoggingFiltersRet(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_get_logging_filters_ret(buffer: bytes, pos: int) -> tuple[AdminConnectGetLoggingFiltersRet, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        filters, padding = unpack(buffer, pos)
-        filters = unpadded_text(filters, padding, zeros)
-        pos += length
-    elif flag == 0:
-        filters = None
-    else:
-        raise no_boolean(pos - 4)
-    (nfilters,) = _I_from(buffer, pos)
-    return AdminConnectGetLoggingFiltersRet(filters, nfilters), pos + 4
+    filters, pos = decode_admin_string(buffer, pos)
+    nfilters, pos = read_unsigned_int(buffer, pos)
+    return AdminConnectGetLoggingFiltersRet(filters, nfilters), pos
 
 
 def encode_admin_connect_get_logging_filters_ret(value: AdminConnectGetLoggingFiltersRet, put: Put) -> None:
     encode_admin_string(value.filters, put)
-    put(_I_to(value.nfilters))
+    write_unsigned_int(value.nfilters, put)
 
 
 class AdminConnectSetLoggingOutputsArgs(XdrStruct, frozen=True):
@@ -1027,25 +867,14 @@ class AdminConnectSetLoggingOutputsArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_set_logging_outputs_args(buffer: bytes, pos: int) -> tuple[AdminConnectSetLoggingOutputsArgs, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        outputs, padding = unpack(buffer, pos)
-        outputs = unpadded_text(outputs, padding, zeros)
-        pos += length
-    elif flag == 0:
-        outputs = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return AdminConnectSetLoggingOutputsArgs(outputs, flags), pos + 4
+    outputs, pos = decode_admin_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminConnectSetLoggingOutputsArgs(outputs, flags), pos
 
 
 def encode_admin_connect_set_logging_outputs_args(value: AdminConnectSetLoggingOutputsArgs, put: Put) -> None:
     encode_admin_string(value.outputs, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class AdminConnectSetLoggingFiltersArgs(XdrStruct, frozen=True):
@@ -1064,25 +893,14 @@ class AdminConnectSetLoggingFiltersArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_set_logging_filters_args(buffer: bytes, pos: int) -> tuple[AdminConnectSetLoggingFiltersArgs, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        filters, padding = unpack(buffer, pos)
-        filters = unpadded_text(filters, padding, zeros)
-        pos += length
-    elif flag == 0:
-        filters = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return AdminConnectSetLoggingFiltersArgs(filters, flags), pos + 4
+    filters, pos = decode_admin_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminConnectSetLoggingFiltersArgs(filters, flags), pos
 
 
 def encode_admin_connect_set_logging_filters_args(value: AdminConnectSetLoggingFiltersArgs, put: Put) -> None:
     encode_admin_string(value.filters, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class AdminConnectSetDaemonTimeoutArgs(XdrStruct, frozen=True):
@@ -1101,11 +919,14 @@ class AdminConnectSetDaemonTimeoutArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_set_daemon_timeout_args(buffer: bytes, pos: int) -> tuple[AdminConnectSetDaemonTimeoutArgs, int]:
-    return AdminConnectSetDaemonTimeoutArgs(*_2I_from(buffer, pos)), pos + 8
+    timeout, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminConnectSetDaemonTimeoutArgs(timeout, flags), pos
 
 
 def encode_admin_connect_set_daemon_timeout_args(value: AdminConnectSetDaemonTimeoutArgs, put: Put) -> None:
-    put(_2I_to(value.timeout, value.flags))
+    write_unsigned_int(value.timeout, put)
+    write_unsigned_int(value.flags, put)
 
 
 class AdminConnectDaemonShutdownArgs(XdrStruct, frozen=True):
@@ -1122,11 +943,12 @@ class AdminConnectDaemonShutdownArgs(XdrStruct, frozen=True):
 
 
 def decode_admin_connect_daemon_shutdown_args(buffer: bytes, pos: int) -> tuple[AdminConnectDaemonShutdownArgs, int]:
-    return AdminConnectDaemonShutdownArgs(*_I_from(buffer, pos)), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return AdminConnectDaemonShutdownArgs(flags), pos
 
 
 def encode_admin_connect_daemon_shutdown_args(value: AdminConnectDaemonShutdownArgs, put: Put) -> None:
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class AdminProcedure(IntEnum):
@@ -1179,19 +1001,15 @@ class AdminProcedure(IntEnum):
     ADMIN_PROC_CONNECT_DAEMON_SHUTDOWN = 20
 
 
-as_admin_procedure = {member.value: member for member in AdminProcedure}.get
-
-
 def decode_admin_procedure(buffer: bytes, pos: int) -> tuple[AdminProcedure | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_admin_procedure(number, number), pos + 4
+    return read_enum(buffer, pos, AdminProcedure)
 
 
 def encode_admin_procedure(value: AdminProcedure | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
-#: Types by their names in the .x: class (None for a typedef), decoder, encoder.
+#: Types by their names in the .x: class (None for a typedef), decoder and encoder.
 TYPES: Final = TypeBindings(
     __name__,
     {

@@ -4,27 +4,29 @@
 #   c0307b8a30ef450f279308462239d4b295566775df7b5bc834eb31fb6a306068  lock_protocol.x
 """lock_protocol.x: types, each with its decoder and encoder.
 
-Decoders take a buffer and a position and give the value and the next position; encoders call `put`
-with pieces of bytes. They accept only canonical XDR and raise bare errors: for all other uses there are
+Decoders map a buffer and a position to the value and the next position; encoders call `put` with
+pieces of bytes. They accept only canonical XDR, and their errors have no path: elsewhere, use
 `XdrType.from_bytes` and `to_bytes` (see TYPES).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from struct import Struct
 from typing import Final
 
 from libvirt_proto.codec.primitives import (
-    FALSE,
-    TRUE,
     Put,
-    Texts,
-    exact,
-    no_boolean,
+    read_enum,
+    read_fixed_opaque,
+    read_optional,
+    read_string,
+    read_unsigned_int,
     require_api,
-    unpadded_text,
+    write_fixed_opaque,
+    write_int,
+    write_optional,
     write_string,
+    write_unsigned_int,
 )
 from libvirt_proto.codec.values import XdrStruct
 from libvirt_proto.codec.xdrtype import TypeBindings
@@ -36,21 +38,6 @@ VIR_LOCK_SPACE_PROTOCOL_STRING_MAX: Final = 65536
 VIR_LOCK_SPACE_PROTOCOL_PROGRAM: Final = 0xEA7BEEF
 VIR_LOCK_SPACE_PROTOCOL_PROGRAM_VERSION: Final = 1
 
-# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
-_16s_to = Struct(">16s").pack
-_16s_from = Struct(">16s").unpack_from
-_I_from = Struct(">I").unpack_from
-_text = Texts("", VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-_2I_to = Struct(">2I").pack
-_16sI_from = Struct(">16sI").unpack_from
-_text_2I = Texts("2I", VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-_I_to = Struct(">I").pack
-_text_3I = Texts("3I", VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-_text_I = Texts("I", VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
-_text_I_ahead = Texts("I", VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, ahead=4)
-_i_to = Struct(">i").pack
-_i_from = Struct(">i").unpack_from
-
 
 # typedef opaque virLockSpaceProtocolUUID[VIR_UUID_BUFLEN];
 # Since: 1.0.1.
@@ -58,12 +45,11 @@ VirLockSpaceProtocolUUID = bytes
 
 
 def decode_virLockSpaceProtocolUUID(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolUUID, int]:
-    (result,) = _16s_from(buffer, pos)
-    return result, pos + 16
+    return read_fixed_opaque(buffer, pos, VIR_UUID_BUFLEN)
 
 
 def encode_virLockSpaceProtocolUUID(value: VirLockSpaceProtocolUUID, put: Put) -> None:
-    put(_16s_to(exact(value, 16)))
+    write_fixed_opaque(value, put, VIR_UUID_BUFLEN)
 
 
 # typedef string virLockSpaceProtocolNonNullString<VIR_LOCK_SPACE_PROTOCOL_STRING_MAX>;
@@ -72,15 +58,11 @@ VirLockSpaceProtocolNonNullString = str | bytes
 
 
 def decode_virLockSpaceProtocolNonNullString(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolNonNullString, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    result, padding = unpack(buffer, pos)
-    result = unpadded_text(result, padding, zeros)
-    return result, pos + length
+    return read_string(buffer, pos, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
 
 
 def encode_virLockSpaceProtocolNonNullString(value: VirLockSpaceProtocolNonNullString, put: Put) -> None:
-    write_string(value, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
+    write_string(value, put, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX)
 
 
 # typedef virLockSpaceProtocolNonNullString *virLockSpaceProtocolString;
@@ -89,27 +71,11 @@ VirLockSpaceProtocolString = VirLockSpaceProtocolNonNullString | None
 
 
 def decode_virLockSpaceProtocolString(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolString, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        result, padding = unpack(buffer, pos)
-        result = unpadded_text(result, padding, zeros)
-        pos += length
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_virLockSpaceProtocolNonNullString)
 
 
 def encode_virLockSpaceProtocolString(value: VirLockSpaceProtocolString, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        write_string(value, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
+    write_optional(value, put, encode_virLockSpaceProtocolNonNullString)
 
 
 class VirLockSpaceProtocolOwner(XdrStruct, frozen=True):
@@ -132,18 +98,18 @@ class VirLockSpaceProtocolOwner(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolOwner(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolOwner, int]:
-    uuid, size = _16sI_from(buffer, pos)
-    pos += 16
-    unpack, zeros, length = _text_2I[size]
-    name, padding, id, pid = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return VirLockSpaceProtocolOwner(uuid, name, id, pid), pos + length
+    uuid, pos = decode_virLockSpaceProtocolUUID(buffer, pos)
+    name, pos = decode_virLockSpaceProtocolNonNullString(buffer, pos)
+    id, pos = read_unsigned_int(buffer, pos)
+    pid, pos = read_unsigned_int(buffer, pos)
+    return VirLockSpaceProtocolOwner(uuid, name, id, pid), pos
 
 
 def encode_virLockSpaceProtocolOwner(value: VirLockSpaceProtocolOwner, put: Put) -> None:
-    put(_16s_to(exact(value.uuid, 16)))
-    write_string(value.name, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
-    put(_2I_to(value.id, value.pid))
+    encode_virLockSpaceProtocolUUID(value.uuid, put)
+    encode_virLockSpaceProtocolNonNullString(value.name, put)
+    write_unsigned_int(value.id, put)
+    write_unsigned_int(value.pid, put)
 
 
 class VirLockSpaceProtocolRegisterArgs(XdrStruct, frozen=True):
@@ -162,17 +128,14 @@ class VirLockSpaceProtocolRegisterArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolRegisterArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolRegisterArgs, int]:
-    owner_uuid, size = _16sI_from(buffer, pos)
-    pos += 16
-    unpack, zeros, length = _text_3I[size]
-    owner_name, padding, owner_id, owner_pid, flags = unpack(buffer, pos)
-    owner_name = unpadded_text(owner_name, padding, zeros)
-    return VirLockSpaceProtocolRegisterArgs(VirLockSpaceProtocolOwner(owner_uuid, owner_name, owner_id, owner_pid), flags), pos + length
+    owner, pos = decode_virLockSpaceProtocolOwner(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return VirLockSpaceProtocolRegisterArgs(owner, flags), pos
 
 
 def encode_virLockSpaceProtocolRegisterArgs(value: VirLockSpaceProtocolRegisterArgs, put: Put) -> None:
     encode_virLockSpaceProtocolOwner(value.owner, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class VirLockSpaceProtocolRestrictArgs(XdrStruct, frozen=True):
@@ -189,11 +152,12 @@ class VirLockSpaceProtocolRestrictArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolRestrictArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolRestrictArgs, int]:
-    return VirLockSpaceProtocolRestrictArgs(*_I_from(buffer, pos)), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return VirLockSpaceProtocolRestrictArgs(flags), pos
 
 
 def encode_virLockSpaceProtocolRestrictArgs(value: VirLockSpaceProtocolRestrictArgs, put: Put) -> None:
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class VirLockSpaceProtocolNewArgs(XdrStruct, frozen=True):
@@ -212,16 +176,14 @@ class VirLockSpaceProtocolNewArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolNewArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolNewArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    path, padding, flags = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return VirLockSpaceProtocolNewArgs(path, flags), pos + length
+    path, pos = decode_virLockSpaceProtocolNonNullString(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return VirLockSpaceProtocolNewArgs(path, flags), pos
 
 
 def encode_virLockSpaceProtocolNewArgs(value: VirLockSpaceProtocolNewArgs, put: Put) -> None:
-    write_string(value.path, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_virLockSpaceProtocolNonNullString(value.path, put)
+    write_unsigned_int(value.flags, put)
 
 
 class VirLockSpaceProtocolCreateResourceArgs(XdrStruct, frozen=True):
@@ -242,21 +204,16 @@ class VirLockSpaceProtocolCreateResourceArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolCreateResourceArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolCreateResourceArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    path, padding, size = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    name, padding, flags = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return VirLockSpaceProtocolCreateResourceArgs(path, name, flags), pos + length
+    path, pos = decode_virLockSpaceProtocolNonNullString(buffer, pos)
+    name, pos = decode_virLockSpaceProtocolNonNullString(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return VirLockSpaceProtocolCreateResourceArgs(path, name, flags), pos
 
 
 def encode_virLockSpaceProtocolCreateResourceArgs(value: VirLockSpaceProtocolCreateResourceArgs, put: Put) -> None:
-    write_string(value.path, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
-    write_string(value.name, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_virLockSpaceProtocolNonNullString(value.path, put)
+    encode_virLockSpaceProtocolNonNullString(value.name, put)
+    write_unsigned_int(value.flags, put)
 
 
 class VirLockSpaceProtocolDeleteResourceArgs(XdrStruct, frozen=True):
@@ -277,21 +234,16 @@ class VirLockSpaceProtocolDeleteResourceArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolDeleteResourceArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolDeleteResourceArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    path, padding, size = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    name, padding, flags = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return VirLockSpaceProtocolDeleteResourceArgs(path, name, flags), pos + length
+    path, pos = decode_virLockSpaceProtocolNonNullString(buffer, pos)
+    name, pos = decode_virLockSpaceProtocolNonNullString(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return VirLockSpaceProtocolDeleteResourceArgs(path, name, flags), pos
 
 
 def encode_virLockSpaceProtocolDeleteResourceArgs(value: VirLockSpaceProtocolDeleteResourceArgs, put: Put) -> None:
-    write_string(value.path, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
-    write_string(value.name, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_virLockSpaceProtocolNonNullString(value.path, put)
+    encode_virLockSpaceProtocolNonNullString(value.name, put)
+    write_unsigned_int(value.flags, put)
 
 
 class VirLockSpaceProtocolAcquireResourceArgs(XdrStruct, frozen=True):
@@ -312,21 +264,16 @@ class VirLockSpaceProtocolAcquireResourceArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolAcquireResourceArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolAcquireResourceArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    path, padding, size = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    name, padding, flags = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return VirLockSpaceProtocolAcquireResourceArgs(path, name, flags), pos + length
+    path, pos = decode_virLockSpaceProtocolNonNullString(buffer, pos)
+    name, pos = decode_virLockSpaceProtocolNonNullString(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return VirLockSpaceProtocolAcquireResourceArgs(path, name, flags), pos
 
 
 def encode_virLockSpaceProtocolAcquireResourceArgs(value: VirLockSpaceProtocolAcquireResourceArgs, put: Put) -> None:
-    write_string(value.path, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
-    write_string(value.name, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_virLockSpaceProtocolNonNullString(value.path, put)
+    encode_virLockSpaceProtocolNonNullString(value.name, put)
+    write_unsigned_int(value.flags, put)
 
 
 class VirLockSpaceProtocolReleaseResourceArgs(XdrStruct, frozen=True):
@@ -347,21 +294,16 @@ class VirLockSpaceProtocolReleaseResourceArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolReleaseResourceArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolReleaseResourceArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    path, padding, size = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    name, padding, flags = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return VirLockSpaceProtocolReleaseResourceArgs(path, name, flags), pos + length
+    path, pos = decode_virLockSpaceProtocolNonNullString(buffer, pos)
+    name, pos = decode_virLockSpaceProtocolNonNullString(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return VirLockSpaceProtocolReleaseResourceArgs(path, name, flags), pos
 
 
 def encode_virLockSpaceProtocolReleaseResourceArgs(value: VirLockSpaceProtocolReleaseResourceArgs, put: Put) -> None:
-    write_string(value.path, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
-    write_string(value.name, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_virLockSpaceProtocolNonNullString(value.path, put)
+    encode_virLockSpaceProtocolNonNullString(value.name, put)
+    write_unsigned_int(value.flags, put)
 
 
 class VirLockSpaceProtocolCreateLockSpaceArgs(XdrStruct, frozen=True):
@@ -378,15 +320,12 @@ class VirLockSpaceProtocolCreateLockSpaceArgs(XdrStruct, frozen=True):
 
 
 def decode_virLockSpaceProtocolCreateLockSpaceArgs(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolCreateLockSpaceArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    path, padding = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return VirLockSpaceProtocolCreateLockSpaceArgs(path), pos + length
+    path, pos = decode_virLockSpaceProtocolNonNullString(buffer, pos)
+    return VirLockSpaceProtocolCreateLockSpaceArgs(path), pos
 
 
 def encode_virLockSpaceProtocolCreateLockSpaceArgs(value: VirLockSpaceProtocolCreateLockSpaceArgs, put: Put) -> None:
-    write_string(value.path, VIR_LOCK_SPACE_PROTOCOL_STRING_MAX, put)
+    encode_virLockSpaceProtocolNonNullString(value.path, put)
 
 
 class VirLockSpaceProtocolProcedure(IntEnum):
@@ -415,19 +354,15 @@ class VirLockSpaceProtocolProcedure(IntEnum):
     VIR_LOCK_SPACE_PROTOCOL_PROC_CREATE_LOCKSPACE = 8
 
 
-as_virLockSpaceProtocolProcedure = {member.value: member for member in VirLockSpaceProtocolProcedure}.get
-
-
 def decode_virLockSpaceProtocolProcedure(buffer: bytes, pos: int) -> tuple[VirLockSpaceProtocolProcedure | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_virLockSpaceProtocolProcedure(number, number), pos + 4
+    return read_enum(buffer, pos, VirLockSpaceProtocolProcedure)
 
 
 def encode_virLockSpaceProtocolProcedure(value: VirLockSpaceProtocolProcedure | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
-#: Types by their names in the .x: class (None for a typedef), decoder, encoder.
+#: Types by their names in the .x: class (None for a typedef), decoder and encoder.
 TYPES: Final = TypeBindings(
     __name__,
     {

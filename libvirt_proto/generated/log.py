@@ -4,27 +4,32 @@
 #   9d9f20739014f8f1f39a404729133b610d06f59750f18630562dfa254b9b3e84  log_protocol.x
 """log_protocol.x: types, each with its decoder and encoder.
 
-Decoders take a buffer and a position and give the value and the next position; encoders call `put`
-with pieces of bytes. They accept only canonical XDR and raise bare errors: for all other uses there are
+Decoders map a buffer and a position to the value and the next position; encoders call `put` with
+pieces of bytes. They accept only canonical XDR, and their errors have no path: elsewhere, use
 `XdrType.from_bytes` and `to_bytes` (see TYPES).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from struct import Struct
 from typing import Final
 
 from libvirt_proto.codec.primitives import (
-    FALSE,
-    TRUE,
     Put,
-    Texts,
-    exact,
-    no_boolean,
+    read_enum,
+    read_fixed_opaque,
+    read_int,
+    read_optional,
+    read_string,
+    read_unsigned_hyper,
+    read_unsigned_int,
     require_api,
-    unpadded_text,
+    write_fixed_opaque,
+    write_int,
+    write_optional,
     write_string,
+    write_unsigned_hyper,
+    write_unsigned_int,
 )
 from libvirt_proto.codec.values import XdrStruct
 from libvirt_proto.codec.xdrtype import TypeBindings
@@ -36,23 +41,6 @@ VIR_LOG_MANAGER_PROTOCOL_STRING_MAX: Final = 4194304
 VIR_LOG_MANAGER_PROTOCOL_PROGRAM: Final = 0x87539319
 VIR_LOG_MANAGER_PROTOCOL_PROGRAM_VERSION: Final = 1
 
-# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
-_16s_to = Struct(">16s").pack
-_16s_from = Struct(">16s").unpack_from
-_I_from = Struct(">I").unpack_from
-_text = Texts("", VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-_16sI_from = Struct(">16sI").unpack_from
-_2Q_to = Struct(">2Q").pack
-_2Q_from = Struct(">2Q").unpack_from
-_i_to = Struct(">i").pack
-_i_from = Struct(">i").unpack_from
-_I_to = Struct(">I").pack
-_text_16sI_ahead = Texts("16sI", VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, ahead=4)
-_text_I_ahead = Texts("I", VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, ahead=4)
-_text_I = Texts("I", VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-_QI_to = Struct(">QI").pack
-_text_3QI = Texts("3QI", VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
-
 
 # typedef opaque virLogManagerProtocolUUID[VIR_UUID_BUFLEN];
 # Since: 1.3.0.
@@ -60,12 +48,11 @@ VirLogManagerProtocolUUID = bytes
 
 
 def decode_virLogManagerProtocolUUID(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolUUID, int]:
-    (result,) = _16s_from(buffer, pos)
-    return result, pos + 16
+    return read_fixed_opaque(buffer, pos, VIR_UUID_BUFLEN)
 
 
 def encode_virLogManagerProtocolUUID(value: VirLogManagerProtocolUUID, put: Put) -> None:
-    put(_16s_to(exact(value, 16)))
+    write_fixed_opaque(value, put, VIR_UUID_BUFLEN)
 
 
 # typedef string virLogManagerProtocolNonNullString<VIR_LOG_MANAGER_PROTOCOL_STRING_MAX>;
@@ -74,15 +61,11 @@ VirLogManagerProtocolNonNullString = str | bytes
 
 
 def decode_virLogManagerProtocolNonNullString(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolNonNullString, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    result, padding = unpack(buffer, pos)
-    result = unpadded_text(result, padding, zeros)
-    return result, pos + length
+    return read_string(buffer, pos, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
 
 
 def encode_virLogManagerProtocolNonNullString(value: VirLogManagerProtocolNonNullString, put: Put) -> None:
-    write_string(value, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, put)
+    write_string(value, put, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX)
 
 
 # typedef virLogManagerProtocolNonNullString *virLogManagerProtocolString;
@@ -91,27 +74,11 @@ VirLogManagerProtocolString = VirLogManagerProtocolNonNullString | None
 
 
 def decode_virLogManagerProtocolString(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolString, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        result, padding = unpack(buffer, pos)
-        result = unpadded_text(result, padding, zeros)
-        pos += length
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_virLogManagerProtocolNonNullString)
 
 
 def encode_virLogManagerProtocolString(value: VirLogManagerProtocolString, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        write_string(value, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, put)
+    write_optional(value, put, encode_virLogManagerProtocolNonNullString)
 
 
 class VirLogManagerProtocolDomain(XdrStruct, frozen=True):
@@ -130,17 +97,14 @@ class VirLogManagerProtocolDomain(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomain(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomain, int]:
-    uuid, size = _16sI_from(buffer, pos)
-    pos += 16
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return VirLogManagerProtocolDomain(uuid, name), pos + length
+    uuid, pos = decode_virLogManagerProtocolUUID(buffer, pos)
+    name, pos = decode_virLogManagerProtocolNonNullString(buffer, pos)
+    return VirLogManagerProtocolDomain(uuid, name), pos
 
 
 def encode_virLogManagerProtocolDomain(value: VirLogManagerProtocolDomain, put: Put) -> None:
-    put(_16s_to(exact(value.uuid, 16)))
-    write_string(value.name, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, put)
+    encode_virLogManagerProtocolUUID(value.uuid, put)
+    encode_virLogManagerProtocolNonNullString(value.name, put)
 
 
 class VirLogManagerProtocolLogFilePosition(XdrStruct, frozen=True):
@@ -159,11 +123,14 @@ class VirLogManagerProtocolLogFilePosition(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolLogFilePosition(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolLogFilePosition, int]:
-    return VirLogManagerProtocolLogFilePosition(*_2Q_from(buffer, pos)), pos + 16
+    inode, pos = read_unsigned_hyper(buffer, pos)
+    offset, pos = read_unsigned_hyper(buffer, pos)
+    return VirLogManagerProtocolLogFilePosition(inode, offset), pos
 
 
 def encode_virLogManagerProtocolLogFilePosition(value: VirLogManagerProtocolLogFilePosition, put: Put) -> None:
-    put(_2Q_to(value.inode, value.offset))
+    write_unsigned_hyper(value.inode, put)
+    write_unsigned_hyper(value.offset, put)
 
 
 class VirLogManagerProtocolDomainOpenLogFileFlags(IntEnum):
@@ -178,16 +145,12 @@ class VirLogManagerProtocolDomainOpenLogFileFlags(IntEnum):
     VIR_LOG_MANAGER_PROTOCOL_DOMAIN_OPEN_LOG_FILE_TRUNCATE = 1
 
 
-as_virLogManagerProtocolDomainOpenLogFileFlags = {member.value: member for member in VirLogManagerProtocolDomainOpenLogFileFlags}.get
-
-
 def decode_virLogManagerProtocolDomainOpenLogFileFlags(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainOpenLogFileFlags | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_virLogManagerProtocolDomainOpenLogFileFlags(number, number), pos + 4
+    return read_enum(buffer, pos, VirLogManagerProtocolDomainOpenLogFileFlags)
 
 
 def encode_virLogManagerProtocolDomainOpenLogFileFlags(value: VirLogManagerProtocolDomainOpenLogFileFlags | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
 class VirLogManagerProtocolDomainOpenLogFileArgs(XdrStruct, frozen=True):
@@ -210,26 +173,18 @@ class VirLogManagerProtocolDomainOpenLogFileArgs(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainOpenLogFileArgs(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainOpenLogFileArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI_ahead[size]
-    driver, padding, dom_uuid, size = unpack(buffer, pos)
-    driver = unpadded_text(driver, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    dom_name, padding, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    path, padding, flags = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return VirLogManagerProtocolDomainOpenLogFileArgs(driver, VirLogManagerProtocolDomain(dom_uuid, dom_name), path, flags), pos + length
+    driver, pos = decode_virLogManagerProtocolNonNullString(buffer, pos)
+    dom, pos = decode_virLogManagerProtocolDomain(buffer, pos)
+    path, pos = decode_virLogManagerProtocolNonNullString(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return VirLogManagerProtocolDomainOpenLogFileArgs(driver, dom, path, flags), pos
 
 
 def encode_virLogManagerProtocolDomainOpenLogFileArgs(value: VirLogManagerProtocolDomainOpenLogFileArgs, put: Put) -> None:
-    write_string(value.driver, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, put)
+    encode_virLogManagerProtocolNonNullString(value.driver, put)
     encode_virLogManagerProtocolDomain(value.dom, put)
-    write_string(value.path, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_virLogManagerProtocolNonNullString(value.path, put)
+    write_unsigned_int(value.flags, put)
 
 
 class VirLogManagerProtocolDomainOpenLogFileRet(XdrStruct, frozen=True):
@@ -246,8 +201,8 @@ class VirLogManagerProtocolDomainOpenLogFileRet(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainOpenLogFileRet(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainOpenLogFileRet, int]:
-    pos__inode, pos__offset = _2Q_from(buffer, pos)
-    return VirLogManagerProtocolDomainOpenLogFileRet(VirLogManagerProtocolLogFilePosition(pos__inode, pos__offset)), pos + 16
+    pos_, pos = decode_virLogManagerProtocolLogFilePosition(buffer, pos)
+    return VirLogManagerProtocolDomainOpenLogFileRet(pos_), pos
 
 
 def encode_virLogManagerProtocolDomainOpenLogFileRet(value: VirLogManagerProtocolDomainOpenLogFileRet, put: Put) -> None:
@@ -270,16 +225,14 @@ class VirLogManagerProtocolDomainGetLogFilePositionArgs(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainGetLogFilePositionArgs(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainGetLogFilePositionArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    path, padding, flags = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return VirLogManagerProtocolDomainGetLogFilePositionArgs(path, flags), pos + length
+    path, pos = decode_virLogManagerProtocolNonNullString(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return VirLogManagerProtocolDomainGetLogFilePositionArgs(path, flags), pos
 
 
 def encode_virLogManagerProtocolDomainGetLogFilePositionArgs(value: VirLogManagerProtocolDomainGetLogFilePositionArgs, put: Put) -> None:
-    write_string(value.path, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_virLogManagerProtocolNonNullString(value.path, put)
+    write_unsigned_int(value.flags, put)
 
 
 class VirLogManagerProtocolDomainGetLogFilePositionRet(XdrStruct, frozen=True):
@@ -296,8 +249,8 @@ class VirLogManagerProtocolDomainGetLogFilePositionRet(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainGetLogFilePositionRet(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainGetLogFilePositionRet, int]:
-    pos__inode, pos__offset = _2Q_from(buffer, pos)
-    return VirLogManagerProtocolDomainGetLogFilePositionRet(VirLogManagerProtocolLogFilePosition(pos__inode, pos__offset)), pos + 16
+    pos_, pos = decode_virLogManagerProtocolLogFilePosition(buffer, pos)
+    return VirLogManagerProtocolDomainGetLogFilePositionRet(pos_), pos
 
 
 def encode_virLogManagerProtocolDomainGetLogFilePositionRet(value: VirLogManagerProtocolDomainGetLogFilePositionRet, put: Put) -> None:
@@ -324,17 +277,18 @@ class VirLogManagerProtocolDomainReadLogFileArgs(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainReadLogFileArgs(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainReadLogFileArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_3QI[size]
-    path, padding, pos__inode, pos__offset, maxlen, flags = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return VirLogManagerProtocolDomainReadLogFileArgs(path, VirLogManagerProtocolLogFilePosition(pos__inode, pos__offset), maxlen, flags), pos + length
+    path, pos = decode_virLogManagerProtocolNonNullString(buffer, pos)
+    pos_, pos = decode_virLogManagerProtocolLogFilePosition(buffer, pos)
+    maxlen, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return VirLogManagerProtocolDomainReadLogFileArgs(path, pos_, maxlen, flags), pos
 
 
 def encode_virLogManagerProtocolDomainReadLogFileArgs(value: VirLogManagerProtocolDomainReadLogFileArgs, put: Put) -> None:
-    write_string(value.path, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, put)
+    encode_virLogManagerProtocolNonNullString(value.path, put)
     encode_virLogManagerProtocolLogFilePosition(value.pos, put)
-    put(_QI_to(value.maxlen, value.flags))
+    write_unsigned_hyper(value.maxlen, put)
+    write_unsigned_int(value.flags, put)
 
 
 class VirLogManagerProtocolDomainReadLogFileRet(XdrStruct, frozen=True):
@@ -351,15 +305,12 @@ class VirLogManagerProtocolDomainReadLogFileRet(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainReadLogFileRet(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainReadLogFileRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    data, padding = unpack(buffer, pos)
-    data = unpadded_text(data, padding, zeros)
-    return VirLogManagerProtocolDomainReadLogFileRet(data), pos + length
+    data, pos = decode_virLogManagerProtocolNonNullString(buffer, pos)
+    return VirLogManagerProtocolDomainReadLogFileRet(data), pos
 
 
 def encode_virLogManagerProtocolDomainReadLogFileRet(value: VirLogManagerProtocolDomainReadLogFileRet, put: Put) -> None:
-    write_string(value.data, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, put)
+    encode_virLogManagerProtocolNonNullString(value.data, put)
 
 
 class VirLogManagerProtocolDomainAppendLogFileArgs(XdrStruct, frozen=True):
@@ -384,31 +335,20 @@ class VirLogManagerProtocolDomainAppendLogFileArgs(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainAppendLogFileArgs(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainAppendLogFileArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI_ahead[size]
-    driver, padding, dom_uuid, size = unpack(buffer, pos)
-    driver = unpadded_text(driver, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    dom_name, padding, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    path, padding, size = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    message, padding, flags = unpack(buffer, pos)
-    message = unpadded_text(message, padding, zeros)
-    return VirLogManagerProtocolDomainAppendLogFileArgs(driver, VirLogManagerProtocolDomain(dom_uuid, dom_name), path, message, flags), pos + length
+    driver, pos = decode_virLogManagerProtocolNonNullString(buffer, pos)
+    dom, pos = decode_virLogManagerProtocolDomain(buffer, pos)
+    path, pos = decode_virLogManagerProtocolNonNullString(buffer, pos)
+    message, pos = decode_virLogManagerProtocolNonNullString(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return VirLogManagerProtocolDomainAppendLogFileArgs(driver, dom, path, message, flags), pos
 
 
 def encode_virLogManagerProtocolDomainAppendLogFileArgs(value: VirLogManagerProtocolDomainAppendLogFileArgs, put: Put) -> None:
-    write_string(value.driver, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, put)
+    encode_virLogManagerProtocolNonNullString(value.driver, put)
     encode_virLogManagerProtocolDomain(value.dom, put)
-    write_string(value.path, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, put)
-    write_string(value.message, VIR_LOG_MANAGER_PROTOCOL_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_virLogManagerProtocolNonNullString(value.path, put)
+    encode_virLogManagerProtocolNonNullString(value.message, put)
+    write_unsigned_int(value.flags, put)
 
 
 class VirLogManagerProtocolDomainAppendLogFileRet(XdrStruct, frozen=True):
@@ -425,11 +365,12 @@ class VirLogManagerProtocolDomainAppendLogFileRet(XdrStruct, frozen=True):
 
 
 def decode_virLogManagerProtocolDomainAppendLogFileRet(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolDomainAppendLogFileRet, int]:
-    return VirLogManagerProtocolDomainAppendLogFileRet(*_i_from(buffer, pos)), pos + 4
+    ret, pos = read_int(buffer, pos)
+    return VirLogManagerProtocolDomainAppendLogFileRet(ret), pos
 
 
 def encode_virLogManagerProtocolDomainAppendLogFileRet(value: VirLogManagerProtocolDomainAppendLogFileRet, put: Put) -> None:
-    put(_i_to(value.ret))
+    write_int(value.ret, put)
 
 
 class VirLogManagerProtocolProcedure(IntEnum):
@@ -450,19 +391,15 @@ class VirLogManagerProtocolProcedure(IntEnum):
     VIR_LOG_MANAGER_PROTOCOL_PROC_DOMAIN_APPEND_LOG_FILE = 4
 
 
-as_virLogManagerProtocolProcedure = {member.value: member for member in VirLogManagerProtocolProcedure}.get
-
-
 def decode_virLogManagerProtocolProcedure(buffer: bytes, pos: int) -> tuple[VirLogManagerProtocolProcedure | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_virLogManagerProtocolProcedure(number, number), pos + 4
+    return read_enum(buffer, pos, VirLogManagerProtocolProcedure)
 
 
 def encode_virLogManagerProtocolProcedure(value: VirLogManagerProtocolProcedure | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
-#: Types by their names in the .x: class (None for a typedef), decoder, encoder.
+#: Types by their names in the .x: class (None for a typedef), decoder and encoder.
 TYPES: Final = TypeBindings(
     __name__,
     {

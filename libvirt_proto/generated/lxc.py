@@ -5,20 +5,23 @@
 #   87078e2b4e876e88e71a038f6d31016ac810d003f46e49500f7ad2b7c07f9c30  remote_protocol.x
 """lxc_protocol.x: types, each with its decoder and encoder.
 
-Decoders take a buffer and a position and give the value and the next position; encoders call `put`
-with pieces of bytes. They accept only canonical XDR and raise bare errors: for all other uses there are
+Decoders map a buffer and a position to the value and the next position; encoders call `put` with
+pieces of bytes. They accept only canonical XDR, and their errors have no path: elsewhere, use
 `XdrType.from_bytes` and `to_bytes` (see TYPES).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from struct import Struct
 from typing import Final
 
 from libvirt_proto.codec.primitives import (
     Put,
+    read_enum,
+    read_unsigned_int,
     require_api,
+    write_int,
+    write_unsigned_int,
 )
 from libvirt_proto.codec.values import XdrStruct
 from libvirt_proto.codec.xdrtype import TypeBindings
@@ -33,12 +36,6 @@ require_api(3)
 
 LXC_PROGRAM: Final = 0x00068000
 LXC_PROTOCOL_VERSION: Final = 1
-
-# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
-_I_to = Struct(">I").pack
-_I_from = Struct(">I").unpack_from
-_i_to = Struct(">i").pack
-_i_from = Struct(">i").unpack_from
 
 
 class LxcDomainOpenNamespaceArgs(XdrStruct, frozen=True):
@@ -58,13 +55,13 @@ class LxcDomainOpenNamespaceArgs(XdrStruct, frozen=True):
 
 def decode_lxc_domain_open_namespace_args(buffer: bytes, pos: int) -> tuple[LxcDomainOpenNamespaceArgs, int]:
     dom, pos = decode_remote_nonnull_domain(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return LxcDomainOpenNamespaceArgs(dom, flags), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return LxcDomainOpenNamespaceArgs(dom, flags), pos
 
 
 def encode_lxc_domain_open_namespace_args(value: LxcDomainOpenNamespaceArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class LxcProcedure(IntEnum):
@@ -79,19 +76,15 @@ class LxcProcedure(IntEnum):
     LXC_PROC_DOMAIN_OPEN_NAMESPACE = 1
 
 
-as_lxc_procedure = {member.value: member for member in LxcProcedure}.get
-
-
 def decode_lxc_procedure(buffer: bytes, pos: int) -> tuple[LxcProcedure | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_lxc_procedure(number, number), pos + 4
+    return read_enum(buffer, pos, LxcProcedure)
 
 
 def encode_lxc_procedure(value: LxcProcedure | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
-#: Types by their names in the .x: class (None for a typedef), decoder, encoder.
+#: Types by their names in the .x: class (None for a typedef), decoder and encoder.
 TYPES: Final = TypeBindings(
     __name__,
     {

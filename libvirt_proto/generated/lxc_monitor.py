@@ -4,20 +4,23 @@
 #   55df3e695955c2a42b11c3981b23f5b909c6c023c8e1b787d959cbb596c5c3c0  lxc_monitor_protocol.x
 """lxc_monitor_protocol.x: types, each with its decoder and encoder.
 
-Decoders take a buffer and a position and give the value and the next position; encoders call `put`
-with pieces of bytes. They accept only canonical XDR and raise bare errors: for all other uses there are
+Decoders map a buffer and a position to the value and the next position; encoders call `put` with
+pieces of bytes. They accept only canonical XDR, and their errors have no path: elsewhere, use
 `XdrType.from_bytes` and `to_bytes` (see TYPES).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from struct import Struct
 from typing import Final
 
 from libvirt_proto.codec.primitives import (
     Put,
+    read_enum,
+    read_unsigned_hyper,
     require_api,
+    write_int,
+    write_unsigned_hyper,
 )
 from libvirt_proto.codec.values import XdrStruct
 from libvirt_proto.codec.xdrtype import TypeBindings
@@ -26,12 +29,6 @@ require_api(3)
 
 VIR_LXC_MONITOR_PROGRAM: Final = 0x12341234
 VIR_LXC_MONITOR_PROGRAM_VERSION: Final = 1
-
-# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
-_i_to = Struct(">i").pack
-_i_from = Struct(">i").unpack_from
-_Q_to = Struct(">Q").pack
-_Q_from = Struct(">Q").unpack_from
 
 
 class VirLXCMonitorExitStatus(IntEnum):
@@ -51,16 +48,12 @@ class VirLXCMonitorExitStatus(IntEnum):
     VIR_LXC_MONITOR_EXIT_STATUS_REBOOT = 2
 
 
-as_virLXCMonitorExitStatus = {member.value: member for member in VirLXCMonitorExitStatus}.get
-
-
 def decode_virLXCMonitorExitStatus(buffer: bytes, pos: int) -> tuple[VirLXCMonitorExitStatus | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_virLXCMonitorExitStatus(number, number), pos + 4
+    return read_enum(buffer, pos, VirLXCMonitorExitStatus)
 
 
 def encode_virLXCMonitorExitStatus(value: VirLXCMonitorExitStatus | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
 class VirLXCMonitorExitEventMsg(XdrStruct, frozen=True):
@@ -79,12 +72,12 @@ class VirLXCMonitorExitEventMsg(XdrStruct, frozen=True):
 
 
 def decode_virLXCMonitorExitEventMsg(buffer: bytes, pos: int) -> tuple[VirLXCMonitorExitEventMsg, int]:
-    (status,) = _i_from(buffer, pos)
-    return VirLXCMonitorExitEventMsg(as_virLXCMonitorExitStatus(status, status)), pos + 4
+    status, pos = decode_virLXCMonitorExitStatus(buffer, pos)
+    return VirLXCMonitorExitEventMsg(status), pos
 
 
 def encode_virLXCMonitorExitEventMsg(value: VirLXCMonitorExitEventMsg, put: Put) -> None:
-    put(_i_to(value.status))
+    encode_virLXCMonitorExitStatus(value.status, put)
 
 
 class VirLXCMonitorInitEventMsg(XdrStruct, frozen=True):
@@ -102,11 +95,12 @@ class VirLXCMonitorInitEventMsg(XdrStruct, frozen=True):
 
 
 def decode_virLXCMonitorInitEventMsg(buffer: bytes, pos: int) -> tuple[VirLXCMonitorInitEventMsg, int]:
-    return VirLXCMonitorInitEventMsg(*_Q_from(buffer, pos)), pos + 8
+    initpid, pos = read_unsigned_hyper(buffer, pos)
+    return VirLXCMonitorInitEventMsg(initpid), pos
 
 
 def encode_virLXCMonitorInitEventMsg(value: VirLXCMonitorInitEventMsg, put: Put) -> None:
-    put(_Q_to(value.initpid))
+    write_unsigned_hyper(value.initpid, put)
 
 
 class VirLXCMonitorProcedure(IntEnum):
@@ -124,19 +118,15 @@ class VirLXCMonitorProcedure(IntEnum):
     VIR_LXC_MONITOR_PROC_INIT_EVENT = 2
 
 
-as_virLXCMonitorProcedure = {member.value: member for member in VirLXCMonitorProcedure}.get
-
-
 def decode_virLXCMonitorProcedure(buffer: bytes, pos: int) -> tuple[VirLXCMonitorProcedure | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_virLXCMonitorProcedure(number, number), pos + 4
+    return read_enum(buffer, pos, VirLXCMonitorProcedure)
 
 
 def encode_virLXCMonitorProcedure(value: VirLXCMonitorProcedure | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
-#: Types by their names in the .x: class (None for a typedef), decoder, encoder.
+#: Types by their names in the .x: class (None for a typedef), decoder and encoder.
 TYPES: Final = TypeBindings(
     __name__,
     {

@@ -5,20 +5,26 @@
 #   87078e2b4e876e88e71a038f6d31016ac810d003f46e49500f7ad2b7c07f9c30  remote_protocol.x
 """qemu_protocol.x: types, each with its decoder and encoder.
 
-Decoders take a buffer and a position and give the value and the next position; encoders call `put`
-with pieces of bytes. They accept only canonical XDR and raise bare errors: for all other uses there are
+Decoders map a buffer and a position to the value and the next position; encoders call `put` with
+pieces of bytes. They accept only canonical XDR, and their errors have no path: elsewhere, use
 `XdrType.from_bytes` and `to_bytes` (see TYPES).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from struct import Struct
 from typing import Final
 
 from libvirt_proto.codec.primitives import (
     Put,
+    read_enum,
+    read_hyper,
+    read_int,
+    read_unsigned_int,
     require_api,
+    write_hyper,
+    write_int,
+    write_unsigned_int,
 )
 from libvirt_proto.codec.values import XdrStruct
 from libvirt_proto.codec.xdrtype import TypeBindings
@@ -43,18 +49,6 @@ require_api(3)
 QEMU_PROGRAM: Final = 0x20008087
 QEMU_PROTOCOL_VERSION: Final = 1
 
-# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
-_I_to = Struct(">I").pack
-_I_from = Struct(">I").unpack_from
-_2I_to = Struct(">2I").pack
-_2I_from = Struct(">2I").unpack_from
-_iI_to = Struct(">iI").pack
-_iI_from = Struct(">iI").unpack_from
-_i_to = Struct(">i").pack
-_i_from = Struct(">i").unpack_from
-_qI_to = Struct(">qI").pack
-_qI_from = Struct(">qI").unpack_from
-
 
 class QemuDomainMonitorCommandArgs(XdrStruct, frozen=True):
     """
@@ -77,14 +71,14 @@ class QemuDomainMonitorCommandArgs(XdrStruct, frozen=True):
 def decode_qemu_domain_monitor_command_args(buffer: bytes, pos: int) -> tuple[QemuDomainMonitorCommandArgs, int]:
     dom, pos = decode_remote_nonnull_domain(buffer, pos)
     cmd, pos = decode_remote_nonnull_string(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return QemuDomainMonitorCommandArgs(dom, cmd, flags), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return QemuDomainMonitorCommandArgs(dom, cmd, flags), pos
 
 
 def encode_qemu_domain_monitor_command_args(value: QemuDomainMonitorCommandArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_nonnull_string(value.cmd, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class QemuDomainMonitorCommandRet(XdrStruct, frozen=True):
@@ -102,8 +96,8 @@ class QemuDomainMonitorCommandRet(XdrStruct, frozen=True):
 
 
 def decode_qemu_domain_monitor_command_ret(buffer: bytes, pos: int) -> tuple[QemuDomainMonitorCommandRet, int]:
-    result_, pos = decode_remote_nonnull_string(buffer, pos)
-    return QemuDomainMonitorCommandRet(result_), pos
+    result, pos = decode_remote_nonnull_string(buffer, pos)
+    return QemuDomainMonitorCommandRet(result), pos
 
 
 def encode_qemu_domain_monitor_command_ret(value: QemuDomainMonitorCommandRet, put: Put) -> None:
@@ -127,11 +121,14 @@ class QemuDomainAttachArgs(XdrStruct, frozen=True):
 
 
 def decode_qemu_domain_attach_args(buffer: bytes, pos: int) -> tuple[QemuDomainAttachArgs, int]:
-    return QemuDomainAttachArgs(*_2I_from(buffer, pos)), pos + 8
+    pid_value, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return QemuDomainAttachArgs(pid_value, flags), pos
 
 
 def encode_qemu_domain_attach_args(value: QemuDomainAttachArgs, put: Put) -> None:
-    put(_2I_to(value.pid_value, value.flags))
+    write_unsigned_int(value.pid_value, put)
+    write_unsigned_int(value.flags, put)
 
 
 class QemuDomainAttachRet(XdrStruct, frozen=True):
@@ -178,14 +175,16 @@ class QemuDomainAgentCommandArgs(XdrStruct, frozen=True):
 def decode_qemu_domain_agent_command_args(buffer: bytes, pos: int) -> tuple[QemuDomainAgentCommandArgs, int]:
     dom, pos = decode_remote_nonnull_domain(buffer, pos)
     cmd, pos = decode_remote_nonnull_string(buffer, pos)
-    timeout, flags = _iI_from(buffer, pos)
-    return QemuDomainAgentCommandArgs(dom, cmd, timeout, flags), pos + 8
+    timeout, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return QemuDomainAgentCommandArgs(dom, cmd, timeout, flags), pos
 
 
 def encode_qemu_domain_agent_command_args(value: QemuDomainAgentCommandArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_nonnull_string(value.cmd, put)
-    put(_iI_to(value.timeout, value.flags))
+    write_int(value.timeout, put)
+    write_unsigned_int(value.flags, put)
 
 
 class QemuDomainAgentCommandRet(XdrStruct, frozen=True):
@@ -202,8 +201,8 @@ class QemuDomainAgentCommandRet(XdrStruct, frozen=True):
 
 
 def decode_qemu_domain_agent_command_ret(buffer: bytes, pos: int) -> tuple[QemuDomainAgentCommandRet, int]:
-    result_, pos = decode_remote_string(buffer, pos)
-    return QemuDomainAgentCommandRet(result_), pos
+    result, pos = decode_remote_string(buffer, pos)
+    return QemuDomainAgentCommandRet(result), pos
 
 
 def encode_qemu_domain_agent_command_ret(value: QemuDomainAgentCommandRet, put: Put) -> None:
@@ -230,14 +229,14 @@ class QemuConnectDomainMonitorEventRegisterArgs(XdrStruct, frozen=True):
 def decode_qemu_connect_domain_monitor_event_register_args(buffer: bytes, pos: int) -> tuple[QemuConnectDomainMonitorEventRegisterArgs, int]:
     dom, pos = decode_remote_domain(buffer, pos)
     event, pos = decode_remote_string(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return QemuConnectDomainMonitorEventRegisterArgs(dom, event, flags), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return QemuConnectDomainMonitorEventRegisterArgs(dom, event, flags), pos
 
 
 def encode_qemu_connect_domain_monitor_event_register_args(value: QemuConnectDomainMonitorEventRegisterArgs, put: Put) -> None:
     encode_remote_domain(value.dom, put)
     encode_remote_string(value.event, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class QemuConnectDomainMonitorEventRegisterRet(XdrStruct, frozen=True):
@@ -254,11 +253,12 @@ class QemuConnectDomainMonitorEventRegisterRet(XdrStruct, frozen=True):
 
 
 def decode_qemu_connect_domain_monitor_event_register_ret(buffer: bytes, pos: int) -> tuple[QemuConnectDomainMonitorEventRegisterRet, int]:
-    return QemuConnectDomainMonitorEventRegisterRet(*_i_from(buffer, pos)), pos + 4
+    callbackID, pos = read_int(buffer, pos)
+    return QemuConnectDomainMonitorEventRegisterRet(callbackID), pos
 
 
 def encode_qemu_connect_domain_monitor_event_register_ret(value: QemuConnectDomainMonitorEventRegisterRet, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
 
 
 class QemuConnectDomainMonitorEventDeregisterArgs(XdrStruct, frozen=True):
@@ -275,11 +275,12 @@ class QemuConnectDomainMonitorEventDeregisterArgs(XdrStruct, frozen=True):
 
 
 def decode_qemu_connect_domain_monitor_event_deregister_args(buffer: bytes, pos: int) -> tuple[QemuConnectDomainMonitorEventDeregisterArgs, int]:
-    return QemuConnectDomainMonitorEventDeregisterArgs(*_i_from(buffer, pos)), pos + 4
+    callbackID, pos = read_int(buffer, pos)
+    return QemuConnectDomainMonitorEventDeregisterArgs(callbackID), pos
 
 
 def encode_qemu_connect_domain_monitor_event_deregister_args(value: QemuConnectDomainMonitorEventDeregisterArgs, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
 
 
 class QemuDomainMonitorEventMsg(XdrStruct, frozen=True):
@@ -306,21 +307,21 @@ class QemuDomainMonitorEventMsg(XdrStruct, frozen=True):
 
 
 def decode_qemu_domain_monitor_event_msg(buffer: bytes, pos: int) -> tuple[QemuDomainMonitorEventMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
-    pos += 4
+    callbackID, pos = read_int(buffer, pos)
     dom, pos = decode_remote_nonnull_domain(buffer, pos)
     event, pos = decode_remote_nonnull_string(buffer, pos)
-    seconds, micros = _qI_from(buffer, pos)
-    pos += 12
+    seconds, pos = read_hyper(buffer, pos)
+    micros, pos = read_unsigned_int(buffer, pos)
     details, pos = decode_remote_string(buffer, pos)
     return QemuDomainMonitorEventMsg(callbackID, dom, event, seconds, micros, details), pos
 
 
 def encode_qemu_domain_monitor_event_msg(value: QemuDomainMonitorEventMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_nonnull_string(value.event, put)
-    put(_qI_to(value.seconds, value.micros))
+    write_hyper(value.seconds, put)
+    write_unsigned_int(value.micros, put)
     encode_remote_string(value.details, put)
 
 
@@ -344,14 +345,14 @@ class QemuDomainMonitorCommandWithFilesArgs(XdrStruct, frozen=True):
 def decode_qemu_domain_monitor_command_with_files_args(buffer: bytes, pos: int) -> tuple[QemuDomainMonitorCommandWithFilesArgs, int]:
     dom, pos = decode_remote_nonnull_domain(buffer, pos)
     cmd, pos = decode_remote_nonnull_string(buffer, pos)
-    (flags,) = _I_from(buffer, pos)
-    return QemuDomainMonitorCommandWithFilesArgs(dom, cmd, flags), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return QemuDomainMonitorCommandWithFilesArgs(dom, cmd, flags), pos
 
 
 def encode_qemu_domain_monitor_command_with_files_args(value: QemuDomainMonitorCommandWithFilesArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_nonnull_string(value.cmd, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class QemuDomainMonitorCommandWithFilesRet(XdrStruct, frozen=True):
@@ -368,8 +369,8 @@ class QemuDomainMonitorCommandWithFilesRet(XdrStruct, frozen=True):
 
 
 def decode_qemu_domain_monitor_command_with_files_ret(buffer: bytes, pos: int) -> tuple[QemuDomainMonitorCommandWithFilesRet, int]:
-    result_, pos = decode_remote_nonnull_string(buffer, pos)
-    return QemuDomainMonitorCommandWithFilesRet(result_), pos
+    result, pos = decode_remote_nonnull_string(buffer, pos)
+    return QemuDomainMonitorCommandWithFilesRet(result), pos
 
 
 def encode_qemu_domain_monitor_command_with_files_ret(value: QemuDomainMonitorCommandWithFilesRet, put: Put) -> None:
@@ -400,19 +401,15 @@ class QemuProcedure(IntEnum):
     QEMU_PROC_DOMAIN_MONITOR_COMMAND_WITH_FILES = 7
 
 
-as_qemu_procedure = {member.value: member for member in QemuProcedure}.get
-
-
 def decode_qemu_procedure(buffer: bytes, pos: int) -> tuple[QemuProcedure | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_qemu_procedure(number, number), pos + 4
+    return read_enum(buffer, pos, QemuProcedure)
 
 
 def encode_qemu_procedure(value: QemuProcedure | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
-#: Types by their names in the .x: class (None for a typedef), decoder, encoder.
+#: Types by their names in the .x: class (None for a typedef), decoder and encoder.
 TYPES: Final = TypeBindings(
     __name__,
     {

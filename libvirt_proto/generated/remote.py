@@ -4,35 +4,43 @@
 #   87078e2b4e876e88e71a038f6d31016ac810d003f46e49500f7ad2b7c07f9c30  remote_protocol.x
 """remote_protocol.x: types, each with its decoder and encoder.
 
-Decoders take a buffer and a position and give the value and the next position; encoders call `put`
-with pieces of bytes. They accept only canonical XDR and raise bare errors: for all other uses there are
+Decoders map a buffer and a position to the value and the next position; encoders call `put` with
+pieces of bytes. They accept only canonical XDR, and their errors have no path: elsewhere, use
 `XdrType.from_bytes` and `to_bytes` (see TYPES).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from struct import Struct
 from typing import Any, Final
 
 from libvirt_proto.codec.primitives import (
-    FALSE,
-    TRUE,
     Put,
-    Texts,
-    check_length,
-    exact,
     no_arm,
-    no_boolean,
-    read_numbers,
+    read_array,
+    read_double,
+    read_enum,
+    read_fixed_array,
+    read_fixed_opaque,
+    read_hyper,
+    read_int,
+    read_opaque,
+    read_optional,
+    read_string,
+    read_unsigned_hyper,
+    read_unsigned_int,
     require_api,
-    too_many,
-    unpadded,
-    unpadded_text,
-    write_count,
-    write_numbers,
+    write_array,
+    write_double,
+    write_fixed_array,
+    write_fixed_opaque,
+    write_hyper,
+    write_int,
     write_opaque,
+    write_optional,
     write_string,
+    write_unsigned_hyper,
+    write_unsigned_int,
 )
 from libvirt_proto.codec.values import XdrStruct, XdrUnion
 from libvirt_proto.codec.xdrtype import TypeBindings
@@ -124,129 +132,6 @@ REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX: Final = 20
 REMOTE_PROGRAM: Final = 0x20008086
 REMOTE_PROTOCOL_VERSION: Final = 1
 
-# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
-_I_from = Struct(">I").unpack_from
-_text = Texts("", REMOTE_STRING_MAX)
-_16s_to = Struct(">16s").pack
-_16s_from = Struct(">16s").unpack_from
-_16si_to = Struct(">16si").pack
-_text_16si = Texts("16si", REMOTE_STRING_MAX)
-_text_16s = Texts("16s", REMOTE_STRING_MAX)
-_text_16s16s = Texts("16s16s", REMOTE_STRING_MAX)
-_text_I_ahead = Texts("I", REMOTE_STRING_MAX, ahead=4)
-_16siI_from = Struct(">16siI").unpack_from
-_2i_to = Struct(">2i").pack
-_i_to = Struct(">i").pack
-_2iI_from = Struct(">2iI").unpack_from
-_iI_from = Struct(">iI").unpack_from
-_i_from = Struct(">i").unpack_from
-_IiQi_to = Struct(">IiQi").pack
-_IiQi_from = Struct(">IiQi").unpack_from
-_I_to = Struct(">I").pack
-_q_to = Struct(">q").pack
-_Q_to = Struct(">Q").pack
-_d_to = Struct(">d").pack
-_q_from = Struct(">q").unpack_from
-_Q_from = Struct(">Q").unpack_from
-_d_from = Struct(">d").unpack_from
-_text_i = Texts("i", REMOTE_STRING_MAX)
-_text_Q = Texts("Q", REMOTE_STRING_MAX)
-_Q6i_to = Struct(">Q6i").pack
-_Q6i_from = Struct(">Q6i").unpack_from
-_2iI_to = Struct(">2iI").pack
-_2i_from = Struct(">2i").unpack_from
-_text_16s2i = Texts("16s2i", REMOTE_STRING_MAX)
-_iI_to = Struct(">iI").pack
-_text_16s2iI = Texts("16s2iI", REMOTE_STRING_MAX)
-_text_16siI = Texts("16siI", REMOTE_STRING_MAX)
-_QI_to = Struct(">QI").pack
-_text_16siI_ahead = Texts("16siI", REMOTE_STRING_MAX, ahead=4)
-_text_QI = Texts("QI", REMOTE_STRING_MAX)
-_5q_to = Struct(">5q").pack
-_5q_from = Struct(">5q").unpack_from
-_text_iI = Texts("iI", REMOTE_STRING_MAX)
-_8q_to = Struct(">8q").pack
-_8q_from = Struct(">8q").unpack_from
-_text_I = Texts("I", REMOTE_STRING_MAX)
-_2I_to = Struct(">2I").pack
-_text_16si2I = Texts("16si2I", REMOTE_STRING_MAX)
-_iQ_to = Struct(">iQ").pack
-_iQ_from = Struct(">iQ").unpack_from
-_Q2I_to = Struct(">Q2I").pack
-_text_Q2I = Texts("Q2I", REMOTE_STRING_MAX)
-_text_49 = Texts("", REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX)
-_text_16siQ2I = Texts("16siQ2I", REMOTE_STRING_MAX)
-_text_51 = Texts("", REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX)
-_3Q_to = Struct(">3Q").pack
-_3Q_from = Struct(">3Q").unpack_from
-_IQI_to = Struct(">IQI").pack
-_text_16siIQI = Texts("16siIQI", REMOTE_STRING_MAX)
-_text_16siQ = Texts("16siQ", REMOTE_STRING_MAX)
-_text_16siQI = Texts("16siQI", REMOTE_STRING_MAX)
-_I2QIQ_to = Struct(">I2QIQ").pack
-_I2QIQ_from = Struct(">I2QIQ").unpack_from
-_text_2I = Texts("2I", REMOTE_STRING_MAX)
-_QI_from = Struct(">QI").unpack_from
-_text_I_62 = Texts("I", REMOTE_MIGRATE_COOKIE_MAX)
-_text_I_ahead_63 = Texts("I", REMOTE_MIGRATE_COOKIE_MAX, ahead=4)
-_Qi_to = Struct(">Qi").pack
-_text_Qi = Texts("Qi", REMOTE_STRING_MAX)
-_text_16si3I = Texts("16si3I", REMOTE_STRING_MAX)
-_q2I_to = Struct(">q2I").pack
-_text_16siq2I = Texts("16siq2I", REMOTE_STRING_MAX)
-_text_16si2I_ahead = Texts("16si2I", REMOTE_STRING_MAX, ahead=4)
-_text_70 = Texts("", REMOTE_CPUMAP_MAX)
-_text_I_71 = Texts("I", REMOTE_CPUMAP_MAX)
-_text_16s3iI = Texts("16s3iI", REMOTE_STRING_MAX)
-_text_i_73 = Texts("i", REMOTE_CPUMAPS_MAX)
-_text_16s3i = Texts("16s3i", REMOTE_STRING_MAX)
-_text_75 = Texts("", REMOTE_CPUMAPS_MAX)
-_2I_from = Struct(">2I").unpack_from
-_2i3Q_to = Struct(">2i3Q").pack
-_2i3Q_from = Struct(">2i3Q").unpack_from
-_Ii2I_to = Struct(">Ii2I").pack
-_text_16siIi2I = Texts("16siIi2I", REMOTE_STRING_MAX)
-_2Ii_to = Struct(">2Ii").pack
-_text_16s2IiI_ahead = Texts("16s2IiI", REMOTE_STRING_MAX, ahead=4)
-_text_16sI = Texts("16sI", REMOTE_STRING_MAX)
-_I3Q_to = Struct(">I3Q").pack
-_I3Q_from = Struct(">I3Q").unpack_from
-_text_16sI_ahead = Texts("16sI", REMOTE_STRING_MAX, ahead=4)
-_i2Q_to = Struct(">i2Q").pack
-_i2Q_from = Struct(">i2Q").unpack_from
-_text_I_89 = Texts("I", REMOTE_SECRET_VALUE_MAX)
-_text_90 = Texts("", REMOTE_SECRET_VALUE_MAX)
-_i11Q_to = Struct(">i11Q").pack
-_i11Q_from = Struct(">i11Q").unpack_from
-_text_16siq = Texts("16siq", REMOTE_STRING_MAX)
-_text_iI_ahead = Texts("iI", REMOTE_STRING_MAX, ahead=4)
-_text_16s3iI_ahead = Texts("16s3iI", REMOTE_STRING_MAX, ahead=4)
-_text_2i = Texts("2i", REMOTE_STRING_MAX)
-_2QI_to = Struct(">2QI").pack
-_text_2QI = Texts("2QI", REMOTE_STRING_MAX)
-_text_QI_99 = Texts("QI", REMOTE_MIGRATE_COOKIE_MAX)
-_text_100 = Texts("", REMOTE_MIGRATE_COOKIE_MAX)
-_Qi_from = Struct(">Qi").unpack_from
-_text_Qi_102 = Texts("Qi", REMOTE_MIGRATE_COOKIE_MAX)
-_2IQ_to = Struct(">2IQ").pack
-_2IQ_from = Struct(">2IQ").unpack_from
-_IQI_from = Struct(">IQI").unpack_from
-_Ii_to = Struct(">Ii").pack
-_text_Ii = Texts("Ii", REMOTE_CPUMAP_MAX)
-_qI_to = Struct(">qI").pack
-_qI_from = Struct(">qI").unpack_from
-_text_Ii_110 = Texts("Ii", REMOTE_MIGRATE_COOKIE_MAX)
-_2Q_to = Struct(">2Q").pack
-_2Q_from = Struct(">2Q").unpack_from
-_i2I_to = Struct(">i2I").pack
-_i2I_from = Struct(">i2I").unpack_from
-_qi_to = Struct(">qi").pack
-_text_qiI = Texts("qiI", REMOTE_STRING_MAX)
-_i16siI_from = Struct(">i16siI").unpack_from
-_3I_to = Struct(">3I").pack
-_text_16s16sI = Texts("16s16sI", REMOTE_STRING_MAX)
-_text_16s16siI = Texts("16s16siI", REMOTE_STRING_MAX)
-
 
 # typedef string remote_nonnull_string<REMOTE_STRING_MAX>;
 # Since: 0.9.7 or earlier.
@@ -254,15 +139,11 @@ RemoteNonnullString = str | bytes
 
 
 def decode_remote_nonnull_string(buffer: bytes, pos: int) -> tuple[RemoteNonnullString, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    result, padding = unpack(buffer, pos)
-    result = unpadded_text(result, padding, zeros)
-    return result, pos + length
+    return read_string(buffer, pos, REMOTE_STRING_MAX)
 
 
 def encode_remote_nonnull_string(value: RemoteNonnullString, put: Put) -> None:
-    write_string(value, REMOTE_STRING_MAX, put)
+    write_string(value, put, REMOTE_STRING_MAX)
 
 
 # typedef opaque remote_uuid[VIR_UUID_BUFLEN];
@@ -271,12 +152,11 @@ RemoteUuid = bytes
 
 
 def decode_remote_uuid(buffer: bytes, pos: int) -> tuple[RemoteUuid, int]:
-    (result,) = _16s_from(buffer, pos)
-    return result, pos + 16
+    return read_fixed_opaque(buffer, pos, VIR_UUID_BUFLEN)
 
 
 def encode_remote_uuid(value: RemoteUuid, put: Put) -> None:
-    put(_16s_to(exact(value, 16)))
+    write_fixed_opaque(value, put, VIR_UUID_BUFLEN)
 
 
 class RemoteNonnullDomain(XdrStruct, frozen=True):
@@ -297,16 +177,16 @@ class RemoteNonnullDomain(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_domain(buffer: bytes, pos: int) -> tuple[RemoteNonnullDomain, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    name, padding, uuid, id = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNonnullDomain(name, uuid, id), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    uuid, pos = decode_remote_uuid(buffer, pos)
+    id, pos = read_int(buffer, pos)
+    return RemoteNonnullDomain(name, uuid, id), pos
 
 
 def encode_remote_nonnull_domain(value: RemoteNonnullDomain, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    put(_16si_to(exact(value.uuid, 16), value.id))
+    encode_remote_nonnull_string(value.name, put)
+    encode_remote_uuid(value.uuid, put)
+    write_int(value.id, put)
 
 
 # typedef remote_nonnull_string *remote_string;
@@ -315,27 +195,11 @@ RemoteString = RemoteNonnullString | None
 
 
 def decode_remote_string(buffer: bytes, pos: int) -> tuple[RemoteString, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        result, padding = unpack(buffer, pos)
-        result = unpadded_text(result, padding, zeros)
-        pos += length
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_remote_nonnull_string)
 
 
 def encode_remote_string(value: RemoteString, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        write_string(value, REMOTE_STRING_MAX, put)
+    write_optional(value, put, encode_remote_nonnull_string)
 
 
 # typedef remote_nonnull_domain *remote_domain;
@@ -344,28 +208,11 @@ RemoteDomain = RemoteNonnullDomain | None
 
 
 def decode_remote_domain(buffer: bytes, pos: int) -> tuple[RemoteDomain, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16si[size]
-        result_name, padding, result_uuid, result_id = unpack(buffer, pos)
-        result_name = unpadded_text(result_name, padding, zeros)
-        pos += length
-        result = RemoteNonnullDomain(result_name, result_uuid, result_id)
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_remote_nonnull_domain)
 
 
 def encode_remote_domain(value: RemoteDomain, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        encode_remote_nonnull_domain(value, put)
+    write_optional(value, put, encode_remote_nonnull_domain)
 
 
 class RemoteNonnullNetwork(XdrStruct, frozen=True):
@@ -384,16 +231,14 @@ class RemoteNonnullNetwork(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_network(buffer: bytes, pos: int) -> tuple[RemoteNonnullNetwork, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    name, padding, uuid = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNonnullNetwork(name, uuid), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    uuid, pos = decode_remote_uuid(buffer, pos)
+    return RemoteNonnullNetwork(name, uuid), pos
 
 
 def encode_remote_nonnull_network(value: RemoteNonnullNetwork, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    put(_16s_to(exact(value.uuid, 16)))
+    encode_remote_nonnull_string(value.name, put)
+    encode_remote_uuid(value.uuid, put)
 
 
 class RemoteNonnullNetworkPort(XdrStruct, frozen=True):
@@ -412,16 +257,14 @@ class RemoteNonnullNetworkPort(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_network_port(buffer: bytes, pos: int) -> tuple[RemoteNonnullNetworkPort, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s16s[size]
-    net_name, padding, net_uuid, uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNonnullNetworkPort(RemoteNonnullNetwork(net_name, net_uuid), uuid), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    uuid, pos = decode_remote_uuid(buffer, pos)
+    return RemoteNonnullNetworkPort(net, uuid), pos
 
 
 def encode_remote_nonnull_network_port(value: RemoteNonnullNetworkPort, put: Put) -> None:
     encode_remote_nonnull_network(value.net, put)
-    put(_16s_to(exact(value.uuid, 16)))
+    encode_remote_uuid(value.uuid, put)
 
 
 class RemoteNonnullNwfilter(XdrStruct, frozen=True):
@@ -440,16 +283,14 @@ class RemoteNonnullNwfilter(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_nwfilter(buffer: bytes, pos: int) -> tuple[RemoteNonnullNwfilter, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    name, padding, uuid = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNonnullNwfilter(name, uuid), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    uuid, pos = decode_remote_uuid(buffer, pos)
+    return RemoteNonnullNwfilter(name, uuid), pos
 
 
 def encode_remote_nonnull_nwfilter(value: RemoteNonnullNwfilter, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    put(_16s_to(exact(value.uuid, 16)))
+    encode_remote_nonnull_string(value.name, put)
+    encode_remote_uuid(value.uuid, put)
 
 
 class RemoteNonnullNwfilterBinding(XdrStruct, frozen=True):
@@ -468,20 +309,14 @@ class RemoteNonnullNwfilterBinding(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_nwfilter_binding(buffer: bytes, pos: int) -> tuple[RemoteNonnullNwfilterBinding, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    portdev, padding, size = unpack(buffer, pos)
-    portdev = unpadded_text(portdev, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    filtername, padding = unpack(buffer, pos)
-    filtername = unpadded_text(filtername, padding, zeros)
-    return RemoteNonnullNwfilterBinding(portdev, filtername), pos + length
+    portdev, pos = decode_remote_nonnull_string(buffer, pos)
+    filtername, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNonnullNwfilterBinding(portdev, filtername), pos
 
 
 def encode_remote_nonnull_nwfilter_binding(value: RemoteNonnullNwfilterBinding, put: Put) -> None:
-    write_string(value.portdev, REMOTE_STRING_MAX, put)
-    write_string(value.filtername, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.portdev, put)
+    encode_remote_nonnull_string(value.filtername, put)
 
 
 class RemoteNonnullInterface(XdrStruct, frozen=True):
@@ -500,20 +335,14 @@ class RemoteNonnullInterface(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_interface(buffer: bytes, pos: int) -> tuple[RemoteNonnullInterface, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    name, padding, size = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    mac, padding = unpack(buffer, pos)
-    mac = unpadded_text(mac, padding, zeros)
-    return RemoteNonnullInterface(name, mac), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    mac, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNonnullInterface(name, mac), pos
 
 
 def encode_remote_nonnull_interface(value: RemoteNonnullInterface, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    write_string(value.mac, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
+    encode_remote_nonnull_string(value.mac, put)
 
 
 class RemoteNonnullStoragePool(XdrStruct, frozen=True):
@@ -532,16 +361,14 @@ class RemoteNonnullStoragePool(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_storage_pool(buffer: bytes, pos: int) -> tuple[RemoteNonnullStoragePool, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    name, padding, uuid = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNonnullStoragePool(name, uuid), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    uuid, pos = decode_remote_uuid(buffer, pos)
+    return RemoteNonnullStoragePool(name, uuid), pos
 
 
 def encode_remote_nonnull_storage_pool(value: RemoteNonnullStoragePool, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    put(_16s_to(exact(value.uuid, 16)))
+    encode_remote_nonnull_string(value.name, put)
+    encode_remote_uuid(value.uuid, put)
 
 
 class RemoteNonnullStorageVol(XdrStruct, frozen=True):
@@ -562,25 +389,16 @@ class RemoteNonnullStorageVol(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_storage_vol(buffer: bytes, pos: int) -> tuple[RemoteNonnullStorageVol, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    pool, padding, size = unpack(buffer, pos)
-    pool = unpadded_text(pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    name, padding, size = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    key, padding = unpack(buffer, pos)
-    key = unpadded_text(key, padding, zeros)
-    return RemoteNonnullStorageVol(pool, name, key), pos + length
+    pool, pos = decode_remote_nonnull_string(buffer, pos)
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    key, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNonnullStorageVol(pool, name, key), pos
 
 
 def encode_remote_nonnull_storage_vol(value: RemoteNonnullStorageVol, put: Put) -> None:
-    write_string(value.pool, REMOTE_STRING_MAX, put)
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    write_string(value.key, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.pool, put)
+    encode_remote_nonnull_string(value.name, put)
+    encode_remote_nonnull_string(value.key, put)
 
 
 class RemoteNonnullNodeDevice(XdrStruct, frozen=True):
@@ -597,15 +415,12 @@ class RemoteNonnullNodeDevice(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_node_device(buffer: bytes, pos: int) -> tuple[RemoteNonnullNodeDevice, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNonnullNodeDevice(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNonnullNodeDevice(name), pos
 
 
 def encode_remote_nonnull_node_device(value: RemoteNonnullNodeDevice, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNonnullSecret(XdrStruct, frozen=True):
@@ -626,17 +441,16 @@ class RemoteNonnullSecret(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_secret(buffer: bytes, pos: int) -> tuple[RemoteNonnullSecret, int]:
-    uuid, usageType, size = _16siI_from(buffer, pos)
-    pos += 20
-    unpack, zeros, length = _text[size]
-    usageID, padding = unpack(buffer, pos)
-    usageID = unpadded_text(usageID, padding, zeros)
-    return RemoteNonnullSecret(uuid, usageType, usageID), pos + length
+    uuid, pos = decode_remote_uuid(buffer, pos)
+    usageType, pos = read_int(buffer, pos)
+    usageID, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNonnullSecret(uuid, usageType, usageID), pos
 
 
 def encode_remote_nonnull_secret(value: RemoteNonnullSecret, put: Put) -> None:
-    put(_16si_to(exact(value.uuid, 16), value.usageType))
-    write_string(value.usageID, REMOTE_STRING_MAX, put)
+    encode_remote_uuid(value.uuid, put)
+    write_int(value.usageType, put)
+    encode_remote_nonnull_string(value.usageID, put)
 
 
 class RemoteNonnullDomainCheckpoint(XdrStruct, frozen=True):
@@ -655,19 +469,13 @@ class RemoteNonnullDomainCheckpoint(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_domain_checkpoint(buffer: bytes, pos: int) -> tuple[RemoteNonnullDomainCheckpoint, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    name, padding, size = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteNonnullDomainCheckpoint(name, RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteNonnullDomainCheckpoint(name, dom), pos
 
 
 def encode_remote_nonnull_domain_checkpoint(value: RemoteNonnullDomainCheckpoint, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
     encode_remote_nonnull_domain(value.dom, put)
 
 
@@ -687,19 +495,13 @@ class RemoteNonnullDomainSnapshot(XdrStruct, frozen=True):
 
 
 def decode_remote_nonnull_domain_snapshot(buffer: bytes, pos: int) -> tuple[RemoteNonnullDomainSnapshot, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    name, padding, size = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteNonnullDomainSnapshot(name, RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteNonnullDomainSnapshot(name, dom), pos
 
 
 def encode_remote_nonnull_domain_snapshot(value: RemoteNonnullDomainSnapshot, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
     encode_remote_nonnull_domain(value.dom, put)
 
 
@@ -709,28 +511,11 @@ RemoteNetwork = RemoteNonnullNetwork | None
 
 
 def decode_remote_network(buffer: bytes, pos: int) -> tuple[RemoteNetwork, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s[size]
-        result_name, padding, result_uuid = unpack(buffer, pos)
-        result_name = unpadded_text(result_name, padding, zeros)
-        pos += length
-        result = RemoteNonnullNetwork(result_name, result_uuid)
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_remote_nonnull_network)
 
 
 def encode_remote_network(value: RemoteNetwork, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        encode_remote_nonnull_network(value, put)
+    write_optional(value, put, encode_remote_nonnull_network)
 
 
 # typedef remote_nonnull_network_port *remote_network_port;
@@ -739,28 +524,11 @@ RemoteNetworkPort = RemoteNonnullNetworkPort | None
 
 
 def decode_remote_network_port(buffer: bytes, pos: int) -> tuple[RemoteNetworkPort, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s16s[size]
-        result_net_name, padding, result_net_uuid, result_uuid = unpack(buffer, pos)
-        result_net_name = unpadded_text(result_net_name, padding, zeros)
-        pos += length
-        result = RemoteNonnullNetworkPort(RemoteNonnullNetwork(result_net_name, result_net_uuid), result_uuid)
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_remote_nonnull_network_port)
 
 
 def encode_remote_network_port(value: RemoteNetworkPort, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        encode_remote_nonnull_network_port(value, put)
+    write_optional(value, put, encode_remote_nonnull_network_port)
 
 
 # typedef remote_nonnull_nwfilter *remote_nwfilter;
@@ -769,28 +537,11 @@ RemoteNwfilter = RemoteNonnullNwfilter | None
 
 
 def decode_remote_nwfilter(buffer: bytes, pos: int) -> tuple[RemoteNwfilter, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s[size]
-        result_name, padding, result_uuid = unpack(buffer, pos)
-        result_name = unpadded_text(result_name, padding, zeros)
-        pos += length
-        result = RemoteNonnullNwfilter(result_name, result_uuid)
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_remote_nonnull_nwfilter)
 
 
 def encode_remote_nwfilter(value: RemoteNwfilter, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        encode_remote_nonnull_nwfilter(value, put)
+    write_optional(value, put, encode_remote_nonnull_nwfilter)
 
 
 # typedef remote_nonnull_nwfilter_binding *remote_nwfilter_binding;
@@ -799,32 +550,11 @@ RemoteNwfilterBinding = RemoteNonnullNwfilterBinding | None
 
 
 def decode_remote_nwfilter_binding(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBinding, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_I_ahead[size]
-        result_portdev, padding, size = unpack(buffer, pos)
-        result_portdev = unpadded_text(result_portdev, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text[size]
-        result_filtername, padding = unpack(buffer, pos)
-        result_filtername = unpadded_text(result_filtername, padding, zeros)
-        pos += length
-        result = RemoteNonnullNwfilterBinding(result_portdev, result_filtername)
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_remote_nonnull_nwfilter_binding)
 
 
 def encode_remote_nwfilter_binding(value: RemoteNwfilterBinding, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        encode_remote_nonnull_nwfilter_binding(value, put)
+    write_optional(value, put, encode_remote_nonnull_nwfilter_binding)
 
 
 # typedef remote_nonnull_storage_pool *remote_storage_pool;
@@ -833,28 +563,11 @@ RemoteStoragePool = RemoteNonnullStoragePool | None
 
 
 def decode_remote_storage_pool(buffer: bytes, pos: int) -> tuple[RemoteStoragePool, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s[size]
-        result_name, padding, result_uuid = unpack(buffer, pos)
-        result_name = unpadded_text(result_name, padding, zeros)
-        pos += length
-        result = RemoteNonnullStoragePool(result_name, result_uuid)
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_remote_nonnull_storage_pool)
 
 
 def encode_remote_storage_pool(value: RemoteStoragePool, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        encode_remote_nonnull_storage_pool(value, put)
+    write_optional(value, put, encode_remote_nonnull_storage_pool)
 
 
 # typedef remote_nonnull_storage_vol *remote_storage_vol;
@@ -863,36 +576,11 @@ RemoteStorageVol = RemoteNonnullStorageVol | None
 
 
 def decode_remote_storage_vol(buffer: bytes, pos: int) -> tuple[RemoteStorageVol, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_I_ahead[size]
-        result_pool, padding, size = unpack(buffer, pos)
-        result_pool = unpadded_text(result_pool, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text_I_ahead[size]
-        result_name, padding, size = unpack(buffer, pos)
-        result_name = unpadded_text(result_name, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text[size]
-        result_key, padding = unpack(buffer, pos)
-        result_key = unpadded_text(result_key, padding, zeros)
-        pos += length
-        result = RemoteNonnullStorageVol(result_pool, result_name, result_key)
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_remote_nonnull_storage_vol)
 
 
 def encode_remote_storage_vol(value: RemoteStorageVol, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        encode_remote_nonnull_storage_vol(value, put)
+    write_optional(value, put, encode_remote_nonnull_storage_vol)
 
 
 # typedef remote_nonnull_node_device *remote_node_device;
@@ -901,28 +589,11 @@ RemoteNodeDevice = RemoteNonnullNodeDevice | None
 
 
 def decode_remote_node_device(buffer: bytes, pos: int) -> tuple[RemoteNodeDevice, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        result_name, padding = unpack(buffer, pos)
-        result_name = unpadded_text(result_name, padding, zeros)
-        pos += length
-        result = RemoteNonnullNodeDevice(result_name)
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_remote_nonnull_node_device)
 
 
 def encode_remote_node_device(value: RemoteNodeDevice, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        encode_remote_nonnull_node_device(value, put)
+    write_optional(value, put, encode_remote_nonnull_node_device)
 
 
 # typedef remote_nonnull_secret *remote_secret;
@@ -931,29 +602,11 @@ RemoteSecret = RemoteNonnullSecret | None
 
 
 def decode_remote_secret(buffer: bytes, pos: int) -> tuple[RemoteSecret, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        result_uuid, result_usageType, size = _16siI_from(buffer, pos)
-        pos += 20
-        unpack, zeros, length = _text[size]
-        result_usageID, padding = unpack(buffer, pos)
-        result_usageID = unpadded_text(result_usageID, padding, zeros)
-        pos += length
-        result = RemoteNonnullSecret(result_uuid, result_usageType, result_usageID)
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_remote_nonnull_secret)
 
 
 def encode_remote_secret(value: RemoteSecret, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        encode_remote_nonnull_secret(value, put)
+    write_optional(value, put, encode_remote_nonnull_secret)
 
 
 class RemoteError(XdrStruct, frozen=True):
@@ -990,92 +643,31 @@ class RemoteError(XdrStruct, frozen=True):
 
 
 def decode_remote_error(buffer: bytes, pos: int) -> tuple[RemoteError, int]:
-    code, domain, flag = _2iI_from(buffer, pos)
-    pos += 12
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        message, padding = unpack(buffer, pos)
-        message = unpadded_text(message, padding, zeros)
-        pos += length
-    elif flag == 0:
-        message = None
-    else:
-        raise no_boolean(pos - 4)
-    level, flag = _iI_from(buffer, pos)
-    pos += 8
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16si[size]
-        dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-        dom_name = unpadded_text(dom_name, padding, zeros)
-        pos += length
-        dom = RemoteNonnullDomain(dom_name, dom_uuid, dom_id)
-    elif flag == 0:
-        dom = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        str1, padding = unpack(buffer, pos)
-        str1 = unpadded_text(str1, padding, zeros)
-        pos += length
-    elif flag == 0:
-        str1 = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        str2, padding = unpack(buffer, pos)
-        str2 = unpadded_text(str2, padding, zeros)
-        pos += length
-    elif flag == 0:
-        str2 = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        str3, padding = unpack(buffer, pos)
-        str3 = unpadded_text(str3, padding, zeros)
-        pos += length
-    elif flag == 0:
-        str3 = None
-    else:
-        raise no_boolean(pos - 4)
-    int1, int2, flag = _2iI_from(buffer, pos)
-    pos += 12
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s[size]
-        net_name, padding, net_uuid = unpack(buffer, pos)
-        net_name = unpadded_text(net_name, padding, zeros)
-        pos += length
-        net = RemoteNonnullNetwork(net_name, net_uuid)
-    elif flag == 0:
-        net = None
-    else:
-        raise no_boolean(pos - 4)
+    code, pos = read_int(buffer, pos)
+    domain, pos = read_int(buffer, pos)
+    message, pos = decode_remote_string(buffer, pos)
+    level, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_domain(buffer, pos)
+    str1, pos = decode_remote_string(buffer, pos)
+    str2, pos = decode_remote_string(buffer, pos)
+    str3, pos = decode_remote_string(buffer, pos)
+    int1, pos = read_int(buffer, pos)
+    int2, pos = read_int(buffer, pos)
+    net, pos = decode_remote_network(buffer, pos)
     return RemoteError(code, domain, message, level, dom, str1, str2, str3, int1, int2, net), pos
 
 
 def encode_remote_error(value: RemoteError, put: Put) -> None:
-    put(_2i_to(value.code, value.domain))
+    write_int(value.code, put)
+    write_int(value.domain, put)
     encode_remote_string(value.message, put)
-    put(_i_to(value.level))
+    write_int(value.level, put)
     encode_remote_domain(value.dom, put)
     encode_remote_string(value.str1, put)
     encode_remote_string(value.str2, put)
     encode_remote_string(value.str3, put)
-    put(_2i_to(value.int1, value.int2))
+    write_int(value.int1, put)
+    write_int(value.int2, put)
     encode_remote_network(value.net, put)
 
 
@@ -1095,16 +687,12 @@ class RemoteAuthType(IntEnum):
     REMOTE_AUTH_POLKIT = 2
 
 
-as_remote_auth_type = {member.value: member for member in RemoteAuthType}.get
-
-
 def decode_remote_auth_type(buffer: bytes, pos: int) -> tuple[RemoteAuthType | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_remote_auth_type(number, number), pos + 4
+    return read_enum(buffer, pos, RemoteAuthType)
 
 
 def encode_remote_auth_type(value: RemoteAuthType | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
 class RemoteVcpuInfo(XdrStruct, frozen=True):
@@ -1127,11 +715,18 @@ class RemoteVcpuInfo(XdrStruct, frozen=True):
 
 
 def decode_remote_vcpu_info(buffer: bytes, pos: int) -> tuple[RemoteVcpuInfo, int]:
-    return RemoteVcpuInfo(*_IiQi_from(buffer, pos)), pos + 20
+    number, pos = read_unsigned_int(buffer, pos)
+    state, pos = read_int(buffer, pos)
+    cpu_time, pos = read_unsigned_hyper(buffer, pos)
+    cpu, pos = read_int(buffer, pos)
+    return RemoteVcpuInfo(number, state, cpu_time, cpu), pos
 
 
 def encode_remote_vcpu_info(value: RemoteVcpuInfo, put: Put) -> None:
-    put(_IiQi_to(value.number, value.state, value.cpu_time, value.cpu))
+    write_unsigned_int(value.number, put)
+    write_int(value.state, put)
+    write_unsigned_hyper(value.cpu_time, put)
+    write_int(value.cpu, put)
 
 
 class RemoteTypedParamValue(XdrUnion, frozen=True):
@@ -1159,60 +754,57 @@ class RemoteTypedParamValue(XdrUnion, frozen=True):
 
     xdr_name = "remote_typed_param_value"
     type: int
-    value: bytes | float | int | str
+    value: int | float | RemoteNonnullString
 
 
 def decode_remote_typed_param_value(buffer: bytes, pos: int) -> tuple[RemoteTypedParamValue, int]:
-    (type_,) = _i_from(buffer, pos)
-    pos += 4
-    if type_ == 1:  # VIR_TYPED_PARAM_INT
-        (result,) = _i_from(buffer, pos)
-        pos += 4
-    elif type_ == 2:  # VIR_TYPED_PARAM_UINT
-        (result,) = _I_from(buffer, pos)
-        pos += 4
-    elif type_ == 3:  # VIR_TYPED_PARAM_LLONG
-        (result,) = _q_from(buffer, pos)
-        pos += 8
-    elif type_ == 4:  # VIR_TYPED_PARAM_ULLONG
-        (result,) = _Q_from(buffer, pos)
-        pos += 8
-    elif type_ == 5:  # VIR_TYPED_PARAM_DOUBLE
-        (result,) = _d_from(buffer, pos)
-        pos += 8
-    elif type_ == 6:  # VIR_TYPED_PARAM_BOOLEAN
-        (result,) = _i_from(buffer, pos)
-        pos += 4
-    elif type_ == 7:  # VIR_TYPED_PARAM_STRING
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        result, padding = unpack(buffer, pos)
-        result = unpadded_text(result, padding, zeros)
-        pos += length
-    else:
-        raise no_arm(type_, pos - 4)
-    return RemoteTypedParamValue(type_, result), pos
+    type_, pos = read_int(buffer, pos)
+    match type_:
+        case 1:  # VIR_TYPED_PARAM_INT
+            i, pos = read_int(buffer, pos)
+            return RemoteTypedParamValue(type_, i), pos
+        case 2:  # VIR_TYPED_PARAM_UINT
+            ui, pos = read_unsigned_int(buffer, pos)
+            return RemoteTypedParamValue(type_, ui), pos
+        case 3:  # VIR_TYPED_PARAM_LLONG
+            l, pos = read_hyper(buffer, pos)
+            return RemoteTypedParamValue(type_, l), pos
+        case 4:  # VIR_TYPED_PARAM_ULLONG
+            ul, pos = read_unsigned_hyper(buffer, pos)
+            return RemoteTypedParamValue(type_, ul), pos
+        case 5:  # VIR_TYPED_PARAM_DOUBLE
+            d, pos = read_double(buffer, pos)
+            return RemoteTypedParamValue(type_, d), pos
+        case 6:  # VIR_TYPED_PARAM_BOOLEAN
+            b, pos = read_int(buffer, pos)
+            return RemoteTypedParamValue(type_, b), pos
+        case 7:  # VIR_TYPED_PARAM_STRING
+            s, pos = decode_remote_nonnull_string(buffer, pos)
+            return RemoteTypedParamValue(type_, s), pos
+        case _:
+            raise no_arm(type_, pos - 4)
 
 
 def encode_remote_typed_param_value(value: RemoteTypedParamValue, put: Put) -> None:
-    put(_i_to(value.type))
-    result: Any = value.value
-    if value.type == 1:  # VIR_TYPED_PARAM_INT
-        put(_i_to(result))
-    elif value.type == 2:  # VIR_TYPED_PARAM_UINT
-        put(_I_to(result))
-    elif value.type == 3:  # VIR_TYPED_PARAM_LLONG
-        put(_q_to(result))
-    elif value.type == 4:  # VIR_TYPED_PARAM_ULLONG
-        put(_Q_to(result))
-    elif value.type == 5:  # VIR_TYPED_PARAM_DOUBLE
-        put(_d_to(result))
-    elif value.type == 6:  # VIR_TYPED_PARAM_BOOLEAN
-        put(_i_to(result))
-    elif value.type == 7:  # VIR_TYPED_PARAM_STRING
-        write_string(result, REMOTE_STRING_MAX, put)
-    else:
-        raise no_arm(value.type)
+    write_int(value.type, put)
+    arm: Any = value.value
+    match value.type:
+        case 1:  # VIR_TYPED_PARAM_INT
+            write_int(arm, put)
+        case 2:  # VIR_TYPED_PARAM_UINT
+            write_unsigned_int(arm, put)
+        case 3:  # VIR_TYPED_PARAM_LLONG
+            write_hyper(arm, put)
+        case 4:  # VIR_TYPED_PARAM_ULLONG
+            write_unsigned_hyper(arm, put)
+        case 5:  # VIR_TYPED_PARAM_DOUBLE
+            write_double(arm, put)
+        case 6:  # VIR_TYPED_PARAM_BOOLEAN
+            write_int(arm, put)
+        case 7:  # VIR_TYPED_PARAM_STRING
+            encode_remote_nonnull_string(arm, put)
+        case _:
+            raise no_arm(value.type)
 
 
 class RemoteTypedParam(XdrStruct, frozen=True):
@@ -1230,51 +822,14 @@ class RemoteTypedParam(XdrStruct, frozen=True):
     value: RemoteTypedParamValue
 
 
-def list_remote_typed_param(buffer: bytes, pos: int, count: int) -> tuple[list[RemoteTypedParam], int]:
-    items = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_i[size]
-        field, padding, value__type = unpack(buffer, pos)
-        field = unpadded_text(field, padding, zeros)
-        pos += length
-        if value__type == 1:  # VIR_TYPED_PARAM_INT
-            (value_,) = _i_from(buffer, pos)
-            pos += 4
-        elif value__type == 2:  # VIR_TYPED_PARAM_UINT
-            (value_,) = _I_from(buffer, pos)
-            pos += 4
-        elif value__type == 3:  # VIR_TYPED_PARAM_LLONG
-            (value_,) = _q_from(buffer, pos)
-            pos += 8
-        elif value__type == 4:  # VIR_TYPED_PARAM_ULLONG
-            (value_,) = _Q_from(buffer, pos)
-            pos += 8
-        elif value__type == 5:  # VIR_TYPED_PARAM_DOUBLE
-            (value_,) = _d_from(buffer, pos)
-            pos += 8
-        elif value__type == 6:  # VIR_TYPED_PARAM_BOOLEAN
-            (value_,) = _i_from(buffer, pos)
-            pos += 4
-        elif value__type == 7:  # VIR_TYPED_PARAM_STRING
-            (size,) = _I_from(buffer, pos)
-            unpack, zeros, length = _text[size]
-            value_, padding = unpack(buffer, pos)
-            value_ = unpadded_text(value_, padding, zeros)
-            pos += length
-        else:
-            raise no_arm(value__type, pos - 4)
-        items.append(RemoteTypedParam(field, RemoteTypedParamValue(value__type, value_)))
-    return items, pos
-
-
 def decode_remote_typed_param(buffer: bytes, pos: int) -> tuple[RemoteTypedParam, int]:
-    (result,), pos = list_remote_typed_param(buffer, pos, 1)
-    return result, pos
+    field, pos = decode_remote_nonnull_string(buffer, pos)
+    value_, pos = decode_remote_typed_param_value(buffer, pos)
+    return RemoteTypedParam(field, value_), pos
 
 
 def encode_remote_typed_param(value: RemoteTypedParam, put: Put) -> None:
-    write_string(value.field, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.field, put)
     encode_remote_typed_param_value(value.value, put)
 
 
@@ -1294,16 +849,14 @@ class RemoteNodeGetCpuStats(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_cpu_stats(buffer: bytes, pos: int) -> tuple[RemoteNodeGetCpuStats, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_Q[size]
-    field, padding, value_ = unpack(buffer, pos)
-    field = unpadded_text(field, padding, zeros)
-    return RemoteNodeGetCpuStats(field, value_), pos + length
+    field, pos = decode_remote_nonnull_string(buffer, pos)
+    value_, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteNodeGetCpuStats(field, value_), pos
 
 
 def encode_remote_node_get_cpu_stats(value: RemoteNodeGetCpuStats, put: Put) -> None:
-    write_string(value.field, REMOTE_STRING_MAX, put)
-    put(_Q_to(value.value))
+    encode_remote_nonnull_string(value.field, put)
+    write_unsigned_hyper(value.value, put)
 
 
 class RemoteNodeGetMemoryStats(XdrStruct, frozen=True):
@@ -1322,16 +875,14 @@ class RemoteNodeGetMemoryStats(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_memory_stats(buffer: bytes, pos: int) -> tuple[RemoteNodeGetMemoryStats, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_Q[size]
-    field, padding, value_ = unpack(buffer, pos)
-    field = unpadded_text(field, padding, zeros)
-    return RemoteNodeGetMemoryStats(field, value_), pos + length
+    field, pos = decode_remote_nonnull_string(buffer, pos)
+    value_, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteNodeGetMemoryStats(field, value_), pos
 
 
 def encode_remote_node_get_memory_stats(value: RemoteNodeGetMemoryStats, put: Put) -> None:
-    write_string(value.field, REMOTE_STRING_MAX, put)
-    put(_Q_to(value.value))
+    encode_remote_nonnull_string(value.field, put)
+    write_unsigned_hyper(value.value, put)
 
 
 class RemoteDomainDiskError(XdrStruct, frozen=True):
@@ -1350,16 +901,14 @@ class RemoteDomainDiskError(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_disk_error(buffer: bytes, pos: int) -> tuple[RemoteDomainDiskError, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_i[size]
-    disk, padding, error = unpack(buffer, pos)
-    disk = unpadded_text(disk, padding, zeros)
-    return RemoteDomainDiskError(disk, error), pos + length
+    disk, pos = decode_remote_nonnull_string(buffer, pos)
+    error, pos = read_int(buffer, pos)
+    return RemoteDomainDiskError(disk, error), pos
 
 
 def encode_remote_domain_disk_error(value: RemoteDomainDiskError, put: Put) -> None:
-    write_string(value.disk, REMOTE_STRING_MAX, put)
-    put(_i_to(value.error))
+    encode_remote_nonnull_string(value.disk, put)
+    write_int(value.error, put)
 
 
 class RemoteConnectOpenArgs(XdrStruct, frozen=True):
@@ -1379,25 +928,14 @@ class RemoteConnectOpenArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_open_args(buffer: bytes, pos: int) -> tuple[RemoteConnectOpenArgs, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        name, padding = unpack(buffer, pos)
-        name = unpadded_text(name, padding, zeros)
-        pos += length
-    elif flag == 0:
-        name = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteConnectOpenArgs(name, flags), pos + 4
+    name, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectOpenArgs(name, flags), pos
 
 
 def encode_remote_connect_open_args(value: RemoteConnectOpenArgs, put: Put) -> None:
     encode_remote_string(value.name, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectSupportsFeatureArgs(XdrStruct, frozen=True):
@@ -1415,11 +953,12 @@ class RemoteConnectSupportsFeatureArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_supports_feature_args(buffer: bytes, pos: int) -> tuple[RemoteConnectSupportsFeatureArgs, int]:
-    return RemoteConnectSupportsFeatureArgs(*_i_from(buffer, pos)), pos + 4
+    feature, pos = read_int(buffer, pos)
+    return RemoteConnectSupportsFeatureArgs(feature), pos
 
 
 def encode_remote_connect_supports_feature_args(value: RemoteConnectSupportsFeatureArgs, put: Put) -> None:
-    put(_i_to(value.feature))
+    write_int(value.feature, put)
 
 
 class RemoteConnectSupportsFeatureRet(XdrStruct, frozen=True):
@@ -1437,11 +976,12 @@ class RemoteConnectSupportsFeatureRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_supports_feature_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectSupportsFeatureRet, int]:
-    return RemoteConnectSupportsFeatureRet(*_i_from(buffer, pos)), pos + 4
+    supported, pos = read_int(buffer, pos)
+    return RemoteConnectSupportsFeatureRet(supported), pos
 
 
 def encode_remote_connect_supports_feature_ret(value: RemoteConnectSupportsFeatureRet, put: Put) -> None:
-    put(_i_to(value.supported))
+    write_int(value.supported, put)
 
 
 class RemoteConnectGetTypeRet(XdrStruct, frozen=True):
@@ -1459,15 +999,12 @@ class RemoteConnectGetTypeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_type_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetTypeRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    type_, padding = unpack(buffer, pos)
-    type_ = unpadded_text(type_, padding, zeros)
-    return RemoteConnectGetTypeRet(type_), pos + length
+    type_, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteConnectGetTypeRet(type_), pos
 
 
 def encode_remote_connect_get_type_ret(value: RemoteConnectGetTypeRet, put: Put) -> None:
-    write_string(value.type, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.type, put)
 
 
 class RemoteConnectGetVersionRet(XdrStruct, frozen=True):
@@ -1485,11 +1022,12 @@ class RemoteConnectGetVersionRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_version_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetVersionRet, int]:
-    return RemoteConnectGetVersionRet(*_Q_from(buffer, pos)), pos + 8
+    hv_ver, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteConnectGetVersionRet(hv_ver), pos
 
 
 def encode_remote_connect_get_version_ret(value: RemoteConnectGetVersionRet, put: Put) -> None:
-    put(_Q_to(value.hv_ver))
+    write_unsigned_hyper(value.hv_ver, put)
 
 
 class RemoteConnectGetLibVersionRet(XdrStruct, frozen=True):
@@ -1507,11 +1045,12 @@ class RemoteConnectGetLibVersionRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_lib_version_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetLibVersionRet, int]:
-    return RemoteConnectGetLibVersionRet(*_Q_from(buffer, pos)), pos + 8
+    lib_ver, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteConnectGetLibVersionRet(lib_ver), pos
 
 
 def encode_remote_connect_get_lib_version_ret(value: RemoteConnectGetLibVersionRet, put: Put) -> None:
-    put(_Q_to(value.lib_ver))
+    write_unsigned_hyper(value.lib_ver, put)
 
 
 class RemoteConnectGetHostnameRet(XdrStruct, frozen=True):
@@ -1529,15 +1068,12 @@ class RemoteConnectGetHostnameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_hostname_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetHostnameRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    hostname, padding = unpack(buffer, pos)
-    hostname = unpadded_text(hostname, padding, zeros)
-    return RemoteConnectGetHostnameRet(hostname), pos + length
+    hostname, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteConnectGetHostnameRet(hostname), pos
 
 
 def encode_remote_connect_get_hostname_ret(value: RemoteConnectGetHostnameRet, put: Put) -> None:
-    write_string(value.hostname, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.hostname, put)
 
 
 class RemoteConnectGetSysinfoArgs(XdrStruct, frozen=True):
@@ -1555,11 +1091,12 @@ class RemoteConnectGetSysinfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_sysinfo_args(buffer: bytes, pos: int) -> tuple[RemoteConnectGetSysinfoArgs, int]:
-    return RemoteConnectGetSysinfoArgs(*_I_from(buffer, pos)), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectGetSysinfoArgs(flags), pos
 
 
 def encode_remote_connect_get_sysinfo_args(value: RemoteConnectGetSysinfoArgs, put: Put) -> None:
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectGetSysinfoRet(XdrStruct, frozen=True):
@@ -1577,15 +1114,12 @@ class RemoteConnectGetSysinfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_sysinfo_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetSysinfoRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    sysinfo, padding = unpack(buffer, pos)
-    sysinfo = unpadded_text(sysinfo, padding, zeros)
-    return RemoteConnectGetSysinfoRet(sysinfo), pos + length
+    sysinfo, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteConnectGetSysinfoRet(sysinfo), pos
 
 
 def encode_remote_connect_get_sysinfo_ret(value: RemoteConnectGetSysinfoRet, put: Put) -> None:
-    write_string(value.sysinfo, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.sysinfo, put)
 
 
 class RemoteConnectGetUriRet(XdrStruct, frozen=True):
@@ -1603,15 +1137,12 @@ class RemoteConnectGetUriRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_uri_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetUriRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    uri, padding = unpack(buffer, pos)
-    uri = unpadded_text(uri, padding, zeros)
-    return RemoteConnectGetUriRet(uri), pos + length
+    uri, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteConnectGetUriRet(uri), pos
 
 
 def encode_remote_connect_get_uri_ret(value: RemoteConnectGetUriRet, put: Put) -> None:
-    write_string(value.uri, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.uri, put)
 
 
 class RemoteConnectGetMaxVcpusArgs(XdrStruct, frozen=True):
@@ -1629,18 +1160,7 @@ class RemoteConnectGetMaxVcpusArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_max_vcpus_args(buffer: bytes, pos: int) -> tuple[RemoteConnectGetMaxVcpusArgs, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        type_, padding = unpack(buffer, pos)
-        type_ = unpadded_text(type_, padding, zeros)
-        pos += length
-    elif flag == 0:
-        type_ = None
-    else:
-        raise no_boolean(pos - 4)
+    type_, pos = decode_remote_string(buffer, pos)
     return RemoteConnectGetMaxVcpusArgs(type_), pos
 
 
@@ -1663,11 +1183,12 @@ class RemoteConnectGetMaxVcpusRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_max_vcpus_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetMaxVcpusRet, int]:
-    return RemoteConnectGetMaxVcpusRet(*_i_from(buffer, pos)), pos + 4
+    max_vcpus, pos = read_int(buffer, pos)
+    return RemoteConnectGetMaxVcpusRet(max_vcpus), pos
 
 
 def encode_remote_connect_get_max_vcpus_ret(value: RemoteConnectGetMaxVcpusRet, put: Put) -> None:
-    put(_i_to(value.max_vcpus))
+    write_int(value.max_vcpus, put)
 
 
 class RemoteNodeGetInfoRet(XdrStruct, frozen=True):
@@ -1698,15 +1219,26 @@ class RemoteNodeGetInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_info_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetInfoRet, int]:
-    model, pos = read_numbers(buffer, pos, 32, "i")
-    memory, cpus, mhz, nodes, sockets, cores, threads = _Q6i_from(buffer, pos)
-    return RemoteNodeGetInfoRet(model, memory, cpus, mhz, nodes, sockets, cores, threads), pos + 32
+    model, pos = read_fixed_array(buffer, pos, 32, read_int, min_size=4)
+    memory, pos = read_unsigned_hyper(buffer, pos)
+    cpus, pos = read_int(buffer, pos)
+    mhz, pos = read_int(buffer, pos)
+    nodes, pos = read_int(buffer, pos)
+    sockets, pos = read_int(buffer, pos)
+    cores, pos = read_int(buffer, pos)
+    threads, pos = read_int(buffer, pos)
+    return RemoteNodeGetInfoRet(model, memory, cpus, mhz, nodes, sockets, cores, threads), pos
 
 
 def encode_remote_node_get_info_ret(value: RemoteNodeGetInfoRet, put: Put) -> None:
-    check_length(value.model, 32)
-    write_numbers(value.model, "i", put)
-    put(_Q6i_to(value.memory, value.cpus, value.mhz, value.nodes, value.sockets, value.cores, value.threads))
+    write_fixed_array(value.model, put, 32, write_int)
+    write_unsigned_hyper(value.memory, put)
+    write_int(value.cpus, put)
+    write_int(value.mhz, put)
+    write_int(value.nodes, put)
+    write_int(value.sockets, put)
+    write_int(value.cores, put)
+    write_int(value.threads, put)
 
 
 class RemoteConnectGetCapabilitiesRet(XdrStruct, frozen=True):
@@ -1724,15 +1256,12 @@ class RemoteConnectGetCapabilitiesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_capabilities_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetCapabilitiesRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    capabilities, padding = unpack(buffer, pos)
-    capabilities = unpadded_text(capabilities, padding, zeros)
-    return RemoteConnectGetCapabilitiesRet(capabilities), pos + length
+    capabilities, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteConnectGetCapabilitiesRet(capabilities), pos
 
 
 def encode_remote_connect_get_capabilities_ret(value: RemoteConnectGetCapabilitiesRet, put: Put) -> None:
-    write_string(value.capabilities, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.capabilities, put)
 
 
 class RemoteConnectGetDomainCapabilitiesArgs(XdrStruct, frozen=True):
@@ -1757,56 +1286,12 @@ class RemoteConnectGetDomainCapabilitiesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_domain_capabilities_args(buffer: bytes, pos: int) -> tuple[RemoteConnectGetDomainCapabilitiesArgs, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        emulatorbin, padding = unpack(buffer, pos)
-        emulatorbin = unpadded_text(emulatorbin, padding, zeros)
-        pos += length
-    elif flag == 0:
-        emulatorbin = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        arch, padding = unpack(buffer, pos)
-        arch = unpadded_text(arch, padding, zeros)
-        pos += length
-    elif flag == 0:
-        arch = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        machine, padding = unpack(buffer, pos)
-        machine = unpadded_text(machine, padding, zeros)
-        pos += length
-    elif flag == 0:
-        machine = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        virttype, padding = unpack(buffer, pos)
-        virttype = unpadded_text(virttype, padding, zeros)
-        pos += length
-    elif flag == 0:
-        virttype = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteConnectGetDomainCapabilitiesArgs(emulatorbin, arch, machine, virttype, flags), pos + 4
+    emulatorbin, pos = decode_remote_string(buffer, pos)
+    arch, pos = decode_remote_string(buffer, pos)
+    machine, pos = decode_remote_string(buffer, pos)
+    virttype, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectGetDomainCapabilitiesArgs(emulatorbin, arch, machine, virttype, flags), pos
 
 
 def encode_remote_connect_get_domain_capabilities_args(value: RemoteConnectGetDomainCapabilitiesArgs, put: Put) -> None:
@@ -1814,7 +1299,7 @@ def encode_remote_connect_get_domain_capabilities_args(value: RemoteConnectGetDo
     encode_remote_string(value.arch, put)
     encode_remote_string(value.machine, put)
     encode_remote_string(value.virttype, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectGetDomainCapabilitiesRet(XdrStruct, frozen=True):
@@ -1831,15 +1316,12 @@ class RemoteConnectGetDomainCapabilitiesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_domain_capabilities_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetDomainCapabilitiesRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    capabilities, padding = unpack(buffer, pos)
-    capabilities = unpadded_text(capabilities, padding, zeros)
-    return RemoteConnectGetDomainCapabilitiesRet(capabilities), pos + length
+    capabilities, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteConnectGetDomainCapabilitiesRet(capabilities), pos
 
 
 def encode_remote_connect_get_domain_capabilities_ret(value: RemoteConnectGetDomainCapabilitiesRet, put: Put) -> None:
-    write_string(value.capabilities, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.capabilities, put)
 
 
 class RemoteNodeGetCpuStatsArgs(XdrStruct, frozen=True):
@@ -1860,11 +1342,16 @@ class RemoteNodeGetCpuStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_cpu_stats_args(buffer: bytes, pos: int) -> tuple[RemoteNodeGetCpuStatsArgs, int]:
-    return RemoteNodeGetCpuStatsArgs(*_2iI_from(buffer, pos)), pos + 12
+    cpuNum, pos = read_int(buffer, pos)
+    nparams, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeGetCpuStatsArgs(cpuNum, nparams, flags), pos
 
 
 def encode_remote_node_get_cpu_stats_args(value: RemoteNodeGetCpuStatsArgs, put: Put) -> None:
-    put(_2iI_to(value.cpuNum, value.nparams, value.flags))
+    write_int(value.cpuNum, put)
+    write_int(value.nparams, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeGetCpuStatsRet(XdrStruct, frozen=True):
@@ -1883,27 +1370,14 @@ class RemoteNodeGetCpuStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_cpu_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetCpuStatsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_CPU_STATS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_Q[size]
-        item_field, padding, item_value = unpack(buffer, pos)
-        item_field = unpadded_text(item_field, padding, zeros)
-        pos += length
-        params.append(RemoteNodeGetCpuStats(item_field, item_value))
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteNodeGetCpuStatsRet(params, nparams), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_NODE_CPU_STATS_MAX, decode_remote_node_get_cpu_stats, min_size=12)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteNodeGetCpuStatsRet(params, nparams), pos
 
 
 def encode_remote_node_get_cpu_stats_ret(value: RemoteNodeGetCpuStatsRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_NODE_CPU_STATS_MAX, put)
-    for item in value.params:
-        encode_remote_node_get_cpu_stats(item, put)
-    put(_i_to(value.nparams))
+    write_array(value.params, put, REMOTE_NODE_CPU_STATS_MAX, encode_remote_node_get_cpu_stats)
+    write_int(value.nparams, put)
 
 
 class RemoteNodeGetMemoryStatsArgs(XdrStruct, frozen=True):
@@ -1924,11 +1398,16 @@ class RemoteNodeGetMemoryStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_memory_stats_args(buffer: bytes, pos: int) -> tuple[RemoteNodeGetMemoryStatsArgs, int]:
-    return RemoteNodeGetMemoryStatsArgs(*_2iI_from(buffer, pos)), pos + 12
+    nparams, pos = read_int(buffer, pos)
+    cellNum, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeGetMemoryStatsArgs(nparams, cellNum, flags), pos
 
 
 def encode_remote_node_get_memory_stats_args(value: RemoteNodeGetMemoryStatsArgs, put: Put) -> None:
-    put(_2iI_to(value.nparams, value.cellNum, value.flags))
+    write_int(value.nparams, put)
+    write_int(value.cellNum, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeGetMemoryStatsRet(XdrStruct, frozen=True):
@@ -1947,27 +1426,14 @@ class RemoteNodeGetMemoryStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_memory_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetMemoryStatsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_MEMORY_STATS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_Q[size]
-        item_field, padding, item_value = unpack(buffer, pos)
-        item_field = unpadded_text(item_field, padding, zeros)
-        pos += length
-        params.append(RemoteNodeGetMemoryStats(item_field, item_value))
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteNodeGetMemoryStatsRet(params, nparams), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_NODE_MEMORY_STATS_MAX, decode_remote_node_get_memory_stats, min_size=12)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteNodeGetMemoryStatsRet(params, nparams), pos
 
 
 def encode_remote_node_get_memory_stats_ret(value: RemoteNodeGetMemoryStatsRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_NODE_MEMORY_STATS_MAX, put)
-    for item in value.params:
-        encode_remote_node_get_memory_stats(item, put)
-    put(_i_to(value.nparams))
+    write_array(value.params, put, REMOTE_NODE_MEMORY_STATS_MAX, encode_remote_node_get_memory_stats)
+    write_int(value.nparams, put)
 
 
 class RemoteNodeGetCellsFreeMemoryArgs(XdrStruct, frozen=True):
@@ -1986,11 +1452,14 @@ class RemoteNodeGetCellsFreeMemoryArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_cells_free_memory_args(buffer: bytes, pos: int) -> tuple[RemoteNodeGetCellsFreeMemoryArgs, int]:
-    return RemoteNodeGetCellsFreeMemoryArgs(*_2i_from(buffer, pos)), pos + 8
+    startCell, pos = read_int(buffer, pos)
+    maxcells, pos = read_int(buffer, pos)
+    return RemoteNodeGetCellsFreeMemoryArgs(startCell, maxcells), pos
 
 
 def encode_remote_node_get_cells_free_memory_args(value: RemoteNodeGetCellsFreeMemoryArgs, put: Put) -> None:
-    put(_2i_to(value.startCell, value.maxcells))
+    write_int(value.startCell, put)
+    write_int(value.maxcells, put)
 
 
 class RemoteNodeGetCellsFreeMemoryRet(XdrStruct, frozen=True):
@@ -2007,17 +1476,12 @@ class RemoteNodeGetCellsFreeMemoryRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_cells_free_memory_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetCellsFreeMemoryRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_MAX_CELLS or count * 8 > len(buffer) - pos:
-        raise too_many(count, pos)
-    cells, pos = read_numbers(buffer, pos, count, "Q")
+    cells, pos = read_array(buffer, pos, REMOTE_NODE_MAX_CELLS, read_unsigned_hyper, min_size=8)
     return RemoteNodeGetCellsFreeMemoryRet(cells), pos
 
 
 def encode_remote_node_get_cells_free_memory_ret(value: RemoteNodeGetCellsFreeMemoryRet, put: Put) -> None:
-    write_count(len(value.cells), REMOTE_NODE_MAX_CELLS, put)
-    write_numbers(value.cells, "Q", put)
+    write_array(value.cells, put, REMOTE_NODE_MAX_CELLS, write_unsigned_hyper)
 
 
 class RemoteNodeGetFreeMemoryRet(XdrStruct, frozen=True):
@@ -2034,11 +1498,12 @@ class RemoteNodeGetFreeMemoryRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_free_memory_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetFreeMemoryRet, int]:
-    return RemoteNodeGetFreeMemoryRet(*_Q_from(buffer, pos)), pos + 8
+    freeMem, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteNodeGetFreeMemoryRet(freeMem), pos
 
 
 def encode_remote_node_get_free_memory_ret(value: RemoteNodeGetFreeMemoryRet, put: Put) -> None:
-    put(_Q_to(value.freeMem))
+    write_unsigned_hyper(value.freeMem, put)
 
 
 class RemoteDomainGetSchedulerTypeArgs(XdrStruct, frozen=True):
@@ -2055,11 +1520,8 @@ class RemoteDomainGetSchedulerTypeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_scheduler_type_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSchedulerTypeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetSchedulerTypeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainGetSchedulerTypeArgs(dom), pos
 
 
 def encode_remote_domain_get_scheduler_type_args(value: RemoteDomainGetSchedulerTypeArgs, put: Put) -> None:
@@ -2082,16 +1544,14 @@ class RemoteDomainGetSchedulerTypeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_scheduler_type_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSchedulerTypeRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_i[size]
-    type_, padding, nparams = unpack(buffer, pos)
-    type_ = unpadded_text(type_, padding, zeros)
-    return RemoteDomainGetSchedulerTypeRet(type_, nparams), pos + length
+    type_, pos = decode_remote_nonnull_string(buffer, pos)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteDomainGetSchedulerTypeRet(type_, nparams), pos
 
 
 def encode_remote_domain_get_scheduler_type_ret(value: RemoteDomainGetSchedulerTypeRet, put: Put) -> None:
-    write_string(value.type, REMOTE_STRING_MAX, put)
-    put(_i_to(value.nparams))
+    encode_remote_nonnull_string(value.type, put)
+    write_int(value.nparams, put)
 
 
 class RemoteDomainGetSchedulerParametersArgs(XdrStruct, frozen=True):
@@ -2110,16 +1570,14 @@ class RemoteDomainGetSchedulerParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_scheduler_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSchedulerParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2i[size]
-    dom_name, padding, dom_uuid, dom_id, nparams = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetSchedulerParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nparams), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteDomainGetSchedulerParametersArgs(dom, nparams), pos
 
 
 def encode_remote_domain_get_scheduler_parameters_args(value: RemoteDomainGetSchedulerParametersArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_i_to(value.nparams))
+    write_int(value.nparams, put)
 
 
 class RemoteDomainGetSchedulerParametersRet(XdrStruct, frozen=True):
@@ -2136,18 +1594,12 @@ class RemoteDomainGetSchedulerParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_scheduler_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSchedulerParametersRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
     return RemoteDomainGetSchedulerParametersRet(params), pos
 
 
 def encode_remote_domain_get_scheduler_parameters_ret(value: RemoteDomainGetSchedulerParametersRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
+    write_array(value.params, put, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, encode_remote_typed_param)
 
 
 class RemoteDomainGetSchedulerParametersFlagsArgs(XdrStruct, frozen=True):
@@ -2168,16 +1620,16 @@ class RemoteDomainGetSchedulerParametersFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_scheduler_parameters_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSchedulerParametersFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, nparams, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetSchedulerParametersFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nparams, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    nparams, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetSchedulerParametersFlagsArgs(dom, nparams, flags), pos
 
 
 def encode_remote_domain_get_scheduler_parameters_flags_args(value: RemoteDomainGetSchedulerParametersFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_iI_to(value.nparams, value.flags))
+    write_int(value.nparams, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetSchedulerParametersFlagsRet(XdrStruct, frozen=True):
@@ -2194,18 +1646,12 @@ class RemoteDomainGetSchedulerParametersFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_scheduler_parameters_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSchedulerParametersFlagsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
     return RemoteDomainGetSchedulerParametersFlagsRet(params), pos
 
 
 def encode_remote_domain_get_scheduler_parameters_flags_ret(value: RemoteDomainGetSchedulerParametersFlagsRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
+    write_array(value.params, put, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, encode_remote_typed_param)
 
 
 class RemoteDomainSetSchedulerParametersArgs(XdrStruct, frozen=True):
@@ -2224,22 +1670,14 @@ class RemoteDomainSetSchedulerParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_scheduler_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetSchedulerParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    return RemoteDomainSetSchedulerParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params), pos
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    return RemoteDomainSetSchedulerParametersArgs(dom, params), pos
 
 
 def encode_remote_domain_set_scheduler_parameters_args(value: RemoteDomainSetSchedulerParametersArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
+    write_array(value.params, put, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, encode_remote_typed_param)
 
 
 class RemoteDomainSetSchedulerParametersFlagsArgs(XdrStruct, frozen=True):
@@ -2260,24 +1698,16 @@ class RemoteDomainSetSchedulerParametersFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_scheduler_parameters_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetSchedulerParametersFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetSchedulerParametersFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetSchedulerParametersFlagsArgs(dom, params, flags), pos
 
 
 def encode_remote_domain_set_scheduler_parameters_flags_args(value: RemoteDomainSetSchedulerParametersFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSetBlkioParametersArgs(XdrStruct, frozen=True):
@@ -2298,24 +1728,16 @@ class RemoteDomainSetBlkioParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_blkio_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetBlkioParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetBlkioParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetBlkioParametersArgs(dom, params, flags), pos
 
 
 def encode_remote_domain_set_blkio_parameters_args(value: RemoteDomainSetBlkioParametersArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetBlkioParametersArgs(XdrStruct, frozen=True):
@@ -2336,16 +1758,16 @@ class RemoteDomainGetBlkioParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_blkio_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlkioParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, nparams, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetBlkioParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nparams, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    nparams, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetBlkioParametersArgs(dom, nparams, flags), pos
 
 
 def encode_remote_domain_get_blkio_parameters_args(value: RemoteDomainGetBlkioParametersArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_iI_to(value.nparams, value.flags))
+    write_int(value.nparams, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetBlkioParametersRet(XdrStruct, frozen=True):
@@ -2364,20 +1786,14 @@ class RemoteDomainGetBlkioParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_blkio_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlkioParametersRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteDomainGetBlkioParametersRet(params, nparams), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteDomainGetBlkioParametersRet(params, nparams), pos
 
 
 def encode_remote_domain_get_blkio_parameters_ret(value: RemoteDomainGetBlkioParametersRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_i_to(value.nparams))
+    write_array(value.params, put, REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, encode_remote_typed_param)
+    write_int(value.nparams, put)
 
 
 class RemoteDomainSetMemoryParametersArgs(XdrStruct, frozen=True):
@@ -2398,24 +1814,16 @@ class RemoteDomainSetMemoryParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_memory_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetMemoryParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetMemoryParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetMemoryParametersArgs(dom, params, flags), pos
 
 
 def encode_remote_domain_set_memory_parameters_args(value: RemoteDomainSetMemoryParametersArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetMemoryParametersArgs(XdrStruct, frozen=True):
@@ -2436,16 +1844,16 @@ class RemoteDomainGetMemoryParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_memory_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMemoryParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, nparams, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetMemoryParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nparams, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    nparams, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetMemoryParametersArgs(dom, nparams, flags), pos
 
 
 def encode_remote_domain_get_memory_parameters_args(value: RemoteDomainGetMemoryParametersArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_iI_to(value.nparams, value.flags))
+    write_int(value.nparams, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetMemoryParametersRet(XdrStruct, frozen=True):
@@ -2464,20 +1872,14 @@ class RemoteDomainGetMemoryParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_memory_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMemoryParametersRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteDomainGetMemoryParametersRet(params, nparams), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteDomainGetMemoryParametersRet(params, nparams), pos
 
 
 def encode_remote_domain_get_memory_parameters_ret(value: RemoteDomainGetMemoryParametersRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_i_to(value.nparams))
+    write_array(value.params, put, REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, encode_remote_typed_param)
+    write_int(value.nparams, put)
 
 
 class RemoteDomainBlockResizeArgs(XdrStruct, frozen=True):
@@ -2500,21 +1902,18 @@ class RemoteDomainBlockResizeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_resize_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockResizeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_QI[size]
-    disk, padding, size_, flags = unpack(buffer, pos)
-    disk = unpadded_text(disk, padding, zeros)
-    return RemoteDomainBlockResizeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), disk, size_, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    disk, pos = decode_remote_nonnull_string(buffer, pos)
+    size, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainBlockResizeArgs(dom, disk, size, flags), pos
 
 
 def encode_remote_domain_block_resize_args(value: RemoteDomainBlockResizeArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.disk, REMOTE_STRING_MAX, put)
-    put(_QI_to(value.size, value.flags))
+    encode_remote_nonnull_string(value.disk, put)
+    write_unsigned_hyper(value.size, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSetNumaParametersArgs(XdrStruct, frozen=True):
@@ -2535,24 +1934,16 @@ class RemoteDomainSetNumaParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_numa_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetNumaParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_NUMA_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetNumaParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetNumaParametersArgs(dom, params, flags), pos
 
 
 def encode_remote_domain_set_numa_parameters_args(value: RemoteDomainSetNumaParametersArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetNumaParametersArgs(XdrStruct, frozen=True):
@@ -2573,16 +1964,16 @@ class RemoteDomainGetNumaParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_numa_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetNumaParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, nparams, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetNumaParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nparams, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    nparams, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetNumaParametersArgs(dom, nparams, flags), pos
 
 
 def encode_remote_domain_get_numa_parameters_args(value: RemoteDomainGetNumaParametersArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_iI_to(value.nparams, value.flags))
+    write_int(value.nparams, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetNumaParametersRet(XdrStruct, frozen=True):
@@ -2601,20 +1992,14 @@ class RemoteDomainGetNumaParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_numa_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetNumaParametersRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_NUMA_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteDomainGetNumaParametersRet(params, nparams), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteDomainGetNumaParametersRet(params, nparams), pos
 
 
 def encode_remote_domain_get_numa_parameters_ret(value: RemoteDomainGetNumaParametersRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_i_to(value.nparams))
+    write_array(value.params, put, REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, encode_remote_typed_param)
+    write_int(value.nparams, put)
 
 
 class RemoteDomainSetPerfEventsArgs(XdrStruct, frozen=True):
@@ -2635,24 +2020,16 @@ class RemoteDomainSetPerfEventsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_perf_events_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetPerfEventsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_PERF_EVENTS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetPerfEventsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_PERF_EVENTS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetPerfEventsArgs(dom, params, flags), pos
 
 
 def encode_remote_domain_set_perf_events_args(value: RemoteDomainSetPerfEventsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_DOMAIN_PERF_EVENTS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_PERF_EVENTS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetPerfEventsArgs(XdrStruct, frozen=True):
@@ -2671,16 +2048,14 @@ class RemoteDomainGetPerfEventsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_perf_events_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetPerfEventsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetPerfEventsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetPerfEventsArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_perf_events_args(value: RemoteDomainGetPerfEventsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetPerfEventsRet(XdrStruct, frozen=True):
@@ -2697,18 +2072,12 @@ class RemoteDomainGetPerfEventsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_perf_events_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetPerfEventsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_PERF_EVENTS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_PERF_EVENTS_MAX, decode_remote_typed_param, min_size=12)
     return RemoteDomainGetPerfEventsRet(params), pos
 
 
 def encode_remote_domain_get_perf_events_ret(value: RemoteDomainGetPerfEventsRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_PERF_EVENTS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
+    write_array(value.params, put, REMOTE_DOMAIN_PERF_EVENTS_MAX, encode_remote_typed_param)
 
 
 class RemoteDomainBlockStatsArgs(XdrStruct, frozen=True):
@@ -2727,20 +2096,14 @@ class RemoteDomainBlockStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_stats_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockStatsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    path, padding = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return RemoteDomainBlockStatsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainBlockStatsArgs(dom, path), pos
 
 
 def encode_remote_domain_block_stats_args(value: RemoteDomainBlockStatsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.path, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.path, put)
 
 
 class RemoteDomainBlockStatsRet(XdrStruct, frozen=True):
@@ -2765,11 +2128,20 @@ class RemoteDomainBlockStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockStatsRet, int]:
-    return RemoteDomainBlockStatsRet(*_5q_from(buffer, pos)), pos + 40
+    rd_req, pos = read_hyper(buffer, pos)
+    rd_bytes, pos = read_hyper(buffer, pos)
+    wr_req, pos = read_hyper(buffer, pos)
+    wr_bytes, pos = read_hyper(buffer, pos)
+    errs, pos = read_hyper(buffer, pos)
+    return RemoteDomainBlockStatsRet(rd_req, rd_bytes, wr_req, wr_bytes, errs), pos
 
 
 def encode_remote_domain_block_stats_ret(value: RemoteDomainBlockStatsRet, put: Put) -> None:
-    put(_5q_to(value.rd_req, value.rd_bytes, value.wr_req, value.wr_bytes, value.errs))
+    write_hyper(value.rd_req, put)
+    write_hyper(value.rd_bytes, put)
+    write_hyper(value.wr_req, put)
+    write_hyper(value.wr_bytes, put)
+    write_hyper(value.errs, put)
 
 
 class RemoteDomainBlockStatsFlagsArgs(XdrStruct, frozen=True):
@@ -2792,21 +2164,18 @@ class RemoteDomainBlockStatsFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_stats_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockStatsFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_iI[size]
-    path, padding, nparams, flags = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return RemoteDomainBlockStatsFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, nparams, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    nparams, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainBlockStatsFlagsArgs(dom, path, nparams, flags), pos
 
 
 def encode_remote_domain_block_stats_flags_args(value: RemoteDomainBlockStatsFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.path, REMOTE_STRING_MAX, put)
-    put(_iI_to(value.nparams, value.flags))
+    encode_remote_nonnull_string(value.path, put)
+    write_int(value.nparams, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainBlockStatsFlagsRet(XdrStruct, frozen=True):
@@ -2825,20 +2194,14 @@ class RemoteDomainBlockStatsFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_stats_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockStatsFlagsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteDomainBlockStatsFlagsRet(params, nparams), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteDomainBlockStatsFlagsRet(params, nparams), pos
 
 
 def encode_remote_domain_block_stats_flags_ret(value: RemoteDomainBlockStatsFlagsRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_i_to(value.nparams))
+    write_array(value.params, put, REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX, encode_remote_typed_param)
+    write_int(value.nparams, put)
 
 
 class RemoteDomainInterfaceStatsArgs(XdrStruct, frozen=True):
@@ -2858,20 +2221,14 @@ class RemoteDomainInterfaceStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_interface_stats_args(buffer: bytes, pos: int) -> tuple[RemoteDomainInterfaceStatsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    device, padding = unpack(buffer, pos)
-    device = unpadded_text(device, padding, zeros)
-    return RemoteDomainInterfaceStatsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), device), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    device, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainInterfaceStatsArgs(dom, device), pos
 
 
 def encode_remote_domain_interface_stats_args(value: RemoteDomainInterfaceStatsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.device, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.device, put)
 
 
 class RemoteDomainInterfaceStatsRet(XdrStruct, frozen=True):
@@ -2902,11 +2259,26 @@ class RemoteDomainInterfaceStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_interface_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainInterfaceStatsRet, int]:
-    return RemoteDomainInterfaceStatsRet(*_8q_from(buffer, pos)), pos + 64
+    rx_bytes, pos = read_hyper(buffer, pos)
+    rx_packets, pos = read_hyper(buffer, pos)
+    rx_errs, pos = read_hyper(buffer, pos)
+    rx_drop, pos = read_hyper(buffer, pos)
+    tx_bytes, pos = read_hyper(buffer, pos)
+    tx_packets, pos = read_hyper(buffer, pos)
+    tx_errs, pos = read_hyper(buffer, pos)
+    tx_drop, pos = read_hyper(buffer, pos)
+    return RemoteDomainInterfaceStatsRet(rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop), pos
 
 
 def encode_remote_domain_interface_stats_ret(value: RemoteDomainInterfaceStatsRet, put: Put) -> None:
-    put(_8q_to(value.rx_bytes, value.rx_packets, value.rx_errs, value.rx_drop, value.tx_bytes, value.tx_packets, value.tx_errs, value.tx_drop))
+    write_hyper(value.rx_bytes, put)
+    write_hyper(value.rx_packets, put)
+    write_hyper(value.rx_errs, put)
+    write_hyper(value.rx_drop, put)
+    write_hyper(value.tx_bytes, put)
+    write_hyper(value.tx_packets, put)
+    write_hyper(value.tx_errs, put)
+    write_hyper(value.tx_drop, put)
 
 
 class RemoteDomainSetInterfaceParametersArgs(XdrStruct, frozen=True):
@@ -2929,29 +2301,18 @@ class RemoteDomainSetInterfaceParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_interface_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetInterfaceParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    device, padding, count = unpack(buffer, pos)
-    device = unpadded_text(device, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetInterfaceParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), device, params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    device, pos = decode_remote_nonnull_string(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetInterfaceParametersArgs(dom, device, params, flags), pos
 
 
 def encode_remote_domain_set_interface_parameters_args(value: RemoteDomainSetInterfaceParametersArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.device, REMOTE_STRING_MAX, put)
-    write_count(len(value.params), REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.device, put)
+    write_array(value.params, put, REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetInterfaceParametersArgs(XdrStruct, frozen=True):
@@ -2974,21 +2335,18 @@ class RemoteDomainGetInterfaceParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_interface_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetInterfaceParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_iI[size]
-    device, padding, nparams, flags = unpack(buffer, pos)
-    device = unpadded_text(device, padding, zeros)
-    return RemoteDomainGetInterfaceParametersArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), device, nparams, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    device, pos = decode_remote_nonnull_string(buffer, pos)
+    nparams, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetInterfaceParametersArgs(dom, device, nparams, flags), pos
 
 
 def encode_remote_domain_get_interface_parameters_args(value: RemoteDomainGetInterfaceParametersArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.device, REMOTE_STRING_MAX, put)
-    put(_iI_to(value.nparams, value.flags))
+    encode_remote_nonnull_string(value.device, put)
+    write_int(value.nparams, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetInterfaceParametersRet(XdrStruct, frozen=True):
@@ -3007,20 +2365,14 @@ class RemoteDomainGetInterfaceParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_interface_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetInterfaceParametersRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteDomainGetInterfaceParametersRet(params, nparams), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteDomainGetInterfaceParametersRet(params, nparams), pos
 
 
 def encode_remote_domain_get_interface_parameters_ret(value: RemoteDomainGetInterfaceParametersRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_i_to(value.nparams))
+    write_array(value.params, put, REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, encode_remote_typed_param)
+    write_int(value.nparams, put)
 
 
 class RemoteDomainMemoryStatsArgs(XdrStruct, frozen=True):
@@ -3041,16 +2393,16 @@ class RemoteDomainMemoryStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_memory_stats_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMemoryStatsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I[size]
-    dom_name, padding, dom_uuid, dom_id, maxStats, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainMemoryStatsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), maxStats, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    maxStats, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMemoryStatsArgs(dom, maxStats, flags), pos
 
 
 def encode_remote_domain_memory_stats_args(value: RemoteDomainMemoryStatsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2I_to(value.maxStats, value.flags))
+    write_unsigned_int(value.maxStats, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMemoryStat(XdrStruct, frozen=True):
@@ -3069,11 +2421,14 @@ class RemoteDomainMemoryStat(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_memory_stat(buffer: bytes, pos: int) -> tuple[RemoteDomainMemoryStat, int]:
-    return RemoteDomainMemoryStat(*_iQ_from(buffer, pos)), pos + 12
+    tag, pos = read_int(buffer, pos)
+    val, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainMemoryStat(tag, val), pos
 
 
 def encode_remote_domain_memory_stat(value: RemoteDomainMemoryStat, put: Put) -> None:
-    put(_iQ_to(value.tag, value.val))
+    write_int(value.tag, put)
+    write_unsigned_hyper(value.val, put)
 
 
 class RemoteDomainMemoryStatsRet(XdrStruct, frozen=True):
@@ -3090,22 +2445,12 @@ class RemoteDomainMemoryStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_memory_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMemoryStatsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_MEMORY_STATS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    stats = []
-    for _ in range(count):
-        item_tag, item_val = _iQ_from(buffer, pos)
-        pos += 12
-        stats.append(RemoteDomainMemoryStat(item_tag, item_val))
+    stats, pos = read_array(buffer, pos, REMOTE_DOMAIN_MEMORY_STATS_MAX, decode_remote_domain_memory_stat, min_size=12)
     return RemoteDomainMemoryStatsRet(stats), pos
 
 
 def encode_remote_domain_memory_stats_ret(value: RemoteDomainMemoryStatsRet, put: Put) -> None:
-    write_count(len(value.stats), REMOTE_DOMAIN_MEMORY_STATS_MAX, put)
-    for item in value.stats:
-        encode_remote_domain_memory_stat(item, put)
+    write_array(value.stats, put, REMOTE_DOMAIN_MEMORY_STATS_MAX, encode_remote_domain_memory_stat)
 
 
 class RemoteDomainBlockPeekArgs(XdrStruct, frozen=True):
@@ -3130,21 +2475,20 @@ class RemoteDomainBlockPeekArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_peek_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockPeekArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_Q2I[size]
-    path, padding, offset, size_, flags = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return RemoteDomainBlockPeekArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, offset, size_, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    offset, pos = read_unsigned_hyper(buffer, pos)
+    size, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainBlockPeekArgs(dom, path, offset, size, flags), pos
 
 
 def encode_remote_domain_block_peek_args(value: RemoteDomainBlockPeekArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.path, REMOTE_STRING_MAX, put)
-    put(_Q2I_to(value.offset, value.size, value.flags))
+    encode_remote_nonnull_string(value.path, put)
+    write_unsigned_hyper(value.offset, put)
+    write_unsigned_int(value.size, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainBlockPeekRet(XdrStruct, frozen=True):
@@ -3161,15 +2505,12 @@ class RemoteDomainBlockPeekRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_peek_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockPeekRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_49[size]
-    buffer_, padding = unpack(buffer, pos)
-    buffer_ = unpadded(buffer_, padding, zeros)
-    return RemoteDomainBlockPeekRet(buffer_), pos + length
+    buffer_, pos = read_opaque(buffer, pos, REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX)
+    return RemoteDomainBlockPeekRet(buffer_), pos
 
 
 def encode_remote_domain_block_peek_ret(value: RemoteDomainBlockPeekRet, put: Put) -> None:
-    write_opaque(value.buffer, REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX, put)
+    write_opaque(value.buffer, put, REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX)
 
 
 class RemoteDomainMemoryPeekArgs(XdrStruct, frozen=True):
@@ -3192,16 +2533,18 @@ class RemoteDomainMemoryPeekArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_memory_peek_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMemoryPeekArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siQ2I[size]
-    dom_name, padding, dom_uuid, dom_id, offset, size_, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainMemoryPeekArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), offset, size_, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    offset, pos = read_unsigned_hyper(buffer, pos)
+    size, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMemoryPeekArgs(dom, offset, size, flags), pos
 
 
 def encode_remote_domain_memory_peek_args(value: RemoteDomainMemoryPeekArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_Q2I_to(value.offset, value.size, value.flags))
+    write_unsigned_hyper(value.offset, put)
+    write_unsigned_int(value.size, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMemoryPeekRet(XdrStruct, frozen=True):
@@ -3218,15 +2561,12 @@ class RemoteDomainMemoryPeekRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_memory_peek_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMemoryPeekRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_51[size]
-    buffer_, padding = unpack(buffer, pos)
-    buffer_ = unpadded(buffer_, padding, zeros)
-    return RemoteDomainMemoryPeekRet(buffer_), pos + length
+    buffer_, pos = read_opaque(buffer, pos, REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX)
+    return RemoteDomainMemoryPeekRet(buffer_), pos
 
 
 def encode_remote_domain_memory_peek_ret(value: RemoteDomainMemoryPeekRet, put: Put) -> None:
-    write_opaque(value.buffer, REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX, put)
+    write_opaque(value.buffer, put, REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX)
 
 
 class RemoteDomainGetBlockInfoArgs(XdrStruct, frozen=True):
@@ -3247,21 +2587,16 @@ class RemoteDomainGetBlockInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_block_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlockInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    path, padding, flags = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return RemoteDomainGetBlockInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetBlockInfoArgs(dom, path, flags), pos
 
 
 def encode_remote_domain_get_block_info_args(value: RemoteDomainGetBlockInfoArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.path, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.path, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetBlockInfoRet(XdrStruct, frozen=True):
@@ -3282,11 +2617,16 @@ class RemoteDomainGetBlockInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_block_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlockInfoRet, int]:
-    return RemoteDomainGetBlockInfoRet(*_3Q_from(buffer, pos)), pos + 24
+    allocation, pos = read_unsigned_hyper(buffer, pos)
+    capacity, pos = read_unsigned_hyper(buffer, pos)
+    physical, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainGetBlockInfoRet(allocation, capacity, physical), pos
 
 
 def encode_remote_domain_get_block_info_ret(value: RemoteDomainGetBlockInfoRet, put: Put) -> None:
-    put(_3Q_to(value.allocation, value.capacity, value.physical))
+    write_unsigned_hyper(value.allocation, put)
+    write_unsigned_hyper(value.capacity, put)
+    write_unsigned_hyper(value.physical, put)
 
 
 class RemoteConnectListDomainsArgs(XdrStruct, frozen=True):
@@ -3304,11 +2644,12 @@ class RemoteConnectListDomainsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_domains_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListDomainsArgs, int]:
-    return RemoteConnectListDomainsArgs(*_i_from(buffer, pos)), pos + 4
+    maxids, pos = read_int(buffer, pos)
+    return RemoteConnectListDomainsArgs(maxids), pos
 
 
 def encode_remote_connect_list_domains_args(value: RemoteConnectListDomainsArgs, put: Put) -> None:
-    put(_i_to(value.maxids))
+    write_int(value.maxids, put)
 
 
 class RemoteConnectListDomainsRet(XdrStruct, frozen=True):
@@ -3327,17 +2668,12 @@ class RemoteConnectListDomainsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_domains_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListDomainsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    ids, pos = read_numbers(buffer, pos, count, "i")
+    ids, pos = read_array(buffer, pos, REMOTE_DOMAIN_LIST_MAX, read_int, min_size=4)
     return RemoteConnectListDomainsRet(ids), pos
 
 
 def encode_remote_connect_list_domains_ret(value: RemoteConnectListDomainsRet, put: Put) -> None:
-    write_count(len(value.ids), REMOTE_DOMAIN_LIST_MAX, put)
-    write_numbers(value.ids, "i", put)
+    write_array(value.ids, put, REMOTE_DOMAIN_LIST_MAX, write_int)
 
 
 class RemoteConnectNumOfDomainsRet(XdrStruct, frozen=True):
@@ -3355,11 +2691,12 @@ class RemoteConnectNumOfDomainsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_num_of_domains_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectNumOfDomainsRet, int]:
-    return RemoteConnectNumOfDomainsRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteConnectNumOfDomainsRet(num), pos
 
 
 def encode_remote_connect_num_of_domains_ret(value: RemoteConnectNumOfDomainsRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteDomainCreateXmlArgs(XdrStruct, frozen=True):
@@ -3378,16 +2715,14 @@ class RemoteDomainCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml_desc, padding, flags = unpack(buffer, pos)
-    xml_desc = unpadded_text(xml_desc, padding, zeros)
-    return RemoteDomainCreateXmlArgs(xml_desc, flags), pos + length
+    xml_desc, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainCreateXmlArgs(xml_desc, flags), pos
 
 
 def encode_remote_domain_create_xml_args(value: RemoteDomainCreateXmlArgs, put: Put) -> None:
-    write_string(value.xml_desc, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml_desc, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainCreateXmlRet(XdrStruct, frozen=True):
@@ -3404,11 +2739,8 @@ class RemoteDomainCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainCreateXmlRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainCreateXmlRet(dom), pos
 
 
 def encode_remote_domain_create_xml_ret(value: RemoteDomainCreateXmlRet, put: Put) -> None:
@@ -3431,16 +2763,14 @@ class RemoteDomainCreateXmlWithFilesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_xml_with_files_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateXmlWithFilesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml_desc, padding, flags = unpack(buffer, pos)
-    xml_desc = unpadded_text(xml_desc, padding, zeros)
-    return RemoteDomainCreateXmlWithFilesArgs(xml_desc, flags), pos + length
+    xml_desc, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainCreateXmlWithFilesArgs(xml_desc, flags), pos
 
 
 def encode_remote_domain_create_xml_with_files_args(value: RemoteDomainCreateXmlWithFilesArgs, put: Put) -> None:
-    write_string(value.xml_desc, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml_desc, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainCreateXmlWithFilesRet(XdrStruct, frozen=True):
@@ -3457,11 +2787,8 @@ class RemoteDomainCreateXmlWithFilesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_xml_with_files_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateXmlWithFilesRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainCreateXmlWithFilesRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainCreateXmlWithFilesRet(dom), pos
 
 
 def encode_remote_domain_create_xml_with_files_ret(value: RemoteDomainCreateXmlWithFilesRet, put: Put) -> None:
@@ -3482,11 +2809,12 @@ class RemoteDomainLookupByIdArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_lookup_by_id_args(buffer: bytes, pos: int) -> tuple[RemoteDomainLookupByIdArgs, int]:
-    return RemoteDomainLookupByIdArgs(*_i_from(buffer, pos)), pos + 4
+    id, pos = read_int(buffer, pos)
+    return RemoteDomainLookupByIdArgs(id), pos
 
 
 def encode_remote_domain_lookup_by_id_args(value: RemoteDomainLookupByIdArgs, put: Put) -> None:
-    put(_i_to(value.id))
+    write_int(value.id, put)
 
 
 class RemoteDomainLookupByIdRet(XdrStruct, frozen=True):
@@ -3503,11 +2831,8 @@ class RemoteDomainLookupByIdRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_lookup_by_id_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainLookupByIdRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainLookupByIdRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainLookupByIdRet(dom), pos
 
 
 def encode_remote_domain_lookup_by_id_ret(value: RemoteDomainLookupByIdRet, put: Put) -> None:
@@ -3528,11 +2853,12 @@ class RemoteDomainLookupByUuidArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_lookup_by_uuid_args(buffer: bytes, pos: int) -> tuple[RemoteDomainLookupByUuidArgs, int]:
-    return RemoteDomainLookupByUuidArgs(*_16s_from(buffer, pos)), pos + 16
+    uuid, pos = decode_remote_uuid(buffer, pos)
+    return RemoteDomainLookupByUuidArgs(uuid), pos
 
 
 def encode_remote_domain_lookup_by_uuid_args(value: RemoteDomainLookupByUuidArgs, put: Put) -> None:
-    put(_16s_to(exact(value.uuid, 16)))
+    encode_remote_uuid(value.uuid, put)
 
 
 class RemoteDomainLookupByUuidRet(XdrStruct, frozen=True):
@@ -3549,11 +2875,8 @@ class RemoteDomainLookupByUuidRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_lookup_by_uuid_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainLookupByUuidRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainLookupByUuidRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainLookupByUuidRet(dom), pos
 
 
 def encode_remote_domain_lookup_by_uuid_ret(value: RemoteDomainLookupByUuidRet, put: Put) -> None:
@@ -3574,15 +2897,12 @@ class RemoteDomainLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteDomainLookupByNameArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteDomainLookupByNameArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainLookupByNameArgs(name), pos
 
 
 def encode_remote_domain_lookup_by_name_args(value: RemoteDomainLookupByNameArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteDomainLookupByNameRet(XdrStruct, frozen=True):
@@ -3599,11 +2919,8 @@ class RemoteDomainLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainLookupByNameRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainLookupByNameRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainLookupByNameRet(dom), pos
 
 
 def encode_remote_domain_lookup_by_name_ret(value: RemoteDomainLookupByNameRet, put: Put) -> None:
@@ -3624,11 +2941,8 @@ class RemoteDomainSuspendArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_suspend_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSuspendArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSuspendArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainSuspendArgs(dom), pos
 
 
 def encode_remote_domain_suspend_args(value: RemoteDomainSuspendArgs, put: Put) -> None:
@@ -3649,11 +2963,8 @@ class RemoteDomainResumeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_resume_args(buffer: bytes, pos: int) -> tuple[RemoteDomainResumeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainResumeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainResumeArgs(dom), pos
 
 
 def encode_remote_domain_resume_args(value: RemoteDomainResumeArgs, put: Put) -> None:
@@ -3680,16 +2991,18 @@ class RemoteDomainPmSuspendForDurationArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_pm_suspend_for_duration_args(buffer: bytes, pos: int) -> tuple[RemoteDomainPmSuspendForDurationArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siIQI[size]
-    dom_name, padding, dom_uuid, dom_id, target, duration, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainPmSuspendForDurationArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), target, duration, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    target, pos = read_unsigned_int(buffer, pos)
+    duration, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainPmSuspendForDurationArgs(dom, target, duration, flags), pos
 
 
 def encode_remote_domain_pm_suspend_for_duration_args(value: RemoteDomainPmSuspendForDurationArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_IQI_to(value.target, value.duration, value.flags))
+    write_unsigned_int(value.target, put)
+    write_unsigned_hyper(value.duration, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainPmWakeupArgs(XdrStruct, frozen=True):
@@ -3708,16 +3021,14 @@ class RemoteDomainPmWakeupArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_pm_wakeup_args(buffer: bytes, pos: int) -> tuple[RemoteDomainPmWakeupArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainPmWakeupArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainPmWakeupArgs(dom, flags), pos
 
 
 def encode_remote_domain_pm_wakeup_args(value: RemoteDomainPmWakeupArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainShutdownArgs(XdrStruct, frozen=True):
@@ -3734,11 +3045,8 @@ class RemoteDomainShutdownArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_shutdown_args(buffer: bytes, pos: int) -> tuple[RemoteDomainShutdownArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainShutdownArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainShutdownArgs(dom), pos
 
 
 def encode_remote_domain_shutdown_args(value: RemoteDomainShutdownArgs, put: Put) -> None:
@@ -3761,16 +3069,14 @@ class RemoteDomainRebootArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_reboot_args(buffer: bytes, pos: int) -> tuple[RemoteDomainRebootArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainRebootArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainRebootArgs(dom, flags), pos
 
 
 def encode_remote_domain_reboot_args(value: RemoteDomainRebootArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainResetArgs(XdrStruct, frozen=True):
@@ -3789,16 +3095,14 @@ class RemoteDomainResetArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_reset_args(buffer: bytes, pos: int) -> tuple[RemoteDomainResetArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainResetArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainResetArgs(dom, flags), pos
 
 
 def encode_remote_domain_reset_args(value: RemoteDomainResetArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainDestroyArgs(XdrStruct, frozen=True):
@@ -3815,11 +3119,8 @@ class RemoteDomainDestroyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_destroy_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDestroyArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainDestroyArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainDestroyArgs(dom), pos
 
 
 def encode_remote_domain_destroy_args(value: RemoteDomainDestroyArgs, put: Put) -> None:
@@ -3842,16 +3143,14 @@ class RemoteDomainDestroyFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_destroy_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDestroyFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainDestroyFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainDestroyFlagsArgs(dom, flags), pos
 
 
 def encode_remote_domain_destroy_flags_args(value: RemoteDomainDestroyFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetOsTypeArgs(XdrStruct, frozen=True):
@@ -3868,11 +3167,8 @@ class RemoteDomainGetOsTypeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_os_type_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetOsTypeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetOsTypeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainGetOsTypeArgs(dom), pos
 
 
 def encode_remote_domain_get_os_type_args(value: RemoteDomainGetOsTypeArgs, put: Put) -> None:
@@ -3893,15 +3189,12 @@ class RemoteDomainGetOsTypeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_os_type_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetOsTypeRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    type_, padding = unpack(buffer, pos)
-    type_ = unpadded_text(type_, padding, zeros)
-    return RemoteDomainGetOsTypeRet(type_), pos + length
+    type_, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainGetOsTypeRet(type_), pos
 
 
 def encode_remote_domain_get_os_type_ret(value: RemoteDomainGetOsTypeRet, put: Put) -> None:
-    write_string(value.type, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.type, put)
 
 
 class RemoteDomainGetMaxMemoryArgs(XdrStruct, frozen=True):
@@ -3918,11 +3211,8 @@ class RemoteDomainGetMaxMemoryArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_max_memory_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMaxMemoryArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetMaxMemoryArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainGetMaxMemoryArgs(dom), pos
 
 
 def encode_remote_domain_get_max_memory_args(value: RemoteDomainGetMaxMemoryArgs, put: Put) -> None:
@@ -3943,11 +3233,12 @@ class RemoteDomainGetMaxMemoryRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_max_memory_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMaxMemoryRet, int]:
-    return RemoteDomainGetMaxMemoryRet(*_Q_from(buffer, pos)), pos + 8
+    memory, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainGetMaxMemoryRet(memory), pos
 
 
 def encode_remote_domain_get_max_memory_ret(value: RemoteDomainGetMaxMemoryRet, put: Put) -> None:
-    put(_Q_to(value.memory))
+    write_unsigned_hyper(value.memory, put)
 
 
 class RemoteDomainSetMaxMemoryArgs(XdrStruct, frozen=True):
@@ -3966,16 +3257,14 @@ class RemoteDomainSetMaxMemoryArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_max_memory_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetMaxMemoryArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siQ[size]
-    dom_name, padding, dom_uuid, dom_id, memory = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSetMaxMemoryArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), memory), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    memory, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainSetMaxMemoryArgs(dom, memory), pos
 
 
 def encode_remote_domain_set_max_memory_args(value: RemoteDomainSetMaxMemoryArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_Q_to(value.memory))
+    write_unsigned_hyper(value.memory, put)
 
 
 class RemoteDomainSetMemoryArgs(XdrStruct, frozen=True):
@@ -3994,16 +3283,14 @@ class RemoteDomainSetMemoryArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_memory_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetMemoryArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siQ[size]
-    dom_name, padding, dom_uuid, dom_id, memory = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSetMemoryArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), memory), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    memory, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainSetMemoryArgs(dom, memory), pos
 
 
 def encode_remote_domain_set_memory_args(value: RemoteDomainSetMemoryArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_Q_to(value.memory))
+    write_unsigned_hyper(value.memory, put)
 
 
 class RemoteDomainSetMemoryFlagsArgs(XdrStruct, frozen=True):
@@ -4024,16 +3311,16 @@ class RemoteDomainSetMemoryFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_memory_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetMemoryFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siQI[size]
-    dom_name, padding, dom_uuid, dom_id, memory, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSetMemoryFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), memory, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    memory, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetMemoryFlagsArgs(dom, memory, flags), pos
 
 
 def encode_remote_domain_set_memory_flags_args(value: RemoteDomainSetMemoryFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_QI_to(value.memory, value.flags))
+    write_unsigned_hyper(value.memory, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSetMemoryStatsPeriodArgs(XdrStruct, frozen=True):
@@ -4054,16 +3341,16 @@ class RemoteDomainSetMemoryStatsPeriodArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_memory_stats_period_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetMemoryStatsPeriodArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, period, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSetMemoryStatsPeriodArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), period, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    period, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetMemoryStatsPeriodArgs(dom, period, flags), pos
 
 
 def encode_remote_domain_set_memory_stats_period_args(value: RemoteDomainSetMemoryStatsPeriodArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_iI_to(value.period, value.flags))
+    write_int(value.period, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetInfoArgs(XdrStruct, frozen=True):
@@ -4080,11 +3367,8 @@ class RemoteDomainGetInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainGetInfoArgs(dom), pos
 
 
 def encode_remote_domain_get_info_args(value: RemoteDomainGetInfoArgs, put: Put) -> None:
@@ -4113,11 +3397,20 @@ class RemoteDomainGetInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetInfoRet, int]:
-    return RemoteDomainGetInfoRet(*_I2QIQ_from(buffer, pos)), pos + 32
+    state, pos = read_unsigned_int(buffer, pos)
+    maxMem, pos = read_unsigned_hyper(buffer, pos)
+    memory, pos = read_unsigned_hyper(buffer, pos)
+    nrVirtCpu, pos = read_unsigned_int(buffer, pos)
+    cpuTime, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainGetInfoRet(state, maxMem, memory, nrVirtCpu, cpuTime), pos
 
 
 def encode_remote_domain_get_info_ret(value: RemoteDomainGetInfoRet, put: Put) -> None:
-    put(_I2QIQ_to(value.state, value.maxMem, value.memory, value.nrVirtCpu, value.cpuTime))
+    write_unsigned_int(value.state, put)
+    write_unsigned_hyper(value.maxMem, put)
+    write_unsigned_hyper(value.memory, put)
+    write_unsigned_int(value.nrVirtCpu, put)
+    write_unsigned_hyper(value.cpuTime, put)
 
 
 class RemoteDomainSaveArgs(XdrStruct, frozen=True):
@@ -4136,20 +3429,14 @@ class RemoteDomainSaveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_save_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSaveArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    to, padding = unpack(buffer, pos)
-    to = unpadded_text(to, padding, zeros)
-    return RemoteDomainSaveArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), to), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    to, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainSaveArgs(dom, to), pos
 
 
 def encode_remote_domain_save_args(value: RemoteDomainSaveArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.to, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.to, put)
 
 
 class RemoteDomainSaveFlagsArgs(XdrStruct, frozen=True):
@@ -4172,34 +3459,18 @@ class RemoteDomainSaveFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_save_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSaveFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    to, padding, flag = unpack(buffer, pos)
-    to = unpadded_text(to, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dxml, padding = unpack(buffer, pos)
-        dxml = unpadded_text(dxml, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dxml = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSaveFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), to, dxml, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    to, pos = decode_remote_nonnull_string(buffer, pos)
+    dxml, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSaveFlagsArgs(dom, to, dxml, flags), pos
 
 
 def encode_remote_domain_save_flags_args(value: RemoteDomainSaveFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.to, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.to, put)
     encode_remote_string(value.dxml, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSaveParamsArgs(XdrStruct, frozen=True):
@@ -4220,24 +3491,16 @@ class RemoteDomainSaveParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_save_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSaveParamsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_SAVE_PARAMS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSaveParamsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_SAVE_PARAMS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSaveParamsArgs(dom, params, flags), pos
 
 
 def encode_remote_domain_save_params_args(value: RemoteDomainSaveParamsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_DOMAIN_SAVE_PARAMS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_SAVE_PARAMS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainRestoreArgs(XdrStruct, frozen=True, rename={'from_': 'from'}):
@@ -4254,15 +3517,12 @@ class RemoteDomainRestoreArgs(XdrStruct, frozen=True, rename={'from_': 'from'}):
 
 
 def decode_remote_domain_restore_args(buffer: bytes, pos: int) -> tuple[RemoteDomainRestoreArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    from_, padding = unpack(buffer, pos)
-    from_ = unpadded_text(from_, padding, zeros)
-    return RemoteDomainRestoreArgs(from_), pos + length
+    from_, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainRestoreArgs(from_), pos
 
 
 def encode_remote_domain_restore_args(value: RemoteDomainRestoreArgs, put: Put) -> None:
-    write_string(value.from_, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.from_, put)
 
 
 class RemoteDomainRestoreFlagsArgs(XdrStruct, frozen=True, rename={'from_': 'from'}):
@@ -4283,29 +3543,16 @@ class RemoteDomainRestoreFlagsArgs(XdrStruct, frozen=True, rename={'from_': 'fro
 
 
 def decode_remote_domain_restore_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainRestoreFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    from_, padding, flag = unpack(buffer, pos)
-    from_ = unpadded_text(from_, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dxml, padding = unpack(buffer, pos)
-        dxml = unpadded_text(dxml, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dxml = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainRestoreFlagsArgs(from_, dxml, flags), pos + 4
+    from_, pos = decode_remote_nonnull_string(buffer, pos)
+    dxml, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainRestoreFlagsArgs(from_, dxml, flags), pos
 
 
 def encode_remote_domain_restore_flags_args(value: RemoteDomainRestoreFlagsArgs, put: Put) -> None:
-    write_string(value.from_, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.from_, put)
     encode_remote_string(value.dxml, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainRestoreParamsArgs(XdrStruct, frozen=True):
@@ -4324,20 +3571,14 @@ class RemoteDomainRestoreParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_restore_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainRestoreParamsArgs, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_SAVE_PARAMS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainRestoreParamsArgs(params, flags), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_SAVE_PARAMS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainRestoreParamsArgs(params, flags), pos
 
 
 def encode_remote_domain_restore_params_args(value: RemoteDomainRestoreParamsArgs, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_SAVE_PARAMS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_SAVE_PARAMS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSaveImageGetXmlDescArgs(XdrStruct, frozen=True):
@@ -4356,16 +3597,14 @@ class RemoteDomainSaveImageGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_save_image_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSaveImageGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    file, padding, flags = unpack(buffer, pos)
-    file = unpadded_text(file, padding, zeros)
-    return RemoteDomainSaveImageGetXmlDescArgs(file, flags), pos + length
+    file, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSaveImageGetXmlDescArgs(file, flags), pos
 
 
 def encode_remote_domain_save_image_get_xml_desc_args(value: RemoteDomainSaveImageGetXmlDescArgs, put: Put) -> None:
-    write_string(value.file, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.file, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSaveImageGetXmlDescRet(XdrStruct, frozen=True):
@@ -4382,15 +3621,12 @@ class RemoteDomainSaveImageGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_save_image_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSaveImageGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainSaveImageGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainSaveImageGetXmlDescRet(xml), pos
 
 
 def encode_remote_domain_save_image_get_xml_desc_ret(value: RemoteDomainSaveImageGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteDomainSaveImageDefineXmlArgs(XdrStruct, frozen=True):
@@ -4411,21 +3647,16 @@ class RemoteDomainSaveImageDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_save_image_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSaveImageDefineXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    file, padding, size = unpack(buffer, pos)
-    file = unpadded_text(file, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    dxml, padding, flags = unpack(buffer, pos)
-    dxml = unpadded_text(dxml, padding, zeros)
-    return RemoteDomainSaveImageDefineXmlArgs(file, dxml, flags), pos + length
+    file, pos = decode_remote_nonnull_string(buffer, pos)
+    dxml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSaveImageDefineXmlArgs(file, dxml, flags), pos
 
 
 def encode_remote_domain_save_image_define_xml_args(value: RemoteDomainSaveImageDefineXmlArgs, put: Put) -> None:
-    write_string(value.file, REMOTE_STRING_MAX, put)
-    write_string(value.dxml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.file, put)
+    encode_remote_nonnull_string(value.dxml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainCoreDumpArgs(XdrStruct, frozen=True):
@@ -4446,21 +3677,16 @@ class RemoteDomainCoreDumpArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_core_dump_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCoreDumpArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    to, padding, flags = unpack(buffer, pos)
-    to = unpadded_text(to, padding, zeros)
-    return RemoteDomainCoreDumpArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), to, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    to, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainCoreDumpArgs(dom, to, flags), pos
 
 
 def encode_remote_domain_core_dump_args(value: RemoteDomainCoreDumpArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.to, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.to, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainCoreDumpWithFormatArgs(XdrStruct, frozen=True):
@@ -4483,21 +3709,18 @@ class RemoteDomainCoreDumpWithFormatArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_core_dump_with_format_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCoreDumpWithFormatArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_2I[size]
-    to, padding, dumpformat, flags = unpack(buffer, pos)
-    to = unpadded_text(to, padding, zeros)
-    return RemoteDomainCoreDumpWithFormatArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), to, dumpformat, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    to, pos = decode_remote_nonnull_string(buffer, pos)
+    dumpformat, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainCoreDumpWithFormatArgs(dom, to, dumpformat, flags), pos
 
 
 def encode_remote_domain_core_dump_with_format_args(value: RemoteDomainCoreDumpWithFormatArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.to, REMOTE_STRING_MAX, put)
-    put(_2I_to(value.dumpformat, value.flags))
+    encode_remote_nonnull_string(value.to, put)
+    write_unsigned_int(value.dumpformat, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainScreenshotArgs(XdrStruct, frozen=True):
@@ -4518,16 +3741,16 @@ class RemoteDomainScreenshotArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_screenshot_args(buffer: bytes, pos: int) -> tuple[RemoteDomainScreenshotArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I[size]
-    dom_name, padding, dom_uuid, dom_id, screen, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainScreenshotArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), screen, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    screen, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainScreenshotArgs(dom, screen, flags), pos
 
 
 def encode_remote_domain_screenshot_args(value: RemoteDomainScreenshotArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2I_to(value.screen, value.flags))
+    write_unsigned_int(value.screen, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainScreenshotRet(XdrStruct, frozen=True):
@@ -4544,18 +3767,7 @@ class RemoteDomainScreenshotRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_screenshot_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainScreenshotRet, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        mime, padding = unpack(buffer, pos)
-        mime = unpadded_text(mime, padding, zeros)
-        pos += length
-    elif flag == 0:
-        mime = None
-    else:
-        raise no_boolean(pos - 4)
+    mime, pos = decode_remote_string(buffer, pos)
     return RemoteDomainScreenshotRet(mime), pos
 
 
@@ -4579,16 +3791,14 @@ class RemoteDomainGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetXmlDescArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetXmlDescArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_xml_desc_args(value: RemoteDomainGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetXmlDescRet(XdrStruct, frozen=True):
@@ -4605,15 +3815,12 @@ class RemoteDomainGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainGetXmlDescRet(xml), pos
 
 
 def encode_remote_domain_get_xml_desc_ret(value: RemoteDomainGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteDomainMigratePrepareArgs(XdrStruct, frozen=True):
@@ -4637,39 +3844,18 @@ class RemoteDomainMigratePrepareArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareArgs, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri_in, padding = unpack(buffer, pos)
-        uri_in = unpadded_text(uri_in, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri_in = None
-    else:
-        raise no_boolean(pos - 4)
-    flags, flag = _QI_from(buffer, pos)
-    pos += 12
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dname, padding = unpack(buffer, pos)
-        dname = unpadded_text(dname, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dname = None
-    else:
-        raise no_boolean(pos - 4)
-    (bandwidth,) = _Q_from(buffer, pos)
-    return RemoteDomainMigratePrepareArgs(uri_in, flags, dname, bandwidth), pos + 8
+    uri_in, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_hyper(buffer, pos)
+    dname, pos = decode_remote_string(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainMigratePrepareArgs(uri_in, flags, dname, bandwidth), pos
 
 
 def encode_remote_domain_migrate_prepare_args(value: RemoteDomainMigratePrepareArgs, put: Put) -> None:
     encode_remote_string(value.uri_in, put)
-    put(_Q_to(value.flags))
+    write_unsigned_hyper(value.flags, put)
     encode_remote_string(value.dname, put)
-    put(_Q_to(value.bandwidth))
+    write_unsigned_hyper(value.bandwidth, put)
 
 
 class RemoteDomainMigratePrepareRet(XdrStruct, frozen=True):
@@ -4688,26 +3874,13 @@ class RemoteDomainMigratePrepareRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_62[size]
-    cookie, padding, flag = unpack(buffer, pos)
-    cookie = unpadded(cookie, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri_out, padding = unpack(buffer, pos)
-        uri_out = unpadded_text(uri_out, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri_out = None
-    else:
-        raise no_boolean(pos - 4)
+    cookie, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    uri_out, pos = decode_remote_string(buffer, pos)
     return RemoteDomainMigratePrepareRet(cookie, uri_out), pos
 
 
 def encode_remote_domain_migrate_prepare_ret(value: RemoteDomainMigratePrepareRet, put: Put) -> None:
-    write_opaque(value.cookie, REMOTE_MIGRATE_COOKIE_MAX, put)
+    write_opaque(value.cookie, put, REMOTE_MIGRATE_COOKIE_MAX)
     encode_remote_string(value.uri_out, put)
 
 
@@ -4736,40 +3909,22 @@ class RemoteDomainMigratePerformArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_perform_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePerformArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead_63[size]
-    cookie, padding, size = unpack(buffer, pos)
-    cookie = unpadded(cookie, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_QI[size]
-    uri, padding, flags, flag = unpack(buffer, pos)
-    uri = unpadded_text(uri, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dname, padding = unpack(buffer, pos)
-        dname = unpadded_text(dname, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dname = None
-    else:
-        raise no_boolean(pos - 4)
-    (bandwidth,) = _Q_from(buffer, pos)
-    return RemoteDomainMigratePerformArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cookie, uri, flags, dname, bandwidth), pos + 8
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    cookie, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    uri, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_hyper(buffer, pos)
+    dname, pos = decode_remote_string(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainMigratePerformArgs(dom, cookie, uri, flags, dname, bandwidth), pos
 
 
 def encode_remote_domain_migrate_perform_args(value: RemoteDomainMigratePerformArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_opaque(value.cookie, REMOTE_MIGRATE_COOKIE_MAX, put)
-    write_string(value.uri, REMOTE_STRING_MAX, put)
-    put(_Q_to(value.flags))
+    write_opaque(value.cookie, put, REMOTE_MIGRATE_COOKIE_MAX)
+    encode_remote_nonnull_string(value.uri, put)
+    write_unsigned_hyper(value.flags, put)
     encode_remote_string(value.dname, put)
-    put(_Q_to(value.bandwidth))
+    write_unsigned_hyper(value.bandwidth, put)
 
 
 class RemoteDomainMigrateFinishArgs(XdrStruct, frozen=True):
@@ -4792,26 +3947,18 @@ class RemoteDomainMigrateFinishArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinishArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    dname, padding, size = unpack(buffer, pos)
-    dname = unpadded_text(dname, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead_63[size]
-    cookie, padding, size = unpack(buffer, pos)
-    cookie = unpadded(cookie, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_Q[size]
-    uri, padding, flags = unpack(buffer, pos)
-    uri = unpadded_text(uri, padding, zeros)
-    return RemoteDomainMigrateFinishArgs(dname, cookie, uri, flags), pos + length
+    dname, pos = decode_remote_nonnull_string(buffer, pos)
+    cookie, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    uri, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainMigrateFinishArgs(dname, cookie, uri, flags), pos
 
 
 def encode_remote_domain_migrate_finish_args(value: RemoteDomainMigrateFinishArgs, put: Put) -> None:
-    write_string(value.dname, REMOTE_STRING_MAX, put)
-    write_opaque(value.cookie, REMOTE_MIGRATE_COOKIE_MAX, put)
-    write_string(value.uri, REMOTE_STRING_MAX, put)
-    put(_Q_to(value.flags))
+    encode_remote_nonnull_string(value.dname, put)
+    write_opaque(value.cookie, put, REMOTE_MIGRATE_COOKIE_MAX)
+    encode_remote_nonnull_string(value.uri, put)
+    write_unsigned_hyper(value.flags, put)
 
 
 class RemoteDomainMigrateFinishRet(XdrStruct, frozen=True):
@@ -4828,11 +3975,8 @@ class RemoteDomainMigrateFinishRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinishRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    ddom_name, padding, ddom_uuid, ddom_id = unpack(buffer, pos)
-    ddom_name = unpadded_text(ddom_name, padding, zeros)
-    return RemoteDomainMigrateFinishRet(RemoteNonnullDomain(ddom_name, ddom_uuid, ddom_id)), pos + length
+    ddom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainMigrateFinishRet(ddom), pos
 
 
 def encode_remote_domain_migrate_finish_ret(value: RemoteDomainMigrateFinishRet, put: Put) -> None:
@@ -4862,44 +4006,20 @@ class RemoteDomainMigratePrepare2Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare2_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepare2Args, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri_in, padding = unpack(buffer, pos)
-        uri_in = unpadded_text(uri_in, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri_in = None
-    else:
-        raise no_boolean(pos - 4)
-    flags, flag = _QI_from(buffer, pos)
-    pos += 12
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dname, padding = unpack(buffer, pos)
-        dname = unpadded_text(dname, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dname = None
-    else:
-        raise no_boolean(pos - 4)
-    bandwidth, size = _QI_from(buffer, pos)
-    pos += 8
-    unpack, zeros, length = _text[size]
-    dom_xml, padding = unpack(buffer, pos)
-    dom_xml = unpadded_text(dom_xml, padding, zeros)
-    return RemoteDomainMigratePrepare2Args(uri_in, flags, dname, bandwidth, dom_xml), pos + length
+    uri_in, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_hyper(buffer, pos)
+    dname, pos = decode_remote_string(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    dom_xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainMigratePrepare2Args(uri_in, flags, dname, bandwidth, dom_xml), pos
 
 
 def encode_remote_domain_migrate_prepare2_args(value: RemoteDomainMigratePrepare2Args, put: Put) -> None:
     encode_remote_string(value.uri_in, put)
-    put(_Q_to(value.flags))
+    write_unsigned_hyper(value.flags, put)
     encode_remote_string(value.dname, put)
-    put(_Q_to(value.bandwidth))
-    write_string(value.dom_xml, REMOTE_STRING_MAX, put)
+    write_unsigned_hyper(value.bandwidth, put)
+    encode_remote_nonnull_string(value.dom_xml, put)
 
 
 class RemoteDomainMigratePrepare2Ret(XdrStruct, frozen=True):
@@ -4918,26 +4038,13 @@ class RemoteDomainMigratePrepare2Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare2_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepare2Ret, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_62[size]
-    cookie, padding, flag = unpack(buffer, pos)
-    cookie = unpadded(cookie, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri_out, padding = unpack(buffer, pos)
-        uri_out = unpadded_text(uri_out, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri_out = None
-    else:
-        raise no_boolean(pos - 4)
+    cookie, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    uri_out, pos = decode_remote_string(buffer, pos)
     return RemoteDomainMigratePrepare2Ret(cookie, uri_out), pos
 
 
 def encode_remote_domain_migrate_prepare2_ret(value: RemoteDomainMigratePrepare2Ret, put: Put) -> None:
-    write_opaque(value.cookie, REMOTE_MIGRATE_COOKIE_MAX, put)
+    write_opaque(value.cookie, put, REMOTE_MIGRATE_COOKIE_MAX)
     encode_remote_string(value.uri_out, put)
 
 
@@ -4963,26 +4070,20 @@ class RemoteDomainMigrateFinish2Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish2_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinish2Args, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    dname, padding, size = unpack(buffer, pos)
-    dname = unpadded_text(dname, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead_63[size]
-    cookie, padding, size = unpack(buffer, pos)
-    cookie = unpadded(cookie, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_Qi[size]
-    uri, padding, flags, retcode = unpack(buffer, pos)
-    uri = unpadded_text(uri, padding, zeros)
-    return RemoteDomainMigrateFinish2Args(dname, cookie, uri, flags, retcode), pos + length
+    dname, pos = decode_remote_nonnull_string(buffer, pos)
+    cookie, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    uri, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_hyper(buffer, pos)
+    retcode, pos = read_int(buffer, pos)
+    return RemoteDomainMigrateFinish2Args(dname, cookie, uri, flags, retcode), pos
 
 
 def encode_remote_domain_migrate_finish2_args(value: RemoteDomainMigrateFinish2Args, put: Put) -> None:
-    write_string(value.dname, REMOTE_STRING_MAX, put)
-    write_opaque(value.cookie, REMOTE_MIGRATE_COOKIE_MAX, put)
-    write_string(value.uri, REMOTE_STRING_MAX, put)
-    put(_Qi_to(value.flags, value.retcode))
+    encode_remote_nonnull_string(value.dname, put)
+    write_opaque(value.cookie, put, REMOTE_MIGRATE_COOKIE_MAX)
+    encode_remote_nonnull_string(value.uri, put)
+    write_unsigned_hyper(value.flags, put)
+    write_int(value.retcode, put)
 
 
 class RemoteDomainMigrateFinish2Ret(XdrStruct, frozen=True):
@@ -4999,11 +4100,8 @@ class RemoteDomainMigrateFinish2Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish2_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinish2Ret, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    ddom_name, padding, ddom_uuid, ddom_id = unpack(buffer, pos)
-    ddom_name = unpadded_text(ddom_name, padding, zeros)
-    return RemoteDomainMigrateFinish2Ret(RemoteNonnullDomain(ddom_name, ddom_uuid, ddom_id)), pos + length
+    ddom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainMigrateFinish2Ret(ddom), pos
 
 
 def encode_remote_domain_migrate_finish2_ret(value: RemoteDomainMigrateFinish2Ret, put: Put) -> None:
@@ -5025,11 +4123,12 @@ class RemoteConnectListDefinedDomainsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_defined_domains_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListDefinedDomainsArgs, int]:
-    return RemoteConnectListDefinedDomainsArgs(*_i_from(buffer, pos)), pos + 4
+    maxnames, pos = read_int(buffer, pos)
+    return RemoteConnectListDefinedDomainsArgs(maxnames), pos
 
 
 def encode_remote_connect_list_defined_domains_args(value: RemoteConnectListDefinedDomainsArgs, put: Put) -> None:
-    put(_i_to(value.maxnames))
+    write_int(value.maxnames, put)
 
 
 class RemoteConnectListDefinedDomainsRet(XdrStruct, frozen=True):
@@ -5047,25 +4146,12 @@ class RemoteConnectListDefinedDomainsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_defined_domains_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListDefinedDomainsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_DOMAIN_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteConnectListDefinedDomainsRet(names), pos
 
 
 def encode_remote_connect_list_defined_domains_ret(value: RemoteConnectListDefinedDomainsRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_DOMAIN_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_DOMAIN_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteConnectNumOfDefinedDomainsRet(XdrStruct, frozen=True):
@@ -5083,11 +4169,12 @@ class RemoteConnectNumOfDefinedDomainsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_num_of_defined_domains_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectNumOfDefinedDomainsRet, int]:
-    return RemoteConnectNumOfDefinedDomainsRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteConnectNumOfDefinedDomainsRet(num), pos
 
 
 def encode_remote_connect_num_of_defined_domains_ret(value: RemoteConnectNumOfDefinedDomainsRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteDomainCreateArgs(XdrStruct, frozen=True):
@@ -5104,11 +4191,8 @@ class RemoteDomainCreateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainCreateArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainCreateArgs(dom), pos
 
 
 def encode_remote_domain_create_args(value: RemoteDomainCreateArgs, put: Put) -> None:
@@ -5131,16 +4215,14 @@ class RemoteDomainCreateWithFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_with_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateWithFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainCreateWithFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainCreateWithFlagsArgs(dom, flags), pos
 
 
 def encode_remote_domain_create_with_flags_args(value: RemoteDomainCreateWithFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainCreateWithFlagsRet(XdrStruct, frozen=True):
@@ -5157,11 +4239,8 @@ class RemoteDomainCreateWithFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_with_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateWithFlagsRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainCreateWithFlagsRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainCreateWithFlagsRet(dom), pos
 
 
 def encode_remote_domain_create_with_flags_ret(value: RemoteDomainCreateWithFlagsRet, put: Put) -> None:
@@ -5184,16 +4263,14 @@ class RemoteDomainCreateWithFilesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_with_files_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateWithFilesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainCreateWithFilesArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainCreateWithFilesArgs(dom, flags), pos
 
 
 def encode_remote_domain_create_with_files_args(value: RemoteDomainCreateWithFilesArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainCreateWithFilesRet(XdrStruct, frozen=True):
@@ -5210,11 +4287,8 @@ class RemoteDomainCreateWithFilesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_create_with_files_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCreateWithFilesRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainCreateWithFilesRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainCreateWithFilesRet(dom), pos
 
 
 def encode_remote_domain_create_with_files_ret(value: RemoteDomainCreateWithFilesRet, put: Put) -> None:
@@ -5235,15 +4309,12 @@ class RemoteDomainDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDefineXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainDefineXmlArgs(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainDefineXmlArgs(xml), pos
 
 
 def encode_remote_domain_define_xml_args(value: RemoteDomainDefineXmlArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteDomainDefineXmlRet(XdrStruct, frozen=True):
@@ -5260,11 +4331,8 @@ class RemoteDomainDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainDefineXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainDefineXmlRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainDefineXmlRet(dom), pos
 
 
 def encode_remote_domain_define_xml_ret(value: RemoteDomainDefineXmlRet, put: Put) -> None:
@@ -5287,16 +4355,14 @@ class RemoteDomainDefineXmlFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_define_xml_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDefineXmlFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainDefineXmlFlagsArgs(xml, flags), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainDefineXmlFlagsArgs(xml, flags), pos
 
 
 def encode_remote_domain_define_xml_flags_args(value: RemoteDomainDefineXmlFlagsArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainDefineXmlFlagsRet(XdrStruct, frozen=True):
@@ -5313,11 +4379,8 @@ class RemoteDomainDefineXmlFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_define_xml_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainDefineXmlFlagsRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainDefineXmlFlagsRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainDefineXmlFlagsRet(dom), pos
 
 
 def encode_remote_domain_define_xml_flags_ret(value: RemoteDomainDefineXmlFlagsRet, put: Put) -> None:
@@ -5338,11 +4401,8 @@ class RemoteDomainUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteDomainUndefineArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainUndefineArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainUndefineArgs(dom), pos
 
 
 def encode_remote_domain_undefine_args(value: RemoteDomainUndefineArgs, put: Put) -> None:
@@ -5365,16 +4425,14 @@ class RemoteDomainUndefineFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_undefine_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainUndefineFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainUndefineFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainUndefineFlagsArgs(dom, flags), pos
 
 
 def encode_remote_domain_undefine_flags_args(value: RemoteDomainUndefineFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainInjectNmiArgs(XdrStruct, frozen=True):
@@ -5393,16 +4451,14 @@ class RemoteDomainInjectNmiArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_inject_nmi_args(buffer: bytes, pos: int) -> tuple[RemoteDomainInjectNmiArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainInjectNmiArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainInjectNmiArgs(dom, flags), pos
 
 
 def encode_remote_domain_inject_nmi_args(value: RemoteDomainInjectNmiArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSendKeyArgs(XdrStruct, frozen=True):
@@ -5427,24 +4483,20 @@ class RemoteDomainSendKeyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_send_key_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSendKeyArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si3I[size]
-    dom_name, padding, dom_uuid, dom_id, codeset, holdtime, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_SEND_KEY_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    keycodes, pos = read_numbers(buffer, pos, count, "I")
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSendKeyArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), codeset, holdtime, keycodes, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    codeset, pos = read_unsigned_int(buffer, pos)
+    holdtime, pos = read_unsigned_int(buffer, pos)
+    keycodes, pos = read_array(buffer, pos, REMOTE_DOMAIN_SEND_KEY_MAX, read_unsigned_int, min_size=4)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSendKeyArgs(dom, codeset, holdtime, keycodes, flags), pos
 
 
 def encode_remote_domain_send_key_args(value: RemoteDomainSendKeyArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2I_to(value.codeset, value.holdtime))
-    write_count(len(value.keycodes), REMOTE_DOMAIN_SEND_KEY_MAX, put)
-    write_numbers(value.keycodes, "I", put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.codeset, put)
+    write_unsigned_int(value.holdtime, put)
+    write_array(value.keycodes, put, REMOTE_DOMAIN_SEND_KEY_MAX, write_unsigned_int)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSendProcessSignalArgs(XdrStruct, frozen=True):
@@ -5467,16 +4519,18 @@ class RemoteDomainSendProcessSignalArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_send_process_signal_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSendProcessSignalArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siq2I[size]
-    dom_name, padding, dom_uuid, dom_id, pid_value, signum, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSendProcessSignalArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), pid_value, signum, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    pid_value, pos = read_hyper(buffer, pos)
+    signum, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSendProcessSignalArgs(dom, pid_value, signum, flags), pos
 
 
 def encode_remote_domain_send_process_signal_args(value: RemoteDomainSendProcessSignalArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_q2I_to(value.pid_value, value.signum, value.flags))
+    write_hyper(value.pid_value, put)
+    write_unsigned_int(value.signum, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSetVcpusArgs(XdrStruct, frozen=True):
@@ -5495,16 +4549,14 @@ class RemoteDomainSetVcpusArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_vcpus_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetVcpusArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, nvcpus = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSetVcpusArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nvcpus), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    nvcpus, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetVcpusArgs(dom, nvcpus), pos
 
 
 def encode_remote_domain_set_vcpus_args(value: RemoteDomainSetVcpusArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.nvcpus))
+    write_unsigned_int(value.nvcpus, put)
 
 
 class RemoteDomainSetVcpusFlagsArgs(XdrStruct, frozen=True):
@@ -5525,16 +4577,16 @@ class RemoteDomainSetVcpusFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_vcpus_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetVcpusFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I[size]
-    dom_name, padding, dom_uuid, dom_id, nvcpus, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSetVcpusFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nvcpus, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    nvcpus, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetVcpusFlagsArgs(dom, nvcpus, flags), pos
 
 
 def encode_remote_domain_set_vcpus_flags_args(value: RemoteDomainSetVcpusFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2I_to(value.nvcpus, value.flags))
+    write_unsigned_int(value.nvcpus, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetVcpusFlagsArgs(XdrStruct, frozen=True):
@@ -5553,16 +4605,14 @@ class RemoteDomainGetVcpusFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_vcpus_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetVcpusFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetVcpusFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetVcpusFlagsArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_vcpus_flags_args(value: RemoteDomainGetVcpusFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetVcpusFlagsRet(XdrStruct, frozen=True):
@@ -5579,11 +4629,12 @@ class RemoteDomainGetVcpusFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_vcpus_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetVcpusFlagsRet, int]:
-    return RemoteDomainGetVcpusFlagsRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteDomainGetVcpusFlagsRet(num), pos
 
 
 def encode_remote_domain_get_vcpus_flags_ret(value: RemoteDomainGetVcpusFlagsRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteDomainPinVcpuArgs(XdrStruct, frozen=True):
@@ -5604,21 +4655,16 @@ class RemoteDomainPinVcpuArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_pin_vcpu_args(buffer: bytes, pos: int) -> tuple[RemoteDomainPinVcpuArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, vcpu, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_70[size]
-    cpumap, padding = unpack(buffer, pos)
-    cpumap = unpadded(cpumap, padding, zeros)
-    return RemoteDomainPinVcpuArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), vcpu, cpumap), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    vcpu, pos = read_unsigned_int(buffer, pos)
+    cpumap, pos = read_opaque(buffer, pos, REMOTE_CPUMAP_MAX)
+    return RemoteDomainPinVcpuArgs(dom, vcpu, cpumap), pos
 
 
 def encode_remote_domain_pin_vcpu_args(value: RemoteDomainPinVcpuArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.vcpu))
-    write_opaque(value.cpumap, REMOTE_CPUMAP_MAX, put)
+    write_unsigned_int(value.vcpu, put)
+    write_opaque(value.cpumap, put, REMOTE_CPUMAP_MAX)
 
 
 class RemoteDomainPinVcpuFlagsArgs(XdrStruct, frozen=True):
@@ -5641,22 +4687,18 @@ class RemoteDomainPinVcpuFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_pin_vcpu_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainPinVcpuFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, vcpu, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_71[size]
-    cpumap, padding, flags = unpack(buffer, pos)
-    cpumap = unpadded(cpumap, padding, zeros)
-    return RemoteDomainPinVcpuFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), vcpu, cpumap, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    vcpu, pos = read_unsigned_int(buffer, pos)
+    cpumap, pos = read_opaque(buffer, pos, REMOTE_CPUMAP_MAX)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainPinVcpuFlagsArgs(dom, vcpu, cpumap, flags), pos
 
 
 def encode_remote_domain_pin_vcpu_flags_args(value: RemoteDomainPinVcpuFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.vcpu))
-    write_opaque(value.cpumap, REMOTE_CPUMAP_MAX, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.vcpu, put)
+    write_opaque(value.cpumap, put, REMOTE_CPUMAP_MAX)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetVcpuPinInfoArgs(XdrStruct, frozen=True):
@@ -5679,16 +4721,18 @@ class RemoteDomainGetVcpuPinInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_vcpu_pin_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetVcpuPinInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s3iI[size]
-    dom_name, padding, dom_uuid, dom_id, ncpumaps, maplen, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetVcpuPinInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), ncpumaps, maplen, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    ncpumaps, pos = read_int(buffer, pos)
+    maplen, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetVcpuPinInfoArgs(dom, ncpumaps, maplen, flags), pos
 
 
 def encode_remote_domain_get_vcpu_pin_info_args(value: RemoteDomainGetVcpuPinInfoArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2iI_to(value.ncpumaps, value.maplen, value.flags))
+    write_int(value.ncpumaps, put)
+    write_int(value.maplen, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetVcpuPinInfoRet(XdrStruct, frozen=True):
@@ -5707,16 +4751,14 @@ class RemoteDomainGetVcpuPinInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_vcpu_pin_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetVcpuPinInfoRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_i_73[size]
-    cpumaps, padding, num = unpack(buffer, pos)
-    cpumaps = unpadded(cpumaps, padding, zeros)
-    return RemoteDomainGetVcpuPinInfoRet(cpumaps, num), pos + length
+    cpumaps, pos = read_opaque(buffer, pos, REMOTE_CPUMAPS_MAX)
+    num, pos = read_int(buffer, pos)
+    return RemoteDomainGetVcpuPinInfoRet(cpumaps, num), pos
 
 
 def encode_remote_domain_get_vcpu_pin_info_ret(value: RemoteDomainGetVcpuPinInfoRet, put: Put) -> None:
-    write_opaque(value.cpumaps, REMOTE_CPUMAPS_MAX, put)
-    put(_i_to(value.num))
+    write_opaque(value.cpumaps, put, REMOTE_CPUMAPS_MAX)
+    write_int(value.num, put)
 
 
 class RemoteDomainPinEmulatorArgs(XdrStruct, frozen=True):
@@ -5737,21 +4779,16 @@ class RemoteDomainPinEmulatorArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_pin_emulator_args(buffer: bytes, pos: int) -> tuple[RemoteDomainPinEmulatorArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_71[size]
-    cpumap, padding, flags = unpack(buffer, pos)
-    cpumap = unpadded(cpumap, padding, zeros)
-    return RemoteDomainPinEmulatorArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cpumap, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    cpumap, pos = read_opaque(buffer, pos, REMOTE_CPUMAP_MAX)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainPinEmulatorArgs(dom, cpumap, flags), pos
 
 
 def encode_remote_domain_pin_emulator_args(value: RemoteDomainPinEmulatorArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_opaque(value.cpumap, REMOTE_CPUMAP_MAX, put)
-    put(_I_to(value.flags))
+    write_opaque(value.cpumap, put, REMOTE_CPUMAP_MAX)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetEmulatorPinInfoArgs(XdrStruct, frozen=True):
@@ -5772,16 +4809,16 @@ class RemoteDomainGetEmulatorPinInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_emulator_pin_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetEmulatorPinInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, maplen, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetEmulatorPinInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), maplen, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    maplen, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetEmulatorPinInfoArgs(dom, maplen, flags), pos
 
 
 def encode_remote_domain_get_emulator_pin_info_args(value: RemoteDomainGetEmulatorPinInfoArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_iI_to(value.maplen, value.flags))
+    write_int(value.maplen, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetEmulatorPinInfoRet(XdrStruct, frozen=True):
@@ -5800,16 +4837,14 @@ class RemoteDomainGetEmulatorPinInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_emulator_pin_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetEmulatorPinInfoRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_i_73[size]
-    cpumaps, padding, ret = unpack(buffer, pos)
-    cpumaps = unpadded(cpumaps, padding, zeros)
-    return RemoteDomainGetEmulatorPinInfoRet(cpumaps, ret), pos + length
+    cpumaps, pos = read_opaque(buffer, pos, REMOTE_CPUMAPS_MAX)
+    ret, pos = read_int(buffer, pos)
+    return RemoteDomainGetEmulatorPinInfoRet(cpumaps, ret), pos
 
 
 def encode_remote_domain_get_emulator_pin_info_ret(value: RemoteDomainGetEmulatorPinInfoRet, put: Put) -> None:
-    write_opaque(value.cpumaps, REMOTE_CPUMAPS_MAX, put)
-    put(_i_to(value.ret))
+    write_opaque(value.cpumaps, put, REMOTE_CPUMAPS_MAX)
+    write_int(value.ret, put)
 
 
 class RemoteDomainGetVcpusArgs(XdrStruct, frozen=True):
@@ -5830,16 +4865,16 @@ class RemoteDomainGetVcpusArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_vcpus_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetVcpusArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s3i[size]
-    dom_name, padding, dom_uuid, dom_id, maxinfo, maplen = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetVcpusArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), maxinfo, maplen), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    maxinfo, pos = read_int(buffer, pos)
+    maplen, pos = read_int(buffer, pos)
+    return RemoteDomainGetVcpusArgs(dom, maxinfo, maplen), pos
 
 
 def encode_remote_domain_get_vcpus_args(value: RemoteDomainGetVcpusArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2i_to(value.maxinfo, value.maplen))
+    write_int(value.maxinfo, put)
+    write_int(value.maplen, put)
 
 
 class RemoteDomainGetVcpusRet(XdrStruct, frozen=True):
@@ -5858,27 +4893,14 @@ class RemoteDomainGetVcpusRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_vcpus_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetVcpusRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_VCPUINFO_MAX or count * 20 > len(buffer) - pos:
-        raise too_many(count, pos)
-    info = []
-    for _ in range(count):
-        item_number, item_state, item_cpu_time, item_cpu = _IiQi_from(buffer, pos)
-        pos += 20
-        info.append(RemoteVcpuInfo(item_number, item_state, item_cpu_time, item_cpu))
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_75[size]
-    cpumaps, padding = unpack(buffer, pos)
-    cpumaps = unpadded(cpumaps, padding, zeros)
-    return RemoteDomainGetVcpusRet(info, cpumaps), pos + length
+    info, pos = read_array(buffer, pos, REMOTE_VCPUINFO_MAX, decode_remote_vcpu_info, min_size=20)
+    cpumaps, pos = read_opaque(buffer, pos, REMOTE_CPUMAPS_MAX)
+    return RemoteDomainGetVcpusRet(info, cpumaps), pos
 
 
 def encode_remote_domain_get_vcpus_ret(value: RemoteDomainGetVcpusRet, put: Put) -> None:
-    write_count(len(value.info), REMOTE_VCPUINFO_MAX, put)
-    for item in value.info:
-        encode_remote_vcpu_info(item, put)
-    write_opaque(value.cpumaps, REMOTE_CPUMAPS_MAX, put)
+    write_array(value.info, put, REMOTE_VCPUINFO_MAX, encode_remote_vcpu_info)
+    write_opaque(value.cpumaps, put, REMOTE_CPUMAPS_MAX)
 
 
 class RemoteDomainGetMaxVcpusArgs(XdrStruct, frozen=True):
@@ -5895,11 +4917,8 @@ class RemoteDomainGetMaxVcpusArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_max_vcpus_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMaxVcpusArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetMaxVcpusArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainGetMaxVcpusArgs(dom), pos
 
 
 def encode_remote_domain_get_max_vcpus_args(value: RemoteDomainGetMaxVcpusArgs, put: Put) -> None:
@@ -5920,11 +4939,12 @@ class RemoteDomainGetMaxVcpusRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_max_vcpus_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMaxVcpusRet, int]:
-    return RemoteDomainGetMaxVcpusRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteDomainGetMaxVcpusRet(num), pos
 
 
 def encode_remote_domain_get_max_vcpus_ret(value: RemoteDomainGetMaxVcpusRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteDomainIothreadInfo(XdrStruct, frozen=True):
@@ -5943,17 +4963,14 @@ class RemoteDomainIothreadInfo(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_iothread_info(buffer: bytes, pos: int) -> tuple[RemoteDomainIothreadInfo, int]:
-    iothread_id, size = _2I_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_70[size]
-    cpumap, padding = unpack(buffer, pos)
-    cpumap = unpadded(cpumap, padding, zeros)
-    return RemoteDomainIothreadInfo(iothread_id, cpumap), pos + length
+    iothread_id, pos = read_unsigned_int(buffer, pos)
+    cpumap, pos = read_opaque(buffer, pos, REMOTE_CPUMAP_MAX)
+    return RemoteDomainIothreadInfo(iothread_id, cpumap), pos
 
 
 def encode_remote_domain_iothread_info(value: RemoteDomainIothreadInfo, put: Put) -> None:
-    put(_I_to(value.iothread_id))
-    write_opaque(value.cpumap, REMOTE_CPUMAP_MAX, put)
+    write_unsigned_int(value.iothread_id, put)
+    write_opaque(value.cpumap, put, REMOTE_CPUMAP_MAX)
 
 
 class RemoteDomainGetIothreadInfoArgs(XdrStruct, frozen=True):
@@ -5972,16 +4989,14 @@ class RemoteDomainGetIothreadInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_iothread_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetIothreadInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetIothreadInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetIothreadInfoArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_iothread_info_args(value: RemoteDomainGetIothreadInfoArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetIothreadInfoRet(XdrStruct, frozen=True):
@@ -6000,28 +5015,14 @@ class RemoteDomainGetIothreadInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_iothread_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetIothreadInfoRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_IOTHREAD_INFO_MAX or count * 8 > len(buffer) - pos:
-        raise too_many(count, pos)
-    info = []
-    for _ in range(count):
-        item_iothread_id, size = _2I_from(buffer, pos)
-        pos += 4
-        unpack, zeros, length = _text_70[size]
-        item_cpumap, padding = unpack(buffer, pos)
-        item_cpumap = unpadded(item_cpumap, padding, zeros)
-        pos += length
-        info.append(RemoteDomainIothreadInfo(item_iothread_id, item_cpumap))
-    (ret,) = _I_from(buffer, pos)
-    return RemoteDomainGetIothreadInfoRet(info, ret), pos + 4
+    info, pos = read_array(buffer, pos, REMOTE_IOTHREAD_INFO_MAX, decode_remote_domain_iothread_info, min_size=8)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetIothreadInfoRet(info, ret), pos
 
 
 def encode_remote_domain_get_iothread_info_ret(value: RemoteDomainGetIothreadInfoRet, put: Put) -> None:
-    write_count(len(value.info), REMOTE_IOTHREAD_INFO_MAX, put)
-    for item in value.info:
-        encode_remote_domain_iothread_info(item, put)
-    put(_I_to(value.ret))
+    write_array(value.info, put, REMOTE_IOTHREAD_INFO_MAX, encode_remote_domain_iothread_info)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteDomainPinIothreadArgs(XdrStruct, frozen=True):
@@ -6044,22 +5045,18 @@ class RemoteDomainPinIothreadArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_pin_iothread_args(buffer: bytes, pos: int) -> tuple[RemoteDomainPinIothreadArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, iothreads_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_71[size]
-    cpumap, padding, flags = unpack(buffer, pos)
-    cpumap = unpadded(cpumap, padding, zeros)
-    return RemoteDomainPinIothreadArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), iothreads_id, cpumap, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    iothreads_id, pos = read_unsigned_int(buffer, pos)
+    cpumap, pos = read_opaque(buffer, pos, REMOTE_CPUMAP_MAX)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainPinIothreadArgs(dom, iothreads_id, cpumap, flags), pos
 
 
 def encode_remote_domain_pin_iothread_args(value: RemoteDomainPinIothreadArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.iothreads_id))
-    write_opaque(value.cpumap, REMOTE_CPUMAP_MAX, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.iothreads_id, put)
+    write_opaque(value.cpumap, put, REMOTE_CPUMAP_MAX)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainAddIothreadArgs(XdrStruct, frozen=True):
@@ -6080,16 +5077,16 @@ class RemoteDomainAddIothreadArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_add_iothread_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAddIothreadArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I[size]
-    dom_name, padding, dom_uuid, dom_id, iothread_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainAddIothreadArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), iothread_id, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    iothread_id, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainAddIothreadArgs(dom, iothread_id, flags), pos
 
 
 def encode_remote_domain_add_iothread_args(value: RemoteDomainAddIothreadArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2I_to(value.iothread_id, value.flags))
+    write_unsigned_int(value.iothread_id, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainDelIothreadArgs(XdrStruct, frozen=True):
@@ -6110,16 +5107,16 @@ class RemoteDomainDelIothreadArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_del_iothread_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDelIothreadArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I[size]
-    dom_name, padding, dom_uuid, dom_id, iothread_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainDelIothreadArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), iothread_id, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    iothread_id, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainDelIothreadArgs(dom, iothread_id, flags), pos
 
 
 def encode_remote_domain_del_iothread_args(value: RemoteDomainDelIothreadArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2I_to(value.iothread_id, value.flags))
+    write_unsigned_int(value.iothread_id, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSetIothreadParamsArgs(XdrStruct, frozen=True):
@@ -6142,25 +5139,18 @@ class RemoteDomainSetIothreadParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_iothread_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetIothreadParamsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I[size]
-    dom_name, padding, dom_uuid, dom_id, iothread_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetIothreadParamsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), iothread_id, params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    iothread_id, pos = read_unsigned_int(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetIothreadParamsArgs(dom, iothread_id, params, flags), pos
 
 
 def encode_remote_domain_set_iothread_params_args(value: RemoteDomainSetIothreadParamsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.iothread_id))
-    write_count(len(value.params), REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.iothread_id, put)
+    write_array(value.params, put, REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetSecurityLabelArgs(XdrStruct, frozen=True):
@@ -6177,11 +5167,8 @@ class RemoteDomainGetSecurityLabelArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_security_label_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSecurityLabelArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetSecurityLabelArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainGetSecurityLabelArgs(dom), pos
 
 
 def encode_remote_domain_get_security_label_args(value: RemoteDomainGetSecurityLabelArgs, put: Put) -> None:
@@ -6203,29 +5190,15 @@ class RemoteDomainGetSecurityLabelRet(XdrStruct, frozen=True):
     enforcing: int
 
 
-def list_remote_domain_get_security_label_ret(buffer: bytes, pos: int, count: int) -> tuple[list[RemoteDomainGetSecurityLabelRet], int]:
-    items = []
-    for _ in range(count):
-        (count,) = _I_from(buffer, pos)
-        pos += 4
-        if count > REMOTE_SECURITY_LABEL_MAX or count * 4 > len(buffer) - pos:
-            raise too_many(count, pos)
-        label, pos = read_numbers(buffer, pos, count, "i")
-        (enforcing,) = _i_from(buffer, pos)
-        items.append(RemoteDomainGetSecurityLabelRet(label, enforcing))
-        pos = pos + 4
-    return items, pos
-
-
 def decode_remote_domain_get_security_label_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSecurityLabelRet, int]:
-    (result,), pos = list_remote_domain_get_security_label_ret(buffer, pos, 1)
-    return result, pos
+    label, pos = read_array(buffer, pos, REMOTE_SECURITY_LABEL_MAX, read_int, min_size=4)
+    enforcing, pos = read_int(buffer, pos)
+    return RemoteDomainGetSecurityLabelRet(label, enforcing), pos
 
 
 def encode_remote_domain_get_security_label_ret(value: RemoteDomainGetSecurityLabelRet, put: Put) -> None:
-    write_count(len(value.label), REMOTE_SECURITY_LABEL_MAX, put)
-    write_numbers(value.label, "i", put)
-    put(_i_to(value.enforcing))
+    write_array(value.label, put, REMOTE_SECURITY_LABEL_MAX, write_int)
+    write_int(value.enforcing, put)
 
 
 class RemoteDomainGetSecurityLabelListArgs(XdrStruct, frozen=True):
@@ -6242,11 +5215,8 @@ class RemoteDomainGetSecurityLabelListArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_security_label_list_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSecurityLabelListArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetSecurityLabelListArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainGetSecurityLabelListArgs(dom), pos
 
 
 def encode_remote_domain_get_security_label_list_args(value: RemoteDomainGetSecurityLabelListArgs, put: Put) -> None:
@@ -6269,20 +5239,14 @@ class RemoteDomainGetSecurityLabelListRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_security_label_list_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetSecurityLabelListRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_SECURITY_LABEL_LIST_MAX or count * 8 > len(buffer) - pos:
-        raise too_many(count, pos)
-    labels, pos = list_remote_domain_get_security_label_ret(buffer, pos, count)
-    (ret,) = _i_from(buffer, pos)
-    return RemoteDomainGetSecurityLabelListRet(labels, ret), pos + 4
+    labels, pos = read_array(buffer, pos, REMOTE_SECURITY_LABEL_LIST_MAX, decode_remote_domain_get_security_label_ret, min_size=8)
+    ret, pos = read_int(buffer, pos)
+    return RemoteDomainGetSecurityLabelListRet(labels, ret), pos
 
 
 def encode_remote_domain_get_security_label_list_ret(value: RemoteDomainGetSecurityLabelListRet, put: Put) -> None:
-    write_count(len(value.labels), REMOTE_SECURITY_LABEL_LIST_MAX, put)
-    for item in value.labels:
-        encode_remote_domain_get_security_label_ret(item, put)
-    put(_i_to(value.ret))
+    write_array(value.labels, put, REMOTE_SECURITY_LABEL_LIST_MAX, encode_remote_domain_get_security_label_ret)
+    write_int(value.ret, put)
 
 
 class RemoteNodeGetSecurityModelRet(XdrStruct, frozen=True):
@@ -6301,24 +5265,14 @@ class RemoteNodeGetSecurityModelRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_security_model_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetSecurityModelRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_SECURITY_MODEL_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    model, pos = read_numbers(buffer, pos, count, "i")
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_SECURITY_DOI_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    doi, pos = read_numbers(buffer, pos, count, "i")
+    model, pos = read_array(buffer, pos, REMOTE_SECURITY_MODEL_MAX, read_int, min_size=4)
+    doi, pos = read_array(buffer, pos, REMOTE_SECURITY_DOI_MAX, read_int, min_size=4)
     return RemoteNodeGetSecurityModelRet(model, doi), pos
 
 
 def encode_remote_node_get_security_model_ret(value: RemoteNodeGetSecurityModelRet, put: Put) -> None:
-    write_count(len(value.model), REMOTE_SECURITY_MODEL_MAX, put)
-    write_numbers(value.model, "i", put)
-    write_count(len(value.doi), REMOTE_SECURITY_DOI_MAX, put)
-    write_numbers(value.doi, "i", put)
+    write_array(value.model, put, REMOTE_SECURITY_MODEL_MAX, write_int)
+    write_array(value.doi, put, REMOTE_SECURITY_DOI_MAX, write_int)
 
 
 class RemoteDomainAttachDeviceArgs(XdrStruct, frozen=True):
@@ -6337,20 +5291,14 @@ class RemoteDomainAttachDeviceArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_attach_device_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAttachDeviceArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainAttachDeviceArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainAttachDeviceArgs(dom, xml), pos
 
 
 def encode_remote_domain_attach_device_args(value: RemoteDomainAttachDeviceArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteDomainAttachDeviceFlagsArgs(XdrStruct, frozen=True):
@@ -6371,21 +5319,16 @@ class RemoteDomainAttachDeviceFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_attach_device_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAttachDeviceFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainAttachDeviceFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainAttachDeviceFlagsArgs(dom, xml, flags), pos
 
 
 def encode_remote_domain_attach_device_flags_args(value: RemoteDomainAttachDeviceFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainDetachDeviceArgs(XdrStruct, frozen=True):
@@ -6404,20 +5347,14 @@ class RemoteDomainDetachDeviceArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_detach_device_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDetachDeviceArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainDetachDeviceArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainDetachDeviceArgs(dom, xml), pos
 
 
 def encode_remote_domain_detach_device_args(value: RemoteDomainDetachDeviceArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteDomainDetachDeviceFlagsArgs(XdrStruct, frozen=True):
@@ -6438,21 +5375,16 @@ class RemoteDomainDetachDeviceFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_detach_device_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDetachDeviceFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainDetachDeviceFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainDetachDeviceFlagsArgs(dom, xml, flags), pos
 
 
 def encode_remote_domain_detach_device_flags_args(value: RemoteDomainDetachDeviceFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainUpdateDeviceFlagsArgs(XdrStruct, frozen=True):
@@ -6473,21 +5405,16 @@ class RemoteDomainUpdateDeviceFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_update_device_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainUpdateDeviceFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainUpdateDeviceFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainUpdateDeviceFlagsArgs(dom, xml, flags), pos
 
 
 def encode_remote_domain_update_device_flags_args(value: RemoteDomainUpdateDeviceFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainDetachDeviceAliasArgs(XdrStruct, frozen=True):
@@ -6508,21 +5435,16 @@ class RemoteDomainDetachDeviceAliasArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_detach_device_alias_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDetachDeviceAliasArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    alias, padding, flags = unpack(buffer, pos)
-    alias = unpadded_text(alias, padding, zeros)
-    return RemoteDomainDetachDeviceAliasArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), alias, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    alias, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainDetachDeviceAliasArgs(dom, alias, flags), pos
 
 
 def encode_remote_domain_detach_device_alias_args(value: RemoteDomainDetachDeviceAliasArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.alias, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.alias, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetAutostartArgs(XdrStruct, frozen=True):
@@ -6539,11 +5461,8 @@ class RemoteDomainGetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetAutostartArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetAutostartArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainGetAutostartArgs(dom), pos
 
 
 def encode_remote_domain_get_autostart_args(value: RemoteDomainGetAutostartArgs, put: Put) -> None:
@@ -6564,11 +5483,12 @@ class RemoteDomainGetAutostartRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_autostart_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetAutostartRet, int]:
-    return RemoteDomainGetAutostartRet(*_i_from(buffer, pos)), pos + 4
+    autostart, pos = read_int(buffer, pos)
+    return RemoteDomainGetAutostartRet(autostart), pos
 
 
 def encode_remote_domain_get_autostart_ret(value: RemoteDomainGetAutostartRet, put: Put) -> None:
-    put(_i_to(value.autostart))
+    write_int(value.autostart, put)
 
 
 class RemoteDomainSetAutostartArgs(XdrStruct, frozen=True):
@@ -6587,16 +5507,14 @@ class RemoteDomainSetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetAutostartArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2i[size]
-    dom_name, padding, dom_uuid, dom_id, autostart = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSetAutostartArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), autostart), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    autostart, pos = read_int(buffer, pos)
+    return RemoteDomainSetAutostartArgs(dom, autostart), pos
 
 
 def encode_remote_domain_set_autostart_args(value: RemoteDomainSetAutostartArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_i_to(value.autostart))
+    write_int(value.autostart, put)
 
 
 class RemoteDomainSetMetadataArgs(XdrStruct, frozen=True):
@@ -6623,56 +5541,22 @@ class RemoteDomainSetMetadataArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_metadata_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetMetadataArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, type_, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        metadata, padding = unpack(buffer, pos)
-        metadata = unpadded_text(metadata, padding, zeros)
-        pos += length
-    elif flag == 0:
-        metadata = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        key, padding = unpack(buffer, pos)
-        key = unpadded_text(key, padding, zeros)
-        pos += length
-    elif flag == 0:
-        key = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri, padding = unpack(buffer, pos)
-        uri = unpadded_text(uri, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetMetadataArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), type_, metadata, key, uri, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    type_, pos = read_int(buffer, pos)
+    metadata, pos = decode_remote_string(buffer, pos)
+    key, pos = decode_remote_string(buffer, pos)
+    uri, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetMetadataArgs(dom, type_, metadata, key, uri, flags), pos
 
 
 def encode_remote_domain_set_metadata_args(value: RemoteDomainSetMetadataArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_i_to(value.type))
+    write_int(value.type, put)
     encode_remote_string(value.metadata, put)
     encode_remote_string(value.key, put)
     encode_remote_string(value.uri, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetMetadataArgs(XdrStruct, frozen=True):
@@ -6695,30 +5579,18 @@ class RemoteDomainGetMetadataArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_metadata_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMetadataArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, type_, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri, padding = unpack(buffer, pos)
-        uri = unpadded_text(uri, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainGetMetadataArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), type_, uri, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    type_, pos = read_int(buffer, pos)
+    uri, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetMetadataArgs(dom, type_, uri, flags), pos
 
 
 def encode_remote_domain_get_metadata_args(value: RemoteDomainGetMetadataArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_i_to(value.type))
+    write_int(value.type, put)
     encode_remote_string(value.uri, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetMetadataRet(XdrStruct, frozen=True):
@@ -6735,15 +5607,12 @@ class RemoteDomainGetMetadataRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_metadata_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMetadataRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    metadata, padding = unpack(buffer, pos)
-    metadata = unpadded_text(metadata, padding, zeros)
-    return RemoteDomainGetMetadataRet(metadata), pos + length
+    metadata, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainGetMetadataRet(metadata), pos
 
 
 def encode_remote_domain_get_metadata_ret(value: RemoteDomainGetMetadataRet, put: Put) -> None:
-    write_string(value.metadata, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.metadata, put)
 
 
 class RemoteDomainBlockJobAbortArgs(XdrStruct, frozen=True):
@@ -6764,21 +5633,16 @@ class RemoteDomainBlockJobAbortArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_job_abort_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockJobAbortArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    path, padding, flags = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return RemoteDomainBlockJobAbortArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainBlockJobAbortArgs(dom, path, flags), pos
 
 
 def encode_remote_domain_block_job_abort_args(value: RemoteDomainBlockJobAbortArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.path, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.path, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetBlockJobInfoArgs(XdrStruct, frozen=True):
@@ -6799,21 +5663,16 @@ class RemoteDomainGetBlockJobInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_block_job_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlockJobInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    path, padding, flags = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return RemoteDomainGetBlockJobInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetBlockJobInfoArgs(dom, path, flags), pos
 
 
 def encode_remote_domain_get_block_job_info_args(value: RemoteDomainGetBlockJobInfoArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.path, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.path, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetBlockJobInfoRet(XdrStruct, frozen=True):
@@ -6838,11 +5697,20 @@ class RemoteDomainGetBlockJobInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_block_job_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlockJobInfoRet, int]:
-    return RemoteDomainGetBlockJobInfoRet(*_2i3Q_from(buffer, pos)), pos + 32
+    found, pos = read_int(buffer, pos)
+    type_, pos = read_int(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    cur, pos = read_unsigned_hyper(buffer, pos)
+    end, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainGetBlockJobInfoRet(found, type_, bandwidth, cur, end), pos
 
 
 def encode_remote_domain_get_block_job_info_ret(value: RemoteDomainGetBlockJobInfoRet, put: Put) -> None:
-    put(_2i3Q_to(value.found, value.type, value.bandwidth, value.cur, value.end))
+    write_int(value.found, put)
+    write_int(value.type, put)
+    write_unsigned_hyper(value.bandwidth, put)
+    write_unsigned_hyper(value.cur, put)
+    write_unsigned_hyper(value.end, put)
 
 
 class RemoteDomainBlockJobSetSpeedArgs(XdrStruct, frozen=True):
@@ -6865,21 +5733,18 @@ class RemoteDomainBlockJobSetSpeedArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_job_set_speed_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockJobSetSpeedArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_QI[size]
-    path, padding, bandwidth, flags = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return RemoteDomainBlockJobSetSpeedArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, bandwidth, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainBlockJobSetSpeedArgs(dom, path, bandwidth, flags), pos
 
 
 def encode_remote_domain_block_job_set_speed_args(value: RemoteDomainBlockJobSetSpeedArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.path, REMOTE_STRING_MAX, put)
-    put(_QI_to(value.bandwidth, value.flags))
+    encode_remote_nonnull_string(value.path, put)
+    write_unsigned_hyper(value.bandwidth, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainBlockPullArgs(XdrStruct, frozen=True):
@@ -6902,21 +5767,18 @@ class RemoteDomainBlockPullArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_pull_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockPullArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_QI[size]
-    path, padding, bandwidth, flags = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return RemoteDomainBlockPullArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, bandwidth, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainBlockPullArgs(dom, path, bandwidth, flags), pos
 
 
 def encode_remote_domain_block_pull_args(value: RemoteDomainBlockPullArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.path, REMOTE_STRING_MAX, put)
-    put(_QI_to(value.bandwidth, value.flags))
+    encode_remote_nonnull_string(value.path, put)
+    write_unsigned_hyper(value.bandwidth, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainBlockRebaseArgs(XdrStruct, frozen=True):
@@ -6941,34 +5803,20 @@ class RemoteDomainBlockRebaseArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_rebase_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockRebaseArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    path, padding, flag = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        base, padding = unpack(buffer, pos)
-        base = unpadded_text(base, padding, zeros)
-        pos += length
-    elif flag == 0:
-        base = None
-    else:
-        raise no_boolean(pos - 4)
-    bandwidth, flags = _QI_from(buffer, pos)
-    return RemoteDomainBlockRebaseArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, base, bandwidth, flags), pos + 12
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    base, pos = decode_remote_string(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainBlockRebaseArgs(dom, path, base, bandwidth, flags), pos
 
 
 def encode_remote_domain_block_rebase_args(value: RemoteDomainBlockRebaseArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.path, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.path, put)
     encode_remote_string(value.base, put)
-    put(_QI_to(value.bandwidth, value.flags))
+    write_unsigned_hyper(value.bandwidth, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainBlockCopyArgs(XdrStruct, frozen=True):
@@ -6993,34 +5841,20 @@ class RemoteDomainBlockCopyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_copy_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockCopyArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    path, padding, size = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    destxml, padding, count = unpack(buffer, pos)
-    destxml = unpadded_text(destxml, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainBlockCopyArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, destxml, params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    destxml, pos = decode_remote_nonnull_string(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainBlockCopyArgs(dom, path, destxml, params, flags), pos
 
 
 def encode_remote_domain_block_copy_args(value: RemoteDomainBlockCopyArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.path, REMOTE_STRING_MAX, put)
-    write_string(value.destxml, REMOTE_STRING_MAX, put)
-    write_count(len(value.params), REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.path, put)
+    encode_remote_nonnull_string(value.destxml, put)
+    write_array(value.params, put, REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainBlockCommitArgs(XdrStruct, frozen=True):
@@ -7047,47 +5881,22 @@ class RemoteDomainBlockCommitArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_block_commit_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBlockCommitArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    disk, padding, flag = unpack(buffer, pos)
-    disk = unpadded_text(disk, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        base, padding = unpack(buffer, pos)
-        base = unpadded_text(base, padding, zeros)
-        pos += length
-    elif flag == 0:
-        base = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        top, padding = unpack(buffer, pos)
-        top = unpadded_text(top, padding, zeros)
-        pos += length
-    elif flag == 0:
-        top = None
-    else:
-        raise no_boolean(pos - 4)
-    bandwidth, flags = _QI_from(buffer, pos)
-    return RemoteDomainBlockCommitArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), disk, base, top, bandwidth, flags), pos + 12
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    disk, pos = decode_remote_nonnull_string(buffer, pos)
+    base, pos = decode_remote_string(buffer, pos)
+    top, pos = decode_remote_string(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainBlockCommitArgs(dom, disk, base, top, bandwidth, flags), pos
 
 
 def encode_remote_domain_block_commit_args(value: RemoteDomainBlockCommitArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.disk, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.disk, put)
     encode_remote_string(value.base, put)
     encode_remote_string(value.top, put)
-    put(_QI_to(value.bandwidth, value.flags))
+    write_unsigned_hyper(value.bandwidth, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSetBlockIoTuneArgs(XdrStruct, frozen=True):
@@ -7110,29 +5919,18 @@ class RemoteDomainSetBlockIoTuneArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_block_io_tune_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetBlockIoTuneArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    disk, padding, count = unpack(buffer, pos)
-    disk = unpadded_text(disk, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetBlockIoTuneArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), disk, params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    disk, pos = decode_remote_nonnull_string(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetBlockIoTuneArgs(dom, disk, params, flags), pos
 
 
 def encode_remote_domain_set_block_io_tune_args(value: RemoteDomainSetBlockIoTuneArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.disk, REMOTE_STRING_MAX, put)
-    write_count(len(value.params), REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.disk, put)
+    write_array(value.params, put, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetBlockIoTuneArgs(XdrStruct, frozen=True):
@@ -7155,29 +5953,18 @@ class RemoteDomainGetBlockIoTuneArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_block_io_tune_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlockIoTuneArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        disk, padding = unpack(buffer, pos)
-        disk = unpadded_text(disk, padding, zeros)
-        pos += length
-    elif flag == 0:
-        disk = None
-    else:
-        raise no_boolean(pos - 4)
-    nparams, flags = _iI_from(buffer, pos)
-    return RemoteDomainGetBlockIoTuneArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), disk, nparams, flags), pos + 8
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    disk, pos = decode_remote_string(buffer, pos)
+    nparams, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetBlockIoTuneArgs(dom, disk, nparams, flags), pos
 
 
 def encode_remote_domain_get_block_io_tune_args(value: RemoteDomainGetBlockIoTuneArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.disk, put)
-    put(_iI_to(value.nparams, value.flags))
+    write_int(value.nparams, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetBlockIoTuneRet(XdrStruct, frozen=True):
@@ -7196,20 +5983,14 @@ class RemoteDomainGetBlockIoTuneRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_block_io_tune_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetBlockIoTuneRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteDomainGetBlockIoTuneRet(params, nparams), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteDomainGetBlockIoTuneRet(params, nparams), pos
 
 
 def encode_remote_domain_get_block_io_tune_ret(value: RemoteDomainGetBlockIoTuneRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_i_to(value.nparams))
+    write_array(value.params, put, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, encode_remote_typed_param)
+    write_int(value.nparams, put)
 
 
 class RemoteDomainSetThrottleGroupArgs(XdrStruct, frozen=True):
@@ -7232,29 +6013,18 @@ class RemoteDomainSetThrottleGroupArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_throttle_group_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetThrottleGroupArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    group, padding, count = unpack(buffer, pos)
-    group = unpadded_text(group, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetThrottleGroupArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), group, params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    group, pos = decode_remote_nonnull_string(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetThrottleGroupArgs(dom, group, params, flags), pos
 
 
 def encode_remote_domain_set_throttle_group_args(value: RemoteDomainSetThrottleGroupArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.group, REMOTE_STRING_MAX, put)
-    write_count(len(value.params), REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.group, put)
+    write_array(value.params, put, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainDelThrottleGroupArgs(XdrStruct, frozen=True):
@@ -7275,29 +6045,16 @@ class RemoteDomainDelThrottleGroupArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_del_throttle_group_args(buffer: bytes, pos: int) -> tuple[RemoteDomainDelThrottleGroupArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        group, padding = unpack(buffer, pos)
-        group = unpadded_text(group, padding, zeros)
-        pos += length
-    elif flag == 0:
-        group = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainDelThrottleGroupArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), group, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    group, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainDelThrottleGroupArgs(dom, group, flags), pos
 
 
 def encode_remote_domain_del_throttle_group_args(value: RemoteDomainDelThrottleGroupArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.group, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetCpuStatsArgs(XdrStruct, frozen=True):
@@ -7322,16 +6079,20 @@ class RemoteDomainGetCpuStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_cpu_stats_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetCpuStatsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siIi2I[size]
-    dom_name, padding, dom_uuid, dom_id, nparams, start_cpu, ncpus, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetCpuStatsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), nparams, start_cpu, ncpus, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    nparams, pos = read_unsigned_int(buffer, pos)
+    start_cpu, pos = read_int(buffer, pos)
+    ncpus, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetCpuStatsArgs(dom, nparams, start_cpu, ncpus, flags), pos
 
 
 def encode_remote_domain_get_cpu_stats_args(value: RemoteDomainGetCpuStatsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_Ii2I_to(value.nparams, value.start_cpu, value.ncpus, value.flags))
+    write_unsigned_int(value.nparams, put)
+    write_int(value.start_cpu, put)
+    write_unsigned_int(value.ncpus, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetCpuStatsRet(XdrStruct, frozen=True):
@@ -7350,20 +6111,14 @@ class RemoteDomainGetCpuStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_cpu_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetCpuStatsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_GET_CPU_STATS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteDomainGetCpuStatsRet(params, nparams), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_GET_CPU_STATS_MAX, decode_remote_typed_param, min_size=12)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteDomainGetCpuStatsRet(params, nparams), pos
 
 
 def encode_remote_domain_get_cpu_stats_ret(value: RemoteDomainGetCpuStatsRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_GET_CPU_STATS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_i_to(value.nparams))
+    write_array(value.params, put, REMOTE_DOMAIN_GET_CPU_STATS_MAX, encode_remote_typed_param)
+    write_int(value.nparams, put)
 
 
 class RemoteDomainGetHostnameArgs(XdrStruct, frozen=True):
@@ -7382,16 +6137,14 @@ class RemoteDomainGetHostnameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_hostname_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetHostnameArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetHostnameArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetHostnameArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_hostname_args(value: RemoteDomainGetHostnameArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetHostnameRet(XdrStruct, frozen=True):
@@ -7408,15 +6161,12 @@ class RemoteDomainGetHostnameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_hostname_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetHostnameRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    hostname, padding = unpack(buffer, pos)
-    hostname = unpadded_text(hostname, padding, zeros)
-    return RemoteDomainGetHostnameRet(hostname), pos + length
+    hostname, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainGetHostnameRet(hostname), pos
 
 
 def encode_remote_domain_get_hostname_ret(value: RemoteDomainGetHostnameRet, put: Put) -> None:
-    write_string(value.hostname, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.hostname, put)
 
 
 class RemoteConnectNumOfNetworksRet(XdrStruct, frozen=True):
@@ -7434,11 +6184,12 @@ class RemoteConnectNumOfNetworksRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_num_of_networks_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectNumOfNetworksRet, int]:
-    return RemoteConnectNumOfNetworksRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteConnectNumOfNetworksRet(num), pos
 
 
 def encode_remote_connect_num_of_networks_ret(value: RemoteConnectNumOfNetworksRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteConnectListNetworksArgs(XdrStruct, frozen=True):
@@ -7456,11 +6207,12 @@ class RemoteConnectListNetworksArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_networks_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListNetworksArgs, int]:
-    return RemoteConnectListNetworksArgs(*_i_from(buffer, pos)), pos + 4
+    maxnames, pos = read_int(buffer, pos)
+    return RemoteConnectListNetworksArgs(maxnames), pos
 
 
 def encode_remote_connect_list_networks_args(value: RemoteConnectListNetworksArgs, put: Put) -> None:
-    put(_i_to(value.maxnames))
+    write_int(value.maxnames, put)
 
 
 class RemoteConnectListNetworksRet(XdrStruct, frozen=True):
@@ -7478,25 +6230,12 @@ class RemoteConnectListNetworksRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_networks_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListNetworksRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NETWORK_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_NETWORK_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteConnectListNetworksRet(names), pos
 
 
 def encode_remote_connect_list_networks_ret(value: RemoteConnectListNetworksRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_NETWORK_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_NETWORK_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteConnectNumOfDefinedNetworksRet(XdrStruct, frozen=True):
@@ -7514,11 +6253,12 @@ class RemoteConnectNumOfDefinedNetworksRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_num_of_defined_networks_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectNumOfDefinedNetworksRet, int]:
-    return RemoteConnectNumOfDefinedNetworksRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteConnectNumOfDefinedNetworksRet(num), pos
 
 
 def encode_remote_connect_num_of_defined_networks_ret(value: RemoteConnectNumOfDefinedNetworksRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteConnectListDefinedNetworksArgs(XdrStruct, frozen=True):
@@ -7536,11 +6276,12 @@ class RemoteConnectListDefinedNetworksArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_defined_networks_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListDefinedNetworksArgs, int]:
-    return RemoteConnectListDefinedNetworksArgs(*_i_from(buffer, pos)), pos + 4
+    maxnames, pos = read_int(buffer, pos)
+    return RemoteConnectListDefinedNetworksArgs(maxnames), pos
 
 
 def encode_remote_connect_list_defined_networks_args(value: RemoteConnectListDefinedNetworksArgs, put: Put) -> None:
-    put(_i_to(value.maxnames))
+    write_int(value.maxnames, put)
 
 
 class RemoteConnectListDefinedNetworksRet(XdrStruct, frozen=True):
@@ -7558,25 +6299,12 @@ class RemoteConnectListDefinedNetworksRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_defined_networks_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListDefinedNetworksRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NETWORK_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_NETWORK_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteConnectListDefinedNetworksRet(names), pos
 
 
 def encode_remote_connect_list_defined_networks_ret(value: RemoteConnectListDefinedNetworksRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_NETWORK_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_NETWORK_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteNetworkLookupByUuidArgs(XdrStruct, frozen=True):
@@ -7593,11 +6321,12 @@ class RemoteNetworkLookupByUuidArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_lookup_by_uuid_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkLookupByUuidArgs, int]:
-    return RemoteNetworkLookupByUuidArgs(*_16s_from(buffer, pos)), pos + 16
+    uuid, pos = decode_remote_uuid(buffer, pos)
+    return RemoteNetworkLookupByUuidArgs(uuid), pos
 
 
 def encode_remote_network_lookup_by_uuid_args(value: RemoteNetworkLookupByUuidArgs, put: Put) -> None:
-    put(_16s_to(exact(value.uuid, 16)))
+    encode_remote_uuid(value.uuid, put)
 
 
 class RemoteNetworkLookupByUuidRet(XdrStruct, frozen=True):
@@ -7614,11 +6343,8 @@ class RemoteNetworkLookupByUuidRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_lookup_by_uuid_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkLookupByUuidRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkLookupByUuidRet(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkLookupByUuidRet(net), pos
 
 
 def encode_remote_network_lookup_by_uuid_ret(value: RemoteNetworkLookupByUuidRet, put: Put) -> None:
@@ -7639,15 +6365,12 @@ class RemoteNetworkLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkLookupByNameArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNetworkLookupByNameArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNetworkLookupByNameArgs(name), pos
 
 
 def encode_remote_network_lookup_by_name_args(value: RemoteNetworkLookupByNameArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNetworkLookupByNameRet(XdrStruct, frozen=True):
@@ -7664,11 +6387,8 @@ class RemoteNetworkLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkLookupByNameRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkLookupByNameRet(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkLookupByNameRet(net), pos
 
 
 def encode_remote_network_lookup_by_name_ret(value: RemoteNetworkLookupByNameRet, put: Put) -> None:
@@ -7689,15 +6409,12 @@ class RemoteNetworkCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkCreateXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNetworkCreateXmlArgs(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNetworkCreateXmlArgs(xml), pos
 
 
 def encode_remote_network_create_xml_args(value: RemoteNetworkCreateXmlArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteNetworkCreateXmlRet(XdrStruct, frozen=True):
@@ -7714,11 +6431,8 @@ class RemoteNetworkCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkCreateXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkCreateXmlRet(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkCreateXmlRet(net), pos
 
 
 def encode_remote_network_create_xml_ret(value: RemoteNetworkCreateXmlRet, put: Put) -> None:
@@ -7741,16 +6455,14 @@ class RemoteNetworkCreateXmlFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_create_xml_flags_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkCreateXmlFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNetworkCreateXmlFlagsArgs(xml, flags), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkCreateXmlFlagsArgs(xml, flags), pos
 
 
 def encode_remote_network_create_xml_flags_args(value: RemoteNetworkCreateXmlFlagsArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNetworkCreateXmlFlagsRet(XdrStruct, frozen=True):
@@ -7767,11 +6479,8 @@ class RemoteNetworkCreateXmlFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_create_xml_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkCreateXmlFlagsRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkCreateXmlFlagsRet(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkCreateXmlFlagsRet(net), pos
 
 
 def encode_remote_network_create_xml_flags_ret(value: RemoteNetworkCreateXmlFlagsRet, put: Put) -> None:
@@ -7792,15 +6501,12 @@ class RemoteNetworkDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkDefineXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNetworkDefineXmlArgs(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNetworkDefineXmlArgs(xml), pos
 
 
 def encode_remote_network_define_xml_args(value: RemoteNetworkDefineXmlArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteNetworkDefineXmlRet(XdrStruct, frozen=True):
@@ -7817,11 +6523,8 @@ class RemoteNetworkDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkDefineXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkDefineXmlRet(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkDefineXmlRet(net), pos
 
 
 def encode_remote_network_define_xml_ret(value: RemoteNetworkDefineXmlRet, put: Put) -> None:
@@ -7844,16 +6547,14 @@ class RemoteNetworkDefineXmlFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_define_xml_flags_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkDefineXmlFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNetworkDefineXmlFlagsArgs(xml, flags), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkDefineXmlFlagsArgs(xml, flags), pos
 
 
 def encode_remote_network_define_xml_flags_args(value: RemoteNetworkDefineXmlFlagsArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNetworkDefineXmlFlagsRet(XdrStruct, frozen=True):
@@ -7870,11 +6571,8 @@ class RemoteNetworkDefineXmlFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_define_xml_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkDefineXmlFlagsRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkDefineXmlFlagsRet(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkDefineXmlFlagsRet(net), pos
 
 
 def encode_remote_network_define_xml_flags_ret(value: RemoteNetworkDefineXmlFlagsRet, put: Put) -> None:
@@ -7895,11 +6593,8 @@ class RemoteNetworkUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkUndefineArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkUndefineArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkUndefineArgs(net), pos
 
 
 def encode_remote_network_undefine_args(value: RemoteNetworkUndefineArgs, put: Put) -> None:
@@ -7930,22 +6625,22 @@ class RemoteNetworkUpdateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_update_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkUpdateArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2IiI_ahead[size]
-    net_name, padding, net_uuid, command, section, parentIndex, size = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNetworkUpdateArgs(RemoteNonnullNetwork(net_name, net_uuid), command, section, parentIndex, xml, flags), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    command, pos = read_unsigned_int(buffer, pos)
+    section, pos = read_unsigned_int(buffer, pos)
+    parentIndex, pos = read_int(buffer, pos)
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkUpdateArgs(net, command, section, parentIndex, xml, flags), pos
 
 
 def encode_remote_network_update_args(value: RemoteNetworkUpdateArgs, put: Put) -> None:
     encode_remote_nonnull_network(value.net, put)
-    put(_2Ii_to(value.command, value.section, value.parentIndex))
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.command, put)
+    write_unsigned_int(value.section, put)
+    write_int(value.parentIndex, put)
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNetworkCreateArgs(XdrStruct, frozen=True):
@@ -7962,11 +6657,8 @@ class RemoteNetworkCreateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_create_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkCreateArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkCreateArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkCreateArgs(net), pos
 
 
 def encode_remote_network_create_args(value: RemoteNetworkCreateArgs, put: Put) -> None:
@@ -7987,11 +6679,8 @@ class RemoteNetworkDestroyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_destroy_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkDestroyArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkDestroyArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkDestroyArgs(net), pos
 
 
 def encode_remote_network_destroy_args(value: RemoteNetworkDestroyArgs, put: Put) -> None:
@@ -8014,16 +6703,14 @@ class RemoteNetworkGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI[size]
-    net_name, padding, net_uuid, flags = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkGetXmlDescArgs(RemoteNonnullNetwork(net_name, net_uuid), flags), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkGetXmlDescArgs(net, flags), pos
 
 
 def encode_remote_network_get_xml_desc_args(value: RemoteNetworkGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_network(value.net, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNetworkGetXmlDescRet(XdrStruct, frozen=True):
@@ -8040,15 +6727,12 @@ class RemoteNetworkGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNetworkGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNetworkGetXmlDescRet(xml), pos
 
 
 def encode_remote_network_get_xml_desc_ret(value: RemoteNetworkGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteNetworkGetBridgeNameArgs(XdrStruct, frozen=True):
@@ -8065,11 +6749,8 @@ class RemoteNetworkGetBridgeNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_bridge_name_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetBridgeNameArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkGetBridgeNameArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkGetBridgeNameArgs(net), pos
 
 
 def encode_remote_network_get_bridge_name_args(value: RemoteNetworkGetBridgeNameArgs, put: Put) -> None:
@@ -8090,15 +6771,12 @@ class RemoteNetworkGetBridgeNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_bridge_name_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetBridgeNameRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNetworkGetBridgeNameRet(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNetworkGetBridgeNameRet(name), pos
 
 
 def encode_remote_network_get_bridge_name_ret(value: RemoteNetworkGetBridgeNameRet, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNetworkGetAutostartArgs(XdrStruct, frozen=True):
@@ -8115,11 +6793,8 @@ class RemoteNetworkGetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetAutostartArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkGetAutostartArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkGetAutostartArgs(net), pos
 
 
 def encode_remote_network_get_autostart_args(value: RemoteNetworkGetAutostartArgs, put: Put) -> None:
@@ -8140,11 +6815,12 @@ class RemoteNetworkGetAutostartRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_autostart_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetAutostartRet, int]:
-    return RemoteNetworkGetAutostartRet(*_i_from(buffer, pos)), pos + 4
+    autostart, pos = read_int(buffer, pos)
+    return RemoteNetworkGetAutostartRet(autostart), pos
 
 
 def encode_remote_network_get_autostart_ret(value: RemoteNetworkGetAutostartRet, put: Put) -> None:
-    put(_i_to(value.autostart))
+    write_int(value.autostart, put)
 
 
 class RemoteNetworkSetAutostartArgs(XdrStruct, frozen=True):
@@ -8163,16 +6839,14 @@ class RemoteNetworkSetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_set_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkSetAutostartArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    net_name, padding, net_uuid, autostart = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkSetAutostartArgs(RemoteNonnullNetwork(net_name, net_uuid), autostart), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    autostart, pos = read_int(buffer, pos)
+    return RemoteNetworkSetAutostartArgs(net, autostart), pos
 
 
 def encode_remote_network_set_autostart_args(value: RemoteNetworkSetAutostartArgs, put: Put) -> None:
     encode_remote_nonnull_network(value.net, put)
-    put(_i_to(value.autostart))
+    write_int(value.autostart, put)
 
 
 class RemoteConnectNumOfNwfiltersRet(XdrStruct, frozen=True):
@@ -8190,11 +6864,12 @@ class RemoteConnectNumOfNwfiltersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_num_of_nwfilters_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectNumOfNwfiltersRet, int]:
-    return RemoteConnectNumOfNwfiltersRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteConnectNumOfNwfiltersRet(num), pos
 
 
 def encode_remote_connect_num_of_nwfilters_ret(value: RemoteConnectNumOfNwfiltersRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteConnectListNwfiltersArgs(XdrStruct, frozen=True):
@@ -8212,11 +6887,12 @@ class RemoteConnectListNwfiltersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_nwfilters_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListNwfiltersArgs, int]:
-    return RemoteConnectListNwfiltersArgs(*_i_from(buffer, pos)), pos + 4
+    maxnames, pos = read_int(buffer, pos)
+    return RemoteConnectListNwfiltersArgs(maxnames), pos
 
 
 def encode_remote_connect_list_nwfilters_args(value: RemoteConnectListNwfiltersArgs, put: Put) -> None:
-    put(_i_to(value.maxnames))
+    write_int(value.maxnames, put)
 
 
 class RemoteConnectListNwfiltersRet(XdrStruct, frozen=True):
@@ -8234,25 +6910,12 @@ class RemoteConnectListNwfiltersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_nwfilters_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListNwfiltersRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NWFILTER_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_NWFILTER_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteConnectListNwfiltersRet(names), pos
 
 
 def encode_remote_connect_list_nwfilters_ret(value: RemoteConnectListNwfiltersRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_NWFILTER_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_NWFILTER_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteNwfilterLookupByUuidArgs(XdrStruct, frozen=True):
@@ -8269,11 +6932,12 @@ class RemoteNwfilterLookupByUuidArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_lookup_by_uuid_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterLookupByUuidArgs, int]:
-    return RemoteNwfilterLookupByUuidArgs(*_16s_from(buffer, pos)), pos + 16
+    uuid, pos = decode_remote_uuid(buffer, pos)
+    return RemoteNwfilterLookupByUuidArgs(uuid), pos
 
 
 def encode_remote_nwfilter_lookup_by_uuid_args(value: RemoteNwfilterLookupByUuidArgs, put: Put) -> None:
-    put(_16s_to(exact(value.uuid, 16)))
+    encode_remote_uuid(value.uuid, put)
 
 
 class RemoteNwfilterLookupByUuidRet(XdrStruct, frozen=True):
@@ -8290,11 +6954,8 @@ class RemoteNwfilterLookupByUuidRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_lookup_by_uuid_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterLookupByUuidRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    nwfilter_name, padding, nwfilter_uuid = unpack(buffer, pos)
-    nwfilter_name = unpadded_text(nwfilter_name, padding, zeros)
-    return RemoteNwfilterLookupByUuidRet(RemoteNonnullNwfilter(nwfilter_name, nwfilter_uuid)), pos + length
+    nwfilter, pos = decode_remote_nonnull_nwfilter(buffer, pos)
+    return RemoteNwfilterLookupByUuidRet(nwfilter), pos
 
 
 def encode_remote_nwfilter_lookup_by_uuid_ret(value: RemoteNwfilterLookupByUuidRet, put: Put) -> None:
@@ -8315,15 +6976,12 @@ class RemoteNwfilterLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterLookupByNameArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNwfilterLookupByNameArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNwfilterLookupByNameArgs(name), pos
 
 
 def encode_remote_nwfilter_lookup_by_name_args(value: RemoteNwfilterLookupByNameArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNwfilterLookupByNameRet(XdrStruct, frozen=True):
@@ -8340,11 +6998,8 @@ class RemoteNwfilterLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterLookupByNameRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    nwfilter_name, padding, nwfilter_uuid = unpack(buffer, pos)
-    nwfilter_name = unpadded_text(nwfilter_name, padding, zeros)
-    return RemoteNwfilterLookupByNameRet(RemoteNonnullNwfilter(nwfilter_name, nwfilter_uuid)), pos + length
+    nwfilter, pos = decode_remote_nonnull_nwfilter(buffer, pos)
+    return RemoteNwfilterLookupByNameRet(nwfilter), pos
 
 
 def encode_remote_nwfilter_lookup_by_name_ret(value: RemoteNwfilterLookupByNameRet, put: Put) -> None:
@@ -8365,15 +7020,12 @@ class RemoteNwfilterDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterDefineXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNwfilterDefineXmlArgs(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNwfilterDefineXmlArgs(xml), pos
 
 
 def encode_remote_nwfilter_define_xml_args(value: RemoteNwfilterDefineXmlArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteNwfilterDefineXmlRet(XdrStruct, frozen=True):
@@ -8390,11 +7042,8 @@ class RemoteNwfilterDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterDefineXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    nwfilter_name, padding, nwfilter_uuid = unpack(buffer, pos)
-    nwfilter_name = unpadded_text(nwfilter_name, padding, zeros)
-    return RemoteNwfilterDefineXmlRet(RemoteNonnullNwfilter(nwfilter_name, nwfilter_uuid)), pos + length
+    nwfilter, pos = decode_remote_nonnull_nwfilter(buffer, pos)
+    return RemoteNwfilterDefineXmlRet(nwfilter), pos
 
 
 def encode_remote_nwfilter_define_xml_ret(value: RemoteNwfilterDefineXmlRet, put: Put) -> None:
@@ -8417,16 +7066,14 @@ class RemoteNwfilterDefineXmlFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_define_xml_flags_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterDefineXmlFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNwfilterDefineXmlFlagsArgs(xml, flags), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNwfilterDefineXmlFlagsArgs(xml, flags), pos
 
 
 def encode_remote_nwfilter_define_xml_flags_args(value: RemoteNwfilterDefineXmlFlagsArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNwfilterDefineXmlFlagsRet(XdrStruct, frozen=True):
@@ -8443,11 +7090,8 @@ class RemoteNwfilterDefineXmlFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_define_xml_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterDefineXmlFlagsRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    nwfilter_name, padding, nwfilter_uuid = unpack(buffer, pos)
-    nwfilter_name = unpadded_text(nwfilter_name, padding, zeros)
-    return RemoteNwfilterDefineXmlFlagsRet(RemoteNonnullNwfilter(nwfilter_name, nwfilter_uuid)), pos + length
+    nwfilter, pos = decode_remote_nonnull_nwfilter(buffer, pos)
+    return RemoteNwfilterDefineXmlFlagsRet(nwfilter), pos
 
 
 def encode_remote_nwfilter_define_xml_flags_ret(value: RemoteNwfilterDefineXmlFlagsRet, put: Put) -> None:
@@ -8468,11 +7112,8 @@ class RemoteNwfilterUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterUndefineArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    nwfilter_name, padding, nwfilter_uuid = unpack(buffer, pos)
-    nwfilter_name = unpadded_text(nwfilter_name, padding, zeros)
-    return RemoteNwfilterUndefineArgs(RemoteNonnullNwfilter(nwfilter_name, nwfilter_uuid)), pos + length
+    nwfilter, pos = decode_remote_nonnull_nwfilter(buffer, pos)
+    return RemoteNwfilterUndefineArgs(nwfilter), pos
 
 
 def encode_remote_nwfilter_undefine_args(value: RemoteNwfilterUndefineArgs, put: Put) -> None:
@@ -8495,16 +7136,14 @@ class RemoteNwfilterGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI[size]
-    nwfilter_name, padding, nwfilter_uuid, flags = unpack(buffer, pos)
-    nwfilter_name = unpadded_text(nwfilter_name, padding, zeros)
-    return RemoteNwfilterGetXmlDescArgs(RemoteNonnullNwfilter(nwfilter_name, nwfilter_uuid), flags), pos + length
+    nwfilter, pos = decode_remote_nonnull_nwfilter(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNwfilterGetXmlDescArgs(nwfilter, flags), pos
 
 
 def encode_remote_nwfilter_get_xml_desc_args(value: RemoteNwfilterGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_nwfilter(value.nwfilter, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNwfilterGetXmlDescRet(XdrStruct, frozen=True):
@@ -8521,15 +7160,12 @@ class RemoteNwfilterGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNwfilterGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNwfilterGetXmlDescRet(xml), pos
 
 
 def encode_remote_nwfilter_get_xml_desc_ret(value: RemoteNwfilterGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteConnectNumOfInterfacesRet(XdrStruct, frozen=True):
@@ -8547,11 +7183,12 @@ class RemoteConnectNumOfInterfacesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_num_of_interfaces_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectNumOfInterfacesRet, int]:
-    return RemoteConnectNumOfInterfacesRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteConnectNumOfInterfacesRet(num), pos
 
 
 def encode_remote_connect_num_of_interfaces_ret(value: RemoteConnectNumOfInterfacesRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteConnectListInterfacesArgs(XdrStruct, frozen=True):
@@ -8569,11 +7206,12 @@ class RemoteConnectListInterfacesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_interfaces_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListInterfacesArgs, int]:
-    return RemoteConnectListInterfacesArgs(*_i_from(buffer, pos)), pos + 4
+    maxnames, pos = read_int(buffer, pos)
+    return RemoteConnectListInterfacesArgs(maxnames), pos
 
 
 def encode_remote_connect_list_interfaces_args(value: RemoteConnectListInterfacesArgs, put: Put) -> None:
-    put(_i_to(value.maxnames))
+    write_int(value.maxnames, put)
 
 
 class RemoteConnectListInterfacesRet(XdrStruct, frozen=True):
@@ -8591,25 +7229,12 @@ class RemoteConnectListInterfacesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_interfaces_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListInterfacesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_INTERFACE_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_INTERFACE_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteConnectListInterfacesRet(names), pos
 
 
 def encode_remote_connect_list_interfaces_ret(value: RemoteConnectListInterfacesRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_INTERFACE_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_INTERFACE_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteConnectNumOfDefinedInterfacesRet(XdrStruct, frozen=True):
@@ -8627,11 +7252,12 @@ class RemoteConnectNumOfDefinedInterfacesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_num_of_defined_interfaces_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectNumOfDefinedInterfacesRet, int]:
-    return RemoteConnectNumOfDefinedInterfacesRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteConnectNumOfDefinedInterfacesRet(num), pos
 
 
 def encode_remote_connect_num_of_defined_interfaces_ret(value: RemoteConnectNumOfDefinedInterfacesRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteConnectListDefinedInterfacesArgs(XdrStruct, frozen=True):
@@ -8649,11 +7275,12 @@ class RemoteConnectListDefinedInterfacesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_defined_interfaces_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListDefinedInterfacesArgs, int]:
-    return RemoteConnectListDefinedInterfacesArgs(*_i_from(buffer, pos)), pos + 4
+    maxnames, pos = read_int(buffer, pos)
+    return RemoteConnectListDefinedInterfacesArgs(maxnames), pos
 
 
 def encode_remote_connect_list_defined_interfaces_args(value: RemoteConnectListDefinedInterfacesArgs, put: Put) -> None:
-    put(_i_to(value.maxnames))
+    write_int(value.maxnames, put)
 
 
 class RemoteConnectListDefinedInterfacesRet(XdrStruct, frozen=True):
@@ -8672,25 +7299,12 @@ class RemoteConnectListDefinedInterfacesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_defined_interfaces_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListDefinedInterfacesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_INTERFACE_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_INTERFACE_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteConnectListDefinedInterfacesRet(names), pos
 
 
 def encode_remote_connect_list_defined_interfaces_ret(value: RemoteConnectListDefinedInterfacesRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_INTERFACE_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_INTERFACE_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteInterfaceLookupByNameArgs(XdrStruct, frozen=True):
@@ -8707,15 +7321,12 @@ class RemoteInterfaceLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceLookupByNameArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteInterfaceLookupByNameArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteInterfaceLookupByNameArgs(name), pos
 
 
 def encode_remote_interface_lookup_by_name_args(value: RemoteInterfaceLookupByNameArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteInterfaceLookupByNameRet(XdrStruct, frozen=True):
@@ -8732,15 +7343,8 @@ class RemoteInterfaceLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteInterfaceLookupByNameRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    iface_name, padding, size = unpack(buffer, pos)
-    iface_name = unpadded_text(iface_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    iface_mac, padding = unpack(buffer, pos)
-    iface_mac = unpadded_text(iface_mac, padding, zeros)
-    return RemoteInterfaceLookupByNameRet(RemoteNonnullInterface(iface_name, iface_mac)), pos + length
+    iface, pos = decode_remote_nonnull_interface(buffer, pos)
+    return RemoteInterfaceLookupByNameRet(iface), pos
 
 
 def encode_remote_interface_lookup_by_name_ret(value: RemoteInterfaceLookupByNameRet, put: Put) -> None:
@@ -8761,15 +7365,12 @@ class RemoteInterfaceLookupByMacStringArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_lookup_by_mac_string_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceLookupByMacStringArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    mac, padding = unpack(buffer, pos)
-    mac = unpadded_text(mac, padding, zeros)
-    return RemoteInterfaceLookupByMacStringArgs(mac), pos + length
+    mac, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteInterfaceLookupByMacStringArgs(mac), pos
 
 
 def encode_remote_interface_lookup_by_mac_string_args(value: RemoteInterfaceLookupByMacStringArgs, put: Put) -> None:
-    write_string(value.mac, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.mac, put)
 
 
 class RemoteInterfaceLookupByMacStringRet(XdrStruct, frozen=True):
@@ -8786,15 +7387,8 @@ class RemoteInterfaceLookupByMacStringRet(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_lookup_by_mac_string_ret(buffer: bytes, pos: int) -> tuple[RemoteInterfaceLookupByMacStringRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    iface_name, padding, size = unpack(buffer, pos)
-    iface_name = unpadded_text(iface_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    iface_mac, padding = unpack(buffer, pos)
-    iface_mac = unpadded_text(iface_mac, padding, zeros)
-    return RemoteInterfaceLookupByMacStringRet(RemoteNonnullInterface(iface_name, iface_mac)), pos + length
+    iface, pos = decode_remote_nonnull_interface(buffer, pos)
+    return RemoteInterfaceLookupByMacStringRet(iface), pos
 
 
 def encode_remote_interface_lookup_by_mac_string_ret(value: RemoteInterfaceLookupByMacStringRet, put: Put) -> None:
@@ -8817,20 +7411,14 @@ class RemoteInterfaceGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    iface_name, padding, size = unpack(buffer, pos)
-    iface_name = unpadded_text(iface_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    iface_mac, padding, flags = unpack(buffer, pos)
-    iface_mac = unpadded_text(iface_mac, padding, zeros)
-    return RemoteInterfaceGetXmlDescArgs(RemoteNonnullInterface(iface_name, iface_mac), flags), pos + length
+    iface, pos = decode_remote_nonnull_interface(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteInterfaceGetXmlDescArgs(iface, flags), pos
 
 
 def encode_remote_interface_get_xml_desc_args(value: RemoteInterfaceGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_interface(value.iface, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteInterfaceGetXmlDescRet(XdrStruct, frozen=True):
@@ -8847,15 +7435,12 @@ class RemoteInterfaceGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteInterfaceGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteInterfaceGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteInterfaceGetXmlDescRet(xml), pos
 
 
 def encode_remote_interface_get_xml_desc_ret(value: RemoteInterfaceGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteInterfaceDefineXmlArgs(XdrStruct, frozen=True):
@@ -8874,16 +7459,14 @@ class RemoteInterfaceDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceDefineXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteInterfaceDefineXmlArgs(xml, flags), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteInterfaceDefineXmlArgs(xml, flags), pos
 
 
 def encode_remote_interface_define_xml_args(value: RemoteInterfaceDefineXmlArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteInterfaceDefineXmlRet(XdrStruct, frozen=True):
@@ -8900,15 +7483,8 @@ class RemoteInterfaceDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteInterfaceDefineXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    iface_name, padding, size = unpack(buffer, pos)
-    iface_name = unpadded_text(iface_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    iface_mac, padding = unpack(buffer, pos)
-    iface_mac = unpadded_text(iface_mac, padding, zeros)
-    return RemoteInterfaceDefineXmlRet(RemoteNonnullInterface(iface_name, iface_mac)), pos + length
+    iface, pos = decode_remote_nonnull_interface(buffer, pos)
+    return RemoteInterfaceDefineXmlRet(iface), pos
 
 
 def encode_remote_interface_define_xml_ret(value: RemoteInterfaceDefineXmlRet, put: Put) -> None:
@@ -8929,15 +7505,8 @@ class RemoteInterfaceUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceUndefineArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    iface_name, padding, size = unpack(buffer, pos)
-    iface_name = unpadded_text(iface_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    iface_mac, padding = unpack(buffer, pos)
-    iface_mac = unpadded_text(iface_mac, padding, zeros)
-    return RemoteInterfaceUndefineArgs(RemoteNonnullInterface(iface_name, iface_mac)), pos + length
+    iface, pos = decode_remote_nonnull_interface(buffer, pos)
+    return RemoteInterfaceUndefineArgs(iface), pos
 
 
 def encode_remote_interface_undefine_args(value: RemoteInterfaceUndefineArgs, put: Put) -> None:
@@ -8960,20 +7529,14 @@ class RemoteInterfaceCreateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_create_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceCreateArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    iface_name, padding, size = unpack(buffer, pos)
-    iface_name = unpadded_text(iface_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    iface_mac, padding, flags = unpack(buffer, pos)
-    iface_mac = unpadded_text(iface_mac, padding, zeros)
-    return RemoteInterfaceCreateArgs(RemoteNonnullInterface(iface_name, iface_mac), flags), pos + length
+    iface, pos = decode_remote_nonnull_interface(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteInterfaceCreateArgs(iface, flags), pos
 
 
 def encode_remote_interface_create_args(value: RemoteInterfaceCreateArgs, put: Put) -> None:
     encode_remote_nonnull_interface(value.iface, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteInterfaceDestroyArgs(XdrStruct, frozen=True):
@@ -8992,20 +7555,14 @@ class RemoteInterfaceDestroyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_destroy_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceDestroyArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    iface_name, padding, size = unpack(buffer, pos)
-    iface_name = unpadded_text(iface_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    iface_mac, padding, flags = unpack(buffer, pos)
-    iface_mac = unpadded_text(iface_mac, padding, zeros)
-    return RemoteInterfaceDestroyArgs(RemoteNonnullInterface(iface_name, iface_mac), flags), pos + length
+    iface, pos = decode_remote_nonnull_interface(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteInterfaceDestroyArgs(iface, flags), pos
 
 
 def encode_remote_interface_destroy_args(value: RemoteInterfaceDestroyArgs, put: Put) -> None:
     encode_remote_nonnull_interface(value.iface, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteInterfaceChangeBeginArgs(XdrStruct, frozen=True):
@@ -9022,11 +7579,12 @@ class RemoteInterfaceChangeBeginArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_change_begin_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceChangeBeginArgs, int]:
-    return RemoteInterfaceChangeBeginArgs(*_I_from(buffer, pos)), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteInterfaceChangeBeginArgs(flags), pos
 
 
 def encode_remote_interface_change_begin_args(value: RemoteInterfaceChangeBeginArgs, put: Put) -> None:
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteInterfaceChangeCommitArgs(XdrStruct, frozen=True):
@@ -9043,11 +7601,12 @@ class RemoteInterfaceChangeCommitArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_change_commit_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceChangeCommitArgs, int]:
-    return RemoteInterfaceChangeCommitArgs(*_I_from(buffer, pos)), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteInterfaceChangeCommitArgs(flags), pos
 
 
 def encode_remote_interface_change_commit_args(value: RemoteInterfaceChangeCommitArgs, put: Put) -> None:
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteInterfaceChangeRollbackArgs(XdrStruct, frozen=True):
@@ -9064,11 +7623,12 @@ class RemoteInterfaceChangeRollbackArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_change_rollback_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceChangeRollbackArgs, int]:
-    return RemoteInterfaceChangeRollbackArgs(*_I_from(buffer, pos)), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteInterfaceChangeRollbackArgs(flags), pos
 
 
 def encode_remote_interface_change_rollback_args(value: RemoteInterfaceChangeRollbackArgs, put: Put) -> None:
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteAuthListRet(XdrStruct, frozen=True):
@@ -9085,18 +7645,12 @@ class RemoteAuthListRet(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_list_ret(buffer: bytes, pos: int) -> tuple[RemoteAuthListRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_AUTH_TYPE_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    types, pos = read_numbers(buffer, pos, count, "i")
-    types = [as_remote_auth_type(item, item) for item in types]
+    types, pos = read_array(buffer, pos, REMOTE_AUTH_TYPE_LIST_MAX, decode_remote_auth_type, min_size=4)
     return RemoteAuthListRet(types), pos
 
 
 def encode_remote_auth_list_ret(value: RemoteAuthListRet, put: Put) -> None:
-    write_count(len(value.types), REMOTE_AUTH_TYPE_LIST_MAX, put)
-    write_numbers(value.types, "i", put)
+    write_array(value.types, put, REMOTE_AUTH_TYPE_LIST_MAX, encode_remote_auth_type)
 
 
 class RemoteAuthSaslInitRet(XdrStruct, frozen=True):
@@ -9113,15 +7667,12 @@ class RemoteAuthSaslInitRet(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_sasl_init_ret(buffer: bytes, pos: int) -> tuple[RemoteAuthSaslInitRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    mechlist, padding = unpack(buffer, pos)
-    mechlist = unpadded_text(mechlist, padding, zeros)
-    return RemoteAuthSaslInitRet(mechlist), pos + length
+    mechlist, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteAuthSaslInitRet(mechlist), pos
 
 
 def encode_remote_auth_sasl_init_ret(value: RemoteAuthSaslInitRet, put: Put) -> None:
-    write_string(value.mechlist, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.mechlist, put)
 
 
 class RemoteAuthSaslStartArgs(XdrStruct, frozen=True):
@@ -9142,22 +7693,16 @@ class RemoteAuthSaslStartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_sasl_start_args(buffer: bytes, pos: int) -> tuple[RemoteAuthSaslStartArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_iI[size]
-    mech, padding, nil, count = unpack(buffer, pos)
-    mech = unpadded_text(mech, padding, zeros)
-    pos += length
-    if count > REMOTE_AUTH_SASL_DATA_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    data, pos = read_numbers(buffer, pos, count, "i")
+    mech, pos = decode_remote_nonnull_string(buffer, pos)
+    nil, pos = read_int(buffer, pos)
+    data, pos = read_array(buffer, pos, REMOTE_AUTH_SASL_DATA_MAX, read_int, min_size=4)
     return RemoteAuthSaslStartArgs(mech, nil, data), pos
 
 
 def encode_remote_auth_sasl_start_args(value: RemoteAuthSaslStartArgs, put: Put) -> None:
-    write_string(value.mech, REMOTE_STRING_MAX, put)
-    put(_i_to(value.nil))
-    write_count(len(value.data), REMOTE_AUTH_SASL_DATA_MAX, put)
-    write_numbers(value.data, "i", put)
+    encode_remote_nonnull_string(value.mech, put)
+    write_int(value.nil, put)
+    write_array(value.data, put, REMOTE_AUTH_SASL_DATA_MAX, write_int)
 
 
 class RemoteAuthSaslStartRet(XdrStruct, frozen=True):
@@ -9178,18 +7723,16 @@ class RemoteAuthSaslStartRet(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_sasl_start_ret(buffer: bytes, pos: int) -> tuple[RemoteAuthSaslStartRet, int]:
-    complete, nil, count = _2iI_from(buffer, pos)
-    pos += 12
-    if count > REMOTE_AUTH_SASL_DATA_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    data, pos = read_numbers(buffer, pos, count, "i")
+    complete, pos = read_int(buffer, pos)
+    nil, pos = read_int(buffer, pos)
+    data, pos = read_array(buffer, pos, REMOTE_AUTH_SASL_DATA_MAX, read_int, min_size=4)
     return RemoteAuthSaslStartRet(complete, nil, data), pos
 
 
 def encode_remote_auth_sasl_start_ret(value: RemoteAuthSaslStartRet, put: Put) -> None:
-    put(_2i_to(value.complete, value.nil))
-    write_count(len(value.data), REMOTE_AUTH_SASL_DATA_MAX, put)
-    write_numbers(value.data, "i", put)
+    write_int(value.complete, put)
+    write_int(value.nil, put)
+    write_array(value.data, put, REMOTE_AUTH_SASL_DATA_MAX, write_int)
 
 
 class RemoteAuthSaslStepArgs(XdrStruct, frozen=True):
@@ -9208,18 +7751,14 @@ class RemoteAuthSaslStepArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_sasl_step_args(buffer: bytes, pos: int) -> tuple[RemoteAuthSaslStepArgs, int]:
-    nil, count = _iI_from(buffer, pos)
-    pos += 8
-    if count > REMOTE_AUTH_SASL_DATA_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    data, pos = read_numbers(buffer, pos, count, "i")
+    nil, pos = read_int(buffer, pos)
+    data, pos = read_array(buffer, pos, REMOTE_AUTH_SASL_DATA_MAX, read_int, min_size=4)
     return RemoteAuthSaslStepArgs(nil, data), pos
 
 
 def encode_remote_auth_sasl_step_args(value: RemoteAuthSaslStepArgs, put: Put) -> None:
-    put(_i_to(value.nil))
-    write_count(len(value.data), REMOTE_AUTH_SASL_DATA_MAX, put)
-    write_numbers(value.data, "i", put)
+    write_int(value.nil, put)
+    write_array(value.data, put, REMOTE_AUTH_SASL_DATA_MAX, write_int)
 
 
 class RemoteAuthSaslStepRet(XdrStruct, frozen=True):
@@ -9240,18 +7779,16 @@ class RemoteAuthSaslStepRet(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_sasl_step_ret(buffer: bytes, pos: int) -> tuple[RemoteAuthSaslStepRet, int]:
-    complete, nil, count = _2iI_from(buffer, pos)
-    pos += 12
-    if count > REMOTE_AUTH_SASL_DATA_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    data, pos = read_numbers(buffer, pos, count, "i")
+    complete, pos = read_int(buffer, pos)
+    nil, pos = read_int(buffer, pos)
+    data, pos = read_array(buffer, pos, REMOTE_AUTH_SASL_DATA_MAX, read_int, min_size=4)
     return RemoteAuthSaslStepRet(complete, nil, data), pos
 
 
 def encode_remote_auth_sasl_step_ret(value: RemoteAuthSaslStepRet, put: Put) -> None:
-    put(_2i_to(value.complete, value.nil))
-    write_count(len(value.data), REMOTE_AUTH_SASL_DATA_MAX, put)
-    write_numbers(value.data, "i", put)
+    write_int(value.complete, put)
+    write_int(value.nil, put)
+    write_array(value.data, put, REMOTE_AUTH_SASL_DATA_MAX, write_int)
 
 
 class RemoteAuthPolkitRet(XdrStruct, frozen=True):
@@ -9268,11 +7805,12 @@ class RemoteAuthPolkitRet(XdrStruct, frozen=True):
 
 
 def decode_remote_auth_polkit_ret(buffer: bytes, pos: int) -> tuple[RemoteAuthPolkitRet, int]:
-    return RemoteAuthPolkitRet(*_i_from(buffer, pos)), pos + 4
+    complete, pos = read_int(buffer, pos)
+    return RemoteAuthPolkitRet(complete), pos
 
 
 def encode_remote_auth_polkit_ret(value: RemoteAuthPolkitRet, put: Put) -> None:
-    put(_i_to(value.complete))
+    write_int(value.complete, put)
 
 
 class RemoteConnectNumOfStoragePoolsRet(XdrStruct, frozen=True):
@@ -9290,11 +7828,12 @@ class RemoteConnectNumOfStoragePoolsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_num_of_storage_pools_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectNumOfStoragePoolsRet, int]:
-    return RemoteConnectNumOfStoragePoolsRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteConnectNumOfStoragePoolsRet(num), pos
 
 
 def encode_remote_connect_num_of_storage_pools_ret(value: RemoteConnectNumOfStoragePoolsRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteConnectListStoragePoolsArgs(XdrStruct, frozen=True):
@@ -9312,11 +7851,12 @@ class RemoteConnectListStoragePoolsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_storage_pools_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListStoragePoolsArgs, int]:
-    return RemoteConnectListStoragePoolsArgs(*_i_from(buffer, pos)), pos + 4
+    maxnames, pos = read_int(buffer, pos)
+    return RemoteConnectListStoragePoolsArgs(maxnames), pos
 
 
 def encode_remote_connect_list_storage_pools_args(value: RemoteConnectListStoragePoolsArgs, put: Put) -> None:
-    put(_i_to(value.maxnames))
+    write_int(value.maxnames, put)
 
 
 class RemoteConnectListStoragePoolsRet(XdrStruct, frozen=True):
@@ -9334,25 +7874,12 @@ class RemoteConnectListStoragePoolsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_storage_pools_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListStoragePoolsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_STORAGE_POOL_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_STORAGE_POOL_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteConnectListStoragePoolsRet(names), pos
 
 
 def encode_remote_connect_list_storage_pools_ret(value: RemoteConnectListStoragePoolsRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_STORAGE_POOL_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_STORAGE_POOL_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteConnectNumOfDefinedStoragePoolsRet(XdrStruct, frozen=True):
@@ -9370,11 +7897,12 @@ class RemoteConnectNumOfDefinedStoragePoolsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_num_of_defined_storage_pools_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectNumOfDefinedStoragePoolsRet, int]:
-    return RemoteConnectNumOfDefinedStoragePoolsRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteConnectNumOfDefinedStoragePoolsRet(num), pos
 
 
 def encode_remote_connect_num_of_defined_storage_pools_ret(value: RemoteConnectNumOfDefinedStoragePoolsRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteConnectListDefinedStoragePoolsArgs(XdrStruct, frozen=True):
@@ -9392,11 +7920,12 @@ class RemoteConnectListDefinedStoragePoolsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_defined_storage_pools_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListDefinedStoragePoolsArgs, int]:
-    return RemoteConnectListDefinedStoragePoolsArgs(*_i_from(buffer, pos)), pos + 4
+    maxnames, pos = read_int(buffer, pos)
+    return RemoteConnectListDefinedStoragePoolsArgs(maxnames), pos
 
 
 def encode_remote_connect_list_defined_storage_pools_args(value: RemoteConnectListDefinedStoragePoolsArgs, put: Put) -> None:
-    put(_i_to(value.maxnames))
+    write_int(value.maxnames, put)
 
 
 class RemoteConnectListDefinedStoragePoolsRet(XdrStruct, frozen=True):
@@ -9414,25 +7943,12 @@ class RemoteConnectListDefinedStoragePoolsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_defined_storage_pools_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListDefinedStoragePoolsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_STORAGE_POOL_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_STORAGE_POOL_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteConnectListDefinedStoragePoolsRet(names), pos
 
 
 def encode_remote_connect_list_defined_storage_pools_ret(value: RemoteConnectListDefinedStoragePoolsRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_STORAGE_POOL_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_STORAGE_POOL_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteConnectFindStoragePoolSourcesArgs(XdrStruct, frozen=True):
@@ -9454,29 +7970,16 @@ class RemoteConnectFindStoragePoolSourcesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_find_storage_pool_sources_args(buffer: bytes, pos: int) -> tuple[RemoteConnectFindStoragePoolSourcesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    type_, padding, flag = unpack(buffer, pos)
-    type_ = unpadded_text(type_, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        srcSpec, padding = unpack(buffer, pos)
-        srcSpec = unpadded_text(srcSpec, padding, zeros)
-        pos += length
-    elif flag == 0:
-        srcSpec = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteConnectFindStoragePoolSourcesArgs(type_, srcSpec, flags), pos + 4
+    type_, pos = decode_remote_nonnull_string(buffer, pos)
+    srcSpec, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectFindStoragePoolSourcesArgs(type_, srcSpec, flags), pos
 
 
 def encode_remote_connect_find_storage_pool_sources_args(value: RemoteConnectFindStoragePoolSourcesArgs, put: Put) -> None:
-    write_string(value.type, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.type, put)
     encode_remote_string(value.srcSpec, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectFindStoragePoolSourcesRet(XdrStruct, frozen=True):
@@ -9494,15 +7997,12 @@ class RemoteConnectFindStoragePoolSourcesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_find_storage_pool_sources_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectFindStoragePoolSourcesRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteConnectFindStoragePoolSourcesRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteConnectFindStoragePoolSourcesRet(xml), pos
 
 
 def encode_remote_connect_find_storage_pool_sources_ret(value: RemoteConnectFindStoragePoolSourcesRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteStoragePoolLookupByUuidArgs(XdrStruct, frozen=True):
@@ -9519,11 +8019,12 @@ class RemoteStoragePoolLookupByUuidArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_uuid_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByUuidArgs, int]:
-    return RemoteStoragePoolLookupByUuidArgs(*_16s_from(buffer, pos)), pos + 16
+    uuid, pos = decode_remote_uuid(buffer, pos)
+    return RemoteStoragePoolLookupByUuidArgs(uuid), pos
 
 
 def encode_remote_storage_pool_lookup_by_uuid_args(value: RemoteStoragePoolLookupByUuidArgs, put: Put) -> None:
-    put(_16s_to(exact(value.uuid, 16)))
+    encode_remote_uuid(value.uuid, put)
 
 
 class RemoteStoragePoolLookupByUuidRet(XdrStruct, frozen=True):
@@ -9540,11 +8041,8 @@ class RemoteStoragePoolLookupByUuidRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_uuid_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByUuidRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolLookupByUuidRet(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolLookupByUuidRet(pool), pos
 
 
 def encode_remote_storage_pool_lookup_by_uuid_ret(value: RemoteStoragePoolLookupByUuidRet, put: Put) -> None:
@@ -9565,15 +8063,12 @@ class RemoteStoragePoolLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByNameArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteStoragePoolLookupByNameArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteStoragePoolLookupByNameArgs(name), pos
 
 
 def encode_remote_storage_pool_lookup_by_name_args(value: RemoteStoragePoolLookupByNameArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteStoragePoolLookupByNameRet(XdrStruct, frozen=True):
@@ -9590,11 +8085,8 @@ class RemoteStoragePoolLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByNameRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolLookupByNameRet(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolLookupByNameRet(pool), pos
 
 
 def encode_remote_storage_pool_lookup_by_name_ret(value: RemoteStoragePoolLookupByNameRet, put: Put) -> None:
@@ -9615,19 +8107,8 @@ class RemoteStoragePoolLookupByVolumeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_volume_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByVolumeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    vol_key, padding = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStoragePoolLookupByVolumeArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    return RemoteStoragePoolLookupByVolumeArgs(vol), pos
 
 
 def encode_remote_storage_pool_lookup_by_volume_args(value: RemoteStoragePoolLookupByVolumeArgs, put: Put) -> None:
@@ -9648,11 +8129,8 @@ class RemoteStoragePoolLookupByVolumeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_volume_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByVolumeRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolLookupByVolumeRet(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolLookupByVolumeRet(pool), pos
 
 
 def encode_remote_storage_pool_lookup_by_volume_ret(value: RemoteStoragePoolLookupByVolumeRet, put: Put) -> None:
@@ -9673,15 +8151,12 @@ class RemoteStoragePoolLookupByTargetPathArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_target_path_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByTargetPathArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    path, padding = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return RemoteStoragePoolLookupByTargetPathArgs(path), pos + length
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteStoragePoolLookupByTargetPathArgs(path), pos
 
 
 def encode_remote_storage_pool_lookup_by_target_path_args(value: RemoteStoragePoolLookupByTargetPathArgs, put: Put) -> None:
-    write_string(value.path, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.path, put)
 
 
 class RemoteStoragePoolLookupByTargetPathRet(XdrStruct, frozen=True):
@@ -9698,11 +8173,8 @@ class RemoteStoragePoolLookupByTargetPathRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_lookup_by_target_path_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolLookupByTargetPathRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolLookupByTargetPathRet(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolLookupByTargetPathRet(pool), pos
 
 
 def encode_remote_storage_pool_lookup_by_target_path_ret(value: RemoteStoragePoolLookupByTargetPathRet, put: Put) -> None:
@@ -9725,16 +8197,14 @@ class RemoteStoragePoolCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolCreateXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteStoragePoolCreateXmlArgs(xml, flags), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStoragePoolCreateXmlArgs(xml, flags), pos
 
 
 def encode_remote_storage_pool_create_xml_args(value: RemoteStoragePoolCreateXmlArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStoragePoolCreateXmlRet(XdrStruct, frozen=True):
@@ -9751,11 +8221,8 @@ class RemoteStoragePoolCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolCreateXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolCreateXmlRet(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolCreateXmlRet(pool), pos
 
 
 def encode_remote_storage_pool_create_xml_ret(value: RemoteStoragePoolCreateXmlRet, put: Put) -> None:
@@ -9778,16 +8245,14 @@ class RemoteStoragePoolDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolDefineXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteStoragePoolDefineXmlArgs(xml, flags), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStoragePoolDefineXmlArgs(xml, flags), pos
 
 
 def encode_remote_storage_pool_define_xml_args(value: RemoteStoragePoolDefineXmlArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStoragePoolDefineXmlRet(XdrStruct, frozen=True):
@@ -9804,11 +8269,8 @@ class RemoteStoragePoolDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolDefineXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolDefineXmlRet(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolDefineXmlRet(pool), pos
 
 
 def encode_remote_storage_pool_define_xml_ret(value: RemoteStoragePoolDefineXmlRet, put: Put) -> None:
@@ -9831,16 +8293,14 @@ class RemoteStoragePoolBuildArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_build_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolBuildArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI[size]
-    pool_name, padding, pool_uuid, flags = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolBuildArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), flags), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStoragePoolBuildArgs(pool, flags), pos
 
 
 def encode_remote_storage_pool_build_args(value: RemoteStoragePoolBuildArgs, put: Put) -> None:
     encode_remote_nonnull_storage_pool(value.pool, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStoragePoolUndefineArgs(XdrStruct, frozen=True):
@@ -9857,11 +8317,8 @@ class RemoteStoragePoolUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolUndefineArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolUndefineArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolUndefineArgs(pool), pos
 
 
 def encode_remote_storage_pool_undefine_args(value: RemoteStoragePoolUndefineArgs, put: Put) -> None:
@@ -9884,16 +8341,14 @@ class RemoteStoragePoolCreateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_create_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolCreateArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI[size]
-    pool_name, padding, pool_uuid, flags = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolCreateArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), flags), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStoragePoolCreateArgs(pool, flags), pos
 
 
 def encode_remote_storage_pool_create_args(value: RemoteStoragePoolCreateArgs, put: Put) -> None:
     encode_remote_nonnull_storage_pool(value.pool, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStoragePoolDestroyArgs(XdrStruct, frozen=True):
@@ -9910,11 +8365,8 @@ class RemoteStoragePoolDestroyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_destroy_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolDestroyArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolDestroyArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolDestroyArgs(pool), pos
 
 
 def encode_remote_storage_pool_destroy_args(value: RemoteStoragePoolDestroyArgs, put: Put) -> None:
@@ -9937,16 +8389,14 @@ class RemoteStoragePoolDeleteArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_delete_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolDeleteArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI[size]
-    pool_name, padding, pool_uuid, flags = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolDeleteArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), flags), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStoragePoolDeleteArgs(pool, flags), pos
 
 
 def encode_remote_storage_pool_delete_args(value: RemoteStoragePoolDeleteArgs, put: Put) -> None:
     encode_remote_nonnull_storage_pool(value.pool, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStoragePoolRefreshArgs(XdrStruct, frozen=True):
@@ -9965,16 +8415,14 @@ class RemoteStoragePoolRefreshArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_refresh_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolRefreshArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI[size]
-    pool_name, padding, pool_uuid, flags = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolRefreshArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), flags), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStoragePoolRefreshArgs(pool, flags), pos
 
 
 def encode_remote_storage_pool_refresh_args(value: RemoteStoragePoolRefreshArgs, put: Put) -> None:
     encode_remote_nonnull_storage_pool(value.pool, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStoragePoolGetXmlDescArgs(XdrStruct, frozen=True):
@@ -9993,16 +8441,14 @@ class RemoteStoragePoolGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI[size]
-    pool_name, padding, pool_uuid, flags = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolGetXmlDescArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), flags), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStoragePoolGetXmlDescArgs(pool, flags), pos
 
 
 def encode_remote_storage_pool_get_xml_desc_args(value: RemoteStoragePoolGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_storage_pool(value.pool, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStoragePoolGetXmlDescRet(XdrStruct, frozen=True):
@@ -10019,15 +8465,12 @@ class RemoteStoragePoolGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteStoragePoolGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteStoragePoolGetXmlDescRet(xml), pos
 
 
 def encode_remote_storage_pool_get_xml_desc_ret(value: RemoteStoragePoolGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteStoragePoolGetInfoArgs(XdrStruct, frozen=True):
@@ -10044,11 +8487,8 @@ class RemoteStoragePoolGetInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_get_info_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolGetInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolGetInfoArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolGetInfoArgs(pool), pos
 
 
 def encode_remote_storage_pool_get_info_args(value: RemoteStoragePoolGetInfoArgs, put: Put) -> None:
@@ -10075,11 +8515,18 @@ class RemoteStoragePoolGetInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_get_info_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolGetInfoRet, int]:
-    return RemoteStoragePoolGetInfoRet(*_I3Q_from(buffer, pos)), pos + 28
+    state, pos = read_unsigned_int(buffer, pos)
+    capacity, pos = read_unsigned_hyper(buffer, pos)
+    allocation, pos = read_unsigned_hyper(buffer, pos)
+    available, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteStoragePoolGetInfoRet(state, capacity, allocation, available), pos
 
 
 def encode_remote_storage_pool_get_info_ret(value: RemoteStoragePoolGetInfoRet, put: Put) -> None:
-    put(_I3Q_to(value.state, value.capacity, value.allocation, value.available))
+    write_unsigned_int(value.state, put)
+    write_unsigned_hyper(value.capacity, put)
+    write_unsigned_hyper(value.allocation, put)
+    write_unsigned_hyper(value.available, put)
 
 
 class RemoteStoragePoolGetAutostartArgs(XdrStruct, frozen=True):
@@ -10096,11 +8543,8 @@ class RemoteStoragePoolGetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_get_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolGetAutostartArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolGetAutostartArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolGetAutostartArgs(pool), pos
 
 
 def encode_remote_storage_pool_get_autostart_args(value: RemoteStoragePoolGetAutostartArgs, put: Put) -> None:
@@ -10121,11 +8565,12 @@ class RemoteStoragePoolGetAutostartRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_get_autostart_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolGetAutostartRet, int]:
-    return RemoteStoragePoolGetAutostartRet(*_i_from(buffer, pos)), pos + 4
+    autostart, pos = read_int(buffer, pos)
+    return RemoteStoragePoolGetAutostartRet(autostart), pos
 
 
 def encode_remote_storage_pool_get_autostart_ret(value: RemoteStoragePoolGetAutostartRet, put: Put) -> None:
-    put(_i_to(value.autostart))
+    write_int(value.autostart, put)
 
 
 class RemoteStoragePoolSetAutostartArgs(XdrStruct, frozen=True):
@@ -10144,16 +8589,14 @@ class RemoteStoragePoolSetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_set_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolSetAutostartArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    pool_name, padding, pool_uuid, autostart = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolSetAutostartArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), autostart), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    autostart, pos = read_int(buffer, pos)
+    return RemoteStoragePoolSetAutostartArgs(pool, autostart), pos
 
 
 def encode_remote_storage_pool_set_autostart_args(value: RemoteStoragePoolSetAutostartArgs, put: Put) -> None:
     encode_remote_nonnull_storage_pool(value.pool, put)
-    put(_i_to(value.autostart))
+    write_int(value.autostart, put)
 
 
 class RemoteStoragePoolNumOfVolumesArgs(XdrStruct, frozen=True):
@@ -10170,11 +8613,8 @@ class RemoteStoragePoolNumOfVolumesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_num_of_volumes_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolNumOfVolumesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolNumOfVolumesArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolNumOfVolumesArgs(pool), pos
 
 
 def encode_remote_storage_pool_num_of_volumes_args(value: RemoteStoragePoolNumOfVolumesArgs, put: Put) -> None:
@@ -10195,11 +8635,12 @@ class RemoteStoragePoolNumOfVolumesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_num_of_volumes_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolNumOfVolumesRet, int]:
-    return RemoteStoragePoolNumOfVolumesRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteStoragePoolNumOfVolumesRet(num), pos
 
 
 def encode_remote_storage_pool_num_of_volumes_ret(value: RemoteStoragePoolNumOfVolumesRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteStoragePoolListVolumesArgs(XdrStruct, frozen=True):
@@ -10218,16 +8659,14 @@ class RemoteStoragePoolListVolumesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_list_volumes_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolListVolumesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    pool_name, padding, pool_uuid, maxnames = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolListVolumesArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), maxnames), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    maxnames, pos = read_int(buffer, pos)
+    return RemoteStoragePoolListVolumesArgs(pool, maxnames), pos
 
 
 def encode_remote_storage_pool_list_volumes_args(value: RemoteStoragePoolListVolumesArgs, put: Put) -> None:
     encode_remote_nonnull_storage_pool(value.pool, put)
-    put(_i_to(value.maxnames))
+    write_int(value.maxnames, put)
 
 
 class RemoteStoragePoolListVolumesRet(XdrStruct, frozen=True):
@@ -10244,25 +8683,12 @@ class RemoteStoragePoolListVolumesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_list_volumes_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolListVolumesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_STORAGE_VOL_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_STORAGE_VOL_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteStoragePoolListVolumesRet(names), pos
 
 
 def encode_remote_storage_pool_list_volumes_ret(value: RemoteStoragePoolListVolumesRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_STORAGE_VOL_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_STORAGE_VOL_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteStorageVolLookupByNameArgs(XdrStruct, frozen=True):
@@ -10281,20 +8707,14 @@ class RemoteStorageVolLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolLookupByNameArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI_ahead[size]
-    pool_name, padding, pool_uuid, size = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteStorageVolLookupByNameArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), name), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteStorageVolLookupByNameArgs(pool, name), pos
 
 
 def encode_remote_storage_vol_lookup_by_name_args(value: RemoteStorageVolLookupByNameArgs, put: Put) -> None:
     encode_remote_nonnull_storage_pool(value.pool, put)
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteStorageVolLookupByNameRet(XdrStruct, frozen=True):
@@ -10311,19 +8731,8 @@ class RemoteStorageVolLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolLookupByNameRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    vol_key, padding = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolLookupByNameRet(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    return RemoteStorageVolLookupByNameRet(vol), pos
 
 
 def encode_remote_storage_vol_lookup_by_name_ret(value: RemoteStorageVolLookupByNameRet, put: Put) -> None:
@@ -10344,15 +8753,12 @@ class RemoteStorageVolLookupByKeyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_lookup_by_key_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolLookupByKeyArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    key, padding = unpack(buffer, pos)
-    key = unpadded_text(key, padding, zeros)
-    return RemoteStorageVolLookupByKeyArgs(key), pos + length
+    key, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteStorageVolLookupByKeyArgs(key), pos
 
 
 def encode_remote_storage_vol_lookup_by_key_args(value: RemoteStorageVolLookupByKeyArgs, put: Put) -> None:
-    write_string(value.key, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.key, put)
 
 
 class RemoteStorageVolLookupByKeyRet(XdrStruct, frozen=True):
@@ -10369,19 +8775,8 @@ class RemoteStorageVolLookupByKeyRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_lookup_by_key_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolLookupByKeyRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    vol_key, padding = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolLookupByKeyRet(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    return RemoteStorageVolLookupByKeyRet(vol), pos
 
 
 def encode_remote_storage_vol_lookup_by_key_ret(value: RemoteStorageVolLookupByKeyRet, put: Put) -> None:
@@ -10402,15 +8797,12 @@ class RemoteStorageVolLookupByPathArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_lookup_by_path_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolLookupByPathArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    path, padding = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return RemoteStorageVolLookupByPathArgs(path), pos + length
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteStorageVolLookupByPathArgs(path), pos
 
 
 def encode_remote_storage_vol_lookup_by_path_args(value: RemoteStorageVolLookupByPathArgs, put: Put) -> None:
-    write_string(value.path, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.path, put)
 
 
 class RemoteStorageVolLookupByPathRet(XdrStruct, frozen=True):
@@ -10427,19 +8819,8 @@ class RemoteStorageVolLookupByPathRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_lookup_by_path_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolLookupByPathRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    vol_key, padding = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolLookupByPathRet(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    return RemoteStorageVolLookupByPathRet(vol), pos
 
 
 def encode_remote_storage_vol_lookup_by_path_ret(value: RemoteStorageVolLookupByPathRet, put: Put) -> None:
@@ -10464,21 +8845,16 @@ class RemoteStorageVolCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolCreateXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI_ahead[size]
-    pool_name, padding, pool_uuid, size = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteStorageVolCreateXmlArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), xml, flags), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStorageVolCreateXmlArgs(pool, xml, flags), pos
 
 
 def encode_remote_storage_vol_create_xml_args(value: RemoteStorageVolCreateXmlArgs, put: Put) -> None:
     encode_remote_nonnull_storage_pool(value.pool, put)
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStorageVolCreateXmlRet(XdrStruct, frozen=True):
@@ -10495,19 +8871,8 @@ class RemoteStorageVolCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolCreateXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    vol_key, padding = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolCreateXmlRet(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    return RemoteStorageVolCreateXmlRet(vol), pos
 
 
 def encode_remote_storage_vol_create_xml_ret(value: RemoteStorageVolCreateXmlRet, put: Put) -> None:
@@ -10534,34 +8899,18 @@ class RemoteStorageVolCreateXmlFromArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_create_xml_from_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolCreateXmlFromArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI_ahead[size]
-    pool_name, padding, pool_uuid, size = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    xml, padding, size = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    clonevol_pool, padding, size = unpack(buffer, pos)
-    clonevol_pool = unpadded_text(clonevol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    clonevol_name, padding, size = unpack(buffer, pos)
-    clonevol_name = unpadded_text(clonevol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    clonevol_key, padding, flags = unpack(buffer, pos)
-    clonevol_key = unpadded_text(clonevol_key, padding, zeros)
-    return RemoteStorageVolCreateXmlFromArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), xml, RemoteNonnullStorageVol(clonevol_pool, clonevol_name, clonevol_key), flags), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    clonevol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStorageVolCreateXmlFromArgs(pool, xml, clonevol, flags), pos
 
 
 def encode_remote_storage_vol_create_xml_from_args(value: RemoteStorageVolCreateXmlFromArgs, put: Put) -> None:
     encode_remote_nonnull_storage_pool(value.pool, put)
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
     encode_remote_nonnull_storage_vol(value.clonevol, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStorageVolCreateXmlFromRet(XdrStruct, frozen=True):
@@ -10578,19 +8927,8 @@ class RemoteStorageVolCreateXmlFromRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_create_xml_from_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolCreateXmlFromRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    vol_key, padding = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolCreateXmlFromRet(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    return RemoteStorageVolCreateXmlFromRet(vol), pos
 
 
 def encode_remote_storage_vol_create_xml_from_ret(value: RemoteStorageVolCreateXmlFromRet, put: Put) -> None:
@@ -10613,24 +8951,14 @@ class RemoteStorageVolDeleteArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_delete_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolDeleteArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    vol_key, padding, flags = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolDeleteArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), flags), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStorageVolDeleteArgs(vol, flags), pos
 
 
 def encode_remote_storage_vol_delete_args(value: RemoteStorageVolDeleteArgs, put: Put) -> None:
     encode_remote_nonnull_storage_vol(value.vol, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStorageVolWipeArgs(XdrStruct, frozen=True):
@@ -10649,24 +8977,14 @@ class RemoteStorageVolWipeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_wipe_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolWipeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    vol_key, padding, flags = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolWipeArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), flags), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStorageVolWipeArgs(vol, flags), pos
 
 
 def encode_remote_storage_vol_wipe_args(value: RemoteStorageVolWipeArgs, put: Put) -> None:
     encode_remote_nonnull_storage_vol(value.vol, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStorageVolWipePatternArgs(XdrStruct, frozen=True):
@@ -10687,24 +9005,16 @@ class RemoteStorageVolWipePatternArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_wipe_pattern_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolWipePatternArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_2I[size]
-    vol_key, padding, algorithm, flags = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolWipePatternArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), algorithm, flags), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    algorithm, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStorageVolWipePatternArgs(vol, algorithm, flags), pos
 
 
 def encode_remote_storage_vol_wipe_pattern_args(value: RemoteStorageVolWipePatternArgs, put: Put) -> None:
     encode_remote_nonnull_storage_vol(value.vol, put)
-    put(_2I_to(value.algorithm, value.flags))
+    write_unsigned_int(value.algorithm, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStorageVolGetXmlDescArgs(XdrStruct, frozen=True):
@@ -10723,24 +9033,14 @@ class RemoteStorageVolGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    vol_key, padding, flags = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolGetXmlDescArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), flags), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStorageVolGetXmlDescArgs(vol, flags), pos
 
 
 def encode_remote_storage_vol_get_xml_desc_args(value: RemoteStorageVolGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_storage_vol(value.vol, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStorageVolGetXmlDescRet(XdrStruct, frozen=True):
@@ -10757,15 +9057,12 @@ class RemoteStorageVolGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteStorageVolGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteStorageVolGetXmlDescRet(xml), pos
 
 
 def encode_remote_storage_vol_get_xml_desc_ret(value: RemoteStorageVolGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteStorageVolGetInfoArgs(XdrStruct, frozen=True):
@@ -10782,19 +9079,8 @@ class RemoteStorageVolGetInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_info_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    vol_key, padding = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolGetInfoArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    return RemoteStorageVolGetInfoArgs(vol), pos
 
 
 def encode_remote_storage_vol_get_info_args(value: RemoteStorageVolGetInfoArgs, put: Put) -> None:
@@ -10819,11 +9105,16 @@ class RemoteStorageVolGetInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_info_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetInfoRet, int]:
-    return RemoteStorageVolGetInfoRet(*_i2Q_from(buffer, pos)), pos + 20
+    type_, pos = read_int(buffer, pos)
+    capacity, pos = read_unsigned_hyper(buffer, pos)
+    allocation, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteStorageVolGetInfoRet(type_, capacity, allocation), pos
 
 
 def encode_remote_storage_vol_get_info_ret(value: RemoteStorageVolGetInfoRet, put: Put) -> None:
-    put(_i2Q_to(value.type, value.capacity, value.allocation))
+    write_int(value.type, put)
+    write_unsigned_hyper(value.capacity, put)
+    write_unsigned_hyper(value.allocation, put)
 
 
 class RemoteStorageVolGetInfoFlagsArgs(XdrStruct, frozen=True):
@@ -10842,24 +9133,14 @@ class RemoteStorageVolGetInfoFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_info_flags_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetInfoFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    vol_key, padding, flags = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolGetInfoFlagsArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), flags), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStorageVolGetInfoFlagsArgs(vol, flags), pos
 
 
 def encode_remote_storage_vol_get_info_flags_args(value: RemoteStorageVolGetInfoFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_storage_vol(value.vol, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStorageVolGetInfoFlagsRet(XdrStruct, frozen=True):
@@ -10880,11 +9161,16 @@ class RemoteStorageVolGetInfoFlagsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_info_flags_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetInfoFlagsRet, int]:
-    return RemoteStorageVolGetInfoFlagsRet(*_i2Q_from(buffer, pos)), pos + 20
+    type_, pos = read_int(buffer, pos)
+    capacity, pos = read_unsigned_hyper(buffer, pos)
+    allocation, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteStorageVolGetInfoFlagsRet(type_, capacity, allocation), pos
 
 
 def encode_remote_storage_vol_get_info_flags_ret(value: RemoteStorageVolGetInfoFlagsRet, put: Put) -> None:
-    put(_i2Q_to(value.type, value.capacity, value.allocation))
+    write_int(value.type, put)
+    write_unsigned_hyper(value.capacity, put)
+    write_unsigned_hyper(value.allocation, put)
 
 
 class RemoteStorageVolGetPathArgs(XdrStruct, frozen=True):
@@ -10901,19 +9187,8 @@ class RemoteStorageVolGetPathArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_path_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetPathArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    vol_key, padding = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolGetPathArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key)), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    return RemoteStorageVolGetPathArgs(vol), pos
 
 
 def encode_remote_storage_vol_get_path_args(value: RemoteStorageVolGetPathArgs, put: Put) -> None:
@@ -10934,15 +9209,12 @@ class RemoteStorageVolGetPathRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_get_path_ret(buffer: bytes, pos: int) -> tuple[RemoteStorageVolGetPathRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteStorageVolGetPathRet(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteStorageVolGetPathRet(name), pos
 
 
 def encode_remote_storage_vol_get_path_ret(value: RemoteStorageVolGetPathRet, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteStorageVolResizeArgs(XdrStruct, frozen=True):
@@ -10963,24 +9235,16 @@ class RemoteStorageVolResizeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_resize_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolResizeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_QI[size]
-    vol_key, padding, capacity, flags = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolResizeArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), capacity, flags), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    capacity, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStorageVolResizeArgs(vol, capacity, flags), pos
 
 
 def encode_remote_storage_vol_resize_args(value: RemoteStorageVolResizeArgs, put: Put) -> None:
     encode_remote_nonnull_storage_vol(value.vol, put)
-    put(_QI_to(value.capacity, value.flags))
+    write_unsigned_hyper(value.capacity, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeNumOfDevicesArgs(XdrStruct, frozen=True):
@@ -10999,25 +9263,14 @@ class RemoteNodeNumOfDevicesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_num_of_devices_args(buffer: bytes, pos: int) -> tuple[RemoteNodeNumOfDevicesArgs, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        cap, padding = unpack(buffer, pos)
-        cap = unpadded_text(cap, padding, zeros)
-        pos += length
-    elif flag == 0:
-        cap = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNodeNumOfDevicesArgs(cap, flags), pos + 4
+    cap, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeNumOfDevicesArgs(cap, flags), pos
 
 
 def encode_remote_node_num_of_devices_args(value: RemoteNodeNumOfDevicesArgs, put: Put) -> None:
     encode_remote_string(value.cap, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeNumOfDevicesRet(XdrStruct, frozen=True):
@@ -11034,11 +9287,12 @@ class RemoteNodeNumOfDevicesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_num_of_devices_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeNumOfDevicesRet, int]:
-    return RemoteNodeNumOfDevicesRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteNodeNumOfDevicesRet(num), pos
 
 
 def encode_remote_node_num_of_devices_ret(value: RemoteNodeNumOfDevicesRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteNodeListDevicesArgs(XdrStruct, frozen=True):
@@ -11059,25 +9313,16 @@ class RemoteNodeListDevicesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_list_devices_args(buffer: bytes, pos: int) -> tuple[RemoteNodeListDevicesArgs, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        cap, padding = unpack(buffer, pos)
-        cap = unpadded_text(cap, padding, zeros)
-        pos += length
-    elif flag == 0:
-        cap = None
-    else:
-        raise no_boolean(pos - 4)
-    maxnames, flags = _iI_from(buffer, pos)
-    return RemoteNodeListDevicesArgs(cap, maxnames, flags), pos + 8
+    cap, pos = decode_remote_string(buffer, pos)
+    maxnames, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeListDevicesArgs(cap, maxnames, flags), pos
 
 
 def encode_remote_node_list_devices_args(value: RemoteNodeListDevicesArgs, put: Put) -> None:
     encode_remote_string(value.cap, put)
-    put(_iI_to(value.maxnames, value.flags))
+    write_int(value.maxnames, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeListDevicesRet(XdrStruct, frozen=True):
@@ -11094,25 +9339,12 @@ class RemoteNodeListDevicesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_list_devices_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeListDevicesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_DEVICE_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_NODE_DEVICE_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteNodeListDevicesRet(names), pos
 
 
 def encode_remote_node_list_devices_ret(value: RemoteNodeListDevicesRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_NODE_DEVICE_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_NODE_DEVICE_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteNodeDeviceLookupByNameArgs(XdrStruct, frozen=True):
@@ -11129,15 +9361,12 @@ class RemoteNodeDeviceLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceLookupByNameArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceLookupByNameArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNodeDeviceLookupByNameArgs(name), pos
 
 
 def encode_remote_node_device_lookup_by_name_args(value: RemoteNodeDeviceLookupByNameArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNodeDeviceLookupByNameRet(XdrStruct, frozen=True):
@@ -11154,11 +9383,8 @@ class RemoteNodeDeviceLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceLookupByNameRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    dev_name, padding = unpack(buffer, pos)
-    dev_name = unpadded_text(dev_name, padding, zeros)
-    return RemoteNodeDeviceLookupByNameRet(RemoteNonnullNodeDevice(dev_name)), pos + length
+    dev, pos = decode_remote_nonnull_node_device(buffer, pos)
+    return RemoteNodeDeviceLookupByNameRet(dev), pos
 
 
 def encode_remote_node_device_lookup_by_name_ret(value: RemoteNodeDeviceLookupByNameRet, put: Put) -> None:
@@ -11183,21 +9409,16 @@ class RemoteNodeDeviceLookupScsiHostByWwnArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_lookup_scsi_host_by_wwn_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceLookupScsiHostByWwnArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    wwnn, padding, size = unpack(buffer, pos)
-    wwnn = unpadded_text(wwnn, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    wwpn, padding, flags = unpack(buffer, pos)
-    wwpn = unpadded_text(wwpn, padding, zeros)
-    return RemoteNodeDeviceLookupScsiHostByWwnArgs(wwnn, wwpn, flags), pos + length
+    wwnn, pos = decode_remote_nonnull_string(buffer, pos)
+    wwpn, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeDeviceLookupScsiHostByWwnArgs(wwnn, wwpn, flags), pos
 
 
 def encode_remote_node_device_lookup_scsi_host_by_wwn_args(value: RemoteNodeDeviceLookupScsiHostByWwnArgs, put: Put) -> None:
-    write_string(value.wwnn, REMOTE_STRING_MAX, put)
-    write_string(value.wwpn, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.wwnn, put)
+    encode_remote_nonnull_string(value.wwpn, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeDeviceLookupScsiHostByWwnRet(XdrStruct, frozen=True):
@@ -11214,11 +9435,8 @@ class RemoteNodeDeviceLookupScsiHostByWwnRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_lookup_scsi_host_by_wwn_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceLookupScsiHostByWwnRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    dev_name, padding = unpack(buffer, pos)
-    dev_name = unpadded_text(dev_name, padding, zeros)
-    return RemoteNodeDeviceLookupScsiHostByWwnRet(RemoteNonnullNodeDevice(dev_name)), pos + length
+    dev, pos = decode_remote_nonnull_node_device(buffer, pos)
+    return RemoteNodeDeviceLookupScsiHostByWwnRet(dev), pos
 
 
 def encode_remote_node_device_lookup_scsi_host_by_wwn_ret(value: RemoteNodeDeviceLookupScsiHostByWwnRet, put: Put) -> None:
@@ -11241,16 +9459,14 @@ class RemoteNodeDeviceGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    name, padding, flags = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceGetXmlDescArgs(name, flags), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeDeviceGetXmlDescArgs(name, flags), pos
 
 
 def encode_remote_node_device_get_xml_desc_args(value: RemoteNodeDeviceGetXmlDescArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.name, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeDeviceGetXmlDescRet(XdrStruct, frozen=True):
@@ -11267,15 +9483,12 @@ class RemoteNodeDeviceGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNodeDeviceGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNodeDeviceGetXmlDescRet(xml), pos
 
 
 def encode_remote_node_device_get_xml_desc_ret(value: RemoteNodeDeviceGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteNodeDeviceGetParentArgs(XdrStruct, frozen=True):
@@ -11292,15 +9505,12 @@ class RemoteNodeDeviceGetParentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_get_parent_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceGetParentArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceGetParentArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNodeDeviceGetParentArgs(name), pos
 
 
 def encode_remote_node_device_get_parent_args(value: RemoteNodeDeviceGetParentArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNodeDeviceGetParentRet(XdrStruct, frozen=True):
@@ -11318,18 +9528,7 @@ class RemoteNodeDeviceGetParentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_get_parent_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceGetParentRet, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        parentName, padding = unpack(buffer, pos)
-        parentName = unpadded_text(parentName, padding, zeros)
-        pos += length
-    elif flag == 0:
-        parentName = None
-    else:
-        raise no_boolean(pos - 4)
+    parentName, pos = decode_remote_string(buffer, pos)
     return RemoteNodeDeviceGetParentRet(parentName), pos
 
 
@@ -11351,15 +9550,12 @@ class RemoteNodeDeviceNumOfCapsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_num_of_caps_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceNumOfCapsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceNumOfCapsArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNodeDeviceNumOfCapsArgs(name), pos
 
 
 def encode_remote_node_device_num_of_caps_args(value: RemoteNodeDeviceNumOfCapsArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNodeDeviceNumOfCapsRet(XdrStruct, frozen=True):
@@ -11376,11 +9572,12 @@ class RemoteNodeDeviceNumOfCapsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_num_of_caps_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceNumOfCapsRet, int]:
-    return RemoteNodeDeviceNumOfCapsRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteNodeDeviceNumOfCapsRet(num), pos
 
 
 def encode_remote_node_device_num_of_caps_ret(value: RemoteNodeDeviceNumOfCapsRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteNodeDeviceListCapsArgs(XdrStruct, frozen=True):
@@ -11399,16 +9596,14 @@ class RemoteNodeDeviceListCapsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_list_caps_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceListCapsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_i[size]
-    name, padding, maxnames = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceListCapsArgs(name, maxnames), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    maxnames, pos = read_int(buffer, pos)
+    return RemoteNodeDeviceListCapsArgs(name, maxnames), pos
 
 
 def encode_remote_node_device_list_caps_args(value: RemoteNodeDeviceListCapsArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    put(_i_to(value.maxnames))
+    encode_remote_nonnull_string(value.name, put)
+    write_int(value.maxnames, put)
 
 
 class RemoteNodeDeviceListCapsRet(XdrStruct, frozen=True):
@@ -11425,25 +9620,12 @@ class RemoteNodeDeviceListCapsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_list_caps_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceListCapsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_DEVICE_CAPS_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_NODE_DEVICE_CAPS_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteNodeDeviceListCapsRet(names), pos
 
 
 def encode_remote_node_device_list_caps_ret(value: RemoteNodeDeviceListCapsRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_NODE_DEVICE_CAPS_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_NODE_DEVICE_CAPS_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteNodeDeviceDettachArgs(XdrStruct, frozen=True):
@@ -11460,15 +9642,12 @@ class RemoteNodeDeviceDettachArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_dettach_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceDettachArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceDettachArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNodeDeviceDettachArgs(name), pos
 
 
 def encode_remote_node_device_dettach_args(value: RemoteNodeDeviceDettachArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNodeDeviceDetachFlagsArgs(XdrStruct, frozen=True):
@@ -11489,29 +9668,16 @@ class RemoteNodeDeviceDetachFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_detach_flags_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceDetachFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    name, padding, flag = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        driverName, padding = unpack(buffer, pos)
-        driverName = unpadded_text(driverName, padding, zeros)
-        pos += length
-    elif flag == 0:
-        driverName = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNodeDeviceDetachFlagsArgs(name, driverName, flags), pos + 4
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    driverName, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeDeviceDetachFlagsArgs(name, driverName, flags), pos
 
 
 def encode_remote_node_device_detach_flags_args(value: RemoteNodeDeviceDetachFlagsArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
     encode_remote_string(value.driverName, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeDeviceReAttachArgs(XdrStruct, frozen=True):
@@ -11528,15 +9694,12 @@ class RemoteNodeDeviceReAttachArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_re_attach_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceReAttachArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceReAttachArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNodeDeviceReAttachArgs(name), pos
 
 
 def encode_remote_node_device_re_attach_args(value: RemoteNodeDeviceReAttachArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNodeDeviceResetArgs(XdrStruct, frozen=True):
@@ -11553,15 +9716,12 @@ class RemoteNodeDeviceResetArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_reset_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceResetArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceResetArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNodeDeviceResetArgs(name), pos
 
 
 def encode_remote_node_device_reset_args(value: RemoteNodeDeviceResetArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNodeDeviceCreateXmlArgs(XdrStruct, frozen=True):
@@ -11580,16 +9740,14 @@ class RemoteNodeDeviceCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceCreateXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml_desc, padding, flags = unpack(buffer, pos)
-    xml_desc = unpadded_text(xml_desc, padding, zeros)
-    return RemoteNodeDeviceCreateXmlArgs(xml_desc, flags), pos + length
+    xml_desc, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeDeviceCreateXmlArgs(xml_desc, flags), pos
 
 
 def encode_remote_node_device_create_xml_args(value: RemoteNodeDeviceCreateXmlArgs, put: Put) -> None:
-    write_string(value.xml_desc, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml_desc, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeDeviceCreateXmlRet(XdrStruct, frozen=True):
@@ -11606,11 +9764,8 @@ class RemoteNodeDeviceCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceCreateXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    dev_name, padding = unpack(buffer, pos)
-    dev_name = unpadded_text(dev_name, padding, zeros)
-    return RemoteNodeDeviceCreateXmlRet(RemoteNonnullNodeDevice(dev_name)), pos + length
+    dev, pos = decode_remote_nonnull_node_device(buffer, pos)
+    return RemoteNodeDeviceCreateXmlRet(dev), pos
 
 
 def encode_remote_node_device_create_xml_ret(value: RemoteNodeDeviceCreateXmlRet, put: Put) -> None:
@@ -11631,15 +9786,12 @@ class RemoteNodeDeviceDestroyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_destroy_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceDestroyArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceDestroyArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNodeDeviceDestroyArgs(name), pos
 
 
 def encode_remote_node_device_destroy_args(value: RemoteNodeDeviceDestroyArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNodeDeviceDefineXmlArgs(XdrStruct, frozen=True):
@@ -11658,16 +9810,14 @@ class RemoteNodeDeviceDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceDefineXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml_desc, padding, flags = unpack(buffer, pos)
-    xml_desc = unpadded_text(xml_desc, padding, zeros)
-    return RemoteNodeDeviceDefineXmlArgs(xml_desc, flags), pos + length
+    xml_desc, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeDeviceDefineXmlArgs(xml_desc, flags), pos
 
 
 def encode_remote_node_device_define_xml_args(value: RemoteNodeDeviceDefineXmlArgs, put: Put) -> None:
-    write_string(value.xml_desc, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml_desc, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeDeviceDefineXmlRet(XdrStruct, frozen=True):
@@ -11684,11 +9834,8 @@ class RemoteNodeDeviceDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceDefineXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    dev_name, padding = unpack(buffer, pos)
-    dev_name = unpadded_text(dev_name, padding, zeros)
-    return RemoteNodeDeviceDefineXmlRet(RemoteNonnullNodeDevice(dev_name)), pos + length
+    dev, pos = decode_remote_nonnull_node_device(buffer, pos)
+    return RemoteNodeDeviceDefineXmlRet(dev), pos
 
 
 def encode_remote_node_device_define_xml_ret(value: RemoteNodeDeviceDefineXmlRet, put: Put) -> None:
@@ -11711,16 +9858,14 @@ class RemoteNodeDeviceUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceUndefineArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    name, padding, flags = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceUndefineArgs(name, flags), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeDeviceUndefineArgs(name, flags), pos
 
 
 def encode_remote_node_device_undefine_args(value: RemoteNodeDeviceUndefineArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.name, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeDeviceCreateArgs(XdrStruct, frozen=True):
@@ -11739,16 +9884,14 @@ class RemoteNodeDeviceCreateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_create_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceCreateArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    name, padding, flags = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceCreateArgs(name, flags), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeDeviceCreateArgs(name, flags), pos
 
 
 def encode_remote_node_device_create_args(value: RemoteNodeDeviceCreateArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.name, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeDeviceGetAutostartArgs(XdrStruct, frozen=True):
@@ -11765,15 +9908,12 @@ class RemoteNodeDeviceGetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_get_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceGetAutostartArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceGetAutostartArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNodeDeviceGetAutostartArgs(name), pos
 
 
 def encode_remote_node_device_get_autostart_args(value: RemoteNodeDeviceGetAutostartArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNodeDeviceGetAutostartRet(XdrStruct, frozen=True):
@@ -11790,11 +9930,12 @@ class RemoteNodeDeviceGetAutostartRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_get_autostart_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceGetAutostartRet, int]:
-    return RemoteNodeDeviceGetAutostartRet(*_i_from(buffer, pos)), pos + 4
+    autostart, pos = read_int(buffer, pos)
+    return RemoteNodeDeviceGetAutostartRet(autostart), pos
 
 
 def encode_remote_node_device_get_autostart_ret(value: RemoteNodeDeviceGetAutostartRet, put: Put) -> None:
-    put(_i_to(value.autostart))
+    write_int(value.autostart, put)
 
 
 class RemoteNodeDeviceSetAutostartArgs(XdrStruct, frozen=True):
@@ -11813,16 +9954,14 @@ class RemoteNodeDeviceSetAutostartArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_set_autostart_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceSetAutostartArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_i[size]
-    name, padding, autostart = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceSetAutostartArgs(name, autostart), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    autostart, pos = read_int(buffer, pos)
+    return RemoteNodeDeviceSetAutostartArgs(name, autostart), pos
 
 
 def encode_remote_node_device_set_autostart_args(value: RemoteNodeDeviceSetAutostartArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    put(_i_to(value.autostart))
+    encode_remote_nonnull_string(value.name, put)
+    write_int(value.autostart, put)
 
 
 class RemoteNodeDeviceIsPersistentArgs(XdrStruct, frozen=True):
@@ -11839,15 +9978,12 @@ class RemoteNodeDeviceIsPersistentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_is_persistent_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceIsPersistentArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceIsPersistentArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNodeDeviceIsPersistentArgs(name), pos
 
 
 def encode_remote_node_device_is_persistent_args(value: RemoteNodeDeviceIsPersistentArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNodeDeviceIsPersistentRet(XdrStruct, frozen=True):
@@ -11864,11 +10000,12 @@ class RemoteNodeDeviceIsPersistentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_is_persistent_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceIsPersistentRet, int]:
-    return RemoteNodeDeviceIsPersistentRet(*_i_from(buffer, pos)), pos + 4
+    persistent, pos = read_int(buffer, pos)
+    return RemoteNodeDeviceIsPersistentRet(persistent), pos
 
 
 def encode_remote_node_device_is_persistent_ret(value: RemoteNodeDeviceIsPersistentRet, put: Put) -> None:
-    put(_i_to(value.persistent))
+    write_int(value.persistent, put)
 
 
 class RemoteNodeDeviceIsActiveArgs(XdrStruct, frozen=True):
@@ -11885,15 +10022,12 @@ class RemoteNodeDeviceIsActiveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_is_active_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceIsActiveArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNodeDeviceIsActiveArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNodeDeviceIsActiveArgs(name), pos
 
 
 def encode_remote_node_device_is_active_args(value: RemoteNodeDeviceIsActiveArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNodeDeviceIsActiveRet(XdrStruct, frozen=True):
@@ -11910,11 +10044,12 @@ class RemoteNodeDeviceIsActiveRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_is_active_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceIsActiveRet, int]:
-    return RemoteNodeDeviceIsActiveRet(*_i_from(buffer, pos)), pos + 4
+    active, pos = read_int(buffer, pos)
+    return RemoteNodeDeviceIsActiveRet(active), pos
 
 
 def encode_remote_node_device_is_active_ret(value: RemoteNodeDeviceIsActiveRet, put: Put) -> None:
-    put(_i_to(value.active))
+    write_int(value.active, put)
 
 
 class RemoteNodeDeviceUpdateArgs(XdrStruct, frozen=True):
@@ -11935,21 +10070,16 @@ class RemoteNodeDeviceUpdateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_update_args(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceUpdateArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    name, padding, size = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    xml_desc, padding, flags = unpack(buffer, pos)
-    xml_desc = unpadded_text(xml_desc, padding, zeros)
-    return RemoteNodeDeviceUpdateArgs(name, xml_desc, flags), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    xml_desc, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeDeviceUpdateArgs(name, xml_desc, flags), pos
 
 
 def encode_remote_node_device_update_args(value: RemoteNodeDeviceUpdateArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    write_string(value.xml_desc, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.name, put)
+    encode_remote_nonnull_string(value.xml_desc, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectDomainEventRegisterRet(XdrStruct, frozen=True):
@@ -11967,11 +10097,12 @@ class RemoteConnectDomainEventRegisterRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_event_register_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainEventRegisterRet, int]:
-    return RemoteConnectDomainEventRegisterRet(*_i_from(buffer, pos)), pos + 4
+    cb_registered, pos = read_int(buffer, pos)
+    return RemoteConnectDomainEventRegisterRet(cb_registered), pos
 
 
 def encode_remote_connect_domain_event_register_ret(value: RemoteConnectDomainEventRegisterRet, put: Put) -> None:
-    put(_i_to(value.cb_registered))
+    write_int(value.cb_registered, put)
 
 
 class RemoteConnectDomainEventDeregisterRet(XdrStruct, frozen=True):
@@ -11989,11 +10120,12 @@ class RemoteConnectDomainEventDeregisterRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_event_deregister_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainEventDeregisterRet, int]:
-    return RemoteConnectDomainEventDeregisterRet(*_i_from(buffer, pos)), pos + 4
+    cb_registered, pos = read_int(buffer, pos)
+    return RemoteConnectDomainEventDeregisterRet(cb_registered), pos
 
 
 def encode_remote_connect_domain_event_deregister_ret(value: RemoteConnectDomainEventDeregisterRet, put: Put) -> None:
-    put(_i_to(value.cb_registered))
+    write_int(value.cb_registered, put)
 
 
 class RemoteDomainEventLifecycleMsg(XdrStruct, frozen=True):
@@ -12014,16 +10146,16 @@ class RemoteDomainEventLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventLifecycleMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s3i[size]
-    dom_name, padding, dom_uuid, dom_id, event, detail = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventLifecycleMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), event, detail), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    event, pos = read_int(buffer, pos)
+    detail, pos = read_int(buffer, pos)
+    return RemoteDomainEventLifecycleMsg(dom, event, detail), pos
 
 
 def encode_remote_domain_event_lifecycle_msg(value: RemoteDomainEventLifecycleMsg, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2i_to(value.event, value.detail))
+    write_int(value.event, put)
+    write_int(value.detail, put)
 
 
 class RemoteDomainEventCallbackLifecycleMsg(XdrStruct, frozen=True):
@@ -12042,16 +10174,13 @@ class RemoteDomainEventCallbackLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackLifecycleMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16s3i[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, msg_event, msg_detail = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    return RemoteDomainEventCallbackLifecycleMsg(callbackID, RemoteDomainEventLifecycleMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_event, msg_detail)), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_lifecycle_msg(buffer, pos)
+    return RemoteDomainEventCallbackLifecycleMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_lifecycle_msg(value: RemoteDomainEventCallbackLifecycleMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_lifecycle_msg(value.msg, put)
 
 
@@ -12074,21 +10203,16 @@ class RemoteConnectDomainXmlFromNativeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_xml_from_native_args(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainXmlFromNativeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    nativeFormat, padding, size = unpack(buffer, pos)
-    nativeFormat = unpadded_text(nativeFormat, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    nativeConfig, padding, flags = unpack(buffer, pos)
-    nativeConfig = unpadded_text(nativeConfig, padding, zeros)
-    return RemoteConnectDomainXmlFromNativeArgs(nativeFormat, nativeConfig, flags), pos + length
+    nativeFormat, pos = decode_remote_nonnull_string(buffer, pos)
+    nativeConfig, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectDomainXmlFromNativeArgs(nativeFormat, nativeConfig, flags), pos
 
 
 def encode_remote_connect_domain_xml_from_native_args(value: RemoteConnectDomainXmlFromNativeArgs, put: Put) -> None:
-    write_string(value.nativeFormat, REMOTE_STRING_MAX, put)
-    write_string(value.nativeConfig, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.nativeFormat, put)
+    encode_remote_nonnull_string(value.nativeConfig, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectDomainXmlFromNativeRet(XdrStruct, frozen=True):
@@ -12106,15 +10230,12 @@ class RemoteConnectDomainXmlFromNativeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_xml_from_native_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainXmlFromNativeRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    domainXml, padding = unpack(buffer, pos)
-    domainXml = unpadded_text(domainXml, padding, zeros)
-    return RemoteConnectDomainXmlFromNativeRet(domainXml), pos + length
+    domainXml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteConnectDomainXmlFromNativeRet(domainXml), pos
 
 
 def encode_remote_connect_domain_xml_from_native_ret(value: RemoteConnectDomainXmlFromNativeRet, put: Put) -> None:
-    write_string(value.domainXml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.domainXml, put)
 
 
 class RemoteConnectDomainXmlToNativeArgs(XdrStruct, frozen=True):
@@ -12136,21 +10257,16 @@ class RemoteConnectDomainXmlToNativeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_xml_to_native_args(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainXmlToNativeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    nativeFormat, padding, size = unpack(buffer, pos)
-    nativeFormat = unpadded_text(nativeFormat, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    domainXml, padding, flags = unpack(buffer, pos)
-    domainXml = unpadded_text(domainXml, padding, zeros)
-    return RemoteConnectDomainXmlToNativeArgs(nativeFormat, domainXml, flags), pos + length
+    nativeFormat, pos = decode_remote_nonnull_string(buffer, pos)
+    domainXml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectDomainXmlToNativeArgs(nativeFormat, domainXml, flags), pos
 
 
 def encode_remote_connect_domain_xml_to_native_args(value: RemoteConnectDomainXmlToNativeArgs, put: Put) -> None:
-    write_string(value.nativeFormat, REMOTE_STRING_MAX, put)
-    write_string(value.domainXml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.nativeFormat, put)
+    encode_remote_nonnull_string(value.domainXml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectDomainXmlToNativeRet(XdrStruct, frozen=True):
@@ -12168,15 +10284,12 @@ class RemoteConnectDomainXmlToNativeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_xml_to_native_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainXmlToNativeRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    nativeConfig, padding = unpack(buffer, pos)
-    nativeConfig = unpadded_text(nativeConfig, padding, zeros)
-    return RemoteConnectDomainXmlToNativeRet(nativeConfig), pos + length
+    nativeConfig, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteConnectDomainXmlToNativeRet(nativeConfig), pos
 
 
 def encode_remote_connect_domain_xml_to_native_ret(value: RemoteConnectDomainXmlToNativeRet, put: Put) -> None:
-    write_string(value.nativeConfig, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.nativeConfig, put)
 
 
 class RemoteConnectNumOfSecretsRet(XdrStruct, frozen=True):
@@ -12194,11 +10307,12 @@ class RemoteConnectNumOfSecretsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_num_of_secrets_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectNumOfSecretsRet, int]:
-    return RemoteConnectNumOfSecretsRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteConnectNumOfSecretsRet(num), pos
 
 
 def encode_remote_connect_num_of_secrets_ret(value: RemoteConnectNumOfSecretsRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteConnectListSecretsArgs(XdrStruct, frozen=True):
@@ -12216,11 +10330,12 @@ class RemoteConnectListSecretsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_secrets_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListSecretsArgs, int]:
-    return RemoteConnectListSecretsArgs(*_i_from(buffer, pos)), pos + 4
+    maxuuids, pos = read_int(buffer, pos)
+    return RemoteConnectListSecretsArgs(maxuuids), pos
 
 
 def encode_remote_connect_list_secrets_args(value: RemoteConnectListSecretsArgs, put: Put) -> None:
-    put(_i_to(value.maxuuids))
+    write_int(value.maxuuids, put)
 
 
 class RemoteConnectListSecretsRet(XdrStruct, frozen=True):
@@ -12238,25 +10353,12 @@ class RemoteConnectListSecretsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_secrets_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListSecretsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_SECRET_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    uuids = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        uuids.append(item)
+    uuids, pos = read_array(buffer, pos, REMOTE_SECRET_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteConnectListSecretsRet(uuids), pos
 
 
 def encode_remote_connect_list_secrets_ret(value: RemoteConnectListSecretsRet, put: Put) -> None:
-    write_count(len(value.uuids), REMOTE_SECRET_LIST_MAX, put)
-    for item in value.uuids:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.uuids, put, REMOTE_SECRET_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteSecretLookupByUuidArgs(XdrStruct, frozen=True):
@@ -12273,11 +10375,12 @@ class RemoteSecretLookupByUuidArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_lookup_by_uuid_args(buffer: bytes, pos: int) -> tuple[RemoteSecretLookupByUuidArgs, int]:
-    return RemoteSecretLookupByUuidArgs(*_16s_from(buffer, pos)), pos + 16
+    uuid, pos = decode_remote_uuid(buffer, pos)
+    return RemoteSecretLookupByUuidArgs(uuid), pos
 
 
 def encode_remote_secret_lookup_by_uuid_args(value: RemoteSecretLookupByUuidArgs, put: Put) -> None:
-    put(_16s_to(exact(value.uuid, 16)))
+    encode_remote_uuid(value.uuid, put)
 
 
 class RemoteSecretLookupByUuidRet(XdrStruct, frozen=True):
@@ -12294,12 +10397,8 @@ class RemoteSecretLookupByUuidRet(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_lookup_by_uuid_ret(buffer: bytes, pos: int) -> tuple[RemoteSecretLookupByUuidRet, int]:
-    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
-    pos += 20
-    unpack, zeros, length = _text[size]
-    secret_usageID, padding = unpack(buffer, pos)
-    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
-    return RemoteSecretLookupByUuidRet(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID)), pos + length
+    secret, pos = decode_remote_nonnull_secret(buffer, pos)
+    return RemoteSecretLookupByUuidRet(secret), pos
 
 
 def encode_remote_secret_lookup_by_uuid_ret(value: RemoteSecretLookupByUuidRet, put: Put) -> None:
@@ -12322,16 +10421,14 @@ class RemoteSecretDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteSecretDefineXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteSecretDefineXmlArgs(xml, flags), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteSecretDefineXmlArgs(xml, flags), pos
 
 
 def encode_remote_secret_define_xml_args(value: RemoteSecretDefineXmlArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteSecretDefineXmlRet(XdrStruct, frozen=True):
@@ -12348,12 +10445,8 @@ class RemoteSecretDefineXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_define_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteSecretDefineXmlRet, int]:
-    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
-    pos += 20
-    unpack, zeros, length = _text[size]
-    secret_usageID, padding = unpack(buffer, pos)
-    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
-    return RemoteSecretDefineXmlRet(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID)), pos + length
+    secret, pos = decode_remote_nonnull_secret(buffer, pos)
+    return RemoteSecretDefineXmlRet(secret), pos
 
 
 def encode_remote_secret_define_xml_ret(value: RemoteSecretDefineXmlRet, put: Put) -> None:
@@ -12376,17 +10469,14 @@ class RemoteSecretGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteSecretGetXmlDescArgs, int]:
-    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
-    pos += 20
-    unpack, zeros, length = _text_I[size]
-    secret_usageID, padding, flags = unpack(buffer, pos)
-    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
-    return RemoteSecretGetXmlDescArgs(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID), flags), pos + length
+    secret, pos = decode_remote_nonnull_secret(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteSecretGetXmlDescArgs(secret, flags), pos
 
 
 def encode_remote_secret_get_xml_desc_args(value: RemoteSecretGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_secret(value.secret, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteSecretGetXmlDescRet(XdrStruct, frozen=True):
@@ -12403,15 +10493,12 @@ class RemoteSecretGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteSecretGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteSecretGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteSecretGetXmlDescRet(xml), pos
 
 
 def encode_remote_secret_get_xml_desc_ret(value: RemoteSecretGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteSecretSetValueArgs(XdrStruct, frozen=True):
@@ -12432,22 +10519,16 @@ class RemoteSecretSetValueArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_set_value_args(buffer: bytes, pos: int) -> tuple[RemoteSecretSetValueArgs, int]:
-    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
-    pos += 20
-    unpack, zeros, length = _text_I_ahead[size]
-    secret_usageID, padding, size = unpack(buffer, pos)
-    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_89[size]
-    value_, padding, flags = unpack(buffer, pos)
-    value_ = unpadded(value_, padding, zeros)
-    return RemoteSecretSetValueArgs(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID), value_, flags), pos + length
+    secret, pos = decode_remote_nonnull_secret(buffer, pos)
+    value_, pos = read_opaque(buffer, pos, REMOTE_SECRET_VALUE_MAX)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteSecretSetValueArgs(secret, value_, flags), pos
 
 
 def encode_remote_secret_set_value_args(value: RemoteSecretSetValueArgs, put: Put) -> None:
     encode_remote_nonnull_secret(value.secret, put)
-    write_opaque(value.value, REMOTE_SECRET_VALUE_MAX, put)
-    put(_I_to(value.flags))
+    write_opaque(value.value, put, REMOTE_SECRET_VALUE_MAX)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteSecretGetValueArgs(XdrStruct, frozen=True):
@@ -12466,17 +10547,14 @@ class RemoteSecretGetValueArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_get_value_args(buffer: bytes, pos: int) -> tuple[RemoteSecretGetValueArgs, int]:
-    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
-    pos += 20
-    unpack, zeros, length = _text_I[size]
-    secret_usageID, padding, flags = unpack(buffer, pos)
-    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
-    return RemoteSecretGetValueArgs(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID), flags), pos + length
+    secret, pos = decode_remote_nonnull_secret(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteSecretGetValueArgs(secret, flags), pos
 
 
 def encode_remote_secret_get_value_args(value: RemoteSecretGetValueArgs, put: Put) -> None:
     encode_remote_nonnull_secret(value.secret, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteSecretGetValueRet(XdrStruct, frozen=True):
@@ -12493,15 +10571,12 @@ class RemoteSecretGetValueRet(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_get_value_ret(buffer: bytes, pos: int) -> tuple[RemoteSecretGetValueRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_90[size]
-    value_, padding = unpack(buffer, pos)
-    value_ = unpadded(value_, padding, zeros)
-    return RemoteSecretGetValueRet(value_), pos + length
+    value_, pos = read_opaque(buffer, pos, REMOTE_SECRET_VALUE_MAX)
+    return RemoteSecretGetValueRet(value_), pos
 
 
 def encode_remote_secret_get_value_ret(value: RemoteSecretGetValueRet, put: Put) -> None:
-    write_opaque(value.value, REMOTE_SECRET_VALUE_MAX, put)
+    write_opaque(value.value, put, REMOTE_SECRET_VALUE_MAX)
 
 
 class RemoteSecretUndefineArgs(XdrStruct, frozen=True):
@@ -12518,12 +10593,8 @@ class RemoteSecretUndefineArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_undefine_args(buffer: bytes, pos: int) -> tuple[RemoteSecretUndefineArgs, int]:
-    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
-    pos += 20
-    unpack, zeros, length = _text[size]
-    secret_usageID, padding = unpack(buffer, pos)
-    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
-    return RemoteSecretUndefineArgs(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID)), pos + length
+    secret, pos = decode_remote_nonnull_secret(buffer, pos)
+    return RemoteSecretUndefineArgs(secret), pos
 
 
 def encode_remote_secret_undefine_args(value: RemoteSecretUndefineArgs, put: Put) -> None:
@@ -12546,17 +10617,14 @@ class RemoteSecretLookupByUsageArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_lookup_by_usage_args(buffer: bytes, pos: int) -> tuple[RemoteSecretLookupByUsageArgs, int]:
-    usageType, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text[size]
-    usageID, padding = unpack(buffer, pos)
-    usageID = unpadded_text(usageID, padding, zeros)
-    return RemoteSecretLookupByUsageArgs(usageType, usageID), pos + length
+    usageType, pos = read_int(buffer, pos)
+    usageID, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteSecretLookupByUsageArgs(usageType, usageID), pos
 
 
 def encode_remote_secret_lookup_by_usage_args(value: RemoteSecretLookupByUsageArgs, put: Put) -> None:
-    put(_i_to(value.usageType))
-    write_string(value.usageID, REMOTE_STRING_MAX, put)
+    write_int(value.usageType, put)
+    encode_remote_nonnull_string(value.usageID, put)
 
 
 class RemoteSecretLookupByUsageRet(XdrStruct, frozen=True):
@@ -12573,12 +10641,8 @@ class RemoteSecretLookupByUsageRet(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_lookup_by_usage_ret(buffer: bytes, pos: int) -> tuple[RemoteSecretLookupByUsageRet, int]:
-    secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
-    pos += 20
-    unpack, zeros, length = _text[size]
-    secret_usageID, padding = unpack(buffer, pos)
-    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
-    return RemoteSecretLookupByUsageRet(RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID)), pos + length
+    secret, pos = decode_remote_nonnull_secret(buffer, pos)
+    return RemoteSecretLookupByUsageRet(secret), pos
 
 
 def encode_remote_secret_lookup_by_usage_ret(value: RemoteSecretLookupByUsageRet, put: Put) -> None:
@@ -12606,31 +10670,18 @@ class RemoteDomainMigratePrepareTunnelArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_tunnel_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareTunnelArgs, int]:
-    flags, flag = _QI_from(buffer, pos)
-    pos += 12
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dname, padding = unpack(buffer, pos)
-        dname = unpadded_text(dname, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dname = None
-    else:
-        raise no_boolean(pos - 4)
-    bandwidth, size = _QI_from(buffer, pos)
-    pos += 8
-    unpack, zeros, length = _text[size]
-    dom_xml, padding = unpack(buffer, pos)
-    dom_xml = unpadded_text(dom_xml, padding, zeros)
-    return RemoteDomainMigratePrepareTunnelArgs(flags, dname, bandwidth, dom_xml), pos + length
+    flags, pos = read_unsigned_hyper(buffer, pos)
+    dname, pos = decode_remote_string(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    dom_xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainMigratePrepareTunnelArgs(flags, dname, bandwidth, dom_xml), pos
 
 
 def encode_remote_domain_migrate_prepare_tunnel_args(value: RemoteDomainMigratePrepareTunnelArgs, put: Put) -> None:
-    put(_Q_to(value.flags))
+    write_unsigned_hyper(value.flags, put)
     encode_remote_string(value.dname, put)
-    put(_Q_to(value.bandwidth))
-    write_string(value.dom_xml, REMOTE_STRING_MAX, put)
+    write_unsigned_hyper(value.bandwidth, put)
+    encode_remote_nonnull_string(value.dom_xml, put)
 
 
 class RemoteConnectIsSecureRet(XdrStruct, frozen=True):
@@ -12648,11 +10699,12 @@ class RemoteConnectIsSecureRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_is_secure_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectIsSecureRet, int]:
-    return RemoteConnectIsSecureRet(*_i_from(buffer, pos)), pos + 4
+    secure, pos = read_int(buffer, pos)
+    return RemoteConnectIsSecureRet(secure), pos
 
 
 def encode_remote_connect_is_secure_ret(value: RemoteConnectIsSecureRet, put: Put) -> None:
-    put(_i_to(value.secure))
+    write_int(value.secure, put)
 
 
 class RemoteDomainIsActiveArgs(XdrStruct, frozen=True):
@@ -12669,11 +10721,8 @@ class RemoteDomainIsActiveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_is_active_args(buffer: bytes, pos: int) -> tuple[RemoteDomainIsActiveArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainIsActiveArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainIsActiveArgs(dom), pos
 
 
 def encode_remote_domain_is_active_args(value: RemoteDomainIsActiveArgs, put: Put) -> None:
@@ -12694,11 +10743,12 @@ class RemoteDomainIsActiveRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_is_active_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainIsActiveRet, int]:
-    return RemoteDomainIsActiveRet(*_i_from(buffer, pos)), pos + 4
+    active, pos = read_int(buffer, pos)
+    return RemoteDomainIsActiveRet(active), pos
 
 
 def encode_remote_domain_is_active_ret(value: RemoteDomainIsActiveRet, put: Put) -> None:
-    put(_i_to(value.active))
+    write_int(value.active, put)
 
 
 class RemoteDomainIsPersistentArgs(XdrStruct, frozen=True):
@@ -12715,11 +10765,8 @@ class RemoteDomainIsPersistentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_is_persistent_args(buffer: bytes, pos: int) -> tuple[RemoteDomainIsPersistentArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainIsPersistentArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainIsPersistentArgs(dom), pos
 
 
 def encode_remote_domain_is_persistent_args(value: RemoteDomainIsPersistentArgs, put: Put) -> None:
@@ -12740,11 +10787,12 @@ class RemoteDomainIsPersistentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_is_persistent_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainIsPersistentRet, int]:
-    return RemoteDomainIsPersistentRet(*_i_from(buffer, pos)), pos + 4
+    persistent, pos = read_int(buffer, pos)
+    return RemoteDomainIsPersistentRet(persistent), pos
 
 
 def encode_remote_domain_is_persistent_ret(value: RemoteDomainIsPersistentRet, put: Put) -> None:
-    put(_i_to(value.persistent))
+    write_int(value.persistent, put)
 
 
 class RemoteDomainIsUpdatedArgs(XdrStruct, frozen=True):
@@ -12761,11 +10809,8 @@ class RemoteDomainIsUpdatedArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_is_updated_args(buffer: bytes, pos: int) -> tuple[RemoteDomainIsUpdatedArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainIsUpdatedArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainIsUpdatedArgs(dom), pos
 
 
 def encode_remote_domain_is_updated_args(value: RemoteDomainIsUpdatedArgs, put: Put) -> None:
@@ -12786,11 +10831,12 @@ class RemoteDomainIsUpdatedRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_is_updated_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainIsUpdatedRet, int]:
-    return RemoteDomainIsUpdatedRet(*_i_from(buffer, pos)), pos + 4
+    updated, pos = read_int(buffer, pos)
+    return RemoteDomainIsUpdatedRet(updated), pos
 
 
 def encode_remote_domain_is_updated_ret(value: RemoteDomainIsUpdatedRet, put: Put) -> None:
-    put(_i_to(value.updated))
+    write_int(value.updated, put)
 
 
 class RemoteNetworkIsActiveArgs(XdrStruct, frozen=True):
@@ -12807,11 +10853,8 @@ class RemoteNetworkIsActiveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_is_active_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkIsActiveArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkIsActiveArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkIsActiveArgs(net), pos
 
 
 def encode_remote_network_is_active_args(value: RemoteNetworkIsActiveArgs, put: Put) -> None:
@@ -12832,11 +10875,12 @@ class RemoteNetworkIsActiveRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_is_active_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkIsActiveRet, int]:
-    return RemoteNetworkIsActiveRet(*_i_from(buffer, pos)), pos + 4
+    active, pos = read_int(buffer, pos)
+    return RemoteNetworkIsActiveRet(active), pos
 
 
 def encode_remote_network_is_active_ret(value: RemoteNetworkIsActiveRet, put: Put) -> None:
-    put(_i_to(value.active))
+    write_int(value.active, put)
 
 
 class RemoteNetworkIsPersistentArgs(XdrStruct, frozen=True):
@@ -12853,11 +10897,8 @@ class RemoteNetworkIsPersistentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_is_persistent_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkIsPersistentArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    net_name, padding, net_uuid = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkIsPersistentArgs(RemoteNonnullNetwork(net_name, net_uuid)), pos + length
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    return RemoteNetworkIsPersistentArgs(net), pos
 
 
 def encode_remote_network_is_persistent_args(value: RemoteNetworkIsPersistentArgs, put: Put) -> None:
@@ -12878,11 +10919,12 @@ class RemoteNetworkIsPersistentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_is_persistent_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkIsPersistentRet, int]:
-    return RemoteNetworkIsPersistentRet(*_i_from(buffer, pos)), pos + 4
+    persistent, pos = read_int(buffer, pos)
+    return RemoteNetworkIsPersistentRet(persistent), pos
 
 
 def encode_remote_network_is_persistent_ret(value: RemoteNetworkIsPersistentRet, put: Put) -> None:
-    put(_i_to(value.persistent))
+    write_int(value.persistent, put)
 
 
 class RemoteStoragePoolIsActiveArgs(XdrStruct, frozen=True):
@@ -12899,11 +10941,8 @@ class RemoteStoragePoolIsActiveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_is_active_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolIsActiveArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolIsActiveArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolIsActiveArgs(pool), pos
 
 
 def encode_remote_storage_pool_is_active_args(value: RemoteStoragePoolIsActiveArgs, put: Put) -> None:
@@ -12924,11 +10963,12 @@ class RemoteStoragePoolIsActiveRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_is_active_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolIsActiveRet, int]:
-    return RemoteStoragePoolIsActiveRet(*_i_from(buffer, pos)), pos + 4
+    active, pos = read_int(buffer, pos)
+    return RemoteStoragePoolIsActiveRet(active), pos
 
 
 def encode_remote_storage_pool_is_active_ret(value: RemoteStoragePoolIsActiveRet, put: Put) -> None:
-    put(_i_to(value.active))
+    write_int(value.active, put)
 
 
 class RemoteStoragePoolIsPersistentArgs(XdrStruct, frozen=True):
@@ -12945,11 +10985,8 @@ class RemoteStoragePoolIsPersistentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_is_persistent_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolIsPersistentArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolIsPersistentArgs(RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolIsPersistentArgs(pool), pos
 
 
 def encode_remote_storage_pool_is_persistent_args(value: RemoteStoragePoolIsPersistentArgs, put: Put) -> None:
@@ -12970,11 +11007,12 @@ class RemoteStoragePoolIsPersistentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_is_persistent_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolIsPersistentRet, int]:
-    return RemoteStoragePoolIsPersistentRet(*_i_from(buffer, pos)), pos + 4
+    persistent, pos = read_int(buffer, pos)
+    return RemoteStoragePoolIsPersistentRet(persistent), pos
 
 
 def encode_remote_storage_pool_is_persistent_ret(value: RemoteStoragePoolIsPersistentRet, put: Put) -> None:
-    put(_i_to(value.persistent))
+    write_int(value.persistent, put)
 
 
 class RemoteInterfaceIsActiveArgs(XdrStruct, frozen=True):
@@ -12991,15 +11029,8 @@ class RemoteInterfaceIsActiveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_is_active_args(buffer: bytes, pos: int) -> tuple[RemoteInterfaceIsActiveArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    iface_name, padding, size = unpack(buffer, pos)
-    iface_name = unpadded_text(iface_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    iface_mac, padding = unpack(buffer, pos)
-    iface_mac = unpadded_text(iface_mac, padding, zeros)
-    return RemoteInterfaceIsActiveArgs(RemoteNonnullInterface(iface_name, iface_mac)), pos + length
+    iface, pos = decode_remote_nonnull_interface(buffer, pos)
+    return RemoteInterfaceIsActiveArgs(iface), pos
 
 
 def encode_remote_interface_is_active_args(value: RemoteInterfaceIsActiveArgs, put: Put) -> None:
@@ -13020,11 +11051,12 @@ class RemoteInterfaceIsActiveRet(XdrStruct, frozen=True):
 
 
 def decode_remote_interface_is_active_ret(buffer: bytes, pos: int) -> tuple[RemoteInterfaceIsActiveRet, int]:
-    return RemoteInterfaceIsActiveRet(*_i_from(buffer, pos)), pos + 4
+    active, pos = read_int(buffer, pos)
+    return RemoteInterfaceIsActiveRet(active), pos
 
 
 def encode_remote_interface_is_active_ret(value: RemoteInterfaceIsActiveRet, put: Put) -> None:
-    put(_i_to(value.active))
+    write_int(value.active, put)
 
 
 class RemoteConnectCompareCpuArgs(XdrStruct, frozen=True):
@@ -13044,16 +11076,14 @@ class RemoteConnectCompareCpuArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_compare_cpu_args(buffer: bytes, pos: int) -> tuple[RemoteConnectCompareCpuArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteConnectCompareCpuArgs(xml, flags), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectCompareCpuArgs(xml, flags), pos
 
 
 def encode_remote_connect_compare_cpu_args(value: RemoteConnectCompareCpuArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectCompareCpuRet(XdrStruct, frozen=True):
@@ -13071,11 +11101,12 @@ class RemoteConnectCompareCpuRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_compare_cpu_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectCompareCpuRet, int]:
-    return RemoteConnectCompareCpuRet(*_i_from(buffer, pos)), pos + 4
+    result, pos = read_int(buffer, pos)
+    return RemoteConnectCompareCpuRet(result), pos
 
 
 def encode_remote_connect_compare_cpu_ret(value: RemoteConnectCompareCpuRet, put: Put) -> None:
-    put(_i_to(value.result))
+    write_int(value.result, put)
 
 
 class RemoteConnectBaselineCpuArgs(XdrStruct, frozen=True):
@@ -13095,27 +11126,14 @@ class RemoteConnectBaselineCpuArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_baseline_cpu_args(buffer: bytes, pos: int) -> tuple[RemoteConnectBaselineCpuArgs, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_CPU_BASELINE_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    xmlCPUs = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        xmlCPUs.append(item)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteConnectBaselineCpuArgs(xmlCPUs, flags), pos + 4
+    xmlCPUs, pos = read_array(buffer, pos, REMOTE_CPU_BASELINE_MAX, decode_remote_nonnull_string, min_size=4)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectBaselineCpuArgs(xmlCPUs, flags), pos
 
 
 def encode_remote_connect_baseline_cpu_args(value: RemoteConnectBaselineCpuArgs, put: Put) -> None:
-    write_count(len(value.xmlCPUs), REMOTE_CPU_BASELINE_MAX, put)
-    for item in value.xmlCPUs:
-        write_string(item, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    write_array(value.xmlCPUs, put, REMOTE_CPU_BASELINE_MAX, encode_remote_nonnull_string)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectBaselineCpuRet(XdrStruct, frozen=True):
@@ -13133,15 +11151,12 @@ class RemoteConnectBaselineCpuRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_baseline_cpu_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectBaselineCpuRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    cpu, padding = unpack(buffer, pos)
-    cpu = unpadded_text(cpu, padding, zeros)
-    return RemoteConnectBaselineCpuRet(cpu), pos + length
+    cpu, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteConnectBaselineCpuRet(cpu), pos
 
 
 def encode_remote_connect_baseline_cpu_ret(value: RemoteConnectBaselineCpuRet, put: Put) -> None:
-    write_string(value.cpu, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.cpu, put)
 
 
 class RemoteDomainGetJobInfoArgs(XdrStruct, frozen=True):
@@ -13158,11 +11173,8 @@ class RemoteDomainGetJobInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_job_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetJobInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetJobInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainGetJobInfoArgs(dom), pos
 
 
 def encode_remote_domain_get_job_info_args(value: RemoteDomainGetJobInfoArgs, put: Put) -> None:
@@ -13205,11 +11217,34 @@ class RemoteDomainGetJobInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_job_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetJobInfoRet, int]:
-    return RemoteDomainGetJobInfoRet(*_i11Q_from(buffer, pos)), pos + 92
+    type_, pos = read_int(buffer, pos)
+    timeElapsed, pos = read_unsigned_hyper(buffer, pos)
+    timeRemaining, pos = read_unsigned_hyper(buffer, pos)
+    dataTotal, pos = read_unsigned_hyper(buffer, pos)
+    dataProcessed, pos = read_unsigned_hyper(buffer, pos)
+    dataRemaining, pos = read_unsigned_hyper(buffer, pos)
+    memTotal, pos = read_unsigned_hyper(buffer, pos)
+    memProcessed, pos = read_unsigned_hyper(buffer, pos)
+    memRemaining, pos = read_unsigned_hyper(buffer, pos)
+    fileTotal, pos = read_unsigned_hyper(buffer, pos)
+    fileProcessed, pos = read_unsigned_hyper(buffer, pos)
+    fileRemaining, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainGetJobInfoRet(type_, timeElapsed, timeRemaining, dataTotal, dataProcessed, dataRemaining, memTotal, memProcessed, memRemaining, fileTotal, fileProcessed, fileRemaining), pos
 
 
 def encode_remote_domain_get_job_info_ret(value: RemoteDomainGetJobInfoRet, put: Put) -> None:
-    put(_i11Q_to(value.type, value.timeElapsed, value.timeRemaining, value.dataTotal, value.dataProcessed, value.dataRemaining, value.memTotal, value.memProcessed, value.memRemaining, value.fileTotal, value.fileProcessed, value.fileRemaining))
+    write_int(value.type, put)
+    write_unsigned_hyper(value.timeElapsed, put)
+    write_unsigned_hyper(value.timeRemaining, put)
+    write_unsigned_hyper(value.dataTotal, put)
+    write_unsigned_hyper(value.dataProcessed, put)
+    write_unsigned_hyper(value.dataRemaining, put)
+    write_unsigned_hyper(value.memTotal, put)
+    write_unsigned_hyper(value.memProcessed, put)
+    write_unsigned_hyper(value.memRemaining, put)
+    write_unsigned_hyper(value.fileTotal, put)
+    write_unsigned_hyper(value.fileProcessed, put)
+    write_unsigned_hyper(value.fileRemaining, put)
 
 
 class RemoteDomainGetJobStatsArgs(XdrStruct, frozen=True):
@@ -13228,16 +11263,14 @@ class RemoteDomainGetJobStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_job_stats_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetJobStatsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetJobStatsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetJobStatsArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_job_stats_args(value: RemoteDomainGetJobStatsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetJobStatsRet(XdrStruct, frozen=True):
@@ -13257,19 +11290,14 @@ class RemoteDomainGetJobStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_job_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetJobStatsRet, int]:
-    type_, count = _iI_from(buffer, pos)
-    pos += 8
-    if count > REMOTE_DOMAIN_JOB_STATS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
+    type_, pos = read_int(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_JOB_STATS_MAX, decode_remote_typed_param, min_size=12)
     return RemoteDomainGetJobStatsRet(type_, params), pos
 
 
 def encode_remote_domain_get_job_stats_ret(value: RemoteDomainGetJobStatsRet, put: Put) -> None:
-    put(_i_to(value.type))
-    write_count(len(value.params), REMOTE_DOMAIN_JOB_STATS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
+    write_int(value.type, put)
+    write_array(value.params, put, REMOTE_DOMAIN_JOB_STATS_MAX, encode_remote_typed_param)
 
 
 class RemoteDomainAbortJobArgs(XdrStruct, frozen=True):
@@ -13286,11 +11314,8 @@ class RemoteDomainAbortJobArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_abort_job_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAbortJobArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainAbortJobArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainAbortJobArgs(dom), pos
 
 
 def encode_remote_domain_abort_job_args(value: RemoteDomainAbortJobArgs, put: Put) -> None:
@@ -13313,16 +11338,14 @@ class RemoteDomainAbortJobFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_abort_job_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAbortJobFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainAbortJobFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainAbortJobFlagsArgs(dom, flags), pos
 
 
 def encode_remote_domain_abort_job_flags_args(value: RemoteDomainAbortJobFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMigrateGetMaxDowntimeArgs(XdrStruct, frozen=True):
@@ -13341,16 +11364,14 @@ class RemoteDomainMigrateGetMaxDowntimeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_get_max_downtime_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateGetMaxDowntimeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainMigrateGetMaxDowntimeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMigrateGetMaxDowntimeArgs(dom, flags), pos
 
 
 def encode_remote_domain_migrate_get_max_downtime_args(value: RemoteDomainMigrateGetMaxDowntimeArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMigrateGetMaxDowntimeRet(XdrStruct, frozen=True):
@@ -13367,11 +11388,12 @@ class RemoteDomainMigrateGetMaxDowntimeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_get_max_downtime_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateGetMaxDowntimeRet, int]:
-    return RemoteDomainMigrateGetMaxDowntimeRet(*_Q_from(buffer, pos)), pos + 8
+    downtime, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainMigrateGetMaxDowntimeRet(downtime), pos
 
 
 def encode_remote_domain_migrate_get_max_downtime_ret(value: RemoteDomainMigrateGetMaxDowntimeRet, put: Put) -> None:
-    put(_Q_to(value.downtime))
+    write_unsigned_hyper(value.downtime, put)
 
 
 class RemoteDomainMigrateSetMaxDowntimeArgs(XdrStruct, frozen=True):
@@ -13392,16 +11414,16 @@ class RemoteDomainMigrateSetMaxDowntimeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_set_max_downtime_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateSetMaxDowntimeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siQI[size]
-    dom_name, padding, dom_uuid, dom_id, downtime, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainMigrateSetMaxDowntimeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), downtime, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    downtime, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMigrateSetMaxDowntimeArgs(dom, downtime, flags), pos
 
 
 def encode_remote_domain_migrate_set_max_downtime_args(value: RemoteDomainMigrateSetMaxDowntimeArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_QI_to(value.downtime, value.flags))
+    write_unsigned_hyper(value.downtime, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMigrateGetCompressionCacheArgs(XdrStruct, frozen=True):
@@ -13420,16 +11442,14 @@ class RemoteDomainMigrateGetCompressionCacheArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_get_compression_cache_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateGetCompressionCacheArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainMigrateGetCompressionCacheArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMigrateGetCompressionCacheArgs(dom, flags), pos
 
 
 def encode_remote_domain_migrate_get_compression_cache_args(value: RemoteDomainMigrateGetCompressionCacheArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMigrateGetCompressionCacheRet(XdrStruct, frozen=True):
@@ -13446,11 +11466,12 @@ class RemoteDomainMigrateGetCompressionCacheRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_get_compression_cache_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateGetCompressionCacheRet, int]:
-    return RemoteDomainMigrateGetCompressionCacheRet(*_Q_from(buffer, pos)), pos + 8
+    cacheSize, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainMigrateGetCompressionCacheRet(cacheSize), pos
 
 
 def encode_remote_domain_migrate_get_compression_cache_ret(value: RemoteDomainMigrateGetCompressionCacheRet, put: Put) -> None:
-    put(_Q_to(value.cacheSize))
+    write_unsigned_hyper(value.cacheSize, put)
 
 
 class RemoteDomainMigrateSetCompressionCacheArgs(XdrStruct, frozen=True):
@@ -13471,16 +11492,16 @@ class RemoteDomainMigrateSetCompressionCacheArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_set_compression_cache_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateSetCompressionCacheArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siQI[size]
-    dom_name, padding, dom_uuid, dom_id, cacheSize, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainMigrateSetCompressionCacheArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cacheSize, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    cacheSize, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMigrateSetCompressionCacheArgs(dom, cacheSize, flags), pos
 
 
 def encode_remote_domain_migrate_set_compression_cache_args(value: RemoteDomainMigrateSetCompressionCacheArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_QI_to(value.cacheSize, value.flags))
+    write_unsigned_hyper(value.cacheSize, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMigrateSetMaxSpeedArgs(XdrStruct, frozen=True):
@@ -13501,16 +11522,16 @@ class RemoteDomainMigrateSetMaxSpeedArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_set_max_speed_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateSetMaxSpeedArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siQI[size]
-    dom_name, padding, dom_uuid, dom_id, bandwidth, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainMigrateSetMaxSpeedArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), bandwidth, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMigrateSetMaxSpeedArgs(dom, bandwidth, flags), pos
 
 
 def encode_remote_domain_migrate_set_max_speed_args(value: RemoteDomainMigrateSetMaxSpeedArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_QI_to(value.bandwidth, value.flags))
+    write_unsigned_hyper(value.bandwidth, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMigrateGetMaxSpeedArgs(XdrStruct, frozen=True):
@@ -13529,16 +11550,14 @@ class RemoteDomainMigrateGetMaxSpeedArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_get_max_speed_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateGetMaxSpeedArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainMigrateGetMaxSpeedArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMigrateGetMaxSpeedArgs(dom, flags), pos
 
 
 def encode_remote_domain_migrate_get_max_speed_args(value: RemoteDomainMigrateGetMaxSpeedArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMigrateGetMaxSpeedRet(XdrStruct, frozen=True):
@@ -13555,11 +11574,12 @@ class RemoteDomainMigrateGetMaxSpeedRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_get_max_speed_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateGetMaxSpeedRet, int]:
-    return RemoteDomainMigrateGetMaxSpeedRet(*_Q_from(buffer, pos)), pos + 8
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainMigrateGetMaxSpeedRet(bandwidth), pos
 
 
 def encode_remote_domain_migrate_get_max_speed_ret(value: RemoteDomainMigrateGetMaxSpeedRet, put: Put) -> None:
-    put(_Q_to(value.bandwidth))
+    write_unsigned_hyper(value.bandwidth, put)
 
 
 class RemoteConnectDomainEventRegisterAnyArgs(XdrStruct, frozen=True):
@@ -13577,11 +11597,12 @@ class RemoteConnectDomainEventRegisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_event_register_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainEventRegisterAnyArgs, int]:
-    return RemoteConnectDomainEventRegisterAnyArgs(*_i_from(buffer, pos)), pos + 4
+    eventID, pos = read_int(buffer, pos)
+    return RemoteConnectDomainEventRegisterAnyArgs(eventID), pos
 
 
 def encode_remote_connect_domain_event_register_any_args(value: RemoteConnectDomainEventRegisterAnyArgs, put: Put) -> None:
-    put(_i_to(value.eventID))
+    write_int(value.eventID, put)
 
 
 class RemoteConnectDomainEventDeregisterAnyArgs(XdrStruct, frozen=True):
@@ -13599,11 +11620,12 @@ class RemoteConnectDomainEventDeregisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_event_deregister_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainEventDeregisterAnyArgs, int]:
-    return RemoteConnectDomainEventDeregisterAnyArgs(*_i_from(buffer, pos)), pos + 4
+    eventID, pos = read_int(buffer, pos)
+    return RemoteConnectDomainEventDeregisterAnyArgs(eventID), pos
 
 
 def encode_remote_connect_domain_event_deregister_any_args(value: RemoteConnectDomainEventDeregisterAnyArgs, put: Put) -> None:
-    put(_i_to(value.eventID))
+    write_int(value.eventID, put)
 
 
 class RemoteConnectDomainEventCallbackRegisterAnyArgs(XdrStruct, frozen=True):
@@ -13622,24 +11644,13 @@ class RemoteConnectDomainEventCallbackRegisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_event_callback_register_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainEventCallbackRegisterAnyArgs, int]:
-    eventID, flag = _iI_from(buffer, pos)
-    pos += 8
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16si[size]
-        dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-        dom_name = unpadded_text(dom_name, padding, zeros)
-        pos += length
-        dom = RemoteNonnullDomain(dom_name, dom_uuid, dom_id)
-    elif flag == 0:
-        dom = None
-    else:
-        raise no_boolean(pos - 4)
+    eventID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_domain(buffer, pos)
     return RemoteConnectDomainEventCallbackRegisterAnyArgs(eventID, dom), pos
 
 
 def encode_remote_connect_domain_event_callback_register_any_args(value: RemoteConnectDomainEventCallbackRegisterAnyArgs, put: Put) -> None:
-    put(_i_to(value.eventID))
+    write_int(value.eventID, put)
     encode_remote_domain(value.dom, put)
 
 
@@ -13657,11 +11668,12 @@ class RemoteConnectDomainEventCallbackRegisterAnyRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_event_callback_register_any_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainEventCallbackRegisterAnyRet, int]:
-    return RemoteConnectDomainEventCallbackRegisterAnyRet(*_i_from(buffer, pos)), pos + 4
+    callbackID, pos = read_int(buffer, pos)
+    return RemoteConnectDomainEventCallbackRegisterAnyRet(callbackID), pos
 
 
 def encode_remote_connect_domain_event_callback_register_any_ret(value: RemoteConnectDomainEventCallbackRegisterAnyRet, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
 
 
 class RemoteConnectDomainEventCallbackDeregisterAnyArgs(XdrStruct, frozen=True):
@@ -13678,11 +11690,12 @@ class RemoteConnectDomainEventCallbackDeregisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_domain_event_callback_deregister_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectDomainEventCallbackDeregisterAnyArgs, int]:
-    return RemoteConnectDomainEventCallbackDeregisterAnyArgs(*_i_from(buffer, pos)), pos + 4
+    callbackID, pos = read_int(buffer, pos)
+    return RemoteConnectDomainEventCallbackDeregisterAnyArgs(callbackID), pos
 
 
 def encode_remote_connect_domain_event_callback_deregister_any_args(value: RemoteConnectDomainEventCallbackDeregisterAnyArgs, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
 
 
 class RemoteDomainEventRebootMsg(XdrStruct, frozen=True):
@@ -13699,11 +11712,8 @@ class RemoteDomainEventRebootMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_reboot_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventRebootMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventRebootMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainEventRebootMsg(dom), pos
 
 
 def encode_remote_domain_event_reboot_msg(value: RemoteDomainEventRebootMsg, put: Put) -> None:
@@ -13726,16 +11736,13 @@ class RemoteDomainEventCallbackRebootMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_reboot_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackRebootMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16si[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    return RemoteDomainEventCallbackRebootMsg(callbackID, RemoteDomainEventRebootMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id))), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_reboot_msg(buffer, pos)
+    return RemoteDomainEventCallbackRebootMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_reboot_msg(value: RemoteDomainEventCallbackRebootMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_reboot_msg(value.msg, put)
 
 
@@ -13755,16 +11762,14 @@ class RemoteDomainEventRtcChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_rtc_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventRtcChangeMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siq[size]
-    dom_name, padding, dom_uuid, dom_id, offset = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventRtcChangeMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), offset), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    offset, pos = read_hyper(buffer, pos)
+    return RemoteDomainEventRtcChangeMsg(dom, offset), pos
 
 
 def encode_remote_domain_event_rtc_change_msg(value: RemoteDomainEventRtcChangeMsg, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_q_to(value.offset))
+    write_hyper(value.offset, put)
 
 
 class RemoteDomainEventCallbackRtcChangeMsg(XdrStruct, frozen=True):
@@ -13783,16 +11788,13 @@ class RemoteDomainEventCallbackRtcChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_rtc_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackRtcChangeMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siq[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, msg_offset = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    return RemoteDomainEventCallbackRtcChangeMsg(callbackID, RemoteDomainEventRtcChangeMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_offset)), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_rtc_change_msg(buffer, pos)
+    return RemoteDomainEventCallbackRtcChangeMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_rtc_change_msg(value: RemoteDomainEventCallbackRtcChangeMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_rtc_change_msg(value.msg, put)
 
 
@@ -13812,16 +11814,14 @@ class RemoteDomainEventWatchdogMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_watchdog_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventWatchdogMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2i[size]
-    dom_name, padding, dom_uuid, dom_id, action = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventWatchdogMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), action), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    action, pos = read_int(buffer, pos)
+    return RemoteDomainEventWatchdogMsg(dom, action), pos
 
 
 def encode_remote_domain_event_watchdog_msg(value: RemoteDomainEventWatchdogMsg, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_i_to(value.action))
+    write_int(value.action, put)
 
 
 class RemoteDomainEventCallbackWatchdogMsg(XdrStruct, frozen=True):
@@ -13840,16 +11840,13 @@ class RemoteDomainEventCallbackWatchdogMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_watchdog_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackWatchdogMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16s2i[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, msg_action = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    return RemoteDomainEventCallbackWatchdogMsg(callbackID, RemoteDomainEventWatchdogMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_action)), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_watchdog_msg(buffer, pos)
+    return RemoteDomainEventCallbackWatchdogMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_watchdog_msg(value: RemoteDomainEventCallbackWatchdogMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_watchdog_msg(value.msg, put)
 
 
@@ -13873,26 +11870,18 @@ class RemoteDomainEventIoErrorMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_io_error_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventIoErrorMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    srcPath, padding, size = unpack(buffer, pos)
-    srcPath = unpadded_text(srcPath, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_i[size]
-    devAlias, padding, action = unpack(buffer, pos)
-    devAlias = unpadded_text(devAlias, padding, zeros)
-    return RemoteDomainEventIoErrorMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), srcPath, devAlias, action), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    srcPath, pos = decode_remote_nonnull_string(buffer, pos)
+    devAlias, pos = decode_remote_nonnull_string(buffer, pos)
+    action, pos = read_int(buffer, pos)
+    return RemoteDomainEventIoErrorMsg(dom, srcPath, devAlias, action), pos
 
 
 def encode_remote_domain_event_io_error_msg(value: RemoteDomainEventIoErrorMsg, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.srcPath, REMOTE_STRING_MAX, put)
-    write_string(value.devAlias, REMOTE_STRING_MAX, put)
-    put(_i_to(value.action))
+    encode_remote_nonnull_string(value.srcPath, put)
+    encode_remote_nonnull_string(value.devAlias, put)
+    write_int(value.action, put)
 
 
 class RemoteDomainEventCallbackIoErrorMsg(XdrStruct, frozen=True):
@@ -13911,24 +11900,13 @@ class RemoteDomainEventCallbackIoErrorMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_io_error_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackIoErrorMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI_ahead[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, size = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    msg_srcPath, padding, size = unpack(buffer, pos)
-    msg_srcPath = unpadded_text(msg_srcPath, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_i[size]
-    msg_devAlias, padding, msg_action = unpack(buffer, pos)
-    msg_devAlias = unpadded_text(msg_devAlias, padding, zeros)
-    return RemoteDomainEventCallbackIoErrorMsg(callbackID, RemoteDomainEventIoErrorMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_srcPath, msg_devAlias, msg_action)), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_io_error_msg(buffer, pos)
+    return RemoteDomainEventCallbackIoErrorMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_io_error_msg(value: RemoteDomainEventCallbackIoErrorMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_io_error_msg(value.msg, put)
 
 
@@ -13954,31 +11932,20 @@ class RemoteDomainEventIoErrorReasonMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_io_error_reason_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventIoErrorReasonMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    srcPath, padding, size = unpack(buffer, pos)
-    srcPath = unpadded_text(srcPath, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_iI_ahead[size]
-    devAlias, padding, action, size = unpack(buffer, pos)
-    devAlias = unpadded_text(devAlias, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    reason, padding = unpack(buffer, pos)
-    reason = unpadded_text(reason, padding, zeros)
-    return RemoteDomainEventIoErrorReasonMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), srcPath, devAlias, action, reason), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    srcPath, pos = decode_remote_nonnull_string(buffer, pos)
+    devAlias, pos = decode_remote_nonnull_string(buffer, pos)
+    action, pos = read_int(buffer, pos)
+    reason, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainEventIoErrorReasonMsg(dom, srcPath, devAlias, action, reason), pos
 
 
 def encode_remote_domain_event_io_error_reason_msg(value: RemoteDomainEventIoErrorReasonMsg, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.srcPath, REMOTE_STRING_MAX, put)
-    write_string(value.devAlias, REMOTE_STRING_MAX, put)
-    put(_i_to(value.action))
-    write_string(value.reason, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.srcPath, put)
+    encode_remote_nonnull_string(value.devAlias, put)
+    write_int(value.action, put)
+    encode_remote_nonnull_string(value.reason, put)
 
 
 class RemoteDomainEventCallbackIoErrorReasonMsg(XdrStruct, frozen=True):
@@ -13997,14 +11964,13 @@ class RemoteDomainEventCallbackIoErrorReasonMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_io_error_reason_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackIoErrorReasonMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
-    pos += 4
+    callbackID, pos = read_int(buffer, pos)
     msg, pos = decode_remote_domain_event_io_error_reason_msg(buffer, pos)
     return RemoteDomainEventCallbackIoErrorReasonMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_io_error_reason_msg(value: RemoteDomainEventCallbackIoErrorReasonMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_io_error_reason_msg(value.msg, put)
 
 
@@ -14026,22 +11992,16 @@ class RemoteDomainEventGraphicsAddress(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_graphics_address(buffer: bytes, pos: int) -> tuple[RemoteDomainEventGraphicsAddress, int]:
-    family, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_I_ahead[size]
-    node, padding, size = unpack(buffer, pos)
-    node = unpadded_text(node, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    service, padding = unpack(buffer, pos)
-    service = unpadded_text(service, padding, zeros)
-    return RemoteDomainEventGraphicsAddress(family, node, service), pos + length
+    family, pos = read_int(buffer, pos)
+    node, pos = decode_remote_nonnull_string(buffer, pos)
+    service, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainEventGraphicsAddress(family, node, service), pos
 
 
 def encode_remote_domain_event_graphics_address(value: RemoteDomainEventGraphicsAddress, put: Put) -> None:
-    put(_i_to(value.family))
-    write_string(value.node, REMOTE_STRING_MAX, put)
-    write_string(value.service, REMOTE_STRING_MAX, put)
+    write_int(value.family, put)
+    encode_remote_nonnull_string(value.node, put)
+    encode_remote_nonnull_string(value.service, put)
 
 
 class RemoteDomainEventGraphicsIdentity(XdrStruct, frozen=True):
@@ -14060,20 +12020,14 @@ class RemoteDomainEventGraphicsIdentity(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_graphics_identity(buffer: bytes, pos: int) -> tuple[RemoteDomainEventGraphicsIdentity, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    type_, padding, size = unpack(buffer, pos)
-    type_ = unpadded_text(type_, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteDomainEventGraphicsIdentity(type_, name), pos + length
+    type_, pos = decode_remote_nonnull_string(buffer, pos)
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainEventGraphicsIdentity(type_, name), pos
 
 
 def encode_remote_domain_event_graphics_identity(value: RemoteDomainEventGraphicsIdentity, put: Put) -> None:
-    write_string(value.type, REMOTE_STRING_MAX, put)
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.type, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteDomainEventGraphicsMsg(XdrStruct, frozen=True):
@@ -14100,57 +12054,22 @@ class RemoteDomainEventGraphicsMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_graphics_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventGraphicsMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s3iI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, phase, local_family, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    local_node, padding, size = unpack(buffer, pos)
-    local_node = unpadded_text(local_node, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_iI_ahead[size]
-    local_service, padding, remote_family, size = unpack(buffer, pos)
-    local_service = unpadded_text(local_service, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    remote_node, padding, size = unpack(buffer, pos)
-    remote_node = unpadded_text(remote_node, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    remote_service, padding, size = unpack(buffer, pos)
-    remote_service = unpadded_text(remote_service, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    authScheme, padding, count = unpack(buffer, pos)
-    authScheme = unpadded_text(authScheme, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX or count * 8 > len(buffer) - pos:
-        raise too_many(count, pos)
-    subject = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_I_ahead[size]
-        item_type, padding, size = unpack(buffer, pos)
-        item_type = unpadded_text(item_type, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text[size]
-        item_name, padding = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        subject.append(RemoteDomainEventGraphicsIdentity(item_type, item_name))
-    return RemoteDomainEventGraphicsMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), phase, RemoteDomainEventGraphicsAddress(local_family, local_node, local_service), RemoteDomainEventGraphicsAddress(remote_family, remote_node, remote_service), authScheme, subject), pos
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    phase, pos = read_int(buffer, pos)
+    local, pos = decode_remote_domain_event_graphics_address(buffer, pos)
+    remote, pos = decode_remote_domain_event_graphics_address(buffer, pos)
+    authScheme, pos = decode_remote_nonnull_string(buffer, pos)
+    subject, pos = read_array(buffer, pos, REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX, decode_remote_domain_event_graphics_identity, min_size=8)
+    return RemoteDomainEventGraphicsMsg(dom, phase, local, remote, authScheme, subject), pos
 
 
 def encode_remote_domain_event_graphics_msg(value: RemoteDomainEventGraphicsMsg, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_i_to(value.phase))
+    write_int(value.phase, put)
     encode_remote_domain_event_graphics_address(value.local, put)
     encode_remote_domain_event_graphics_address(value.remote, put)
-    write_string(value.authScheme, REMOTE_STRING_MAX, put)
-    write_count(len(value.subject), REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX, put)
-    for item in value.subject:
-        encode_remote_domain_event_graphics_identity(item, put)
+    encode_remote_nonnull_string(value.authScheme, put)
+    write_array(value.subject, put, REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX, encode_remote_domain_event_graphics_identity)
 
 
 class RemoteDomainEventCallbackGraphicsMsg(XdrStruct, frozen=True):
@@ -14169,14 +12088,13 @@ class RemoteDomainEventCallbackGraphicsMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_graphics_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackGraphicsMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
-    pos += 4
+    callbackID, pos = read_int(buffer, pos)
     msg, pos = decode_remote_domain_event_graphics_msg(buffer, pos)
     return RemoteDomainEventCallbackGraphicsMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_graphics_msg(value: RemoteDomainEventCallbackGraphicsMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_graphics_msg(value.msg, put)
 
 
@@ -14200,21 +12118,18 @@ class RemoteDomainEventBlockJobMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_block_job_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventBlockJobMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_2i[size]
-    path, padding, type_, status = unpack(buffer, pos)
-    path = unpadded_text(path, padding, zeros)
-    return RemoteDomainEventBlockJobMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), path, type_, status), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    path, pos = decode_remote_nonnull_string(buffer, pos)
+    type_, pos = read_int(buffer, pos)
+    status, pos = read_int(buffer, pos)
+    return RemoteDomainEventBlockJobMsg(dom, path, type_, status), pos
 
 
 def encode_remote_domain_event_block_job_msg(value: RemoteDomainEventBlockJobMsg, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.path, REMOTE_STRING_MAX, put)
-    put(_2i_to(value.type, value.status))
+    encode_remote_nonnull_string(value.path, put)
+    write_int(value.type, put)
+    write_int(value.status, put)
 
 
 class RemoteDomainEventCallbackBlockJobMsg(XdrStruct, frozen=True):
@@ -14233,20 +12148,13 @@ class RemoteDomainEventCallbackBlockJobMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_block_job_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackBlockJobMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI_ahead[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, size = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_2i[size]
-    msg_path, padding, msg_type, msg_status = unpack(buffer, pos)
-    msg_path = unpadded_text(msg_path, padding, zeros)
-    return RemoteDomainEventCallbackBlockJobMsg(callbackID, RemoteDomainEventBlockJobMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_path, msg_type, msg_status)), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_block_job_msg(buffer, pos)
+    return RemoteDomainEventCallbackBlockJobMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_block_job_msg(value: RemoteDomainEventCallbackBlockJobMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_block_job_msg(value.msg, put)
 
 
@@ -14272,46 +12180,20 @@ class RemoteDomainEventDiskChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_disk_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventDiskChangeMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        oldSrcPath, padding = unpack(buffer, pos)
-        oldSrcPath = unpadded_text(oldSrcPath, padding, zeros)
-        pos += length
-    elif flag == 0:
-        oldSrcPath = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        newSrcPath, padding = unpack(buffer, pos)
-        newSrcPath = unpadded_text(newSrcPath, padding, zeros)
-        pos += length
-    elif flag == 0:
-        newSrcPath = None
-    else:
-        raise no_boolean(pos - 4)
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_i[size]
-    devAlias, padding, reason = unpack(buffer, pos)
-    devAlias = unpadded_text(devAlias, padding, zeros)
-    return RemoteDomainEventDiskChangeMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), oldSrcPath, newSrcPath, devAlias, reason), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    oldSrcPath, pos = decode_remote_string(buffer, pos)
+    newSrcPath, pos = decode_remote_string(buffer, pos)
+    devAlias, pos = decode_remote_nonnull_string(buffer, pos)
+    reason, pos = read_int(buffer, pos)
+    return RemoteDomainEventDiskChangeMsg(dom, oldSrcPath, newSrcPath, devAlias, reason), pos
 
 
 def encode_remote_domain_event_disk_change_msg(value: RemoteDomainEventDiskChangeMsg, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.oldSrcPath, put)
     encode_remote_string(value.newSrcPath, put)
-    write_string(value.devAlias, REMOTE_STRING_MAX, put)
-    put(_i_to(value.reason))
+    encode_remote_nonnull_string(value.devAlias, put)
+    write_int(value.reason, put)
 
 
 class RemoteDomainEventCallbackDiskChangeMsg(XdrStruct, frozen=True):
@@ -14330,14 +12212,13 @@ class RemoteDomainEventCallbackDiskChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_disk_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackDiskChangeMsg, int]:
-    (callbackID,) = _i_from(buffer, pos)
-    pos += 4
+    callbackID, pos = read_int(buffer, pos)
     msg, pos = decode_remote_domain_event_disk_change_msg(buffer, pos)
     return RemoteDomainEventCallbackDiskChangeMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_disk_change_msg(value: RemoteDomainEventCallbackDiskChangeMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_disk_change_msg(value.msg, put)
 
 
@@ -14359,21 +12240,16 @@ class RemoteDomainEventTrayChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_tray_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventTrayChangeMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_i[size]
-    devAlias, padding, reason = unpack(buffer, pos)
-    devAlias = unpadded_text(devAlias, padding, zeros)
-    return RemoteDomainEventTrayChangeMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), devAlias, reason), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    devAlias, pos = decode_remote_nonnull_string(buffer, pos)
+    reason, pos = read_int(buffer, pos)
+    return RemoteDomainEventTrayChangeMsg(dom, devAlias, reason), pos
 
 
 def encode_remote_domain_event_tray_change_msg(value: RemoteDomainEventTrayChangeMsg, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.devAlias, REMOTE_STRING_MAX, put)
-    put(_i_to(value.reason))
+    encode_remote_nonnull_string(value.devAlias, put)
+    write_int(value.reason, put)
 
 
 class RemoteDomainEventCallbackTrayChangeMsg(XdrStruct, frozen=True):
@@ -14392,20 +12268,13 @@ class RemoteDomainEventCallbackTrayChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_tray_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackTrayChangeMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI_ahead[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, size = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_i[size]
-    msg_devAlias, padding, msg_reason = unpack(buffer, pos)
-    msg_devAlias = unpadded_text(msg_devAlias, padding, zeros)
-    return RemoteDomainEventCallbackTrayChangeMsg(callbackID, RemoteDomainEventTrayChangeMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_devAlias, msg_reason)), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_tray_change_msg(buffer, pos)
+    return RemoteDomainEventCallbackTrayChangeMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_tray_change_msg(value: RemoteDomainEventCallbackTrayChangeMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_tray_change_msg(value.msg, put)
 
 
@@ -14423,11 +12292,8 @@ class RemoteDomainEventPmwakeupMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_pmwakeup_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventPmwakeupMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventPmwakeupMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainEventPmwakeupMsg(dom), pos
 
 
 def encode_remote_domain_event_pmwakeup_msg(value: RemoteDomainEventPmwakeupMsg, put: Put) -> None:
@@ -14452,16 +12318,15 @@ class RemoteDomainEventCallbackPmwakeupMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_pmwakeup_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackPmwakeupMsg, int]:
-    callbackID, reason, size = _2iI_from(buffer, pos)
-    pos += 8
-    unpack, zeros, length = _text_16si[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    return RemoteDomainEventCallbackPmwakeupMsg(callbackID, reason, RemoteDomainEventPmwakeupMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id))), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    reason, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_pmwakeup_msg(buffer, pos)
+    return RemoteDomainEventCallbackPmwakeupMsg(callbackID, reason, msg), pos
 
 
 def encode_remote_domain_event_callback_pmwakeup_msg(value: RemoteDomainEventCallbackPmwakeupMsg, put: Put) -> None:
-    put(_2i_to(value.callbackID, value.reason))
+    write_int(value.callbackID, put)
+    write_int(value.reason, put)
     encode_remote_domain_event_pmwakeup_msg(value.msg, put)
 
 
@@ -14479,11 +12344,8 @@ class RemoteDomainEventPmsuspendMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_pmsuspend_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventPmsuspendMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventPmsuspendMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainEventPmsuspendMsg(dom), pos
 
 
 def encode_remote_domain_event_pmsuspend_msg(value: RemoteDomainEventPmsuspendMsg, put: Put) -> None:
@@ -14508,16 +12370,15 @@ class RemoteDomainEventCallbackPmsuspendMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_pmsuspend_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackPmsuspendMsg, int]:
-    callbackID, reason, size = _2iI_from(buffer, pos)
-    pos += 8
-    unpack, zeros, length = _text_16si[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    return RemoteDomainEventCallbackPmsuspendMsg(callbackID, reason, RemoteDomainEventPmsuspendMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id))), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    reason, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_pmsuspend_msg(buffer, pos)
+    return RemoteDomainEventCallbackPmsuspendMsg(callbackID, reason, msg), pos
 
 
 def encode_remote_domain_event_callback_pmsuspend_msg(value: RemoteDomainEventCallbackPmsuspendMsg, put: Put) -> None:
-    put(_2i_to(value.callbackID, value.reason))
+    write_int(value.callbackID, put)
+    write_int(value.reason, put)
     encode_remote_domain_event_pmsuspend_msg(value.msg, put)
 
 
@@ -14537,16 +12398,14 @@ class RemoteDomainEventBalloonChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_balloon_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventBalloonChangeMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siQ[size]
-    dom_name, padding, dom_uuid, dom_id, actual = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventBalloonChangeMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), actual), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    actual, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainEventBalloonChangeMsg(dom, actual), pos
 
 
 def encode_remote_domain_event_balloon_change_msg(value: RemoteDomainEventBalloonChangeMsg, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_Q_to(value.actual))
+    write_unsigned_hyper(value.actual, put)
 
 
 class RemoteDomainEventCallbackBalloonChangeMsg(XdrStruct, frozen=True):
@@ -14565,16 +12424,13 @@ class RemoteDomainEventCallbackBalloonChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_balloon_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackBalloonChangeMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siQ[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, msg_actual = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    return RemoteDomainEventCallbackBalloonChangeMsg(callbackID, RemoteDomainEventBalloonChangeMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_actual)), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_balloon_change_msg(buffer, pos)
+    return RemoteDomainEventCallbackBalloonChangeMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_balloon_change_msg(value: RemoteDomainEventCallbackBalloonChangeMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_balloon_change_msg(value.msg, put)
 
 
@@ -14592,11 +12448,8 @@ class RemoteDomainEventPmsuspendDiskMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_pmsuspend_disk_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventPmsuspendDiskMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventPmsuspendDiskMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainEventPmsuspendDiskMsg(dom), pos
 
 
 def encode_remote_domain_event_pmsuspend_disk_msg(value: RemoteDomainEventPmsuspendDiskMsg, put: Put) -> None:
@@ -14621,16 +12474,15 @@ class RemoteDomainEventCallbackPmsuspendDiskMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_pmsuspend_disk_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackPmsuspendDiskMsg, int]:
-    callbackID, reason, size = _2iI_from(buffer, pos)
-    pos += 8
-    unpack, zeros, length = _text_16si[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    return RemoteDomainEventCallbackPmsuspendDiskMsg(callbackID, reason, RemoteDomainEventPmsuspendDiskMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id))), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    reason, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_pmsuspend_disk_msg(buffer, pos)
+    return RemoteDomainEventCallbackPmsuspendDiskMsg(callbackID, reason, msg), pos
 
 
 def encode_remote_domain_event_callback_pmsuspend_disk_msg(value: RemoteDomainEventCallbackPmsuspendDiskMsg, put: Put) -> None:
-    put(_2i_to(value.callbackID, value.reason))
+    write_int(value.callbackID, put)
+    write_int(value.reason, put)
     encode_remote_domain_event_pmsuspend_disk_msg(value.msg, put)
 
 
@@ -14650,16 +12502,14 @@ class RemoteDomainManagedSaveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_managed_save_args(buffer: bytes, pos: int) -> tuple[RemoteDomainManagedSaveArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainManagedSaveArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainManagedSaveArgs(dom, flags), pos
 
 
 def encode_remote_domain_managed_save_args(value: RemoteDomainManagedSaveArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainHasManagedSaveImageArgs(XdrStruct, frozen=True):
@@ -14678,16 +12528,14 @@ class RemoteDomainHasManagedSaveImageArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_has_managed_save_image_args(buffer: bytes, pos: int) -> tuple[RemoteDomainHasManagedSaveImageArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainHasManagedSaveImageArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainHasManagedSaveImageArgs(dom, flags), pos
 
 
 def encode_remote_domain_has_managed_save_image_args(value: RemoteDomainHasManagedSaveImageArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainHasManagedSaveImageRet(XdrStruct, frozen=True):
@@ -14704,11 +12552,12 @@ class RemoteDomainHasManagedSaveImageRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_has_managed_save_image_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainHasManagedSaveImageRet, int]:
-    return RemoteDomainHasManagedSaveImageRet(*_i_from(buffer, pos)), pos + 4
+    result, pos = read_int(buffer, pos)
+    return RemoteDomainHasManagedSaveImageRet(result), pos
 
 
 def encode_remote_domain_has_managed_save_image_ret(value: RemoteDomainHasManagedSaveImageRet, put: Put) -> None:
-    put(_i_to(value.result))
+    write_int(value.result, put)
 
 
 class RemoteDomainManagedSaveRemoveArgs(XdrStruct, frozen=True):
@@ -14727,16 +12576,14 @@ class RemoteDomainManagedSaveRemoveArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_managed_save_remove_args(buffer: bytes, pos: int) -> tuple[RemoteDomainManagedSaveRemoveArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainManagedSaveRemoveArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainManagedSaveRemoveArgs(dom, flags), pos
 
 
 def encode_remote_domain_managed_save_remove_args(value: RemoteDomainManagedSaveRemoveArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainManagedSaveGetXmlDescArgs(XdrStruct, frozen=True):
@@ -14755,16 +12602,14 @@ class RemoteDomainManagedSaveGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_managed_save_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainManagedSaveGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainManagedSaveGetXmlDescArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainManagedSaveGetXmlDescArgs(dom, flags), pos
 
 
 def encode_remote_domain_managed_save_get_xml_desc_args(value: RemoteDomainManagedSaveGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainManagedSaveGetXmlDescRet(XdrStruct, frozen=True):
@@ -14781,15 +12626,12 @@ class RemoteDomainManagedSaveGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_managed_save_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainManagedSaveGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainManagedSaveGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainManagedSaveGetXmlDescRet(xml), pos
 
 
 def encode_remote_domain_managed_save_get_xml_desc_ret(value: RemoteDomainManagedSaveGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteDomainManagedSaveDefineXmlArgs(XdrStruct, frozen=True):
@@ -14810,29 +12652,16 @@ class RemoteDomainManagedSaveDefineXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_managed_save_define_xml_args(buffer: bytes, pos: int) -> tuple[RemoteDomainManagedSaveDefineXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dxml, padding = unpack(buffer, pos)
-        dxml = unpadded_text(dxml, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dxml = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainManagedSaveDefineXmlArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), dxml, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    dxml, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainManagedSaveDefineXmlArgs(dom, dxml, flags), pos
 
 
 def encode_remote_domain_managed_save_define_xml_args(value: RemoteDomainManagedSaveDefineXmlArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.dxml, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotCreateXmlArgs(XdrStruct, frozen=True):
@@ -14853,21 +12682,16 @@ class RemoteDomainSnapshotCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotCreateXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    xml_desc, padding, flags = unpack(buffer, pos)
-    xml_desc = unpadded_text(xml_desc, padding, zeros)
-    return RemoteDomainSnapshotCreateXmlArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml_desc, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    xml_desc, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotCreateXmlArgs(dom, xml_desc, flags), pos
 
 
 def encode_remote_domain_snapshot_create_xml_args(value: RemoteDomainSnapshotCreateXmlArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.xml_desc, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml_desc, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotCreateXmlRet(XdrStruct, frozen=True):
@@ -14884,15 +12708,8 @@ class RemoteDomainSnapshotCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotCreateXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snap_name, padding, size = unpack(buffer, pos)
-    snap_name = unpadded_text(snap_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16si[size]
-    snap_dom_name, padding, snap_dom_uuid, snap_dom_id = unpack(buffer, pos)
-    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
-    return RemoteDomainSnapshotCreateXmlRet(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id))), pos + length
+    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    return RemoteDomainSnapshotCreateXmlRet(snap), pos
 
 
 def encode_remote_domain_snapshot_create_xml_ret(value: RemoteDomainSnapshotCreateXmlRet, put: Put) -> None:
@@ -14915,20 +12732,14 @@ class RemoteDomainSnapshotGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snap_name, padding, size = unpack(buffer, pos)
-    snap_name = unpadded_text(snap_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16siI[size]
-    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
-    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
-    return RemoteDomainSnapshotGetXmlDescArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
+    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotGetXmlDescArgs(snap, flags), pos
 
 
 def encode_remote_domain_snapshot_get_xml_desc_args(value: RemoteDomainSnapshotGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_domain_snapshot(value.snap, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotGetXmlDescRet(XdrStruct, frozen=True):
@@ -14945,15 +12756,12 @@ class RemoteDomainSnapshotGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainSnapshotGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainSnapshotGetXmlDescRet(xml), pos
 
 
 def encode_remote_domain_snapshot_get_xml_desc_ret(value: RemoteDomainSnapshotGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteDomainSnapshotNumArgs(XdrStruct, frozen=True):
@@ -14972,16 +12780,14 @@ class RemoteDomainSnapshotNumArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_num_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotNumArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSnapshotNumArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotNumArgs(dom, flags), pos
 
 
 def encode_remote_domain_snapshot_num_args(value: RemoteDomainSnapshotNumArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotNumRet(XdrStruct, frozen=True):
@@ -14998,11 +12804,12 @@ class RemoteDomainSnapshotNumRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_num_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotNumRet, int]:
-    return RemoteDomainSnapshotNumRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteDomainSnapshotNumRet(num), pos
 
 
 def encode_remote_domain_snapshot_num_ret(value: RemoteDomainSnapshotNumRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteDomainSnapshotListNamesArgs(XdrStruct, frozen=True):
@@ -15023,16 +12830,16 @@ class RemoteDomainSnapshotListNamesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_list_names_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotListNamesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, maxnames, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSnapshotListNamesArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), maxnames, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    maxnames, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotListNamesArgs(dom, maxnames, flags), pos
 
 
 def encode_remote_domain_snapshot_list_names_args(value: RemoteDomainSnapshotListNamesArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_iI_to(value.maxnames, value.flags))
+    write_int(value.maxnames, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotListNamesRet(XdrStruct, frozen=True):
@@ -15049,25 +12856,12 @@ class RemoteDomainSnapshotListNamesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_list_names_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotListNamesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_SNAPSHOT_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteDomainSnapshotListNamesRet(names), pos
 
 
 def encode_remote_domain_snapshot_list_names_ret(value: RemoteDomainSnapshotListNamesRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteDomainListAllSnapshotsArgs(XdrStruct, frozen=True):
@@ -15088,16 +12882,16 @@ class RemoteDomainListAllSnapshotsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_list_all_snapshots_args(buffer: bytes, pos: int) -> tuple[RemoteDomainListAllSnapshotsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, need_results, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainListAllSnapshotsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), need_results, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainListAllSnapshotsArgs(dom, need_results, flags), pos
 
 
 def encode_remote_domain_list_all_snapshots_args(value: RemoteDomainListAllSnapshotsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainListAllSnapshotsRet(XdrStruct, frozen=True):
@@ -15117,31 +12911,14 @@ class RemoteDomainListAllSnapshotsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_list_all_snapshots_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainListAllSnapshotsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_SNAPSHOT_LIST_MAX or count * 28 > len(buffer) - pos:
-        raise too_many(count, pos)
-    snapshots = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_I_ahead[size]
-        item_name, padding, size = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text_16si[size]
-        item_dom_name, padding, item_dom_uuid, item_dom_id = unpack(buffer, pos)
-        item_dom_name = unpadded_text(item_dom_name, padding, zeros)
-        pos += length
-        snapshots.append(RemoteNonnullDomainSnapshot(item_name, RemoteNonnullDomain(item_dom_name, item_dom_uuid, item_dom_id)))
-    (ret,) = _i_from(buffer, pos)
-    return RemoteDomainListAllSnapshotsRet(snapshots, ret), pos + 4
+    snapshots, pos = read_array(buffer, pos, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, decode_remote_nonnull_domain_snapshot, min_size=28)
+    ret, pos = read_int(buffer, pos)
+    return RemoteDomainListAllSnapshotsRet(snapshots, ret), pos
 
 
 def encode_remote_domain_list_all_snapshots_ret(value: RemoteDomainListAllSnapshotsRet, put: Put) -> None:
-    write_count(len(value.snapshots), REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, put)
-    for item in value.snapshots:
-        encode_remote_nonnull_domain_snapshot(item, put)
-    put(_i_to(value.ret))
+    write_array(value.snapshots, put, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, encode_remote_nonnull_domain_snapshot)
+    write_int(value.ret, put)
 
 
 class RemoteDomainSnapshotNumChildrenArgs(XdrStruct, frozen=True):
@@ -15160,20 +12937,14 @@ class RemoteDomainSnapshotNumChildrenArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_num_children_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotNumChildrenArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snap_name, padding, size = unpack(buffer, pos)
-    snap_name = unpadded_text(snap_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16siI[size]
-    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
-    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
-    return RemoteDomainSnapshotNumChildrenArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
+    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotNumChildrenArgs(snap, flags), pos
 
 
 def encode_remote_domain_snapshot_num_children_args(value: RemoteDomainSnapshotNumChildrenArgs, put: Put) -> None:
     encode_remote_nonnull_domain_snapshot(value.snap, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotNumChildrenRet(XdrStruct, frozen=True):
@@ -15190,11 +12961,12 @@ class RemoteDomainSnapshotNumChildrenRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_num_children_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotNumChildrenRet, int]:
-    return RemoteDomainSnapshotNumChildrenRet(*_i_from(buffer, pos)), pos + 4
+    num, pos = read_int(buffer, pos)
+    return RemoteDomainSnapshotNumChildrenRet(num), pos
 
 
 def encode_remote_domain_snapshot_num_children_ret(value: RemoteDomainSnapshotNumChildrenRet, put: Put) -> None:
-    put(_i_to(value.num))
+    write_int(value.num, put)
 
 
 class RemoteDomainSnapshotListChildrenNamesArgs(XdrStruct, frozen=True):
@@ -15215,20 +12987,16 @@ class RemoteDomainSnapshotListChildrenNamesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_list_children_names_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotListChildrenNamesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snap_name, padding, size = unpack(buffer, pos)
-    snap_name = unpadded_text(snap_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16s2iI[size]
-    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, maxnames, flags = unpack(buffer, pos)
-    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
-    return RemoteDomainSnapshotListChildrenNamesArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), maxnames, flags), pos + length
+    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    maxnames, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotListChildrenNamesArgs(snap, maxnames, flags), pos
 
 
 def encode_remote_domain_snapshot_list_children_names_args(value: RemoteDomainSnapshotListChildrenNamesArgs, put: Put) -> None:
     encode_remote_nonnull_domain_snapshot(value.snap, put)
-    put(_iI_to(value.maxnames, value.flags))
+    write_int(value.maxnames, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotListChildrenNamesRet(XdrStruct, frozen=True):
@@ -15245,25 +13013,12 @@ class RemoteDomainSnapshotListChildrenNamesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_list_children_names_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotListChildrenNamesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_SNAPSHOT_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    names = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        names.append(item)
+    names, pos = read_array(buffer, pos, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteDomainSnapshotListChildrenNamesRet(names), pos
 
 
 def encode_remote_domain_snapshot_list_children_names_ret(value: RemoteDomainSnapshotListChildrenNamesRet, put: Put) -> None:
-    write_count(len(value.names), REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, put)
-    for item in value.names:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.names, put, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, encode_remote_nonnull_string)
 
 
 class RemoteDomainSnapshotListAllChildrenArgs(XdrStruct, frozen=True):
@@ -15284,20 +13039,16 @@ class RemoteDomainSnapshotListAllChildrenArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_list_all_children_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotListAllChildrenArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snapshot_name, padding, size = unpack(buffer, pos)
-    snapshot_name = unpadded_text(snapshot_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16s2iI[size]
-    snapshot_dom_name, padding, snapshot_dom_uuid, snapshot_dom_id, need_results, flags = unpack(buffer, pos)
-    snapshot_dom_name = unpadded_text(snapshot_dom_name, padding, zeros)
-    return RemoteDomainSnapshotListAllChildrenArgs(RemoteNonnullDomainSnapshot(snapshot_name, RemoteNonnullDomain(snapshot_dom_name, snapshot_dom_uuid, snapshot_dom_id)), need_results, flags), pos + length
+    snapshot, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotListAllChildrenArgs(snapshot, need_results, flags), pos
 
 
 def encode_remote_domain_snapshot_list_all_children_args(value: RemoteDomainSnapshotListAllChildrenArgs, put: Put) -> None:
     encode_remote_nonnull_domain_snapshot(value.snapshot, put)
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotListAllChildrenRet(XdrStruct, frozen=True):
@@ -15317,31 +13068,14 @@ class RemoteDomainSnapshotListAllChildrenRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_list_all_children_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotListAllChildrenRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_SNAPSHOT_LIST_MAX or count * 28 > len(buffer) - pos:
-        raise too_many(count, pos)
-    snapshots = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_I_ahead[size]
-        item_name, padding, size = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text_16si[size]
-        item_dom_name, padding, item_dom_uuid, item_dom_id = unpack(buffer, pos)
-        item_dom_name = unpadded_text(item_dom_name, padding, zeros)
-        pos += length
-        snapshots.append(RemoteNonnullDomainSnapshot(item_name, RemoteNonnullDomain(item_dom_name, item_dom_uuid, item_dom_id)))
-    (ret,) = _i_from(buffer, pos)
-    return RemoteDomainSnapshotListAllChildrenRet(snapshots, ret), pos + 4
+    snapshots, pos = read_array(buffer, pos, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, decode_remote_nonnull_domain_snapshot, min_size=28)
+    ret, pos = read_int(buffer, pos)
+    return RemoteDomainSnapshotListAllChildrenRet(snapshots, ret), pos
 
 
 def encode_remote_domain_snapshot_list_all_children_ret(value: RemoteDomainSnapshotListAllChildrenRet, put: Put) -> None:
-    write_count(len(value.snapshots), REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, put)
-    for item in value.snapshots:
-        encode_remote_nonnull_domain_snapshot(item, put)
-    put(_i_to(value.ret))
+    write_array(value.snapshots, put, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, encode_remote_nonnull_domain_snapshot)
+    write_int(value.ret, put)
 
 
 class RemoteDomainSnapshotLookupByNameArgs(XdrStruct, frozen=True):
@@ -15362,21 +13096,16 @@ class RemoteDomainSnapshotLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotLookupByNameArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    name, padding, flags = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteDomainSnapshotLookupByNameArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), name, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotLookupByNameArgs(dom, name, flags), pos
 
 
 def encode_remote_domain_snapshot_lookup_by_name_args(value: RemoteDomainSnapshotLookupByNameArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.name, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotLookupByNameRet(XdrStruct, frozen=True):
@@ -15393,15 +13122,8 @@ class RemoteDomainSnapshotLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotLookupByNameRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snap_name, padding, size = unpack(buffer, pos)
-    snap_name = unpadded_text(snap_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16si[size]
-    snap_dom_name, padding, snap_dom_uuid, snap_dom_id = unpack(buffer, pos)
-    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
-    return RemoteDomainSnapshotLookupByNameRet(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id))), pos + length
+    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    return RemoteDomainSnapshotLookupByNameRet(snap), pos
 
 
 def encode_remote_domain_snapshot_lookup_by_name_ret(value: RemoteDomainSnapshotLookupByNameRet, put: Put) -> None:
@@ -15424,16 +13146,14 @@ class RemoteDomainHasCurrentSnapshotArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_has_current_snapshot_args(buffer: bytes, pos: int) -> tuple[RemoteDomainHasCurrentSnapshotArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainHasCurrentSnapshotArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainHasCurrentSnapshotArgs(dom, flags), pos
 
 
 def encode_remote_domain_has_current_snapshot_args(value: RemoteDomainHasCurrentSnapshotArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainHasCurrentSnapshotRet(XdrStruct, frozen=True):
@@ -15450,11 +13170,12 @@ class RemoteDomainHasCurrentSnapshotRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_has_current_snapshot_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainHasCurrentSnapshotRet, int]:
-    return RemoteDomainHasCurrentSnapshotRet(*_i_from(buffer, pos)), pos + 4
+    result, pos = read_int(buffer, pos)
+    return RemoteDomainHasCurrentSnapshotRet(result), pos
 
 
 def encode_remote_domain_has_current_snapshot_ret(value: RemoteDomainHasCurrentSnapshotRet, put: Put) -> None:
-    put(_i_to(value.result))
+    write_int(value.result, put)
 
 
 class RemoteDomainSnapshotGetParentArgs(XdrStruct, frozen=True):
@@ -15473,20 +13194,14 @@ class RemoteDomainSnapshotGetParentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_get_parent_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotGetParentArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snap_name, padding, size = unpack(buffer, pos)
-    snap_name = unpadded_text(snap_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16siI[size]
-    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
-    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
-    return RemoteDomainSnapshotGetParentArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
+    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotGetParentArgs(snap, flags), pos
 
 
 def encode_remote_domain_snapshot_get_parent_args(value: RemoteDomainSnapshotGetParentArgs, put: Put) -> None:
     encode_remote_nonnull_domain_snapshot(value.snap, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotGetParentRet(XdrStruct, frozen=True):
@@ -15503,15 +13218,8 @@ class RemoteDomainSnapshotGetParentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_get_parent_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotGetParentRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snap_name, padding, size = unpack(buffer, pos)
-    snap_name = unpadded_text(snap_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16si[size]
-    snap_dom_name, padding, snap_dom_uuid, snap_dom_id = unpack(buffer, pos)
-    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
-    return RemoteDomainSnapshotGetParentRet(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id))), pos + length
+    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    return RemoteDomainSnapshotGetParentRet(snap), pos
 
 
 def encode_remote_domain_snapshot_get_parent_ret(value: RemoteDomainSnapshotGetParentRet, put: Put) -> None:
@@ -15534,16 +13242,14 @@ class RemoteDomainSnapshotCurrentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_current_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotCurrentArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSnapshotCurrentArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotCurrentArgs(dom, flags), pos
 
 
 def encode_remote_domain_snapshot_current_args(value: RemoteDomainSnapshotCurrentArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotCurrentRet(XdrStruct, frozen=True):
@@ -15560,15 +13266,8 @@ class RemoteDomainSnapshotCurrentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_current_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotCurrentRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snap_name, padding, size = unpack(buffer, pos)
-    snap_name = unpadded_text(snap_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16si[size]
-    snap_dom_name, padding, snap_dom_uuid, snap_dom_id = unpack(buffer, pos)
-    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
-    return RemoteDomainSnapshotCurrentRet(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id))), pos + length
+    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    return RemoteDomainSnapshotCurrentRet(snap), pos
 
 
 def encode_remote_domain_snapshot_current_ret(value: RemoteDomainSnapshotCurrentRet, put: Put) -> None:
@@ -15591,20 +13290,14 @@ class RemoteDomainSnapshotIsCurrentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_is_current_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotIsCurrentArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snap_name, padding, size = unpack(buffer, pos)
-    snap_name = unpadded_text(snap_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16siI[size]
-    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
-    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
-    return RemoteDomainSnapshotIsCurrentArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
+    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotIsCurrentArgs(snap, flags), pos
 
 
 def encode_remote_domain_snapshot_is_current_args(value: RemoteDomainSnapshotIsCurrentArgs, put: Put) -> None:
     encode_remote_nonnull_domain_snapshot(value.snap, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotIsCurrentRet(XdrStruct, frozen=True):
@@ -15621,11 +13314,12 @@ class RemoteDomainSnapshotIsCurrentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_is_current_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotIsCurrentRet, int]:
-    return RemoteDomainSnapshotIsCurrentRet(*_i_from(buffer, pos)), pos + 4
+    current, pos = read_int(buffer, pos)
+    return RemoteDomainSnapshotIsCurrentRet(current), pos
 
 
 def encode_remote_domain_snapshot_is_current_ret(value: RemoteDomainSnapshotIsCurrentRet, put: Put) -> None:
-    put(_i_to(value.current))
+    write_int(value.current, put)
 
 
 class RemoteDomainSnapshotHasMetadataArgs(XdrStruct, frozen=True):
@@ -15644,20 +13338,14 @@ class RemoteDomainSnapshotHasMetadataArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_has_metadata_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotHasMetadataArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snap_name, padding, size = unpack(buffer, pos)
-    snap_name = unpadded_text(snap_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16siI[size]
-    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
-    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
-    return RemoteDomainSnapshotHasMetadataArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
+    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotHasMetadataArgs(snap, flags), pos
 
 
 def encode_remote_domain_snapshot_has_metadata_args(value: RemoteDomainSnapshotHasMetadataArgs, put: Put) -> None:
     encode_remote_nonnull_domain_snapshot(value.snap, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotHasMetadataRet(XdrStruct, frozen=True):
@@ -15674,11 +13362,12 @@ class RemoteDomainSnapshotHasMetadataRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_has_metadata_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotHasMetadataRet, int]:
-    return RemoteDomainSnapshotHasMetadataRet(*_i_from(buffer, pos)), pos + 4
+    metadata, pos = read_int(buffer, pos)
+    return RemoteDomainSnapshotHasMetadataRet(metadata), pos
 
 
 def encode_remote_domain_snapshot_has_metadata_ret(value: RemoteDomainSnapshotHasMetadataRet, put: Put) -> None:
-    put(_i_to(value.metadata))
+    write_int(value.metadata, put)
 
 
 class RemoteDomainRevertToSnapshotArgs(XdrStruct, frozen=True):
@@ -15697,20 +13386,14 @@ class RemoteDomainRevertToSnapshotArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_revert_to_snapshot_args(buffer: bytes, pos: int) -> tuple[RemoteDomainRevertToSnapshotArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snap_name, padding, size = unpack(buffer, pos)
-    snap_name = unpadded_text(snap_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16siI[size]
-    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
-    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
-    return RemoteDomainRevertToSnapshotArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
+    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainRevertToSnapshotArgs(snap, flags), pos
 
 
 def encode_remote_domain_revert_to_snapshot_args(value: RemoteDomainRevertToSnapshotArgs, put: Put) -> None:
     encode_remote_nonnull_domain_snapshot(value.snap, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSnapshotDeleteArgs(XdrStruct, frozen=True):
@@ -15729,20 +13412,14 @@ class RemoteDomainSnapshotDeleteArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_snapshot_delete_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSnapshotDeleteArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    snap_name, padding, size = unpack(buffer, pos)
-    snap_name = unpadded_text(snap_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16siI[size]
-    snap_dom_name, padding, snap_dom_uuid, snap_dom_id, flags = unpack(buffer, pos)
-    snap_dom_name = unpadded_text(snap_dom_name, padding, zeros)
-    return RemoteDomainSnapshotDeleteArgs(RemoteNonnullDomainSnapshot(snap_name, RemoteNonnullDomain(snap_dom_name, snap_dom_uuid, snap_dom_id)), flags), pos + length
+    snap, pos = decode_remote_nonnull_domain_snapshot(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSnapshotDeleteArgs(snap, flags), pos
 
 
 def encode_remote_domain_snapshot_delete_args(value: RemoteDomainSnapshotDeleteArgs, put: Put) -> None:
     encode_remote_nonnull_domain_snapshot(value.snap, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainOpenConsoleArgs(XdrStruct, frozen=True):
@@ -15763,29 +13440,16 @@ class RemoteDomainOpenConsoleArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_open_console_args(buffer: bytes, pos: int) -> tuple[RemoteDomainOpenConsoleArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dev_name, padding = unpack(buffer, pos)
-        dev_name = unpadded_text(dev_name, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dev_name = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainOpenConsoleArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), dev_name, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    dev_name, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainOpenConsoleArgs(dom, dev_name, flags), pos
 
 
 def encode_remote_domain_open_console_args(value: RemoteDomainOpenConsoleArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.dev_name, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainOpenChannelArgs(XdrStruct, frozen=True):
@@ -15806,29 +13470,16 @@ class RemoteDomainOpenChannelArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_open_channel_args(buffer: bytes, pos: int) -> tuple[RemoteDomainOpenChannelArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        name, padding = unpack(buffer, pos)
-        name = unpadded_text(name, padding, zeros)
-        pos += length
-    elif flag == 0:
-        name = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainOpenChannelArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), name, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    name, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainOpenChannelArgs(dom, name, flags), pos
 
 
 def encode_remote_domain_open_channel_args(value: RemoteDomainOpenChannelArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.name, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStorageVolUploadArgs(XdrStruct, frozen=True):
@@ -15851,24 +13502,18 @@ class RemoteStorageVolUploadArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_upload_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolUploadArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_2QI[size]
-    vol_key, padding, offset, length_, flags = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolUploadArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), offset, length_, flags), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    offset, pos = read_unsigned_hyper(buffer, pos)
+    length, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStorageVolUploadArgs(vol, offset, length, flags), pos
 
 
 def encode_remote_storage_vol_upload_args(value: RemoteStorageVolUploadArgs, put: Put) -> None:
     encode_remote_nonnull_storage_vol(value.vol, put)
-    put(_2QI_to(value.offset, value.length, value.flags))
+    write_unsigned_hyper(value.offset, put)
+    write_unsigned_hyper(value.length, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStorageVolDownloadArgs(XdrStruct, frozen=True):
@@ -15891,24 +13536,18 @@ class RemoteStorageVolDownloadArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_vol_download_args(buffer: bytes, pos: int) -> tuple[RemoteStorageVolDownloadArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_pool, padding, size = unpack(buffer, pos)
-    vol_pool = unpadded_text(vol_pool, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    vol_name, padding, size = unpack(buffer, pos)
-    vol_name = unpadded_text(vol_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_2QI[size]
-    vol_key, padding, offset, length_, flags = unpack(buffer, pos)
-    vol_key = unpadded_text(vol_key, padding, zeros)
-    return RemoteStorageVolDownloadArgs(RemoteNonnullStorageVol(vol_pool, vol_name, vol_key), offset, length_, flags), pos + length
+    vol, pos = decode_remote_nonnull_storage_vol(buffer, pos)
+    offset, pos = read_unsigned_hyper(buffer, pos)
+    length, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStorageVolDownloadArgs(vol, offset, length, flags), pos
 
 
 def encode_remote_storage_vol_download_args(value: RemoteStorageVolDownloadArgs, put: Put) -> None:
     encode_remote_nonnull_storage_vol(value.vol, put)
-    put(_2QI_to(value.offset, value.length, value.flags))
+    write_unsigned_hyper(value.offset, put)
+    write_unsigned_hyper(value.length, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetStateArgs(XdrStruct, frozen=True):
@@ -15927,16 +13566,14 @@ class RemoteDomainGetStateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_state_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetStateArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetStateArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetStateArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_state_args(value: RemoteDomainGetStateArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetStateRet(XdrStruct, frozen=True):
@@ -15955,11 +13592,14 @@ class RemoteDomainGetStateRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_state_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetStateRet, int]:
-    return RemoteDomainGetStateRet(*_2i_from(buffer, pos)), pos + 8
+    state, pos = read_int(buffer, pos)
+    reason, pos = read_int(buffer, pos)
+    return RemoteDomainGetStateRet(state, reason), pos
 
 
 def encode_remote_domain_get_state_ret(value: RemoteDomainGetStateRet, put: Put) -> None:
-    put(_2i_to(value.state, value.reason))
+    write_int(value.state, put)
+    write_int(value.reason, put)
 
 
 class RemoteDomainMigrateBegin3Args(XdrStruct, frozen=True):
@@ -15985,43 +13625,20 @@ class RemoteDomainMigrateBegin3Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_begin3_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateBegin3Args, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        xmlin, padding = unpack(buffer, pos)
-        xmlin = unpadded_text(xmlin, padding, zeros)
-        pos += length
-    elif flag == 0:
-        xmlin = None
-    else:
-        raise no_boolean(pos - 4)
-    flags, flag = _QI_from(buffer, pos)
-    pos += 12
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dname, padding = unpack(buffer, pos)
-        dname = unpadded_text(dname, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dname = None
-    else:
-        raise no_boolean(pos - 4)
-    (bandwidth,) = _Q_from(buffer, pos)
-    return RemoteDomainMigrateBegin3Args(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xmlin, flags, dname, bandwidth), pos + 8
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    xmlin, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_hyper(buffer, pos)
+    dname, pos = decode_remote_string(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainMigrateBegin3Args(dom, xmlin, flags, dname, bandwidth), pos
 
 
 def encode_remote_domain_migrate_begin3_args(value: RemoteDomainMigrateBegin3Args, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.xmlin, put)
-    put(_Q_to(value.flags))
+    write_unsigned_hyper(value.flags, put)
     encode_remote_string(value.dname, put)
-    put(_Q_to(value.bandwidth))
+    write_unsigned_hyper(value.bandwidth, put)
 
 
 class RemoteDomainMigrateBegin3Ret(XdrStruct, frozen=True):
@@ -16040,20 +13657,14 @@ class RemoteDomainMigrateBegin3Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_begin3_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateBegin3Ret, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead_63[size]
-    cookie_out, padding, size = unpack(buffer, pos)
-    cookie_out = unpadded(cookie_out, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainMigrateBegin3Ret(cookie_out, xml), pos + length
+    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainMigrateBegin3Ret(cookie_out, xml), pos
 
 
 def encode_remote_domain_migrate_begin3_ret(value: RemoteDomainMigrateBegin3Ret, put: Put) -> None:
-    write_opaque(value.cookie_out, REMOTE_MIGRATE_COOKIE_MAX, put)
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    write_opaque(value.cookie_out, put, REMOTE_MIGRATE_COOKIE_MAX)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteDomainMigratePrepare3Args(XdrStruct, frozen=True):
@@ -16081,48 +13692,22 @@ class RemoteDomainMigratePrepare3Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare3_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepare3Args, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_62[size]
-    cookie_in, padding, flag = unpack(buffer, pos)
-    cookie_in = unpadded(cookie_in, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri_in, padding = unpack(buffer, pos)
-        uri_in = unpadded_text(uri_in, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri_in = None
-    else:
-        raise no_boolean(pos - 4)
-    flags, flag = _QI_from(buffer, pos)
-    pos += 12
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dname, padding = unpack(buffer, pos)
-        dname = unpadded_text(dname, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dname = None
-    else:
-        raise no_boolean(pos - 4)
-    bandwidth, size = _QI_from(buffer, pos)
-    pos += 8
-    unpack, zeros, length = _text[size]
-    dom_xml, padding = unpack(buffer, pos)
-    dom_xml = unpadded_text(dom_xml, padding, zeros)
-    return RemoteDomainMigratePrepare3Args(cookie_in, uri_in, flags, dname, bandwidth, dom_xml), pos + length
+    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    uri_in, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_hyper(buffer, pos)
+    dname, pos = decode_remote_string(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    dom_xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainMigratePrepare3Args(cookie_in, uri_in, flags, dname, bandwidth, dom_xml), pos
 
 
 def encode_remote_domain_migrate_prepare3_args(value: RemoteDomainMigratePrepare3Args, put: Put) -> None:
-    write_opaque(value.cookie_in, REMOTE_MIGRATE_COOKIE_MAX, put)
+    write_opaque(value.cookie_in, put, REMOTE_MIGRATE_COOKIE_MAX)
     encode_remote_string(value.uri_in, put)
-    put(_Q_to(value.flags))
+    write_unsigned_hyper(value.flags, put)
     encode_remote_string(value.dname, put)
-    put(_Q_to(value.bandwidth))
-    write_string(value.dom_xml, REMOTE_STRING_MAX, put)
+    write_unsigned_hyper(value.bandwidth, put)
+    encode_remote_nonnull_string(value.dom_xml, put)
 
 
 class RemoteDomainMigratePrepare3Ret(XdrStruct, frozen=True):
@@ -16141,26 +13726,13 @@ class RemoteDomainMigratePrepare3Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare3_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepare3Ret, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_62[size]
-    cookie_out, padding, flag = unpack(buffer, pos)
-    cookie_out = unpadded(cookie_out, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri_out, padding = unpack(buffer, pos)
-        uri_out = unpadded_text(uri_out, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri_out = None
-    else:
-        raise no_boolean(pos - 4)
+    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    uri_out, pos = decode_remote_string(buffer, pos)
     return RemoteDomainMigratePrepare3Ret(cookie_out, uri_out), pos
 
 
 def encode_remote_domain_migrate_prepare3_ret(value: RemoteDomainMigratePrepare3Ret, put: Put) -> None:
-    write_opaque(value.cookie_out, REMOTE_MIGRATE_COOKIE_MAX, put)
+    write_opaque(value.cookie_out, put, REMOTE_MIGRATE_COOKIE_MAX)
     encode_remote_string(value.uri_out, put)
 
 
@@ -16187,35 +13759,20 @@ class RemoteDomainMigratePrepareTunnel3Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_tunnel3_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareTunnel3Args, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_QI_99[size]
-    cookie_in, padding, flags, flag = unpack(buffer, pos)
-    cookie_in = unpadded(cookie_in, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dname, padding = unpack(buffer, pos)
-        dname = unpadded_text(dname, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dname = None
-    else:
-        raise no_boolean(pos - 4)
-    bandwidth, size = _QI_from(buffer, pos)
-    pos += 8
-    unpack, zeros, length = _text[size]
-    dom_xml, padding = unpack(buffer, pos)
-    dom_xml = unpadded_text(dom_xml, padding, zeros)
-    return RemoteDomainMigratePrepareTunnel3Args(cookie_in, flags, dname, bandwidth, dom_xml), pos + length
+    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    flags, pos = read_unsigned_hyper(buffer, pos)
+    dname, pos = decode_remote_string(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    dom_xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainMigratePrepareTunnel3Args(cookie_in, flags, dname, bandwidth, dom_xml), pos
 
 
 def encode_remote_domain_migrate_prepare_tunnel3_args(value: RemoteDomainMigratePrepareTunnel3Args, put: Put) -> None:
-    write_opaque(value.cookie_in, REMOTE_MIGRATE_COOKIE_MAX, put)
-    put(_Q_to(value.flags))
+    write_opaque(value.cookie_in, put, REMOTE_MIGRATE_COOKIE_MAX)
+    write_unsigned_hyper(value.flags, put)
     encode_remote_string(value.dname, put)
-    put(_Q_to(value.bandwidth))
-    write_string(value.dom_xml, REMOTE_STRING_MAX, put)
+    write_unsigned_hyper(value.bandwidth, put)
+    encode_remote_nonnull_string(value.dom_xml, put)
 
 
 class RemoteDomainMigratePrepareTunnel3Ret(XdrStruct, frozen=True):
@@ -16232,15 +13789,12 @@ class RemoteDomainMigratePrepareTunnel3Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_tunnel3_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareTunnel3Ret, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_100[size]
-    cookie_out, padding = unpack(buffer, pos)
-    cookie_out = unpadded(cookie_out, padding, zeros)
-    return RemoteDomainMigratePrepareTunnel3Ret(cookie_out), pos + length
+    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    return RemoteDomainMigratePrepareTunnel3Ret(cookie_out), pos
 
 
 def encode_remote_domain_migrate_prepare_tunnel3_ret(value: RemoteDomainMigratePrepareTunnel3Ret, put: Put) -> None:
-    write_opaque(value.cookie_out, REMOTE_MIGRATE_COOKIE_MAX, put)
+    write_opaque(value.cookie_out, put, REMOTE_MIGRATE_COOKIE_MAX)
 
 
 class RemoteDomainMigratePerform3Args(XdrStruct, frozen=True):
@@ -16272,73 +13826,26 @@ class RemoteDomainMigratePerform3Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_perform3_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePerform3Args, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        xmlin, padding = unpack(buffer, pos)
-        xmlin = unpadded_text(xmlin, padding, zeros)
-        pos += length
-    elif flag == 0:
-        xmlin = None
-    else:
-        raise no_boolean(pos - 4)
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_62[size]
-    cookie_in, padding, flag = unpack(buffer, pos)
-    cookie_in = unpadded(cookie_in, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dconnuri, padding = unpack(buffer, pos)
-        dconnuri = unpadded_text(dconnuri, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dconnuri = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri, padding = unpack(buffer, pos)
-        uri = unpadded_text(uri, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri = None
-    else:
-        raise no_boolean(pos - 4)
-    flags, flag = _QI_from(buffer, pos)
-    pos += 12
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dname, padding = unpack(buffer, pos)
-        dname = unpadded_text(dname, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dname = None
-    else:
-        raise no_boolean(pos - 4)
-    (bandwidth,) = _Q_from(buffer, pos)
-    return RemoteDomainMigratePerform3Args(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xmlin, cookie_in, dconnuri, uri, flags, dname, bandwidth), pos + 8
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    xmlin, pos = decode_remote_string(buffer, pos)
+    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    dconnuri, pos = decode_remote_string(buffer, pos)
+    uri, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_hyper(buffer, pos)
+    dname, pos = decode_remote_string(buffer, pos)
+    bandwidth, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainMigratePerform3Args(dom, xmlin, cookie_in, dconnuri, uri, flags, dname, bandwidth), pos
 
 
 def encode_remote_domain_migrate_perform3_args(value: RemoteDomainMigratePerform3Args, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.xmlin, put)
-    write_opaque(value.cookie_in, REMOTE_MIGRATE_COOKIE_MAX, put)
+    write_opaque(value.cookie_in, put, REMOTE_MIGRATE_COOKIE_MAX)
     encode_remote_string(value.dconnuri, put)
     encode_remote_string(value.uri, put)
-    put(_Q_to(value.flags))
+    write_unsigned_hyper(value.flags, put)
     encode_remote_string(value.dname, put)
-    put(_Q_to(value.bandwidth))
+    write_unsigned_hyper(value.bandwidth, put)
 
 
 class RemoteDomainMigratePerform3Ret(XdrStruct, frozen=True):
@@ -16355,15 +13862,12 @@ class RemoteDomainMigratePerform3Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_perform3_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePerform3Ret, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_100[size]
-    cookie_out, padding = unpack(buffer, pos)
-    cookie_out = unpadded(cookie_out, padding, zeros)
-    return RemoteDomainMigratePerform3Ret(cookie_out), pos + length
+    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    return RemoteDomainMigratePerform3Ret(cookie_out), pos
 
 
 def encode_remote_domain_migrate_perform3_ret(value: RemoteDomainMigratePerform3Ret, put: Put) -> None:
-    write_opaque(value.cookie_out, REMOTE_MIGRATE_COOKIE_MAX, put)
+    write_opaque(value.cookie_out, put, REMOTE_MIGRATE_COOKIE_MAX)
 
 
 class RemoteDomainMigrateFinish3Args(XdrStruct, frozen=True):
@@ -16390,47 +13894,22 @@ class RemoteDomainMigrateFinish3Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish3_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinish3Args, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    dname, padding, size = unpack(buffer, pos)
-    dname = unpadded_text(dname, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_62[size]
-    cookie_in, padding, flag = unpack(buffer, pos)
-    cookie_in = unpadded(cookie_in, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dconnuri, padding = unpack(buffer, pos)
-        dconnuri = unpadded_text(dconnuri, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dconnuri = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri, padding = unpack(buffer, pos)
-        uri = unpadded_text(uri, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri = None
-    else:
-        raise no_boolean(pos - 4)
-    flags, cancelled = _Qi_from(buffer, pos)
-    return RemoteDomainMigrateFinish3Args(dname, cookie_in, dconnuri, uri, flags, cancelled), pos + 12
+    dname, pos = decode_remote_nonnull_string(buffer, pos)
+    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    dconnuri, pos = decode_remote_string(buffer, pos)
+    uri, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_hyper(buffer, pos)
+    cancelled, pos = read_int(buffer, pos)
+    return RemoteDomainMigrateFinish3Args(dname, cookie_in, dconnuri, uri, flags, cancelled), pos
 
 
 def encode_remote_domain_migrate_finish3_args(value: RemoteDomainMigrateFinish3Args, put: Put) -> None:
-    write_string(value.dname, REMOTE_STRING_MAX, put)
-    write_opaque(value.cookie_in, REMOTE_MIGRATE_COOKIE_MAX, put)
+    encode_remote_nonnull_string(value.dname, put)
+    write_opaque(value.cookie_in, put, REMOTE_MIGRATE_COOKIE_MAX)
     encode_remote_string(value.dconnuri, put)
     encode_remote_string(value.uri, put)
-    put(_Qi_to(value.flags, value.cancelled))
+    write_unsigned_hyper(value.flags, put)
+    write_int(value.cancelled, put)
 
 
 class RemoteDomainMigrateFinish3Ret(XdrStruct, frozen=True):
@@ -16449,20 +13928,14 @@ class RemoteDomainMigrateFinish3Ret(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish3_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinish3Ret, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_100[size]
-    cookie_out, padding = unpack(buffer, pos)
-    cookie_out = unpadded(cookie_out, padding, zeros)
-    return RemoteDomainMigrateFinish3Ret(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cookie_out), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    return RemoteDomainMigrateFinish3Ret(dom, cookie_out), pos
 
 
 def encode_remote_domain_migrate_finish3_ret(value: RemoteDomainMigrateFinish3Ret, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_opaque(value.cookie_out, REMOTE_MIGRATE_COOKIE_MAX, put)
+    write_opaque(value.cookie_out, put, REMOTE_MIGRATE_COOKIE_MAX)
 
 
 class RemoteDomainMigrateConfirm3Args(XdrStruct, frozen=True):
@@ -16485,21 +13958,18 @@ class RemoteDomainMigrateConfirm3Args(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_confirm3_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateConfirm3Args, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_Qi_102[size]
-    cookie_in, padding, flags, cancelled = unpack(buffer, pos)
-    cookie_in = unpadded(cookie_in, padding, zeros)
-    return RemoteDomainMigrateConfirm3Args(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cookie_in, flags, cancelled), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    flags, pos = read_unsigned_hyper(buffer, pos)
+    cancelled, pos = read_int(buffer, pos)
+    return RemoteDomainMigrateConfirm3Args(dom, cookie_in, flags, cancelled), pos
 
 
 def encode_remote_domain_migrate_confirm3_args(value: RemoteDomainMigrateConfirm3Args, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_opaque(value.cookie_in, REMOTE_MIGRATE_COOKIE_MAX, put)
-    put(_Qi_to(value.flags, value.cancelled))
+    write_opaque(value.cookie_in, put, REMOTE_MIGRATE_COOKIE_MAX)
+    write_unsigned_hyper(value.flags, put)
+    write_int(value.cancelled, put)
 
 
 class RemoteDomainEventControlErrorMsg(XdrStruct, frozen=True):
@@ -16516,11 +13986,8 @@ class RemoteDomainEventControlErrorMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_control_error_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventControlErrorMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventControlErrorMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainEventControlErrorMsg(dom), pos
 
 
 def encode_remote_domain_event_control_error_msg(value: RemoteDomainEventControlErrorMsg, put: Put) -> None:
@@ -16543,16 +14010,13 @@ class RemoteDomainEventCallbackControlErrorMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_control_error_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackControlErrorMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16si[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    return RemoteDomainEventCallbackControlErrorMsg(callbackID, RemoteDomainEventControlErrorMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id))), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_control_error_msg(buffer, pos)
+    return RemoteDomainEventCallbackControlErrorMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_control_error_msg(value: RemoteDomainEventCallbackControlErrorMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_control_error_msg(value.msg, put)
 
 
@@ -16572,16 +14036,14 @@ class RemoteDomainGetControlInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_control_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetControlInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetControlInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetControlInfoArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_control_info_args(value: RemoteDomainGetControlInfoArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetControlInfoRet(XdrStruct, frozen=True):
@@ -16602,11 +14064,16 @@ class RemoteDomainGetControlInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_control_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetControlInfoRet, int]:
-    return RemoteDomainGetControlInfoRet(*_2IQ_from(buffer, pos)), pos + 16
+    state, pos = read_unsigned_int(buffer, pos)
+    details, pos = read_unsigned_int(buffer, pos)
+    stateTime, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainGetControlInfoRet(state, details, stateTime), pos
 
 
 def encode_remote_domain_get_control_info_ret(value: RemoteDomainGetControlInfoRet, put: Put) -> None:
-    put(_2IQ_to(value.state, value.details, value.stateTime))
+    write_unsigned_int(value.state, put)
+    write_unsigned_int(value.details, put)
+    write_unsigned_hyper(value.stateTime, put)
 
 
 class RemoteDomainOpenGraphicsArgs(XdrStruct, frozen=True):
@@ -16627,16 +14094,16 @@ class RemoteDomainOpenGraphicsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_open_graphics_args(buffer: bytes, pos: int) -> tuple[RemoteDomainOpenGraphicsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I[size]
-    dom_name, padding, dom_uuid, dom_id, idx, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainOpenGraphicsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), idx, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    idx, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainOpenGraphicsArgs(dom, idx, flags), pos
 
 
 def encode_remote_domain_open_graphics_args(value: RemoteDomainOpenGraphicsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2I_to(value.idx, value.flags))
+    write_unsigned_int(value.idx, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainOpenGraphicsFdArgs(XdrStruct, frozen=True):
@@ -16657,16 +14124,16 @@ class RemoteDomainOpenGraphicsFdArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_open_graphics_fd_args(buffer: bytes, pos: int) -> tuple[RemoteDomainOpenGraphicsFdArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I[size]
-    dom_name, padding, dom_uuid, dom_id, idx, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainOpenGraphicsFdArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), idx, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    idx, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainOpenGraphicsFdArgs(dom, idx, flags), pos
 
 
 def encode_remote_domain_open_graphics_fd_args(value: RemoteDomainOpenGraphicsFdArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2I_to(value.idx, value.flags))
+    write_unsigned_int(value.idx, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeSuspendForDurationArgs(XdrStruct, frozen=True):
@@ -16687,11 +14154,16 @@ class RemoteNodeSuspendForDurationArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_suspend_for_duration_args(buffer: bytes, pos: int) -> tuple[RemoteNodeSuspendForDurationArgs, int]:
-    return RemoteNodeSuspendForDurationArgs(*_IQI_from(buffer, pos)), pos + 16
+    target, pos = read_unsigned_int(buffer, pos)
+    duration, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeSuspendForDurationArgs(target, duration, flags), pos
 
 
 def encode_remote_node_suspend_for_duration_args(value: RemoteNodeSuspendForDurationArgs, put: Put) -> None:
-    put(_IQI_to(value.target, value.duration, value.flags))
+    write_unsigned_int(value.target, put)
+    write_unsigned_hyper(value.duration, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainShutdownFlagsArgs(XdrStruct, frozen=True):
@@ -16710,16 +14182,14 @@ class RemoteDomainShutdownFlagsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_shutdown_flags_args(buffer: bytes, pos: int) -> tuple[RemoteDomainShutdownFlagsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainShutdownFlagsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainShutdownFlagsArgs(dom, flags), pos
 
 
 def encode_remote_domain_shutdown_flags_args(value: RemoteDomainShutdownFlagsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetDiskErrorsArgs(XdrStruct, frozen=True):
@@ -16740,16 +14210,16 @@ class RemoteDomainGetDiskErrorsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_disk_errors_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetDiskErrorsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I[size]
-    dom_name, padding, dom_uuid, dom_id, maxerrors, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetDiskErrorsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), maxerrors, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    maxerrors, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetDiskErrorsArgs(dom, maxerrors, flags), pos
 
 
 def encode_remote_domain_get_disk_errors_args(value: RemoteDomainGetDiskErrorsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2I_to(value.maxerrors, value.flags))
+    write_unsigned_int(value.maxerrors, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetDiskErrorsRet(XdrStruct, frozen=True):
@@ -16768,27 +14238,14 @@ class RemoteDomainGetDiskErrorsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_disk_errors_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetDiskErrorsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_DISK_ERRORS_MAX or count * 8 > len(buffer) - pos:
-        raise too_many(count, pos)
-    errors = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_i[size]
-        item_disk, padding, item_error = unpack(buffer, pos)
-        item_disk = unpadded_text(item_disk, padding, zeros)
-        pos += length
-        errors.append(RemoteDomainDiskError(item_disk, item_error))
-    (nerrors,) = _i_from(buffer, pos)
-    return RemoteDomainGetDiskErrorsRet(errors, nerrors), pos + 4
+    errors, pos = read_array(buffer, pos, REMOTE_DOMAIN_DISK_ERRORS_MAX, decode_remote_domain_disk_error, min_size=8)
+    nerrors, pos = read_int(buffer, pos)
+    return RemoteDomainGetDiskErrorsRet(errors, nerrors), pos
 
 
 def encode_remote_domain_get_disk_errors_ret(value: RemoteDomainGetDiskErrorsRet, put: Put) -> None:
-    write_count(len(value.errors), REMOTE_DOMAIN_DISK_ERRORS_MAX, put)
-    for item in value.errors:
-        encode_remote_domain_disk_error(item, put)
-    put(_i_to(value.nerrors))
+    write_array(value.errors, put, REMOTE_DOMAIN_DISK_ERRORS_MAX, encode_remote_domain_disk_error)
+    write_int(value.nerrors, put)
 
 
 class RemoteConnectListAllDomainsArgs(XdrStruct, frozen=True):
@@ -16807,11 +14264,14 @@ class RemoteConnectListAllDomainsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_domains_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllDomainsArgs, int]:
-    return RemoteConnectListAllDomainsArgs(*_iI_from(buffer, pos)), pos + 8
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllDomainsArgs(need_results, flags), pos
 
 
 def encode_remote_connect_list_all_domains_args(value: RemoteConnectListAllDomainsArgs, put: Put) -> None:
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectListAllDomainsRet(XdrStruct, frozen=True):
@@ -16831,27 +14291,14 @@ class RemoteConnectListAllDomainsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_domains_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllDomainsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_LIST_MAX or count * 24 > len(buffer) - pos:
-        raise too_many(count, pos)
-    domains = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16si[size]
-        item_name, padding, item_uuid, item_id = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        domains.append(RemoteNonnullDomain(item_name, item_uuid, item_id))
-    (ret,) = _I_from(buffer, pos)
-    return RemoteConnectListAllDomainsRet(domains, ret), pos + 4
+    domains, pos = read_array(buffer, pos, REMOTE_DOMAIN_LIST_MAX, decode_remote_nonnull_domain, min_size=24)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllDomainsRet(domains, ret), pos
 
 
 def encode_remote_connect_list_all_domains_ret(value: RemoteConnectListAllDomainsRet, put: Put) -> None:
-    write_count(len(value.domains), REMOTE_DOMAIN_LIST_MAX, put)
-    for item in value.domains:
-        encode_remote_nonnull_domain(item, put)
-    put(_I_to(value.ret))
+    write_array(value.domains, put, REMOTE_DOMAIN_LIST_MAX, encode_remote_nonnull_domain)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteConnectListAllStoragePoolsArgs(XdrStruct, frozen=True):
@@ -16870,11 +14317,14 @@ class RemoteConnectListAllStoragePoolsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_storage_pools_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllStoragePoolsArgs, int]:
-    return RemoteConnectListAllStoragePoolsArgs(*_iI_from(buffer, pos)), pos + 8
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllStoragePoolsArgs(need_results, flags), pos
 
 
 def encode_remote_connect_list_all_storage_pools_args(value: RemoteConnectListAllStoragePoolsArgs, put: Put) -> None:
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectListAllStoragePoolsRet(XdrStruct, frozen=True):
@@ -16894,27 +14344,14 @@ class RemoteConnectListAllStoragePoolsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_storage_pools_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllStoragePoolsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_STORAGE_POOL_LIST_MAX or count * 20 > len(buffer) - pos:
-        raise too_many(count, pos)
-    pools = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s[size]
-        item_name, padding, item_uuid = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        pools.append(RemoteNonnullStoragePool(item_name, item_uuid))
-    (ret,) = _I_from(buffer, pos)
-    return RemoteConnectListAllStoragePoolsRet(pools, ret), pos + 4
+    pools, pos = read_array(buffer, pos, REMOTE_STORAGE_POOL_LIST_MAX, decode_remote_nonnull_storage_pool, min_size=20)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllStoragePoolsRet(pools, ret), pos
 
 
 def encode_remote_connect_list_all_storage_pools_ret(value: RemoteConnectListAllStoragePoolsRet, put: Put) -> None:
-    write_count(len(value.pools), REMOTE_STORAGE_POOL_LIST_MAX, put)
-    for item in value.pools:
-        encode_remote_nonnull_storage_pool(item, put)
-    put(_I_to(value.ret))
+    write_array(value.pools, put, REMOTE_STORAGE_POOL_LIST_MAX, encode_remote_nonnull_storage_pool)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteStoragePoolListAllVolumesArgs(XdrStruct, frozen=True):
@@ -16935,16 +14372,16 @@ class RemoteStoragePoolListAllVolumesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_list_all_volumes_args(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolListAllVolumesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    pool_name, padding, pool_uuid, need_results, flags = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolListAllVolumesArgs(RemoteNonnullStoragePool(pool_name, pool_uuid), need_results, flags), pos + length
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteStoragePoolListAllVolumesArgs(pool, need_results, flags), pos
 
 
 def encode_remote_storage_pool_list_all_volumes_args(value: RemoteStoragePoolListAllVolumesArgs, put: Put) -> None:
     encode_remote_nonnull_storage_pool(value.pool, put)
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteStoragePoolListAllVolumesRet(XdrStruct, frozen=True):
@@ -16964,35 +14401,14 @@ class RemoteStoragePoolListAllVolumesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_list_all_volumes_ret(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolListAllVolumesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_STORAGE_VOL_LIST_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    vols = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_I_ahead[size]
-        item_pool, padding, size = unpack(buffer, pos)
-        item_pool = unpadded_text(item_pool, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text_I_ahead[size]
-        item_name, padding, size = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text[size]
-        item_key, padding = unpack(buffer, pos)
-        item_key = unpadded_text(item_key, padding, zeros)
-        pos += length
-        vols.append(RemoteNonnullStorageVol(item_pool, item_name, item_key))
-    (ret,) = _I_from(buffer, pos)
-    return RemoteStoragePoolListAllVolumesRet(vols, ret), pos + 4
+    vols, pos = read_array(buffer, pos, REMOTE_STORAGE_VOL_LIST_MAX, decode_remote_nonnull_storage_vol, min_size=12)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteStoragePoolListAllVolumesRet(vols, ret), pos
 
 
 def encode_remote_storage_pool_list_all_volumes_ret(value: RemoteStoragePoolListAllVolumesRet, put: Put) -> None:
-    write_count(len(value.vols), REMOTE_STORAGE_VOL_LIST_MAX, put)
-    for item in value.vols:
-        encode_remote_nonnull_storage_vol(item, put)
-    put(_I_to(value.ret))
+    write_array(value.vols, put, REMOTE_STORAGE_VOL_LIST_MAX, encode_remote_nonnull_storage_vol)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteConnectListAllNetworksArgs(XdrStruct, frozen=True):
@@ -17011,11 +14427,14 @@ class RemoteConnectListAllNetworksArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_networks_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllNetworksArgs, int]:
-    return RemoteConnectListAllNetworksArgs(*_iI_from(buffer, pos)), pos + 8
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllNetworksArgs(need_results, flags), pos
 
 
 def encode_remote_connect_list_all_networks_args(value: RemoteConnectListAllNetworksArgs, put: Put) -> None:
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectListAllNetworksRet(XdrStruct, frozen=True):
@@ -17035,27 +14454,14 @@ class RemoteConnectListAllNetworksRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_networks_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllNetworksRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NETWORK_LIST_MAX or count * 20 > len(buffer) - pos:
-        raise too_many(count, pos)
-    nets = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s[size]
-        item_name, padding, item_uuid = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        nets.append(RemoteNonnullNetwork(item_name, item_uuid))
-    (ret,) = _I_from(buffer, pos)
-    return RemoteConnectListAllNetworksRet(nets, ret), pos + 4
+    nets, pos = read_array(buffer, pos, REMOTE_NETWORK_LIST_MAX, decode_remote_nonnull_network, min_size=20)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllNetworksRet(nets, ret), pos
 
 
 def encode_remote_connect_list_all_networks_ret(value: RemoteConnectListAllNetworksRet, put: Put) -> None:
-    write_count(len(value.nets), REMOTE_NETWORK_LIST_MAX, put)
-    for item in value.nets:
-        encode_remote_nonnull_network(item, put)
-    put(_I_to(value.ret))
+    write_array(value.nets, put, REMOTE_NETWORK_LIST_MAX, encode_remote_nonnull_network)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteConnectListAllInterfacesArgs(XdrStruct, frozen=True):
@@ -17074,11 +14480,14 @@ class RemoteConnectListAllInterfacesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_interfaces_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllInterfacesArgs, int]:
-    return RemoteConnectListAllInterfacesArgs(*_iI_from(buffer, pos)), pos + 8
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllInterfacesArgs(need_results, flags), pos
 
 
 def encode_remote_connect_list_all_interfaces_args(value: RemoteConnectListAllInterfacesArgs, put: Put) -> None:
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectListAllInterfacesRet(XdrStruct, frozen=True):
@@ -17098,31 +14507,14 @@ class RemoteConnectListAllInterfacesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_interfaces_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllInterfacesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_INTERFACE_LIST_MAX or count * 8 > len(buffer) - pos:
-        raise too_many(count, pos)
-    ifaces = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_I_ahead[size]
-        item_name, padding, size = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text[size]
-        item_mac, padding = unpack(buffer, pos)
-        item_mac = unpadded_text(item_mac, padding, zeros)
-        pos += length
-        ifaces.append(RemoteNonnullInterface(item_name, item_mac))
-    (ret,) = _I_from(buffer, pos)
-    return RemoteConnectListAllInterfacesRet(ifaces, ret), pos + 4
+    ifaces, pos = read_array(buffer, pos, REMOTE_INTERFACE_LIST_MAX, decode_remote_nonnull_interface, min_size=8)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllInterfacesRet(ifaces, ret), pos
 
 
 def encode_remote_connect_list_all_interfaces_ret(value: RemoteConnectListAllInterfacesRet, put: Put) -> None:
-    write_count(len(value.ifaces), REMOTE_INTERFACE_LIST_MAX, put)
-    for item in value.ifaces:
-        encode_remote_nonnull_interface(item, put)
-    put(_I_to(value.ret))
+    write_array(value.ifaces, put, REMOTE_INTERFACE_LIST_MAX, encode_remote_nonnull_interface)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteConnectListAllNodeDevicesArgs(XdrStruct, frozen=True):
@@ -17141,11 +14533,14 @@ class RemoteConnectListAllNodeDevicesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_node_devices_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllNodeDevicesArgs, int]:
-    return RemoteConnectListAllNodeDevicesArgs(*_iI_from(buffer, pos)), pos + 8
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllNodeDevicesArgs(need_results, flags), pos
 
 
 def encode_remote_connect_list_all_node_devices_args(value: RemoteConnectListAllNodeDevicesArgs, put: Put) -> None:
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectListAllNodeDevicesRet(XdrStruct, frozen=True):
@@ -17165,27 +14560,14 @@ class RemoteConnectListAllNodeDevicesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_node_devices_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllNodeDevicesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_DEVICE_LIST_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    devices = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item_name, padding = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        devices.append(RemoteNonnullNodeDevice(item_name))
-    (ret,) = _I_from(buffer, pos)
-    return RemoteConnectListAllNodeDevicesRet(devices, ret), pos + 4
+    devices, pos = read_array(buffer, pos, REMOTE_NODE_DEVICE_LIST_MAX, decode_remote_nonnull_node_device, min_size=4)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllNodeDevicesRet(devices, ret), pos
 
 
 def encode_remote_connect_list_all_node_devices_ret(value: RemoteConnectListAllNodeDevicesRet, put: Put) -> None:
-    write_count(len(value.devices), REMOTE_NODE_DEVICE_LIST_MAX, put)
-    for item in value.devices:
-        encode_remote_nonnull_node_device(item, put)
-    put(_I_to(value.ret))
+    write_array(value.devices, put, REMOTE_NODE_DEVICE_LIST_MAX, encode_remote_nonnull_node_device)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteConnectListAllNwfiltersArgs(XdrStruct, frozen=True):
@@ -17204,11 +14586,14 @@ class RemoteConnectListAllNwfiltersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_nwfilters_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllNwfiltersArgs, int]:
-    return RemoteConnectListAllNwfiltersArgs(*_iI_from(buffer, pos)), pos + 8
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllNwfiltersArgs(need_results, flags), pos
 
 
 def encode_remote_connect_list_all_nwfilters_args(value: RemoteConnectListAllNwfiltersArgs, put: Put) -> None:
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectListAllNwfiltersRet(XdrStruct, frozen=True):
@@ -17228,27 +14613,14 @@ class RemoteConnectListAllNwfiltersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_nwfilters_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllNwfiltersRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NWFILTER_LIST_MAX or count * 20 > len(buffer) - pos:
-        raise too_many(count, pos)
-    filters = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s[size]
-        item_name, padding, item_uuid = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        filters.append(RemoteNonnullNwfilter(item_name, item_uuid))
-    (ret,) = _I_from(buffer, pos)
-    return RemoteConnectListAllNwfiltersRet(filters, ret), pos + 4
+    filters, pos = read_array(buffer, pos, REMOTE_NWFILTER_LIST_MAX, decode_remote_nonnull_nwfilter, min_size=20)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllNwfiltersRet(filters, ret), pos
 
 
 def encode_remote_connect_list_all_nwfilters_ret(value: RemoteConnectListAllNwfiltersRet, put: Put) -> None:
-    write_count(len(value.filters), REMOTE_NWFILTER_LIST_MAX, put)
-    for item in value.filters:
-        encode_remote_nonnull_nwfilter(item, put)
-    put(_I_to(value.ret))
+    write_array(value.filters, put, REMOTE_NWFILTER_LIST_MAX, encode_remote_nonnull_nwfilter)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteConnectListAllSecretsArgs(XdrStruct, frozen=True):
@@ -17267,11 +14639,14 @@ class RemoteConnectListAllSecretsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_secrets_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllSecretsArgs, int]:
-    return RemoteConnectListAllSecretsArgs(*_iI_from(buffer, pos)), pos + 8
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllSecretsArgs(need_results, flags), pos
 
 
 def encode_remote_connect_list_all_secrets_args(value: RemoteConnectListAllSecretsArgs, put: Put) -> None:
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectListAllSecretsRet(XdrStruct, frozen=True):
@@ -17291,28 +14666,14 @@ class RemoteConnectListAllSecretsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_secrets_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllSecretsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_SECRET_LIST_MAX or count * 24 > len(buffer) - pos:
-        raise too_many(count, pos)
-    secrets = []
-    for _ in range(count):
-        item_uuid, item_usageType, size = _16siI_from(buffer, pos)
-        pos += 20
-        unpack, zeros, length = _text[size]
-        item_usageID, padding = unpack(buffer, pos)
-        item_usageID = unpadded_text(item_usageID, padding, zeros)
-        pos += length
-        secrets.append(RemoteNonnullSecret(item_uuid, item_usageType, item_usageID))
-    (ret,) = _I_from(buffer, pos)
-    return RemoteConnectListAllSecretsRet(secrets, ret), pos + 4
+    secrets, pos = read_array(buffer, pos, REMOTE_SECRET_LIST_MAX, decode_remote_nonnull_secret, min_size=24)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllSecretsRet(secrets, ret), pos
 
 
 def encode_remote_connect_list_all_secrets_ret(value: RemoteConnectListAllSecretsRet, put: Put) -> None:
-    write_count(len(value.secrets), REMOTE_SECRET_LIST_MAX, put)
-    for item in value.secrets:
-        encode_remote_nonnull_secret(item, put)
-    put(_I_to(value.ret))
+    write_array(value.secrets, put, REMOTE_SECRET_LIST_MAX, encode_remote_nonnull_secret)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteNodeSetMemoryParametersArgs(XdrStruct, frozen=True):
@@ -17331,20 +14692,14 @@ class RemoteNodeSetMemoryParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_set_memory_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteNodeSetMemoryParametersArgs, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_MEMORY_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNodeSetMemoryParametersArgs(params, flags), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_NODE_MEMORY_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeSetMemoryParametersArgs(params, flags), pos
 
 
 def encode_remote_node_set_memory_parameters_args(value: RemoteNodeSetMemoryParametersArgs, put: Put) -> None:
-    write_count(len(value.params), REMOTE_NODE_MEMORY_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_NODE_MEMORY_PARAMETERS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeGetMemoryParametersArgs(XdrStruct, frozen=True):
@@ -17363,11 +14718,14 @@ class RemoteNodeGetMemoryParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_memory_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteNodeGetMemoryParametersArgs, int]:
-    return RemoteNodeGetMemoryParametersArgs(*_iI_from(buffer, pos)), pos + 8
+    nparams, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeGetMemoryParametersArgs(nparams, flags), pos
 
 
 def encode_remote_node_get_memory_parameters_args(value: RemoteNodeGetMemoryParametersArgs, put: Put) -> None:
-    put(_iI_to(value.nparams, value.flags))
+    write_int(value.nparams, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeGetMemoryParametersRet(XdrStruct, frozen=True):
@@ -17386,20 +14744,14 @@ class RemoteNodeGetMemoryParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_memory_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetMemoryParametersRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_MEMORY_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteNodeGetMemoryParametersRet(params, nparams), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_NODE_MEMORY_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteNodeGetMemoryParametersRet(params, nparams), pos
 
 
 def encode_remote_node_get_memory_parameters_ret(value: RemoteNodeGetMemoryParametersRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_NODE_MEMORY_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_i_to(value.nparams))
+    write_array(value.params, put, REMOTE_NODE_MEMORY_PARAMETERS_MAX, encode_remote_typed_param)
+    write_int(value.nparams, put)
 
 
 class RemoteNodeGetCpuMapArgs(XdrStruct, frozen=True):
@@ -17420,11 +14772,16 @@ class RemoteNodeGetCpuMapArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_cpu_map_args(buffer: bytes, pos: int) -> tuple[RemoteNodeGetCpuMapArgs, int]:
-    return RemoteNodeGetCpuMapArgs(*_2iI_from(buffer, pos)), pos + 12
+    need_map, pos = read_int(buffer, pos)
+    need_online, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeGetCpuMapArgs(need_map, need_online, flags), pos
 
 
 def encode_remote_node_get_cpu_map_args(value: RemoteNodeGetCpuMapArgs, put: Put) -> None:
-    put(_2iI_to(value.need_map, value.need_online, value.flags))
+    write_int(value.need_map, put)
+    write_int(value.need_online, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeGetCpuMapRet(XdrStruct, frozen=True):
@@ -17445,16 +14802,16 @@ class RemoteNodeGetCpuMapRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_cpu_map_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetCpuMapRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_Ii[size]
-    cpumap, padding, online, ret = unpack(buffer, pos)
-    cpumap = unpadded(cpumap, padding, zeros)
-    return RemoteNodeGetCpuMapRet(cpumap, online, ret), pos + length
+    cpumap, pos = read_opaque(buffer, pos, REMOTE_CPUMAP_MAX)
+    online, pos = read_unsigned_int(buffer, pos)
+    ret, pos = read_int(buffer, pos)
+    return RemoteNodeGetCpuMapRet(cpumap, online, ret), pos
 
 
 def encode_remote_node_get_cpu_map_ret(value: RemoteNodeGetCpuMapRet, put: Put) -> None:
-    write_opaque(value.cpumap, REMOTE_CPUMAP_MAX, put)
-    put(_Ii_to(value.online, value.ret))
+    write_opaque(value.cpumap, put, REMOTE_CPUMAP_MAX)
+    write_unsigned_int(value.online, put)
+    write_int(value.ret, put)
 
 
 class RemoteDomainFstrimArgs(XdrStruct, frozen=True):
@@ -17477,29 +14834,18 @@ class RemoteDomainFstrimArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_fstrim_args(buffer: bytes, pos: int) -> tuple[RemoteDomainFstrimArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        mountPoint, padding = unpack(buffer, pos)
-        mountPoint = unpadded_text(mountPoint, padding, zeros)
-        pos += length
-    elif flag == 0:
-        mountPoint = None
-    else:
-        raise no_boolean(pos - 4)
-    minimum, flags = _QI_from(buffer, pos)
-    return RemoteDomainFstrimArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), mountPoint, minimum, flags), pos + 12
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    mountPoint, pos = decode_remote_string(buffer, pos)
+    minimum, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainFstrimArgs(dom, mountPoint, minimum, flags), pos
 
 
 def encode_remote_domain_fstrim_args(value: RemoteDomainFstrimArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.mountPoint, put)
-    put(_QI_to(value.minimum, value.flags))
+    write_unsigned_hyper(value.minimum, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetTimeArgs(XdrStruct, frozen=True):
@@ -17518,16 +14864,14 @@ class RemoteDomainGetTimeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_time_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetTimeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetTimeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetTimeArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_time_args(value: RemoteDomainGetTimeArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetTimeRet(XdrStruct, frozen=True):
@@ -17546,11 +14890,14 @@ class RemoteDomainGetTimeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_time_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetTimeRet, int]:
-    return RemoteDomainGetTimeRet(*_qI_from(buffer, pos)), pos + 12
+    seconds, pos = read_hyper(buffer, pos)
+    nseconds, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetTimeRet(seconds, nseconds), pos
 
 
 def encode_remote_domain_get_time_ret(value: RemoteDomainGetTimeRet, put: Put) -> None:
-    put(_qI_to(value.seconds, value.nseconds))
+    write_hyper(value.seconds, put)
+    write_unsigned_int(value.nseconds, put)
 
 
 class RemoteDomainSetTimeArgs(XdrStruct, frozen=True):
@@ -17573,16 +14920,18 @@ class RemoteDomainSetTimeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_time_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetTimeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siq2I[size]
-    dom_name, padding, dom_uuid, dom_id, seconds, nseconds, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSetTimeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), seconds, nseconds, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    seconds, pos = read_hyper(buffer, pos)
+    nseconds, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetTimeArgs(dom, seconds, nseconds, flags), pos
 
 
 def encode_remote_domain_set_time_args(value: RemoteDomainSetTimeArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_q2I_to(value.seconds, value.nseconds, value.flags))
+    write_hyper(value.seconds, put)
+    write_unsigned_int(value.nseconds, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMigrateBegin3ParamsArgs(XdrStruct, frozen=True):
@@ -17604,24 +14953,16 @@ class RemoteDomainMigrateBegin3ParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_begin3_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateBegin3ParamsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainMigrateBegin3ParamsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMigrateBegin3ParamsArgs(dom, params, flags), pos
 
 
 def encode_remote_domain_migrate_begin3_params_args(value: RemoteDomainMigrateBegin3ParamsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMigrateBegin3ParamsRet(XdrStruct, frozen=True):
@@ -17640,20 +14981,14 @@ class RemoteDomainMigrateBegin3ParamsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_begin3_params_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateBegin3ParamsRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead_63[size]
-    cookie_out, padding, size = unpack(buffer, pos)
-    cookie_out = unpadded(cookie_out, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainMigrateBegin3ParamsRet(cookie_out, xml), pos + length
+    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainMigrateBegin3ParamsRet(cookie_out, xml), pos
 
 
 def encode_remote_domain_migrate_begin3_params_ret(value: RemoteDomainMigrateBegin3ParamsRet, put: Put) -> None:
-    write_opaque(value.cookie_out, REMOTE_MIGRATE_COOKIE_MAX, put)
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    write_opaque(value.cookie_out, put, REMOTE_MIGRATE_COOKIE_MAX)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteDomainMigratePrepare3ParamsArgs(XdrStruct, frozen=True):
@@ -17675,24 +15010,16 @@ class RemoteDomainMigratePrepare3ParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare3_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepare3ParamsArgs, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_62[size]
-    cookie_in, padding, flags = unpack(buffer, pos)
-    cookie_in = unpadded(cookie_in, padding, zeros)
-    return RemoteDomainMigratePrepare3ParamsArgs(params, cookie_in, flags), pos + length
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, decode_remote_typed_param, min_size=12)
+    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMigratePrepare3ParamsArgs(params, cookie_in, flags), pos
 
 
 def encode_remote_domain_migrate_prepare3_params_args(value: RemoteDomainMigratePrepare3ParamsArgs, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    write_opaque(value.cookie_in, REMOTE_MIGRATE_COOKIE_MAX, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, encode_remote_typed_param)
+    write_opaque(value.cookie_in, put, REMOTE_MIGRATE_COOKIE_MAX)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMigratePrepare3ParamsRet(XdrStruct, frozen=True):
@@ -17711,26 +15038,13 @@ class RemoteDomainMigratePrepare3ParamsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare3_params_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepare3ParamsRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_62[size]
-    cookie_out, padding, flag = unpack(buffer, pos)
-    cookie_out = unpadded(cookie_out, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri_out, padding = unpack(buffer, pos)
-        uri_out = unpadded_text(uri_out, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri_out = None
-    else:
-        raise no_boolean(pos - 4)
+    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    uri_out, pos = decode_remote_string(buffer, pos)
     return RemoteDomainMigratePrepare3ParamsRet(cookie_out, uri_out), pos
 
 
 def encode_remote_domain_migrate_prepare3_params_ret(value: RemoteDomainMigratePrepare3ParamsRet, put: Put) -> None:
-    write_opaque(value.cookie_out, REMOTE_MIGRATE_COOKIE_MAX, put)
+    write_opaque(value.cookie_out, put, REMOTE_MIGRATE_COOKIE_MAX)
     encode_remote_string(value.uri_out, put)
 
 
@@ -17753,24 +15067,16 @@ class RemoteDomainMigratePrepareTunnel3ParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_tunnel3_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareTunnel3ParamsArgs, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_62[size]
-    cookie_in, padding, flags = unpack(buffer, pos)
-    cookie_in = unpadded(cookie_in, padding, zeros)
-    return RemoteDomainMigratePrepareTunnel3ParamsArgs(params, cookie_in, flags), pos + length
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, decode_remote_typed_param, min_size=12)
+    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMigratePrepareTunnel3ParamsArgs(params, cookie_in, flags), pos
 
 
 def encode_remote_domain_migrate_prepare_tunnel3_params_args(value: RemoteDomainMigratePrepareTunnel3ParamsArgs, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    write_opaque(value.cookie_in, REMOTE_MIGRATE_COOKIE_MAX, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, encode_remote_typed_param)
+    write_opaque(value.cookie_in, put, REMOTE_MIGRATE_COOKIE_MAX)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMigratePrepareTunnel3ParamsRet(XdrStruct, frozen=True):
@@ -17787,15 +15093,12 @@ class RemoteDomainMigratePrepareTunnel3ParamsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_prepare_tunnel3_params_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePrepareTunnel3ParamsRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_100[size]
-    cookie_out, padding = unpack(buffer, pos)
-    cookie_out = unpadded(cookie_out, padding, zeros)
-    return RemoteDomainMigratePrepareTunnel3ParamsRet(cookie_out), pos + length
+    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    return RemoteDomainMigratePrepareTunnel3ParamsRet(cookie_out), pos
 
 
 def encode_remote_domain_migrate_prepare_tunnel3_params_ret(value: RemoteDomainMigratePrepareTunnel3ParamsRet, put: Put) -> None:
-    write_opaque(value.cookie_out, REMOTE_MIGRATE_COOKIE_MAX, put)
+    write_opaque(value.cookie_out, put, REMOTE_MIGRATE_COOKIE_MAX)
 
 
 class RemoteDomainMigratePerform3ParamsArgs(XdrStruct, frozen=True):
@@ -17821,41 +15124,20 @@ class RemoteDomainMigratePerform3ParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_perform3_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePerform3ParamsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dconnuri, padding = unpack(buffer, pos)
-        dconnuri = unpadded_text(dconnuri, padding, zeros)
-        pos += length
-    elif flag == 0:
-        dconnuri = None
-    else:
-        raise no_boolean(pos - 4)
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_62[size]
-    cookie_in, padding, flags = unpack(buffer, pos)
-    cookie_in = unpadded(cookie_in, padding, zeros)
-    return RemoteDomainMigratePerform3ParamsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), dconnuri, params, cookie_in, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    dconnuri, pos = decode_remote_string(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, decode_remote_typed_param, min_size=12)
+    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMigratePerform3ParamsArgs(dom, dconnuri, params, cookie_in, flags), pos
 
 
 def encode_remote_domain_migrate_perform3_params_args(value: RemoteDomainMigratePerform3ParamsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.dconnuri, put)
-    write_count(len(value.params), REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    write_opaque(value.cookie_in, REMOTE_MIGRATE_COOKIE_MAX, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, encode_remote_typed_param)
+    write_opaque(value.cookie_in, put, REMOTE_MIGRATE_COOKIE_MAX)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainMigratePerform3ParamsRet(XdrStruct, frozen=True):
@@ -17872,15 +15154,12 @@ class RemoteDomainMigratePerform3ParamsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_perform3_params_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigratePerform3ParamsRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_100[size]
-    cookie_out, padding = unpack(buffer, pos)
-    cookie_out = unpadded(cookie_out, padding, zeros)
-    return RemoteDomainMigratePerform3ParamsRet(cookie_out), pos + length
+    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    return RemoteDomainMigratePerform3ParamsRet(cookie_out), pos
 
 
 def encode_remote_domain_migrate_perform3_params_ret(value: RemoteDomainMigratePerform3ParamsRet, put: Put) -> None:
-    write_opaque(value.cookie_out, REMOTE_MIGRATE_COOKIE_MAX, put)
+    write_opaque(value.cookie_out, put, REMOTE_MIGRATE_COOKIE_MAX)
 
 
 class RemoteDomainMigrateFinish3ParamsArgs(XdrStruct, frozen=True):
@@ -17904,24 +15183,18 @@ class RemoteDomainMigrateFinish3ParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish3_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinish3ParamsArgs, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_Ii_110[size]
-    cookie_in, padding, flags, cancelled = unpack(buffer, pos)
-    cookie_in = unpadded(cookie_in, padding, zeros)
-    return RemoteDomainMigrateFinish3ParamsArgs(params, cookie_in, flags, cancelled), pos + length
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, decode_remote_typed_param, min_size=12)
+    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    flags, pos = read_unsigned_int(buffer, pos)
+    cancelled, pos = read_int(buffer, pos)
+    return RemoteDomainMigrateFinish3ParamsArgs(params, cookie_in, flags, cancelled), pos
 
 
 def encode_remote_domain_migrate_finish3_params_args(value: RemoteDomainMigrateFinish3ParamsArgs, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    write_opaque(value.cookie_in, REMOTE_MIGRATE_COOKIE_MAX, put)
-    put(_Ii_to(value.flags, value.cancelled))
+    write_array(value.params, put, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, encode_remote_typed_param)
+    write_opaque(value.cookie_in, put, REMOTE_MIGRATE_COOKIE_MAX)
+    write_unsigned_int(value.flags, put)
+    write_int(value.cancelled, put)
 
 
 class RemoteDomainMigrateFinish3ParamsRet(XdrStruct, frozen=True):
@@ -17940,20 +15213,14 @@ class RemoteDomainMigrateFinish3ParamsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_finish3_params_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateFinish3ParamsRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_100[size]
-    cookie_out, padding = unpack(buffer, pos)
-    cookie_out = unpadded(cookie_out, padding, zeros)
-    return RemoteDomainMigrateFinish3ParamsRet(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cookie_out), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    cookie_out, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    return RemoteDomainMigrateFinish3ParamsRet(dom, cookie_out), pos
 
 
 def encode_remote_domain_migrate_finish3_params_ret(value: RemoteDomainMigrateFinish3ParamsRet, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_opaque(value.cookie_out, REMOTE_MIGRATE_COOKIE_MAX, put)
+    write_opaque(value.cookie_out, put, REMOTE_MIGRATE_COOKIE_MAX)
 
 
 class RemoteDomainMigrateConfirm3ParamsArgs(XdrStruct, frozen=True):
@@ -17979,28 +15246,20 @@ class RemoteDomainMigrateConfirm3ParamsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_confirm3_params_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateConfirm3ParamsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_Ii_110[size]
-    cookie_in, padding, flags, cancelled = unpack(buffer, pos)
-    cookie_in = unpadded(cookie_in, padding, zeros)
-    return RemoteDomainMigrateConfirm3ParamsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, cookie_in, flags, cancelled), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, decode_remote_typed_param, min_size=12)
+    cookie_in, pos = read_opaque(buffer, pos, REMOTE_MIGRATE_COOKIE_MAX)
+    flags, pos = read_unsigned_int(buffer, pos)
+    cancelled, pos = read_int(buffer, pos)
+    return RemoteDomainMigrateConfirm3ParamsArgs(dom, params, cookie_in, flags, cancelled), pos
 
 
 def encode_remote_domain_migrate_confirm3_params_args(value: RemoteDomainMigrateConfirm3ParamsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    write_opaque(value.cookie_in, REMOTE_MIGRATE_COOKIE_MAX, put)
-    put(_Ii_to(value.flags, value.cancelled))
+    write_array(value.params, put, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, encode_remote_typed_param)
+    write_opaque(value.cookie_in, put, REMOTE_MIGRATE_COOKIE_MAX)
+    write_unsigned_int(value.flags, put)
+    write_int(value.cancelled, put)
 
 
 class RemoteDomainEventDeviceRemovedMsg(XdrStruct, frozen=True):
@@ -18019,20 +15278,14 @@ class RemoteDomainEventDeviceRemovedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_device_removed_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventDeviceRemovedMsg, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    devAlias, padding = unpack(buffer, pos)
-    devAlias = unpadded_text(devAlias, padding, zeros)
-    return RemoteDomainEventDeviceRemovedMsg(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), devAlias), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    devAlias, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainEventDeviceRemovedMsg(dom, devAlias), pos
 
 
 def encode_remote_domain_event_device_removed_msg(value: RemoteDomainEventDeviceRemovedMsg, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.devAlias, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.devAlias, put)
 
 
 class RemoteDomainEventCallbackDeviceRemovedMsg(XdrStruct, frozen=True):
@@ -18051,20 +15304,13 @@ class RemoteDomainEventCallbackDeviceRemovedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_device_removed_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackDeviceRemovedMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI_ahead[size]
-    msg_dom_name, padding, msg_dom_uuid, msg_dom_id, size = unpack(buffer, pos)
-    msg_dom_name = unpadded_text(msg_dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    msg_devAlias, padding = unpack(buffer, pos)
-    msg_devAlias = unpadded_text(msg_devAlias, padding, zeros)
-    return RemoteDomainEventCallbackDeviceRemovedMsg(callbackID, RemoteDomainEventDeviceRemovedMsg(RemoteNonnullDomain(msg_dom_name, msg_dom_uuid, msg_dom_id), msg_devAlias)), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    msg, pos = decode_remote_domain_event_device_removed_msg(buffer, pos)
+    return RemoteDomainEventCallbackDeviceRemovedMsg(callbackID, msg), pos
 
 
 def encode_remote_domain_event_callback_device_removed_msg(value: RemoteDomainEventCallbackDeviceRemovedMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_domain_event_device_removed_msg(value.msg, put)
 
 
@@ -18090,23 +15336,20 @@ class RemoteDomainEventBlockJob2Msg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_block_job_2_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventBlockJob2Msg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_2i[size]
-    dst, padding, type_, status = unpack(buffer, pos)
-    dst = unpadded_text(dst, padding, zeros)
-    return RemoteDomainEventBlockJob2Msg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), dst, type_, status), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    dst, pos = decode_remote_nonnull_string(buffer, pos)
+    type_, pos = read_int(buffer, pos)
+    status, pos = read_int(buffer, pos)
+    return RemoteDomainEventBlockJob2Msg(callbackID, dom, dst, type_, status), pos
 
 
 def encode_remote_domain_event_block_job_2_msg(value: RemoteDomainEventBlockJob2Msg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.dst, REMOTE_STRING_MAX, put)
-    put(_2i_to(value.type, value.status))
+    encode_remote_nonnull_string(value.dst, put)
+    write_int(value.type, put)
+    write_int(value.status, put)
 
 
 class RemoteDomainEventBlockThresholdMsg(XdrStruct, frozen=True):
@@ -18133,36 +15376,22 @@ class RemoteDomainEventBlockThresholdMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_block_threshold_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventBlockThresholdMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    dev, padding, flag = unpack(buffer, pos)
-    dev = unpadded_text(dev, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        path, padding = unpack(buffer, pos)
-        path = unpadded_text(path, padding, zeros)
-        pos += length
-    elif flag == 0:
-        path = None
-    else:
-        raise no_boolean(pos - 4)
-    threshold, excess = _2Q_from(buffer, pos)
-    return RemoteDomainEventBlockThresholdMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), dev, path, threshold, excess), pos + 16
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    dev, pos = decode_remote_nonnull_string(buffer, pos)
+    path, pos = decode_remote_string(buffer, pos)
+    threshold, pos = read_unsigned_hyper(buffer, pos)
+    excess, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainEventBlockThresholdMsg(callbackID, dom, dev, path, threshold, excess), pos
 
 
 def encode_remote_domain_event_block_threshold_msg(value: RemoteDomainEventBlockThresholdMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.dev, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.dev, put)
     encode_remote_string(value.path, put)
-    put(_2Q_to(value.threshold, value.excess))
+    write_unsigned_hyper(value.threshold, put)
+    write_unsigned_hyper(value.excess, put)
 
 
 class RemoteDomainEventCallbackTunableMsg(XdrStruct, frozen=True):
@@ -18183,24 +15412,16 @@ class RemoteDomainEventCallbackTunableMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_tunable_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackTunableMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_EVENT_TUNABLE_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    return RemoteDomainEventCallbackTunableMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params), pos
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_EVENT_TUNABLE_MAX, decode_remote_typed_param, min_size=12)
+    return RemoteDomainEventCallbackTunableMsg(callbackID, dom, params), pos
 
 
 def encode_remote_domain_event_callback_tunable_msg(value: RemoteDomainEventCallbackTunableMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_DOMAIN_EVENT_TUNABLE_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
+    write_array(value.params, put, REMOTE_DOMAIN_EVENT_TUNABLE_MAX, encode_remote_typed_param)
 
 
 class RemoteDomainEventCallbackDeviceAddedMsg(XdrStruct, frozen=True):
@@ -18221,22 +15442,16 @@ class RemoteDomainEventCallbackDeviceAddedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_device_added_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackDeviceAddedMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    devAlias, padding = unpack(buffer, pos)
-    devAlias = unpadded_text(devAlias, padding, zeros)
-    return RemoteDomainEventCallbackDeviceAddedMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), devAlias), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    devAlias, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainEventCallbackDeviceAddedMsg(callbackID, dom, devAlias), pos
 
 
 def encode_remote_domain_event_callback_device_added_msg(value: RemoteDomainEventCallbackDeviceAddedMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.devAlias, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.devAlias, put)
 
 
 class RemoteConnectEventConnectionClosedMsg(XdrStruct, frozen=True):
@@ -18253,11 +15468,12 @@ class RemoteConnectEventConnectionClosedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_event_connection_closed_msg(buffer: bytes, pos: int) -> tuple[RemoteConnectEventConnectionClosedMsg, int]:
-    return RemoteConnectEventConnectionClosedMsg(*_i_from(buffer, pos)), pos + 4
+    reason, pos = read_int(buffer, pos)
+    return RemoteConnectEventConnectionClosedMsg(reason), pos
 
 
 def encode_remote_connect_event_connection_closed_msg(value: RemoteConnectEventConnectionClosedMsg, put: Put) -> None:
-    put(_i_to(value.reason))
+    write_int(value.reason, put)
 
 
 class RemoteConnectGetCpuModelNamesArgs(XdrStruct, frozen=True):
@@ -18278,16 +15494,16 @@ class RemoteConnectGetCpuModelNamesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_cpu_model_names_args(buffer: bytes, pos: int) -> tuple[RemoteConnectGetCpuModelNamesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_iI[size]
-    arch, padding, need_results, flags = unpack(buffer, pos)
-    arch = unpadded_text(arch, padding, zeros)
-    return RemoteConnectGetCpuModelNamesArgs(arch, need_results, flags), pos + length
+    arch, pos = decode_remote_nonnull_string(buffer, pos)
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectGetCpuModelNamesArgs(arch, need_results, flags), pos
 
 
 def encode_remote_connect_get_cpu_model_names_args(value: RemoteConnectGetCpuModelNamesArgs, put: Put) -> None:
-    write_string(value.arch, REMOTE_STRING_MAX, put)
-    put(_iI_to(value.need_results, value.flags))
+    encode_remote_nonnull_string(value.arch, put)
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectGetCpuModelNamesRet(XdrStruct, frozen=True):
@@ -18306,27 +15522,14 @@ class RemoteConnectGetCpuModelNamesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_cpu_model_names_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetCpuModelNamesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_CONNECT_CPU_MODELS_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    models = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        models.append(item)
-    (ret,) = _i_from(buffer, pos)
-    return RemoteConnectGetCpuModelNamesRet(models, ret), pos + 4
+    models, pos = read_array(buffer, pos, REMOTE_CONNECT_CPU_MODELS_MAX, decode_remote_nonnull_string, min_size=4)
+    ret, pos = read_int(buffer, pos)
+    return RemoteConnectGetCpuModelNamesRet(models, ret), pos
 
 
 def encode_remote_connect_get_cpu_model_names_ret(value: RemoteConnectGetCpuModelNamesRet, put: Put) -> None:
-    write_count(len(value.models), REMOTE_CONNECT_CPU_MODELS_MAX, put)
-    for item in value.models:
-        write_string(item, REMOTE_STRING_MAX, put)
-    put(_i_to(value.ret))
+    write_array(value.models, put, REMOTE_CONNECT_CPU_MODELS_MAX, encode_remote_nonnull_string)
+    write_int(value.ret, put)
 
 
 class RemoteConnectNetworkEventRegisterAnyArgs(XdrStruct, frozen=True):
@@ -18345,24 +15548,13 @@ class RemoteConnectNetworkEventRegisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_network_event_register_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectNetworkEventRegisterAnyArgs, int]:
-    eventID, flag = _iI_from(buffer, pos)
-    pos += 8
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s[size]
-        net_name, padding, net_uuid = unpack(buffer, pos)
-        net_name = unpadded_text(net_name, padding, zeros)
-        pos += length
-        net = RemoteNonnullNetwork(net_name, net_uuid)
-    elif flag == 0:
-        net = None
-    else:
-        raise no_boolean(pos - 4)
+    eventID, pos = read_int(buffer, pos)
+    net, pos = decode_remote_network(buffer, pos)
     return RemoteConnectNetworkEventRegisterAnyArgs(eventID, net), pos
 
 
 def encode_remote_connect_network_event_register_any_args(value: RemoteConnectNetworkEventRegisterAnyArgs, put: Put) -> None:
-    put(_i_to(value.eventID))
+    write_int(value.eventID, put)
     encode_remote_network(value.net, put)
 
 
@@ -18380,11 +15572,12 @@ class RemoteConnectNetworkEventRegisterAnyRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_network_event_register_any_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectNetworkEventRegisterAnyRet, int]:
-    return RemoteConnectNetworkEventRegisterAnyRet(*_i_from(buffer, pos)), pos + 4
+    callbackID, pos = read_int(buffer, pos)
+    return RemoteConnectNetworkEventRegisterAnyRet(callbackID), pos
 
 
 def encode_remote_connect_network_event_register_any_ret(value: RemoteConnectNetworkEventRegisterAnyRet, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
 
 
 class RemoteConnectNetworkEventDeregisterAnyArgs(XdrStruct, frozen=True):
@@ -18401,11 +15594,12 @@ class RemoteConnectNetworkEventDeregisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_network_event_deregister_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectNetworkEventDeregisterAnyArgs, int]:
-    return RemoteConnectNetworkEventDeregisterAnyArgs(*_i_from(buffer, pos)), pos + 4
+    callbackID, pos = read_int(buffer, pos)
+    return RemoteConnectNetworkEventDeregisterAnyArgs(callbackID), pos
 
 
 def encode_remote_connect_network_event_deregister_any_args(value: RemoteConnectNetworkEventDeregisterAnyArgs, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
 
 
 class RemoteNetworkEventLifecycleMsg(XdrStruct, frozen=True):
@@ -18428,18 +15622,18 @@ class RemoteNetworkEventLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_network_event_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteNetworkEventLifecycleMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16s2i[size]
-    net_name, padding, net_uuid, event, detail = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    return RemoteNetworkEventLifecycleMsg(callbackID, RemoteNonnullNetwork(net_name, net_uuid), event, detail), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    event, pos = read_int(buffer, pos)
+    detail, pos = read_int(buffer, pos)
+    return RemoteNetworkEventLifecycleMsg(callbackID, net, event, detail), pos
 
 
 def encode_remote_network_event_lifecycle_msg(value: RemoteNetworkEventLifecycleMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_network(value.net, put)
-    put(_2i_to(value.event, value.detail))
+    write_int(value.event, put)
+    write_int(value.detail, put)
 
 
 class RemoteNetworkEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
@@ -18462,29 +15656,17 @@ class RemoteNetworkEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_network_event_callback_metadata_change_msg(buffer: bytes, pos: int) -> tuple[RemoteNetworkEventCallbackMetadataChangeMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI[size]
-    net_name, padding, net_uuid, type_, flag = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        nsuri, padding = unpack(buffer, pos)
-        nsuri = unpadded_text(nsuri, padding, zeros)
-        pos += length
-    elif flag == 0:
-        nsuri = None
-    else:
-        raise no_boolean(pos - 4)
-    return RemoteNetworkEventCallbackMetadataChangeMsg(callbackID, RemoteNonnullNetwork(net_name, net_uuid), type_, nsuri), pos
+    callbackID, pos = read_int(buffer, pos)
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    type_, pos = read_int(buffer, pos)
+    nsuri, pos = decode_remote_string(buffer, pos)
+    return RemoteNetworkEventCallbackMetadataChangeMsg(callbackID, net, type_, nsuri), pos
 
 
 def encode_remote_network_event_callback_metadata_change_msg(value: RemoteNetworkEventCallbackMetadataChangeMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_network(value.net, put)
-    put(_i_to(value.type))
+    write_int(value.type, put)
     encode_remote_string(value.nsuri, put)
 
 
@@ -18512,56 +15694,22 @@ class RemoteNetworkSetMetadataArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_set_metadata_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkSetMetadataArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    network_name, padding, network_uuid, type_, flag = unpack(buffer, pos)
-    network_name = unpadded_text(network_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        metadata, padding = unpack(buffer, pos)
-        metadata = unpadded_text(metadata, padding, zeros)
-        pos += length
-    elif flag == 0:
-        metadata = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        key, padding = unpack(buffer, pos)
-        key = unpadded_text(key, padding, zeros)
-        pos += length
-    elif flag == 0:
-        key = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri, padding = unpack(buffer, pos)
-        uri = unpadded_text(uri, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkSetMetadataArgs(RemoteNonnullNetwork(network_name, network_uuid), type_, metadata, key, uri, flags), pos + 4
+    network, pos = decode_remote_nonnull_network(buffer, pos)
+    type_, pos = read_int(buffer, pos)
+    metadata, pos = decode_remote_string(buffer, pos)
+    key, pos = decode_remote_string(buffer, pos)
+    uri, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkSetMetadataArgs(network, type_, metadata, key, uri, flags), pos
 
 
 def encode_remote_network_set_metadata_args(value: RemoteNetworkSetMetadataArgs, put: Put) -> None:
     encode_remote_nonnull_network(value.network, put)
-    put(_i_to(value.type))
+    write_int(value.type, put)
     encode_remote_string(value.metadata, put)
     encode_remote_string(value.key, put)
     encode_remote_string(value.uri, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNetworkGetMetadataArgs(XdrStruct, frozen=True):
@@ -18584,30 +15732,18 @@ class RemoteNetworkGetMetadataArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_metadata_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetMetadataArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    network_name, padding, network_uuid, type_, flag = unpack(buffer, pos)
-    network_name = unpadded_text(network_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        uri, padding = unpack(buffer, pos)
-        uri = unpadded_text(uri, padding, zeros)
-        pos += length
-    elif flag == 0:
-        uri = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkGetMetadataArgs(RemoteNonnullNetwork(network_name, network_uuid), type_, uri, flags), pos + 4
+    network, pos = decode_remote_nonnull_network(buffer, pos)
+    type_, pos = read_int(buffer, pos)
+    uri, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkGetMetadataArgs(network, type_, uri, flags), pos
 
 
 def encode_remote_network_get_metadata_args(value: RemoteNetworkGetMetadataArgs, put: Put) -> None:
     encode_remote_nonnull_network(value.network, put)
-    put(_i_to(value.type))
+    write_int(value.type, put)
     encode_remote_string(value.uri, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNetworkGetMetadataRet(XdrStruct, frozen=True):
@@ -18624,15 +15760,12 @@ class RemoteNetworkGetMetadataRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_metadata_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetMetadataRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    metadata, padding = unpack(buffer, pos)
-    metadata = unpadded_text(metadata, padding, zeros)
-    return RemoteNetworkGetMetadataRet(metadata), pos + length
+    metadata, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNetworkGetMetadataRet(metadata), pos
 
 
 def encode_remote_network_get_metadata_ret(value: RemoteNetworkGetMetadataRet, put: Put) -> None:
-    write_string(value.metadata, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.metadata, put)
 
 
 class RemoteConnectStoragePoolEventRegisterAnyArgs(XdrStruct, frozen=True):
@@ -18651,24 +15784,13 @@ class RemoteConnectStoragePoolEventRegisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_storage_pool_event_register_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectStoragePoolEventRegisterAnyArgs, int]:
-    eventID, flag = _iI_from(buffer, pos)
-    pos += 8
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s[size]
-        pool_name, padding, pool_uuid = unpack(buffer, pos)
-        pool_name = unpadded_text(pool_name, padding, zeros)
-        pos += length
-        pool = RemoteNonnullStoragePool(pool_name, pool_uuid)
-    elif flag == 0:
-        pool = None
-    else:
-        raise no_boolean(pos - 4)
+    eventID, pos = read_int(buffer, pos)
+    pool, pos = decode_remote_storage_pool(buffer, pos)
     return RemoteConnectStoragePoolEventRegisterAnyArgs(eventID, pool), pos
 
 
 def encode_remote_connect_storage_pool_event_register_any_args(value: RemoteConnectStoragePoolEventRegisterAnyArgs, put: Put) -> None:
-    put(_i_to(value.eventID))
+    write_int(value.eventID, put)
     encode_remote_storage_pool(value.pool, put)
 
 
@@ -18686,11 +15808,12 @@ class RemoteConnectStoragePoolEventRegisterAnyRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_storage_pool_event_register_any_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectStoragePoolEventRegisterAnyRet, int]:
-    return RemoteConnectStoragePoolEventRegisterAnyRet(*_i_from(buffer, pos)), pos + 4
+    callbackID, pos = read_int(buffer, pos)
+    return RemoteConnectStoragePoolEventRegisterAnyRet(callbackID), pos
 
 
 def encode_remote_connect_storage_pool_event_register_any_ret(value: RemoteConnectStoragePoolEventRegisterAnyRet, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
 
 
 class RemoteConnectStoragePoolEventDeregisterAnyArgs(XdrStruct, frozen=True):
@@ -18707,11 +15830,12 @@ class RemoteConnectStoragePoolEventDeregisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_storage_pool_event_deregister_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectStoragePoolEventDeregisterAnyArgs, int]:
-    return RemoteConnectStoragePoolEventDeregisterAnyArgs(*_i_from(buffer, pos)), pos + 4
+    callbackID, pos = read_int(buffer, pos)
+    return RemoteConnectStoragePoolEventDeregisterAnyArgs(callbackID), pos
 
 
 def encode_remote_connect_storage_pool_event_deregister_any_args(value: RemoteConnectStoragePoolEventDeregisterAnyArgs, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
 
 
 class RemoteStoragePoolEventLifecycleMsg(XdrStruct, frozen=True):
@@ -18734,18 +15858,18 @@ class RemoteStoragePoolEventLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_event_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolEventLifecycleMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16s2i[size]
-    pool_name, padding, pool_uuid, event, detail = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolEventLifecycleMsg(callbackID, RemoteNonnullStoragePool(pool_name, pool_uuid), event, detail), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    event, pos = read_int(buffer, pos)
+    detail, pos = read_int(buffer, pos)
+    return RemoteStoragePoolEventLifecycleMsg(callbackID, pool, event, detail), pos
 
 
 def encode_remote_storage_pool_event_lifecycle_msg(value: RemoteStoragePoolEventLifecycleMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_storage_pool(value.pool, put)
-    put(_2i_to(value.event, value.detail))
+    write_int(value.event, put)
+    write_int(value.detail, put)
 
 
 class RemoteStoragePoolEventRefreshMsg(XdrStruct, frozen=True):
@@ -18764,16 +15888,13 @@ class RemoteStoragePoolEventRefreshMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_storage_pool_event_refresh_msg(buffer: bytes, pos: int) -> tuple[RemoteStoragePoolEventRefreshMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16s[size]
-    pool_name, padding, pool_uuid = unpack(buffer, pos)
-    pool_name = unpadded_text(pool_name, padding, zeros)
-    return RemoteStoragePoolEventRefreshMsg(callbackID, RemoteNonnullStoragePool(pool_name, pool_uuid)), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    pool, pos = decode_remote_nonnull_storage_pool(buffer, pos)
+    return RemoteStoragePoolEventRefreshMsg(callbackID, pool), pos
 
 
 def encode_remote_storage_pool_event_refresh_msg(value: RemoteStoragePoolEventRefreshMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_storage_pool(value.pool, put)
 
 
@@ -18793,24 +15914,13 @@ class RemoteConnectNodeDeviceEventRegisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_node_device_event_register_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectNodeDeviceEventRegisterAnyArgs, int]:
-    eventID, flag = _iI_from(buffer, pos)
-    pos += 8
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        dev_name, padding = unpack(buffer, pos)
-        dev_name = unpadded_text(dev_name, padding, zeros)
-        pos += length
-        dev = RemoteNonnullNodeDevice(dev_name)
-    elif flag == 0:
-        dev = None
-    else:
-        raise no_boolean(pos - 4)
+    eventID, pos = read_int(buffer, pos)
+    dev, pos = decode_remote_node_device(buffer, pos)
     return RemoteConnectNodeDeviceEventRegisterAnyArgs(eventID, dev), pos
 
 
 def encode_remote_connect_node_device_event_register_any_args(value: RemoteConnectNodeDeviceEventRegisterAnyArgs, put: Put) -> None:
-    put(_i_to(value.eventID))
+    write_int(value.eventID, put)
     encode_remote_node_device(value.dev, put)
 
 
@@ -18828,11 +15938,12 @@ class RemoteConnectNodeDeviceEventRegisterAnyRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_node_device_event_register_any_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectNodeDeviceEventRegisterAnyRet, int]:
-    return RemoteConnectNodeDeviceEventRegisterAnyRet(*_i_from(buffer, pos)), pos + 4
+    callbackID, pos = read_int(buffer, pos)
+    return RemoteConnectNodeDeviceEventRegisterAnyRet(callbackID), pos
 
 
 def encode_remote_connect_node_device_event_register_any_ret(value: RemoteConnectNodeDeviceEventRegisterAnyRet, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
 
 
 class RemoteConnectNodeDeviceEventDeregisterAnyArgs(XdrStruct, frozen=True):
@@ -18849,11 +15960,12 @@ class RemoteConnectNodeDeviceEventDeregisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_node_device_event_deregister_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectNodeDeviceEventDeregisterAnyArgs, int]:
-    return RemoteConnectNodeDeviceEventDeregisterAnyArgs(*_i_from(buffer, pos)), pos + 4
+    callbackID, pos = read_int(buffer, pos)
+    return RemoteConnectNodeDeviceEventDeregisterAnyArgs(callbackID), pos
 
 
 def encode_remote_connect_node_device_event_deregister_any_args(value: RemoteConnectNodeDeviceEventDeregisterAnyArgs, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
 
 
 class RemoteNodeDeviceEventLifecycleMsg(XdrStruct, frozen=True):
@@ -18876,18 +15988,18 @@ class RemoteNodeDeviceEventLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_event_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceEventLifecycleMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_2i[size]
-    dev_name, padding, event, detail = unpack(buffer, pos)
-    dev_name = unpadded_text(dev_name, padding, zeros)
-    return RemoteNodeDeviceEventLifecycleMsg(callbackID, RemoteNonnullNodeDevice(dev_name), event, detail), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    dev, pos = decode_remote_nonnull_node_device(buffer, pos)
+    event, pos = read_int(buffer, pos)
+    detail, pos = read_int(buffer, pos)
+    return RemoteNodeDeviceEventLifecycleMsg(callbackID, dev, event, detail), pos
 
 
 def encode_remote_node_device_event_lifecycle_msg(value: RemoteNodeDeviceEventLifecycleMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_node_device(value.dev, put)
-    put(_2i_to(value.event, value.detail))
+    write_int(value.event, put)
+    write_int(value.detail, put)
 
 
 class RemoteNodeDeviceEventUpdateMsg(XdrStruct, frozen=True):
@@ -18906,16 +16018,13 @@ class RemoteNodeDeviceEventUpdateMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_node_device_event_update_msg(buffer: bytes, pos: int) -> tuple[RemoteNodeDeviceEventUpdateMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text[size]
-    dev_name, padding = unpack(buffer, pos)
-    dev_name = unpadded_text(dev_name, padding, zeros)
-    return RemoteNodeDeviceEventUpdateMsg(callbackID, RemoteNonnullNodeDevice(dev_name)), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    dev, pos = decode_remote_nonnull_node_device(buffer, pos)
+    return RemoteNodeDeviceEventUpdateMsg(callbackID, dev), pos
 
 
 def encode_remote_node_device_event_update_msg(value: RemoteNodeDeviceEventUpdateMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_node_device(value.dev, put)
 
 
@@ -18937,31 +16046,16 @@ class RemoteDomainFsfreezeArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_fsfreeze_args(buffer: bytes, pos: int) -> tuple[RemoteDomainFsfreezeArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    mountpoints = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        mountpoints.append(item)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainFsfreezeArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), mountpoints, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    mountpoints, pos = read_array(buffer, pos, REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX, decode_remote_nonnull_string, min_size=4)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainFsfreezeArgs(dom, mountpoints, flags), pos
 
 
 def encode_remote_domain_fsfreeze_args(value: RemoteDomainFsfreezeArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.mountpoints), REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX, put)
-    for item in value.mountpoints:
-        write_string(item, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    write_array(value.mountpoints, put, REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX, encode_remote_nonnull_string)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainFsfreezeRet(XdrStruct, frozen=True):
@@ -18978,11 +16072,12 @@ class RemoteDomainFsfreezeRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_fsfreeze_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainFsfreezeRet, int]:
-    return RemoteDomainFsfreezeRet(*_i_from(buffer, pos)), pos + 4
+    filesystems, pos = read_int(buffer, pos)
+    return RemoteDomainFsfreezeRet(filesystems), pos
 
 
 def encode_remote_domain_fsfreeze_ret(value: RemoteDomainFsfreezeRet, put: Put) -> None:
-    put(_i_to(value.filesystems))
+    write_int(value.filesystems, put)
 
 
 class RemoteDomainFsthawArgs(XdrStruct, frozen=True):
@@ -19003,31 +16098,16 @@ class RemoteDomainFsthawArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_fsthaw_args(buffer: bytes, pos: int) -> tuple[RemoteDomainFsthawArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    mountpoints = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        mountpoints.append(item)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainFsthawArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), mountpoints, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    mountpoints, pos = read_array(buffer, pos, REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX, decode_remote_nonnull_string, min_size=4)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainFsthawArgs(dom, mountpoints, flags), pos
 
 
 def encode_remote_domain_fsthaw_args(value: RemoteDomainFsthawArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.mountpoints), REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX, put)
-    for item in value.mountpoints:
-        write_string(item, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    write_array(value.mountpoints, put, REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX, encode_remote_nonnull_string)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainFsthawRet(XdrStruct, frozen=True):
@@ -19044,11 +16124,12 @@ class RemoteDomainFsthawRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_fsthaw_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainFsthawRet, int]:
-    return RemoteDomainFsthawRet(*_i_from(buffer, pos)), pos + 4
+    filesystems, pos = read_int(buffer, pos)
+    return RemoteDomainFsthawRet(filesystems), pos
 
 
 def encode_remote_domain_fsthaw_ret(value: RemoteDomainFsthawRet, put: Put) -> None:
-    put(_i_to(value.filesystems))
+    write_int(value.filesystems, put)
 
 
 class RemoteNodeGetFreePagesArgs(XdrStruct, frozen=True):
@@ -19071,19 +16152,18 @@ class RemoteNodeGetFreePagesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_free_pages_args(buffer: bytes, pos: int) -> tuple[RemoteNodeGetFreePagesArgs, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_MAX_CELLS or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    pages, pos = read_numbers(buffer, pos, count, "I")
-    startCell, cellCount, flags = _i2I_from(buffer, pos)
-    return RemoteNodeGetFreePagesArgs(pages, startCell, cellCount, flags), pos + 12
+    pages, pos = read_array(buffer, pos, REMOTE_NODE_MAX_CELLS, read_unsigned_int, min_size=4)
+    startCell, pos = read_int(buffer, pos)
+    cellCount, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeGetFreePagesArgs(pages, startCell, cellCount, flags), pos
 
 
 def encode_remote_node_get_free_pages_args(value: RemoteNodeGetFreePagesArgs, put: Put) -> None:
-    write_count(len(value.pages), REMOTE_NODE_MAX_CELLS, put)
-    write_numbers(value.pages, "I", put)
-    put(_i2I_to(value.startCell, value.cellCount, value.flags))
+    write_array(value.pages, put, REMOTE_NODE_MAX_CELLS, write_unsigned_int)
+    write_int(value.startCell, put)
+    write_unsigned_int(value.cellCount, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeGetFreePagesRet(XdrStruct, frozen=True):
@@ -19100,17 +16180,12 @@ class RemoteNodeGetFreePagesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_free_pages_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetFreePagesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_MAX_CELLS or count * 8 > len(buffer) - pos:
-        raise too_many(count, pos)
-    counts, pos = read_numbers(buffer, pos, count, "Q")
+    counts, pos = read_array(buffer, pos, REMOTE_NODE_MAX_CELLS, read_unsigned_hyper, min_size=8)
     return RemoteNodeGetFreePagesRet(counts), pos
 
 
 def encode_remote_node_get_free_pages_ret(value: RemoteNodeGetFreePagesRet, put: Put) -> None:
-    write_count(len(value.counts), REMOTE_NODE_MAX_CELLS, put)
-    write_numbers(value.counts, "Q", put)
+    write_array(value.counts, put, REMOTE_NODE_MAX_CELLS, write_unsigned_hyper)
 
 
 class RemoteNodeAllocPagesArgs(XdrStruct, frozen=True):
@@ -19135,26 +16210,20 @@ class RemoteNodeAllocPagesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_alloc_pages_args(buffer: bytes, pos: int) -> tuple[RemoteNodeAllocPagesArgs, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_MAX_CELLS or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    pageSizes, pos = read_numbers(buffer, pos, count, "I")
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_MAX_CELLS or count * 8 > len(buffer) - pos:
-        raise too_many(count, pos)
-    pageCounts, pos = read_numbers(buffer, pos, count, "Q")
-    startCell, cellCount, flags = _i2I_from(buffer, pos)
-    return RemoteNodeAllocPagesArgs(pageSizes, pageCounts, startCell, cellCount, flags), pos + 12
+    pageSizes, pos = read_array(buffer, pos, REMOTE_NODE_MAX_CELLS, read_unsigned_int, min_size=4)
+    pageCounts, pos = read_array(buffer, pos, REMOTE_NODE_MAX_CELLS, read_unsigned_hyper, min_size=8)
+    startCell, pos = read_int(buffer, pos)
+    cellCount, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeAllocPagesArgs(pageSizes, pageCounts, startCell, cellCount, flags), pos
 
 
 def encode_remote_node_alloc_pages_args(value: RemoteNodeAllocPagesArgs, put: Put) -> None:
-    write_count(len(value.pageSizes), REMOTE_NODE_MAX_CELLS, put)
-    write_numbers(value.pageSizes, "I", put)
-    write_count(len(value.pageCounts), REMOTE_NODE_MAX_CELLS, put)
-    write_numbers(value.pageCounts, "Q", put)
-    put(_i2I_to(value.startCell, value.cellCount, value.flags))
+    write_array(value.pageSizes, put, REMOTE_NODE_MAX_CELLS, write_unsigned_int)
+    write_array(value.pageCounts, put, REMOTE_NODE_MAX_CELLS, write_unsigned_hyper)
+    write_int(value.startCell, put)
+    write_unsigned_int(value.cellCount, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeAllocPagesRet(XdrStruct, frozen=True):
@@ -19171,11 +16240,12 @@ class RemoteNodeAllocPagesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_alloc_pages_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeAllocPagesRet, int]:
-    return RemoteNodeAllocPagesRet(*_i_from(buffer, pos)), pos + 4
+    ret, pos = read_int(buffer, pos)
+    return RemoteNodeAllocPagesRet(ret), pos
 
 
 def encode_remote_node_alloc_pages_ret(value: RemoteNodeAllocPagesRet, put: Put) -> None:
-    put(_i_to(value.ret))
+    write_int(value.ret, put)
 
 
 class RemoteNetworkDhcpLease(XdrStruct, frozen=True):
@@ -19207,79 +16277,27 @@ class RemoteNetworkDhcpLease(XdrStruct, frozen=True):
     clientid: RemoteString
 
 
-def list_remote_network_dhcp_lease(buffer: bytes, pos: int, count: int) -> tuple[list[RemoteNetworkDhcpLease], int]:
-    items = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_qiI[size]
-        iface, padding, expirytime, type_, flag = unpack(buffer, pos)
-        iface = unpadded_text(iface, padding, zeros)
-        pos += length
-        if flag == 1:
-            (size,) = _I_from(buffer, pos)
-            unpack, zeros, length = _text[size]
-            mac, padding = unpack(buffer, pos)
-            mac = unpadded_text(mac, padding, zeros)
-            pos += length
-        elif flag == 0:
-            mac = None
-        else:
-            raise no_boolean(pos - 4)
-        (flag,) = _I_from(buffer, pos)
-        pos += 4
-        if flag == 1:
-            (size,) = _I_from(buffer, pos)
-            unpack, zeros, length = _text[size]
-            iaid, padding = unpack(buffer, pos)
-            iaid = unpadded_text(iaid, padding, zeros)
-            pos += length
-        elif flag == 0:
-            iaid = None
-        else:
-            raise no_boolean(pos - 4)
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_2I[size]
-        ipaddr, padding, prefix, flag = unpack(buffer, pos)
-        ipaddr = unpadded_text(ipaddr, padding, zeros)
-        pos += length
-        if flag == 1:
-            (size,) = _I_from(buffer, pos)
-            unpack, zeros, length = _text[size]
-            hostname, padding = unpack(buffer, pos)
-            hostname = unpadded_text(hostname, padding, zeros)
-            pos += length
-        elif flag == 0:
-            hostname = None
-        else:
-            raise no_boolean(pos - 4)
-        (flag,) = _I_from(buffer, pos)
-        pos += 4
-        if flag == 1:
-            (size,) = _I_from(buffer, pos)
-            unpack, zeros, length = _text[size]
-            clientid, padding = unpack(buffer, pos)
-            clientid = unpadded_text(clientid, padding, zeros)
-            pos += length
-        elif flag == 0:
-            clientid = None
-        else:
-            raise no_boolean(pos - 4)
-        items.append(RemoteNetworkDhcpLease(iface, expirytime, type_, mac, iaid, ipaddr, prefix, hostname, clientid))
-    return items, pos
-
-
 def decode_remote_network_dhcp_lease(buffer: bytes, pos: int) -> tuple[RemoteNetworkDhcpLease, int]:
-    (result,), pos = list_remote_network_dhcp_lease(buffer, pos, 1)
-    return result, pos
+    iface, pos = decode_remote_nonnull_string(buffer, pos)
+    expirytime, pos = read_hyper(buffer, pos)
+    type_, pos = read_int(buffer, pos)
+    mac, pos = decode_remote_string(buffer, pos)
+    iaid, pos = decode_remote_string(buffer, pos)
+    ipaddr, pos = decode_remote_nonnull_string(buffer, pos)
+    prefix, pos = read_unsigned_int(buffer, pos)
+    hostname, pos = decode_remote_string(buffer, pos)
+    clientid, pos = decode_remote_string(buffer, pos)
+    return RemoteNetworkDhcpLease(iface, expirytime, type_, mac, iaid, ipaddr, prefix, hostname, clientid), pos
 
 
 def encode_remote_network_dhcp_lease(value: RemoteNetworkDhcpLease, put: Put) -> None:
-    write_string(value.iface, REMOTE_STRING_MAX, put)
-    put(_qi_to(value.expirytime, value.type))
+    encode_remote_nonnull_string(value.iface, put)
+    write_hyper(value.expirytime, put)
+    write_int(value.type, put)
     encode_remote_string(value.mac, put)
     encode_remote_string(value.iaid, put)
-    write_string(value.ipaddr, REMOTE_STRING_MAX, put)
-    put(_I_to(value.prefix))
+    encode_remote_nonnull_string(value.ipaddr, put)
+    write_unsigned_int(value.prefix, put)
     encode_remote_string(value.hostname, put)
     encode_remote_string(value.clientid, put)
 
@@ -19304,29 +16322,18 @@ class RemoteNetworkGetDhcpLeasesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_dhcp_leases_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetDhcpLeasesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI[size]
-    net_name, padding, net_uuid, flag = unpack(buffer, pos)
-    net_name = unpadded_text(net_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        mac, padding = unpack(buffer, pos)
-        mac = unpadded_text(mac, padding, zeros)
-        pos += length
-    elif flag == 0:
-        mac = None
-    else:
-        raise no_boolean(pos - 4)
-    need_results, flags = _iI_from(buffer, pos)
-    return RemoteNetworkGetDhcpLeasesArgs(RemoteNonnullNetwork(net_name, net_uuid), mac, need_results, flags), pos + 8
+    net, pos = decode_remote_nonnull_network(buffer, pos)
+    mac, pos = decode_remote_string(buffer, pos)
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkGetDhcpLeasesArgs(net, mac, need_results, flags), pos
 
 
 def encode_remote_network_get_dhcp_leases_args(value: RemoteNetworkGetDhcpLeasesArgs, put: Put) -> None:
     encode_remote_nonnull_network(value.net, put)
     encode_remote_string(value.mac, put)
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNetworkGetDhcpLeasesRet(XdrStruct, frozen=True):
@@ -19345,20 +16352,14 @@ class RemoteNetworkGetDhcpLeasesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_get_dhcp_leases_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkGetDhcpLeasesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NETWORK_DHCP_LEASES_MAX or count * 40 > len(buffer) - pos:
-        raise too_many(count, pos)
-    leases, pos = list_remote_network_dhcp_lease(buffer, pos, count)
-    (ret,) = _I_from(buffer, pos)
-    return RemoteNetworkGetDhcpLeasesRet(leases, ret), pos + 4
+    leases, pos = read_array(buffer, pos, REMOTE_NETWORK_DHCP_LEASES_MAX, decode_remote_network_dhcp_lease, min_size=40)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkGetDhcpLeasesRet(leases, ret), pos
 
 
 def encode_remote_network_get_dhcp_leases_ret(value: RemoteNetworkGetDhcpLeasesRet, put: Put) -> None:
-    write_count(len(value.leases), REMOTE_NETWORK_DHCP_LEASES_MAX, put)
-    for item in value.leases:
-        encode_remote_network_dhcp_lease(item, put)
-    put(_I_to(value.ret))
+    write_array(value.leases, put, REMOTE_NETWORK_DHCP_LEASES_MAX, encode_remote_network_dhcp_lease)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteDomainStatsRecord(XdrStruct, frozen=True):
@@ -19376,31 +16377,15 @@ class RemoteDomainStatsRecord(XdrStruct, frozen=True):
     params: list[RemoteTypedParam]
 
 
-def list_remote_domain_stats_record(buffer: bytes, pos: int, count: int) -> tuple[list[RemoteDomainStatsRecord], int]:
-    items = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16siI[size]
-        dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-        dom_name = unpadded_text(dom_name, padding, zeros)
-        pos += length
-        if count > REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX or count * 12 > len(buffer) - pos:
-            raise too_many(count, pos)
-        params, pos = list_remote_typed_param(buffer, pos, count)
-        items.append(RemoteDomainStatsRecord(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params))
-    return items, pos
-
-
 def decode_remote_domain_stats_record(buffer: bytes, pos: int) -> tuple[RemoteDomainStatsRecord, int]:
-    (result,), pos = list_remote_domain_stats_record(buffer, pos, 1)
-    return result, pos
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX, decode_remote_typed_param, min_size=12)
+    return RemoteDomainStatsRecord(dom, params), pos
 
 
 def encode_remote_domain_stats_record(value: RemoteDomainStatsRecord, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
+    write_array(value.params, put, REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX, encode_remote_typed_param)
 
 
 class RemoteConnectGetAllDomainStatsArgs(XdrStruct, frozen=True):
@@ -19421,27 +16406,16 @@ class RemoteConnectGetAllDomainStatsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_all_domain_stats_args(buffer: bytes, pos: int) -> tuple[RemoteConnectGetAllDomainStatsArgs, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_LIST_MAX or count * 24 > len(buffer) - pos:
-        raise too_many(count, pos)
-    doms = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16si[size]
-        item_name, padding, item_uuid, item_id = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        doms.append(RemoteNonnullDomain(item_name, item_uuid, item_id))
-    stats, flags = _2I_from(buffer, pos)
-    return RemoteConnectGetAllDomainStatsArgs(doms, stats, flags), pos + 8
+    doms, pos = read_array(buffer, pos, REMOTE_DOMAIN_LIST_MAX, decode_remote_nonnull_domain, min_size=24)
+    stats, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectGetAllDomainStatsArgs(doms, stats, flags), pos
 
 
 def encode_remote_connect_get_all_domain_stats_args(value: RemoteConnectGetAllDomainStatsArgs, put: Put) -> None:
-    write_count(len(value.doms), REMOTE_DOMAIN_LIST_MAX, put)
-    for item in value.doms:
-        encode_remote_nonnull_domain(item, put)
-    put(_2I_to(value.stats, value.flags))
+    write_array(value.doms, put, REMOTE_DOMAIN_LIST_MAX, encode_remote_nonnull_domain)
+    write_unsigned_int(value.stats, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainEventCallbackAgentLifecycleMsg(XdrStruct, frozen=True):
@@ -19464,18 +16438,18 @@ class RemoteDomainEventCallbackAgentLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_agent_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackAgentLifecycleMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16s3i[size]
-    dom_name, padding, dom_uuid, dom_id, state, reason = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventCallbackAgentLifecycleMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), state, reason), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    state, pos = read_int(buffer, pos)
+    reason, pos = read_int(buffer, pos)
+    return RemoteDomainEventCallbackAgentLifecycleMsg(callbackID, dom, state, reason), pos
 
 
 def encode_remote_domain_event_callback_agent_lifecycle_msg(value: RemoteDomainEventCallbackAgentLifecycleMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2i_to(value.state, value.reason))
+    write_int(value.state, put)
+    write_int(value.reason, put)
 
 
 class RemoteConnectGetAllDomainStatsRet(XdrStruct, frozen=True):
@@ -19492,18 +16466,12 @@ class RemoteConnectGetAllDomainStatsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_all_domain_stats_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetAllDomainStatsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_LIST_MAX or count * 28 > len(buffer) - pos:
-        raise too_many(count, pos)
-    retStats, pos = list_remote_domain_stats_record(buffer, pos, count)
+    retStats, pos = read_array(buffer, pos, REMOTE_DOMAIN_LIST_MAX, decode_remote_domain_stats_record, min_size=28)
     return RemoteConnectGetAllDomainStatsRet(retStats), pos
 
 
 def encode_remote_connect_get_all_domain_stats_ret(value: RemoteConnectGetAllDomainStatsRet, put: Put) -> None:
-    write_count(len(value.retStats), REMOTE_DOMAIN_LIST_MAX, put)
-    for item in value.retStats:
-        encode_remote_domain_stats_record(item, put)
+    write_array(value.retStats, put, REMOTE_DOMAIN_LIST_MAX, encode_remote_domain_stats_record)
 
 
 class RemoteDomainFsinfo(XdrStruct, frozen=True):
@@ -19525,48 +16493,19 @@ class RemoteDomainFsinfo(XdrStruct, frozen=True):
     dev_aliases: list[RemoteNonnullString]
 
 
-def list_remote_domain_fsinfo(buffer: bytes, pos: int, count: int) -> tuple[list[RemoteDomainFsinfo], int]:
-    items = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_I_ahead[size]
-        mountpoint, padding, size = unpack(buffer, pos)
-        mountpoint = unpadded_text(mountpoint, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text_I_ahead[size]
-        name, padding, size = unpack(buffer, pos)
-        name = unpadded_text(name, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text_I[size]
-        fstype, padding, count = unpack(buffer, pos)
-        fstype = unpadded_text(fstype, padding, zeros)
-        pos += length
-        if count > REMOTE_DOMAIN_FSINFO_DISKS_MAX or count * 4 > len(buffer) - pos:
-            raise too_many(count, pos)
-        dev_aliases = []
-        for _ in range(count):
-            (size,) = _I_from(buffer, pos)
-            unpack, zeros, length = _text[size]
-            item, padding = unpack(buffer, pos)
-            item = unpadded_text(item, padding, zeros)
-            pos += length
-            dev_aliases.append(item)
-        items.append(RemoteDomainFsinfo(mountpoint, name, fstype, dev_aliases))
-    return items, pos
-
-
 def decode_remote_domain_fsinfo(buffer: bytes, pos: int) -> tuple[RemoteDomainFsinfo, int]:
-    (result,), pos = list_remote_domain_fsinfo(buffer, pos, 1)
-    return result, pos
+    mountpoint, pos = decode_remote_nonnull_string(buffer, pos)
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    fstype, pos = decode_remote_nonnull_string(buffer, pos)
+    dev_aliases, pos = read_array(buffer, pos, REMOTE_DOMAIN_FSINFO_DISKS_MAX, decode_remote_nonnull_string, min_size=4)
+    return RemoteDomainFsinfo(mountpoint, name, fstype, dev_aliases), pos
 
 
 def encode_remote_domain_fsinfo(value: RemoteDomainFsinfo, put: Put) -> None:
-    write_string(value.mountpoint, REMOTE_STRING_MAX, put)
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    write_string(value.fstype, REMOTE_STRING_MAX, put)
-    write_count(len(value.dev_aliases), REMOTE_DOMAIN_FSINFO_DISKS_MAX, put)
-    for item in value.dev_aliases:
-        write_string(item, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.mountpoint, put)
+    encode_remote_nonnull_string(value.name, put)
+    encode_remote_nonnull_string(value.fstype, put)
+    write_array(value.dev_aliases, put, REMOTE_DOMAIN_FSINFO_DISKS_MAX, encode_remote_nonnull_string)
 
 
 class RemoteDomainGetFsinfoArgs(XdrStruct, frozen=True):
@@ -19585,16 +16524,14 @@ class RemoteDomainGetFsinfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_fsinfo_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetFsinfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetFsinfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetFsinfoArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_fsinfo_args(value: RemoteDomainGetFsinfoArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetFsinfoRet(XdrStruct, frozen=True):
@@ -19613,20 +16550,14 @@ class RemoteDomainGetFsinfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_fsinfo_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetFsinfoRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_FSINFO_MAX or count * 16 > len(buffer) - pos:
-        raise too_many(count, pos)
-    info, pos = list_remote_domain_fsinfo(buffer, pos, count)
-    (ret,) = _I_from(buffer, pos)
-    return RemoteDomainGetFsinfoRet(info, ret), pos + 4
+    info, pos = read_array(buffer, pos, REMOTE_DOMAIN_FSINFO_MAX, decode_remote_domain_fsinfo, min_size=16)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetFsinfoRet(info, ret), pos
 
 
 def encode_remote_domain_get_fsinfo_ret(value: RemoteDomainGetFsinfoRet, put: Put) -> None:
-    write_count(len(value.info), REMOTE_DOMAIN_FSINFO_MAX, put)
-    for item in value.info:
-        encode_remote_domain_fsinfo(item, put)
-    put(_I_to(value.ret))
+    write_array(value.info, put, REMOTE_DOMAIN_FSINFO_MAX, encode_remote_domain_fsinfo)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteDomainIpAddr(XdrStruct, frozen=True):
@@ -19647,18 +16578,16 @@ class RemoteDomainIpAddr(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_ip_addr(buffer: bytes, pos: int) -> tuple[RemoteDomainIpAddr, int]:
-    type_, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_I[size]
-    addr, padding, prefix = unpack(buffer, pos)
-    addr = unpadded_text(addr, padding, zeros)
-    return RemoteDomainIpAddr(type_, addr, prefix), pos + length
+    type_, pos = read_int(buffer, pos)
+    addr, pos = decode_remote_nonnull_string(buffer, pos)
+    prefix, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainIpAddr(type_, addr, prefix), pos
 
 
 def encode_remote_domain_ip_addr(value: RemoteDomainIpAddr, put: Put) -> None:
-    put(_i_to(value.type))
-    write_string(value.addr, REMOTE_STRING_MAX, put)
-    put(_I_to(value.prefix))
+    write_int(value.type, put)
+    encode_remote_nonnull_string(value.addr, put)
+    write_unsigned_int(value.prefix, put)
 
 
 class RemoteDomainInterface(XdrStruct, frozen=True):
@@ -19678,52 +16607,17 @@ class RemoteDomainInterface(XdrStruct, frozen=True):
     addrs: list[RemoteDomainIpAddr]
 
 
-def list_remote_domain_interface(buffer: bytes, pos: int, count: int) -> tuple[list[RemoteDomainInterface], int]:
-    items = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_I[size]
-        name, padding, flag = unpack(buffer, pos)
-        name = unpadded_text(name, padding, zeros)
-        pos += length
-        if flag == 1:
-            (size,) = _I_from(buffer, pos)
-            unpack, zeros, length = _text[size]
-            hwaddr, padding = unpack(buffer, pos)
-            hwaddr = unpadded_text(hwaddr, padding, zeros)
-            pos += length
-        elif flag == 0:
-            hwaddr = None
-        else:
-            raise no_boolean(pos - 4)
-        (count,) = _I_from(buffer, pos)
-        pos += 4
-        if count > REMOTE_DOMAIN_IP_ADDR_MAX or count * 12 > len(buffer) - pos:
-            raise too_many(count, pos)
-        addrs = []
-        for _ in range(count):
-            item_type, size = _iI_from(buffer, pos)
-            pos += 4
-            unpack, zeros, length = _text_I[size]
-            item_addr, padding, item_prefix = unpack(buffer, pos)
-            item_addr = unpadded_text(item_addr, padding, zeros)
-            pos += length
-            addrs.append(RemoteDomainIpAddr(item_type, item_addr, item_prefix))
-        items.append(RemoteDomainInterface(name, hwaddr, addrs))
-    return items, pos
-
-
 def decode_remote_domain_interface(buffer: bytes, pos: int) -> tuple[RemoteDomainInterface, int]:
-    (result,), pos = list_remote_domain_interface(buffer, pos, 1)
-    return result, pos
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    hwaddr, pos = decode_remote_string(buffer, pos)
+    addrs, pos = read_array(buffer, pos, REMOTE_DOMAIN_IP_ADDR_MAX, decode_remote_domain_ip_addr, min_size=12)
+    return RemoteDomainInterface(name, hwaddr, addrs), pos
 
 
 def encode_remote_domain_interface(value: RemoteDomainInterface, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
     encode_remote_string(value.hwaddr, put)
-    write_count(len(value.addrs), REMOTE_DOMAIN_IP_ADDR_MAX, put)
-    for item in value.addrs:
-        encode_remote_domain_ip_addr(item, put)
+    write_array(value.addrs, put, REMOTE_DOMAIN_IP_ADDR_MAX, encode_remote_domain_ip_addr)
 
 
 class RemoteDomainInterfaceAddressesArgs(XdrStruct, frozen=True):
@@ -19744,16 +16638,16 @@ class RemoteDomainInterfaceAddressesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_interface_addresses_args(buffer: bytes, pos: int) -> tuple[RemoteDomainInterfaceAddressesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I[size]
-    dom_name, padding, dom_uuid, dom_id, source, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainInterfaceAddressesArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), source, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    source, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainInterfaceAddressesArgs(dom, source, flags), pos
 
 
 def encode_remote_domain_interface_addresses_args(value: RemoteDomainInterfaceAddressesArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2I_to(value.source, value.flags))
+    write_unsigned_int(value.source, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainInterfaceAddressesRet(XdrStruct, frozen=True):
@@ -19770,18 +16664,12 @@ class RemoteDomainInterfaceAddressesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_interface_addresses_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainInterfaceAddressesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_INTERFACE_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    ifaces, pos = list_remote_domain_interface(buffer, pos, count)
+    ifaces, pos = read_array(buffer, pos, REMOTE_DOMAIN_INTERFACE_MAX, decode_remote_domain_interface, min_size=12)
     return RemoteDomainInterfaceAddressesRet(ifaces), pos
 
 
 def encode_remote_domain_interface_addresses_ret(value: RemoteDomainInterfaceAddressesRet, put: Put) -> None:
-    write_count(len(value.ifaces), REMOTE_DOMAIN_INTERFACE_MAX, put)
-    for item in value.ifaces:
-        encode_remote_domain_interface(item, put)
+    write_array(value.ifaces, put, REMOTE_DOMAIN_INTERFACE_MAX, encode_remote_domain_interface)
 
 
 class RemoteDomainSetUserPasswordArgs(XdrStruct, frozen=True):
@@ -19804,42 +16692,18 @@ class RemoteDomainSetUserPasswordArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_user_password_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetUserPasswordArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        user, padding = unpack(buffer, pos)
-        user = unpadded_text(user, padding, zeros)
-        pos += length
-    elif flag == 0:
-        user = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        password, padding = unpack(buffer, pos)
-        password = unpadded_text(password, padding, zeros)
-        pos += length
-    elif flag == 0:
-        password = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetUserPasswordArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), user, password, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    user, pos = decode_remote_string(buffer, pos)
+    password, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetUserPasswordArgs(dom, user, password, flags), pos
 
 
 def encode_remote_domain_set_user_password_args(value: RemoteDomainSetUserPasswordArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.user, put)
     encode_remote_string(value.password, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainRenameArgs(XdrStruct, frozen=True):
@@ -19860,29 +16724,16 @@ class RemoteDomainRenameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_rename_args(buffer: bytes, pos: int) -> tuple[RemoteDomainRenameArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        new_name, padding = unpack(buffer, pos)
-        new_name = unpadded_text(new_name, padding, zeros)
-        pos += length
-    elif flag == 0:
-        new_name = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainRenameArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), new_name, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    new_name, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainRenameArgs(dom, new_name, flags), pos
 
 
 def encode_remote_domain_rename_args(value: RemoteDomainRenameArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.new_name, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainRenameRet(XdrStruct, frozen=True):
@@ -19899,11 +16750,12 @@ class RemoteDomainRenameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_rename_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainRenameRet, int]:
-    return RemoteDomainRenameRet(*_i_from(buffer, pos)), pos + 4
+    retcode, pos = read_int(buffer, pos)
+    return RemoteDomainRenameRet(retcode), pos
 
 
 def encode_remote_domain_rename_ret(value: RemoteDomainRenameRet, put: Put) -> None:
-    put(_i_to(value.retcode))
+    write_int(value.retcode, put)
 
 
 class RemoteDomainEventCallbackMigrationIterationMsg(XdrStruct, frozen=True):
@@ -19924,18 +16776,16 @@ class RemoteDomainEventCallbackMigrationIterationMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_migration_iteration_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackMigrationIterationMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16s2i[size]
-    dom_name, padding, dom_uuid, dom_id, iteration = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventCallbackMigrationIterationMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), iteration), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    iteration, pos = read_int(buffer, pos)
+    return RemoteDomainEventCallbackMigrationIterationMsg(callbackID, dom, iteration), pos
 
 
 def encode_remote_domain_event_callback_migration_iteration_msg(value: RemoteDomainEventCallbackMigrationIterationMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    put(_i_to(value.iteration))
+    write_int(value.iteration, put)
 
 
 class RemoteDomainEventCallbackJobCompletedMsg(XdrStruct, frozen=True):
@@ -19956,24 +16806,16 @@ class RemoteDomainEventCallbackJobCompletedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_job_completed_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackJobCompletedMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_JOB_STATS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    return RemoteDomainEventCallbackJobCompletedMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params), pos
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_JOB_STATS_MAX, decode_remote_typed_param, min_size=12)
+    return RemoteDomainEventCallbackJobCompletedMsg(callbackID, dom, params), pos
 
 
 def encode_remote_domain_event_callback_job_completed_msg(value: RemoteDomainEventCallbackJobCompletedMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_DOMAIN_JOB_STATS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
+    write_array(value.params, put, REMOTE_DOMAIN_JOB_STATS_MAX, encode_remote_typed_param)
 
 
 class RemoteDomainMigrateStartPostCopyArgs(XdrStruct, frozen=True):
@@ -19992,16 +16834,14 @@ class RemoteDomainMigrateStartPostCopyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_migrate_start_post_copy_args(buffer: bytes, pos: int) -> tuple[RemoteDomainMigrateStartPostCopyArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainMigrateStartPostCopyArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainMigrateStartPostCopyArgs(dom, flags), pos
 
 
 def encode_remote_domain_migrate_start_post_copy_args(value: RemoteDomainMigrateStartPostCopyArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainEventCallbackDeviceRemovalFailedMsg(XdrStruct, frozen=True):
@@ -20022,22 +16862,16 @@ class RemoteDomainEventCallbackDeviceRemovalFailedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_device_removal_failed_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackDeviceRemovalFailedMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    devAlias, padding = unpack(buffer, pos)
-    devAlias = unpadded_text(devAlias, padding, zeros)
-    return RemoteDomainEventCallbackDeviceRemovalFailedMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), devAlias), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    devAlias, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainEventCallbackDeviceRemovalFailedMsg(callbackID, dom, devAlias), pos
 
 
 def encode_remote_domain_event_callback_device_removal_failed_msg(value: RemoteDomainEventCallbackDeviceRemovalFailedMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.devAlias, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.devAlias, put)
 
 
 class RemoteDomainGetGuestVcpusArgs(XdrStruct, frozen=True):
@@ -20056,16 +16890,14 @@ class RemoteDomainGetGuestVcpusArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_guest_vcpus_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetGuestVcpusArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetGuestVcpusArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetGuestVcpusArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_guest_vcpus_args(value: RemoteDomainGetGuestVcpusArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetGuestVcpusRet(XdrStruct, frozen=True):
@@ -20082,18 +16914,12 @@ class RemoteDomainGetGuestVcpusRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_guest_vcpus_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetGuestVcpusRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_GUEST_VCPU_PARAMS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_GUEST_VCPU_PARAMS_MAX, decode_remote_typed_param, min_size=12)
     return RemoteDomainGetGuestVcpusRet(params), pos
 
 
 def encode_remote_domain_get_guest_vcpus_ret(value: RemoteDomainGetGuestVcpusRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_GUEST_VCPU_PARAMS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
+    write_array(value.params, put, REMOTE_DOMAIN_GUEST_VCPU_PARAMS_MAX, encode_remote_typed_param)
 
 
 class RemoteDomainSetGuestVcpusArgs(XdrStruct, frozen=True):
@@ -20116,21 +16942,18 @@ class RemoteDomainSetGuestVcpusArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_guest_vcpus_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetGuestVcpusArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_iI[size]
-    cpumap, padding, state, flags = unpack(buffer, pos)
-    cpumap = unpadded_text(cpumap, padding, zeros)
-    return RemoteDomainSetGuestVcpusArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cpumap, state, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    cpumap, pos = decode_remote_nonnull_string(buffer, pos)
+    state, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetGuestVcpusArgs(dom, cpumap, state, flags), pos
 
 
 def encode_remote_domain_set_guest_vcpus_args(value: RemoteDomainSetGuestVcpusArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.cpumap, REMOTE_STRING_MAX, put)
-    put(_iI_to(value.state, value.flags))
+    encode_remote_nonnull_string(value.cpumap, put)
+    write_int(value.state, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSetVcpuArgs(XdrStruct, frozen=True):
@@ -20153,21 +16976,18 @@ class RemoteDomainSetVcpuArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_vcpu_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetVcpuArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_iI[size]
-    cpumap, padding, state, flags = unpack(buffer, pos)
-    cpumap = unpadded_text(cpumap, padding, zeros)
-    return RemoteDomainSetVcpuArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), cpumap, state, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    cpumap, pos = decode_remote_nonnull_string(buffer, pos)
+    state, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetVcpuArgs(dom, cpumap, state, flags), pos
 
 
 def encode_remote_domain_set_vcpu_args(value: RemoteDomainSetVcpuArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.cpumap, REMOTE_STRING_MAX, put)
-    put(_iI_to(value.state, value.flags))
+    encode_remote_nonnull_string(value.cpumap, put)
+    write_int(value.state, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
@@ -20190,29 +17010,17 @@ class RemoteDomainEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_metadata_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackMetadataChangeMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, type_, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        nsuri, padding = unpack(buffer, pos)
-        nsuri = unpadded_text(nsuri, padding, zeros)
-        pos += length
-    elif flag == 0:
-        nsuri = None
-    else:
-        raise no_boolean(pos - 4)
-    return RemoteDomainEventCallbackMetadataChangeMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), type_, nsuri), pos
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    type_, pos = read_int(buffer, pos)
+    nsuri, pos = decode_remote_string(buffer, pos)
+    return RemoteDomainEventCallbackMetadataChangeMsg(callbackID, dom, type_, nsuri), pos
 
 
 def encode_remote_domain_event_callback_metadata_change_msg(value: RemoteDomainEventCallbackMetadataChangeMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    put(_i_to(value.type))
+    write_int(value.type, put)
     encode_remote_string(value.nsuri, put)
 
 
@@ -20238,18 +17046,20 @@ class RemoteDomainEventMemoryFailureMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_memory_failure_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventMemoryFailureMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16s3iI[size]
-    dom_name, padding, dom_uuid, dom_id, recipient, action, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventMemoryFailureMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), recipient, action, flags), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    recipient, pos = read_int(buffer, pos)
+    action, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainEventMemoryFailureMsg(callbackID, dom, recipient, action, flags), pos
 
 
 def encode_remote_domain_event_memory_failure_msg(value: RemoteDomainEventMemoryFailureMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2iI_to(value.recipient, value.action, value.flags))
+    write_int(value.recipient, put)
+    write_int(value.action, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectSecretEventRegisterAnyArgs(XdrStruct, frozen=True):
@@ -20268,25 +17078,13 @@ class RemoteConnectSecretEventRegisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_secret_event_register_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectSecretEventRegisterAnyArgs, int]:
-    eventID, flag = _iI_from(buffer, pos)
-    pos += 8
-    if flag == 1:
-        secret_uuid, secret_usageType, size = _16siI_from(buffer, pos)
-        pos += 20
-        unpack, zeros, length = _text[size]
-        secret_usageID, padding = unpack(buffer, pos)
-        secret_usageID = unpadded_text(secret_usageID, padding, zeros)
-        pos += length
-        secret = RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID)
-    elif flag == 0:
-        secret = None
-    else:
-        raise no_boolean(pos - 4)
+    eventID, pos = read_int(buffer, pos)
+    secret, pos = decode_remote_secret(buffer, pos)
     return RemoteConnectSecretEventRegisterAnyArgs(eventID, secret), pos
 
 
 def encode_remote_connect_secret_event_register_any_args(value: RemoteConnectSecretEventRegisterAnyArgs, put: Put) -> None:
-    put(_i_to(value.eventID))
+    write_int(value.eventID, put)
     encode_remote_secret(value.secret, put)
 
 
@@ -20304,11 +17102,12 @@ class RemoteConnectSecretEventRegisterAnyRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_secret_event_register_any_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectSecretEventRegisterAnyRet, int]:
-    return RemoteConnectSecretEventRegisterAnyRet(*_i_from(buffer, pos)), pos + 4
+    callbackID, pos = read_int(buffer, pos)
+    return RemoteConnectSecretEventRegisterAnyRet(callbackID), pos
 
 
 def encode_remote_connect_secret_event_register_any_ret(value: RemoteConnectSecretEventRegisterAnyRet, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
 
 
 class RemoteConnectSecretEventDeregisterAnyArgs(XdrStruct, frozen=True):
@@ -20325,11 +17124,12 @@ class RemoteConnectSecretEventDeregisterAnyArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_secret_event_deregister_any_args(buffer: bytes, pos: int) -> tuple[RemoteConnectSecretEventDeregisterAnyArgs, int]:
-    return RemoteConnectSecretEventDeregisterAnyArgs(*_i_from(buffer, pos)), pos + 4
+    callbackID, pos = read_int(buffer, pos)
+    return RemoteConnectSecretEventDeregisterAnyArgs(callbackID), pos
 
 
 def encode_remote_connect_secret_event_deregister_any_args(value: RemoteConnectSecretEventDeregisterAnyArgs, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
 
 
 class RemoteSecretEventLifecycleMsg(XdrStruct, frozen=True):
@@ -20352,18 +17152,18 @@ class RemoteSecretEventLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_event_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteSecretEventLifecycleMsg, int]:
-    callbackID, secret_uuid, secret_usageType, size = _i16siI_from(buffer, pos)
-    pos += 24
-    unpack, zeros, length = _text_2i[size]
-    secret_usageID, padding, event, detail = unpack(buffer, pos)
-    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
-    return RemoteSecretEventLifecycleMsg(callbackID, RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID), event, detail), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    secret, pos = decode_remote_nonnull_secret(buffer, pos)
+    event, pos = read_int(buffer, pos)
+    detail, pos = read_int(buffer, pos)
+    return RemoteSecretEventLifecycleMsg(callbackID, secret, event, detail), pos
 
 
 def encode_remote_secret_event_lifecycle_msg(value: RemoteSecretEventLifecycleMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_secret(value.secret, put)
-    put(_2i_to(value.event, value.detail))
+    write_int(value.event, put)
+    write_int(value.detail, put)
 
 
 class RemoteSecretEventValueChangedMsg(XdrStruct, frozen=True):
@@ -20382,16 +17182,13 @@ class RemoteSecretEventValueChangedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_secret_event_value_changed_msg(buffer: bytes, pos: int) -> tuple[RemoteSecretEventValueChangedMsg, int]:
-    callbackID, secret_uuid, secret_usageType, size = _i16siI_from(buffer, pos)
-    pos += 24
-    unpack, zeros, length = _text[size]
-    secret_usageID, padding = unpack(buffer, pos)
-    secret_usageID = unpadded_text(secret_usageID, padding, zeros)
-    return RemoteSecretEventValueChangedMsg(callbackID, RemoteNonnullSecret(secret_uuid, secret_usageType, secret_usageID)), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    secret, pos = decode_remote_nonnull_secret(buffer, pos)
+    return RemoteSecretEventValueChangedMsg(callbackID, secret), pos
 
 
 def encode_remote_secret_event_value_changed_msg(value: RemoteSecretEventValueChangedMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_secret(value.secret, put)
 
 
@@ -20415,21 +17212,18 @@ class RemoteDomainSetBlockThresholdArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_block_threshold_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetBlockThresholdArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_QI[size]
-    dev, padding, threshold, flags = unpack(buffer, pos)
-    dev = unpadded_text(dev, padding, zeros)
-    return RemoteDomainSetBlockThresholdArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), dev, threshold, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    dev, pos = decode_remote_nonnull_string(buffer, pos)
+    threshold, pos = read_unsigned_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetBlockThresholdArgs(dom, dev, threshold, flags), pos
 
 
 def encode_remote_domain_set_block_threshold_args(value: RemoteDomainSetBlockThresholdArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.dev, REMOTE_STRING_MAX, put)
-    put(_QI_to(value.threshold, value.flags))
+    encode_remote_nonnull_string(value.dev, put)
+    write_unsigned_hyper(value.threshold, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainSetLifecycleActionArgs(XdrStruct, frozen=True):
@@ -20452,16 +17246,18 @@ class RemoteDomainSetLifecycleActionArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_lifecycle_action_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetLifecycleActionArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si3I[size]
-    dom_name, padding, dom_uuid, dom_id, type_, action, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSetLifecycleActionArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), type_, action, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    type_, pos = read_unsigned_int(buffer, pos)
+    action, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetLifecycleActionArgs(dom, type_, action, flags), pos
 
 
 def encode_remote_domain_set_lifecycle_action_args(value: RemoteDomainSetLifecycleActionArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_3I_to(value.type, value.action, value.flags))
+    write_unsigned_int(value.type, put)
+    write_unsigned_int(value.action, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectCompareHypervisorCpuArgs(XdrStruct, frozen=True):
@@ -20488,59 +17284,13 @@ class RemoteConnectCompareHypervisorCpuArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_compare_hypervisor_cpu_args(buffer: bytes, pos: int) -> tuple[RemoteConnectCompareHypervisorCpuArgs, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        emulator, padding = unpack(buffer, pos)
-        emulator = unpadded_text(emulator, padding, zeros)
-        pos += length
-    elif flag == 0:
-        emulator = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        arch, padding = unpack(buffer, pos)
-        arch = unpadded_text(arch, padding, zeros)
-        pos += length
-    elif flag == 0:
-        arch = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        machine, padding = unpack(buffer, pos)
-        machine = unpadded_text(machine, padding, zeros)
-        pos += length
-    elif flag == 0:
-        machine = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        virttype, padding = unpack(buffer, pos)
-        virttype = unpadded_text(virttype, padding, zeros)
-        pos += length
-    elif flag == 0:
-        virttype = None
-    else:
-        raise no_boolean(pos - 4)
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xmlCPU, padding, flags = unpack(buffer, pos)
-    xmlCPU = unpadded_text(xmlCPU, padding, zeros)
-    return RemoteConnectCompareHypervisorCpuArgs(emulator, arch, machine, virttype, xmlCPU, flags), pos + length
+    emulator, pos = decode_remote_string(buffer, pos)
+    arch, pos = decode_remote_string(buffer, pos)
+    machine, pos = decode_remote_string(buffer, pos)
+    virttype, pos = decode_remote_string(buffer, pos)
+    xmlCPU, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectCompareHypervisorCpuArgs(emulator, arch, machine, virttype, xmlCPU, flags), pos
 
 
 def encode_remote_connect_compare_hypervisor_cpu_args(value: RemoteConnectCompareHypervisorCpuArgs, put: Put) -> None:
@@ -20548,8 +17298,8 @@ def encode_remote_connect_compare_hypervisor_cpu_args(value: RemoteConnectCompar
     encode_remote_string(value.arch, put)
     encode_remote_string(value.machine, put)
     encode_remote_string(value.virttype, put)
-    write_string(value.xmlCPU, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xmlCPU, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectCompareHypervisorCpuRet(XdrStruct, frozen=True):
@@ -20566,11 +17316,12 @@ class RemoteConnectCompareHypervisorCpuRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_compare_hypervisor_cpu_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectCompareHypervisorCpuRet, int]:
-    return RemoteConnectCompareHypervisorCpuRet(*_i_from(buffer, pos)), pos + 4
+    result, pos = read_int(buffer, pos)
+    return RemoteConnectCompareHypervisorCpuRet(result), pos
 
 
 def encode_remote_connect_compare_hypervisor_cpu_ret(value: RemoteConnectCompareHypervisorCpuRet, put: Put) -> None:
-    put(_i_to(value.result))
+    write_int(value.result, put)
 
 
 class RemoteConnectBaselineHypervisorCpuArgs(XdrStruct, frozen=True):
@@ -20597,68 +17348,13 @@ class RemoteConnectBaselineHypervisorCpuArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_baseline_hypervisor_cpu_args(buffer: bytes, pos: int) -> tuple[RemoteConnectBaselineHypervisorCpuArgs, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        emulator, padding = unpack(buffer, pos)
-        emulator = unpadded_text(emulator, padding, zeros)
-        pos += length
-    elif flag == 0:
-        emulator = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        arch, padding = unpack(buffer, pos)
-        arch = unpadded_text(arch, padding, zeros)
-        pos += length
-    elif flag == 0:
-        arch = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        machine, padding = unpack(buffer, pos)
-        machine = unpadded_text(machine, padding, zeros)
-        pos += length
-    elif flag == 0:
-        machine = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        virttype, padding = unpack(buffer, pos)
-        virttype = unpadded_text(virttype, padding, zeros)
-        pos += length
-    elif flag == 0:
-        virttype = None
-    else:
-        raise no_boolean(pos - 4)
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_CPU_BASELINE_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    xmlCPUs = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        xmlCPUs.append(item)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteConnectBaselineHypervisorCpuArgs(emulator, arch, machine, virttype, xmlCPUs, flags), pos + 4
+    emulator, pos = decode_remote_string(buffer, pos)
+    arch, pos = decode_remote_string(buffer, pos)
+    machine, pos = decode_remote_string(buffer, pos)
+    virttype, pos = decode_remote_string(buffer, pos)
+    xmlCPUs, pos = read_array(buffer, pos, REMOTE_CPU_BASELINE_MAX, decode_remote_nonnull_string, min_size=4)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectBaselineHypervisorCpuArgs(emulator, arch, machine, virttype, xmlCPUs, flags), pos
 
 
 def encode_remote_connect_baseline_hypervisor_cpu_args(value: RemoteConnectBaselineHypervisorCpuArgs, put: Put) -> None:
@@ -20666,10 +17362,8 @@ def encode_remote_connect_baseline_hypervisor_cpu_args(value: RemoteConnectBasel
     encode_remote_string(value.arch, put)
     encode_remote_string(value.machine, put)
     encode_remote_string(value.virttype, put)
-    write_count(len(value.xmlCPUs), REMOTE_CPU_BASELINE_MAX, put)
-    for item in value.xmlCPUs:
-        write_string(item, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    write_array(value.xmlCPUs, put, REMOTE_CPU_BASELINE_MAX, encode_remote_nonnull_string)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectBaselineHypervisorCpuRet(XdrStruct, frozen=True):
@@ -20686,15 +17380,12 @@ class RemoteConnectBaselineHypervisorCpuRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_baseline_hypervisor_cpu_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectBaselineHypervisorCpuRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    cpu, padding = unpack(buffer, pos)
-    cpu = unpadded_text(cpu, padding, zeros)
-    return RemoteConnectBaselineHypervisorCpuRet(cpu), pos + length
+    cpu, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteConnectBaselineHypervisorCpuRet(cpu), pos
 
 
 def encode_remote_connect_baseline_hypervisor_cpu_ret(value: RemoteConnectBaselineHypervisorCpuRet, put: Put) -> None:
-    write_string(value.cpu, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.cpu, put)
 
 
 class RemoteNodeGetSevInfoArgs(XdrStruct, frozen=True):
@@ -20713,11 +17404,14 @@ class RemoteNodeGetSevInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_sev_info_args(buffer: bytes, pos: int) -> tuple[RemoteNodeGetSevInfoArgs, int]:
-    return RemoteNodeGetSevInfoArgs(*_iI_from(buffer, pos)), pos + 8
+    nparams, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNodeGetSevInfoArgs(nparams, flags), pos
 
 
 def encode_remote_node_get_sev_info_args(value: RemoteNodeGetSevInfoArgs, put: Put) -> None:
-    put(_iI_to(value.nparams, value.flags))
+    write_int(value.nparams, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNodeGetSevInfoRet(XdrStruct, frozen=True):
@@ -20736,20 +17430,14 @@ class RemoteNodeGetSevInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_node_get_sev_info_ret(buffer: bytes, pos: int) -> tuple[RemoteNodeGetSevInfoRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NODE_SEV_INFO_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteNodeGetSevInfoRet(params, nparams), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_NODE_SEV_INFO_MAX, decode_remote_typed_param, min_size=12)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteNodeGetSevInfoRet(params, nparams), pos
 
 
 def encode_remote_node_get_sev_info_ret(value: RemoteNodeGetSevInfoRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_NODE_SEV_INFO_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_i_to(value.nparams))
+    write_array(value.params, put, REMOTE_NODE_SEV_INFO_MAX, encode_remote_typed_param)
+    write_int(value.nparams, put)
 
 
 class RemoteDomainGetLaunchSecurityInfoArgs(XdrStruct, frozen=True):
@@ -20768,16 +17456,14 @@ class RemoteDomainGetLaunchSecurityInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_launch_security_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetLaunchSecurityInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetLaunchSecurityInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetLaunchSecurityInfoArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_launch_security_info_args(value: RemoteDomainGetLaunchSecurityInfoArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetLaunchSecurityInfoRet(XdrStruct, frozen=True):
@@ -20794,18 +17480,12 @@ class RemoteDomainGetLaunchSecurityInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_launch_security_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetLaunchSecurityInfoRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_LAUNCH_SECURITY_INFO_PARAMS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_LAUNCH_SECURITY_INFO_PARAMS_MAX, decode_remote_typed_param, min_size=12)
     return RemoteDomainGetLaunchSecurityInfoRet(params), pos
 
 
 def encode_remote_domain_get_launch_security_info_ret(value: RemoteDomainGetLaunchSecurityInfoRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_LAUNCH_SECURITY_INFO_PARAMS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
+    write_array(value.params, put, REMOTE_DOMAIN_LAUNCH_SECURITY_INFO_PARAMS_MAX, encode_remote_typed_param)
 
 
 class RemoteDomainSetLaunchSecurityStateArgs(XdrStruct, frozen=True):
@@ -20826,24 +17506,16 @@ class RemoteDomainSetLaunchSecurityStateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_launch_security_state_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetLaunchSecurityStateArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, count = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainSetLaunchSecurityStateArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainSetLaunchSecurityStateArgs(dom, params, flags), pos
 
 
 def encode_remote_domain_set_launch_security_state_args(value: RemoteDomainSetLaunchSecurityStateArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_count(len(value.params), REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNwfilterBindingLookupByPortDevArgs(XdrStruct, frozen=True):
@@ -20860,15 +17532,12 @@ class RemoteNwfilterBindingLookupByPortDevArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_lookup_by_port_dev_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingLookupByPortDevArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    name, padding = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteNwfilterBindingLookupByPortDevArgs(name), pos + length
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNwfilterBindingLookupByPortDevArgs(name), pos
 
 
 def encode_remote_nwfilter_binding_lookup_by_port_dev_args(value: RemoteNwfilterBindingLookupByPortDevArgs, put: Put) -> None:
-    write_string(value.name, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.name, put)
 
 
 class RemoteNwfilterBindingLookupByPortDevRet(XdrStruct, frozen=True):
@@ -20885,15 +17554,8 @@ class RemoteNwfilterBindingLookupByPortDevRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_lookup_by_port_dev_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingLookupByPortDevRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    nwfilter_portdev, padding, size = unpack(buffer, pos)
-    nwfilter_portdev = unpadded_text(nwfilter_portdev, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    nwfilter_filtername, padding = unpack(buffer, pos)
-    nwfilter_filtername = unpadded_text(nwfilter_filtername, padding, zeros)
-    return RemoteNwfilterBindingLookupByPortDevRet(RemoteNonnullNwfilterBinding(nwfilter_portdev, nwfilter_filtername)), pos + length
+    nwfilter, pos = decode_remote_nonnull_nwfilter_binding(buffer, pos)
+    return RemoteNwfilterBindingLookupByPortDevRet(nwfilter), pos
 
 
 def encode_remote_nwfilter_binding_lookup_by_port_dev_ret(value: RemoteNwfilterBindingLookupByPortDevRet, put: Put) -> None:
@@ -20916,16 +17578,14 @@ class RemoteNwfilterBindingCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingCreateXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNwfilterBindingCreateXmlArgs(xml, flags), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNwfilterBindingCreateXmlArgs(xml, flags), pos
 
 
 def encode_remote_nwfilter_binding_create_xml_args(value: RemoteNwfilterBindingCreateXmlArgs, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNwfilterBindingCreateXmlRet(XdrStruct, frozen=True):
@@ -20942,15 +17602,8 @@ class RemoteNwfilterBindingCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingCreateXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    nwfilter_portdev, padding, size = unpack(buffer, pos)
-    nwfilter_portdev = unpadded_text(nwfilter_portdev, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    nwfilter_filtername, padding = unpack(buffer, pos)
-    nwfilter_filtername = unpadded_text(nwfilter_filtername, padding, zeros)
-    return RemoteNwfilterBindingCreateXmlRet(RemoteNonnullNwfilterBinding(nwfilter_portdev, nwfilter_filtername)), pos + length
+    nwfilter, pos = decode_remote_nonnull_nwfilter_binding(buffer, pos)
+    return RemoteNwfilterBindingCreateXmlRet(nwfilter), pos
 
 
 def encode_remote_nwfilter_binding_create_xml_ret(value: RemoteNwfilterBindingCreateXmlRet, put: Put) -> None:
@@ -20971,15 +17624,8 @@ class RemoteNwfilterBindingDeleteArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_delete_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingDeleteArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    nwfilter_portdev, padding, size = unpack(buffer, pos)
-    nwfilter_portdev = unpadded_text(nwfilter_portdev, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    nwfilter_filtername, padding = unpack(buffer, pos)
-    nwfilter_filtername = unpadded_text(nwfilter_filtername, padding, zeros)
-    return RemoteNwfilterBindingDeleteArgs(RemoteNonnullNwfilterBinding(nwfilter_portdev, nwfilter_filtername)), pos + length
+    nwfilter, pos = decode_remote_nonnull_nwfilter_binding(buffer, pos)
+    return RemoteNwfilterBindingDeleteArgs(nwfilter), pos
 
 
 def encode_remote_nwfilter_binding_delete_args(value: RemoteNwfilterBindingDeleteArgs, put: Put) -> None:
@@ -21002,20 +17648,14 @@ class RemoteNwfilterBindingGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    nwfilter_portdev, padding, size = unpack(buffer, pos)
-    nwfilter_portdev = unpadded_text(nwfilter_portdev, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    nwfilter_filtername, padding, flags = unpack(buffer, pos)
-    nwfilter_filtername = unpadded_text(nwfilter_filtername, padding, zeros)
-    return RemoteNwfilterBindingGetXmlDescArgs(RemoteNonnullNwfilterBinding(nwfilter_portdev, nwfilter_filtername), flags), pos + length
+    nwfilter, pos = decode_remote_nonnull_nwfilter_binding(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNwfilterBindingGetXmlDescArgs(nwfilter, flags), pos
 
 
 def encode_remote_nwfilter_binding_get_xml_desc_args(value: RemoteNwfilterBindingGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_nwfilter_binding(value.nwfilter, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNwfilterBindingGetXmlDescRet(XdrStruct, frozen=True):
@@ -21032,15 +17672,12 @@ class RemoteNwfilterBindingGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_nwfilter_binding_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteNwfilterBindingGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNwfilterBindingGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNwfilterBindingGetXmlDescRet(xml), pos
 
 
 def encode_remote_nwfilter_binding_get_xml_desc_ret(value: RemoteNwfilterBindingGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteConnectListAllNwfilterBindingsArgs(XdrStruct, frozen=True):
@@ -21059,11 +17696,14 @@ class RemoteConnectListAllNwfilterBindingsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_nwfilter_bindings_args(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllNwfilterBindingsArgs, int]:
-    return RemoteConnectListAllNwfilterBindingsArgs(*_iI_from(buffer, pos)), pos + 8
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllNwfilterBindingsArgs(need_results, flags), pos
 
 
 def encode_remote_connect_list_all_nwfilter_bindings_args(value: RemoteConnectListAllNwfilterBindingsArgs, put: Put) -> None:
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectListAllNwfilterBindingsRet(XdrStruct, frozen=True):
@@ -21082,31 +17722,14 @@ class RemoteConnectListAllNwfilterBindingsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_list_all_nwfilter_bindings_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectListAllNwfilterBindingsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NWFILTER_BINDING_LIST_MAX or count * 8 > len(buffer) - pos:
-        raise too_many(count, pos)
-    bindings = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_I_ahead[size]
-        item_portdev, padding, size = unpack(buffer, pos)
-        item_portdev = unpadded_text(item_portdev, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text[size]
-        item_filtername, padding = unpack(buffer, pos)
-        item_filtername = unpadded_text(item_filtername, padding, zeros)
-        pos += length
-        bindings.append(RemoteNonnullNwfilterBinding(item_portdev, item_filtername))
-    (ret,) = _I_from(buffer, pos)
-    return RemoteConnectListAllNwfilterBindingsRet(bindings, ret), pos + 4
+    bindings, pos = read_array(buffer, pos, REMOTE_NWFILTER_BINDING_LIST_MAX, decode_remote_nonnull_nwfilter_binding, min_size=8)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectListAllNwfilterBindingsRet(bindings, ret), pos
 
 
 def encode_remote_connect_list_all_nwfilter_bindings_ret(value: RemoteConnectListAllNwfilterBindingsRet, put: Put) -> None:
-    write_count(len(value.bindings), REMOTE_NWFILTER_BINDING_LIST_MAX, put)
-    for item in value.bindings:
-        encode_remote_nonnull_nwfilter_binding(item, put)
-    put(_I_to(value.ret))
+    write_array(value.bindings, put, REMOTE_NWFILTER_BINDING_LIST_MAX, encode_remote_nonnull_nwfilter_binding)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteConnectGetStoragePoolCapabilitiesArgs(XdrStruct, frozen=True):
@@ -21123,11 +17746,12 @@ class RemoteConnectGetStoragePoolCapabilitiesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_storage_pool_capabilities_args(buffer: bytes, pos: int) -> tuple[RemoteConnectGetStoragePoolCapabilitiesArgs, int]:
-    return RemoteConnectGetStoragePoolCapabilitiesArgs(*_I_from(buffer, pos)), pos + 4
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectGetStoragePoolCapabilitiesArgs(flags), pos
 
 
 def encode_remote_connect_get_storage_pool_capabilities_args(value: RemoteConnectGetStoragePoolCapabilitiesArgs, put: Put) -> None:
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteConnectGetStoragePoolCapabilitiesRet(XdrStruct, frozen=True):
@@ -21144,15 +17768,12 @@ class RemoteConnectGetStoragePoolCapabilitiesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_get_storage_pool_capabilities_ret(buffer: bytes, pos: int) -> tuple[RemoteConnectGetStoragePoolCapabilitiesRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    capabilities, padding = unpack(buffer, pos)
-    capabilities = unpadded_text(capabilities, padding, zeros)
-    return RemoteConnectGetStoragePoolCapabilitiesRet(capabilities), pos + length
+    capabilities, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteConnectGetStoragePoolCapabilitiesRet(capabilities), pos
 
 
 def encode_remote_connect_get_storage_pool_capabilities_ret(value: RemoteConnectGetStoragePoolCapabilitiesRet, put: Put) -> None:
-    write_string(value.capabilities, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.capabilities, put)
 
 
 class RemoteNetworkListAllPortsArgs(XdrStruct, frozen=True):
@@ -21173,16 +17794,16 @@ class RemoteNetworkListAllPortsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_list_all_ports_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkListAllPortsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    network_name, padding, network_uuid, need_results, flags = unpack(buffer, pos)
-    network_name = unpadded_text(network_name, padding, zeros)
-    return RemoteNetworkListAllPortsArgs(RemoteNonnullNetwork(network_name, network_uuid), need_results, flags), pos + length
+    network, pos = decode_remote_nonnull_network(buffer, pos)
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkListAllPortsArgs(network, need_results, flags), pos
 
 
 def encode_remote_network_list_all_ports_args(value: RemoteNetworkListAllPortsArgs, put: Put) -> None:
     encode_remote_nonnull_network(value.network, put)
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNetworkListAllPortsRet(XdrStruct, frozen=True):
@@ -21201,27 +17822,14 @@ class RemoteNetworkListAllPortsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_list_all_ports_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkListAllPortsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NETWORK_PORT_LIST_MAX or count * 36 > len(buffer) - pos:
-        raise too_many(count, pos)
-    ports = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s16s[size]
-        item_net_name, padding, item_net_uuid, item_uuid = unpack(buffer, pos)
-        item_net_name = unpadded_text(item_net_name, padding, zeros)
-        pos += length
-        ports.append(RemoteNonnullNetworkPort(RemoteNonnullNetwork(item_net_name, item_net_uuid), item_uuid))
-    (ret,) = _I_from(buffer, pos)
-    return RemoteNetworkListAllPortsRet(ports, ret), pos + 4
+    ports, pos = read_array(buffer, pos, REMOTE_NETWORK_PORT_LIST_MAX, decode_remote_nonnull_network_port, min_size=36)
+    ret, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkListAllPortsRet(ports, ret), pos
 
 
 def encode_remote_network_list_all_ports_ret(value: RemoteNetworkListAllPortsRet, put: Put) -> None:
-    write_count(len(value.ports), REMOTE_NETWORK_PORT_LIST_MAX, put)
-    for item in value.ports:
-        encode_remote_nonnull_network_port(item, put)
-    put(_I_to(value.ret))
+    write_array(value.ports, put, REMOTE_NETWORK_PORT_LIST_MAX, encode_remote_nonnull_network_port)
+    write_unsigned_int(value.ret, put)
 
 
 class RemoteNetworkPortLookupByUuidArgs(XdrStruct, frozen=True):
@@ -21240,16 +17848,14 @@ class RemoteNetworkPortLookupByUuidArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_lookup_by_uuid_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortLookupByUuidArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s16s[size]
-    network_name, padding, network_uuid, uuid = unpack(buffer, pos)
-    network_name = unpadded_text(network_name, padding, zeros)
-    return RemoteNetworkPortLookupByUuidArgs(RemoteNonnullNetwork(network_name, network_uuid), uuid), pos + length
+    network, pos = decode_remote_nonnull_network(buffer, pos)
+    uuid, pos = decode_remote_uuid(buffer, pos)
+    return RemoteNetworkPortLookupByUuidArgs(network, uuid), pos
 
 
 def encode_remote_network_port_lookup_by_uuid_args(value: RemoteNetworkPortLookupByUuidArgs, put: Put) -> None:
     encode_remote_nonnull_network(value.network, put)
-    put(_16s_to(exact(value.uuid, 16)))
+    encode_remote_uuid(value.uuid, put)
 
 
 class RemoteNetworkPortLookupByUuidRet(XdrStruct, frozen=True):
@@ -21266,11 +17872,8 @@ class RemoteNetworkPortLookupByUuidRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_lookup_by_uuid_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortLookupByUuidRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s16s[size]
-    port_net_name, padding, port_net_uuid, port_uuid = unpack(buffer, pos)
-    port_net_name = unpadded_text(port_net_name, padding, zeros)
-    return RemoteNetworkPortLookupByUuidRet(RemoteNonnullNetworkPort(RemoteNonnullNetwork(port_net_name, port_net_uuid), port_uuid)), pos + length
+    port, pos = decode_remote_nonnull_network_port(buffer, pos)
+    return RemoteNetworkPortLookupByUuidRet(port), pos
 
 
 def encode_remote_network_port_lookup_by_uuid_ret(value: RemoteNetworkPortLookupByUuidRet, put: Put) -> None:
@@ -21295,21 +17898,16 @@ class RemoteNetworkPortCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortCreateXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16sI_ahead[size]
-    network_name, padding, network_uuid, size = unpack(buffer, pos)
-    network_name = unpadded_text(network_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    xml, padding, flags = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNetworkPortCreateXmlArgs(RemoteNonnullNetwork(network_name, network_uuid), xml, flags), pos + length
+    network, pos = decode_remote_nonnull_network(buffer, pos)
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkPortCreateXmlArgs(network, xml, flags), pos
 
 
 def encode_remote_network_port_create_xml_args(value: RemoteNetworkPortCreateXmlArgs, put: Put) -> None:
     encode_remote_nonnull_network(value.network, put)
-    write_string(value.xml, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNetworkPortCreateXmlRet(XdrStruct, frozen=True):
@@ -21326,11 +17924,8 @@ class RemoteNetworkPortCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortCreateXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s16s[size]
-    port_net_name, padding, port_net_uuid, port_uuid = unpack(buffer, pos)
-    port_net_name = unpadded_text(port_net_name, padding, zeros)
-    return RemoteNetworkPortCreateXmlRet(RemoteNonnullNetworkPort(RemoteNonnullNetwork(port_net_name, port_net_uuid), port_uuid)), pos + length
+    port, pos = decode_remote_nonnull_network_port(buffer, pos)
+    return RemoteNetworkPortCreateXmlRet(port), pos
 
 
 def encode_remote_network_port_create_xml_ret(value: RemoteNetworkPortCreateXmlRet, put: Put) -> None:
@@ -21355,24 +17950,16 @@ class RemoteNetworkPortSetParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_set_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortSetParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s16sI[size]
-    port_net_name, padding, port_net_uuid, port_uuid, count = unpack(buffer, pos)
-    port_net_name = unpadded_text(port_net_name, padding, zeros)
-    pos += length
-    if count > REMOTE_NETWORK_PORT_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteNetworkPortSetParametersArgs(RemoteNonnullNetworkPort(RemoteNonnullNetwork(port_net_name, port_net_uuid), port_uuid), params, flags), pos + 4
+    port, pos = decode_remote_nonnull_network_port(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_NETWORK_PORT_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkPortSetParametersArgs(port, params, flags), pos
 
 
 def encode_remote_network_port_set_parameters_args(value: RemoteNetworkPortSetParametersArgs, put: Put) -> None:
     encode_remote_nonnull_network_port(value.port, put)
-    write_count(len(value.params), REMOTE_NETWORK_PORT_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_NETWORK_PORT_PARAMETERS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNetworkPortGetParametersArgs(XdrStruct, frozen=True):
@@ -21393,16 +17980,16 @@ class RemoteNetworkPortGetParametersArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_get_parameters_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortGetParametersArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s16siI[size]
-    port_net_name, padding, port_net_uuid, port_uuid, nparams, flags = unpack(buffer, pos)
-    port_net_name = unpadded_text(port_net_name, padding, zeros)
-    return RemoteNetworkPortGetParametersArgs(RemoteNonnullNetworkPort(RemoteNonnullNetwork(port_net_name, port_net_uuid), port_uuid), nparams, flags), pos + length
+    port, pos = decode_remote_nonnull_network_port(buffer, pos)
+    nparams, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkPortGetParametersArgs(port, nparams, flags), pos
 
 
 def encode_remote_network_port_get_parameters_args(value: RemoteNetworkPortGetParametersArgs, put: Put) -> None:
     encode_remote_nonnull_network_port(value.port, put)
-    put(_iI_to(value.nparams, value.flags))
+    write_int(value.nparams, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNetworkPortGetParametersRet(XdrStruct, frozen=True):
@@ -21421,20 +18008,14 @@ class RemoteNetworkPortGetParametersRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_get_parameters_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortGetParametersRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_NETWORK_PORT_PARAMETERS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (nparams,) = _i_from(buffer, pos)
-    return RemoteNetworkPortGetParametersRet(params, nparams), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_NETWORK_PORT_PARAMETERS_MAX, decode_remote_typed_param, min_size=12)
+    nparams, pos = read_int(buffer, pos)
+    return RemoteNetworkPortGetParametersRet(params, nparams), pos
 
 
 def encode_remote_network_port_get_parameters_ret(value: RemoteNetworkPortGetParametersRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_NETWORK_PORT_PARAMETERS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_i_to(value.nparams))
+    write_array(value.params, put, REMOTE_NETWORK_PORT_PARAMETERS_MAX, encode_remote_typed_param)
+    write_int(value.nparams, put)
 
 
 class RemoteNetworkPortGetXmlDescArgs(XdrStruct, frozen=True):
@@ -21453,16 +18034,14 @@ class RemoteNetworkPortGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s16sI[size]
-    port_net_name, padding, port_net_uuid, port_uuid, flags = unpack(buffer, pos)
-    port_net_name = unpadded_text(port_net_name, padding, zeros)
-    return RemoteNetworkPortGetXmlDescArgs(RemoteNonnullNetworkPort(RemoteNonnullNetwork(port_net_name, port_net_uuid), port_uuid), flags), pos + length
+    port, pos = decode_remote_nonnull_network_port(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkPortGetXmlDescArgs(port, flags), pos
 
 
 def encode_remote_network_port_get_xml_desc_args(value: RemoteNetworkPortGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_network_port(value.port, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteNetworkPortGetXmlDescRet(XdrStruct, frozen=True):
@@ -21479,15 +18058,12 @@ class RemoteNetworkPortGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteNetworkPortGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteNetworkPortGetXmlDescRet(xml), pos
 
 
 def encode_remote_network_port_get_xml_desc_ret(value: RemoteNetworkPortGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteNetworkPortDeleteArgs(XdrStruct, frozen=True):
@@ -21506,16 +18082,14 @@ class RemoteNetworkPortDeleteArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_network_port_delete_args(buffer: bytes, pos: int) -> tuple[RemoteNetworkPortDeleteArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s16sI[size]
-    port_net_name, padding, port_net_uuid, port_uuid, flags = unpack(buffer, pos)
-    port_net_name = unpadded_text(port_net_name, padding, zeros)
-    return RemoteNetworkPortDeleteArgs(RemoteNonnullNetworkPort(RemoteNonnullNetwork(port_net_name, port_net_uuid), port_uuid), flags), pos + length
+    port, pos = decode_remote_nonnull_network_port(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteNetworkPortDeleteArgs(port, flags), pos
 
 
 def encode_remote_network_port_delete_args(value: RemoteNetworkPortDeleteArgs, put: Put) -> None:
     encode_remote_nonnull_network_port(value.port, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainCheckpointCreateXmlArgs(XdrStruct, frozen=True):
@@ -21536,21 +18110,16 @@ class RemoteDomainCheckpointCreateXmlArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_create_xml_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointCreateXmlArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    xml_desc, padding, flags = unpack(buffer, pos)
-    xml_desc = unpadded_text(xml_desc, padding, zeros)
-    return RemoteDomainCheckpointCreateXmlArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), xml_desc, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    xml_desc, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainCheckpointCreateXmlArgs(dom, xml_desc, flags), pos
 
 
 def encode_remote_domain_checkpoint_create_xml_args(value: RemoteDomainCheckpointCreateXmlArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.xml_desc, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.xml_desc, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainCheckpointCreateXmlRet(XdrStruct, frozen=True):
@@ -21567,15 +18136,8 @@ class RemoteDomainCheckpointCreateXmlRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_create_xml_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointCreateXmlRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    checkpoint_name, padding, size = unpack(buffer, pos)
-    checkpoint_name = unpadded_text(checkpoint_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16si[size]
-    checkpoint_dom_name, padding, checkpoint_dom_uuid, checkpoint_dom_id = unpack(buffer, pos)
-    checkpoint_dom_name = unpadded_text(checkpoint_dom_name, padding, zeros)
-    return RemoteDomainCheckpointCreateXmlRet(RemoteNonnullDomainCheckpoint(checkpoint_name, RemoteNonnullDomain(checkpoint_dom_name, checkpoint_dom_uuid, checkpoint_dom_id))), pos + length
+    checkpoint, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
+    return RemoteDomainCheckpointCreateXmlRet(checkpoint), pos
 
 
 def encode_remote_domain_checkpoint_create_xml_ret(value: RemoteDomainCheckpointCreateXmlRet, put: Put) -> None:
@@ -21598,20 +18160,14 @@ class RemoteDomainCheckpointGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    checkpoint_name, padding, size = unpack(buffer, pos)
-    checkpoint_name = unpadded_text(checkpoint_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16siI[size]
-    checkpoint_dom_name, padding, checkpoint_dom_uuid, checkpoint_dom_id, flags = unpack(buffer, pos)
-    checkpoint_dom_name = unpadded_text(checkpoint_dom_name, padding, zeros)
-    return RemoteDomainCheckpointGetXmlDescArgs(RemoteNonnullDomainCheckpoint(checkpoint_name, RemoteNonnullDomain(checkpoint_dom_name, checkpoint_dom_uuid, checkpoint_dom_id)), flags), pos + length
+    checkpoint, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainCheckpointGetXmlDescArgs(checkpoint, flags), pos
 
 
 def encode_remote_domain_checkpoint_get_xml_desc_args(value: RemoteDomainCheckpointGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_domain_checkpoint(value.checkpoint, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainCheckpointGetXmlDescRet(XdrStruct, frozen=True):
@@ -21628,15 +18184,12 @@ class RemoteDomainCheckpointGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainCheckpointGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainCheckpointGetXmlDescRet(xml), pos
 
 
 def encode_remote_domain_checkpoint_get_xml_desc_ret(value: RemoteDomainCheckpointGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteDomainListAllCheckpointsArgs(XdrStruct, frozen=True):
@@ -21657,16 +18210,16 @@ class RemoteDomainListAllCheckpointsArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_list_all_checkpoints_args(buffer: bytes, pos: int) -> tuple[RemoteDomainListAllCheckpointsArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, need_results, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainListAllCheckpointsArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), need_results, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainListAllCheckpointsArgs(dom, need_results, flags), pos
 
 
 def encode_remote_domain_list_all_checkpoints_args(value: RemoteDomainListAllCheckpointsArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainListAllCheckpointsRet(XdrStruct, frozen=True):
@@ -21685,31 +18238,14 @@ class RemoteDomainListAllCheckpointsRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_list_all_checkpoints_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainListAllCheckpointsRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_CHECKPOINT_LIST_MAX or count * 28 > len(buffer) - pos:
-        raise too_many(count, pos)
-    checkpoints = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_I_ahead[size]
-        item_name, padding, size = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text_16si[size]
-        item_dom_name, padding, item_dom_uuid, item_dom_id = unpack(buffer, pos)
-        item_dom_name = unpadded_text(item_dom_name, padding, zeros)
-        pos += length
-        checkpoints.append(RemoteNonnullDomainCheckpoint(item_name, RemoteNonnullDomain(item_dom_name, item_dom_uuid, item_dom_id)))
-    (ret,) = _i_from(buffer, pos)
-    return RemoteDomainListAllCheckpointsRet(checkpoints, ret), pos + 4
+    checkpoints, pos = read_array(buffer, pos, REMOTE_DOMAIN_CHECKPOINT_LIST_MAX, decode_remote_nonnull_domain_checkpoint, min_size=28)
+    ret, pos = read_int(buffer, pos)
+    return RemoteDomainListAllCheckpointsRet(checkpoints, ret), pos
 
 
 def encode_remote_domain_list_all_checkpoints_ret(value: RemoteDomainListAllCheckpointsRet, put: Put) -> None:
-    write_count(len(value.checkpoints), REMOTE_DOMAIN_CHECKPOINT_LIST_MAX, put)
-    for item in value.checkpoints:
-        encode_remote_nonnull_domain_checkpoint(item, put)
-    put(_i_to(value.ret))
+    write_array(value.checkpoints, put, REMOTE_DOMAIN_CHECKPOINT_LIST_MAX, encode_remote_nonnull_domain_checkpoint)
+    write_int(value.ret, put)
 
 
 class RemoteDomainCheckpointListAllChildrenArgs(XdrStruct, frozen=True):
@@ -21730,20 +18266,16 @@ class RemoteDomainCheckpointListAllChildrenArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_list_all_children_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointListAllChildrenArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    checkpoint_name, padding, size = unpack(buffer, pos)
-    checkpoint_name = unpadded_text(checkpoint_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16s2iI[size]
-    checkpoint_dom_name, padding, checkpoint_dom_uuid, checkpoint_dom_id, need_results, flags = unpack(buffer, pos)
-    checkpoint_dom_name = unpadded_text(checkpoint_dom_name, padding, zeros)
-    return RemoteDomainCheckpointListAllChildrenArgs(RemoteNonnullDomainCheckpoint(checkpoint_name, RemoteNonnullDomain(checkpoint_dom_name, checkpoint_dom_uuid, checkpoint_dom_id)), need_results, flags), pos + length
+    checkpoint, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
+    need_results, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainCheckpointListAllChildrenArgs(checkpoint, need_results, flags), pos
 
 
 def encode_remote_domain_checkpoint_list_all_children_args(value: RemoteDomainCheckpointListAllChildrenArgs, put: Put) -> None:
     encode_remote_nonnull_domain_checkpoint(value.checkpoint, put)
-    put(_iI_to(value.need_results, value.flags))
+    write_int(value.need_results, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainCheckpointListAllChildrenRet(XdrStruct, frozen=True):
@@ -21762,31 +18294,14 @@ class RemoteDomainCheckpointListAllChildrenRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_list_all_children_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointListAllChildrenRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_CHECKPOINT_LIST_MAX or count * 28 > len(buffer) - pos:
-        raise too_many(count, pos)
-    checkpoints = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_I_ahead[size]
-        item_name, padding, size = unpack(buffer, pos)
-        item_name = unpadded_text(item_name, padding, zeros)
-        pos += length
-        unpack, zeros, length = _text_16si[size]
-        item_dom_name, padding, item_dom_uuid, item_dom_id = unpack(buffer, pos)
-        item_dom_name = unpadded_text(item_dom_name, padding, zeros)
-        pos += length
-        checkpoints.append(RemoteNonnullDomainCheckpoint(item_name, RemoteNonnullDomain(item_dom_name, item_dom_uuid, item_dom_id)))
-    (ret,) = _i_from(buffer, pos)
-    return RemoteDomainCheckpointListAllChildrenRet(checkpoints, ret), pos + 4
+    checkpoints, pos = read_array(buffer, pos, REMOTE_DOMAIN_CHECKPOINT_LIST_MAX, decode_remote_nonnull_domain_checkpoint, min_size=28)
+    ret, pos = read_int(buffer, pos)
+    return RemoteDomainCheckpointListAllChildrenRet(checkpoints, ret), pos
 
 
 def encode_remote_domain_checkpoint_list_all_children_ret(value: RemoteDomainCheckpointListAllChildrenRet, put: Put) -> None:
-    write_count(len(value.checkpoints), REMOTE_DOMAIN_CHECKPOINT_LIST_MAX, put)
-    for item in value.checkpoints:
-        encode_remote_nonnull_domain_checkpoint(item, put)
-    put(_i_to(value.ret))
+    write_array(value.checkpoints, put, REMOTE_DOMAIN_CHECKPOINT_LIST_MAX, encode_remote_nonnull_domain_checkpoint)
+    write_int(value.ret, put)
 
 
 class RemoteDomainCheckpointLookupByNameArgs(XdrStruct, frozen=True):
@@ -21807,21 +18322,16 @@ class RemoteDomainCheckpointLookupByNameArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_lookup_by_name_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointLookupByNameArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    name, padding, flags = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteDomainCheckpointLookupByNameArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), name, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainCheckpointLookupByNameArgs(dom, name, flags), pos
 
 
 def encode_remote_domain_checkpoint_lookup_by_name_args(value: RemoteDomainCheckpointLookupByNameArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.name, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainCheckpointLookupByNameRet(XdrStruct, frozen=True):
@@ -21838,15 +18348,8 @@ class RemoteDomainCheckpointLookupByNameRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_lookup_by_name_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointLookupByNameRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    checkpoint_name, padding, size = unpack(buffer, pos)
-    checkpoint_name = unpadded_text(checkpoint_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16si[size]
-    checkpoint_dom_name, padding, checkpoint_dom_uuid, checkpoint_dom_id = unpack(buffer, pos)
-    checkpoint_dom_name = unpadded_text(checkpoint_dom_name, padding, zeros)
-    return RemoteDomainCheckpointLookupByNameRet(RemoteNonnullDomainCheckpoint(checkpoint_name, RemoteNonnullDomain(checkpoint_dom_name, checkpoint_dom_uuid, checkpoint_dom_id))), pos + length
+    checkpoint, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
+    return RemoteDomainCheckpointLookupByNameRet(checkpoint), pos
 
 
 def encode_remote_domain_checkpoint_lookup_by_name_ret(value: RemoteDomainCheckpointLookupByNameRet, put: Put) -> None:
@@ -21869,20 +18372,14 @@ class RemoteDomainCheckpointGetParentArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_get_parent_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointGetParentArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    checkpoint_name, padding, size = unpack(buffer, pos)
-    checkpoint_name = unpadded_text(checkpoint_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16siI[size]
-    checkpoint_dom_name, padding, checkpoint_dom_uuid, checkpoint_dom_id, flags = unpack(buffer, pos)
-    checkpoint_dom_name = unpadded_text(checkpoint_dom_name, padding, zeros)
-    return RemoteDomainCheckpointGetParentArgs(RemoteNonnullDomainCheckpoint(checkpoint_name, RemoteNonnullDomain(checkpoint_dom_name, checkpoint_dom_uuid, checkpoint_dom_id)), flags), pos + length
+    checkpoint, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainCheckpointGetParentArgs(checkpoint, flags), pos
 
 
 def encode_remote_domain_checkpoint_get_parent_args(value: RemoteDomainCheckpointGetParentArgs, put: Put) -> None:
     encode_remote_nonnull_domain_checkpoint(value.checkpoint, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainCheckpointGetParentRet(XdrStruct, frozen=True):
@@ -21899,15 +18396,8 @@ class RemoteDomainCheckpointGetParentRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_get_parent_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointGetParentRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    parent_name, padding, size = unpack(buffer, pos)
-    parent_name = unpadded_text(parent_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16si[size]
-    parent_dom_name, padding, parent_dom_uuid, parent_dom_id = unpack(buffer, pos)
-    parent_dom_name = unpadded_text(parent_dom_name, padding, zeros)
-    return RemoteDomainCheckpointGetParentRet(RemoteNonnullDomainCheckpoint(parent_name, RemoteNonnullDomain(parent_dom_name, parent_dom_uuid, parent_dom_id))), pos + length
+    parent, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
+    return RemoteDomainCheckpointGetParentRet(parent), pos
 
 
 def encode_remote_domain_checkpoint_get_parent_ret(value: RemoteDomainCheckpointGetParentRet, put: Put) -> None:
@@ -21930,20 +18420,14 @@ class RemoteDomainCheckpointDeleteArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_checkpoint_delete_args(buffer: bytes, pos: int) -> tuple[RemoteDomainCheckpointDeleteArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_I_ahead[size]
-    checkpoint_name, padding, size = unpack(buffer, pos)
-    checkpoint_name = unpadded_text(checkpoint_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_16siI[size]
-    checkpoint_dom_name, padding, checkpoint_dom_uuid, checkpoint_dom_id, flags = unpack(buffer, pos)
-    checkpoint_dom_name = unpadded_text(checkpoint_dom_name, padding, zeros)
-    return RemoteDomainCheckpointDeleteArgs(RemoteNonnullDomainCheckpoint(checkpoint_name, RemoteNonnullDomain(checkpoint_dom_name, checkpoint_dom_uuid, checkpoint_dom_id)), flags), pos + length
+    checkpoint, pos = decode_remote_nonnull_domain_checkpoint(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainCheckpointDeleteArgs(checkpoint, flags), pos
 
 
 def encode_remote_domain_checkpoint_delete_args(value: RemoteDomainCheckpointDeleteArgs, put: Put) -> None:
     encode_remote_nonnull_domain_checkpoint(value.checkpoint, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetGuestInfoArgs(XdrStruct, frozen=True):
@@ -21964,16 +18448,16 @@ class RemoteDomainGetGuestInfoArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_guest_info_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetGuestInfoArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I[size]
-    dom_name, padding, dom_uuid, dom_id, types, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetGuestInfoArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), types, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    types, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetGuestInfoArgs(dom, types, flags), pos
 
 
 def encode_remote_domain_get_guest_info_args(value: RemoteDomainGetGuestInfoArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2I_to(value.types, value.flags))
+    write_unsigned_int(value.types, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetGuestInfoRet(XdrStruct, frozen=True):
@@ -21990,18 +18474,12 @@ class RemoteDomainGetGuestInfoRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_guest_info_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetGuestInfoRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX, decode_remote_typed_param, min_size=12)
     return RemoteDomainGetGuestInfoRet(params), pos
 
 
 def encode_remote_domain_get_guest_info_ret(value: RemoteDomainGetGuestInfoRet, put: Put) -> None:
-    write_count(len(value.params), REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
+    write_array(value.params, put, REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX, encode_remote_typed_param)
 
 
 class RemoteConnectSetIdentityArgs(XdrStruct, frozen=True):
@@ -22020,20 +18498,14 @@ class RemoteConnectSetIdentityArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_connect_set_identity_args(buffer: bytes, pos: int) -> tuple[RemoteConnectSetIdentityArgs, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_CONNECT_IDENTITY_PARAMS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteConnectSetIdentityArgs(params, flags), pos + 4
+    params, pos = read_array(buffer, pos, REMOTE_CONNECT_IDENTITY_PARAMS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteConnectSetIdentityArgs(params, flags), pos
 
 
 def encode_remote_connect_set_identity_args(value: RemoteConnectSetIdentityArgs, put: Put) -> None:
-    write_count(len(value.params), REMOTE_CONNECT_IDENTITY_PARAMS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_CONNECT_IDENTITY_PARAMS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainAgentSetResponseTimeoutArgs(XdrStruct, frozen=True):
@@ -22054,16 +18526,16 @@ class RemoteDomainAgentSetResponseTimeoutArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_agent_set_response_timeout_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAgentSetResponseTimeoutArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, timeout, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainAgentSetResponseTimeoutArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), timeout, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    timeout, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainAgentSetResponseTimeoutArgs(dom, timeout, flags), pos
 
 
 def encode_remote_domain_agent_set_response_timeout_args(value: RemoteDomainAgentSetResponseTimeoutArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_iI_to(value.timeout, value.flags))
+    write_int(value.timeout, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainAgentSetResponseTimeoutRet(XdrStruct, frozen=True):
@@ -22080,11 +18552,12 @@ class RemoteDomainAgentSetResponseTimeoutRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_agent_set_response_timeout_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainAgentSetResponseTimeoutRet, int]:
-    return RemoteDomainAgentSetResponseTimeoutRet(*_i_from(buffer, pos)), pos + 4
+    result, pos = read_int(buffer, pos)
+    return RemoteDomainAgentSetResponseTimeoutRet(result), pos
 
 
 def encode_remote_domain_agent_set_response_timeout_ret(value: RemoteDomainAgentSetResponseTimeoutRet, put: Put) -> None:
-    put(_i_to(value.result))
+    write_int(value.result, put)
 
 
 class RemoteDomainBackupBeginArgs(XdrStruct, frozen=True):
@@ -22107,34 +18580,18 @@ class RemoteDomainBackupBeginArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_backup_begin_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBackupBeginArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    backup_xml, padding, flag = unpack(buffer, pos)
-    backup_xml = unpadded_text(backup_xml, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        checkpoint_xml, padding = unpack(buffer, pos)
-        checkpoint_xml = unpadded_text(checkpoint_xml, padding, zeros)
-        pos += length
-    elif flag == 0:
-        checkpoint_xml = None
-    else:
-        raise no_boolean(pos - 4)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainBackupBeginArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), backup_xml, checkpoint_xml, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    backup_xml, pos = decode_remote_nonnull_string(buffer, pos)
+    checkpoint_xml, pos = decode_remote_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainBackupBeginArgs(dom, backup_xml, checkpoint_xml, flags), pos
 
 
 def encode_remote_domain_backup_begin_args(value: RemoteDomainBackupBeginArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.backup_xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.backup_xml, put)
     encode_remote_string(value.checkpoint_xml, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainBackupGetXmlDescArgs(XdrStruct, frozen=True):
@@ -22153,16 +18610,14 @@ class RemoteDomainBackupGetXmlDescArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_backup_get_xml_desc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainBackupGetXmlDescArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainBackupGetXmlDescArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainBackupGetXmlDescArgs(dom, flags), pos
 
 
 def encode_remote_domain_backup_get_xml_desc_args(value: RemoteDomainBackupGetXmlDescArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainBackupGetXmlDescRet(XdrStruct, frozen=True):
@@ -22179,15 +18634,12 @@ class RemoteDomainBackupGetXmlDescRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_backup_get_xml_desc_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainBackupGetXmlDescRet, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    xml, padding = unpack(buffer, pos)
-    xml = unpadded_text(xml, padding, zeros)
-    return RemoteDomainBackupGetXmlDescRet(xml), pos + length
+    xml, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainBackupGetXmlDescRet(xml), pos
 
 
 def encode_remote_domain_backup_get_xml_desc_ret(value: RemoteDomainBackupGetXmlDescRet, put: Put) -> None:
-    write_string(value.xml, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.xml, put)
 
 
 class RemoteDomainAuthorizedSshKeysGetArgs(XdrStruct, frozen=True):
@@ -22208,21 +18660,16 @@ class RemoteDomainAuthorizedSshKeysGetArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_authorized_ssh_keys_get_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAuthorizedSshKeysGetArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    user, padding, flags = unpack(buffer, pos)
-    user = unpadded_text(user, padding, zeros)
-    return RemoteDomainAuthorizedSshKeysGetArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), user, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    user, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainAuthorizedSshKeysGetArgs(dom, user, flags), pos
 
 
 def encode_remote_domain_authorized_ssh_keys_get_args(value: RemoteDomainAuthorizedSshKeysGetArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.user, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.user, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainAuthorizedSshKeysGetRet(XdrStruct, frozen=True):
@@ -22239,25 +18686,12 @@ class RemoteDomainAuthorizedSshKeysGetRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_authorized_ssh_keys_get_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainAuthorizedSshKeysGetRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    keys = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        keys.append(item)
+    keys, pos = read_array(buffer, pos, REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteDomainAuthorizedSshKeysGetRet(keys), pos
 
 
 def encode_remote_domain_authorized_ssh_keys_get_ret(value: RemoteDomainAuthorizedSshKeysGetRet, put: Put) -> None:
-    write_count(len(value.keys), REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX, put)
-    for item in value.keys:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.keys, put, REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX, encode_remote_nonnull_string)
 
 
 class RemoteDomainAuthorizedSshKeysSetArgs(XdrStruct, frozen=True):
@@ -22280,36 +18714,18 @@ class RemoteDomainAuthorizedSshKeysSetArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_authorized_ssh_keys_set_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAuthorizedSshKeysSetArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    user, padding, count = unpack(buffer, pos)
-    user = unpadded_text(user, padding, zeros)
-    pos += length
-    if count > REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    keys = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        keys.append(item)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainAuthorizedSshKeysSetArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), user, keys, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    user, pos = decode_remote_nonnull_string(buffer, pos)
+    keys, pos = read_array(buffer, pos, REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX, decode_remote_nonnull_string, min_size=4)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainAuthorizedSshKeysSetArgs(dom, user, keys, flags), pos
 
 
 def encode_remote_domain_authorized_ssh_keys_set_args(value: RemoteDomainAuthorizedSshKeysSetArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.user, REMOTE_STRING_MAX, put)
-    write_count(len(value.keys), REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX, put)
-    for item in value.keys:
-        write_string(item, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.user, put)
+    write_array(value.keys, put, REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX, encode_remote_nonnull_string)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetMessagesArgs(XdrStruct, frozen=True):
@@ -22328,16 +18744,14 @@ class RemoteDomainGetMessagesArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_messages_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMessagesArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetMessagesArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGetMessagesArgs(dom, flags), pos
 
 
 def encode_remote_domain_get_messages_args(value: RemoteDomainGetMessagesArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.flags))
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetMessagesRet(XdrStruct, frozen=True):
@@ -22354,25 +18768,12 @@ class RemoteDomainGetMessagesRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_messages_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetMessagesRet, int]:
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_MESSAGES_MAX or count * 4 > len(buffer) - pos:
-        raise too_many(count, pos)
-    msgs = []
-    for _ in range(count):
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        item, padding = unpack(buffer, pos)
-        item = unpadded_text(item, padding, zeros)
-        pos += length
-        msgs.append(item)
+    msgs, pos = read_array(buffer, pos, REMOTE_DOMAIN_MESSAGES_MAX, decode_remote_nonnull_string, min_size=4)
     return RemoteDomainGetMessagesRet(msgs), pos
 
 
 def encode_remote_domain_get_messages_ret(value: RemoteDomainGetMessagesRet, put: Put) -> None:
-    write_count(len(value.msgs), REMOTE_DOMAIN_MESSAGES_MAX, put)
-    for item in value.msgs:
-        write_string(item, REMOTE_STRING_MAX, put)
+    write_array(value.msgs, put, REMOTE_DOMAIN_MESSAGES_MAX, encode_remote_nonnull_string)
 
 
 class RemoteDomainStartDirtyRateCalcArgs(XdrStruct, frozen=True):
@@ -22393,16 +18794,16 @@ class RemoteDomainStartDirtyRateCalcArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_start_dirty_rate_calc_args(buffer: bytes, pos: int) -> tuple[RemoteDomainStartDirtyRateCalcArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2iI[size]
-    dom_name, padding, dom_uuid, dom_id, seconds, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainStartDirtyRateCalcArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), seconds, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    seconds, pos = read_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainStartDirtyRateCalcArgs(dom, seconds, flags), pos
 
 
 def encode_remote_domain_start_dirty_rate_calc_args(value: RemoteDomainStartDirtyRateCalcArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_iI_to(value.seconds, value.flags))
+    write_int(value.seconds, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGraphicsReloadArgs(XdrStruct, frozen=True):
@@ -22423,16 +18824,16 @@ class RemoteDomainGraphicsReloadArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_graphics_reload_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGraphicsReloadArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si2I[size]
-    dom_name, padding, dom_uuid, dom_id, type_, flags = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGraphicsReloadArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), type_, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    type_, pos = read_unsigned_int(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainGraphicsReloadArgs(dom, type_, flags), pos
 
 
 def encode_remote_domain_graphics_reload_args(value: RemoteDomainGraphicsReloadArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_2I_to(value.type, value.flags))
+    write_unsigned_int(value.type, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainEventMemoryDeviceSizeChangeMsg(XdrStruct, frozen=True):
@@ -22455,23 +18856,18 @@ class RemoteDomainEventMemoryDeviceSizeChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_memory_device_size_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventMemoryDeviceSizeChangeMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_Q[size]
-    alias, padding, size_ = unpack(buffer, pos)
-    alias = unpadded_text(alias, padding, zeros)
-    return RemoteDomainEventMemoryDeviceSizeChangeMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), alias, size_), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    alias, pos = decode_remote_nonnull_string(buffer, pos)
+    size, pos = read_unsigned_hyper(buffer, pos)
+    return RemoteDomainEventMemoryDeviceSizeChangeMsg(callbackID, dom, alias, size), pos
 
 
 def encode_remote_domain_event_memory_device_size_change_msg(value: RemoteDomainEventMemoryDeviceSizeChangeMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.alias, REMOTE_STRING_MAX, put)
-    put(_Q_to(value.size))
+    encode_remote_nonnull_string(value.alias, put)
+    write_unsigned_hyper(value.size, put)
 
 
 class RemoteDomainEventVcpuRemovedMsg(XdrStruct, frozen=True):
@@ -22492,18 +18888,16 @@ class RemoteDomainEventVcpuRemovedMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_vcpu_removed_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventVcpuRemovedMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, vcpuid = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainEventVcpuRemovedMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), vcpuid), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    vcpuid, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainEventVcpuRemovedMsg(callbackID, dom, vcpuid), pos
 
 
 def encode_remote_domain_event_vcpu_removed_msg(value: RemoteDomainEventVcpuRemovedMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    put(_I_to(value.vcpuid))
+    write_unsigned_int(value.vcpuid, put)
 
 
 class RemoteDomainFdAssociateArgs(XdrStruct, frozen=True):
@@ -22524,21 +18918,16 @@ class RemoteDomainFdAssociateArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_fd_associate_args(buffer: bytes, pos: int) -> tuple[RemoteDomainFdAssociateArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I[size]
-    name, padding, flags = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return RemoteDomainFdAssociateArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), name, flags), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    name, pos = decode_remote_nonnull_string(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainFdAssociateArgs(dom, name, flags), pos
 
 
 def encode_remote_domain_fd_associate_args(value: RemoteDomainFdAssociateArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.name, REMOTE_STRING_MAX, put)
-    put(_I_to(value.flags))
+    encode_remote_nonnull_string(value.name, put)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteDomainGetAutostartOnceArgs(XdrStruct, frozen=True):
@@ -22555,11 +18944,8 @@ class RemoteDomainGetAutostartOnceArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_autostart_once_args(buffer: bytes, pos: int) -> tuple[RemoteDomainGetAutostartOnceArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainGetAutostartOnceArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id)), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    return RemoteDomainGetAutostartOnceArgs(dom), pos
 
 
 def encode_remote_domain_get_autostart_once_args(value: RemoteDomainGetAutostartOnceArgs, put: Put) -> None:
@@ -22580,11 +18966,12 @@ class RemoteDomainGetAutostartOnceRet(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_get_autostart_once_ret(buffer: bytes, pos: int) -> tuple[RemoteDomainGetAutostartOnceRet, int]:
-    return RemoteDomainGetAutostartOnceRet(*_i_from(buffer, pos)), pos + 4
+    autostart, pos = read_int(buffer, pos)
+    return RemoteDomainGetAutostartOnceRet(autostart), pos
 
 
 def encode_remote_domain_get_autostart_once_ret(value: RemoteDomainGetAutostartOnceRet, put: Put) -> None:
-    put(_i_to(value.autostart))
+    write_int(value.autostart, put)
 
 
 class RemoteDomainSetAutostartOnceArgs(XdrStruct, frozen=True):
@@ -22603,16 +18990,14 @@ class RemoteDomainSetAutostartOnceArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_set_autostart_once_args(buffer: bytes, pos: int) -> tuple[RemoteDomainSetAutostartOnceArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s2i[size]
-    dom_name, padding, dom_uuid, dom_id, autostart = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    return RemoteDomainSetAutostartOnceArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), autostart), pos + length
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    autostart, pos = read_int(buffer, pos)
+    return RemoteDomainSetAutostartOnceArgs(dom, autostart), pos
 
 
 def encode_remote_domain_set_autostart_once_args(value: RemoteDomainSetAutostartOnceArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
-    put(_i_to(value.autostart))
+    write_int(value.autostart, put)
 
 
 class RemoteDomainEventNicMacChangeMsg(XdrStruct, frozen=True):
@@ -22637,32 +19022,20 @@ class RemoteDomainEventNicMacChangeMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_nic_mac_change_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventNicMacChangeMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    alias, padding, size = unpack(buffer, pos)
-    alias = unpadded_text(alias, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_I_ahead[size]
-    oldMAC, padding, size = unpack(buffer, pos)
-    oldMAC = unpadded_text(oldMAC, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text[size]
-    newMAC, padding = unpack(buffer, pos)
-    newMAC = unpadded_text(newMAC, padding, zeros)
-    return RemoteDomainEventNicMacChangeMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), alias, oldMAC, newMAC), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    alias, pos = decode_remote_nonnull_string(buffer, pos)
+    oldMAC, pos = decode_remote_nonnull_string(buffer, pos)
+    newMAC, pos = decode_remote_nonnull_string(buffer, pos)
+    return RemoteDomainEventNicMacChangeMsg(callbackID, dom, alias, oldMAC, newMAC), pos
 
 
 def encode_remote_domain_event_nic_mac_change_msg(value: RemoteDomainEventNicMacChangeMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.alias, REMOTE_STRING_MAX, put)
-    write_string(value.oldMAC, REMOTE_STRING_MAX, put)
-    write_string(value.newMAC, REMOTE_STRING_MAX, put)
+    encode_remote_nonnull_string(value.alias, put)
+    encode_remote_nonnull_string(value.oldMAC, put)
+    encode_remote_nonnull_string(value.newMAC, put)
 
 
 class RemoteDomainEventCallbackChannelLifecycleMsg(XdrStruct, frozen=True):
@@ -22687,23 +19060,20 @@ class RemoteDomainEventCallbackChannelLifecycleMsg(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_event_callback_channel_lifecycle_msg(buffer: bytes, pos: int) -> tuple[RemoteDomainEventCallbackChannelLifecycleMsg, int]:
-    callbackID, size = _iI_from(buffer, pos)
-    pos += 4
-    unpack, zeros, length = _text_16siI_ahead[size]
-    dom_name, padding, dom_uuid, dom_id, size = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    unpack, zeros, length = _text_2i[size]
-    channelName, padding, state, reason = unpack(buffer, pos)
-    channelName = unpadded_text(channelName, padding, zeros)
-    return RemoteDomainEventCallbackChannelLifecycleMsg(callbackID, RemoteNonnullDomain(dom_name, dom_uuid, dom_id), channelName, state, reason), pos + length
+    callbackID, pos = read_int(buffer, pos)
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    channelName, pos = decode_remote_nonnull_string(buffer, pos)
+    state, pos = read_int(buffer, pos)
+    reason, pos = read_int(buffer, pos)
+    return RemoteDomainEventCallbackChannelLifecycleMsg(callbackID, dom, channelName, state, reason), pos
 
 
 def encode_remote_domain_event_callback_channel_lifecycle_msg(value: RemoteDomainEventCallbackChannelLifecycleMsg, put: Put) -> None:
-    put(_i_to(value.callbackID))
+    write_int(value.callbackID, put)
     encode_remote_nonnull_domain(value.dom, put)
-    write_string(value.channelName, REMOTE_STRING_MAX, put)
-    put(_2i_to(value.state, value.reason))
+    encode_remote_nonnull_string(value.channelName, put)
+    write_int(value.state, put)
+    write_int(value.reason, put)
 
 
 class RemoteDomainAnnounceInterfaceArgs(XdrStruct, frozen=True):
@@ -22726,37 +19096,18 @@ class RemoteDomainAnnounceInterfaceArgs(XdrStruct, frozen=True):
 
 
 def decode_remote_domain_announce_interface_args(buffer: bytes, pos: int) -> tuple[RemoteDomainAnnounceInterfaceArgs, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16siI[size]
-    dom_name, padding, dom_uuid, dom_id, flag = unpack(buffer, pos)
-    dom_name = unpadded_text(dom_name, padding, zeros)
-    pos += length
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        device, padding = unpack(buffer, pos)
-        device = unpadded_text(device, padding, zeros)
-        pos += length
-    elif flag == 0:
-        device = None
-    else:
-        raise no_boolean(pos - 4)
-    (count,) = _I_from(buffer, pos)
-    pos += 4
-    if count > REMOTE_DOMAIN_ANNOUNCE_INTERFACE_PARAMS_MAX or count * 12 > len(buffer) - pos:
-        raise too_many(count, pos)
-    params, pos = list_remote_typed_param(buffer, pos, count)
-    (flags,) = _I_from(buffer, pos)
-    return RemoteDomainAnnounceInterfaceArgs(RemoteNonnullDomain(dom_name, dom_uuid, dom_id), device, params, flags), pos + 4
+    dom, pos = decode_remote_nonnull_domain(buffer, pos)
+    device, pos = decode_remote_string(buffer, pos)
+    params, pos = read_array(buffer, pos, REMOTE_DOMAIN_ANNOUNCE_INTERFACE_PARAMS_MAX, decode_remote_typed_param, min_size=12)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return RemoteDomainAnnounceInterfaceArgs(dom, device, params, flags), pos
 
 
 def encode_remote_domain_announce_interface_args(value: RemoteDomainAnnounceInterfaceArgs, put: Put) -> None:
     encode_remote_nonnull_domain(value.dom, put)
     encode_remote_string(value.device, put)
-    write_count(len(value.params), REMOTE_DOMAIN_ANNOUNCE_INTERFACE_PARAMS_MAX, put)
-    for item in value.params:
-        encode_remote_typed_param(item, put)
-    put(_I_to(value.flags))
+    write_array(value.params, put, REMOTE_DOMAIN_ANNOUNCE_INTERFACE_PARAMS_MAX, encode_remote_typed_param)
+    write_unsigned_int(value.flags, put)
 
 
 class RemoteProcedure(IntEnum):
@@ -23681,19 +20032,15 @@ class RemoteProcedure(IntEnum):
     REMOTE_PROC_DOMAIN_ANNOUNCE_INTERFACE = 456
 
 
-as_remote_procedure = {member.value: member for member in RemoteProcedure}.get
-
-
 def decode_remote_procedure(buffer: bytes, pos: int) -> tuple[RemoteProcedure | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_remote_procedure(number, number), pos + 4
+    return read_enum(buffer, pos, RemoteProcedure)
 
 
 def encode_remote_procedure(value: RemoteProcedure | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
-#: Types by their names in the .x: class (None for a typedef), decoder, encoder.
+#: Types by their names in the .x: class (None for a typedef), decoder and encoder.
 TYPES: Final = TypeBindings(
     __name__,
     {

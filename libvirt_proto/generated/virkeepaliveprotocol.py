@@ -4,20 +4,21 @@
 #   aa5cfe80ec7eef091743a9a883f5125428288b48236e59d66b0c79389e30b4ab  virkeepaliveprotocol.x
 """virkeepaliveprotocol.x: types, each with its decoder and encoder.
 
-Decoders take a buffer and a position and give the value and the next position; encoders call `put`
-with pieces of bytes. They accept only canonical XDR and raise bare errors: for all other uses there are
+Decoders map a buffer and a position to the value and the next position; encoders call `put` with
+pieces of bytes. They accept only canonical XDR, and their errors have no path: elsewhere, use
 `XdrType.from_bytes` and `to_bytes` (see TYPES).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from struct import Struct
 from typing import Final
 
 from libvirt_proto.codec.primitives import (
     Put,
+    read_enum,
     require_api,
+    write_int,
 )
 from libvirt_proto.codec.xdrtype import TypeBindings
 
@@ -25,10 +26,6 @@ require_api(3)
 
 KEEPALIVE_PROGRAM: Final = 0x6b656570
 KEEPALIVE_PROTOCOL_VERSION: Final = 1
-
-# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
-_i_to = Struct(">i").pack
-_i_from = Struct(">i").unpack_from
 
 
 class KeepaliveProcedure(IntEnum):
@@ -45,19 +42,15 @@ class KeepaliveProcedure(IntEnum):
     KEEPALIVE_PROC_PONG = 2
 
 
-as_keepalive_procedure = {member.value: member for member in KeepaliveProcedure}.get
-
-
 def decode_keepalive_procedure(buffer: bytes, pos: int) -> tuple[KeepaliveProcedure | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_keepalive_procedure(number, number), pos + 4
+    return read_enum(buffer, pos, KeepaliveProcedure)
 
 
 def encode_keepalive_procedure(value: KeepaliveProcedure | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
-#: Types by their names in the .x: class (None for a typedef), decoder, encoder.
+#: Types by their names in the .x: class (None for a typedef), decoder and encoder.
 TYPES: Final = TypeBindings(
     __name__,
     {

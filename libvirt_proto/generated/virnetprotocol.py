@@ -4,27 +4,32 @@
 #   1f951f43af4d5a272052f8eb65aa27a7681c0b77e4f3233a0b0140cfcf47da28  virnetprotocol.x
 """virnetprotocol.x: types, each with its decoder and encoder.
 
-Decoders take a buffer and a position and give the value and the next position; encoders call `put`
-with pieces of bytes. They accept only canonical XDR and raise bare errors: for all other uses there are
+Decoders map a buffer and a position to the value and the next position; encoders call `put` with
+pieces of bytes. They accept only canonical XDR, and their errors have no path: elsewhere, use
 `XdrType.from_bytes` and `to_bytes` (see TYPES).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from struct import Struct
 from typing import Final
 
 from libvirt_proto.codec.primitives import (
-    FALSE,
-    TRUE,
     Put,
-    Texts,
-    exact,
-    no_boolean,
+    read_enum,
+    read_fixed_opaque,
+    read_hyper,
+    read_int,
+    read_optional,
+    read_string,
+    read_unsigned_int,
     require_api,
-    unpadded_text,
+    write_fixed_opaque,
+    write_hyper,
+    write_int,
+    write_optional,
     write_string,
+    write_unsigned_int,
 )
 from libvirt_proto.codec.values import XdrStruct
 from libvirt_proto.codec.xdrtype import TypeBindings
@@ -41,24 +46,6 @@ VIR_NET_MESSAGE_LEN_MAX: Final = 4
 VIR_NET_MESSAGE_STRING_MAX: Final = 4194304
 VIR_NET_MESSAGE_NUM_FDS_MAX: Final = 32
 VIR_NET_MESSAGE_HEADER_XDR_LEN: Final = 4
-
-# Layouts of runs of fixed size, by themselves and behind strings and opaque data of a limit.
-_i_to = Struct(">i").pack
-_i_from = Struct(">i").unpack_from
-_2I2iIi_to = Struct(">2I2iIi").pack
-_2I2iIi_from = Struct(">2I2iIi").unpack_from
-_16s_to = Struct(">16s").pack
-_16s_from = Struct(">16s").unpack_from
-_I_from = Struct(">I").unpack_from
-_text = Texts("", VIR_NET_MESSAGE_STRING_MAX)
-_16si_to = Struct(">16si").pack
-_text_16si = Texts("16si", VIR_NET_MESSAGE_STRING_MAX)
-_text_16s = Texts("16s", VIR_NET_MESSAGE_STRING_MAX)
-_2i_to = Struct(">2i").pack
-_2iI_from = Struct(">2iI").unpack_from
-_iI_from = Struct(">iI").unpack_from
-_qI_to = Struct(">qI").pack
-_qI_from = Struct(">qI").unpack_from
 
 
 class VirNetMessageType(IntEnum):
@@ -85,16 +72,12 @@ class VirNetMessageType(IntEnum):
     VIR_NET_STREAM_HOLE = 6
 
 
-as_virNetMessageType = {member.value: member for member in VirNetMessageType}.get
-
-
 def decode_virNetMessageType(buffer: bytes, pos: int) -> tuple[VirNetMessageType | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_virNetMessageType(number, number), pos + 4
+    return read_enum(buffer, pos, VirNetMessageType)
 
 
 def encode_virNetMessageType(value: VirNetMessageType | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
 class VirNetMessageStatus(IntEnum):
@@ -113,16 +96,12 @@ class VirNetMessageStatus(IntEnum):
     VIR_NET_CONTINUE = 2
 
 
-as_virNetMessageStatus = {member.value: member for member in VirNetMessageStatus}.get
-
-
 def decode_virNetMessageStatus(buffer: bytes, pos: int) -> tuple[VirNetMessageStatus | int, int]:
-    (number,) = _i_from(buffer, pos)
-    return as_virNetMessageStatus(number, number), pos + 4
+    return read_enum(buffer, pos, VirNetMessageStatus)
 
 
 def encode_virNetMessageStatus(value: VirNetMessageStatus | int, put: Put) -> None:
-    put(_i_to(value))
+    write_int(value, put)
 
 
 class VirNetMessageHeader(XdrStruct, frozen=True):
@@ -149,12 +128,22 @@ class VirNetMessageHeader(XdrStruct, frozen=True):
 
 
 def decode_virNetMessageHeader(buffer: bytes, pos: int) -> tuple[VirNetMessageHeader, int]:
-    prog, vers, proc, type_, serial, status = _2I2iIi_from(buffer, pos)
-    return VirNetMessageHeader(prog, vers, proc, as_virNetMessageType(type_, type_), serial, as_virNetMessageStatus(status, status)), pos + 24
+    prog, pos = read_unsigned_int(buffer, pos)
+    vers, pos = read_unsigned_int(buffer, pos)
+    proc, pos = read_int(buffer, pos)
+    type_, pos = decode_virNetMessageType(buffer, pos)
+    serial, pos = read_unsigned_int(buffer, pos)
+    status, pos = decode_virNetMessageStatus(buffer, pos)
+    return VirNetMessageHeader(prog, vers, proc, type_, serial, status), pos
 
 
 def encode_virNetMessageHeader(value: VirNetMessageHeader, put: Put) -> None:
-    put(_2I2iIi_to(value.prog, value.vers, value.proc, value.type, value.serial, value.status))
+    write_unsigned_int(value.prog, put)
+    write_unsigned_int(value.vers, put)
+    write_int(value.proc, put)
+    encode_virNetMessageType(value.type, put)
+    write_unsigned_int(value.serial, put)
+    encode_virNetMessageStatus(value.status, put)
 
 
 # typedef opaque virNetMessageUUID[VIR_UUID_BUFLEN];
@@ -163,12 +152,11 @@ VirNetMessageUUID = bytes
 
 
 def decode_virNetMessageUUID(buffer: bytes, pos: int) -> tuple[VirNetMessageUUID, int]:
-    (result,) = _16s_from(buffer, pos)
-    return result, pos + 16
+    return read_fixed_opaque(buffer, pos, VIR_UUID_BUFLEN)
 
 
 def encode_virNetMessageUUID(value: VirNetMessageUUID, put: Put) -> None:
-    put(_16s_to(exact(value, 16)))
+    write_fixed_opaque(value, put, VIR_UUID_BUFLEN)
 
 
 # typedef string virNetMessageNonnullString<VIR_NET_MESSAGE_STRING_MAX>;
@@ -177,15 +165,11 @@ VirNetMessageNonnullString = str | bytes
 
 
 def decode_virNetMessageNonnullString(buffer: bytes, pos: int) -> tuple[VirNetMessageNonnullString, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text[size]
-    result, padding = unpack(buffer, pos)
-    result = unpadded_text(result, padding, zeros)
-    return result, pos + length
+    return read_string(buffer, pos, VIR_NET_MESSAGE_STRING_MAX)
 
 
 def encode_virNetMessageNonnullString(value: VirNetMessageNonnullString, put: Put) -> None:
-    write_string(value, VIR_NET_MESSAGE_STRING_MAX, put)
+    write_string(value, put, VIR_NET_MESSAGE_STRING_MAX)
 
 
 # typedef virNetMessageNonnullString *virNetMessageString;
@@ -194,27 +178,11 @@ VirNetMessageString = VirNetMessageNonnullString | None
 
 
 def decode_virNetMessageString(buffer: bytes, pos: int) -> tuple[VirNetMessageString, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        result, padding = unpack(buffer, pos)
-        result = unpadded_text(result, padding, zeros)
-        pos += length
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_virNetMessageNonnullString)
 
 
 def encode_virNetMessageString(value: VirNetMessageString, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        write_string(value, VIR_NET_MESSAGE_STRING_MAX, put)
+    write_optional(value, put, encode_virNetMessageNonnullString)
 
 
 class VirNetMessageNonnullDomain(XdrStruct, frozen=True):
@@ -235,16 +203,16 @@ class VirNetMessageNonnullDomain(XdrStruct, frozen=True):
 
 
 def decode_virNetMessageNonnullDomain(buffer: bytes, pos: int) -> tuple[VirNetMessageNonnullDomain, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16si[size]
-    name, padding, uuid, id = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return VirNetMessageNonnullDomain(name, uuid, id), pos + length
+    name, pos = decode_virNetMessageNonnullString(buffer, pos)
+    uuid, pos = decode_virNetMessageUUID(buffer, pos)
+    id, pos = read_int(buffer, pos)
+    return VirNetMessageNonnullDomain(name, uuid, id), pos
 
 
 def encode_virNetMessageNonnullDomain(value: VirNetMessageNonnullDomain, put: Put) -> None:
-    write_string(value.name, VIR_NET_MESSAGE_STRING_MAX, put)
-    put(_16si_to(exact(value.uuid, 16), value.id))
+    encode_virNetMessageNonnullString(value.name, put)
+    encode_virNetMessageUUID(value.uuid, put)
+    write_int(value.id, put)
 
 
 class VirNetMessageNonnullNetwork(XdrStruct, frozen=True):
@@ -263,16 +231,14 @@ class VirNetMessageNonnullNetwork(XdrStruct, frozen=True):
 
 
 def decode_virNetMessageNonnullNetwork(buffer: bytes, pos: int) -> tuple[VirNetMessageNonnullNetwork, int]:
-    (size,) = _I_from(buffer, pos)
-    unpack, zeros, length = _text_16s[size]
-    name, padding, uuid = unpack(buffer, pos)
-    name = unpadded_text(name, padding, zeros)
-    return VirNetMessageNonnullNetwork(name, uuid), pos + length
+    name, pos = decode_virNetMessageNonnullString(buffer, pos)
+    uuid, pos = decode_virNetMessageUUID(buffer, pos)
+    return VirNetMessageNonnullNetwork(name, uuid), pos
 
 
 def encode_virNetMessageNonnullNetwork(value: VirNetMessageNonnullNetwork, put: Put) -> None:
-    write_string(value.name, VIR_NET_MESSAGE_STRING_MAX, put)
-    put(_16s_to(exact(value.uuid, 16)))
+    encode_virNetMessageNonnullString(value.name, put)
+    encode_virNetMessageUUID(value.uuid, put)
 
 
 # typedef virNetMessageNonnullDomain *virNetMessageDomain;
@@ -281,28 +247,11 @@ VirNetMessageDomain = VirNetMessageNonnullDomain | None
 
 
 def decode_virNetMessageDomain(buffer: bytes, pos: int) -> tuple[VirNetMessageDomain, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16si[size]
-        result_name, padding, result_uuid, result_id = unpack(buffer, pos)
-        result_name = unpadded_text(result_name, padding, zeros)
-        pos += length
-        result = VirNetMessageNonnullDomain(result_name, result_uuid, result_id)
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_virNetMessageNonnullDomain)
 
 
 def encode_virNetMessageDomain(value: VirNetMessageDomain, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        encode_virNetMessageNonnullDomain(value, put)
+    write_optional(value, put, encode_virNetMessageNonnullDomain)
 
 
 # typedef virNetMessageNonnullNetwork *virNetMessageNetwork;
@@ -311,28 +260,11 @@ VirNetMessageNetwork = VirNetMessageNonnullNetwork | None
 
 
 def decode_virNetMessageNetwork(buffer: bytes, pos: int) -> tuple[VirNetMessageNetwork, int]:
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s[size]
-        result_name, padding, result_uuid = unpack(buffer, pos)
-        result_name = unpadded_text(result_name, padding, zeros)
-        pos += length
-        result = VirNetMessageNonnullNetwork(result_name, result_uuid)
-    elif flag == 0:
-        result = None
-    else:
-        raise no_boolean(pos - 4)
-    return result, pos
+    return read_optional(buffer, pos, decode_virNetMessageNonnullNetwork)
 
 
 def encode_virNetMessageNetwork(value: VirNetMessageNetwork, put: Put) -> None:
-    if value is None:
-        put(FALSE)
-    else:
-        put(TRUE)
-        encode_virNetMessageNonnullNetwork(value, put)
+    write_optional(value, put, encode_virNetMessageNonnullNetwork)
 
 
 class VirNetMessageError(XdrStruct, frozen=True):
@@ -369,92 +301,31 @@ class VirNetMessageError(XdrStruct, frozen=True):
 
 
 def decode_virNetMessageError(buffer: bytes, pos: int) -> tuple[VirNetMessageError, int]:
-    code, domain, flag = _2iI_from(buffer, pos)
-    pos += 12
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        message, padding = unpack(buffer, pos)
-        message = unpadded_text(message, padding, zeros)
-        pos += length
-    elif flag == 0:
-        message = None
-    else:
-        raise no_boolean(pos - 4)
-    level, flag = _iI_from(buffer, pos)
-    pos += 8
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16si[size]
-        dom_name, padding, dom_uuid, dom_id = unpack(buffer, pos)
-        dom_name = unpadded_text(dom_name, padding, zeros)
-        pos += length
-        dom = VirNetMessageNonnullDomain(dom_name, dom_uuid, dom_id)
-    elif flag == 0:
-        dom = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        str1, padding = unpack(buffer, pos)
-        str1 = unpadded_text(str1, padding, zeros)
-        pos += length
-    elif flag == 0:
-        str1 = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        str2, padding = unpack(buffer, pos)
-        str2 = unpadded_text(str2, padding, zeros)
-        pos += length
-    elif flag == 0:
-        str2 = None
-    else:
-        raise no_boolean(pos - 4)
-    (flag,) = _I_from(buffer, pos)
-    pos += 4
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text[size]
-        str3, padding = unpack(buffer, pos)
-        str3 = unpadded_text(str3, padding, zeros)
-        pos += length
-    elif flag == 0:
-        str3 = None
-    else:
-        raise no_boolean(pos - 4)
-    int1, int2, flag = _2iI_from(buffer, pos)
-    pos += 12
-    if flag == 1:
-        (size,) = _I_from(buffer, pos)
-        unpack, zeros, length = _text_16s[size]
-        net_name, padding, net_uuid = unpack(buffer, pos)
-        net_name = unpadded_text(net_name, padding, zeros)
-        pos += length
-        net = VirNetMessageNonnullNetwork(net_name, net_uuid)
-    elif flag == 0:
-        net = None
-    else:
-        raise no_boolean(pos - 4)
+    code, pos = read_int(buffer, pos)
+    domain, pos = read_int(buffer, pos)
+    message, pos = decode_virNetMessageString(buffer, pos)
+    level, pos = read_int(buffer, pos)
+    dom, pos = decode_virNetMessageDomain(buffer, pos)
+    str1, pos = decode_virNetMessageString(buffer, pos)
+    str2, pos = decode_virNetMessageString(buffer, pos)
+    str3, pos = decode_virNetMessageString(buffer, pos)
+    int1, pos = read_int(buffer, pos)
+    int2, pos = read_int(buffer, pos)
+    net, pos = decode_virNetMessageNetwork(buffer, pos)
     return VirNetMessageError(code, domain, message, level, dom, str1, str2, str3, int1, int2, net), pos
 
 
 def encode_virNetMessageError(value: VirNetMessageError, put: Put) -> None:
-    put(_2i_to(value.code, value.domain))
+    write_int(value.code, put)
+    write_int(value.domain, put)
     encode_virNetMessageString(value.message, put)
-    put(_i_to(value.level))
+    write_int(value.level, put)
     encode_virNetMessageDomain(value.dom, put)
     encode_virNetMessageString(value.str1, put)
     encode_virNetMessageString(value.str2, put)
     encode_virNetMessageString(value.str3, put)
-    put(_2i_to(value.int1, value.int2))
+    write_int(value.int1, put)
+    write_int(value.int2, put)
     encode_virNetMessageNetwork(value.net, put)
 
 
@@ -474,14 +345,17 @@ class VirNetStreamHole(XdrStruct, frozen=True):
 
 
 def decode_virNetStreamHole(buffer: bytes, pos: int) -> tuple[VirNetStreamHole, int]:
-    return VirNetStreamHole(*_qI_from(buffer, pos)), pos + 12
+    length, pos = read_hyper(buffer, pos)
+    flags, pos = read_unsigned_int(buffer, pos)
+    return VirNetStreamHole(length, flags), pos
 
 
 def encode_virNetStreamHole(value: VirNetStreamHole, put: Put) -> None:
-    put(_qI_to(value.length, value.flags))
+    write_hyper(value.length, put)
+    write_unsigned_int(value.flags, put)
 
 
-#: Types by their names in the .x: class (None for a typedef), decoder, encoder.
+#: Types by their names in the .x: class (None for a typedef), decoder and encoder.
 TYPES: Final = TypeBindings(
     __name__,
     {

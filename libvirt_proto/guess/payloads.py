@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Final
@@ -66,7 +65,7 @@ class Payloads:
         for type_ in types:
             try:
                 read, end = type_.decode(data, 0)
-            except (struct.error, ProtocolError):
+            except (ProtocolError, RecursionError):
                 continue
             if not taken:
                 value, used = read, end

@@ -6,24 +6,30 @@ import math
 import re
 from collections.abc import Iterator
 from mmap import mmap
-from struct import Struct
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
-from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..codec.values import XdrStruct, XdrUnion
 from ..codec.xdrtype import type_of
 from ..registry import Registry
-from ..rpc.frame import TYPES_WITH_FDS
 from ..rpc.message import Header, Message, decode_message
-from ..rpc.plausible import MAX_PROCEDURE
+from ..rpc.wire import (
+    HEADER,
+    HEADER_SIZE,
+    MAX_FRAME,
+    MAX_PROCEDURE,
+    MAX_STATUS,
+    MAX_TYPE,
+    MIN_FRAME,
+    TYPES_WITH_FDS,
+    WORD,
+    WORD_SIZE,
+)
 from .evidence import background, weigh, word_bits
 
-_HEADER = Struct(">IIiiIi").unpack_from
-_HEADER_SIZE: Final = 24
-_WORD = Struct(">I").unpack_from
+_header, _word = HEADER.unpack_from, WORD.unpack_from
 #: Maximum distance after a header without a length word that its payload may reach.
 _HEADLESS: Final = 1 << 20
 #: Number of bytes of a message that are decoded after too many wrong lengths.
@@ -91,12 +97,12 @@ class Search:
         while match := self._pattern.search(data, pos):
             at = match.start()
             pos = at + 4
-            if size - at < _HEADER_SIZE:
+            if size - at < HEADER_SIZE:
                 return
-            header = Header(*_HEADER(data, at))
+            header = Header(*_header(data, at))
             if not _plausible(header):
                 continue
-            length = _WORD(data, at - 4)[0] if at >= 4 else 0
+            length = _word(data, at - 4)[0] if at >= 4 else 0
             headless = not MIN_FRAME <= length <= MAX_FRAME
             start = at if headless else at - 4
             there = self._until(data, at) if headless else min(length, size - start)
@@ -111,8 +117,8 @@ class Search:
     def _until(self, data: bytes | mmap, at: int) -> int:
         """Return the maximum length of a message with its header at `at` and an unknown length."""
         most = min(len(data), at + _HEADLESS)
-        match = self._pattern.search(data, at + _HEADER_SIZE, most)
-        end = max(at + _HEADER_SIZE, match.start() - 4) if match else most
+        match = self._pattern.search(data, at + HEADER_SIZE, most)
+        end = max(at + HEADER_SIZE, match.start() - 4) if match else most
         return end - at + 4
 
     def _read(self, data: bytes | mmap, start: int, there: int, length: int, headless: bool) -> Found:
@@ -150,7 +156,7 @@ class Search:
         spare = _SPARE if message.spare else 0.0
         if not isinstance(message.payload, XdrStruct | XdrUnion) or message.missing or message.remarks:
             return -spare
-        begin = MIN_FRAME + (4 if message.header.type in TYPES_WITH_FDS else 0)
+        begin = MIN_FRAME + (WORD_SIZE if message.header.type in TYPES_WITH_FDS else 0)
         body = frame[begin : len(frame) - len(message.spare)]
         return background(body)[-1] - weigh(type_of(message.payload), message.payload).bits - spare
 
@@ -162,4 +168,6 @@ def _whole(found: Found) -> bool:
 
 
 def _plausible(header: Header) -> bool:
-    return 0 <= header.type <= 6 and 0 <= header.status <= 2 and 0 < header.proc <= MAX_PROCEDURE
+    return (
+        0 <= header.type <= MAX_TYPE and 0 <= header.status <= MAX_STATUS and 0 < header.proc <= MAX_PROCEDURE
+    )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ..jsonlines.encode import uuid_text
 from ..rpc.names import STATUSES, TYPES, Names
-from ..text import amount, printable, quoted
+from ..text import amount, printable, quoted, uuid_text
 from .payloads import Payload
 from .search import Found, Run
 

@@ -1,11 +1,11 @@
-"""The inverse of encode.py: builtins as JSON gives them → values of XDR types.
+"""JSON to values of XDR types: the inverse of encode.py.
 
-The output of `plain` is accepted, and equally clear forms: an enum's number although it has a name, a
-uuid without its dashes, hex in capitals, an integer for a float. Next to a field `x`, a key `x_name`
-that is not a field itself is ignored: the presenters put names of numbers there.
+Other unambiguous forms are accepted, too: the number of an enum's member, a uuid without dashes, hex in
+capitals, an integer for a float. Next to a field `x`, a key `x_name` that is not a field itself is ignored:
+the presenters put the names of numbers there.
 
-Types and the ranges of integers are checked here; the encoder checks lengths, counts and the rest.
-Every error is a BadValue with the path to the place.
+Types and the ranges of integers are checked here; the encoder checks lengths, counts and the rest. Every
+error is a BadValue with its path.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SHOWN = 40
 
 
 def from_plain(type_: XdrType, data: Any) -> Any:
-    """Return the value of a type that `data` (dict, list, str, int, float, bool, None) spells.
+    """Return the value of a type from its JSON (dict, list, str, int, float, bool, None).
 
     Raises BadValue with the path to the part that does not fit.
     """
@@ -45,13 +45,13 @@ def from_plain(type_: XdrType, data: Any) -> Any:
 
 
 def shown(data: Any) -> str:
-    """A value as JSON, cut after some characters, for an error's text."""
+    """Return a value as JSON, cut after some characters, for the text of an error."""
     text = json.dumps(data, ensure_ascii=False)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def hex_bytes(data: Any) -> bytes:
-    """Bytes from hex; BadValue for what is none."""
+    """Return bytes from hex; raises BadValue."""
     try:
         return bytes.fromhex(data)
     except (TypeError, ValueError):
@@ -59,7 +59,7 @@ def hex_bytes(data: Any) -> bytes:
 
 
 def base64_bytes(data: Any) -> bytes:
-    """Bytes from base64; BadValue for what is none."""
+    """Return bytes from base64; raises BadValue."""
     try:
         return b64decode(data, validate=True)
     except (TypeError, ValueError):
@@ -67,7 +67,7 @@ def base64_bytes(data: Any) -> bytes:
 
 
 def integer(data: Any, bits: int = 64, signed: bool = True) -> int:
-    """An integer in its range; BadValue for a float, a boolean, or one out of it."""
+    """Return an integer within its range; raises BadValue, also for a float or a boolean."""
     if type(data) is not int:
         raise BadValue(f"expected an integer, got {shown(data)}")
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
@@ -77,7 +77,7 @@ def integer(data: Any, bits: int = 64, signed: bool = True) -> int:
 
 
 def _inside(step: str, error: BadValue) -> BadValue:
-    """The error, with a step put before its path."""
+    """Return the error with a step added before its path."""
     dot = "." if error.path and not error.path.startswith("[") else ""
     error.path = f"{step}{dot}{error.path}"
     return error
@@ -90,7 +90,7 @@ def decoder(types: TypeTable) -> JsonDecoder:
 
 
 class JsonDecoder(Visitor[Parse]):
-    """Makes, for each type, the function that turns builtins into its values."""
+    """Makes a function for each type, which returns a value from its JSON."""
 
     def __init__(self, types: TypeTable) -> None:
         super().__init__(types)

@@ -1,15 +1,16 @@
-"""Values of XDR types as plain builtins: the JSON spelling, one rule per kind of node.
+"""Values of XDR types to JSON (dict, list, str, int, float, bool, None): one rule per kind of type.
 
-Structs are objects by the .x's field names; optional-data is null or the value; opaque is
-lower-case hex, a uuid 8-4-4-4-12; an enum is its member's name, or the number where it has none; a
-union is its discriminant and the arm by its name (the discriminant alone for a void arm); a string
-that is not UTF-8 is {"base64": …}; floats that JSON has no number for are "NaN", "Infinity" and
-"-Infinity" ("NaN(0x…)" with its 64 bits for one that is not the usual NaN); integers of any size, and
-`char x[32]`, stay numbers; a quadruple is its bytes in hex.
+- A struct is an object with the field names of the .x, a union its discriminant and the selected arm by its
+  name (only the discriminant for a void arm). Optional-data is null or the value.
+- Opaque data and quadruples are lower-case hex, a uuid 8-4-4-4-12.
+- An enum is the name of its member, or a number without a name.
+- A string that is not UTF-8 is {"base64": …}.
+- Integers of any size, and the elements of `char x[32]`, are numbers. Floats that JSON lacks are "NaN",
+  "Infinity" and "-Infinity", and "NaN(0x…)" with 64 bits for an unusual NaN.
 
 With names, a number with a known meaning has a key after it, `state_name` after `state`: the name of the
-number in libvirt's public API, or null; for a set of bits an array of their names, and after these the
-unnamed bits as one number.
+number in libvirt's public API, or null; for a set of bits an array of their names, followed by the unnamed
+bits as one number.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ..codec.visitor import Visitor, parts
 from ..codec.xdrtype import TypeTable, XdrType
 from ..names.meanings import key, meanings_of, name_of
 from ..names.public import Bits, By, Meaning, OneOf
+from ..text import uuid_text
 
 Convert = Callable[[Any], Any]
 
@@ -35,23 +37,15 @@ _NAN = _DOUBLE.pack(math.nan)
 
 
 def to_plain(type_: XdrType, value: Any, *, named: bool = False) -> Any:
-    """Return a value as dict, list, str, int, float, bool and None; what there is of one that broke off.
-    With names, arrays of them are tuples.
+    """Return the JSON of a value, or of the decoded part of one that broke off.
 
-    `value` must be of the type, as decoding gives it.
+    `value` must be of the type, as decoded. Arrays of names are tuples.
     """
     return encoder(type_.types, named).function(type_.reference)(value)
 
 
-@lru_cache(1024)  # the same few domains, again and again
-def uuid_text(value: bytes) -> str:
-    """Sixteen bytes as 8-4-4-4-12."""
-    text = value.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
 def float_text(value: float) -> float | str:
-    """A float, or the name of one that JSON has no number for."""
+    """Return a float, or the name of one that JSON lacks."""
     if math.isfinite(value):
         return value
     if math.isnan(value):
@@ -61,7 +55,7 @@ def float_text(value: float) -> float | str:
 
 
 def string_text(value: str | bytes) -> str | dict[str, str]:
-    """A string, or the bytes of one that is not UTF-8."""
+    """Return a string, or an object with the bytes of one that is not UTF-8."""
     return {"base64": b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
@@ -76,7 +70,7 @@ def encoder(types: TypeTable, named: bool) -> JsonEncoder:
     return JsonEncoder(types, named)
 
 
-#: Python for the plain form of the value that an expression gives.
+#: The Python expression of a value → the expression of its JSON.
 _Expression = Callable[[str], str]
 
 
@@ -103,7 +97,7 @@ class _Scope:
 
 
 class JsonEncoder(Visitor[_Expression, _Scope]):
-    """Makes, for each type, the function that turns its values into builtins.
+    """Makes a function for each type, which returns the JSON of a value.
 
     A function is compiled from one expression per struct, three times as fast as walking the fields. Names of
     the .x get into it only as quoted strings, attributes are Python's own identifiers.

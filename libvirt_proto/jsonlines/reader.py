@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..blocks import LineTooLongError, Read, text_lines
-from ..codec.limits import MAX_FRAME
 from ..errors import BadValue, ProtocolError
 from ..events import Captured, Connection, Direction, Notice, NoticeCode
-from ..rpc.frame import TYPES_WITH_FDS
 from ..rpc.message import Header, Message, encode_message, payload_of
 from ..rpc.names import STATUSES, TYPES
+from ..rpc.wire import MAX_FRAME, TYPES_WITH_FDS
 from .decode import base64_bytes, from_plain, hex_bytes, integer, shown
 from .encode import to_plain
+from .objects import ObjectSplitter
 from .presenter import MessageLine
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ Fields = Mapping[str, Any]
 
 
 class Parsed(msgspec.Struct, frozen=True, gc=False):
-    """A message of a line, and its bytes from the length word on. `line` counts from 1."""
+    """A message, and its bytes from the length word on. `line` is its first line, counted from 1."""
 
     line: int
     captured: Captured
@@ -47,25 +47,32 @@ class Parsed(msgspec.Struct, frozen=True, gc=False):
 
 
 def parse_lines(read: Read, registry: Registry) -> Iterator[Parsed | Notice]:
-    """Yield the messages of a file of JSON lines, and a Notice (`bad-line`) for each line that is not a
-    message.
+    """Yield the messages of a file of JSON objects, and a Notice (`bad-line`) for each that is not a message.
 
-    Empty lines and lines of events are skipped. A line too long for any message ends the file.
+    Objects of events are skipped. An object may span lines, and a line may have several. A line too long for
+    any message ends the file.
     """
-    parser = Parser(registry)
+    parser, objects = Parser(registry), ObjectSplitter(_MAX_LINE)
     number = 0
     try:
-        for number, text in enumerate(text_lines(read, _MAX_LINE), 1):
-            try:
-                parsed = parser(text, number)
-            except ProtocolError as error:
-                where = f"line {number}, {error.path}" if error.path else f"line {number}"
-                yield Notice(NoticeCode.BAD_LINE, f"{where}: {error.reason}")
-                continue
-            if parsed is not None:
-                yield parsed
+        for number, line in enumerate(text_lines(read, _MAX_LINE), 1):
+            for start, text in objects.feed(number, line):
+                yield from _parsed(parser, start, text)
     except LineTooLongError as error:
         yield Notice(NoticeCode.BAD_LINE, f"line {number + 1}: {error}")
+    for start, text in objects.end():
+        yield from _parsed(parser, start, text)
+
+
+def _parsed(parser: Parser, number: int, text: bytes) -> Iterator[Parsed | Notice]:
+    try:
+        parsed = parser(text, number)
+    except ProtocolError as error:
+        where = f"line {number}, {error.path}" if error.path else f"line {number}"
+        yield Notice(NoticeCode.BAD_LINE, f"{where}: {error.reason}")
+        return
+    if parsed is not None:
+        yield parsed
 
 
 class Parser:

@@ -1,7 +1,6 @@
-"""JSON Schema (draft 2020-12) of payloads, in the spelling of jsonl: the output of `values.plain`
-and the input of decode.py.
+"""JSON Schema (draft 2020-12) of payloads, as encode.py writes and decode.py reads them.
 
-Constraints of XDR that JSON Schema cannot express are in the description: a string's bound counts bytes.
+Constraints of XDR that JSON Schema cannot express are in the description: a string's limit counts bytes.
 """
 
 from __future__ import annotations

@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from .index import ENUMS, FIELDS, HOLDERS
 
 
-@dataclass(frozen=True, slots=True)
-class Enum:
+class Enum(NamedTuple):
     """An enum of the API. `source` is its header, or another origin; `names` maps names to numbers, in order
     of the numbers."""
 
@@ -77,7 +76,7 @@ def meanings(struct: str) -> Mapping[str, Meaning]:
     """Return field → meaning, for the fields of a struct (or the discriminant of a union) with a known
     meaning."""
     fields = FIELDS.get(struct, {})
-    return {name: _meaning(fields, said) for name, said in fields.items()}
+    return {name: _meaning(fields, data) for name, data in fields.items()}
 
 
 def fields_of(enum: str) -> tuple[str, ...]:
@@ -85,28 +84,28 @@ def fields_of(enum: str) -> tuple[str, ...]:
     return HOLDERS.get(enum, ())
 
 
-def _meaning(fields: Mapping[str, Any], said: Any) -> Meaning:
-    match said:
+def _meaning(fields: Mapping[str, Any], data: Any) -> Meaning:
+    match data:
         case str():
-            return OneOf(names(said))
+            return OneOf(names(data))
         case list():
-            return Bits(_bits(said))
+            return Bits(_bits(data))
         case _:
-            other: str = said["by"]
+            other: str = data["by"]
             constants = enums()[fields[other]].names
             pairs = {
                 (constants[constant], number): name
-                for constant, enum in said.items()
+                for constant, enum in data.items()
                 if constant != "by"
                 for number, name in names(enum).items()
             }
             return By(other, pairs)
 
 
-def _bits(said: Iterable[str]) -> Mapping[int, str]:
+def _bits(data: Iterable[str]) -> Mapping[int, str]:
     """Return bit → name of all these enums, from the lowest; a constant determines the name of its bit."""
     found: dict[int, str] = {}
-    for word in said:
+    for word in data:
         if word in enums():
             found = dict(names(word)) | found
         else:

@@ -10,9 +10,11 @@ import msgspec
 from ..access import Accesses
 from ..jsonlines import presenter as jsonl
 from ..rpc.names import Names
+from ..rpc.objects import NamedObject, ObjectFinder
 from ..session import Exchange, Outcome, Stream, StreamEnd
-from ..text import amount, duration, printable, seconds, size
+from ..text import amount, duration, printable, quoted, resolution, size
 from . import pretty
+from .clock import Clock, TimeStyle
 from .monitor import fault, sided
 from .style import PLAIN, Palette
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Columns that most outcomes fit into.
 _OUTCOME: Final = 11
+#: Columns of the name of an object, which may be megabytes long.
+_MAX_NAME: Final = 80
 _ARROWS: Final = ("→ ", "← ", "← ")
 
 
@@ -61,6 +65,7 @@ class ExchangeLine(msgspec.Struct):
     call: jsonl.MessageLine | None
     reply: jsonl.MessageLine | None
     stream: StreamObject | None
+    object: NamedObject | None
 
 
 class JsonLinesExchangePresenter:
@@ -70,6 +75,7 @@ class JsonLinesExchangePresenter:
         self, registry: Registry, accesses: Accesses | None = None, redacted: str | None = None
     ) -> None:
         self._names = Names(registry)
+        self._objects = ObjectFinder(registry)
         self._message = jsonl.JsonLinesPresenter(registry, accesses, redacted)
         self._encode = msgspec.json.Encoder().encode
 
@@ -100,6 +106,7 @@ class JsonLinesExchangePresenter:
             message.line(exchange.call) if exchange.call else None,
             message.line(exchange.reply) if exchange.reply else None,
             self._stream(exchange.stream) if exchange.stream else None,
+            _subject(self._objects, exchange),
         )
 
     def _stream(self, stream: Stream) -> StreamObject:
@@ -121,31 +128,40 @@ class JsonLinesExchangePresenter:
 class MonitorExchangePresenter:
     """Exchange → a line in the style of the libvirt script rpc-monitor, without its newline.
 
-        0.002 C = 127.0.0.1:40508-127.0.0.1:16509 msg=remote.1.connect_open(ok, 2) len=56+28 took=0.000131
+        0.002 C = [::1]:40508-[::1]:16509 msg=remote.1.domain_resume("vm1")(ok, 2) len=56+28 took=0.000131
 
-    `len` is the bytes from the client and from the server, `took` the seconds between call and reply.
+    The object of a call follows its name. `len` is the bytes from the client and from the server, `took` the
+    seconds between call and reply, with the decimals that the clock has.
     """
 
     def __init__(
-        self, registry: Registry, palette: Palette = PLAIN, accesses: Accesses | None = None
+        self,
+        registry: Registry,
+        palette: Palette = PLAIN,
+        accesses: Accesses | None = None,
+        *,
+        times: TimeStyle = "relative",
     ) -> None:
         self._names = Names(registry)
+        self._objects = ObjectFinder(registry)
         self._palette = palette
         self._accesses = accesses
+        self.clock = Clock(times, 3)
 
-    def __call__(self, exchange: Exchange, start_ns: int | None) -> str:
-        """Return the line of an exchange; times count from `start_ns`."""
+    def __call__(self, exchange: Exchange) -> str:
+        """Return the line of an exchange."""
         header, colour = exchange.header, self._palette
         program, procedure = self._names.of(header)
         name = f"{program or f'unknown:{header.prog}'}.{header.vers}.{procedure or f'unknown:{header.proc}'}"
         shade = _shade(exchange, colour)
-        latency = exchange.latency_ns
+        subject = _parenthesised(_subject(self._objects, exchange))
         return (
-            f"{seconds(exchange.first_ns, start_ns, 3)} {sided('=', exchange.connection.side)} "
+            f"{self.clock(exchange.first_ns)}{sided('=', exchange.connection.side)} "
             f"{colour.quiet}{printable(str(exchange.connection)):<16}{colour.off} "
-            f"msg={colour.name}{name}{colour.off}({shade}{exchange.outcome}{colour.off}, {header.serial})"
+            f"msg={colour.name}{name}{subject}{colour.off}"
+            f"({shade}{exchange.outcome}{colour.off}, {header.serial})"
             f" len={exchange.bytes_c2s}+{exchange.bytes_s2c}"
-            f" took={'-' if latency is None else f'{latency / 1e9:.6f}'}{''.join(self._more(exchange))}"
+            f" took={_took(exchange)}{''.join(self._more(exchange))}"
         )
 
     def _more(self, exchange: Exchange) -> Iterator[str]:
@@ -162,7 +178,7 @@ class MonitorExchangePresenter:
         access = self._accesses.of(call) if self._accesses and call else None
         if access:
             yield f" {access}"
-        for part in (call, reply):
+        for part in (call, reply, stream.error if stream else None):
             if part:
                 yield fault(part.message, self._palette)
 
@@ -178,20 +194,25 @@ class PrettyExchangePresenter:
         *,
         full: bool = False,
         redacted: str | None = None,
+        times: TimeStyle = "relative",
     ) -> None:
         self._names = Names(registry)
+        self._objects = ObjectFinder(registry)
         self._palette = palette
-        self._message = pretty.PrettyPresenter(registry, palette, accesses, full=full, redacted=redacted)
+        self._message = pretty.PrettyPresenter(
+            registry, palette, accesses, full=full, redacted=redacted, times=times
+        )
+        self.clock = self._message.clock
 
-    def __call__(self, exchange: Exchange, start_ns: int | None) -> str:
-        """Return the lines of an exchange, joined; times count from `start_ns`."""
-        return "\n".join(self.lines(exchange, start_ns))
+    def __call__(self, exchange: Exchange) -> str:
+        """Return the lines of an exchange, joined."""
+        return "\n".join(self.lines(exchange))
 
-    def lines(self, exchange: Exchange, start_ns: int | None) -> Iterator[str]:
+    def lines(self, exchange: Exchange) -> Iterator[str]:
         """Yield the lines of an exchange."""
         colour = self._palette
         yield from self._message.introduction(exchange.connection)
-        yield self._head(exchange, start_ns)
+        yield self._head(exchange)
         stream = exchange.stream
         parts = (exchange.call, exchange.reply, stream.error if stream else None)
         for arrow, part in zip(_ARROWS, parts, strict=True):
@@ -201,22 +222,23 @@ class PrettyExchangePresenter:
         if stream is not None:
             yield f"{pretty.INDENT}{colour.field}stream:{colour.off} {self._stream(stream)}"
 
-    def _head(self, exchange: Exchange, start_ns: int | None) -> str:
+    def _head(self, exchange: Exchange) -> str:
         header, colour = exchange.header, self._palette
         program, procedure = self._names.of(header)
         name = f"{program or f'{header.prog:#010x}'}.{procedure or header.proc}"
+        subject = _parenthesised(_subject(self._objects, exchange))
         gap = " " * (_OUTCOME - len(exchange.outcome))
         return (
-            f"{colour.quiet}{seconds(exchange.first_ns, start_ns, 6)}{colour.off}"
-            f" {exchange.connection.id:>2} ⇄ {colour.quiet}#{header.serial:<4}{colour.off}"
+            f"{self._message.time(exchange.first_ns)}{exchange.connection.id:>2} ⇄"
+            f" {colour.quiet}#{header.serial:<4}{colour.off}"
             f" {_shade(exchange, colour)}{exchange.outcome}{colour.off}{gap}"
-            f" {colour.name}{name}{colour.off}  {', '.join(self._facts(exchange))}"
+            f" {colour.name}{name}{subject}{colour.off}  {', '.join(self._facts(exchange))}"
         )
 
     def _facts(self, exchange: Exchange) -> Iterator[str]:
         colour = self._palette
         if exchange.latency_ns is not None:
-            yield f"{colour.name}{duration(exchange.latency_ns)}{colour.off}"
+            yield f"{colour.name}{duration(exchange.latency_ns, _resolution(exchange))}{colour.off}"
         sent, received = exchange.bytes_c2s, exchange.bytes_s2c
         yield f"{colour.quiet}{sent:,} + {received:,} bytes{colour.off}"
         for what, part in (("sent", exchange.call), ("received", exchange.reply)):
@@ -241,6 +263,33 @@ class PrettyExchangePresenter:
             parts.append(f"{size(stream.bytes_per_second)}/s")
         shade = colour.bad if stream.end == "error" else "" if stream.end == "finished" else colour.warn
         return f"{', '.join(parts)}, {shade}{stream.end}{colour.off if shade else ''}"
+
+
+def _subject(objects: ObjectFinder, exchange: Exchange) -> NamedObject | None:
+    call, reply = exchange.call, exchange.reply
+    return objects.subject(call.message if call else None, reply.message if reply else None)
+
+
+def _parenthesised(subject: NamedObject | None) -> str:
+    """Return `("vm1")`; "" without an object."""
+    if subject is None:
+        return ""
+    name = str(subject)
+    return f"({quoted(name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + '…')})"
+
+
+def _resolution(exchange: Exchange) -> int:
+    """Return the resolution of the clock, as far as the times of call and reply show it."""
+    times = [part.time_ns for part in (exchange.call, exchange.reply) if part is not None]
+    return resolution(*(time for time in times if time is not None))
+
+
+def _took(exchange: Exchange) -> str:
+    """Return the seconds of the latency, with the decimals that the clock has, at most six."""
+    if exchange.latency_ns is None:
+        return "-"
+    decimals = {10**9: 0, 10**6: 3}.get(_resolution(exchange), 6)
+    return f"{exchange.latency_ns / 1e9:.{decimals}f}"
 
 
 def _shade(exchange: Exchange, palette: Palette) -> str:

@@ -2,13 +2,14 @@
 
       0.000 C > 127.0.0.1:40508-127.0.0.1:16509 msg=remote.1.auth_list(call, ok, 0) len=28
 
-A line has the seconds since the first message, the client's side of the connection (`>` sends, `<` receives,
-`?` unknown), the connection where the script prints a pointer, and the message. Messages that a log or a
-probe reports at the server's side have `> S` and `< S` instead of `C >` and `C <`.
+A line has the seconds since the beginning of the input, the client's side of the connection (`>` sends, `<`
+receives, `?` unknown), the connection where the script prints a pointer, and the message. Messages that a log
+or a probe reports at the server's side have `> S` and `< S` instead of `C >` and `C <`.
 
 An incomplete message has `missing` with its number of missing bytes, a merged one `seen` with the recordings
-that have it, and a malformed one `malformed` with the problem. Other events of a connection have `+` for a
-beginning, `-` for an end, the mark of their message if a descriptor accompanies it, and otherwise `.`.
+that have it, an error of the server `error` with its reason, and a malformed one `malformed` with its problem
+Other events of a connection have `+` for a beginning, `-` for an end, the mark of their message if a
+descriptor accompanies it, and otherwise `.`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ..access import Accesses
-from ..events import Captured, Connection, ConnectionEvent, Side
+from ..events import Captured, Connection, ConnectionEvent, ProbeEvent, Side
 from ..rpc.names import STATUSES, TYPES, Names
-from ..text import printable, seconds
+from ..rpc.reported import reported_error
+from ..text import printable, quoted
+from .clock import Clock, TimeStyle
+from .probe_events import ProbeEventPresenter
 from .sightings import sighted
 from .style import PLAIN, Palette
 
@@ -51,21 +55,24 @@ class MonitorPresenter:
         palette: Palette = PLAIN,
         accesses: Accesses | None = None,
         encoding: str = "utf-8",
+        *,
+        times: TimeStyle = "relative",
     ) -> None:
         self._names = Names(registry)
         self._accesses = accesses
         self._palette = palette
+        self._probes = ProbeEventPresenter(palette)
         self._encoding = encoding
-        self._start: int | None = None
-        #: The time shown last, in milliseconds since the start, and its text.
-        self._clock: tuple[int | None, bytes] = (None, self._bytes(seconds(None, None, 3)))
+        self.clock = Clock(times, 3)
+        #: The time shown last, as text and encoded.
+        self._time: tuple[str, bytes] = ("", b"")
         self._connection: Connection | None = None
         self._conn = b" " * _CONNECTION
         #: Lines with placeholders, by the values that such messages have in common.
         self._forms: dict[tuple[Any, ...], bytes] = {}
 
     def __call__(self, captured: Captured) -> bytes:
-        """Return the line of a message; times count from the first call."""
+        """Return the line of a message."""
         message, time_ns = captured.message, captured.time_ns
         header = message.header
         kind = (
@@ -81,13 +88,17 @@ class MonitorPresenter:
         form = self._forms.get(kind) or self._form(kind, captured)
         if captured.connection is not self._connection:
             self._meet(captured.connection)
-        if self._start is None:
-            self._start = time_ns
-        then = None if time_ns is None or self._start is None else (time_ns - self._start) // 1_000_000
-        if then != self._clock[0]:
-            self._clock = then, self._bytes(seconds(time_ns, self._start, 3))
-        line = form % (self._clock[1], self._conn, header.serial, message.length)
-        if message.error is not None or message.missing or captured.sightings or self._accesses is not None:
+        time = self.clock(time_ns)
+        if time is not self._time[0]:
+            self._time = time, self._bytes(time)
+        line = form % (self._time[1], self._conn, header.serial, message.length)
+        if (
+            message.error is not None
+            or header.status == 1
+            or message.missing
+            or captured.sightings
+            or self._accesses is not None
+        ):
             return line[:-1] + self._bytes(self._more(captured)) + b"\n"
         return line
 
@@ -103,7 +114,7 @@ class MonitorPresenter:
             status = f"{colour.bad}{status}{colour.off}"
         where = sided(_ARROWS[captured.direction], captured.connection.side)
         form = self._bytes(
-            f"%b {where} {colour.quiet}%b{colour.off}"
+            f"%b{where} {colour.quiet}%b{colour.off}"
             f" msg={colour.name}{name}{colour.off}({type_}, {status}, %d) len=%d\n"
         )
         if len(self._forms) < _MAX_FORMS:
@@ -118,16 +129,17 @@ class MonitorPresenter:
         seen = f" seen={sighted(captured.sightings).replace(' ', '')}" if captured.sightings else ""
         return f"{missing}{f' {access}' if access else ''}{seen}{fault(captured.message, colour)}"
 
-    def event(self, event: ConnectionEvent) -> bytes:
-        """Return the line of an event."""
+    def event(self, event: ConnectionEvent | ProbeEvent) -> bytes:
+        """Return the line of an event: that of `trace events` or `trace qemu-monitor` for their probes."""
+        time = self.clock(event.time_ns)
+        if isinstance(event, ProbeEvent):
+            return self._bytes(f"{time}{self._probes.words(event)}\n")
         side = event.side if event.connection is None else event.connection.side
         mark = _DESCRIPTORS.get((event.kind, side or "")) or _MARKS.get(event.kind.rpartition("_")[2], ".")
         details = "".join(f" {printable(name)}={printable(text)}" for name, text in event.details)
-        if self._start is None:
-            self._start = event.time_ns
-        time, colour = seconds(event.time_ns, self._start, 3), self._palette
+        colour = self._palette
         return self._bytes(
-            f"{time} {sided(mark, side)} {colour.quiet}{_column(event.connection)}{colour.off}"
+            f"{time}{sided(mark, side)} {colour.quiet}{_column(event.connection)}{colour.off}"
             f" {colour.name}{printable(event.kind)}{colour.off}{details}\n"
         )
 
@@ -150,5 +162,9 @@ def sided(mark: str, side: Side | None) -> str:
 
 
 def fault(message: Message, colour: Palette) -> str:
-    """Return the problem of a message's payload for the end of a line; "" if there is none."""
-    return f" {colour.bad}malformed: {printable(str(message.error))}{colour.off}" if message.malformed else ""
+    """Return the error that a message reports, or the problem of its payload, for the end of a line; "" for
+    neither."""
+    if message.malformed:
+        return f" {colour.bad}malformed: {printable(str(message.error))}{colour.off}"
+    error = reported_error(message)
+    return "" if error is None else f" error={colour.bad}{quoted(str(error))}{colour.off}"

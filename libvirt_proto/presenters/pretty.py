@@ -1,7 +1,8 @@
 """Messages for people: one head line, then the payload as an indented tree.
 
 Strings and bytes are truncated at a fixed length, long arrays at a fixed number of elements, with a count of
-the rest; `full` shows everything. Nothing from the wire is written unescaped.
+the rest, and of an error only its code and its text are shown; `full` shows everything. Nothing from the wire
+is written unescaped.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ..access import Accesses
-from ..events import Captured, Connection, ConnectionEvent
+from ..events import Captured, Connection, ConnectionEvent, ProbeEvent
 from ..rpc.names import STATUSES, TYPES, Names
-from ..text import amount, printable, seconds
+from ..rpc.reported import LibvirtError, reported_error
+from ..text import amount, printable
+from .clock import Clock, TimeStyle
+from .probe_events import ProbeEventPresenter
 from .sightings import sighted
 from .style import PLAIN, Palette
 from .tree import DEFAULT_CUT, NO_CUT, Cut, Tree, hex_dump
@@ -42,12 +46,15 @@ class PrettyPresenter:
         *,
         full: bool = False,
         redacted: str | None = None,
+        times: TimeStyle = "relative",
     ) -> None:
         self._names = Names(registry)
         self._accesses = accesses
         self._palette = palette
+        self._probes = ProbeEventPresenter(palette)
+        self._full = full
         self._cut: Cut = NO_CUT if full else DEFAULT_CUT
-        self._start: int | None = None
+        self.clock = Clock(times)
         self._introduced: set[int] = set()
         #: Reported before anything else.
         self._redacted = redacted
@@ -57,17 +64,19 @@ class PrettyPresenter:
         return "\n".join(self.lines(captured))
 
     def lines(self, captured: Captured) -> Iterator[str]:
-        """Yield the lines of a message; times count from the first call."""
+        """Yield the lines of a message."""
         yield from self.introduction(captured.connection)
         yield self._head(captured)
         yield from self.body(captured)
 
-    def event(self, event: ConnectionEvent) -> str:
-        """Yield the line of an event, after the introduction of its connection."""
+    def event(self, event: ConnectionEvent | ProbeEvent) -> str:
+        """Return the line of an event, after the introduction of its connection."""
+        if isinstance(event, ProbeEvent):
+            return f"{self.time(event.time_ns)}    · {self._probes.words(event)}"
         colour, connection = self._palette, event.connection
         details = "".join(f"  {printable(name)} {printable(text)}" for name, text in event.details)
         line = (
-            f"{self._time(event.time_ns)} {'' if connection is None else connection.id:>2} · "
+            f"{self.time(event.time_ns)}{'' if connection is None else connection.id:>2} · "
             f"{printable(event.kind)}{colour.quiet}{details}{colour.off}"
         )
         return "\n".join([*(() if connection is None else self.introduction(connection)), line])
@@ -91,10 +100,10 @@ class PrettyPresenter:
                 f" ({printable(connection.transport)}){colour.off}"
             )
 
-    def _time(self, time_ns: int | None) -> str:
-        if self._start is None:
-            self._start = time_ns
-        return f"{self._palette.quiet}{seconds(time_ns, self._start, 6)}{self._palette.off}"
+    def time(self, time_ns: int | None) -> str:
+        """Return the column of the time."""
+        text = self.clock(time_ns)
+        return text and f"{self._palette.quiet}{text[:-1]}{self._palette.off} "
 
     def _head(self, captured: Captured) -> str:
         message, header, colour = captured.message, captured.message.header, self._palette
@@ -111,7 +120,7 @@ class PrettyPresenter:
             length += f"{colour.off}, {colour.warn}only {message.length - message.missing:,} seen"
         seen = f"  {colour.quiet}[{sighted(captured.sightings)}]{colour.off}" if captured.sightings else ""
         return (
-            f"{self._time(captured.time_ns)} {captured.connection.id:>2} {_ARROWS[captured.direction]} "
+            f"{self.time(captured.time_ns)}{captured.connection.id:>2} {_ARROWS[captured.direction]} "
             f"{colour.quiet}#{header.serial:<4}{colour.off} {type_} {shade}{status}{colour.off}{gap}"
             f" {colour.name}{name}{colour.off}  {colour.quiet}{length}{colour.off}{fds}{version}"
             f"{seen}"
@@ -124,7 +133,10 @@ class PrettyPresenter:
         access = self._accesses and self._accesses.of(captured)
         if access:
             yield f"{INDENT}{colour.quiet}{access}{colour.off}"
-        if type_ is not None:
+        error = None if self._full else reported_error(message)
+        if error is not None:
+            yield INDENT + self._error(error)
+        elif type_ is not None:
             for line in Tree(self._palette, self._cut).lines(type_, message.payload):
                 yield INDENT + line
         if message.data is not None:
@@ -137,6 +149,16 @@ class PrettyPresenter:
             yield f"{INDENT}{colour.warn}! {printable(remark)}{colour.off}"
         if message.spare:
             yield from self._bytes("! spare", message.spare, colour.warn)
+
+    def _error(self, error: LibvirtError) -> str:
+        colour, limit = self._palette, self._cut.string
+        source = "" if error.domain_name is None else f" ({error.domain_name})"
+        head = f"{colour.bad}{error.name}{colour.off}{source}"
+        if error.message is None:
+            return head
+        text, more = error.message[:limit], 0 if limit is None else len(error.message) - limit
+        rest = f"{colour.quiet}… {more:,} more{colour.off}" if more > 0 else ""
+        return f"{head}: {printable(text)}{rest}"
 
     def _bytes(self, label: str, data: bytes, shade: str) -> Iterator[str]:
         colour = self._palette

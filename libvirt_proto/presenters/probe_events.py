@@ -17,7 +17,7 @@ _ADDED: Final = {"handle": ("watch", "fd", "events"), "timeout": ("timer", "freq
 _OTHER: Final = {"handle": ("watch", "events"), "timeout": ("timer", "frequency")}
 _ROUND: Final = ("nfds", "timeout")
 #: Mark and text argument of the monitor's events.
-_SAID: Final = {
+_MONITOR: Final = {
     "qemu_monitor_send_msg": (">", "msg"),
     "qemu_monitor_recv_reply": ("<", "reply"),
     "qemu_monitor_recv_event": ("!", "event"),
@@ -37,8 +37,11 @@ class ProbeEventPresenter:
         """Return the line of an event; times count from the first call."""
         if self._start is None:
             self._start = event.time_ns
-        time = seconds(event.time_ns, self._start, 3)
-        return f"{time} {self._said(event) if event.kind in _SAID else self._loop(event)}"
+        return f"{seconds(event.time_ns, self._start, 3)} {self.words(event)}"
+
+    def words(self, event: ProbeEvent) -> str:
+        """Return the line of an event without its time."""
+        return self._monitor(event) if event.kind in _MONITOR else self._loop(event)
 
     def _loop(self, event: ProbeEvent) -> str:
         """`10153 + handle 9 21 1`."""
@@ -52,22 +55,23 @@ class ProbeEventPresenter:
         else:
             names, mark, words = _ROUND, "~", ""
         numbers = " ".join(str(arguments[name]) for name in names if name in arguments)
-        return f"{colour.quiet}{event.pid}{colour.off} {mark} {words}{numbers}"
+        process = event.thread if event.pid is None else event.pid  # a log may name only the thread
+        return f"{colour.quiet}{'-' if process is None else process}{colour.off} {mark} {words}{numbers}"
 
-    def _said(self, event: ProbeEvent) -> str:
+    def _monitor(self, event: ProbeEvent) -> str:
         """`> 0x7f5dc4004a90 {"execute":"stop","id":"libvirt-19"} fd=7`."""
         colour, arguments = self._palette, event.arguments
-        mark, name = _SAID[event.kind]
+        mark, name = _MONITOR[event.kind]
         line = str(arguments[name])
         pretty = _formatted(line, 2) if self._pretty and not event.cut else None
         if pretty is not None:
-            said = f"\n{_INDENT}".join(map(printable, pretty.decode().split("\n")))
+            text = f"\n{_INDENT}".join(map(printable, pretty.decode().split("\n")))
         else:  # one line, as in the scripts
-            said = printable(line.replace("\r", "").rstrip("\n").replace("\n", " "))
+            text = printable(line.replace("\r", "").rstrip("\n").replace("\n", " "))
         cut = f"{colour.warn}… (cut){colour.off}" if event.cut else ""
         fd = arguments.get("fd", -1)
         along = f" fd={fd}" if isinstance(fd, int) and fd >= 0 else ""
-        return f"{mark} {colour.quiet}{printable(str(arguments['mon']))}{colour.off} {said}{cut}{along}"
+        return f"{mark} {colour.quiet}{printable(str(arguments['mon']))}{colour.off} {text}{cut}{along}"
 
 
 def json_line(event: ProbeEvent, redacted: str | None = None) -> bytes:
@@ -81,9 +85,9 @@ def json_line(event: ProbeEvent, redacted: str | None = None) -> bytes:
         "comm": _utf8(event.comm),
         "thread": event.thread,
     }
-    if event.kind in _SAID:
+    if event.kind in _MONITOR:
         rest = dict(event.arguments)
-        text = str(rest.pop(_SAID[event.kind][1]))
+        text = str(rest.pop(_MONITOR[event.kind][1]))
         json = None if event.cut else _formatted(text, -1)
         line |= {"mon": rest.pop("mon"), "json": None if json is None else msgspec.Raw(json)}
         line |= {"text": _utf8(text) if json is None else None, "cut": event.cut, **rest}

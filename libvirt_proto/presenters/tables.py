@@ -1,53 +1,49 @@
-"""Statistics for people: tables that fit the terminal.
-
-If there is not enough space, columns are left out in a fixed order, then the middle of long names. JSON has
-everything.
-"""
+"""Statistics for people: tables that fit the terminal. JSON has everything."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+import shlex
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, zip_longest
 from typing import Final
 
-from ..figures.results import ConnectionFigures, EventKind, Feature, ProcedureFigures, Statistics, Where
-from ..text import amount, duration, printable, size
+from ..figures.results import (
+    ConnectionFigures,
+    EventKind,
+    Feature,
+    ProcedureFigures,
+    Slow,
+    Statistics,
+    Unanswered,
+    Where,
+)
+from ..text import amount, duration, printable, quoted, size
+from . import table
 from .style import PLAIN, Palette
+from .table import Column, cut
 
-_GAP: Final = "  "
-#: Minimum width of a truncated name.
+#: Minimum width of the end of a path.
 _NAME: Final = 24
 #: VIR_CONNECT_RO among connect_open's flags.
 _READ_ONLY: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """A column. `drop` is the order in which columns are left out, lowest number first; None is never left
-    out. The `name` column is truncated last."""
-
-    head: str
-    cells: list[str]
-    drop: int | None = None
-    right: bool = True
-    name: bool = False
-
-    @property
-    def width(self) -> int:
-        return max(map(len, (self.head, *self.cells)))
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class StatisticsTables:
-    """Statistics → lines, without newlines and within `width` if possible. Only the first `top` connections
-    and calls without a reply are shown, and the others counted."""
+    """Statistics → lines, without newlines and within `width` if possible, except the commands that show
+    messages. Of each table, only the first `top` rows are shown, and the others counted."""
 
     def __init__(self, width: int, top: int, palette: Palette = PLAIN) -> None:
         self._width = width
         self._top = top
         self._palette = palette
+        self._resolution = 1
 
     def __call__(self, statistics: Statistics) -> Iterator[str]:
         """Yield the lines: totals, then a section for each table with rows."""
+        self._resolution = statistics.totals.resolution_ns or 1
         if statistics.redacted:
             yield f"{self._palette.warn}redacted: {statistics.redacted}{self._palette.off}"
         yield from self._totals(statistics)
@@ -66,8 +62,18 @@ class StatisticsTables:
         body = list(lines)
         if body:
             yield ""
-            yield f"{self._palette.name}{title}{self._palette.off}"
+            yield f"{self._palette.name}{cut(title, self._width)}{self._palette.off}"
             yield from body
+
+    def _duration(self, ns: int) -> str:
+        return duration(ns, self._resolution)
+
+    def _at(self, where: Where, start_ns: int | None) -> str:
+        """Return the seconds since the beginning, with the decimals that the clock has, at most six."""
+        if where.time_ns is None or start_ns is None:
+            return "-"
+        decimals = {10**9: 0, 10**6: 3}.get(self._resolution, 6)
+        return f"{(where.time_ns - start_ns) / 1e9:.{decimals}f}"
 
     def _totals(self, statistics: Statistics) -> Iterator[str]:
         totals, colour = statistics.totals, self._palette
@@ -76,7 +82,7 @@ class StatisticsTables:
         if totals.files > 1:
             parts.append(amount(totals.files, "file"))
         if totals.start_ns is not None and totals.end_ns is not None:
-            parts.append(duration(totals.end_ns - totals.start_ns))
+            parts.append(self._duration(totals.end_ns - totals.start_ns))
         yield f"{colour.name}{', '.join(parts)}{colour.off}"
         streams = sum(p.streams.count for p in statistics.procedures if p.streams)
         keepalive = totals.pings + totals.pongs
@@ -88,7 +94,7 @@ class StatisticsTables:
             amount(totals.events, "event"),
             amount(keepalive, "keepalive message"),
         ]
-        yield ", ".join(counts)
+        yield from self._wrapped(counts, indent="")
         odd = [f"{count:,} {name}" for name, count in totals.outcomes.items() if name in _ODD]
         if totals.malformed:
             odd.append(f"{totals.malformed:,} malformed")
@@ -97,21 +103,23 @@ class StatisticsTables:
         odd += [f"{count:,} × {code}" for code, count in totals.notices.items()]
         if totals.left_out:
             odd.append(f"{totals.left_out:,} not in the tables, which are full")
-        if odd:
-            yield f"{colour.warn}{', '.join(odd)}{colour.off}"
+        for line in self._wrapped(odd, indent=""):
+            yield f"{colour.warn}{line}{colour.off}"
 
     def _bad(self, count: int, one: str, many: str | None = None) -> str:
         text = amount(count, one, many)
         return f"{self._palette.bad}{text}{self._palette.off}" if count else text
 
-    def _procedures(self, rows: list[ProcedureFigures]) -> Iterator[str]:
+    def _procedures(self, all_rows: list[ProcedureFigures]) -> Iterator[str]:
+        rows = all_rows[: self._top]
+
         def time(figure: str) -> list[str]:
-            return [duration(getattr(row.latency, figure)) if row.latency else "-" for row in rows]
+            return [self._duration(getattr(row.latency, figure)) if row.latency else "-" for row in rows]
 
         columns = [
-            _Column("procedure", [_name(row) for row in rows], right=False, name=True),
-            _Column("calls", [f"{row.calls:,}" for row in rows]),
-            _Column("errors", [_count(row.errors) for row in rows]),
+            Column("procedure", [_name(row) for row in rows], right=False, cut=True),
+            Column("calls", [f"{row.calls:,}" for row in rows]),
+            Column("errors", [_count(row.errors) for row in rows]),
         ]
         for head, counts in (
             ("unanswered", [row.unanswered for row in rows]),
@@ -119,63 +127,71 @@ class StatisticsTables:
             ("fds", [row.fds_sent + row.fds_received for row in rows]),
         ):
             if any(counts):
-                columns.append(_Column(head, [_count(count) for count in counts]))
+                columns.append(Column(head, [_count(count) for count in counts]))
         columns += [
-            _Column("sent", [size(row.bytes_c2s) for row in rows], 2),
-            _Column("received", [size(row.bytes_s2c) for row in rows], 3),
-            _Column("total", time("total_ns")),
-            _Column("min", time("min_ns"), 1),
-            _Column("mean", time("mean_ns"), 4),
-            _Column("p50", time("p50_ns")),
-            _Column("p90", time("p90_ns"), 5),
-            _Column("p99", time("p99_ns")),
-            _Column("max", time("max_ns")),
+            Column("sent", [size(row.bytes_c2s) for row in rows], 2),
+            Column("received", [size(row.bytes_s2c) for row in rows], 3),
+            Column("total", time("total_ns")),
+            Column("min", time("min_ns"), 1),
+            Column("mean", time("mean_ns"), 4),
+            Column("p50", time("p50_ns")),
+            Column("p90", time("p90_ns"), 5),
+            Column("p99", time("p99_ns")),
+            Column("max", time("max_ns")),
         ]
-        return self._table(columns)
+        yield from self._table(columns, len(all_rows))
 
     def _streams(self, procedures: list[ProcedureFigures]) -> Iterator[str]:
-        rows = [(row, row.streams) for row in procedures if row.streams]
+        all_rows = [(row, row.streams) for row in procedures if row.streams]
+        rows = all_rows[: self._top]
         speeds = [streams.bytes_per_second for _, streams in rows]
-        return self._table(
+        yield from self._table(
             [
-                _Column("procedure", [_name(row) for row, _ in rows], right=False, name=True),
-                _Column("streams", [f"{s.count:,}" for _, s in rows]),
-                _Column("from client", [size(s.bytes_c2s) for _, s in rows]),
-                _Column("from server", [size(s.bytes_s2c) for _, s in rows]),
-                _Column("in holes", [size(s.hole_bytes) for _, s in rows], 1),
-                _Column("speed", ["-" if speed is None else f"{size(speed)}/s" for speed in speeds]),
-                _Column("aborted", [_count(s.aborted) for _, s in rows]),
-                _Column("failed", [_count(s.failed) for _, s in rows]),
-                _Column("not ended", [_count(s.open) for _, s in rows]),
-            ]
+                Column("procedure", [_name(row) for row, _ in rows], right=False, cut=True),
+                Column("streams", [f"{s.count:,}" for _, s in rows]),
+                Column("from client", [size(s.bytes_c2s) for _, s in rows]),
+                Column("from server", [size(s.bytes_s2c) for _, s in rows]),
+                Column("in holes", [size(s.hole_bytes) for _, s in rows], 1),
+                Column("speed", ["-" if speed is None else f"{size(speed)}/s" for speed in speeds]),
+                Column("aborted", [_count(s.aborted) for _, s in rows], 2),
+                Column("failed", [_count(s.failed) for _, s in rows], 3),
+                Column("not ended", [_count(s.open) for _, s in rows]),
+            ],
+            len(all_rows),
         )
 
     def _events(self, statistics: Statistics) -> Iterator[str]:
-        rows = statistics.events
-        return self._table(
+        rows = statistics.events[: self._top]
+        yield from self._table(
             [
-                _Column("event", [_name(row) for row in rows], right=False, name=True),
-                _Column("count", [f"{row.count:,}" for row in rows]),
-                _Column("size", [size(row.bytes) for row in rows]),
-            ]
+                Column("event", [_name(row) for row in rows], right=False, cut=True),
+                Column("count", [f"{row.count:,}" for row in rows]),
+                Column("size", [size(row.bytes) for row in rows]),
+            ],
+            len(statistics.events),
         )
 
     def _errors(self, statistics: Statistics) -> Iterator[str]:
-        rows = statistics.errors
-        return self._table(
+        rows = statistics.errors[: self._top]
+        yield from self._table(
             [
-                _Column("count", [f"{row.count:,}" for row in rows]),
-                _Column("code", [str(row.code) for row in rows]),
-                _Column("name", [row.code_name or "-" for row in rows], right=False),
+                Column("count", [f"{row.count:,}" for row in rows]),
+                Column("code", [str(row.code) for row in rows], 1),
+                Column("name", [row.code_name or str(row.code) for row in rows], right=False, cut=True),
                 *self._wheres([row.first for row in rows]),
-                _Column(
+                Column(
                     "text of the first",
                     [printable(r.first_message or "-") for r in rows],
                     right=False,
-                    name=True,
+                    cut=True,
                 ),
-            ]
+            ],
+            len(statistics.errors),
+            [self._show(row.first) for row in rows],
         )
+        if rows and statistics.errors_command is not None:
+            yield "All of them:"
+            yield from self._command(statistics.errors_command)
 
     def _connections(self, statistics: Statistics) -> Iterator[str]:
         connections = sorted(statistics.connections, key=lambda c: -c.messages)
@@ -185,8 +201,9 @@ class StatisticsTables:
             which = f"{connection.id} {printable(ends)}"
             if statistics.totals.files > 1:
                 file = _end(printable(connection.file), self._width - len(which) - 1)
-                which = f"{quiet}{file}{off} {which}"
-            yield which
+                yield f"{quiet}{file}{off} {which}"
+            else:
+                yield cut(which, self._width)
             for parts in (self._traffic(connection), _negotiated(connection)):
                 yield from self._wrapped(parts)
         more = len(connections) - self._top
@@ -195,7 +212,7 @@ class StatisticsTables:
 
     def _traffic(self, connection: ConnectionFigures) -> Iterator[str]:
         if connection.duration_ns is not None:
-            yield duration(connection.duration_ns)
+            yield self._duration(connection.duration_ns)
         yield amount(connection.messages, "message")
         yield amount(connection.calls, "call")
         if connection.errors:
@@ -208,28 +225,39 @@ class StatisticsTables:
         else:
             yield size(connection.bytes_unknown)
 
-    def _wrapped(self, parts: Iterable[str]) -> Iterator[str]:
-        """Wrap parts between commas into indented lines."""
-        line = ""
+    def _wrapped(self, parts: Iterable[str], indent: str = "  ") -> Iterator[str]:
+        """Wrap parts between commas, or between words where one is too long, into indented lines."""
+        line, width = "", 0
+        room = max(self._width - len(indent) - 1, 1)
         for part in parts:
-            if line and len(line) + len(part) + 4 > self._width:
+            if len(_COLOURS.sub("", part)) > room:
+                if line:
+                    yield f"{line},"
+                *begun, part = textwrap.wrap(part, room, break_long_words=False, break_on_hyphens=False)
+                yield from (indent + words for words in begun)
+                line = ""
+            columns = len(_COLOURS.sub("", part))
+            if line and width + columns + 3 > self._width:
                 yield f"{line},"
                 line = ""
-            line = f"{line}, {part}" if line else f"  {part}"
+            before = f"{line}, " if line else indent
+            width = columns + (width + 2 if line else len(indent))
+            line = before + part
         if line:
             yield line
 
     def _limits(self, statistics: Statistics) -> Iterator[str]:
-        rows = statistics.limits
-        return self._table(
+        rows = statistics.limits[: self._top]
+        yield from self._table(
             [
-                _Column("share", [_percent(row.fraction) for row in rows]),
-                _Column("longest", [f"{row.longest:,}" for row in rows]),
-                _Column("limit", [f"{row.limit:,}" for row in rows]),
-                _Column("of", [_UNITS[row.what] for row in rows], right=False),
-                _Column("where", [printable(row.path) for row in rows], right=False, name=True),
+                Column("share", [_percent(row.fraction) for row in rows]),
+                Column("longest", [f"{row.longest:,}" for row in rows]),
+                Column("limit", [f"{row.limit:,}" for row in rows]),
+                Column("of", [_UNITS[row.what] for row in rows], right=False),
+                Column("where", [printable(row.path) for row in rows], right=False, cut=True),
                 *self._wheres([row.where for row in rows]),
-            ]
+            ],
+            len(statistics.limits),
         )
 
     def _unanswered(self, statistics: Statistics) -> Iterator[str]:
@@ -237,60 +265,72 @@ class StatisticsTables:
         start = statistics.totals.start_ns
         yield from self._table(
             [
-                _Column("at, s", [_at(row.call, start) for row in rows]),
-                _Column("procedure", [_name(row.call) for row in rows], right=False, name=True),
-                _Column("why", [row.outcome for row in rows], right=False),
-                _Column("serial", [str(row.call.serial) for row in rows]),
+                Column("at, s", [self._at(row.call, start) for row in rows]),
+                Column("procedure", [_call(row) for row in rows], right=False, cut=True),
+                Column("why", [row.outcome for row in rows], right=False),
+                Column("serial", [str(row.call.serial) for row in rows], 1),
                 *self._wheres([row.call for row in rows]),
-            ]
+            ],
+            statistics.totals.unanswered,
+            [self._show(row.call) for row in rows],
         )
-        more = statistics.totals.unanswered - len(rows)
-        if rows and more:
-            yield f"{self._palette.quiet}… {more:,} more{self._palette.off}"
 
     def _slowest(self, statistics: Statistics) -> Iterator[str]:
-        rows = statistics.slowest
+        rows = statistics.slowest[: self._top]
         start = statistics.totals.start_ns
-        return self._table(
+        yield from self._table(
             [
-                _Column("took", [duration(row.latency_ns) for row in rows]),
-                _Column("at, s", [_at(row.call, start) for row in rows]),
-                _Column("procedure", [_name(row.call) for row in rows], right=False, name=True),
-                _Column("outcome", [row.outcome for row in rows], right=False),
-                _Column("serial", [str(row.call.serial) for row in rows]),
+                Column("took", [self._duration(row.latency_ns) for row in rows]),
+                Column("at, s", [self._at(row.call, start) for row in rows], 3),
+                Column("procedure", [_call(row) for row in rows], right=False, cut=True),
+                Column("outcome", [row.outcome for row in rows], right=False),
+                Column("serial", [str(row.call.serial) for row in rows], 2),
                 *self._wheres([row.call for row in rows]),
-                _Column("reply", [str(row.reply) for row in rows], 1),
-            ]
+                Column("reply", [str(row.reply) for row in rows], 1),
+            ],
+            len(statistics.slowest),
+            [self._show(row.call, row.error) for row in rows],
         )
 
-    def _wheres(self, places: list[Where]) -> Iterator[_Column]:
+    def _show(self, where: Where, reason: str | None = None) -> list[str]:
+        """Return the lines below the row of a message: the reason of a failure, and the command that shows
+        it."""
+        colour = self._palette
+        lines = []
+        if reason is not None:
+            lines.append(f"  {colour.bad}{cut(printable(reason), self._width - 2)}{colour.off}")
+        return lines if where.command is None else [*lines, *self._command(where.command)]
+
+    def _command(self, command: str) -> Iterator[str]:
+        """Yield the lines of a command, which the shell joins again. Only a long word is wider."""
+        quiet, off, line = self._palette.quiet, self._palette.off, " "
+        for word in map(shlex.quote, shlex.split(command)):
+            if len(line) > 4 and len(line) + len(word) + 3 > self._width:
+                yield f"{quiet}{printable(line)} \\{off}"
+                line = "   "
+            line += f" {word}"
+        yield f"{quiet}{printable(line)}{off}"
+
+    def _wheres(self, places: list[Where]) -> Iterator[Column]:
         """Return the places of messages: their numbers, their connections, and files if there are several."""
-        yield _Column("message", [str(place.n) for place in places])
+        yield Column("message", [str(place.n) for place in places])
         if len({place.file for place in places}) > 1:
             files = [printable(place.file) for place in places]
-            yield _Column("file", [_end(file, _NAME) for file in files], right=False)
+            room = _NAME if self._width < table.WIDE else self._width
+            yield Column("file", [_end(file, room) for file in files], 4, right=False)
         if len({(place.file, place.conn) for place in places}) > 1:
-            yield _Column("connection", [printable(place.conn) for place in places], 0, right=False)
+            yield Column("connection", [printable(place.conn) for place in places], 0, right=False)
 
-    def _table(self, columns: list[_Column]) -> Iterator[str]:
-        if not columns[0].cells:
-            return
-        while _width(columns) > self._width:
-            droppable = [column for column in columns if column.drop is not None]
-            if not droppable:
-                break
-            columns.remove(min(droppable, key=lambda column: column.drop or 0))
-        over = _width(columns) - self._width
-        shown = []
-        for column in columns:
-            width = (
-                max(min(column.width, _NAME), column.width - max(0, over)) if column.name else column.width
-            )
-            cells = [_cut(cell, width) for cell in (column.head, *column.cells)]
-            shown.append([f"{cell:>{width}}" if column.right else f"{cell:<{width}}" for cell in cells])
-        head, *rows = (_GAP.join(cells).rstrip() for cells in zip(*shown, strict=True))
-        yield f"{self._palette.field}{head}{self._palette.off}"
-        yield from rows
+    def _table(self, columns: list[Column], total: int, below: Sequence[Sequence[str]] = ()) -> Iterator[str]:
+        """Yield a table, with the lines below each row, and the number of rows that it leaves out."""
+        rows = table.lines(columns, self._width, self._palette)
+        yield from islice(rows, 1)
+        for row, lines in zip_longest(rows, below, fillvalue=()):
+            yield str(row)
+            yield from lines
+        more = total - len(columns[0].cells)
+        if more > 0 and columns[0].cells:
+            yield f"{self._palette.quiet}… {more:,} more{self._palette.off}"
 
 
 _UNITS: Final = {
@@ -347,10 +387,9 @@ def _name(row: ProcedureFigures | EventKind | Where) -> str:
     return f"{program}{version}.{row.procedure or row.proc}"
 
 
-def _at(where: Where, start_ns: int | None) -> str:
-    if where.time_ns is None or start_ns is None:
-        return "-"
-    return f"{(where.time_ns - start_ns) / 1e9:.6f}"
+def _call(row: Slow | Unanswered) -> str:
+    """Return the procedure of a call, with its object: `remote.domain_resume("vm1")`."""
+    return f"{_name(row.call)}{'' if row.object is None else f'({quoted(str(row.object))})'}"
 
 
 def _count(count: int) -> str:
@@ -361,18 +400,6 @@ def _percent(fraction: float) -> str:
     if fraction < 0.00001:
         return "<0.001%"
     return f"{fraction:.1%}" if fraction >= 0.001 else f"{fraction:.3%}"
-
-
-def _width(columns: list[_Column]) -> int:
-    return sum(column.width for column in columns) + len(_GAP) * (len(columns) - 1)
-
-
-def _cut(text: str, width: int) -> str:
-    """Return the text without its middle if it is too long."""
-    if len(text) <= width:
-        return text
-    tail = (width - 1) // 2
-    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def _end(text: str, width: int) -> str:

@@ -14,10 +14,10 @@ from ..codec import types as xdr
 from ..codec.values import Partial
 from ..codec.visitor import Visitor, parts
 from ..codec.xdrtype import TypeTable, XdrType
-from ..jsonlines.encode import float_text, member_names, uuid_text
+from ..jsonlines.encode import float_text, member_names
 from ..names.meanings import meanings_of, name_of
 from ..names.public import Meaning
-from ..text import amount, printable, quoted
+from ..text import amount, printable, quoted, uuid_text
 from .style import Palette
 
 #: The maximum width in columns of an array on one line.

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from struct import Struct
 from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec.structs import replace
 
 from ..capture.stream import messages, messages_and_rest
-from ..codec.limits import MIN_FRAME
 from ..codec.secretfields import kind
 from ..codec.types import part_names
 from ..errors import BadValue, ProtocolError
 from ..events import Captured, Chunk, ConnectionEvent, Item, Notice, NoticeCode, ProbeEvent, Seen
 from ..generated import virnetprotocol as net
 from ..rpc.message import Message, MessageDecoder, Status, encode_message
+from ..rpc.wire import MIN_FRAME, WORD, WORD_SIZE
 from .text import blank, redact_qmp, redact_text
 from .values import Values
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 #: The parts that are blanked: secrets, or everything but headers, names and lengths.
 What = Literal["secrets", "all"]
 
-_WORD: Final = Struct(">I").pack
 #: Fills malformed payloads: no length, count or discriminant has this value.
 _MALFORMED: Final = b"\xff"
 #: Notices whose texts contain only numbers and names of files and connections.
@@ -57,6 +55,7 @@ _PLAIN_NOTICES: Final = frozenset(
         NoticeCode.NO_PAYLOADS,
         NoticeCode.NO_RPC_LINES,
         NoticeCode.NO_TIMES,
+        NoticeCode.NO_ZONE,
         NoticeCode.NOT_ACCEPTED,
         NoticeCode.NOT_CONNECTED,
         NoticeCode.NOTHING_IN_COMMON,
@@ -66,7 +65,7 @@ _PLAIN_NOTICES: Final = frozenset(
     )
 )
 #: Arguments of the monitor's probes that contain its traffic.
-_SAID: Final = frozenset(("msg", "reply", "event"))
+_MONITOR_TEXTS: Final = frozenset(("msg", "reply", "event"))
 _LINE: Final = re.compile(r"line [0-9]+(?=:)")
 _LOOKS_LIKE: Final = re.compile(r"looks like .*(?=; )", re.DOTALL)
 
@@ -77,6 +76,7 @@ class Redactor:
     def __init__(self, registry: Registry, what: What = "secrets") -> None:
         self._registry = registry
         self._decode = MessageDecoder(registry).decode
+        self.what: Final = what
         self._values = Values(everything=what == "all")
         self._text = blank if what == "all" else redact_text
         self._secret_types: dict[str, bool] = {}
@@ -114,13 +114,13 @@ class Redactor:
         """Return the frame of a redacted message, as far as it was seen."""
         if not message.missing:
             return encode_message(message, registry=self._registry)
-        head = _WORD(message.length) + net.TYPES["virNetMessageHeader"].to_bytes(message.header)
-        return head if message.fds is None else head + _WORD(message.fds)
+        head = WORD.pack(message.length) + net.TYPES["virNetMessageHeader"].to_bytes(message.header)
+        return head if message.fds is None else head + WORD.pack(message.fds)
 
     @staticmethod
     def _head(message: Message) -> Message:
         """Keep only the header of an incomplete message."""
-        seen = MIN_FRAME + (4 if message.fds is not None else 0)
+        seen = MIN_FRAME + (WORD_SIZE if message.fds is not None else 0)
         return Message(
             message.header,
             message.length,
@@ -188,7 +188,7 @@ def redacted_probe_event(event: ProbeEvent, what: What) -> ProbeEvent:
     texts = {
         name: change(text)
         for name, text in event.arguments.items()
-        if isinstance(text, str) and name in _SAID
+        if isinstance(text, str) and name in _MONITOR_TEXTS
     }
     return replace(event, arguments=event.arguments | texts)
 
@@ -196,6 +196,8 @@ def redacted_probe_event(event: ProbeEvent, what: What) -> ProbeEvent:
 def _redacted(seen: Seen, redactor: Redactor) -> Seen:
     if isinstance(seen, Notice):
         return redacted_notice(seen)
+    if isinstance(seen, ProbeEvent):
+        return redacted_probe_event(seen, redactor.what)
     return redactor.event(seen) if isinstance(seen, ConnectionEvent) else seen
 
 

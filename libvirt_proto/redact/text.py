@@ -49,6 +49,8 @@ _MARKUP: Final = re.compile(
 )
 #: Attributes and keys that name the contents of another one in the same place.
 _NAMING: Final = frozenset(("name", "key", "property", "target"))
+#: The beginning of an object or array with contents, which no HMP text has: it is damaged JSON.
+_JSON_START: Final = re.compile(r"[{\[]\s*[\"{\[]")
 _JSON: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 
 
@@ -80,7 +82,7 @@ def redact_qmp(text: str) -> str:
     spans = None if _CONTROL.search(text) else json_spans(text)
     if spans is not None:
         return _without_userinfo(_filled(text, spans))
-    broken = text.lstrip()[:1] in ("{", "[", '"')
+    broken = text.lstrip()[:1] in ("{", "[", '"') or _JSON_START.search(text)
     return blank(text) if broken or sensitive(text) or _CONTROL.search(text) else _without_userinfo(text)
 
 

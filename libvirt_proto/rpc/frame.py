@@ -6,18 +6,12 @@ A frame is a four-byte big-endian length word that counts itself, a 24-byte head
 
 from __future__ import annotations
 
-from struct import Struct
-
 import msgspec
 
-from ..codec.limits import MAX_FDS, MAX_FRAME, MIN_FRAME
 from ..errors import FrameError
+from .wire import FDS_AT, MAX_FDS, MAX_FRAME, MIN_FRAME, TYPE_AT, TYPES_WITH_FDS, WORD, WORD_SIZE
 
-_WORD = Struct(">I").unpack_from
-_TYPE_AT = 16
-_FDS_AT = 28
-#: VIR_NET_CALL_WITH_FDS and VIR_NET_REPLY_WITH_FDS: a descriptor count follows the header.
-TYPES_WITH_FDS = frozenset((4, 5))
+_word = WORD.unpack_from
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -76,9 +70,9 @@ class FrameDecoder:
                 step = min(self._padding, size - pos)
                 pos += step
                 self._padding -= step
-            if size - pos < 4:
+            if size - pos < WORD_SIZE:
                 break
-            (length,) = _WORD(buffer, pos)
+            (length,) = _word(buffer, pos)
             if not MIN_FRAME <= length <= self._max:
                 self.error = FrameError(length, self._max, offset=self._offset + pos)
                 break
@@ -96,7 +90,7 @@ class FrameDecoder:
 
 def _descriptors(frame: bytes) -> int:
     """Return the number of descriptors that follow a frame on a unix socket."""
-    if len(frame) < _FDS_AT + 4 or _WORD(frame, _TYPE_AT)[0] not in TYPES_WITH_FDS:
+    if len(frame) < FDS_AT + WORD_SIZE or _word(frame, TYPE_AT)[0] not in TYPES_WITH_FDS:
         return 0
-    count: int = _WORD(frame, _FDS_AT)[0]
+    count: int = _word(frame, FDS_AT)[0]
     return count if count <= MAX_FDS else 0

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from .wire import WORD_SIZE
 
 if TYPE_CHECKING:
     from ..registry import Registry
-
-#: The length word counts itself, VIR_NET_MESSAGE_MAX does not.
-_WORD: Final = 4
 
 
 def longest_frame(registry: Registry) -> int | None:
     """Return the largest length word of a set of definitions; None if they lack virnetprotocol.x."""
     most = _constant(registry, "VIR_NET_MESSAGE_MAX")
-    return None if most is None else most + _WORD
+    return None if most is None else most + WORD_SIZE
 
 
 def most_descriptors(registry: Registry) -> int | None:

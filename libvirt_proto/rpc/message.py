@@ -6,29 +6,22 @@ and libvirt's code disagree (the descriptor count is four bytes), this module fo
 
 from __future__ import annotations
 
-import struct
 from functools import lru_cache
-from struct import Struct
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from ..codec.limits import MAX_FDS, MAX_FRAME, MIN_FRAME
 from ..codec.xdrtype import Decoder, XdrType
 from ..errors import BadValue, FrameError, OverLimit, ProtocolError, Truncated
 from ..generated import virnetprotocol as net
 from ..registry import Registry, default
-from .frame import TYPES_WITH_FDS
+from .wire import MAX_FDS, MAX_FRAME, MIN_FRAME, START, TYPES_WITH_FDS, WORD, WORD_SIZE
 
 Header = net.VirNetMessageHeader
 Type = net.VirNetMessageType
 Status = net.VirNetMessageStatus
 
-_WORD = Struct(">I")
-#: The length word and a virNetMessageHeader.
-_START = Struct(">IIIiiIi")
-_HEAD: Final = _START.size
 #: The kind of payload: a type of the procedure, or a fixed one.
 _KINDS: dict[tuple[int, int], Literal["args", "ret", "msg", "error", "abort", "hole", "data", "nothing"]] = {
     (Type.VIR_NET_CALL, Status.VIR_NET_OK): "args",
@@ -122,13 +115,13 @@ class MessageDecoder:
         BadValue if it is longer. A truncated payload raises nothing: see Message.error.
         """
         if not missing and MIN_FRAME <= len(data) <= MAX_FRAME:
-            length, prog, vers, proc, type_, serial, status = _START.unpack_from(data)
+            length, prog, vers, proc, type_, serial, status = START.unpack_from(data)
             known = self._known.get((prog, vers, proc, type_, status))
             if known is not None and length == len(data):  # nearly every message
                 type_, status, payload, name = known
                 try:
-                    value, end = payload(data, _HEAD) if payload is not None else (None, _HEAD)
-                except (struct.error, ProtocolError, RecursionError):
+                    value, end = payload(data, MIN_FRAME) if payload is not None else (None, MIN_FRAME)
+                except (ProtocolError, RecursionError):
                     end = None  # not canonical, or malformed
                 if end == length:
                     return Message(Header(prog, vers, proc, type_, serial, status), length, None, name, value)
@@ -138,14 +131,14 @@ class MessageDecoder:
         size = len(data)
         if size < MIN_FRAME:
             raise Truncated(MIN_FRAME, size, offset=0)
-        (length,) = _WORD.unpack_from(data)
+        (length,) = WORD.unpack_from(data)
         if not MIN_FRAME <= length <= MAX_FRAME:
             raise FrameError(length, MAX_FRAME, offset=0)
         if length != size + missing:
             if length > size + missing:
                 raise Truncated(length, size + missing, offset=0)
             raise BadValue(f"{size + missing - length} bytes are left over", offset=length)
-        header, pos = net.decode_virNetMessageHeader(data, 4)
+        header, pos = net.decode_virNetMessageHeader(data, WORD_SIZE)
         fds = None
         if header.type in TYPES_WITH_FDS and (pos < size or not missing):
             try:
@@ -209,7 +202,7 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
     if message.fds is not None:
         if not 0 <= message.fds <= MAX_FDS:
             raise OverLimit(MAX_FDS, message.fds, "descriptor count")
-        parts.append(_WORD.pack(message.fds))
+        parts.append(WORD.pack(message.fds))
     if message.raw is not None:
         parts.append(message.raw)
     elif message.data is not None:
@@ -222,10 +215,10 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
         parts.append(type_.to_bytes(message.payload))
     parts.append(message.spare)
     body = b"".join(parts)
-    length = 4 + len(body)
+    length = WORD_SIZE + len(body)
     if length > MAX_FRAME:
         raise OverLimit(MAX_FRAME, length, "length word")
-    return _WORD.pack(length) + body
+    return WORD.pack(length) + body
 
 
 def payload_kind(header: Header) -> Literal["args", "ret", "msg"] | None:
@@ -264,9 +257,9 @@ def payload_of(
 
 def _descriptor_count(data: bytes, pos: int) -> tuple[int, int]:
     """Read the descriptor count after the header of a message with descriptors."""
-    if len(data) - pos < _WORD.size:
-        raise Truncated(_WORD.size, len(data) - pos, offset=pos, path="fds")
-    (count,) = _WORD.unpack_from(data, pos)
+    if len(data) - pos < WORD_SIZE:
+        raise Truncated(WORD_SIZE, len(data) - pos, offset=pos, path="fds")
+    (count,) = WORD.unpack_from(data, pos)
     if count > MAX_FDS:
         raise OverLimit(MAX_FDS, count, "descriptor count", offset=pos, path="fds")
-    return count, pos + _WORD.size
+    return count, pos + WORD_SIZE

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from struct import Struct
-from typing import Final
+from .wire import MAX_FRAME, MAX_PROCEDURE, MAX_STATUS, MAX_TYPE, MIN_FRAME, START
 
-from ..codec.limits import MAX_FRAME, MIN_FRAME
-
-#: Procedure numbers are assigned consecutively; after two decades the largest is below 500.
-MAX_PROCEDURE: Final = 9999
-_MAX_TYPE: Final = 6
-_MAX_STATUS: Final = 2
-_HEADER = Struct(">IIIiiIi").unpack_from
+_start = START.unpack_from
 
 
 def plausible_header(data: bytes, offset: int = 0, programs: frozenset[int] | None = None) -> bool:
@@ -22,12 +15,12 @@ def plausible_header(data: bytes, offset: int = 0, programs: frozenset[int] | No
     """
     if len(data) - offset < MIN_FRAME:
         return False
-    length, program, version, procedure, kind, _, status = _HEADER(data, offset)
+    length, program, version, procedure, kind, _, status = _start(data, offset)
     return (
         MIN_FRAME <= length <= MAX_FRAME
         and version == 1
-        and 0 <= kind <= _MAX_TYPE
-        and 0 <= status <= _MAX_STATUS
+        and 0 <= kind <= MAX_TYPE
+        and 0 <= status <= MAX_STATUS
         and 0 < procedure <= MAX_PROCEDURE
         and (programs is None or program in programs)
     )

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from ..codec.limits import MAX_FRAME, MIN_FRAME
 from ..text import quoted
 from .foreign import STARTS, identify
+from .wire import MAX_FRAME, MIN_FRAME, WORD_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _PACKET: Final = re.compile(
     r"packet (?P<size>-?[0-9]{1,10}) bytes received from \w{1,20} too (?P<fault>large|small)"
 )
-WORD_SIZE: Final = 4
 #: VIR_NET_MESSAGE_MAX in the same error.
 LIMIT: Final = re.compile(r"too large, want ([0-9]{1,10})")
 #: Fragments of ONC RPC calls are shorter than this.
@@ -117,6 +116,14 @@ def explain_error(text: str, programs: Iterable[Program]) -> WrongLength | None:
     if found is None:
         return None
     return explain(int(found["size"]) + (WORD_SIZE if found["fault"] == "large" else 0), programs)
+
+
+def explain_start(data: bytes, programs: Iterable[Program]) -> str | None:
+    """Return a description of bytes that begin with another protocol; None for all others."""
+    if (name := identify(data)) is not None:
+        return f"{name}, not libvirt"
+    found = explain(int.from_bytes(data[:WORD_SIZE]), programs)
+    return str(found) if found.kind == "foreign" and len(data) >= WORD_SIZE else None
 
 
 def verdict(found: Iterable[WrongLength]) -> str | None:

@@ -151,6 +151,15 @@ def zipped(path: Path, method: int = zipfile.ZIP_DEFLATED, mode: int = 0o100644)
     return path
 
 
+def patched(folder: Path, offset: int, field: bytes) -> Path:
+    """A zip archive with another field at an offset in the only entry of its directory (APPNOTE 4.3.12)."""
+    path = zipped(folder / "patched.zip")
+    data = path.read_bytes()
+    at = data.index(b"PK\1\2") + offset
+    path.write_bytes(data[:at] + field + data[at + len(field) :])
+    return path
+
+
 def test_skips_links_in_zip_archive(tmp_path: Path) -> None:
     assert list(members(zipped(tmp_path / "a.zip", mode=0o120777), 2**20)) == []
     assert [one.path for one in members(zipped(tmp_path / "b.zip", mode=0), 2**20)] == [
@@ -167,6 +176,44 @@ def test_rejects_zip_methods_with_unbounded_memory(tmp_path: Path, method: int) 
 def test_rejects_zip_member_larger_than_declared(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="Bad CRC-32"):
         read_tree(false_zip(tmp_path, 1))
+
+
+@pytest.mark.parametrize(
+    ("bits", "words"),
+    [
+        (1 << 0, r"'libvirt/a_protocol\.x' is encrypted: make the archive without a password"),
+        (1 << 6, r"'libvirt/a_protocol\.x' is encrypted: make the archive without a password"),
+        (1 << 5, r"'libvirt/a_protocol\.x' is a patch"),
+    ],
+)
+def test_rejects_zip_members_that_cannot_be_unpacked(tmp_path: Path, bits: int, words: str) -> None:
+    with pytest.raises(DefinitionError, match=words):
+        read_tree(patched(tmp_path, 8, struct.pack("<H", bits)))
+
+
+def test_rejects_zip_of_unknown_version(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match=r"unsupported zip file version 9\.9"):
+        read_tree(patched(tmp_path, 6, struct.pack("<H", 99)))
+
+
+def test_rejects_zip_with_invalid_names(tmp_path: Path) -> None:
+    """In the directory, and in a member's own header, which both state that the name is UTF-8."""
+    words = "expected the name of a member in UTF-8"
+    path = patched(tmp_path, 8, struct.pack("<H", 1 << 11))
+    path.write_bytes(path.read_bytes().replace(b"a_protocol.x", b"\xff_protocol.x"))
+    with pytest.raises(DefinitionError, match=words):
+        read_tree(path)
+    whole = zipped(tmp_path / "b.zip").read_bytes()
+    path.write_bytes(whole[:6] + struct.pack("<H", 1 << 11) + whole[8:].replace(b"a_pro", b"\xff_pro", 1))
+    with pytest.raises(DefinitionError, match=words):
+        read_tree(path)
+
+
+def test_zip_member_may_have_no_name(tmp_path: Path) -> None:
+    info = zipfile.ZipInfo("")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, TEXT)
+    assert [one.read() for one in members(tmp_path / "a.zip", 2**20)] == [TEXT]
 
 
 # Folders

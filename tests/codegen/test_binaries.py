@@ -54,7 +54,7 @@ def test_accepts_binary_without_probes(tmp_path: Path) -> None:
 
 
 def test_rejects_other_files(tmp_path: Path) -> None:
-    with pytest.raises(BinaryError, match=r"cannot read .*: No such file"):
+    with pytest.raises(BinaryError, match=r"cannot read .*: no such file"):
         read_binary(str(tmp_path / "nothing"))
     os.mkfifo(tmp_path / "fifo")
     for special in (tmp_path / "fifo", "/dev/null"):

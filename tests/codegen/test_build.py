@@ -6,6 +6,7 @@ import pytest
 
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.model import (
+    Argument,
     Builtin,
     Case,
     ConstDef,
@@ -141,7 +142,9 @@ def test_procedures_accept_several_arguments() -> None:
         ProcedureDef(
             "F",
             named("a"),
-            (Builtin.INT, named("b", "struct"), Builtin.UNSIGNED_INT),
+            tuple(
+                Argument(each, span=AT) for each in (Builtin.INT, named("b", "struct"), Builtin.UNSIGNED_INT)
+            ),
             reference("N"),
             span=AT,
         ),

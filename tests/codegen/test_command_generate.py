@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ def test_accepts_external_constants(run, tmp_path: Path) -> None:  # type: ignor
     [
         (["cobol"], "is not one of"),
         (["--release", "5.0.0"], "libvirt 5.0.0 is not bundled"),
-        (["--release", "12.6.0", "--defs", "."], "are mutually exclusive"),
+        (["--release", "12.6.0", "--defs", "."], "exclude each other"),
         (["--defs", "nowhere.x"], "does not exist"),
         (["--define", "SIZE"], "NAME=VALUE"),
     ],
@@ -242,3 +243,21 @@ def test_counts_many_differences(run, tmp_path: Path) -> None:  # type: ignore[n
     assert result.output.startswith("structs: a-structs: the ABI of 25 types differs; the wire stays\n")
     assert "  struct s19: only in the definitions; the wire stays\n  and 5 more, in the diff" in result.output
     assert result.output.count("+struct s") == 25
+
+
+def test_structs_check_reads_only_regular_files_of_limited_size(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a.x").write_text("struct a { int x; };\n")
+    (tmp_path / "a-structs").touch()
+    os.truncate(tmp_path / "a-structs", 1 << 40)
+    result = run("structs", "--defs", "a.x", "-o", ".", "--check")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "libvirt-proto: error: cannot read a-structs: larger than 1 MiB\n",
+    )
+    (tmp_path / "a-structs").unlink()
+    os.mkfifo(tmp_path / "a-structs")
+    result = run("structs", "--defs", "a.x", "-o", ".", "--check")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "libvirt-proto: error: cannot read a-structs: not a regular file\n",
+    )

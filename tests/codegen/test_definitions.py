@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libvirt_proto import registry
 from libvirt_proto.codec.types import Bound, FixedOpaque
 from libvirt_proto_codegen import releases, source_tree
 from libvirt_proto_codegen.definitions import load_providers, load_release, load_schema
@@ -56,13 +57,25 @@ def test_releases_are_sorted_by_version() -> None:
         ("1.2.9.4", "closest: 1.2.9.3, 1.2.10"),
         ("0.9.6", "oldest: 0.9.7"),
         ("12.7.0", "newest: 12.6.0"),
-        ("11", "libvirt 11 is not bundled"),
+        ("11", "libvirt 11 is not bundled (11.x: 11.2.0, 11.6.0)"),
+        ("10", "libvirt 10 is not bundled (10.x: 10.0.0, 10.1.0, 10.2.0)"),
+        ("1.2", "libvirt 1.2 is not bundled (1.2.x: 1.2.0, …, 1.2.21)"),
+        ("1.2.9.", "libvirt 1.2.9. is not bundled"),
+        ("v10", "10.x: 10.0.0"),
         ("../protocol-defs/12.6.0", "is not bundled"),
     ],
 )
 def test_unknown_release_names_closest_ones(name: str, words: str) -> None:
     with pytest.raises(UnknownRelease, match=re.escape(words)):
         load_release(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "release"), [("latest", "12.6.0"), ("v12.6.0", "12.6.0"), ("v1.0.4", "1.0.4")]
+)
+def test_other_names_of_releases(name: str, release: str) -> None:
+    assert load_release(name).release == release
+    assert registry.release(name).release == release
 
 
 def test_newest_release() -> None:
@@ -137,7 +150,7 @@ def test_reports_unreadable_definitions(tmp_path: Path) -> None:
     assert rule == "unreadable"
     assert "nothing.x" in message
     binary = tmp_path / "binary.x"
-    binary.write_bytes(b"const A = 1;\n\xff\xfe")
+    binary.write_bytes(b"const A = 1;\n\xff\xfe\0")
     assert problem(binary)[0] == "not-utf-8"
     large = tmp_path / "large.x"
     large.write_bytes(b" " * (2**20 + 1))
@@ -289,9 +302,9 @@ def test_reads_pipe_by_descriptor() -> None:
 def test_reports_dangling_links(tmp_path: Path) -> None:
     (tmp_path / "one.x").write_text("const A = 1;\n")
     for name, target, reason in (
-        ("loop.x", "loop.x", "Too many levels of symbolic links"),
-        ("lost.x", "nothing", "No such file or directory"),
-        ("externals.toml", "nothing", "No such file or directory"),
+        ("loop.x", "loop.x", "too many levels of symbolic links"),
+        ("lost.x", "nothing", "no such file or directory"),
+        ("externals.toml", "nothing", "no such file or directory"),
     ):
         (tmp_path / name).symlink_to(target)
         assert problem(tmp_path) == ("unreadable", f"cannot read {tmp_path / name}: {reason}")

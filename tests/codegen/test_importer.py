@@ -459,7 +459,7 @@ def test_keeps_folder_that_cannot_be_replaced(tmp_path: Path, monkeypatch: pytes
     done = run(source, "--release", "9.9.9", "-o", target)
     assert done.exit_code == 1
     assert "cannot write" in done.output
-    assert "No space left on device" in done.output
+    assert "no space left on device" in done.output
     assert {path.name: path.read_bytes() for path in (target / "9.9.9").iterdir()} == before
     assert [path.name for path in target.iterdir()] == ["9.9.9"]
 
@@ -477,5 +477,5 @@ def test_skips_special_files(tmp_path: Path) -> None:
 
 
 def test_reports_missing_archive(tmp_path: Path) -> None:
-    with pytest.raises(DefinitionError, match=r"cannot read .*missing\.tar: No such file or directory"):
+    with pytest.raises(DefinitionError, match=r"cannot read .*missing\.tar: no such file or directory"):
         source_tree.read_tree(tmp_path / "missing.tar")

@@ -182,8 +182,8 @@ def test_reads_file_as_utf8(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"const A = 1;\nconst \xe9 = 1;\n", "a.x:2: invalid UTF-8: byte 0xe9 at offset 19"),
-        (b"\xff\xfe", "a.x:1: invalid UTF-8: byte 0xff at offset 0"),
+        (b"const A = 1;\n\0const \xe9 = 1;\n", "a.x:2: invalid UTF-8: byte 0xe9 at offset 20"),
+        (b"\xff\xfea\0", "a.x:1: invalid UTF-8: byte 0xff at offset 0"),
         (b" " * MAX_SIZE + b"\xff", "a.x: larger than 1 MiB: is this a definition file?"),
     ],
 )
@@ -195,7 +195,19 @@ def test_rejects_invalid_utf8(data: bytes, message: str) -> None:
 
 def test_offset_includes_byte_order_mark() -> None:
     with pytest.raises(DefinitionError, match="byte 0xff at offset 4"):
-        source_of("a.x", b"\xef\xbb\xbf \xff")
+        source_of("a.x", b"\xef\xbb\xbf \xff\0")
+
+
+def test_latin1_is_text_in_comments_only() -> None:
+    (constant,) = read_specification(source_of("a.x", b"/* \xa9 caf\xe9 */ const A = 1; // \xfc")).definitions
+    assert constant.name == "A"
+    with pytest.raises(DefinitionError, match=r"a\.x:2:7: error: unexpected 'é'"):
+        read_specification(source_of("a.x", b"const A = 1;\nconst \xe9 = 1;\n"))
+
+
+def test_utf16_gets_a_hint() -> None:
+    with pytest.raises(DefinitionError, match="hint: save it as UTF-8; it looks like UTF-16"):
+        source_of("a.x", "const A = 1;".encode("utf-16"))
 
 
 def test_rejects_large_file(tmp_path: Path) -> None:
@@ -208,7 +220,7 @@ def test_rejects_large_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("none.x", "No such file or directory"), (".", "Is a directory"), ("a\0.x", "null")]
+    ("name", "reason"), [("none.x", "no such file or directory"), (".", "is a directory"), ("a\0.x", "null")]
 )
 def test_reports_unreadable_file(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(DefinitionError, match=reason) as caught:

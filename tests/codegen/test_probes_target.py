@@ -55,11 +55,11 @@ def test_output_matches_golden_files(run, tmp_path: Path, root: Path) -> None:  
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (0, "probes: 1 file in out (1 new)\n")
     assert result.stderr == (
-        "warning: demo_probes.d: left out changed: it has 2 arguments in the definitions, "
+        "libvirt-proto: warning: demo_probes.d: left out changed: it has 2 arguments in the definitions, "
         "1 in lib folder/libdemo.so.0\n"
-        "warning: demo_probes.d: left out changed: it has 2 arguments in the definitions, "
+        "libvirt-proto: warning: demo_probes.d: left out changed: it has 2 arguments in the definitions, "
         "1 or 2 in bin/demod\n"
-        "warning: demo_probes.d: left out 1 probe missing from all binaries: gone\n"
+        "libvirt-proto: warning: demo_probes.d: left out 1 probe missing from all binaries: gone\n"
     )
     name = "libvirt_demo_probes.stp"
     assert (tmp_path / "out" / name).read_text() == (golden / name).read_text()
@@ -79,7 +79,9 @@ def test_warns_about_unusable_notes(run, tmp_path: Path, root: Path) -> None:  #
     (tmp_path / "torn.so").write_bytes(elf([], notes=torn))
     result = run("--defs", root / "tests" / "golden" / "probes", "--library", "torn.so", "-o", "out")
     assert result.exit_code == 0
-    assert result.stderr.startswith(f"warning: torn.so: note at byte {len(torn) - 3} of .note.stapsdt: trunc")
+    assert result.stderr.startswith(
+        f"libvirt-proto: warning: torn.so: note at byte {len(torn) - 3} of .note.stapsdt: trunc"
+    )
 
 
 def marks(text: str) -> dict[str, list[str]]:
@@ -132,7 +134,7 @@ def test_reports_missing_libvirt(run, tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["--library", "bin/demod", "--library", "nowhere"], 1, "cannot read nowhere: No such file"),
+        (["--library", "bin/demod", "--library", "nowhere"], 1, "cannot read nowhere: no such file"),
         (["--library", "bin/demod"], 1, "none of the probes is in bin/demod"),
         (["--library", "bin/*"], 2, "unsupported path for SystemTap"),
         (["--library", 'a"b'], 2, "unsupported path for SystemTap"),
@@ -151,7 +153,7 @@ def test_errors(run, arguments: list[str], status: int, words: str) -> None:  # 
 def test_rejects_options_of_other_targets(run) -> None:  # type: ignore[no-untyped-def]
     result = CliRunner().invoke(main, ["generate", "systemtap", "--all-probes"])
     assert result.exit_code == 2
-    assert "expected the targets probes or bpftrace with --library" in result.stderr
+    assert "--library requires the target probes or bpftrace" in result.stderr
 
 
 def test_generated_with_functions_tapset(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from libvirt_proto_codegen import revisions
+from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.revisions import RevisionError, load_revision
 from libvirt_proto_codegen.source import MAX_SIZE
 
@@ -182,3 +183,22 @@ def test_size_of_files_is_limited(repository: Path) -> None:
     git("commit", "-q", "-a", "-m", "too large", at=repository)
     with pytest.raises(RevisionError, match="is larger than 1,048,576 bytes"):
         load_revision("git:HEAD:src")
+
+
+def test_includes_files_of_the_revision(repository: Path) -> None:
+    source = repository / "src"
+    (source / "b.x").write_text('#include "part/c.x"\n#include "a.h"\nstruct b { c x[N]; };\n')
+    (source / "part").mkdir()
+    (source / "part" / "c.x").write_text("#define N 2\nstruct c { hyper y; };\n")
+    git("add", "-A", at=repository)
+    git("commit", "-q", "-m", "second", at=repository)
+    (source / "part" / "c.x").unlink()
+    schema = load_revision("git:HEAD:src")
+    assert [module.name for module in schema.modules] == ["a", "b"]
+    assert schema.by_name["b"].by_name["b"].max_size == 16
+    (source / "b.x").write_text('#include "../../outside.x"\n')
+    git("commit", "-q", "-a", "-m", "third", at=repository)
+    with pytest.raises(
+        DefinitionError, match=r"HEAD:src/b\.x:1:1: error: no file '../../outside\.x' to include"
+    ):
+        load_revision("git:HEAD:src/b.x")

@@ -7,26 +7,39 @@ size that a count claims before it checks the input.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
-#: Includes in libvirt's files that their types do not need.
-HEADERS = (
-    "internal.h",
-    "libvirt.h",
-    "libvirt-admin.h",
-    "lock_driver_lockd.h",
-    "virsocket.h",
-    "virxdrdefs.h",
-)
+from libvirt_proto_codegen.externals import read_externals
+
 #: libtirpc's headers, on Debian and elsewhere.
 TIRPC = Path("/usr/include/tirpc")
+#: Names that glibc and libtirpc lack, and other systems have.
+_OPTIONS = [
+    *("-Dlonglong_t=quad_t", "-Du_longlong_t=u_quad_t", "-Dxdr_bool_t=xdr_bool"),
+    *("-Dxdr_rpcprog_t=xdr_u_int", "-Dxdr_rpcvers_t=xdr_u_int", "-Dxdr_rpcproc_t=xdr_u_int"),
+]
+SYSTEM = (TIRPC, Path("/usr/include"))
+_INCLUDE = re.compile(r'^#[ \t]*include[ \t]*[<"]([\w./+-]+)[>"]', re.MULTILINE)
+_FUNCTION = re.compile(r"^extern  bool_t xdr_(\w+) \(XDR", re.MULTILINE)
+#: GCC's cpp breaks such a line where it continues, and rpcgen then reads the rest as definitions.
+_CONTINUED = re.compile(rb"(?m)^(%[^\n]*)\\[ \t]*\r?\n")
 REFUSED, ACCEPTED, NOT_ENCODED = range(3)
+#: In place of rpc/rpc.h, for definitions that define libtirpc types again.
+_SMALL_RPC_H = """
+#include <stdbool.h>
+#include <rpc/types.h>
+#include <rpc/xdr.h>
+enum { AUTH_NONE = 0, AUTH_SYS = 1, AUTH_SHORT = 2 };
+typedef struct CLIENT CLIENT;
+typedef struct SVCXPRT SVCXPRT;
+struct svc_req;
+"""
 _QUESTION, _ANSWER = Struct("=II"), Struct("=III")
 
 _FILTER = r"""
@@ -87,7 +100,13 @@ class Judge:
 
     def __init__(self, folder: Path, types: Sequence[str]) -> None:
         self.folder = folder
+        self.types = tuple(types)
         self._numbers = {name: number for number, name in enumerate(types)}
+
+    def also(self, name: str, in_c: str) -> None:
+        """Give a type of C a second name."""
+        self._numbers[name] = self._numbers[in_c]
+        self.types += (name,)
 
     def answers(self, questions: Sequence[tuple[str, bytes]]) -> list[Answer]:
         """Answer each (name of a type, bytes). Raises AssertionError with the case that crashes C."""
@@ -117,34 +136,74 @@ def missing() -> str:
     return f"missing: {', '.join(lacks)} (Debian: apt-get install {packages})" if lacks else ""
 
 
-def build(files: Sequence[Path], types: Sequence[str], folder: Path) -> Judge:
+def build(files: Sequence[Path], types: Sequence[str] | None, folder: Path) -> Judge:
     """Compile definition files, which may include each other, into a Judge in an empty folder.
 
-    Constants of C headers come from an externals.toml in the same folder.
+    Constants of C headers come from an externals.toml in the same folder. The files' other headers, which
+    their types do not need, are empty. Without `types`, the Judge has all that rpcgen writes functions for.
     """
-    for header in HEADERS:
-        (folder / header).write_text("")
     for file in files:
-        (folder / file.name).write_bytes(file.read_bytes())
+        (folder / file.name).write_bytes(on_one_line(file.read_bytes()))
+    for file in files:
         for what, suffix in (("-h", ".h"), ("-c", ".c")):
             made = file.with_suffix(suffix).name
-            _run(["rpcgen", what, "-o", made, file.name], folder)
-    includes = "\n".join(f'#include "{file.with_suffix(".h").name}"' for file in files)
-    rows = "\n".join(f"    {{ (xdrproc_t) xdr_{name}, sizeof({name}) }}," for name in types)
+            _run(["rpcgen", "-N", what, "-o", made, file.name], folder)
+    sources = [folder / file.with_suffix(".c").name for file in files]
+    for source in sources:
+        _supply_headers(source.read_text(encoding="latin-1"), folder)
+        _supply_headers(source.with_suffix(".h").read_text(encoding="latin-1"), folder)
+    names = types
+    if names is None:
+        texts = (source.with_suffix(".h").read_text(encoding="latin-1") for source in sources)
+        names = list(dict.fromkeys(name for text in texts for name in _FUNCTION.findall(text)))
+    includes = "\n".join(f'#include "{source.with_suffix(".h").name}"' for source in sources)
+    rows = "\n".join(f"    {{ (xdrproc_t) xdr_{name}, sizeof({name}) }}," for name in names)
     (folder / "filter.c").write_text(_FILTER % {"includes": includes, "types": rows})
-    sources = ["filter.c", *(file.with_suffix(".c").name for file in files)]
     # The ABI defines plain char: signed on x86, where most libvirt peers run.
-    options = ["-w", "-O1", "-fsigned-char", "-I.", f"-I{TIRPC}", "-include", "stdint.h", *_defines(files)]
-    _run(["gcc", *options, "-o", "filter", *sources, "-ltirpc"], folder)
-    return Judge(folder, types)
+    options = [
+        "-w",
+        "-O1",
+        "-fsigned-char",
+        "-I.",
+        f"-I{TIRPC}",
+        "-include",
+        "stdint.h",
+        *_OPTIONS,
+        *_defines(files),
+    ]
+    command = ["gcc", *options, "-o", "filter", "filter.c", *(source.name for source in sources), "-ltirpc"]
+    if types is None and subprocess.run(command, cwd=folder, capture_output=True).returncode:
+        (folder / "rpc").mkdir(exist_ok=True)
+        (folder / "rpc" / "rpc.h").write_text(_SMALL_RPC_H)
+    _run(command, folder)
+    return Judge(folder, names)
+
+
+def on_one_line(data: bytes) -> bytes:
+    """Return definitions with each `%` line on one line."""
+    while (joined := _CONTINUED.sub(rb"\1 ", data)) != data:
+        data = joined
+    return data
+
+
+def _supply_headers(text: str, folder: Path) -> None:
+    """Write the headers that C includes: those of rpcgen under the names in use, others empty."""
+    for name in _INCLUDE.findall(text):
+        header = folder / name
+        is_ours = (folder / header.name).exists()
+        if header.exists() or (not is_ours and any((place / name).exists() for place in SYSTEM)):
+            continue
+        header.parent.mkdir(parents=True, exist_ok=True)
+        header.write_text(f'#include "{folder / header.name}"\n' if is_ours else "")
 
 
 def _defines(files: Sequence[Path]) -> list[str]:
-    constants: Mapping[str, dict[str, int]] = {}
+    found: dict[str, int] = {}
     for externals in {file.with_name("externals.toml") for file in files}:
         if externals.exists():
-            constants = {**constants, **tomllib.loads(externals.read_text(encoding="utf-8"))}
-    return [f"-D{name}={entry['value']}" for name, entry in constants.items()]
+            constants = read_externals(externals.read_text(encoding="utf-8"))
+            found |= {constant.name: constant.value for constant in constants.values()}
+    return [f"-D{name}={value}" for name, value in found.items()]
 
 
 def _run(command: list[str], folder: Path) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from libvirt_proto import OverLimit
+from libvirt_proto import OverLimit, registry
 from libvirt_proto.codec.limits import MAX_DEPTH
 from libvirt_proto.codec.xdrtype import XdrType
 from tests.differential import soak, verdicts
-from tests.differential.rpcgen import ACCEPTED, REFUSED, Answer, Judge
+from tests.differential.rpcgen import ACCEPTED, REFUSED, Answer, Judge, build
 
 needs_c = pytest.mark.system("rpcgen", "gcc")
 
@@ -79,6 +80,22 @@ def test_quiet_nan(judge: Judge) -> None:
     assert answer == (ACCEPTED, len(data), data)
     assert again == data.replace(words(0xFFA00001), words(0xFFE00001))  # a double keeps all of its bits
     assert kinds == {"quiet-nan"}
+
+
+@needs_c
+def test_inline_bool(root: Path, tmp_path: Path) -> None:
+    """For a struct of tests/definitions/rpcgen.x: no type of the other judge has a bool in such a place."""
+    for path in (root / "tests" / "definitions").glob("rpcgen*.x"):
+        shutil.copyfile(path, tmp_path / path.name)
+    path = root / "tests" / "definitions" / "rpcgen.x"
+    (type_,) = (module.types["in_line"] for module in registry.load(path).modules())
+    data = words(1, 0x10000, 3, 4)
+    (answer,) = build([path], ["in_line"], tmp_path).answers([("in_line", data)])
+    assert answer == (ACCEPTED, len(data), data)
+    reading, again = verdicts.judged(type_, data)
+    assert again == words(1, 1, 3, 4)
+    assert reading.value.b is True
+    assert verdicts.compared(type_, reading, again, answer) == ({"inline-bool"}, "")
 
 
 @needs_c

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -35,8 +36,8 @@ from tests.support.values import NARROW
 from .rpcgen import ACCEPTED, REFUSED, Answer
 
 #: The kinds of explained disagreement, as docs/disagreements.md calls them.
-NUL, NARROWED, QUIET, DEEP = "nul", "narrow", "quiet-nan", "depth"
-KINDS = (NUL, NARROWED, QUIET, DEEP)
+NUL, NARROWED, QUIET, DEEP, INLINE_BOOL = "nul", "narrow", "quiet-nan", "depth", "inline-bool"
+KINDS = (NUL, NARROWED, QUIET, INLINE_BOOL, DEEP)
 
 
 class Origin(Enum):
@@ -119,9 +120,10 @@ def compared(type_: XdrType, ours: Reading, again: bytes, answer: Answer) -> tup
         return set(), ""
     kinds: set[str] = set()
     expected = type_.to_bytes(as_c_holds(type_, ours.value, kinds))
-    if expected != answer.again and _quieted(expected, answer.again):
-        kinds.add(QUIET)
-        expected = answer.again
+    for kind, permits in ((QUIET, _quieted), (INLINE_BOOL, _in_line)):
+        if expected != answer.again and permits(expected, answer.again):
+            kinds.add(kind)
+            expected = answer.again
     if kinds and expected == answer.again:
         return kinds, ""
     return set(), f"C encodes {answer.again.hex()}, we {again.hex()}"
@@ -181,7 +183,16 @@ class _InC(Visitor[Any, Any]):
 
 def _quieted(ours: bytes, theirs: bytes) -> bool:
     """Return True if the only difference is the quiet bit of 32-bit NaNs, which theirs lack."""
+    return _words_differ_by(ours, theirs, lambda a, b: a == b | 0x400000 and b & 0x7FC00000 == 0x7F800000)
+
+
+def _in_line(ours: bytes, theirs: bytes) -> bool:
+    """Return True if the only difference is that theirs have numbers other than 1 for true."""
+    return _words_differ_by(ours, theirs, lambda a, b: a == 1 < b)
+
+
+def _words_differ_by(ours: bytes, theirs: bytes, permits: Callable[[int, int], bool]) -> bool:
     if len(ours) != len(theirs):
         return False
     words = zip(struct.iter_unpack(">I", ours), struct.iter_unpack(">I", theirs), strict=True)
-    return all(a == b or (a == b | 0x400000 and b & 0x7FC00000 == 0x7F800000) for (a,), (b,) in words)
+    return all(a == b or permits(a, b) for (a,), (b,) in words)

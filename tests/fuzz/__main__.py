@@ -51,7 +51,7 @@ def main(targets: tuple[str, ...], seconds: int, replay: Path | None, minimise: 
       message   a frame: a Message or a ProtocolError, the same bytes again
       frame     a stream in pieces: the frames of a plain walk over it
       jsonl     a JSON line: a message and its frame, or an error
-      pcap, pcapng, strace, log, hex   a file, whole and in pieces: the same
+      pcap, pcapng, strace, log, monitor, hex   a file, whole and in pieces: the same
       file      any file, told by its content
       tcp       segments in any order: every byte in its place
       xdr, provider   definitions: refused in words, or printed and parsed to the same

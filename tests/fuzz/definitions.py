@@ -11,6 +11,13 @@ from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto_codegen import pipeline
 from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.errors import DefinitionError
+from libvirt_proto_codegen.preprocess import (
+    MAX_EXPANDED,
+    MAX_INCLUDED_SIZE,
+    MAX_TOKENS,
+    Include,
+    preprocess,
+)
 from libvirt_proto_codegen.printer import print_specification
 from libvirt_proto_codegen.providers.parse import read_provider
 from libvirt_proto_codegen.providers.printer import print_provider
@@ -33,6 +40,34 @@ def xdr(data: bytes) -> None:
         assert error.problems
         return
     understood_or_refused(text)
+
+
+def preprocessor(data: bytes) -> None:
+    """The first two bytes are the length of a file that the rest, another one, may include as "b.x".
+
+    Text is refused with places and words, or gives tokens. Each has its place in one of the files, and its
+    text there unless a macro made it."""
+    taker = Taker(data)
+    size = taker.number(2)
+    included = Source("b.x", taker.take(size).decode("latin-1"))
+    source = Source("a.x", taker.rest().decode("latin-1"))
+    include: Include = lambda name, _: included if name == "b.x" else None  # noqa: E731
+    try:
+        found = preprocess(source, include, {"GIVEN": 3})
+    except DefinitionError as error:
+        placed_in_words(error, MAX_INCLUDED_SIZE)
+        return
+    assert len(found.tokens) <= MAX_TOKENS + MAX_EXPANDED
+    for token in found.tokens:
+        assert token.source in (source, included)
+        assert 0 <= token.start < token.end <= len(token.source.text)
+        assert token.text
+        assert token.expanded or token.text in ("1", token.source.text[token.start : token.end])
+    for span in (*found.comments, *found.passthrough):
+        assert span.source.text[span.start : span.start + 1] in ("/", "%", "#", " ", "\t")
+    for name, macro in found.macros.used.items():
+        assert name.isidentifier()
+        assert -(2**63) <= macro.value < 2**64
 
 
 def provider(data: bytes) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -13,13 +14,15 @@ from libvirt_proto import registry
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.events import Captured
 from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
+from libvirt_proto.presenters.monitor import MonitorPresenter
 from libvirt_proto.rpc.message import decode_message, encode_message
 from tests.support.bytewriters import WRITERS
+from tests.support.dresses import ENCODINGS, FORMS, PREFIXES, QUOTES, WRAPS
 from tests.support.elf import NAMES, NOTES, ZERO, claim, elf, note
 from tests.support.oracles import PROGRAMS, items
 from tests.support.packets import Talk, enhanced, interface, obsolete, option, pcap, section, simple
 
-from . import captures, definitions, probes, wire
+from . import captures, definitions, probes, texts, wire
 
 TESTS = Path(__file__).resolve().parent.parent
 #: The committed inputs, one folder per target.
@@ -144,7 +147,38 @@ def _strace() -> Iterator[bytes]:
 
 
 def _log() -> Iterator[bytes]:
-    return _texts("libvirtd-rpc-info.log", lines=5)
+    yield from _texts("libvirtd-rpc-info.log", lines=5)
+    lines = b"".join(_read("libvirtd-rpc-info.log").splitlines(keepends=True)[40:44]).decode()
+    for dresses in (PREFIXES, FORMS, QUOTES, ENCODINGS, WRAPS):
+        for dress in dresses.values():
+            yield b"\x3f" + dress(lines).encode()[:LONGEST]
+
+
+def _monitor() -> Iterator[bytes]:
+    present = MonitorPresenter(registry.default())
+    yield b"\x3f" + b"".join(present(one) for one, _ in islice(_captured(), 12))[:LONGEST]
+    pointer = b"  0.0 C + 0x55   local=127.0.0.1;1 remote=127.0.0.1;2\n"
+    for line in (
+        b"C > 0x55   msg=remote.1.auth_list(call, ok, 0) len=28",
+        b"> S 0x55 fd=5",
+        b"C - 0x55 local= remote=",
+    ):
+        yield b"\x3f" + pointer + b"  0.071 " + line + b"\n"
+
+
+def _words() -> Iterator[bytes]:
+    yield from (b"66", b"-1", b"0x20008086", b"16384", b"33,554,432", b"virDomainGetState", b"domain:read")
+    yield from (b"virDomainState.5", b"REMOTE_PROC_OPEN", b"remote.auth_list", b"remote_typed_param")
+    yield b"packet -2147483612 bytes received from server too large, want 33554432"
+    yield b"error: unknown procedure: 350"
+    yield b"prog=536903814 vers=1 proc=183 type=0 status=0 virDomainGetName org.libvirt.api.domain.read"
+
+
+def _layouts() -> Iterator[bytes]:
+    for text in _lines():
+        yield text.replace(b",", b",\n")[:LONGEST]
+        yield b"[" + text.rstrip() + b",\n" + text.rstrip() + b"]"
+        return
 
 
 def _random(count: int, size: int) -> Iterator[bytes]:
@@ -162,6 +196,17 @@ def _definition_texts(longest: int) -> Iterator[bytes]:
             yield text
     for path in sorted((TESTS.parent / "protocol-defs").glob("*/*.x")):
         yield path.read_bytes()[:600].rpartition(b"\n\n")[0]
+
+
+def _preprocessor() -> Iterator[bytes]:
+    part = (TESTS / "definitions" / "rpcgen_part.x").read_bytes()
+    text = (TESTS / "definitions" / "rpcgen.x").read_bytes()
+    for start in range(0, len(text), 400):
+        piece = text[start : start + 400].replace(b"rpcgen_part.x", b"b.x")
+        yield len(part).to_bytes(2, "big") + part + piece
+    use = b'#include "b.x"\n#if N > 3 && defined A\nF(A, N)\n#endif\n'
+    for macros in (b"#define F(x, y) x##y x\n", b"#define N (1 << 4)\n", b"#define A B\n#define B A\n"):
+        yield len(macros).to_bytes(2, "big") + macros + use
 
 
 def _generator() -> Iterator[bytes]:
@@ -216,6 +261,7 @@ _XDR_WORDS = tuple(
         b"typedef const enum struct union program version switch case default void int unsigned hyper char"
         b" short opaque string bool float double quadruple TRUE FALSE <> [4] <4> 0x7fffffff -1 017 /** */ //"
         b" %#include @generate: @acl: @priority: @readstream: @aclfilter: domain:read insert@1 autogen"
+        b" long u_int netobj u_quad_t namespace pragma \"text\" 'a' #define #if #endif"
     ).split()
 )
 _STRACE_WORDS = (
@@ -228,6 +274,57 @@ _LOG_WORDS = (
     *(b"RPC_SERVER_CLIENT_MSG_RX: ", b"RPC_CLIENT_MSG_TX_QUEUE: ", b"RPC_SOCKET_NEW: ", b"client=0x55"),
     *(b" len=28 prog=536903814 vers=1 proc=66 type=0 status=0 serial=0", b"2026-11-22 21:45:10.120+0000: "),
     *(b"RPC_SERVER_CLIENT_DISPOSE: ", b"libvirtd[1]: ", b" : virNetSocketNew:1 : ", b"fd=-1", b"localAddr="),
+)
+_PREPROCESSOR_WORDS = (
+    *(b"\n#if ", b"\n#ifdef ", b"\n#ifndef ", b"\n#elif ", b"\n#else\n", b"\n#endif\n", b"\n#undef "),
+    *(
+        b"\n#define A ",
+        b"\n#define F(x,y) ",
+        b"F(A,1)",
+        b'\n#include "b.x"\n',
+        b'\n# 12 "c.x"\n',
+        b"\n%#define ",
+    ),
+    *(
+        b"##",
+        b"\\\n",
+        b"defined(",
+        b"GIVEN",
+        b"RPC_HDR",
+        b"/*",
+        b"*/",
+        b"//",
+        b" << ",
+        b" && ",
+        b" ? ",
+        b" : ",
+    ),
+)
+
+_DRESS_WORDS = (
+    *(
+        b"\x1b[32m",
+        b"<p>",
+        b"<br/>",
+        b"&lt;",
+        b"&nbsp;",
+        b"=3D",
+        b"=\n",
+        b"\n> ",
+        b"\xc2\xa0",
+        b"\xef\xbb\xbf",
+    ),
+    *(b'{"MESSAGE":"', b'", "msg": "', b"MESSAGE=", b'"MESSAGE" : "', b"__REALTIME_TIMESTAMP=", b"RPC\\_"),
+    *(b"message repeated 3 times: [ ", b"QEMU_MONITOR_SEND_MSG: mon=0x1 msg={}", b" fd=-1", b"\r\n"),
+    *(
+        b"EVENT_POLL_RUN: nfds=1 timeout=-1",
+        b"<30>1 2026-11-22T21:45:10Z host libvirtd 1 - - ",
+        b": 1: info : ",
+    ),
+)
+_MONITOR_WORDS = (
+    *(b"  0.071 C > 0x55 ", b"msg=remote.1.auth_list(call, ok, 0) len=28", b" > S ", b" < S ", b" + S "),
+    *(b"local=127.0.0.1;1 remote=127.0.0.1;2", b"fd=5", b"unknown:7", b"a-b#2 ", b"client_new client=0x1"),
 )
 
 _ELF_WORDS = (
@@ -242,15 +339,19 @@ _OPERAND_WORDS = (
 TARGETS: dict[str, Target] = {
     "message": Target(wire.message, _messages, longest=512),
     "frame": Target(wire.frames, _frames),
+    "lookup": Target(texts.lookup, _words, longest=200),
+    "objects": Target(texts.objects, _layouts, (b"{", b"}", b'"', b"},{", b'"serial":', b"\n", b"\\")),
     "jsonl": Target(wire.line, _lines),
     "pcap": Target(captures.Reader("pcap"), _pcaps, longest=LONGEST),
     "pcapng": Target(captures.Reader("pcapng"), _pcapngs, longest=LONGEST),
     "tcp": Target(captures.segments, partial(_random, 60, 200), longest=600),
     "strace": Target(captures.Reader("strace"), _strace, _STRACE_WORDS),
-    "log": Target(captures.Reader("log"), _log, _LOG_WORDS),
+    "log": Target(captures.Reader("log"), _log, _LOG_WORDS + _DRESS_WORDS, longest=LONGEST),
+    "monitor": Target(captures.Reader("monitor"), _monitor, _MONITOR_WORDS),
     "hex": Target(captures.Reader("hex"), _hex),
     "file": Target(captures.Reader(None), _any_file, longest=LONGEST),
     "xdr": Target(definitions.xdr, partial(_definition_texts, LONGEST), _XDR_WORDS),
+    "preprocessor": Target(definitions.preprocessor, _preprocessor, _PREPROCESSOR_WORDS, longest=600),
     "provider": Target(definitions.provider, _providers, _XDR_WORDS[:4]),
     "elf": Target(probes.notes, _elf, _ELF_WORDS, longest=1500),
     "operands": Target(probes.arguments, _arguments, _OPERAND_WORDS, longest=1100),

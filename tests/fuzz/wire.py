@@ -5,12 +5,12 @@ from __future__ import annotations
 from struct import Struct
 
 from libvirt_proto import ProtocolError, registry
-from libvirt_proto.codec.limits import MAX_FDS, MIN_FRAME
 from libvirt_proto.events import Captured, Connection, Direction
 from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.jsonlines.reader import Parser
 from libvirt_proto.rpc.frame import Frame, FrameDecoder
 from libvirt_proto.rpc.message import Message, decode_message, encode_message, payload_of
+from libvirt_proto.rpc.wire import MAX_FDS, MIN_FRAME
 from tests.support.oracles import line_or_error, value_or_error
 
 from .taker import Taker

@@ -1,7 +1,7 @@
-"""The Python target in a moment, for the mutation run: what is read once is not read for each mutant.
+"""Fast tests of the Python target for the mutation run: definitions are read once, not for each mutant.
 
-The same is asked of it by `libvirt-proto generate --check` (the committed modules are current),
-tests/codegen/test_python_target.py and the fuzzer's corpus, which take seconds.
+`libvirt-proto generate --check` (the committed modules are current), tests/codegen/test_python_target.py and
+the fuzzer's corpus check the same, but take seconds.
 """
 
 from __future__ import annotations

@@ -45,18 +45,24 @@ def test_the_program_runs(program: Path, captures: Path) -> None:
     ]
 
 
-def test_mypy_accepts_the_program(program: Path) -> None:
+@pytest.fixture(scope="module")
+def mypy(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """The command. Both tests share its cache: the generated modules take most of the time."""
     needs("mypy")
-    done = run(program.parent, "-m", "mypy", "--strict", "--warn-unreachable", program.name)
+    cache = tmp_path_factory.mktemp("mypy")
+    return ("-m", "mypy", "--strict", "--warn-unreachable", "--cache-dir", str(cache))
+
+
+def test_mypy_accepts_the_program(program: Path, mypy: tuple[str, ...]) -> None:
+    done = run(program.parent, *mypy, program.name)
     assert done.stdout == "Success: no issues found in 1 source file\n", done.stdout + done.stderr
 
 
-def test_mypy_knows_the_types(program: Path) -> None:
+def test_mypy_knows_the_types(program: Path, mypy: tuple[str, ...]) -> None:
     """A wrong use is an error: the types are not Any."""
-    needs("mypy")
     text = program.read_text(encoding="utf-8")
     program.write_text(text.replace("error.code_name or str(error.code)", "error.code"), encoding="utf-8")
-    done = run(program.parent, "-m", "mypy", "--strict", program.name)
+    done = run(program.parent, *mypy, program.name)
     assert re.search(r'user_program\.py:\d+: error: .* "int".* expected type "str"', done.stdout), done.stdout
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from libvirt_proto.codec.annotations import AccessRule, Annotations
 from libvirt_proto_codegen.model import (
+    Argument,
     Builtin,
     Case,
     ConstDef,
@@ -23,6 +24,7 @@ from libvirt_proto_codegen.model import (
     Specification,
     StructBody,
     StructDef,
+    Text,
     TypedefDef,
     TypeName,
     TypeSpecifier,
@@ -36,18 +38,32 @@ from libvirt_proto_codegen.source import Source, Span
 #: Spans do not affect equality.
 AT = Span(Source("", ""), 0, 0)
 
-#: RFC 4506 §6.4 and libvirt's char and short; program and version may be names.
+#: RFC 4506 §6.4, and char, short and long; program, version, namespace and pragma may be names.
 KEYWORDS = frozenset(
     re.findall(
         r"\w+",
-        "bool case char const default double enum float hyper int opaque quadruple short string struct "
+        "bool case char const default double enum float hyper int long opaque quadruple short string struct "
         "switch typedef union unsigned void",
     )
 )
 
 names = st.one_of(
     st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True),
-    st.sampled_from(["program", "version", "type", "from", "TRUE", "autogen", "insert", "intx", "voidx"]),
+    st.sampled_from(
+        [
+            "program",
+            "version",
+            "namespace",
+            "pragma",
+            "type",
+            "from",
+            "TRUE",
+            "autogen",
+            "insert",
+            "intx",
+            "voidx",
+        ]
+    ),
 ).filter(lambda name: name not in KEYWORDS)
 
 
@@ -61,7 +77,9 @@ def literals(draw: st.DrawFn) -> Literal:
 
 
 references = st.builds(Reference, names, span=st.just(AT))
-values: st.SearchStrategy[Value] = literals() | references
+characters = st.builds(Literal, st.just(65), st.just("'A'"), span=st.just(AT))
+values: st.SearchStrategy[Value] = literals() | references | characters
+texts = st.builds(Text, st.from_regex(r'"[ !#-\[\]-~]{0,9}"', fullmatch=True), span=st.just(AT))
 
 type_names = st.builds(TypeName, names, st.sampled_from([None, "enum", "struct", "union"]), span=st.just(AT))
 plain_types = st.sampled_from([each for each in Builtin if each not in (Builtin.OPAQUE, Builtin.STRING)])
@@ -138,11 +156,29 @@ types: st.SearchStrategy[TypeSpecifier] = st.recursive(
     max_leaves=4,
 )
 
+argument_names = st.none() | names
+arguments = st.one_of(
+    st.builds(
+        Argument,
+        plain_types | type_names,
+        argument_names,
+        st.sampled_from([Shape.PLAIN, Shape.OPTIONAL]),
+        span=st.just(AT),
+    ),
+    st.builds(
+        Argument,
+        st.just(Builtin.STRING),
+        argument_names,
+        st.just(Shape.VARIABLE),
+        st.none() | values,
+        span=st.just(AT),
+    ),
+)
 procedures = st.builds(
     ProcedureDef,
     names,
-    st.none() | plain_types | type_names,
-    st.lists(plain_types | type_names, max_size=3).map(tuple),
+    st.none() | plain_types | type_names | st.just(Builtin.STRING),
+    st.lists(arguments, max_size=3).map(tuple),
     values,
     span=st.just(AT),
 )
@@ -150,7 +186,7 @@ versions = st.builds(
     VersionDef, names, st.lists(procedures, min_size=1, max_size=3).map(tuple), values, span=st.just(AT)
 )
 definitions = st.one_of(
-    st.builds(ConstDef, names, values, span=st.just(AT)),
+    st.builds(ConstDef, names, values | texts, span=st.just(AT)),
     st.builds(TypedefDef, declarations(types), span=st.just(AT)),
     st.builds(EnumDef, names, enum_bodies, span=st.just(AT)),
     st.builds(StructDef, names, struct_bodies(types), st.none() | st.integers(0, 99), span=st.just(AT)),

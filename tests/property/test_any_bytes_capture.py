@@ -14,7 +14,7 @@ from tests.support import packets
 from tests.support.oracles import readable
 
 CAPTURES = Path(__file__).resolve().parent.parent / "captures"
-FORMATS: tuple[FileFormat, ...] = ("pcap", "pcapng", "raw", "hex", "log", "strace")
+FORMATS: tuple[FileFormat, ...] = ("pcap", "pcapng", "raw", "hex", "log", "strace", "monitor", "text")
 
 
 @cache

@@ -15,10 +15,11 @@ import pytest
 from libvirt_proto import OverLimit, ProtocolError, decode_message, registry
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.codec import interpreter
-from libvirt_proto.codec.limits import MAX_DEPTH, MAX_FRAME, MAX_REMARKS
+from libvirt_proto.codec.limits import MAX_DEPTH, MAX_REMARKS
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.events import Chunk, Connection, Item
 from libvirt_proto.rpc.frame import FrameDecoder
+from libvirt_proto.rpc.wire import MAX_FRAME
 from tests.support.frames import REMOTE, frame, text, word
 from tests.support.work import MORE, MULTIPLE, assert_linear, assert_within, grown, work
 

@@ -17,9 +17,8 @@ from libvirt_proto.capture.sources import FileFormat, read_source
 from libvirt_proto.capture.strace import calls as strace_calls
 from libvirt_proto.capture.strace import descriptors
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.codec.limits import MAX_FRAME
 from libvirt_proto.events import Notice
-from libvirt_proto.session import KEEPALIVE
+from libvirt_proto.rpc.wire import KEEPALIVE_PROGRAM, MAX_FRAME
 from tests.support import packets
 from tests.support.frames import REMOTE, frame
 from tests.support.straces import Strace
@@ -67,6 +66,7 @@ def rpc_log(words: Iterable[str]) -> bytes:
     return "".join(f"{head}{line}\n" for line in words).encode()
 
 
+HEAD = b"2026-11-22 21:45:10.120+0000: 19725: info : f:1 : "
 RECEIVED = (
     "RPC_SERVER_CLIENT_MSG_RX: client=0x{:x} len=28 prog=536903814 vers=1 proc=66 type=0 status=0 serial=0"
 )
@@ -113,6 +113,34 @@ FILES: dict[tuple[FileFormat, str], Callable[[int], bytes]] = {
     ("log", "many words"): lambda n: rpc_log([RECEIVED.format(1) + " a=b, c" * n]),
     ("log", "new objects"): lambda n: rpc_log(f"RPC_SOCKET_NEW: sock=0x{i:x} fd=1" for i in range(n)),
     ("log", "other lines"): lambda n: b"RPC_" * n + b"\n" + b"RPC_: \n" * n,
+    ("log", "wrapped"): lambda n: rpc_log([RECEIVED.format(1).replace(" ", "\n")] * n),
+    ("log", "unfinished"): lambda n: b"RPC_CLIENT_MSG_RX: client=0x1 len=\n" * n,
+    ("log", "unfinished, and short lines"): lambda n: b"RPC_CLIENT_MSG_RX: client=0x1\nx\nx\nRP\n" * n,
+    ("log", "heads on a line"): lambda n: HEAD * n + RECEIVED.format(1).encode(),
+    ("log", "names on a line"): lambda n: b"RPC_CLIENT_NEW: " * n,
+    ("log", "records on a line"): lambda n: RECEIVED.format(1).encode() * n,
+    ("log", "strings"): lambda n: b"\"' RPC_CLIENT_NEW: " * n + b"\\",
+    ("log", "objects"): lambda n: b'{"a":["RPC_",' * n + b"RPC_CLIENT_NEW: ",
+    ("log", "objects on a line"): lambda n: b'{"msg":"RPC_CLIENT_NEW: client=0x1 sock=0x2"}' * n,
+    ("log", "nested objects"): lambda n: b'{"msg":' * n + b'"RPC_CLIENT_NEW: "' + b"}" * n,
+    ("log", "members"): lambda n: b'{"msg":{' + b",".join(b'"%d":"RPC_"' % i for i in range(n)) + b"}}",
+    ("log", "fields"): lambda n: b"MESSAGE=RPC_CLIENT_NEW: \nA=1\nB=1\n" * n,
+    ("log", "fields without a text"): lambda n: b"A=1\nRPC\n" * n,
+    ("log", "tags"): lambda n: b"<p <b <i &a RPC_ \x1b[ \x1b] ^[[1 =3D \\_" * n,
+    ("log", "processes"): lambda n: b"".join(
+        b"a[%d]: " % i + RECEIVED.format(1).encode() + b"\n" for i in range(n)
+    ),
+    ("log", "repetitions"): lambda n: (
+        b"message repeated 9999999999 times: [ RPC_CLIENT_NEW: client=0x1 sock=0x2\n" * n
+    ),
+    ("monitor", "messages"): lambda n: b" 0.1 C > 0x1 msg=remote.1.auth_list(call, ok, 0) len=28\n" * n,
+    ("monitor", "connections"): lambda n: b"".join(
+        b" 0.1 C + 0x%x local=a;1 remote=b;2\n" % i for i in range(n)
+    ),
+    ("monitor", "names"): lambda n: b"".join(
+        b" 0.1 C > %d-1 msg=remote.1.a%d(call, ok, 0) len=28\n" % (i, i) for i in range(n)
+    ),
+    ("monitor", "one line"): lambda n: b" 0.1 C + a b=c" * n,
     ("strace", "calls"): lambda n: calls(lambda trace, _: trace.move("write", 4, GOOD), n),
     ("strace", "descriptors"): lambda n: calls(lambda trace, i: trace.connect(i), n),
     ("strace", "unfinished"): lambda n: calls(lambda trace, i: trace.begin('read(4, "\\0', pid=i), n),
@@ -181,7 +209,7 @@ EVICTIONS: dict[tuple[FileFormat, str], Callable[[int], bytes]] = {
         lambda trace, i: trace.call(f'write({3 + i}<UNIX-STREAM:[{i}]>, "\\0", 1)', "1"), n
     ),
     ("strace", "undecided sockets"): lambda n: calls(
-        lambda trace, i: trace.move("read", 5 + i, frame(prog=KEEPALIVE, proc=1, type_=2)), n
+        lambda trace, i: trace.move("read", 5 + i, frame(prog=KEEPALIVE_PROGRAM, proc=1, type_=2)), n
     ),
 }
 

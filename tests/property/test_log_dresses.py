@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
 
 from libvirt_proto.capture.sources import read_source
 from libvirt_proto.events import Chunk, ConnectionEvent, Notice
 from tests.support.dresses import ENCODINGS, FORMS, PREFIXES, QUOTES, WRAPS, Dress
 
-#: Quoted-printable text is wrapped.
-ONE_LINE = {name: dress for name, dress in ENCODINGS.items() if name != "quoted-printable"}
+#: Quoted-printable text is wrapped; a whole log on a line has no ends of records.
+ONE_LINE = {
+    name: dress for name, dress in ENCODINGS.items() if name not in ("quoted-printable", "line ends as text")
+}
 #: A record without a head has no end that a value could not contain.
 ONE_A_LINE = {name: dress for name, dress in QUOTES.items() if name not in ("two a line", "italic")}
+#: Fields of an entry follow each other; wrapped lines have no numbers of their own.
+FIELDS = {name: dress for name, dress in ONE_A_LINE.items() if name != "blank lines"}
+PLAIN = {name: dress for name, dress in ONE_LINE.items() if name not in ("spans", "cells")}
 #: What a program writes stays one line; a long line cannot be joined again once it is wrapped.
 SHORT = {name: PREFIXES[name] for name in ("program", "docker compose", "grep -n", "nl", "ts -s")}
-
-
-def pairs(*kinds: tuple[Mapping[str, Dress], Mapping[str, Dress]]) -> list[ParameterSet]:
-    return [
-        pytest.param(dress, again, id=f"{first}, {second}")
-        for inner, outer in kinds
-        for (first, dress), (second, again) in product(inner.items(), outer.items())
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -59,25 +56,42 @@ def same(dressed: str, log: str) -> None:
     assert seen(dressed) == expected
 
 
-@pytest.mark.parametrize(
-    ("dress", "again"), pairs((PREFIXES, {"": str}), (FORMS, {"": str}), (WRAPS, {"": str}))
-)
-def test_dress(dress: Dress, again: Dress, log: str) -> None:
-    same(dress(log), log)
-
-
-@pytest.mark.parametrize(
-    ("dress", "again"),
-    pairs(
+ALL = {
+    f"{kind}, {name}": dress
+    for kind, dresses in (
+        ("prefix", PREFIXES),
+        ("form", FORMS),
+        ("quote", QUOTES),
+        ("encoding", ENCODINGS),
+        ("wrap", WRAPS),
+    )
+    for name, dress in dresses.items()
+}
+PAIRS = [
+    (dress, again)
+    for inner, outer in (
         (PREFIXES, QUOTES),
         (PREFIXES, ONE_LINE),
-        (FORMS, ONE_A_LINE),
+        (FORMS, FIELDS),
         (FORMS, ONE_LINE),
-        (QUOTES, ENCODINGS),
+        (QUOTES, ONE_LINE),
+        (ONE_A_LINE, ENCODINGS),
         (SHORT, WRAPS),
         (SHORT, ENCODINGS),
-        (WRAPS, ONE_LINE),
-    ),
-)
-def test_dress_of_a_dress(dress: Dress, again: Dress, log: str) -> None:
+        (WRAPS, PLAIN),
+    )
+    for dress, again in product(inner.items(), outer.items())
+]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_dress(name: str, log: str) -> None:
+    same(ALL[name](log), log)
+
+
+@given(st.sampled_from(PAIRS))
+@settings(max_examples=200)
+def test_dress_of_a_dress(log: str, pair: tuple[tuple[str, Dress], tuple[str, Dress]]) -> None:
+    (first, dress), (second, again) = pair
+    note(f"{first}, {second}")
     same(again(dress(log)), log)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from libvirt_proto.capture.log.source import log_chunks
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.codec.limits import MAX_FRAME
 from libvirt_proto.events import Captured, Chunk, Closed, ConnectionEvent, Notice
 from libvirt_proto.rpc.message import decode_message
+from libvirt_proto.rpc.wire import MAX_FRAME
 
 PROGRAMS = frozenset((0x20008086, 0x6B656570))
 UNSIGNED, SIGNED = st.integers(0, 2**32 - 1), st.integers(-(2**31), 2**31 - 1)

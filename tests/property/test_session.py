@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from libvirt_proto import registry
 from libvirt_proto.events import Captured, Closed, Connection
-from libvirt_proto.session import KEEPALIVE, Exchange, Sessions, role
+from libvirt_proto.rpc.wire import KEEPALIVE_PROGRAM
+from libvirt_proto.session import Exchange, Sessions, role
 from tests.support.frames import REMOTE, captured, frame
 
 CONNECTIONS = [Connection(i, f"192.0.2.{i}:40000", "192.0.2.9:16509") for i in (1, 2)]
@@ -26,7 +27,7 @@ def anything(draw: st.DrawFn) -> list[Captured | Closed]:
             continue
         data = frame(
             bytes(4 * draw(st.integers(0, 3))),
-            prog=draw(st.sampled_from((REMOTE, REMOTE, REMOTE, KEEPALIVE, 77))),
+            prog=draw(st.sampled_from((REMOTE, REMOTE, REMOTE, KEEPALIVE_PROGRAM, 77))),
             proc=draw(st.sampled_from(PROCEDURES)),
             type_=draw(st.integers(0, 7)),
             status=draw(st.integers(0, 3)),

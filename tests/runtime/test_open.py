@@ -259,8 +259,8 @@ def test_rejects_a_missing_key_log(captures: Path, tmp_path: Path) -> None:
     """tshark ignores one, and every connection would be reported as encrypted, or nothing at all."""
     for keylog, text in [
         (tmp_path / "none", "no such file"),
-        (tmp_path, "is a folder"),
-        ("a\0b", "not a file"),
+        (tmp_path, "expected a file, got a folder"),
+        ("a\0b", "expected a file name"),
     ]:
         with pytest.raises(SourceError, match=text):
             libvirt_proto.open(captures / "virsh-domname.pcap", keylog=keylog)
@@ -302,13 +302,13 @@ def test_follow_ends_when_it_is_stopped(captures: Path, tmp_path: Path) -> None:
 def test_inputs_that_cannot_be_opened(tmp_path: Path) -> None:
     for source, text in [
         (tmp_path / "none", "no such file"),
-        (tmp_path, "is a folder"),
+        (tmp_path, "expected a file, got a folder"),
         (b"", "is empty"),
         (b"PK\3\4" + bytes(100), "zip|known"),
     ]:
         with pytest.raises(SourceError, match=text):
             libvirt_proto.open(source)
-    with pytest.raises(SourceError, match="not a file name"):
+    with pytest.raises(SourceError, match="expected a file name"):
         libvirt_proto.open("a\0b")
     with pytest.raises(SourceError, match=r"^it: "):
         libvirt_proto.open(b"PK\3\4" + bytes(100), name="it")

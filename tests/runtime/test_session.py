@@ -10,6 +10,7 @@ import pytest
 
 from libvirt_proto import registry, session
 from libvirt_proto.events import Captured, Closed, Connection, Direction
+from libvirt_proto.rpc.wire import KEEPALIVE_PROGRAM
 from libvirt_proto.session import Exchange, Sessions, role
 from tests.support.frames import CONNECTION, captured, error_payload, frame, text, word
 
@@ -127,7 +128,7 @@ def test_replies_out_of_order(wire: Wire) -> None:
 
 
 def test_event_with_serial_of_open_call(wire: Wire) -> None:
-    ping = wire(EVENT, 0, prog=session.KEEPALIVE, proc=1)
+    ping = wire(EVENT, 0, prog=KEEPALIVE_PROGRAM, proc=1)
     event = wire(EVENT, 0, proc=111)
     messages = [wire(CALL, 0), event, ping, wire(REPLY, 0)]
     assert only(*messages).reply is messages[3]

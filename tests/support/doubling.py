@@ -14,9 +14,12 @@ from libvirt_proto.codec.xdrtype import XdrType
 from .packages import import_package, python_texts
 
 LEVELS: Final = 40
+#: So that a traversal without end fails.
+MAX_VISITS: Final = 1_000_000
 #: Types that have each level as `NAME39` has `NAME38`: by value, as optional-data and a list, by a union.
 NAMES: Final = ("value", "held", "either")
 
+_LABELS: Final = "case 0: case 2: case 4: case 6:"
 _LEAF: Final = "int id; string name<8>; opaque data<16>; unsigned int flags; double share; bool active;"
 
 
@@ -27,7 +30,7 @@ def _definitions() -> str:
         texts += [
             f"struct value{level} {{ value{below} a; value{below} b; }};",
             f"struct held{level} {{ held{below} *a; held{below} b<3>; }};",
-            f"union either{level} switch (int k) {{ case 0: either{below} a; default: either{below} b; }};",
+            f"union either{level} switch (int k) {{ {_LABELS} either{below} a; default: either{below} b; }};",
         ]
     return "\n".join(texts)
 
@@ -49,6 +52,7 @@ def counted_visits(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     def counting(self: Visitor[Any, *tuple[Any, ...]], *args: Any) -> Any:
         nonlocal visits
         visits += 1
+        assert visits < MAX_VISITS
         return visit(self, *args)
 
     monkeypatch.setattr(Visitor, "visit", counting)

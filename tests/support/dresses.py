@@ -130,9 +130,12 @@ FORMS: dict[str, Dress] = {
     "export": _journal(lambda *entry: _fields(*entry) + "\n"),
     "verbose": _journal(
         lambda text, us, f: (
-            f"Sun {_iso(us).replace('T', ' ')} UTC [s=abc;i=1;b=2;m=3;t=4;x=5]\n{_fields(text, us, f, '    ')}"
+            f"Sun {_iso(us).replace('T', ' ')} UTC [s=abc;i=1;b=2;m=3;t=4;x=5]\n"
+            + _fields(text, us, f, "    ")
         )
     ),
+    "CSV": _journal(lambda text, us, _: f'{_iso(us)}Z,node1,"{text}"'),
+    "logfmt": _journal(lambda text, us, _: f'ts={_iso(us)}Z level=debug msg="{text}"'),
     "KubeVirt": _journal(
         lambda text, us, f: json.dumps(
             {
@@ -205,6 +208,7 @@ ENCODINGS: dict[str, Dress] = {
     "colour as text": _each(lambda line: f"^[[32m{line}^[[0m"),
     "no-break spaces": lambda text: text.replace(" ", "\u00a0"),
     "some no-break spaces": lambda text: text.replace(": ", ":\u00a0"),
+    "line ends as text": lambda text: text.replace("\n", "\\n") + "\n",
     "zero width": lambda text: text.replace(" RPC_", " \u200bRPC_"),
     "paragraphs": _each(lambda line: f"<p>{html.escape(line)}</p>"),
     "line breaks": _each(lambda line: f"{html.escape(line)}<br/>"),

@@ -99,10 +99,12 @@ def import_(
                 release = release or guess_release(source)
                 if release is None:
                     raise click.UsageError(
-                        f"unknown release: {source.name!r} does not name one; pass --release"
+                        f"expected a release in the name, got {source.name!r}: pass --release"
                     )
                 if same and not has_archive(output):
-                    raise click.UsageError(f"--same needs {output / ARCHIVE}, which is missing")
+                    raise click.UsageError(
+                        f"--same requires {output / ARCHIVE}, which is missing: import the releases first"
+                    )
                 part = trees.get(release, tree)
                 report = import_release(source, release, output, tree=part, progress=progress, **how)
                 said, differences = summary(report, check=check), report.differences

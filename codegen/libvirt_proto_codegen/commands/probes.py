@@ -37,7 +37,7 @@ def probes(providers: Providers, libraries: Sequence[str], *, all_probes: bool) 
             "(--all-probes keeps them)"
         )
     for words in warnings(left_out):
-        click.echo(printable(f"warning: {words}"), err=True)
+        click.echo(printable(f"libvirt-proto: warning: {words}"), err=True)
     return artefacts
 
 
@@ -70,5 +70,5 @@ def _binaries(libraries: Sequence[str], all_probes: bool) -> list[Binary]:
         raise click.ClickException(str(error)) from None
     for binary in binaries:
         for problem in binary.problems:
-            click.echo(f"warning: {binary.path}: {problem}", err=True)
+            click.echo(f"libvirt-proto: warning: {binary.path}: {problem}", err=True)
     return binaries

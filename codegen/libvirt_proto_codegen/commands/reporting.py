@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..findings import Categories, Finding, Rules
-from ..output import naming
+from ..output import write_output
 from ..quoting import printable
 from ..reports.github import as_github
 from ..reports.ignores import Ignore, IgnoresError, first_match, read_ignores
@@ -60,8 +60,7 @@ class Reporter:
             _print(written)
         else:
             text = written.plain if isinstance(written, Text) else written
-            with naming(self.output):
-                self.output.write_text(text, encoding="utf-8")
+            write_output(self.output, text)
             click.echo(printable(f"{report.summary()} (in {self.output})"), err=True)
         click.get_current_context().exit(int(report.failed))
 

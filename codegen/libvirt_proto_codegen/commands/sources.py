@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from ..definitions import load_release, load_schema
 from ..errors import DefinitionError
-from ..releases import UnknownRelease, find, releases
+from ..releases import LATEST, UnknownRelease, canonical, find, releases
 from ..revisions import PREFIX, RevisionError, load_revision
 from ..schema import Schema
 
@@ -69,15 +69,19 @@ def read_source(source: str, defines: Mapping[str, int]) -> Schema:
     if "/" in source or path.suffix == ".x" or path.exists():
         return load_schema([path], defines=defines, known=True)
     try:
-        find(source)
+        find(canonical(source))
     except UnknownRelease as error:
         raise UnknownRelease(f"no file or folder {source!r}, and {error}") from None
     return load_release(source, defines=defines)
 
 
-def complete_source(
-    _ctx: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
+def complete_source(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return releases that begin with the typed text; the shell adds files."""
-    known = [CompletionItem(each.name) for each in releases() if each.name.startswith(incomplete)]
-    return [CompletionItem(incomplete, type="file"), *known]
+    known = complete_release(ctx, parameter, incomplete)
+    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, known)]
+
+
+def complete_release(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the bundled releases that begin with the typed text, in their order."""
+    names = (LATEST, *(each.name for each in releases()))
+    return [name for name in names if name.startswith(incomplete.removeprefix("v"))]

@@ -10,8 +10,11 @@ from typing import Final
 
 import click
 
+from ..errors import reason
+from ..files import open_regular
 from ..quoting import printable
 from ..render import Artefact
+from ..source import MAX_SIZE
 from ..structs_files import Change, Comparison, compare_layouts, squeezed
 
 #: Maximum number of differences in words per file; the diff below them has all.
@@ -27,13 +30,16 @@ def check(artefacts: Iterable[Artefact], place: Path, *, quiet: bool) -> bool:
     for artefact in artefacts:
         path = place / artefact.path
         try:
-            text = path.read_bytes().decode(errors="replace")
+            with open_regular(path) as file:
+                text = file.read(MAX_SIZE + 1).decode(errors="replace")
         except FileNotFoundError:
             good = False
             _print(f"structs: {path}: missing")
             continue
         except OSError as error:
-            raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
+            raise click.ClickException(f"cannot read {path}: {reason(error)}") from None
+        if len(text) > MAX_SIZE:
+            raise click.ClickException(f"cannot read {path}: larger than {MAX_SIZE >> 20} MiB")
         found = compare_layouts(text, artefact.text)
         if found.verdict in ("equal", "white space"):
             if not quiet:

@@ -20,9 +20,9 @@ from libvirt_proto.codec.types import (
     Optional,
     String,
     Structure,
-    TypeDefinition,
     UnionType,
     Void,
+    keyword_of,
 )
 
 from ..schema_index import SchemaIndex
@@ -98,7 +98,7 @@ class Nodes:
         if old.name == new.name:
             return True
         replaced = old.name not in self._new.types_by_name and new.name not in self._old.types_by_name
-        return replaced and kind(before) == kind(after)
+        return replaced and keyword_of(before.node) == keyword_of(after.node)
 
     def _changes(self, old: Node, new: Node) -> Iterator[NodeChange]:
         match old, new:
@@ -217,16 +217,3 @@ def by_label(union: UnionType) -> dict[int | None, Arm]:
     if union.default:
         arms[None] = union.default
     return arms
-
-
-def kind(definition: TypeDefinition) -> str:
-    """Return the keyword of a definition."""
-    match definition.node:
-        case Structure():
-            return "struct"
-        case UnionType():
-            return "union"
-        case Enumeration():
-            return "enum"
-        case _:
-            return "typedef"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from libvirt_proto.codec.types import Enumeration, Field, Named, Node, Structure, UnionType
+from libvirt_proto.codec.types import Enumeration, Field, Named, Node, Structure, UnionType, keyword_of
 
 from ..findings import Symbol
 from ..schema_index import SchemaIndex
@@ -13,7 +13,7 @@ from . import effects
 from .align import align
 from .bounds import BoundChange, Bounds
 from .enums import compare_members
-from .nodes import Followed, Nodes, Rebound, Respelled, Retyped, kind
+from .nodes import Followed, Nodes, Rebound, Respelled, Retyped
 from .pair import Pair, Place
 from .report import At, Report
 from .unions import compare_arms
@@ -93,7 +93,7 @@ class Types:
     def _compare(self, pair: Pair) -> None:
         before, after = self._old.definition(pair.old), self._new.definition(pair.new)
         place = Place(pair, *self._at(pair), pair.new.name, _short(before.xdr), _short(after.xdr))
-        if kind(before) != kind(after):
+        if keyword_of(before.node) != keyword_of(after.node):
             place.report(self._report, "TYPE_CHANGED", effects.misread(pair.reached))
             return
         self._renamed(pair)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from libvirt_proto.codec.types import Array, Integer, Opaque, String, Structure
+from libvirt_proto.codec.types import Integer, Structure, limit_of
 
 from ..findings import Symbol
 from ..schema_index import PARTS
@@ -74,8 +74,9 @@ def limit_unnamed(index: LintIndex) -> Iterator[Hit]:
         if declared.holder.module not in index.dialect_modules:
             continue
         for node in declared.parts():
-            if isinstance(node, Array | String | Opaque) and node.limit and node.limit.name is None:
-                message = f"the limit of {declared.name} is the number {node.limit.value:,}, not a constant"
+            limit = limit_of(node)
+            if limit is not None and limit.name is None:
+                message = f"the limit of {declared.name} is the number {limit.value:,}, not a constant"
                 effect = "C code that checks it must repeat the number"
                 yield Hit(declared.symbol, declared.span, message, effect, declared.holder)
 

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from libvirt_proto.codec.sizes import minimum_size
-from libvirt_proto.codec.types import Array, Node, Opaque, String, Structure, UnionType
+from libvirt_proto.codec.sizes import minimum_size, padded
+from libvirt_proto.codec.types import (
+    Array,
+    Node,
+    Opaque,
+    String,
+    Structure,
+    UnionType,
+    children,
+    limit_of,
+)
 
 from .index import Declared, Hit, LintIndex
 
@@ -49,17 +58,12 @@ def limit_too_high(index: LintIndex) -> Iterator[Hit]:
     """Yield limits that no message can reach."""
     for declared in index.declarations():
         for node in declared.parts():
-            least = _least_at_limit(index, node)
-            if least is not None and least > index.payload_max:
-                assert isinstance(node, Array | Opaque | String)
-                assert node.limit is not None
-                limit = (
-                    f"{node.limit.name} ({node.limit.value:,})"
-                    if node.limit.name
-                    else f"{node.limit.value:,}"
-                )
+            limit = limit_of(node)
+            least = 0 if limit is None else _size(index, node, limit.value)
+            if limit is not None and least > index.payload_max:
+                number = f"{limit.name} ({limit.value:,})" if limit.name else f"{limit.value:,}"
                 message = (
-                    f"the limit of {declared.name} is {limit}, which needs at least {least:,} bytes; "
+                    f"the limit of {declared.name} is {number}, which needs at least {least:,} bytes; "
                     f"the payload of a message holds {index.payload_max:,}"
                 )
                 effect = "a sender that relies on the limit fails below it"
@@ -78,15 +82,10 @@ def payload_too_large(index: LintIndex) -> Iterator[Hit]:
             yield Hit(index.symbol(payload), definition.span, message, "it can never be sent", payload)
 
 
-def _least_at_limit(index: LintIndex, node: Node) -> int | None:
-    """Return the minimum size in bytes of an array, a string or opaque data at its limit."""
-    match node:
-        case String(limit) | Opaque(limit) if limit:
-            return 4 + (limit.value + 3) // 4 * 4
-        case Array(element, limit) if limit:
-            return 4 + limit.value * minimum_size(element, index.schema)
-        case _:
-            return None
+def _size(index: LintIndex, node: Node, length: int) -> int:
+    """Return the minimum size in bytes of a string, opaque data or an array of a length."""
+    elements = children(node)
+    return 4 + (length * minimum_size(elements[0], index.schema) if elements else padded(length))
 
 
 def _hit(declared: Declared, message: str, effect: str) -> Hit:

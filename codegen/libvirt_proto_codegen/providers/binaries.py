@@ -11,6 +11,7 @@ from typing import Final
 from libvirt_proto.codec.elf import ElfError
 from libvirt_proto.codec.elfnotes import Site, read_notes
 
+from ..errors import reason
 from ..files import open_regular
 
 #: Folders of libraries, those of the machine's word size first, and of programs.
@@ -43,7 +44,7 @@ def read_binary(path: str) -> Binary:
         with open_regular(Path(path)) as file:
             notes = read_notes(file)
     except OSError as error:
-        raise BinaryError(f"cannot read {path}: {error.strerror or error}") from None
+        raise BinaryError(f"cannot read {path}: {reason(error)}") from None
     except ElfError as error:
         raise BinaryError(f"{path}: {error}") from None
     sites: defaultdict[tuple[str, str], list[Site]] = defaultdict(list)

@@ -15,7 +15,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from .. import syntax_errors
 from ..errors import DefinitionError, Problem
-from ..parse import MAX_PROBLEMS, MAX_TOKENS
+from ..preprocess import MAX_PROBLEMS, MAX_TOKENS
 from ..recovery import SyntaxProblem, parsed
 from ..source import MAX_SIZE, Source, Span
 from ..syntax_errors import quoted

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ..errors import DefinitionError, Problem
+from ..errors import DefinitionError, Problem, reason
 from ..reader import read_bytes
 from .archive import ARCHIVE, Archive, ArchiveError, Release, UnknownRelease, read_archive
 from .facts import HISTORY, History, read_history
@@ -18,9 +18,11 @@ from .functions import FUNCTIONS, Functions, read_functions
 from .version import version_key
 
 __all__ = [
+    "LATEST",
     "MANIFEST",
     "UnknownRelease",
     "archive_of",
+    "canonical",
     "find",
     "folders",
     "functions",
@@ -32,6 +34,8 @@ __all__ = [
 ]
 
 MANIFEST: Final = "MANIFEST.toml"
+#: Another name of the newest release.
+LATEST: Final = "latest"
 
 Content = TypeVar("Content")
 
@@ -67,8 +71,14 @@ def releases() -> tuple[Release, ...]:
     return tuple(sorted(found.values(), key=lambda release: version_key(release.name)))
 
 
+def canonical(name: str) -> str:
+    """Return the name of a release that may be written as a tag (`v12.6.0`) or as `latest`."""
+    return newest() if name == LATEST else name.removeprefix("v")
+
+
 def find(name: str) -> Release:
-    """Return the release that has the definitions of the release `name`; raises UnknownRelease."""
+    """Return the release that has the definitions of the release `name`, which `canonical` returned; raises
+    UnknownRelease."""
     return Archive(releases()).find(name)
 
 
@@ -92,7 +102,7 @@ def archive_of(folder: Path) -> Archive:
     try:
         return read_archive(path.read_bytes().decode()) if path.exists() else Archive()
     except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
+        message = f"cannot read {path}: {reason(error)}"
     except UnicodeDecodeError:
         message = f"{path}: invalid UTF-8"
     except ArchiveError as error:

@@ -24,9 +24,11 @@ from typing import Final
 
 from libvirt_proto.errors import Error
 
-from .version import SAFE, version_key
+from .version import SAFE, is_maintenance, version_key
 from .weave import Run, unweave, weave
 
+#: Number of releases that an error lists in full.
+_MAX_SHOWN: Final = 5
 #: The archive's name, in the folder that also holds the folders of releases.
 ARCHIVE: Final = "releases.weave"
 
@@ -78,14 +80,22 @@ class Archive:
             inside = version_key(release.first) <= key <= version_key(release.last) and name.count(".") > 1
             if name == release.name or inside:
                 return release
+        raise UnknownRelease(f"libvirt {name} is not bundled ({self._closest(name)})")
+
+    def _closest(self, name: str) -> str:
+        """Return `10.x: 10.0.0, 10.1.0, 10.2.0` for a part of a name, else `closest: ` and the neighbours."""
+        inside = [each for each in self.names if each.startswith(f"{name}.")]
+        if inside:
+            main = [each for each in inside if not is_maintenance(each)] or inside
+            shown = main if len(main) <= _MAX_SHOWN else [main[0], "…", main[-1]]
+            return f"{name}.x: {', '.join(shown)}"
+        key = version_key(name)
         before = [release.last for release in self.releases if version_key(release.last) < key][-1:]
         after = [release.first for release in self.releases if version_key(release.first) > key][:1]
         neighbours = ", ".join(before + after)
         if before and after:
-            known = f"closest: {neighbours}"
-        else:
-            known = f"{'newest' if before else 'oldest'}: {neighbours}" if neighbours else "no release is"
-        raise UnknownRelease(f"libvirt {name} is not bundled ({known})")
+            return f"closest: {neighbours}"
+        return f"{'newest' if before else 'oldest'}: {neighbours}" if neighbours else "no release is"
 
     def texts(self, name: str) -> dict[str, str]:
         """Return file → text of a release in `names`; raises ValueError for another."""

@@ -16,10 +16,9 @@ from libvirt_proto.codec.types import (
     Arm,
     Enumeration,
     Field,
-    Structure,
     TypeDefinition,
-    UnionType,
     declared_parts,
+    keyword_of,
 )
 
 from ..dialect import version_names
@@ -78,19 +77,13 @@ def _procedure(procedure: Procedure) -> Aspects:
 
 
 def _type(definition: TypeDefinition, spoken_for: set[str]) -> Iterator[tuple[Key, Aspects]]:
-    name, key = definition.name, ("type", definition.name)
-    match definition.node:
-        case Structure() | UnionType() as node:
-            yield key, {"kind": "struct" if isinstance(node, Structure) else "union"}
-            for part in declared_parts(node):
-                yield ("field", name, part_name(part)), {"xdr": part.xdr}
-        case Enumeration(members):
-            yield key, {"kind": "enum"}
-            for member in members:
-                if member.name not in spoken_for:
-                    yield ("member", name, member.name), {"number": member.value}
-        case _:
-            yield key, {"kind": "typedef", "xdr": definition.xdr}
+    name, node, kind = definition.name, definition.node, keyword_of(definition.node)
+    yield ("type", name), {"kind": kind} | ({"xdr": definition.xdr} if kind == "typedef" else {})
+    for part in declared_parts(node):
+        yield ("field", name, part_name(part)), {"xdr": part.xdr}
+    for member in node.members if isinstance(node, Enumeration) else ():
+        if member.name not in spoken_for:
+            yield ("member", name, member.name), {"number": member.value}
 
 
 def part_name(part: Field | Arm) -> str:

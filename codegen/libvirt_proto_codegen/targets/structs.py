@@ -69,6 +69,8 @@ _INTEGERS: Final = {
     "unsigned char": "u_char",
     "short": "short int",
     "unsigned short": "u_short",
+    "long": "long int",
+    "unsigned long": "u_long",
 }
 _FLOATS: Final = {32: "float", 64: "double", 128: "quadruple"}
 

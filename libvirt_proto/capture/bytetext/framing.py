@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from ...codec.limits import MAX_FRAME, MIN_FRAME
 from ...rpc.plausible import plausible_header
+from ...rpc.wire import MAX_FRAME, MIN_FRAME
 
 _HEADER_SIZE: Final = 24
 #: A length word for a header that lacks one.

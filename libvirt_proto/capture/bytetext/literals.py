@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from ...codec.limits import MAX_FRAME
+from ...rpc.wire import MAX_FRAME
 from .errors import ByteTextError, quoted
 from .units import Base, Notation, Repeat, Unit, Units, notations
 

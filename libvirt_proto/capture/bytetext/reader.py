@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from ...blocks import BLOCK_SIZE, LineTooLongError, Read, text_lines
-from ...codec.limits import MAX_FRAME
 from ...events import Chunk, Item, Notice, NoticeCode
+from ...rpc.wire import MAX_FRAME
 from ...text import amount
 from ..dressing import Undresser, is_fence
 from ..raw import CONNECTION

@@ -11,7 +11,6 @@ import json
 import quopri
 import re
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Final, NamedTuple
 
 _PLAIN: Final = re.compile(rb"[ -~]*+")
@@ -29,6 +28,8 @@ _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _ESCAPED: Final = re.compile(r"\\([_*\[\]<>#.!`|~-])")
 #: Marks of a quotation at the beginning of a line.
 MARKS: Final = re.compile(r"[>|*#\s]*")
+#: The same in quoted-printable text, whose lines keep their blanks.
+ENCODED_MARKS: Final = re.compile(r"(?:[>|] ?)*")
 
 #: The same, and marks that need a blank after them: lists, numbers, additions.
 _QUOTED: Final = re.compile(r"(?:[>|*+`\s]|[-+] |\d{1,6}[.:)]?\s)*")
@@ -45,8 +46,9 @@ TEXTS: Final = frozenset(
 )
 #: Nested objects and objects in strings that are followed.
 _MAX_DEPTH: Final = 8
-#: Places in a line where an object may begin.
-_MAX_STARTS: Final = 4
+#: Places in a line where an object could begin, and does not.
+_MAX_FAILURES: Final = 4
+_START: Final = re.compile(r'[{\[](?=\s*["{\[])')
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -59,10 +61,10 @@ class Entry(NamedTuple):
     named: bool
 
 
-def undress(line: bytes) -> str:
-    """Return the text of a line."""
+def undress(line: bytes, *, encoded: bool = False) -> str:
+    """Return the text of a line. `encoded` means that other lines show that it is quoted-printable."""
     line = line.rstrip(b"\r")
-    if b"=3D" in line:  # quoted-printable text has no other equals sign
+    if encoded or b"=3D" in line:  # quoted-printable text has no other equals sign
         line = quopri.decodestring(line)
     text = line.decode("utf-8", "backslashreplace" if b"\xa0" not in line else "replace")
     if b"\x1b" in line or b"^[" in line:
@@ -72,18 +74,27 @@ def undress(line: bytes) -> str:
     if "<" in text or "&" in text:
         text = _TAGS.sub(lambda tag: " " if tag["block"] else "", text)
         text = html.unescape(text).replace("\xa0", " ")
+    return unescape(text)
+
+
+def unescape(text: str) -> str:
+    """Remove the escapes of markdown."""
     return _ESCAPED.sub(r"\1", text) if "\\_" in text else text
 
 
 def objects(text: str) -> list[Entry]:
-    """Return the texts in the JSON object or array of a line that mention a probe."""
-    for match in islice(re.finditer(r'[{\[](?=\s*["{\[])', text), _MAX_STARTS):
+    """Return the texts in the JSON objects and arrays of a line that mention a probe."""
+    found: list[Entry] = []
+    at, failures = 0, 0
+    while failures < _MAX_FAILURES and (match := _START.search(text, at)):
         try:
-            value, _ = _DECODER.raw_decode(text, match.start())
+            value, at = _DECODER.raw_decode(text, match.start())
         except (ValueError, RecursionError):
-            continue
-        return list(_entries(value, {}, named=False, depth=_MAX_DEPTH))
-    return []
+            failures += 1
+            at = match.end()
+        else:
+            found += _entries(value, {}, named=False, depth=_MAX_DEPTH)
+    return found
 
 
 def _entries(value: object, fields: Mapping[str, object], *, named: bool, depth: int) -> Iterator[Entry]:

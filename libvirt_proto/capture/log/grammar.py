@@ -23,7 +23,9 @@ _HEAD: Final = re.compile(
     r"(?P<zone>Z| ?[+-]\d\d:?\d\d)? ?: )?"
     r"(?P<thread>\d{1,20}) ?: (?:debug|info|warning|error) ?: ?(?:\w{1,80}:\d{1,8} ?: ?)?"
 )
-_NAME: Final = re.compile(r"(?<![A-Za-z0-9_])(RPC|EVENT|QEMU_MONITOR)_([A-Z_]{1,60}):(?: |$)")
+_NAME: Final = re.compile(
+    r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrt]))(RPC|EVENT|QEMU_MONITOR)_([A-Z_]{1,60}):(?: |$)"
+)
 #: The numbers of a message, in the order of the log.
 NUMBERS: Final = ("len", "prog", "vers", "proc", "type", "status", "serial")
 _WORDS: Final = ("client", *NUMBERS)
@@ -40,14 +42,18 @@ _OBJECT: Final = re.compile(r"0x[0-9a-f]{1,16}|\(nil\)")
 _STRINGS: Final = re.compile(
     r""""(?:[^"\\]++|\\.)*+(?:"|\\?$)|(?<!\w)'(?:[^'\\]++|\\.|'(?=\w))*+(?:'|\\?$)""", re.DOTALL
 )
+#: The beginning of a string that is the text of an entry: a cell of a table (CSV), a word of logfmt.
+_LABEL: Final = re.compile(r'(?:[,;\t]|(?:^|\s)(?:MESSAGE|message|msg|log|text)=)"$')
 #: Marks that quoting adds after the last value.
-_AFTER: Final = re.compile(r"""(?:\*\*|[`"'\s\]}>|]|\\[nr])+$""")
+_AFTER: Final = re.compile(r"""(?:\*\*|[`"'\s\]}|]|\\[nr])+$""")
 #: QEMU's text may contain anything; libvirt ends a command with a line end.
 _MONITOR: Final = re.compile(
     r"mon=(?P<mon>\S{1,60}) (?P<key>msg|reply|event)=(?P<text>.*?)"
     r"(?:(?:\r|\^M)?\s+fd=(?P<fd>-?[0-9]{1,10})\s*)?$",
     re.DOTALL,
 )
+#: Names without a record after which the rest of a line is not parsed.
+_MAX_FAILURES: Final = 16
 #: Names of words in the log, by their names in the provider.
 _ALIASES: Final = {"authtype": "auth"}
 
@@ -151,6 +157,13 @@ def parse(text: str) -> Text:
     )
 
 
+def headed(text: str, head: Head) -> Record | None:
+    """Return the record after a head, to the end of the text; None if it is not complete."""
+    match = _NAME.match(text, head.end)
+    found = None if match is None else _record(text, match, len(text), head)
+    return found if isinstance(found, Record) else None
+
+
 class _Strings:
     """The quoted strings of a text, for places in ascending order."""
 
@@ -187,16 +200,20 @@ def _inside(text: str, start: int, end: int) -> Iterator[Problem]:
 
 def _bare(text: str, end: int, strings: _Strings) -> Iterator[Record | Problem]:
     """Yield the records without a head."""
-    after = 0
+    after, failures = 0, 0
     for match in _NAME.finditer(text, 0, end):
-        if match.start() < after:
+        if failures == _MAX_FAILURES:
+            yield Problem(_name(match), match.start(), "is in a line without records")
+        elif match.start() < after:
             yield Problem(_name(match), match.start(), "is in the text of another record")
-        elif strings.hold(match.start()):
+        elif strings.hold(match.start()) and not _LABEL.search(text, 0, match.start()):
             yield Problem(_name(match), match.start(), "is in a quoted string")
         else:
             found = _record(text, match, end, None)
             if isinstance(found, Record):
                 after = found.end
+            else:
+                failures += 1
             yield found
 
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import product, takewhile
+from itertools import islice, product, takewhile
 from typing import Final
 
-from ...blocks import LineTooLongError, Read, text_lines
-from ...codec.limits import MAX_FRAME, MIN_FRAME
-from ...events import Item, Notice, NoticeCode
+from ...blocks import LineTooLongError, Read, line_blocks
+from ...events import Item, Notice, NoticeCode, ProbeEvent
+from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ..objects import MESSAGES, ObjectError, Objects, header
+from ..probes.provider import PROBES
 from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
-from .dress import MARKS, TEXTS, Entry, field, objects, undress
-from .grammar import NUMBERS, Head, Problem, Record, Text, is_complete, parse
+from .dress import ENCODED_MARKS, MARKS, TEXTS, Entry, field, objects, undress, unescape
+from .grammar import NUMBERS, Head, Problem, Record, Text, headed, is_complete, parse
+from .lengths import TOKEN as LENGTH_TOKEN
+from .lengths import WrongLengths
 
 #: Lines of other areas contain whole documents; none is longer than a message.
 _MAX_LINE: Final = MAX_FRAME
@@ -31,10 +34,14 @@ _MAX_ENTRY: Final = 60
 _MAX_KEPT: Final = 2000
 #: Lines that libvirt's probes write have it; markdown and HTML may escape the next character.
 _TOKEN: Final = b"RPC"
-#: A wrapped line may end in the middle of the token.
-_TOKEN_STARTS: Final = (b"R", b"RP", b"R\r", b"RP\r", b"R=", b"RP=", b"R=\r", b"RP=\r")
-#: Size of such a line, with its marks.
-_MAX_QUOTED: Final = 100
+_TOKENS: Final = (_TOKEN, b"EVENT_", b"QEMU_MONITOR_")
+#: A wrapped line may end in the middle of the token; marks and colours may follow.
+_TOKEN_START: Final = re.compile(
+    rb"RP?(?:[ \t\r=*`|]|\x1b\[[0-9;]*m|\^\[\[[0-9;]*m|</?\w{1,10} ?/?>|&nbsp;)*+$", re.MULTILINE
+)
+#: Size of the end of a line with a part of the token, with the marks.
+_END: Final = 40
+_NOTHING: Final = b"", 0, 0
 #: rsyslog and syslogd write repeated messages once.
 _REPEATED: Final = re.compile(r"message repeated (\d{1,10}) times(?:: \[ ?)?")
 _MAX_REPEATED: Final = 100
@@ -44,25 +51,44 @@ _MESSAGE_LINE: Final = re.compile(
     rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.(\d{3})([+-]\d{4}): \d{1,20}: [a-z]{4,7} : (?:\w{1,80}:\d{1,8} : )?"
     rb"RPC_(CLIENT_MSG_RX|CLIENT_MSG_TX_QUEUE|SERVER_CLIENT_MSG_RX|SERVER_CLIENT_MSG_TX_QUEUE):"
     rb" client=(0x[0-9a-f]{1,16}) len=(\d{1,8}) prog=(-?\d{1,20}) vers=(-?\d{1,20}) proc=(-?\d{1,20})"
-    rb" type=(-?\d{1,20}) status=(-?\d{1,20}) serial=(-?\d{1,20})\r?"
+    rb" type=(-?\d{1,20}) status=(-?\d{1,20}) serial=(-?\d{1,20})\r?$"
 )
 #: The name of a probe at the end of a line that was wrapped in it.
-_PART: Final = re.compile(r"RPC(?:_[A-Z_]{0,60})?=?$")
+_PART: Final = re.compile(r"RPC(?:_[A-Z_]{0,60})?\\?=?$")
 #: A line with a part of a head: its level, or the end of a time.
 _HEAD_PART: Final = re.compile(rb"\d\d:\d\d:\d\d")
 #: A number that was wrapped.
 _DIGITS: Final = re.compile(rb"[>|\s]*\d{1,19}\r?")
 #: The size of a line that a mail program may have cut in a number.
 _MIN_FULL: Final = 60
+_INTEGER: Final = re.compile(r"-?\d{1,20}")
 #: Processes whose style of records is known.
 _MAX_PROCESSES: Final = 4096
 
+#: Another probe in such a file.
+_PROBE_LINE: Final = re.compile(
+    rb"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)\.(\d{3})([+-]\d{4}): (\d{1,20}): [a-z]{4,7} : "
+    rb"(?:\w{1,80}:\d{1,8} : )?(?=(?:RPC|EVENT|QEMU_MONITOR)_[A-Z_]{1,60}: )"
+)
+#: Bytes that undress looks at, and a second probe.
+_DRESSED: Final = re.compile(rb"[^ -~]|[&\\]|=3D|\^\[|RPC_[A-Z_]+:.*RPC_")
 #: A line of libvirt: a head, or in the journal the name of a libvirt program.
 _HEAD_LINE: Final = re.compile(
     rb"\d\d:\d\d:\d\d\.\d{3}(?:[+-]\d{4})?: \d{1,20}: (?:debug|info|warning|error) : "
-    rb"|^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+\d{4}(?:: |\r?$)"
 )
-_PROGRAM_LINE: Final = re.compile(rb'^[^\n"(]{0,200}?\b(?:libvirt|virt|virsh)[a-z-]{0,32}\[\d{1,10}\]: ')
+_LIBVIRT_LINE: Final = re.compile(
+    _HEAD_LINE.pattern
+    + rb"|^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+\d{4}(?:: |\r?$)"
+    + rb'|^[^\n"(]{0,200}?\b(?:libvirt|virt|virsh)[a-z-]{0,32}\[\d{1,10}\]: ',
+    re.MULTILINE,
+)
+
+_RECORD_LINE: Final = re.compile(
+    rb'^[^"\n(]{0,200}' + _HEAD_LINE.pattern + rb"(?:\w{1,80}:\d{1,8} : )?RPC_[A-Z_]{1,60}: ", re.MULTILINE
+)
+
+#: Lines of libvirt in a text that is a log.
+_MANY: Final = 16
 
 _NO_RPC: Final = (
     "no line of this log is about RPC; a daemon writes them with these in its configuration file:"
@@ -90,13 +116,18 @@ class NotALogError(ValueError):
 
 def is_libvirt_text(data: bytes) -> bool:
     """Return whether these bytes contain a line of libvirt's log."""
-    return any(map(_is_libvirt_line, data.split(b"\n")))
+    return _LIBVIRT_LINE.search(data) is not None
 
 
-def _is_libvirt_line(line: bytes) -> bool:
-    if (b"+" in line or b" : " in line) and _HEAD_LINE.search(line):
-        return True
-    return b"]: " in line and _PROGRAM_LINE.search(line) is not None
+def has_records(data: bytes) -> bool:
+    """Return whether a line of these bytes begins with a record of a probe of RPC."""
+    return _RECORD_LINE.search(data) is not None
+
+
+def is_log(data: bytes) -> bool:
+    """Return whether these bytes are certainly a log: with a record of RPC, or many lines of libvirt."""
+    lines = islice(_HEAD_LINE.finditer(data), _MANY)
+    return sum(1 for _ in lines) == _MANY or has_records(data)
 
 
 def log_chunks(read: Read, *, undecided: bool = False) -> Iterator[Item]:
@@ -106,7 +137,8 @@ def log_chunks(read: Read, *, undecided: bool = False) -> Iterator[Item]:
     are not messages. Connections follow `objects`. All other RPC records become events.
 
     Notices: `bad-log-line`, at the end, with the number of lines that name a probe of RPC and are not its
-    record; `no-rpc-lines`, with the settings that are needed; `no-times` and `no-zone` (notes).
+    record; `no-rpc-lines`, with the settings that are needed; `no-times`, `no-zone` and `wrong-length`
+    (notes).
 
     Raises NotALogError at the end of an `undecided` text without a line of libvirt.
     """
@@ -115,6 +147,34 @@ def log_chunks(read: Read, *, undecided: bool = False) -> Iterator[Item]:
 
 class _BadLineError(ValueError):
     """A record with numbers that libvirt does not write."""
+
+
+class _Places:
+    """The next token in a block. A search in the whole block is much faster than one in each line."""
+
+    def __init__(self, block: bytes) -> None:
+        self._block = block
+        self._next = dict.fromkeys((*_TOKENS, LENGTH_TOKEN), -1)
+        self._part = -1
+
+    def next(self, start: int) -> int:
+        """Return the place of the next token, or of a part of it at the end of a short line; the end of the
+        block if there is none."""
+        block, places = self._block, self._next
+        for token, place in places.items():
+            if place < start:
+                found = block.find(token, start)
+                places[token] = len(block) if found < 0 else found
+        if self._part < start:
+            self._part = self._next_part(start)
+        return min(self._part, *places.values())
+
+    def _next_part(self, start: int) -> int:
+        while match := _TOKEN_START.search(self._block, start):
+            if match.end() - self._block.rfind(b"\n", 0, match.start()) <= _MAX_WRAPPED:
+                return match.start()
+            start = match.end()
+        return len(self._block)
 
 
 class _Waiting:
@@ -138,16 +198,20 @@ class _Log:
         #: Whether a line of libvirt was found.
         self._libvirt = False
         self._objects = Objects("log")
+        self._lengths = WrongLengths()
         self._number = 0
         self._noted: set[Cause] = set()
         #: The lines before this one, since the last record.
         self._recent: deque[bytes] = deque(maxlen=_MAX_ENTRY)
+        #: Lines after these that were passed over: a part of a block.
+        self._skipped = _NOTHING
         self._waiting: _Waiting | None = None
         #: Processes whose records have a head; "" for a log without process numbers.
         self._headed: set[str] = set()
         #: The records of the line before this one.
         self._last: list[tuple[Record, Context]] = []
         self._empty = True
+        self._about_rpc = False
         self._bad = 0
         self._bad_known = False
         self._first_bad = ""
@@ -155,27 +219,9 @@ class _Log:
         self._second: tuple[bytes, bytes, int | None] = b"", b"", None
 
     def read(self, read: Read) -> Iterator[Item]:
-        fast, recent = _MESSAGE_LINE.fullmatch, self._recent
         try:
-            for self._number, line in enumerate(text_lines(read, _MAX_LINE), 1):
-                if _TOKEN in line:
-                    match = fast(line)
-                    if match is not None and self._waiting is None:
-                        yield from self._message_line(match)
-                    else:
-                        yield from self._candidate(line)
-                elif self._waiting is not None:
-                    yield from self._next(line)
-                elif self._last and b"message repeated" in line:
-                    yield from self._repeated(line)
-                else:
-                    if not self._libvirt and _is_libvirt_line(line):
-                        self._libvirt = True
-                        self._head_line(line)
-                    size = len(line)
-                    recent.append(line if size < _MAX_KEPT else b"")
-                    if size < _MAX_QUOTED and line.endswith(_TOKEN_STARTS):
-                        self._wait(line)
+            for block in line_blocks(read, _MAX_LINE):
+                yield from self._block(block)
             yield from self._give_up()
         except LineTooLongError as error:
             yield from self._give_up()
@@ -183,14 +229,83 @@ class _Log:
             yield Notice(NoticeCode.BAD_LOG_LINE, text)
         yield from self._verdict()
 
+    def _block(self, block: bytes) -> Iterator[Item]:
+        """Yield the items of whole lines. Only those with a token are looked at, and those after them that
+        may complete a record."""
+        fast, places = _MESSAGE_LINE.match, _Places(block)
+        at = 0
+        while at < len(block):
+            if self._waiting is None and not self._last:
+                place = places.next(at)
+                start = block.rfind(b"\n", at, place) + 1 or at
+                self._skip(block, at, start)
+                if place == len(block):
+                    return
+            else:
+                start = at
+            self._number += 1
+            end = block.find(b"\n", start)
+            at = len(block) if end < 0 else end + 1
+            match = None if self._waiting is not None else fast(block, start, len(block) if end < 0 else end)
+            if match is not None:
+                yield from self._message_line(match)
+            else:
+                yield from self._line(block[start : len(block) if end < 0 else end])
+
+    def _line(self, line: bytes) -> Iterator[Item]:
+        """Yield the items of a line outside the fast path."""
+        if self._waiting is not None:
+            yield from self._next(line)
+        elif self._last and b"message repeated" in line:
+            yield from self._repeated(line)
+        else:
+            self._last.clear()
+            if found := _probe_line(line):
+                yield from self._text(Text([found], [], found.head), "")
+            else:
+                yield from self._again(line)
+
+    def _skip(self, block: bytes, start: int, end: int) -> None:
+        """Pass over lines without a token, and keep the last ones."""
+        if start == end:
+            return
+        self._keep()
+        self._number += block.count(b"\n", start, end)
+        if not self._libvirt and (match := _LIBVIRT_LINE.search(block, start, end)):
+            self._libvirt = True
+            begin = block.rfind(b"\n", 0, match.start()) + 1
+            self._head_line(block[begin : match.end()])
+        self._skipped = block, start, end
+
+    def _keep(self) -> None:
+        """Add the lines that were passed over to the recent ones."""
+        block, start, end = self._skipped
+        at = end - 1
+        for _ in range(_MAX_ENTRY if start < end else 0):
+            at = block.rfind(b"\n", start, at)
+            if at < 0:
+                break
+        else:
+            start = max(start, at + 1)
+        if start < end:
+            lines = block[start : end - 1].split(b"\n")
+            self._recent.extend(line if len(line) < _MAX_KEPT else b"" for line in lines)
+        self._skipped = _NOTHING
+
     def _verdict(self) -> Iterator[Notice]:
         if self._undecided and not (self._libvirt or self._bad_known):
             raise NotALogError
         if self._bad:
             more = f"; {self._bad} lines that name a probe of RPC cannot be parsed" if self._bad > 1 else ""
             yield Notice(NoticeCode.BAD_LOG_LINE, self._first_bad + more)
-        elif self._empty:
-            yield Notice(NoticeCode.NO_RPC_LINES, _NO_RPC)
+        elif not (self._about_rpc or self._lengths.any):
+            yield Notice(NoticeCode.NO_RPC_LINES, _NO_RPC, severity="error" if self._empty else "note")
+        yield from self._lengths.conclusion()
+
+    def _wrong_length(self, line: bytes) -> Iterator[Notice]:
+        """Yield the explanation of an error about a length word."""
+        yield from self._lengths.notices(self._number, undress(line))
+        self._libvirt = self._libvirt or self._lengths.any
 
     def _message_line(self, match: re.Match[bytes]) -> Iterator[Item]:
         """Yield the items of a message that libvirt wrote to a file."""
@@ -204,8 +319,10 @@ class _Log:
             yield from self._note("none")
         self._headed.add("")
         self._recent.clear()
+        self._skipped = _NOTHING
         self._last.clear()
-        self._libvirt, self._empty = True, False
+        self._libvirt = self._about_rpc = True
+        self._empty = False
         values = dict(zip(NUMBERS, map(int, numbers), strict=True))
         try:
             yield from self._message(name.decode().lower(), time_ns, "", client.decode(), values)
@@ -219,23 +336,24 @@ class _Log:
         if self._waiting is not None:
             yield from self._next(line)
             return
-        self._last.clear()
+        self._keep()
         before = list(self._recent)
         text = undress(line)
         if (named := field(text)) is not None and named[0] in TEXTS and isinstance(named[1], str):
             self._enter(named[1], line, before)
             return
-        if '"' in text and (entries := objects(text)):
+        found = parse(text)
+        around = text[: found.head.start] if found.head else text
+        if '"' in around and (entries := objects(text)):
             yield from self._entries(entries, of_prefix(text[: text.find("{")]))
             return
-        found = parse(text)
         if found.records and not found.records[0].head and (joined := self._joined([line], before)):
             yield from self._accept(*joined)
             return
         yield from self._text(found, text)
         if found.records:
             line = text[found.records[-1].end :].encode()
-        if any(problem.open for problem in found.problems) or _PART.search(text):
+        if any(problem.open for problem in found.problems) or _PART.search(text.rstrip()):
             self._wait(line, () if found.records else before)
         elif not found.records:
             self._recent.append(line if len(line) < _MAX_KEPT else b"")
@@ -350,10 +468,16 @@ class _Log:
 
     def _again(self, line: bytes) -> Iterator[Item]:
         """Yield the items of a line that does not belong to those before it."""
-        if _TOKEN in line:
+        if any(token in line for token in _TOKENS):
             yield from self._candidate(line)
-        else:
-            self._recent.append(line if len(line) < _MAX_KEPT else b"")
+            return
+        if LENGTH_TOKEN in line:
+            yield from self._wrong_length(line)
+            return
+        self._keep()
+        self._recent.append(line if len(line) < _MAX_KEPT else b"")
+        if len(line) < _MAX_WRAPPED and _TOKEN_START.search(line, max(0, len(line) - _END)):
+            self._wait(line)
 
     def _give_up(self) -> Iterator[Item]:
         """Yield the items of lines that nothing completes."""
@@ -402,8 +526,10 @@ class _Log:
         for each in self._recent:
             self._head_line(each)
         self._recent.clear()
+        fields, context = None, around
         for entry in entries:
-            context = of_fields(entry.fields, around)
+            if entry.fields is not fields:
+                fields, context = entry.fields, of_fields(entry.fields, around)
             for line in entry.text.split("\n"):
                 found = parse(line)
                 if not entry.named:
@@ -428,7 +554,9 @@ class _Log:
         if stamp.cause is not None:
             yield from self._note(stamp.cause)
         self._recent.clear()
+        self._skipped = _NOTHING
         self._libvirt, self._empty = True, False
+        self._about_rpc = self._about_rpc or record.name.startswith("RPC_")
         self._last.append((record, context))
         yield from self._times(record, context, times)
 
@@ -456,6 +584,9 @@ class _Log:
             yield Notice(code, text, severity="note")
 
     def _items(self, record: Record, context: Context) -> Iterator[Item]:
+        if not record.name.startswith("RPC_"):
+            yield from _probe_event(record, context)
+            return
         values = record.values()
         time_ns = context.stamp.ns
         if record.kind in MESSAGES:
@@ -478,6 +609,37 @@ class _Log:
         yield from self._objects.message(kind, time_ns, process, client, data, length)
 
 
+def _probe_line(line: bytes) -> Record | None:
+    """Return the record of a probe that libvirt wrote to a file; None for any other line."""
+    match = _PROBE_LINE.match(line)
+    if match is None or _DRESSED.search(line):
+        return None
+    date, clock, fraction, zone, thread = (group.decode() for group in match.groups())
+    return headed(line.decode(), Head(0, match.end(), date, clock, fraction, zone, thread))
+
+
+def _probe_event(record: Record, context: Context) -> Iterator[ProbeEvent]:
+    """Yield the event of a probe that is not about RPC, if its numbers are numbers."""
+    arguments = dict[str, int | str]()
+    values = record.values()
+    for name, meaning in PROBES.get(record.kind, ()):
+        value = values[name]
+        if meaning in ("signed", "unsigned"):
+            if not _INTEGER.fullmatch(value):
+                return
+            arguments[name] = int(value)
+        else:
+            arguments[name] = value
+    if not arguments:
+        return
+    text = next((value for name, value in arguments.items() if name in ("msg", "reply", "event")), "")
+    cut = str(text).startswith("{") and not str(text).rstrip().endswith("}")
+    pid, thread = (
+        int(each) if each and each.isdecimal() else None for each in (context.process, context.thread)
+    )
+    yield ProbeEvent(record.kind, context.stamp.ns, pid, "", thread, arguments, cut)
+
+
 def _times(text: str) -> int:
     """Return how often a text states that the message was repeated."""
     match = _REPEATED.search(text)
@@ -488,12 +650,12 @@ def _variants(parts: list[bytes]) -> Iterator[tuple[str, int]]:
     """Yield the ways to join wrapped lines, and where the last one begins: a break replaced a blank, or
     nothing. Only the second is possible in quoted-printable text."""
     encoded = any(b"=3D" in part for part in parts)
-    texts = [MARKS.sub("", undress(part), count=1).rstrip() for part in parts]
-    if encoded:
-        texts = [text.removesuffix("=") for text in texts]
-    compact = "".join(texts).replace(" ", "")
-    if not is_complete(compact):
+    marks = ENCODED_MARKS if encoded else MARKS
+    texts = [marks.sub("", undress(part, encoded=encoded), count=1) for part in parts]
+    if not encoded:
+        texts = [text.rstrip() for text in texts]
+    if not is_complete(unescape("".join(texts)).replace(" ", "")):
         return
     for breaks in product(("",) if encoded else (" ", ""), repeat=len(parts) - 1):
         head = "".join(text + each for text, each in zip(texts, breaks, strict=False))
-        yield head + texts[-1], len(head)
+        yield unescape(head + texts[-1]), len(unescape(head))

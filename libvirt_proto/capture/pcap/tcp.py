@@ -12,6 +12,7 @@ from typing import Final
 
 from ...bounded import BoundedDict
 from ...events import Chunk, Connection, Connections, Direction
+from ...rpc.wire import MIN_FRAME
 from .packet import ACK, FIN, RST, SYN, Segment, endpoints, ports, reverse
 
 #: libvirt's registered ports: plain and TLS.
@@ -34,7 +35,7 @@ MAX_DONE: Final = 4096
 MAX_UNDECIDED_BYTES: Final = 65_536
 MAX_UNDECIDED_PIECES: Final = 256
 #: Number of first bytes of a direction that `admit` decides about.
-ADMIT_BYTES: Final = 28
+ADMIT_BYTES: Final = MIN_FRAME
 
 _MASK: Final = 0xFFFFFFFF
 _SYN_FIN_RST: Final = SYN | FIN | RST

@@ -85,9 +85,9 @@ def decrypting(items: Iterator[Item], capture: int, keylog: str, ports: frozense
                 tshark.kill()
                 raise
         errors.seek(0)
-        said = errors.read(65_536).decode("utf-8", "backslashreplace").splitlines()
+        report = errors.read(65_536).decode("utf-8", "backslashreplace").splitlines()
         if tshark.returncode > 0:
-            words = next((line for line in reversed(said) if not line.startswith("Running as user")), "")
+            words = next((line for line in reversed(report) if not line.startswith("Running as user")), "")
             yield Notice(NoticeCode.TSHARK_FAILED, f"tshark could not decrypt all of it: {words}")
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from ...errors import reason
 from .errors import TraceError
 from .notes import Notes, NotesError, read_notes
 from .provider import PROVIDER
@@ -228,4 +229,4 @@ def _identity(file: BinaryIO) -> tuple[int, int]:
 
 
 def _reason(error: OSError | NotesError) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return reason(error) if isinstance(error, OSError) else str(error)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...codec.limits import MAX_FRAME, MIN_FRAME
 from ...events import ConnectionEvent, Item, Notice, NoticeCode
+from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ..objects import FIELDS, MESSAGES, Objects, header
 from .formats import Format, FormatError, Values
 from .live import Reader, Selection, bytes_of, number_of, text_of

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from ...errors import reason
 from .errors import TraceError
 from .loaded import Binary, threads
 from .plan import Plan, Step, UprobeEvent
@@ -73,7 +74,7 @@ def mount() -> Path:
             errors="replace",
         )
     except OSError as error:
-        raise TraceError(f"tracefs is not mounted, and mount cannot be run: {error.strerror}") from None
+        raise TraceError(f"tracefs is not mounted, and mount cannot be run: {reason(error)}") from None
     if done.returncode:
         said = " ".join(done.stderr.split()) or "mount fails"
         raise TraceError(
@@ -218,7 +219,7 @@ def _nothing_left(rejected: list[Rejection]) -> str:
 
 def _reason(error: OSError) -> str:
     hint = " (kernel lockdown and containers forbid it)" if error.errno in (errno.EPERM, errno.EACCES) else ""
-    return f"{error.strerror}{hint}"
+    return f"{reason(error)}{hint}"
 
 
 def remove_leftovers(root: Path) -> list[str]:

@@ -4,24 +4,19 @@ Chunks."""
 from __future__ import annotations
 
 import re
-from struct import Struct
 from typing import Final, Literal
 
-from ...codec.limits import MIN_FRAME
 from ...events import Chunk, Connection, Connections, Direction
 from ...rpc.plausible import plausible_header
+from ...rpc.wire import CALL_TYPES, EVENT_TYPE, KEEPALIVE_PROGRAM, MIN_FRAME, PROGRAM_TYPE, REPLY_TYPES, START
 from .line import Label
 
 #: libvirt-sock, libvirt-sock-ro, libvirt-admin-sock, virtqemud-sock, virtlogd-sock, …; not the monitors of
 #: guests, which are below folders of that name, too.
 _LIBVIRT_PATH: Final = re.compile(r"(?:.*/)?@?(?:libvirt|virt[a-z]{1,20}d)-(?:[a-z]{1,20}-)?sock(?:-ro)?")
-_PROGRAM_TYPE: Final = Struct(">4xI8xi").unpack_from
-_KEEPALIVE: Final = 0x6B656570
-_CALLS: Final = (0, 4)
-_REPLIES: Final = (1, 5)
-_EVENT: Final = 2
+_program_type = PROGRAM_TYPE.unpack_from
 #: A plausible header. Its end completes another one that has not fully arrived.
-_EXAMPLE: Final = b"".join(word.to_bytes(4, "big") for word in (28, 1, 1, 1, 0, 0, 0))
+_EXAMPLE: Final = START.pack(MIN_FRAME, 1, 1, 1, 0, 0, 0)
 #: This many bytes of a header identify it where strace cut off the rest.
 _ENOUGH: Final = 12
 #: Maximum number of calls that wait until the side that sent them is known (keepalive comes from both).
@@ -180,12 +175,12 @@ class Socket:
             self.waiting.pop()
 
     def _role_by_header(self, sent: bool, head: bytes) -> None:
-        program, kind = _PROGRAM_TYPE(head)
-        if self.role is not None or (program == _KEEPALIVE and kind == _EVENT):
+        program, kind = _program_type(head)
+        if self.role is not None or (program == KEEPALIVE_PROGRAM and kind == EVENT_TYPE):
             return
-        if kind in _CALLS:
+        if kind in CALL_TYPES:
             self.role = "client" if sent else "server"
-        elif kind in _REPLIES or kind == _EVENT:
+        elif kind in REPLY_TYPES or kind == EVENT_TYPE:
             self.role = "server" if sent else "client"
         else:  # streams carry data both ways; most clients download
             self.role = "server" if sent else "client"

@@ -15,8 +15,8 @@ from typing import Final
 
 from ...blocks import LineTooLongError, Read, text_lines
 from ...bounded import BoundedDict
-from ...codec.limits import MAX_FRAME
 from ...events import Chunk, Connection, Direction, Item, Notice, NoticeCode
+from ...rpc.wire import MAX_FRAME
 from ..pcap.tcp import LIBVIRT_PORTS
 from .calls import CLONES, Call, Calls, Sending, shares
 from .descriptors import MAX_DESCRIPTORS

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--merge",
     is_flag=True,
-    help="Merge two recordings of the same connections, such as the client's and the server's, into one"
-    " timeline, and estimate the difference of their clocks.",
+    help="Merge two recordings of the same connections into one timeline.",
 )
 @click.option(
     "--jobs",
@@ -35,8 +34,7 @@ if TYPE_CHECKING:
     metavar="N",
     default=1,
     show_default=True,
-    help="Decode up to N files in parallel. The output stays in the order of the files, and uses the"
-    " temporary folder (TMPDIR).",
+    help="Decode up to N files in parallel.",
 )
 @show_options
 @options.record
@@ -47,41 +45,27 @@ def decode(ctx: click.Context, inputs: Inputs, show: OutputOptions, merge: bool,
     recognised by the contents. Several files are read one after the other; - is standard input.
 
     Filters can be repeated: a message is shown if it matches one of each kind. Programs, procedures and types
-    are given by name, by the symbol in libvirt's sources, by number, or as a pattern (domain_*); a procedure
-    may follow its program (qemu.domain_*). --conn accepts the number of a connection or a part of its name
-    (192.0.2.7, :40508).
+    are names, symbols, numbers or patterns; a procedure may follow its program (qemu.domain_*). --conn is the
+    number of a connection or a part of its name (:40508). A call that only its reply selects (--slower-than,
+    --object) is shown just before the reply.
 
-    -w records libvirt connections as a capture for Wireshark and this tool, including unix sockets and raw
-    streams, as TCP on 127.0.0.1 with port 16509, where Wireshark expects libvirt. Connections with addresses
-    and ports keep them. Filters do not apply to it.
-
-    With --exchanges an exchange is shown as soon as it is complete, if one of its messages passes the
-    filters. Events and keepalive are not part of an exchange and are left out; calls without a reply are
-    shown last.
-
-    --as-of reports at the end, on standard error, what an older libvirt would not understand of the messages
-    that were shown: procedures and fields that it lacks, and values over its limits.
-
-    --redact blanks secrets, and everything that cannot be decoded and may contain some, in the output and in
-    -w. Use it before you attach a capture to a bug report.
-
-    pretty truncates strings after 512 characters, bytes after 128 and arrays after 32 elements, and reports
-    the rest as a number.
+    -w records libvirt's connections, including unix sockets and raw streams, for Wireshark and this tool.
+    Filters do not apply to it. --exchanges shows each call once it is complete, and calls without a reply
+    last. pretty truncates long strings, bytes and arrays; --full does not.
 
     \b
     Examples:
       libvirt-proto decode capture.pcap
       libvirt-proto decode --procedure 'domain_get_*' --type reply capture.pcap
       libvirt-proto decode --errors-only --format monitor *.pcap
-      libvirt-proto decode -w libvirt.pcapng everything.pcap
+      libvirt-proto decode --exchanges --object vm1 --slower-than 50ms capture.pcap
+      libvirt-proto decode --frame 57 --context 3 capture.pcap
       libvirt-proto decode --redact -w report.pcapng everything.pcap
-      libvirt-proto decode --exchanges --format monitor capture.pcap
-      libvirt-proto decode --format jsonl capture.pcap | jq -r .procedure | sort | uniq -c
-      tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode --format pretty -
+      libvirt-proto decode --format json capture.pcap | jq -r .procedure
+      tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode -
       libvirt-proto decode --follow --format monitor growing.pcap
       libvirt-proto decode --merge client.pcap server.pcap
-      libvirt-proto decode --jobs 4 --format monitor monday.pcap tuesday.pcap wednesday.pcap
-      libvirt-proto decode --as-of 1.2.9 --format monitor -o /dev/null capture.pcap
+      libvirt-proto decode --as-of 1.2.9 -o /dev/null capture.pcap
 
     The exit status is 1 if the input had errors: a damaged file, lost bytes, malformed messages.
     """

@@ -36,9 +36,7 @@ _USE = re.compile(r"\b([A-Za-z]\w*)\b(?=\s+\*?\s*[A-Za-z])")
 @click.option(
     "--all", "all_users", is_flag=True, help=f"Name all procedures that use a type, not only {USERS}."
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print a JSON array: a type, or all procedures of this name."
-)
+@options.text_or_json("an array: a type, or all procedures of this name")
 @click.option(
     "--json-schema",
     "as_schema",
@@ -66,17 +64,17 @@ def describe(
       libvirt-proto describe remote_nonnull_domain
       libvirt-proto describe domain_get_info
       libvirt-proto describe qemu.domain_monitor_command
-      libvirt-proto describe remote.66 --json
+      libvirt-proto describe remote.66 --format json
       libvirt-proto describe --json-schema remote_domain_get_info_ret
     """
     if as_json and as_schema:
-        raise click.UsageError("--json and --json-schema exclude each other.")
+        raise click.UsageError("--format json and --json-schema exclude each other")
     graph = Graph(registry)
     described = _find(registry, graph, name)
     if not described:
         known = [*graph.types, *(p.name for program in registry.programs() for p in program.procedures)]
         hint = did_you_mean(name, known)
-        click.echo(f"libvirt-proto: there is no type or procedure {printable(name)!r}.{hint}", err=True)
+        click.echo(f"libvirt-proto: error: unknown type or procedure {printable(name)!r}.{hint}", err=True)
         ctx.exit(1)
     if as_schema:
         _print_schema(ctx, name, described)
@@ -192,7 +190,7 @@ def _print_schema(
         else:
             types[thing.name] = thing
     if not types:
-        click.echo(f"libvirt-proto: {printable(name)} has no payloads", err=True)
+        click.echo(f"libvirt-proto: error: {printable(name)} has no payloads", err=True)
         ctx.exit(1)
     schema = json_schema(name, types)
     click.echo(json.format(json.encode(schema), indent=2))
@@ -201,8 +199,8 @@ def _print_schema(
 def _facts(graph: Graph, thing: XdrType | tuple[Program, Procedure]) -> descriptions.Description:
     if isinstance(thing, tuple):
         made_of = graph.closure(type_.name for type_ in _payloads(thing[1]).values())
-        said = descriptions.with_history(graph.registry, descriptions.procedure(*thing))
-        return {**said, "types": [_type_facts(graph, name) for name in made_of]}
+        description = descriptions.with_history(graph.registry, descriptions.procedure(*thing))
+        return {**description, "types": [_type_facts(graph, name) for name in made_of]}
     made_of = [name for name in graph.closure([thing.name]) if name != thing.name]
     return {
         **descriptions.with_history(graph.registry, _type_facts(graph, thing.name)),
@@ -238,7 +236,7 @@ def _block(
 def _procedure_lines(graph: Graph, program: Program, procedure: Procedure, colour: Palette) -> Iterator[str]:
     lines = [f"{procedure.symbol} = {procedure.number}, {program.name}.{procedure.name}"]
     lines += [f"  {line}" for line in _history_lines(graph, descriptions.procedure(program, procedure))]
-    for key, value in descriptions.said_of(procedure.annotations).items():
+    for key, value in descriptions.annotations_of(procedure.annotations).items():
         values = value if isinstance(value, list) else [value]
         lines += [f"  @{key}: {one}" for one in values or ["none"]]
     for role in ("args", "ret", "msg"):
@@ -256,9 +254,9 @@ def _procedure_lines(graph: Graph, program: Program, procedure: Procedure, colou
         yield from _definitions(graph, names, colour)
 
 
-def _history_lines(graph: Graph, said: descriptions.Description) -> Iterator[str]:
+def _history_lines(graph: Graph, description: descriptions.Description) -> Iterator[str]:
     """When a thing came, and what happened to it, a line each."""
-    known = descriptions.with_history(graph.registry, said)
+    known = descriptions.with_history(graph.registry, description)
     if (since := descriptions.addition(known)) is not None:
         yield f"since libvirt {since}" if since[0].isdecimal() else f"since: {since}"
     yield from (event["text"] for event in known.get("history", []))
@@ -271,8 +269,8 @@ def _definitions(graph: Graph, names: list[str], colour: Palette) -> Iterator[st
     all_names = graph.closure(names)
     constants = graph.constants(all_names)
     for name, value in constants.items():
-        said = graph.events(name)
-        note = f" {colour.quiet}/* {'; '.join(said)} */{colour.off}" if said else ""
+        events = graph.events(name)
+        note = f" {colour.quiet}/* {'; '.join(events)} */{colour.off}" if events else ""
         yield f"const {name} = {value};{note}"
     for index, name in enumerate(all_names):
         if index or constants:

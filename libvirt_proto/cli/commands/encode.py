@@ -49,9 +49,10 @@ def encode(
     color: str,
     output: Path | None,
 ) -> None:
-    """Encode messages in JSON lines, as written by `decode --format jsonl`, to wire bytes. Without FILE, or
-    with -, standard input is read. Lengths, counts and padding are computed; unedited lines give the original
-    bytes. Use the same definitions as for decoding.
+    """Encode messages in JSON lines, as written by `decode --format jsonl`, to wire bytes. Pretty-printed and
+    concatenated JSON and arrays are accepted, too. Without FILE, or with -, standard input is read. Lengths,
+    counts and padding are computed; unedited lines give the original bytes. Use the same definitions as for
+    decoding.
 
     raw and hex contain all messages in the order of the lines, whatever their connection and direction. To
     get the bytes of one side, select it with --conn (a number in order of appearance, or a part of the name)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 TOP: Final = 5
 #: Number of types of one layout that are named without --all.
 NAMED: Final = 4
+#: Number of bytes that identify another protocol.
+_START: Final = 4096
 
 
 def _size(_ctx: click.Context, _option: click.Parameter, word: str | None) -> int | None:
@@ -52,8 +54,8 @@ def _size(_ctx: click.Context, _option: click.Parameter, word: str | None) -> in
 @click.option(
     "--input-format",
     type=click.Choice(["raw", "hex"]),
-    help="Read FILE as this instead of recognising it: raw is binary, hex is any form of bytes as text."
-    " Decimal numbers, text and base64 that are not a message need hex.",
+    help="Read FILE as raw (binary) or hex (bytes as text; numbers, text and base64 that are not a message"
+    " need it).",
 )
 @click.option(
     "--format",
@@ -72,6 +74,7 @@ def _size(_ctx: click.Context, _option: click.Parameter, word: str | None) -> in
     help="Show the N best guesses of each kind.",
 )
 @click.option("--all", "everything", is_flag=True, help="Show all guesses, with the names of all types.")
+@options.printed_to_file
 @options.definitions
 @options.colour
 @click.pass_context
@@ -87,10 +90,10 @@ def guess(
     registry: Registry,
     color: str,
 ) -> None:
-    """Identify unknown bytes: messages, headers without a payload or without a length word, and payloads with
-    their possible types. FILE is binary (a core file, a piece of memory) or bytes as text: hex, dumps (xxd,
-    od, hexdump, gdb, …), literals of programming languages, base64. Without it, or with -, standard input is
-    read.
+    """Identify unknown bytes: messages, headers without a payload or without a length word, payloads with
+    their possible types, and the first bytes of other protocols. FILE is binary (a core file, a piece of
+    memory) or bytes as text: hex, dumps (xxd, od, hexdump, gdb, …), literals of programming languages,
+    base64. Without it, or with -, standard input is read.
 
     Messages are searched for at every byte. Types are tried at the first byte (see --offset), up to 64 KiB;
     they must be canonical XDR, to the last byte or to some remaining bytes.
@@ -113,6 +116,7 @@ def guess(
     from ...guess.search import Search
     from ...guess.words import strength
     from ...rpc.names import Names
+    from ...rpc.wronglength import explain_start
 
     name = "standard input" if file == "-" else file
     problems: list[Notice] = []
@@ -121,19 +125,21 @@ def guess(
         whole = bool(runs) and runs[0].size == len(data) and not runs[0].messages[0].headless
         small = len(data) <= MAX_BYTES
         payloads = [] if whole or not small else Payloads(registry).rank(data[:])
+        protocol = None if runs else explain_start(data[:_START], registry.programs())
         size = len(data)
     names = Names(registry)
     if format_ == "json":
-        _print_json(size, runs, payloads if everything else payloads[:top], names)
+        _print_json(size, protocol, runs, payloads if everything else payloads[:top], names)
     else:
         skipped = "they are messages" if whole else "" if small else f"more than {MAX_BYTES:,} bytes"
         shown = _Text(options.stdout_palette(color), registry, names, offset, everything)
         shown.head(name, size)
+        shown.protocol(protocol)
         shown.runs(runs, run_count)
         shown.payloads(payloads, top, skipped)
     for problem in problems:
         click.echo(notices.line(problem, name, options.palette(color, sys.stderr)), file=styled(sys.stderr))
-    recognised = runs or any(strength(payload.bits) != "none" for payload in payloads[:1])
+    recognised = runs or protocol or any(strength(payload.bits) != "none" for payload in payloads[:1])
     ctx.exit(0 if recognised and all(problem.severity == "note" for problem in problems) else 1)
 
 
@@ -169,6 +175,11 @@ class _Text:
     def head(self, name: str, size: int) -> None:
         """Yield a line about the input."""
         click.echo(f"{printable(name)}: {amount(size, 'byte')}")
+
+    def protocol(self, protocol: str | None) -> None:
+        """Print the protocol of bytes that are not libvirt's."""
+        if protocol is not None:
+            self._section(f"Protocol: {printable(protocol)}")
 
     def runs(self, runs: list[Run], count: int) -> None:
         """Yield lines about messages and headers."""
@@ -228,7 +239,9 @@ class _Text:
             self._detail(f"… {count:,} more guesses (--all)")
 
 
-def _print_json(size: int, runs: list[Run], payloads: list[Payload], names: Names) -> None:
+def _print_json(
+    size: int, protocol: str | None, runs: list[Run], payloads: list[Payload], names: Names
+) -> None:
     from msgspec import json
 
     from ...guess import words
@@ -236,6 +249,7 @@ def _print_json(size: int, runs: list[Run], payloads: list[Payload], names: Name
 
     found = {
         "bytes": size,
+        "protocol": protocol,
         "messages": [
             {
                 "offset": run.offset,

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import fnmatch
+import shutil
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from ...errors import UnknownName
 from ...filters import program_numbers
+from ...presenters import table
+from ...similar import did_you_mean
 from .. import complete as names
-from .. import descriptions, options
+from .. import descriptions, meanings, options
 
 if TYPE_CHECKING:
     from ...registry import Module, Registry
 
+#: `@acl: none`, as a word.
+NO_PERMISSION: Final = "none"
 #: What can be listed: the columns of its table, keys of its facts.
 COLUMNS = {
     "programs": ("name", "number", "version", "procedures", "symbol"),
@@ -22,6 +29,12 @@ COLUMNS = {
     "types": ("kind", "name", "file", "min_size", "max_size"),
     "enums": ("name", "file", "members"),
 }
+
+
+#: Columns that a narrow terminal lacks, in the order in which they are left out.
+DROPS = {"symbol": 1, "msg": 1, "ret": 2, "file": 3}
+#: Columns of numbers.
+NUMBERS = frozenset(("number", "version", "procedures", "min_size", "max_size", "members"))
 
 
 @click.command("list")
@@ -34,18 +47,37 @@ COLUMNS = {
     multiple=True,
     help="Only what this program has (repeatable, patterns).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per line of the table.")
+@click.option(
+    "--acl",
+    "permissions",
+    metavar="PERMISSION",
+    shell_complete=names.permissions,
+    multiple=True,
+    help="Only procedures that require this permission (domain:read, domain:*), or none. May be repeated.",
+)
+@options.text_or_json("an array, one object per line of the table")
+@options.wide
 @options.definitions
 @options.colour
-def list_(what: str, words: tuple[str, ...], as_json: bool, registry: Registry, color: str) -> None:
-    """List all programs, procedures, types or enums of the definitions. On a terminal this is a table;
-    anywhere else the same columns are separated by tabs, without a head. Sizes are in bytes on the wire.
+def list_(
+    what: str,
+    words: tuple[str, ...],
+    permissions: tuple[str, ...],
+    as_json: bool,
+    wide: bool,
+    registry: Registry,
+    color: str,
+) -> None:
+    """List all programs, procedures, types or enums of the definitions. On a terminal this is a table that
+    fits it; anywhere else the same columns are separated by tabs, without a head. Sizes are in bytes on the
+    wire.
 
     \b
     Examples:
       libvirt-proto list programs
       libvirt-proto list procedures --program qemu
-      libvirt-proto list types --json | jq 'max_by(.min_size)'
+      libvirt-proto list procedures --acl domain:read
+      libvirt-proto list types --format json | jq 'max_by(.min_size)'
       libvirt-proto list enums --release 0.9.7
     """
     try:
@@ -53,22 +85,31 @@ def list_(what: str, words: tuple[str, ...], as_json: bool, registry: Registry, 
     except UnknownName as error:
         raise click.UsageError(str(error)) from None
     rows = _rows(registry, what, wanted)
+    if permissions:
+        if what != "procedures":
+            raise click.UsageError("--acl requires procedures")
+        required = _required(registry, permissions)
+        rows = [row for row in rows if required & _permissions_of(row)]
     if as_json:
         from msgspec import json
 
         click.echo(json.format(json.encode(rows), indent=2))
         return
-    table = [[_cell(row, column) for column in COLUMNS[what]] for row in rows]
+    names = COLUMNS[what]
+    cells = [[_cell(row, column) for column in names] for row in rows]
     if not sys.stdout.isatty():
-        for line in table:
+        for line in cells:
             click.echo("\t".join(line))
         return
-    colour = options.palette(color, sys.stdout)
-    head = [column.replace("_", " ") for column in COLUMNS[what]]
-    widths = [max(map(len, column)) for column in zip(head, *table, strict=True)]
-    click.echo(f"{colour.field}{_line(head, widths)}{colour.off}", color=True)
-    for line in table:
-        click.echo(_line(line, widths))
+    columns = [
+        table.Column(
+            name.replace("_", " "), texts, DROPS.get(name), right=name in NUMBERS, cut=name not in NUMBERS
+        )
+        for name, texts in zip(names, zip(*cells, strict=True), strict=True)
+    ]
+    width = table.WIDE if wide else shutil.get_terminal_size().columns
+    for text in table.lines(columns, width, options.palette(color, sys.stdout)):
+        click.echo(text, color=True)
 
 
 def _rows(registry: Registry, what: str, wanted: set[int] | None) -> list[descriptions.Description]:
@@ -95,6 +136,26 @@ def _rows(registry: Registry, what: str, wanted: set[int] | None) -> list[descri
             return [_enum(module, name) for module in modules for name in module.enums]
 
 
+def _required(registry: Registry, words: Iterable[str]) -> set[str]:
+    """Return the permissions that words and patterns name. Raises click.UsageError for an unknown one."""
+    known = [*meanings.permissions(registry), NO_PERMISSION]
+    found: set[str] = set()
+    for word in words:
+        matches = fnmatch.filter(known, meanings.permission(word) or word)
+        if not matches:
+            raise click.UsageError(f"unknown permission {word!r}.{did_you_mean(word, known)}")
+        found.update(matches)
+    return found
+
+
+def _permissions_of(row: descriptions.Description) -> set[str]:
+    """Return the permissions of a procedure without their conditions; `none` for one that requires none."""
+    rules = [*(row.get("acl") or ()), *(row.get("aclfilter") or ())]
+    if not rules and row.get("acl") is not None:
+        return {NO_PERMISSION}
+    return {":".join(rule.split(":")[:2]) for rule in rules}
+
+
 def _enum(module: Module, name: str) -> descriptions.Description:
     members = {member: int(value) for member, value in module.enums[name].__members__.items()}
     return {"kind": "enum", "name": name, "file": module.file, "members": members}
@@ -107,8 +168,3 @@ def _cell(row: descriptions.Description, column: str) -> str:
     if row["kind"] == "program" and column == "number":
         return f"{value:#010x}"
     return "-" if value is None else str(value)
-
-
-def _line(cells: list[str], widths: list[int]) -> str:
-    pairs = zip(cells, widths, strict=True)
-    return "  ".join(f"{c:>{w}}" if c.isdecimal() else f"{c:<{w}}" for c, w in pairs).rstrip()

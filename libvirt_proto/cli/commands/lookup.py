@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ...similar import did_you_mean
 from ...text import printable
 from .. import complete as names
 from .. import descriptions, meanings, options
@@ -49,7 +48,7 @@ def _is_negative(word: str) -> bool:
 
 @click.command(cls=_LookupCommand)
 @click.argument("words", metavar="WORD...", nargs=-1, required=True, shell_complete=names.lookup_words)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per meaning.")
+@options.text_or_json("an array, one object per meaning")
 @click.option("--all", "everything", is_flag=True, help="Shorten no list.")
 @options.definitions
 @options.colour
@@ -63,8 +62,8 @@ def lookup(
     color: str,
 ) -> None:
     """Explain numbers and names of the protocol: programs, procedures, types, enums, constants, permissions,
-    and the functions, enums and error codes of libvirt's public API. A WORD may also be a pasted error
-    message or log line, or the bytes of a message in any form that decode reads.
+    and the functions, enums and error codes of the public API. A WORD may also be a pasted error message or
+    log line, or the bytes of a message in any form that decode reads.
 
     Numbers may be in any base, and negative. All meanings are listed, including values that constants had in
     older releases. A procedure can follow its program (qemu.domain_monitor_command, remote.66), a number its
@@ -90,14 +89,14 @@ def lookup(
         rows = [{"query": word, **meaning} for word, meant in found.items() for meaning in meant]
         click.echo(json.format(json.encode(rows), indent=2))
     else:
-        pages = _Pages(options.palette(color, sys.stdout), None if everything else _LINES)
+        pages = Pages(options.palette(color, sys.stdout), None if everything else _LINES)
         text = "\n\n".join("\n".join(block) for meant in found.values() for block in pages.blocks(meant))
         if text:
             click.echo(text, color=True)
     unknown = [word for word, meant in found.items() if not meant]
     for word in unknown:
-        hint = did_you_mean(word, meanings.known_names(registry))
-        click.echo(f"libvirt-proto: {printable(word)!r} means nothing here.{hint}", err=True)
+        hint = meanings.similar_to(registry, word)
+        click.echo(f"libvirt-proto: error: unknown number or name {printable(word)!r}.{hint}", err=True)
     ctx.exit(1 if unknown else 0)
 
 
@@ -124,7 +123,7 @@ def _quoted(registry: Registry, text: str) -> list[Description]:
     return quotes.of(registry, text)
 
 
-class _Pages:
+class Pages:
     """The meanings of a word as blocks of lines. Lists have at most `limit` lines (None: no limit)."""
 
     def __init__(self, colour: Palette, limit: int | None) -> None:
@@ -188,11 +187,15 @@ def _facts(meaning: Description) -> Description:
     if "min_size" in rest:
         rest["size"] = size(rest.pop("min_size"), rest.pop("max_size"))
     if "last" in rest:
-        rest["releases"] = f"{rest.pop('first')} to {rest.pop('last')}"
+        rest["releases"] = _span(rest.pop("first"), rest.pop("last"))
         rest["now"] = rest.pop("now")
     if "history" in rest:
         rest["history"] = rest.pop("history")  # last
     return rest
+
+
+def _span(first: str, last: str) -> str:
+    return first if first == last else f"{first} to {last}"
 
 
 def _spell(meaning: Description, key: str, value: object) -> str:
@@ -218,9 +221,10 @@ def _columns(meaning: Description) -> tuple[str, ...]:
     """Return the cells after the name in the line of a table."""
     match meaning["kind"]:
         case "constant":
-            return ("; ".join(event["text"] for event in meaning.get("history", [])),)
+            changes = [e["text"] for e in meaning.get("history", []) if e.get("what") == "number"]
+            return ("".join(changes[-1:]),)
         case "former value":
-            return f"{meaning['first']} to {meaning['last']}", f"now {meaning['now'] or 'removed'}"
+            return _span(meaning["first"], meaning["last"]), f"now {meaning['now'] or 'removed'}"
         case _:
             first, *more = meaning["fields"] or [""]
             return meaning["enum"], f"{first} and {len(more)} more" if more else first

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
+from ...errors import reason
 from ...text import printable
 from .. import options
 from ..inputs import check_record, live, recording
@@ -221,9 +222,7 @@ async def _relay(listen_at: Address, connect_to: Address, mode: int | None, deco
     except OSError as error:
         if decoder.ident is not None:  # listening was possible
             raise
-        raise click.ClickException(
-            printable(f"cannot listen on {listen_at}: {error.strerror or error}.")
-        ) from None
+        raise click.ClickException(printable(f"cannot listen on {listen_at}: {reason(error)}")) from None
 
 
 def _wake(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

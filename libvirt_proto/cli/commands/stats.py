@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -21,24 +22,21 @@ if TYPE_CHECKING:
     from ...registry import Registry
 
 
+#: Options that decide about messages and their numbers, for the commands that show them.
+_READING: Final = ("--port", "--keylog", "--redact", "--release", "--defs", "--package", "--define")
+
+
 @click.command(cls=options.RedactingCommand)
 @inputs_option
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(("table", "json")),
+    type=options.Format("table", "json", text="table"),
     help="table: for people; json: one JSON object with all figures. Default: table on a terminal, otherwise"
     " json.",
 )
-@click.option(
-    "--top",
-    type=click.IntRange(0),
-    metavar="N",
-    default=10,
-    show_default=True,
-    help="Number of rows: of the slowest exchanges, of the values closest to their limits and (table) of"
-    " connections and calls without a reply.",
-)
+@options.top
+@options.wide
 @options.redact
 @options.definitions
 @options.colour
@@ -49,6 +47,7 @@ def stats(
     inputs: Inputs,
     format_: str | None,
     top: int,
+    wide: bool,
     redact: What | None,
     registry: Registry,
     color: str,
@@ -60,8 +59,8 @@ def stats(
     Per procedure: calls, errors, bytes each way, and latencies (minimum, mean, the 50th, 90th and 99th
     percentile, maximum). Then streams and events; errors by code; the negotiation of each connection; the
     lists, strings and messages closest to their limits; calls without a reply; and the slowest exchanges.
-    Tables fit the terminal's width; JSON has everything, in nanoseconds and bytes. An interrupt (Ctrl-C)
-    shows the figures so far.
+    Below failed, unanswered and slow calls is the command that shows them. Tables fit the terminal's width;
+    JSON has everything, in nanoseconds and bytes. An interrupt (Ctrl-C) shows the figures so far.
 
     \b
     Examples:
@@ -79,7 +78,7 @@ def stats(
     format_ = format_ or ("table" if on_terminal else "json")
     palette = options.stdout_palette("never" if output and color == "auto" else color)
     status = Status(options.palette(color, sys.stderr), bar=sys.stderr.isatty(), summary=False)
-    measure = Measure(registry, top, redact)
+    measure = Measure(registry, top, redact, decode=("libvirt-proto", "decode", *_reading_options(ctx)))
     interrupted = False
     with destination(output) as out:
         with status:
@@ -92,10 +91,22 @@ def stats(
             except KeyboardInterrupt:
                 interrupted = True
         statistics = measure.finish(status.notices)
-        fit = output is None
+        fit = output is None and not wide
         for text in rendered(statistics, as_json=format_ == "json", top=top, palette=palette, fit=fit):
             out.write(text)
         out.flush()
     if interrupted:
         raise KeyboardInterrupt
     ctx.exit(1 if status.problems else 0)
+
+
+def _reading_options(ctx: click.Context) -> Iterator[str]:
+    """Yield the options that decide about the messages and their numbers, as they were given."""
+    for option in ctx.command.params:
+        values = ctx.params.get(option.name or "")
+        if not isinstance(option, click.Option) or max(option.opts, key=len) not in _READING or not values:
+            continue
+        if isinstance(values, dict):
+            values = [f"{name}={value}" for name, value in values.items()]
+        for value in values if isinstance(values, tuple | list) else (values,):
+            yield f"{max(option.opts, key=len)}={value}"

@@ -42,32 +42,25 @@ def trace(
 ) -> None:
     """Show the messages of running daemons and clients, as they send and receive them.
 
-    The command reads libvirt's static probes through the kernel's tracefs: unix sockets and TLS connections
-    are shown in the clear, nothing is restarted, and neither SystemTap nor a kernel module is needed. It
-    requires root, and a libvirt that was built with probes (most are). "begin" on standard error means that
-    the probes are armed; SIGINT (Ctrl-C) and SIGTERM end the trace and remove them.
+    The command reads libvirt's static probes through tracefs: unix sockets and TLS connections are shown in
+    the clear, and nothing is restarted. It requires root, and a libvirt built with probes (most are). "begin"
+    on standard error means that the probes are armed; SIGINT (Ctrl-C) and SIGTERM remove them.
 
-    By default, probes are those of the libvirt.so.0 that running processes have loaded, and of their programs
-    (a daemon's own file has the probes of authentication); --library names other files. Processes that start
-    later are covered if they load one of the same files. A connection is named after the process seen at one
-    of its ends: a daemon and its client on one machine are two connections.
+    By default, probes are those of the libvirt.so.0 that running processes have loaded, and of their
+    programs; --library names other files. Processes that start later are covered if they load one of the
+    same files. A daemon and its client on one machine are two connections.
 
-    Messages are truncated after 2,560 bytes; fields before that are shown. --client-only and --server-only
-    leave out sockets that no connection uses yet. Filters, -o and -w are those of decode. -w and -o may
-    contain secrets that never appear on a network: --redact blanks them.
+    Messages are truncated after 2,560 bytes. Filters, -o and -w are those of decode. -w and -o may contain
+    secrets that never appear on a network: --redact blanks them.
 
     \b
     Examples:
-      libvirt-proto trace
-      libvirt-proto trace --server-only --format monitor
       libvirt-proto trace --comm virsh --exchanges -w virsh.pcapng
       libvirt-proto trace --server-only --stats
-      libvirt-proto trace --probes --library /usr/lib/x86_64-linux-gnu/libvirt.so.0
       libvirt-proto trace --print-commands | less
 
-    The commands below show libvirt's other probes.
-
-    The exit status is 1 if events were lost, messages were malformed, or tracing is not possible here.
+    The commands below show libvirt's other probes. The exit status is 1 if events were lost, messages were
+    malformed, or tracing is impossible.
     """
     from ...capture.probes import live as probes
     from ...capture.probes.rpc_events import RpcReader

@@ -31,7 +31,7 @@ def _output(command: Command) -> Command:
     @click.option(
         "--format",
         "format_",
-        type=click.Choice(["monitor", "jsonl"]),
+        type=options.Format("monitor", "jsonl", text="monitor", json="jsonl"),
         help="monitor: one line per event, as in our SystemTap scripts; jsonl: one JSON object per event."
         " Default: monitor on a terminal, otherwise jsonl.",
     )

@@ -135,6 +135,10 @@ def test_detects_strace(line: bytes) -> None:
         (b"read(4, buffer, 4);\n", "text"),
         (b"See read(2) and write(2).\n", "text"),
         (b"2026-11-22 21:45:10.120+0000: 19725: info : f:1 : RPC_CLIENT_MSG_RX: len=28 (x) = 0\n", "text"),
+        (
+            b"$1 = foo(bar) = 3\nfoo(bar) = 3\n2026-11-22 21:45:10.120+0000: 1: info : RPC_CLIENT_NEW: a\n",
+            "text",
+        ),
         (b"deadbeef00\n", "hex"),
         (message(b"\nread(4, 0x7ffd, 4) = 4\n"), "raw"),
     ],

@@ -9,11 +9,12 @@ from struct import unpack
 
 import pytest
 
+import libvirt_proto
 from libvirt_proto.capture import objects
 from libvirt_proto.capture.log import source
 from libvirt_proto.capture.log.source import log_chunks
 from libvirt_proto.capture.sources import read_source
-from libvirt_proto.events import Chunk, ConnectionEvent, Item, Notice
+from libvirt_proto.events import Chunk, ConnectionEvent, Item, Notice, ProbeEvent
 
 START = "2026-11-22 21:45:10.120+0000: 19725: info : "
 NS = 1_795_383_910_120_000_000
@@ -298,6 +299,9 @@ NEW = "RPC_CLIENT_NEW: client=0x1 sock=0x2"
         f"virDomainDefineXML:1 : xml=<description>{NEW}</description>",
         f"virDomainDefineXML:1 : xml={START.partition(' ')[2].partition(' ')[2]}{NEW}",
         "x" * 500 + f": {NEW}",
+        f'virFoo:1 : {{"msg": "{NEW}"}}',
+        f'virFoo:1 : MESSAGE="{NEW}"',
+        f'virFoo:1 : a,"{NEW}"',
     ],
 )
 def test_value_of_a_record_cannot_forge_another(line: str) -> None:
@@ -358,3 +362,128 @@ def test_number_of_objects_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "_MAX_OBJECTS", 2)
     items = read(*(line for n in range(4) for line in session(f"0xa{n}", f"0xb{n}", 5000 + n)[:3]))
     assert [chunk.connection.id for chunk in chunks(items) if chunk.end] == [1, 1, 2, 2]
+
+
+QEMU = [
+    'f:1 : QEMU_MONITOR_SEND_MSG: mon=0x7f01 msg={"execute":"getfd","id":"libvirt-1"}\r\n fd=34',
+    'f:1 : QEMU_MONITOR_RECV_REPLY: mon=0x7f01 reply={"return": {}, "id": "libvirt-1"}',
+    'f:1 : QEMU_MONITOR_RECV_EVENT: mon=0x7f01 event={"event": "STOP", "data": "a b=c"}',
+]
+
+
+def test_lines_of_the_monitor_and_the_event_loop() -> None:
+    items = read(
+        CALL,
+        *QEMU,
+        "f:1 : QEMU_MONITOR_IO_WRITE: mon=0x7f01 buf={} len=93 ret=93 errno=0",
+        "f:1 : EVENT_POLL_UPDATE_HANDLE: watch=9 events=-1",
+        "f:1 : EVENT_GLIB_ADD_TIMEOUT: timer=3 frequency=-1 cb=0x7f opaque=(nil) ff=(nil)",
+    )
+    assert [
+        (item.kind, item.arguments, item.time_ns, item.thread, item.pid, item.cut)
+        for item in items[1:]
+        if isinstance(item, ProbeEvent)
+    ] == [
+        (kind, arguments, NS, 19725, None, False)
+        for kind, arguments in (
+            (
+                "qemu_monitor_send_msg",
+                {"mon": "0x7f01", "msg": '{"execute":"getfd","id":"libvirt-1"}', "fd": 34},
+            ),
+            ("qemu_monitor_recv_reply", {"mon": "0x7f01", "reply": '{"return": {}, "id": "libvirt-1"}'}),
+            ("qemu_monitor_recv_event", {"mon": "0x7f01", "event": '{"event": "STOP", "data": "a b=c"}'}),
+            ("event_poll_update_handle", {"watch": 9, "events": -1}),
+            (
+                "event_glib_add_timeout",
+                {"timer": 3, "frequency": -1, "cb": "0x7f", "opaque": "(nil)", "ff": "(nil)"},
+            ),
+        )
+    ]
+    assert len(items) == 6
+
+
+def test_log_about_the_monitor_only() -> None:
+    *events, notice = read(*QEMU)
+    assert len(events) == 3
+    assert isinstance(notice, Notice)
+    assert (notice.code, notice.severity) == ("no-rpc-lines", "note")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (f"Nov 22 21:45:08 host libvirtd[1]: message repeated 3 times: [ {CALL}]\n", 3),
+        (
+            f"Nov 22 21:45:08 host libvirtd[1]: {CALL}\nNov 22 21:45:09 host last message repeated 2 times\n",
+            3,
+        ),
+        (f"Nov 22 21:45:08 host libvirtd[1]: {CALL}\nhello\nNov 22 host last message repeated 2 times\n", 1),
+    ],
+)
+def test_repeated_messages_count(text: str, count: int) -> None:
+    assert len(chunks(read_text(text))) == count
+
+
+def test_number_of_repetitions_is_limited() -> None:
+    items = read_text(f"Nov 22 21:45:08 host libvirtd[1]: message repeated 4000000000 times: [ {CALL}]\n")
+    assert len(chunks(items)) == 100
+    assert notices(items)[-1] == (
+        "bad-log-line",
+        "line 1: RPC_SERVER_CLIENT_MSG_RX: was repeated 4000000000 times, 100 are shown",
+    )
+
+
+@pytest.mark.parametrize(
+    ("start", "text"),
+    [
+        (
+            "2011-11-09 10:11:12.123: 4711: debug : ",
+            "these times have no zone, or only its name, and are read as UTC",
+        ),
+        ("Sun 2026-11-22 22:45:08 CET host libvirtd[1]: ", "these times have no zone, or only its name,"),
+        ("Nov 22 21:45:08 host libvirtd[1]: ", "these times have no year"),
+        ("[ 1234.567890] host libvirtd[1]: ", "these times count from the start of the machine"),
+        ("libvirtd[1]: ", "these lines have no time"),
+    ],
+)
+def test_notes_state_what_times_lack(start: str, text: str) -> None:
+    items = read(CALL, CALL, start=start)
+    assert [words for _, words in notices(items)] == [notices(items)[0][1]]
+    assert notices(items)[0][1].startswith(text)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        START,
+        START.replace(" ", "T", 1).replace("+0000", "Z"),
+        START.replace("21:45", "18:15").replace("+0000", "-03:30"),
+    ],
+)
+def test_times_with_a_zone_have_no_note(start: str) -> None:
+    (chunk,) = read(CALL, start=start)
+    assert isinstance(chunk, Chunk)
+    assert chunk.time_ns == NS
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_text_in_utf_16(encoding: str) -> None:
+    text = "" if encoding == "utf-16" else "\ufeff"
+    items = list(read_source(io.BytesIO(f"{text}{START}{CALL}\r\n".encode(encoding)), "log"))
+    assert items == read(CALL)
+
+
+def test_joins_at_most_four_lines() -> None:
+    words = CALL.split(" ")
+    wrapped = f"{START}\n" + "\n".join(" ".join(words[at : at + 2]) for at in range(0, 9, 2)) + "\n"
+    items = read_text(wrapped)
+    assert chunks(items) == []
+    assert [code for code, _ in notices(items)] == ["bad-log-line"]
+
+
+def test_redacts_the_monitor() -> None:
+    text = f'{START}f:1 : QEMU_MONITOR_SEND_MSG: mon=0x1 msg={{"password": "S3cret"}} fd=-1\n'
+    with libvirt_proto.open(text.encode(), redact="secrets") as capture:
+        (event,) = capture.timeline()
+    assert isinstance(event, ProbeEvent)
+    assert event.arguments == {"mon": "0x1", "msg": '{"password": "xxxxxx"}', "fd": -1}

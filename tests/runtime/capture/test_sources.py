@@ -196,8 +196,8 @@ def test_verdict_on_other_text_comes_at_its_end(data: bytes) -> None:
 def test_reports_unreadable_files(tmp_path: Path) -> None:
     for path, words in (
         (str(tmp_path / "none"), "no such file"),
-        (str(tmp_path), "is a folder, not a file"),
-        ("a\0b", "is not a file name"),
+        (str(tmp_path), "expected a file, got a folder"),
+        ("a\0b", "expected a file name"),
         (str(tmp_path / ("x" * 300)), "file name too long"),
     ):
         with pytest.raises(SourceError) as caught:

@@ -234,7 +234,7 @@ def test_continues_after_unreadable_file(captures: Path, tmp_path: Path) -> None
     [
         ([], "missing argument 'FILE...'"),
         (["/nonexistent"], "/nonexistent: no such file"),
-        (["."], ". is a folder"),
+        (["."], ".: expected a file, got a folder"),
         (["--program", "remot", "-"], "Did you mean 'remote'?"),
         (["--type", "replay", "-"], "Did you mean 'reply'?"),
         (["--port", "0", "-"], "--port"),
@@ -323,7 +323,7 @@ def test_encrypted_connections_are_counted(tmp_path: Path) -> None:
     file.write_bytes(packets.pcap([*talk.handshake(), talk.packet("c2s", hello), *talk.close()]))
     shown = on_terminal("decode", "--color", "never", str(file))
     assert "note: TLS: encrypted; with a key log (--keylog FILE) tshark can decrypt it" in shown
-    assert shown.endswith("── 0 messages, 0 connections, 1 encrypted connection, no problems\n")
+    assert shown.endswith("── 0 messages, 0 connections, 1 encrypted connection\n")
     assert decode(str(file)).exit_code == 0
 
 

@@ -43,6 +43,30 @@ def test_copy_of_capture_gives_equal_lines(captures: Path, tmp_path: Path, name:
     assert decoded(copy) == lines
 
 
+def test_accepts_json_in_other_layouts(captures: Path) -> None:
+    lines = decoded(captures / "virsh-domname.pcap")
+    expected = run("encode", "--format", "hex", stdin=lines).stdout
+    assert expected.count("\n") == 18
+    each = objects(lines)
+    for other in (
+        "\n".join(json.dumps(one, indent=2) for one in each),
+        "".join(map(json.dumps, each)),
+        json.dumps(each, indent=2),
+        json.dumps(each),
+    ):
+        result = run("encode", "--format", "hex", stdin=other.encode())
+        assert (result.exit_code, result.stderr, result.stdout) == (0, "", expected)
+
+
+def test_error_in_pretty_printed_json_has_the_line_of_its_object(captures: Path) -> None:
+    first, second, *_ = objects(decoded(captures / "virsh-domname.pcap"))
+    text = "\n".join(json.dumps(one, indent=1) for one in (first, second | {"type": "cal"}, first))
+    result = run("encode", "--format", "hex", stdin=text.encode())
+    assert result.exit_code == 1
+    assert f"line {len(first) + 3}, type: expected a number or one of call, reply" in result.stderr
+    assert result.stdout.count("\n") == 2
+
+
 def test_connections_with_equal_addresses_stay_separate(tmp_path: Path) -> None:
     """Two clients of a daemon's unix socket with equal serial numbers."""
     call = quote(VM)
@@ -133,7 +157,7 @@ def test_output_follows_input_immediately() -> None:
     ("words", "said"),
     [
         (["/nonexistent"], "/nonexistent: no such file"),
-        (["."], ". is a folder"),
+        (["."], ".: expected a file, got a folder"),
         (["--format", "xml"], "--format"),
         (["--dir", "up"], "--dir"),
         (["--release", "1.2.3.4"], "libvirt 1.2.3.4 is not bundled"),

@@ -11,7 +11,7 @@ import pytest
 
 from tests.differential.ours import COMMAND
 
-FULL = "No space left on device"
+FULL = "no space left on device"
 
 
 @pytest.fixture

@@ -48,6 +48,30 @@ def test_guesses_messages() -> None:
     assert guess(stdin=LOOKUP).stdout.endswith("\nPayloads: not tried (they are messages)\n")
 
 
+@pytest.mark.parametrize(
+    ("data", "protocol"),
+    [
+        (b"GET / HTTP/1.0\r\n\r\n", "HTTP (GET / HTTP/1.0), not libvirt"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH, not libvirt"),
+        (
+            bytes.fromhex("80000028 72fe1d13 00000000"),
+            "0x80000028: an ONC RPC record mark of 40 bytes (RFC 5531), not libvirt",
+        ),
+        (b"\r\n\r\n", '"\\r\\n\\r\\n" (0x0d0a0d0a): two line ends, not libvirt (a port scan)'),
+    ],
+)
+def test_names_other_protocols(data: bytes, protocol: str) -> None:
+    result = guess(stdin=data)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"\n\nProtocol: {protocol}\n\nMessages: none\n" in result.stdout
+    assert as_json(stdin=data)["protocol"] == protocol
+
+
+@pytest.mark.parametrize("data", [LOOKUP, DOMAIN, b"", b"\x80", bytes(8), b"plain text of a user"])
+def test_other_bytes_have_no_protocol(data: bytes) -> None:
+    assert as_json(stdin=data)["protocol"] is None
+
+
 def test_guesses_payloads() -> None:
     result = guess("--top", "1", stdin=DOMAIN)
     assert result.exit_code == 0
@@ -151,7 +175,7 @@ def test_guesses_part_of_core_file(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["/nonexistent"], "/nonexistent: no such file"),
-        (["."], ". is a folder"),
+        (["."], ".: expected a file, got a folder"),
         (["--offset", "x"], "expected a number of bytes, got 'x'"),
         (["--length", "-1"], "expected a number of bytes, got '-1'"),
         (["--top", "0"], "--top"),

@@ -23,7 +23,7 @@ def run(*words: str) -> Result:
 
 
 def lookup(*words: str) -> list[dict[str, Any]]:
-    result = run("lookup", "--json", *words)
+    result = run("lookup", "--format", "json", *words)
     assert result.exit_code == 0
     found: list[dict[str, Any]] = json.loads(result.stdout)
     return found
@@ -146,7 +146,9 @@ def test_looks_up_constants_by_value() -> None:
     names = [meaning["name"] for meaning in lookup("16384") if meaning["kind"] == "constant"]
     assert "REMOTE_DOMAIN_LIST_MAX" in names
     assert len(names) == 15
-    assert "16777216" in run("lookup", "--release", "3.3.0", "VIR_NET_MESSAGE_MAX").stdout
+    [older] = json.loads(run("lookup", "--json", "--release", "3.3.0", "16777216").stdout)
+    assert (older["kind"], older["name"]) == ("constant", "VIR_NET_MESSAGE_MAX")
+    assert "  releases  1.1.2\n" in run("lookup", "--all", "16").stdout
 
 
 @pytest.mark.parametrize(
@@ -235,6 +237,21 @@ def test_every_function_of_the_api_has_its_procedure() -> None:
                 calls[registry.program(program).name] += 1
     assert len(names) == 568
     assert calls == {"remote": 375, "admin": 20, "qemu": 6, "lxc": 1}
+
+
+@pytest.mark.parametrize(
+    ("dispatcher", "procedure"),
+    [
+        ("remoteDispatchConnectListAllDomains", "remote.connect_list_all_domains"),
+        ("remoteDispatchDomainGetStateHelper", "remote.domain_get_state"),
+        ("qemuDispatchDomainMonitorCommand", "qemu.domain_monitor_command"),
+        ("adminDispatchServerGetThreadpoolParameters", "admin.server_get_threadpool_parameters"),
+        ("virLockSpaceProtocolDispatchAcquireResource", "lock_space.acquire_resource"),
+        ("virLogManagerProtocolDispatchDomainOpenLogFile", "log_manager.domain_open_log_file"),
+    ],
+)
+def test_looks_up_functions_of_daemons(dispatcher: str, procedure: str) -> None:
+    assert [meaning["name"] for meaning in lookup(dispatcher)] == [procedure]
 
 
 def test_looks_up_permissions() -> None:
@@ -367,9 +384,9 @@ def test_text_output() -> None:
 def test_reports_unknown_word() -> None:
     result = run("lookup", "auth_lst", "auth_list", "\x1b[31m", "987654321", "\N{ARABIC-INDIC DIGIT THREE}")
     assert result.exit_code == 1
-    assert "'auth_lst' means nothing here. Did you mean 'remote.auth_list'" in result.stderr
-    assert "'987654321' means nothing here." in result.stderr
-    assert "'\N{ARABIC-INDIC DIGIT THREE}' means nothing here." in result.stderr
+    assert "unknown number or name 'auth_lst'. Did you mean 'remote.auth_list'" in result.stderr
+    assert "unknown number or name '987654321'." in result.stderr
+    assert "unknown number or name '\N{ARABIC-INDIC DIGIT THREE}'." in result.stderr
     assert "\x1b" not in result.output
     assert result.stdout.startswith("procedure remote.auth_list\n")
 
@@ -391,14 +408,36 @@ def test_list_procedures() -> None:
     assert "\tremote.supports_feature\t" in older
 
 
+def test_list_procedures_by_permission() -> None:
+    def listed(*words: str) -> list[str]:
+        rows = run("list", "procedures", *words).stdout.splitlines()
+        return [row.split("\t")[1] for row in rows]
+
+    assert listed("--acl", "domain:open_graphics") == [
+        "remote.domain_open_graphics",
+        "remote.domain_open_graphics_fd",
+    ]
+    assert listed("--acl", "org.libvirt.api.domain.open-graphics") == listed("--acl", "domain:open_graphics")
+    # As a filter of the reply (@aclfilter), too.
+    assert "remote.connect_get_all_domain_stats" in listed("--acl", "domain:read")
+    # With conditions: domain:save:!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE.
+    assert "remote.domain_set_metadata" in listed("--acl", "domain:save")
+    both = listed("--acl", "secret:*", "--acl", "domain:open_graphics")
+    assert set(both) == {*listed("--acl", "secret:*"), *listed("--acl", "domain:open_graphics")}
+    assert "remote.auth_list" in listed("--acl", "none")
+    assert "remote.domain_get_info" not in listed("--acl", "none")
+
+
 def test_list_types_and_enums() -> None:
-    types = {row["name"]: row for row in json.loads(run("list", "types", "--json").stdout)}
+    types = {row["name"]: row for row in json.loads(run("list", "types", "--format", "json").stdout)}
     assert types["remote_uuid"]["kind"] == "typedef"
     assert types["remote_uuid"]["min_size"] == types["remote_uuid"]["max_size"] == 16
     assert types["virNetMessageHeader"]["min_size"] == 24
-    enums = {row["name"]: row["members"] for row in json.loads(run("list", "enums", "--json").stdout)}
+    enums = {
+        row["name"]: row["members"] for row in json.loads(run("list", "enums", "--format", "json").stdout)
+    }
     assert enums["virNetMessageStatus"] == {"VIR_NET_OK": 0, "VIR_NET_ERROR": 1, "VIR_NET_CONTINUE": 2}
-    only = json.loads(run("list", "types", "--json", "--program", "lxc").stdout)
+    only = json.loads(run("list", "types", "--format", "json", "--program", "lxc").stdout)
     assert {row["file"] for row in only} == {"lxc_protocol.x"}
 
 
@@ -407,6 +446,9 @@ def test_list_types_and_enums() -> None:
     [
         (["list", "nothing"], "'nothing'"),
         (["list", "types", "--program", "remot"], "Did you mean 'remote'?"),
+        (["list", "procedures", "--acl", "domain:raed"], "Did you mean 'domain:read'"),
+        (["list", "types", "--acl", "domain:read"], "--acl requires procedures"),
+        (["list", "programs", "--release", "10"], "(10.x: 10.0.0, 10.1.0, 10.2.0)"),
         (["lookup"], "missing argument"),
         (["describe"], "missing argument"),
     ],
@@ -482,11 +524,11 @@ def test_describes_types_of_other_files() -> None:
 
 
 def test_describe_as_json() -> None:
-    [found] = json.loads(run("describe", "remote_nonnull_domain", "--json").stdout)
+    [found] = json.loads(run("describe", "remote_nonnull_domain", "--format", "json").stdout)
     assert [type_["name"] for type_ in found["types"]] == ["remote_nonnull_string", "remote_uuid"]
     assert "qemu.domain_monitor_command" in found["used_by"]
     assert "remote.auth_list" not in found["used_by"]
-    both = json.loads(run("describe", "connect_open", "--json").stdout)
+    both = json.loads(run("describe", "connect_open", "--format", "json").stdout)
     assert [procedure["name"] for procedure in both] == ["admin.connect_open", "remote.connect_open"]
 
 
@@ -588,4 +630,4 @@ def test_special_files_among_definitions_do_not_block(tmp_path: Path, words: lis
     (tmp_path / "loop.x").symlink_to("loop.x")
     failed = run(*(word.format(tmp_path) for word in words))
     assert failed.exit_code == 1
-    assert f"error: cannot read {tmp_path / 'loop.x'}: Too many levels of symbolic links\n" in failed.stderr
+    assert f"error: cannot read {tmp_path / 'loop.x'}: too many levels of symbolic links\n" in failed.stderr

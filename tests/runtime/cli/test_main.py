@@ -129,6 +129,14 @@ def test_prints_completion_scripts(shell: str) -> None:
         ("libvirt-proto decode --procedure domain_lookup_by_n", {"domain_lookup_by_name"}),
         ("libvirt-proto decode --procedure qemu.domain_ag", {"qemu.domain_agent_command"}),
         ("libvirt-proto decode --type call", {"call", "call_with_fds"}),
+        ("libvirt-proto lookup VIR_ERR_NO_DOMAIN_M", {"VIR_ERR_NO_DOMAIN_METADATA"}),
+        ("libvirt-proto lookup virDomainMigrateToURI", {f"virDomainMigrateToURI{n}" for n in ("", 2, 3)}),
+        ("libvirt-proto lookup lxc_m", {"lxc_monitor"}),
+        ("libvirt-proto list --acl secret:read", {"secret:read", "secret:read_secure"}),
+        ("libvirt-proto decode --release 10.", {"10.0.0", "10.1.0", "10.2.0"}),
+        ("libvirt-proto decode --as-of v10.1", {"10.1.0"}),
+        ("libvirt-proto lookup --release l", {"latest"}),
+        ("libvirt-proto generate --release 11.", {"11.2.0", "11.6.0"}),
         ("libvirt-proto describe remote_nonnull_dom", None),
     ],
 )
@@ -199,7 +207,7 @@ def test_full_disk_is_a_one_line_error(words: list[str], captures: Path) -> None
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
-    assert done.stderr == "libvirt-proto: error: standard output: No space left on device\n"
+    assert done.stderr == "libvirt-proto: error: standard output: no space left on device\n"
 
 
 @pytest.fixture

@@ -269,7 +269,7 @@ def test_hangup_removes_the_socket(tmp_path: Path) -> None:
         (["--listen", "unix:/x", "--connect", "tcp::16509"], 2, "expected a host and a port"),
         (["--listen", "unix:/x", "--connect", "tcp:h:0"], 2, "expected a host and a port"),
         (["--listen", "unix:{folder}/file", "--connect", "unix:/y"], 2, "exists and is not a socket"),
-        (["--listen", "unix:{folder}/none/x", "--connect", "unix:/y"], 1, "No such file or directory"),
+        (["--listen", "unix:{folder}/none/x", "--connect", "unix:/y"], 1, "no such file or directory"),
         (["--listen", "unix:{folder}/" + "x" * 200, "--connect", "unix:/y"], 1, "path too long"),
         (["--listen", "tcp:192.0.2.1:1", "--connect", "unix:/y"], 1, "cannot listen on tcp:192.0.2.1:1: "),
         (["--listen", "unix:/x", "--connect", "unix:/y", "--type", "replay"], 2, "Did you mean 'reply'?"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,6 +22,8 @@ from libvirt_proto.cli import main as cli
 from tests.support import packets
 from tests.support.frames import error_payload, frame, text, word
 
+#: A command below a row, which may continue in other lines.
+SHOWN = re.compile(r"^  libvirt-proto (?:.*\\\n)*.*\n", re.M)
 COMMAND = Path(sys.executable).with_name("libvirt-proto")
 
 
@@ -38,6 +42,7 @@ def test_json_is_the_default_without_terminal(captures: Path, tmp_path: Path) ->
     found = as_json(file)
     assert list(found) == [
         "totals", "procedures", "connections", "events", "errors", "slowest", "unanswered", "limits",
+        "errors_command",
     ]  # fmt: skip
     assert (found["totals"]["messages"], found["totals"]["calls"]) == (18, 9)
     (connection,) = found["connections"]
@@ -57,12 +62,21 @@ def test_reads_standard_input_and_several_files(captures: Path) -> None:
     assert (found["totals"]["files"], found["totals"]["messages"]) == (2, 36)
 
 
+def without_commands(output: str) -> list[str]:
+    """The lines of tables, without the commands below rows, which are never cut."""
+    return SHOWN.sub("", output).splitlines()
+
+
+def commands(output: str) -> list[list[str]]:
+    return [shlex.split(match[0].replace("\\\n", "")) for match in SHOWN.finditer(output)]
+
+
 def test_prints_table(captures: Path) -> None:
     result = run(
         "stats", "--format", "table", "--top", "3", *sorted(captures.glob("*.pcap")), env={"COLUMNS": "100"}
     )
     assert result.exit_code == 0
-    lines = result.stdout.splitlines()
+    lines = without_commands(result.stdout)
     assert lines[0] == "5,245 messages, 1.11 MiB, 5 connections, 3 files, 13.9 s"
     assert lines[1].startswith(
         "2,590 calls, 340 errors, 0 unanswered, 21 streams, 5 events, 16 keepalive messages"
@@ -82,10 +96,81 @@ def test_long_paths_leave_room_for_addresses(captures: Path, tmp_path: Path) -> 
     folder.mkdir(parents=True)
     files = [shutil.copy(captures / name, folder) for name in ("virsh-domname.pcap", "tour.pcap")]
     result = run("stats", "--format", "table", *files, env={"COLUMNS": "100"})
-    lines = result.stdout.splitlines()
+    lines = without_commands(result.stdout)
     (tour,) = (line for line in lines if line.endswith("tour.pcap 1 127.0.0.1:40938 → 127.0.0.1:16509 (tcp)"))
     assert tour.startswith("…")
     assert max(map(len, lines)) == len(tour) == 100
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("name", ["tour.pcap", "stream-events-keepalive.pcap", "libvirtd-rpc-info.log"])
+def test_tables_fit_the_terminal(captures: Path, name: str, columns: int) -> None:
+    words = ("stats", "--format", "text", captures / name, captures / "virsh-domname.pcap")
+    fitted = run(*words, env={"COLUMNS": str(columns)}).stdout
+    assert max(map(len, without_commands(fitted))) <= columns
+    wide = run(*words, "--wide", env={"COLUMNS": str(columns)}).stdout
+    assert max(map(len, without_commands(wide))) > 120
+    assert "…" not in "".join(line for line in without_commands(wide) if not line.startswith("… "))
+
+
+def test_top_limits_every_table(captures: Path) -> None:
+    """Each table reports how many rows it leaves out."""
+    result = run("stats", "--format", "text", "--top", "1", captures / "tour.pcap")
+    sections = [block.splitlines()[1:] for block in SHOWN.sub("", result.stdout).split("\n\n")[1:]]
+    tables = [rows for rows in sections if "  " in rows[0]]
+    rows = [[row for row in table[1:] if not row.startswith(("… ", "All of them:"))] for table in tables]
+    assert len(tables) == 5
+    assert [len(each) for each in rows] == [1] * 5
+    assert "… 102 more" in tables[0]
+
+
+def test_commands_show_slow_and_failed_calls(captures: Path) -> None:
+    """Each command that is printed shows its call, with the options that numbers depend on."""
+    capture = captures / "tour.pcap"
+    result = run("stats", "--format", "text", "--top", "2", "--port", "16509", "--release", "12.6.0", capture)
+    found = commands(result.stdout)
+    assert len(found) == 2 + 1 + 2
+    shown = [CliRunner().invoke(cli.main, [*words[1:], "--format", "json"]).stdout for words in found]
+    lines = [[json.loads(line) for line in text.splitlines()] for text in shown]
+    assert [len(each) for each in lines] == [1, 1, 340, 1, 1]
+    assert [each[0]["outcome"] for each in lines] == ["error"] * 3 + ["ok"] * 2
+    data = json.loads(run("stats", "--top", "2", capture).stdout)
+    assert [each[0]["latency_ns"] for each in lines[3:]] == [row["latency_ns"] for row in data["slowest"]]
+    assert shlex.split(data["slowest"][0]["call"]["command"]) == [
+        *("libvirt-proto", "decode", "--exchanges", "--message", "3"),
+        str(capture),
+    ]
+
+
+def test_commands_quote_files(captures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(captures / "virsh-domname.pcap", "-my capture's")
+    result = run("stats", "--format", "text", "--top", "1", "--", "-my capture's", env={"COLUMNS": "40"})
+    [words] = commands(result.stdout)
+    assert words[-1] == "./-my capture's"
+    assert CliRunner().invoke(cli.main, words[1:]).exit_code == 0
+
+
+def test_slow_calls_have_their_object_and_reason(captures: Path) -> None:
+    result = run("stats", "--format", "text", "--top", "2000", captures / "tour.pcap")
+    lines = without_commands(result.stdout)
+    slowest = lines[lines.index("Slowest exchanges") :]
+    row = next(number for number, line in enumerate(slowest) if "domain_interface_stats" in line)
+    assert 'remote.domain_interface_stats("test")' in slowest[row]
+    assert slowest[row + 1] == "  VIR_ERR_INVALID_ARG: invalid argument: 'vnet0' is not a known interface"
+
+
+def test_times_of_a_log_are_milliseconds(captures: Path) -> None:
+    """A latency of 0 is one that the clock cannot measure."""
+    output = run("stats", "--format", "text", captures / "libvirtd-rpc-info.log").stdout
+    assert "< 1 ms" in output
+    assert " 0 ns" not in output
+    assert "0.000000" not in output
+    data = json.loads(run("stats", captures / "libvirtd-rpc-info.log").stdout)
+    assert data["totals"]["resolution_ns"] == 1_000_000
+    shown = run("decode", "--exchanges", "--format", "monitor", captures / "libvirtd-rpc-info.log").stdout
+    assert " took=0.000\n" in shown
+    assert "0.000000" not in shown
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 120, 160])
@@ -265,7 +350,7 @@ def test_times_count_from_the_first_message(captures: Path) -> None:
         captures / "stream-events-keepalive.pcap",
     ).stdout  # fmt: skip
     assert shown.startswith(
-        "  1.007 C = 127.0.0.1:40956-127.0.0.1:16509 msg=remote.1.domain_screenshot(ok, 7) "
+        '  1.007 C = 127.0.0.1:40956-127.0.0.1:16509 msg=remote.1.domain_screenshot("test")(ok, 7) '
     )
 
 

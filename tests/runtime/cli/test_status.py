@@ -52,7 +52,9 @@ def test_hides_progress_bar_for_fast_input_and_other_output(capfd: pytest.Captur
         ({"messages": 1, "shown": 1, "connections": 2}, "1 message, 2 connections, no problems"),
         ({"messages": 1200, "shown": 3}, "3 of 1,200 messages, 0 connections, no problems"),
         ({"events": 1}, "1 event, no problems"),
-        ({"dropped": 5}, "0 messages, 0 connections, 5 bytes left out, no problems"),
+        ({"dropped": 5}, "0 messages, 0 connections, 5 bytes left out"),
+        ({"failures": 2}, "0 messages, 0 connections, 2 server errors"),
+        ({"failures": 1, "problems": 1}, "0 messages, 0 connections, 1 server error, 1 problem"),
     ],
 )
 def test_summary_line(counts: dict[str, int], line: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,6 +73,13 @@ def test_summary_counts_problems_without_notes(capsys: pytest.CaptureFixture[str
     assert (status.problems, status.notices) == (2, {"lost-bytes": 1, "unreadable": 1, "encrypted": 1})
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == "── 0 messages, 0 connections, 1 encrypted connection, 2 problems"
+
+
+def test_summary_claims_no_problems_only_without_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    with Status(PLAIN, bar=False, summary=True) as status:
+        status.source("a")
+        status.notice(Notice("no-libvirt", "no libvirt connection", severity="note"))
+    assert capsys.readouterr().err.splitlines()[-1] == "── 0 messages, 0 connections, 1 note"
 
 
 def test_no_summary_after_an_interruption(capsys: pytest.CaptureFixture[str]) -> None:

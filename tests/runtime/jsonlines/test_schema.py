@@ -184,7 +184,7 @@ def test_the_command_for_a_procedure() -> None:
         (
             ["--json-schema", "remote_nonnull_domian"],
             1,
-            "there is no type or procedure 'remote_nonnull_domian'.",
+            "unknown type or procedure 'remote_nonnull_domian'.",
         ),
         (["--json-schema", "--json", "remote_uuid"], 2, "--json and --json-schema exclude each other"),
     ],

@@ -60,12 +60,28 @@ def test_descriptors_are_counted() -> None:
 def test_error_reply() -> None:
     shown = show(frame(error_payload(42, 12, b"no domain"), type_=1, status=1, proc=23), direction="s2c")
     assert shown[0].startswith("  0.000000  1 ← #0    reply error remote.domain_lookup_by_name  ")
+    assert [line.strip() for line in shown[1:]] == ["VIR_ERR_NO_DOMAIN (VIR_FROM_TEST): no domain"]
+
+
+def test_full_error_reply() -> None:
+    data = frame(error_payload(42, 12, b"no domain"), type_=1, status=1, proc=23)
+    shown = show(data, direction="s2c", full=True)
     assert [line.strip() for line in shown[1:5]] == [
         "code:    42 VIR_ERR_NO_DOMAIN",
         "domain:  12 VIR_FROM_TEST",
         'message: "no domain"',
         "level:   2 VIR_ERR_ERROR",
     ]
+
+
+def test_error_of_a_hostile_server() -> None:
+    """Unknown numbers, no text, and a long one that would control a terminal."""
+    nothing = word(-7) + word(999) + word(0) + word(2) + word(0) * 4 + word(-1) * 2 + word(0)
+    assert show(frame(nothing, type_=1, status=1, proc=23), direction="s2c")[1].strip() == "error -7"
+    long = frame(error_payload(1, 7, b"\x1b]0;owned\x07" + b"x" * 600), type_=1, status=1, proc=23)
+    line = show(long, direction="s2c")[1].strip()
+    assert line.startswith("VIR_ERR_INTERNAL_ERROR (VIR_FROM_RPC): \\x1b]0;owned\\x07x")
+    assert line.endswith("x… 98 more")
 
 
 def test_only_errors_annotate_numbers() -> None:

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 
 from ...render import API_VERSION
 from ...schema import Module
-from .history import type_lines
 from .names import VALUES, XDR, Names
 from .scope import Scope
-from .types import Types, TypeView
+from .types import TypedefView, Types, TypeView
 
 
 class ModuleView:
@@ -17,22 +16,16 @@ class ModuleView:
 
     def __init__(self, names: Names, module: Module, banner: str) -> None:
         scope = Scope(names, module)
-        scope.use("require_api", "Final", "IntEnum")
+        scope.use("require_api", "Final")
         self.banner = banner
         self.api = API_VERSION
         self.module = module
         self._scope = scope
         types = Types(scope)
-        recursive = any(definition.recursive for definition in module.types)
         self.types: list[TypeView] = [types.of(definition) for definition in module.types]
-        history = names.schema.history
-        if history is not None:
-            for view in self.types:
-                view.history = type_lines(history, view.definition)
-        for view in self.types:
-            view.listed = types.is_listed(view.definition)
-        if recursive:  # annotations of classes wait until they are asked for, aliases do not
-            self.types.sort(key=lambda view: view.kind == "typedef")
+        if any(definition.recursive for definition in module.types):
+            # Annotations of classes wait until they are asked for, aliases do not.
+            self.types.sort(key=lambda view: isinstance(view, TypedefView))
         if self.types:
             scope.use("Put")
 
@@ -40,11 +33,6 @@ class ModuleView:
     def used(self) -> set[str]:
         """Names of the runtime and of Python that the text uses."""
         return self._scope.used
-
-    @property
-    def layouts(self) -> dict[str, str]:
-        """Expression → name, in the order of first use."""
-        return self._scope.layouts
 
     @property
     def from_values(self) -> list[str]:
@@ -68,13 +56,14 @@ class ModuleView:
 
     @property
     def constants(self) -> list[tuple[str, str, str]]:
-        """(Python name, literal, comment); a number keeps the spelling of the .x."""
+        """(Python name, literal, comment); a number keeps the spelling of the .x, a string its escapes."""
         names = self._scope.names.constants[self.module.name]
         rows = [(names[e.name], str(e.value), e.header or "") for e in self.module.externals]
         for constant in self.module.constants:
             is_literal = constant.text.lower().startswith("0x") or constant.text == str(constant.value)
             literal = constant.text if is_literal else str(constant.value)
             rows.append((names[constant.name], literal, "" if is_literal else constant.text))
+        rows += [(names[text.name], repr(text.text), "") for text in self.module.texts]
         return rows
 
     def _imports(self, group: Iterable[str]) -> list[str]:

@@ -13,44 +13,22 @@ from ...schema import Schema
 VALUES = frozenset(("XdrStruct", "XdrUnion"))
 XDR = frozenset(
     (
+        *("UNBOUNDED", "Put", "deeper", "no_arm", "require_api", "read_enum", "write_void"),
         *(
-            "FALSE",
-            "TRUE",
-            "UNBOUNDED",
-            "Put",
-            "Texts",
-            "bit",
-            "boolean",
-            "check_length",
-            "deeper",
-            "exact",
-            "need_elements",
-        ),
-        *(
-            "no_arm",
-            "no_boolean",
-            "no_value",
-            "read_fixed_opaque",
-            "read_numbers",
-        ),
-        *(
-            "require_api",
-            "too_many",
-            "unpadded",
-            "unpadded_text",
-            "write_count",
-            "write_fixed_opaque",
-            "write_numbers",
-            "write_opaque",
-            "write_string",
+            f"{verb}_{name}"
+            for verb in ("read", "write")
+            for name in (
+                *("int", "unsigned_int", "hyper", "unsigned_hyper", "float", "double", "bool"),
+                *("fixed_opaque", "opaque", "string", "fixed_array", "array", "optional"),
+            )
         ),
     )
 )
 OTHER = frozenset(
     (
-        *("Final", "IntEnum", "Struct", "annotations"),
+        *("Final", "IntEnum", "annotations", "partial"),
         *("TYPES", "ENUMS", "TypeBindings", "Any"),
-        *("bool", "bytes", "float", "int", "len", "list", "range", "str", "tuple", "type"),
+        *("bool", "bytes", "float", "int", "list", "str", "tuple", "type"),
     )
 )
 
@@ -75,6 +53,7 @@ class Names:
                 self.functions[key] = self._give_function(definition.name.replace(".", "_"), taken)
             constants = [external.name for external in module.externals]
             constants += [constant.name for constant in module.constants]
+            constants += [text.name for text in module.texts]
             self.constants[module.name] = {
                 name: self._give(naming.constant_name(name), taken) for name in constants
             }
@@ -88,7 +67,7 @@ class Names:
 
     @staticmethod
     def _give_function(name: str, taken: set[str]) -> str:
-        while f"decode_{name}" in taken:  # the others come with it
+        while f"decode_{name}" in taken:  # encode_ goes with it
             name += "_"
-        taken.update(f"{verb}_{name}" for verb in ("decode", "encode", "as", "list"))
+        taken.update((f"decode_{name}", f"encode_{name}"))
         return name

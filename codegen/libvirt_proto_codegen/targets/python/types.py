@@ -1,9 +1,10 @@
-"""Type definitions as the template wants them."""
+"""Type definitions as the templates want them: a class for each kind of definition."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from textwrap import indent
+from typing import ClassVar
 
 from libvirt_proto.codec.types import (
     Arm,
@@ -17,37 +18,32 @@ from libvirt_proto.codec.types import (
 )
 
 from ... import naming
-from .inlined import Inlined
-from .reads import Read, Reads, comment_of
+from .calls import Calls
+from .history import type_lines
 from .scope import Scope
-from .writes import Write, Writes
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class TypeView:
-    """A type as the template wants it; `kind` is enum, struct, union or typedef."""
+    """A type. `cls` is its class or alias, `function` the end of its functions' names; `history` has a line
+    for each change."""
 
-    kind: str
-    name: str
+    template: ClassVar[str]
+
+    definition: TypeDefinition
     cls: str
     function: str
-    definition: TypeDefinition
-    returns: str = ""
-    fields: list[FieldView] = field(default_factory=list)
-    reads: tuple[Read, ...] = ()
-    writes: list[Write] = field(default_factory=list)
-    members: list[tuple[str, int]] = field(default_factory=list)
-    rename: dict[str, str] = field(default_factory=dict)
-    made: str = ""
-    after: str = "pos"
-    #: Whether there is a function for many.
-    listed: bool = False
-    arms: list[ArmView] = field(default_factory=list)
-    default: ArmView | None = None
-    value_hint: str = ""
-    value_name: str = ""
-    #: When it and its fields came and changed, a line each.
-    history: list[str] = field(default_factory=list)
+    history: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name in the .x."""
+        return self.definition.name
+
+    @property
+    def python_class(self) -> str:
+        """The class that the type is bound to, None for a typedef."""
+        return self.cls
 
     @property
     def doc(self) -> str:
@@ -56,26 +52,85 @@ class TypeView:
         return indent(text, "    ").lstrip()
 
     @property
-    def recursive(self) -> bool:
-        """True if values may contain values of the same type."""
-        return self.definition.recursive
+    def depth(self) -> str:
+        """The parameter of a type that can contain itself."""
+        return ", depth: int = 0" if self.definition.recursive else ""
+
+
+@dataclass(frozen=True, slots=True)
+class EnumView(TypeView):
+    """An enumeration, with the Python names of its members."""
+
+    template: ClassVar[str] = "python/enum.j2"
+
+    members: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FieldView:
-    """A field's attribute and its annotation."""
+    """A field's attribute and annotation, the decoder's local, and the calls that read and write it."""
 
     attribute: str
     hint: str
+    local: str
+    read: str
+    write: str
+
+
+@dataclass(frozen=True, slots=True)
+class StructView(TypeView):
+    """A struct. `rename` maps attributes to the .x's names where they differ."""
+
+    template: ClassVar[str] = "python/struct.j2"
+
+    fields: tuple[FieldView, ...]
+    rename: dict[str, str]
+
+    @property
+    def locals(self) -> str:
+        """The locals of all fields."""
+        return ", ".join(each.local for each in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
 class ArmView:
-    """An arm; `write` is None for void, `labels` is empty for the default arm."""
+    """An arm: the pattern of its labels and their names; a void arm reads nothing."""
 
-    labels: tuple[int, ...]
+    pattern: str
     comment: str
-    write: Write | None
+    local: str
+    read: str | None
+    write: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnionView(TypeView):
+    """A union: its discriminant, and its arms with the default arm last."""
+
+    template: ClassVar[str] = "python/union.j2"
+
+    discriminant: FieldView
+    value_name: str
+    value_hint: str
+    arms: tuple[ArmView, ...]
+    default: bool
+    rename: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TypedefView(TypeView):
+    """A typedef: its annotation, and the calls that read and write it."""
+
+    template: ClassVar[str] = "python/typedef.j2"
+
+    hint: str
+    read: str
+    write: str
+
+    @property
+    def python_class(self) -> str:
+        """None: only an alias."""
+        return "None"
 
 
 class Types:
@@ -83,105 +138,87 @@ class Types:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._inlined = Inlined(scope)
 
     def of(self, definition: TypeDefinition) -> TypeView:
-        """The view of a definition."""
-        reference = Named(self._scope.module.name, definition.name)
-        view = TypeView(
-            "typedef",
-            definition.name,
-            self._scope.class_of(reference),
-            self._scope.names.functions[reference],
+        """Return the view of a definition."""
+        scope = self._scope
+        reference = Named(scope.module.name, definition.name)
+        history = scope.schema.history
+        head = (
             definition,
+            scope.class_of(reference),
+            scope.names.functions[reference],
+            tuple(type_lines(history, definition)) if history else (),
         )
-        reads = Reads(self._scope, self._inlined, definition.recursive)
-        writes = Writes(self._scope, definition.recursive)
+        calls = Calls(scope, definition.recursive)
         match definition.node:
-            case Enumeration(members):
-                self._enum(view, [(member.name, member.value) for member in members])
-                view.writes = [writes.of("value", reference)]
-                view.made = reads.value("number", reference)
-            case Structure():
-                parts = self._struct(view, definition.node)
-                view.writes = writes.fields([(f"value.{attribute}", node) for attribute, node in parts])
-                locals_ = [(reads.local(attribute), node) for attribute, node in parts]
-                view.made = reads.struct(reference, locals_)
-            case UnionType():
-                attribute = self._union(view, definition.node, writes)
-                view.made = reads.union(reference, definition.node, reads.local(attribute), "result")
-            case _:
-                self._typedef(view, definition.node)
-                view.writes = [writes.of("value", definition.node)]
-                view.made = reads.value("result", definition.node)
-        _finish(view, reads.steps())
-        if view.recursive:
-            self._scope.use("deeper")
-        return view
+            case Enumeration() as node:
+                scope.use("IntEnum", "read_enum", "write_int")
+                return EnumView(*head, _members(node))
+            case Structure() as node:
+                self._use_class("XdrStruct", definition)
+                return StructView(*head, *self._fields(node, calls))
+            case UnionType() as node:
+                self._use_class("XdrUnion", definition)
+                return self._union(head, node, calls)
+            case node:
+                return TypedefView(*head, scope.hint(node), calls.read(node), calls.write("value", node))
 
-    def is_listed(self, definition: TypeDefinition) -> bool:
-        """True if arrays need a function for many of a type; known after all types are done."""
-        return Named(self._scope.module.name, definition.name) in self._inlined.listed
+    def _use_class(self, base: str, definition: TypeDefinition) -> None:
+        self._scope.use(base, *(["deeper"] if definition.recursive else []))
 
-    def _enum(self, view: TypeView, members: list[tuple[str, int]]) -> None:
-        view.kind = "enum"
-        taken: set[str] = set()
-        for name, value in members:
-            python = naming.member_name(name, taken)
-            taken.add(python)
-            view.members.append((python, value))
-        view.returns = f"{view.cls} | int"
-
-    def _struct(self, view: TypeView, node: Structure) -> list[tuple[str, Node]]:
-        """Gives attributes and nodes of the fields."""
-        self._scope.use("XdrStruct")
-        view.kind, view.returns = "struct", view.cls
+    def _fields(self, node: Structure, calls: Calls) -> tuple[tuple[FieldView, ...], dict[str, str]]:
         attributes: set[str] = set()
-        parts: list[tuple[str, Node]] = []
-        for item in node.fields:
-            attribute = naming.field_name(item.name, attributes)
+        locals_: set[str] = set()
+        fields = []
+        rename = {}
+        for each in node.fields:
+            attribute = naming.field_name(each.name, attributes)
             attributes.add(attribute)
-            if attribute != item.name:
-                view.rename[attribute] = item.name
-            view.fields.append(FieldView(attribute, self._scope.hint(item.node)))
-            parts.append((attribute, item.node))
-        return parts
+            if attribute != each.name:
+                rename[attribute] = each.name
+            fields.append(self._field(attribute, each.node, calls, locals_))
+        return tuple(fields), rename
 
-    def _union(self, view: TypeView, node: UnionType, writes: Writes) -> str:
-        """Gives the attribute of the discriminant."""
-        self._scope.use("XdrUnion", "Any", "no_arm")
-        view.kind, view.returns = "union", view.cls
-        attribute = naming.field_name(node.discriminant.name)
-        view.value_name = naming.identifier("value", {attribute})
-        if attribute != node.discriminant.name:
-            view.rename[attribute] = node.discriminant.name
-        view.fields = [FieldView(attribute, self._scope.hint(node.discriminant.node))]
-        view.writes = [writes.of(f"value.{attribute}", node.discriminant.node)]
-        view.arms = [self._arm(arm, writes) for arm in node.arms]
-        view.default = self._arm(node.default, writes) if node.default else None
-        plain = set().union(*(self._scope.plain(arm.node) for arm in node.every_arm))
-        view.value_hint = " | ".join(sorted(plain, key=lambda name: (name == "None", name)))
-        return attribute
+    def _field(self, attribute: str, node: Node, calls: Calls, locals_: set[str]) -> FieldView:
+        local = self._scope.local(attribute, locals_)
+        hint = self._scope.hint(node)
+        return FieldView(attribute, hint, local, calls.read(node), calls.write(f"value.{attribute}", node))
 
-    def _arm(self, arm: Arm, writes: Writes) -> ArmView:
-        labels = tuple(label.value for label in arm.labels)
+    def _union(
+        self, head: tuple[TypeDefinition, str, str, tuple[str, ...]], node: UnionType, calls: Calls
+    ) -> UnionView:
+        self._scope.use("Any", *([] if node.default else ["no_arm"]))
+        name = node.discriminant.name
+        attribute = naming.field_name(name)
+        locals_: set[str] = set()
+        discriminant = self._field(attribute, node.discriminant.node, calls, locals_)
+        hints = dict.fromkeys(hint for arm in node.every_arm for hint in self._scope.hints(arm.node))
+        return UnionView(
+            *head,
+            discriminant,
+            naming.identifier("value", {attribute}),
+            " | ".join(sorted(hints, key="None".__eq__)) or "None",
+            tuple(self._arm(arm, calls, set(locals_)) for arm in node.every_arm),
+            node.default is not None,
+            {attribute: name} if attribute != name else {},
+        )
+
+    def _arm(self, arm: Arm, calls: Calls, locals_: set[str]) -> ArmView:
+        pattern = " | ".join(str(label.value) for label in arm.labels) or "_"
+        comment = ", ".join(label.name or str(label.value) for label in arm.labels) or "default"
+        write = calls.write("arm", arm.node)
         if isinstance(arm.node, Void):
-            self._scope.use("no_value")
-            return ArmView(labels, comment_of(arm), None)
-        write = writes.of("result", arm.node)
-        return ArmView(labels, comment_of(arm), write)
-
-    def _typedef(self, view: TypeView, node: Node) -> None:
-        view.returns = view.cls
-        view.value_hint = self._scope.hint(node)
+            return ArmView(pattern, comment, "None", None, write)
+        local = self._scope.local(naming.field_name(arm.name or "arm"), locals_)
+        return ArmView(pattern, comment, local, calls.read(arm.node), write)
 
 
-def _finish(view: TypeView, reads: tuple[Read, ...]) -> None:
-    """The last step need not go on, and a struct that is one plain run needs no locals."""
-    view.reads = reads
-    if not reads:
-        return
-    last = reads[-1]
-    view.after = f"pos + {last.size}" if last.size else "pos"
-    if len(reads) == 1 and last.kind == "run" and view.made == f"{view.cls}({', '.join(last.targets)})":
-        view.made, view.reads = f"{view.cls}(*{last.layout}(buffer, pos))", ()
+def _members(node: Enumeration) -> tuple[tuple[str, int], ...]:
+    taken: set[str] = set()
+    members = []
+    for member in node.members:
+        name = naming.member_name(member.name, taken)
+        taken.add(name)
+        members.append((name, member.value))
+    return tuple(members)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from libvirt_proto.capture.pcap import tls
 from libvirt_proto.capture.pcap.tls import _Decrypted, _numbered, _without_tls
 from libvirt_proto.capture.sources import read_source
-from libvirt_proto.codec.limits import MIN_FRAME
 from libvirt_proto.errors import SourceError
 from libvirt_proto.events import Chunk, Connection, Item, Notice
+from libvirt_proto.rpc.wire import MIN_FRAME
 from tests.support import packets
 from tests.support.packets import Talk, message
 

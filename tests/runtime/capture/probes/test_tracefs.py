@@ -42,7 +42,7 @@ def test_a_tracing_that_lacks_a_file_leaves_no_instance(root: Path) -> None:
 def test_reports_rejected_write(root: Path) -> None:
     (root / "instances").rmdir()
     (root / "instances").write_text("a file, where a folder should be")
-    words = r"the kernel rejects .*instances/.*: Not a directory"
+    words = r"the kernel rejects .*instances/.*: not a directory"
     with pytest.raises(TraceError, match=words), tracefs.armed(root, plan()):
         pytest.fail("it is armed")
 
@@ -83,7 +83,7 @@ def test_failed_mount_reports_the_reason(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(TraceError, match=r"cannot be mounted at .* \(mount: permission denied\.\)"):
         tracefs.mount()
     program.unlink()
-    with pytest.raises(TraceError, match="mount cannot be run: No such file or directory"):
+    with pytest.raises(TraceError, match="mount cannot be run: no such file or directory"):
         tracefs.mount()
 
 

@@ -1,0 +1,170 @@
+"""What works on this machine: the checks of `doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from ..text import amount
+
+Status = Literal["ok", "missing", "absent"]
+
+_LIBRARY: Final = "libvirt.so.0"
+#: Places of the library, for a machine on which no process has loaded it.
+_PLACES: Final = ("/usr/lib64", "/usr/lib", "/usr/lib/*-linux-gnu", "/usr/local/lib", "/usr/local/lib64")
+_SOCKETS: Final = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock")
+#: Programs that commands run or write for: name, use, and package by the name of the package manager.
+_PROGRAMS: Final[tuple[tuple[str, str, dict[str, str]], ...]] = (
+    ("tshark", "decode --keylog", {"dnf": "wireshark-cli", "pacman": "wireshark-cli", "zypper": "wireshark"}),
+    ("stap", "scripts of generate systemtap", {"": "systemtap"}),
+    ("bpftrace", "scripts of generate bpftrace", {}),
+    ("strace", "recordings without root", {}),
+    ("git", "diff git:REV:PATH", {}),
+)
+#: Package manager → the command that installs.
+_INSTALL: Final = {
+    "apt": "apt install",
+    "dnf": "dnf install",
+    "zypper": "zypper install",
+    "pacman": "pacman -S",
+    "apk": "apk add",
+}
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that a command may need.
+
+    `status` is `ok`, `missing` (`fix` is the command or the step that helps), or `absent`: this version does
+    not have it. `found` states what there is, `use` what needs it.
+    """
+
+    name: str
+    status: Status
+    found: str
+    use: str
+    fix: str | None = None
+
+
+def checks() -> Iterator[Check]:
+    """Yield all checks. Nothing is changed, mounted or started."""
+    yield _definitions()
+    yield _generator()
+    yield _root()
+    yield _tracefs()
+    yield from _probes()
+    yield _socket()
+    yield from map(_program, _PROGRAMS)
+    yield Check("native core", "absent", "none in this version: messages are decoded in Python", "decode")
+
+
+def _definitions() -> Check:
+    from .. import registry
+
+    known = registry.default()
+    procedures = sum(len(program.procedures) for program in known.programs())
+    found = f"libvirt {known.release}, {procedures:,} procedures"
+    return Check("definitions", "ok", found, "all commands")
+
+
+def _generator() -> Check:
+    use = "--release, --defs, generate, import, diff, lint"
+    missing = [name for name in ("libvirt_proto_codegen", "lark", "jinja2") if find_spec(name) is None]
+    if missing:
+        found = f"{', '.join(missing)} not installed"
+        return Check("generator", "missing", found, use, "pip install --force-reinstall libvirt-proto")
+    return Check("generator", "ok", "lark and Jinja2 are installed", use)
+
+
+def _root() -> Check:
+    if os.geteuid() == 0:
+        return Check("root", "ok", "user 0", "trace")
+    return Check("root", "missing", f"user {os.geteuid()}", "trace", "sudo libvirt-proto trace")
+
+
+def _tracefs() -> Check:
+    from ..capture.probes import tracefs
+    from ..capture.probes.errors import TraceError
+
+    use = "trace"
+    try:
+        tracefs.check_pid_namespace()
+    except TraceError:
+        found = "a container with its own process ids"
+        return Check("tracefs", "missing", found, use, "run the command on the host")
+    root = tracefs.find()
+    if root is None:
+        fix = f"mount -t tracefs tracefs {tracefs.MOUNT_POINT}"
+        return Check("tracefs", "missing", "not mounted", use, fix)
+    if not os.access(root, os.X_OK):
+        return Check("tracefs", "ok", f"{root}, which only root can read", use)
+    if not (root / "uprobe_events").exists():
+        fix = "boot a kernel with CONFIG_UPROBE_EVENTS"
+        return Check("tracefs", "missing", f"{root} without uprobe events", use, fix)
+    return Check("tracefs", "ok", str(root), use)
+
+
+def _probes() -> Iterator[Check]:
+    """Check the probes of the libraries that processes have loaded, or of the installed one."""
+    from ..capture.probes.errors import TraceError
+    from ..capture.probes.loaded import loaded, named
+    from ..capture.probes.plan import probes
+
+    use = "trace"
+    with ExitStack() as files:
+        binaries = loaded(files, _LIBRARY).binaries
+        origin = "loaded by running processes"
+        if not binaries:
+            installed = [path for place in _PLACES for path in Path("/").glob(f"{place[1:]}/{_LIBRARY}")]
+            origin = "installed, but not loaded by a process" + ("" if os.geteuid() == 0 else " of yours")
+            try:
+                binaries = named(files, tuple(map(str, installed[:1])))
+            except TraceError as error:
+                yield Check("probes", "missing", str(error), use, "reinstall libvirt")
+                return
+        found = [probe for probe in probes(binaries) if probe.subject == "rpc"]
+        usable = [probe for probe in found if not probe.problem]
+        others = sorted({binary.notes.machine for binary in binaries} - {platform.machine()})
+        if not binaries:
+            fix = f"{_start()}, or trace --library PATH"
+            yield Check("probes", "missing", f"no {_LIBRARY}", use, fix)
+        elif not usable:
+            fix = "install a libvirt that is built with probes (-Ddtrace=enabled)"
+            yield Check("probes", "missing", f"{binaries[0].path} has none that can be used", use, fix)
+        elif others and not any(binary.notes.machine == platform.machine() for binary in binaries):
+            fix = f"install a libvirt for {platform.machine()}"
+            yield Check("probes", "missing", f"for {', '.join(others)} processors", use, fix)
+        else:
+            count = amount(len(usable), "RPC probe")
+            yield Check("probes", "ok", f"{count} in {amount(len(binaries), 'file')}, {origin}", use)
+
+
+def _socket() -> Check:
+    there = [path for path in _SOCKETS if Path(path).exists()]
+    use = "relay --connect unix:PATH"
+    if there:
+        return Check("socket", "ok", there[0], use)
+    return Check("socket", "missing", "no socket of a daemon", use, _start())
+
+
+def _start() -> str:
+    """Return the command that starts a daemon."""
+    return "systemctl start libvirtd.socket" if shutil.which("systemctl") else "libvirtd --daemon"
+
+
+def _program(program: tuple[str, str, dict[str, str]]) -> Check:
+    name, use, packages = program
+    path = shutil.which(name)
+    if path is not None:
+        return Check(name, "ok", path, use)
+    manager = next((each for each in _INSTALL if shutil.which(each)), "")
+    package = packages.get(manager, packages.get("", name))
+    fix = f"{_INSTALL[manager]} {package}" if manager else f"install {package}"
+    return Check(name, "missing", "not installed", use, fix)

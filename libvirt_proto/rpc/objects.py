@@ -1,0 +1,152 @@
+"""Objects that messages name: domains, networks, storage pools and others.
+
+libvirt's definitions have a struct for each kind (`remote_nonnull_domain`), with a name, a UUID or both. A
+look-up has only its name or UUID (`remote_domain_lookup_by_name_args`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from ..codec import types as xdr
+from ..codec.visitor import Visitor, parts
+from ..codec.xdrtype import TypeTable
+from ..text import uuid_text, wire_text
+from .names import Names
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+    from .message import Message
+
+#: The kind in the name of a struct for objects, or of the arguments of a look-up.
+_KIND: Final = re.compile(r"(?:[a-z]+_)?(?:nonnull_(\w+)|(\w+?)_lookup_by_\w+_args)")
+_NAMES: Final = ("name", "portdev")
+
+
+class NamedObject(msgspec.Struct, frozen=True):
+    """An object: its kind as in the definitions (`domain`, `network`, `storage_pool`), and its name and UUID,
+    None where a message does not have them."""
+
+    kind: str
+    name: str | None
+    uuid: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.name is not None else self.uuid or ""
+
+
+#: Passes the objects in a value to a function.
+_Find = Callable[[Any, Callable[[NamedObject], object]], None]
+
+
+class ObjectFinder:
+    """Finds the objects in messages. Types are those of `registry`."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._names = Names(registry)
+        self._visitors: dict[tuple[TypeTable, bool], _Finders] = {}
+
+    def objects(self, message: Message) -> list[NamedObject]:
+        """Return the objects in the payload, in order; an object's own struct precedes those in it."""
+        return self._find(message, lists=True)
+
+    def subject(self, call: Message | None, reply: Message | None) -> NamedObject | None:
+        """Return the object that a call is about: the first in the call, or else in its reply, except in a
+        list."""
+        for message in (call, reply):
+            if message is not None and (objects := self._find(message, lists=False)):
+                return objects[0]
+        return None
+
+    def _find(self, message: Message, *, lists: bool) -> list[NamedObject]:
+        type_ = self._names.payload_type(message)
+        if type_ is None:
+            return []
+        visitor = self._visitors.get((type_.types, lists))
+        if visitor is None:
+            visitor = self._visitors[type_.types, lists] = _Finders(type_.types, lists=lists)
+        find = visitor.visit(type_.reference)
+        found: list[NamedObject] = []
+        if find is not None:
+            find(message.payload, found.append)
+        return found
+
+
+class _Finders(Visitor[_Find | None]):
+    """Functions for types, made once for each struct and union; None for a type without objects. Arrays are
+    searched with `lists`."""
+
+    def __init__(self, types: TypeTable, *, lists: bool) -> None:
+        super().__init__(types)
+        self._lists = lists
+        self._bodies: dict[xdr.Named, _Find | None] = {}
+
+    def scalar(self, node: xdr.Node) -> _Find | None:
+        return None
+
+    def binary(self, node: xdr.FixedOpaque | xdr.Opaque) -> _Find | None:
+        return None
+
+    def string(self, node: xdr.String) -> _Find | None:
+        return None
+
+    def sequence(self, node: xdr.FixedArray | xdr.Array) -> _Find | None:
+        inner = self.visit(node.element) if self._lists else None
+        if inner is None:
+            return None
+
+        def find(value: Any, add: Callable[[NamedObject], object]) -> None:
+            for item in value:
+                inner(item, add)
+
+        return find
+
+    def optional(self, node: xdr.Optional) -> _Find | None:
+        inner = self.visit(node.element)
+        return inner and (lambda value, add: None if value is None else inner(value, add))
+
+    def structure(self, reference: xdr.Named, node: xdr.Structure) -> _Find | None:
+        return self._body(reference, node, [(each.name, each.node) for each in node.fields])
+
+    def union(self, reference: xdr.Named, node: xdr.UnionType) -> _Find | None:
+        arms = [(arm.name, arm.node) for arm in node.every_arm if arm.name is not None]
+        return self._body(reference, node, arms)
+
+    def _body(
+        self, reference: xdr.Named, node: xdr.Structure | xdr.UnionType, members: list[tuple[str, xdr.Node]]
+    ) -> _Find | None:
+        if reference in self._bodies:
+            return self._bodies[reference]
+        # A type that contains itself: what it holds is found by the function that is being made.
+        self._bodies[reference] = lambda value, add: made and made(value, add)
+        finders = {name: find for name, part in members if (find := self.visit(part)) is not None}
+        match = _KIND.fullmatch(reference.name)
+        made = _finder(node, match and (match[1] or match[2]), finders)
+        self._bodies[reference] = made
+        return made
+
+
+def _finder(node: xdr.Structure | xdr.UnionType, kind: str | None, finders: dict[str, _Find]) -> _Find | None:
+    if kind is None and not finders:
+        return None
+
+    def find(value: Any, add: Callable[[NamedObject], object]) -> None:
+        held = {name: part for name, _, part in parts(node, value)}
+        if kind is not None:
+            name = next((held[field] for field in _NAMES if field in held), None)
+            uuid = held.get("uuid")
+            if name is not None or uuid is not None:
+                text = wire_text(name) if isinstance(name, str | bytes) else None
+                add(NamedObject(kind, text, uuid_text(uuid) if isinstance(uuid, bytes) else None))
+            pool = held.get("pool")
+            if kind == "storage_vol" and isinstance(pool, str | bytes):
+                add(NamedObject("storage_pool", wire_text(pool)))
+        for name, inner in finders.items():
+            if name in held:
+                inner(held[name], add)
+
+    return find

@@ -1,0 +1,58 @@
+"""Errors that a server reports: the virNetMessageError of a reply or a stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..names.public import names
+from ..text import wire_text
+from .message import Status
+
+if TYPE_CHECKING:
+    from .message import Message
+
+
+class LibvirtError(msgspec.Struct, frozen=True):
+    """An error that a server reported: the virNetMessageError of a reply or a stream.
+
+    `code`, `domain` and `level` are numbers of virErrorNumber, virErrorDomain and virErrorLevel; the names
+    are None for numbers without one. The message's `payload` has all other fields.
+    """
+
+    code: int
+    code_name: str | None
+    message: str | None
+    domain: int | None
+    domain_name: str | None
+    level: int | None
+    level_name: str | None
+
+    @property
+    def name(self) -> str:
+        """The name of the code, or `error N`."""
+        return self.code_name or f"error {self.code}"
+
+    def __str__(self) -> str:
+        return self.name if self.message is None else f"{self.name}: {self.message}"
+
+
+def reported_error(message: Message) -> LibvirtError | None:
+    """Return the error that a message reports; None for other messages, and for a report that is
+    malformed."""
+    payload = message.payload
+    code = getattr(payload, "code", None)
+    if message.header.status != Status.VIR_NET_ERROR or code is None:
+        return None
+    text = getattr(payload, "message", None)
+    domain, level = getattr(payload, "domain", None), getattr(payload, "level", None)
+    return LibvirtError(
+        code,
+        names("virErrorNumber").get(code),
+        None if text is None else wire_text(text),
+        domain,
+        None if domain is None else names("virErrorDomain").get(domain),
+        level,
+        None if level is None else names("virErrorLevel").get(level),
+    )

@@ -1,0 +1,118 @@
+"""Recordings of rpc-monitor, and of `decode --format monitor`, as an input."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from struct import unpack
+
+import pytest
+
+from libvirt_proto import registry
+from libvirt_proto.capture.detect import file_format
+from libvirt_proto.capture.monitor_lines import monitor_chunks
+from libvirt_proto.capture.sources import open_source
+from libvirt_proto.capture.stream import messages
+from libvirt_proto.events import Captured, Chunk, ConnectionEvent, Item, Notice
+from libvirt_proto.presenters.monitor import MonitorPresenter
+from libvirt_proto.rpc.message import MessageDecoder
+
+#: As libvirt's script writes it.
+SCRIPT = """\
+  0.000 begin
+  2.632 C + 0x7f1ea57dc010   local=127.0.0.1;43890 remote=127.0.0.1;16509
+  2.632 C > 0x7f1ea57dc010   msg=remote.1.auth_list(call, ok, 0) len=28
+  2.632 + S 0x1c1f710        local=127.0.0.1;0 remote=127.0.0.1;0
+  2.632 > S 0x1c1f710        msg=remote.1.auth_list(call, ok, 0) len=28
+  2.633 < S 0x1c1f710        msg=remote.1.auth_list(reply, ok, 0) len=36
+  2.640 =   0x1c1f710        send fd=5
+  2.641 C - 0x7f1ea57dc010   local= remote=
+"""
+
+
+def read(text: str) -> list[Item]:
+    return list(monitor_chunks(io.BytesIO(text.encode()).read))
+
+
+def test_recording_of_the_script() -> None:
+    items = read(SCRIPT)
+    sent = [item for item in items if isinstance(item, Chunk) and item.data]
+    assert [(unpack(">7I", item.data), item.direction, item.cut, item.time_ns) for item in sent] == [
+        ((28, 0x20008086, 1, 66, 0, 0, 0), "c2s", 0, 2_632_000_000),
+        ((28, 0x20008086, 1, 66, 0, 0, 0), "c2s", 0, 2_632_000_000),
+        ((36, 0x20008086, 1, 66, 1, 0, 0), "s2c", 8, 2_633_000_000),
+    ]
+    assert [(str(item.connection), item.connection.side) for item in sent[:2]] == [
+        ("127.0.0.1:43890@0x7f1ea57dc010-127.0.0.1:16509", "client"),
+        ("client-server@0x1c1f710", "server"),
+    ]
+    events = [item for item in items if isinstance(item, ConnectionEvent)]
+    assert [(event.kind, event.side) for event in events] == [
+        ("client_new", None),
+        ("server_client_new", None),
+        ("socket_send_fd", None),
+        ("client_dispose", None),
+    ]
+    assert [item.connection.side for item in items if isinstance(item, Chunk) and item.end] == ["client"] * 2
+
+
+@pytest.mark.parametrize(
+    ("message", "numbers"),
+    [
+        ("remote.1.open(call, ok, 1) len=40", (40, 0x20008086, 1, 1, 0, 1, 0)),  # its name before 1.0.5
+        ("unknown:7.2.unknown:9(unknown:8, error, 3) len=28", (28, 7, 2, 9, 8, 3, 1)),
+        ("remote:536903814.1.auth_list:66(call:0, ok:0, 0) len=28", (28, 0x20008086, 1, 66, 0, 0, 0)),
+        ("keepalive.1.ping(message, ok, 0) len=28", (28, 0x6B656570, 1, 1, 2, 0, 0)),
+    ],
+)
+def test_names_and_numbers(message: str, numbers: tuple[int, ...]) -> None:
+    (chunk,) = read(f"  0.001 C > 0x1   msg={message}\n")
+    assert isinstance(chunk, Chunk)
+    assert unpack(">7I", chunk.data) == numbers
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("nothing.1.auth_list(call, ok, 0) len=28", "expected the name of a program, got 'nothing'"),
+        ("remote.1.nothing(call, ok, 0) len=28", "expected the name of a procedure, got 'nothing'"),
+        ("remote.1.auth_list(call, ok, 0) len=27", "expected len= from 28 to 33554436, got 27"),
+        ("remote.1.auth_list(call, ok", "is not a message of rpc-monitor"),
+    ],
+)
+def test_counts_lines_that_cannot_be_parsed(message: str, reason: str) -> None:
+    line = f"  0.001 C > 0x1   msg={message}\n"
+    *rest, notice = read(SCRIPT + line + line)
+    assert isinstance(notice, Notice)
+    assert (notice.code, notice.text) == ("bad-line", f"line 9: {reason}; 2 lines cannot be parsed")
+    assert rest == read(SCRIPT)
+
+
+@pytest.mark.parametrize(
+    "name", ["virsh-domname.pcap", "stream-events-keepalive.pcap", "libvirtd-rpc-info.log"]
+)
+def test_output_of_decode(captures: Path, name: str) -> None:
+    """The same messages: all that a line has."""
+
+    def lines(items: list[Item] | None, decoder: MessageDecoder) -> list[str]:
+        present = MonitorPresenter(registry.default())
+        programs = registry.default().numbers
+        out = []
+        for item in messages(items or [], decoder.decode, programs=programs):
+            if isinstance(item, Captured):
+                out.append(present(item).decode())
+            elif isinstance(item, ConnectionEvent):
+                out.append(present.event(item).decode())
+        return out
+
+    written = lines(list(open_source(str(captures / name))), MessageDecoder(registry.default()))
+    text = "".join(written)
+    assert file_format(text.encode()) == "monitor"
+    again = lines(read(text), MessageDecoder(registry.default()))
+    assert [line.split(" missing=")[0].strip() for line in again] == [
+        line.split(" missing=")[0].strip() for line in written
+    ]
+
+
+def test_prose_about_messages_is_not_a_recording() -> None:
+    assert file_format(b"the line has msg=remote.1.auth_list(call, ok, 0) len=28\n") == "text"

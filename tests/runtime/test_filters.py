@@ -1,0 +1,283 @@
+"""Filters of one pass: numbers, times, latency, objects, and messages around them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from libvirt_proto import filters, registry
+from libvirt_proto.events import Captured, Closed, Connection
+from libvirt_proto.filters import Filter, Selection
+from libvirt_proto.moments import duration_ns, moment
+from tests.property.test_session import anything
+from tests.runtime.test_session import CALL, CONTINUE, ERROR, EVENT, REPLY, STREAM, Wire, run
+from tests.support.frames import CONNECTION, error_payload, text, word
+
+DEFINITIONS = registry.default()
+OTHER = Connection(2, "127.0.0.1:40510", "127.0.0.1:16509")
+UUID = bytes(range(16))
+UUID_TEXT = "00010203-0405-0607-0809-0a0b0c0d0e0f"
+LOOKUP, SCREENSHOT, LOOKUP_ID = 23, 211, 22
+RESUME, LIFECYCLE, VOL_INFO, POOL_LOOKUP = (
+    DEFINITIONS.program("remote").procedure(name).number
+    for name in (
+        "domain_resume",
+        "domain_event_lifecycle",
+        "storage_vol_get_info",
+        "storage_pool_lookup_by_uuid",
+    )
+)
+
+
+def domain(name: bytes = b"vm1", uuid: bytes = UUID) -> bytes:
+    return text(name) + uuid + word(1)
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+def shown(conditions: dict[str, Any], *items: Captured | Closed, start_ns: int = 0) -> list[int]:
+    """The numbers of the messages that a filter accepts, in the order of the output."""
+    selection = Selection(Filter(DEFINITIONS, **conditions))
+    selection.start_ns = start_ns
+    found = [message.n for item in items for message in selection.feed(item)]
+    return found + [message.n for message in selection.finish()]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["2"], [2]),
+        (["2-3"], [2, 3]),
+        (["4-"], [4, 5]),
+        (["1,4-5"], [1, 4, 5]),
+        ([1, "5"], [1, 5]),
+        (["9"], []),
+    ],
+)
+def test_numbers_of_messages(wire: Wire, words: list[str | int], expected: list[int]) -> None:
+    items = [wire(CALL, n + 10) for n in range(5)]
+    assert shown({"messages": words}, *items) == expected
+
+
+def test_frames_and_serials(wire: Wire) -> None:
+    items = [replace(wire(CALL, serial), packet=serial * 10) for serial in (3, 4, 5)]
+    assert shown({"frames": ["30-40"]}, *items) == [1, 2]
+    assert shown({"serials": ["4-"]}, *items) == [2, 3]
+    assert shown({"frames": ["30-"], "serials": [5]}, *items) == [3]
+    assert shown({"frames": [1]}, wire(CALL, 1)) == []
+
+
+@pytest.mark.parametrize("word", ["", "x", "-", "-3", "3-2", "1--2", "٣", "1.5", "1, ", "+1"])
+@pytest.mark.parametrize("kind", ["messages", "frames", "serials"])
+def test_rejects_other_words_for_numbers(kind: str, word: str) -> None:
+    with pytest.raises(ValueError, match="expected N"):
+        Filter(DEFINITIONS, **{kind: [word]})  # type: ignore[arg-type]
+
+
+START = datetime(2026, 11, 22, 21, 31, 50, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "expected"),
+    [
+        ("2ms", None, [2, 3, 4]),
+        (None, "0.002", [1, 2]),
+        ("+2ms", "3000us", [2, 3]),
+        ("21:31:50.003", None, [3, 4]),
+        ("2026-11-22T21:31:50.003Z", "2026-11-22 22:31:50.003+01:00", [3]),
+        ("2026-11-22T21:31:50,003000000", None, [3, 4]),
+        (START + timedelta(milliseconds=4), None, [4]),
+        ("1h", None, []),
+    ],
+)
+def test_since_and_until(wire: Wire, since: Any, until: Any, expected: list[int]) -> None:
+    start_ns = int(START.timestamp()) * 10**9
+    items = [replace(wire(CALL, n), time_ns=start_ns + (n + 1) * 10**6) for n in range(4)]
+    assert shown({"since": since, "until": until}, *items, start_ns=start_ns) == expected
+
+
+def test_messages_without_a_time_are_in_no_window(wire: Wire) -> None:
+    assert shown({"since": "0s"}, wire(CALL, 1, clock=False), wire(CALL, 2)) == [2]
+
+
+def test_a_time_of_day_long_before_the_beginning_is_on_the_next_day() -> None:
+    start_ns = int(datetime(2026, 11, 22, 23, 50, tzinfo=UTC).timestamp()) * 10**9
+    assert moment("00:10").at(start_ns) - start_ns == 20 * 60 * 10**9
+    assert moment("23:40").at(start_ns) - start_ns == -10 * 60 * 10**9
+
+
+@pytest.mark.parametrize("word", ["", "now", "-1s", "25:00", "1.2.3", "2026-13-01", "1 day", "1e3", "٣s"])
+def test_rejects_other_words_for_times(word: str) -> None:
+    with pytest.raises(ValueError, match="expected seconds since the beginning"):
+        Filter(DEFINITIONS, since=word)
+    with pytest.raises(ValueError, match="expected a duration such as 50ms"):
+        Filter(DEFINITIONS, slower_than=word)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("50ms", 50_000_000),
+        ("1.5s", 1_500_000_000),
+        ("2", 2 * 10**9),
+        ("7 µs", 7000),
+        ("1h", 3600 * 10**9),
+        ("0.1ns", 0),
+        (0.25, 250_000_000),
+        (1, 10**9),
+        (timedelta(milliseconds=3), 3_000_000),
+    ],
+)
+def test_durations(value: Any, expected: int) -> None:
+    assert duration_ns(value) == expected
+
+
+def test_slow_calls_come_before_their_replies(wire: Wire) -> None:
+    slow, fast = wire(CALL, 1), wire(CALL, 2)
+    replies = wire(REPLY, 2), wire(REPLY, 1)
+    assert shown({"slower_than": "3ms"}, slow, fast, *replies) == [1, 4]
+    assert shown({"slower_than": "1ms"}, slow, fast, *replies) == [2, 3, 1, 4]
+    assert shown({"slower_than": "3ms", "types": ["call"]}, slow, fast, *replies) == [1]
+    assert shown({"slower_than": "3ms", "types": ["reply"]}, slow, fast, *replies) == [4]
+
+
+def test_calls_without_a_reply_are_slow(wire: Wire) -> None:
+    first, other, last = wire(CALL, 1), wire(CALL, 1, connection=OTHER), wire(CALL, 2)
+    assert shown({"slower_than": "1h"}, first, other, Closed(OTHER, 0), last) == [2, 1, 3]
+    assert shown({"slower_than": "1h"}, wire(REPLY, 9), wire(EVENT, 0, proc=LIFECYCLE)) == []
+
+
+def test_calls_with_a_repeated_serial_keep_the_last(wire: Wire) -> None:
+    assert shown({"slower_than": "1ms"}, wire(CALL, 1), wire(CALL, 1), wire(REPLY, 1)) == [2, 3]
+
+
+def test_slow_exchanges() -> None:
+    wire = Wire()
+    messages = wire(CALL, 1), wire(CALL, 2), wire(REPLY, 2), wire(REPLY, 1), wire(CALL, 3), wire(REPLY, 9)
+    selection = Selection(Filter(DEFINITIONS, slower_than="3ms"))
+    accepted = [each for exchange in run(*messages) for each in selection.exchange(exchange)]
+    assert [(each.header.serial, each.outcome) for each in accepted] == [(1, "ok"), (3, "pending")]
+
+
+def test_object_by_name(wire: Wire) -> None:
+    items = [
+        wire(CALL, 1, proc=RESUME, payload=domain(b"vm2", bytes(16))),
+        wire(CALL, 2, proc=RESUME, payload=domain()),
+        wire(REPLY, 1, proc=RESUME),
+        wire(REPLY, 2, ERROR, error_payload(55, 10, b"is not paused"), proc=RESUME),
+        wire(EVENT, 0, proc=LIFECYCLE, payload=domain() + word(0) * 2),
+        wire(EVENT, 0, proc=LIFECYCLE, payload=domain(b"vm2", bytes(16)) + word(0) * 2),
+    ]
+    assert shown({"objects": ["vm1"]}, *items) == [2, 4, 5]
+    assert shown({"objects": ["vm1", "vm2"]}, *items) == [1, 2, 3, 4, 5, 6]
+    assert shown({"objects": ["network:vm1"]}, *items) == []
+    assert shown({"objects": ["domain:vm1"], "errors_only": True}, *items) == [4]
+
+
+@pytest.mark.parametrize("word", [UUID_TEXT, UUID_TEXT.upper(), UUID.hex()])
+def test_object_by_uuid_is_resolved_through_look_ups(wire: Wire, word: str) -> None:
+    """A look-up by name shows before its reply; later messages with only the name are recognised."""
+    items = [
+        wire(CALL, 1, proc=LOOKUP, payload=text(b"vm1")),
+        wire(CALL, 2, proc=LOOKUP, payload=text(b"vm2")),
+        wire(REPLY, 2, proc=LOOKUP, payload=domain(b"vm2", bytes(16))),
+        wire(REPLY, 1, proc=LOOKUP, payload=domain()),
+        wire(CALL, 3, proc=LOOKUP, payload=text(b"vm1")),
+        wire(CALL, 4, proc=RESUME, payload=domain(b"vm1", bytes(16))),
+    ]
+    assert shown({"objects": [word]}, *items) == [1, 4, 5]
+
+
+def test_pool_of_a_volume(wire: Wire) -> None:
+    volume = text(b"default") + text(b"disk1") + text(b"/default/disk1")
+    items = [
+        wire(CALL, 1, proc=VOL_INFO, payload=volume),
+        wire(CALL, 2, proc=POOL_LOOKUP, payload=UUID),
+        wire(REPLY, 2, proc=POOL_LOOKUP, payload=text(b"default") + UUID),
+        wire(CALL, 3, proc=VOL_INFO, payload=volume),
+    ]
+    assert shown({"objects": ["pool:default"]}, *items) == [1, 2, 3, 4]
+    assert shown({"objects": [f"pool:{UUID_TEXT}"]}, *items) == [2, 3, 4]
+    assert shown({"objects": ["volume:disk1"]}, *items) == [1, 4]
+
+
+def test_stream_of_an_object(wire: Wire) -> None:
+    stream = [
+        wire(CALL, 1, proc=SCREENSHOT, payload=domain() + word(0) * 2),
+        wire(REPLY, 1, proc=SCREENSHOT, payload=word(0)),
+        wire(STREAM, 1, CONTINUE, b"data", proc=SCREENSHOT),
+        wire(STREAM, 1, proc=SCREENSHOT),
+    ]
+    assert shown({"objects": ["vm1"]}, *stream) == [1, 2, 3, 4]
+    assert shown({"objects": ["vm2"]}, *stream) == []
+    assert shown({"slower_than": "1ms", "objects": ["vm1"]}, *stream) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("word", ["", "pool:"])
+def test_rejects_object_without_a_name(word: str) -> None:
+    with pytest.raises(ValueError, match="expected the name or UUID of an object"):
+        Filter(DEFINITIONS, objects=[word])
+
+
+def test_context(wire: Wire) -> None:
+    items = [wire(CALL, n) for n in range(1, 10)]
+    assert shown({"serials": [5], "context": 2}, *items) == [3, 4, 5, 6, 7]
+    assert shown({"serials": [2, 4], "context": 1}, *items) == [1, 2, 3, 4, 5]
+    assert shown({"serials": [9], "context": 20}, *items) == list(range(1, 10))
+
+
+def test_context_is_on_the_given_connections(wire: Wire) -> None:
+    items = [wire(CALL, n, connection=OTHER if n % 2 else CONNECTION) for n in range(1, 8)]
+    assert shown({"serials": [4], "context": 1, "connections": ["1"]}, *items) == [2, 4, 6]
+
+
+def test_context_of_calls_that_their_replies_select(wire: Wire) -> None:
+    """Each message is shown once, in order as far as the context reaches."""
+    items = [wire(CALL, 1), wire(CALL, 2), wire(CALL, 3), wire(REPLY, 1), wire(REPLY, 3), wire(REPLY, 2)]
+    assert shown({"slower_than": "3ms", "context": 1}, *items) == [1, 3, 4, 5, 2, 6]
+    assert shown({"slower_than": "3ms", "context": 5}, *items) == [1, 2, 3, 4, 5, 6]
+    assert shown({"slower_than": "4ms", "types": ["call"], "context": 5}, *items) == [1, 2, 3, 4, 5, 6]
+
+
+def test_context_of_exchanges() -> None:
+    wire = Wire()
+    done = run(*(wire(kind, serial) for serial in range(1, 6) for kind in (CALL, REPLY)))
+    selection = Selection(Filter(DEFINITIONS, serials=["3"], context=1))
+    assert [each.n for exchange in done for each in selection.exchange(exchange)] == [2, 3, 4]
+
+
+def test_waiting_calls_are_bounded(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest are given up: they took long, and name no object any more."""
+    monkeypatch.setattr(filters, "MAX_OPEN", 3)
+    calls = [wire(CALL, serial, proc=LOOKUP, payload=text(b"vm1")) for serial in range(1, 7)]
+    assert shown({"slower_than": "1h"}, *calls) == [1, 2, 3, 4, 5, 6]
+    selection = Selection(Filter(DEFINITIONS, slower_than="1h"))
+    assert [each.n for call in calls for each in selection.feed(call)] == [1, 2, 3]
+    replies = [wire(REPLY, serial, proc=LOOKUP, payload=domain()) for serial in range(1, 7)]
+    assert shown({"objects": [UUID_TEXT], "types": ["call"]}, *calls, *replies) == [4, 5, 6]
+    monkeypatch.setattr(filters, "MAX_OPEN_BYTES", 100)
+    assert shown({"objects": [UUID_TEXT], "types": ["call"]}, *calls, *replies) == [5, 6]
+
+
+@given(
+    anything(), st.sampled_from([{}, {"objects": ["vm1", UUID_TEXT]}, {"slower_than": 0}]), st.integers(0, 3)
+)
+def test_any_messages_are_shown_once(seen: list[Any], conditions: dict[str, Any], context: int) -> None:
+    """What is shown was fed, at most once, and context only adds."""
+    items = [item for item in seen if isinstance(item, Captured | Closed)]
+    plain = shown(conditions, *items)
+    more = shown({**conditions, "context": context}, *items)
+    fed = [item.n for item in items if isinstance(item, Captured)]
+    assert len(plain) == len(set(plain))
+    assert len(more) == len(set(more))
+    assert set(plain) <= set(more) <= set(fed)
+    if not conditions:
+        assert plain == fed
