@@ -254,8 +254,8 @@ class Dump:
     """The lines of one dump.
 
     A line is read when the next one is known: the difference of their offsets is the number of its bytes,
-    which tells them from the characters after them. Offsets must follow the bytes. `room` is the number of
-    bytes that `*` may still represent.
+    which separates them from the characters after them. Offsets must follow the bytes. `room` is the number
+    of bytes that `*` may still represent.
     """
 
     weak = False
