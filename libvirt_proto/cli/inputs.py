@@ -296,8 +296,8 @@ def inputs(command: Command) -> Command:
         "--input-format",
         "input_format",
         type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "strace"]),
-        help="Read the files as this instead of recognising it: raw is a stream of messages, hex is any form"
-        " of bytes as text. Decimal numbers, text and base64 that are not a message need hex.",
+        metavar="KIND",
+        help="Read the files as pcap, pcapng, raw, hex (any bytes as text), log or strace.",
     )
     @click.option(
         "-f",
