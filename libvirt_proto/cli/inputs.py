@@ -295,10 +295,9 @@ def inputs(command: Command) -> Command:
     @click.option(
         "--input-format",
         "input_format",
-        type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "strace", "monitor"]),
-        metavar="FORMAT",
-        help="Read files as pcap, pcapng, log, strace, monitor (lines of rpc-monitor), raw (a stream of"
-        " messages) or hex (bytes as text; numbers, text and base64 that are not a message need it).",
+        type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "monitor", "strace"]),
+        metavar="KIND",
+        help="Read the files as pcap, pcapng, raw, hex (any bytes as text), log, monitor or strace.",
     )
     @click.option(
         "-f",

@@ -271,7 +271,7 @@ def test_waiting_calls_are_bounded(wire: Wire, monkeypatch: pytest.MonkeyPatch) 
     anything(), st.sampled_from([{}, {"objects": ["vm1", UUID_TEXT]}, {"slower_than": 0}]), st.integers(0, 3)
 )
 def test_any_messages_are_shown_once(seen: list[Any], conditions: dict[str, Any], context: int) -> None:
-    """What is shown was fed, at most once, and context only adds."""
+    """Only messages of the input are shown, each at most once, and context only adds."""
     items = [item for item in seen if isinstance(item, Captured | Closed)]
     plain = shown(conditions, *items)
     more = shown({**conditions, "context": context}, *items)

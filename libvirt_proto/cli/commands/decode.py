@@ -61,7 +61,6 @@ def decode(ctx: click.Context, inputs: Inputs, show: OutputOptions, merge: bool,
       libvirt-proto decode --exchanges --object vm1 --slower-than 50ms capture.pcap
       libvirt-proto decode --frame 57 --context 3 capture.pcap
       libvirt-proto decode --redact -w report.pcapng everything.pcap
-      libvirt-proto decode --format json capture.pcap | jq -r .procedure
       tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode -
       libvirt-proto decode --follow --format monitor growing.pcap
       libvirt-proto decode --merge client.pcap server.pcap

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.support.straces import quote
 from tests.support.terminal import on_terminal
 
 CAPTURES = ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"]
+FRAME = re.compile(rb',"frame":[0-9]+')
 
 
 def run(*words: str, stdin: bytes | None = None) -> Result:
@@ -40,7 +42,8 @@ def test_copy_of_capture_gives_equal_lines(captures: Path, tmp_path: Path, name:
     copy = tmp_path / "copy.pcapng"
     result = run("encode", "--format", "pcapng", "-o", str(copy), "-", stdin=lines)
     assert (result.exit_code, result.output) == (0, "")
-    assert decoded(copy) == lines
+    # The copy has other packets.
+    assert FRAME.sub(b"", decoded(copy)) == FRAME.sub(b"", lines)
 
 
 def test_accepts_json_in_other_layouts(captures: Path) -> None:
@@ -87,7 +90,7 @@ def test_connections_with_equal_addresses_stay_separate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", CAPTURES)
 def test_raw_and_hex_follow_line_order(captures: Path, name: str) -> None:
-    lines = decoded(captures / name)
+    lines = FRAME.sub(b"", decoded(captures / name))
     raw = run("encode", stdin=lines)
     assert (raw.exit_code, raw.stderr) == (0, "")
     kept = [

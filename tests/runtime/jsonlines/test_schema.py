@@ -186,7 +186,11 @@ def test_the_command_for_a_procedure() -> None:
             1,
             "unknown type or procedure 'remote_nonnull_domian'.",
         ),
-        (["--json-schema", "--json", "remote_uuid"], 2, "--json and --json-schema exclude each other"),
+        (
+            ["--json-schema", "--format", "json", "remote_uuid"],
+            2,
+            "--format json and --json-schema exclude each other",
+        ),
     ],
 )
 def test_errors_of_the_command(words: list[str], status: int, said: str) -> None:
