@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from .dump import Dump, begins_dump
 from .literals import BareEscapes, Literals
-from .plain import Base64, PlainHex, ShortHex, may_be_base64
+from .plain import Base64, PlainHex, ShortHex, is_base64, may_be_base64
 
 #: The end of a line that may be hex, with a label before it.
 _HEX: Final = "0123456789abcdefABCDEF \t,:xX\\-"
@@ -186,10 +186,13 @@ _LABELS: Final[tuple[tuple[Split, tuple[Maker, ...]], ...]] = (
 )
 
 
-def makers(text: str) -> Iterator[Maker]:
-    """Yield the forms of which a line may be the first one, in order of preference."""
+def makers(text: str, *, forced: bool = False) -> Iterator[Maker]:
+    """Yield the forms of which a line may be the first one, in order of preference. With `forced`, base64
+    need not be a message."""
     checks = dict(_FORMS)
-    for make, check in _FORMS:
+    if forced:
+        checks[_base64] = is_base64
+    for make, check in checks.items():
         if check(text):
             yield make
     for split, forms in _LABELS:

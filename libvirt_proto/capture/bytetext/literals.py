@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from ...rpc.wire import MAX_FRAME
-from .errors import ByteTextError, quoted
+from .errors import ByteTextError, RoomError, quoted
 from .units import Base, Notation, Repeat, Unit, Units, notations
 
 _TOKEN: Final = re.compile(
@@ -96,7 +96,14 @@ class Literals:
             match = _HEX_LINE.fullmatch(text)
             if match:
                 return bytes.fromhex(_PREFIX.sub(" ", match[1]))
-        units = self._scan(text)
+        units: list[Unit] = []
+        try:
+            self._scan(text, units)
+        except RoomError as error:
+            raise RoomError(str(error), self._added(units)) from None
+        return self._added(units)
+
+    def _added(self, units: list[Unit]) -> bytes:
         self._count += len(units)
         self._hex += sum(1 for unit in units if isinstance(unit, str) and unit[:2] == "0x")
         self._zeros += sum(unit.count(0) for unit in units if isinstance(unit, bytes))
@@ -115,9 +122,8 @@ class Literals:
         """Return whether a line after an empty one continues the list."""
         return not self.closed and (self._depth > 0 or self._open is not None or self._in_comment)
 
-    def _scan(self, text: str) -> list[Unit]:
-        """Return the units of a line."""
-        units: list[Unit] = []
+    def _scan(self, text: str, units: list[Unit]) -> None:
+        """Add the units of a line."""
         pos = 0
         if self._open is not None:
             mark, _ = self._open
@@ -128,7 +134,7 @@ class Literals:
             if self._in_comment:
                 end = text.find("*/", pos)
                 if end < 0:
-                    return units
+                    return
                 self._in_comment, pos = False, end + 2
                 continue
             match = _TOKEN.match(text, pos)
@@ -152,7 +158,6 @@ class Literals:
             self._token(match, units)
         if self._state == "declaration":
             raise ByteTextError(f"{quoted(text.strip())} is not a literal")
-        return units
 
     def _token(self, match: re.Match[str], units: list[Unit]) -> None:
         """Process a token other than a bracket that closes."""
@@ -220,7 +225,7 @@ class Literals:
             raise ByteTextError("expected a number or a character before '<repeats'")
         size = count * (len(last) if isinstance(last, bytes) else 1)
         if size > self.room:
-            raise ByteTextError(f"`<repeats>` represents {size} bytes, over the limit of {self.room}")
+            raise RoomError(f"`<repeats>` represents {size:,} bytes: the longest message has {MAX_FRAME:,}")
         self.room -= size
         units.append(last * count if isinstance(last, bytes) else Repeat(last, count))
 

@@ -144,7 +144,7 @@ class Base64:
     def line(self, text: str) -> bytes:
         """Return the bytes of a line. Raises ByteTextError."""
         text = text.strip()
-        if self._ended or not _BASE64.fullmatch(text):
+        if self._ended or not is_base64(text):
             raise ByteTextError(f"{quoted(text)} is not base64")
         self._ended = text.endswith("=")
         text = self._rest + text.translate(_STANDARD)
@@ -170,12 +170,17 @@ def _base64(text: str) -> bytes:
 
 
 def may_be_base64(text: str) -> bool:
-    """Return whether a line may be the first one of base64."""
+    """Return whether a line may be the first one of base64 of a message."""
     text = text.strip()
-    if len(text) < _SHORTEST or _BASE64.fullmatch(text) is None:
+    if len(text) < _SHORTEST or not is_base64(text):
         return False
     try:
         head = _base64(text[: len(text) // 4 * 4][:48].translate(_STANDARD))
     except ByteTextError:
         return False
     return frames(head)
+
+
+def is_base64(text: str) -> bool:
+    """Return whether a line has the characters of base64."""
+    return _BASE64.fullmatch(text.strip()) is not None

@@ -17,7 +17,7 @@ from ...text import amount
 from ..dressing import Undresser, is_fence
 from ..raw import CONNECTION
 from .dump import Dump, begins_dump
-from .errors import ByteTextError, quoted
+from .errors import ByteTextError, RoomError, quoted
 from .forms import Form, Labelled, Maker, dump, is_trailer, makers
 from .framing import CERTAIN, Position, begins_message, evidence, frames
 from .plain import PlainHex
@@ -46,6 +46,8 @@ _PROMISING: Final = re.compile(
     rb"(?:[0-9a-fA-F]{2}[\s,:-]{0,2}){4}|\\[x0-7u]|0[xX][0-9a-fA-F]|[A-Za-z0-9+/_-]{16}|[\[({<=]\s*(?:$|/\*|//)"
     rb"|\d(?:,\s*|\s+)-?\d{1,20}(?:[,\])\s]|$)"
 )
+#: The beginning of a list or a string.
+_OPENING: Final = re.compile(r"\s*[\[{(<\"']")
 _CONTROL: Final = frozenset(range(0x20)) - {9, 10, 12, 13} | {0x7F}
 
 
@@ -151,6 +153,7 @@ class _Reader:
         #: Number of lines before the first bytes, and the first of them.
         self.skipped = 0
         self._first_skipped = _Line(0, "")
+        self._skipped_why = ""
         self._forced = forced
         self._undress = Undresser()
         self._is_yaml = False
@@ -205,7 +208,7 @@ class _Reader:
         self._separate()
         self._end()
         if not self.is_bytes and self.skipped and not self.bad:
-            self._bad(self._first_skipped.number, _refusal(self._first_skipped.text))
+            self._bad(self._first_skipped.number, self._skipped_why)
 
     # Groups
 
@@ -270,20 +273,20 @@ class _Reader:
         elif count & (count - 1) == 0:
             self._decide(last=False)
 
-    def _other(self, line: _Line) -> None:
+    def _other(self, line: _Line, best: _Choice | None) -> None:
         """Process the first line of a group, which is not bytes."""
         if _LABEL.fullmatch(line.text) or (self._is_yaml and _YAML.fullmatch(line.text)):
             self._is_yaml = self._is_yaml or "!!binary" in line.text
             self._separate()
         elif self.is_bytes:
-            self._bad(line.number, _refusal(line.text))
+            self._bad(line.number, _refusal(line.text, best))
             self._damaged = True
         else:
-            self._skip(line)
+            self._skip(line, best)
 
-    def _skip(self, line: _Line) -> None:
+    def _skip(self, line: _Line, best: _Choice | None) -> None:
         if not self.skipped:
-            self._first_skipped = line
+            self._first_skipped, self._skipped_why = line, _refusal(line.text, best)
         self.skipped += 1
 
     def _decide(self, *, last: bool) -> None:
@@ -291,13 +294,13 @@ class _Reader:
         sample = self._sample
         if len(sample) != self._compared:
             self.tried += len(sample)
-            self._choices = _choices(sample, min(self._room, _SAMPLE_SIZE))
+            self._choices = _choices(sample, min(self._room, _SAMPLE_SIZE), forced=self._forced)
             self._compared = len(sample)
         choices = self._choices
         best = max(choices, key=_rank, default=None)
         if best is None or (best.error is not None and not best.lines):
             self._sample, self._sample_size, self._compared = [], 0, 0
-            self._other(sample[0])
+            self._other(sample[0], best)
             for line in sample[1:]:
                 self._content(line)
             return
@@ -326,12 +329,12 @@ class _Reader:
     def _refuse(self, sample: list[_Line], best: _Choice) -> None:
         """Process lines that may have been bytes, but are not a message."""
         if self.is_bytes:
-            self._bad(sample[0].number, _refusal(sample[0].text))
+            self._bad(sample[0].number, _refusal(sample[0].text, best))
             self._damaged = True
             return
         count = max(1, best.lines)
         for line in sample[:count]:
-            self._skip(line)
+            self._skip(line, best)
         for line in sample[count:]:
             self._content(line)
 
@@ -397,10 +400,10 @@ class _Reader:
         self._position, self._begun = Position(), False
 
 
-def _choices(lines: list[_Line], room: int) -> list[_Choice]:
+def _choices(lines: list[_Line], room: int, *, forced: bool) -> list[_Choice]:
     """Read lines in the forms to which the first may belong; in no others after one that is certain."""
     choices = []
-    for make in makers(lines[0].text):
+    for make in makers(lines[0].text, forced=forced):
         choice = _tried(make, lines, room)
         choices.append(choice)
         if choice.strength == CERTAIN and choice.error is None and not choice.weak:
@@ -410,7 +413,8 @@ def _choices(lines: list[_Line], room: int) -> list[_Choice]:
 
 def _tried(make: Maker, lines: list[_Line], room: int) -> _Choice:
     """Read lines in a form."""
-    form, pieces, size, count, error = make(room), list[bytes](), 0, 0, None
+    form, pieces, size, count = make(room), list[bytes](), 0, 0
+    error: ByteTextError | None = None
     try:
         for line in lines:
             if form.closed or (isinstance(form, Labelled) and form.begins(line.text)):
@@ -421,6 +425,9 @@ def _tried(make: Maker, lines: list[_Line], room: int) -> _Choice:
             count += 1
             if size >= _SAMPLE_SIZE:
                 break
+    except RoomError as raised:  # the sample ends; the whole text has more room
+        pieces.append(raised.data)
+        count, error = count + 1, None if raised.data else raised
     except ByteTextError as raised:
         error = raised
     try:
@@ -431,13 +438,17 @@ def _tried(make: Maker, lines: list[_Line], room: int) -> _Choice:
     return _Choice(evidence(data), count, error, form.weak, data, make)
 
 
-def _rank(choice: _Choice) -> tuple[int, bool, bool, int]:
+def _rank(choice: _Choice) -> tuple[int, bool, bool, bool, int]:
     """Return the order of forms: the first of equal ones is taken."""
-    return (choice.strength, choice.error is None, not choice.weak, choice.lines)
+    return (choice.strength, choice.error is None, bool(choice.data), not choice.weak, choice.lines)
 
 
-def _refusal(text: str) -> str:
-    """Return the reason why a line is not bytes."""
+def _refusal(text: str, best: _Choice | None) -> str:
+    """Return the reason why a line is not bytes: the error of the form that its beginning shows, else that
+    of hex."""
+    shown = begins_dump(text) or _OPENING.match(text)
+    if shown and best is not None and best.error is not None:
+        return str(best.error)
     try:
         PlainHex().line(text.strip())
     except ByteTextError as error:
