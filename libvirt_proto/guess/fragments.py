@@ -6,7 +6,6 @@ from typing import Final, cast
 
 from ..errors import Truncated
 from ..registry import Registry
-from ..rpc.message import Message
 from ..rpc.names import Names
 from ..text import amount, quoted
 from . import words
@@ -50,14 +49,3 @@ def truncated_error(data: bytes, registry: Registry) -> str | None:
     if not (0 < code < _CODES and 0 < domain < _DOMAINS and text.isprintable()):
         return None
     return f"the payload of an error without its header and its end: code {int(code)}, {quoted(text)}"
-
-
-def fitting_event(message: Message, registry: Registry) -> str | None:
-    """Return the type of an event that the spare bytes of a message fit: its header has the wrong type."""
-    header = message.header
-    procedure = registry.procedure(header.prog, header.vers, header.proc)
-    if not message.spare or procedure is None or procedure.msg is None:
-        return None
-    reading = procedure.msg.read(message.spare, 0)
-    fits = reading.error is None and reading.next == len(message.spare)
-    return procedure.msg.name if fits else None

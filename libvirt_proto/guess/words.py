@@ -60,8 +60,8 @@ def ambiguity(payloads: Sequence[Payload]) -> str | None:
 
 
 def message(found: Found, names: Names, event: str | None = None) -> str:
-    """Return `remote.domain_get_info reply ok, serial 6, 56 bytes`. `event` is the type that spare
-    bytes fit."""
+    """Return `remote.domain_get_info reply ok, serial 6, 56 bytes`. `event` is what
+    the spare bytes are (see `mistyped`)."""
     header, it = found.message.header, found.message
     program, procedure = names.of(header)
     parts = [
@@ -81,7 +81,7 @@ def message(found: Found, names: Names, event: str | None = None) -> str:
     elif it.payload_type is not None:
         parts.append(f"with {it.payload_type}")
     if it.spare:
-        fits = f", which fit {event}: an event with the type of a {TYPES.get(header.type)}" if event else ""
+        fits = f", which fit {event}" if event else ""
         parts.append(f"{amount(len(it.spare), 'byte')} after it{fits}")
     return ", ".join(parts)
 

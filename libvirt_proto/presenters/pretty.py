@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..access import Accesses
 from ..events import Captured, Connection, ConnectionEvent, ProbeEvent
+from ..rpc.mistyped import fitting_event
 from ..rpc.names import STATUSES, TYPES, Names
 from ..rpc.reported import LibvirtError, reported_error
 from ..text import amount, printable
@@ -48,6 +49,7 @@ class PrettyPresenter:
         redacted: str | None = None,
         times: TimeStyle = "relative",
     ) -> None:
+        self._registry = registry
         self._names = Names(registry)
         self._accesses = accesses
         self._palette = palette
@@ -149,6 +151,8 @@ class PrettyPresenter:
             yield f"{INDENT}{colour.warn}! {printable(remark)}{colour.off}"
         if message.spare:
             yield from self._bytes("! spare", message.spare, colour.warn)
+            if event := fitting_event(message, self._registry):
+                yield f"{INDENT}{colour.warn}! the spare bytes fit {event}{colour.off}"
 
     def _error(self, error: LibvirtError) -> str:
         colour, limit = self._palette, self._cut.string

@@ -184,7 +184,7 @@ class _Text:
     def runs(self, runs: list[Run], count: int) -> None:
         """Yield lines about messages and headers."""
         from ...guess import words
-        from ...guess.fragments import fitting_event
+        from ...rpc.mistyped import fitting_event
 
         if not runs:
             self._section("Messages: none")
