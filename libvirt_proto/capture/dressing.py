@@ -17,6 +17,8 @@ _TAG: Final = re.compile(
     r"|strong|font)(?:\s[^<>]{0,400})?/?>",
     re.IGNORECASE,
 )
+#: Colours and other control sequences (ECMA-48).
+_CONTROL: Final = re.compile(r"\x1b\[[0-9;:?]{0,20}[ -/]?[@-~]")
 _ENTITY: Final = re.compile(r"&(?:quot|amp|lt|gt|nbsp|apos|#\d{1,6}|#[xX][0-9a-fA-F]{1,5});")
 #: No-break and other spaces; marks without a width; quotes; hyphens.
 _CHARACTERS: Final = str.maketrans(
@@ -43,6 +45,8 @@ class Undresser:
             text = data.decode("utf-8", "surrogateescape").translate(_CHARACTERS)
             if '"' not in text and "'" not in text:
                 text = text.translate(_QUOTES)
+        if "\x1b" in text:
+            text = _CONTROL.sub("", text)
         text = text.rstrip()
         if "<" in text or "&" in text:
             text = self._html(text)

@@ -11,15 +11,15 @@ from .line import PREFIX, Line, parse
 from .transfers import CALLS
 
 #: Marks of quotations and lists, and indentation.
-_MARKS: Final = re.compile(rb"[>|*+`\s]+")
+_MARKS: Final = re.compile(rb"(?:[>|*+`\s]|- )+")
 #: `12:`, `trace.txt:12:` and `12-` (grep -n), `12` and a tab (nl, cat -n).
 _NUMBER: Final = re.compile(
     rb"(?:[^\s:(\"]{1,200}:)?\d{1,7}[:-](?=\D)|(?:[^\s:(\"]{1,200}:)?(?=[a-z_]\w{0,40}\()|\d{1,7}\t"
 )
-#: A process: `[20567]`, `virsh[20567]:`, `(20567)`, `pid 20567:`, `PID=20567`.
+#: A process: `[20567]`, `virsh[20567]:`, `virsh/20567:`, `(20567)`, `pid 20567:`, `PID=20567`.
 _PROCESS: Final = re.compile(
     rb"(?:[\w.-]{0,40}[\[(<](?:pid[ =:]{1,4})?(?P<number>\d{1,7})[\])>]:?"
-    rb"|(?:pid|PID|tid|TID)[ =:]{0,4}(?P<pid>\d{1,7}):?)"
+    rb"|(?:[\w.-]{1,40}/|(?:pid|PID|tid|TID)[ =:]{0,4})(?P<pid>\d{1,7}):?)"
     rb"\s{1,8}"
 )
 #: Entities outside strings, which show that a text is HTML.
@@ -35,11 +35,19 @@ _STRACE_LINE: Final = re.compile(
     re.MULTILINE,
 )
 #: The end of a call, in a line that may have a prefix.
-_RESULT: Final = re.compile(rb"\w\(.*(?:\) += (?:-?\d|\?)|unfinished \.\.\.)")
+_RESULT: Final = re.compile(rb"\w\(.*(?:\)(?:\s|\xc2\xa0)+=(?:\s|\xc2\xa0)(?:-?\d|\?)|unfinished \.\.\.)")
 #: Other calls that begin a trace of a connection.
 _OTHERS: Final = frozenset(
     (b"connect", b"socket", b"execve", b"close", b"poll", b"openat", b"open", b"fcntl", b"accept4")
 )
+#: A line after the prefix of a logger or a container, and the words of the prefix.
+_BEGINNING: Final = re.compile(
+    rb"[^\"]{0,200}?(?<![\w.])"
+    rb"((?P<call>[a-z_]\w{0,40})\(|<\.\.\. \w{1,40} resumed>|\+\+\+ (?:exited|killed) )"
+)
+_WORD: Final = re.compile(rb"\S+\s+")
+#: Number of words of a prefix.
+_MAX_WORDS: Final = 16
 #: Number of dressed lines that are tried.
 _TRIED: Final = 64
 
@@ -55,7 +63,7 @@ def looks_like_strace(head: bytes) -> bool:
             continue
         tried += 1
         line = lines.parse(data.removesuffix(b"\r"))
-        if line is not None and (line.name in CALLS or line.name in _OTHERS):
+        if line is not None and _is_known(line.name):
             return True
         if tried == _TRIED:
             break
@@ -81,7 +89,13 @@ class StraceLines:
         if b"&" in data and (b'"' not in data or self._is_html or _HTML.search(data)):
             self._is_html = True
             return True
-        return not data.isascii() or self._is_html or data.startswith(b"<p")
+        return (
+            not data.isascii()
+            or self._is_html
+            or data.startswith(b"<p")
+            or data.endswith((b"`", b"**"))
+            or b"\x1b[" in data
+        )
 
     def _plain(self, data: bytes) -> bytes:
         if self._is_html:
@@ -104,5 +118,25 @@ class StraceLines:
                 data = (match["number"] or match["pid"]) + b" " + data[match.end() :]
                 return parse(data)
             if data == begun:
-                return None
+                break
+        return _behind_words(data)
+
+
+def _behind_words(data: bytes) -> Line | None:
+    """Parse a line after words that are not strace's; its process and time are the last of them."""
+    beginning = _BEGINNING.match(data)
+    if beginning is None or (beginning["call"] is not None and not _is_known(beginning["call"])):
         return None
+    at, end = 0, beginning.start(1)
+    for _ in range(_MAX_WORDS):
+        if (line := parse(data[at:])) is not None:
+            return line
+        word = _WORD.match(data, at)
+        if word is None or word.end() > end:
+            break
+        at = word.end()
+    return parse(data[end:])
+
+
+def _is_known(name: bytes) -> bool:
+    return name in CALLS or name in _OTHERS

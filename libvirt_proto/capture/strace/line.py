@@ -23,14 +23,6 @@ _LINE: Final = re.compile(
     PREFIX + rb"(?:(?P<call>[a-z_]\w{0,40})\(|<\.\.\. (?P<resumed>\w{1,40}) resumed>"
     rb"|\+\+\+ (?P<end>(?:exited|killed) ))"
 )
-#: A call with its result, an unfinished call, one that is longer than the data; or other lines of strace.
-_ANY_LINE: Final = re.compile(
-    rb"^(?:" + PREFIX + rb"(?:[a-z_]\w{0,40}\((?:[^\n]*(?:\) += (?:-?\d|\?)| <unfinished \.\.\.>$)"
-    rb'|\d+(?:<(?:->|[^<>\n]){0,400}>)?, ["\[{][^\n]*\Z)'
-    rb"|<\.\.\. \w{1,40} resumed>|\+\+\+ exited with \d|--- SIG[A-Z0-9]+ \{)"
-    rb"|strace: Process \d+ attached)",
-    re.MULTILINE,
-)
 _UNFINISHED: Final = (b" <unfinished ...>", b" <detached ...>")
 #: strace writes this in the middle of the line of the clone that created the process.
 _ATTACHED: Final = re.compile(rb"strace: Process (\d{1,7}) attached$")
@@ -58,11 +50,6 @@ Kind = Literal["call", "begun", "resumed", "exit"]
 
 class BadCallError(ValueError):
     """Arguments that strace does not write, or that are truncated."""
-
-
-def looks_like_strace(head: bytes) -> bool:
-    """Return whether the first bytes of a file have a line of strace."""
-    return _ANY_LINE.search(head) is not None
 
 
 class Line(NamedTuple):
