@@ -36,7 +36,9 @@ Lines = list[dict[str, Any]]
 
 def what(lines: Lines) -> list[dict[str, Any]]:
     """The contents of the messages, without time and source."""
-    return [{key: line[key] for key in line if key not in ("n", "time_ns", "conn")} for line in lines]
+    return [
+        {key: line[key] for key in line if key not in ("n", "time_ns", "conn", "frame")} for line in lines
+    ]
 
 
 def by_connection(lines: Lines) -> list[Lines]:

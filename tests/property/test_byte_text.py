@@ -34,6 +34,8 @@ PAYLOADS = st.one_of(
     st.text(st.sampled_from("abcdef 0129|><'\"\\&;:.,-*#{}[]()/\n\t"), max_size=60).map(str.encode),
 ).map(lambda payload: payload + bytes(-(len(payload) + 28) % 8))
 LONG = message(bytes(100) + b"abcdef01 face: beef" + bytes(200) + bytes(range(45)))
+#: In base64 of 76 columns, the second line begins with `//`.
+SLASHES = bytes(29) + b"\xff\xff\xff" + bytes(36)
 
 
 def prefixed(prefix: str) -> Dress:
@@ -66,6 +68,7 @@ def content(text: str) -> tuple[bytes, list[str]]:
 @pytest.mark.parametrize("name", WRITERS)
 @given(payload=PAYLOADS)
 @example(payload=LONG[28:])
+@example(payload=SLASHES)
 @settings(max_examples=15, deadline=None)
 def test_reads_any_form(name: str, payload: bytes) -> None:
     data = message(payload)
@@ -75,6 +78,7 @@ def test_reads_any_form(name: str, payload: bytes) -> None:
 @pytest.mark.parametrize("command", TOOLS)
 @given(payload=PAYLOADS)
 @example(payload=LONG[28:])
+@example(payload=SLASHES)
 @example(payload=b"\0\0\0\4test" + bytes(3))
 @settings(max_examples=4, deadline=None)
 def test_reads_output_of_tools(command: str, payload: bytes) -> None:

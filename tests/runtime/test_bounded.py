@@ -74,7 +74,7 @@ def test_finds_idioms_that_scan_removed_entries(code: str) -> None:
 def test_readers_evict_only_from_bounded_dicts(root: Path) -> None:
     """A dict finds its first entry by scanning the slots of all entries removed before it."""
     package = root / "libvirt_proto"
-    paths = [*package.rglob("capture/**/*.py"), *package.rglob("measure/*.py"), package / "session.py"]
+    paths = [*package.rglob("capture/**/*.py"), *package.rglob("figures/*.py"), package / "session.py"]
     found = {
         f"{path.relative_to(package)}:{line}"
         for path in paths

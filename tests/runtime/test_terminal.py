@@ -44,6 +44,18 @@ COMMANDS: Final = tuple(
     decode --conn NAME capture/NAME
     decode --as-of NAME none
     decode --port NAME none
+    decode --message NAME none
+    decode --frame NAME none
+    decode --serial NAME none
+    decode --since NAME none
+    decode --slower-than NAME none
+    decode --context NAME none
+    decode --object NAME --format monitor messages/NAME
+    decode --time NAME none
+    decode --input-format NAME none
+    decode --input-format hex log/NAME
+    doctor NAME
+    doctor --format NAME
     decode --keylog NAME none
     decode -o none/NAME capture/NAME
     decode -w none/NAME capture/NAME

@@ -161,13 +161,13 @@ class _Row:
         size = kind.size or 1
         for match in _WORD.finditer(self.rest):
             text, start, end = match[0], match.start(), match.end()
-            if kind.unit.fullmatch(text):
-                found.append(_Unit(text, size, start, end))
-                continue
+            whole = kind.unit.fullmatch(text) is not None
             gap = start - found[-1].end if found else 1
-            if (found or part) and kind.base == "digits" and _is_part(text, gap, size):
-                found.append(_Unit(text, len(text) // 2, start, end))
-            break
+            is_part = (found or part) and kind.base == "digits" and _is_part(text, gap, size)
+            if whole or is_part:
+                found.append(_Unit(text, size if whole else len(text) // 2, start, end))
+            if not whole:
+                break
         return found
 
     def _cells(self) -> list[_Unit]:

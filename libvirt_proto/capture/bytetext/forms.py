@@ -208,6 +208,11 @@ def _labelled(split: Split, make: Maker, room: int) -> Form:
     return Labelled(split, make(room))
 
 
+def begins_base64(text: str) -> bool:
+    """Return whether a line may be the first one of base64, with or without a label."""
+    return is_base64(text) or _base64_label(text) is not None
+
+
 def is_trailer(text: str) -> bool:
     """Return whether a line after the end of a list belongs to it: brackets, and xxd's length."""
     return _TRAILER.fullmatch(text) is not None

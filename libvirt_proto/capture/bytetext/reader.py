@@ -18,9 +18,9 @@ from ..dressing import Undresser, is_fence
 from ..raw import CONNECTION
 from .dump import Dump, begins_dump
 from .errors import ByteTextError, RoomError, quoted
-from .forms import Form, Labelled, Maker, dump, is_trailer, makers
+from .forms import Form, Labelled, Maker, begins_base64, dump, is_trailer, makers
 from .framing import CERTAIN, Position, begins_message, evidence, frames
-from .plain import PlainHex
+from .plain import Base64, PlainHex, is_base64
 
 #: A message on one line, with `0x` and a comma for each byte.
 _MAX_LINE: Final = 6 * MAX_FRAME
@@ -200,7 +200,7 @@ class _Reader:
             self._separate()
         elif not text.strip():
             self._blank()
-        elif _COMMENT.match(text) is None or self._continuing:
+        elif _COMMENT.match(text) is None or self._continuing or self._is_base64(text):
             self._content(_Line(number, text))
 
     def finish(self) -> None:
@@ -215,6 +215,13 @@ class _Reader:
     @property
     def _continuing(self) -> bool:
         return self._form is not None and self._form.continues("")
+
+    def _is_base64(self, text: str) -> bool:
+        """Return whether a line continues base64, which may begin with `//`."""
+        if self._form is not None:
+            form = self._form.form if isinstance(self._form, Labelled) else self._form
+            return isinstance(form, Base64) and is_base64(text)
+        return bool(self._sample) and begins_base64(self._sample[0].text) and is_base64(text)
 
     def _blank(self) -> None:
         """Process an empty line: a list or a dump may continue after it."""

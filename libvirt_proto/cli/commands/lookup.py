@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _BLOCKS: Final = 3
 #: The number of digits of a header, the shortest text that is the bytes of a message.
 _HEADER_DIGITS: Final = 48
+#: Number of decimal digits in several words that show a header in any form: names have fewer.
+_FEWEST_DIGITS: Final = 12
 #: Number of lines of a table, and of names in a list, without --all.
 _LINES: Final = 12
 #: Facts that are lists of lines.
@@ -104,7 +106,7 @@ def _meanings(registry: Registry, words: tuple[str, ...]) -> dict[str, list[Desc
     """Return the meanings of each word, or of all words together if they are a message without quotes, or the
     bytes of one."""
     line = " ".join(words)
-    if len(line) >= _HEADER_DIGITS:
+    if len(line) >= _HEADER_DIGITS and (len(words) == 1 or sum(map(str.isdigit, line)) >= _FEWEST_DIGITS):
         from .. import bytewords
 
         if described := bytewords.messages(registry, line):
