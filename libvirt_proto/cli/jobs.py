@@ -17,8 +17,10 @@ from collections.abc import Callable, Iterator, MutableSequence, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stderr
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import click
 
@@ -32,6 +34,8 @@ from .status import Status
 Work = Callable[[str, BinaryIO, Status], None]
 #: Seconds between checks of the progress of the workers.
 _MOMENT: Final = 0.2
+#: Number of times that workers are asked to end, a moment apart.
+_ATTEMPTS: Final = 25
 #: Bytes written to, and copied from, the temporary folder at once.
 _BLOCK: Final = 1 << 20
 
@@ -127,6 +131,7 @@ def _start(worker: _Worker) -> None:
 def _terminated(number: int, _frame: object) -> None:
     """End a worker: immediately while it waits, otherwise after it has cleaned up (tshark is its child)."""
     if _busy:
+        signal.signal(number, signal.SIG_IGN)  # it is repeated
         raise Terminated(number)
     os._exit(128 + number)
 
@@ -168,10 +173,24 @@ def _pool(size: int, worker: _Worker) -> Iterator[ProcessPoolExecutor]:
         try:
             yield pool
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
+            _terminate(multiprocessing.active_children())
+            # Without waiting, Python may wake the pool's thread while that closes its pipe (EBADF at exit).
+            pool.shutdown(cancel_futures=True)
             raise
+
+
+def _terminate(workers: Sequence[BaseProcess]) -> None:
+    """End workers. A worker that is just about to wait for a task notices only the next signal."""
+    running = {worker.sentinel: worker for worker in workers}
+    for _ in range(_ATTEMPTS):
+        for worker in running.values():
+            worker.terminate()
+        for sentinel in connection.wait(list(running), _MOMENT):
+            del running[cast(int, sentinel)]
+        if not running:
+            return
+    for worker in running.values():
+        worker.kill()
 
 
 def _pass_on(
