@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 #: A string, or a bracket of an object. JSON strings do not span lines.
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[{}]')
+_TOKEN: Final = re.compile(rb'"(?>(?:[^"\\]++|\\.)*)"?|[{}]')
 #: Two objects on a line.
 _TWO: Final = re.compile(rb"\}\s*\{")
 #: Text around the objects of an array: its brackets (and those of the next array), commas, blanks.

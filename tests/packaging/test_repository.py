@@ -75,6 +75,19 @@ def test_no_file_contains(what: re.Pattern[str]) -> None:
     assert found == []
 
 
+def test_no_expression_has_possessive_groups() -> None:
+    """Python before 3.11.5 matches `(…)*+` wrongly (gh-106052). `(?>(…)*)` does the same."""
+    possessive = re.compile(r"\)(?:[*+?]|\{[0-9,]+\})\+")
+    found = [
+        f"{path}:{number}"
+        for path in files()
+        if path.suffix == ".py" and path.parts[0] in ("libvirt_proto", "codegen")
+        for number, line in enumerate(text_of(path).splitlines(), 1)
+        if possessive.search(line)
+    ]
+    assert found == []
+
+
 def test_programs_are_executable() -> None:
     started = [path for path in files() if text_of(path).startswith("#!")]
     assert Path(".ci/run") in started

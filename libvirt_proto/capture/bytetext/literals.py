@@ -15,6 +15,7 @@ from ...rpc.wire import MAX_FRAME
 from .errors import ByteTextError, RoomError, quoted
 from .units import Base, Notation, Repeat, Unit, Units, notations
 
+# Python before 3.11.5 matches possessive groups wrongly (gh-106052); atomic ones do the same.
 _TOKEN: Final = re.compile(
     r"""
     (?P<space>[\s,;|+]+|\\\s*$)
@@ -24,9 +25,9 @@ _TOKEN: Final = re.compile(
     | (?P<repeats><repeats\ (?P<times>\d{1,9})\ times>)
     | (?P<more>\.{3}|…)
     | (?P<string>(?:\b(?:[bBrR]{1,2}|u8|L)|[$@&])?
-        (?P<quote>["'])(?P<body>(?:(?!(?P=quote))[^\\]|\\.)*+)(?P=quote))
+        (?P<quote>["'])(?P<body>(?>(?:(?!(?P=quote))[^\\]|\\.)*))(?P=quote))
     | (?P<open_string>(?:\b(?:[bBrR]{1,2}|u8|L)|[$@&])?
-        (?P<mark>["'])(?P<begun>(?:(?!(?P=mark))[^\\]|\\.)*+)\\$)
+        (?P<mark>["'])(?P<begun>(?>(?:(?!(?P=mark))[^\\]|\\.)*))\\$)
     | (?P<number>
         (?:-\s?)?(?:0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7]+|&[hH][0-9a-fA-F]{1,2}|16\#[0-9a-fA-F]{1,2}\#?|\d[\d_]*)
         (?:_?[uUiI](?:8|32|64)|[uUlL]{1,3}|\.to(?:U)?Byte\(\))?(?![\w.])
@@ -50,7 +51,7 @@ _NOISE: Final = frozenset(
     ("byte", "char", "u8", ".byte", "db", "DB", "dc.b", "Byte", "uint8", "chr", "&", "\\")
 )
 #: Bytes only: `0x00, 0x38, // comment`, many lines of which are read quickly.
-_HEX_LINE: Final = re.compile(r"\s*((?:0[xX][0-9a-fA-F]{2}[,\s]*+)++)(?://.*)?")
+_HEX_LINE: Final = re.compile(r"\s*((?>(?:0[xX][0-9a-fA-F]{2}[,\s]*+)+))(?://.*)?")
 _PREFIX: Final = re.compile(r"0[xX]|,")
 _BYTES: Final = Notation("c", 1)
 #: The longest word in hex; longer numbers are bytes in order.

@@ -110,7 +110,7 @@ class ShortHex:
     closed = False
     note = None
     _LIST: Final = re.compile(
-        r"\s*(?:<Buffer |#?\[|<|\{)?((?:[0-9a-fA-F]{1,2}[,\s]++)*+(?:[0-9a-fA-F]{1,2})?)[,\s]*"
+        r"\s*(?:<Buffer |#?\[|<|\{)?((?>(?:[0-9a-fA-F]{1,2}[,\s]++)*)(?:[0-9a-fA-F]{1,2})?)[,\s]*"
         r"(?:\.\.\.[^\]>]*)?[\]>}]?[;,)]*\s*"
     )
 

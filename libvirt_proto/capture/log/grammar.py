@@ -40,7 +40,7 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,20}")
 _OBJECT: Final = re.compile(r"0x[0-9a-f]{1,16}|\(nil\)")
 #: Strings in quotes; one without an end extends to the end of the text. An apostrophe opens none.
 _STRINGS: Final = re.compile(
-    r""""(?:[^"\\]++|\\.)*+(?:"|\\?$)|(?<!\w)'(?:[^'\\]++|\\.|'(?=\w))*+(?:'|\\?$)""", re.DOTALL
+    r""""(?>(?:[^"\\]++|\\.)*)(?:"|\\?$)|(?<!\w)'(?>(?:[^'\\]++|\\.|'(?=\w))*)(?:'|\\?$)""", re.DOTALL
 )
 #: The beginning of a string that is the text of an entry: a cell of a table (CSV), a word of logfmt.
 _LABEL: Final = re.compile(r'(?:[,;\t]|(?:^|\s)(?:MESSAGE|message|msg|log|text)=)"$')

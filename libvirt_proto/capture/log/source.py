@@ -37,7 +37,7 @@ _TOKEN: Final = b"RPC"
 _TOKENS: Final = (_TOKEN, b"EVENT_", b"QEMU_MONITOR_")
 #: A wrapped line may end in the middle of the token; marks and colours may follow.
 _TOKEN_START: Final = re.compile(
-    rb"RP?(?:[ \t\r=*`|]|\x1b\[[0-9;]*m|\^\[\[[0-9;]*m|</?\w{1,10} ?/?>|&nbsp;)*+$", re.MULTILINE
+    rb"RP?(?>(?:[ \t\r=*`|]|\x1b\[[0-9;]*m|\^\[\[[0-9;]*m|</?\w{1,10} ?/?>|&nbsp;)*)$", re.MULTILINE
 )
 #: Size of the end of a line with a part of the token, with the marks.
 _END: Final = 40

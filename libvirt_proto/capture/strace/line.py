@@ -30,14 +30,14 @@ _RESULT: Final = re.compile(rb"(-?\d{1,19})(?:<|\s|$)|\?|0x[0-9a-f]+")
 _DURATION: Final = re.compile(rb" <(\d{1,9}\.\d{1,9})>$")
 #: A descriptor with the text that -y and -yy add; names in it contain no `<` or `>`, but `->` may be between
 #: two.
-_DESCRIPTOR: Final = re.compile(rb'(-?\d{1,10})(?:<((?:->|[^<>"-]++|-|"[^"]*"|<[^<>]*>)*+)>)?')
+_DESCRIPTOR: Final = re.compile(rb'(-?\d{1,10})(?:<((?>(?:->|[^<>"-]++|-|"[^"]*"|<[^<>]*>)*))>)?')
 _LABEL: Final = re.compile(
     rb'(?:(?P<tcp>TCP|TCPv6):\[(?P<names>[^"]*)\]'
     rb'|(?P<unix>UNIX|UNIX-STREAM):\[(?P<inode>\d+)(?P<peer>->\d+)?(?:,(?P<path>@?"[^"]*"))?\]'
     rb"|socket:\[(?P<any>\d+)\])$"
 )
 _ESCAPES: Final = re.compile(
-    rb'(?:[^\\]++|\\(?:[abfnrtv"\\]|[0-3][0-7]{2}|[0-7]{1,2}(?![0-7])|x[0-9a-f]{2}))*+'
+    rb'(?>(?:[^\\]++|\\(?:[abfnrtv"\\]|[0-3][0-7]{2}|[0-7]{1,2}(?![0-7])|x[0-9a-f]{2}))*)'
 )
 _PATH: Final = re.compile(rb'(?:sun_)?path=(@?)(?=")')
 #: Names of the family of unix sockets in older versions, too.
