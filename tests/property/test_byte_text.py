@@ -94,6 +94,7 @@ def test_reads_output_of_tools(command: str, payload: bytes) -> None:
 
 @pytest.mark.parametrize("dress", DRESSES)
 @given(name=st.sampled_from(sorted(WRITERS)), other=st.sampled_from(sorted(DRESSES)), payload=PAYLOADS)
+@example(name="kernel", other="BOM", payload=bytes(4))
 @settings(max_examples=40, deadline=None)
 def test_reads_forms_in_any_dressing(dress: str, name: str, other: str, payload: bytes) -> None:
     data = message(payload)

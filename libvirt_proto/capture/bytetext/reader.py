@@ -312,12 +312,12 @@ class _Reader:
                 self._content(line)
             return
         many = len(best.data) >= _SAMPLE_SIZE
-        certain = many or best.strength >= _MESSAGE or all(choice.error for choice in choices)
-        if not (last or certain):
+        after_text = bool(self.skipped) and not self.is_bytes
+        least = 0 if self._forced else (CERTAIN if after_text else _MESSAGE) if best.weak else int(after_text)
+        enough = best.strength >= max(_MESSAGE, least)
+        if not (last or many or enough or all(choice.error for choice in choices)):
             return
         self._sample, self._sample_size, self._compared = [], 0, 0
-        after_text = self.skipped and not self.is_bytes
-        least = 0 if self._forced else (CERTAIN if after_text else _MESSAGE) if best.weak else int(after_text)
         if not best.data or best.strength < least:
             self._refuse(sample, best)
             return
