@@ -76,12 +76,14 @@ def test_no_file_contains(what: re.Pattern[str]) -> None:
 
 
 def test_no_expression_has_possessive_groups() -> None:
-    """Python before 3.11.5 matches `(…)*+` wrongly (gh-106052). `(?>(…)*)` does the same."""
+    """Python before 3.11.5 may match `(…)*+` wrongly (gh-106052). `(?>(…)*)` does the same, but takes memory
+    for each repetition: strace's strings have up to 32 MiB."""
     possessive = re.compile(r"\)(?:[*+?]|\{[0-9,]+\})\+")
+    allowed = Path("libvirt_proto/capture/strace/line.py")
     found = [
         f"{path}:{number}"
         for path in files()
-        if path.suffix == ".py" and path.parts[0] in ("libvirt_proto", "codegen")
+        if path.suffix == ".py" and path.parts[0] in ("libvirt_proto", "codegen") and path != allowed
         for number, line in enumerate(text_of(path).splitlines(), 1)
         if possessive.search(line)
     ]

@@ -37,7 +37,7 @@ _LABEL: Final = re.compile(
     rb"|socket:\[(?P<any>\d+)\])$"
 )
 _ESCAPES: Final = re.compile(
-    rb'(?>(?:[^\\]++|\\(?:[abfnrtv"\\]|[0-3][0-7]{2}|[0-7]{1,2}(?![0-7])|x[0-9a-f]{2}))*)'
+    rb'(?:[^\\]++|\\(?:[abfnrtv"\\]|[0-3][0-7]{2}|[0-7]{1,2}(?![0-7])|x[0-9a-f]{2}))*+'
 )
 _PATH: Final = re.compile(rb'(?:sun_)?path=(@?)(?=")')
 #: Names of the family of unix sockets in older versions, too.
