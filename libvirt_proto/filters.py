@@ -228,7 +228,14 @@ class Selection:
 
     def _late(self, calls: list[Captured]) -> list[Captured]:
         """Return calls that are accepted only now, with the messages around them that are still there."""
-        return [shown for call in calls for shown in self._neighbours.late(call)]
+        shown: dict[int, Captured] = {}
+        for call in calls:
+            if id(call) not in shown:  # else it is next to an earlier one
+                shown |= {id(each): each for each in self._neighbours.late(call)}
+        if self._calls is not None and self._filter.context:
+            for each in shown.values():
+                self._calls.is_shown(each)
+        return list(shown.values())
 
 
 def _at(moment: Moment | None, start_ns: int) -> int | None:

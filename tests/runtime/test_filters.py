@@ -267,6 +267,20 @@ def test_waiting_calls_are_bounded(wire: Wire, monkeypatch: pytest.MonkeyPatch) 
     assert shown({"objects": [UUID_TEXT], "types": ["call"]}, *calls, *replies) == [5, 6]
 
 
+def test_unanswered_calls_next_to_each_other_are_shown_once(wire: Wire) -> None:
+    calls = [wire(CALL, 1), wire(CALL, 2), wire(CALL, 3)]
+    closed = Closed(calls[0].connection, 4)
+    assert shown({"slower_than": 0, "context": 2}, *calls, closed) == [1, 2, 3]
+
+
+def test_neighbour_of_another_connection_is_shown_once(wire: Wire) -> None:
+    """It is a call without a reply, too, and its connection ends later."""
+    first = wire(CALL, 1)
+    second = replace(wire(CALL, 2), connection=replace(first.connection, id=2))
+    ends = [Closed(each.connection, 4) for each in (first, second)]
+    assert shown({"slower_than": 0, "context": 2}, first, second, *ends) == [1, 2]
+
+
 @given(
     anything(), st.sampled_from([{}, {"objects": ["vm1", UUID_TEXT]}, {"slower_than": 0}]), st.integers(0, 3)
 )
