@@ -302,7 +302,7 @@ def _zip(descriptor: int, limit: int) -> Iterator[Member]:
 def _directory(file: _Bounded) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(cast("IO[bytes]", file))
-    except NotImplementedError as error:  # "version needed to extract" above 6.3
+    except RuntimeError as error:  # its subclass, for a "version needed to extract" above 6.3
         raise ArchiveReadError(f"unsupported {error}") from None
 
 

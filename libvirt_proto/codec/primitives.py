@@ -76,7 +76,7 @@ read_double, write_double = _number("d", float)  # §4.7
 
 
 def read_enum(buffer: bytes, pos: int, enumeration: type[IntEnum]) -> tuple[int, int]:
-    """§4.3: a member, or the number itself if there is no member for it."""
+    """§4.3: a member, or the number itself if no member has it."""
     number, pos = read_int(buffer, pos)
     member: Any = enumeration._value2member_map_.get(number, number)
     return member, pos

@@ -1,4 +1,4 @@
-"""Whether bytes are libvirt's messages, and whether they end within one."""
+"""Tests of bytes: whether they are messages of libvirt, and whether they end within one."""
 
 from __future__ import annotations
 

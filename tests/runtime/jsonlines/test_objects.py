@@ -64,7 +64,7 @@ def test_drops_nothing_but_layout(text: str) -> None:
         ("}", [(1, b"}")]),
         # A message ends the object before it, which has no end.
         ('{\n"a": {\n{"type":"call","serial":1}', [(1, b'{\n"a": {'), (3, b'{"type":"call","serial":1}')]),
-        # An object in an array is no message.
+        # An object in an array is not a message.
         ('{"a": [\n{"b":1}\n]}', [(1, b'{"a": [\n{"b":1}\n]}')]),
         ('{"a":', [(1, b'{"a":')]),
     ],
