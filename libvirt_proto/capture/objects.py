@@ -69,17 +69,24 @@ class Objects:
         self._tls: BoundedDict[tuple[str, str], Side] = BoundedDict(_MAX_OBJECTS)
 
     def message(
-        self, kind: str, time_ns: int | None, process: str, client: str, data: bytes, length: int
+        self,
+        kind: str,
+        time_ns: int | None,
+        process: str,
+        client: str | None,
+        data: bytes,
+        length: int | None,
     ) -> Iterator[Chunk]:
-        """Yield the items of a message of `length` bytes, of which the first are known. Raises
-        ObjectError."""
+        """Yield the items of a message of `length` bytes, of which the first are known; None is an unknown
+        length. Messages of an unknown `client` (None) form one connection of the process and the side.
+        Raises ObjectError."""
         side, direction = MESSAGES[kind]
-        key = process, side, _object(client)
+        key = process, side, "" if client is None else _object(client)
         if key not in self._connections:
             yield from self._open(key, time_ns, "")
         connection = self._connections[key]
         self._spoken.add(connection.id)
-        yield Chunk(connection, direction, time_ns, data, cut=length - len(data))
+        yield Chunk(connection, direction, time_ns, data, cut=-1 if length is None else length - len(data))
 
     def event(
         self,
@@ -125,7 +132,8 @@ class Objects:
         local, remote = self._sockets.get((process, sock), ("", ""))
         client, server = (local, remote) if side == "client" else (remote, local)
         names = {"client": client or "client", "server": server or "server"}
-        names[side] += f"@{self._label(process, address)}"
+        if address:
+            names[side] += f"@{self._label(process, address)}"
         connection = self._opened.new(**names, transport=self._transport, side=side)
         if evicted := self._connections.put(key, connection):
             yield from self._end(evicted[1], time_ns)
