@@ -52,13 +52,18 @@ def header(length: int, numbers: Mapping[str, int]) -> bytes:
 
 class Objects:
     """Tracks the objects of a source. `transport` is that of the connections; `label` is the text after `@`
-    for an object of a process."""
+    for an object of a process. `connections` numbers the connections."""
 
-    def __init__(self, transport: str, label: Callable[[str, str], str] = lambda _, address: address) -> None:
+    def __init__(
+        self,
+        transport: str,
+        label: Callable[[str, str], str] = lambda _, address: address,
+        connections: Connections | None = None,
+    ) -> None:
         self._transport = transport
         self._label = label
         self._connections: BoundedDict[_Key, Connection] = BoundedDict(_MAX_OBJECTS)
-        self._opened = Connections()
+        self._opened = Connections() if connections is None else connections
         #: Connections that had a message. Others have only events, and do not end.
         self._spoken: set[int] = set()
         #: Local and remote address of a socket, by process and address of the object.

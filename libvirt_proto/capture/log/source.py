@@ -14,9 +14,11 @@ from itertools import islice, product, takewhile
 from typing import Final
 
 from ...blocks import LineTooLongError, Read, line_blocks
-from ...events import Item, Notice, NoticeCode, ProbeEvent
+from ...events import Connections, Item, Notice, NoticeCode, ProbeEvent
 from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ...text import amount
+from ..monitor_lines import TOKENS as RECORDING_TOKENS
+from ..monitor_lines import Recording, shows_message
 from ..objects import MESSAGES, ObjectError, Objects, header
 from ..probes.provider import PROBES
 from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
@@ -183,7 +185,7 @@ class _Places:
 
     def __init__(self, block: bytes) -> None:
         self._block = block
-        self._next = dict.fromkeys((*_TOKENS, *_DESCRIPTION_TOKENS, LENGTH_TOKEN), -1)
+        self._next = dict.fromkeys((*_TOKENS, *_DESCRIPTION_TOKENS, LENGTH_TOKEN, *RECORDING_TOKENS), -1)
         self._part = -1
 
     def next(self, start: int) -> int:
@@ -228,7 +230,11 @@ class _Log:
         self._undecided = undecided
         #: Whether a line of libvirt was found.
         self._libvirt = False
-        self._objects = Objects("log")
+        connections = Connections()
+        self._objects = Objects("log", connections=connections)
+        self._recording = Recording(self._objects, connections)
+        #: Whether a line of rpc-monitor was found; each following one may be an event.
+        self._recorded = False
         self._descriptions = Descriptions(self._objects)
         self._lengths = WrongLengths()
         self._number = 0
@@ -279,7 +285,7 @@ class _Log:
         fast, places = _MESSAGE_LINE.match, _Places(block)
         at = 0
         while at < len(block):
-            if self._waiting is None and not self._last:
+            if self._waiting is None and not (self._last or self._recorded):
                 place = places.next(at)
                 start = block.rfind(b"\n", at, place) + 1 or at
                 self._skip(block, at, start)
@@ -371,6 +377,7 @@ class _Log:
         elif not (self._about_rpc or self._lengths.any):
             yield Notice(NoticeCode.NO_RPC_LINES, _NO_RPC, severity="error" if self._empty else "note")
         yield from self._lengths.conclusion()
+        yield from self._recording.notices()
 
     def _described_text(self) -> str:
         count = amount(self._descriptions.shown, "message")
@@ -382,6 +389,20 @@ class _Log:
         """Yield the explanation of an error about a length word."""
         yield from self._lengths.notices(self._number, undress(line))
         self._libvirt = self._libvirt or self._lengths.any
+
+    def _recording_line(self, line: bytes) -> Iterator[Item]:
+        """Yield the items of a line in a recording of rpc-monitor, and of the lines before the first one."""
+        if not self._recorded:
+            self._keep()
+            recent = list(self._recent)
+            if not shows_message([undress(each) for each in (*recent[1 - _MAX_JOINED :], line)]):
+                return
+            before = [undress(each) for each in recent]
+            self._recorded = self._libvirt = self._about_rpc = True
+            self._empty = False
+            for number, text in enumerate(before, self._number - len(before)):
+                yield from self._recording.line(number, text)
+        yield from self._recording.line(self._number, undress(line))
 
     def _message_line(self, match: re.Match[bytes]) -> Iterator[Item]:
         """Yield the items of a message that libvirt wrote to a file."""
@@ -555,6 +576,8 @@ class _Log:
         if LENGTH_TOKEN in line:
             yield from self._wrong_length(line)
             return
+        if self._recorded or any(token in line for token in RECORDING_TOKENS):
+            yield from self._recording_line(line)
         self._keep()
         self._recent.append(line if len(line) < _MAX_KEPT else b"")
         if len(line) < _MAX_WRAPPED and _TOKEN_START.search(line, max(0, len(line) - _END)):
