@@ -50,7 +50,7 @@ def _exported(elf: ElfFile, names: bytes) -> list[str]:
 
 
 def _versions(elf: ElfFile, names: bytes) -> list[str]:
-    """Return the names of libvirt's versions, by their form: the tables of versions hold only chained offsets
+    """Return the names of versions that begin with LIBVIRT_: the tables of versions hold only chained offsets
     of names, and a damaged chain may be endless."""
     if not (elf.sections(".gnu.version_d") or elf.sections(".gnu.version_r")):
         return []

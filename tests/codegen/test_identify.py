@@ -162,7 +162,7 @@ def test_ranges_have_no_gaps() -> None:
 
 @pytest.mark.parametrize("release", ["0.9.7", "1.1.0", "2.0.0", "4.5.0", "12.6.0"])
 def test_generated_tapset(release: str) -> None:
-    """A binary search instead of libvirt's chain of comparisons."""
+    """A binary search, not the chain of comparisons in shipped tapsets."""
     (artefact,) = generate(load_release(release), "systemtap")
     assert within(release, tapsets.identify(artefact.text, "a.stp"))
 
