@@ -231,6 +231,14 @@ def colour(command: Command) -> Command:
     )(command)
 
 
+#: `--as-of`, as parameter `as_of`: the name of a release.
+as_of = click.option(
+    "--as-of",
+    metavar="R",
+    shell_complete=names.releases,
+    help="Report at the end what this libvirt release would not understand.",
+)
+
 #: `--top`, as parameter `top`.
 top = click.option(
     "--top", type=click.IntRange(0), metavar="N", default=10, help="Rows of each table of statistics (10)."

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
-from . import complete as names
 from . import options
 from .filter_options import filters
 from .status import Status
@@ -188,13 +187,7 @@ def show(command: Command) -> Command:
     )
     @options.definitions
     @filters
-    @click.option(
-        "--as-of",
-        "as_of",
-        metavar="R",
-        shell_complete=names.releases,
-        help="Report at the end what this libvirt release would not understand.",
-    )
+    @options.as_of
     @options.redact
     @click.option(
         "--full", is_flag=True, help="pretty: show errors, long strings, bytes and arrays completely."

@@ -63,6 +63,11 @@ class Event:
         return text + (f" (also in {', '.join(self.also)})" if self.also else "")
 
 
+def version_key(release: str) -> tuple[tuple[int, int | str], ...]:
+    """Return the sort key of a release, which orders by numbers: 9.0.0 before 10.0.0."""
+    return tuple((1, int(part)) if part.isdecimal() else (0, part) for part in release.split("."))
+
+
 def since_text(since: Span | str, function: tuple[str, str] | None) -> str:
     """Return when a definition was added, by the public API's function where that is more precise."""
     if function is None:

@@ -64,7 +64,7 @@ PROGRAMS: Final[dict[str, tuple[Any, ...]]] = {
                 (15, "connect_get_logging_filters", "ADMIN_PROC_CONNECT_GET_LOGGING_FILTERS", "admin.admin_connect_get_logging_filters_args", "admin.admin_connect_get_logging_filters_ret", None, ("none", None, None, None, None, None, ())),  # since 3.0.0
                 (16, "connect_set_logging_outputs", "ADMIN_PROC_CONNECT_SET_LOGGING_OUTPUTS", "admin.admin_connect_set_logging_outputs_args", None, None, ("both", None, None, None, None, None, ())),  # since 3.0.0
                 (17, "connect_set_logging_filters", "ADMIN_PROC_CONNECT_SET_LOGGING_FILTERS", "admin.admin_connect_set_logging_filters_args", None, None, ("both", None, None, None, None, None, ())),  # since 3.0.0
-                (18, "server_update_tls_files", "ADMIN_PROC_SERVER_UPDATE_TLS_FILES", "admin.admin_server_update_tls_files_args", None, None, ("both", None, None, None, None, None, ())),  # since after 4.5.0, by 9.8.0
+                (18, "server_update_tls_files", "ADMIN_PROC_SERVER_UPDATE_TLS_FILES", "admin.admin_server_update_tls_files_args", None, None, ("both", None, None, None, None, None, ())),  # since 6.2.0, by virAdmServerUpdateTlsFiles of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 (19, "connect_set_daemon_timeout", "ADMIN_PROC_CONNECT_SET_DAEMON_TIMEOUT", "admin.admin_connect_set_daemon_timeout_args", None, None, ("both", None, None, None, None, None, ())),  # since 8.6.0, by virAdmConnectSetDaemonTimeout of the public API (the definitions say: after 4.5.0, by 9.8.0)
                 (20, "connect_daemon_shutdown", "ADMIN_PROC_CONNECT_DAEMON_SHUTDOWN", "admin.admin_connect_daemon_shutdown_args", None, None, ("both", None, None, None, None, None, ())),  # since 11.2.0
             ),

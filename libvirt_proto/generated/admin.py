@@ -736,7 +736,7 @@ class AdminServerUpdateTlsFilesArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: after 4.5.0, by 9.8.0.
+    Since: 6.2.0, by virAdmServerUpdateTlsFiles of the public API (the definitions say: after 4.5.0, by 9.8.0).
     """
 
     xdr_name = "admin_server_update_tls_files_args"

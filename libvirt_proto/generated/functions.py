@@ -49,7 +49,7 @@ FUNCTIONS: Final[dict[str, tuple[Any, ...]]] = {
     'virAdmServerLookupClient': ('2.0.0', (110102160, 9)),
     'virAdmServerSetClientLimits': ('2.0.0', (110102160, 13)),
     'virAdmServerSetThreadPoolParameters': ('2.0.0', (110102160, 7)),
-    'virAdmServerUpdateTlsFiles': ('2.0.0', (110102160, 18)),
+    'virAdmServerUpdateTlsFiles': ('6.2.0', (110102160, 18)),
     'virConnCopyLastError': ('0.1.0',),
     'virConnGetLastError': ('0.1.0',),
     'virConnResetLastError': ('0.1.0',),

@@ -37,6 +37,7 @@ _READING: Final = ("--port", "--keylog", "--redact", "--release", "--defs", "--p
 )
 @options.top
 @options.wide
+@options.as_of
 @options.redact
 @options.definitions
 @options.colour
@@ -48,6 +49,7 @@ def stats(
     format_: str | None,
     top: int,
     wide: bool,
+    as_of: str | None,
     redact: What | None,
     registry: Registry,
     color: str,
@@ -67,11 +69,14 @@ def stats(
       libvirt-proto stats capture.pcap
       libvirt-proto stats --top 30 monday.pcap tuesday.pcap
       libvirt-proto stats --format json capture.pcap | jq '.procedures[] | select(.errors > 0)'
+      libvirt-proto stats --as-of 9.0.0 capture.pcap
       ssh host tcpdump -i any -w - 'tcp port 16509' | libvirt-proto stats -
 
     The exit status is 1 if the input had errors: a damaged file, lost bytes, malformed messages.
     """
     inputs.check(output)
+    old = None if as_of is None else options.open_registry(as_of)
+    from ...compatibility import CompatibilityCheck
     from ...figures.collector import Measure
 
     on_terminal = output is None and sys.stdout.isatty()
@@ -79,6 +84,7 @@ def stats(
     palette = options.stdout_palette("never" if output and color == "auto" else color)
     status = Status(options.palette(color, sys.stderr), bar=sys.stderr.isatty(), summary=False)
     measure = Measure(registry, top, redact, decode=("libvirt-proto", "decode", *_reading_options(ctx)))
+    check = None if old is None else CompatibilityCheck(registry, old)
     interrupted = False
     with destination(output) as out:
         with status:
@@ -87,9 +93,16 @@ def stats(
                     for file in inputs.files:
                         measure.source(file)
                         with inputs.open(file, registry, status, redact=redact) as capture:
+                            if check is not None:
+                                capture.watch(lambda captured: check.add(captured.message))
                             capture.measure(measure)
             except KeyboardInterrupt:
                 interrupted = True
+            if check is not None:
+                if len(inputs.files) > 1:
+                    status.source(f"{len(inputs.files)} files")
+                for notice in check.notices():
+                    status.notice(notice)
         statistics = measure.finish(status.notices)
         fit = output is None and not wide
         for text in rendered(statistics, as_json=format_ == "json", top=top, palette=palette, fit=fit):

@@ -93,11 +93,33 @@ def test_looks_up_api_names() -> None:
         "number": 1,
         "enum": "virDomainState",
         "file": "libvirt/libvirt-domain.h",
+        "since": "0.0.1",
         "fields": ["remote_domain_get_info_ret.state", "remote_domain_get_state_ret.state"],
     }
     assert (feature["kind"], feature["number"]) == ("driver feature", 2)
     assert (enum["kind"], enum["file"]) == ("API enum", "libvirt/libvirt-domain.h")
     assert enum["text"] == "enum virDomainBlockedReason {\n    VIR_DOMAIN_BLOCKED_UNKNOWN = 0,\n};"
+
+
+def test_looks_up_releases_of_api_names() -> None:
+    names = ("VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE", "VIR_DOMAIN_GUEST_INFO_DEVICES", "VIR_ERR_NO_SECRET")
+    assert [meaning["since"] for meaning in lookup(*names)] == ["6.9.0", "12.7.0", "0.7.1"]
+    state, feature, enum = lookup("virDomainState", "VIR_DRV_FEATURE_REMOTE", "virDrvFeature")
+    assert state["since"] == "0.0.1"
+    assert state["text"].splitlines()[-3:] == [
+        "    VIR_DOMAIN_CRASHED = 6, /* since 0.0.2 */",
+        "    VIR_DOMAIN_PMSUSPENDED = 7, /* since 0.9.11 */",
+        "};",
+    ]
+    assert state["history"][1] == {
+        "part": "VIR_DOMAIN_PMSUSPENDED",
+        "event": "came",
+        "in": {"release": "0.9.11"},
+        "text": "VIR_DOMAIN_PMSUSPENDED: since 0.9.11",
+    }
+    assert (feature["since"], enum["since"]) == (None, None)  # not public, so unknown
+    assert "since" not in run("lookup", "virDrvFeature").stdout
+    assert run("lookup", "VIR_DOMAIN_GUEST_INFO_DEVICES").stdout.splitlines()[4] == "  since   12.7.0"
 
 
 def test_number_finds_members_of_the_api() -> None:
