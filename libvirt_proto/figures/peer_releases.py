@@ -2,8 +2,8 @@
 
 A client that makes a call knows the procedure, so its libvirt is at least the release that added it; so is
 that of a server that answers it without an error, or sends an event. A server that reports an unknown
-procedure is older. What a peer sends is within its limits, which later releases raised. A server states its
-release if it is asked (connect_get_lib_version).
+procedure is older. What a peer sends is within its limits, which later releases raised, and has numbers of
+the public API's enums that it knows. A server states its release if it is asked (connect_get_lib_version).
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from ..bounded import BoundedDict
-from ..codec.history import Event, Facts, Span
+from ..codec.history import Event, Facts, Key, Span, version_key
 from ..codec.identification import Evidence, Identification, Range
+from ..codec.lengths import Walk
 from ..codec.types import Named, Node, Optional, bound_of, children, declared_parts
 from ..codec.xdrtype import TypeTable
+from ..compatibility import Comparison
 from ..definitions import history
+from ..names import public
 from ..rpc.message import Status, Type
 from ..rpc.reported import reported_error
 from ..rpc.wire import WORD_SIZE
@@ -31,6 +34,7 @@ from .results import Closeness, Where
 if TYPE_CHECKING:
     from ..events import Captured
     from ..registry import Registry
+    from ..rpc.message import Message
 
 Side = Literal["client", "server"]
 
@@ -50,6 +54,8 @@ _VERSION_FIELDS: Final = {
 #: The parts of a path of LimitUsage: a type, then fields (`.names`) and elements.
 _STEP: Final = re.compile(r"\.?[^.\[\]]+|\[\]")
 _ELEMENT: Final = "[]"
+#: A release before all that added names.
+_FIRST: Final = "0"
 #: Constants that limit a whole message, by the path in LimitUsage.
 _MESSAGE_LIMITS: Final = {"message": "VIR_NET_MESSAGE_MAX", "descriptors": "VIR_NET_MESSAGE_NUM_FDS_MAX"}
 
@@ -73,12 +79,12 @@ class _Peer:
         self._unknown: _Use | None = None
 
     def used(self, use: _Use) -> None:
-        if self._newest is None or _key(use.first) > _key(self._newest.first):
+        if self._newest is None or version_key(use.first) > version_key(self._newest.first):
             self._newest = use
 
     def lacks(self, use: _Use) -> None:
         """Note a procedure that a server does not know."""
-        if self._unknown is None or _key(use.first) < _key(self._unknown.first):
+        if self._unknown is None or version_key(use.first) < version_key(self._unknown.first):
             self._unknown = use
 
     def bounds(self) -> tuple[Range, str]:
@@ -100,6 +106,8 @@ class PeerReleases:
         self._registry = registry
         self._peers: BoundedDict[tuple[int, Side], _Peer] = BoundedDict(MAX_CONNECTIONS)
         self._limits: dict[Side, LimitUsage] = {side: LimitUsage(registry) for side in get_args(Side)}
+        self._names = _Names(registry)
+        self._oldest = version_key(history.releases()[0])
         #: What was used: the number of its messages, and the first of them.
         self._uses: BoundedDict[_Use, tuple[int, int]] = BoundedDict(MAX_USES)
         self._procedures: dict[tuple[int, int, int], tuple[_Use, ...]] = {}
@@ -124,6 +132,7 @@ class PeerReleases:
             field = _VERSION_FIELDS.get(message.payload_type or "")
             if field is not None and (number := getattr(message.payload, field, None)) is not None:
                 peer.stated = _release(number)
+        uses += self._names.of(message)
         for use in uses:
             self._used(peer, use, captured.n)
         self._limits[side].add(message, partial(self._where, captured))
@@ -140,7 +149,7 @@ class PeerReleases:
                 if peer is not None:
                     for use in self._limits_of(closeness):
                         self._used(peer, use, closeness.where.n)
-        uses = sorted(self._uses.items(), key=lambda row: _key(row[0].first), reverse=True)
+        uses = sorted(self._uses.items(), key=lambda row: version_key(row[0].first), reverse=True)
         first = uses[0][0].first if uses else None
         ranges = (Range(first),) if self._peers else ()
         return Identification("capture", ranges, (*self._groups(), *starmap(_evidence, uses)))
@@ -167,6 +176,8 @@ class PeerReleases:
         return self._peers[key]
 
     def _used(self, peer: _Peer, use: _Use, n: int) -> None:
+        if version_key(use.first) <= self._oldest:
+            return
         peer.used(use)
         count, first = self._uses.get(use, (0, n))
         self._uses.put(use, (count + 1, min(first, n)))
@@ -243,6 +254,42 @@ class PeerReleases:
         return Where("", captured.n, captured.time_ns, str(captured.connection.id), *numbers)
 
 
+class _Names:
+    """Finds the names of the public API for the numbers in a message."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._comparisons: dict[TypeTable, Comparison] = {}
+        self._walks: dict[str, Walk | None] = {}
+        self._found: dict[str, None] = {}
+
+    def of(self, message: Message) -> Iterator[_Use]:
+        """Yield the use of each name."""
+        name = message.payload_type
+        if name is None or message.payload is None or message.error is not None:
+            return
+        if name not in self._walks:
+            type_ = self._registry.type(name)
+            # Compared with the same definitions, but without any name.
+            comparison = Comparison(type_.types, type_.types, self, _FIRST)
+            comparison = self._comparisons.setdefault(type_.types, comparison)
+            self._walks[name] = comparison.visit(type_.reference, type_.reference, name)
+        walk = self._walks[name]
+        if walk is not None:
+            self._found.clear()
+            walk(message.payload)
+            for each in self._found:
+                if (first := public.first_since(each)) is not None:
+                    yield _Use(each, first, f"since {first}")
+
+    def absent(self, name: str, key: Key | None) -> None:
+        """Note a name of the public API."""
+        self._found[name] = None
+
+    def over_limit(self, path: str, size: int, limit: int) -> None:
+        """Nothing is over a limit of the same definitions."""
+
+
 def _body(node: Node, types: TypeTable) -> tuple[str, Node]:
     """Return what a type is, through typedefs and options, and its name (that of its last typedef)."""
     name = ""
@@ -300,9 +347,5 @@ def _evidence(use: _Use, figures: tuple[int, int]) -> Evidence:
     return Evidence(use.name, (Range(use.first),), why)
 
 
-def _key(release: str) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdecimal() else -1 for part in release.split("."))
-
-
-def _newest(bounds: Range) -> tuple[int, ...]:
-    return _key(bounds.first or "0")
+def _newest(bounds: Range) -> tuple[tuple[int, int | str], ...]:
+    return version_key(bounds.first or "0")

@@ -97,8 +97,15 @@ def test_field_of_a_union() -> None:
     string = text(b"field") + word(7) + text(b"value")
     number = text(b"field") + word(1) + word(5)
     parameters = [frame(DOMAIN + word(1) + each + word(0), proc=197) for each in (number, string)]
-    assert peers(sent(parameters[0])) == [("client", Range("0.8.5"))]
+    assert peers(sent(parameters[0])) == [("client", Range())]
     assert peers(sent(parameters[1])) == [("client", Range("0.9.8"))]
+
+
+def test_names_of_the_public_api() -> None:
+    """The client of this registration knows VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE, of 6.9.0."""
+    register = sent(frame(word(25) + word(0), proc=316))
+    assert peers(register) == [("client", Range("6.9.0"))]
+    assert peers(sent(frame(word(0) + word(0), proc=316))) == [("client", Range("1.2.2"))]
 
 
 def test_peers_of_connections_are_apart() -> None:
