@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from .codec.history import Facts, Key, version_key
 from .codec.lengths import LengthWalks, Walk
@@ -39,7 +39,7 @@ class CompatibilityCheck:
         self._absent: Counter[tuple[str, Key | None]] = Counter()
         #: Path → how often something was over the limit, the limit, and the most that was there.
         self._over: dict[str, tuple[int, int, int]] = {}
-        self._comparisons: dict[tuple[TypeTable, TypeTable], _Comparison] = {}
+        self._comparisons: dict[tuple[TypeTable, TypeTable], Comparison] = {}
         self._walks: dict[tuple[Named, Named], Walk | None] = {}
         net = {module.file: module for module in old.modules()}.get("virnetprotocol.x")
         types = net.enums.get("virNetMessageType") if net else None
@@ -77,7 +77,7 @@ class CompatibilityCheck:
         types = new.reference, old.reference
         if types not in self._walks:
             tables = new.types, old.types
-            comparison = self._comparisons.setdefault(tables, _Comparison(*tables, self, self._old.release))
+            comparison = self._comparisons.setdefault(tables, Comparison(*tables, self, self._old.release))
             self._walks[types] = comparison.visit(*types, new.name)
         walk = self._walks[types]
         if walk is not None:
@@ -112,23 +112,34 @@ class CompatibilityCheck:
         self._absent[name, key] += 1
 
 
-class _Comparison(LengthWalks):
+class Differences(Protocol):
+    """Collects what an older release lacks."""
+
+    def over_limit(self, path: str, size: int, limit: int) -> None:
+        """Note a length that is over the old limit."""
+
+    def absent(self, name: str, key: Key | None) -> None:
+        """Note a thing that the release lacks; without a key, a name of the public API."""
+
+
+class Comparison(LengthWalks):
     """Functions that visit values by the limits and the names of the old release, which has `limits`."""
 
-    def __init__(
-        self, types: TypeTable, limits: TypeTable, check: CompatibilityCheck, release: str | None
-    ) -> None:
+    def __init__(self, types: TypeTable, limits: TypeTable, check: Differences, release: str | None) -> None:
         super().__init__(types, limits)
         self._check = check
         self._release = release
 
     def place(self, what: str, path: str, limit: int) -> _Place:
+        """Return the place of a path, with the old limit."""
         return _Place(path, limit, self._check.over_limit)
 
     def absent(self, type_: str, part: str) -> None:
+        """Note a field or an arm that the old release lacks."""
         self._check.absent(f"{type_}.{part}", ("field", type_, part))
 
     def structure(self, reference: Named, node: Structure, other: Node, path: str) -> Walk | None:
+        """Make the function for a struct, which also looks at the names of its numbers."""
         limits = super().structure(reference, node, other, path)
         names = self._names(reference, node, other)
         if limits is None or names is None:
