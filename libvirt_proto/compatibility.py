@@ -8,8 +8,8 @@ releases that added their names.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
 from .codec.history import Facts, Key, version_key
 from .codec.lengths import LengthWalks, Walk
@@ -23,6 +23,8 @@ from .names.public import Bits, By, Meaning, OneOf
 from .registry import Registry
 from .rpc.limits import longest_frame
 from .rpc.message import Message, Type, payload_kind
+
+Number = TypeVar("Number", int, tuple[int, int])
 
 
 class CompatibilityCheck:
@@ -187,15 +189,24 @@ class Comparison(LengthWalks):
 
 
 def _newer(meaning: Meaning, release: str) -> Meaning | None:
-    """Return a meaning with only the names that are newer than a release; None if there are none. 0 has no
-    name: older releases send it in a field whose enum was added later."""
+    """Return a meaning with only the names that are newer than a release; None if there are none. An enum of
+    which the release has no name may name numbers that the field had before, other than bits."""
+
+    def newer(names: Mapping[Number, str]) -> dict[Number, str]:
+        return {number: name for number, name in names.items() if _is_newer(name, release)}
+
     match meaning:
         case By(field, pairs):
-            newer = {pair: name for pair, name in pairs.items() if pair[1] and _is_newer(name, release)}
-            return By(field, newer) if newer else None
-        case OneOf(names) | Bits(names):
-            found = {number: name for number, name in names.items() if number and _is_newer(name, release)}
-            return type(meaning)(found) if found else None
+            details = newer(pairs)
+            known = {other for other, _ in pairs.keys() - details.keys()}
+            details = {pair: name for pair, name in details.items() if pair[0] in known}
+            return By(field, details) if details else None
+        case OneOf(names):
+            members = newer(names)
+            return OneOf(members) if 0 < len(members) < len(names) else None
+        case Bits(names):
+            bits = newer(names)
+            return Bits(bits) if bits else None
 
 
 def _is_newer(name: str, release: str) -> bool:
