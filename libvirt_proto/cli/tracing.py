@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..capture.probes.plan import Plan, Probe, Sides
     from ..capture.probes.provider import Subject
     from ..capture.stop import Stop
+    from ..codec.providers import Choice
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -56,6 +57,7 @@ class Tracing:
     def probes(self) -> Iterator[list[Probe]]:
         """Yield the available probes, in files that stay open meanwhile, and warn of unusable ones. Raises
         TraceError if none can be used, or not by this user."""
+        from ..capture.probes.chosen import chosen
         from ..capture.probes.errors import TraceError
         from ..capture.probes.plan import probes
 
@@ -65,7 +67,8 @@ class Tracing:
             binaries = self._binaries(files)
             for binary in binaries:
                 _warn(binary.name, [f"{problem}; it is skipped" for problem in binary.notes.problems])
-            found = probes(binaries)
+            choices = chosen(binaries)
+            found = probes(binaries, choices)
             wanted = [probe for probe in found if probe.subject == self.subject]
             for binary in binaries:
                 problems = [
@@ -90,6 +93,7 @@ class Tracing:
                     f" (-Ddtrace=disabled), or"
                     f" is not {library}"
                 )
+            _report(choices)
             yield found if self.subject == "rpc" else wanted
 
     def shows(self, found: list[Probe], color: str, sides: Sides = "both") -> bool:
@@ -281,14 +285,24 @@ def _warn(subject: str, problems: Sequence[str]) -> None:
         click.echo(printable(f"trace: warning: {subject}: {more:,} more are skipped"), err=True)
 
 
+def _report(choices: Mapping[Binary, Choice]) -> None:
+    """Report which declarations apply to which files."""
+    names: dict[str, list[str]] = {}
+    for binary, choice in choices.items():
+        if binary.notes.sites:
+            names.setdefault(str(choice), []).append(binary.name)
+    for sentence, files in list(names.items())[:_WARNINGS]:
+        more = [f"{len(files) - _WARNINGS} more"] if len(files) > _WARNINGS else []
+        click.echo(printable(f"trace: {sentence} ({', '.join(files[:_WARNINGS] + more)})"), err=True)
+
+
 def _list(found: list[Probe], color: str) -> None:
     """Print a table on a terminal, otherwise the same columns separated by tabs, without a header."""
-    from ..capture.probes.provider import PROBES
-
     rows: list[tuple[str, ...]] = []
     for probe in found:
         kind, site = probe.kind, probe.site
-        names = [argument.name for argument in PROBES[kind]] if kind else [""] * len(probe.operands)
+        known = probe.arguments or [None] * len(probe.operands)
+        names = [argument.name if argument else "" for argument in known]
         values = [operand.place for operand in probe.operands]
         arguments = probe.problem or " ".join(
             f"{name}={value}" if name else value for name, value in zip(names, values, strict=True)

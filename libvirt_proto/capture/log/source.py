@@ -17,7 +17,7 @@ from ...blocks import LineTooLongError, Read, line_blocks
 from ...events import Item, Notice, NoticeCode, ProbeEvent
 from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ..objects import MESSAGES, ObjectError, Objects, header
-from ..probes.provider import PROBES
+from ..probes.provider import COMMON
 from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
 from .dress import ENCODED_MARKS, MARKS, TEXTS, Entry, field, objects, undress, unescape
 from .grammar import NUMBERS, Head, Problem, Record, Text, headed, is_complete, parse
@@ -622,7 +622,7 @@ def _probe_event(record: Record, context: Context) -> Iterator[ProbeEvent]:
     """Yield the event of a probe that is not about RPC, if its numbers are numbers."""
     arguments = dict[str, int | str]()
     values = record.values()
-    for name, meaning in PROBES.get(record.kind, ()):
+    for name, meaning in COMMON.get(record.kind, ()):
         value = values[name]
         if meaning in ("signed", "unsigned"):
             if not _INTEGER.fullmatch(value):
