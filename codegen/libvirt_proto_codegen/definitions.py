@@ -127,7 +127,7 @@ def load_release_providers(release: str | None = None) -> Providers:
 
 
 def load_binary_providers(binaries: Sequence[Binary], release: str | None = None) -> Providers:
-    """Return libvirt's probe providers for the versions of binaries, and for a release that a user selects;
+    """Return libvirt's probe providers for the versions of binaries, and a release where these prove nothing;
     raises UnknownRelease."""
     name = None if release is None else canonical(release)
     if name is not None:

@@ -57,7 +57,6 @@ class Tracing:
     def probes(self) -> Iterator[list[Probe]]:
         """Yield the available probes, in files that stay open meanwhile, and warn of unusable ones. Raises
         TraceError if none can be used, or not by this user."""
-        from ..capture.probes.chosen import chosen
         from ..capture.probes.errors import TraceError
         from ..capture.probes.plan import probes
 
@@ -67,8 +66,7 @@ class Tracing:
             binaries = self._binaries(files)
             for binary in binaries:
                 _warn(binary.name, [f"{problem}; it is skipped" for problem in binary.notes.problems])
-            choices = chosen(binaries)
-            found = probes(binaries, choices)
+            found = probes(binaries)
             wanted = [probe for probe in found if probe.subject == self.subject]
             for binary in binaries:
                 problems = [
@@ -93,7 +91,6 @@ class Tracing:
                     f" (-Ddtrace=disabled), or"
                     f" is not {library}"
                 )
-            _report(choices)
             yield found if self.subject == "rpc" else wanted
 
     def shows(self, found: list[Probe], color: str, sides: Sides = "both") -> bool:
@@ -115,6 +112,7 @@ class Tracing:
         function that waits for some seconds and returns whether `stop` is set; it raises BrokenPipeError if
         `out` has lost its reader. Raises TraceError."""
         from ..capture.probes import tracefs
+        from ..capture.probes.chosen import chosen
         from ..capture.probes.plan import plan
 
         found = _of_this_machine(found)
@@ -128,6 +126,8 @@ class Tracing:
             what = amount(len(leftovers), "killed trace")
             click.echo(f"trace: removed what {what} left behind", err=True)
         steps = plan(tracefs.own_group(), found, self.buffer, self.subject, sides, self.pids)
+
+        report(chosen([binary for binary, _ in steps.files]))
 
         def wait(seconds: float) -> bool:
             check_reader(out)
@@ -285,12 +285,11 @@ def _warn(subject: str, problems: Sequence[str]) -> None:
         click.echo(printable(f"trace: warning: {subject}: {more:,} more are skipped"), err=True)
 
 
-def _report(choices: Mapping[Binary, Choice]) -> None:
+def report(choices: Mapping[Binary, Choice]) -> None:
     """Report which declarations apply to which files."""
     names: dict[str, list[str]] = {}
     for binary, choice in choices.items():
-        if binary.notes.sites:
-            names.setdefault(str(choice), []).append(binary.name)
+        names.setdefault(str(choice), []).append(binary.name)
     for sentence, files in list(names.items())[:_WARNINGS]:
         more = [f"{len(files) - _WARNINGS} more"] if len(files) > _WARNINGS else []
         click.echo(printable(f"trace: {sentence} ({', '.join(files[:_WARNINGS] + more)})"), err=True)

@@ -132,21 +132,24 @@ def choose(
     """Return the declarations that apply to a version of libvirt; if it is None, those that have all probes
     of a file, with as many arguments (`counts`).
 
-    `known` are in the order of their releases. With `stated`, the release that a user selects, those of both
-    must agree.
+    `known` are in the order of their releases. `stated` is the release that a user selects: it counts if the
+    version is unknown; if the version proves nothing, the declarations of both must agree.
     """
-    if stated is not None:
-        own = choose(known, stated, counts=counts)
-        if version is None:
-            return own
-        other = choose(known, version, counts=counts)
-        more = [each for each in own.declarations if each not in other.declarations]
-        if not more:
-            return other
-        fits = own.fits and other.fits
-        return Choice(version, "between", (*more, *other.declarations), tuple(known), fits=fits)
+    found = _choose(known, version, counts or {})
+    if stated is None or found.basis == "proven":
+        return found
+    own = _choose(known, stated, counts or {})
+    more = [each for each in own.declarations if each not in found.declarations]
+    if version is None or not more:
+        return found if version else own
+    return Choice(
+        version, "between", (*more, *found.declarations), tuple(known), fits=own.fits and found.fits
+    )
+
+
+def _choose(known: Sequence[Declaration], version: str | None, counts: Counts) -> Choice:
     if version is None:
-        fitting = tuple(each for each in known if _has_all(each, counts or {}))
+        fitting = tuple(each for each in known if _has_all(each, counts))
         return Choice(None, "fitting" if fitting else "unknown", fitting or tuple(known), tuple(known))
     key = version_key(version)
     before = [each for each in known if version_key(each.first) <= key][-1:]
@@ -156,7 +159,7 @@ def choose(
     if before and after:
         return Choice(version, "between", (*before, *after), tuple(known))
     (nearest,) = (*before, *after)
-    return Choice(version, "outside", (nearest,), tuple(known), fits=_fits(nearest, counts or {}))
+    return Choice(version, "outside", (nearest,), tuple(known), fits=_fits(nearest, counts))
 
 
 def _fits(declaration: Declaration, counts: Counts) -> bool:

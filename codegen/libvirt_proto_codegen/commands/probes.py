@@ -62,8 +62,8 @@ def bpftrace(
 def _selected(select: Select, binaries: Sequence[Binary], quiet: bool) -> Providers:
     """Select the providers, and report which ones."""
     providers = select(binaries)
-    # A release that the user selects is not a choice to report, nor is the newest one without any binary.
-    chosen = providers.versions if providers.release is None and any(each.probes for each in binaries) else ()
+    # Without any binary, there is no choice to report.
+    chosen = providers.other_versions if any(each.probes for each in binaries) else ()
     for sentence in () if quiet else chosen:
         click.echo(printable(f"libvirt-proto: {sentence}"), err=True)
     return providers

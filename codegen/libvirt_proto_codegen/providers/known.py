@@ -21,8 +21,6 @@ from .parse import read_provider
 #: Releases that are not bundled whose providers are those of another one: their ELF notes and the tapset that
 #: Debian's package ships agree.
 _SAME: Final[Mapping[str, str]] = {"12.8.0": "12.9.0"}
-#: Releases that have the providers of an earlier release, without proof.
-_UNPROVEN: Final = frozenset({"11.6.0", "12.4.0", "12.6.0"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +41,9 @@ def known_providers() -> tuple[KnownProviders, ...]:
 
 
 def _proven(release: Release) -> dict[str, bytes]:
-    """Return file → content of a release's providers; none if they are not proven."""
-    if release.name in _UNPROVEN:
-        return {}
-    return {file: data for file, data in texts(release).items() if file.endswith(".d")}
+    """Return file → content of a release's providers; none if one of them is not proven."""
+    files = {file: data for file, data in texts(release).items() if file.endswith(".d")}
+    return {} if any(release.origins.of(file) == "unproven" for file in files) else files
 
 
 def merged(states: Iterable[tuple[str, Mapping[str, bytes]]]) -> tuple[KnownProviders, ...]:

@@ -42,6 +42,14 @@ class Providers:
         return tuple(dict.fromkeys(map(str, self.choices.values())))
 
     @property
+    def other_versions(self) -> tuple[str, ...]:
+        """The sentences for versions that are not the release."""
+        found = (
+            str(each) for each in self.choices.values() if each.version != self.release or not each.version
+        )
+        return tuple(dict.fromkeys(found))
+
+    @property
     def common(self) -> frozenset[ProbeName]:
         """The probes that all declarations have which may apply."""
         declarations = [
@@ -53,7 +61,7 @@ class Providers:
 def select(
     binaries: Sequence[Binary], release: str | None = None, known: Sequence[KnownProviders] | None = None
 ) -> Providers:
-    """Return libvirt's providers for the versions of binaries; with `release`, also of that release.
+    """Return libvirt's providers for the versions of binaries, and `release` where these prove nothing.
 
     Without any binary, or if none of them exists, the newest providers are used. A program without a version
     has that of the only library. `known` are by default those of the bundled releases.

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from .journal import text_of
+
 _PLAIN: Final = re.compile(rb"[ -~]*+")
 #: ECMA-48 control sequences and operating system commands, also as cat -v shows them.
 _CONTROLS: Final = re.compile(
@@ -44,6 +46,8 @@ TEXTS: Final = frozenset(
         *("short_message", "full_message", "@message", "content", "_raw"),
     )
 )
+#: A part of every line that the log reader looks for.
+_TOKENS: Final = ("RPC_", "QEMU_MONITOR_", "EVENT_", "prog=", "program=", "Incoming message prog ")
 #: Nested objects and objects in strings that are followed.
 _MAX_DEPTH: Final = 8
 #: Places in a line where an object could begin, and does not.
@@ -98,8 +102,9 @@ def objects(text: str) -> list[Entry]:
 
 
 def _entries(value: object, fields: Mapping[str, object], *, named: bool, depth: int) -> Iterator[Entry]:
+    value = text_of(value)
     if isinstance(value, str):
-        if "RPC_" in value or "QEMU_MONITOR_" in value or "EVENT_" in value:
+        if any(token in value for token in _TOKENS):
             inner = objects(value) if depth and value.lstrip().startswith("{") else []
             yield from inner or [Entry(value, fields, named)]
     elif depth and isinstance(value, dict):
@@ -121,7 +126,7 @@ def field(text: str) -> tuple[str, object] | None:
         return match[1], match[2]
     if match := _MEMBER.fullmatch(text):
         try:
-            return _DECODER.decode(match[1]), _DECODER.decode(match[2])
+            return _DECODER.decode(match[1]), text_of(_DECODER.decode(match[2]))
         except (ValueError, RecursionError):
             return None
     return None

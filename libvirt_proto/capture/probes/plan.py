@@ -13,7 +13,7 @@ virnetmessage.h, the kernel's uprobetracer document.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -104,10 +104,9 @@ class Probe(NamedTuple):
         return self.kind in MESSAGES and not self.problem and self.operands[1].displacement is not None
 
 
-def probes(binaries: Sequence[Binary], choices: Mapping[Binary, Choice] | None = None) -> list[Probe]:
-    """Return all libvirt probes in the files. Those beyond MAX_PLACES and MAX_ALL_PLACES have a problem.
-    `choices` are by default those of `chosen`."""
-    choices = chosen(binaries) if choices is None else choices
+def probes(binaries: Sequence[Binary]) -> list[Probe]:
+    """Return all libvirt probes in the files. Those beyond MAX_PLACES and MAX_ALL_PLACES have a problem."""
+    choices = chosen(binaries)
     used: Counter[tuple[Subject, Binary | None]] = Counter()
     return [
         _limited(_probe(binary, site, choices[binary]), used)

@@ -141,11 +141,13 @@ def test_without_version_the_probes_of_the_file_decide() -> None:
     assert known(both, REF, 1) == "obj"
 
 
-def test_release_that_a_user_selects_must_agree_with_the_version() -> None:
-    assert known(choose(KNOWN, "12.9.0", "9.0.0"), CONTEXT, 5) == "ctxt *ca ? ? server"
-    assert known(choose(KNOWN, "9.0.0", "12.9.0"), CONTEXT, 5) == "ctxt *ca ? ? server"
-    assert choose(KNOWN, "9.0.0", "10.0.0") == choose(KNOWN, "9.0.0")
+def test_release_that_a_user_selects_counts_where_the_version_proves_nothing() -> None:
+    assert choose(KNOWN, "12.9.0", "9.0.0") == choose(KNOWN, "12.9.0")
+    assert choose(KNOWN, "9.0.0", "12.9.0") == choose(KNOWN, "9.0.0")
     assert choose(KNOWN, None, "9.0.0") == choose(KNOWN, "9.0.0")
+    assert known(choose(KNOWN, "13.0.0", "9.0.0"), CONTEXT, 5) == "ctxt *ca ? ? server"
+    assert choose(KNOWN, "13.0.0", "12.9.0") == choose(KNOWN, "13.0.0")
+    assert known(choose(KNOWN, "11.9.0", "9.0.0"), CONTEXT, 5) == "ctxt *ca ? ? server"
 
 
 VERSIONS = st.builds("{}.{}.0".format, st.integers(5, 14), st.integers(0, 10))
