@@ -44,10 +44,9 @@ class Providers:
     @property
     def other_versions(self) -> tuple[str, ...]:
         """The sentences for versions that are not the release."""
-        found = (
-            str(each) for each in self.choices.values() if each.version != self.release or not each.version
-        )
-        return tuple(dict.fromkeys(found))
+        same = self.release or ""
+        others = (each for each in self.choices.values() if each.version != same)
+        return tuple(dict.fromkeys(map(str, others)))
 
     @property
     def common(self) -> frozenset[ProbeName]:
