@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ import pytest
 
 from libvirt_proto.capture.objects import MESSAGES
 from libvirt_proto.capture.pcap.tcp import LIBVIRT_PORTS
-from libvirt_proto.capture.probes.provider import PROBES
+from libvirt_proto.capture.probes.chosen import chosen
+from libvirt_proto.capture.probes.loaded import named
+from libvirt_proto.capture.probes.provider import known_arguments
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.events import Chunk
 from tests.differential import certificates as tls
@@ -105,8 +108,12 @@ def test_names_match_libvirt_tapset() -> None:
         pytest.skip("libvirt's tapset is not installed")
     aliases = {kind: ARGUMENT.findall(body) for kind, body in ALIAS.findall(TAPSET.read_text())}
     assert len(aliases) > 25
+    with ExitStack() as files:
+        (binary,) = named(files, (library(),))
+        (choice,) = chosen([binary]).values()
     for kind, arguments in aliases.items():
-        assert [(a.name, a.meaning == "text") for a in PROBES[kind]] == [(n, bool(t)) for n, t in arguments]
+        known = known_arguments(choice, f"rpc_{kind}", len(arguments))
+        assert [(a.name, a.meaning == "text") for a in known if a] == [(n, bool(t)) for n, t in arguments]
 
 
 def test_sets_every_probe_of_libvirt() -> None:
