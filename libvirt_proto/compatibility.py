@@ -8,8 +8,8 @@ releases that added their names.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
 from .codec.history import Facts, Key, version_key
 from .codec.lengths import LengthWalks, Walk
@@ -23,6 +23,8 @@ from .names.public import Bits, By, Meaning, OneOf
 from .registry import Registry
 from .rpc.limits import longest_frame
 from .rpc.message import Message, Type, payload_kind
+
+Number = TypeVar("Number", int, tuple[int, int])
 
 
 class CompatibilityCheck:
@@ -39,7 +41,7 @@ class CompatibilityCheck:
         self._absent: Counter[tuple[str, Key | None]] = Counter()
         #: Path → how often something was over the limit, the limit, and the most that was there.
         self._over: dict[str, tuple[int, int, int]] = {}
-        self._comparisons: dict[tuple[TypeTable, TypeTable], _Comparison] = {}
+        self._comparisons: dict[tuple[TypeTable, TypeTable], Comparison] = {}
         self._walks: dict[tuple[Named, Named], Walk | None] = {}
         net = {module.file: module for module in old.modules()}.get("virnetprotocol.x")
         types = net.enums.get("virNetMessageType") if net else None
@@ -77,7 +79,7 @@ class CompatibilityCheck:
         types = new.reference, old.reference
         if types not in self._walks:
             tables = new.types, old.types
-            comparison = self._comparisons.setdefault(tables, _Comparison(*tables, self, self._old.release))
+            comparison = self._comparisons.setdefault(tables, Comparison(*tables, self, self._old.release))
             self._walks[types] = comparison.visit(*types, new.name)
         walk = self._walks[types]
         if walk is not None:
@@ -112,23 +114,34 @@ class CompatibilityCheck:
         self._absent[name, key] += 1
 
 
-class _Comparison(LengthWalks):
+class Differences(Protocol):
+    """Collects what an older release lacks."""
+
+    def over_limit(self, path: str, size: int, limit: int) -> None:
+        """Note a length that is over the old limit."""
+
+    def absent(self, name: str, key: Key | None) -> None:
+        """Note a thing that the release lacks; without a key, a name of the public API."""
+
+
+class Comparison(LengthWalks):
     """Functions that visit values by the limits and the names of the old release, which has `limits`."""
 
-    def __init__(
-        self, types: TypeTable, limits: TypeTable, check: CompatibilityCheck, release: str | None
-    ) -> None:
+    def __init__(self, types: TypeTable, limits: TypeTable, check: Differences, release: str | None) -> None:
         super().__init__(types, limits)
         self._check = check
         self._release = release
 
     def place(self, what: str, path: str, limit: int) -> _Place:
+        """Return the place of a path, with the old limit."""
         return _Place(path, limit, self._check.over_limit)
 
     def absent(self, type_: str, part: str) -> None:
+        """Note a field or an arm that the old release lacks."""
         self._check.absent(f"{type_}.{part}", ("field", type_, part))
 
     def structure(self, reference: Named, node: Structure, other: Node, path: str) -> Walk | None:
+        """Make the function for a struct, which also looks at the names of its numbers."""
         limits = super().structure(reference, node, other, path)
         names = self._names(reference, node, other)
         if limits is None or names is None:
@@ -176,15 +189,24 @@ class _Comparison(LengthWalks):
 
 
 def _newer(meaning: Meaning, release: str) -> Meaning | None:
-    """Return a meaning with only the names that are newer than a release; None if there are none. 0 has no
-    name: older releases send it in a field whose enum was added later."""
+    """Return a meaning with only the names that are newer than a release; None if there are none. An enum of
+    which the release has no name may name numbers that the field had before, other than bits."""
+
+    def newer(names: Mapping[Number, str]) -> dict[Number, str]:
+        return {number: name for number, name in names.items() if _is_newer(name, release)}
+
     match meaning:
         case By(field, pairs):
-            newer = {pair: name for pair, name in pairs.items() if pair[1] and _is_newer(name, release)}
-            return By(field, newer) if newer else None
-        case OneOf(names) | Bits(names):
-            found = {number: name for number, name in names.items() if number and _is_newer(name, release)}
-            return type(meaning)(found) if found else None
+            details = newer(pairs)
+            known = {other for other, _ in pairs.keys() - details.keys()}
+            details = {pair: name for pair, name in details.items() if pair[0] in known}
+            return By(field, details) if details else None
+        case OneOf(names):
+            members = newer(names)
+            return OneOf(members) if 0 < len(members) < len(names) else None
+        case Bits(names):
+            bits = newer(names)
+            return Bits(bits) if bits else None
 
 
 def _is_newer(name: str, release: str) -> bool:

@@ -182,7 +182,7 @@ def read_release(
     """Return a release's definitions in canonical form; `source` is the name used in problems."""
     if not SAFE.fullmatch(release):
         raise _failure("bad-release", f"expected the name of a release, such as 12.9.0, got {release!r}")
-    chosen = _choose(tree, source)
+    chosen = choose(tree, source)
     specifications, providers, texts = (parser or Parser()).parse(chosen, tree)
     numbers = tuple(int(part) for part in re.findall(r"[0-9]+", release))
     schema = resolve(
@@ -216,8 +216,10 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _choose(tree: SourceTree, source: Path) -> list[PurePosixPath]:
-    """Return one path per file name, sorted by name."""
+def choose(tree: SourceTree, source: Path) -> list[PurePosixPath]:
+    """Return one path per file name, sorted by name; `source` is the name used in problems.
+
+    Raises DefinitionError without a .x file, and for different files of one name."""
     by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
     for path in tree.definitions:
         by_name[path.name].append(path)

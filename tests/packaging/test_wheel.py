@@ -43,6 +43,7 @@ COMMANDS = (
         "lookup",
         "list",
         "describe",
+        "identify",
         "generate",
         "import",
     ),
