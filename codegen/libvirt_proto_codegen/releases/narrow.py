@@ -1,5 +1,5 @@
-"""What a stored history omits: the provenance of its dates, and the releases that added the functions of the
-public API."""
+"""The provenance of a history's dates, and the releases that added the functions of the public API: both are added
+to a stored history."""
 
 from __future__ import annotations
 
