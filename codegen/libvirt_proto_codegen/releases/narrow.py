@@ -1,5 +1,4 @@
-"""The provenance of a history's dates, and the releases that added the functions of the public API: both are added
-to a stored history."""
+"""The provenance of a history's dates, and the functions of the public API that date procedures."""
 
 from __future__ import annotations
 
