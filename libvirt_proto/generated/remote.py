@@ -248,7 +248,7 @@ class RemoteNonnullNetworkPort(XdrStruct, frozen=True):
         remote_uuid uuid;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0 (derived).
     """
 
     xdr_name = "remote_nonnull_network_port"
@@ -460,7 +460,7 @@ class RemoteNonnullDomainCheckpoint(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0 (derived).
     """
 
     xdr_name = "remote_nonnull_domain_checkpoint"
@@ -519,7 +519,7 @@ def encode_remote_network(value: RemoteNetwork, put: Put) -> None:
 
 
 # typedef remote_nonnull_network_port *remote_network_port;
-# Since: 5.5.0.
+# Since: 5.5.0 (derived).
 RemoteNetworkPort = RemoteNonnullNetworkPort | None
 
 
@@ -3481,7 +3481,7 @@ class RemoteDomainSaveParamsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.4.0.
+    Since: 8.4.0, by virDomainSaveParams of the public API.
     """
 
     xdr_name = "remote_domain_save_params_args"
@@ -3562,7 +3562,7 @@ class RemoteDomainRestoreParamsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.4.0.
+    Since: 8.4.0, by virDomainRestoreParams of the public API.
     """
 
     xdr_name = "remote_domain_restore_params_args"
@@ -5128,7 +5128,7 @@ class RemoteDomainSetIothreadParamsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 4.10.0.
+    Since: 4.10.0, by virDomainSetIOThreadParams of the public API.
     """
 
     xdr_name = "remote_domain_set_iothread_params_args"
@@ -6446,7 +6446,7 @@ class RemoteNetworkCreateXmlFlagsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNetworkCreateXMLFlags of the public API.
     """
 
     xdr_name = "remote_network_create_xml_flags_args"
@@ -6471,7 +6471,7 @@ class RemoteNetworkCreateXmlFlagsRet(XdrStruct, frozen=True):
         remote_nonnull_network net;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNetworkCreateXMLFlags of the public API.
     """
 
     xdr_name = "remote_network_create_xml_flags_ret"
@@ -6538,7 +6538,7 @@ class RemoteNetworkDefineXmlFlagsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.7.0.
+    Since: 7.7.0, by virNetworkDefineXMLFlags of the public API.
     """
 
     xdr_name = "remote_network_define_xml_flags_args"
@@ -6563,7 +6563,7 @@ class RemoteNetworkDefineXmlFlagsRet(XdrStruct, frozen=True):
         remote_nonnull_network net;
     };
 
-    Since: 7.7.0.
+    Since: 7.7.0, by virNetworkDefineXMLFlags of the public API.
     """
 
     xdr_name = "remote_network_define_xml_flags_ret"
@@ -7057,7 +7057,7 @@ class RemoteNwfilterDefineXmlFlagsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.7.0.
+    Since: 7.7.0, by virNWFilterDefineXMLFlags of the public API.
     """
 
     xdr_name = "remote_nwfilter_define_xml_flags_args"
@@ -7082,7 +7082,7 @@ class RemoteNwfilterDefineXmlFlagsRet(XdrStruct, frozen=True):
         remote_nonnull_nwfilter nwfilter;
     };
 
-    Since: 7.7.0.
+    Since: 7.7.0, by virNWFilterDefineXMLFlags of the public API.
     """
 
     xdr_name = "remote_nwfilter_define_xml_flags_ret"
@@ -9801,7 +9801,7 @@ class RemoteNodeDeviceDefineXmlArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.3.0.
+    Since: 7.3.0, by virNodeDeviceDefineXML of the public API.
     """
 
     xdr_name = "remote_node_device_define_xml_args"
@@ -9826,7 +9826,7 @@ class RemoteNodeDeviceDefineXmlRet(XdrStruct, frozen=True):
         remote_nonnull_node_device dev;
     };
 
-    Since: 7.3.0.
+    Since: 7.3.0, by virNodeDeviceDefineXML of the public API.
     """
 
     xdr_name = "remote_node_device_define_xml_ret"
@@ -9849,7 +9849,7 @@ class RemoteNodeDeviceUndefineArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.3.0.
+    Since: 7.3.0, by virNodeDeviceUndefine of the public API.
     """
 
     xdr_name = "remote_node_device_undefine_args"
@@ -9875,7 +9875,7 @@ class RemoteNodeDeviceCreateArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.3.0.
+    Since: 7.3.0, by virNodeDeviceCreate of the public API.
     """
 
     xdr_name = "remote_node_device_create_args"
@@ -9900,7 +9900,7 @@ class RemoteNodeDeviceGetAutostartArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceGetAutostart of the public API.
     """
 
     xdr_name = "remote_node_device_get_autostart_args"
@@ -9922,7 +9922,7 @@ class RemoteNodeDeviceGetAutostartRet(XdrStruct, frozen=True):
         int autostart;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceGetAutostart of the public API.
     """
 
     xdr_name = "remote_node_device_get_autostart_ret"
@@ -9945,7 +9945,7 @@ class RemoteNodeDeviceSetAutostartArgs(XdrStruct, frozen=True):
         int autostart;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceSetAutostart of the public API.
     """
 
     xdr_name = "remote_node_device_set_autostart_args"
@@ -9970,7 +9970,7 @@ class RemoteNodeDeviceIsPersistentArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceIsPersistent of the public API.
     """
 
     xdr_name = "remote_node_device_is_persistent_args"
@@ -9992,7 +9992,7 @@ class RemoteNodeDeviceIsPersistentRet(XdrStruct, frozen=True):
         int persistent;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceIsPersistent of the public API.
     """
 
     xdr_name = "remote_node_device_is_persistent_ret"
@@ -10014,7 +10014,7 @@ class RemoteNodeDeviceIsActiveArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceIsActive of the public API.
     """
 
     xdr_name = "remote_node_device_is_active_args"
@@ -10036,7 +10036,7 @@ class RemoteNodeDeviceIsActiveRet(XdrStruct, frozen=True):
         int active;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceIsActive of the public API.
     """
 
     xdr_name = "remote_node_device_is_active_ret"
@@ -11329,7 +11329,7 @@ class RemoteDomainAbortJobFlagsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.5.0.
+    Since: 8.5.0, by virDomainAbortJobFlags of the public API.
     """
 
     xdr_name = "remote_domain_abort_job_flags_args"
@@ -15645,7 +15645,7 @@ class RemoteNetworkEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
         remote_string nsuri;
     };
 
-    Since: 9.8.0.
+    Since: 9.8.0 (derived).
     """
 
     xdr_name = "remote_network_event_callback_metadata_change_msg"
@@ -15681,7 +15681,7 @@ class RemoteNetworkSetMetadataArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 9.7.0.
+    Since: 9.7.0, by virNetworkSetMetadata of the public API.
     """
 
     xdr_name = "remote_network_set_metadata_args"
@@ -15721,7 +15721,7 @@ class RemoteNetworkGetMetadataArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 9.7.0.
+    Since: 9.7.0, by virNetworkGetMetadata of the public API.
     """
 
     xdr_name = "remote_network_get_metadata_args"
@@ -15752,7 +15752,7 @@ class RemoteNetworkGetMetadataRet(XdrStruct, frozen=True):
         remote_nonnull_string metadata;
     };
 
-    Since: 9.7.0.
+    Since: 9.7.0, by virNetworkGetMetadata of the public API.
     """
 
     xdr_name = "remote_network_get_metadata_ret"
@@ -17034,7 +17034,7 @@ class RemoteDomainEventMemoryFailureMsg(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.9.0.
+    Since: 6.9.0 (derived).
     """
 
     xdr_name = "remote_domain_event_memory_failure_msg"
@@ -17496,7 +17496,7 @@ class RemoteDomainSetLaunchSecurityStateArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.0.0.
+    Since: 8.0.0, by virDomainSetLaunchSecurityState of the public API.
     """
 
     xdr_name = "remote_domain_set_launch_security_state_args"
@@ -17738,7 +17738,7 @@ class RemoteConnectGetStoragePoolCapabilitiesArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.2.0.
+    Since: 5.2.0, by virConnectGetStoragePoolCapabilities of the public API.
     """
 
     xdr_name = "remote_connect_get_storage_pool_capabilities_args"
@@ -17760,7 +17760,7 @@ class RemoteConnectGetStoragePoolCapabilitiesRet(XdrStruct, frozen=True):
         remote_nonnull_string capabilities;
     };
 
-    Since: 5.2.0.
+    Since: 5.2.0, by virConnectGetStoragePoolCapabilities of the public API.
     """
 
     xdr_name = "remote_connect_get_storage_pool_capabilities_ret"
@@ -17784,7 +17784,7 @@ class RemoteNetworkListAllPortsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkListAllPorts of the public API.
     """
 
     xdr_name = "remote_network_list_all_ports_args"
@@ -17813,7 +17813,7 @@ class RemoteNetworkListAllPortsRet(XdrStruct, frozen=True):
         unsigned int ret;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkListAllPorts of the public API.
     """
 
     xdr_name = "remote_network_list_all_ports_ret"
@@ -17839,7 +17839,7 @@ class RemoteNetworkPortLookupByUuidArgs(XdrStruct, frozen=True):
         remote_uuid uuid;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortLookupByUUID of the public API.
     """
 
     xdr_name = "remote_network_port_lookup_by_uuid_args"
@@ -17864,7 +17864,7 @@ class RemoteNetworkPortLookupByUuidRet(XdrStruct, frozen=True):
         remote_nonnull_network_port port;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortLookupByUUID of the public API.
     """
 
     xdr_name = "remote_network_port_lookup_by_uuid_ret"
@@ -17888,7 +17888,7 @@ class RemoteNetworkPortCreateXmlArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortCreateXML of the public API.
     """
 
     xdr_name = "remote_network_port_create_xml_args"
@@ -17916,7 +17916,7 @@ class RemoteNetworkPortCreateXmlRet(XdrStruct, frozen=True):
         remote_nonnull_network_port port;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortCreateXML of the public API.
     """
 
     xdr_name = "remote_network_port_create_xml_ret"
@@ -17940,7 +17940,7 @@ class RemoteNetworkPortSetParametersArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortSetParameters of the public API.
     """
 
     xdr_name = "remote_network_port_set_parameters_args"
@@ -17970,7 +17970,7 @@ class RemoteNetworkPortGetParametersArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortGetParameters of the public API.
     """
 
     xdr_name = "remote_network_port_get_parameters_args"
@@ -17999,7 +17999,7 @@ class RemoteNetworkPortGetParametersRet(XdrStruct, frozen=True):
         int nparams;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortGetParameters of the public API.
     """
 
     xdr_name = "remote_network_port_get_parameters_ret"
@@ -18025,7 +18025,7 @@ class RemoteNetworkPortGetXmlDescArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_network_port_get_xml_desc_args"
@@ -18050,7 +18050,7 @@ class RemoteNetworkPortGetXmlDescRet(XdrStruct, frozen=True):
         remote_nonnull_string xml;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_network_port_get_xml_desc_ret"
@@ -18073,7 +18073,7 @@ class RemoteNetworkPortDeleteArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortDelete of the public API.
     """
 
     xdr_name = "remote_network_port_delete_args"
@@ -18100,7 +18100,7 @@ class RemoteDomainCheckpointCreateXmlArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointCreateXML of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_create_xml_args"
@@ -18128,7 +18128,7 @@ class RemoteDomainCheckpointCreateXmlRet(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint checkpoint;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointCreateXML of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_create_xml_ret"
@@ -18151,7 +18151,7 @@ class RemoteDomainCheckpointGetXmlDescArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_get_xml_desc_args"
@@ -18176,7 +18176,7 @@ class RemoteDomainCheckpointGetXmlDescRet(XdrStruct, frozen=True):
         remote_nonnull_string xml;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_get_xml_desc_ret"
@@ -18200,7 +18200,7 @@ class RemoteDomainListAllCheckpointsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainListAllCheckpoints of the public API.
     """
 
     xdr_name = "remote_domain_list_all_checkpoints_args"
@@ -18229,7 +18229,7 @@ class RemoteDomainListAllCheckpointsRet(XdrStruct, frozen=True):
         int ret;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainListAllCheckpoints of the public API.
     """
 
     xdr_name = "remote_domain_list_all_checkpoints_ret"
@@ -18256,7 +18256,7 @@ class RemoteDomainCheckpointListAllChildrenArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointListAllChildren of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_list_all_children_args"
@@ -18285,7 +18285,7 @@ class RemoteDomainCheckpointListAllChildrenRet(XdrStruct, frozen=True):
         int ret;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointListAllChildren of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_list_all_children_ret"
@@ -18312,7 +18312,7 @@ class RemoteDomainCheckpointLookupByNameArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointLookupByName of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_lookup_by_name_args"
@@ -18340,7 +18340,7 @@ class RemoteDomainCheckpointLookupByNameRet(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint checkpoint;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointLookupByName of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_lookup_by_name_ret"
@@ -18363,7 +18363,7 @@ class RemoteDomainCheckpointGetParentArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointGetParent of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_get_parent_args"
@@ -18388,7 +18388,7 @@ class RemoteDomainCheckpointGetParentRet(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint parent;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointGetParent of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_get_parent_ret"
@@ -18411,7 +18411,7 @@ class RemoteDomainCheckpointDeleteArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointDelete of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_delete_args"
@@ -18438,7 +18438,7 @@ class RemoteDomainGetGuestInfoArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.7.0.
+    Since: 5.7.0, by virDomainGetGuestInfo of the public API.
     """
 
     xdr_name = "remote_domain_get_guest_info_args"
@@ -18466,7 +18466,7 @@ class RemoteDomainGetGuestInfoRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX>;
     };
 
-    Since: 5.7.0.
+    Since: 5.7.0, by virDomainGetGuestInfo of the public API.
     """
 
     xdr_name = "remote_domain_get_guest_info_ret"
@@ -18489,7 +18489,7 @@ class RemoteConnectSetIdentityArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.8.0.
+    Since: 5.8.0, by virConnectSetIdentity of the public API.
     """
 
     xdr_name = "remote_connect_set_identity_args"
@@ -18516,7 +18516,7 @@ class RemoteDomainAgentSetResponseTimeoutArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.10.0.
+    Since: 5.10.0, by virDomainAgentSetResponseTimeout of the public API.
     """
 
     xdr_name = "remote_domain_agent_set_response_timeout_args"
@@ -18544,7 +18544,7 @@ class RemoteDomainAgentSetResponseTimeoutRet(XdrStruct, frozen=True):
         int result;
     };
 
-    Since: 5.10.0.
+    Since: 5.10.0, by virDomainAgentSetResponseTimeout of the public API.
     """
 
     xdr_name = "remote_domain_agent_set_response_timeout_ret"
@@ -18569,7 +18569,7 @@ class RemoteDomainBackupBeginArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.0.0.
+    Since: 6.0.0, by virDomainBackupBegin of the public API.
     """
 
     xdr_name = "remote_domain_backup_begin_args"
@@ -18601,7 +18601,7 @@ class RemoteDomainBackupGetXmlDescArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.0.0.
+    Since: 6.0.0, by virDomainBackupGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_domain_backup_get_xml_desc_args"
@@ -18626,7 +18626,7 @@ class RemoteDomainBackupGetXmlDescRet(XdrStruct, frozen=True):
         remote_nonnull_string xml;
     };
 
-    Since: 6.0.0.
+    Since: 6.0.0, by virDomainBackupGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_domain_backup_get_xml_desc_ret"
@@ -18650,7 +18650,7 @@ class RemoteDomainAuthorizedSshKeysGetArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.10.0.
+    Since: 6.10.0, by virDomainAuthorizedSSHKeysGet of the public API.
     """
 
     xdr_name = "remote_domain_authorized_ssh_keys_get_args"
@@ -18678,7 +18678,7 @@ class RemoteDomainAuthorizedSshKeysGetRet(XdrStruct, frozen=True):
         remote_nonnull_string keys<REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX>;
     };
 
-    Since: 6.10.0.
+    Since: 6.10.0, by virDomainAuthorizedSSHKeysGet of the public API.
     """
 
     xdr_name = "remote_domain_authorized_ssh_keys_get_ret"
@@ -18703,7 +18703,7 @@ class RemoteDomainAuthorizedSshKeysSetArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.10.0.
+    Since: 6.10.0, by virDomainAuthorizedSSHKeysSet of the public API.
     """
 
     xdr_name = "remote_domain_authorized_ssh_keys_set_args"
@@ -18735,7 +18735,7 @@ class RemoteDomainGetMessagesArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.1.0.
+    Since: 7.1.0, by virDomainGetMessages of the public API.
     """
 
     xdr_name = "remote_domain_get_messages_args"
@@ -18760,7 +18760,7 @@ class RemoteDomainGetMessagesRet(XdrStruct, frozen=True):
         remote_nonnull_string msgs<REMOTE_DOMAIN_MESSAGES_MAX>;
     };
 
-    Since: 7.1.0.
+    Since: 7.1.0, by virDomainGetMessages of the public API.
     """
 
     xdr_name = "remote_domain_get_messages_ret"
@@ -18784,7 +18784,7 @@ class RemoteDomainStartDirtyRateCalcArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.2.0.
+    Since: 7.2.0, by virDomainStartDirtyRateCalc of the public API.
     """
 
     xdr_name = "remote_domain_start_dirty_rate_calc_args"
@@ -18845,7 +18845,7 @@ class RemoteDomainEventMemoryDeviceSizeChangeMsg(XdrStruct, frozen=True):
         unsigned hyper size;
     };
 
-    Since: 7.9.0.
+    Since: 7.9.0 (derived).
     """
 
     xdr_name = "remote_domain_event_memory_device_size_change_msg"
@@ -18878,7 +18878,7 @@ class RemoteDomainEventVcpuRemovedMsg(XdrStruct, frozen=True):
         unsigned int vcpuid;
     };
 
-    Since: 12.4.0.
+    Since: 12.4.0 (rebuilt).
     """
 
     xdr_name = "remote_domain_event_vcpu_removed_msg"
@@ -18908,7 +18908,7 @@ class RemoteDomainFdAssociateArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 9.0.0.
+    Since: 9.0.0, by virDomainFDAssociate of the public API.
     """
 
     xdr_name = "remote_domain_fd_associate_args"
@@ -19048,7 +19048,7 @@ class RemoteDomainEventCallbackChannelLifecycleMsg(XdrStruct, frozen=True):
         int reason;
     };
 
-    Since: 12.4.0.
+    Since: 12.4.0 (rebuilt).
     """
 
     xdr_name = "remote_domain_event_callback_channel_lifecycle_msg"
@@ -19085,7 +19085,7 @@ class RemoteDomainAnnounceInterfaceArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 12.5.0.
+    Since: 12.5.0, by virDomainAnnounceInterface of the public API.
     """
 
     xdr_name = "remote_domain_announce_interface_args"
