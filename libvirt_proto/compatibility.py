@@ -153,6 +153,10 @@ class Comparison(LengthWalks):
 
         return walk
 
+    def newer(self, meaning: Meaning, release: str) -> Meaning | None:
+        """Return a meaning with only the names that are newer than a release; None if there are none."""
+        return _newer(meaning, release)
+
     def _names(self, reference: Named, node: Structure, other: Node) -> Walk | None:
         """Make the function that reports the newer names of numbers in a struct. A field that the old release
         lacks is absent itself; so are the arms of a union, which correspond to its numbers."""
@@ -164,7 +168,7 @@ class Comparison(LengthWalks):
         meanings = {
             field: newer
             for field, meaning in meanings_of(self.types, reference).items()
-            if field in known and (newer := _newer(meaning, self._release))
+            if field in known and (newer := self.newer(meaning, self._release))
         }
         if not meanings:
             return None

@@ -9,7 +9,7 @@ the public API's enums that it knows. A server states its release if it is asked
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import starmap
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
@@ -20,9 +20,10 @@ from ..codec.identification import Evidence, Identification, Range
 from ..codec.lengths import Walk
 from ..codec.types import Named, Node, Optional, bound_of, children, declared_parts
 from ..codec.xdrtype import TypeTable
-from ..compatibility import Comparison
+from ..compatibility import Comparison, Number
 from ..definitions import history
 from ..names import public
+from ..names.public import By, Meaning, OneOf
 from ..rpc.message import Status, Type
 from ..rpc.reported import reported_error
 from ..rpc.wire import WORD_SIZE
@@ -54,8 +55,6 @@ _VERSION_FIELDS: Final = {
 #: The parts of a path of LimitUsage: a type, then fields (`.names`) and elements.
 _STEP: Final = re.compile(r"\.?[^.\[\]]+|\[\]")
 _ELEMENT: Final = "[]"
-#: A release before all that added names.
-_FIRST: Final = "0"
 #: Constants that limit a whole message, by the path in LimitUsage.
 _MESSAGE_LIMITS: Final = {"message": "VIR_NET_MESSAGE_MAX", "descriptors": "VIR_NET_MESSAGE_NUM_FDS_MAX"}
 
@@ -270,9 +269,8 @@ class _Names:
             return
         if name not in self._walks:
             type_ = self._registry.type(name)
-            # Compared with the same definitions, but without any name.
-            comparison = Comparison(type_.types, type_.types, self, _FIRST)
-            comparison = self._comparisons.setdefault(type_.types, comparison)
+            made = _NamesWithReleases(type_.types, type_.types, self, history.releases()[0])
+            comparison = self._comparisons.setdefault(type_.types, made)
             self._walks[name] = comparison.visit(type_.reference, type_.reference, name)
         walk = self._walks[name]
         if walk is not None:
@@ -288,6 +286,29 @@ class _Names:
 
     def over_limit(self, path: str, size: int, limit: int) -> None:
         """Nothing is over a limit of the same definitions."""
+
+
+class _NamesWithReleases(Comparison):
+    """Functions that note the names in values, with the definitions that decoded them."""
+
+    def newer(self, meaning: Meaning, release: str) -> Meaning | None:
+        """Return a meaning with the names that were added to an enum. Its first names may be those of numbers
+        that the field had before."""
+        match meaning:
+            case By(field, pairs):
+                kinds = {kind for kind, _ in pairs}
+                rows = [_added({pair: pairs[pair] for pair in pairs if pair[0] == kind}) for kind in kinds]
+                return By(field, {pair: name for row in rows for pair, name in row.items()})
+            case OneOf(names):
+                return OneOf(_added(names))
+        return meaning
+
+
+def _added(names: Mapping[Number, str]) -> dict[Number, str]:
+    """Return the names except those of the first release that has any."""
+    releases = {number: first for number, name in names.items() if (first := public.first_since(name))}
+    oldest = min(releases.values(), key=version_key, default="")
+    return {number: names[number] for number, first in releases.items() if first != oldest}
 
 
 def _body(node: Node, types: TypeTable) -> tuple[str, Node]:
