@@ -42,7 +42,7 @@ def test_release_with_known_definitions() -> None:
 
 
 def test_changed_probes_give_a_new_provider() -> None:
-    """An argument that is no text any more, and a probe that is new."""
+    """An argument that was text, and a new probe."""
     text = probes()
     changed = re.sub(r"dname = user_string\((\$arg3)\)", r"dname = \1", text)
     changed += 'probe libvirt.rpc.new = process("a").mark("rpc_new") {\n'

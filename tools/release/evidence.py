@@ -1,4 +1,4 @@
-"""What binaries prove about the definitions of a release whose .x files cannot be had.
+"""Proof that a release has the definitions of a bundled one, from its binaries, without .x files.
 
 The tapset has the numbers and names of procedures and the arguments of probes, the library the names of all
 types of its payloads and its release, the API description the releases of the public functions. If these are

@@ -35,7 +35,7 @@ _PLACES: Final = (
     "usr/lib*/libvirt.so.0.*",
     "usr/lib/*/libvirt.so.0.*",
 )
-#: A line of Checksums-Sha256 in a .dsc, with the tarball of upstream's release.
+#: A line of Checksums-Sha256 in a .dsc, with the upstream tarball.
 _ORIG: Final = re.compile(
     r"^ (?P<sha256>[0-9a-f]{64}) [0-9]+ (?P<name>libvirt_[A-Za-z0-9.+~-]+\.orig\.tar\.[a-z0-9]+)$",
     re.MULTILINE,

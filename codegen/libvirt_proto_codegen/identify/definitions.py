@@ -70,7 +70,7 @@ def _file(each: Known, file: str, kind: Callable[[str], Facts]) -> Facts | None:
 
 
 def _annotated(each: Known, file: str) -> Facts | type[Unknown] | None:
-    """Return a file's declarations with annotations, of which a derived release is no evidence."""
+    """Return a file's declarations with annotations; unknown for a derived release."""
     if each.release.origins.of(file) == "derived":
         return Unknown
     return _file(each, file, facts.annotated_declarations)

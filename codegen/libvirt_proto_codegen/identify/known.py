@@ -129,8 +129,8 @@ def _reaches(release: Release, bound: Range) -> bool:
 def ranges_of(found: Sequence[Release], row: Sequence[Release] | None = None) -> tuple[Range, ...]:
     """Return releases as ranges without a gap; maintenance releases of older ones are separate.
 
-    A release stands for all that it covers; with `row`, only for itself, and there is no gap between two that
-    follow each other in the row.
+    A release stands for all that it covers; with `row`, only for itself, and two that follow each other in
+    the row have no gap.
     """
     main = [release for release in found if not is_maintenance(release.name)]
     others = [release for release in found if is_maintenance(release.name)]
