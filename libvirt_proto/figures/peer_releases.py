@@ -9,7 +9,7 @@ the public API's enums that it knows. A server states its release if it is asked
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from itertools import starmap
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
@@ -20,10 +20,9 @@ from ..codec.identification import Evidence, Identification, Range
 from ..codec.lengths import Walk
 from ..codec.types import Named, Node, Optional, bound_of, children, declared_parts
 from ..codec.xdrtype import TypeTable
-from ..compatibility import Comparison, Number
+from ..compatibility import Comparison, names_added_later
 from ..definitions import history
 from ..names import public
-from ..names.public import By, Meaning, OneOf
 from ..rpc.message import Status, Type
 from ..rpc.reported import reported_error
 from ..rpc.wire import WORD_SIZE
@@ -269,8 +268,9 @@ class _Names:
             return
         if name not in self._walks:
             type_ = self._registry.type(name)
-            made = _NamesWithReleases(type_.types, type_.types, self, history.releases()[0])
-            comparison = self._comparisons.setdefault(type_.types, made)
+            # Compared with the same definitions, for the names alone.
+            comparison = Comparison(type_.types, type_.types, self, names_added_later)
+            comparison = self._comparisons.setdefault(type_.types, comparison)
             self._walks[name] = comparison.visit(type_.reference, type_.reference, name)
         walk = self._walks[name]
         if walk is not None:
@@ -286,29 +286,6 @@ class _Names:
 
     def over_limit(self, path: str, size: int, limit: int) -> None:
         """Nothing is over a limit of the same definitions."""
-
-
-class _NamesWithReleases(Comparison):
-    """Functions that note the names in values, with the definitions that decoded them."""
-
-    def newer(self, meaning: Meaning, release: str) -> Meaning | None:
-        """Return a meaning with the names that were added to an enum. Its first names may be those of numbers
-        that the field had before."""
-        match meaning:
-            case By(field, pairs):
-                kinds = {kind for kind, _ in pairs}
-                rows = [_added({pair: pairs[pair] for pair in pairs if pair[0] == kind}) for kind in kinds]
-                return By(field, {pair: name for row in rows for pair, name in row.items()})
-            case OneOf(names):
-                return OneOf(_added(names))
-        return meaning
-
-
-def _added(names: Mapping[Number, str]) -> dict[Number, str]:
-    """Return the names except those of the first release that has any."""
-    releases = {number: first for number, name in names.items() if (first := public.first_since(name))}
-    oldest = min(releases.values(), key=version_key, default="")
-    return {number: names[number] for number, first in releases.items() if first != oldest}
 
 
 def _body(node: Node, types: TypeTable) -> tuple[str, Node]:
