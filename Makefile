@@ -71,11 +71,12 @@ generate: $(VENV)/run.stamp ## Regenerate the generated modules
 release-definitions: $(VENV)/run.stamp ## Import a release: SOURCE=libvirt-12.10.0.tar.xz RELEASE=12.10.0
 	@if [ -z "$(SOURCE)" ] || [ -z "$(RELEASE)" ]; then \
 	    echo 'usage: make release-definitions SOURCE=libvirt-12.10.0.tar.xz RELEASE=12.10.0' >&2; \
-	    echo 'SOURCE: a source tree, a release archive, or a folder of .x and .d files of libvirt.' >&2; \
-	    echo 'SAME=12.10.0:12.8.0 (optional): no declaration changed between these.' >&2; \
+	    echo 'SOURCE: a source tree, a release archive, a folder of .x and .d files, or the .dsc of a Debian' >&2; \
+	    echo 'source package. Without .x files: .deb packages, or the root of a system with libvirt (/).' >&2; \
+	    echo 'SAME=12.10.0:12.11.0 (optional): no declaration changed between these.' >&2; \
 	    exit 2; \
 	fi
-	$(BIN)/libvirt-proto import '$(SOURCE)' --release '$(RELEASE)' $(SAME:%=--same '%')
+	$(BIN)/python -m tools.release $(foreach each,$(SOURCE),'$(each)') --release '$(RELEASE)' $(SAME:%=--same '%')
 	$(BIN)/libvirt-proto $(GENERATE)
 	$(BIN)/python tools/changelog_entry.py '$(RELEASE)'
 	@echo
