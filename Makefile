@@ -41,7 +41,7 @@ test: $(VENV)/test.stamp ## Run the whole test suite; tests skip if a system too
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 bare: $(BIN)/python ## Run demo and test on a minimal Debian, as an ordinary user; SUITE=trixie selects the release
-	$(BIN)/python tools/bare.py $(SUITE)
+	$(BIN)/python -m tools.bare $(SUITE)
 
 snapshots: $(VENV)/test.stamp ## Update the snapshots of the public API and of the commands' output
 	$(BIN)/python -m tests.snapshots.snapshots
