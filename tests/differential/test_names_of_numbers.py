@@ -13,7 +13,7 @@ import pytest
 from tests.differential import ours
 from tests.differential.libvirtd import PATIENCE, Libvirtd
 
-pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump")
+pytestmark = [pytest.mark.releases, pytest.mark.system("libvirtd", "virsh", "tcpdump")]
 
 #: One virsh, so that everything shares a connection: the test driver's state ends with the last one.
 STATES = ["suspend test", "resume test", "destroy test", "start test"]
@@ -52,7 +52,7 @@ def watched(libvirtd: Libvirtd) -> str:
     uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
     end = time.monotonic() + PATIENCE
     with subprocess.Popen(
-        ["virsh", "-q", "-c", uri, "event", "test", "lifecycle"],
+        libvirtd.installation.command("virsh", "-q", "-c", uri, "event", "test", "lifecycle"),
         env=os.environ | {"LC_ALL": "C"},
         stdout=subprocess.PIPE,
         text=True,
