@@ -1,20 +1,25 @@
 """Parts of messages that an older release of libvirt lacks or refuses.
 
 Messages are decoded with one set of definitions, as always, and compared with another one. Procedures and
-programs match by number, fields by name or position.
+programs match by number, fields by name or position. Numbers of the public API's enums are compared with the
+releases that added their names.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
-from .codec.history import Facts, Key
+from .codec.history import Facts, Key, version_key
 from .codec.lengths import LengthWalks, Walk
-from .codec.types import Named
+from .codec.types import Named, Node, Structure, part_names, resolved
 from .codec.xdrtype import TypeTable, XdrType
 from .definitions import history
 from .events import Notice, NoticeCode
+from .names import public
+from .names.meanings import meanings_of, name_of
+from .names.public import Bits, By, Meaning, OneOf
 from .registry import Registry
 from .rpc.limits import longest_frame
 from .rpc.message import Message, Type, payload_kind
@@ -30,11 +35,11 @@ class CompatibilityCheck:
     def __init__(self, registry: Registry, old: Registry) -> None:
         self._registry = registry
         self._old = old
-        #: What is not there: its name, with its key for the history.
-        self._absent: Counter[tuple[str, Key]] = Counter()
+        #: What is not there: its name, with its key for the history; None for names of the public API.
+        self._absent: Counter[tuple[str, Key | None]] = Counter()
         #: Path → how often something was over the limit, the limit, and the most that was there.
         self._over: dict[str, tuple[int, int, int]] = {}
-        self._comparisons: dict[tuple[TypeTable, TypeTable], _Comparison] = {}
+        self._comparisons: dict[tuple[TypeTable, TypeTable], Comparison] = {}
         self._walks: dict[tuple[Named, Named], Walk | None] = {}
         net = {module.file: module for module in old.modules()}.get("virnetprotocol.x")
         types = net.enums.get("virNetMessageType") if net else None
@@ -60,6 +65,8 @@ class CompatibilityCheck:
             return
         kind = payload_kind(header)
         new_type, old_type = getattr(procedure, kind or "", None), getattr(old, kind or "", None)
+        if kind is None and message.payload_type == self._registry.error.name:
+            new_type, old_type = self._registry.error, self._old.error
         if new_type is not None and old_type is not None:
             self._compare(message, new_type, old_type)
 
@@ -70,7 +77,7 @@ class CompatibilityCheck:
         types = new.reference, old.reference
         if types not in self._walks:
             tables = new.types, old.types
-            comparison = self._comparisons.setdefault(tables, _Comparison(*tables, self))
+            comparison = self._comparisons.setdefault(tables, Comparison(*tables, self, self._old.release))
             self._walks[types] = comparison.visit(*types, new.name)
         walk = self._walks[types]
         if walk is not None:
@@ -81,8 +88,7 @@ class CompatibilityCheck:
         limits."""
         release = self._old.release
         for (name, key), count in self._absent.items():
-            since = f" ({_since(history.lookup(key))})" if self._registry.release is not None else ""
-            text = f"{name} is not in libvirt {release}{since}: {_times(count)}"
+            text = f"{name} is not in libvirt {release}{self._since(name, key)}: {_times(count)}"
             yield Notice(NoticeCode.NOT_IN_RELEASE, text, severity="note")
         for path, (count, limit, most) in self._over.items():
             text = (
@@ -90,28 +96,111 @@ class CompatibilityCheck:
             )
             yield Notice(NoticeCode.OVER_LIMIT, text)
 
+    def _since(self, name: str, key: Key | None) -> str:
+        """Return when something was added, in parentheses; "" if unknown."""
+        if key is None:
+            return f" (since {public.since(name)})"
+        return f" ({_since(history.lookup(key))})" if self._registry.release is not None else ""
+
     def over_limit(self, path: str, size: int, limit: int) -> None:
         """Note a length that is over the old limit."""
         count, _, most = self._over.get(path, (0, 0, 0))
         self._over[path] = (count + 1, limit, max(most, size))
 
-    def absent(self, name: str, key: Key) -> None:
-        """Note a thing that the release lacks."""
+    def absent(self, name: str, key: Key | None) -> None:
+        """Note a thing that the release lacks; without a key, a name of the public API."""
         self._absent[name, key] += 1
 
 
-class _Comparison(LengthWalks):
-    """Functions that visit values by the limits of the old release."""
+class Differences(Protocol):
+    """Collects what an older release lacks."""
 
-    def __init__(self, types: TypeTable, limits: TypeTable, check: CompatibilityCheck) -> None:
+    def over_limit(self, path: str, size: int, limit: int) -> None:
+        """Note a length that is over the old limit."""
+
+    def absent(self, name: str, key: Key | None) -> None:
+        """Note a thing that the release lacks; without a key, a name of the public API."""
+
+
+class Comparison(LengthWalks):
+    """Functions that visit values by the limits and the names of the old release, which has `limits`."""
+
+    def __init__(self, types: TypeTable, limits: TypeTable, check: Differences, release: str | None) -> None:
         super().__init__(types, limits)
         self._check = check
+        self._release = release
 
     def place(self, what: str, path: str, limit: int) -> _Place:
+        """Return the place of a path, with the old limit."""
         return _Place(path, limit, self._check.over_limit)
 
     def absent(self, type_: str, part: str) -> None:
+        """Note a field or an arm that the old release lacks."""
         self._check.absent(f"{type_}.{part}", ("field", type_, part))
+
+    def structure(self, reference: Named, node: Structure, other: Node, path: str) -> Walk | None:
+        """Make the function for a struct, which also looks at the names of its numbers."""
+        limits = super().structure(reference, node, other, path)
+        names = self._names(reference, node, other)
+        if limits is None or names is None:
+            return limits or names
+
+        def walk(value: Any) -> None:
+            limits(value)
+            names(value)
+
+        return walk
+
+    def _names(self, reference: Named, node: Structure, other: Node) -> Walk | None:
+        """Make the function that reports the newer names of numbers in a struct. A field that the old release
+        lacks is absent itself; so are the arms of a union, which correspond to its numbers."""
+        limited = resolved(other, self._limits)
+        if self._release is None or not isinstance(limited, Structure):
+            return None
+        new, old = part_names(node), part_names(limited)
+        known = new if len(new) == len(old) else old  # a renamed field has kept its place
+        meanings = {
+            field: newer
+            for field, meaning in meanings_of(self.types, reference).items()
+            if field in known and (newer := _newer(meaning, self._release))
+        }
+        if not meanings:
+            return None
+        needed = {*meanings, *(each.field for each in meanings.values() if isinstance(each, By))}
+        attributes = [
+            (field, attribute)
+            for field, attribute in zip(
+                new, self.types.python_class(reference).__struct_fields__, strict=True
+            )
+            if field in needed
+        ]
+
+        def walk(value: Any) -> None:
+            numbers = {field: getattr(value, attribute) for field, attribute in attributes}
+            for field, meaning in meanings.items():
+                named = name_of(meaning, numbers[field], numbers)
+                for name in named if isinstance(named, tuple) else (named,):
+                    if isinstance(name, str):
+                        self._check.absent(name, None)
+
+        return walk
+
+
+def _newer(meaning: Meaning, release: str) -> Meaning | None:
+    """Return a meaning with only the names that are newer than a release; None if there are none. 0 has no
+    name: older releases send it in a field whose enum was added later."""
+    match meaning:
+        case By(field, pairs):
+            newer = {pair: name for pair, name in pairs.items() if pair[1] and _is_newer(name, release)}
+            return By(field, newer) if newer else None
+        case OneOf(names) | Bits(names):
+            found = {number: name for number, name in names.items() if number and _is_newer(name, release)}
+            return type(meaning)(found) if found else None
+
+
+def _is_newer(name: str, release: str) -> bool:
+    since = public.first_since(name)
+    return since is not None and version_key(since) > version_key(release)
 
 
 class _Place:

@@ -66,8 +66,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     missing right before `data` (0: none; -1: an unknown number, for instance if a capture starts in
     mid-connection). `cut` is the number of bytes right after `data` that were sent but that the source does
     not show: the part cut off by strace's -s or a capture's snapshot length, or the payload that a log line
-    lacks. `end` marks the last Chunk of a direction. `packet` is the number of the packet in the capture that
-    completes the data, counted from 1 as Wireshark counts; None for an input without packets.
+    lacks; -1 means that `data` is the header of one message of unknown length (its length word is 0). `end`
+    marks the last Chunk of a direction. `packet` is the number of the packet in the capture that completes
+    the data, counted from 1 as Wireshark counts; None for an input without packets.
 
     The zero bytes that accompany file descriptors on a unix socket are not data: sources leave them out.
     """
@@ -157,6 +158,7 @@ class NoticeCode(StrEnum):
         "no-rpc-lines",
         "No line of the log is about RPC; the text names the settings that log them.",
     )
+    DEBUG_LINES = "debug-lines", "Messages are known only from debug lines of a log, without their records."
     NO_TIMES = "no-times", "Log lines without a complete time give messages without a time."
     NO_ZONE = "no-zone", "The times of a log have no zone and are read as UTC."
     WRONG_LENGTH = (
@@ -243,11 +245,13 @@ class ProbeEvent(msgspec.Struct, frozen=True, gc=False):
     connection: None = None
 
 
-class Sighting(msgspec.Struct, frozen=True, gc=False):
-    """A recording that has a message, and the time on the clock of the merged timeline."""
+class Sighting(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A recording that has a message, the time on the clock of the merged timeline, and the number of the
+    packet there that completes the message: `frame` in JSON, without it None."""
 
     recording: str
     time_ns: int | None
+    packet: int | None = msgspec.field(default=None, name="frame")
 
 
 class Captured(msgspec.Struct, frozen=True, gc=False):

@@ -414,11 +414,12 @@ class _Flow:
                 self.holes += 1
                 self.hole_bytes += max(0, getattr(message.payload, "length", 0))
                 return direction
-            self.messages += message.length > MIN_FRAME
+            size = max(0, message.length - MIN_FRAME)  # the length may be unknown
+            self.messages += size > 0
             if direction == "c2s":
-                self.bytes_c2s += message.length - MIN_FRAME
+                self.bytes_c2s += size
             else:
-                self.bytes_s2c += message.length - MIN_FRAME
+                self.bytes_s2c += size
             return direction
         if message.header.status == Status.VIR_NET_ERROR:
             return self._error(captured)

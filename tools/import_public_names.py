@@ -1,13 +1,19 @@
-"""Make names/publicnames.json and protocol-defs/functions.json from libvirt's API descriptions.
+"""Make names/publicnames.json, described_fields.json and protocol-defs/functions.json from libvirt's API
+descriptions.
 
     tools/import_public_names.py [/usr/share/libvirt/api] [--release R] [--check]
 
 The descriptions are part of the libvirt development package. Only facts are taken from them: the enums with
-their names and numbers, and the enums of each function's `flags`. libvirt names its procedures after those
-functions, so the fields of their arguments have the same enums. Facts missing from the descriptions are
-maintained by hand in libvirt_proto/names/fieldnames.toml and tools/internal_enums.toml. The second file lists
-the function of each procedure, with the release that added the function; histories narrow their spans with
-it. It also lists all other functions, with the procedures that they call (tools/function_calls.toml).
+their names, numbers and releases, and the enums of each function's `flags`. libvirt names its procedures
+after those functions, so the fields of their arguments have the same enums. Facts missing from the
+descriptions are maintained by hand in libvirt_proto/names/fieldnames.toml and tools/internal_enums.toml.
+
+described_fields.json has the enums that the descriptions mention for fields of payloads: evidence that tests
+compare with the names of fields (tools/described_fields.py).
+
+functions.json lists the function of each procedure, with the release that added the function; histories
+narrow their spans with it. It also lists all other functions, with the procedures that they call
+(tools/function_calls.toml, which also corrects releases).
 """
 
 from __future__ import annotations
@@ -18,12 +24,13 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from libvirt_proto import registry
+from libvirt_proto.definitions.program import Procedure, Program
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ROOT / "libvirt_proto" / "names" / "publicnames.json"
@@ -57,6 +64,22 @@ def enums(roots: Roots) -> dict[str, dict[str, Any]]:
     return dict(sorted((name, enum) for name, enum in found.items() if enum["names"]))
 
 
+def since(roots: Roots, known: dict[str, Any]) -> dict[str, str]:
+    """Return name → the release that added it, of the names of all enums."""
+    added = {entry.get("name"): entry.get("version", "") for root in roots for entry in root.iter("enum")}
+    names = [name for enum in known.values() for name in enum["names"]]
+    if missing := [name for name in names if not added[name]]:
+        sys.exit(f"expected a version of each name, got none of {', '.join(missing)}")
+    return {name: added[name] for name in sorted(names)}
+
+
+def aliases(roots: Roots, known: dict[str, Any]) -> dict[str, str]:
+    """Return name → the name that its definition gives as its number."""
+    values = {entry.get("name"): entry.get("value", "") for root in roots for entry in root.iter("enum")}
+    names = sorted(name for enum in known.values() for name in enum["names"])
+    return {name: values[name] for name in names if values[name] in values}
+
+
 def _number(entries: dict[str, ElementTree.Element], name: str) -> int:
     """Return the number of an entry, whose value is a number or another entry's name."""
     value = entries[name].get("value", "")
@@ -65,12 +88,11 @@ def _number(entries: dict[str, ElementTree.Element], name: str) -> int:
 
 def fields(roots: Roots, known: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
     """Return struct → `flags` → the enums, for the arguments of procedures named after a function."""
-    said = {function.lower(): named for function, named in _flags(roots, known)}
+    said = dict(_flags(roots, known))
     found = {}
-    for procedure in registry.program("remote").procedures:
-        named = said.get("vir" + procedure.name.replace("_", ""))
-        if procedure.args is not None and named:
-            found[procedure.args.name] = {"flags": named}
+    for _, procedure, function in served(said):
+        if procedure.args is not None and said[function]:
+            found[procedure.args.name] = {"flags": said[function]}
     return dict(sorted(found.items()))
 
 
@@ -83,26 +105,38 @@ def _flags(roots: Roots, known: dict[str, Any]) -> Iterator[tuple[str, list[str]
                     yield function.get("name", ""), [name for name in mentioned if name in known]
 
 
+def served(functions: Iterable[str]) -> Iterator[tuple[Program, Procedure, str]]:
+    """Yield each procedure that is named after one of the functions, with its program and the function."""
+    known = sorted(functions)
+    for program, infix in INFIXES.items():
+        names = {name.lower().replace(infix, "", 1): name for name in known if infix in name.lower()}
+        found = registry.program(program)
+        for procedure in found.procedures:
+            if (name := names.get("vir" + procedure.name.replace("_", ""))) is not None:
+                yield found, procedure, name
+
+
 def versions(roots: Roots) -> dict[str, str]:
     """Return function → the release that added it."""
-    return {
+    described = {
         function.get("name", ""): function.get("version", "")
         for root in roots
         for function in root.iter("function")
         if function.get("version")
     }
+    corrections: dict[str, str] = tomllib.loads(CALLS.read_text())["corrected"]
+    if unneeded := [name for name in corrections if described.get(name) in (None, corrections[name])]:
+        sys.exit(f"{CALLS.name}: expected functions with another release, got {', '.join(unneeded)}")
+    return described | corrections
 
 
 def functions(added: dict[str, str]) -> dict[str, list[str]]:
     """Return procedure, as named by histories → its function, and the release that added the function."""
-    found = {}
-    for program, infix in INFIXES.items():
-        names = {name.lower().replace(infix, "", 1): name for name in sorted(added) if infix in name.lower()}
-        program_ = registry.program(program)
-        for procedure in program_.procedures:
-            if (name := names.get("vir" + procedure.name.replace("_", ""))) is not None:
-                found[f"procedure {program_.number:#010x} {procedure.number}"] = [name, added[name]]
-    return found
+    return {_key(program, procedure): [name, added[name]] for program, procedure, name in served(added)}
+
+
+def _key(program: Program, procedure: Procedure) -> str:
+    return f"procedure {program.number:#010x} {procedure.number}"
 
 
 def others(added: dict[str, str], named: set[str]) -> dict[str, list[str]]:
@@ -122,7 +156,7 @@ def _calls(words: list[str] | str) -> Iterator[str]:
     for word in words:
         program, _, procedure = word.partition(".")
         found = registry.program(program)
-        yield f"procedure {found.number:#010x} {found.procedure(procedure).number}"
+        yield _key(found, found.procedure(procedure))
 
 
 def render(folder: Path, release: str) -> dict[Path, str]:
@@ -133,7 +167,13 @@ def render(folder: Path, release: str) -> dict[Path, str]:
     internal = tomllib.loads(INTERNAL.read_text())
     if repeated := known.keys() & internal.keys():
         sys.exit(f"{INTERNAL.name}: expected enums that {folder} lacks, got {', '.join(sorted(repeated))}")
-    facts = {**made_of, "enums": dict(sorted((known | internal).items())), "fields": fields(roots, known)}
+    facts = {
+        **made_of,
+        "enums": dict(sorted((known | internal).items())),
+        "since": since(roots, known),
+        "aliases": aliases(roots, known),
+        "fields": fields(roots, known),
+    }
     added = versions(roots)
     own = functions(added)
     tables = {"functions": own, "others": others(added, {name for name, _ in own.values()})}
@@ -153,11 +193,10 @@ def installed_release() -> str:
 
 
 def contains(data: Any, older: Any) -> bool:
-    """Return whether the data has everything in that of an older release; sources and lists are not
-    compared."""
+    """Return whether the data has everything in that of an older release; lists are not compared."""
     if isinstance(data, dict) and isinstance(older, dict):
         return all(key in data and contains(data[key], value) for key, value in older.items())
-    return data == older if isinstance(older, int) else type(data) is type(older)
+    return isinstance(data, list) if isinstance(older, list) else bool(data == older)
 
 
 def main() -> int:
@@ -185,7 +224,11 @@ def main() -> int:
 
 def _is_current(text: str, made: str, release: str) -> bool:
     data = json.loads(text)
-    return text == made if data["release"] == release else contains(data, json.loads(made))
+    return (
+        text == made
+        if data["release"] == release
+        else contains(data, json.loads(made) | {"release": data["release"]})
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from ..rpc.plausible import plausible_header
 from ..rpc.wire import MIN_FRAME
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
 
-#: `text` is any other text: only its end shows whether it contains lines of libvirt.
+#: `text` is any other text, with a log or a recording of rpc-monitor: only its end shows whether it contains
+#: lines of libvirt.
 FileFormat = Literal["pcap", "pcapng", "hex", "raw", "log", "strace", "monitor", "text"]
 Compression = Literal["gzip", "bzip2", "xz"]
 #: Recognised only by name: Python before 3.14 cannot unpack it.
@@ -68,14 +69,12 @@ def file_format(head: bytes) -> FileFormat | None:
     # The readers of text are slow to import, and a packet capture needs none.
     from .bytetext.reader import looks_like_byte_text
     from .log.source import has_records, is_log
-    from .monitor_lines import RECORDING
+    from .monitor_lines import is_recording
     from .strace.dressing import looks_like_strace
 
     if looks_like_strace(head) and (_TRANSFER.search(head) or not has_records(head)):
         return "strace"
-    if b" msg=" in head and RECORDING.search(head):
-        return "monitor"
-    if is_log(head):  # the search for bytes in each line is slow
+    if is_recording(head) or is_log(head):  # the search for bytes in each line is slow
         return "text"
     if looks_like_byte_text(head):
         return "hex"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
+from itertools import islice
 from typing import Final
 
 from .. import registry
@@ -33,26 +34,36 @@ from ..events import (
 )
 from ..rpc.names import STATUSES, TYPES
 from ..rpc.wire import MAX_FRAME, MIN_FRAME
-from .log.dress import undress
+from .log.context import date_ns
+from .log.dress import MARKS, undress
 from .objects import MESSAGES, ObjectError, Objects, header, quoted
 
 _MAX_LINE: Final = 1 << 20
 _MAX_CONNECTIONS: Final = 65_536
 
-_TIME: Final = r"(?:(?P<seconds>\d{1,12})\.(?P<fraction>\d{3,9})|-) "
+#: Number of lines that are tried to recognise a recording.
+_MAX_TRIED: Final = 64
+#: Lines that are joined to one.
+_MAX_JOINED: Final = 3
+
+#: Seconds since the beginning, a date (`--time absolute`), or a dash without a clock.
+_TIME: Final = (
+    r"(?:(?P<date>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(?P<part>\d{3,9})Z"
+    r"|(?P<seconds>-?\d{1,12})\.(?P<fraction>\d{3,9})|-) "
+)
 _SIDE: Final = r"(?P<side>C [-+<>?.]|[-+<>?.] S|= ) +"
 _MESSAGE: Final = (
     r"(?P<connection>\S{1,400}) +msg=(?P<prog>[\w:]{1,80})\.(?P<vers>\d{1,10})\.(?P<proc>[\w:-]{1,120})"
-    r"\((?P<type>[\w:]{1,40}), (?P<status>[\w:]{1,40}), (?P<serial>\d{1,10})\) len=(?P<len>\d{1,10})(?!\d)"
+    r"\((?P<type>[\w:]{1,40}), (?P<status>[\w:]{1,40}), (?P<serial>\d{1,10})\) len=(?P<len>\d{1,10}(?!\d)|\?)"
 )
-_MESSAGE_LINE: Final = re.compile(_TIME + _SIDE + _MESSAGE)
+_MESSAGE_LINE: Final = re.compile(rf"(?:{_TIME}|(?<!\S)){_SIDE}{_MESSAGE}")
 _EVENT_LINE: Final = re.compile(
-    _TIME
-    + _SIDE
-    + r"(?:(?P<connection>\S{1,400}) +)??(?P<words>(?:local=|fd=|(?:send|recv) fd=|[a-z_]{3,60}(?: |$)).*)$"
+    rf"(?:{_TIME}|^\s{{0,8}}){_SIDE}"
+    r"(?:(?P<connection>\S{1,400}) +)??(?P<words>(?:local=|fd=|(?:send|recv) fd=|[a-z_]{3,60}(?: |$)).*)$"
 )
-#: Lines with which a recording is recognised.
-RECORDING: Final = re.compile((_TIME + _SIDE + _MESSAGE).replace("\\S", "[!-~]").encode())
+#: A part of every line with a message, which other logs hardly have.
+TOKENS: Final = (b") len=", ")\u00a0len=".encode())
+_SHOWN: Final = " msg="
 _WORDS: Final = re.compile(r"([A-Za-z]\w{0,40})=(.*?)(?= [A-Za-z]\w*=|$)")
 _DESCRIPTOR: Final = re.compile(r"(?:(?:send|recv) )?fd=")
 _POINTER: Final = re.compile(r"0x[0-9a-f]{1,16}")
@@ -68,45 +79,101 @@ class _BadLineError(ValueError):
     """A line with names or numbers that no recording has."""
 
 
+def is_recording(head: bytes) -> bool:
+    """Return whether a text that begins so has a line with a message."""
+    if not any(token in head for token in TOKENS):
+        return False
+    lines = (line for line in head.split(b"\n") if any(token in line for token in TOKENS))
+    return any(shows_message([undress(line)]) for line in islice(lines, _MAX_TRIED))
+
+
+def shows_message(lines: list[str]) -> bool:
+    """Return whether the last line shows a message, or completes one that the lines before it begin."""
+    return _MESSAGE_LINE.search(lines[-1]) is not None or _joined(lines[-_MAX_JOINED:]) is not None
+
+
+def _joined(lines: list[str]) -> tuple[re.Match[str], int] | None:
+    """Return the message that the last line completes, and the number of lines that it is wrapped over."""
+    texts = [MARKS.sub("", line, count=1).rstrip() for line in lines]
+    for count in range(2, len(texts) + 1):
+        parts = texts[-count:]
+        if not any(_SHOWN in part or part.startswith(_SHOWN.strip()) for part in parts):
+            continue
+        for between in (" ", ""):
+            if match := _MESSAGE_LINE.search(between.join(parts)):
+                return match, count
+    return None
+
+
 def monitor_chunks(read: Read) -> Iterator[Item]:
     """Yield the items of a recording, in order. Notice: `bad-line`, with the number of lines that show a
     message and cannot be parsed."""
-    return _Recording().read(read)
+    connections, number = Connections(), 0
+    recording = Recording(Objects("log", connections=connections), connections)
+    try:
+        for number, line in enumerate(text_lines(read, _MAX_LINE), 1):
+            yield from recording.line(number, undress(line))
+    except LineTooLongError as error:
+        yield Notice(NoticeCode.BAD_LINE, f"line {number + 1}: {error}; the rest was not read")
+    yield from recording.notices()
 
 
-class _Recording:
-    def __init__(self) -> None:
-        self._objects = Objects("log")
-        self._connections = Connections()
+class Recording:
+    """The lines of one recording. `objects` tracks connections by the addresses of their objects, and
+    `connections` numbers those of both kinds."""
+
+    def __init__(self, objects: Objects, connections: Connections) -> None:
+        self._objects = objects
+        self._connections = connections
         #: Connections that have a name, by it and their side.
         self._named: BoundedDict[tuple[str, Side | None], Connection] = BoundedDict(_MAX_CONNECTIONS)
+        #: Lines before this one that a mail program may have wrapped, with their numbers.
+        self._parts: list[tuple[int, str]] = []
         self._bad = 0
         self._first_bad = ""
 
-    def read(self, read: Read) -> Iterator[Item]:
-        number = 0
+    def line(self, number: int, text: str) -> Iterator[Item]:
+        """Yield the items of a line."""
+        matches = [*_MESSAGE_LINE.finditer(text)]
+        if not matches and (found := _joined([*(part for _, part in self._parts), text])):
+            matches, count = [found[0]], found[1]
+            del self._parts[1 - count :]
+        self._expire(0 if matches else _MAX_JOINED - 1)
         try:
-            for number, line in enumerate(text_lines(read, _MAX_LINE), 1):
-                text = undress(line)
-                try:
-                    if match := _MESSAGE_LINE.search(text):
-                        yield from self._message(match)
-                    elif " msg=" in text:
-                        raise _BadLineError("is not a message of rpc-monitor")
-                    elif match := _EVENT_LINE.search(text):
-                        yield from self._event(match)
-                except (_BadLineError, ObjectError) as error:
-                    self._bad += 1
-                    self._first_bad = self._first_bad or f"line {number}: {error}"
-        except LineTooLongError as error:
-            yield Notice(NoticeCode.BAD_LINE, f"line {number + 1}: {error}; the rest was not read")
+            for match in matches:
+                yield from self._message(match)
+            if matches:
+                return
+            if _SHOWN not in text and (event := _EVENT_LINE.search(text)):
+                self._expire(0)
+                yield from self._event(event)
+            else:
+                self._parts.append((number, text))
+        except (_BadLineError, ObjectError) as error:
+            self._report(number, str(error))
+
+    def _expire(self, count: int) -> None:
+        """Keep that many of the last lines; report the others that show a message."""
+        parts = self._parts
+        for number, text in parts[: len(parts) - count] if count else parts:
+            if _SHOWN in text:
+                self._report(number, "is not a message of rpc-monitor")
+        self._parts = parts[len(parts) - count :] if count and len(parts) > count else parts if count else []
+
+    def _report(self, number: int, reason: str) -> None:
+        self._bad += 1
+        self._first_bad = self._first_bad or f"line {number}: {reason}"
+
+    def notices(self) -> Iterator[Notice]:
+        """Yield the number of lines that show a message and cannot be parsed."""
+        self._expire(0)
         if self._bad:
             more = f"; {self._bad} lines cannot be parsed" if self._bad > 1 else ""
             yield Notice(NoticeCode.BAD_LINE, self._first_bad + more)
 
     def _message(self, match: re.Match[str]) -> Iterator[Item]:
-        length = int(match["len"])
-        if not MIN_FRAME <= length <= MAX_FRAME:
+        length = None if match["len"] == "?" else int(match["len"])
+        if length is not None and not MIN_FRAME <= length <= MAX_FRAME:
             raise _BadLineError(f"expected len= from {MIN_FRAME} to {MAX_FRAME}, got {length}")
         prog = _program(match["prog"])
         numbers = {
@@ -117,13 +184,14 @@ class _Recording:
             "status": _number(match["status"], _STATUSES, "status"),
             "serial": int(match["serial"]),
         }
-        data, time_ns, name = header(length, numbers), _time(match), match["connection"]
+        data, time_ns, name = header(length or 0, numbers), _time(match), match["connection"]
         side, direction = _side(match["side"])
         if side is not None and direction is not None and _POINTER.fullmatch(name):
             yield from self._objects.message(_KINDS[side, direction], time_ns, "", name, data, length)
             return
         connection = self._connection(name, "server" if side == "server" else None)
-        yield Chunk(connection, direction, time_ns, data, cut=length - len(data))
+        cut = -1 if length is None else length - len(data)
+        yield Chunk(connection, direction, time_ns, data, cut=cut)
 
     def _connection(self, name: str, side: Side | None) -> Connection:
         """Return the connection of a name that decode prints, such as `192.0.2.7:40508-192.0.2.1:16509#2`."""
@@ -173,9 +241,12 @@ def _side(text: str) -> tuple[Side | None, Direction | None]:
 
 
 def _time(match: re.Match[str]) -> int | None:
+    if match["date"] is not None:
+        return date_ns(match["date"], match["part"])
     if match["seconds"] is None:
         return None
-    return int(match["seconds"]) * 10**9 + int(match["fraction"].ljust(9, "0"))
+    ns = abs(int(match["seconds"])) * 10**9 + int(match["fraction"].ljust(9, "0"))
+    return -ns if match["seconds"].startswith("-") else ns
 
 
 def _number(name: str, names: Mapping[str, int], what: str) -> int:

@@ -52,13 +52,18 @@ def header(length: int, numbers: Mapping[str, int]) -> bytes:
 
 class Objects:
     """Tracks the objects of a source. `transport` is that of the connections; `label` is the text after `@`
-    for an object of a process."""
+    for an object of a process. `connections` numbers the connections."""
 
-    def __init__(self, transport: str, label: Callable[[str, str], str] = lambda _, address: address) -> None:
+    def __init__(
+        self,
+        transport: str,
+        label: Callable[[str, str], str] = lambda _, address: address,
+        connections: Connections | None = None,
+    ) -> None:
         self._transport = transport
         self._label = label
         self._connections: BoundedDict[_Key, Connection] = BoundedDict(_MAX_OBJECTS)
-        self._opened = Connections()
+        self._opened = Connections() if connections is None else connections
         #: Connections that had a message. Others have only events, and do not end.
         self._spoken: set[int] = set()
         #: Local and remote address of a socket, by process and address of the object.
@@ -69,17 +74,24 @@ class Objects:
         self._tls: BoundedDict[tuple[str, str], Side] = BoundedDict(_MAX_OBJECTS)
 
     def message(
-        self, kind: str, time_ns: int | None, process: str, client: str, data: bytes, length: int
+        self,
+        kind: str,
+        time_ns: int | None,
+        process: str,
+        client: str | None,
+        data: bytes,
+        length: int | None,
     ) -> Iterator[Chunk]:
-        """Yield the items of a message of `length` bytes, of which the first are known. Raises
-        ObjectError."""
+        """Yield the items of a message of `length` bytes, of which the first are known; None is an unknown
+        length. Messages of an unknown `client` (None) form one connection of the process and the side.
+        Raises ObjectError."""
         side, direction = MESSAGES[kind]
-        key = process, side, _object(client)
+        key = process, side, "" if client is None else _object(client)
         if key not in self._connections:
             yield from self._open(key, time_ns, "")
         connection = self._connections[key]
         self._spoken.add(connection.id)
-        yield Chunk(connection, direction, time_ns, data, cut=length - len(data))
+        yield Chunk(connection, direction, time_ns, data, cut=-1 if length is None else length - len(data))
 
     def event(
         self,
@@ -125,7 +137,8 @@ class Objects:
         local, remote = self._sockets.get((process, sock), ("", ""))
         client, server = (local, remote) if side == "client" else (remote, local)
         names = {"client": client or "client", "server": server or "server"}
-        names[side] += f"@{self._label(process, address)}"
+        if address:
+            names[side] += f"@{self._label(process, address)}"
         connection = self._opened.new(**names, transport=self._transport, side=side)
         if evicted := self._connections.put(key, connection):
             yield from self._end(evicted[1], time_ns)

@@ -33,7 +33,7 @@ class Decode(Protocol):
     """The signature of `libvirt_proto.rpc.message.decode_message`."""
 
     def __call__(self, data: bytes, direction: Direction | None = None, missing: int = 0) -> Message:
-        """Decode one frame, or one that lacks `missing` bytes at its end."""
+        """Decode one frame, or one that lacks `missing` bytes at its end (-1: an unknown number)."""
 
 
 class _Programs:
@@ -337,9 +337,11 @@ class _Reader:
                 if not stream.skip:
                     stream.state = _State.IN_STEP
                     stream.align()
-            if data:
+            if chunk.cut < 0:
+                yield from self._header(stream, data, time_ns)
+            elif data:
                 yield from self._walk(stream, data, time_ns)
-            if chunk.cut:
+            if chunk.cut > 0:
                 yield from self._cut(stream, chunk.cut, time_ns)
         if chunk.end:
             yield from self._end(stream, time_ns, closed=True)
@@ -370,6 +372,19 @@ class _Reader:
         yield from self._incomplete(stream, chunk.time_ns)
         yield from self._blank(stream, chunk.time_ns, lost=lost)
         self._step_over(stream, lost)
+
+    def _header(
+        self, stream: _Stream, data: bytes, time_ns: int | None
+    ) -> Iterator[Captured | Notice | Chunk]:
+        """Process the header of a message whose length the source does not show."""
+        if self._programs.possible(data):
+            yield self._captured(stream, data, time_ns, missing=-1)
+            if stream.state is _State.FRESH:
+                stream.state = _State.IN_STEP
+            stream.align()
+        else:
+            yield stream.notice(NoticeCode.BAD_FRAME, "expected a message, got header", time_ns)
+        yield from self._blank(stream, time_ns, cut=-1)
 
     def _cut(self, stream: _Stream, cut: int, time_ns: int | None) -> Iterator[Captured | Notice | Chunk]:
         """Process bytes that the source does not show and has reported: continue after them if a message ends

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..codec.annotations import Annotations
-from ..codec.history import Event, Key, Span, since_text
+from ..codec.history import Event, Key, Span, since_text, version_key
 from ..definitions import history
 from ..names import public as publicnames
 
@@ -113,16 +113,36 @@ def constant(file: str, name: str, value: int) -> Description:
 
 
 def public_enum(name: str, source: str, members: Mapping[str, int]) -> Description:
-    """An enum of the public libvirt API, in C syntax, with its header or other source."""
-    body = "".join(f"    {member} = {number},\n" for member, number in members.items())
-    return {"kind": API_ENUM, "name": name, "file": source, "text": f"enum {name} {{\n{body}}};"}
+    """An enum of the public libvirt API, in C syntax, with its header or other source; `since` is the release
+    of its first member (null if unknown), `history` has the members that were added later, as has `text`."""
+    first = min(publicnames.additions(name).values(), key=version_key, default=None)
+    later = publicnames.later(name, first) if first is not None else {}
+    notes = {member: f" /* since {release} */" for member, release in later.items()}
+    body = "".join(f"    {member} = {number},{notes.get(member, '')}\n" for member, number in members.items())
+    return {
+        "kind": API_ENUM,
+        "name": name,
+        "file": source,
+        "since": first,
+        "text": f"enum {name} {{\n{body}}};",
+        **({"history": [_came(member, Span(release)) for member, release in later.items()]} if later else {}),
+    }
 
 
 def public_name(enum: str, source: str, name: str, number: int) -> Description:
-    """A number that libvirt's public API names; where its kind doesn't say enough, its enum, too."""
+    """A number that libvirt's public API names, with the release that added it (`since`, null if unknown);
+    where its kind doesn't say enough, its enum, too."""
+    since = publicnames.since(name)
     if enum in NUMBERS:
-        return {"kind": NUMBERS[enum], "name": name, "number": number}
-    return {"kind": API_MEMBER, "name": name, "number": number, "enum": enum, "file": source}
+        return {"kind": NUMBERS[enum], "name": name, "number": number, "since": since}
+    return {
+        "kind": API_MEMBER,
+        "name": name,
+        "number": number,
+        "enum": enum,
+        "file": source,
+        "since": since,
+    }
 
 
 def function(function: Function, calls: list[str]) -> Description:
@@ -200,8 +220,7 @@ def with_history(registry: Registry, facts: Description) -> Description:
     if key[0] == "type":
         for name, part in history.parts(key[1]).items():
             if part.since != found.since:
-                text = f"{name}: since {part}"
-                events.append({"part": name, "event": "came", "in": _span(part.since), "text": text})
+                events.append({**_came(name, part.since), "text": f"{name}: since {part}"})
             events += [_event(event, name) for event in part.events]
     if events:
         more["history"] = events
@@ -269,6 +288,10 @@ def _event(event: Event, part: str | None = None) -> Description:
         **({"also": list(event.also)} if event.also else {}),
         "text": str(event) if part is None else f"{part}: {event}",
     }
+
+
+def _came(part: str, since: Span) -> Description:
+    return {"part": part, "event": "came", "in": _span(since), "text": f"{part}: since {since}"}
 
 
 def _span(span: Span) -> Description:

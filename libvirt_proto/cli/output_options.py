@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
-from . import complete as names
 from . import options
-from .filter_options import filters
+from .filter_options import context, filters
 from .status import Status
 from .views import ExchangesView, FiguresView, MessagesView, View
 
@@ -147,6 +146,8 @@ def live_figures(name: str) -> Callable[[Command], Command]:
         ) -> Any:
             if figures and show.exchanges:
                 raise click.UsageError("--stats and --exchanges exclude each other")
+            if figures and show.filter.context:
+                raise click.UsageError("--stats and --context exclude each other")
             if figures:
                 show = replace(show, figures_of=name, top=top, wide=wide)
             return command(*args, show=show, **rest)
@@ -188,13 +189,8 @@ def show(command: Command) -> Command:
     )
     @options.definitions
     @filters
-    @click.option(
-        "--as-of",
-        "as_of",
-        metavar="R",
-        shell_complete=names.releases,
-        help="Report at the end what this libvirt release would not understand.",
-    )
+    @context
+    @options.as_of
     @options.redact
     @click.option(
         "--full", is_flag=True, help="pretty: show errors, long strings, bytes and arrays completely."

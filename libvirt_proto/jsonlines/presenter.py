@@ -38,17 +38,17 @@ class Problem(msgspec.Struct):
 class MessageLine(msgspec.Struct):
     """One line, in the order of its keys.
 
-    `dir` is c2s, s2c or null; `length` is the length word. `program` and `procedure` are null for numbers
-    without a name; `type` and `status` are then the number. `fds` is the descriptor count of the WITH_FDS
-    types, otherwise null. `data` is base64: stream data, or a payload without a definition; `spare` is hex;
-    each is null if there is none.
+    `dir` is c2s, s2c or null; `length` is the length word, null if unknown. `program` and `procedure` are
+    null for numbers without a name; `type` and `status` are then the number. `fds` is the descriptor count of
+    the WITH_FDS types, otherwise null. `data` is base64: stream data, or a payload without a definition;
+    `spare` is hex; each is null if there is none.
     """
 
     n: int
     time_ns: int | None
     conn: str
     dir: str | None
-    length: int
+    length: int | None
     prog: int
     program: str | None
     vers: int
@@ -66,7 +66,7 @@ class MessageLine(msgspec.Struct):
     frame: int | msgspec.UnsetType = msgspec.UNSET
     remarks: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     raw: str | msgspec.UnsetType = msgspec.UNSET
-    missing: int | msgspec.UnsetType = msgspec.UNSET
+    missing: int | msgspec.UnsetType | None = msgspec.UNSET
     sightings: tuple[Sighting, ...] | msgspec.UnsetType = msgspec.UNSET
     access: Access | msgspec.UnsetType = msgspec.UNSET
     redacted: str | msgspec.UnsetType = msgspec.UNSET
@@ -188,7 +188,7 @@ class JsonLinesPresenter:
             captured.time_ns,
             self._conn,
             captured.direction,
-            message.length,
+            message.length if message.missing >= 0 else None,
             header.prog,
             program,
             header.vers,
@@ -211,7 +211,7 @@ class JsonLinesPresenter:
         if message.raw is not None:
             line.raw = message.raw.hex()
         if message.missing:
-            line.missing = message.missing
+            line.missing = message.missing if message.missing > 0 else None
         if captured.sightings:
             line.sightings = tuple(
                 replace(each, recording=_utf8(each.recording)) for each in captured.sightings

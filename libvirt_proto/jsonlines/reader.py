@@ -124,8 +124,9 @@ class Parser:
     def _message(self, fields: Fields, direction: Direction | None) -> Message:
         header = self._header(fields)
         missing = _integer(fields, "missing")
-        if missing:
-            raise BadValue(f"cannot be encoded: {missing} bytes of the message are missing")
+        if missing or ("missing" in fields and missing is None):
+            count = "an unknown number of" if missing is None else missing
+            raise BadValue(f"cannot be encoded: {count} bytes of the message are missing")
         fds = _descriptors(fields, header)
         spare = _bytes(fields, "spare", hex_bytes) or b""
         raw, data = _bytes(fields, "raw", hex_bytes), _bytes(fields, "data", base64_bytes)

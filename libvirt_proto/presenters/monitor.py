@@ -6,10 +6,10 @@ A line has the seconds since the beginning of the input, the client's side of th
 receives, `?` unknown), the connection where the script prints a pointer, and the message. Messages that a log
 or a probe reports at the server's side have `> S` and `< S` instead of `C >` and `C <`.
 
-An incomplete message has `missing` with its number of missing bytes, a merged one `seen` with the recordings
-that have it, an error of the server `error` with its reason, and a malformed one `malformed` with its problem
-Other events of a connection have `+` for a beginning, `-` for an end, the mark of their message if a
-descriptor accompanies it, and otherwise `.`.
+An incomplete message has `missing` with its number of missing bytes, one of unknown length `len=?`, a merged
+one `seen` with the recordings that have it, an error of the server `error` with its reason, and a malformed
+one `malformed` with its problem. Other events of a connection have `+` for a beginning, `-` for an end, the
+mark of their message if a descriptor accompanies it, and otherwise `.`.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ class MonitorPresenter:
             or captured.sightings
             or self._accesses is not None
         ):
-            return line[:-1] + self._bytes(self._more(captured)) + b"\n"
+            line = line[: -len(b"0\n")] + b"?" if message.missing < 0 else line[:-1]
+            return line + self._bytes(self._more(captured)) + b"\n"
         return line
 
     def _form(self, kind: tuple[Any, ...], captured: Captured) -> bytes:
@@ -124,7 +125,7 @@ class MonitorPresenter:
     def _more(self, captured: Captured) -> str:
         """Return the rare parts of a line."""
         colour, count = self._palette, captured.message.missing
-        missing = f" {colour.warn}missing={count}{colour.off}" if count else ""
+        missing = f" {colour.warn}missing={count}{colour.off}" if count > 0 else ""
         access = self._accesses and self._accesses.of(captured)
         seen = f" seen={sighted(captured.sightings).replace(' ', '')}" if captured.sightings else ""
         return f"{missing}{f' {access}' if access else ''}{seen}{fault(captured.message, colour)}"

@@ -117,8 +117,8 @@ class PrettyPresenter:
         shade = colour.bad if header.status == 1 else colour.quiet if header.status == 0 else ""
         fds = "" if message.fds is None else f"  {amount(message.fds, 'descriptor')}"
         version = "" if header.vers == 1 else f"  {colour.warn}version {header.vers}{colour.off}"
-        length = amount(message.length, "byte")
-        if message.missing:
+        length = amount(message.length, "byte") if message.missing >= 0 else "length unknown"
+        if message.missing > 0:
             length += f"{colour.off}, {colour.warn}only {message.length - message.missing:,} seen"
         seen = f"  {colour.quiet}[{sighted(captured.sightings)}]{colour.off}" if captured.sightings else ""
         return (

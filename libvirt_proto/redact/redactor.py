@@ -41,6 +41,7 @@ _PLAIN_NOTICES: Final = frozenset(
         NoticeCode.CUT_PACKETS,
         NoticeCode.CUT_STRINGS,
         NoticeCode.CLOCK_DIFFERENCE,
+        NoticeCode.DEBUG_LINES,
         NoticeCode.DESCRIPTORS_LOST,
         NoticeCode.DROPPED_BYTES,
         NoticeCode.INCOMPLETE_MESSAGE,
@@ -114,6 +115,8 @@ class Redactor:
         """Return the frame of a redacted message, as far as it was seen."""
         if not message.missing:
             return encode_message(message, registry=self._registry)
+        if message.missing < 0:
+            return b""
         head = WORD.pack(message.length) + net.TYPES["virNetMessageHeader"].to_bytes(message.header)
         return head if message.fds is None else head + WORD.pack(message.fds)
 
@@ -126,7 +129,7 @@ class Redactor:
             message.length,
             message.fds,
             message.payload_type,
-            missing=message.length - seen,
+            missing=message.missing if message.missing < 0 else message.length - seen,
         )
 
     def _quotes(self, message: Message) -> bool:

@@ -60,7 +60,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     has non-zero padding or booleans other than 0 and 1), and `remarks` lists what is not canonical. `error`
     is the problem of the payload. `missing` is the number of bytes at the end of the frame that were lost, or
     left out by the source; if the whole payload is missing, `payload` is None and `payload_type` its expected
-    type.
+    type. If the source shows only a header and no length, `missing` is -1 (an unknown number) and `length` 0.
     """
 
     header: Header
@@ -109,7 +109,8 @@ class MessageDecoder:
 
         `direction` (`c2s` or `s2c`) is optional; it determines the payload of an aborted stream (none from a
         client, an error from the server), which otherwise depends on whether there are any bytes. `missing`
-        is the number of bytes at the end of the frame that `data` lacks.
+        is the number of bytes at the end of the frame that `data` lacks; -1 means that `data` is the header
+        of a message of unknown length, so that its length word means nothing.
 
         Raises FrameError for an invalid length word, Truncated if `data` is shorter than the length word, and
         BadValue if it is longer. A truncated payload raises nothing: see Message.error.
@@ -131,13 +132,7 @@ class MessageDecoder:
         size = len(data)
         if size < MIN_FRAME:
             raise Truncated(MIN_FRAME, size, offset=0)
-        (length,) = WORD.unpack_from(data)
-        if not MIN_FRAME <= length <= MAX_FRAME:
-            raise FrameError(length, MAX_FRAME, offset=0)
-        if length != size + missing:
-            if length > size + missing:
-                raise Truncated(length, size + missing, offset=0)
-            raise BadValue(f"{size + missing - length} bytes are left over", offset=length)
+        length = 0 if missing < 0 else _length(data, size + missing)
         header, pos = net.decode_virNetMessageHeader(data, WORD_SIZE)
         fds = None
         if header.type in TYPES_WITH_FDS and (pos < size or not missing):
@@ -145,7 +140,7 @@ class MessageDecoder:
                 fds, pos = _descriptor_count(data, pos)
             except ProtocolError as error:
                 return Message(header, length, raw=data[pos:], error=error.kept(), missing=missing)
-        type_, typed = payload_of(header, pos < size or missing > 0, direction, self._registry)
+        type_, typed = payload_of(header, pos < size or missing != 0, direction, self._registry)
         if typed and (header.type, header.status) in _SETTLED and len(self._known) < _MAX_KNOWN:
             key = (header.prog, header.vers, header.proc, header.type, header.status)
             payload = (type_.decode, type_.name) if type_ else (None, None)
@@ -197,7 +192,8 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
     descriptor count that is too large, and UnknownName for a payload_type that the registry lacks.
     """
     if message.missing:
-        raise BadValue(f"{message.missing} bytes of the message are missing")
+        count = "an unknown number of" if message.missing < 0 else message.missing
+        raise BadValue(f"{count} bytes of the message are missing")
     parts = [net.TYPES["virNetMessageHeader"].to_bytes(message.header)]
     if message.fds is not None:
         if not 0 <= message.fds <= MAX_FDS:
@@ -253,6 +249,18 @@ def payload_of(
             return None, False
         case _:
             return None, not filled
+
+
+def _length(data: bytes, size: int) -> int:
+    """Return the length word of a frame of `size` bytes."""
+    length: int = WORD.unpack_from(data)[0]
+    if not MIN_FRAME <= length <= MAX_FRAME:
+        raise FrameError(length, MAX_FRAME, offset=0)
+    if length > size:
+        raise Truncated(length, size, offset=0)
+    if length < size:
+        raise BadValue(f"{size - length} bytes are left over", offset=length)
+    return length
 
 
 def _descriptor_count(data: bytes, pos: int) -> tuple[int, int]:

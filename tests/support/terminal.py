@@ -12,13 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _RUN = "from libvirt_proto.cli.main import main; main()"
-#: Runs commands of a JSON list on separate terminals. They are forked, so that nothing is imported twice.
+#: Runs commands of a JSON list on separate terminals. They are forked, so that no module is imported twice.
 _RUN_EACH = """
-import json, os, pty, sys
+import gc, json, os, pkgutil, pty, sys
 from importlib import import_module
+import libvirt_proto, libvirt_proto_codegen
 from libvirt_proto.cli import main as cli
-for place, _ in cli.COMMANDS.values():
-    import_module(place.partition(":")[0])
+for package in (libvirt_proto, libvirt_proto_codegen):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+gc.freeze()
 shown = []
 for words in json.load(sys.stdin):
     process, main = pty.fork()

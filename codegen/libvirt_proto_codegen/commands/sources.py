@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import click
@@ -53,6 +53,18 @@ def read_sources(sources: Sequence[str], defines: Mapping[str, int]) -> tuple[Sc
 def _is_file(source: str, path: Path) -> bool:
     """Return True for a .x file, and for a source that was meant as one."""
     return not source.startswith(PREFIX) and (path.is_file() or (path.suffix == ".x" and not path.is_dir()))
+
+
+def file_of(source: str) -> str | None:
+    """Return the base name of the only .x file that a source names; None for a release or a folder."""
+    if source.startswith(PREFIX):
+        return PurePosixPath(source).name if source.endswith(".x") else None
+    path = Path(source)
+    return path.name if _is_file(source, path) or _is_pipe(path) else None
+
+
+def _is_pipe(path: Path) -> bool:
+    return path.is_relative_to("/dev") and not path.is_dir()
 
 
 def read_source(source: str, defines: Mapping[str, int]) -> Schema:

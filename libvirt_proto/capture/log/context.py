@@ -85,6 +85,12 @@ def head_time(head: Head) -> Stamp:
     return _stamp(head.date, head.clock or "", head.fraction, head.zone)
 
 
+def date_ns(date: str, fraction: str) -> int | None:
+    """Return the time of `2026-11-22T21:31:50` in UTC, with the digits of its fraction; None for a day that
+    does not exist."""
+    return _stamp(date[:10], date[11:], fraction, "Z").ns
+
+
 def _prefix_time(prefix: str) -> Stamp:
     if match := _ISO.search(prefix):
         return _stamp(*match.group("date", "clock", "fraction", "zone"))

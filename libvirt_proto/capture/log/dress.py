@@ -44,6 +44,8 @@ TEXTS: Final = frozenset(
         *("short_message", "full_message", "@message", "content", "_raw"),
     )
 )
+#: A part of every line that the log reader looks for.
+_TOKENS: Final = ("RPC_", "QEMU_MONITOR_", "EVENT_", "prog=", "program=", "Incoming message prog ")
 #: Nested objects and objects in strings that are followed.
 _MAX_DEPTH: Final = 8
 #: Places in a line where an object could begin, and does not.
@@ -99,7 +101,7 @@ def objects(text: str) -> list[Entry]:
 
 def _entries(value: object, fields: Mapping[str, object], *, named: bool, depth: int) -> Iterator[Entry]:
     if isinstance(value, str):
-        if "RPC_" in value or "QEMU_MONITOR_" in value or "EVENT_" in value:
+        if any(token in value for token in _TOKENS):
             inner = objects(value) if depth and value.lstrip().startswith("{") else []
             yield from inner or [Entry(value, fields, named)]
     elif depth and isinstance(value, dict):

@@ -6,7 +6,8 @@ RPC_SERVER_CLIENT_MSG_RX: client=0x55bef0a18050 len=28 prog=536903814 vers=1 pro
 A record has a head (time, thread, level, function and line number) and a text. The text of a probe is its
 name and its arguments as `key=value` words. The journal keeps only the text; what it knows of the head is
 before it. Values are text that a peer may choose, so a probe without a head counts only where no other record
-and no quoted string begins before it. Sources: virlog.c, virprobe.h, and the PROBE macros.
+and no quoted string begins before it. `descriptions` count as records, too. Sources: virlog.c, virprobe.h,
+and the PROBE macros.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final, NamedTuple
 
 from ..objects import MESSAGES, quoted
 from ..probes.provider import PROBES, Argument
+from .descriptions import Description, begins, descriptions, may_contain
 
 _HEAD: Final = re.compile(
     r"(?:(?:(?P<date>\d{4}-\d\d-\d\d)[ T])?(?P<clock>\d\d:\d\d:\d\d)(?:[.,](?P<fraction>\d{1,9}))?"
@@ -74,6 +76,8 @@ _REFERENCES: Final = frozenset(
 _LAST_WORDS: Final = {
     name: _ALIASES.get(arguments[-1].name, arguments[-1].name) + "=" for name, arguments in _ARGUMENTS.items()
 }
+#: The name of the record that a debug line takes the place of.
+DESCRIPTION: Final = "description"
 _COMPACT_NAME: Final = re.compile(r"(?:RPC|EVENT|QEMU_MONITOR)_[A-Z_]{1,60}:")
 
 
@@ -141,15 +145,27 @@ def parse(text: str) -> Text:
         if match["clock"] or not (heads or strings.hold(match.start())):
             heads.append(_head(match))
     found: list[Record | Problem] = []
-    if _NAME.search(text, 0, heads[0].start if heads else len(text)):
-        found += _bare(text, heads[0].start if heads else len(text), _Strings(text))
+    bare = heads[0].start if heads else len(text)
+    if _NAME.search(text, 0, bare):
+        found += _bare(text, bare, _Strings(text))
+    elif (described := next(descriptions(text, 0, bare), None)) and (
+        not _Strings(text).hold(described.start) or _LABEL.search(text, 0, described.start)
+    ):
+        found.append(_described(described, None))
     for number, head in enumerate(heads, 1):
         after, end = head.end, heads[number].start if number < len(heads) else len(text)
         if named := _NAME.match(text, after, end):
             found.append(_record(text, named, end, head))
             last = found[-1]
             after = last.end if isinstance(last, Record) else end
+        elif (described := next(descriptions(text, after, end), None)) and described.start == after:
+            found.append(_described(described, head))
+            after = described.end
         found += _inside(text, after, end)
+    if (part := begins(text)) is not None and not any(
+        part < each.end for each in found if isinstance(each, Record)
+    ):
+        found.append(Problem(DESCRIPTION, part, "is incomplete", open=True))
     return Text(
         [each for each in found if isinstance(each, Record)],
         [each for each in found if isinstance(each, Problem)],
@@ -160,7 +176,10 @@ def parse(text: str) -> Text:
 def headed(text: str, head: Head) -> Record | None:
     """Return the record after a head, to the end of the text; None if it is not complete."""
     match = _NAME.match(text, head.end)
-    found = None if match is None else _record(text, match, len(text), head)
+    if match is None:
+        described = next(descriptions(text, head.end, len(text)), None)
+        return _described(described, head) if described and described.start == head.end else None
+    found = _record(text, match, len(text), head)
     return found if isinstance(found, Record) else None
 
 
@@ -180,11 +199,17 @@ class _Strings:
 
 def is_complete(compact: str) -> bool:
     """Return whether a text without blanks may contain a complete record: the name of a probe, and its last
-    word after it."""
+    word after it; or a description."""
+    if may_contain(compact):
+        return True
     for match in _COMPACT_NAME.finditer(compact):
         if match[0][:-1] in _LAST_WORDS and compact.find(_LAST_WORDS[match[0][:-1]], match.end()) >= 0:
             return True
     return False
+
+
+def _described(found: Description, head: Head | None) -> Record:
+    return Record(DESCRIPTION, found.kind, head, [*found.words.items()], found.start, found.end)
 
 
 def _head(match: re.Match[str]) -> Head:

@@ -14,13 +14,17 @@ from itertools import islice, product, takewhile
 from typing import Final
 
 from ...blocks import LineTooLongError, Read, line_blocks
-from ...events import Item, Notice, NoticeCode, ProbeEvent
+from ...events import Connections, Item, Notice, NoticeCode, ProbeEvent
 from ...rpc.wire import MAX_FRAME, MIN_FRAME
+from ...text import amount
+from ..monitor_lines import TOKENS as RECORDING_TOKENS
+from ..monitor_lines import Recording, shows_message
 from ..objects import MESSAGES, ObjectError, Objects, header
 from ..probes.provider import PROBES
 from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
+from .described import Described, Descriptions
 from .dress import ENCODED_MARKS, MARKS, TEXTS, Entry, field, objects, undress, unescape
-from .grammar import NUMBERS, Head, Problem, Record, Text, headed, is_complete, parse
+from .grammar import DESCRIPTION, NUMBERS, Head, Problem, Record, Text, headed, is_complete, parse
 from .lengths import TOKEN as LENGTH_TOKEN
 from .lengths import WrongLengths
 
@@ -35,6 +39,22 @@ _MAX_KEPT: Final = 2000
 #: Lines that libvirt's probes write have it; markdown and HTML may escape the next character.
 _TOKEN: Final = b"RPC"
 _TOKENS: Final = (_TOKEN, b"EVENT_", b"QEMU_MONITOR_")
+#: Parts of debug lines that describe a message. A number follows the first.
+_NUMBERED: Final = b"prog="
+_DESCRIPTION_TOKENS: Final = (
+    _NUMBERED,
+    b" ver=",
+    b"\nver=",
+    b"program=",
+    b"dispatch=",
+    b"Incoming",
+    b"message prog",
+)
+_DESCRIBED: Final = re.compile(
+    rb"\bprog(?:ram)?=(?:-?[1-9]|3D|=?\r?$)|(?<!\w)ver=\d|dispatch=|Incoming|message prog"
+)
+#: What the next byte is if it is a number.
+_DIGIT: Final = frozenset((b"-", *(b"%d" % digit for digit in range(1, 10))))
 #: A wrapped line may end in the middle of the token; marks and colours may follow.
 _TOKEN_START: Final = re.compile(
     rb"RP?(?>(?:[ \t\r=*`|]|\x1b\[[0-9;]*m|\^\[\[[0-9;]*m|</?\w{1,10} ?/?>|&nbsp;)*)$", re.MULTILINE
@@ -53,6 +73,15 @@ _MESSAGE_LINE: Final = re.compile(
     rb" client=(0x[0-9a-f]{1,16}) len=(\d{1,8}) prog=(-?\d{1,20}) vers=(-?\d{1,20}) proc=(-?\d{1,20})"
     rb" type=(-?\d{1,20}) status=(-?\d{1,20}) serial=(-?\d{1,20})\r?$"
 )
+#: A description of a call in such a file, after its record.
+_CALL_LINE: Final = re.compile(
+    rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d{4}: \d{1,20}: debug : "
+    rb"virNet(?:ServerProgramDispatch:\d{1,8} : "
+    rb"prog=(-?\d{1,20}) ver=(-?\d{1,20}) type=(-?\d{1,20}) status=(-?\d{1,20})"
+    rb" serial=(-?\d{1,20}) proc=(-?\d{1,20})"
+    rb"|ClientIO:\d{1,8} : Outgoing message prog=(-?\d{1,20}) version=(-?\d{1,20}) serial=(-?\d{1,20})"
+    rb" proc=(-?\d{1,20}) type=([04]) length=\d{1,8} dispatch=(?:0x[0-9a-f]{1,16}|\(nil\)))\r?$"
+)
 #: The name of a probe at the end of a line that was wrapped in it.
 _PART: Final = re.compile(r"RPC(?:_[A-Z_]{0,60})?\\?=?$")
 #: A line with a part of a head: its level, or the end of a time.
@@ -68,7 +97,8 @@ _MAX_PROCESSES: Final = 4096
 #: Another probe in such a file.
 _PROBE_LINE: Final = re.compile(
     rb"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)\.(\d{3})([+-]\d{4}): (\d{1,20}): [a-z]{4,7} : "
-    rb"(?:\w{1,80}:\d{1,8} : )?(?=(?:RPC|EVENT|QEMU_MONITOR)_[A-Z_]{1,60}: )"
+    rb"(?:\w{1,80}:\d{1,8} : )?"
+    rb"(?=(?:RPC|EVENT|QEMU_MONITOR)_[A-Z_]{1,60}: |prog(?:ram)?=-?[1-9]|(?:Outgoing|Incoming) message prog)"
 )
 #: Bytes that undress looks at, and a second probe.
 _DRESSED: Final = re.compile(rb"[^ -~]|[&\\]|=3D|\^\[|RPC_[A-Z_]+:.*RPC_")
@@ -90,11 +120,12 @@ _RECORD_LINE: Final = re.compile(
 #: Lines of libvirt in a text that is a log.
 _MANY: Final = 16
 
-_NO_RPC: Final = (
-    "no line of this log is about RPC; a daemon writes them with these in its configuration file:"
+_RECORDS: Final = (
+    "a daemon writes records with these in its configuration file:"
     ' log_filters="2:rpc" and log_outputs="2:file:/var/log/libvirt/libvirtd.log";'
     " a client with LIBVIRT_LOG_FILTERS=2:rpc LIBVIRT_LOG_OUTPUTS=2:file:client.log"
 )
+_NO_RPC: Final = f"no line of this log is about RPC; {_RECORDS}"
 _CAUSES: Final[dict[Cause, tuple[NoticeCode, str]]] = {
     "none": (NoticeCode.NO_TIMES, "these lines have no time, so the messages get none"),
     "year": (
@@ -154,7 +185,7 @@ class _Places:
 
     def __init__(self, block: bytes) -> None:
         self._block = block
-        self._next = dict.fromkeys((*_TOKENS, LENGTH_TOKEN), -1)
+        self._next = dict.fromkeys((*_TOKENS, *_DESCRIPTION_TOKENS, LENGTH_TOKEN, *RECORDING_TOKENS), -1)
         self._part = -1
 
     def next(self, start: int) -> int:
@@ -164,6 +195,8 @@ class _Places:
         for token, place in places.items():
             if place < start:
                 found = block.find(token, start)
+                while found >= 0 and token is _NUMBERED and block[found + 5 : found + 6] not in _DIGIT:
+                    found = block.find(token, found + 5)
                 places[token] = len(block) if found < 0 else found
         if self._part < start:
             self._part = self._next_part(start)
@@ -197,7 +230,12 @@ class _Log:
         self._undecided = undecided
         #: Whether a line of libvirt was found.
         self._libvirt = False
-        self._objects = Objects("log")
+        connections = Connections()
+        self._objects = Objects("log", connections=connections)
+        self._recording = Recording(self._objects, connections)
+        #: Whether a line of rpc-monitor was found; each following one may be an event.
+        self._recorded = False
+        self._descriptions = Descriptions(self._objects)
         self._lengths = WrongLengths()
         self._number = 0
         self._noted: set[Cause] = set()
@@ -219,15 +257,27 @@ class _Log:
         self._second: tuple[bytes, bytes, int | None] = b"", b"", None
 
     def read(self, read: Read) -> Iterator[Item]:
+        descriptions = self._descriptions
+        for item in self._read(read):
+            if descriptions.queue:
+                descriptions.queue.append(item)
+                yield from descriptions.release()
+            else:
+                yield item
+        yield from descriptions.release(0)
+        yield from self._verdict()
+
+    def _read(self, read: Read) -> Iterator[Item]:
+        """Yield the items of the lines, except of descriptions that wait for their records."""
         try:
             for block in line_blocks(read, _MAX_LINE):
                 yield from self._block(block)
+                yield from self._descriptions.release()
             yield from self._give_up()
         except LineTooLongError as error:
             yield from self._give_up()
             text = f"line {self._number + 1}: {error}; the rest was not read"
             yield Notice(NoticeCode.BAD_LOG_LINE, text)
-        yield from self._verdict()
 
     def _block(self, block: bytes) -> Iterator[Item]:
         """Yield the items of whole lines. Only those with a token are looked at, and those after them that
@@ -235,7 +285,7 @@ class _Log:
         fast, places = _MESSAGE_LINE.match, _Places(block)
         at = 0
         while at < len(block):
-            if self._waiting is None and not self._last:
+            if self._waiting is None and not (self._last or self._recorded):
                 place = places.next(at)
                 start = block.rfind(b"\n", at, place) + 1 or at
                 self._skip(block, at, start)
@@ -249,8 +299,32 @@ class _Log:
             match = None if self._waiting is not None else fast(block, start, len(block) if end < 0 else end)
             if match is not None:
                 yield from self._message_line(match)
-            else:
+            elif not self._is_recorded(block, start, len(block) if end < 0 else end):
                 yield from self._line(block[start : len(block) if end < 0 else end])
+
+    def _is_recorded(self, block: bytes, start: int, end: int) -> bool:
+        """Return whether a line describes a call whose record is known."""
+        match = None if self._waiting is not None else _CALL_LINE.match(block, start, end)
+        if match is None:
+            return False
+        if match[1] is not None:
+            kind = "server_client_msg_rx"
+            prog, vers, type_, status, serial, proc = map(int, match.groups()[:6])
+        else:
+            kind, status = "client_msg_tx_queue", 0
+            prog, vers, serial, proc, type_ = map(int, match.groups()[6:])
+        numbers = {
+            "prog": prog,
+            "vers": vers,
+            "proc": proc,
+            "type": type_,
+            "status": status,
+            "serial": serial,
+        }
+        recorded = self._descriptions.is_recorded(("", kind, header(0, numbers)[4:]))
+        if recorded:
+            self._last.clear()
+        return recorded
 
     def _line(self, line: bytes) -> Iterator[Item]:
         """Yield the items of a line outside the fast path."""
@@ -298,14 +372,37 @@ class _Log:
         if self._bad:
             more = f"; {self._bad} lines that name a probe of RPC cannot be parsed" if self._bad > 1 else ""
             yield Notice(NoticeCode.BAD_LOG_LINE, self._first_bad + more)
+        elif self._descriptions.shown:
+            yield Notice(NoticeCode.DEBUG_LINES, self._described_text(), severity="note")
         elif not (self._about_rpc or self._lengths.any):
             yield Notice(NoticeCode.NO_RPC_LINES, _NO_RPC, severity="error" if self._empty else "note")
         yield from self._lengths.conclusion()
+        yield from self._recording.notices()
+
+    def _described_text(self) -> str:
+        count = amount(self._descriptions.shown, "message")
+        return (
+            f"{count} without a record: debug lines have no lengths and do not name connections; {_RECORDS}"
+        )
 
     def _wrong_length(self, line: bytes) -> Iterator[Notice]:
         """Yield the explanation of an error about a length word."""
         yield from self._lengths.notices(self._number, undress(line))
         self._libvirt = self._libvirt or self._lengths.any
+
+    def _recording_line(self, line: bytes) -> Iterator[Item]:
+        """Yield the items of a line in a recording of rpc-monitor, and of the lines before the first one."""
+        if not self._recorded:
+            self._keep()
+            recent = list(self._recent)
+            if not shows_message([undress(each) for each in (*recent[1 - _MAX_JOINED :], line)]):
+                return
+            before = [undress(each) for each in recent]
+            self._recorded = self._libvirt = self._about_rpc = True
+            self._empty = False
+            for number, text in enumerate(before, self._number - len(before)):
+                yield from self._recording.line(number, text)
+        yield from self._recording.line(self._number, undress(line))
 
     def _message_line(self, match: re.Match[bytes]) -> Iterator[Item]:
         """Yield the items of a message that libvirt wrote to a file."""
@@ -347,13 +444,18 @@ class _Log:
         if '"' in around and (entries := objects(text)):
             yield from self._entries(entries, of_prefix(text[: text.find("{")]))
             return
-        if found.records and not found.records[0].head and (joined := self._joined([line], before)):
+        alone = found.records and found.records[0].head
+        if not alone and _may_continue(found, line) and (joined := self._joined([line], before)):
             yield from self._accept(*joined)
             return
         yield from self._text(found, text)
         if found.records:
             line = text[found.records[-1].end :].encode()
-        if any(problem.open for problem in found.problems) or _PART.search(text.rstrip()):
+        if (
+            any(problem.open for problem in found.problems)
+            or _PART.search(text.rstrip())
+            or (not (found.records or found.problems) and _DESCRIBED.search(line))
+        ):
             self._wait(line, () if found.records else before)
         elif not found.records:
             self._recent.append(line if len(line) < _MAX_KEPT else b"")
@@ -468,12 +570,14 @@ class _Log:
 
     def _again(self, line: bytes) -> Iterator[Item]:
         """Yield the items of a line that does not belong to those before it."""
-        if any(token in line for token in _TOKENS):
+        if any(token in line for token in _TOKENS) or _DESCRIBED.search(line):
             yield from self._candidate(line)
             return
         if LENGTH_TOKEN in line:
             yield from self._wrong_length(line)
             return
+        if self._recorded or any(token in line for token in RECORDING_TOKENS):
+            yield from self._recording_line(line)
         self._keep()
         self._recent.append(line if len(line) < _MAX_KEPT else b"")
         if len(line) < _MAX_WRAPPED and _TOKEN_START.search(line, max(0, len(line) - _END)):
@@ -556,7 +660,7 @@ class _Log:
         self._recent.clear()
         self._skipped = _NOTHING
         self._libvirt, self._empty = True, False
-        self._about_rpc = self._about_rpc or record.name.startswith("RPC_")
+        self._about_rpc = self._about_rpc or record.name.startswith(("RPC_", DESCRIPTION))
         self._last.append((record, context))
         yield from self._times(record, context, times)
 
@@ -584,11 +688,16 @@ class _Log:
             yield Notice(code, text, severity="note")
 
     def _items(self, record: Record, context: Context) -> Iterator[Item]:
+        values = record.values()
+        time_ns = context.stamp.ns
+        if record.name == DESCRIPTION:
+            length = int(values["len"]) if "len" in values else None
+            numbers = {word: int(values[word]) for word in NUMBERS if word != "len"}
+            yield from self._described(record.kind, time_ns, context.process, length, numbers)
+            return
         if not record.name.startswith("RPC_"):
             yield from _probe_event(record, context)
             return
-        values = record.values()
-        time_ns = context.stamp.ns
         if record.kind in MESSAGES:
             numbers = {word: int(values[word]) for word in NUMBERS}
             yield from self._message(record.kind, time_ns, context.process, values["client"], numbers)
@@ -603,10 +712,24 @@ class _Log:
         length = numbers["len"]
         if length == 0:  # libvirt's placeholders, which are never sent
             return
-        if not MIN_FRAME <= length <= MAX_FRAME:
-            raise _BadLineError(f"expected len= from {MIN_FRAME} to {MAX_FRAME}, got {length}")
+        _check_length(length)
         data = header(length, numbers)
         yield from self._objects.message(kind, time_ns, process, client, data, length)
+        self._descriptions.record((process, kind, data[4:]))
+
+    def _described(
+        self, kind: str, time_ns: int | None, process: str, length: int | None, numbers: dict[str, int]
+    ) -> Iterator[Item]:
+        """Yield the items of a message that a debug line describes."""
+        if length is not None:
+            _check_length(length)
+        data = header(length or 0, numbers)
+        yield from self._descriptions.describe(Described((process, kind, data[4:]), time_ns, data, length))
+
+
+def _check_length(length: int) -> None:
+    if not MIN_FRAME <= length <= MAX_FRAME:
+        raise _BadLineError(f"expected len= from {MIN_FRAME} to {MAX_FRAME}, got {length}")
 
 
 def _probe_line(line: bytes) -> Record | None:
@@ -623,7 +746,9 @@ def _probe_event(record: Record, context: Context) -> Iterator[ProbeEvent]:
     arguments = dict[str, int | str]()
     values = record.values()
     for name, meaning in PROBES.get(record.kind, ()):
-        value = values[name]
+        value = values.get(name)
+        if value is None:  # older versions have others
+            continue
         if meaning in ("signed", "unsigned"):
             if not _INTEGER.fullmatch(value):
                 return
@@ -640,6 +765,12 @@ def _probe_event(record: Record, context: Context) -> Iterator[ProbeEvent]:
     yield ProbeEvent(record.kind, context.stamp.ns, pid, "", thread, arguments, cut)
 
 
+def _may_continue(found: Text, line: bytes) -> bool:
+    """Return whether a line may continue the ones before it: with a record without a head, or the rest of a
+    description."""
+    return bool(found.records) or (not found.problems and _DESCRIBED.search(line) is not None)
+
+
 def _times(text: str) -> int:
     """Return how often a text states that the message was repeated."""
     match = _REPEATED.search(text)
@@ -649,7 +780,9 @@ def _times(text: str) -> int:
 def _variants(parts: list[bytes]) -> Iterator[tuple[str, int]]:
     """Yield the ways to join wrapped lines, and where the last one begins: a break replaced a blank, or
     nothing. Only the second is possible in quoted-printable text."""
-    encoded = any(b"=3D" in part for part in parts)
+    encoded = any(b"=3D" in part for part in parts) or all(
+        part.endswith((b"=", b"=\r")) for part in parts[:-1]
+    )
     marks = ENCODED_MARKS if encoded else MARKS
     texts = [marks.sub("", undress(part, encoded=encoded), count=1) for part in parts]
     if not encoded:

@@ -102,7 +102,9 @@ class Recorder:
             side.seq += _LEAP
         elif item.lost:
             self._send(side, b"", item.lost)
-        if item.data or item.cut:
+        if item.cut < 0:  # a header without its length: no packet can have it
+            side.seq += _LEAP
+        elif item.data or item.cut:
             self._send(side, item.data, item.cut)
         if item.end:
             self._end(side)

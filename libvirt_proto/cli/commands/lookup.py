@@ -191,8 +191,9 @@ def _facts(meaning: Description) -> Description:
     if "last" in rest:
         rest["releases"] = _span(rest.pop("first"), rest.pop("last"))
         rest["now"] = rest.pop("now")
-    if "history" in rest:
-        rest["history"] = rest.pop("history")  # last
+    history = rest.pop("history", None)
+    if history is not None and meaning["kind"] != descriptions.API_ENUM:  # its text has the releases
+        rest["history"] = history  # last
     return rest
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from struct import unpack
 
@@ -11,11 +13,14 @@ import pytest
 from libvirt_proto import registry
 from libvirt_proto.capture.detect import file_format
 from libvirt_proto.capture.monitor_lines import monitor_chunks
-from libvirt_proto.capture.sources import open_source
+from libvirt_proto.capture.sources import open_source, read_source
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.events import Captured, Chunk, ConnectionEvent, Item, Notice
+from libvirt_proto.presenters.clock import TimeStyle
 from libvirt_proto.presenters.monitor import MonitorPresenter
+from libvirt_proto.presenters.style import COLOUR, PLAIN, Palette
 from libvirt_proto.rpc.message import MessageDecoder
+from tests.support.dresses import ENCODINGS, PREFIXES, QUOTES, WRAPS
 
 #: As libvirt's script writes it.
 SCRIPT = """\
@@ -28,6 +33,11 @@ SCRIPT = """\
   2.640 =   0x1c1f710        send fd=5
   2.641 C - 0x7f1ea57dc010   local= remote=
 """
+#: A record of libvirt's log.
+CALL = (
+    "2026-11-22 21:45:10.120+0000: 19725: info : f:1 : RPC_CLIENT_MSG_TX_QUEUE: client=0x1 len=32"
+    " prog=536903814 vers=1 proc=60 type=0 status=0 serial=1"
+)
 
 
 def read(text: str) -> list[Item]:
@@ -88,30 +98,74 @@ def test_counts_lines_that_cannot_be_parsed(message: str, reason: str) -> None:
     assert rest == read(SCRIPT)
 
 
+Palettes = {"plain": PLAIN, "coloured": COLOUR}
+
+
+def monitored(items: Iterable[Item], times: TimeStyle = "relative", palette: Palette = PLAIN) -> list[str]:
+    present = MonitorPresenter(registry.default(), palette, times=times)
+    out = []
+    for item in messages(
+        items, MessageDecoder(registry.default()).decode, programs=registry.default().numbers
+    ):
+        if isinstance(item, Captured):
+            out.append(present(item).decode())
+        elif isinstance(item, ConnectionEvent):
+            out.append(present.event(item).decode())
+    return out
+
+
+def without_missing(lines: list[str]) -> list[str]:
+    return [re.sub(r" (missing|error)=.*", "", line).strip() for line in lines]
+
+
+@pytest.mark.parametrize("palette", Palettes)
+@pytest.mark.parametrize("times", ["relative", "absolute", "none"])
 @pytest.mark.parametrize(
     "name", ["virsh-domname.pcap", "stream-events-keepalive.pcap", "libvirtd-rpc-info.log"]
 )
-def test_output_of_decode(captures: Path, name: str) -> None:
-    """The same messages: all that a line has."""
+def test_output_of_decode(captures: Path, name: str, times: TimeStyle, palette: str) -> None:
+    """The same messages and events: all that a line has."""
+    items = list(open_source(str(captures / name)))
+    text = "".join(monitored(items, times, Palettes[palette]))
+    again = list(read_source(io.BytesIO(text.encode()), "recording"))
+    assert [item for item in again if isinstance(item, Notice)] == []
+    assert without_missing(monitored(again, times)) == without_missing(monitored(items, times))
 
-    def lines(items: list[Item] | None, decoder: MessageDecoder) -> list[str]:
-        present = MonitorPresenter(registry.default())
-        programs = registry.default().numbers
-        out = []
-        for item in messages(items or [], decoder.decode, programs=programs):
-            if isinstance(item, Captured):
-                out.append(present(item).decode())
-            elif isinstance(item, ConnectionEvent):
-                out.append(present.event(item).decode())
-        return out
 
-    written = lines(list(open_source(str(captures / name))), MessageDecoder(registry.default()))
-    text = "".join(written)
-    assert file_format(text.encode()) == "monitor"
-    again = lines(read(text), MessageDecoder(registry.default()))
-    assert [line.split(" missing=")[0].strip() for line in again] == [
-        line.split(" missing=")[0].strip() for line in written
-    ]
+@pytest.mark.parametrize("prose", ["", "some line of prose\n" * 8000, CALL + "\n"], ids=["", "far", "log"])
+@pytest.mark.parametrize("name", ["virsh-domname.pcap", "stream-events-keepalive.pcap"])
+def test_recording_anywhere_in_a_text(captures: Path, name: str, prose: str) -> None:
+    written = monitored(open_source(str(captures / name)))
+    again = list(read_source(io.BytesIO((prose + "".join(written)).encode()), "recording"))
+    lines = without_missing(monitored(again, "none"))
+    assert lines[prose.count("RPC_") :] == without_missing([line.lstrip(" 0123456789.") for line in written])
+
+
+MESSAGE = (
+    unpack(">7I", bytes.fromhex("00000028 20008086 00000001 00000017 00000000 00000007 00000000")),
+    "c2s",
+)
+ENDS = "127.0.0.1:40508-127.0.0.1:16509"
+LINE = f"  0.001 C > {ENDS} msg=remote.1.domain_lookup_by_name(call, ok, 7) len=40 missing=12\n"
+DRESSES = {
+    f"{kind}, {name}": dress
+    for kind, dresses in (
+        ("prefix", PREFIXES),
+        ("quote", QUOTES),
+        ("encoding", ENCODINGS),
+        ("wrap", WRAPS),
+    )
+    for name, dress in dresses.items()
+    if name not in ("entities", "line ends as text")  # the reader looks for an equals sign, and lines
+}
+
+
+@pytest.mark.parametrize("dress", DRESSES)
+def test_dresses(dress: str) -> None:
+    text = DRESSES[dress](LINE * 2)
+    items = list(read_source(io.BytesIO(text.encode()), "recording"))
+    found = [(unpack(">7I", item.data), item.direction) for item in items if isinstance(item, Chunk)]
+    assert found == [MESSAGE] * 2
 
 
 def test_prose_about_messages_is_not_a_recording() -> None:

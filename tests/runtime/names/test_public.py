@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
+from libvirt_proto.codec.history import version_key
 from libvirt_proto.codec.types import Integer, Structure, UnionType, part_names, resolved
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.jsonlines.encode import to_plain
@@ -88,6 +89,69 @@ def test_what_is_written_by_hand_is_not_imported() -> None:
     for struct, fields in BY_HAND["fields"].items():
         for field, said in fields.items():
             assert IMPORTED["fields"].get(struct, {}).get(field) != said, (struct, field)
+
+
+def test_every_public_name_has_a_release() -> None:
+    unknown = {
+        enum
+        for enum in publicnames.enums()
+        for name in publicnames.names(enum).values()
+        if not publicnames.since(name)
+    }
+    assert unknown == {"virDrvFeature"}
+    assert publicnames.additions("virDrvFeature") == {}
+    assert publicnames.since("VIR_NO_SUCH_NAME") is None
+    assert publicnames.later("virDomainState", "0.0.1") == {
+        "VIR_DOMAIN_CRASHED": "0.0.2",
+        "VIR_DOMAIN_PMSUSPENDED": "0.9.11",
+    }
+
+
+@pytest.mark.parametrize("kind", ["Domain", "Network", "StoragePool", "NodeDevice", "Secret"])
+def test_event_ids_are_as_old_as_their_messages(kind: str) -> None:
+    """The releases of ids come from the API description, those of procedures from the .x files."""
+    remote, compared = registry.default().program("remote"), 0
+    for name, release in publicnames.additions(f"vir{kind}EventID").items():
+        event = name.lower().removeprefix("vir_").replace("_id_", "_")
+        wide = event.replace("_event_", "_event_callback_")
+        spans = [
+            registry.default().since(f"remote.{each}") for each in (event, wide) if each in remote.by_name
+        ]
+        assert spans, name
+        compared += any(
+            span.release == release
+            or (
+                span.by is not None
+                and version_key(span.after or "0.3.0") < version_key(release) <= version_key(span.by)
+            )
+            for span in spans
+        )
+    assert compared == len(publicnames.additions(f"vir{kind}EventID")) > 0
+
+
+def test_an_alias_is_as_old_as_its_first_name() -> None:
+    assert publicnames.since("VIR_DOMAIN_SETVCPU_AFFECT_LIVE") == "12.4.0"
+    assert (
+        publicnames.first_since("VIR_DOMAIN_SETVCPU_AFFECT_LIVE") == "0.7.7"
+    )  # VIR_DOMAIN_DEVICE_MODIFY_LIVE
+    assert publicnames.first_since("VIR_DOMAIN_SETVCPU_ASYNC_UNPLUG") == "12.4.0"
+    assert publicnames.first_since("VIR_DRV_FEATURE_REMOTE") is None
+
+
+@pytest.mark.system("pkg-config")
+def test_headers_have_the_names_of_their_release_and_no_newer_ones() -> None:
+    headers = [HEADERS / enum.source for enum in publicnames.enums().values()]
+    known = {word for path in set(headers) if path.exists() for word in re.findall(r"\w+", path.read_text())}
+    if not known:
+        pytest.skip("system test: libvirt's headers are not installed")
+    asked = subprocess.run(
+        ["pkg-config", "--modversion", "libvirt"], capture_output=True, text=True, check=True
+    )
+    release = version_key(asked.stdout.strip())
+    for enum in publicnames.enums().values():
+        for name in enum.names:
+            if (HEADERS / enum.source).exists() and (since := publicnames.since(name)) is not None:
+                assert (name in known) == (version_key(since) <= release), name
 
 
 @pytest.mark.system("pkg-config")
