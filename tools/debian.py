@@ -11,6 +11,8 @@ from pathlib import Path
 
 #: Files that a system shares with the machine, for the resolution of names.
 _COPIED = ("resolv.conf", "hosts")
+#: Runs a command in namespaces that end with it: the kernel removes its mounts and processes.
+ISOLATED = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 
 
 class DebianError(Exception):
@@ -49,7 +51,7 @@ def apt_proxies() -> dict[str, str]:
 
 def bootstrap(root: Path, suite: str, mirror: str, packages: tuple[str, ...] = ()) -> None:
     """Install the minimal system of a Debian release with more packages. Raises DebianError."""
-    command = ["debootstrap", "--variant=minbase"]
+    command = [*ISOLATED, "debootstrap", "--variant=minbase"]
     if packages:
         command.append(f"--include={','.join(packages)}")
     run(*command, suite, str(root), mirror)

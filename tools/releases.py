@@ -40,16 +40,13 @@ class Release(NamedTuple):
 
 _PACKAGES: Final = ("libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients")
 RELEASES: Final = (
-    Release("9.0.0", ("bookworm",), _PACKAGES),
+    Release("9.0.0", ("bookworm",), (*_PACKAGES, "libvirt-daemon-system")),
     Release("11.3.0", ("trixie",), (*_PACKAGES, "libvirt-daemon-plugin-lockd")),
     Release("12.9.0", ("trixie", "trixie-backports"), (*_PACKAGES, "libvirt-daemon-plugin-lockd")),
 )
 
-#: Runs a command in a root, in namespaces that end with it: the kernel removes its mounts and processes.
-_IN_ROOT: Final = (
-    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c"),
-    'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"',
-)
+#: Runs a command in a root.
+_IN_ROOT: Final = (*debian.ISOLATED, "sh", "-c", 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"')
 #: Runs a command in a mount namespace, in which roots have the kernel's file systems and the machine's
 #: temporary folder; arguments: the number of roots, the roots, the command. Traces need the machine's process
 #: ids.
@@ -91,8 +88,7 @@ def main() -> None:
 
 def _root(release: Release) -> Path:
     """Return a root with a release, after installing it if needed. Raises GoneError and DebianError."""
-    machine = MACHINE.version
-    if machine == release.version:
+    if MACHINE.version == release.version:
         return MACHINE.root
     root = CACHE / release.version
     CACHE.mkdir(exist_ok=True)
@@ -101,7 +97,7 @@ def _root(release: Release) -> Path:
         if not root.exists():
             debian.check_prerequisites("debootstrap", "unshare")
             print(f"Installing libvirt {release.version} in Debian {release.suites[0]}", flush=True)
-            partial = root.with_suffix(".partial")
+            partial = CACHE / f"{release.version}.partial"
             shutil.rmtree(partial, ignore_errors=True)
             mirror, _ = debian.archive()
             debian.bootstrap(partial, release.suites[0], mirror)
@@ -138,8 +134,8 @@ def _install(release: Release, root: Path, mirror: str) -> None:
     if release.version not in versions:
         raise GoneError(f"Debian {', '.join(release.suites)} has {', '.join(sorted(versions))}")
     debian.run(
-        *(*_IN_ROOT, str(root)),
-        *("apt-get", "install", "--yes", "--no-install-recommends", *release.packages),
+        *(*_IN_ROOT, str(root), "apt-get", "install"),
+        *("--yes", "--no-install-recommends", *release.packages),
     )
 
 
