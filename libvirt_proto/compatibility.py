@@ -8,8 +8,9 @@ releases that added their names.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from .codec.history import Facts, Key, version_key
 from .codec.lengths import LengthWalks, Walk
@@ -23,6 +24,10 @@ from .names.public import Bits, By, Meaning, OneOf
 from .registry import Registry
 from .rpc.limits import longest_frame
 from .rpc.message import Message, Type, payload_kind
+
+Number = TypeVar("Number", int, tuple[int, int])
+#: A release before all that added names.
+_FIRST: Final = "0"
 
 
 class CompatibilityCheck:
@@ -39,6 +44,7 @@ class CompatibilityCheck:
         self._absent: Counter[tuple[str, Key | None]] = Counter()
         #: Path → how often something was over the limit, the limit, and the most that was there.
         self._over: dict[str, tuple[int, int, int]] = {}
+        self._newer = None if old.release is None else partial(names_newer_than, old.release)
         self._comparisons: dict[tuple[TypeTable, TypeTable], Comparison] = {}
         self._walks: dict[tuple[Named, Named], Walk | None] = {}
         net = {module.file: module for module in old.modules()}.get("virnetprotocol.x")
@@ -77,7 +83,7 @@ class CompatibilityCheck:
         types = new.reference, old.reference
         if types not in self._walks:
             tables = new.types, old.types
-            comparison = self._comparisons.setdefault(tables, Comparison(*tables, self, self._old.release))
+            comparison = self._comparisons.setdefault(tables, Comparison(*tables, self, self._newer))
             self._walks[types] = comparison.visit(*types, new.name)
         walk = self._walks[types]
         if walk is not None:
@@ -125,10 +131,17 @@ class Differences(Protocol):
 class Comparison(LengthWalks):
     """Functions that visit values by the limits and the names of the old release, which has `limits`."""
 
-    def __init__(self, types: TypeTable, limits: TypeTable, check: Differences, release: str | None) -> None:
+    def __init__(
+        self,
+        types: TypeTable,
+        limits: TypeTable,
+        check: Differences,
+        newer: Callable[[Meaning], Meaning | None] | None,
+    ) -> None:
+        """Make a comparison. `newer` returns the names of a meaning to report; without it, none are."""
         super().__init__(types, limits)
         self._check = check
-        self._release = release
+        self._newer = newer
 
     def place(self, what: str, path: str, limit: int) -> _Place:
         """Return the place of a path, with the old limit."""
@@ -155,14 +168,14 @@ class Comparison(LengthWalks):
         """Make the function that reports the newer names of numbers in a struct. A field that the old release
         lacks is absent itself; so are the arms of a union, which correspond to its numbers."""
         limited = resolved(other, self._limits)
-        if self._release is None or not isinstance(limited, Structure):
+        if self._newer is None or not isinstance(limited, Structure):
             return None
         new, old = part_names(node), part_names(limited)
         known = new if len(new) == len(old) else old  # a renamed field has kept its place
         meanings = {
             field: newer
             for field, meaning in meanings_of(self.types, reference).items()
-            if field in known and (newer := _newer(meaning, self._release))
+            if field in known and (newer := self._newer(meaning))
         }
         if not meanings:
             return None
@@ -186,16 +199,33 @@ class Comparison(LengthWalks):
         return walk
 
 
-def _newer(meaning: Meaning, release: str) -> Meaning | None:
-    """Return a meaning with only the names that are newer than a release; None if there are none. 0 has no
-    name: older releases send it in a field whose enum was added later."""
+def names_newer_than(release: str, meaning: Meaning) -> Meaning | None:
+    """Return a meaning with only the names that are newer than a release; None if there are none. An enum of
+    which the release has no name may name numbers that the field had before, other than bits."""
+
+    def newer(names: Mapping[Number, str]) -> dict[Number, str]:
+        return {number: name for number, name in names.items() if _is_newer(name, release)}
+
     match meaning:
         case By(field, pairs):
-            newer = {pair: name for pair, name in pairs.items() if pair[1] and _is_newer(name, release)}
-            return By(field, newer) if newer else None
-        case OneOf(names) | Bits(names):
-            found = {number: name for number, name in names.items() if number and _is_newer(name, release)}
-            return type(meaning)(found) if found else None
+            details = newer(pairs)
+            known = {other for other, _ in pairs.keys() - details.keys()}
+            details = {pair: name for pair, name in details.items() if pair[0] in known}
+            return By(field, details) if details else None
+        case OneOf(names):
+            members = newer(names)
+            return OneOf(members) if 0 < len(members) < len(names) else None
+        case Bits(names):
+            bits = newer(names)
+            return Bits(bits) if bits else None
+
+
+def names_added_later(meaning: Meaning) -> Meaning | None:
+    """Return a meaning with only the names that show a release: bits, and names that are newer than the first
+    ones of their enum; None if there are none."""
+    releases = (public.first_since(name) for name in meaning.names.values())
+    known = [] if isinstance(meaning, Bits) else [release for release in releases if release is not None]
+    return names_newer_than(min(known, key=version_key, default=_FIRST), meaning)
 
 
 def _is_newer(name: str, release: str) -> bool:

@@ -163,14 +163,13 @@ def test_number_of_an_older_name_is_known() -> None:
     ]
 
 
-def test_zero_of_a_newer_enum_is_known() -> None:
-    """virDomainControlErrorReason names the details of state 3 since 1.2.14; before, they were always 0."""
-    none, monitor = (frame(word(3) + word(details) + bytes(8), proc=229, type_=1) for details in (0, 2))
-    assert told("1.2.9", none) == []
-    assert api_names("1.2.9", monitor) == [
-        "VIR_DOMAIN_CONTROL_ERROR_REASON_MONITOR is not in libvirt 1.2.9 (since 1.2.14): once"
-    ]
-    assert told("1.2.14", monitor) == []
+def test_numbers_without_an_enum_are_known() -> None:
+    """virVcpuHostCpuState, since 6.10.0, names -1, which a CPU that is offline had before; and
+    virDomainControlErrorReason, since 1.2.14, names the details of state 3."""
+    vcpus = frame(word(1) + word(0) + word(1) + bytes(8) + word(-1) + word(0), proc=20, type_=1)
+    assert decode_message(vcpus).error is None
+    control = frame(word(3) + word(2) + bytes(8), proc=229, type_=1)
+    assert told("4.5.0", vcpus) == told("1.2.9", control) == []
 
 
 OLD = {release: registry.release(release) for release in ("0.9.7", "10.0.0")}
