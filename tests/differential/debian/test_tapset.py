@@ -22,7 +22,7 @@ NAME = "libvirt_functions.stp"
 
 @pytest.fixture(scope="module")
 def tapsets(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The folders of the generated tapset and of libvirt's."""
+    """Folders with the generated tapset and with the shipped one."""
     folder = tmp_path_factory.mktemp("tapsets")
     arguments = [
         "generate",
