@@ -601,7 +601,7 @@ def test_describes_enum_of_the_public_api() -> None:
 
 
 def test_custom_definitions_have_no_newer_names(tmp_path: Path) -> None:
-    """The type may be another one with the name of libvirt's."""
+    """The type may be another one with the name of a libvirt type."""
     (tmp_path / "own.x").write_text("struct remote_domain_get_info_ret { int state; string reason<>; };")
     shown = run("describe", "--defs", str(tmp_path), "remote_domain_get_info_ret").stdout
     assert "    int state; /* virDomainState */\n" in shown
