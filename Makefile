@@ -68,11 +68,11 @@ mutate: $(VENV)/mutate.stamp ## Mutate the codec, messages and the Python target
 generate: $(VENV)/run.stamp ## Regenerate the generated modules
 	$(BIN)/libvirt-proto $(GENERATE)
 
-release-definitions: $(VENV)/run.stamp ## Import a release: SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0
+release-definitions: $(VENV)/run.stamp ## Import a release: SOURCE=libvirt-12.10.0.tar.xz RELEASE=12.10.0
 	@if [ -z "$(SOURCE)" ] || [ -z "$(RELEASE)" ]; then \
-	    echo 'usage: make release-definitions SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0' >&2; \
+	    echo 'usage: make release-definitions SOURCE=libvirt-12.10.0.tar.xz RELEASE=12.10.0' >&2; \
 	    echo 'SOURCE: a source tree, a release archive, or a folder of .x and .d files of libvirt.' >&2; \
-	    echo 'SAME=12.7.0:12.8.0 (optional): no declaration changed between these.' >&2; \
+	    echo 'SAME=12.10.0:12.8.0 (optional): no declaration changed between these.' >&2; \
 	    exit 2; \
 	fi
 	$(BIN)/libvirt-proto import '$(SOURCE)' --release '$(RELEASE)' $(SAME:%=--same '%')

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .codec.history import Facts, Key, version_key
 from .codec.lengths import LengthWalks, Walk
@@ -41,7 +41,7 @@ class CompatibilityCheck:
         self._absent: Counter[tuple[str, Key | None]] = Counter()
         #: Path → how often something was over the limit, the limit, and the most that was there.
         self._over: dict[str, tuple[int, int, int]] = {}
-        self._comparisons: dict[tuple[TypeTable, TypeTable], _Comparison] = {}
+        self._comparisons: dict[tuple[TypeTable, TypeTable], Comparison] = {}
         self._walks: dict[tuple[Named, Named], Walk | None] = {}
         net = {module.file: module for module in old.modules()}.get("virnetprotocol.x")
         types = net.enums.get("virNetMessageType") if net else None
@@ -79,7 +79,7 @@ class CompatibilityCheck:
         types = new.reference, old.reference
         if types not in self._walks:
             tables = new.types, old.types
-            comparison = self._comparisons.setdefault(tables, _Comparison(*tables, self, self._old.release))
+            comparison = self._comparisons.setdefault(tables, Comparison(*tables, self, self._old.release))
             self._walks[types] = comparison.visit(*types, new.name)
         walk = self._walks[types]
         if walk is not None:
@@ -114,23 +114,34 @@ class CompatibilityCheck:
         self._absent[name, key] += 1
 
 
-class _Comparison(LengthWalks):
+class Differences(Protocol):
+    """Collects what an older release lacks."""
+
+    def over_limit(self, path: str, size: int, limit: int) -> None:
+        """Note a length that is over the old limit."""
+
+    def absent(self, name: str, key: Key | None) -> None:
+        """Note a thing that the release lacks; without a key, a name of the public API."""
+
+
+class Comparison(LengthWalks):
     """Functions that visit values by the limits and the names of the old release, which has `limits`."""
 
-    def __init__(
-        self, types: TypeTable, limits: TypeTable, check: CompatibilityCheck, release: str | None
-    ) -> None:
+    def __init__(self, types: TypeTable, limits: TypeTable, check: Differences, release: str | None) -> None:
         super().__init__(types, limits)
         self._check = check
         self._release = release
 
     def place(self, what: str, path: str, limit: int) -> _Place:
+        """Return the place of a path, with the old limit."""
         return _Place(path, limit, self._check.over_limit)
 
     def absent(self, type_: str, part: str) -> None:
+        """Note a field or an arm that the old release lacks."""
         self._check.absent(f"{type_}.{part}", ("field", type_, part))
 
     def structure(self, reference: Named, node: Structure, other: Node, path: str) -> Walk | None:
+        """Make the function for a struct, which also looks at the names of its numbers."""
         limits = super().structure(reference, node, other, path)
         names = self._names(reference, node, other)
         if limits is None or names is None:
@@ -178,29 +189,35 @@ class _Comparison(LengthWalks):
 
 
 def _newer(meaning: Meaning, release: str) -> Meaning | None:
-    """Return a meaning with only the names that are newer than a release; None if there are none. An enum of
-    which the release has no name may name numbers that the field had before, other than bits."""
-
-    def newer(names: Mapping[Number, str]) -> dict[Number, str]:
-        return {number: name for number, name in names.items() if _is_newer(name, release)}
-
+    """Return a meaning with only the names that are newer than a release; None if there are none. The first
+    names of an enum are left out: a field may have had their numbers before; unused bits are 0."""
     match meaning:
         case By(field, pairs):
-            details = newer(pairs)
-            known = {other for other, _ in pairs.keys() - details.keys()}
-            details = {pair: name for pair, name in details.items() if pair[0] in known}
+            details = {
+                pair: name
+                for other in {other for other, _ in pairs}
+                for pair, name in _later(
+                    {pair: pairs[pair] for pair in pairs if pair[0] == other}, release
+                ).items()
+            }
             return By(field, details) if details else None
         case OneOf(names):
-            members = newer(names)
-            return OneOf(members) if 0 < len(members) < len(names) else None
+            members = _later(names, release)
+            return OneOf(members) if members else None
         case Bits(names):
-            bits = newer(names)
+            bits = {bit: name for bit, name in names.items() if _key(name) > version_key(release)}
             return Bits(bits) if bits else None
 
 
-def _is_newer(name: str, release: str) -> bool:
-    since = public.first_since(name)
-    return since is not None and version_key(since) > version_key(release)
+def _later(names: Mapping[Number, str], release: str) -> dict[Number, str]:
+    """Return the names of an enum that are newer than a release and than its first ones."""
+    start = max(min(map(_key, names.values())), version_key(release))
+    return {number: name for number, name in names.items() if _key(name) > start}
+
+
+def _key(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Return the sort key of the release that added a name, which is the lowest if that is unknown."""
+    return version_key(public.first_since(name) or "0")
 
 
 class _Place:

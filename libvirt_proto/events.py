@@ -245,11 +245,13 @@ class ProbeEvent(msgspec.Struct, frozen=True, gc=False):
     connection: None = None
 
 
-class Sighting(msgspec.Struct, frozen=True, gc=False):
-    """A recording that has a message, and the time on the clock of the merged timeline."""
+class Sighting(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A recording that has a message, the time on the clock of the merged timeline, and the number of the
+    packet there that completes the message: `frame` in JSON, without it None."""
 
     recording: str
     time_ns: int | None
+    packet: int | None = msgspec.field(default=None, name="frame")
 
 
 class Captured(msgspec.Struct, frozen=True, gc=False):

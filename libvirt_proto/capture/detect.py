@@ -83,10 +83,11 @@ def file_format(head: bytes) -> FileFormat | None:
 
 def _is_text(head: bytes) -> bool:
     """Return whether the bytes are text: without zeros, or with lines of libvirt (a log that a crash damaged
-    has zeros)."""
+    has zeros) or fields of the journal."""
+    from .log.journal import has_binary_fields
     from .log.source import is_libvirt_text
 
-    return bool(head) and (b"\0" not in head or is_libvirt_text(head))
+    return bool(head) and (b"\0" not in head or is_libvirt_text(head) or has_binary_fields(head))
 
 
 def _holds_messages(head: bytes) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import click
 
 from . import options
-from .filter_options import filters
+from .filter_options import context, filters
 from .status import Status
 from .views import ExchangesView, FiguresView, MessagesView, View
 
@@ -146,6 +146,8 @@ def live_figures(name: str) -> Callable[[Command], Command]:
         ) -> Any:
             if figures and show.exchanges:
                 raise click.UsageError("--stats and --exchanges exclude each other")
+            if figures and show.filter.context:
+                raise click.UsageError("--stats and --context exclude each other")
             if figures:
                 show = replace(show, figures_of=name, top=top, wide=wide)
             return command(*args, show=show, **rest)
@@ -187,6 +189,7 @@ def show(command: Command) -> Command:
     )
     @options.definitions
     @filters
+    @context
     @options.as_of
     @options.redact
     @click.option(

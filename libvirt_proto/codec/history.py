@@ -10,6 +10,9 @@ from typing import Final, Literal
 Key = tuple[str, ...]
 Kind = Literal["changed", "renamed", "left", "came"]
 KINDS: Final[tuple[Kind, ...]] = ("changed", "renamed", "left", "came")
+#: The origin of a release's definitions, the most reliable first: its sources; its binaries and the changes
+#: since an earlier release; a later release, without the later additions; another release, unchecked.
+Provenance = Literal["genuine", "rebuilt", "derived", "unproven"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,11 @@ class Span:
         if self.release is not None:
             return self.release
         return f"{self.by} or earlier" if self.after is None else f"after {self.after}, by {self.by}"
+
+    @property
+    def phrase(self) -> str:
+        """`in 1.0.5`, `after 4.5.0, by 9.8.0`."""
+        return str(self) if self.after is not None else f"in {self}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +57,17 @@ class Event:
         """`raised from 65536 to 262144 in 0.9.13`, `renamed in 1.0.5, was remote_open_args`."""
         match self.kind, self.what, self.before, self.after:
             case "renamed", _, before, _:
-                text = f"renamed in {self.when}, was {before}"
+                text = f"renamed {self.when.phrase}, was {before}"
             case "changed", "number", int(before), int(after):
                 word = "raised" if after > before else "lowered"
-                text = f"{word} from {before} to {after} in {self.when}"
+                text = f"{word} from {before} to {after} {self.when.phrase}"
             case "changed", "xdr", before, _:
-                text = f"changed in {self.when}, was {before}"
+                text = f"changed {self.when.phrase}, was {before}"
             case "changed", what, before, after:
                 nothing = "void" if what in ("args", "ret", "msg") else "nothing"
-                text = f"{what} changed in {self.when}, was {before or nothing}"
+                text = f"{what} changed {self.when.phrase}, was {before or nothing}"
             case kind:
-                text = f"{kind[0]} in {self.when}"
+                text = f"{kind[0]} {self.when.phrase}"
         return text + (f" (also in {', '.join(self.also)})" if self.also else "")
 
 

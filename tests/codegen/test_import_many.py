@@ -155,7 +155,12 @@ def test_rejects_repeated_ranges(tmp_path: Path) -> None:
     assert files(out) == before
     for same, words in [
         ("1.0.3:1.0.4", "got none"),
-        ("1.0.1:1.0.2", "got 1.0.1, 1.0.2"),
+        (
+            "1.0.1:1.0.2",
+            "libvirt 1.0.2 differs from 1.0.1, but both are in the range 1.0.1:1.0.2, in which no declaration"
+            " changed: 0x20000001 2",
+        ),
+        ("1.0.6:1.0.2", "pass the older release first: --same 1.0.2:1.0.6"),
         ("1.0.6:1.1.0", "the ranges of 1.0.2 (1.0.2:1.0.6) and 1.1.0 (1.0.6:1.1.0) overlap"),
     ]:
         result = run(source, "-o", out, "--same", same)
@@ -167,13 +172,35 @@ def test_rejects_repeated_ranges(tmp_path: Path) -> None:
     assert files(out) == before
 
 
-def test_rejects_release_inside_existing_range(tmp_path: Path) -> None:
+def test_rejects_different_release_inside_existing_range(tmp_path: Path) -> None:
     out = tmp_path / "defs"
     run(tree(tmp_path / "all", RELEASES), "-o", out, "--same", "1.0.2:1.0.6")
     result = run(tree(tmp_path / "one", {"1.0.4": RELEASES["1.0.0"]}) / "1.0.4", "-o", out)
     assert result.exit_code == 1
-    assert "the ranges of 1.0.2 (1.0.2:1.0.6) and 1.0.4 (1.0.4:1.0.4) overlap" in result.stderr
+    assert "libvirt 1.0.4 differs from 1.0.2, but both are in the range 1.0.2:1.0.6" in result.stderr
+    assert "pass --same 1.0.2:1.0.2 --same 1.0.4:1.0.6 if the range is wrong" in result.stderr
     assert not (out / "1.0.4").exists()
+    hint = ["--same", "1.0.2:1.0.2", "--same", "1.0.4:1.0.6"]
+    assert run(tmp_path / "one" / "1.0.4", "-o", out, *hint).exit_code == 0
+    assert [archive_of(out).find(name).name for name in ("1.0.2", "1.0.4", "1.0.5")] == [
+        "1.0.2",
+        "1.0.4",
+        "1.0.4",
+    ]
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "1.0.4", "1.0.6"])
+def test_release_equal_to_range_joins_it(tmp_path: Path, release: str) -> None:
+    out = tmp_path / "defs"
+    run(tree(tmp_path / "all", RELEASES), "-o", out, "--same", "1.0.2:1.0.6")
+    before = (out / "history.json").read_bytes()
+    result = run(tree(tmp_path / "one", {release: RELEASES["1.0.2"]}) / release, "-o", out)
+    assert result.exit_code == 0, result.output
+    archive = archive_of(out)
+    assert [(each.first, each.last) for each in archive.releases[-2:]] == [("1.0.2", "1.0.6")] * 2
+    assert archive.find(release).name == release
+    assert archive.texts(release) == archive.texts("1.0.2")
+    assert (out / "history.json").read_bytes().replace(release.encode(), b"1.0.2") == before
 
 
 def test_reports_gaps(tmp_path: Path) -> None:
@@ -206,18 +233,18 @@ def test_rebuilds_damaged_history(tmp_path: Path, damage: str | None) -> None:
 
 
 def test_imports_next_release(tmp_path: Path, root: Path) -> None:
-    """A hand-made 12.7.0 is imported by one command; unrelated files stay unchanged."""
+    """A hand-made 12.10.0 is imported by one command; unrelated files stay unchanged."""
     defs = root / "protocol-defs"
     out = tmp_path / "defs"
     out.mkdir()
     for name in ("releases.weave", "history.json"):
         shutil.copy(defs / name, out / name)
     before = files(out)
-    assert run(defs / "12.6.0", "-o", out).exit_code == 0, "the newest again"
+    assert run(defs / "12.9.0", "-o", out).exit_code == 0, "the newest again"
     assert {name: files(out)[name] for name in before} == before
 
-    source = tmp_path / "libvirt-12.7.0"
-    shutil.copytree(defs / "12.6.0", source)
+    source = tmp_path / "libvirt-12.10.0"
+    shutil.copytree(defs / "12.9.0", source)
     text = (source / "remote_protocol.x").read_text()
     for old, new in [
         ("const REMOTE_STRING_MAX = 4194304;", "const REMOTE_STRING_MAX = 8388608;"),
@@ -240,18 +267,18 @@ def test_imports_next_release(tmp_path: Path, root: Path) -> None:
     assert run(source, "-o", out).exit_code == 0
     assert files(out) == after, "the same again changes nothing"
     assert run(source, "-o", out, "--check").exit_code == 0
-    assert archive_of(out).texts("12.7.0")["remote_protocol.x"] == text
-    assert archive_of(out).texts("12.6.0") == archive_of(defs).texts("12.6.0")
+    assert archive_of(out).texts("12.10.0")["remote_protocol.x"] == text
+    assert archive_of(out).texts("12.9.0") == archive_of(defs).texts("12.9.0")
 
     # The archive has new lines, and ranges that end now. No line of a definition was removed.
     left, came = changed(before["releases.weave"], after["releases.weave"])
     assert len(came) < 60
     assert all(line.startswith("@ ") and line.endswith(":") for line in left)
     for line in left:
-        assert line in came or line + "12.6.0" in came
+        assert line in came or line + "12.9.0" in came
 
     old, new = (read_history(each["history.json"].decode()) for each in (before, after))
-    assert (old.last, new.last) == ("12.6.0", "12.7.0")
+    assert (old.last, new.last) == ("12.9.0", "12.10.0")
     field, sing = "remote_domain_migrate_prepare_args", "remote_domain_sing_args"
     moved = {("field", field, "bandwidth"): ("field", field, "speed")}
     different = {key for key in old.facts if new.facts.get(moved.get(key, key)) != old.facts[key]}
@@ -263,13 +290,13 @@ def test_imports_next_release(tmp_path: Path, root: Path) -> None:
     }
     limit = new.facts["constant", "REMOTE_STRING_MAX"]
     assert limit.events[:-1] == old.facts["constant", "REMOTE_STRING_MAX"].events
-    assert limit.events[-1] == Event("changed", Span("12.7.0"), "number", 4194304, 8388608)
+    assert limit.events[-1] == Event("changed", Span("12.10.0"), "number", 4194304, 8388608)
     renamed = new.facts["field", field, "speed"]
     assert renamed.events == (
         Event("renamed", Span("11.6.0"), before="resource"),
-        Event("renamed", Span("12.7.0"), before="bandwidth"),
+        Event("renamed", Span("12.10.0"), before="bandwidth"),
     )
-    assert new.since(("procedure", "0x20008086", "457")) == new.since(("type", sing)) == Span("12.7.0")
+    assert new.since(("procedure", "0x20008086", "457")) == new.since(("type", sing)) == Span("12.10.0")
 
 
 @pytest.mark.parametrize(

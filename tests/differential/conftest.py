@@ -24,7 +24,7 @@ from tests.differential.systemtap import PRELOAD, SystemTap
 @pytest.fixture(scope="session")
 def releases(shared: Path) -> dict[str, dict[str, str]]:
     """The definitions of all versions: release → file → text."""
-    return read_releases(shared / "libvirt" / "all-releases.tar.xz")
+    return read_releases(shared / "libvirt")
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ def libvirt() -> tuple[str, ...]:
 
 
 @pytest.mark.system("stap", "stapbpf", "gcc", "libvirtd")
-@pytest.mark.parametrize("release", ["10.0.0", "12.6.0"])
+@pytest.mark.parametrize("release", ["10.0.0", "12.9.0"])
 def test_every_alias_resolves(
     systemtap: SystemTap, libvirt: tuple[str, ...], tmp_path: Path, release: str
 ) -> None:
@@ -98,7 +98,7 @@ def test_stap_parses_first_release(systemtap: SystemTap, tmp_path: Path) -> None
 
 
 @pytest.mark.system("stap", "stapbpf", "gcc", "libvirtd")
-@pytest.mark.parametrize("release", ["10.0.0", "12.6.0"])
+@pytest.mark.parametrize("release", ["10.0.0", "12.9.0"])
 def test_scripts_for_libvirt_tapsets_run_unchanged(
     libvirt: tuple[str, ...], tmp_path: Path, release: str
 ) -> None:

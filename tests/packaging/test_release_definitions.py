@@ -109,6 +109,6 @@ def test_imports_next_release(copy: Copy, tmp_path: Path) -> None:
 
 def test_reports_missing_arguments(copy: Copy) -> None:
     said = copy.make("release-definitions", status=2)
-    assert "usage: make release-definitions SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0" in said
+    assert "usage: make release-definitions SOURCE=libvirt-12.10.0.tar.xz RELEASE=12.10.0" in said
     said = copy.make("release-definitions", "SOURCE=not-there.tar.xz", "RELEASE=99.1.0", status=2)
     assert "'not-there.tar.xz' does not exist" in said

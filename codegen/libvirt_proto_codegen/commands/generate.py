@@ -15,6 +15,7 @@ from ..output import Difference, ForeignFileError, compare, write
 from ..pipeline import DEFAULT_TARGETS, PROBE_TARGETS, TARGETS
 from ..quoting import printable
 from ..releases import releases
+from ..releases.archive import Release
 from ..render import Artefact
 from ..schema import Schema
 from . import structs
@@ -110,7 +111,9 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
 )
 @click.option("--force", is_flag=True, help="Overwrite files that were not generated.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing on success.")
-@click.option("--list-releases", is_flag=True, help="Print the bundled releases, and exit.")
+@click.option(
+    "--list-releases", is_flag=True, help="Print the bundled releases, with their provenance, and exit."
+)
 def generate(
     targets: tuple[str, ...],
     release: str | None,
@@ -179,12 +182,14 @@ def _artefacts(
 
 
 def _list_releases() -> list[str]:
-    return [
-        f"{release.name:<9} (the same from {release.first} to {release.last})"
-        if release.covers_others
-        else release.name
-        for release in releases()
-    ]
+    return [_release_line(release) for release in releases()]
+
+
+def _release_line(release: Release) -> str:
+    """`12.6.0     rebuilt   the same declarations from 12.5.0 to 12.9.0; libvirt_probes.d unproven`."""
+    remarks = [f"the same declarations from {release.first} to {release.last}"] * release.covers_others
+    remarks += [f"{file} {provenance}" for file, provenance in sorted(release.origins.files.items())]
+    return f"{release.name:<9}  {release.origins.release:<7}  {'; '.join(remarks)}".rstrip()
 
 
 def _write(artefacts: tuple[Artefact, ...], place: Path, force: bool) -> list[Difference]:

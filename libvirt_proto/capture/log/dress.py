@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from .journal import text_of
+
 _PLAIN: Final = re.compile(rb"[ -~]*+")
 #: ECMA-48 control sequences and operating system commands, also as cat -v shows them.
 _CONTROLS: Final = re.compile(
@@ -100,6 +102,7 @@ def objects(text: str) -> list[Entry]:
 
 
 def _entries(value: object, fields: Mapping[str, object], *, named: bool, depth: int) -> Iterator[Entry]:
+    value = text_of(value)
     if isinstance(value, str):
         if any(token in value for token in _TOKENS):
             inner = objects(value) if depth and value.lstrip().startswith("{") else []
@@ -123,7 +126,7 @@ def field(text: str) -> tuple[str, object] | None:
         return match[1], match[2]
     if match := _MEMBER.fullmatch(text):
         try:
-            return _DECODER.decode(match[1]), _DECODER.decode(match[2])
+            return _DECODER.decode(match[1]), text_of(_DECODER.decode(match[2]))
         except (ValueError, RecursionError):
             return None
     return None

@@ -300,7 +300,7 @@ def test_shows_annotations_and_streams() -> None:
         ("keepalive.ping", "0.9.8"),
         ("remote.domain_pm_wakeup", "0.9.11"),
         ("remote.connect_get_all_domain_stats", "1.2.8"),
-        ("remote.domain_get_messages", "after 4.5.0, by 9.8.0"),
+        ("remote.domain_get_messages", "7.1.0"),
         ("remote.456", "12.5.0"),
     ],
 )
@@ -314,8 +314,7 @@ def test_shows_since(word: str, release: str) -> None:
     [
         (
             "domain_backup_begin",
-            ["since     6.0.0, by virDomainBackupBegin of the public API"
-             " (the definitions say: after 4.5.0, by 9.8.0)"],
+            ["since     6.0.0"],
         ),
         ("connect_get_type",
          ["since     0.9.7 or earlier", "history   renamed in 1.0.5, was REMOTE_PROC_GET_TYPE"]),
@@ -346,8 +345,7 @@ def test_history_as_json() -> None:
     backup, limit, union, older = lookup(
         "domain_backup_begin", "VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX", "remote_typed_param_value", "GET_TYPE"
     )
-    assert backup["since"] == "after 4.5.0, by 9.8.0"
-    assert backup["function"] == {"name": "virDomainBackupBegin", "since": "6.0.0"}
+    assert backup["since"] == "6.0.0"
     assert limit["history"] == [
         {
             "event": "changed",
@@ -378,11 +376,11 @@ def test_description_includes_history() -> None:
     shown = run("describe", "domain_migrate_perform").stdout
     assert "/* raised from 16384 to 4194304 in 1.2.6 */" in shown
     assert " *     bandwidth: renamed in 11.6.0, was resource\n" in shown
-    assert "since: after 4.5.0, by 9.8.0" in run("describe", "remote_nonnull_domain_checkpoint").stdout
+    assert "since libvirt 5.6.0" in run("describe", "remote_nonnull_domain_checkpoint").stdout
 
 
 def test_text_output() -> None:
-    assert run("lookup", "--release", "12.6.0", "auth_list", "0x20008086").stdout == (
+    assert run("lookup", "--release", "12.9.0", "auth_list", "0x20008086").stdout == (
         "procedure remote.auth_list\n"
         "  number    66\n"
         "  symbol    REMOTE_PROC_AUTH_LIST\n"
@@ -414,14 +412,14 @@ def test_reports_unknown_word() -> None:
 
 
 def test_list_programs() -> None:
-    rows = [line.split("\t") for line in run("list", "programs", "--release", "12.6.0").stdout.splitlines()]
+    rows = [line.split("\t") for line in run("list", "programs", "--release", "12.9.0").stdout.splitlines()]
     assert ["remote", "0x20008086", "1", "456", "REMOTE_PROGRAM"] in rows
     assert ["log_manager", "0x87539319", "1", "4", "VIR_LOG_MANAGER_PROTOCOL_PROGRAM"] in rows
     assert len(rows) == 8
 
 
 def test_list_procedures() -> None:
-    rows = [line.split("\t") for line in run("list", "procedures", "--release", "12.6.0").stdout.splitlines()]
+    rows = [line.split("\t") for line in run("list", "procedures", "--release", "12.9.0").stdout.splitlines()]
     assert ["66", "remote.auth_list", "-", "remote_auth_list_ret", "-"] in rows
     assert sum(row[1].startswith("remote.") for row in rows) == 456
     narrowed = run("list", "procedures", "--program", "keepalive").stdout

@@ -170,7 +170,7 @@ MEANINGS = {
 }
 
 
-@pytest.mark.parametrize("release", ["10.0.0", "12.6.0"])
+@pytest.mark.parametrize("release", ["10.0.0", "12.9.0"])
 def test_names_match_libvirt_providers(release: str, root: Path) -> None:
     """Arguments are in order, and text is text, where a provider has them. Every event loop probe is traced
     except events of removed objects."""
