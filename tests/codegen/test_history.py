@@ -110,6 +110,13 @@ def test_older_release_uses_its_own_names() -> None:
     assert str(renamed) == "renamed in 11.6.0, was resource"
 
 
+def test_numbers_of_the_public_api_have_a_history() -> None:
+    assert registry.default().since("VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE") == Span("6.9.0")
+    assert str(registry.default().history("VIR_ERR_NO_SECRET")) == "0.7.1"
+    with pytest.raises(KeyError):
+        registry.default().since("VIR_DRV_FEATURE_REMOTE")
+
+
 def test_lists_every_raised_limit() -> None:
     """The last change of each limit ends at the newest release's value."""
     checked = 0
