@@ -83,7 +83,7 @@ def test_facts_are_those_of_the_parsed_definitions(release: str) -> None:
 @pytest.mark.parametrize("release", SAMPLES)
 def test_upstream_files_of_releases(release: str, shared: Path, tmp_path: Path) -> None:
     """The files as published, with comments; together, and each alone under another name."""
-    upstream = read_releases(shared / "libvirt" / "all-releases.tar.xz")[release]
+    upstream = read_releases(shared / "libvirt")[release]
     for name, text in upstream.items():
         (tmp_path / name).write_text(text)
         assert within(release, of_file(f"my-{name}", text)), name
