@@ -12,10 +12,12 @@ import click
 
 from ...errors import UnknownName
 from ...filters import procedure_numbers
+from ...presenters.table import wrap
 from ...similar import did_you_mean
 from ...text import amount, printable
 from .. import complete as names
 from .. import descriptions, options
+from ..output import width
 from .lookup import size
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ _USE = re.compile(r"\b([A-Za-z]\w*)\b(?=\s+\*?\s*[A-Za-z])")
 @click.option(
     "--all", "all_users", is_flag=True, help=f"Name all procedures that use a type, not only {USERS}."
 )
+@options.wide
 @options.text_or_json("an array: a type, or all procedures of this name")
 @click.option(
     "--json-schema",
@@ -50,6 +53,7 @@ def describe(
     ctx: click.Context,
     name: str,
     all_users: bool,
+    wide: bool,
     as_json: bool,
     as_schema: bool,
     registry: Registry,
@@ -85,7 +89,8 @@ def describe(
         click.echo(json.format(json.encode([_facts(graph, thing) for thing in described]), indent=2))
         return
     colour = options.palette(color, sys.stdout)
-    blocks = ("\n".join(_block(graph, thing, colour, all_users)) for thing in described)
+    page = _Page(graph, colour, None if all_users else USERS, width(fit=not wide))
+    blocks = ("\n".join(page.block(thing)) for thing in described)
     click.echo("\n\n".join(blocks), color=True)
 
 
@@ -213,45 +218,91 @@ def _type_facts(graph: Graph, name: str) -> descriptions.Description:
     return descriptions.type_(graph.file(name), graph.types[name])
 
 
-def _block(
-    graph: Graph, thing: XdrType | tuple[Program, Procedure], colour: Palette, all_users: bool
-) -> Iterator[str]:
-    if isinstance(thing, tuple):
-        yield from _procedure_lines(graph, *thing, colour)
-        return
-    yield from _definitions(graph, [thing.name], colour)
-    yield ""
-    about = [f"{thing.name}: {size(thing.min_size, thing.max_size)} on the wire"]
-    about += [f"  {line}" for line in _history_lines(graph, _type_facts(graph, thing.name))]
-    yield from _comment(about, colour)
-    users = graph.users.get(thing.name, [])
-    shown = users if all_users else users[:USERS]
-    if users:
-        lines = [f"used by {amount(len(users), 'procedure')}:", *(f"  {user}" for user in shown)]
-        if len(shown) < len(users):
-            lines.append(f"  … {len(users) - len(shown):,} more (--all)")
-        yield from _comment(lines, colour)
+class _Page:
+    """Things as XDR, with comments within `width`, if possible, and a maximum number of users of a type
+    (None: no limit)."""
 
+    def __init__(self, graph: Graph, colour: Palette, users: int | None, width: int) -> None:
+        self._graph = graph
+        self._colour = colour
+        self._users = users
+        self._width = width
 
-def _procedure_lines(graph: Graph, program: Program, procedure: Procedure, colour: Palette) -> Iterator[str]:
-    lines = [f"{procedure.symbol} = {procedure.number}, {program.name}.{procedure.name}"]
-    lines += [f"  {line}" for line in _history_lines(graph, descriptions.procedure(program, procedure))]
-    for key, value in descriptions.annotations_of(procedure.annotations).items():
-        values = value if isinstance(value, list) else [value]
-        lines += [f"  @{key}: {one}" for one in values or ["none"]]
-    for role in ("args", "ret", "msg"):
-        type_ = getattr(procedure, role)
-        if type_ is not None:
-            lines.append(f"  {role}: {type_.name}, {size(type_.min_size, type_.max_size)}")
-            known = descriptions.with_history(graph.registry, _type_facts(graph, type_.name))
-            lines += [f"    {event['text']}" for event in known.get("history", [])]
-        elif role != "msg":
-            lines.append(f"  {role}: void")
-    yield from _comment(lines, colour)
-    names = [type_.name for type_ in _payloads(procedure).values()]
-    if names:
+    def block(self, thing: XdrType | tuple[Program, Procedure]) -> Iterator[str]:
+        """Yield the lines of a type or a procedure."""
+        if isinstance(thing, tuple):
+            yield from self._procedure(*thing)
+            return
+        yield from self._definitions([thing.name])
         yield ""
-        yield from _definitions(graph, names, colour)
+        about = [f"{thing.name}: {size(thing.min_size, thing.max_size)} on the wire"]
+        about += [f"  {line}" for line in _history_lines(self._graph, _type_facts(self._graph, thing.name))]
+        yield from self._comment(about)
+        users = self._graph.users.get(thing.name, [])
+        shown = users[: self._users]
+        if users:
+            lines = [f"used by {amount(len(users), 'procedure')}:", *(f"  {user}" for user in shown)]
+            if len(shown) < len(users):
+                lines.append(f"  … {len(users) - len(shown):,} more (--all)")
+            yield from self._comment(lines)
+
+    def _procedure(self, program: Program, procedure: Procedure) -> Iterator[str]:
+        graph = self._graph
+        lines = [f"{procedure.symbol} = {procedure.number}, {program.name}.{procedure.name}"]
+        lines += [f"  {line}" for line in _history_lines(graph, descriptions.procedure(program, procedure))]
+        for key, value in descriptions.annotations_of(procedure.annotations).items():
+            values = value if isinstance(value, list) else [value]
+            lines += [f"  @{key}: {one}" for one in values or ["none"]]
+        for role in ("args", "ret", "msg"):
+            type_ = getattr(procedure, role)
+            if type_ is not None:
+                lines.append(f"  {role}: {type_.name}, {size(type_.min_size, type_.max_size)}")
+                known = descriptions.with_history(graph.registry, _type_facts(graph, type_.name))
+                lines += [f"    {event['text']}" for event in known.get("history", [])]
+            elif role != "msg":
+                lines.append(f"  {role}: void")
+        yield from self._comment(lines)
+        names = [type_.name for type_ in _payloads(procedure).values()]
+        if names:
+            yield ""
+            yield from self._definitions(names)
+
+    def _definitions(self, names: list[str]) -> Iterator[str]:
+        """Yield definitions in an order in which each comes after all that it needs, after the constants in
+        them; the file is named where it changes."""
+        graph, colour, file = self._graph, self._colour, None
+        all_names = graph.closure(names)
+        constants = graph.constants(all_names)
+        for name, value in constants.items():
+            yield from self._constant(f"const {name} = {value};", graph.events(name))
+        for index, name in enumerate(all_names):
+            if index or constants:
+                yield ""
+            if graph.file(name) != file:
+                file = graph.file(name)
+                yield from self._comment([file])
+            text = graph.types[name].text
+            shade = colour.name if name in names else ""
+            yield from (f"{shade}{line}{colour.off if shade else ''}" for line in text.splitlines())
+
+    def _constant(self, definition: str, events: list[str]) -> Iterator[str]:
+        """Yield a constant with its changes after it, or before it where they are too long."""
+        [note, *more] = [*self._comment(["; ".join(events)])] if events else [""]
+        if more or len(definition) + len("; ".join(events)) + len(" /*  */") > self._width:
+            yield from (note, *more, definition)
+        else:
+            yield f"{definition} {note}".rstrip()
+
+    def _comment(self, lines: list[str]) -> Iterator[str]:
+        """Yield lines as an XDR comment."""
+        colour, room = self._colour, self._width - len("/*  */")
+        lines = [
+            part for line in lines for part in wrap(line, room, " " * (len(line) - len(line.lstrip()) + 2))
+        ]
+        for index, line in enumerate(lines):
+            start = "/* " if index == 0 else " * "
+            end = " */" if index == len(lines) - 1 else ""
+            yield f"{colour.quiet}{start}{line}{end}{colour.off}"
 
 
 def _history_lines(graph: Graph, description: descriptions.Description) -> Iterator[str]:
@@ -260,32 +311,3 @@ def _history_lines(graph: Graph, description: descriptions.Description) -> Itera
     if (since := descriptions.addition(known)) is not None:
         yield f"since libvirt {since}" if since[0].isdecimal() else f"since: {since}"
     yield from (event["text"] for event in known.get("history", []))
-
-
-def _definitions(graph: Graph, names: list[str], colour: Palette) -> Iterator[str]:
-    """Definitions in an order in which each comes after all that it needs, after the constants in
-    them; the file is named where it changes."""
-    file = None
-    all_names = graph.closure(names)
-    constants = graph.constants(all_names)
-    for name, value in constants.items():
-        events = graph.events(name)
-        note = f" {colour.quiet}/* {'; '.join(events)} */{colour.off}" if events else ""
-        yield f"const {name} = {value};{note}"
-    for index, name in enumerate(all_names):
-        if index or constants:
-            yield ""
-        if graph.file(name) != file:
-            file = graph.file(name)
-            yield from _comment([file], colour)
-        text = graph.types[name].text
-        shade = colour.name if name in names else ""
-        yield from (f"{shade}{line}{colour.off if shade else ''}" for line in text.splitlines())
-
-
-def _comment(lines: list[str], colour: Palette) -> Iterator[str]:
-    """Lines as an XDR comment."""
-    for index, line in enumerate(lines):
-        start = "/* " if index == 0 else " * "
-        end = " */" if index == len(lines) - 1 else ""
-        yield f"{colour.quiet}{start}{line}{end}{colour.off}"
