@@ -129,7 +129,7 @@ def _custom(defs: Path, defines: Mapping[str, int] | None) -> Registry:
         if problems is None:
             raise
         for problem in problems:
-            click.echo(str(problem), err=True)
+            click.echo(problem.diagnostic(), err=True)
         raise click.ClickException(
             f"invalid definitions in {defs}: {amount(len(problems), 'problem')}"
         ) from None
