@@ -112,7 +112,7 @@ def test_names_match_libvirt_tapset(installation: Installation) -> None:
     aliases = {kind: ARGUMENT.findall(body) for kind, body in ALIAS.findall(tapset.read_text())}
     assert len(aliases) > 25
     with ExitStack() as files:
-        (binary,) = named(files, (library(),))
+        (binary,) = named(files, (installation.library,))
         (choice,) = chosen([binary]).values()
     for kind, arguments in aliases.items():
         known = known_arguments(choice, f"rpc_{kind}", len(arguments))
