@@ -3061,6 +3061,7 @@ class RemoteDomainRebootArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.domain_reboot: acl changed in 1.2.2, was domain:init_control.
     """
 
     xdr_name = "remote_domain_reboot_args"
@@ -3589,6 +3590,8 @@ class RemoteDomainSaveImageGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.domain_save_image_get_xml_desc: acl changed in 1.2.12, was domain:read (also in 1.1.3.9, 1.2.9.2).
+    remote.domain_save_image_get_xml_desc: acl changed in 5.5.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE.
     """
 
     xdr_name = "remote_domain_save_image_get_xml_desc_args"
@@ -3783,6 +3786,7 @@ class RemoteDomainGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.domain_get_xml_desc: acl changed in 1.2.11, was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE (also in 1.1.3.7, 1.2.9.1).
     """
 
     xdr_name = "remote_domain_get_xml_desc_args"
@@ -4568,6 +4572,7 @@ class RemoteDomainSetVcpusFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.domain_set_vcpus_flags: acl changed in 1.2.2, was domain:write, domain:save:!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE, domain:save:VIR_DOMAIN_AFFECT_CONFIG.
     """
 
     xdr_name = "remote_domain_set_vcpus_flags_args"
@@ -4597,6 +4602,7 @@ class RemoteDomainGetVcpusFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.domain_get_vcpus_flags: acl changed in 1.2.2, was domain:read.
     """
 
     xdr_name = "remote_domain_get_vcpus_flags_args"
@@ -6129,6 +6135,7 @@ class RemoteDomainGetHostnameArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.0.
+    remote.domain_get_hostname: acl changed in 5.3.0 (derived), was domain:read.
     """
 
     xdr_name = "remote_domain_get_hostname_args"
@@ -9635,6 +9642,7 @@ class RemoteNodeDeviceDettachArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.node_device_dettach: acl changed in 1.1.3, was node_device:dettach.
     """
 
     xdr_name = "remote_node_device_dettach_args"
@@ -9659,6 +9667,7 @@ class RemoteNodeDeviceDetachFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.0.5.
+    remote.node_device_detach_flags: acl changed in 1.1.3, was node_device:dettach.
     """
 
     xdr_name = "remote_node_device_detach_flags_args"
@@ -9687,6 +9696,7 @@ class RemoteNodeDeviceReAttachArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.node_device_re_attach: acl changed in 1.1.3, was node_device:dettach.
     """
 
     xdr_name = "remote_node_device_re_attach_args"
@@ -9709,6 +9719,7 @@ class RemoteNodeDeviceResetArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.node_device_reset: acl changed in 1.1.3, was node_device:dettach.
     """
 
     xdr_name = "remote_node_device_reset_args"
@@ -9802,6 +9813,7 @@ class RemoteNodeDeviceDefineXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 7.3.0, by virNodeDeviceDefineXML of the public API.
+    remote.node_device_define_xml: acl changed in 10.1.0, was node_device:write.
     """
 
     xdr_name = "remote_node_device_define_xml_args"
@@ -10090,6 +10102,7 @@ class RemoteConnectDomainEventRegisterRet(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_domain_events_register_ret.
+    remote.connect_domain_event_register: acl changed in 1.2.1, was connect:read (also in 1.1.3.3).
     """
 
     xdr_name = "remote_connect_domain_event_register_ret"
@@ -10194,6 +10207,7 @@ class RemoteConnectDomainXmlFromNativeArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_domain_xml_from_native_args.
+    remote.connect_domain_xml_from_native: acl changed in 1.1.4, was connect:read (also in 1.1.3.1).
     """
 
     xdr_name = "remote_connect_domain_xml_from_native_args"
@@ -10248,6 +10262,7 @@ class RemoteConnectDomainXmlToNativeArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_domain_xml_to_native_args.
+    remote.connect_domain_xml_to_native: acl changed in 1.1.4, was connect:read (also in 1.1.3.1).
     """
 
     xdr_name = "remote_connect_domain_xml_to_native_args"
@@ -11590,6 +11605,7 @@ class RemoteConnectDomainEventRegisterAnyArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_domain_events_register_any_args.
+    remote.connect_domain_event_register_any: acl changed in 1.2.1, was connect:read (also in 1.1.3.3).
     """
 
     xdr_name = "remote_connect_domain_event_register_any_args"
@@ -12594,6 +12610,7 @@ class RemoteDomainManagedSaveGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.7.0.
+    remote.domain_managed_save_get_xml_desc: acl changed in 5.1.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE.
     """
 
     xdr_name = "remote_domain_managed_save_get_xml_desc_args"
@@ -12673,6 +12690,8 @@ class RemoteDomainSnapshotCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.domain_snapshot_create_xml: acl changed in 1.2.2, was domain:snapshot.
+    remote.domain_snapshot_create_xml: acl changed in 1.2.5, was domain:snapshot, domain:write:VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE.
     """
 
     xdr_name = "remote_domain_snapshot_create_xml_args"
@@ -12724,6 +12743,8 @@ class RemoteDomainSnapshotGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.domain_snapshot_get_xml_desc: acl changed in 1.2.12, was domain:read (also in 1.1.3.9, 1.2.9.2).
+    remote.domain_snapshot_get_xml_desc: acl changed in 5.1.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE.
     """
 
     xdr_name = "remote_domain_snapshot_get_xml_desc_args"
@@ -13492,6 +13513,7 @@ class RemoteStorageVolUploadArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.storage_vol_upload: sparseflag changed in 3.4.0, was nothing.
     """
 
     xdr_name = "remote_storage_vol_upload_args"
@@ -13526,6 +13548,7 @@ class RemoteStorageVolDownloadArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.storage_vol_download: sparseflag changed in 3.4.0, was nothing.
     """
 
     xdr_name = "remote_storage_vol_download_args"
@@ -14174,6 +14197,7 @@ class RemoteDomainShutdownFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    remote.domain_shutdown_flags: acl changed in 1.2.2, was domain:init_control.
     """
 
     xdr_name = "remote_domain_shutdown_flags_args"
@@ -14856,6 +14880,7 @@ class RemoteDomainGetTimeArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.5.
+    remote.domain_get_time: acl changed in 5.3.0 (derived), was domain:read.
     """
 
     xdr_name = "remote_domain_get_time_args"
@@ -16629,6 +16654,7 @@ class RemoteDomainInterfaceAddressesArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.14.
+    remote.domain_interface_addresses: acl changed after 4.5.0, by 7.0.0, was domain:read.
     """
 
     xdr_name = "remote_domain_interface_addresses_args"
