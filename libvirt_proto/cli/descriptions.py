@@ -179,6 +179,19 @@ def with_fields(registry: Registry, facts: Description) -> Description:
     return {**facts, "fields": fields}
 
 
+def later_names(registry: Registry, type_: str) -> dict[str, str]:
+    """Return the public API's names for numbers in a type that are newer than the type: name → release;
+    nothing for custom definitions."""
+    if registry.release is None:
+        return {}
+    facts = history.lookup(("type", type_))
+    since = facts.function[1] if facts.function else facts.since.release or facts.since.by
+    found: dict[str, str] = {}
+    for enum in dict.fromkeys(enum for enums in publicnames.enums_of(type_).values() for enum in enums):
+        found |= publicnames.later(enum, since or registry.release)
+    return found
+
+
 @lru_cache(1)
 def _type_names(registry: Registry) -> frozenset[str]:
     return frozenset(name for module in registry.modules() for name in module.type_names)

@@ -105,6 +105,7 @@ class AdminTypedParamValue(XdrUnion, frozen=True):
     };
 
     Since: 1.3.4.
+    type: numbers of virTypedParameterType.
     """
 
     xdr_name = "admin_typed_param_value"
@@ -220,6 +221,10 @@ class AdminNonnullClient(XdrStruct, frozen=True):
     };
 
     Since: 1.3.5.
+    transport: numbers of virClientTransport.
+    VIR_CLIENT_TRANS_UNIX: since 2.0.0.
+    VIR_CLIENT_TRANS_TCP: since 2.0.0.
+    VIR_CLIENT_TRANS_TLS: since 2.0.0.
     """
 
     xdr_name = "admin_nonnull_client"
@@ -253,6 +258,7 @@ class AdminConnectOpenArgs(XdrStruct, frozen=True):
     Since: 1.2.17.
     Renamed in 1.3.0, was admin_connect_open_args.
     Renamed in 1.3.1, was admin_daemon_open_args.
+    flags: numbers of virConnectFlags.
     """
 
     xdr_name = "admin_connect_open_args"
@@ -937,6 +943,7 @@ class AdminConnectDaemonShutdownArgs(XdrStruct, frozen=True):
     };
 
     Since: 11.2.0.
+    flags: numbers of virAdmConnectDaemonShutdownFlags.
     """
 
     xdr_name = "admin_connect_daemon_shutdown_args"

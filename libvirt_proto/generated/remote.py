@@ -432,6 +432,10 @@ class RemoteNonnullSecret(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    usageType: numbers of virSecretUsageType.
+    VIR_SECRET_USAGE_TYPE_ISCSI: since 1.0.4.
+    VIR_SECRET_USAGE_TYPE_TLS: since 2.3.0.
+    VIR_SECRET_USAGE_TYPE_VTPM: since 5.6.0.
     """
 
     xdr_name = "remote_nonnull_secret"
@@ -626,6 +630,75 @@ class RemoteError(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    code: numbers of virErrorNumber.
+    VIR_ERR_OPERATION_ABORTED: since 0.9.9.
+    VIR_ERR_AUTH_CANCELLED: since 0.9.10.
+    VIR_ERR_NO_DOMAIN_METADATA: since 0.9.10.
+    VIR_ERR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_ERR_OVERFLOW: since 0.9.11.
+    VIR_ERR_BLOCK_COPY_ACTIVE: since 0.9.12.
+    VIR_ERR_OPERATION_UNSUPPORTED: since 0.10.0.
+    VIR_ERR_SSH: since 0.10.0.
+    VIR_ERR_AGENT_UNRESPONSIVE: since 0.10.0.
+    VIR_ERR_RESOURCE_BUSY: since 1.0.0.
+    VIR_ERR_ACCESS_DENIED: since 1.1.0.
+    VIR_ERR_DBUS_SERVICE: since 1.1.1.
+    VIR_ERR_STORAGE_VOL_EXIST: since 1.1.4.
+    VIR_ERR_CPU_INCOMPATIBLE: since 1.2.6.
+    VIR_ERR_XML_INVALID_SCHEMA: since 1.2.12.
+    VIR_ERR_MIGRATE_FINISH_OK: since 1.2.18.
+    VIR_ERR_AUTH_UNAVAILABLE: since 1.3.3.
+    VIR_ERR_NO_SERVER: since 1.3.3.
+    VIR_ERR_NO_CLIENT: since 1.3.5.
+    VIR_ERR_AGENT_UNSYNCED: since 2.3.0.
+    VIR_ERR_LIBSSH: since 2.5.0.
+    VIR_ERR_DEVICE_MISSING: since 4.1.0.
+    VIR_ERR_INVALID_NWFILTER_BINDING: since 4.5.0.
+    VIR_ERR_NO_NWFILTER_BINDING: since 4.5.0.
+    VIR_ERR_INVALID_DOMAIN_CHECKPOINT: since 5.2.0.
+    VIR_ERR_NO_DOMAIN_CHECKPOINT: since 5.2.0.
+    VIR_ERR_NO_DOMAIN_BACKUP: since 5.2.0.
+    VIR_ERR_INVALID_NETWORK_PORT: since 5.5.0.
+    VIR_ERR_NETWORK_PORT_EXIST: since 5.5.0.
+    VIR_ERR_NO_NETWORK_PORT: since 5.5.0.
+    VIR_ERR_NO_HOSTNAME: since 6.1.0.
+    VIR_ERR_CHECKPOINT_INCONSISTENT: since 6.10.0.
+    VIR_ERR_MULTIPLE_DOMAINS: since 7.1.0.
+    VIR_ERR_NO_NETWORK_METADATA: since 9.7.0.
+    VIR_ERR_AGENT_COMMAND_TIMEOUT: since 11.2.0.
+    VIR_ERR_AGENT_COMMAND_FAILED: since 11.2.0.
+    VIR_ERR_INVALID_ENCR_KEY_SECRET: since 12.1.0.
+    domain: numbers of virErrorDomain.
+    VIR_FROM_CAPABILITIES: since 0.9.8.
+    VIR_FROM_URI: since 0.9.11.
+    VIR_FROM_AUTH: since 0.9.11.
+    VIR_FROM_DBUS: since 0.9.12.
+    VIR_FROM_PARALLELS: since 0.10.0.
+    VIR_FROM_DEVICE: since 0.10.0.
+    VIR_FROM_SSH: since 0.10.0.
+    VIR_FROM_LOCKSPACE: since 1.0.0.
+    VIR_FROM_INITCTL: since 1.0.1.
+    VIR_FROM_IDENTITY: since 1.0.4.
+    VIR_FROM_CGROUP: since 1.0.5.
+    VIR_FROM_ACCESS: since 1.1.0.
+    VIR_FROM_SYSTEMD: since 1.1.1.
+    VIR_FROM_BHYVE: since 1.2.2.
+    VIR_FROM_CRYPTO: since 1.2.3.
+    VIR_FROM_FIREWALL: since 1.2.4.
+    VIR_FROM_POLKIT: since 1.2.9.
+    VIR_FROM_THREAD: since 1.2.14.
+    VIR_FROM_ADMIN: since 1.2.17.
+    VIR_FROM_LOGGING: since 1.3.0.
+    VIR_FROM_XENXL: since 1.3.2.
+    VIR_FROM_PERF: since 1.3.3.
+    VIR_FROM_LIBSSH: since 2.5.0.
+    VIR_FROM_RESCTRL: since 3.7.0.
+    VIR_FROM_FIREWALLD: since 5.1.0.
+    VIR_FROM_DOMAIN_CHECKPOINT: since 5.2.0.
+    VIR_FROM_TPM: since 5.6.0.
+    VIR_FROM_BPF: since 5.10.0.
+    VIR_FROM_CH: since 7.5.0.
+    level: numbers of virErrorLevel.
     """
 
     xdr_name = "remote_error"
@@ -705,6 +778,10 @@ class RemoteVcpuInfo(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    state: numbers of virVcpuState.
+    cpu: numbers of virVcpuHostCpuState.
+    VIR_VCPU_INFO_CPU_UNAVAILABLE: since 6.10.0.
+    VIR_VCPU_INFO_CPU_OFFLINE: since 6.10.0.
     """
 
     xdr_name = "remote_vcpu_info"
@@ -750,6 +827,8 @@ class RemoteTypedParamValue(XdrUnion, frozen=True):
 
     Since: 0.9.7 or earlier.
     s: since 0.9.8.
+    type: numbers of virTypedParameterType.
+    VIR_TYPED_PARAM_STRING: since 0.9.8.
     """
 
     xdr_name = "remote_typed_param_value"
@@ -893,6 +972,7 @@ class RemoteDomainDiskError(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    error: numbers of virDomainDiskErrorCode.
     """
 
     xdr_name = "remote_domain_disk_error"
@@ -920,6 +1000,7 @@ class RemoteConnectOpenArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_open_args.
+    flags: numbers of virConnectFlags.
     """
 
     xdr_name = "remote_connect_open_args"
@@ -946,6 +1027,7 @@ class RemoteConnectSupportsFeatureArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_supports_feature_args.
+    feature: numbers of virDrvFeature.
     """
 
     xdr_name = "remote_connect_supports_feature_args"
@@ -1275,6 +1357,10 @@ class RemoteConnectGetDomainCapabilitiesArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.7.
+    flags: numbers of virConnectGetDomainCapabilitiesFlags.
+    VIR_CONNECT_GET_DOMAIN_CAPABILITIES_DISABLE_DEPRECATED_FEATURES: since 11.0.0.
+    VIR_CONNECT_GET_DOMAIN_CAPABILITIES_EXPAND_CPU_FEATURES: since 12.2.0.
+    VIR_CONNECT_GET_DOMAIN_CAPABILITIES_SUPPORTED_CPU_FEATURES: since 12.5.0.
     """
 
     xdr_name = "remote_connect_get_domain_capabilities_args"
@@ -1333,6 +1419,7 @@ class RemoteNodeGetCpuStatsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    cpuNum: numbers of virNodeGetCPUStatsAllCPUs.
     """
 
     xdr_name = "remote_node_get_cpu_stats_args"
@@ -1389,6 +1476,7 @@ class RemoteNodeGetMemoryStatsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    cellNum: numbers of virNodeGetMemoryStatsAllCells.
     """
 
     xdr_name = "remote_node_get_memory_stats_args"
@@ -1611,6 +1699,8 @@ class RemoteDomainGetSchedulerParametersFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
+    VIR_TYPED_PARAM_STRING_OKAY: since 0.9.8.
     """
 
     xdr_name = "remote_domain_get_scheduler_parameters_flags_args"
@@ -1689,6 +1779,7 @@ class RemoteDomainSetSchedulerParametersFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_scheduler_parameters_flags_args"
@@ -1719,6 +1810,7 @@ class RemoteDomainSetBlkioParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_blkio_parameters_args"
@@ -1749,6 +1841,8 @@ class RemoteDomainGetBlkioParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
+    VIR_TYPED_PARAM_STRING_OKAY: since 0.9.8.
     """
 
     xdr_name = "remote_domain_get_blkio_parameters_args"
@@ -1805,6 +1899,7 @@ class RemoteDomainSetMemoryParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_memory_parameters_args"
@@ -1835,6 +1930,8 @@ class RemoteDomainGetMemoryParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
+    VIR_TYPED_PARAM_STRING_OKAY: since 0.9.8.
     """
 
     xdr_name = "remote_domain_get_memory_parameters_args"
@@ -1892,6 +1989,10 @@ class RemoteDomainBlockResizeArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.8.
+    flags: numbers of virDomainBlockResizeFlags.
+    VIR_DOMAIN_BLOCK_RESIZE_BYTES: since 0.9.11.
+    VIR_DOMAIN_BLOCK_RESIZE_CAPACITY: since 10.0.0.
+    VIR_DOMAIN_BLOCK_RESIZE_EXTEND: since 12.3.0.
     """
 
     xdr_name = "remote_domain_block_resize_args"
@@ -1925,6 +2026,7 @@ class RemoteDomainSetNumaParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.9.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_numa_parameters_args"
@@ -1955,6 +2057,7 @@ class RemoteDomainGetNumaParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.9.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_get_numa_parameters_args"
@@ -2011,6 +2114,7 @@ class RemoteDomainSetPerfEventsArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.3.3.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_perf_events_args"
@@ -2040,6 +2144,7 @@ class RemoteDomainGetPerfEventsArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.3.3.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_get_perf_events_args"
@@ -2154,6 +2259,8 @@ class RemoteDomainBlockStatsFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virTypedParameterFlags.
+    VIR_TYPED_PARAM_STRING_OKAY: since 0.9.8.
     """
 
     xdr_name = "remote_domain_block_stats_flags_args"
@@ -2291,6 +2398,7 @@ class RemoteDomainSetInterfaceParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.9.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_interface_parameters_args"
@@ -2325,6 +2433,7 @@ class RemoteDomainGetInterfaceParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.9.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_get_interface_parameters_args"
@@ -2413,6 +2522,13 @@ class RemoteDomainMemoryStat(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    tag: numbers of virDomainMemoryStatTags.
+    VIR_DOMAIN_MEMORY_STAT_RSS: since 0.9.10.
+    VIR_DOMAIN_MEMORY_STAT_USABLE: since 2.1.0.
+    VIR_DOMAIN_MEMORY_STAT_LAST_UPDATE: since 2.1.0.
+    VIR_DOMAIN_MEMORY_STAT_DISK_CACHES: since 4.6.0.
+    VIR_DOMAIN_MEMORY_STAT_HUGETLB_PGALLOC: since 5.4.0.
+    VIR_DOMAIN_MEMORY_STAT_HUGETLB_PGFAIL: since 5.4.0.
     """
 
     xdr_name = "remote_domain_memory_stat"
@@ -2523,6 +2639,7 @@ class RemoteDomainMemoryPeekArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMemoryFlags.
     """
 
     xdr_name = "remote_domain_memory_peek_args"
@@ -2707,6 +2824,9 @@ class RemoteDomainCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainCreateFlags.
+    VIR_DOMAIN_START_VALIDATE: since 1.2.12.
+    VIR_DOMAIN_START_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_create_xml_args"
@@ -2755,6 +2875,9 @@ class RemoteDomainCreateXmlWithFilesArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.1.1.
+    flags: numbers of virDomainCreateFlags.
+    VIR_DOMAIN_START_VALIDATE: since 1.2.12.
+    VIR_DOMAIN_START_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_create_xml_with_files_args"
@@ -2981,6 +3104,7 @@ class RemoteDomainPmSuspendForDurationArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    target: numbers of virNodeSuspendTarget.
     """
 
     xdr_name = "remote_domain_pm_suspend_for_duration_args"
@@ -3061,6 +3185,13 @@ class RemoteDomainRebootArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainRebootFlagValues.
+    VIR_DOMAIN_REBOOT_DEFAULT: since 0.9.10.
+    VIR_DOMAIN_REBOOT_ACPI_POWER_BTN: since 0.9.10.
+    VIR_DOMAIN_REBOOT_GUEST_AGENT: since 0.9.10.
+    VIR_DOMAIN_REBOOT_INITCTL: since 1.0.1.
+    VIR_DOMAIN_REBOOT_SIGNAL: since 1.0.1.
+    VIR_DOMAIN_REBOOT_PARAVIRT: since 1.2.5.
     remote.domain_reboot: acl changed in 1.2.2, was domain:init_control.
     """
 
@@ -3136,6 +3267,10 @@ class RemoteDomainDestroyFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainDestroyFlagsValues.
+    VIR_DOMAIN_DESTROY_DEFAULT: since 0.9.10.
+    VIR_DOMAIN_DESTROY_GRACEFUL: since 0.9.10.
+    VIR_DOMAIN_DESTROY_REMOVE_LOGS: since 8.3.0.
     """
 
     xdr_name = "remote_domain_destroy_flags_args"
@@ -3303,6 +3438,7 @@ class RemoteDomainSetMemoryFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMemoryModFlags.
     """
 
     xdr_name = "remote_domain_set_memory_flags_args"
@@ -3333,6 +3469,7 @@ class RemoteDomainSetMemoryStatsPeriodArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.1.1.
+    flags: numbers of virDomainMemoryModFlags.
     """
 
     xdr_name = "remote_domain_set_memory_stats_period_args"
@@ -3387,6 +3524,8 @@ class RemoteDomainGetInfoRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    state: numbers of virDomainState.
+    VIR_DOMAIN_PMSUSPENDED: since 0.9.11.
     """
 
     xdr_name = "remote_domain_get_info_ret"
@@ -3450,6 +3589,8 @@ class RemoteDomainSaveFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSaveRestoreFlags.
+    VIR_DOMAIN_SAVE_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_save_flags_args"
@@ -3483,6 +3624,7 @@ class RemoteDomainSaveParamsArgs(XdrStruct, frozen=True):
     };
 
     Since: 8.4.0, by virDomainSaveParams of the public API.
+    flags: numbers of virDomainSaveRestoreFlags.
     """
 
     xdr_name = "remote_domain_save_params_args"
@@ -3535,6 +3677,8 @@ class RemoteDomainRestoreFlagsArgs(XdrStruct, frozen=True, rename={'from_': 'fro
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSaveRestoreFlags.
+    VIR_DOMAIN_SAVE_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_restore_flags_args"
@@ -3564,6 +3708,7 @@ class RemoteDomainRestoreParamsArgs(XdrStruct, frozen=True):
     };
 
     Since: 8.4.0, by virDomainRestoreParams of the public API.
+    flags: numbers of virDomainSaveRestoreFlags.
     """
 
     xdr_name = "remote_domain_restore_params_args"
@@ -3590,6 +3735,8 @@ class RemoteDomainSaveImageGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSaveImageXMLFlags.
+    VIR_DOMAIN_SAVE_IMAGE_XML_SECURE: since 5.1.0.
     remote.domain_save_image_get_xml_desc: acl changed in 1.2.12, was domain:read (also in 1.1.3.9, 1.2.9.2).
     remote.domain_save_image_get_xml_desc: acl changed in 5.5.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE.
     """
@@ -3641,6 +3788,8 @@ class RemoteDomainSaveImageDefineXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSaveRestoreFlags.
+    VIR_DOMAIN_SAVE_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_save_image_define_xml_args"
@@ -3671,6 +3820,8 @@ class RemoteDomainCoreDumpArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainCoreDumpFlags.
+    VIR_DUMP_MEMORY_ONLY: since 0.9.13.
     """
 
     xdr_name = "remote_domain_core_dump_args"
@@ -3702,6 +3853,9 @@ class RemoteDomainCoreDumpWithFormatArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.3.
+    dumpformat: numbers of virDomainCoreDumpFormat.
+    VIR_DOMAIN_CORE_DUMP_FORMAT_WIN_DMP: since 7.4.0.
+    flags: numbers of virDomainCoreDumpFlags.
     """
 
     xdr_name = "remote_domain_core_dump_with_format_args"
@@ -3786,6 +3940,8 @@ class RemoteDomainGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainXMLFlags.
+    VIR_DOMAIN_XML_MIGRATABLE: since 1.0.0.
     remote.domain_get_xml_desc: acl changed in 1.2.11, was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE (also in 1.1.3.7, 1.2.9.1).
     """
 
@@ -3838,6 +3994,19 @@ class RemoteDomainMigratePrepareArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare_args"
@@ -3901,6 +4070,19 @@ class RemoteDomainMigratePerformArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_perform_args"
@@ -3941,6 +4123,19 @@ class RemoteDomainMigrateFinishArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_finish_args"
@@ -3999,6 +4194,19 @@ class RemoteDomainMigratePrepare2Args(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare2_args"
@@ -4063,6 +4271,19 @@ class RemoteDomainMigrateFinish2Args(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_finish2_args"
@@ -4211,6 +4432,9 @@ class RemoteDomainCreateWithFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainCreateFlags.
+    VIR_DOMAIN_START_VALIDATE: since 1.2.12.
+    VIR_DOMAIN_START_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_create_with_flags_args"
@@ -4259,6 +4483,9 @@ class RemoteDomainCreateWithFilesArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.1.1.
+    flags: numbers of virDomainCreateFlags.
+    VIR_DOMAIN_START_VALIDATE: since 1.2.12.
+    VIR_DOMAIN_START_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_create_with_files_args"
@@ -4351,6 +4578,7 @@ class RemoteDomainDefineXmlFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.12.
+    flags: numbers of virDomainDefineFlags.
     """
 
     xdr_name = "remote_domain_define_xml_flags_args"
@@ -4421,6 +4649,12 @@ class RemoteDomainUndefineFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainUndefineFlagsValues.
+    VIR_DOMAIN_UNDEFINE_NVRAM: since 1.2.9.
+    VIR_DOMAIN_UNDEFINE_KEEP_NVRAM: since 2.3.0.
+    VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA: since 5.6.0.
+    VIR_DOMAIN_UNDEFINE_TPM: since 8.9.0.
+    VIR_DOMAIN_UNDEFINE_KEEP_TPM: since 8.9.0.
     """
 
     xdr_name = "remote_domain_undefine_flags_args"
@@ -4476,6 +4710,8 @@ class RemoteDomainSendKeyArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    codeset: numbers of virKeycodeSet.
+    VIR_KEYCODE_SET_QNUM: since 4.2.0.
     """
 
     xdr_name = "remote_domain_send_key_args"
@@ -4513,6 +4749,7 @@ class RemoteDomainSendProcessSignalArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.0.1.
+    signum: numbers of virDomainProcessSignal.
     """
 
     xdr_name = "remote_domain_send_process_signal_args"
@@ -4572,6 +4809,10 @@ class RemoteDomainSetVcpusFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainVcpuFlags.
+    VIR_DOMAIN_VCPU_GUEST: since 1.1.0.
+    VIR_DOMAIN_VCPU_HOTPLUGGABLE: since 2.4.0.
+    VIR_DOMAIN_VCPU_ASYNC_UNPLUG: since 12.4.0.
     remote.domain_set_vcpus_flags: acl changed in 1.2.2, was domain:write, domain:save:!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE, domain:save:VIR_DOMAIN_AFFECT_CONFIG.
     """
 
@@ -4602,6 +4843,10 @@ class RemoteDomainGetVcpusFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainVcpuFlags.
+    VIR_DOMAIN_VCPU_GUEST: since 1.1.0.
+    VIR_DOMAIN_VCPU_HOTPLUGGABLE: since 2.4.0.
+    VIR_DOMAIN_VCPU_ASYNC_UNPLUG: since 12.4.0.
     remote.domain_get_vcpus_flags: acl changed in 1.2.2, was domain:read.
     """
 
@@ -4683,6 +4928,7 @@ class RemoteDomainPinVcpuFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_pin_vcpu_flags_args"
@@ -4717,6 +4963,7 @@ class RemoteDomainGetVcpuPinInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_get_vcpu_pin_info_args"
@@ -4776,6 +5023,7 @@ class RemoteDomainPinEmulatorArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.0.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_pin_emulator_args"
@@ -4806,6 +5054,7 @@ class RemoteDomainGetEmulatorPinInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.0.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_get_emulator_pin_info_args"
@@ -4987,6 +5236,7 @@ class RemoteDomainGetIothreadInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.14.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_get_iothread_info_args"
@@ -5041,6 +5291,7 @@ class RemoteDomainPinIothreadArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.14.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_pin_iothread_args"
@@ -5074,6 +5325,7 @@ class RemoteDomainAddIothreadArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.15.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_add_iothread_args"
@@ -5104,6 +5356,7 @@ class RemoteDomainDelIothreadArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.15.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_del_iothread_args"
@@ -5135,6 +5388,7 @@ class RemoteDomainSetIothreadParamsArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.10.0, by virDomainSetIOThreadParams of the public API.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_set_iothread_params_args"
@@ -5316,6 +5570,7 @@ class RemoteDomainAttachDeviceFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainDeviceModifyFlags.
     """
 
     xdr_name = "remote_domain_attach_device_flags_args"
@@ -5372,6 +5627,7 @@ class RemoteDomainDetachDeviceFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainDeviceModifyFlags.
     """
 
     xdr_name = "remote_domain_detach_device_flags_args"
@@ -5402,6 +5658,7 @@ class RemoteDomainUpdateDeviceFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainDeviceModifyFlags.
     """
 
     xdr_name = "remote_domain_update_device_flags_args"
@@ -5432,6 +5689,7 @@ class RemoteDomainDetachDeviceAliasArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.4.0.
+    flags: numbers of virDomainDeviceModifyFlags.
     """
 
     xdr_name = "remote_domain_detach_device_alias_args"
@@ -5535,6 +5793,8 @@ class RemoteDomainSetMetadataArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    type: numbers of virDomainMetadataType.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_metadata_args"
@@ -5575,6 +5835,8 @@ class RemoteDomainGetMetadataArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    type: numbers of virDomainMetadataType.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_get_metadata_args"
@@ -5630,6 +5892,9 @@ class RemoteDomainBlockJobAbortArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainBlockJobAbortFlags.
+    VIR_DOMAIN_BLOCK_JOB_ABORT_ASYNC: since 0.9.12.
+    VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT: since 0.9.12.
     """
 
     xdr_name = "remote_domain_block_job_abort_args"
@@ -5660,6 +5925,8 @@ class RemoteDomainGetBlockJobInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainBlockJobInfoFlags.
+    VIR_DOMAIN_BLOCK_JOB_INFO_BANDWIDTH_BYTES: since 1.2.9.
     """
 
     xdr_name = "remote_domain_get_block_job_info_args"
@@ -5692,6 +5959,11 @@ class RemoteDomainGetBlockJobInfoRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    type: numbers of virDomainBlockJobType.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_COPY: since 0.9.12.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT: since 0.10.2.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT: since 1.2.6.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: since 6.0.0.
     """
 
     xdr_name = "remote_domain_get_block_job_info_ret"
@@ -5729,6 +6001,8 @@ class RemoteDomainBlockJobSetSpeedArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainBlockJobSetSpeedFlags.
+    VIR_DOMAIN_BLOCK_JOB_SPEED_BANDWIDTH_BYTES: since 1.2.9.
     """
 
     xdr_name = "remote_domain_block_job_set_speed_args"
@@ -5763,6 +6037,8 @@ class RemoteDomainBlockPullArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainBlockPullFlags.
+    VIR_DOMAIN_BLOCK_PULL_BANDWIDTH_BYTES: since 1.2.9.
     """
 
     xdr_name = "remote_domain_block_pull_args"
@@ -5798,6 +6074,14 @@ class RemoteDomainBlockRebaseArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    flags: numbers of virDomainBlockRebaseFlags.
+    VIR_DOMAIN_BLOCK_REBASE_SHALLOW: since 0.9.12.
+    VIR_DOMAIN_BLOCK_REBASE_REUSE_EXT: since 0.9.12.
+    VIR_DOMAIN_BLOCK_REBASE_COPY_RAW: since 0.9.12.
+    VIR_DOMAIN_BLOCK_REBASE_COPY: since 0.9.12.
+    VIR_DOMAIN_BLOCK_REBASE_RELATIVE: since 1.2.7.
+    VIR_DOMAIN_BLOCK_REBASE_COPY_DEV: since 1.2.9.
+    VIR_DOMAIN_BLOCK_REBASE_BANDWIDTH_BYTES: since 1.2.9.
     """
 
     xdr_name = "remote_domain_block_rebase_args"
@@ -5836,6 +6120,10 @@ class RemoteDomainBlockCopyArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.9.
+    flags: numbers of virDomainBlockCopyFlags.
+    VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB: since 3.5.0.
+    VIR_DOMAIN_BLOCK_COPY_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_DOMAIN_BLOCK_COPY_TARGET_ZEROED: since 12.2.0.
     """
 
     xdr_name = "remote_domain_block_copy_args"
@@ -5875,6 +6163,10 @@ class RemoteDomainBlockCommitArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virDomainBlockCommitFlags.
+    VIR_DOMAIN_BLOCK_COMMIT_ACTIVE: since 1.2.6.
+    VIR_DOMAIN_BLOCK_COMMIT_RELATIVE: since 1.2.7.
+    VIR_DOMAIN_BLOCK_COMMIT_BANDWIDTH_BYTES: since 1.2.9.
     """
 
     xdr_name = "remote_domain_block_commit_args"
@@ -5915,6 +6207,7 @@ class RemoteDomainSetBlockIoTuneArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.8.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_block_io_tune_args"
@@ -5949,6 +6242,7 @@ class RemoteDomainGetBlockIoTuneArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.8.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_get_block_io_tune_args"
@@ -6009,6 +6303,7 @@ class RemoteDomainSetThrottleGroupArgs(XdrStruct, frozen=True):
     };
 
     Since: 11.2.0.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_throttle_group_args"
@@ -6042,6 +6337,7 @@ class RemoteDomainDelThrottleGroupArgs(XdrStruct, frozen=True):
     };
 
     Since: 11.2.0.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_del_throttle_group_args"
@@ -6074,6 +6370,7 @@ class RemoteDomainGetCpuStatsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    flags: numbers of virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_get_cpu_stats_args"
@@ -6135,6 +6432,9 @@ class RemoteDomainGetHostnameArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.0.
+    flags: numbers of virDomainGetHostnameFlags.
+    VIR_DOMAIN_GET_HOSTNAME_LEASE: since 6.1.0.
+    VIR_DOMAIN_GET_HOSTNAME_AGENT: since 6.1.0.
     remote.domain_get_hostname: acl changed in 5.3.0 (derived), was domain:read.
     """
 
@@ -6454,6 +6754,7 @@ class RemoteNetworkCreateXmlFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 7.8.0, by virNetworkCreateXMLFlags of the public API.
+    flags: numbers of virNetworkCreateFlags.
     """
 
     xdr_name = "remote_network_create_xml_flags_args"
@@ -6546,6 +6847,7 @@ class RemoteNetworkDefineXmlFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 7.7.0, by virNetworkDefineXMLFlags of the public API.
+    flags: numbers of virNetworkDefineFlags.
     """
 
     xdr_name = "remote_network_define_xml_flags_args"
@@ -6620,6 +6922,7 @@ class RemoteNetworkUpdateArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virNetworkUpdateFlags.
     """
 
     xdr_name = "remote_network_update_args"
@@ -6702,6 +7005,8 @@ class RemoteNetworkGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virNetworkXMLFlags.
+    VIR_NETWORK_XML_INACTIVE: since 0.9.10.
     """
 
     xdr_name = "remote_network_get_xml_desc_args"
@@ -7065,6 +7370,7 @@ class RemoteNwfilterDefineXmlFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 7.7.0, by virNWFilterDefineXMLFlags of the public API.
+    flags: numbers of virNWFilterDefineFlags.
     """
 
     xdr_name = "remote_nwfilter_define_xml_flags_args"
@@ -7410,6 +7716,7 @@ class RemoteInterfaceGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virInterfaceXMLFlags.
     """
 
     xdr_name = "remote_interface_get_xml_desc_args"
@@ -7458,6 +7765,8 @@ class RemoteInterfaceDefineXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virInterfaceDefineFlags.
+    VIR_INTERFACE_DEFINE_VALIDATE: since 7.7.0.
     """
 
     xdr_name = "remote_interface_define_xml_args"
@@ -8196,6 +8505,11 @@ class RemoteStoragePoolCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStoragePoolCreateFlags.
+    VIR_STORAGE_POOL_CREATE_NORMAL: since 1.3.1.
+    VIR_STORAGE_POOL_CREATE_WITH_BUILD: since 1.3.1.
+    VIR_STORAGE_POOL_CREATE_WITH_BUILD_OVERWRITE: since 1.3.1.
+    VIR_STORAGE_POOL_CREATE_WITH_BUILD_NO_OVERWRITE: since 1.3.1.
     """
 
     xdr_name = "remote_storage_pool_create_xml_args"
@@ -8244,6 +8558,8 @@ class RemoteStoragePoolDefineXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStoragePoolDefineFlags.
+    VIR_STORAGE_POOL_DEFINE_VALIDATE: since 7.7.0.
     """
 
     xdr_name = "remote_storage_pool_define_xml_args"
@@ -8292,6 +8608,7 @@ class RemoteStoragePoolBuildArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStoragePoolBuildFlags.
     """
 
     xdr_name = "remote_storage_pool_build_args"
@@ -8340,6 +8657,11 @@ class RemoteStoragePoolCreateArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStoragePoolCreateFlags.
+    VIR_STORAGE_POOL_CREATE_NORMAL: since 1.3.1.
+    VIR_STORAGE_POOL_CREATE_WITH_BUILD: since 1.3.1.
+    VIR_STORAGE_POOL_CREATE_WITH_BUILD_OVERWRITE: since 1.3.1.
+    VIR_STORAGE_POOL_CREATE_WITH_BUILD_NO_OVERWRITE: since 1.3.1.
     """
 
     xdr_name = "remote_storage_pool_create_args"
@@ -8388,6 +8710,7 @@ class RemoteStoragePoolDeleteArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStoragePoolDeleteFlags.
     """
 
     xdr_name = "remote_storage_pool_delete_args"
@@ -8440,6 +8763,8 @@ class RemoteStoragePoolGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStorageXMLFlags.
+    VIR_STORAGE_XML_INACTIVE: since 0.9.13.
     """
 
     xdr_name = "remote_storage_pool_get_xml_desc_args"
@@ -8512,6 +8837,7 @@ class RemoteStoragePoolGetInfoRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    state: numbers of virStoragePoolState.
     """
 
     xdr_name = "remote_storage_pool_get_info_ret"
@@ -8843,6 +9169,10 @@ class RemoteStorageVolCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStorageVolCreateFlags.
+    VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA: since 1.0.1.
+    VIR_STORAGE_VOL_CREATE_REFLINK: since 1.2.13.
+    VIR_STORAGE_VOL_CREATE_VALIDATE: since 8.10.0.
     """
 
     xdr_name = "remote_storage_vol_create_xml_args"
@@ -8896,6 +9226,10 @@ class RemoteStorageVolCreateXmlFromArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStorageVolCreateFlags.
+    VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA: since 1.0.1.
+    VIR_STORAGE_VOL_CREATE_REFLINK: since 1.2.13.
+    VIR_STORAGE_VOL_CREATE_VALIDATE: since 8.10.0.
     """
 
     xdr_name = "remote_storage_vol_create_xml_from_args"
@@ -8950,6 +9284,8 @@ class RemoteStorageVolDeleteArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStorageVolDeleteFlags.
+    VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS: since 1.2.21.
     """
 
     xdr_name = "remote_storage_vol_delete_args"
@@ -9003,6 +9339,8 @@ class RemoteStorageVolWipePatternArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    algorithm: numbers of virStorageVolWipeAlgorithm.
+    VIR_STORAGE_VOL_WIPE_ALG_TRIM: since 1.3.2.
     """
 
     xdr_name = "remote_storage_vol_wipe_pattern_args"
@@ -9103,6 +9441,10 @@ class RemoteStorageVolGetInfoRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    type: numbers of virStorageVolType.
+    VIR_STORAGE_VOL_NETWORK: since 0.9.13.
+    VIR_STORAGE_VOL_NETDIR: since 1.2.0.
+    VIR_STORAGE_VOL_PLOOP: since 1.3.4.
     """
 
     xdr_name = "remote_storage_vol_get_info_ret"
@@ -9132,6 +9474,7 @@ class RemoteStorageVolGetInfoFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.0.0.
+    flags: numbers of virStorageVolInfoFlags.
     """
 
     xdr_name = "remote_storage_vol_get_info_flags_args"
@@ -9159,6 +9502,7 @@ class RemoteStorageVolGetInfoFlagsRet(XdrStruct, frozen=True):
     };
 
     Since: 3.0.0.
+    type: numbers of virStorageVolType.
     """
 
     xdr_name = "remote_storage_vol_get_info_flags_ret"
@@ -9233,6 +9577,7 @@ class RemoteStorageVolResizeArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    flags: numbers of virStorageVolResizeFlags.
     """
 
     xdr_name = "remote_storage_vol_resize_args"
@@ -9458,6 +9803,8 @@ class RemoteNodeDeviceGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virNodeDeviceXMLFlags.
+    VIR_NODE_DEVICE_XML_INACTIVE: since 10.1.0.
     """
 
     xdr_name = "remote_node_device_get_xml_desc_args"
@@ -9743,6 +10090,8 @@ class RemoteNodeDeviceCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virNodeDeviceCreateXMLFlags.
+    VIR_NODE_DEVICE_CREATE_XML_VALIDATE: since 8.10.0.
     """
 
     xdr_name = "remote_node_device_create_xml_args"
@@ -9813,6 +10162,8 @@ class RemoteNodeDeviceDefineXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 7.3.0, by virNodeDeviceDefineXML of the public API.
+    flags: numbers of virNodeDeviceDefineXMLFlags.
+    VIR_NODE_DEVICE_DEFINE_XML_VALIDATE: since 8.10.0.
     remote.node_device_define_xml: acl changed in 10.1.0, was node_device:write.
     """
 
@@ -10073,6 +10424,7 @@ class RemoteNodeDeviceUpdateArgs(XdrStruct, frozen=True):
     };
 
     Since: 10.1.0.
+    flags: numbers of virNodeDeviceUpdateFlags.
     """
 
     xdr_name = "remote_node_device_update_args"
@@ -10150,6 +10502,32 @@ class RemoteDomainEventLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    event: numbers of virDomainEventType.
+    VIR_DOMAIN_EVENT_SHUTDOWN: since 0.9.8.
+    VIR_DOMAIN_EVENT_PMSUSPENDED: since 0.10.2.
+    VIR_DOMAIN_EVENT_CRASHED: since 1.1.1.
+    detail: numbers of virDomainEventDefinedDetailType, virDomainEventUndefinedDetailType, virDomainEventStartedDetailType, virDomainEventSuspendedDetailType, virDomainEventResumedDetailType, virDomainEventStoppedDetailType, virDomainEventShutdownDetailType, virDomainEventPMSuspendedDetailType, virDomainEventCrashedDetailType.
+    VIR_DOMAIN_EVENT_DEFINED_RENAMED: since 1.2.19.
+    VIR_DOMAIN_EVENT_DEFINED_FROM_SNAPSHOT: since 1.3.3.
+    VIR_DOMAIN_EVENT_UNDEFINED_RENAMED: since 1.2.19.
+    VIR_DOMAIN_EVENT_UNDEFINED_MIGRATED: since 12.9.0.
+    VIR_DOMAIN_EVENT_STARTED_WAKEUP: since 0.9.11.
+    VIR_DOMAIN_EVENT_STARTED_RECREATED: since 11.6.0.
+    VIR_DOMAIN_EVENT_SUSPENDED_API_ERROR: since 1.0.1.
+    VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY: since 1.3.3.
+    VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY_FAILED: since 1.3.3.
+    VIR_DOMAIN_EVENT_SUSPENDED_GUEST_SHUTDOWN: since 11.10.0.
+    VIR_DOMAIN_EVENT_RESUMED_POSTCOPY: since 1.3.3.
+    VIR_DOMAIN_EVENT_RESUMED_POSTCOPY_FAILED: since 8.5.0.
+    VIR_DOMAIN_EVENT_STOPPED_RECREATED: since 11.6.0.
+    VIR_DOMAIN_EVENT_SHUTDOWN_FINISHED: since 0.9.8.
+    VIR_DOMAIN_EVENT_SHUTDOWN_GUEST: since 3.4.0.
+    VIR_DOMAIN_EVENT_SHUTDOWN_HOST: since 3.4.0.
+    VIR_DOMAIN_EVENT_SHUTDOWN_GUEST_RESET: since 12.9.0.
+    VIR_DOMAIN_EVENT_PMSUSPENDED_MEMORY: since 0.10.2.
+    VIR_DOMAIN_EVENT_PMSUSPENDED_DISK: since 1.0.0.
+    VIR_DOMAIN_EVENT_CRASHED_PANICKED: since 1.1.1.
+    VIR_DOMAIN_EVENT_CRASHED_CRASHLOADED: since 6.1.0.
     """
 
     xdr_name = "remote_domain_event_lifecycle_msg"
@@ -10428,6 +10806,8 @@ class RemoteSecretDefineXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virSecretDefineFlags.
+    VIR_SECRET_DEFINE_VALIDATE: since 7.7.0.
     """
 
     xdr_name = "remote_secret_define_xml_args"
@@ -10624,6 +11004,10 @@ class RemoteSecretLookupByUsageArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    usageType: numbers of virSecretUsageType.
+    VIR_SECRET_USAGE_TYPE_ISCSI: since 1.0.4.
+    VIR_SECRET_USAGE_TYPE_TLS: since 2.3.0.
+    VIR_SECRET_USAGE_TYPE_VTPM: since 5.6.0.
     """
 
     xdr_name = "remote_secret_lookup_by_usage_args"
@@ -10675,6 +11059,19 @@ class RemoteDomainMigratePrepareTunnelArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare_tunnel_args"
@@ -11083,6 +11480,9 @@ class RemoteConnectCompareCpuArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_cpu_compare_args.
+    flags: numbers of virConnectCompareCPUFlags.
+    VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE: since 1.2.6.
+    VIR_CONNECT_COMPARE_CPU_VALIDATE_XML: since 6.9.0.
     """
 
     xdr_name = "remote_connect_compare_cpu_args"
@@ -11109,6 +11509,7 @@ class RemoteConnectCompareCpuRet(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_cpu_compare_ret.
+    result: numbers of virCPUCompareResult.
     """
 
     xdr_name = "remote_connect_compare_cpu_ret"
@@ -11133,6 +11534,10 @@ class RemoteConnectBaselineCpuArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_cpu_baseline_args.
+    flags: numbers of virConnectBaselineCPUFlags.
+    VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES: since 1.1.2.
+    VIR_CONNECT_BASELINE_CPU_MIGRATABLE: since 1.2.14.
+    VIR_CONNECT_BASELINE_CPU_IGNORE_HOST: since 11.6.0.
     """
 
     xdr_name = "remote_connect_baseline_cpu_args"
@@ -11214,6 +11619,7 @@ class RemoteDomainGetJobInfoRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    type: numbers of virDomainJobType.
     """
 
     xdr_name = "remote_domain_get_job_info_ret"
@@ -11270,6 +11676,9 @@ class RemoteDomainGetJobStatsArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.0.3.
+    flags: numbers of virDomainGetJobStatsFlags.
+    VIR_DOMAIN_JOB_STATS_COMPLETED: since 1.2.9.
+    VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED: since 6.0.0.
     """
 
     xdr_name = "remote_domain_get_job_stats_args"
@@ -11297,6 +11706,7 @@ class RemoteDomainGetJobStatsRet(XdrStruct, frozen=True):
 
     Since: 1.0.3.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    type: numbers of virDomainJobType.
     """
 
     xdr_name = "remote_domain_get_job_stats_ret"
@@ -11345,6 +11755,7 @@ class RemoteDomainAbortJobFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 8.5.0, by virDomainAbortJobFlags of the public API.
+    flags: numbers of virDomainAbortJobFlagsValues.
     """
 
     xdr_name = "remote_domain_abort_job_flags_args"
@@ -11528,6 +11939,8 @@ class RemoteDomainMigrateSetMaxSpeedArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMigrateMaxSpeedFlags.
+    VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY: since 5.1.0.
     """
 
     xdr_name = "remote_domain_migrate_set_max_speed_args"
@@ -11557,6 +11970,8 @@ class RemoteDomainMigrateGetMaxSpeedArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMigrateMaxSpeedFlags.
+    VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY: since 5.1.0.
     """
 
     xdr_name = "remote_domain_migrate_get_max_speed_args"
@@ -11605,6 +12020,27 @@ class RemoteConnectDomainEventRegisterAnyArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_domain_events_register_any_args.
+    eventID: numbers of virDomainEventID.
+    VIR_DOMAIN_EVENT_ID_TRAY_CHANGE: since 0.9.11.
+    VIR_DOMAIN_EVENT_ID_PMWAKEUP: since 0.9.11.
+    VIR_DOMAIN_EVENT_ID_PMSUSPEND: since 0.9.11.
+    VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE: since 0.10.0.
+    VIR_DOMAIN_EVENT_ID_PMSUSPEND_DISK: since 1.0.0.
+    VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED: since 1.1.1.
+    VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2: since 1.2.6.
+    VIR_DOMAIN_EVENT_ID_TUNABLE: since 1.2.9.
+    VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE: since 1.2.11.
+    VIR_DOMAIN_EVENT_ID_DEVICE_ADDED: since 1.2.15.
+    VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION: since 1.3.2.
+    VIR_DOMAIN_EVENT_ID_JOB_COMPLETED: since 1.3.3.
+    VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED: since 1.3.4.
+    VIR_DOMAIN_EVENT_ID_METADATA_CHANGE: since 3.0.0.
+    VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD: since 3.2.0.
+    VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE: since 6.9.0.
+    VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE: since 7.9.0.
+    VIR_DOMAIN_EVENT_ID_NIC_MAC_CHANGE: since 11.2.0.
+    VIR_DOMAIN_EVENT_ID_VCPU_REMOVED: since 12.4.0.
+    VIR_DOMAIN_EVENT_ID_CHANNEL_LIFECYCLE: since 12.4.0.
     remote.connect_domain_event_register_any: acl changed in 1.2.1, was connect:read (also in 1.1.3.3).
     """
 
@@ -11629,6 +12065,27 @@ class RemoteConnectDomainEventDeregisterAnyArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_domain_events_deregister_any_args.
+    eventID: numbers of virDomainEventID.
+    VIR_DOMAIN_EVENT_ID_TRAY_CHANGE: since 0.9.11.
+    VIR_DOMAIN_EVENT_ID_PMWAKEUP: since 0.9.11.
+    VIR_DOMAIN_EVENT_ID_PMSUSPEND: since 0.9.11.
+    VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE: since 0.10.0.
+    VIR_DOMAIN_EVENT_ID_PMSUSPEND_DISK: since 1.0.0.
+    VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED: since 1.1.1.
+    VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2: since 1.2.6.
+    VIR_DOMAIN_EVENT_ID_TUNABLE: since 1.2.9.
+    VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE: since 1.2.11.
+    VIR_DOMAIN_EVENT_ID_DEVICE_ADDED: since 1.2.15.
+    VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION: since 1.3.2.
+    VIR_DOMAIN_EVENT_ID_JOB_COMPLETED: since 1.3.3.
+    VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED: since 1.3.4.
+    VIR_DOMAIN_EVENT_ID_METADATA_CHANGE: since 3.0.0.
+    VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD: since 3.2.0.
+    VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE: since 6.9.0.
+    VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE: since 7.9.0.
+    VIR_DOMAIN_EVENT_ID_NIC_MAC_CHANGE: since 11.2.0.
+    VIR_DOMAIN_EVENT_ID_VCPU_REMOVED: since 12.4.0.
+    VIR_DOMAIN_EVENT_ID_CHANNEL_LIFECYCLE: since 12.4.0.
     """
 
     xdr_name = "remote_connect_domain_event_deregister_any_args"
@@ -11652,6 +12109,21 @@ class RemoteConnectDomainEventCallbackRegisterAnyArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.2.
+    eventID: numbers of virDomainEventID.
+    VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2: since 1.2.6.
+    VIR_DOMAIN_EVENT_ID_TUNABLE: since 1.2.9.
+    VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE: since 1.2.11.
+    VIR_DOMAIN_EVENT_ID_DEVICE_ADDED: since 1.2.15.
+    VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION: since 1.3.2.
+    VIR_DOMAIN_EVENT_ID_JOB_COMPLETED: since 1.3.3.
+    VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED: since 1.3.4.
+    VIR_DOMAIN_EVENT_ID_METADATA_CHANGE: since 3.0.0.
+    VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD: since 3.2.0.
+    VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE: since 6.9.0.
+    VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE: since 7.9.0.
+    VIR_DOMAIN_EVENT_ID_NIC_MAC_CHANGE: since 11.2.0.
+    VIR_DOMAIN_EVENT_ID_VCPU_REMOVED: since 12.4.0.
+    VIR_DOMAIN_EVENT_ID_CHANNEL_LIFECYCLE: since 12.4.0.
     """
 
     xdr_name = "remote_connect_domain_event_callback_register_any_args"
@@ -11822,6 +12294,8 @@ class RemoteDomainEventWatchdogMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    action: numbers of virDomainEventWatchdogAction.
+    VIR_DOMAIN_EVENT_WATCHDOG_INJECTNMI: since 1.2.17.
     """
 
     xdr_name = "remote_domain_event_watchdog_msg"
@@ -11876,6 +12350,7 @@ class RemoteDomainEventIoErrorMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    action: numbers of virDomainEventIOErrorAction.
     """
 
     xdr_name = "remote_domain_event_io_error_msg"
@@ -11937,6 +12412,7 @@ class RemoteDomainEventIoErrorReasonMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    action: numbers of virDomainEventIOErrorAction.
     """
 
     xdr_name = "remote_domain_event_io_error_reason_msg"
@@ -11999,6 +12475,7 @@ class RemoteDomainEventGraphicsAddress(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    family: numbers of virDomainEventGraphicsAddressType.
     """
 
     xdr_name = "remote_domain_event_graphics_address"
@@ -12058,6 +12535,7 @@ class RemoteDomainEventGraphicsMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    phase: numbers of virDomainEventGraphicsPhase.
     """
 
     xdr_name = "remote_domain_event_graphics_msg"
@@ -12124,6 +12602,14 @@ class RemoteDomainEventBlockJobMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    type: numbers of virDomainBlockJobType.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_COPY: since 0.9.12.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT: since 0.10.2.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT: since 1.2.6.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: since 6.0.0.
+    status: numbers of virConnectDomainEventBlockJobStatus.
+    VIR_DOMAIN_BLOCK_JOB_CANCELED: since 0.9.12.
+    VIR_DOMAIN_BLOCK_JOB_READY: since 1.0.0.
     """
 
     xdr_name = "remote_domain_event_block_job_msg"
@@ -12185,6 +12671,8 @@ class RemoteDomainEventDiskChangeMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    reason: numbers of virConnectDomainEventDiskChangeReason.
+    VIR_DOMAIN_EVENT_DISK_DROP_MISSING_ON_START: since 1.1.2.
     """
 
     xdr_name = "remote_domain_event_disk_change_msg"
@@ -12247,6 +12735,7 @@ class RemoteDomainEventTrayChangeMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.11.
+    reason: numbers of virDomainEventTrayChangeReason.
     """
 
     xdr_name = "remote_domain_event_tray_change_msg"
@@ -12510,6 +12999,8 @@ class RemoteDomainManagedSaveArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSaveRestoreFlags.
+    VIR_DOMAIN_SAVE_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_managed_save_args"
@@ -12610,6 +13101,8 @@ class RemoteDomainManagedSaveGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.7.0.
+    flags: numbers of virDomainSaveImageXMLFlags.
+    VIR_DOMAIN_SAVE_IMAGE_XML_SECURE: since 5.1.0.
     remote.domain_managed_save_get_xml_desc: acl changed in 5.1.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE.
     """
 
@@ -12660,6 +13153,8 @@ class RemoteDomainManagedSaveDefineXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.7.0.
+    flags: numbers of virDomainSaveRestoreFlags.
+    VIR_DOMAIN_SAVE_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_managed_save_define_xml_args"
@@ -12690,6 +13185,12 @@ class RemoteDomainSnapshotCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotCreateFlags.
+    VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT: since 0.9.10.
+    VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE: since 0.9.10.
+    VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC: since 0.9.11.
+    VIR_DOMAIN_SNAPSHOT_CREATE_LIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_CREATE_VALIDATE: since 5.6.0.
     remote.domain_snapshot_create_xml: acl changed in 1.2.2, was domain:snapshot.
     remote.domain_snapshot_create_xml: acl changed in 1.2.5, was domain:snapshot, domain:write:VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE.
     """
@@ -12743,6 +13244,8 @@ class RemoteDomainSnapshotGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotXMLFlags.
+    VIR_DOMAIN_SNAPSHOT_XML_SECURE: since 5.1.0.
     remote.domain_snapshot_get_xml_desc: acl changed in 1.2.12, was domain:read (also in 1.1.3.9, 1.2.9.2).
     remote.domain_snapshot_get_xml_desc: acl changed in 5.1.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE.
     """
@@ -12793,6 +13296,15 @@ class RemoteDomainSnapshotNumArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotListFlags.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_LEAVES: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_METADATA: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL: since 5.2.0.
     """
 
     xdr_name = "remote_domain_snapshot_num_args"
@@ -12842,6 +13354,15 @@ class RemoteDomainSnapshotListNamesArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotListFlags.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_LEAVES: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_METADATA: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL: since 5.2.0.
     """
 
     xdr_name = "remote_domain_snapshot_list_names_args"
@@ -12894,6 +13415,13 @@ class RemoteDomainListAllSnapshotsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.13.
+    flags: numbers of virDomainSnapshotListFlags.
+    VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL: since 5.2.0.
     """
 
     xdr_name = "remote_domain_list_all_snapshots_args"
@@ -12950,6 +13478,15 @@ class RemoteDomainSnapshotNumChildrenArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotListFlags.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_LEAVES: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_METADATA: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL: since 5.2.0.
     """
 
     xdr_name = "remote_domain_snapshot_num_children_args"
@@ -12999,6 +13536,15 @@ class RemoteDomainSnapshotListChildrenNamesArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotListFlags.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_LEAVES: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_METADATA: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL: since 5.2.0.
     """
 
     xdr_name = "remote_domain_snapshot_list_children_names_args"
@@ -13051,6 +13597,13 @@ class RemoteDomainSnapshotListAllChildrenArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.13.
+    flags: numbers of virDomainSnapshotListFlags.
+    VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL: since 5.2.0.
     """
 
     xdr_name = "remote_domain_snapshot_list_all_children_args"
@@ -13399,6 +13952,8 @@ class RemoteDomainRevertToSnapshotArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotRevertFlags.
+    VIR_DOMAIN_SNAPSHOT_REVERT_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_revert_to_snapshot_args"
@@ -13425,6 +13980,7 @@ class RemoteDomainSnapshotDeleteArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotDeleteFlags.
     """
 
     xdr_name = "remote_domain_snapshot_delete_args"
@@ -13452,6 +14008,9 @@ class RemoteDomainOpenConsoleArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainConsoleFlags.
+    VIR_DOMAIN_CONSOLE_FORCE: since 0.9.11.
+    VIR_DOMAIN_CONSOLE_SAFE: since 0.9.11.
     """
 
     xdr_name = "remote_domain_open_console_args"
@@ -13482,6 +14041,7 @@ class RemoteDomainOpenChannelArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.0.2.
+    flags: numbers of virDomainChannelFlags.
     """
 
     xdr_name = "remote_domain_open_channel_args"
@@ -13513,6 +14073,8 @@ class RemoteStorageVolUploadArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStorageVolUploadFlags.
+    VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM: since 3.4.0.
     remote.storage_vol_upload: sparseflag changed in 3.4.0, was nothing.
     """
 
@@ -13548,6 +14110,8 @@ class RemoteStorageVolDownloadArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStorageVolDownloadFlags.
+    VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM: since 3.4.0.
     remote.storage_vol_download: sparseflag changed in 3.4.0, was nothing.
     """
 
@@ -13607,6 +14171,22 @@ class RemoteDomainGetStateRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    state: numbers of virDomainState.
+    VIR_DOMAIN_PMSUSPENDED: since 0.9.11.
+    reason: numbers of virDomainNostateReason, virDomainRunningReason, virDomainBlockedReason, virDomainPausedReason, virDomainShutdownReason, virDomainShutoffReason, virDomainCrashedReason, virDomainPMSuspendedReason.
+    VIR_DOMAIN_RUNNING_WAKEUP: since 0.9.11.
+    VIR_DOMAIN_RUNNING_CRASHED: since 1.1.1.
+    VIR_DOMAIN_RUNNING_POSTCOPY: since 1.3.3.
+    VIR_DOMAIN_RUNNING_POSTCOPY_FAILED: since 8.5.0.
+    VIR_DOMAIN_PAUSED_SNAPSHOT: since 1.0.1.
+    VIR_DOMAIN_PAUSED_CRASHED: since 1.1.1.
+    VIR_DOMAIN_PAUSED_STARTING_UP: since 1.2.14.
+    VIR_DOMAIN_PAUSED_POSTCOPY: since 1.3.3.
+    VIR_DOMAIN_PAUSED_POSTCOPY_FAILED: since 1.3.3.
+    VIR_DOMAIN_PAUSED_API_ERROR: since 9.2.0.
+    VIR_DOMAIN_SHUTOFF_DAEMON: since 4.10.0.
+    VIR_DOMAIN_CRASHED_PANICKED: since 1.1.1.
+    VIR_DOMAIN_PMSUSPENDED_UNKNOWN: since 0.9.11.
     """
 
     xdr_name = "remote_domain_get_state_ret"
@@ -13637,6 +14217,19 @@ class RemoteDomainMigrateBegin3Args(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_begin3_args"
@@ -13703,6 +14296,19 @@ class RemoteDomainMigratePrepare3Args(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare3_args"
@@ -13771,6 +14377,19 @@ class RemoteDomainMigratePrepareTunnel3Args(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare_tunnel3_args"
@@ -13835,6 +14454,19 @@ class RemoteDomainMigratePerform3Args(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_perform3_args"
@@ -13905,6 +14537,19 @@ class RemoteDomainMigrateFinish3Args(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_finish3_args"
@@ -13971,6 +14616,19 @@ class RemoteDomainMigrateConfirm3Args(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_confirm3_args"
@@ -14078,6 +14736,12 @@ class RemoteDomainGetControlInfoRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    state: numbers of virDomainControlState.
+    details: numbers of virDomainControlErrorReason.
+    VIR_DOMAIN_CONTROL_ERROR_REASON_NONE: since 1.2.14.
+    VIR_DOMAIN_CONTROL_ERROR_REASON_UNKNOWN: since 1.2.14.
+    VIR_DOMAIN_CONTROL_ERROR_REASON_MONITOR: since 1.2.14.
+    VIR_DOMAIN_CONTROL_ERROR_REASON_INTERNAL: since 1.2.14.
     """
 
     xdr_name = "remote_domain_get_control_info_ret"
@@ -14108,6 +14772,7 @@ class RemoteDomainOpenGraphicsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainOpenGraphicsFlags.
     """
 
     xdr_name = "remote_domain_open_graphics_args"
@@ -14138,6 +14803,7 @@ class RemoteDomainOpenGraphicsFdArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.8.
+    flags: numbers of virDomainOpenGraphicsFlags.
     """
 
     xdr_name = "remote_domain_open_graphics_fd_args"
@@ -14168,6 +14834,7 @@ class RemoteNodeSuspendForDurationArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.8.
+    target: numbers of virNodeSuspendTarget.
     """
 
     xdr_name = "remote_node_suspend_for_duration_args"
@@ -14197,6 +14864,10 @@ class RemoteDomainShutdownFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    flags: numbers of virDomainShutdownFlagValues.
+    VIR_DOMAIN_SHUTDOWN_INITCTL: since 1.0.1.
+    VIR_DOMAIN_SHUTDOWN_SIGNAL: since 1.0.1.
+    VIR_DOMAIN_SHUTDOWN_PARAVIRT: since 1.2.5.
     remote.domain_shutdown_flags: acl changed in 1.2.2, was domain:init_control.
     """
 
@@ -14280,6 +14951,9 @@ class RemoteConnectListAllDomainsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.13.
+    flags: numbers of virConnectListAllDomainsFlags.
+    VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT: since 5.6.0.
+    VIR_CONNECT_LIST_DOMAINS_NO_CHECKPOINT: since 5.6.0.
     """
 
     xdr_name = "remote_connect_list_all_domains_args"
@@ -14333,6 +15007,11 @@ class RemoteConnectListAllStoragePoolsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virConnectListAllStoragePoolsFlags.
+    VIR_CONNECT_LIST_STORAGE_POOLS_GLUSTER: since 1.2.1.
+    VIR_CONNECT_LIST_STORAGE_POOLS_ZFS: since 1.2.8.
+    VIR_CONNECT_LIST_STORAGE_POOLS_VSTORAGE: since 3.1.0.
+    VIR_CONNECT_LIST_STORAGE_POOLS_ISCSI_DIRECT: since 5.6.0.
     """
 
     xdr_name = "remote_connect_list_all_storage_pools_args"
@@ -14443,6 +15122,7 @@ class RemoteConnectListAllNetworksArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virConnectListAllNetworksFlags.
     """
 
     xdr_name = "remote_connect_list_all_networks_args"
@@ -14496,6 +15176,7 @@ class RemoteConnectListAllInterfacesArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virConnectListAllInterfacesFlags.
     """
 
     xdr_name = "remote_connect_list_all_interfaces_args"
@@ -14549,6 +15230,26 @@ class RemoteConnectListAllNodeDevicesArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virConnectListAllNodeDeviceFlags.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_FC_HOST: since 1.0.4.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_VPORTS: since 1.0.4.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_SCSI_GENERIC: since 1.1.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_DRM: since 3.1.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_MDEV_TYPES: since 3.4.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_MDEV: since 3.4.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_CCW_DEV: since 3.4.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_CSS_DEV: since 6.8.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_VDPA: since 6.9.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_AP_CARD: since 7.0.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_AP_QUEUE: since 7.0.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_AP_MATRIX: since 7.0.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_VPD: since 7.9.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_CCWGROUP_DEV: since 11.1.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_CCWGROUP_MEMBER: since 11.1.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_PERSISTENT: since 10.1.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_TRANSIENT: since 10.1.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_INACTIVE: since 7.3.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_ACTIVE: since 7.3.0.
     """
 
     xdr_name = "remote_connect_list_all_node_devices_args"
@@ -14655,6 +15356,7 @@ class RemoteConnectListAllSecretsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virConnectListAllSecretsFlags.
     """
 
     xdr_name = "remote_connect_list_all_secrets_args"
@@ -14734,6 +15436,7 @@ class RemoteNodeGetMemoryParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virTypedParameterFlags.
     """
 
     xdr_name = "remote_node_get_memory_parameters_args"
@@ -14935,6 +15638,7 @@ class RemoteDomainSetTimeArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.5.
+    flags: numbers of virDomainSetTimeFlags.
     """
 
     xdr_name = "remote_domain_set_time_args"
@@ -14969,6 +15673,15 @@ class RemoteDomainMigrateBegin3ParamsArgs(XdrStruct, frozen=True):
 
     Since: 1.1.0.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_begin3_params_args"
@@ -15026,6 +15739,15 @@ class RemoteDomainMigratePrepare3ParamsArgs(XdrStruct, frozen=True):
 
     Since: 1.1.0.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare3_params_args"
@@ -15083,6 +15805,15 @@ class RemoteDomainMigratePrepareTunnel3ParamsArgs(XdrStruct, frozen=True):
 
     Since: 1.1.0.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare_tunnel3_params_args"
@@ -15138,6 +15869,15 @@ class RemoteDomainMigratePerform3ParamsArgs(XdrStruct, frozen=True):
 
     Since: 1.1.0.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_perform3_params_args"
@@ -15198,6 +15938,15 @@ class RemoteDomainMigrateFinish3ParamsArgs(XdrStruct, frozen=True):
 
     Since: 1.1.0.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_finish3_params_args"
@@ -15260,6 +16009,15 @@ class RemoteDomainMigrateConfirm3ParamsArgs(XdrStruct, frozen=True):
 
     Since: 1.1.0.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_confirm3_params_args"
@@ -15350,6 +16108,9 @@ class RemoteDomainEventBlockJob2Msg(XdrStruct, frozen=True):
     };
 
     Since: 1.2.6.
+    type: numbers of virDomainBlockJobType.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: since 6.0.0.
+    status: numbers of virConnectDomainEventBlockJobStatus.
     """
 
     xdr_name = "remote_domain_event_block_job_2_msg"
@@ -15486,6 +16247,7 @@ class RemoteConnectEventConnectionClosedMsg(XdrStruct, frozen=True):
     };
 
     Since: 1.3.3.
+    reason: numbers of virConnectCloseReason.
     """
 
     xdr_name = "remote_connect_event_connection_closed_msg"
@@ -15565,6 +16327,8 @@ class RemoteConnectNetworkEventRegisterAnyArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.1.
+    eventID: numbers of virNetworkEventID.
+    VIR_NETWORK_EVENT_ID_METADATA_CHANGE: since 9.8.0.
     """
 
     xdr_name = "remote_connect_network_event_register_any_args"
@@ -15637,6 +16401,7 @@ class RemoteNetworkEventLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 1.2.1.
+    event: numbers of virNetworkEventLifecycleType.
     """
 
     xdr_name = "remote_network_event_lifecycle_msg"
@@ -15671,6 +16436,7 @@ class RemoteNetworkEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
     };
 
     Since: 9.8.0 (derived).
+    type: numbers of virNetworkMetadataType.
     """
 
     xdr_name = "remote_network_event_callback_metadata_change_msg"
@@ -15707,6 +16473,8 @@ class RemoteNetworkSetMetadataArgs(XdrStruct, frozen=True):
     };
 
     Since: 9.7.0, by virNetworkSetMetadata of the public API.
+    type: numbers of virNetworkMetadataType.
+    flags: numbers of virNetworkUpdateFlags.
     """
 
     xdr_name = "remote_network_set_metadata_args"
@@ -15747,6 +16515,8 @@ class RemoteNetworkGetMetadataArgs(XdrStruct, frozen=True):
     };
 
     Since: 9.7.0, by virNetworkGetMetadata of the public API.
+    type: numbers of virNetworkMetadataType.
+    flags: numbers of virNetworkUpdateFlags.
     """
 
     xdr_name = "remote_network_get_metadata_args"
@@ -15801,6 +16571,7 @@ class RemoteConnectStoragePoolEventRegisterAnyArgs(XdrStruct, frozen=True):
     };
 
     Since: 2.0.0.
+    eventID: numbers of virStoragePoolEventID.
     """
 
     xdr_name = "remote_connect_storage_pool_event_register_any_args"
@@ -15873,6 +16644,9 @@ class RemoteStoragePoolEventLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 2.0.0.
+    event: numbers of virStoragePoolEventLifecycleType.
+    VIR_STORAGE_POOL_EVENT_CREATED: since 3.8.0.
+    VIR_STORAGE_POOL_EVENT_DELETED: since 3.8.0.
     """
 
     xdr_name = "remote_storage_pool_event_lifecycle_msg"
@@ -15931,6 +16705,7 @@ class RemoteConnectNodeDeviceEventRegisterAnyArgs(XdrStruct, frozen=True):
     };
 
     Since: 2.2.0.
+    eventID: numbers of virNodeDeviceEventID.
     """
 
     xdr_name = "remote_connect_node_device_event_register_any_args"
@@ -16003,6 +16778,9 @@ class RemoteNodeDeviceEventLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 2.2.0.
+    event: numbers of virNodeDeviceEventLifecycleType.
+    VIR_NODE_DEVICE_EVENT_DEFINED: since 7.3.0.
+    VIR_NODE_DEVICE_EVENT_UNDEFINED: since 7.3.0.
     """
 
     xdr_name = "remote_node_device_event_lifecycle_msg"
@@ -16224,6 +17002,7 @@ class RemoteNodeAllocPagesArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.9.
+    flags: numbers of virNodeAllocPagesFlags.
     """
 
     xdr_name = "remote_node_alloc_pages_args"
@@ -16288,6 +17067,7 @@ class RemoteNetworkDhcpLease(XdrStruct, frozen=True):
     };
 
     Since: 1.2.6.
+    type: numbers of virIPAddrType.
     """
 
     xdr_name = "remote_network_dhcp_lease"
@@ -16422,6 +17202,20 @@ class RemoteConnectGetAllDomainStatsArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.8.
+    stats: numbers of virDomainStatsTypes.
+    VIR_DOMAIN_STATS_CPU_TOTAL: since 1.2.9.
+    VIR_DOMAIN_STATS_BALLOON: since 1.2.9.
+    VIR_DOMAIN_STATS_VCPU: since 1.2.9.
+    VIR_DOMAIN_STATS_INTERFACE: since 1.2.9.
+    VIR_DOMAIN_STATS_BLOCK: since 1.2.9.
+    VIR_DOMAIN_STATS_PERF: since 1.3.3.
+    VIR_DOMAIN_STATS_IOTHREAD: since 4.10.0.
+    VIR_DOMAIN_STATS_MEMORY: since 6.0.0.
+    VIR_DOMAIN_STATS_DIRTYRATE: since 7.2.0.
+    VIR_DOMAIN_STATS_VM: since 8.9.0.
+    flags: numbers of virConnectGetAllDomainStatsFlags.
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT: since 4.5.0.
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING: since 1.2.12.
     """
 
     xdr_name = "remote_connect_get_all_domain_stats_args"
@@ -16453,6 +17247,8 @@ class RemoteDomainEventCallbackAgentLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 1.2.11.
+    state: numbers of virConnectDomainEventAgentLifecycleState.
+    reason: numbers of virConnectDomainEventAgentLifecycleReason.
     """
 
     xdr_name = "remote_domain_event_callback_agent_lifecycle_msg"
@@ -16594,6 +17390,7 @@ class RemoteDomainIpAddr(XdrStruct, frozen=True):
     };
 
     Since: 1.2.14.
+    type: numbers of virIPAddrType.
     """
 
     xdr_name = "remote_domain_ip_addr"
@@ -16654,6 +17451,8 @@ class RemoteDomainInterfaceAddressesArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.14.
+    source: numbers of virDomainInterfaceAddressesSource.
+    VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP: since 4.2.0.
     remote.domain_interface_addresses: acl changed after 4.5.0, by 7.0.0, was domain:read.
     """
 
@@ -16708,6 +17507,7 @@ class RemoteDomainSetUserPasswordArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.16.
+    flags: numbers of virDomainSetUserPasswordFlags.
     """
 
     xdr_name = "remote_domain_set_user_password_args"
@@ -16992,6 +17792,11 @@ class RemoteDomainSetVcpuArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.1.0.
+    flags: numbers of virDomainSetVcpuFlags.
+    VIR_DOMAIN_SETVCPU_AFFECT_CURRENT: since 12.4.0.
+    VIR_DOMAIN_SETVCPU_AFFECT_LIVE: since 12.4.0.
+    VIR_DOMAIN_SETVCPU_AFFECT_CONFIG: since 12.4.0.
+    VIR_DOMAIN_SETVCPU_ASYNC_UNPLUG: since 12.4.0.
     """
 
     xdr_name = "remote_domain_set_vcpu_args"
@@ -17026,6 +17831,7 @@ class RemoteDomainEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
     };
 
     Since: 3.0.0.
+    type: numbers of virDomainMetadataType.
     """
 
     xdr_name = "remote_domain_event_callback_metadata_change_msg"
@@ -17061,6 +17867,9 @@ class RemoteDomainEventMemoryFailureMsg(XdrStruct, frozen=True):
     };
 
     Since: 6.9.0 (derived).
+    recipient: numbers of virDomainMemoryFailureRecipientType.
+    action: numbers of virDomainMemoryFailureActionType.
+    flags: numbers of virDomainMemoryFailureFlags.
     """
 
     xdr_name = "remote_domain_event_memory_failure_msg"
@@ -17096,6 +17905,7 @@ class RemoteConnectSecretEventRegisterAnyArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.0.0.
+    eventID: numbers of virSecretEventID.
     """
 
     xdr_name = "remote_connect_secret_event_register_any_args"
@@ -17168,6 +17978,7 @@ class RemoteSecretEventLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 3.0.0.
+    event: numbers of virSecretEventLifecycleType.
     """
 
     xdr_name = "remote_secret_event_lifecycle_msg"
@@ -17262,6 +18073,10 @@ class RemoteDomainSetLifecycleActionArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.9.0.
+    type: numbers of virDomainLifecycle.
+    action: numbers of virDomainLifecycleAction.
+    VIR_DOMAIN_LIFECYCLE_ACTION_PRESERVE_RUNNING: since 12.6.0.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_lifecycle_action_args"
@@ -17298,6 +18113,8 @@ class RemoteConnectCompareHypervisorCpuArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.4.0.
+    flags: numbers of virConnectCompareCPUFlags.
+    VIR_CONNECT_COMPARE_CPU_VALIDATE_XML: since 6.9.0.
     """
 
     xdr_name = "remote_connect_compare_hypervisor_cpu_args"
@@ -17335,6 +18152,7 @@ class RemoteConnectCompareHypervisorCpuRet(XdrStruct, frozen=True):
     };
 
     Since: 4.4.0.
+    result: numbers of virCPUCompareResult.
     """
 
     xdr_name = "remote_connect_compare_hypervisor_cpu_ret"
@@ -17362,6 +18180,8 @@ class RemoteConnectBaselineHypervisorCpuArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.4.0.
+    flags: numbers of virConnectBaselineCPUFlags.
+    VIR_CONNECT_BASELINE_CPU_IGNORE_HOST: since 11.6.0.
     """
 
     xdr_name = "remote_connect_baseline_hypervisor_cpu_args"
@@ -17422,6 +18242,7 @@ class RemoteNodeGetSevInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.5.0.
+    flags: numbers of virTypedParameterFlags.
     """
 
     xdr_name = "remote_node_get_sev_info_args"
@@ -17474,6 +18295,7 @@ class RemoteDomainGetLaunchSecurityInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.5.0.
+    flags: numbers of virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_get_launch_security_info_args"
@@ -17596,6 +18418,8 @@ class RemoteNwfilterBindingCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.5.0.
+    flags: numbers of virNWFilterBindingCreateFlags.
+    VIR_NWFILTER_BINDING_CREATE_VALIDATE: since 7.8.0.
     """
 
     xdr_name = "remote_nwfilter_binding_create_xml_args"
@@ -17915,6 +18739,8 @@ class RemoteNetworkPortCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 5.5.0, by virNetworkPortCreateXML of the public API.
+    flags: numbers of virNetworkPortCreateFlags.
+    VIR_NETWORK_PORT_CREATE_VALIDATE: since 7.8.0.
     """
 
     xdr_name = "remote_network_port_create_xml_args"
@@ -18127,6 +18953,8 @@ class RemoteDomainCheckpointCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 5.6.0, by virDomainCheckpointCreateXML of the public API.
+    flags: numbers of virDomainCheckpointCreateFlags.
+    VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE: since 6.10.0.
     """
 
     xdr_name = "remote_domain_checkpoint_create_xml_args"
@@ -18178,6 +19006,7 @@ class RemoteDomainCheckpointGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 5.6.0, by virDomainCheckpointGetXMLDesc of the public API.
+    flags: numbers of virDomainCheckpointXMLFlags.
     """
 
     xdr_name = "remote_domain_checkpoint_get_xml_desc_args"
@@ -18227,6 +19056,7 @@ class RemoteDomainListAllCheckpointsArgs(XdrStruct, frozen=True):
     };
 
     Since: 5.6.0, by virDomainListAllCheckpoints of the public API.
+    flags: numbers of virDomainCheckpointListFlags.
     """
 
     xdr_name = "remote_domain_list_all_checkpoints_args"
@@ -18283,6 +19113,7 @@ class RemoteDomainCheckpointListAllChildrenArgs(XdrStruct, frozen=True):
     };
 
     Since: 5.6.0, by virDomainCheckpointListAllChildren of the public API.
+    flags: numbers of virDomainCheckpointListFlags.
     """
 
     xdr_name = "remote_domain_checkpoint_list_all_children_args"
@@ -18438,6 +19269,7 @@ class RemoteDomainCheckpointDeleteArgs(XdrStruct, frozen=True):
     };
 
     Since: 5.6.0, by virDomainCheckpointDelete of the public API.
+    flags: numbers of virDomainCheckpointDeleteFlags.
     """
 
     xdr_name = "remote_domain_checkpoint_delete_args"
@@ -18465,6 +19297,11 @@ class RemoteDomainGetGuestInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 5.7.0, by virDomainGetGuestInfo of the public API.
+    types: numbers of virDomainGuestInfoTypes.
+    VIR_DOMAIN_GUEST_INFO_DISKS: since 7.0.0.
+    VIR_DOMAIN_GUEST_INFO_INTERFACES: since 7.10.0.
+    VIR_DOMAIN_GUEST_INFO_LOAD: since 11.2.0.
+    VIR_DOMAIN_GUEST_INFO_DEVICES: since 12.7.0.
     """
 
     xdr_name = "remote_domain_get_guest_info_args"
@@ -18543,6 +19380,7 @@ class RemoteDomainAgentSetResponseTimeoutArgs(XdrStruct, frozen=True):
     };
 
     Since: 5.10.0, by virDomainAgentSetResponseTimeout of the public API.
+    timeout: numbers of virDomainAgentResponseTimeoutValues.
     """
 
     xdr_name = "remote_domain_agent_set_response_timeout_args"
@@ -18596,6 +19434,8 @@ class RemoteDomainBackupBeginArgs(XdrStruct, frozen=True):
     };
 
     Since: 6.0.0, by virDomainBackupBegin of the public API.
+    flags: numbers of virDomainBackupBeginFlags.
+    VIR_DOMAIN_BACKUP_BEGIN_PRESERVE_SHUTDOWN_DOMAIN: since 11.10.0.
     """
 
     xdr_name = "remote_domain_backup_begin_args"
@@ -18730,6 +19570,7 @@ class RemoteDomainAuthorizedSshKeysSetArgs(XdrStruct, frozen=True):
     };
 
     Since: 6.10.0, by virDomainAuthorizedSSHKeysSet of the public API.
+    flags: numbers of virDomainAuthorizedSSHKeysSetFlags.
     """
 
     xdr_name = "remote_domain_authorized_ssh_keys_set_args"
@@ -18762,6 +19603,8 @@ class RemoteDomainGetMessagesArgs(XdrStruct, frozen=True):
     };
 
     Since: 7.1.0, by virDomainGetMessages of the public API.
+    flags: numbers of virDomainMessageType.
+    VIR_DOMAIN_MESSAGE_IOERRORS: since 11.1.0.
     """
 
     xdr_name = "remote_domain_get_messages_args"
@@ -18811,6 +19654,10 @@ class RemoteDomainStartDirtyRateCalcArgs(XdrStruct, frozen=True):
     };
 
     Since: 7.2.0, by virDomainStartDirtyRateCalc of the public API.
+    flags: numbers of virDomainDirtyRateCalcFlags.
+    VIR_DOMAIN_DIRTYRATE_MODE_PAGE_SAMPLING: since 8.1.0.
+    VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_BITMAP: since 8.1.0.
+    VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_RING: since 8.1.0.
     """
 
     xdr_name = "remote_domain_start_dirty_rate_calc_args"
@@ -18841,6 +19688,7 @@ class RemoteDomainGraphicsReloadArgs(XdrStruct, frozen=True):
     };
 
     Since: 10.2.0.
+    type: numbers of virDomainGraphicsReloadType.
     """
 
     xdr_name = "remote_domain_graphics_reload_args"
@@ -18935,6 +19783,7 @@ class RemoteDomainFdAssociateArgs(XdrStruct, frozen=True):
     };
 
     Since: 9.0.0, by virDomainFDAssociate of the public API.
+    flags: numbers of virDomainFDAssociateFlags.
     """
 
     xdr_name = "remote_domain_fd_associate_args"
@@ -19075,6 +19924,8 @@ class RemoteDomainEventCallbackChannelLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 12.4.0 (rebuilt).
+    state: numbers of virConnectDomainEventChannelLifecycleState.
+    reason: numbers of virConnectDomainEventChannelLifecycleReason.
     """
 
     xdr_name = "remote_domain_event_callback_channel_lifecycle_msg"

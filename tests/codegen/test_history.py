@@ -115,6 +115,13 @@ def test_older_release_uses_its_own_names() -> None:
     assert str(renamed) == "renamed in 11.6.0, was resource"
 
 
+def test_numbers_of_the_public_api_have_a_history() -> None:
+    assert registry.default().since("VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE") == Span("6.9.0")
+    assert str(registry.default().history("VIR_ERR_NO_SECRET")) == "0.7.1"
+    with pytest.raises(KeyError):
+        registry.default().since("VIR_DRV_FEATURE_REMOTE")
+
+
 def test_lists_every_raised_limit() -> None:
     """The last change of each limit ends at the newest release's value."""
     checked = 0
@@ -197,12 +204,28 @@ def test_provenance_of_dates() -> None:
 def test_generated_classes_document_history() -> None:
     union = registry.default().type("remote_typed_param_value")
     text = inspect.getdoc(union.python_class) or ""  # Python 3.13 removes the indentation by itself
-    assert text.endswith("Since: 0.9.7 or earlier.\ns: since 0.9.8.")
+    assert text.endswith(
+        "Since: 0.9.7 or earlier.\n"
+        "s: since 0.9.8.\n"
+        "type: numbers of virTypedParameterType.\n"
+        "VIR_TYPED_PARAM_STRING: since 0.9.8."
+    )
     assert union.text.endswith("};")
     args = registry.default().type("remote_domain_backup_begin_args").python_class.__doc__ or ""
     assert "Since: 6.0.0, by virDomainBackupBegin of the public API." in args
     args = registry.default().type("remote_domain_get_hostname_args").python_class.__doc__ or ""
     assert "remote.domain_get_hostname: acl changed in 5.3.0 (derived), was domain:read.\n" in args
+
+
+def test_generated_classes_document_numbers_of_the_public_api() -> None:
+    register = registry.default().type("remote_connect_domain_event_callback_register_any_args")
+    text = inspect.getdoc(register.python_class) or ""
+    assert "Since: 1.2.2.\neventID: numbers of virDomainEventID.\n" in text
+    assert "VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2: since 1.2.6." in text  # the first that is newer than the class
+    assert "VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE: since 6.9.0." in text
+    assert "VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE" not in text
+    open_ = registry.default().type("remote_connect_supports_feature_args").python_class
+    assert (inspect.getdoc(open_) or "").endswith("feature: numbers of virDrvFeature.")
 
 
 def test_every_fact_has_an_object() -> None:
