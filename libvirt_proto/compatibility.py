@@ -200,37 +200,39 @@ class Comparison(LengthWalks):
 
 
 def names_newer_than(release: str, meaning: Meaning) -> Meaning | None:
-    """Return a meaning with only the names that are newer than a release; None if there are none. An enum of
-    which the release has no name may name numbers that the field had before, other than bits."""
-
-    def newer(names: Mapping[Number, str]) -> dict[Number, str]:
-        return {number: name for number, name in names.items() if _is_newer(name, release)}
-
+    """Return a meaning with only the names that are newer than a release; None if there are none. The first
+    names of an enum are left out: a field may have had their numbers before; unused bits are 0."""
     match meaning:
         case By(field, pairs):
-            details = newer(pairs)
-            known = {other for other, _ in pairs.keys() - details.keys()}
-            details = {pair: name for pair, name in details.items() if pair[0] in known}
+            groups = [
+                {pair: name for pair, name in pairs.items() if pair[0] == other}
+                for other in {other for other, _ in pairs}
+            ]
+            details = {pair: name for group in groups for pair, name in _later(group, release).items()}
             return By(field, details) if details else None
         case OneOf(names):
-            members = newer(names)
-            return OneOf(members) if 0 < len(members) < len(names) else None
+            members = _later(names, release)
+            return OneOf(members) if members else None
         case Bits(names):
-            bits = newer(names)
+            bits = {bit: name for bit, name in names.items() if _key(name) > version_key(release)}
             return Bits(bits) if bits else None
 
 
 def names_added_later(meaning: Meaning) -> Meaning | None:
     """Return a meaning with only the names that show a release: bits, and names that are newer than the first
     ones of their enum; None if there are none."""
-    releases = (public.first_since(name) for name in meaning.names.values())
-    known = [] if isinstance(meaning, Bits) else [release for release in releases if release is not None]
-    return names_newer_than(min(known, key=version_key, default=_FIRST), meaning)
+    return names_newer_than(_FIRST, meaning)
 
 
-def _is_newer(name: str, release: str) -> bool:
-    since = public.first_since(name)
-    return since is not None and version_key(since) > version_key(release)
+def _later(names: Mapping[Number, str], release: str) -> dict[Number, str]:
+    """Return the names of an enum that are newer than a release and than its first ones."""
+    start = max(min(map(_key, names.values())), version_key(release))
+    return {number: name for number, name in names.items() if _key(name) > start}
+
+
+def _key(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Return the sort key of the release that added a name, which is the lowest if that is unknown."""
+    return version_key(public.first_since(name) or _FIRST)
 
 
 class _Place:
@@ -247,7 +249,7 @@ class _Place:
 
 def _since(facts: Facts) -> str:
     if facts.function is None:
-        return f"since {facts.since}"
+        return f"since {facts.since.words}"
     return f"since {facts.function[1]}, by the public API"
 
 
