@@ -31,7 +31,7 @@ def compare_annotations(programs: ProgramPair, report: Report, dates: Dates) -> 
 
 
 class Dates:
-    """Releases in which annotations of procedures changed, as far as the history of the two sides has them."""
+    """Releases in which annotations of procedures changed, as far as the two histories have them."""
 
     def __init__(self, old: Schema, new: Schema) -> None:
         history = new.history or old.history
