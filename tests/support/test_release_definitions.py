@@ -1,4 +1,4 @@
-"""tools/release: what Debian packages and an installed system prove about a release."""
+"""tools/release_definitions: what Debian packages and an installed system prove about a release."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import pytest
 from libvirt_proto_codegen.identify import facts
 from libvirt_proto_codegen.releases import find, newest, texts
 from tests.support.release_files import API, deb, library, probes, release_files, tapset
-from tools.release.evidence import Unproven, prove, report
-from tools.release.packages import PackageError, files_of, is_system, upstream_tarball
-from tools.release.upstream import next_release
+from tools.release_definitions.evidence import Unproven, prove, report
+from tools.release_definitions.packages import PackageError, files_of, is_system, upstream_tarball
+from tools.release_definitions.upstream import next_release
 
 
 def test_release_with_known_definitions() -> None:
@@ -203,7 +203,9 @@ def test_next_release_is_the_oldest_newer_tag() -> None:
 def test_workflow_command_finds_a_release(tmp_path: Path, root: Path) -> None:
     """git's own output, through the command of the workflow."""
     text = (root / ".github" / "workflows" / "release-definitions.yml").read_text()
-    command = 'git ls-remote --tags --refs "$UPSTREAM" | .venv/bin/python -m tools.release.upstream'
+    command = (
+        'git ls-remote --tags --refs "$UPSTREAM" | .venv/bin/python -m tools.release_definitions.upstream'
+    )
     assert command in text
     for words in (
         ("init", "-q"),
